@@ -1,0 +1,49 @@
+# Every command of the README and of CI is a target here. Needs only Python 3.11+ and the package registries.
+PYTHON ?= python3
+TOOLS := .tools
+UV := $(TOOLS)/bin/uv
+RUN := $(UV) run --frozen
+JOBS ?= 2
+
+.PHONY: help install demo test live check fix bench build-live clean
+help:            ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+
+.venv/.installed: $(UV) pyproject.toml uv.lock
+	$(UV) sync --frozen --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+install: .venv/.installed ## install everything into .venv
+
+demo: install    ## the four stories on a simulated cluster; leaves the service running (DEMO_ARGS=--once ends it)
+	$(RUN) remediator demo $(DEMO_ARGS)
+
+test: install    ## all tests; the live tier too when its binaries are cached
+	$(RUN) pytest -n $(JOBS) --dist loadgroup tests
+
+build-live: install ## build the real API server, Alertmanager, ... into the cache (about 18 minutes the first time)
+	$(UV) run --frozen --group live python -m tests.live.build
+
+live: build-live ## build if needed, then run the live tier; a skip is a failure
+	$(RUN) pytest --require-live -m live tests
+
+check: install   ## lint, types, import direction
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+fix: install     ## format and repair what can be repaired
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: install   ## measure; prints ratios of one run
+	$(RUN) python -m tests.bench $(BENCH_ARGS)
+
+clean:           ## remove what was built here
+	rm -rf $(TOOLS) .venv build dist state

@@ -1,0 +1,159 @@
+"""Decisions: what the gates said, each with measured value and threshold.
+
+Deny wins, then ask, then observe, then allow. Every alert ends in one decision, also when no rule matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from app.domain.json import JsonValue
+
+
+class Verdict(StrEnum):
+    """A gate's or a whole decision's word, strongest first."""
+
+    DENY = "deny"
+    ASK = "ask"
+    OBSERVE = "observe"
+    ALLOW = "allow"
+
+
+_STRENGTH = {Verdict.DENY: 3, Verdict.ASK: 2, Verdict.OBSERVE: 1, Verdict.ALLOW: 0}
+
+
+class Mode(StrEnum):
+    """How far a rule may go by itself."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+
+class Code(StrEnum):
+    """Closed list of reasons; the same word in logs, metric labels, audit and Slack. Documented in docs of the policy."""
+
+    ALLOWED = "allowed"
+    KILL_SWITCH = "kill_switch"
+    CEILING = "ceiling"
+    PAUSED = "paused"
+    OUT_OF_SCOPE = "out_of_scope"
+    OPTED_OUT = "opted_out"
+    PROTECTED = "protected"
+    NOT_FIRING = "not_firing"
+    STALE = "stale"
+    OWNED = "owned"
+    ROLLOUT_PAUSED = "rollout_paused"
+    OUTSIDE_WINDOW = "outside_window"
+    FROZEN = "frozen"
+    BLOCKING_ALERT = "blocking_alert"
+    COOLING_DOWN = "cooling_down"
+    RATE_LIMITED = "rate_limited"
+    BUDGET_SPENT = "budget_spent"
+    BLAST_RADIUS = "blast_radius"
+    TARGET_BUSY = "target_busy"
+    FLAPPING = "flapping"
+    STORM = "storm"
+    MODE_OBSERVE = "mode_observe"
+    APPROVAL_NEEDED = "approval_needed"
+    UNKNOWN_FACT = "unknown_fact"
+    NO_RULE = "no_rule"
+    NO_TARGET = "no_target"
+    TARGET_NOT_FOUND = "target_not_found"
+    NO_RUNG = "no_rung"
+    PERSON_NEEDED = "person_needed"
+    DRY_RUN = "dry_run"
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate's answer. `value` was measured, `threshold` is the policy's; both as people read them, with units.
+
+    `remedy` says what would have to change for it to allow; `retry_at` when it may by itself.
+    """
+
+    gate: str
+    verdict: Verdict
+    code: Code
+    value: str
+    threshold: str
+    remedy: str = ""
+    retry_at: datetime | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the store and the audit trail."""
+        data = asdict(self)
+        data["retry_at"] = self.retry_at.isoformat() if self.retry_at else None
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GateResult:
+        """Rebuild from `to_json`."""
+        at = data.get("retry_at")
+        return cls(
+            data["gate"],
+            Verdict(data["verdict"]),
+            Code(data["code"]),
+            data["value"],
+            data["threshold"],
+            data.get("remedy", ""),
+            datetime.fromisoformat(at) if at else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The word on one incident at one moment, with the whole trace."""
+
+    verdict: Verdict
+    code: Code
+    text: str
+    rule: str
+    remediation: str
+    rung: str
+    gates: tuple[GateResult, ...]
+    policy_version: str = ""
+
+    @property
+    def retry_at(self) -> datetime | None:
+        """When looking again may give another answer: the latest retry time of the gates that stand against it."""
+        times = [g.retry_at for g in self.gates if g.verdict is not Verdict.ALLOW]
+        known = [t for t in times if t is not None]
+        return max(known) if known and len(known) == len(times) else None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the store and the audit trail."""
+        return {
+            "verdict": self.verdict.value,
+            "code": self.code.value,
+            "text": self.text,
+            "rule": self.rule,
+            "remediation": self.remediation,
+            "rung": self.rung,
+            "policy_version": self.policy_version,
+            "gates": [g.to_json() for g in self.gates],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Decision:
+        """Rebuild from `to_json`."""
+        return cls(
+            Verdict(data["verdict"]),
+            Code(data["code"]),
+            data["text"],
+            data["rule"],
+            data["remediation"],
+            data["rung"],
+            tuple(GateResult.from_json(g) for g in data["gates"]),
+            data.get("policy_version", ""),
+        )
+
+
+def strongest(gates: Sequence[GateResult]) -> GateResult | None:
+    """The gate that decides: the first of the strongest verdict, None when all allow."""
+    against = [g for g in gates if g.verdict is not Verdict.ALLOW]
+    return max(against, key=lambda g: _STRENGTH[g.verdict]) if against else None

@@ -1,0 +1,46 @@
+"""The closed list of audit events. Each state change appends exactly one, in the same transaction.
+
+`explain` reads nothing else: if a run cannot be told from these, one is missing here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class EventKind(StrEnum):
+    """What happened. `noun.verb-in-the-past`."""
+
+    ALERT_FIRED = "alert.fired"
+    ALERT_RESOLVED = "alert.resolved"
+    ALERT_REJECTED = "alert.rejected"
+    DELIVERY_TRUNCATED = "delivery.truncated"
+    MANUAL_REQUESTED = "manual.requested"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_TARGETED = "incident.targeted"
+    INCIDENT_MERGED = "incident.merged"
+    INCIDENT_MOVED = "incident.moved"
+    DIAGNOSED = "incident.diagnosed"
+    DECIDED = "incident.decided"
+    RUN_REQUESTED = "run.requested"
+    RUN_MOVED = "run.moved"
+    RECHECKED = "run.rechecked"
+    ACTION_INTENDED = "action.intended"
+    ACTION_ENDED = "action.ended"
+    MEASURED = "run.measured"
+    VERIFIED = "run.verified"
+    UNDO_INTENDED = "undo.intended"
+    UNDO_ENDED = "undo.ended"
+    ESCALATED = "incident.escalated"
+    APPROVED = "approval.given"
+    REJECTED = "approval.rejected"
+    APPROVAL_REFUSED = "approval.refused"
+    UNDO_REQUESTED = "undo.requested"
+    PAUSED = "pause.set"
+    RESUMED = "pause.lifted"
+    POLICY_LOADED = "policy.loaded"
+    POLICY_REFUSED = "policy.refused"
+    SERVICE_STARTED = "service.started"
+    NOTIFIED = "message.sent"
+    NOTIFY_FAILED = "message.failed"
+    PRUNED = "audit.pruned"

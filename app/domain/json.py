@@ -1,0 +1,22 @@
+"""JSON as we store, hash and compare it. Owns the canonical form; everything hashed goes through here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+JsonValue: TypeAlias = "None | bool | int | float | str | Sequence[JsonValue] | Mapping[str, JsonValue]"
+Obj: TypeAlias = dict[str, Any]
+"""A Kubernetes object as decoded from the API server."""
+
+
+def canonical(value: Any) -> str:
+    """`value` as JSON with sorted keys and no blanks: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical form, 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()

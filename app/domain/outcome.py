@@ -1,0 +1,85 @@
+"""Outcomes: states of incidents and runs, results of steps and verifications.
+
+Owns the closed lists and which state may follow which. Never stores them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class IncidentState(StrEnum):
+    """Where an incident stands, in the words of its Slack headline."""
+
+    OPEN = "open"  # stored, no decision yet
+    OBSERVED = "observed"  # decided to only look
+    REFUSED = "refused"  # a gate said no
+    WAITING = "waiting"  # waits for an approval
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    FIXED = "fixed"
+    ESCALATED = "escalated"  # handed to a person
+    STUCK = "stuck"  # an undo failed: a person must look
+    RESOLVED = "resolved"  # the alert went away without our doing
+    MERGED = "merged"  # the target turned out to be another open incident's
+
+    @property
+    def closed(self) -> bool:
+        """No more work will be done for it."""
+        return self in (IncidentState.FIXED, IncidentState.RESOLVED, IncidentState.MERGED)
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    REQUESTED = "requested"
+    WAITING = "waiting"
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    UNDOING = "undoing"
+    FIXED = "fixed"
+    NOT_FIXED = "not_fixed"
+    INCONCLUSIVE = "inconclusive"
+    PROBE_ERROR = "probe_error"
+    REJECTED = "rejected"  # a person said no
+    EXPIRED = "expired"  # nobody answered in time
+    ABANDONED = "abandoned"  # the look before touching found a reason not to act
+    FAILED = "failed"  # an action was refused or failed; nothing of it is in place
+    UNDONE = "undone"
+    STUCK = "stuck"
+
+    @property
+    def ended(self) -> bool:
+        """Final; its reservations are released."""
+        return self not in _LIVE
+
+
+_LIVE = frozenset(
+    {RunState.REQUESTED, RunState.WAITING, RunState.ACTING, RunState.VERIFYING, RunState.UNDOING}
+)
+
+
+class Result(StrEnum):
+    """The four results of a verification. Never measured is never fixed."""
+
+    FIXED = "fixed"
+    NOT_FIXED = "not_fixed"
+    INCONCLUSIVE = "inconclusive"
+    PROBE_ERROR = "probe_error"
+
+
+class ActionResult(StrEnum):
+    """What became of one action."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"  # the API server said no, or the object changed; nothing was done
+    UNCLEAR = "unclear"  # sent, no answer, and reading back failed too
+
+
+class UndoResult(StrEnum):
+    """What became of one undo."""
+
+    UNDONE = "undone"
+    NOTHING = "nothing_to_undo"
+    CONFLICT = "conflict"  # somebody else changed what we had changed
+    FAILED = "failed"

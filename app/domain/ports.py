@@ -1,0 +1,107 @@
+"""Ports to what differs between production, tests and simulation: time, ids, sources of evidence.
+
+The cluster's port has its own module, `app.domain.cluster`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time. Nothing else in the program asks the operating system for it."""
+
+    def now(self) -> datetime:
+        """Timezone-aware UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back; only differences mean something."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Ids(Protocol):
+    """Fresh identifiers, sortable by time of creation."""
+
+    def new(self, prefix: str) -> str:
+        """A new id such as `inc_06f2...`; unique across processes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measured value at one moment; the unit is the query's."""
+
+    at: datetime
+    value: float
+
+
+class MetricSource(Protocol):
+    """Prometheus, or nothing. Raises ProbeUnavailable."""
+
+    async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Evaluate now: label sets with values."""
+        ...
+
+    async def window(
+        self, query: str, start: datetime, end: datetime, step: float
+    ) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
+        """Evaluate over a window; `step` in seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyResult:
+    """Answer of one dependency check; `text` never contains credentials."""
+
+    name: str
+    kind: str
+    healthy: bool | None
+    text: str
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlowQuery:
+    """One row of pg_stat_statements; times in milliseconds."""
+
+    query: str
+    calls: int
+    mean_ms: float
+
+
+class Dependencies(Protocol):
+    """Checks of what a workload depends on (runbook: SELECT 1, PING, slow queries). Endpoints come from settings."""
+
+    async def check(self, names: Sequence[str]) -> Sequence[DependencyResult]:
+        """Check the named dependencies; an unknown or unreachable one has `healthy` None or False, never an exception."""
+        ...
+
+    async def slow_queries(self, name: str, limit: int) -> Sequence[SlowQuery]:
+        """Slowest statements of a Postgres dependency. Raises ProbeUnavailable."""
+        ...
+
+
+class AlertState(Protocol):
+    """Alertmanager's API: is this alert still firing? Raises ProbeUnavailable."""
+
+    async def firing(self, labels: Mapping[str, str]) -> FiringState:
+        """State of the alert with exactly these labels."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FiringState:
+    """`known` False means the source could not tell. `silenced` alerts say nothing about health."""
+
+    known: bool
+    firing: bool = False
+    silenced: bool = False
+    text: str = ""

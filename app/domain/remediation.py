@@ -1,0 +1,79 @@
+"""The contract of a remediation handler: what users write when they extend this service.
+
+A handler looks and proposes. It never loops, sleeps, notifies, writes, checks limits or knows the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from app.domain.cluster import Cluster
+from app.domain.evidence import Diagnosis
+from app.domain.plan import Rung
+from app.domain.ports import Dependencies, MetricSource, Sample
+from app.domain.workload import Workload
+
+
+class Params(BaseModel):
+    """Base of a handler's parameters: strict and frozen, defaults are the runbook's values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+P = TypeVar("P", bound=Params)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What this service already did and measured for this incident and target.
+
+    `left_revisions` are template fingerprints this incident rolled away from; `tried` the rungs already taken;
+    `memory` earlier memory samples of the workload's pods in bytes by pod.
+    """
+
+    left_revisions: frozenset[str] = frozenset()
+    tried: tuple[str, ...] = ()
+    memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured."""
+
+    cluster: Cluster
+    workload: Workload
+    alertname: str
+    labels: Mapping[str, str]
+    fired_at: datetime
+    now: datetime
+    dependencies: Dependencies
+    metrics: MetricSource | None = None
+    history: History = History()
+
+
+class Remediation(Protocol, Generic[P]):
+    """One handler. Listed in the catalogue of `remediations/__init__.py`."""
+
+    name: str
+    """As rules name it, e.g. `high-error-rate`."""
+    runbook: str
+    """Section of the operations runbook it implements."""
+    rungs: tuple[str, ...]
+    """Names of all its rungs, in ladder order."""
+    params: type[P]
+
+    async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
+        """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""
+        ...
+
+    async def ladder(self, scene: Scene, params: P, diagnosis: Diagnosis) -> Sequence[Rung]:
+        """All rungs in order, each with its actions, or why it does not apply."""
+        ...
+
+
+AnyRemediation = Remediation[Any]

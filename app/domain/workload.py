@@ -1,0 +1,187 @@
+"""What we know of a workload and its pods: typed, frozen snapshots taken at one moment.
+
+Built from manifests by `app.kube.read`; used by handlers, gates and messages. Quantities are integers: memory in bytes,
+CPU in millicores. Never reads the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.json import Obj
+from app.domain.target import Kind, ObjectRef, Target
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRef:
+    """A ConfigMap or Secret that a container needs. `key` is empty when all of it is used."""
+
+    kind: Kind
+    name: str
+    key: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container of the pod template."""
+
+    name: str
+    image: str
+    init: bool = False
+    memory_limit: int | None = None
+    memory_request: int | None = None
+    cpu_limit: int | None = None
+    cpu_request: int | None = None
+    config: tuple[ConfigRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How a container ended. OOMKilled is told by `reason`; exit code 137 alone is any SIGKILL."""
+
+    reason: str
+    exit_code: int
+    finished_at: datetime | None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """One container of a pod now; `waiting` is the waiting reason (CrashLoopBackOff, ImagePullBackOff, ...) or empty."""
+
+    name: str
+    init: bool
+    ready: bool
+    restarts: int
+    waiting: str = ""
+    waiting_message: str = ""
+    terminated: Terminated | None = None
+    last_terminated: Terminated | None = None
+
+    @property
+    def oom_killed(self) -> Terminated | None:
+        """The OOM kill in the state or the last state, if there was one."""
+        for t in (self.terminated, self.last_terminated):
+            if t is not None and t.reason == "OOMKilled":
+                return t
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod. `owner` is its controller (a ReplicaSet for Deployments)."""
+
+    ref: ObjectRef
+    phase: str
+    ready: bool
+    node: str
+    created_at: datetime
+    labels: Mapping[str, str]
+    containers: tuple[ContainerState, ...]
+    specs: tuple[ContainerSpec, ...]
+    owner: ObjectRef | None = None
+    terminating: bool = False
+    template_hash: str = ""
+
+    @property
+    def name(self) -> str:
+        """Pod name."""
+        return self.ref.name
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One revision of a workload's template.
+
+    `template` has the pod-template-hash label and restart annotations removed; `fingerprint` is the digest of that,
+    so a mere restart has the fingerprint of its predecessor (protocol fact: a restart makes a revision).
+    """
+
+    number: int
+    name: str
+    created_at: datetime
+    images: tuple[str, ...]
+    template: Obj
+    fingerprint: str
+    current: bool = False
+    change_cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler whose scaleTargetRef is the workload."""
+
+    ref: ObjectRef
+    min_replicas: int
+    max_replicas: int
+    desired: int
+    last_action: str = ""
+
+
+class Manager(StrEnum):
+    """Who else writes this object and would revert our change."""
+
+    ARGO_CD = "argocd"
+    FLUX = "flux"
+    HELM = "helm"
+    HPA = "hpa"
+
+
+class RolloutState(StrEnum):
+    """The words of `kubectl rollout status`."""
+
+    COMPLETE = "complete"
+    PROGRESSING = "progressing"
+    FAILED = "failed"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """State of the rollout and a sentence with its numbers."""
+
+    state: RolloutState
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, StatefulSet or DaemonSet at one moment. Replica numbers are pods."""
+
+    target: Target
+    ref: ObjectRef
+    paused: bool
+    desired: int
+    ready: int
+    updated: int
+    available: int
+    observed_generation: int
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    selector: str
+    containers: tuple[ContainerSpec, ...]
+    manifest: Obj = field(repr=False)
+    managers: tuple[Manager, ...] = ()
+    autoscaler: Autoscaler | None = None
+
+    @property
+    def unavailable(self) -> int:
+        """Pods wanted and not ready."""
+        return max(0, self.desired - self.ready)
+
+
+@dataclass(frozen=True, slots=True)
+class KubeEvent:
+    """A Kubernetes Event about an object."""
+
+    reason: str
+    message: str
+    type: str
+    count: int
+    last_seen: datetime | None
+    about: str
