@@ -1,0 +1,139 @@
+"""The durable engine: DBOS on SQLite (one process) or Postgres (several replicas).
+
+Owns the workflow library: its configuration, its tables (a database file or schema of their own) and its process-wide
+instance. Never knows what a story does.
+
+Two databases: the library's record may lag behind ours after a power cut (its SQLite runs WAL with synchronous=NORMAL,
+safe against a killed process), because every step is harmless to repeat and our own store, with synchronous=FULL,
+remembers what was done. Runs are started directly under their own id instead of through a polled queue, so an idle
+service reacts at once; the lock per target is the store's unique index on live runs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import Serializer as DbosSerializer
+from dbos._error import DBOSNonExistentWorkflowError  # the only public way to tell "no such run"
+
+from app.engine.context import Json, RunContext, Step, Story
+
+APPLICATION_VERSION = "1"
+"""Pinned: raised only when a story's order of steps changes so that old runs can no longer be told again."""
+
+_TICK = 0.05  # seconds between polls of the library's own listeners
+
+
+class _JsonSerializer(DbosSerializer):
+    """Everything in the library's tables is JSON; nothing is unpickled from a database."""
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, default=_as_json)
+
+    def deserialize(self, serialized_data: str) -> Any:
+        data = json.loads(serialized_data)
+        if isinstance(data, dict) and "__error__" in data:
+            return RuntimeError(data["__error__"])
+        return data
+
+    def name(self) -> str:
+        return "remediator_json"
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return {"__error__": f"{type(value).__name__}: {value}"}
+    raise TypeError(f"a step returned {type(value).__name__}, not JSON")
+
+
+class _DbosContext(RunContext):
+    def __init__(self, run_id: str, speed: float) -> None:
+        self.run_id = run_id
+        self._speed = speed
+
+    async def step(self, name: str, work: Step) -> Json:
+        return await DBOS.run_step_async({"name": name}, work)
+
+    async def sleep(self, seconds: float) -> None:
+        await DBOS.sleep_async(seconds / self._speed)
+
+    async def wait_for(self, topic: str, seconds: float) -> bool:
+        return await DBOS.recv_async(topic, timeout_seconds=seconds / self._speed) is not None
+
+
+class DurableEngine:
+    """One per process, because the library keeps one instance per process.
+
+    `name` must survive a restart of the same replica (the pod name of a StatefulSet): it is how a restarted process
+    finds its own unfinished runs. `speed` > 1 shortens waits, for a service on an accelerated clock (demo).
+    """
+
+    def __init__(self, database: str | Path, story: Story, *, name: str, speed: float = 1.0) -> None:
+        self._engine = _sqlite(database) if isinstance(database, Path) else None
+        url = f"sqlite:///{database}" if isinstance(database, Path) else _psycopg(database)
+        config: DBOSConfig = {
+            "name": "alert-remediator",
+            "system_database_url": url,
+            "executor_id": name,
+            "application_version": APPLICATION_VERSION,
+            "run_migrations": True,
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "serializer": _JsonSerializer(),
+            "notification_listener_polling_interval_sec": _TICK,
+            "max_executor_threads": 32,
+        }
+        if self._engine is not None:
+            config["system_database_engine"] = self._engine
+        logging.getLogger("dbos").setLevel(logging.WARNING)
+        DBOS(config=config)
+
+        async def tell(run_id: str) -> None:
+            await story(_DbosContext(run_id, speed), run_id)
+
+        self._workflow = DBOS.workflow(name="remediation")(tell)
+
+    async def launch(self) -> None:
+        """Migrate the library's tables, resume this replica's unfinished runs, begin work on the running event loop."""
+        DBOS.launch()
+
+    async def start(self, run_id: str) -> None:
+        """Start the run under its own id: a second start of the same id changes nothing."""
+        with SetWorkflowID(run_id):
+            await DBOS.start_workflow_async(self._workflow, run_id)
+
+    async def signal(self, run_id: str, topic: str) -> None:
+        """Wake a waiting run. A run that the engine does not know is not there to be woken: that is no error."""
+        try:
+            await DBOS.send_async(run_id, "go", topic)
+        except DBOSNonExistentWorkflowError:
+            return
+
+    async def close(self) -> None:
+        """Give up the library's instance without waiting for runs: they are resumed by the next launch."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def _psycopg(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _sqlite(path: Path) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        cursor = cast("Any", connection).cursor()
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
