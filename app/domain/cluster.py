@@ -68,7 +68,9 @@ class Cluster(Protocol):
         """Read one object. `namespace` is ignored for Node and Namespace."""
         ...
 
-    async def list_objects(self, kind: Kind, namespace: str, selector: str = "", fields: str = "") -> list[Obj]:
+    async def list_objects(
+        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
+    ) -> list[Obj]:
         """List objects by label selector and field selector (paged inside; all pages returned)."""
         ...
 

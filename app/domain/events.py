@@ -12,6 +12,7 @@ class EventKind(StrEnum):
     """What happened. `noun.verb-in-the-past`."""
 
     ALERT_FIRED = "alert.fired"
+    ALERT_ENRICHED = "alert.enriched"
     ALERT_RESOLVED = "alert.resolved"
     ALERT_REJECTED = "alert.rejected"
     DELIVERY_TRUNCATED = "delivery.truncated"
@@ -32,6 +33,7 @@ class EventKind(StrEnum):
     UNDO_INTENDED = "undo.intended"
     UNDO_ENDED = "undo.ended"
     ESCALATED = "incident.escalated"
+    APPROVAL_ASKED = "approval.asked"
     APPROVED = "approval.given"
     REJECTED = "approval.rejected"
     APPROVAL_REFUSED = "approval.refused"

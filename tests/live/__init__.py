@@ -1,0 +1,1 @@
+"""The live stack: real servers on loopback that the integration tests run against."""

@@ -1,0 +1,48 @@
+"""The gates, in the order in which they are evaluated and shown. All of them, every time.
+
+Each is a pure function of a `Case`; each answers with what it measured and the policy's threshold. To add one: write its
+file, put it into `GATES`, add its table test and its line in the golden explanation.
+"""
+
+from __future__ import annotations
+
+from app.domain.decision import GateResult
+from app.policy.gates.approval import approval
+from app.policy.gates.blast_radius import blast_radius
+from app.policy.gates.blocking import blocking, blocking_matchers
+from app.policy.gates.busy import busy
+from app.policy.gates.case import Case, Gate
+from app.policy.gates.cooldown import cooldown
+from app.policy.gates.flapping import flapping
+from app.policy.gates.freshness import freshness
+from app.policy.gates.kill_switch import kill_switch
+from app.policy.gates.ownership import ownership
+from app.policy.gates.scope import scope
+from app.policy.gates.spending import budget, rate_limit
+from app.policy.gates.storm import storm
+from app.policy.gates.window import window
+
+GATES: tuple[Gate, ...] = (
+    kill_switch,  # people first: whatever else holds, a pause stops it
+    scope,
+    freshness,
+    ownership,
+    window,
+    blocking,
+    cooldown,
+    rate_limit,
+    budget,
+    blast_radius,
+    busy,
+    flapping,
+    storm,  # before approval, so that a storm is the reason that is shown
+    approval,
+)
+
+
+def evaluate(case: Case) -> tuple[GateResult, ...]:
+    """Every gate's answer, in order."""
+    return tuple(gate(case) for gate in GATES)
+
+
+__all__ = ["GATES", "Case", "Gate", "blocking_matchers", "evaluate"]

@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+# Two stages: build the environment from the lock file, then copy only that. Runs as a fixed non-root user on a
+# read-only root file system; the one writable place is the volume /state (and an emptyDir on /tmp, if wanted).
+FROM python:3.12-slim AS build
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/remediator
+RUN pip install --no-cache-dir "uv>=0.9"
+WORKDIR /src
+COPY pyproject.toml uv.lock README.md ./
+RUN uv sync --frozen --no-default-groups --no-install-project
+COPY app ./app
+COPY remediations ./remediations
+RUN uv sync --frozen --no-default-groups --no-editable
+
+FROM python:3.12-slim
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin remediator \
+    && install -d -o 10001 -g 10001 -m 0700 /state
+COPY --from=build /opt/remediator /opt/remediator
+COPY policies /policies
+ENV PATH=/opt/remediator/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    REMEDIATOR_STATE_DIR=/state REMEDIATOR_POLICY_DIR=/policies REMEDIATOR_HOST=0.0.0.0
+USER 10001:10001
+VOLUME /state
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
+ENTRYPOINT ["remediator"]
+CMD ["serve"]

@@ -1,0 +1,49 @@
+"""The command `remediator`: thin commands over the HTTP API, the policy and the audit trail.
+
+Data goes to stdout, talk to stderr; `--json` everywhere; exit codes 0 done, 1 failed, 2 usage. No logic lives here: the
+commands that give orders are clients of a running service, so that there is one writer and one place that checks rights.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from app.cli import audit, looks, orders, policy, serve
+from app.cli.output import say
+from app.domain.errors import BadInput, RemediatorError
+
+app = typer.Typer(
+    name="remediator",
+    help="Alert-driven auto-remediation for Kubernetes: acts once, checks, undoes or escalates, and explains itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command()(serve.demo)
+app.command()(orders.trigger)
+app.command()(orders.approve)
+app.command()(orders.reject)
+app.command()(orders.undo)
+app.command()(orders.pause)
+app.command()(orders.resume)
+app.command()(looks.incidents)
+app.command()(looks.runs)
+app.command()(looks.explain)
+app.add_typer(policy.app, name="policy", help="Check policy documents.")
+app.add_typer(audit.app, name="audit", help="Verify and export the audit trail.")
+app.add_typer(audit.db, name="db", help="The database schema.")
+
+
+def main() -> None:
+    """Entry point: our errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except BadInput as error:
+        say(f"error: {error} [{error.code}]")
+        sys.exit(2)
+    except RemediatorError as error:
+        say(f"error: {error} [{error.code}]")
+        sys.exit(1)

@@ -1,0 +1,83 @@
+"""Looking at a running service: incidents, runs, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.output import AsJson, give, table, write
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
+State = Annotated[str, typer.Option("--state", help="Only in this state.")]
+
+
+def incidents(
+    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
+    """Incidents, newest first."""
+    rows = list(Remote(url, token).pages("/api/v1/incidents", {"state": state}, limit))
+    give(rows) if as_json else table(("id", "state", "alertname", "namespace", "target", "opened_at"), rows)
+
+
+def runs(
+    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
+    """Runs, newest first."""
+    rows = list(Remote(url, token).pages("/api/v1/runs", {"state": state}, limit))
+    give(rows) if as_json else table(
+        ("id", "state", "remediation", "target", "mode", "requested_at", "result"), rows
+    )
+
+
+def explain(
+    any_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an incident or a run.")],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Why it acted, or why not: evidence, every gate with value and threshold, what was done, from the audit trail."""
+    remote = Remote(url, token)
+    found = remote.get(f"/api/v1/runs/{any_id}/explain")
+    if as_json:
+        give(found)
+        return
+    for line in explanation(found):
+        write(line)
+
+
+def explanation(found: dict[str, Any]) -> list[str]:
+    """An explanation as lines for a terminal."""
+    lines = [f"{found['state'].upper()}  {found['alertname']}  {found.get('target') or 'no target'}"]
+    if found.get("reason"):
+        lines.append(found["reason"])
+    diagnosis = found.get("diagnosis")
+    if diagnosis:
+        lines += ["", "Evidence", f"  {diagnosis['summary']}"]
+        for finding in diagnosis["findings"]:
+            mark = "?" if finding["certainty"] == "unknown" else "-"
+            lines.append(f"  {mark} {finding['text']}")
+    if found.get("gates"):
+        lines += ["", "Decision", *(f"  {line}" if line else "" for line in found["gates"])]
+    for title, key in (("Done", "actions"), ("Verified", "verifications"), ("Undone", "undos")):
+        if found.get(key):
+            lines += [
+                "",
+                title,
+                *(
+                    f"  {row['result']}: {row.get('summary', '')} {row['text']}".rstrip()
+                    for row in found[key]
+                ),
+            ]
+    lines += ["", "Trail"]
+    lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_gist(e)}" for e in found["events"]]
+    return lines
+
+
+def _gist(event: dict[str, Any]) -> str:
+    data = event["data"]
+    for key in ("text", "summary", "reason", "target", "state", "alertname"):
+        if data.get(key):
+            return str(data[key])[:140]
+    return ""

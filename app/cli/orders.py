@@ -1,0 +1,100 @@
+"""Orders to a running service: trigger, approve, reject, undo, pause, resume."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.output import AsJson, give, say, write
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url
+from app.domain.errors import BadInput
+from app.domain.target import Target
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+Scope = Annotated[
+    str,
+    typer.Option("--scope", help="all, namespace:NAME, target:NS/KIND/NAME, rule:NAME or remediation:NAME."),
+]
+
+
+def trigger(
+    remediation: Annotated[str, typer.Argument(metavar="REMEDIATION", help="Name in the catalogue.")],
+    target: Annotated[str, typer.Option("--target", metavar="NS/KIND/NAME", help="The workload.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in Slack and the audit trail.")],
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Diagnose, plan, decide and rehearse; change nothing.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Order a remediation by hand; every gate still has its say."""
+    named = Target.parse(target)
+    body = {
+        "remediation": remediation,
+        "target": {"namespace": named.namespace, "kind": named.kind.value, "name": named.name},
+        "params": dict(_pair(p) for p in param or []),
+        "reason": reason,
+        "dry_run": dry_run,
+    }
+    answer = Remote(url, token).post("/api/v1/remediations", body, {"Idempotency-Key": str(uuid.uuid4())})
+    if as_json:
+        give(answer)
+    else:
+        write(f"incident {answer['incident']}\nrun {answer['run']}")
+        say(f"follow it with: remediator explain {answer['incident']}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise BadInput("expected KEY=VALUE", code="bad_param", where=text)
+    return key, value
+
+
+def approve(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Approve the plan of a waiting run."""
+    _order(Remote(url, token), f"/api/v1/runs/{run}/approve", as_json, f"run {run} approved")
+
+
+def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Reject the plan of a waiting run."""
+    _order(Remote(url, token), f"/api/v1/runs/{run}/reject", as_json, f"run {run} rejected")
+
+
+def undo(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Undo a finished run, field by field, where its values are still in place."""
+    _order(Remote(url, token), f"/api/v1/runs/{run}/undo", as_json, f"undo of run {run} requested")
+
+
+def pause(
+    reason: Annotated[str, typer.Option("--reason", help="Why; others will ask.")],
+    scope: Scope = "all",
+    until: Annotated[str, typer.Option("--until", help="End as RFC 3339 time; empty: until resumed.")] = "",
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Stop all action inside a scope; looking and telling go on."""
+    body: dict[str, Any] = {"scope": scope, "reason": reason}
+    if until:
+        body["until"] = until
+    _order(Remote(url, token), "/api/v1/pause", as_json, f"paused {scope}", body)
+
+
+def resume(scope: Scope = "all", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Lift a pause."""
+    _order(Remote(url, token), "/api/v1/resume", as_json, f"resumed {scope}", {"scope": scope})
+
+
+def _order(remote: Remote, path: str, as_json: bool, done: str, body: Any = None) -> None:
+    answer = remote.post(path, body)
+    if as_json:
+        give(answer)
+    else:
+        write(done)

@@ -1,0 +1,28 @@
+"""Commands that run the service: `serve` for real, `demo` on a simulated cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from app.demo import run_demo
+from app.serving import run_service
+from app.settings import load_settings
+
+
+def serve() -> None:
+    """Serve until interrupted; everything is configured by REMEDIATOR_* variables (see the README)."""
+    asyncio.run(run_service(load_settings()))
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End with a summary instead of leaving the service running.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 8080,
+    speed: Annotated[float, typer.Option("--speed", min=1, max=100, help="Simulated seconds per second.")] = 20.0,
+) -> None:
+    """Show the four stories of the runbook on a simulated cluster, with real webhooks over HTTP."""
+    code = asyncio.run(run_demo(once=once, port=port, speed=speed))
+    if code:
+        raise typer.Exit(code)

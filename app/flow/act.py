@@ -1,0 +1,218 @@
+"""Act: one planned mutation, looked at again right before, sent once, and settled whatever happens to the process.
+
+Owns the order of an action: recorded before? -> already in place? -> object as planned? -> dry run -> policy again ->
+intent on disk -> one write -> outcome on disk. Executed inside a durable step, so every path through it may be taken
+twice. Never decides what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from app.domain.decision import Decision, Verdict
+from app.domain.errors import ClusterRefused, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.events import EventKind
+from app.domain.outcome import ActionResult
+from app.domain.plan import Action
+from app.domain.target import ObjectRef
+from app.flow import facts
+from app.flow.decide import firing_alerts
+from app.flow.record import tell
+from app.flow.services import Services
+from app.flow.words import action_id
+from app.kube import apply, read
+from app.notify.story import ActionDone, Topic
+from app.policy import decide as policy_decide
+from app.policy.model import Rule
+from app.store import facts as counts
+from app.store import incidents, ledger, runs
+from app.store.database import Tx
+from app.store.incidents import Incident, StoredAlert
+from app.store.runs import Run
+
+log = structlog.get_logger(__name__)
+
+APPLIED = "applied"
+ABANDONED = "abandoned"
+REFUSED = "refused"
+UNCLEAR = "unclear"
+LATER = "later"
+
+_RETRY = 5.0  # seconds, when the API server does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One action of a run's rung, with the run it belongs to."""
+
+    run: Run
+    incident: Incident
+    alerts: tuple[StoredAlert, ...]
+    rule: Rule
+    index: int
+
+    @property
+    def action(self) -> Action:
+        """The action itself."""
+        return self.run.rung.actions[self.index]
+
+    @property
+    def id(self) -> str:
+        """Identity of the mutation."""
+        return action_id(self.run.id, self.run.rung_index, self.index)
+
+
+async def act(services: Services, run_id: str, index: int) -> dict[str, Any]:
+    """Carry out action `index` of the run's present rung; returns `{"word": ..., "text": ..., "at": ...}`.
+
+    `applied`: in place. `abandoned`: the second look says no, nothing was sent. `refused`: the API server said no.
+    `later`: nothing was sent, `seconds` says when to try again. `unclear`: sent, and reading back failed too.
+    """
+    planned = await services.store.read(lambda conn: _load(conn, run_id, index))
+    recorded = await services.store.read(lambda conn: counts.step(conn, run_id, planned.id))
+    if recorded is not None and recorded.outcome is not None:
+        return dict(recorded.outcome["answer"])
+    try:
+        if recorded is not None and (
+            applied := await apply.in_place(services.cluster, planned.action, planned.id)
+        ):
+            return await _settle(services, planned, APPLIED, applied)
+        return await _look_and_write(services, planned)
+    except TryLater as error:
+        return {"word": LATER, "text": str(error), "seconds": error.retry_after or _RETRY}
+    except OutcomeUnclear as error:
+        return {"word": UNCLEAR, "text": str(error), "seconds": _RETRY}
+
+
+def _load(conn: Any, run_id: str, index: int) -> Planned:
+    run = runs.get(conn, run_id)
+    incident = incidents.get(conn, run.incident_id)
+    alerts = firing_alerts(conn, incident.id)
+    return Planned(run, incident, alerts, Rule.from_json(run.settings["rule"]), index)
+
+
+async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any]:
+    found = await apply.check(services.cluster, planned.action)
+    if found.ref is None:
+        return await _settle(services, planned, ABANDONED, found.text)
+    try:
+        await apply.rehearse(services.cluster, planned.action, planned.id, found.ref)
+    except ClusterRefused as error:
+        return await _settle(services, planned, REFUSED, f"the dry run was refused: {error}")
+    no = await _look_again(services, planned)
+    if no:
+        return await _settle(services, planned, ABANDONED, no)
+    return await _write(services, planned, found.ref)
+
+
+async def _look_again(services: Services, planned: Planned) -> str:
+    """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
+    run, rule, policy = planned.run, planned.rule, services.policy()
+    try:
+        workload: Any = await read.read_workload(services.cluster, planned.action.target)
+    except RemediatorError as error:
+        workload = f"the target could not be read: {error.message}"
+    around = await facts.outside(services, rule, planned.action.target, workload, list(planned.alerts))
+    own = facts.Own(run.id, run.rung_index, approved_by=run.answered_by if run.answer == "approved" else "")
+
+    def verdict(tx: Tx) -> str:
+        ledger.lock(tx)
+        measured = facts.facts_in(tx, services, facts.Ground(policy, rule), around, planned.incident, own)
+        decision = policy_decide.decide(policy, rule, run.rung, measured)
+        if not counts.holds(tx.conn, run.id, run.rung_index):
+            return "the budget reservation is gone"
+        yes = decision.verdict is Verdict.ALLOW
+        tx.audit(
+            EventKind.RECHECKED,
+            incident_id=run.incident_id,
+            run_id=run.id,
+            data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
+        )
+        if yes:
+            _intend(tx, planned)
+        return "" if yes else _against(decision)
+
+    return await services.store.write(verdict)
+
+
+def _against(decision: Decision) -> str:
+    return f"looked again before touching: {decision.text}"
+
+
+def _intend(tx: Tx, planned: Planned) -> None:
+    action = planned.action
+    intent: Mapping[str, Any] = {
+        "step": "action",
+        "rung": planned.run.rung.name,
+        "rung_index": planned.run.rung_index,
+        "kind": action.kind.value,
+        "object": str(action.object),
+        "left": action.params.get("left", ""),
+        "action": action.to_json(),
+    }
+    step = runs.begin_step(tx, planned.run.id, planned.id, intent)
+    if not step.resumed:
+        tx.audit(
+            EventKind.ACTION_INTENDED,
+            incident_id=planned.run.incident_id,
+            run_id=planned.run.id,
+            data={"action": planned.id, "summary": action.summary, "plan": action.to_json()},
+        )
+
+
+async def _write(services: Services, planned: Planned, ref: ObjectRef) -> dict[str, Any]:
+    try:
+        done = await apply.apply(services.cluster, planned.action, planned.id, ref)
+    except ClusterRefused as error:
+        return await _settle(services, planned, REFUSED, f"the API server refused it: {error}")
+    if done.result is ActionResult.UNCLEAR:
+        return {"word": UNCLEAR, "text": done.text, "seconds": _RETRY}
+    return await _settle(
+        services, planned, APPLIED if done.result is ActionResult.APPLIED else REFUSED, done.text
+    )
+
+
+async def _settle(services: Services, planned: Planned, word: str, text: str) -> dict[str, Any]:
+    """Write the outcome, its audit record and its message; the first outcome stands."""
+    run, action = planned.run, planned.action
+
+    def write(tx: Tx) -> dict[str, Any]:
+        answer = {"word": word, "text": text, "at": tx.now.isoformat()}
+        result = {APPLIED: ActionResult.APPLIED, UNCLEAR: ActionResult.UNCLEAR}.get(
+            word, ActionResult.REFUSED
+        )
+        runs.begin_step(tx, run.id, planned.id, {"step": "none", "rung": run.rung.name})
+        runs.end_step(tx, run.id, planned.id, {"result": result.value, "answer": answer})
+        done = ActionDone(
+            id=planned.id,
+            summary=action.summary,
+            result=result,
+            text=text,
+            undo=action.undo,
+            reversible=action.reversible,
+            at=tx.now,
+        )
+        tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)
+        return answer
+
+    answer = await services.store.write(write)
+    services.metrics.actions.labels(action.kind.value, word).inc()
+    services.deliver_nudge()
+    if word == APPLIED:
+        await _leave_event(services, planned, "Remediated", text)
+    return answer
+
+
+async def _leave_event(services: Services, planned: Planned, reason: str, text: str) -> None:
+    """A Kubernetes Event on the object, for whoever looks there first. It tells; it is no part of the remediation, so
+    that not being allowed to write it changes nothing (the audit trail has the same fact)."""
+    note = f"{planned.action.summary}. {text} (incident {planned.run.incident_id}, run {planned.run.id})"
+    event = apply.event_for(planned.action, planned.id, reason, note, services.clock.now())
+    try:
+        await services.cluster.create_event(event)
+    except RemediatorError as error:
+        log.warning("event_not_written", object=str(planned.action.object), code=error.code)

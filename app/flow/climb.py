@@ -1,0 +1,101 @@
+"""Climb: the next rung of the ladder, decided anew like the first one: fresh look, all gates, a reservation of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from app.domain.decision import Decision, Verdict
+from app.domain.errors import BadInput, RemediatorError
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Target
+from app.flow import decide, facts, look
+from app.flow.history import history_of
+from app.flow.record import announce, move
+from app.flow.services import Services
+from app.notify.story import Topic
+from app.policy.budgets import ledger_keys
+from app.store import decisions, incidents, ledger, runs
+from app.store import facts as counts
+from app.store.database import Tx
+from app.store.runs import Run
+
+NEXT = "next"
+ASK = "ask"
+NONE = "none"
+
+
+async def climb(services: Services, run_id: str, index: int) -> dict[str, Any]:
+    """Decide on the rung after `index`: `next` or `ask` with its index and number of actions, or `none` and why."""
+    run = await services.store.read(lambda conn: runs.get(conn, run_id))
+    if run.rung_index > index:
+        return _standing(run)
+    case = await _look(services, run)
+    if isinstance(case, str):
+        return {"word": NONE, "text": case}
+    found = case
+    answer = await services.store.write(lambda tx: _settle(tx, services, run, found))
+    services.deliver_nudge()
+    return answer
+
+
+def _standing(run: Run) -> dict[str, Any]:
+    word = ASK if run.state is RunState.WAITING else NEXT
+    return {"word": word, "index": run.rung_index, "actions": len(run.rung.actions)}
+
+
+async def _look(services: Services, run: Run) -> decide.Case | str:
+    incident, alerts, history = await services.store.read(
+        lambda conn: (
+            incidents.get(conn, run.incident_id),
+            decide.firing_alerts(conn, run.incident_id),
+            history_of(conn, run.incident_id, run.target_key, services.clock.now()),
+        )
+    )
+    policy = services.policy()
+    if not alerts and incident.manual is None:
+        return "the alert is gone"
+    try:
+        subject = look.subject_of(services, policy, incident, alerts)
+        if isinstance(subject, Decision):
+            return subject.text
+        target = Target.parse(run.target_key)
+        seen = await look.look_at(services, subject, target, history)
+        around = await facts.outside(
+            services, subject.rule, target, seen.workload or seen.fault, list(alerts)
+        )
+    except (RemediatorError, BadInput) as error:
+        return str(error)
+    return decide.Case(policy, incident, alerts, seen, around)
+
+
+def _settle(tx: Tx, services: Services, run: Run, case: decide.Case) -> dict[str, Any]:
+    ledger.lock(tx)
+    rule, seen, index = case.seen.subject.rule, case.seen, run.rung_index + 1
+    ground = facts.Ground(case.policy, rule)
+    measured = facts.facts_in(tx, services, ground, case.outside, case.incident, facts.Own(run.id))
+    # Its own runs before this one, still in the same incident, must not cool it down or count as flapping.
+    decision = decide.decide_on(case.policy, seen, replace(measured, last_action=None, results=()))
+    once = f"{run.id}/{index}"
+    body = {**decision.to_json(), "plan": seen.rung.to_json() if seen.rung else None}
+    decisions.put(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
+    announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
+    if seen.rung is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
+        return {"word": NONE, "text": decision.text}
+    asks = decision.verdict is Verdict.ASK
+    runs.set_rung(tx, run.id, seen.rung, index)
+    counts.renew(tx, run.id, tx.now + rule.approval.expires if asks else None)
+    ledger.reserve(tx, run.id, index, ledger_keys(rule, seen.target))
+    tx.audit(
+        EventKind.RUN_REQUESTED,
+        incident_id=run.incident_id,
+        run_id=run.id,
+        data={"rung": seen.rung.to_json(), "plan_hash": seen.rung.hash, "rung_index": index},
+    )
+    runs.move(tx, run.id, RunState.WAITING if asks else RunState.ACTING)
+    if asks:
+        decide.ask(tx, runs.get(tx.conn, run.id), case.incident, rule, decision.text)
+    state = IncidentState.WAITING if asks else IncidentState.ACTING
+    move(tx, case.incident, state, once=once, reason=decision.text)
+    return {"word": ASK if asks else NEXT, "index": index, "actions": len(seen.rung.actions)}

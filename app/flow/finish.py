@@ -1,0 +1,83 @@
+"""Finish: the end of a run that did not fix it, and handing the incident to a person. Never touches the cluster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from app.domain.outcome import IncidentState, RunState
+from app.flow.decide import escalate
+from app.flow.record import move
+from app.flow.services import Services
+from app.notify.story import Escalation
+from app.store import incidents, ledger, runs
+from app.store.database import Tx
+from app.store.incidents import Incident
+from app.store.runs import Run
+
+_AGAIN = timedelta(seconds=15)  # after a run was abandoned at the second look, before deciding anew
+
+
+async def end(services: Services, run_id: str, state: RunState, text: str) -> dict[str, Any]:
+    """End the run in `state`. An abandoned run that touched nothing lets the incident be decided anew; everything else
+    goes to a person."""
+
+    def write(tx: Tx) -> None:
+        run = runs.get(tx.conn, run_id)
+        if run.state.ended:
+            return
+        incident = incidents.get(tx.conn, run.incident_id)
+        touched = _touched(tx, run)
+        if not any(step.startswith(f"{run.rung.name}:") for step in touched):
+            ledger.give_back(tx, run_id, run.rung_index)
+        runs.move(tx, run_id, state, result=text)
+        if state is RunState.ABANDONED and not touched:
+            _decide_anew(tx, incident, run_id, text)
+            return
+        escalate(
+            tx,
+            incident,
+            Escalation(
+                reason=text,
+                tried=tuple(touched),
+                look_at=(f"remediator explain {run_id}",),
+                stuck=state is RunState.STUCK,
+            ),
+            once=run_id,
+            run_id=run_id,
+        )
+
+    await services.store.write(write)
+    services.deliver_nudge()
+    services.decide_nudge()
+    return {"state": state.value}
+
+
+def _touched(tx: Tx, run: Run) -> list[str]:
+    return [
+        f"{s.intent['rung']}: {s.intent.get('kind', '')} {s.intent.get('object', '')}"
+        for s in runs.steps(tx.conn, run.id)
+        if s.intent.get("step") == "action" and (s.outcome or {}).get("result") == "applied"
+    ]
+
+
+def _decide_anew(tx: Tx, incident: Incident, run_id: str, text: str) -> None:
+    if incident.manual is not None:
+        move(tx, incident, IncidentState.RESOLVED, once=run_id, reason=text)
+        return
+    if incidents.firing_count(tx.conn, incident.id) == 0:
+        move(
+            tx,
+            incident,
+            IncidentState.RESOLVED,
+            once=run_id,
+            reason="the alert resolved before anything was done",
+        )
+        return
+    move(tx, incident, IncidentState.REFUSED, once=run_id, reason=text)
+    incidents.schedule(tx, incident.id, tx.now + _AGAIN)
+
+
+async def stuck(services: Services, run_id: str, text: str) -> dict[str, Any]:
+    """A run that broke: nobody knows what is in place, so a person has to look."""
+    return await end(services, run_id, RunState.STUCK, text)

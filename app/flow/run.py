@@ -1,0 +1,198 @@
+"""Run: the durable story of one remediation, told from step results only.
+
+Owns the order: approval, actions of a rung, verification, then what the rule says otherwise (undo, next rung, escalate).
+Everything here is deterministic given the results of its steps; everything that touches the world is inside a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from app.domain.outcome import RunState
+from app.domain.verification import Measurement, judge
+from app.engine.context import RunContext, Story
+from app.flow import act, approve, climb, finish, undo, verify
+from app.flow.services import Services
+from app.flow.words import ANSWER, UNDO_PREFIX
+from app.policy.model import Otherwise
+
+log = structlog.get_logger(__name__)
+
+MOST_TRIES = 8
+"""Attempts of one action that the API server did not take (throttled, unreachable) before the run gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the run was decided under, as its first step read it: fixed for the whole run, also across a policy reload."""
+
+    waits: bool
+    actions: int
+    settle: timedelta
+    timeout: timedelta
+    poll: float
+    otherwise: tuple[Otherwise, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RungEnd:
+    """How a rung ended: a result, or the state of a run that never got to a result. `applied` actions are in place."""
+
+    state: RunState
+    text: str
+    applied: int = 0
+
+
+def story_of(services: Services) -> Story:
+    """The story that the engine runs, for remediations and for undoing them later."""
+
+    async def story(ctx: RunContext, run_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(run=run_id):
+            try:
+                if run_id.startswith(UNDO_PREFIX):
+                    await undo.tell(ctx, services, run_id.removeprefix(UNDO_PREFIX))
+                else:
+                    await _remediate(ctx, services, run_id)
+            except Exception as error:
+                log.exception("run_broke", run=run_id)
+                text = f"the run broke: {type(error).__name__}"
+                await ctx.step(
+                    "broken", lambda: finish.stuck(services, run_id.removeprefix(UNDO_PREFIX), text)
+                )
+
+    return story
+
+
+async def _remediate(ctx: RunContext, services: Services, run_id: str) -> None:
+    opened = await ctx.step("open", lambda: verify.open_run(services, run_id))
+    if opened["ended"]:
+        return
+    terms = _terms(opened)
+    index, waits, actions = 0, terms.waits, terms.actions
+    while True:
+        if waits and not await _approved(ctx, services, run_id, index):
+            return
+        end = await _take_rung(ctx, services, run_id, index, actions, terms)
+        if end.state is RunState.FIXED:
+            return
+        next_rung = await _otherwise(ctx, services, run_id, index, end, terms)
+        if next_rung is None:
+            return
+        index, actions, waits = next_rung["index"], next_rung["actions"], next_rung["word"] == climb.ASK
+
+
+def _terms(opened: dict[str, Any]) -> Terms:
+    return Terms(
+        waits=opened["waits"],
+        actions=opened["actions"],
+        settle=timedelta(seconds=opened["settle"]),
+        timeout=timedelta(seconds=opened["timeout"]),
+        poll=opened["poll"],
+        otherwise=tuple(Otherwise(word) for word in opened["otherwise"]),
+    )
+
+
+async def _approved(ctx: RunContext, services: Services, run_id: str, index: int) -> bool:
+    """Wait for a person; True when the plan as it stands was approved. Otherwise the run has been ended."""
+    number = 0
+    while True:
+        answer = await ctx.step(f"answer:{index}:{number}", lambda: approve.look_for_answer(services, run_id))
+        if answer["word"] != approve.WAITING:
+            return bool(answer["word"] == approve.APPROVED)
+        await ctx.wait_for(ANSWER, answer["seconds"])
+        number += 1
+
+
+async def _take_rung(
+    ctx: RunContext, services: Services, run_id: str, index: int, actions: int, terms: Terms
+) -> RungEnd:
+    """Carry out the rung's actions and verify them."""
+    began = None
+    for number in range(actions):
+        done = await _act(ctx, services, run_id, index, number)
+        if done["word"] != act.APPLIED:
+            return RungEnd(_STATES[done["word"]], done["text"], applied=number)
+        began = datetime.fromisoformat(done["at"])
+    if began is None:
+        return RungEnd(RunState.ABANDONED, "the rung has nothing to do")
+    return await _verify(ctx, services, run_id, index, began, terms)
+
+
+_STATES = {
+    act.ABANDONED: RunState.ABANDONED,
+    act.REFUSED: RunState.FAILED,
+    act.LATER: RunState.FAILED,
+    act.UNCLEAR: RunState.STUCK,
+}
+
+
+async def _act(ctx: RunContext, services: Services, run_id: str, index: int, number: int) -> dict[str, Any]:
+    done: dict[str, Any] = {}
+    for attempt in range(MOST_TRIES):
+        name = f"act:{index}.{number}" + (f":{attempt}" if attempt else "")
+        done = await ctx.step(name, lambda: act.act(services, run_id, number))
+        if done["word"] not in (act.LATER, act.UNCLEAR):
+            return done
+        await ctx.sleep(done["seconds"] * (1 << min(attempt, 4)))
+    return done
+
+
+async def _verify(
+    ctx: RunContext, services: Services, run_id: str, index: int, began: datetime, terms: Terms
+) -> RungEnd:
+    measured: list[Measurement] = []
+    while True:
+        before = measured[-1].to_json() if measured else None
+        name = f"measure:{index}:{len(measured)}"
+        seen = await ctx.step(name, lambda: verify.measure(services, run_id, began, before))  # noqa: B023 - awaited here
+        measured.append(Measurement.from_json(seen))
+        verdict = judge(measured, began, terms.settle, terms.timeout)
+        if verdict is not None:
+            break
+        await ctx.sleep(terms.poll)
+    result, text = verdict
+    took = (measured[-1].at - began).total_seconds()
+    await ctx.step(
+        f"verified:{index}",
+        lambda: verify.conclude(services, run_id, result, text, len(measured), took),
+    )
+    return RungEnd(RunState(result.value), text, applied=10**6)
+
+
+async def _otherwise(
+    ctx: RunContext, services: Services, run_id: str, index: int, end: RungEnd, terms: Terms
+) -> dict[str, Any] | None:
+    """What the rule says when a rung did not fix it; the next rung when it may be taken, None when the run has ended."""
+    undone = True
+    for word in _words(end, terms.otherwise):
+        if word is Otherwise.UNDO and end.applied:
+            undone = await undo.undo_rung(ctx, services, run_id, index, end.applied)
+            if not undone:
+                break
+        elif word is Otherwise.NEXT:
+            step = await ctx.step(f"climb:{index}", lambda: climb.climb(services, run_id, index))
+            if step["word"] in (climb.NEXT, climb.ASK):
+                return dict(step)
+        elif word is Otherwise.ESCALATE:
+            break
+    state = end.state if undone else RunState.STUCK
+    await ctx.step("end", lambda: finish.end(services, run_id, state, end.text))
+    return None
+
+
+def _words(end: RungEnd, otherwise: Sequence[Otherwise]) -> Sequence[Otherwise]:
+    """What was left half done is undone in any case; what is not known to have failed is neither undone nor climbed from."""
+    match end.state:
+        case RunState.NOT_FIXED:
+            return otherwise
+        case RunState.FAILED | RunState.ABANDONED if end.applied:
+            return (Otherwise.UNDO, Otherwise.ESCALATE)
+        case RunState.FAILED:
+            return tuple(w for w in otherwise if w is not Otherwise.UNDO)
+        case _:
+            return (Otherwise.ESCALATE,)

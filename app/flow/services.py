@@ -1,0 +1,92 @@
+"""What the chapters work with, in one frozen record; put together once in `app.main`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from app.domain.cluster import Cluster
+from app.domain.decision import Mode
+from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
+from app.domain.remediation import AnyRemediation
+from app.engine.context import Engine
+from app.flow.enrich import IncidentBodies
+from app.observe.metrics import Metrics
+from app.policy.model import Policy
+from app.store.database import Store
+
+
+class Listed(Protocol):
+    """One alert as Alertmanager lists it."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        ...
+
+    @property
+    def hidden(self) -> str:
+        """Why nobody is told of it; empty when it fires openly."""
+        ...
+
+
+class FiringAlerts(Protocol):
+    """Alertmanager's present alerts, for rules that are blocked by other alerts. Raises ProbeUnavailable."""
+
+    async def firing_matching(self, matchers: Sequence[str]) -> Sequence[Listed]:
+        """The alerts that match every one of the matchers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Wakes a loop at once instead of at its next look."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __call__(self) -> None:
+        """Wake it; cheap and safe to repeat."""
+        self.event.set()
+
+
+@dataclass(slots=True)
+class EngineSlot:
+    """Holds the engine, which needs the story, which needs the services: set once by `app.main`."""
+
+    current: Engine | None = None
+
+    def __call__(self) -> Engine:
+        """The engine. Raises RuntimeError before it is set."""
+        if self.current is None:
+            raise RuntimeError("the engine is not set yet")
+        return self.current
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the chapters use. `policy` gives the policy in force at the moment of the call.
+
+    `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
+    """
+
+    store: Store
+    cluster: Cluster
+    clock: Clock
+    ids: Ids
+    policy: Callable[[], Policy]
+    catalogue: Mapping[str, AnyRemediation]
+    dependencies: Dependencies
+    metrics: Metrics
+    replica: str
+    metric_source: MetricSource | None = None
+    alert_state: AlertState | None = None
+    firing_alerts: FiringAlerts | None = None
+    incident_bodies: IncidentBodies | None = None
+    ceiling: Mode = Mode.AUTO
+    decide_nudge: Nudge = field(default_factory=Nudge)
+    deliver_nudge: Nudge = field(default_factory=Nudge)
+    engine: EngineSlot = field(default_factory=EngineSlot)
+    lease: timedelta = timedelta(seconds=60)

@@ -1,0 +1,115 @@
+"""Sweep: the loops that keep everything moving: decide what is due, deliver messages, start what was requested and not
+started, prune what is old. Each survives any single failure and says so. Never decides anything itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from app.domain.errors import RemediatorError, TryLater
+from app.flow import decide
+from app.flow.services import Nudge, Services
+from app.flow.words import undo_story
+from app.store import facts, incidents, retention, runs
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 16  # incidents decided at the same time
+_LOOK = 1.0  # seconds between looks when nobody nudges
+_SWEEP = 5.0
+_PRUNE = 600.0
+_PRUNE_BATCH = 500
+
+
+@dataclass(slots=True)
+class Loops:
+    """The background tasks of one process. `deliver` is the delivery loop's body: messages handled, 0 when idle."""
+
+    services: Services
+    deliver: Callable[[], Awaitable[int]]
+    retention: timedelta
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin; call after the engine was launched."""
+        s = self.services
+        for name, body, nudge, pause in (
+            ("decide", self.decide_due, s.decide_nudge, _LOOK),
+            ("deliver", self.deliver, s.deliver_nudge, _LOOK),
+            ("sweep", self.sweep, Nudge(), _SWEEP),
+            ("prune", self.prune, Nudge(), _PRUNE),
+        ):
+            self._tasks.append(asyncio.create_task(self._forever(name, body, nudge, pause), name=name))
+
+    async def stop(self) -> None:
+        """End; what was under way is picked up after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _forever(
+        self, name: str, body: Callable[[], Awaitable[int]], nudge: Nudge, pause: float
+    ) -> None:
+        while True:
+            nudge.event.clear()
+            try:
+                busy = await body()
+            except TryLater as error:
+                log.warning("loop_waits", loop=name, code=error.code, error=str(error))
+                busy = 0
+            except Exception:
+                log.exception("loop_failed", loop=name)
+                busy = 0
+            if not busy:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await nudge.event.wait()
+
+    async def decide_due(self) -> int:
+        """Decide every incident that is due; returns how many."""
+        s = self.services
+        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, _BATCH))
+        await asyncio.gather(*(self._decide(incident.id) for incident in claimed))
+        if claimed:
+            s.deliver_nudge()
+        return len(claimed)
+
+    async def _decide(self, incident_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(incident=incident_id):
+            try:
+                run_id = await decide.decide_incident(self.services, incident_id)
+            except TryLater as error:
+                log.warning(
+                    "decide_waits", code=error.code, error=str(error)
+                )  # the claim runs out, then again
+                return
+            except RemediatorError as error:
+                log.error("decide_failed", code=error.code, error=str(error))
+                return
+            if run_id is not None:
+                await self.services.engine().start(run_id)
+
+    async def sweep(self) -> int:
+        """Start what was requested in a transaction whose process died before it told the engine."""
+        s = self.services
+        before = s.clock.now() - timedelta(seconds=2)
+        waiting = await s.store.read(lambda conn: runs.unstarted(conn, before))
+        for run in waiting:
+            log.warning("run_started_late", run=run.id)
+            await s.engine().start(run.id)
+        for run_id in await s.store.read(facts.undo_ordered):
+            await s.engine().start(undo_story(run_id))
+        return 0
+
+    async def prune(self) -> int:
+        """Drop closed incidents older than the retention, in bounded batches."""
+        older = self.services.clock.now() - self.retention
+        pruned = await self.services.store.write(lambda tx: retention.prune(tx, older, _PRUNE_BATCH))
+        return pruned.incidents

@@ -1,0 +1,165 @@
+"""Verify: look at rollout and alert after an action, one measurement a step, and write down the conclusion.
+
+The judgement itself is `app.domain.verification.judge`, pure. Never touches the cluster otherwise than by reading.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.domain.errors import RemediatorError
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, Result, RunState
+from app.domain.target import Target
+from app.domain.verification import AlertWord, Measurement
+from app.domain.workload import RolloutState, RolloutStatus
+from app.flow.decide import firing_alerts
+from app.flow.record import move, tell
+from app.flow.services import Services
+from app.kube import read
+from app.kube.rollout import rollout_status
+from app.notify.story import Topic, Verification
+from app.policy.model import Rule
+from app.store import incidents, runs, samples
+from app.store.database import Tx
+from app.store.incidents import Incident, StoredAlert
+from app.store.runs import Run
+
+
+async def open_run(services: Services, run_id: str) -> dict[str, Any]:
+    """First step of a run: the terms it was decided under."""
+
+    def load(tx: Tx) -> dict[str, Any]:
+        run = runs.get(tx.conn, run_id)
+        runs.mark_started(tx, run_id)
+        if run.state.ended:
+            return {"ended": True}
+        rule = Rule.from_json(run.settings["rule"])
+        if run.state is RunState.REQUESTED:
+            runs.move(tx, run_id, RunState.ACTING)
+        return {
+            "ended": False,
+            "waits": run.state is RunState.WAITING,
+            "actions": len(run.rung.actions),
+            "settle": rule.verify.settle.total_seconds(),
+            "timeout": rule.verify.timeout.total_seconds(),
+            "poll": rule.verify.poll.total_seconds(),
+            "otherwise": [word.value for word in rule.otherwise],
+        }
+
+    return await services.store.write(load)
+
+
+async def measure(
+    services: Services, run_id: str, began: datetime, before: dict[str, Any] | None
+) -> dict[str, Any]:
+    """One look. Audited when it says something else than the look before."""
+    run, incident, alerts = await services.store.read(lambda conn: _load(conn, run_id))
+    rollout = await _rollout(services, run)
+    word, text = await _alert(services, incident, alerts, began)
+    seen = Measurement(services.clock.now(), rollout.state, word, f"{rollout.text}; {text}")
+    await _sample(services, run)
+    data = seen.to_json()
+
+    def write(tx: Tx) -> None:
+        if run.state is not RunState.VERIFYING:
+            runs.move(tx, run_id, RunState.VERIFYING)
+            move(tx, incident, IncidentState.VERIFYING, once=f"{run_id}/{run.rung_index}")
+        if before is None or (before["rollout"], before["alert"]) != (data["rollout"], data["alert"]):
+            tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run_id, data=data)
+
+    if before is None or run.state is not RunState.VERIFYING or _changed(before, data):
+        await services.store.write(write)
+    return data
+
+
+def _changed(before: dict[str, Any], data: dict[str, Any]) -> bool:
+    return bool((before["rollout"], before["alert"]) != (data["rollout"], data["alert"]))
+
+
+def _load(conn: Any, run_id: str) -> tuple[Run, Incident, tuple[StoredAlert, ...]]:
+    run = runs.get(conn, run_id)
+    return (
+        run,
+        incidents.get(conn, run.incident_id),
+        firing_alerts(conn, run.incident_id),
+    )
+
+
+async def _rollout(services: Services, run: Run) -> RolloutStatus:
+    try:
+        workload = await read.read_workload(services.cluster, Target.parse(run.target_key))
+    except RemediatorError as error:
+        return RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
+    return rollout_status(workload)
+
+
+async def _alert(
+    services: Services, incident: Incident, alerts: tuple[StoredAlert, ...], began: datetime
+) -> tuple[AlertWord, str]:
+    """The alert's word: gone only when told so, by a resolved message or by Alertmanager's API."""
+    if incident.manual is not None:
+        return AlertWord.NONE, "no alert belongs to a manual order"
+    if not alerts:
+        return AlertWord.GONE, "the alert has resolved"
+    if services.alert_state is None:
+        return _told(alerts, began)
+    try:
+        states = [await services.alert_state.firing(a.labels) for a in alerts[:5]]
+    except RemediatorError as error:
+        return AlertWord.UNREADABLE, f"Alertmanager could not be asked: {error.message}"
+    firing = sum(s.known and s.firing for s in states)
+    if firing:
+        return AlertWord.FIRING, f"{firing} of {len(states)} alerts still fire"
+    if any(s.silenced for s in states):
+        return AlertWord.SILENCED, "the alert is silenced, so its state says nothing"
+    if all(s.known for s in states):
+        return AlertWord.GONE, "Alertmanager no longer lists the alert"
+    return AlertWord.UNREADABLE, next(s.text for s in states if not s.known)
+
+
+def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertWord, str]:
+    newest = max(a.last_seen for a in alerts)
+    if newest > began:
+        return AlertWord.FIRING, "the alert was sent as firing again after the action"
+    return AlertWord.TOLD_EARLIER, "no resolved message yet (it may never come when the alert is silenced)"
+
+
+async def _sample(services: Services, run: Run) -> None:
+    """Keep a memory sample while watching: without Prometheus it is the only history a leak check has."""
+    target = Target.parse(run.target_key)
+    try:
+        workload = await read.read_workload(services.cluster, target)
+        usage = await services.cluster.pod_usage(target.namespace, workload.selector)
+    except RemediatorError:
+        return
+    await services.store.write(
+        lambda tx: samples.put(tx, target.key, [(u.pod, u.at, u.total_memory) for u in usage])
+    )
+
+
+async def conclude(
+    services: Services, run_id: str, result: Result, text: str, measurements: int, took: float
+) -> dict[str, Any]:
+    """Write the result; a fixed run ends here."""
+
+    def write(tx: Tx) -> None:
+        run = runs.get(tx.conn, run_id)
+        incident = incidents.get(tx.conn, run.incident_id)
+        fact = Verification(result, text, measurements, timedelta(seconds=took))
+        tell(
+            tx,
+            Topic.VERIFIED,
+            fact,
+            incident_id=incident.id,
+            once=f"{run_id}/{run.rung_index}",
+            run_id=run_id,
+        )
+        if result is Result.FIXED:
+            runs.move(tx, run_id, RunState.FIXED, result=text)
+            move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
+
+    await services.store.write(write)
+    services.deliver_nudge()
+    return {"result": result.value}

@@ -1,0 +1,21 @@
+"""Names of steps, topics and ids in the flow: one place, because a replay after an upgrade depends on them.
+
+Raise `app.engine.durable.APPLICATION_VERSION` when the order of steps in a story changes.
+"""
+
+from __future__ import annotations
+
+ANSWER = "answer"
+"""Topic on which a waiting run is woken: an answer came, or its alert is gone."""
+
+UNDO_PREFIX = "undo_"
+
+
+def action_id(run_id: str, rung_index: int, action_index: int) -> str:
+    """Identity of one planned mutation; stands in the marker annotation of the object."""
+    return f"{run_id}/{rung_index}.{action_index}"
+
+
+def undo_story(run_id: str) -> str:
+    """Engine id of the story that undoes a finished run."""
+    return UNDO_PREFIX + run_id

@@ -1,0 +1,138 @@
+"""Alertmanager's webhook body, version 4, becomes a Delivery. The hot path: every alert of a storm comes through here.
+
+Strict about what the service needs (version, status, labels, start), indifferent to everything else: fields appear
+with new releases. One alert that cannot be understood is kept as a RejectedAlert; its neighbours proceed. Firing and
+resolved are decided per alert, because one message mixes both. Written by hand instead of as a pydantic model, which
+would refuse the whole list for one bad element.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
+from app.domain.errors import BadInput
+from app.domain.json import canonical
+from app.intake.body import MAX_BYTES, decode, pointer
+from app.intake.fingerprint import fingerprint
+from app.intake.times import rfc3339
+
+VERSION = "4"
+_STATUS = {"firing": AlertStatus.FIRING, "resolved": AlertStatus.RESOLVED}
+_FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+_MAX_TRUNCATED = 2**31 - 1  # what the store's column holds
+
+
+class _Unusable(Exception):
+    """Why one alert cannot be used: code, path below the alert, reason."""
+
+    def __init__(self, code: str, path: tuple[str, ...], reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.path, self.reason = code, path, reason
+
+
+def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = MAX_BYTES) -> Delivery:
+    """One webhook request. `sender` is the authenticated name.
+
+    Raises BadInput when the body as a whole cannot be used: not JSON, another version, no list of alerts.
+    """
+    data = decode(body, max_bytes=max_bytes)
+    if type(data) is not dict:
+        raise BadInput("expected a JSON object", code="not_an_object", where="body")
+    version = data.get("version")
+    if version != VERSION:
+        raise BadInput('expected version "4"', code="unsupported_version", where="/version")
+    items = data.get("alerts")
+    if type(items) is not list:
+        raise BadInput("expected a list", code="invalid_field", where="/alerts")
+    alerts: list[Alert] = []
+    rejected: list[RejectedAlert] = []
+    for index, item in enumerate(items):
+        try:
+            alerts.append(_alert(item, received_at))
+        except _Unusable as fault:
+            where = pointer("alerts", index, *fault.path)
+            rejected.append(RejectedAlert(index, fault.code, where, fault.reason, item))
+    return Delivery(
+        source=Source.ALERTMANAGER,
+        received_at=received_at,
+        sender=sender,
+        alerts=tuple(alerts),
+        rejected=tuple(rejected),
+        group_key=_text(data, "groupKey"),
+        truncated_alerts=_truncated(data.get("truncatedAlerts", 0)),
+        note=_note(data),
+    )
+
+
+def _alert(item: Any, received_at: datetime) -> Alert:
+    if type(item) is not dict:
+        raise _Unusable("not_an_object", (), "expected a JSON object")
+    labels = _labels(item.get("labels"))
+    status = _STATUS.get(item["status"]) if type(item.get("status")) is str else None
+    if status is None:
+        raise _Unusable("bad_status", ("status",), "expected firing or resolved")
+    starts_at = rfc3339(item.get("startsAt"))
+    if starts_at is None:
+        raise _Unusable("bad_time", ("startsAt",), "expected an RFC 3339 time since 1970")
+    ends_at = None
+    if status is AlertStatus.RESOLVED:
+        # The end is for reading only: a resolved alert with an unreadable one ended when we heard of it.
+        ends_at = rfc3339(item.get("endsAt")) or received_at
+    return Alert(
+        Source.ALERTMANAGER,
+        _identity(item.get("fingerprint"), labels),
+        status,
+        starts_at,
+        labels,
+        _annotations(item.get("annotations")),
+        ends_at,
+        _text(item, "generatorURL"),
+    )
+
+
+def _labels(value: Any) -> dict[str, str]:
+    if type(value) is not dict or not value:
+        raise _Unusable("no_labels", ("labels",), "expected an object with at least one label")
+    for name, text in value.items():
+        if type(text) is not str:
+            raise _Unusable("bad_label", ("labels", name), "expected a string")
+    return value
+
+
+def _annotations(value: Any) -> dict[str, str]:
+    if type(value) is not dict:
+        return {}
+    # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
+    return {name: text if type(text) is str else canonical(text) for name, text in value.items()}
+
+
+def _identity(value: Any, labels: dict[str, str]) -> str:
+    if value is None or value == "":
+        return fingerprint(labels)
+    if type(value) is not str or _FINGERPRINT.fullmatch(value) is None:
+        raise _Unusable("bad_fingerprint", ("fingerprint",), "expected up to 64 letters and digits")
+    return value
+
+
+def _truncated(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise BadInput("expected a count", code="invalid_field", where="/truncatedAlerts")
+    return min(value, _MAX_TRUNCATED)
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if type(value) is str else ""
+
+
+def _note(data: dict[str, Any]) -> str:
+    receiver, reason = unquote_receiver(_text(data, "receiver")), _text(data, "notification_reason")
+    return "; ".join(part for part in (receiver and f"receiver {receiver}", reason) if part)
+
+
+def unquote_receiver(name: str) -> str:
+    r"""The receiver's name as configured: Alertmanager sends it through Go's regexp.QuoteMeta (`team\.ops`)."""
+    return re.sub(r"\\([\\.+*?()|\[\]{}^$])", r"\1", name) if "\\" in name else name

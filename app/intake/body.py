@@ -1,0 +1,87 @@
+"""Request bodies as JSON, within limits that no sender can exceed.
+
+Used by every module of the intake and by the JSON routes. Never looks at what the JSON means.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from app.domain.errors import BadInput
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BYTES = 1024 * 1024
+"""Default limit of a body: some hundred alerts of ordinary size."""
+MAX_DEPTH = 32
+"""Objects and arrays inside one another; every known sender stays below ten."""
+
+
+def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+    """`body` as a JSON value. Of duplicate keys the last one counts.
+
+    Raises BadInput: `body_too_large`, `invalid_json` (also invalid UTF-8, NaN, lone surrogates, with line and column),
+    `json_too_deep`, `number_out_of_range` (a float beyond the range, such as 1e999).
+    """
+    if len(body) > max_bytes:
+        raise BadInput(f"the body has more than {max_bytes} bytes", code="body_too_large", where="body")
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        reason, at, place = str(error).rpartition(" at line ")
+        if reason.startswith("recursion limit"):
+            raise _too_deep() from error
+        where = f"body line {place}" if at else "body"
+        raise BadInput(reason or "the body is not JSON", code="invalid_json", where=where) from error
+    _check_depth_and_range(value)
+    return value
+
+
+def _check_depth_and_range(value: Any) -> None:
+    # Level by level instead of recursively: the depth of a hostile body must not become the depth of our stack.
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        deeper: list[Any] = []
+        for container in level:
+            if type(container) is dict:
+                items = container.values()
+            elif type(container) is list:
+                items = container  # type: ignore[assignment]
+            else:
+                items = (container,)  # type: ignore[assignment]  # a bare value at the top
+            for item in items:
+                kind = type(item)
+                if kind is str:
+                    continue
+                if kind is dict or kind is list:
+                    deeper.append(item)
+                elif kind is float and not math.isfinite(item):
+                    raise BadInput("a number is out of range", code="number_out_of_range", where="body")
+        if not deeper:
+            return
+        level = deeper
+    raise _too_deep()
+
+
+def _too_deep() -> BadInput:
+    return BadInput(f"more than {MAX_DEPTH} levels of nesting", code="json_too_deep", where="body")
+
+
+def pointer(*parts: str | int) -> str:
+    """RFC 6901 JSON pointer of a place in a body, e.g. `/alerts/3/labels/severity`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def validated(model: type[M], value: Any) -> M:
+    """`value` as a `model`. Raises BadInput with code `invalid_field` and the pointer of the first fault."""
+    try:
+        return model.model_validate(value, strict=True)
+    except ValidationError as error:
+        # Without the input: it may hold what must not be echoed.
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = pointer(*first["loc"]) or "body"
+        raise BadInput(str(first["msg"]), code="invalid_field", where=where) from error

@@ -1,0 +1,75 @@
+"""A manual trigger: a person or script orders one remediation on one target.
+
+Owns the shape of the request body, which is also what the API documents. Whether the remediation exists and its params
+fit is asked elsewhere; the gates decide as they do for alerts.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.errors import BadInput
+from app.domain.json import digest
+from app.domain.target import Target
+from app.intake.body import decode, validated
+
+MAX_BYTES = 64 * 1024
+_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+# RFC 1123: what Kubernetes allows for the names of namespaces and workloads.
+_Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+
+
+class TargetBody(BaseModel):
+    """The workload to act on."""
+
+    model_config = ConfigDict(extra="forbid")
+    namespace: _Label
+    kind: Literal["Deployment", "StatefulSet", "DaemonSet", "Pod"]
+    name: _Name
+
+
+class ManualBody(BaseModel):
+    """The order."""
+
+    model_config = ConfigDict(extra="forbid")
+    remediation: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$", examples=["high-error-rate"])]
+    target: TargetBody
+    params: dict[str, Any] = Field(default_factory=dict, description="overrides of the policy rule's params")
+    reason: Annotated[
+        str, Field(min_length=1, max_length=2000, pattern=r"\S", description="why; stands in the audit trail")
+    ]
+    dry_run: bool = Field(default=False, description="decide and show the plan, change nothing")
+
+
+def parse(body: bytes, *, received_at: datetime, requested_by: str, idempotency_key: str = "") -> Delivery:
+    """One order. Two requests under one key are the same when their canonical JSON is.
+
+    Keys are kept apart by caller. Raises BadInput (`invalid_field`, `bad_idempotency_key`, and those of `decode`).
+    """
+    order = validated(ManualBody, decode(body, max_bytes=MAX_BYTES))
+    if idempotency_key and _KEY.fullmatch(idempotency_key) is None:
+        raise BadInput(
+            "expected up to 255 visible ASCII characters", code="bad_idempotency_key", where="Idempotency-Key"
+        )
+    request = ManualRequest(
+        remediation=order.remediation,
+        target=Target.parse(f"{order.target.namespace}/{order.target.kind}/{order.target.name}").key,
+        params=order.params,
+        reason=order.reason,
+        requested_by=requested_by,
+        dry_run=order.dry_run,
+    )
+    return Delivery(
+        source=Source.MANUAL,
+        received_at=received_at,
+        sender=requested_by,
+        dedupe_key=f"{requested_by}:{idempotency_key}" if idempotency_key else "",
+        body_digest=digest(order.model_dump()),
+        manual=request,
+    )

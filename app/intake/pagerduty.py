@@ -1,0 +1,198 @@
+"""PagerDuty V3 webhooks become a Delivery; the incident's alert body is merged in when it has been fetched.
+
+A signed request is never refused: PagerDuty drops an event at once on a 4xx and switches the subscription off after
+three, so what is unwanted is a Delivery with a note, and what cannot be read is a Delivery with a RejectedAlert.
+The webhook itself carries a title but no alerts and no labels: `needs_alert_body` says when to fetch them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
+from app.domain.errors import BadInput
+from app.domain.json import JsonValue
+from app.intake.body import decode, pointer
+from app.intake.labels import alert_name, common, from_firing_text, scalars
+from app.intake.times import rfc3339
+
+MAX_BYTES = 512 * 1024
+"""PagerDuty itself drops events above 256 KB."""
+_STATUS = {
+    "incident.triggered": AlertStatus.FIRING,
+    "incident.reopened": AlertStatus.FIRING,
+    "incident.resolved": AlertStatus.RESOLVED,
+}
+# Counters and blocks of Alertmanager's PagerDuty template, not labels.
+_NOT_LABELS = frozenset({"num_firing", "num_resolved", "firing", "resolved"})
+_NESTED = ("labels", "commonLabels", "groupLabels", "custom_details", "details")
+_RAW_LIMIT = 2_000
+
+
+def parse(
+    body: bytes,
+    *,
+    received_at: datetime,
+    webhook_id: str = "",
+    sender: str = "pagerduty",
+    own_agents: frozenset[str] = frozenset(),
+) -> Delivery:
+    """One signed event. Never raises.
+
+    `webhook_id` is X-Webhook-Id, equal on every attempt; the event's id stands in when it is missing. Events caused by
+    `own_agents` (ids of the users and integrations that this service acts as) are noted and not acted on.
+    """
+    blank = Delivery(Source.PAGERDUTY, received_at, sender, dedupe_key=webhook_id)
+    try:
+        event = _mapping(decode(body, max_bytes=MAX_BYTES), "event")
+    except BadInput as error:
+        return _unreadable(blank, error, body.decode("utf-8", "replace")[:_RAW_LIMIT])
+    kind = _text(event, "event_type") or "event without a type"
+    known = dataclasses.replace(blank, dedupe_key=webhook_id or _text(event, "id"), note=kind)
+    if _text(_maybe(event, "agent"), "id") in own_agents - {""}:
+        return dataclasses.replace(known, note=f"{kind}: our own doing")
+    status = _STATUS.get(kind)
+    if status is None:
+        return known
+    try:
+        alert = _alert(event, status, received_at, reopened=kind == "incident.reopened")
+    except BadInput as error:
+        return _unreadable(known, error, event)
+    return dataclasses.replace(known, alerts=(alert,))
+
+
+def _alert(event: Mapping[str, Any], status: AlertStatus, received_at: datetime, *, reopened: bool) -> Alert:
+    data = _mapping(event, "data")
+    incident = data if data.get("type") in ("incident", None) else _mapping(data, "incident")
+    identity = _text(incident, "id")
+    if not identity:
+        raise BadInput(
+            "an incident without an id", code="no_incident_id", where=pointer("event", "data", "id")
+        )
+    occurred = rfc3339(event.get("occurred_at")) or received_at
+    # A reopened incident is a new episode; its later `resolved` carries reopened_at too.
+    starts_at = rfc3339(incident.get("reopened_at")) or (
+        occurred if reopened else rfc3339(incident.get("created_at"))
+    )
+    title = _text(incident, "title")
+    return Alert(
+        source=Source.PAGERDUTY,
+        fingerprint=identity,
+        status=status,
+        starts_at=starts_at or occurred,
+        labels=_incident_labels(incident, title),
+        annotations=_annotations(incident, title),
+        ends_at=occurred if status is AlertStatus.RESOLVED else None,
+    )
+
+
+def _incident_labels(incident: Mapping[str, Any], title: str) -> dict[str, str]:
+    return scalars(
+        {
+            "alertname": alert_name(title),
+            "pagerduty_service": _text(_maybe(incident, "service"), "summary"),
+            "pagerduty_urgency": _text(incident, "urgency"),
+            "pagerduty_priority": _text(_maybe(incident, "priority"), "summary"),
+        }
+    )
+
+
+def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
+    entries = {
+        "summary": title,
+        "pagerduty_url": _text(incident, "html_url"),  # shown, never fetched
+        "pagerduty_number": str(incident.get("number") or ""),
+    }
+    return {name: value for name, value in entries.items() if value}
+
+
+def _unreadable(delivery: Delivery, error: BadInput, raw: JsonValue) -> Delivery:
+    rejected = RejectedAlert(0, error.code, error.where, error.message, raw)
+    return dataclasses.replace(delivery, rejected=(rejected,))
+
+
+def _mapping(data: Any, key: str) -> Mapping[str, Any]:
+    value = data.get(key) if isinstance(data, Mapping) else None
+    if not isinstance(value, Mapping):
+        raise BadInput("expected a JSON object", code="invalid_field", where=pointer(key))
+    return value
+
+
+def _maybe(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def needs_alert_body(delivery: Delivery) -> bool:
+    """True when a firing PagerDuty alert names no namespace, so that no target can be found without its body."""
+    return any(lacks_labels(alert) for alert in delivery.alerts)
+
+
+def lacks_labels(alert: Alert) -> bool:
+    """True for a firing PagerDuty alert that has only what the webhook told. Its fingerprint is the incident's id."""
+    return alert.source is Source.PAGERDUTY and alert.status is AlertStatus.FIRING and not alert.namespace
+
+
+def with_alert_body(delivery: Delivery, alerts_json: Mapping[str, Any]) -> Delivery:
+    """The delivery with the answer of `GET /incidents/{id}/alerts` merged into the alerts that lack labels."""
+    alerts = tuple(enriched(a, alerts_json) if lacks_labels(a) else a for a in delivery.alerts)
+    return dataclasses.replace(delivery, alerts=alerts)
+
+
+def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
+    """`alert` with the labels that all alerts of its PagerDuty incident share. Odd shapes add nothing; never raises.
+
+    The identity stays; what the webhook told stays, except a name that was only taken from the title.
+    """
+    items = alerts_json.get("alerts")
+    entries = [item for item in items if isinstance(item, Mapping)] if isinstance(items, Sequence) else []
+    # A resolved member of the incident says nothing about what fires now, unless nothing else is there.
+    firing = [item for item in entries if item.get("status") != "resolved"] or entries
+    found = common(_labels_of(item) for item in firing)
+    if not found:
+        return alert
+    own = {name: value for name, value in alert.labels.items() if name != "alertname"}
+    name = found.get("alertname") or alert.name
+    labels = {**found, **own, **({"alertname": name} if name else {})}
+    return dataclasses.replace(alert, labels=labels)
+
+
+def _labels_of(item: Mapping[str, Any]) -> dict[str, str]:
+    details = _maybe(item, "body").get("details")
+    if isinstance(details, str):
+        details = _object_in(details) or {"firing": details}
+    found = scalars({"severity": item.get("severity")})
+    if isinstance(details, Mapping):
+        for key in _NESTED:
+            found |= scalars(_without_blocks(_maybe(details, key)))
+        found |= scalars(_without_blocks(details))
+        found |= _firing(details.get("firing"))
+    return found
+
+
+def _without_blocks(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if name not in _NOT_LABELS}
+
+
+def _firing(block: Any) -> dict[str, str]:
+    if isinstance(block, str):
+        return from_firing_text(block)
+    if isinstance(block, Sequence):
+        return common(scalars(_maybe(alert, "labels")) for alert in block if isinstance(alert, Mapping))
+    return {}
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    try:
+        value = decode(text.encode("utf-8", "replace"))
+    except BadInput:
+        return None
+    return value if isinstance(value, dict) else None

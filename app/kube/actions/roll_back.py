@@ -1,0 +1,107 @@
+"""Going back to an older revision of a workload's template, as `kubectl rollout undo` does, without its traps.
+
+Built by handlers. Pure. Traps avoided: a restart makes a revision with the same images, and a restored revision
+becomes the newest, so that a second "undo" would bring the bad one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.domain.plan import Action, ActionKind, FieldChange
+from app.domain.target import Kind
+from app.domain.workload import Pod, Revision, Workload
+from app.kube.actions.delete_pod import delete_pod
+from app.kube.actions.impossible import Impossible
+from app.kube.actions.template import refusal
+from app.kube.fields import annotation_path, value_at
+from app.kube.parse import CHANGE_CAUSE, fingerprint
+
+_TEMPLATE = "/spec/template"
+_CAUSE = annotation_path(CHANGE_CAUSE)
+
+
+def roll_back(
+    workload: Workload, revisions: Sequence[Revision], left: frozenset[str] = frozenset()
+) -> Action | Impossible:
+    """Restore the newest older revision whose template really differs.
+
+    `revisions` are newest first; `left` are fingerprints that this incident already rolled away from. The fingerprint
+    that this action leaves is in `params["left"]`.
+    """
+    if no := refusal(workload, "a rollback"):
+        return no
+    template = workload.manifest["spec"]["template"]
+    current = next((r for r in revisions if r.current), None)
+    present = {fingerprint(template)} | ({current.fingerprint} if current else set())
+    older = [r for r in revisions if current is None or r.number < current.number]
+    different = [r for r in older if r.fingerprint not in present]
+    goal = next((r for r in different if r.fingerprint not in left), None)
+    if goal is None:
+        return _nowhere(workload, older, different)
+    changes = [FieldChange(_TEMPLATE, template, goal.template)]
+    cause = value_at(workload.manifest, _CAUSE)
+    if (cause or "") != goal.change_cause:
+        changes.append(FieldChange(_CAUSE, cause, goal.change_cause or None))
+    return _action(workload, current, goal, tuple(changes))
+
+
+def _action(
+    workload: Workload, current: Revision | None, goal: Revision, changes: tuple[FieldChange, ...]
+) -> Action:
+    images = [c.image for c in workload.containers if not c.init]
+    source = f"revision {current.number}" if current else "the present template"
+    shown = f"{source} ({', '.join(images)}) to revision {goal.number} ({', '.join(goal.images)})"
+    return Action(
+        kind=ActionKind.ROLL_BACK,
+        object=workload.ref,
+        target=workload.target,
+        changes=changes,
+        summary=f"Roll back {workload.target} from {shown}",
+        pods_affected=workload.desired,
+        reversible=True,
+        undo=f"put {source} back",
+        params={
+            "from_revision": current.number if current else None,
+            "to_revision": goal.number,
+            "from_images": images,
+            "to_images": list(goal.images),
+            "left": fingerprint(workload.manifest["spec"]["template"]),
+            "to_fingerprint": goal.fingerprint,
+            "to_created_at": goal.created_at.isoformat(),
+        },
+    )
+
+
+def _nowhere(workload: Workload, older: Sequence[Revision], different: Sequence[Revision]) -> Impossible:
+    kept = workload.manifest["spec"].get("revisionHistoryLimit", 10)
+    advice = "deploy a known good version from its source"
+    if not older:
+        return Impossible(f"{workload.target} has no older revision (revisionHistoryLimit is {kept})", advice)
+    if not different:
+        return Impossible(
+            f"all {len(older)} older revisions of {workload.target} have the present template (restarts only)",
+            advice,
+        )
+    numbers = ", ".join(str(r.number) for r in different)
+    return Impossible(
+        f"this incident already rolled away from every different revision of {workload.target} ({numbers})",
+        advice,
+    )
+
+
+def unstick(workload: Workload, pods: Sequence[Pod]) -> tuple[Action, ...]:
+    """The pod deletions that a rolled back StatefulSet needs besides.
+
+    With OrderedReady its controller waits forever for a pod of the bad revision that never gets ready, also after the
+    template was restored; only deleting that pod lets it go on. Empty for everything else.
+    """
+    spec, status = workload.manifest["spec"], workload.manifest.get("status") or {}
+    if workload.target.kind is not Kind.STATEFUL_SET:
+        return ()
+    if spec.get("podManagementPolicy", "OrderedReady") != "OrderedReady":
+        return ()
+    bad = status.get("updateRevision", "").removeprefix(f"{workload.target.name}-")
+    stuck = [p for p in pods if not p.ready and p.template_hash.endswith(bad) and not p.terminating]
+    actions = [delete_pod(p, workload) for p in stuck if bad]
+    return tuple(a for a in actions if isinstance(a, Action))

@@ -1,0 +1,251 @@
+"""Carrying out one action, at most once, on the cluster port.
+
+Called by the flow inside durable steps: `check`, then `rehearse`, then `apply`; `undo` lives in `app.kube.undo`. Each may
+be run again after a crash at any instruction. Never decides, never records, never repeats a write with an unclear
+outcome without reading back.
+
+What the caller has to know of `apply`: a returned result is final; a raised TryLater means that nothing was written and
+that the same call may be made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.domain.cluster import Cluster
+from app.domain.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    DisruptionBlocked,
+    ObjectChanged,
+    ObjectInvalid,
+    ObjectMissing,
+    OutcomeUnclear,
+)
+from app.domain.json import Obj
+from app.domain.outcome import ActionResult
+from app.domain.plan import Action, ActionKind
+from app.domain.target import Kind, ObjectRef
+from app.kube.event import event_for
+from app.kube.fields import operations, same, value_at
+from app.kube.look import POD_KINDS, marker_of, moved, obstacle
+from app.kube.parse import parse_ref
+from app.kube.readback import Finding, Sleep, pod_gone, read_back, real_sleep, removed
+from app.kube.undo import Undone, undo, undo_id
+
+__all__ = [
+    "Applied",
+    "CheckResult",
+    "Undone",
+    "apply",
+    "check",
+    "event_for",
+    "in_place",
+    "rehearse",
+    "undo",
+    "undo_id",
+]
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
+    then `text` and `code` say why. `done`: the object carries this very action's marker, it was applied before a crash.
+    """
+
+    ref: ObjectRef | None
+    text: str
+    code: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of the action. `code` is the error's for REFUSED; `retry_after` in seconds when the server told it."""
+
+    result: ActionResult
+    text: str
+    resource_version: str = ""
+    code: str = ""
+    retry_after: float | None = None
+
+
+async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckResult:
+    """Read the object afresh: same uid, not paused, every field still as the action expects it.
+
+    Raises the port's read errors except ObjectMissing.
+    """
+    ref = action.object
+    try:
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return CheckResult(None, f"{ref} is gone", ObjectMissing.code)
+    fresh = parse_ref(ref.kind, manifest)
+    if action_id and fresh.uid == ref.uid and marker_of(manifest) == action_id:
+        return CheckResult(fresh, "this action was applied already", done=True)
+    if no := obstacle(manifest, action):
+        return CheckResult(None, no, ObjectChanged.code)
+    return CheckResult(fresh, f"{ref} is as it was when this was decided")
+
+
+async def in_place(cluster: Cluster, action: Action, action_id: str) -> str:
+    """For a recorded intent without an outcome: a sentence when the action did happen, empty when it did not.
+
+    Raises the port's read errors except ObjectMissing.
+    """
+    if action.kind in POD_KINDS:
+        gone = await removed(cluster, action.object)
+        return f"{action.summary}: the pod is gone or terminating" if gone else ""
+    ref = action.object
+    try:
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return ""
+    if manifest["metadata"].get("uid") != ref.uid or marker_of(manifest) != action_id:
+        return ""
+    return _applied(action, manifest, "was applied already").text
+
+
+async def rehearse(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef) -> str:
+    """Send the very patch as a server-side dry run, admission included; returns a sentence when it is accepted.
+
+    Raises ClusterRefused when the server refuses it, when the object is not as in `ref` any more, or when an admission
+    rule would turn our values into others (ObjectInvalid, `admission_changed`). Raises TryLater.
+    """
+    if action.kind in POD_KINDS:
+        await _remove(cluster, action, dry_run=True)
+        return "the dry run was accepted"
+    manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+    if marker_of(manifest) == action_id:
+        return "this action was applied already"
+    if no := _obstacle(manifest, action, ref):
+        raise ObjectChanged(no, where=str(ref))
+    patch = operations(manifest, action.changes, action_id)
+    result = await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
+    if bent := _bent(result, action):
+        text = f"an admission rule changes the values: {bent}"
+        raise ObjectInvalid(text, code="admission_changed", where=str(ref))
+    return "the dry run was accepted"
+
+
+def _bent(result: Obj, action: Action) -> str:
+    """Fields that do not hold our value. Whole templates are left out: the server completes them with defaults."""
+    return "; ".join(
+        moved(result, c.path, c.after)
+        for c in action.changes
+        if not isinstance(c.after, dict) and not same(c.path, value_at(result, c.path), c.after)
+    )
+
+
+async def apply(
+    cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, *, sleep: Sleep = real_sleep
+) -> Applied:
+    """Carry the action out once. `ref` is what `check` returned.
+
+    The patch is bound to the resourceVersion just read and carries our marker; when only the status moved in between, it
+    is bound anew, at most five times. `sleep` spaces the looks after a lost answer. Raises TryLater (throttled, not
+    reachable, or certainly not applied): nothing was written, the call may be repeated.
+    """
+    try:
+        if action.kind in POD_KINDS:
+            return await _remove_pod(cluster, action, sleep)
+        return await _patch(cluster, action, action_id, ref, sleep)
+    except DisruptionBlocked as error:
+        return Applied(ActionResult.REFUSED, str(error), code=error.code, retry_after=error.retry_after)
+    except ClusterRefused as error:
+        return Applied(ActionResult.REFUSED, str(error), code=error.code)
+
+
+async def _patch(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, sleep: Sleep) -> Applied:
+    for _ in range(_ATTEMPTS):
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+        if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
+            return _applied(action, manifest, "was applied already")
+        if no := _obstacle(manifest, action, ref):
+            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code)
+        patch = operations(manifest, action.changes, action_id)
+        try:
+            return _applied(action, await cluster.patch(ref.kind, ref.namespace, ref.name, patch), "applied")
+        except ObjectChanged:
+            continue  # looked at again from the start: the marker, then every field
+        except OutcomeUnclear as error:
+            bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
+            return await _found(cluster, action, action_id, (bound, error), sleep)
+    return Applied(
+        ActionResult.REFUSED,
+        f"{ref} changed again before each of {_ATTEMPTS} attempts",
+        code=ObjectChanged.code,
+    )
+
+
+def _obstacle(manifest: Obj, action: Action, ref: ObjectRef) -> str:
+    if no := obstacle(manifest, action):
+        return no
+    generation = manifest["metadata"].get("generation", 0)
+    if generation != ref.generation:
+        return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
+    return ""
+
+
+async def _found(
+    cluster: Cluster, action: Action, action_id: str, lost: tuple[ObjectRef, OutcomeUnclear], sleep: Sleep
+) -> Applied:
+    bound, error = lost
+    finding, manifest = await read_back(cluster, bound, action_id, sleep)
+    match finding:
+        case Finding.HAPPENED:
+            return _applied(action, manifest, "applied; the answer was lost, reading back confirms it")
+        case Finding.GONE:
+            return Applied(ActionResult.REFUSED, f"{bound} is gone", code=ObjectMissing.code)
+        case Finding.NOT_HAPPENED:
+            raise _not_applied(error)
+        case _:
+            text = f"sent without an answer ({error.message}), and {bound} cannot be read back"
+            return Applied(ActionResult.UNCLEAR, text, code=error.code)
+
+
+def _not_applied(error: OutcomeUnclear) -> ClusterUnavailable:
+    text = f"the answer was lost ({error.message}); reading back shows that nothing was written"
+    failure = ClusterUnavailable(text, code="not_applied", where=error.where)
+    failure.__cause__ = error
+    return failure
+
+
+def _applied(action: Action, manifest: Obj, how: str) -> Applied:
+    """A field that somebody changed right after us is told, not set again."""
+    others = _bent(manifest, action)
+    text = f"{action.summary}: {how}" + (f"; changed since: {others}" if others else "")
+    return Applied(ActionResult.APPLIED, text, manifest["metadata"].get("resourceVersion", ""))
+
+
+async def _remove(cluster: Cluster, action: Action, *, dry_run: bool = False) -> None:
+    ref = action.object
+    remove = cluster.delete_pod if action.kind is ActionKind.DELETE_POD else cluster.evict_pod
+    await remove(ref.namespace, ref.name, ref.uid, dry_run=dry_run)
+
+
+async def _remove_pod(cluster: Cluster, action: Action, sleep: Sleep) -> Applied:
+    """Bound to the uid, a removal cannot hit a namesake, and a second one finds nothing to remove."""
+    pod = replace(action.object, kind=Kind.POD)
+    for _ in range(_ATTEMPTS):
+        if await removed(cluster, pod):
+            return Applied(ActionResult.APPLIED, f"{action.summary}: the pod is gone or terminating")
+        try:
+            await _remove(cluster, action)
+            return Applied(ActionResult.APPLIED, f"{action.summary}: accepted")
+        except (ObjectChanged, ObjectMissing):
+            continue
+        except OutcomeUnclear as error:
+            match await pod_gone(cluster, pod, sleep):
+                case Finding.HAPPENED:
+                    return Applied(ActionResult.APPLIED, f"{action.summary}: the pod is gone or terminating")
+                case Finding.NOT_HAPPENED:
+                    raise _not_applied(error) from error
+                case _:
+                    text = f"sent without an answer ({error.message}), and {pod} cannot be read back"
+                    return Applied(ActionResult.UNCLEAR, text, code=error.code)
+    return Applied(
+        ActionResult.REFUSED, f"{pod} changed before each of {_ATTEMPTS} attempts", code="object_changed"
+    )

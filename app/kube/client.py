@@ -1,0 +1,319 @@
+"""The real cluster: `KubeCluster` implements `app.domain.cluster.Cluster` over the official asyncio client, used raw.
+
+Owns the connection, time-outs and the translation of foreign faults; the only importer of the client library. Called
+through the port. Never retries a write (one exception: a 401, which proves that nothing was done), never validates
+responses (the library's models refuse objects with a null list and drop unknown fields), never logs a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException
+
+from app.domain.cluster import FIELD_MANAGER, LogQuery, PodUsage
+from app.domain.errors import (
+    BadInput,
+    ClusterRefused,
+    ClusterUnavailable,
+    ObjectChanged,
+    ObjectInvalid,
+    ProbeUnavailable,
+)
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.kube.faults import Answer, Request, broken, refusal
+from app.kube.parse import parse_usage
+from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
+
+READ_SECONDS = 10.0
+WRITE_SECONDS = 15.0
+_CONNECT_SECONDS = 5.0
+_PAGE = 500
+_JSON_PATCH = "application/json-patch+json"
+
+Observer = Callable[[str, str, str, float], None]
+"""Told after each request: verb, resource, HTTP status or `error`, seconds."""
+Query = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One HTTP request."""
+
+    method: str
+    path: str
+    request: Request
+    query: Query
+    body: Any = None
+    content_type: str = "application/json"
+
+
+class KubeCluster:
+    """One real cluster. Make it with `from_kubeconfig` or `in_cluster`, end it with `close`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        name: str,
+        *,
+        renew: Callable[[], Awaitable[None]] | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """`renew` fetches fresh credentials into the configuration when the API server no longer takes ours."""
+        configuration.retries = None
+        self.name = name
+        self._api = ApiClient(configuration)
+        self._api.user_agent = FIELD_MANAGER
+        self._renew = renew
+        self._observer = observer
+
+    @classmethod
+    async def from_kubeconfig(
+        cls, path: str | None = None, context: str | None = None, *, observer: Observer | None = None
+    ) -> Self:
+        """Connect as kubectl would: `path` None means $KUBECONFIG or ~/.kube/config. Raises BadInput."""
+        configuration = Configuration()
+
+        async def load() -> str:
+            loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=path, context=context, client_configuration=configuration
+            )
+            return str(loader.current_context["name"])
+
+        async def renew() -> None:
+            await load()
+
+        try:
+            name = await load()
+        except (ConfigException, OSError) as error:
+            raise BadInput(f"no usable kubeconfig: {error}", code="bad_kubeconfig") from error
+        return cls(configuration, name, renew=renew, observer=observer)
+
+    @classmethod
+    async def in_cluster(cls, *, observer: Observer | None = None) -> Self:
+        """Connect with the pod's service account; the token file is read again every minute. Raises BadInput."""
+        configuration = Configuration()
+        try:
+            await asyncio.to_thread(kubernetes_config.load_incluster_config, configuration)
+        except (ConfigException, OSError) as error:
+            raise BadInput(f"not in a cluster: {error}", code="not_in_cluster") from error
+        return cls(configuration, "in-cluster", observer=observer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+        """See the port."""
+        resource = RESOURCES[kind]
+        request = Request("get", resource.full_name, _place(resource, namespace, name), mutates=False)
+        return await self._json(_Call("GET", resource.path(namespace, name), request, []))
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
+    ) -> list[Obj]:
+        """See the port. A list that expires between two pages is read again, once."""
+        try:
+            return await self._pages(RESOURCES[kind], namespace, selector, fields)
+        except ClusterUnavailable as error:
+            if error.code != "list_expired":
+                raise
+            return await self._pages(RESOURCES[kind], namespace, selector, fields)
+
+    async def _pages(self, resource: Resource, namespace: str, selector: str, fields: str) -> list[Obj]:
+        request = Request("list", resource.full_name, _place(resource, namespace), mutates=False)
+        fixed = [("limit", str(_PAGE)), ("labelSelector", selector), ("fieldSelector", fields)]
+        items: list[Obj] = []
+        token = ""
+        while True:
+            query = [(k, v) for k, v in (*fixed, ("continue", token)) if v]
+            page = await self._json(_Call("GET", resource.path(namespace), request, query))
+            items.extend(page.get("items") or ())
+            token = (page.get("metadata") or {}).get("continue", "")
+            if not token:
+                return items
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """See the port. Unknown fields are refused (fieldValidation=Strict) rather than dropped."""
+        resource = RESOURCES[kind]
+        request = Request("patch", resource.full_name, _place(resource, namespace, name), not dry_run)
+        query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
+        path = resource.path(namespace, name)
+        return await self._json(_Call("PATCH", path, request, query, list(patch), _JSON_PATCH))
+
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port."""
+        resource = RESOURCES[Kind.POD]
+        request = Request("delete", resource.full_name, _place(resource, namespace, name), not dry_run)
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", **_delete_options(uid, dry_run=dry_run)}
+        query = [("timeout", f"{WRITE_SECONDS:.0f}s")]
+        await self._json(_Call("DELETE", resource.path(namespace, name), request, query, options))
+
+    async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port. The answer's own status is looked at: a failure can come with HTTP 201."""
+        resource = RESOURCES[Kind.POD]
+        request = Request("create", "pods/eviction", _place(resource, namespace, name), not dry_run)
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": _delete_options(uid, dry_run=dry_run),
+        }
+        query = _write_query(dry_run=dry_run)
+        path = resource.path(namespace, name, "eviction")
+        answer = await self._json(_Call("POST", path, request, query, body))
+        if answer.get("status") == "Failure":
+            raise refusal(request, Answer(int(answer.get("code", 500)), answer))
+
+    async def create_event(self, event: Obj) -> None:
+        """See the port."""
+        resource, meta = RESOURCES[Kind.EVENT], event["metadata"]
+        place = _place(resource, meta["namespace"], meta["name"])
+        request = Request("create", resource.full_name, place, mutates=True)
+        path = resource.path(meta["namespace"])
+        try:
+            await self._json(_Call("POST", path, request, _write_query(dry_run=False), event))
+        except ObjectChanged as error:
+            if error.code != "already_exists":
+                raise
+
+    async def logs(self, query: LogQuery) -> str:
+        """See the port. A container that has not started yet has no log either: the empty text."""
+        resource = RESOURCES[Kind.POD]
+        request = Request("get", "pods/log", _place(resource, query.namespace, query.pod), mutates=False)
+        wanted = [
+            ("container", query.container),
+            ("previous", "true" if query.previous else ""),
+            ("sinceSeconds", str(query.since_seconds or "")),
+            ("tailLines", str(query.tail_lines)),
+            ("limitBytes", str(query.limit_bytes)),
+        ]
+        path = resource.path(query.namespace, query.pod, "log")
+        try:
+            data = await self._bytes(_Call("GET", path, request, [(k, v) for k, v in wanted if v]))
+        except ObjectInvalid as error:
+            if any(sign in error.message for sign in _NO_LOG):
+                return ""
+            raise
+        return data.decode("utf-8", errors="replace")
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        """See the port."""
+        try:
+            found = await self._pages(POD_METRICS, namespace, selector, "")
+        except (ClusterRefused, ClusterUnavailable) as error:
+            raise ProbeUnavailable("the cluster serves no pod metrics", where=error.where) from error
+        return [parse_usage(item) for item in found]
+
+    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+        """See the port."""
+        resource = RESOURCES[kind]
+        request = Request("create", ACCESS_REVIEWS.full_name, "", mutates=False)
+        attributes = {
+            "verb": verb,
+            "group": resource.group,
+            "resource": resource.plural,
+            "subresource": subresource,
+            "namespace": namespace if resource.namespaced else "",
+        }
+        body = {
+            "apiVersion": ACCESS_REVIEWS.api_version,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await self._json(_Call("POST", ACCESS_REVIEWS.path(""), request, [], body))
+        return bool((answer.get("status") or {}).get("allowed", False))
+
+    async def _json(self, call: _Call) -> Obj:
+        data = await self._bytes(call)
+        try:
+            decoded = json.loads(data)
+        except ValueError as error:
+            raise broken(call.request, error, sent=True) from error
+        if not isinstance(decoded, dict):
+            raise broken(call.request, TypeError("no object"), sent=True)
+        return decoded
+
+    async def _bytes(self, call: _Call) -> bytes:
+        """The body of a successful answer. Fresh credentials are fetched once when ours have run out: after a 401
+        nothing can have happened, so even a write may be sent again."""
+        status, headers, data = await self._send(call)
+        if status == 401 and self._renew is not None:
+            try:
+                await self._renew()
+            except (ConfigException, OSError) as error:
+                raise broken(call.request, error, sent=False) from error
+            status, headers, data = await self._send(call)
+        if not 200 <= status <= 299:
+            raise refusal(call.request, Answer(status, _status_object(data), _seconds(headers)))
+        return data
+
+    async def _send(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
+        started = asyncio.get_running_loop().time()
+        outcome = "error"
+        sent = False
+        total = WRITE_SECONDS + 1 if call.method != "GET" else READ_SECONDS
+        timeout = aiohttp.ClientTimeout(total=total, connect=_CONNECT_SECONDS)
+        try:
+            prepared = await self._api.param_serialize(
+                call.method,
+                call.path,
+                query_params=list(call.query),
+                header_params={"Accept": "application/json, */*", "Content-Type": call.content_type},
+                body=call.body,
+                auth_settings=["BearerToken"],
+            )
+            sent = True
+            response = await self._api.call_api(*prepared, _request_timeout=timeout)
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]
+            outcome = str(response.status)
+            return response.status, response.headers, data
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
+            raise broken(call.request, error, sent=sent and not isinstance(error, _NEVER_SENT)) from error
+        finally:
+            if self._observer is not None:
+                seconds = asyncio.get_running_loop().time() - started
+                self._observer(call.request.verb, call.request.resource, outcome, seconds)
+
+
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_NO_LOG = ("previous terminated container", "is waiting to start", "is not available")
+
+
+def _place(resource: Resource, namespace: str, name: str = "") -> str:
+    parts = [namespace] if resource.namespaced else [""]
+    return "/".join([*parts, name]) if name else parts[0]
+
+
+def _write_query(*, dry_run: bool) -> Query:
+    """The server gives up when we do, so that a lost write does not land minutes later."""
+    query = [("fieldManager", FIELD_MANAGER), ("timeout", f"{WRITE_SECONDS:.0f}s")]
+    return [*query, ("dryRun", "All")] if dry_run else query
+
+
+def _delete_options(uid: str, *, dry_run: bool) -> Obj:
+    options: Obj = {"preconditions": {"uid": uid}}
+    return {**options, "dryRun": ["All"]} if dry_run else options
+
+
+def _status_object(data: bytes) -> Mapping[str, Any]:
+    try:
+        decoded = json.loads(data)
+    except ValueError:
+        return {}
+    return decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else {}
+
+
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("Retry-After", "")
+    return float(text) if text.isdecimal() else None

@@ -1,0 +1,177 @@
+"""What the API server's refusals and broken connections mean, as errors of `app.domain.errors`.
+
+Called by `app.kube.client` only. Pure tables: HTTP status, the Status object's reason and causes, the kind of
+transport fault, and whether the request could have changed something. Never puts a token, a request or a response body
+into a message: of a Status only its bounded message is shown, without the values it quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.domain.errors import (
+    AccessDenied,
+    ClusterRefused,
+    ClusterThrottled,
+    ClusterUnavailable,
+    DisruptionBlocked,
+    ObjectChanged,
+    ObjectInvalid,
+    ObjectMissing,
+    OutcomeUnclear,
+    RemediatorError,
+)
+
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, for messages and for judging faults. `verb` and `resource` are RBAC's words.
+
+    `mutates` is False for reads, reviews and dry runs: nothing can have happened there.
+    """
+
+    verb: str
+    resource: str
+    where: str
+    mutates: bool
+
+    @property
+    def text(self) -> str:
+        """`patch deployments.apps rag7/langgraph`."""
+        return f"{self.verb} {self.resource} {self.where}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: HTTP status, the decoded Status object (empty when the body was none), Retry-After in seconds."""
+
+    status: int
+    body: Mapping[str, Any]
+    retry_after: float | None = None
+
+    @property
+    def reason(self) -> str:
+        """Status.reason, e.g. AlreadyExists."""
+        return str(self.body.get("reason") or "")
+
+    @property
+    def message(self) -> str:
+        """Status.message as sent; for judging, not for showing."""
+        return str(self.body.get("message") or "")
+
+    @property
+    def causes(self) -> list[Mapping[str, Any]]:
+        """Status.details.causes."""
+        return list((self.body.get("details") or {}).get("causes") or ())
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to wait: the header's word, else the Status's."""
+        told = (self.body.get("details") or {}).get("retryAfterSeconds")
+        return self.retry_after if self.retry_after is not None else (float(told) if told else None)
+
+
+def refusal(request: Request, answer: Answer) -> RemediatorError:
+    """The error for a response that is not a success."""
+    where, text = request.text, _shown(answer)
+    status = answer.status
+    if status == 429 or _is_budget(answer):
+        return _too_many(answer, where)
+    if status in (401, 403):
+        return _denied(request, answer)
+    if status == 404:
+        return ObjectMissing(text or "not found", where=where)
+    if status == 409:
+        code = "already_exists" if answer.reason == "AlreadyExists" else None
+        return ObjectChanged(text or "the object changed in the meantime", code=code, where=where)
+    if status == 410:
+        return ClusterUnavailable("the list expired while it was read", code="list_expired", where=where)
+    if status in (400, 413, 415, 422):
+        return _invalid(request, answer)
+    if status >= 500:
+        return _server_fault(request, answer)
+    if status >= 400:
+        return ClusterRefused(f"HTTP {status}: {text}", where=where)
+    return ClusterUnavailable(f"unexpected answer: HTTP {status}", where=where)
+
+
+def _is_budget(answer: Answer) -> bool:
+    """Also a pod under several budgets, which the eviction API refuses with 500 before doing anything."""
+    if any(c.get("reason") == "DisruptionBudget" for c in answer.causes):
+        return True
+    return "more than one PodDisruptionBudget" in answer.message
+
+
+def _too_many(answer: Answer, where: str) -> RemediatorError:
+    if _is_budget(answer):
+        causes = "; ".join(str(c["message"]) for c in answer.causes if c.get("message"))
+        text = causes or answer.message
+        return DisruptionBlocked(text[:_LONGEST], where=where, retry_after=answer.seconds)
+    return ClusterThrottled("the API server limits requests", where=where, retry_after=answer.seconds)
+
+
+_ADMISSION = ("admission webhook", "exceeded quota", "violates PodSecurity", "ValidatingAdmissionPolicy")
+
+
+def _denied(request: Request, answer: Answer) -> RemediatorError:
+    """403 is RBAC's answer and also that of quotas and admission rules, which is about the object."""
+    if answer.status == 403 and any(sign in answer.message for sign in _ADMISSION):
+        return ObjectInvalid(_shown(answer), code="admission_denied", where=request.text)
+    if answer.status == 401:
+        return AccessDenied("the API server does not accept our credentials", where=request.text)
+    namespace = request.where.partition("/")[0]
+    scope = f" in namespace {namespace}" if namespace else ""
+    return AccessDenied(
+        f"the verb {request.verb} on {request.resource}{scope} is not granted", where=request.text
+    )
+
+
+def _invalid(request: Request, answer: Answer) -> RemediatorError:
+    """A JSON patch that does not fit the document is a bare 422: the document is not what we had read."""
+    if answer.status == 422 and request.verb == "patch" and not answer.causes:
+        return ObjectChanged("the patch does not fit the object as it is now", where=request.text)
+    return ObjectInvalid(_shown(answer) or f"HTTP {answer.status}", where=request.text)
+
+
+_BEFORE_STORING = ("failed calling webhook", "no endpoints available for service")
+
+
+def _server_fault(request: Request, answer: Answer) -> RemediatorError:
+    text = f"HTTP {answer.status}: {_shown(answer)}".rstrip(": ")
+    before = any(sign in answer.message for sign in _BEFORE_STORING)
+    if request.mutates and not before:
+        return OutcomeUnclear(text, where=request.text)
+    return ClusterUnavailable(text, where=request.text, retry_after=answer.seconds)
+
+
+_QUOTED = re.compile(
+    r"\b((?:Invalid|Unsupported|Duplicate) value): .*?(: (?:must|should|may|can|supported|field|Too|is)\b|$)",
+    re.DOTALL,
+)
+
+
+def _shown(answer: Answer) -> str:
+    """The Status's message for people: bounded, and without the field values that validation quotes (environment
+    variables are field values too)."""
+    if answer.causes and answer.status in (400, 422):
+        causes = ((c.get("field", ""), _hide(str(c.get("message", "")))) for c in answer.causes)
+        return "; ".join(f"{field}: {text}" for field, text in causes)[:_LONGEST]
+    return _hide(answer.message)[:_LONGEST]
+
+
+def _hide(text: str) -> str:
+    return _QUOTED.sub(r"\1\2", text)
+
+
+def broken(request: Request, error: BaseException, *, sent: bool) -> RemediatorError:
+    """The error for a request without an answer. `sent`: at least part of it may have reached the API server."""
+    what = "timed out" if isinstance(error, TimeoutError) else "connection failed"
+    text = f"{what} ({type(error).__name__})"
+    if sent and request.mutates:
+        return OutcomeUnclear(text, where=request.text)
+    return ClusterUnavailable(text, where=request.text)

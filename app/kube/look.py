@@ -1,0 +1,73 @@
+"""Is an object still the one that an action was decided for? The look before touching, and its words.
+
+Called by `app.kube.apply` and `app.kube.undo`. Pure; works on manifests just read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from app.domain.cluster import MARKER
+from app.domain.json import Obj
+from app.domain.plan import Action, ActionKind
+from app.kube.fields import annotation_path, same, value_at
+from app.kube.owners import who_changed
+from app.kube.parse import controller_of
+
+POD_KINDS = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
+_LONGEST = 80
+
+
+def marker_of(manifest: Obj) -> str:
+    """Id of our last action on this object, empty when there was none."""
+    return str(value_at(manifest, annotation_path(MARKER)) or "")
+
+
+def obstacle(manifest: Obj, action: Action) -> str:
+    """Why the action may not be carried out on this object now, empty when it may."""
+    if manifest["metadata"].get("uid") != action.object.uid:
+        return f"{action.object} was deleted and created again since the decision"
+    if "deletionTimestamp" in manifest["metadata"]:
+        return f"{action.object} is being deleted"
+    if action.kind in POD_KINDS:
+        owner = (controller_of(manifest) or {}).get("uid")
+        wanted = action.params.get("owner_uid")
+        return "" if owner == wanted else f"{action.object} does not belong to {action.target} any more"
+    if (manifest.get("spec") or {}).get("paused"):
+        return f"the rollout of {action.object} is paused"
+    if action.kind is ActionKind.RAISE_MIN_REPLICAS and not _still_scales(manifest, action):
+        return f"{action.object} does not scale {action.target} any more"
+    return "; ".join(
+        moved(manifest, c.path, c.before)
+        for c in action.changes
+        if not same(c.path, value_at(manifest, c.path), c.before)
+    )
+
+
+def _still_scales(manifest: Obj, action: Action) -> bool:
+    scales = value_at(manifest, "/spec/scaleTargetRef") or {}
+    return scales.get("kind") == action.target.kind and scales.get("name") == action.target.name
+
+
+def moved(manifest: Obj, path: str, expected: Any) -> str:
+    """A sentence on a field that is not as expected: what it is, and who changed it."""
+    current = value_at(manifest, path)
+    text = f"{path} is {show(current)}, not {show(expected)}"
+    writers = who_changed(manifest, path)
+    if not writers:
+        return text
+    who, at = writers[0]
+    return f"{text} (last set by {who}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''})"
+
+
+def show(value: Any) -> str:
+    """A field value for people: short, and of a pod template only the images, for its environment may hold secrets."""
+    if value is None:
+        return "absent"
+    if isinstance(value, dict):
+        containers = (value.get("spec") or {}).get("containers") or ()
+        images = ", ".join(str(c.get("image", "")) for c in containers)
+        return f"a template with {images}" if images else "an object"
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,279 @@
+"""Manifests to the typed snapshots of `app.domain.workload`: pure parsing, field by field as the API server writes them.
+
+Called by `app.kube.read`. Never reads the cluster; tolerates absent optional fields, as they are omitted when empty.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.cluster import PodUsage
+from app.domain.json import Obj, digest
+from app.domain.target import Kind, ObjectRef, Target
+from app.domain.workload import (
+    Autoscaler,
+    ContainerState,
+    KubeEvent,
+    Pod,
+    Revision,
+    Terminated,
+    Workload,
+)
+from app.kube.podspec import containers_of
+from app.kube.quantity import parse_cpu, parse_memory
+
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+TEMPLATE_HASH = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+REVISION_HASH = "controller-revision-hash"
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time as UTC, also with nanoseconds; None for an absent or zero one."""
+    if not text or text.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def parse_ref(kind: Kind, manifest: Obj) -> ObjectRef:
+    """The exact object: uid, resourceVersion and generation included."""
+    meta = manifest["metadata"]
+    return ObjectRef(
+        kind,
+        meta.get("namespace", ""),
+        meta["name"],
+        meta.get("uid", ""),
+        meta.get("resourceVersion", ""),
+        meta.get("generation", 0),
+    )
+
+
+def controller_of(manifest: Obj) -> Mapping[str, Any] | None:
+    """The ownerReference with `controller: true`; there is at most one."""
+    owners = manifest["metadata"].get("ownerReferences") or ()
+    return next((o for o in owners if o.get("controller")), None)
+
+
+def selector_text(selector: Mapping[str, Any] | None) -> str:
+    """A LabelSelector in the text form of list requests."""
+    selector = selector or {}
+    parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
+    for rule in selector.get("matchExpressions") or ():
+        key, values = rule["key"], ",".join(rule.get("values") or ())
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }[rule["operator"]]
+        )
+    return ",".join(parts)
+
+
+def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Does a LabelSelector match these labels? An empty selector matches everything, an absent one nothing."""
+    if selector is None:
+        return False
+    wanted = selector.get("matchLabels") or {}
+    if any(labels.get(k) != v for k, v in wanted.items()):
+        return False
+    return all(_fits(rule, labels) for rule in selector.get("matchExpressions") or ())
+
+
+def _fits(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key, values = rule["key"], rule.get("values") or ()
+    match rule["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
+
+
+def parse_workload(target: Target, manifest: Obj) -> Workload:
+    """A Deployment, StatefulSet or DaemonSet; managers and autoscaler are for `app.kube.read` to add."""
+    spec, status, meta = manifest["spec"], manifest.get("status") or {}, manifest["metadata"]
+    daemon = target.kind is Kind.DAEMON_SET
+    return Workload(
+        target=target,
+        ref=parse_ref(target.kind, manifest),
+        paused=bool(spec.get("paused", False)),
+        desired=status.get("desiredNumberScheduled", 0) if daemon else spec.get("replicas", 1),
+        ready=status.get("numberReady" if daemon else "readyReplicas", 0),
+        updated=status.get("updatedNumberScheduled" if daemon else "updatedReplicas", 0),
+        available=status.get("numberAvailable" if daemon else "availableReplicas", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        labels=meta.get("labels") or {},
+        annotations=meta.get("annotations") or {},
+        selector=selector_text(spec.get("selector")),
+        containers=containers_of(spec["template"].get("spec") or {}),
+        manifest=manifest,
+    )
+
+
+def parse_autoscaler(manifest: Obj) -> Autoscaler:
+    """A HorizontalPodAutoscaler of autoscaling/v2; minReplicas defaults to 1 as in the API."""
+    spec, status = manifest["spec"], manifest.get("status") or {}
+    conditions = status.get("conditions") or ()
+    scaling: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "AbleToScale"), {})
+    return Autoscaler(
+        ref=parse_ref(Kind.HPA, manifest),
+        min_replicas=spec.get("minReplicas", 1),
+        max_replicas=spec["maxReplicas"],
+        desired=status.get("desiredReplicas", 0),
+        last_action=scaling.get("reason", ""),
+    )
+
+
+def parse_pod(manifest: Obj) -> Pod:
+    """One pod with the states of its containers, init containers first."""
+    meta, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
+    states = [_container_state(s, init=True) for s in status.get("initContainerStatuses") or ()]
+    states += [_container_state(s, init=False) for s in status.get("containerStatuses") or ()]
+    owner, labels = controller_of(manifest), meta.get("labels") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    return Pod(
+        ref=parse_ref(Kind.POD, manifest),
+        phase=status.get("phase", ""),
+        ready=conditions.get("Ready") == "True",
+        node=spec.get("nodeName", ""),
+        created_at=parse_time(meta.get("creationTimestamp")) or _EPOCH,
+        labels=labels,
+        containers=tuple(states),
+        specs=containers_of(spec),
+        owner=_owner_ref(owner, meta.get("namespace", "")) if owner else None,
+        terminating="deletionTimestamp" in meta,
+        template_hash=labels.get(TEMPLATE_HASH) or labels.get(REVISION_HASH, ""),
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _owner_ref(owner: Mapping[str, Any], namespace: str) -> ObjectRef | None:
+    """None for a controller of a kind that we do not know (an operator's own kind): nobody we can speak for."""
+    known = {k.value: k for k in Kind}
+    kind = known.get(owner["kind"])
+    return ObjectRef(kind, namespace, owner["name"], owner["uid"], "") if kind else None
+
+
+def _container_state(status: Mapping[str, Any], *, init: bool) -> ContainerState:
+    state, last = status.get("state") or {}, status.get("lastState") or {}
+    waiting = state.get("waiting") or {}
+    return ContainerState(
+        name=status["name"],
+        init=init,
+        ready=bool(status.get("ready", False)),
+        restarts=status.get("restartCount", 0),
+        waiting=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        terminated=_terminated(state.get("terminated")),
+        last_terminated=_terminated(last.get("terminated")),
+    )
+
+
+def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
+    if state is None:
+        return None
+    return Terminated(
+        state.get("reason", ""),
+        state.get("exitCode", 0),
+        parse_time(state.get("finishedAt")),
+        state.get("message", ""),
+    )
+
+
+def plain_template(template: Obj) -> Obj:
+    """A pod template as a workload's spec holds it: without pod-template-hash and the marks of stored revisions."""
+    result = copy.deepcopy(template)
+    result.pop("$patch", None)  # ControllerRevisions hold the template as a strategic merge patch
+    meta = result.get("metadata")
+    if isinstance(meta, dict):
+        if meta.get("creationTimestamp", "") is None:
+            del meta["creationTimestamp"]
+        if meta.get("labels"):
+            meta["labels"].pop(TEMPLATE_HASH, None)
+    return result
+
+
+def essential_template(template: Obj) -> Obj:
+    """`plain_template` without restart annotations: two revisions that differ by a restart only are equal in it."""
+    result = plain_template(template)
+    meta = result.get("metadata") or {}
+    annotations = meta.get("annotations") or {}
+    annotations.pop(RESTARTED_AT, None)
+    if not annotations:
+        meta.pop("annotations", None)
+    return result
+
+
+def fingerprint(template: Obj) -> str:
+    """Digest of the essential template, 64 hex digits."""
+    return digest(essential_template(template))
+
+
+def parse_replica_set(manifest: Obj) -> Revision:
+    """A revision of a Deployment, from one of its ReplicaSets."""
+    meta = manifest["metadata"]
+    annotations = meta.get("annotations") or {}
+    number = int(annotations.get(REVISION, "0"))
+    return _revision(number, meta, manifest["spec"]["template"])
+
+
+def parse_controller_revision(manifest: Obj) -> Revision:
+    """A revision of a StatefulSet or DaemonSet."""
+    meta = manifest["metadata"]
+    return _revision(int(manifest["revision"]), meta, manifest["data"]["spec"]["template"])
+
+
+def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
+    spec = template.get("spec") or {}
+    return Revision(
+        number=number,
+        name=meta["name"],
+        created_at=parse_time(meta.get("creationTimestamp")) or _EPOCH,
+        images=tuple(c.get("image", "") for c in spec.get("containers") or ()),
+        template=essential_template(template),
+        fingerprint=fingerprint(template),
+        change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
+    )
+
+
+def parse_event(manifest: Obj) -> KubeEvent:
+    """An Event of events.k8s.io/v1 or core/v1; recurring ones carry their newest sighting."""
+    about = manifest.get("regarding") or manifest.get("involvedObject") or {}
+    series = manifest.get("series") or {}
+    times = (
+        series.get("lastObservedTime"),
+        manifest.get("deprecatedLastTimestamp") or manifest.get("lastTimestamp"),
+        manifest.get("eventTime"),
+        manifest["metadata"].get("creationTimestamp"),
+    )
+    counts = (series.get("count"), manifest.get("deprecatedCount"), manifest.get("count"), 1)
+    return KubeEvent(
+        reason=manifest.get("reason", ""),
+        message=manifest.get("note") or manifest.get("message", ""),
+        type=manifest.get("type", ""),
+        count=next(c for c in counts if c),
+        last_seen=next((t for t in map(parse_time, times) if t), None),
+        about=f"{about.get('kind', '')}/{about.get('name', '')}",
+    )
+
+
+def parse_usage(manifest: Obj) -> PodUsage:
+    """One PodMetrics object of metrics.k8s.io."""
+    containers = {c["name"]: c.get("usage") or {} for c in manifest.get("containers") or ()}
+    return PodUsage(
+        pod=manifest["metadata"]["name"],
+        at=parse_time(manifest.get("timestamp")) or _EPOCH,
+        memory={name: parse_memory(u.get("memory", "0")) for name, u in containers.items()},
+        cpu={name: parse_cpu(u.get("cpu", "0")) for name, u in containers.items()},
+    )

@@ -1,0 +1,64 @@
+"""Where each kind lives in the API: group, version, plural, and whether it is namespaced.
+
+Called by `app.kube.client` (URLs), `app.kube.verbs` (RBAC resources) and `app.kube.faults` (names in messages). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from app.domain.target import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One API resource. `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As manifests write it: `apps/v1`, `v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def full_name(self) -> str:
+        """As messages and kubectl write it: `deployments.apps`, `pods`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
+        """The URL path of the collection, or of one object; every part is escaped."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        parts = [root]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts += [self.plural, *(quote(p, safe="") for p in (name, subresource) if p)]
+        return "/".join(parts)
+
+
+RESOURCES: Mapping[Kind, Resource] = {
+    Kind.DEPLOYMENT: Resource("apps", "v1", "deployments"),
+    Kind.STATEFUL_SET: Resource("apps", "v1", "statefulsets"),
+    Kind.DAEMON_SET: Resource("apps", "v1", "daemonsets"),
+    Kind.REPLICA_SET: Resource("apps", "v1", "replicasets"),
+    Kind.CONTROLLER_REVISION: Resource("apps", "v1", "controllerrevisions"),
+    Kind.POD: Resource("", "v1", "pods"),
+    Kind.NODE: Resource("", "v1", "nodes", namespaced=False),
+    Kind.NAMESPACE: Resource("", "v1", "namespaces", namespaced=False),
+    Kind.HPA: Resource("autoscaling", "v2", "horizontalpodautoscalers"),
+    Kind.PDB: Resource("policy", "v1", "poddisruptionbudgets"),
+    Kind.CONFIG_MAP: Resource("", "v1", "configmaps"),
+    Kind.SECRET: Resource("", "v1", "secrets"),
+    Kind.EVENT: Resource("events.k8s.io", "v1", "events"),
+    Kind.LIMIT_RANGE: Resource("", "v1", "limitranges"),
+    Kind.RESOURCE_QUOTA: Resource("", "v1", "resourcequotas"),
+    Kind.SERVICE: Resource("", "v1", "services"),
+    Kind.JOB: Resource("batch", "v1", "jobs"),
+}
+POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods")
+ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)

@@ -1,0 +1,124 @@
+"""Undoing one action, field by field, as long as our change is still the one in place.
+
+Called by the flow inside a durable step, through `app.kube.apply`. May be run twice. Never touches anything when
+somebody else has changed one of the fields since: a half undone change is nobody's intention, so all is left as it is
+and the conflict is reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from app.domain.cluster import Cluster
+from app.domain.errors import ClusterRefused, ObjectChanged, ObjectMissing, OutcomeUnclear
+from app.domain.json import Obj
+from app.domain.outcome import UndoResult
+from app.domain.plan import Action, FieldChange
+from app.domain.target import ObjectRef
+from app.kube.fields import operations, pointer, same, value_at
+from app.kube.look import marker_of, moved
+from app.kube.readback import Finding, Sleep, read_back, real_sleep
+
+_ATTEMPTS = 5
+_SUFFIX = "/undo"
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of the undo; `conflicts` has one sentence a field that is not ours any more."""
+
+    result: UndoResult
+    text: str
+    conflicts: tuple[str, ...] = ()
+
+
+def undo_id(action_id: str) -> str:
+    """The marker of the undo of an action; the marker itself stays as it is."""
+    return action_id if action_id.endswith(_SUFFIX) else f"{action_id}{_SUFFIX}"
+
+
+async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
+    """Put every field back to what it was before the action `action_id` (the action's id, or `undo_id` of it).
+
+    FAILED means that the server refused, that the answer stayed unknown, or that the object kept changing. Raises
+    TryLater: nothing was written, the call may be repeated.
+    """
+    if not action.reversible or not action.changes:
+        return Undone(UndoResult.NOTHING, action.undo)
+    try:
+        return await _undo(cluster, action, undo_id(action_id), sleep)
+    except ObjectMissing:
+        return Undone(UndoResult.NOTHING, f"{action.object} is gone, and our change with it")
+    except ClusterRefused as error:
+        return Undone(UndoResult.FAILED, f"the undo was refused: {error}")
+
+
+async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> Undone:
+    ref = action.object
+    for _ in range(_ATTEMPTS):
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+        if manifest["metadata"].get("uid") != ref.uid:
+            return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
+        if marker_of(manifest) == marker:
+            return Undone(UndoResult.UNDONE, "was undone already")
+        try:
+            return await _write_back(cluster, action, manifest, marker)
+        except ObjectChanged:
+            continue
+        except OutcomeUnclear as error:
+            bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
+            finding, _ = await read_back(cluster, bound, marker, sleep)
+            if finding is Finding.HAPPENED:
+                return Undone(UndoResult.UNDONE, f"undone: {action.undo}; reading back confirms it")
+            if finding is Finding.UNREADABLE:
+                return Undone(
+                    UndoResult.FAILED, f"sent without an answer, and {ref} cannot be read back: {error}"
+                )
+            # Certainly not done: look at everything again and repeat.
+    return Undone(UndoResult.FAILED, f"{ref} changed again before each of {_ATTEMPTS} attempts")
+
+
+async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: str) -> Undone:
+    ref = action.object
+    ours, conflicts = await _sort(cluster, manifest, action)
+    if conflicts:
+        text = f"left as it is, for it is not ours any more: {'; '.join(conflicts)}"
+        return Undone(UndoResult.CONFLICT, text, tuple(conflicts))
+    if not ours:
+        return Undone(UndoResult.NOTHING, "everything is as it was before the action")
+    back = [FieldChange(c.path, c.after, c.before) for c in ours]
+    await cluster.patch(ref.kind, ref.namespace, ref.name, operations(manifest, back, marker))
+    return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
+
+
+async def _sort(cluster: Cluster, manifest: Obj, action: Action) -> tuple[list[FieldChange], list[str]]:
+    """Fields that still hold our value, and sentences on those that hold neither ours nor the old one."""
+    ours, conflicts = [], []
+    for change in action.changes:
+        current = value_at(manifest, change.path)
+        if same(change.path, current, change.before):
+            continue
+        if same(change.path, current, change.after) or await _equals_when_set(
+            cluster, manifest, action.object, change
+        ):
+            ours.append(change)
+        else:
+            conflicts.append(moved(manifest, change.path, change.after))
+    return ours, conflicts
+
+
+async def _equals_when_set(cluster: Cluster, manifest: Obj, ref: ObjectRef, change: FieldChange) -> bool:
+    """Would setting our value now change nothing? The server answers by a dry run.
+
+    Only for whole templates: the server and its admission rules complete them with defaults, so what is in place may
+    be our template although it does not look equal.
+    """
+    if not isinstance(change.after, dict) or not isinstance(value_at(manifest, change.path), dict):
+        return False
+    version = manifest["metadata"]["resourceVersion"]
+    patch = [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "replace", "path": pointer(manifest, change.path), "value": change.after},
+    ]
+    result = await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
+    return same(change.path, value_at(result, change.path), value_at(manifest, change.path))

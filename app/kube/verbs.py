@@ -1,0 +1,84 @@
+"""Which permissions each action and each read needs, in RBAC's words.
+
+Called by the preflight (one SelfSubjectAccessReview each) and by the chart's test. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.plan import ActionKind
+from app.domain.target import Kind
+from app.kube.paths import RESOURCES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One verb on one resource; `subresource` is empty for the object itself."""
+
+    verb: str
+    kind: Kind
+    subresource: str = ""
+
+    @property
+    def rule(self) -> tuple[str, str, str, str]:
+        """(verb, API group, resource, subresource)."""
+        resource = RESOURCES[self.kind]
+        return (self.verb, resource.group, resource.plural, self.subresource)
+
+
+_TEMPLATED = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)
+_OBJECTS: Mapping[ActionKind, tuple[Kind, ...]] = {
+    ActionKind.ROLLOUT_RESTART: _TEMPLATED,
+    ActionKind.ROLL_BACK: _TEMPLATED,
+    ActionKind.SCALE: (Kind.DEPLOYMENT, Kind.STATEFUL_SET),
+    ActionKind.RAISE_MIN_REPLICAS: (Kind.HPA,),
+    ActionKind.RAISE_MEMORY_LIMIT: _TEMPLATED,
+}
+_PODS: Mapping[ActionKind, Permission] = {
+    ActionKind.DELETE_POD: Permission("delete", Kind.POD),
+    ActionKind.EVICT_POD: Permission("create", Kind.POD, "eviction"),
+}
+EVENTS = (Permission("create", Kind.EVENT),)
+"""Wanted, not needed: without it an action leaves no Kubernetes Event."""
+
+READS: tuple[Permission, ...] = (
+    *(
+        Permission("get", kind)
+        for kind in (*_TEMPLATED, Kind.REPLICA_SET, Kind.POD, Kind.HPA, Kind.NAMESPACE)
+    ),
+    *(
+        Permission("list", kind)
+        for kind in (
+            Kind.REPLICA_SET,
+            Kind.CONTROLLER_REVISION,
+            Kind.POD,
+            Kind.HPA,
+            Kind.PDB,
+            Kind.EVENT,
+            Kind.LIMIT_RANGE,
+            Kind.RESOURCE_QUOTA,
+        )
+    ),
+    Permission("get", Kind.POD, "log"),
+)
+"""What resolving, diagnosing, the gates and the verification read."""
+
+CONFIG_READS = (Permission("get", Kind.CONFIG_MAP), Permission("get", Kind.SECRET))
+"""What `missing_config` reads besides; without it that finding is unknown."""
+
+
+def permissions_for(kind: ActionKind, on: Kind) -> tuple[Permission, ...]:
+    """What one action needs on one object kind: reading it, and the write. Empty when it never acts on that kind."""
+    if kind in _PODS:
+        return (Permission("get", Kind.POD), _PODS[kind]) if on is Kind.POD else ()
+    if on not in _OBJECTS[kind]:
+        return ()
+    return (Permission("get", on), Permission("patch", on))
+
+
+def permissions_of(kind: ActionKind) -> tuple[Permission, ...]:
+    """What one action needs on all the object kinds that it may act on."""
+    kinds = (Kind.POD,) if kind in _PODS else _OBJECTS[kind]
+    return tuple(p for on in kinds for p in permissions_for(kind, on))

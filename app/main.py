@@ -1,0 +1,317 @@
+"""The composition root: the only place where settings become concrete parts and parts meet.
+
+Owns construction and the order of start and stop. No logic: whatever decides anything lives below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from app.domain.cluster import Cluster
+from app.domain.errors import BadInput, RemediatorError
+from app.domain.events import EventKind
+from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
+from app.domain.target import Kind
+from app.engine.context import Engine, Story
+from app.engine.durable import DurableEngine
+from app.flow import views
+from app.flow.deliver import DeliverServices, deliver_once
+from app.flow.enrich import IncidentBodies
+from app.flow.operate import Operations
+from app.flow.policies import PolicyKeeper
+from app.flow.run import story_of as run_story
+from app.flow.services import FiringAlerts, Services
+from app.flow.story import story_of
+from app.flow.sweep import Loops
+from app.intake.auth import Access, parse_secrets, parse_tokens
+from app.kube.client import KubeCluster
+from app.notify.console import ConsoleDoor
+from app.notify.door import MessageDoor
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor
+from app.notify.slack import SlackDoor
+from app.observe.alertmanager import Alertmanager
+from app.observe.dependencies import ConfiguredDependencies
+from app.observe.metrics import Metrics
+from app.observe.pagerduty_rest import PagerDutyRest
+from app.observe.prometheus import Prometheus
+from app.observe.system import SystemClock, TimeIds
+from app.settings import Settings
+from app.sim import SimCluster, load_scenario
+from app.store.database import Store
+from app.store.writer import StoreHooks
+from app.web.app import create_app
+from app.web.services import Views, WebServices
+from remediations import CATALOGUE
+
+log = structlog.get_logger(__name__)
+
+MakeEngine = Callable[[Story], Engine]
+
+
+@dataclass(slots=True)
+class Parts:
+    """Concrete parts that tests and the demo put in the place of the real ones; None means: build it from settings."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    ids: Ids = field(default_factory=TimeIds)
+    cluster: Cluster | None = None
+    metric_source: MetricSource | None = None
+    alert_state: AlertState | None = None
+    firing_alerts: FiringAlerts | None = None
+    dependencies: Dependencies | None = None
+    door: MessageDoor | None = None
+    make_engine: MakeEngine | None = None
+    hooks: StoreHooks | None = None
+    speed: float = 1.0
+
+
+@dataclass(slots=True)
+class Service:
+    """One process of the service: `app` to serve, `start` before and `stop` after."""
+
+    settings: Settings
+    services: Services
+    app: FastAPI
+    engine: Engine
+    loops: Loops
+    keeper: PolicyKeeper
+    _closing: AsyncExitStack
+    _watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Launch the engine (which resumes what was under way) and the loops."""
+        data = {"version": version("alert-remediator"), "replica": self.services.replica}
+        await self.services.store.write(lambda tx: tx.audit(EventKind.SERVICE_STARTED, data=data))
+        await self.engine.launch()
+        self.loops.start()
+        s = self.services
+        self._watch = asyncio.create_task(self.keeper.watch(s.store, s.clock, s.decide_nudge))
+
+    async def stop(self) -> None:
+        """Stop loops and engine, close connections. Whatever was under way is resumed by the next start."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.loops.stop()
+        await self.engine.close()
+        await self._closing.aclose()
+
+
+def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None = None) -> Store:
+    """Open the domain store of these settings. Raises BadInput, StoreUnavailable."""
+    parts = parts or Parts()
+    if not settings.database_url:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Store.open(settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks)
+
+
+async def build(settings: Settings, parts: Parts | None = None) -> Service:
+    """Put a service together; call on the event loop that will run it. Raises BadInput for bad settings or policy."""
+    parts = parts or Parts()
+    closing = AsyncExitStack()
+    try:
+        return await _build(settings, parts, closing)
+    except BaseException:
+        await closing.aclose()
+        raise
+
+
+async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
+    metrics = Metrics(CollectorRegistry())
+    keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
+    http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
+    cluster = await _cluster(settings, parts, metrics, closing)
+    store = open_store(settings, parts=parts)
+    closing.callback(store.close)
+    alertmanager = (
+        Alertmanager(http, settings.alertmanager_url, parts.clock) if settings.alertmanager_url else None
+    )
+    services = Services(
+        store=store,
+        cluster=cluster,
+        clock=parts.clock,
+        ids=parts.ids,
+        policy=keeper,
+        catalogue=CATALOGUE,
+        dependencies=parts.dependencies or _dependencies(settings, parts.clock),
+        metrics=metrics,
+        replica=settings.replica or socket.gethostname(),
+        metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
+        alert_state=parts.alert_state or alertmanager,
+        firing_alerts=parts.firing_alerts or alertmanager,
+        incident_bodies=_bodies(settings, http, parts.clock),
+        ceiling=settings.ceiling,
+    )
+    engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_story(services))
+    services.engine.current = engine
+    messages = _deliver_services(settings, services, parts, http)
+    loops = Loops(services, lambda: deliver_once(messages), timedelta(days=settings.retention_days))
+    app = create_app(_web(settings, services))
+    return Service(settings, services, app, engine, loops, keeper, closing)
+
+
+async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: AsyncExitStack) -> Cluster:
+    if parts.cluster is not None:
+        return parts.cluster
+    if settings.cluster == "simulated":
+        return SimCluster(parts.clock, load_scenario("high-error-rate"))
+
+    def observe(verb: str, kind: str, code: str, seconds: float) -> None:
+        metrics.kube_seconds.labels(verb, kind, code).observe(seconds)
+
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    if settings.cluster == "in-cluster" or (not settings.cluster and in_pod):
+        cluster = await KubeCluster.in_cluster(observer=observe)
+    else:
+        cluster = await KubeCluster.from_kubeconfig(None, settings.kube_context or None, observer=observe)
+    closing.push_async_callback(cluster.close)
+    return cluster
+
+
+def _dependencies(settings: Settings, clock: Clock) -> ConfiguredDependencies:
+    text = settings.dependencies.get_secret_value() if settings.dependencies else "{}"
+    try:
+        dsns = json.loads(text)
+        if not isinstance(dsns, dict) or not all(isinstance(v, str) for v in dsns.values()):
+            raise ValueError("not an object of strings")
+    except ValueError as error:
+        raise BadInput(
+            "must be a JSON object of name to DSN", code="bad_setting", where="REMEDIATOR_DEPENDENCIES"
+        ) from error
+    return ConfiguredDependencies(dsns, clock)
+
+
+def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Prometheus | None:
+    return Prometheus(http, settings.prometheus_url, clock) if settings.prometheus_url else None
+
+
+def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> IncidentBodies | None:
+    token = settings.pagerduty_api_token
+    if token is None:
+        return None
+    return PagerDutyRest(http, settings.pagerduty_api_url, token.get_secret_value(), clock)
+
+
+def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine:
+    """SQLite: a file of its own beside the store. Postgres: the same database, a schema of its own."""
+
+    def make(story: Story) -> Engine:
+        on_postgres = settings.store_url.startswith("postgresql://")
+        where: str | Path = settings.store_url if on_postgres else _engine_file(settings)
+        return DurableEngine(where, story, name=services.replica, speed=speed)
+
+    return make
+
+
+def _engine_file(settings: Settings) -> Path:
+    store = Path(settings.store_url.removeprefix("sqlite:///"))
+    return store.with_name(f"{store.stem}-engine.sqlite")
+
+
+def _deliver_services(
+    settings: Settings, services: Services, parts: Parts, http: httpx.AsyncClient
+) -> DeliverServices:
+    return DeliverServices(
+        store=services.store,
+        clock=parts.clock,
+        door=parts.door or _door(settings, parts.clock),
+        story_of=story_of,
+        channel=settings.slack_channel,
+        replica=services.replica,
+        boot=parts.ids.new("boot"),
+        pager=_pager(settings, http, parts.clock),
+    )
+
+
+def _door(settings: Settings, clock: Clock) -> MessageDoor:
+    if settings.slack_bot_token is None:
+        return ConsoleDoor(Console(highlight=False, soft_wrap=True))
+    token = settings.slack_bot_token.get_secret_value()
+    return SlackDoor(token=token, base_url=settings.slack_api_url, clock=clock)
+
+
+def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyDoor | None:
+    key, token = settings.pagerduty_routing_key, settings.pagerduty_api_token
+    if key is None and token is None:
+        return None
+    access = PagerDutyAccess(
+        routing_key=key.get_secret_value() if key else "",
+        events_url=settings.pagerduty_events_url,
+        api_token=token.get_secret_value() if token else "",
+        api_url=settings.pagerduty_api_url,
+        from_email=settings.pagerduty_from,
+    )
+    return PagerDutyDoor(access, http, clock)
+
+
+def _web(settings: Settings, services: Services) -> WebServices:
+    secrets = settings.pagerduty_webhook_secrets
+    orchestration = settings.orchestration_secret
+    access = Access(
+        tokens=parse_tokens(settings.tokens.get_secret_value()) if settings.tokens else None,
+        pagerduty_secrets=parse_secrets(secrets.get_secret_value()) if secrets else (),
+        orchestration_secret=orchestration.get_secret_value() if orchestration else "",
+    )
+    return WebServices(
+        store=services.store,
+        access=access,
+        clock=services.clock,
+        ids=services.ids,
+        metrics=services.metrics,
+        nudge=services.decide_nudge,
+        ready=_ready(services),
+        operations=Operations(services),
+        views=Views(
+            remediations=lambda: views.remediations(services),
+            policies=lambda: views.policies(services),
+            budgets=lambda: views.budgets(services),
+        ),
+        check_order=views.order_check(services.catalogue),
+    )
+
+
+def _ready(services: Services) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    async def ready() -> Mapping[str, str]:
+        problems: dict[str, str] = {}
+        try:
+            await services.store.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar())
+        except RemediatorError as error:
+            problems["store"] = str(error)
+        try:
+            scope = services.policy().scope.namespaces
+            plain = next((n for n in scope if "*" not in n), "default")
+            await services.cluster.list_objects(Kind.DEPLOYMENT, plain)
+        except RemediatorError as error:
+            problems["cluster"] = str(error)
+        return problems
+
+    return ready
+
+
+def describe(service: Service) -> dict[str, Any]:
+    """What runs, for the log line at the start."""
+    policy = service.keeper()
+    return {
+        "cluster": service.services.cluster.name,
+        "store": service.services.store.backend,
+        "policy": policy.version,
+        "rules": len(policy.rules),
+        "mode": service.settings.mode,
+        "open": service.settings.open,
+    }

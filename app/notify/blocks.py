@@ -1,0 +1,127 @@
+"""A message as Slack wants it: `text` and Block Kit blocks, always within the limits.
+
+Called by `app.notify.slack`. What does not fit is cut from the end, whole lines at a time, and the cut says how many
+lines are missing and which command shows them. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.notify import limits
+from app.notify.limits import length, shorten
+from app.notify.message import Button, Context, Message, Part, Section
+from app.notify.text import Line, clean, code, cut, line, mrkdwn
+
+_SUMMARY_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SlackBody:
+    """`text` is what notifications and screen readers get; `blocks` is what the channel shows."""
+
+    text: str
+    blocks: tuple[dict[str, Any], ...]
+
+
+def to_slack(message: Message) -> SlackBody:
+    """Render and fit. Every result is within `app.notify.limits`, whatever the message holds."""
+    closing = _closing(message)
+    room = limits.TOTAL - sum(_size(b) for b in closing)
+    slots = limits.BLOCKS - len(closing)
+    blocks: list[dict[str, Any]] = []
+    dropped = 0
+    for part in (Section((message.headline,)), *message.parts):
+        if not any(mrkdwn(li).strip() for li in part.lines):
+            continue
+        # One block and the room for its text stay free for the line that tells what was dropped.
+        free = room - sum(_size(b) for b in blocks) - length(_more(9_999, message.incident_id))
+        block = _block(part, min(free, limits.SECTION), message.incident_id)
+        if block is None or len(blocks) >= slots - 1:
+            dropped += len(part.lines)
+        else:
+            blocks.append(block)
+    if dropped:
+        blocks.append(_section(_more(dropped, message.incident_id)))
+    return SlackBody(_text(message), (*blocks, *closing))
+
+
+def _block(part: Part, room: int, incident_id: str) -> dict[str, Any] | None:
+    if isinstance(part, Context):
+        return _context(part, room)
+    text = _fit(part.lines, room, incident_id)
+    return _section(text) if text else None
+
+
+def _fit(lines: tuple[Line, ...], room: int, incident_id: str) -> str:
+    """As many whole lines as fit, with the note about the rest; empty when not even one does."""
+    best, text = "", ""
+    for number, content in enumerate(lines, start=1):
+        text += ("\n" if text else "") + mrkdwn(cut(content, limits.LINE))
+        if length(text) > room:
+            return best
+        rest = len(lines) - number
+        closed = f"{text}\n{_more(rest, incident_id)}" if rest else text
+        if length(closed) <= room:
+            best = closed
+    return best
+
+
+def _context(part: Context, room: int) -> dict[str, Any] | None:
+    elements = [mrkdwn(cut(li, limits.LINE)) for li in part.lines[: limits.CONTEXT_ELEMENTS]]
+    elements = [e for e in elements if e.strip()]
+    while elements and sum(map(length, elements)) > room:
+        elements.pop()
+    return {"type": "context", "elements": [_mrkdwn(e) for e in elements]} if elements else None
+
+
+def _more(number: int, incident_id: str) -> str:
+    return mrkdwn(line(f"… ({number:,} more; ", code(f"remediator explain {incident_id[:80]}"), ")"))
+
+
+def _closing(message: Message) -> list[dict[str, Any]]:
+    buttons = [_button(b) for b in message.buttons[: limits.BUTTONS]]
+    return [{"type": "actions", "elements": buttons}] if buttons else []
+
+
+def _button(button: Button) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "type": "button",
+        "action_id": shorten(button.action_id, limits.ACTION_ID),
+        "text": {
+            "type": "plain_text",
+            "text": shorten(clean(button.label), limits.BUTTON_TEXT),
+            "emoji": False,
+        },
+        "value": shorten(button.value, limits.BUTTON_VALUE),
+    }
+    return {**made, "style": button.style} if button.style else made
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    # verbatim: Slack must not turn names, addresses or mentions inside foreign text into links.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _size(block: dict[str, Any]) -> int:
+    """Characters that count towards the total of a message."""
+    texts = [block, *block.get("elements", ())]
+    return sum(
+        length(t["text"]) if isinstance(t["text"], str) else length(t["text"]["text"])
+        for t in texts
+        if "text" in t
+    )
+
+
+def _text(message: Message) -> str:
+    """Headline and the first lines, for a phone's lock screen."""
+    lines = [message.headline]
+    for part in message.parts:
+        if isinstance(part, Section):
+            lines.extend(part.lines)
+    return "\n".join(mrkdwn(cut(li, limits.LINE)) for li in lines[:_SUMMARY_LINES])

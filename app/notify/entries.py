@@ -1,0 +1,225 @@
+"""Thread entries: one message for each thing that happened, with all of its details; and the digest of a storm.
+
+Called by `app.flow.deliver` with the topic and fact of an outbox row and the story of its incident. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from app.domain.decision import Decision, Verdict
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.outcome import ActionResult, UndoResult
+from app.notify.message import Context, Message, Part, Section
+from app.notify.parent import headline
+from app.notify.story import (
+    ActionDone,
+    AlertLine,
+    ApprovalAnswer,
+    ApprovalAsked,
+    Escalation,
+    Fact,
+    IncidentStory,
+    Topic,
+    UndoDone,
+    Verification,
+)
+from app.notify.text import Line, Ref, When, bold, code, count, duration, line
+from app.notify.wording import (
+    ACTION_WORDS,
+    RESULT_WORDS,
+    STATE_WORDS,
+    UNDO_WORDS,
+    against,
+    allowed,
+    gate_lines,
+    looks_again,
+    undo_command,
+)
+
+_ALERTS_SHOWN = 10
+_DIGEST_SHOWN = 15
+_VERDICT_WORDS = {
+    Verdict.ALLOW: "Allowed",
+    Verdict.ASK: "Allowed after an approval",
+    Verdict.OBSERVE: "Only looking",
+    Verdict.DENY: "Not allowed",
+}
+
+
+def thread_entry(topic: Topic, story: IncidentStory, fact: Fact | None = None) -> Message | None:
+    """The entry for one outbox row; None for a topic that only edits the parent, or whose fact is missing."""
+    if topic is Topic.FIRED:
+        return _fired(story)
+    match fact:
+        case Diagnosis():
+            return _evidence(story, fact)
+        case Decision():
+            return _refusal(story, fact) if fact.verdict is Verdict.DENY else _decision(story, fact)
+        case ApprovalAsked():
+            return _asked(story, fact)
+        case ApprovalAnswer():
+            return _answer(story, fact)
+        case ActionDone():
+            return _action(story, fact)
+        case Verification():
+            return _verified(story, fact)
+        case UndoDone():
+            return _undone(story, fact)
+        case Escalation():
+            return _escalated(story, fact)
+        case None:
+            return None
+
+
+def _entry(story: IncidentStory, head: Line, *parts: Part) -> Message:
+    return Message(story.incident_id, head, tuple(p for p in parts if p.lines))
+
+
+def _fired(story: IncidentStory) -> Message:
+    shown = story.alert_lines[:_ALERTS_SHOWN]
+    lines = [li for alert in shown for li in _alert(alert)]
+    if story.alerts > len(shown) and shown:
+        lines.append(line(f"… and {count(story.alerts - len(shown), 'more alert')}"))
+    if story.requested_by:
+        head = line(bold("Requested"), f" by {story.requested_by}")
+    else:
+        head = line(bold("Fired"), f": {count(story.alerts, 'alert')}, ", When(story.opened_at))
+    links = [line(Ref(li.label, li.url)) for li in story.links]
+    return _entry(story, head, Section(tuple(lines)), Context(tuple(links)))
+
+
+def _alert(alert: AlertLine) -> list[Line]:
+    labels = ", ".join(f'{k}="{v}"' for k, v in sorted(alert.labels.items()))
+    since = line(" since ", When(alert.starts_at)) if alert.starts_at else ()
+    return [line(f"{{{labels}}}", *since), *([line(alert.text)] if alert.text else [])]
+
+
+def _evidence(story: IncidentStory, diagnosis: Diagnosis) -> Message:
+    unknown = sum(f.certainty is Certainty.UNKNOWN for f in diagnosis.findings)
+    gaps = f", {unknown} could not be read" if unknown else ""
+    head = line(
+        bold("Evidence"), f": {diagnosis.summary} ({count(len(diagnosis.findings), 'finding')}{gaps})"
+    )
+    return _entry(story, head, *(Section(tuple(_finding(f))) for f in diagnosis.findings))
+
+
+def _finding(finding: Finding) -> list[Line]:
+    mark = "?" if finding.certainty is Certainty.UNKNOWN else "•"
+    return [line(f"{mark} {finding.text}"), *(line("    ", code(d)) for d in finding.details)]
+
+
+def _decision(story: IncidentStory, decision: Decision) -> Message:
+    what = f": {decision.text}" if decision.text else ""
+    return _entry(story, line(bold(_VERDICT_WORDS[decision.verdict]), what), *_trace(decision))
+
+
+def _refusal(story: IncidentStory, decision: Decision) -> Message:
+    lines = []
+    for gate in against(decision):
+        limit = gate.threshold or "none"
+        measured = f": measured {gate.value or 'nothing'}, threshold {limit}"
+        lines.append(line(bold(gate.gate), measured))
+        if gate.remedy:
+            lines.append(line(f"    To act: {gate.remedy}"))
+    again = looks_again(decision.retry_at) or [line("Looks again when the alert is sent again")]
+    head = line(bold("Not allowed"), f": {decision.text} ({decision.code})")
+    return _entry(story, head, Section((*lines, *again)), *_trace(decision))
+
+
+def _trace(decision: Decision) -> list[Part]:
+    facts = [
+        f'rule "{decision.rule}"' if decision.rule else "no rule",
+        f"remediation {decision.remediation}" if decision.remediation else "",
+        f"rung {decision.rung}" if decision.rung else "",
+        f"policy {decision.policy_version}" if decision.policy_version else "",
+    ]
+    total = f"{allowed(decision.gates)} of {count(len(decision.gates), 'gate')} allow"
+    return [
+        Section((line(total), *gate_lines(decision)) if decision.gates else ()),
+        Context((line(" · ".join(f for f in facts if f)),)),
+    ]
+
+
+def _asked(story: IncidentStory, asked: ApprovalAsked) -> Message:
+    lines = [line(f"{i}. {text}") for i, text in enumerate(asked.actions, start=1)]
+    if asked.why:
+        lines.append(line(f"Why: {asked.why}"))
+    lines.append(line(f"Pods affected at worst: {asked.pods_affected}"))
+    lines.extend(line(f"Undo: {text}") for text in asked.undo)
+    answers = (
+        line("Yes: ", code(f"remediator approve {asked.run_id}")),
+        line("No: ", code(f"remediator reject {asked.run_id}")),
+    )
+    bound = line(
+        "The answer is for plan ", code(asked.plan_hash[:12]), " only, once, until ", When(asked.expires_at)
+    )
+    head = line(bold("Approval needed"), f": {count(len(asked.actions), 'action')} on {story.place}")
+    return _entry(story, head, Section(tuple(lines)), Section(answers), Context((bound,)))
+
+
+def _answer(story: IncidentStory, answer: ApprovalAnswer) -> Message:
+    by = f" by {answer.by}" if answer.by else ""
+    text = f": {answer.text}" if answer.text else ""
+    return _entry(story, line(bold(answer.answer.capitalize()), f"{by}{text}"))
+
+
+def _action(story: IncidentStory, action: ActionDone) -> Message:
+    word = ACTION_WORDS[action.result].capitalize()
+    if action.dry_run:
+        passed = action.result is ActionResult.APPLIED
+        word = "Dry run, nothing was changed" if passed else f"Dry run: {ACTION_WORDS[action.result]}"
+    lines = [line(action.text)] if action.text else []
+    small = [line("Action ", code(action.id), *((" at ", When(action.at)) if action.at else ()))]
+    if action.result is ActionResult.APPLIED and not action.dry_run:
+        lines.append(line(f"Undo: {action.undo}" if action.reversible else f"Nothing to undo: {action.undo}"))
+        if action.reversible and story.run_id:
+            small.append(undo_command(story.run_id))
+    return _entry(
+        story, line(bold(word), f": {action.summary}"), Section(tuple(lines)), Context(tuple(small))
+    )
+
+
+def _verified(story: IncidentStory, check: Verification) -> Message:
+    took = f", {duration(check.took)}" if check.took is not None else ""
+    measured = line(f"{count(check.measurements, 'measurement')}{took}")
+    head = line(bold("Checked"), f": {RESULT_WORDS[check.result]}")
+    return _entry(story, head, Section((line(check.text),)), Context((measured,)))
+
+
+def _undone(story: IncidentStory, undo: UndoDone) -> Message:
+    why = f", asked by {undo.by}" if undo.by else ""
+    head = line(bold(UNDO_WORDS[undo.result].capitalize()), f": {undo.summary}{why}")
+    lines = [line(undo.text)] if undo.text else []
+    if undo.result in (UndoResult.CONFLICT, UndoResult.FAILED):
+        lines.append(line(f"Compare {story.place} with the evidence before you change it"))
+    return _entry(story, head, Section(tuple(lines)))
+
+
+def _escalated(story: IncidentStory, escalation: Escalation) -> Message:
+    word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
+    tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Tried: nothing")]
+    look = [line(f"Look at: {t}") for t in escalation.look_at]
+    return _entry(
+        story, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))
+    )
+
+
+def digest(stories: Sequence[IncidentStory]) -> Message:
+    """One message instead of many: states and places of the incidents of a storm, those that need a person first.
+
+    Raises ValueError for no stories.
+    """
+    if not stories:
+        raise ValueError("a digest needs at least one incident")
+    states = Counter(s.state for s in stories)
+    counts = ", ".join(f"{n} {STATE_WORDS[state].lower()}" for state, n in states.most_common())
+    urgent = sorted(stories, key=lambda s: (s.escalation is None, s.opened_at))
+    lines = [
+        line(*headline(s), " · ", code(f"remediator explain {s.incident_id}")) for s in urgent[:_DIGEST_SHOWN]
+    ]
+    if len(stories) > _DIGEST_SHOWN:
+        lines.append(line(f"… and {len(stories) - _DIGEST_SHOWN} more: ", code("remediator incidents")))
+    head = line(bold("STORM"), f" · {count(len(stories), 'incident')} at once: {counts}")
+    return Message(urgent[0].incident_id, head, (Section(tuple(lines)),))

@@ -1,0 +1,204 @@
+"""PagerDuty as a door: pages a person through Events v2, and leaves a note on an incident that came from PagerDuty.
+
+Called by `app.flow.deliver`. Both calls may be repeated: an event's dedup key is our incident's id, and a note is only
+posted when none with the same text is there. Keys and tokens never get into errors. Hosts come from settings only.
+Source: PagerDuty's documentation of Events v2 (202; 429 and 5xx repeat, 400 does not) and of the REST API (`From`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from app.domain.json import JsonValue
+from app.domain.ports import Clock
+from app.notify.door import Never, Retry
+from app.notify.limits import shorten
+from app.notify.story import Escalation, IncidentStory
+from app.notify.text import clean
+
+SUMMARY: Final = 1_024
+"""Characters in `payload.summary`."""
+_DETAIL: Final = 4_000  # our own: keeps an event far below the 512 KB limit
+_ATTEMPTS: Final = 3
+_LONGEST_WAIT: Final = 30.0
+_SEVERITIES: Final = {
+    "critical": "critical",
+    "error": "error",
+    "warning": "warning",
+    "info": "info",
+    "none": "info",
+}
+_INCIDENT_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDutyAccess:
+    """Where and as whom. An empty routing key means no paging, an empty token no notes; URLs have no trailing slash."""
+
+    events_url: str = "https://events.pagerduty.com"
+    api_url: str = "https://api.pagerduty.com"
+    routing_key: str = field(default="", repr=False)
+    api_token: str = field(default="", repr=False)
+    from_email: str = ""
+
+    @property
+    def notes(self) -> bool:
+        """Notes need a token and the e-mail address of a user."""
+        return bool(self.api_token and self.from_email)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a paged person reads first. `dedup_key` is the incident's id: one open page an incident."""
+
+    dedup_key: str
+    summary: str
+    severity: str
+    source: str
+    details: Mapping[str, JsonValue]
+
+
+def page_for(story: IncidentStory, escalation: Escalation) -> Page:
+    """The page of an escalation; a stuck one is always critical."""
+    word = "STUCK" if escalation.stuck else "ESCALATED"
+    summary = clean(f"{word}: {story.alertname or 'no alertname'} on {story.place}: {escalation.reason}")
+    return Page(
+        dedup_key=story.incident_id[:255],
+        summary=shorten(summary, SUMMARY),
+        severity="critical" if escalation.stuck else _SEVERITIES.get(story.severity.lower(), "error"),
+        source=shorten(clean(story.target or story.place), 255),
+        details={
+            "incident": story.incident_id,
+            "run": story.run_id,
+            "tried": [shorten(clean(t), _DETAIL) for t in escalation.tried[:20]],
+            "look_at": [shorten(clean(t), _DETAIL) for t in escalation.look_at[:20]],
+            "evidence": shorten(clean(story.diagnosis.summary), _DETAIL) if story.diagnosis else "",
+            "explain": f"remediator explain {story.incident_id}",
+        },
+    )
+
+
+def note_for(story: IncidentStory, escalation: Escalation) -> str:
+    """The note on PagerDuty's own incident."""
+    lines = [
+        f"alert-remediator handed this to a person: {escalation.reason}",
+        *[f"Tried: {t}" for t in escalation.tried],
+        *[f"Look at: {t}" for t in escalation.look_at],
+        f"Details: remediator explain {story.incident_id}",
+    ]
+    return shorten("\n".join(clean(li) for li in lines), _DETAIL)
+
+
+class PagerDutyDoor:
+    """Sends pages and notes, each tried three times. Raises Retry when PagerDuty does not take it, Never when it refuses."""
+
+    def __init__(self, access: PagerDutyAccess, http: httpx.AsyncClient, clock: Clock) -> None:
+        self._access = access
+        self._http = http
+        self._clock = clock
+
+    @property
+    def access(self) -> PagerDutyAccess:
+        """What is configured."""
+        return self._access
+
+    async def trigger(self, page: Page) -> None:
+        """Open a page, or add to the open one with this dedup key."""
+        body = {
+            "routing_key": self._access.routing_key,
+            "event_action": "trigger",
+            "dedup_key": page.dedup_key,
+            "client": "alert-remediator",
+            "payload": {
+                "summary": page.summary,
+                "source": page.source,
+                "severity": page.severity,
+                "custom_details": dict(page.details),
+            },
+        }
+        await self._send("page", "POST", f"{self._access.events_url}/v2/enqueue", json=body)
+
+    async def note(self, pagerduty_incident: str, content: str) -> None:
+        """Leave a note on an incident of PagerDuty, unless the same note is there already."""
+        if not _INCIDENT_ID.fullmatch(pagerduty_incident):
+            raise Never("not an id of a PagerDuty incident", where=pagerduty_incident[:80])
+        url = f"{self._access.api_url}/incidents/{pagerduty_incident}/notes"
+        headers = {
+            "Authorization": f"Token token={self._access.api_token}",
+            "Accept": "application/vnd.pagerduty+json;version=2",
+            "From": self._access.from_email,
+        }
+        # A POST whose answer was lost may have made the note; looking first makes a repeat harmless.
+        known = await self._send("list notes", "GET", url, headers=headers)
+        if any(note.get("content") == content for note in known.get("notes", ())):
+            return
+        await self._send("note", "POST", url, headers=headers, json={"note": {"content": content}})
+
+    async def _send(self, what: str, method: str, url: str, **request: Any) -> dict[str, Any]:
+        attempts = _ATTEMPTS if what != "note" else 1
+        async for attempt in AsyncRetrying(
+            sleep=self._clock.sleep,
+            stop=stop_after_attempt(attempts),
+            wait=_wait,
+            retry=retry_if_exception_type(Retry),
+            reraise=True,
+        ):
+            with attempt:
+                return await self._once(what, method, url, **request)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _once(self, what: str, method: str, url: str, **request: Any) -> dict[str, Any]:
+        try:
+            answer = await self._http.request(method, url, **request)
+        except httpx.HTTPError as error:
+            raise Retry(f"PagerDuty did not answer to {what} ({type(error).__name__})") from error
+        if answer.status_code == 429 or answer.status_code >= 500:
+            text = f"PagerDuty answered HTTP {answer.status_code} to {what}"
+            raise Retry(text, code=f"http_{answer.status_code}", retry_after=_retry_after(answer))
+        if not answer.is_success:
+            raise Never(self._refusal(what, answer), code=f"http_{answer.status_code}")
+        return _object(answer)
+
+    def _refusal(self, what: str, answer: httpx.Response) -> str:
+        """Status, PagerDuty's own reasons without our key, and what to check."""
+        body = _object(answer)
+        error = body.get("error")
+        reasons = error.get("errors") if isinstance(error, dict) else body.get("errors")
+        told = (
+            "; ".join(str(r) for r in reasons) if isinstance(reasons, list) else str(body.get("message", ""))
+        )
+        for secret in (self._access.routing_key, self._access.api_token):
+            told = told.replace(secret, "[key]") if secret else told
+        name = (
+            "REMEDIATOR_PAGERDUTY_ROUTING_KEY"
+            if what == "page"
+            else "REMEDIATOR_PAGERDUTY_API_TOKEN and _FROM"
+        )
+        return f"PagerDuty refused the {what} with HTTP {answer.status_code} ({shorten(clean(told), 300)}): check {name}"
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds until the next attempt: what PagerDuty asked for, within reason, else 1, 2, 4."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, Retry) else None
+    return min(_LONGEST_WAIT, asked if asked is not None else float(2 ** (state.attempt_number - 1)))
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    """Seconds, from either header that PagerDuty uses; a 429 sometimes has none."""
+    text = answer.headers.get("retry-after") or answer.headers.get("ratelimit-reset") or ""
+    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else None
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,195 @@
+"""The parent message of an incident: state first, then what, where, how long, why, and by which right.
+
+Called by `app.flow.deliver` for every posting and edit; it tells the present state only, history is in the thread. Pure.
+"""
+
+from __future__ import annotations
+
+from app.domain.decision import Decision, Verdict
+from app.domain.outcome import ActionResult, IncidentState
+from app.notify.message import Context, Message, Part, Section
+from app.notify.story import IncidentStory
+from app.notify.text import Line, Ref, When, bold, code, count, duration, joined, line
+from app.notify.wording import (
+    RESULT_WORDS,
+    STATE_WORDS,
+    UNDO_WORDS,
+    action_line,
+    against,
+    gates_summary,
+    looks_again,
+    may_undo,
+    undo_command,
+)
+
+_LOOK_AT = 5
+
+
+def headline(story: IncidentStory) -> Line:
+    """`FIXED in 3m12s · HighErrorRate · rag7/langgraph`."""
+    word = STATE_WORDS[story.state]
+    took = story.duration
+    if took is not None and story.state is IncidentState.FIXED:
+        word += f" in {duration(took)}"
+    elif took is not None and story.state is IncidentState.RESOLVED:
+        word += f" after {duration(took)}"
+    if story.dry_run:
+        # Nothing was changed, so whatever the state says, it must not read like a repair.
+        word = "DRY RUN" if story.state is IncidentState.FIXED else f"DRY RUN · {word}"
+    return line(bold(word), f" · {story.alertname or 'no alertname'} · {story.place}")
+
+
+def parent(story: IncidentStory) -> Message:
+    """The whole parent message."""
+    body: list[Line] = [
+        *_what(story),
+        *_why(story),
+        *_right(story),
+        *_check(story),
+        *_undo(story),
+        *_person(story),
+    ]
+    parts: list[Part] = [Section(tuple(body)), Context(tuple(_small_print(story)))]
+    return Message(story.incident_id, headline(story), tuple(parts))
+
+
+def _what(story: IncidentStory) -> list[Line]:
+    done = [action_line(a) for a in story.actions]
+    match story.state:
+        case IncidentState.OPEN:
+            return [line("Gathering evidence, nothing decided yet")]
+        case IncidentState.WAITING:
+            return [*done, *_waiting(story)]
+        case IncidentState.ACTING:
+            return [*done, line(f"Acting now: {_plan(story)}")]
+        case IncidentState.REFUSED:
+            return [*done, line(f"Did nothing{' more' if done else ''}: {_reason(story)}")]
+        case IncidentState.OBSERVED:
+            return [*done, line(f"Only looked: {_reason(story)}"), *_would(story)]
+        case IncidentState.RESOLVED:
+            return [
+                *done,
+                line("The alert went away without our doing", f": {story.reason}" if story.reason else ""),
+            ]
+        case IncidentState.MERGED:
+            return [
+                line("Goes on in incident ", code(story.merged_into), f": {story.reason or 'same target'}")
+            ]
+        case _:
+            return done or [line("Did nothing")]
+
+
+def _plan(story: IncidentStory) -> str:
+    return (
+        joined([a.summary for a in story.plan.actions])
+        if story.plan and story.plan.actions
+        else "plan not told"
+    )
+
+
+def _reason(story: IncidentStory) -> str:
+    decided = story.decision.text if story.decision else ""
+    return decided or story.reason or "no reason was recorded"
+
+
+def _would(story: IncidentStory) -> list[Line]:
+    return [line(f"Would have: {_plan(story)}")] if story.plan and story.plan.actions else []
+
+
+def _waiting(story: IncidentStory) -> list[Line]:
+    lines = [line(f"Would do: {_plan(story)}")]
+    if story.approval:
+        lines.append(line("Good until ", When(story.approval.expires_at), "; then nothing is done"))
+    if story.run_id:
+        yes, no = code(f"remediator approve {story.run_id}"), code(f"remediator reject {story.run_id}")
+        lines.append(line("Answer: ", yes, " or ", no))
+    return lines
+
+
+def _why(story: IncidentStory) -> list[Line]:
+    return [line(f"Why: {story.diagnosis.summary}")] if story.diagnosis and story.diagnosis.summary else []
+
+
+def _right(story: IncidentStory) -> list[Line]:
+    """By which right it acted, or which gate stands against it and what would have to change."""
+    decision = story.decision
+    if decision is None:
+        return [line(f"Requested by {story.requested_by}")] if story.requested_by else []
+    if decision.verdict is Verdict.DENY:
+        return _stopped(decision)
+    if decision.verdict is Verdict.OBSERVE:
+        return [line(f'Rule: "{decision.rule}", {gates_summary(decision)}')] if decision.rule else []
+    who = f"; requested by {story.requested_by}" if story.requested_by else ""
+    if decision.verdict is Verdict.ASK:
+        return [line(f'{_answered(story)}: "{decision.rule}", {gates_summary(decision)}{who}')]
+    return [line(f'Allowed by: "{decision.rule}", {gates_summary(decision)}{who}')]
+
+
+def _answered(story: IncidentStory) -> str:
+    answer = story.answer
+    return f"{answer.answer.capitalize()} by {answer.by or 'nobody'}" if answer else "Needs an approval"
+
+
+def _stopped(decision: Decision) -> list[Line]:
+    gates = against(decision)
+    if not gates:
+        return []
+    first = gates[0]
+    measured = f"{first.value or 'nothing measured'}, threshold {first.threshold or 'none'}"
+    others = f"; also {joined([g.gate for g in gates[1:]])}" if len(gates) > 1 else ""
+    lines = [line("Stopped by: ", bold(first.gate), f", measured {measured}{others}")]
+    if first.remedy:
+        lines.append(line(f"To act: {first.remedy}"))
+    return [*lines, *looks_again(decision.retry_at)]
+
+
+def _check(story: IncidentStory) -> list[Line]:
+    if story.state is IncidentState.VERIFYING:
+        return [line("Checking now whether it helped")]
+    check = story.verification
+    return [line(f"Checked: {RESULT_WORDS[check.result]}: {check.text}")] if check else []
+
+
+def _undo(story: IncidentStory) -> list[Line]:
+    several = len(story.undos) > 1 or len(story.actions) > 1
+    lines = []
+    for undo in story.undos:
+        what = f": {undo.summary}" if several else ""
+        lines.append(
+            line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
+        )
+    if may_undo(story):
+        return [*lines, undo_command(story.run_id)]
+    if lines:
+        return lines
+    applied = [a for a in story.actions if a.result is ActionResult.APPLIED and not a.dry_run and a.undo]
+    return [line(f"Nothing to undo: {a.undo}") for a in applied[-1:]]
+
+
+def _person(story: IncidentStory) -> list[Line]:
+    escalation = story.escalation
+    if escalation is None:
+        return []
+    lines = [line(bold("A person is needed"), f": {escalation.reason}")]
+    look = [line(f"Look at: {text}") for text in escalation.look_at[:_LOOK_AT]]
+    return [*lines, *look]
+
+
+def _small_print(story: IncidentStory) -> list[Line]:
+    facts = [story.severity or "no severity", count(story.alerts, "alert")]
+    if story.firing != story.alerts and story.ended_at is None:
+        facts.append(f"{story.firing:,} still firing")
+    if story.mode:
+        facts.append(f"mode {story.mode}")
+    run = (" · run ", code(story.run_id)) if story.run_id else ()
+    lines = [
+        line(" · ".join(facts), " · since ", When(story.opened_at)),
+        line("Details: ", code(f"remediator explain {story.incident_id}"), *run),
+    ]
+    if story.links:
+        lines.append(line(*_spread([Ref(li.label, li.url) for li in story.links])))
+    return lines
+
+
+def _spread(refs: list[Ref]) -> list[Ref | str]:
+    return [piece for i, ref in enumerate(refs) for piece in ((" · ", ref) if i else (ref,))]

@@ -1,0 +1,182 @@
+"""Lines of a message as spans, and their two written forms: Slack's mrkdwn and plain text.
+
+Foreign text (labels, log lines, names) only ever enters as a span's content and is escaped where it is written, so a
+label such as `<!channel>` can neither ping nor break the layout. Pure; used by the builders and the doors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+from app.notify.limits import length
+
+
+class Style(StrEnum):
+    """How a span looks."""
+
+    PLAIN = "plain"
+    BOLD = "bold"
+    CODE = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Text of one style."""
+
+    text: str
+    style: Style = Style.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A moment, shown in the reader's own time zone by Slack and in UTC elsewhere."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A link to show. Anything but http and https is shown as text."""
+
+    label: str
+    url: str
+
+
+Piece: TypeAlias = Span | When | Ref
+Line: TypeAlias = tuple[Piece, ...]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
+_URL = re.compile(r"https?://[^\s<>|\"\x00-\x1f]+")
+
+
+def line(*pieces: Piece | str) -> Line:
+    """A line; bare strings are plain spans."""
+    return tuple(Span(p) if isinstance(p, str) else p for p in pieces)
+
+
+def bold(text: str) -> Span:
+    """A bold span."""
+    return Span(text, Style.BOLD)
+
+
+def code(text: str) -> Span:
+    """A span to be copied into a terminal."""
+    return Span(text, Style.CODE)
+
+
+def escape(text: str) -> str:
+    """Slack's three escapes; with them no text of ours is read as a mention, link or date."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def clean(text: str) -> str:
+    """One line without control characters or lone surrogates, which neither Slack nor a terminal should get."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r", "\n").replace("\n", " "))
+
+
+def mrkdwn(content: Line) -> str:
+    """The line in Slack's mrkdwn."""
+    return "".join(_mrkdwn(p) for p in content)
+
+
+def _mrkdwn(piece: Piece) -> str:
+    match piece:
+        case When(at):
+            shown = "{date_short_pretty} {time}"
+            return f"<!date^{int(at.timestamp())}^{shown}|{utc(at)}>"
+        case Ref(label, url):
+            if _URL.fullmatch(url):
+                return f"<{escape(url)}|{escape(clean(label)).replace('|', '/')}>"
+            return escape(f"{clean(label)} {clean(url)}")
+        case Span(text, style):
+            return _styled(escape(clean(text)), style)
+
+
+def _styled(text: str, style: Style) -> str:
+    # The marks themselves are taken out of marked text: Slack has no escape for them.
+    if not text.strip():
+        return text
+    match style:
+        case Style.BOLD:
+            return f"*{text.replace('*', '').strip()}*"
+        case Style.CODE:
+            return f"`{text.replace('`', chr(39)).strip()}`"
+        case Style.PLAIN:
+            return text
+
+
+def plain(content: Line) -> str:
+    """The line without any markup, as golden files and terminals show it."""
+    return "".join(_plain(p) for p in content)
+
+
+def _plain(piece: Piece) -> str:
+    match piece:
+        case When(at):
+            return utc(at)
+        case Ref(label, url):
+            return f"{clean(label)} {clean(url)}"
+        case Span(text, _):
+            return clean(text)
+
+
+def cut(content: Line, limit: int) -> Line:
+    """The line, shortened with an ellipsis so that its mrkdwn has at most `limit` characters (at least 1)."""
+    if length(mrkdwn(content)) <= limit:
+        return content
+    kept: list[Piece] = list(content)
+    while kept and length(mrkdwn(tuple(kept))) > limit - 1:
+        last = kept.pop()
+        if isinstance(last, Span):
+            room = limit - 1 - length(mrkdwn(tuple(kept)))
+            if short := _shorten(last, room):
+                kept.append(short)
+                break
+    return (*kept, Span("…"))
+
+
+def _shorten(span: Span, room: int) -> Span | None:
+    """The longest beginning of the span that fits; None when nothing does."""
+    low, high = 0, len(span.text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if length(mrkdwn((replace(span, text=span.text[:middle]),))) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    return replace(span, text=span.text[:low]) if low else None
+
+
+def utc(at: datetime) -> str:
+    """A moment as text, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def duration(span: timedelta) -> str:
+    """A duration with its two biggest units: `45s`, `3m12s`, `1h04m`, `2d03h`."""
+    seconds = max(0, round(span.total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f"{days}d{hours % 24:02d}h"
+    if hours:
+        return f"{hours}h{minutes % 60:02d}m"
+    if minutes:
+        return f"{minutes}m{seconds % 60:02d}s"
+    return f"{seconds}s"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 alert`, `3 alerts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def joined(lines: Sequence[str], last: str = " and ") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(lines) < 2:
+        return "".join(lines)
+    return ", ".join(lines[:-1]) + last + lines[-1]

@@ -1,0 +1,136 @@
+"""How states, gates, results and targets are put into words; shared by the parent message and the thread entries. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.domain.decision import Decision, GateResult, Verdict, strongest
+from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
+from app.notify.story import ActionDone, IncidentStory
+from app.notify.text import Line, When, bold, code, count, line
+
+GATE_WORDS = {Verdict.ALLOW: "yes", Verdict.OBSERVE: "observe", Verdict.ASK: "ask", Verdict.DENY: "no"}
+"""A gate's answer to "may it act?"."""
+
+RESULT_WORDS = {
+    Result.FIXED: "fixed",
+    Result.NOT_FIXED: "not fixed",
+    Result.INCONCLUSIVE: "inconclusive, which does not count as fixed",
+    Result.PROBE_ERROR: "could not be measured, which does not count as fixed",
+}
+
+ACTION_WORDS = {
+    ActionResult.APPLIED: "done",
+    ActionResult.REFUSED: "refused by the cluster, nothing was changed",
+    ActionResult.UNCLEAR: "unclear: sent, no answer, and reading back failed",
+}
+
+UNDO_WORDS = {
+    UndoResult.UNDONE: "undone",
+    UndoResult.NOTHING: "nothing to undo",
+    UndoResult.CONFLICT: "not undone: somebody else changed it since",
+    UndoResult.FAILED: "the undo failed",
+}
+
+STATE_WORDS = {
+    IncidentState.OPEN: "LOOKING",
+    IncidentState.OBSERVED: "OBSERVED",
+    IncidentState.REFUSED: "REFUSED",
+    IncidentState.WAITING: "WAITING FOR APPROVAL",
+    IncidentState.ACTING: "ACTING",
+    IncidentState.VERIFYING: "VERIFYING",
+    IncidentState.FIXED: "FIXED",
+    IncidentState.ESCALATED: "ESCALATED",
+    IncidentState.STUCK: "STUCK",
+    IncidentState.RESOLVED: "RESOLVED",
+    IncidentState.MERGED: "MERGED",
+}
+
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)")
+_TIGHT = 3
+
+
+def gate_line(gate: GateResult) -> Line:
+    """One gate with measured value and threshold: `no  cooldown: 4m ago (threshold 15m)`."""
+    word = GATE_WORDS[gate.verdict]
+    head = word if gate.verdict is Verdict.ALLOW else bold(word)
+    threshold = f" (threshold {gate.threshold})" if gate.threshold else ""
+    return line(head, f"  {gate.gate}: {gate.value or 'nothing measured'}{threshold}")
+
+
+def gate_lines(decision: Decision) -> list[Line]:
+    """All gates in the policy's order."""
+    return [gate_line(g) for g in decision.gates]
+
+
+def allowed(gates: Sequence[GateResult]) -> int:
+    """How many gates allow."""
+    return sum(g.verdict is Verdict.ALLOW for g in gates)
+
+
+def gates_summary(decision: Decision) -> str:
+    """`11 of 11 gates (budget 1 of 3 per 1h, pods 0 % of 30 %)`: the tight ones are the nearest to their threshold."""
+    gates = decision.gates
+    total = f"{allowed(gates)} of {count(len(gates), 'gate')}"
+    tight = [f"{g.gate} {g.value} of {g.threshold}" for g in tightest(gates)]
+    return f"{total} ({', '.join(tight)})" if tight else total
+
+
+def tightest(gates: Sequence[GateResult]) -> list[GateResult]:
+    """The allowing gates that count something, nearest to their threshold first, at most three."""
+    measured = [(share, g) for g in gates if g.verdict is Verdict.ALLOW and (share := _share(g)) is not None]
+    measured.sort(key=lambda pair: -pair[0])
+    return [g for _, g in measured[:_TIGHT]]
+
+
+def _share(gate: GateResult) -> float | None:
+    """Value as a share of the threshold when both are counts or both are percentages, else None."""
+    value, threshold = _NUMBER.match(gate.value), _NUMBER.match(gate.threshold)
+    if not value or not threshold or value[2] != threshold[2] or float(threshold[1]) == 0:
+        return None
+    share = float(value[1]) / float(threshold[1])
+    return share if share <= 1 else None
+
+
+def against(decision: Decision) -> list[GateResult]:
+    """The gates that do not allow, the deciding one first."""
+    first = strongest(decision.gates)
+    others = [g for g in decision.gates if g.verdict is not Verdict.ALLOW and g is not first]
+    return [first, *others] if first else []
+
+
+def place(target: str) -> str:
+    """`namespace/name` of a target key, or what is known."""
+    parts = target.split("/")
+    return f"{parts[0]}/{parts[2]}" if len(parts) == 3 else target
+
+
+def action_line(action: ActionDone) -> Line:
+    """One action and what became of it."""
+    dry = "Dry run, nothing was changed: " if action.dry_run else ""
+    if action.result is ActionResult.APPLIED:
+        return line(f"{dry}{action.summary}")
+    text = f" ({action.text})" if action.text else ""
+    return line(f"{action.summary}: ", bold(ACTION_WORDS[action.result]), text)
+
+
+def looks_again(at: datetime | None) -> list[Line]:
+    """When a refused incident is looked at again; nothing when no time is known."""
+    return [line("Looks again ", When(at))] if at else []
+
+
+def undo_command(run_id: str) -> Line:
+    """How to undo what a run did."""
+    return line("Undo: ", code(f"remediator undo {run_id}"))
+
+
+def may_undo(story: IncidentStory) -> bool:
+    """Something reversible of ours is in place as far as the story knows."""
+    # After a conflict our change is not the one in place any more; only a failed undo is worth a second try.
+    gone = {u.action_id for u in story.undos if u.result is not UndoResult.FAILED}
+    return bool(story.run_id) and any(
+        a.result is ActionResult.APPLIED and a.reversible and not a.dry_run and a.id not in gone
+        for a in story.actions
+    )

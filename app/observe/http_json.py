@@ -1,0 +1,111 @@
+"""Reading JSON over HTTP from a source of evidence: bounded in time, size and attempts, reads only.
+
+Used by the Prometheus and the Alertmanager client. Every failure becomes ProbeUnavailable with the source's name, and
+never with its URL, which may carry credentials. Never writes, never follows a redirect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from app.domain.errors import ProbeUnavailable
+from app.domain.ports import Clock
+
+TIMEOUT = 5.0
+"""Seconds that one attempt may take to connect, and again to send each part of its answer."""
+LIMIT = 8 * 1024 * 1024
+"""Bytes of an answer that are read; a query that returns more is too wide to be evidence."""
+
+Params = Sequence[tuple[str, str]]
+
+
+class _Transient(ProbeUnavailable):
+    """A failure that the next attempt may not have: no connection, time-out, 429, 5xx."""
+
+
+class JsonSource:
+    """One HTTP server below `base` that answers GET requests with JSON. `name` is what people call it."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, base: str, clock: Clock, *, name: str, attempts: int = 3
+    ) -> None:
+        self._client = client
+        self._base = base.rstrip("/")
+        self._clock = clock
+        self._name = name
+        self._attempts = attempts
+
+    def fault(self, text: str) -> ProbeUnavailable:
+        """An error of this source, to be raised by its reader."""
+        return ProbeUnavailable(f"{self._name} {text}", where=self._name.lower())
+
+    async def get(self, path: str, params: Params) -> Any:
+        """The decoded body of a 2xx answer. Raises ProbeUnavailable."""
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_exponential(multiplier=0.2, max=2),
+            retry=retry_if_exception_type(_Transient),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return await attempts(self._once, path, params)
+
+    async def _once(self, path: str, params: Params) -> Any:
+        try:
+            async with self._client.stream(
+                "GET",
+                self._base + path,
+                params=httpx.QueryParams(list(params)),
+                timeout=TIMEOUT,
+                follow_redirects=False,
+                headers={"Accept": "application/json"},
+            ) as response:
+                body = await self._read(response)
+        except httpx.TimeoutException as e:
+            raise self._transient(f"did not answer within {TIMEOUT:g} s") from e
+        except httpx.TransportError as e:
+            raise self._transient("could not be reached") from e
+        except (httpx.DecodingError, httpx.InvalidURL) as e:
+            raise self.fault("gave an answer that could not be read") from e
+        if response.is_success:
+            return self._decode(body)
+        text = f"answered {response.status_code}{_reason(body)}"
+        raise self._transient(text) if _may_pass(response.status_code) else self.fault(text)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size > LIMIT:
+                raise self.fault(f"answered with more than {LIMIT // 1024 // 1024} MiB")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _decode(self, body: bytes) -> Any:
+        try:
+            return json.loads(body)
+        except ValueError as e:  # includes UnicodeDecodeError
+            raise self.fault("gave an answer that is not JSON") from e
+
+    def _transient(self, text: str) -> _Transient:
+        return _Transient(f"{self._name} {text}", where=self._name.lower())
+
+
+def _may_pass(status: int) -> bool:
+    return status == 429 or status >= 500
+
+
+def _reason(body: bytes) -> str:
+    """The server's own words: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
+    try:
+        decoded = json.loads(body)
+    except ValueError:
+        return ""
+    text = decoded.get("error") if isinstance(decoded, dict) else decoded
+    return f": {text[:200]}" if isinstance(text, str) and text else ""

@@ -1,0 +1,169 @@
+"""Consistency: combinations that each file may write and that cannot work. Every check finds all of its faults.
+
+Called by `app.policy.load` once each part is valid in itself. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from app.domain.decision import Mode
+from app.domain.target import WORKLOAD_KINDS
+from app.policy.document import Document, RuleDocument
+from app.policy.faults import PolicyFault, sentence, unknown_name
+from app.policy.model import PROTECTED_NAMESPACES, Otherwise, Rule, Scope, Window
+from app.policy.source import Path, Source
+
+
+class Handler(Protocol):
+    """What a policy must know of a remediation: entries of the catalogue have it."""
+
+    @property
+    def rungs(self) -> tuple[str, ...]:
+        """Names of its rungs, in ladder order."""
+        ...
+
+    @property
+    def params(self) -> type[BaseModel]:
+        """Model of its parameters."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A rule as written, as resolved, and where it stands."""
+
+    source: Source
+    path: Path
+    written: RuleDocument
+    rule: Rule
+
+    def fault(self, where: Path, message: str, allowed: tuple[str, ...] = ()) -> PolicyFault:
+        """A fault below this rule; a key that is not written points at the rule."""
+        return self.source.fault((*self.path, *where), message, allowed)
+
+
+def head_faults(source: Source, head: Document) -> Iterator[PolicyFault]:
+    """Faults of what one file says for all rules."""
+    for block in ("windows", "freeze"):
+        windows: Sequence[Window] = getattr(head, block)
+        for at, window in enumerate(windows):
+            if window.start == window.end:
+                message = 'from and to are the same; for a whole day write from "00:00" to "24:00"'
+                yield source.fault((block, at), message)
+            if window.days and window.dates:
+                yield source.fault((block, at), "days and dates exclude each other")
+            if window.start >= 24 * 60:
+                yield source.fault((block, at, "from"), "a window cannot start at 24:00; write 00:00")
+        yield from _twice(source, block, [w.name for w in windows])
+    for budget, times in Counter((b.per, str(b.limit)) for b in head.budgets).items():
+        if times > 1:
+            yield source.fault(("budgets",), f"budget {budget[1]} per {budget[0]} stands here twice")
+    for field in ("storm", "flapping"):
+        if not getattr(head, field).within:
+            yield source.fault((field, "within"), "an empty span can never be measured")
+
+
+def _twice(source: Source, block: str, names: list[str]) -> Iterator[PolicyFault]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield source.fault((block, at, "name"), f'the name "{name}" is taken in {block}')
+
+
+def rule_faults(
+    placed: Placed, scope: Scope | None, catalogue: Mapping[str, Handler]
+) -> Iterator[PolicyFault]:
+    """Faults of one rule, its remediation's params included."""
+    yield from _remediation(placed, catalogue)
+    yield from _timing(placed)
+    yield from _ladder_end(placed)
+    yield from _aim(placed, scope)
+
+
+def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[PolicyFault]:
+    name, allowed = placed.rule.remediation, tuple(sorted(catalogue))
+    handler = catalogue.get(name)
+    if handler is None:
+        yield placed.fault(("remediation",), unknown_name("remediation", name, allowed), allowed)
+        return
+    for at, rung in enumerate(placed.rule.rungs):
+        if rung not in handler.rungs:
+            yield placed.fault(("rungs", at), unknown_name("rung", rung, handler.rungs), handler.rungs)
+        elif rung in placed.rule.rungs[:at]:
+            yield placed.fault(("rungs", at), f'rung "{rung}" stands here twice')
+    try:
+        handler.params.model_validate(dict(placed.rule.params))
+    except ValidationError as error:
+        for entry in error.errors():
+            message, names = sentence(entry, handler.params)
+            where = (*placed.path, "params", *entry["loc"])
+            yield placed.source.fault(where, message, names, of_key=entry["type"] == "extra_forbidden")
+
+
+def _timing(placed: Placed) -> Iterator[PolicyFault]:
+    rule = placed.rule
+    if rule.mode is Mode.AUTO and not rule.cooldown:
+        yield placed.fault(
+            ("cooldown",),
+            "mode auto needs a cooldown above 0s, or it acts again before the first fix can work",
+        )
+    if not rule.freshness:
+        yield placed.fault(("freshness",), "a freshness of 0s refuses every alert")
+    if not rule.verify.poll:
+        yield placed.fault(("verify", "poll"), "expected a poll above 0s")
+    if rule.verify.timeout <= rule.verify.settle:
+        yield placed.fault(("verify",), "timeout must be longer than settle, or nothing can ever be fixed")
+    elif rule.verify.poll > rule.verify.timeout - rule.verify.settle:
+        yield placed.fault(("verify",), "poll is longer than what is left of timeout after settle")
+    if rule.approval.expires < timedelta(minutes=1):
+        yield placed.fault(("approval", "expires"), "nobody can answer in less than 1m")
+
+
+def _ladder_end(placed: Placed) -> Iterator[PolicyFault]:
+    steps = placed.rule.otherwise
+    if not steps or steps[-1] is not Otherwise.ESCALATE:
+        yield placed.fault(("otherwise",), 'the last of otherwise must be "escalate": someone has to be told')
+    if len(set(steps)) != len(steps):
+        yield placed.fault(("otherwise",), "a step of otherwise stands there twice")
+
+
+def _aim(placed: Placed, scope: Scope | None) -> Iterator[PolicyFault]:
+    target = placed.rule.target
+    if target.kind not in WORKLOAD_KINDS:
+        allowed = tuple(WORKLOAD_KINDS)
+        yield placed.fault(("target", "kind"), f"{target.kind} is not a kind of target", allowed)
+    if not (target.name.label or target.name.default or target.pod):
+        yield placed.fault(("target",), "the target has no name: give name.label, name.default or pod.label")
+    if target.pod and not target.pod.label:
+        yield placed.fault(("target", "pod"), "pod needs a label to take the pod's name from")
+    if scope is None:
+        return
+    if target.kind in scope.protected_kinds:
+        yield placed.fault(
+            ("target", "kind"), f"the scope protects {target.kind}, so this rule can never act"
+        )
+    namespace = target.namespace.default
+    if namespace and (namespace in PROTECTED_NAMESPACES or not scope.covers(namespace)):
+        message = f'namespace "{namespace}" is outside of the scope, so this default can never be used'
+        yield placed.fault(("target", "namespace", "default"), message)
+
+
+def order_faults(rules: Sequence[Placed]) -> Iterator[PolicyFault]:
+    """Names used twice, and rules that an earlier one always wins over."""
+    for at, placed in enumerate(rules):
+        for earlier in rules[:at]:
+            where = f"{earlier.source.file}:{earlier.source.place(earlier.path).line}"
+            if earlier.rule.name == placed.rule.name:
+                yield placed.fault(
+                    ("name",), f'the name "{placed.rule.name}" is taken by the rule at {where}'
+                )
+            if earlier.rule.when.covers(placed.rule.when):
+                message = f'never reached: "{earlier.rule.name}" at {where} matches every alert that this rule matches'
+                yield placed.fault(("when",), message)
+                break

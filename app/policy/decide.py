@@ -1,0 +1,92 @@
+"""Decide: rule, rung and facts in, one decision with the whole trace out.
+
+Called by the flow inside the transaction that reserves the budget, again right before each mutation, and by the command
+line for explanations. Pure: the same input gives the same decision. Deny wins, then ask, then observe, then allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
+from app.domain.plan import Rung
+from app.domain.target import Target
+from app.policy.facts import Facts
+from app.policy.gates import Case, evaluate
+from app.policy.model import Policy, Rule
+
+_NOT_OURS = frozenset(
+    {Code.KILL_SWITCH, Code.PAUSED, Code.OUT_OF_SCOPE, Code.OPTED_OUT, Code.PROTECTED, Code.NOT_FIRING}
+)
+"""Denials that also silence the call for a person: nobody is to be woken for this target now."""
+
+_OPENINGS = {
+    Verdict.DENY: "Not acting",
+    Verdict.ASK: "Waiting for a person",
+    Verdict.OBSERVE: "Only observing",
+}
+
+
+def decide(policy: Policy, rule: Rule, rung: Rung, facts: Facts) -> Decision:
+    """All gates over this rung. Also the re-check before a mutation, with fresh facts and `approved_by` set."""
+    gates = evaluate(Case(policy, rule, rung, facts))
+    against = strongest(gates)
+    if against is None:
+        text = f'Allowed by rule "{rule.name}": {len(gates)} of {len(gates)} gates'
+        code = Code.DRY_RUN if facts.dry_run else Code.ALLOWED
+        return _ended(policy, rule, (Verdict.ALLOW, code, text), rung.name, gates)
+    return _against(policy, rule, against, gates, rung.name)
+
+
+def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], facts: Facts) -> Decision:
+    """No rung applies: PERSON_NEEDED with the advice, or NO_RUNG with every rung's reason; unless the target is none of
+    our business (paused, out of scope, not firing), which is then the answer.
+
+    The verdict is DENY, in observe mode OBSERVE.
+    """
+    case = Case(policy, rule, None, facts)
+    gates = evaluate(case)
+    silencing = next((g for g in gates if g.verdict is Verdict.DENY and g.code in _NOT_OURS), None)
+    if silencing:
+        return _against(policy, rule, silencing, gates, "")
+    verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
+    advice = [rung.advice for rung in ladder if rung.advice]
+    if advice:
+        text = f"A person is needed: {' '.join(dict.fromkeys(advice))}"
+        return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
+    reasons = "; ".join(f"{rung.name}: {rung.why}" for rung in ladder) or "the remediation has no rung left"
+    return _ended(policy, rule, (verdict, Code.NO_RUNG, f"No rung applies. {reasons}"), "", gates)
+
+
+def no_rule(policy: Policy, alertname: str) -> Decision:
+    """No rule matches the alert: observe, and say so."""
+    text = f"Only observing: no rule matches alert {alertname or 'without a name'}"
+    return Decision(Verdict.OBSERVE, Code.NO_RULE, text, "", "", "", (), policy.version)
+
+
+def no_target(policy: Policy, rule: Rule, why: str) -> Decision:
+    """The alert's labels do not name a target."""
+    return _ended(policy, rule, (Verdict.DENY, Code.NO_TARGET, f"Not acting: {why}"))
+
+
+def target_not_found(policy: Policy, rule: Rule, target: str | Target, why: str) -> Decision:
+    """The labels name a target that the cluster does not have or does not show."""
+    text = f"Not acting: {target} cannot be found: {why}"
+    return _ended(policy, rule, (Verdict.DENY, Code.TARGET_NOT_FOUND, text))
+
+
+def _against(
+    policy: Policy, rule: Rule, gate: GateResult, gates: tuple[GateResult, ...], rung: str
+) -> Decision:
+    text = f"{_OPENINGS[gate.verdict]}: {gate.gate}: {gate.value} (allowed: {gate.threshold})"
+    return _ended(policy, rule, (gate.verdict, gate.code, text), rung, gates)
+
+
+def _ended(
+    policy: Policy,
+    rule: Rule,
+    word: tuple[Verdict, Code, str],
+    rung: str = "",
+    gates: tuple[GateResult, ...] = (),
+) -> Decision:
+    return Decision(*word, rule.name, rule.remediation, rung, gates, policy.version)

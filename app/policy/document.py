@@ -1,0 +1,147 @@
+"""The written form of a policy: what a YAML file may contain, and how several files become one `Policy`.
+
+What a rule does not say it takes from the policy, field by field; what the policy does not say has the safe default.
+Used by `app.policy.load` and for the JSON Schema. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
+
+from app.domain.decision import Mode
+from app.domain.json import digest
+from app.policy.matchers import parse_when
+from app.policy.model import (
+    Approval,
+    BlastRadius,
+    Block,
+    Budget,
+    Duration,
+    Flapping,
+    Matcher,
+    Otherwise,
+    Ownership,
+    Policy,
+    Rule,
+    RuleLimits,
+    Scope,
+    Storm,
+    TargetSpec,
+    Verify,
+    Window,
+)
+
+B = TypeVar("B", bound=Block)
+VERSION_LENGTH = 12
+"""Hex digits of `Policy.version`: short enough for a message, long enough to never meet twice."""
+
+
+class RuleDocument(Block):
+    """One rule as written."""
+
+    name: str = Field(min_length=1, max_length=120, description="Unique; shown in every message.")
+    when: Matcher = Field(description="Alertmanager matchers; a list of them means any of these.")
+    remediation: str = Field(description="A name of the catalogue.")
+    target: TargetSpec = TargetSpec()
+    mode: Mode = Field(default=Mode.OBSERVE, description="observe, approve or auto.")
+    params: Mapping[str, Any] = Field(
+        default={}, description="Of the remediation; its defaults are the runbook's values."
+    )
+    rungs: tuple[str, ...] = Field(
+        default=(), description="Only these rungs; none means all, in ladder order."
+    )
+    blocked_by: tuple[Matcher, ...] = Field(default=(), description="Added to the policy's blocked_by.")
+    limits: RuleLimits = RuleLimits()
+    cooldown: Duration | None = None
+    freshness: Duration | None = None
+    blast_radius: BlastRadius | None = None
+    verify: Verify | None = None
+    approval: Approval | None = None
+    ownership: Ownership | None = None
+    flapping: Flapping | None = None
+    otherwise: tuple[Otherwise, ...] | None = None
+
+
+class Document(Block):
+    """One file. Everything but `version` and `rules` may stand in one file only."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    mode: Mode = Field(default=Mode.AUTO, description="Ceiling over all rules.")
+    scope: Scope | None = None
+    budgets: tuple[Budget, ...] = ()
+    windows: tuple[Window, ...] = Field(
+        default=(), description="Acting is allowed only inside; none means any time."
+    )
+    freeze: tuple[Window, ...] = Field(default=(), description="No acting inside.")
+    storm: Storm = Storm()
+    flapping: Flapping = Flapping()
+    blocked_by: tuple[Matcher, ...] = Field(
+        default=(), description="No acting while an alert of these fires."
+    )
+    blast_radius: BlastRadius = BlastRadius()
+    freshness: Duration = Field(
+        default=timedelta(minutes=15), description="The alert's last word may be this old."
+    )
+    cooldown: Duration = Field(default=timedelta(minutes=15), description="Between two actions on a target.")
+    verify: Verify = Verify()
+    approval: Approval = Approval()
+    ownership: Ownership = Ownership()
+    otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
+    rules: tuple[RuleDocument, ...] = ()
+
+
+def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) -> Policy:
+    """One policy of the merged head and all rules in order."""
+    policy = Policy(
+        version="",
+        mode=head.mode,
+        scope=scope,
+        budgets=head.budgets,
+        windows=head.windows,
+        freeze=head.freeze,
+        storm=head.storm,
+        defaults=build_rule(_FOR_ORDERS, head),
+        rules=tuple(build_rule(rule, head) for rule in rules),
+    )
+    content = digest(policy.model_dump(mode="json", by_alias=True))
+    return policy.model_copy(update={"version": content[:VERSION_LENGTH]})
+
+
+_FOR_ORDERS = RuleDocument(
+    name="manual", when=parse_when('alertname=~".*"'), remediation="", mode=Mode.APPROVE
+)
+"""Base of the rule for an order whose remediation no rule names; never matched against alerts."""
+
+
+def build_rule(rule: RuleDocument, head: Document) -> Rule:
+    """The rule with everything it does not say taken from the head."""
+    return Rule(
+        name=rule.name,
+        when=rule.when,
+        target=rule.target,
+        remediation=rule.remediation,
+        mode=rule.mode,
+        params=rule.params,
+        rungs=rule.rungs,
+        blocked_by=(*head.blocked_by, *rule.blocked_by),
+        limits=rule.limits,
+        cooldown=head.cooldown if rule.cooldown is None else rule.cooldown,
+        freshness=head.freshness if rule.freshness is None else rule.freshness,
+        blast_radius=_over(head.blast_radius, rule.blast_radius),
+        verify=_over(head.verify, rule.verify),
+        approval=_over(head.approval, rule.approval),
+        ownership=_over(head.ownership, rule.ownership),
+        flapping=_over(head.flapping, rule.flapping),
+        otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
+    )
+
+
+def _over(base: B, own: B | None) -> B:
+    """`own` over `base`, field by field: only what is written replaces."""
+    if own is None:
+        return base
+    return base.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})

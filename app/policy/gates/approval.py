@@ -1,0 +1,29 @@
+"""Gate: how far may the rule go by itself? The last one, because it is the one a person can open."""
+
+from __future__ import annotations
+
+from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.policy.gates.case import Case, Voice
+
+_SAY = Voice("approval")
+
+
+def approval(case: Case) -> GateResult:
+    """Observe in mode observe, ask in mode approve until a person agreed. A dry run changes nothing and needs nobody."""
+    mode, threshold = case.mode, f"mode {case.mode}"
+    if case.mode is not case.rule.mode:
+        threshold += f" (rule {case.rule.mode}, lowered by a ceiling)"
+    if case.facts.dry_run:
+        return _SAY.allow("dry run: nothing is changed", threshold, Code.DRY_RUN)
+    if mode is Mode.OBSERVE:
+        remedy = "the mode is raised to approve or auto"
+        return _SAY.hold(Verdict.OBSERVE, Code.MODE_OBSERVE, "only looks", threshold, remedy)
+    if mode is Mode.AUTO and not (case.facts.ordered_by and case.rule.approval.four_eyes):
+        return _SAY.allow("acts by itself", threshold)
+    if case.approved_by:
+        return _SAY.allow(case.approved_by, threshold)
+    who = " or ".join(case.rule.approval.by) or "someone who may operate"
+    ordered = f", not {case.facts.ordered_by} who ordered it" if case.facts.ordered_by else ""
+    return _SAY.hold(
+        case.question, Code.APPROVAL_NEEDED, "nobody approved yet", threshold, f"{who} approves{ordered}"
+    )

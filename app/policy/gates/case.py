@@ -1,0 +1,87 @@
+"""The case before the gates: policy, rule, rung and facts, and the words in which a gate answers.
+
+Used by every gate and by `app.policy.decide`. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.plan import Rung
+from app.policy.facts import Facts, Unknown
+from app.policy.model import Policy, Rule
+
+_FREEDOM = (Mode.OBSERVE, Mode.APPROVE, Mode.AUTO)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What all gates look at. `rung` is None when no rung of the ladder applies."""
+
+    policy: Policy
+    rule: Rule
+    rung: Rung | None
+    facts: Facts
+
+    @property
+    def mode(self) -> Mode:
+        """The least free of the rule's mode, the policy's ceiling and the process's ceiling."""
+        modes = [self.rule.mode, self.policy.mode, *([self.facts.ceiling] if self.facts.ceiling else [])]
+        return min(modes, key=_FREEDOM.index)
+
+    @property
+    def storming(self) -> bool:
+        """Known to be a storm, and nobody has ordered or approved this very plan."""
+        count = self.facts.storm_targets
+        by_itself = not (self.facts.ordered_by or self.facts.approved_by)
+        return by_itself and not isinstance(count, Unknown) and count >= self.policy.storm.targets
+
+    @property
+    def question(self) -> Verdict:
+        """ASK, or OBSERVE where nobody should be asked: in observe mode nothing would follow from the answer, and in a
+        storm the questions would be part of it."""
+        return Verdict.OBSERVE if self.mode is Mode.OBSERVE or self.storming else Verdict.ASK
+
+    @property
+    def approved_by(self) -> str:
+        """Who agreed to this plan: an approval, or the order itself unless four eyes are asked for. Empty for nobody."""
+        if self.facts.approved_by:
+            return f"approved by {self.facts.approved_by}"
+        if self.facts.ordered_by and not self.rule.approval.four_eyes:
+            return f"ordered by {self.facts.ordered_by}"
+        return ""
+
+
+Gate: TypeAlias = Callable[[Case], GateResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A gate's name, with which it answers."""
+
+    gate: str
+
+    def allow(self, value: str, threshold: str, code: Code = Code.ALLOWED) -> GateResult:
+        """Nothing stands against it."""
+        return GateResult(self.gate, Verdict.ALLOW, code, value, threshold)
+
+    def deny(
+        self, code: Code, value: str, threshold: str, remedy: str, retry_at: datetime | None = None
+    ) -> GateResult:
+        """Not now: `remedy` says what would have to change, `retry_at` when it does by itself."""
+        return GateResult(self.gate, Verdict.DENY, code, value, threshold, remedy, retry_at)
+
+    def hold(self, verdict: Verdict, code: Code, value: str, threshold: str, remedy: str) -> GateResult:
+        """Ask or observe."""
+        return GateResult(self.gate, verdict, code, value, threshold, remedy)
+
+    def unknown(self, what: str, unknown: Unknown, threshold: str) -> GateResult:
+        """A fact that this gate needs could not be read: closed."""
+        remedy = f"{what} can be read again"
+        return GateResult(
+            self.gate, Verdict.DENY, Code.UNKNOWN_FACT, f"{what} unknown: {unknown.reason}", threshold, remedy
+        )

@@ -1,0 +1,25 @@
+"""Gate: has the last action of this remediation on this target had time to work?"""
+
+from __future__ import annotations
+
+from app.domain.decision import Code, GateResult
+from app.policy.facts import Unknown
+from app.policy.gates.case import Case, Voice
+from app.policy.units import duration_text, moment, rough
+
+_SAY = Voice("cooldown")
+
+
+def cooldown(case: Case) -> GateResult:
+    """Deny until the cooldown since the last action is over; the end itself is over."""
+    last, span = case.facts.last_action, case.rule.cooldown
+    threshold = f"{duration_text(span)} since the last action"
+    if isinstance(last, Unknown):
+        return _SAY.unknown("time of the last action", last, threshold)
+    if last is None:
+        return _SAY.allow("no action before", threshold)
+    age, end = case.facts.now - last, last + span
+    if case.facts.now < end:
+        remedy = f"the cooldown ends ({moment(end)})"
+        return _SAY.deny(Code.COOLING_DOWN, f"last action {rough(age)} ago", threshold, remedy, end)
+    return _SAY.allow(f"last action {rough(age)} ago", threshold)

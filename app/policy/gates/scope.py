@@ -1,0 +1,50 @@
+"""Gate: may the service touch this object at all? Namespaces, kinds, and the mark its owners put on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.cluster import OPT
+from app.domain.decision import Code, GateResult
+from app.policy.facts import Unknown
+from app.policy.gates.case import Case, Voice
+from app.policy.model import PROTECTED_NAMESPACES, Opt
+
+_SAY = Voice("scope")
+
+
+def scope(case: Case) -> GateResult:
+    """Deny outside of the namespaces, for protected namespaces and kinds, and where the owners opted out."""
+    rules, target = case.policy.scope, case.facts.target
+    within = f"namespaces {', '.join(rules.namespaces)}"
+    if rules.exclude_namespaces:
+        within += f" except {', '.join(rules.exclude_namespaces)}"
+    if target.namespace in PROTECTED_NAMESPACES:
+        value = f"namespace {target.namespace} is protected"
+        return _SAY.deny(Code.PROTECTED, value, within, "never: the cluster itself lives there")
+    if not rules.covers(target.namespace):
+        remedy = "the policy's scope names the namespace"
+        return _SAY.deny(Code.OUT_OF_SCOPE, f"namespace {target.namespace}", within, remedy)
+    touched = {target.kind, *(a.object.kind for a in case.rung.actions)} if case.rung else {target.kind}
+    protected = sorted(touched & set(rules.protected_kinds))
+    if protected:
+        remedy = "the policy no longer protects the kind"
+        return _SAY.deny(Code.PROTECTED, f"kind {protected[0]} is protected", within, remedy)
+    marks = case.facts.marks
+    if isinstance(marks, Unknown):
+        return _SAY.unknown("opt-in and opt-out marks", marks, within)
+    return _opted(rules.opt, marks, f"namespace {target.namespace}", within)
+
+
+def _opted(opt: Opt, marks: Mapping[str, str], value: str, within: str) -> GateResult:
+    for where, mark in sorted(marks.items()):
+        if mark not in ("true", "false"):
+            remedy = f'{OPT} on the {where} is "true" or "false"'
+            return _SAY.deny(Code.OPTED_OUT, f"{OPT}={mark!r} on the {where}", within, remedy)
+        if mark == "false":
+            remedy = f"{OPT} on the {where} is removed"
+            return _SAY.deny(Code.OPTED_OUT, f"{OPT}=false on the {where}", within, remedy)
+    if opt is Opt.IN and not marks:
+        remedy = f"{OPT}=true is set on the object or its namespace"
+        return _SAY.deny(Code.OPTED_OUT, f"{OPT} is not set", f"{within}, opted in", remedy)
+    return _SAY.allow(value, within if opt is Opt.OUT else f"{within}, opted in")

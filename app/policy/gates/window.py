@@ -1,0 +1,41 @@
+"""Gate: may it act at this hour? No freeze may stand, and where windows are given one must be open."""
+
+from __future__ import annotations
+
+from app.domain.decision import Code, GateResult
+from app.policy.calendar import is_open, next_change
+from app.policy.gates.case import Case, Voice
+from app.policy.model import Window
+from app.policy.units import moment, wall_time_text
+
+_SAY = Voice("window")
+
+
+def window(case: Case) -> GateResult:
+    """Deny during a freeze (until it ends) and outside of all windows (until one opens)."""
+    policy, now = case.policy, case.facts.now
+    frozen = [f for f in policy.freeze if is_open(f, now)]
+    threshold = _threshold(policy.windows, policy.freeze)
+    if frozen:
+        end = next_change(policy.freeze, now, to_open=False)
+        remedy = f"the freeze ends ({moment(end)})" if end else "the freeze is taken out of the policy"
+        return _SAY.deny(Code.FROZEN, f"frozen: {window_text(frozen[0])}", threshold, remedy, end)
+    standing = [w for w in policy.windows if is_open(w, now)]
+    if policy.windows and not standing:
+        opening = next_change(policy.windows, now, to_open=True)
+        remedy = (
+            f"the next window opens ({moment(opening)})" if opening else "the policy names a coming window"
+        )
+        return _SAY.deny(Code.OUTSIDE_WINDOW, f"{moment(now)}, no window open", threshold, remedy, opening)
+    return _SAY.allow(f"inside {standing[0].name}" if standing else "no freeze stands", threshold)
+
+
+def window_text(one: Window) -> str:
+    """A window for people: `release evening (fri 16:00-23:59 Europe/Berlin)`."""
+    days = ",".join(d.isoformat() for d in one.dates) or ",".join(one.days) or "daily"
+    return f"{one.name} ({days} {wall_time_text(one.start)}-{wall_time_text(one.end)} {one.timezone})"
+
+
+def _threshold(windows: tuple[Window, ...], freeze: tuple[Window, ...]) -> str:
+    allowed = "any time" if not windows else "only in " + "; ".join(map(window_text, windows))
+    return allowed + (", not in " + "; ".join(map(window_text, freeze)) if freeze else "")

@@ -1,0 +1,125 @@
+"""Load: policy files -> one `Policy`, or everything that is wrong with them.
+
+Called by the service at start and on reload (a refused reload keeps the policy in force), by `policy check`, and by tests.
+`load_policy` is given texts; `read_dir` is the only place of this package that reads files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from app.domain.errors import BadInput
+from app.domain.json import canonical
+from app.policy.consistency import Handler, Placed, head_faults, order_faults, rule_faults
+from app.policy.document import Document, RuleDocument, build_policy, build_rule
+from app.policy.faults import PolicyFault, PolicyInvalid, sentence
+from app.policy.model import Block, Policy
+from app.policy.source import Path, Source, read_source
+
+M = TypeVar("M", bound=Block)
+_SHARED = frozenset({"version", "rules"})
+"""Keys that every file may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loose:
+    """A rule that is valid in itself, not yet resolved."""
+
+    source: Source
+    path: Path
+    written: RuleDocument
+
+
+def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> Policy:
+    """Merge the files in the order of their names and check them.
+
+    `catalogue` has the remediations by name. Raises PolicyInvalid with all faults.
+    """
+    faults: list[PolicyFault] = []
+    sources = [read_source(file, texts[file]) for file in sorted(texts)]
+    head = _merged_head(sources, faults)
+    loose = [rule for source in sources for rule in _rules(source, faults)]
+    faults += [fault for source in sources for fault in source.faults]
+    if head.scope is None and not faults:
+        first = sources[0].file if sources else "policy"
+        faults.append(PolicyFault(first, 1, 1, 'no file has a "scope": say which namespaces it may act in'))
+    rules = [Placed(r.source, r.path, r.written, build_rule(r.written, head)) for r in loose]
+    for placed in rules:
+        faults += rule_faults(placed, head.scope, catalogue)
+    faults += order_faults(rules)
+    if faults or head.scope is None:
+        raise PolicyInvalid(tuple(sorted(set(faults))))
+    return build_policy(head, head.scope, [placed.written for placed in rules])
+
+
+def load_dir(folder: FilePath, catalogue: Mapping[str, Handler]) -> Policy:
+    """Load the policy of a folder. Raises PolicyInvalid, or BadInput when the folder has none or cannot be read."""
+    return load_policy(read_dir(folder), catalogue)
+
+
+def read_dir(folder: FilePath) -> dict[str, str]:
+    """The texts of `*.yaml` and `*.yml` in a folder by file name, `*.test.*` left out. Raises BadInput."""
+    try:
+        files = [f for f in sorted(folder.iterdir()) if f.suffix in (".yaml", ".yml") and f.is_file()]
+        texts = {f.name: f.read_text("utf-8") for f in files if not f.stem.endswith(".test")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"cannot read the policy folder: {error}", code="bad_policy", where=str(folder)
+        ) from error
+    if not texts:
+        raise BadInput("no policy file (*.yaml) in the folder", code="bad_policy", where=str(folder))
+    return texts
+
+
+def _merged_head(sources: list[Source], faults: list[PolicyFault]) -> Document:
+    """What the files say for all rules; each key may stand in one file only."""
+    merged: dict[str, object] = {"version": 1}
+    said_in: dict[str, str] = {}
+    for source in sources:
+        if not isinstance(source.value, dict):
+            if not source.faults:
+                faults.append(source.fault((), "expected keys with values, such as version and rules"))
+            continue
+        plain = {key: value for key, value in source.value.items() if key != "rules"}
+        head = _validated(Document, plain, source, (), faults)
+        if head is None:
+            continue
+        faults += head_faults(source, head)
+        for key in sorted(plain.keys() - _SHARED):
+            if key in said_in:
+                faults.append(source.fault((key,), f'"{key}" is said in {said_in[key]} already', of_key=True))
+            else:
+                said_in[key], merged[key] = source.file, plain[key]
+    return Document.model_validate_json(canonical(merged))
+
+
+def _rules(source: Source, faults: list[PolicyFault]) -> list[_Loose]:
+    written = source.value.get("rules", []) if isinstance(source.value, dict) else []
+    if not isinstance(written, list):
+        faults.append(source.fault(("rules",), "expected a list of rules"))
+        return []
+    found = []
+    for at, plain in enumerate(written):
+        rule = _validated(RuleDocument, plain, source, ("rules", at), faults)
+        if rule is not None:
+            found.append(_Loose(source, ("rules", at), rule))
+    return found
+
+
+def _validated(
+    model: type[M], plain: object, source: Source, path: Path, faults: list[PolicyFault]
+) -> M | None:
+    """Validate as JSON: strict about types, while lists and words still become tuples and enumerations."""
+    try:
+        return model.model_validate_json(canonical(plain))
+    except ValidationError as error:
+        for entry in error.errors():
+            message, allowed = sentence(entry, model)
+            where = (*path, *entry["loc"])
+            faults.append(source.fault(where, message, allowed, of_key=entry["type"] == "extra_forbidden"))
+        return None

@@ -1,0 +1,219 @@
+"""Alertmanager's matcher syntax: `alertname="HighErrorRate", severity=~"critical|warning"`.
+
+Grammar as in Alertmanager's UTF-8 parser: optional braces, optional trailing comma, names and values quoted (Go's escapes)
+or bare; a missing label has the empty value; regular expressions are anchored at both ends. One difference on purpose: a
+list without any matcher is refused, because a rule that silently matches every alert is a trap.
+Used by policy rules and for blocking alerts. Compiled once; pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.policy.regex import compile_anchored
+
+_RESERVED = frozenset("{}!=~,\\\"'`")
+_SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
+_CODED = {"x": 2, "u": 4, "U": 8}
+
+
+class Operator(StrEnum):
+    """How a label is compared; longest first, as they are tried."""
+
+    REGEX = "=~"
+    NOT_REGEX = "!~"
+    NOT_EQUAL = "!="
+    EQUAL = "="
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One comparison of one label."""
+
+    name: str
+    operator: Operator
+    value: str
+    pattern: re.Pattern[str] | None = field(default=None, compare=False, repr=False)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Compare; a label that is not there is empty."""
+        actual = labels.get(self.name, "")
+        found = self.pattern.fullmatch(actual) is not None if self.pattern else actual == self.value
+        return found != (self.operator in (Operator.NOT_EQUAL, Operator.NOT_REGEX))
+
+    def __str__(self) -> str:
+        return f"{_quoted_name(self.name)}{self.operator}{quoted(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Lists of matchers as a rule writes them: all of one list must match, any of the lists is enough."""
+
+    texts: tuple[str, ...]
+    lists: tuple[tuple[Matcher, ...], ...] = field(compare=False)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """True when one list matches completely."""
+        return any(all(m.matches(labels) for m in matchers) for matchers in self.lists)
+
+    def covers(self, other: When) -> bool:
+        """True when surely everything that matches `other` matches this: each list of `other` has all of one of ours."""
+        return all(any(set(mine) <= set(theirs) for mine in self.lists) for theirs in other.lists)
+
+    def as_written(self) -> str | list[str]:
+        """The form of the policy file."""
+        return self.texts[0] if len(self.texts) == 1 else list(self.texts)
+
+    def __str__(self) -> str:
+        return " or ".join(self.texts)
+
+
+def parse_when(value: object) -> When:
+    """Read one matcher list or several alternatives. Raises ValueError with the column of the fault."""
+    if isinstance(value, When):
+        return value
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(t, str) for t in texts):
+        raise ValueError(
+            f"expected matchers such as 'alertname=\"HighErrorRate\"', or a list of them, got {value!r}"
+        )
+    return When(tuple(texts), tuple(parse_matchers(t) for t in texts))
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """Read one comma-separated list, with or without braces. Raises ValueError with the column of the fault."""
+    reader = _Reader(text)
+    braces = reader.take("{")
+    matchers = []
+    while not reader.done and not reader.ahead("}"):
+        matchers.append(_one(reader))
+        if not reader.take(","):
+            break
+    if braces and not reader.take("}"):
+        raise reader.fault("a comma or a closing brace '}'")
+    if not reader.done:
+        if not braces and reader.ahead("}"):
+            raise reader.fault("an opening brace '{' at the start")
+        raise reader.fault("nothing after the closing brace" if braces else "a comma")
+    if not matchers:
+        raise ValueError('no matcher in it; to match every alert write alertname=~".*"')
+    _contradiction(matchers)
+    return tuple(matchers)
+
+
+def quoted(value: str) -> str:
+    """A value in double quotes with escapes, as `parse_matchers` reads it back."""
+    escapes = {code: f"\\{char}" for char, code in _SIMPLE.items()}
+    return '"' + "".join(escapes.get(ord(c), c) for c in value) + '"'
+
+
+def _quoted_name(name: str) -> str:
+    return name if name and not any(c in _RESERVED or c.isspace() for c in name) else quoted(name)
+
+
+def _one(reader: _Reader) -> Matcher:
+    name = reader.word("a label name")
+    operator = next((op for op in Operator if reader.take(op.value)), None)
+    if operator is None:
+        raise reader.fault("one of = != =~ !~")
+    value = reader.word("a value")
+    if not name:
+        raise reader.fault("a label name that is not empty")
+    regex = operator in (Operator.REGEX, Operator.NOT_REGEX)
+    return Matcher(name, operator, value, compile_anchored(value) if regex else None)
+
+
+def _contradiction(matchers: list[Matcher]) -> None:
+    """Refuse a list that can never match because of an equality, e.g. `a="x", a="y"`."""
+    for fixed in matchers:
+        if fixed.operator is Operator.EQUAL:
+            against = [m for m in matchers if m.name == fixed.name and not m.matches({m.name: fixed.value})]
+            if against:
+                raise ValueError(f"can never match: {fixed} contradicts {against[0]}")
+
+
+class _Reader:
+    """Position in the text of one matcher list."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self._skip_blanks()
+
+    @property
+    def done(self) -> bool:
+        return self.at >= len(self.text)
+
+    def ahead(self, token: str) -> bool:
+        return self.text.startswith(token, self.at)
+
+    def take(self, token: str) -> bool:
+        if not self.ahead(token):
+            return False
+        self.at += len(token)
+        self._skip_blanks()
+        return True
+
+    def fault(self, expected: str) -> ValueError:
+        rest = self.text[self.at : self.at + 12]
+        return ValueError(
+            f"column {self.at + 1}: expected {expected}, got {rest!r}"
+            if rest
+            else f"column {self.at + 1}: expected {expected}, got the end"
+        )
+
+    def word(self, expected: str) -> str:
+        """A quoted or bare name or value."""
+        start = self.at
+        if self.ahead('"'):
+            value = self._quoted()
+        else:
+            while not self.done and not (self.text[self.at] in _RESERVED or self.text[self.at].isspace()):
+                self.at += 1
+            value = self.text[start : self.at]
+            if not value:
+                raise self.fault(expected)
+        self._skip_blanks()
+        return value
+
+    def _skip_blanks(self) -> None:
+        while not self.done and self.text[self.at].isspace():
+            self.at += 1
+
+    def _quoted(self) -> str:
+        start = self.at
+        self.at += 1
+        out = bytearray()
+        while not self.ahead('"'):
+            if self.done or self.ahead("\n"):
+                self.at = start
+                raise self.fault("a closing quote")
+            if self.ahead("\\"):
+                out += self._escape()
+            else:
+                out += self.text[self.at].encode("utf-8", "surrogatepass")
+                self.at += 1
+        self.at += 1
+        try:
+            return out.decode()
+        except UnicodeDecodeError as error:
+            self.at = start
+            raise self.fault("valid UTF-8") from error
+
+    def _escape(self) -> bytes:
+        char = self.text[self.at + 1 : self.at + 2]
+        if char in _SIMPLE:
+            self.at += 2
+            return bytes([_SIMPLE[char]])
+        start, length, base = (self.at + 2, _CODED[char], 16) if char in _CODED else (self.at + 1, 3, 8)
+        digits = self.text[start : start + length]
+        try:
+            code = int(digits, base) if len(digits) == length and digits.isalnum() else -1
+            encoded = chr(code).encode() if char in ("u", "U") else bytes([code])
+        except (ValueError, OverflowError) as error:
+            raise self.fault("a known escape") from error
+        self.at = start + length
+        return encoded

@@ -1,0 +1,289 @@
+"""The policy as the program uses it: frozen, complete, nothing optional that a gate would have to guess.
+
+Built by `app.policy.load` from YAML documents (their written form is `app.policy.document`); read by the gates, the flow
+and the explanations. Every default here is the safe one. Never reads files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+from app.domain.decision import Mode
+from app.domain.json import JsonValue, canonical
+from app.domain.target import Kind
+from app.policy import units
+from app.policy.matchers import When, parse_when
+from app.policy.zones import parse_zone
+
+PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+"""Never touched, whatever a policy says: what runs there keeps the cluster alive."""
+
+
+def _written(
+    parse: Any, write: Any, pattern: str | None, example: str, base: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    schema = dict(base or {"type": "string"}) | {"examples": [example]}
+    if pattern:
+        schema["pattern"] = pattern
+    return (PlainValidator(parse), PlainSerializer(write), WithJsonSchema(schema))
+
+
+Duration = Annotated[
+    timedelta,
+    *_written(units.parse_duration, units.duration_text, r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "15m"),
+]
+Percentage = Annotated[units.Percent, *_written(units.parse_percent, str, r"^\d{1,3}(\.\d{1,2})? ?%$", "30%")]
+RateLimits = Annotated[
+    units.Limits,
+    *_written(units.parse_limits, str, r"^\d+ per \S+( and \d+ per \S+)*$", "3 per 1h and 7 per 24h"),
+]
+WallTime = Annotated[
+    int, *_written(units.parse_wall_time, units.wall_time_text, r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "16:00")
+]
+Zone = Annotated[ZoneInfo, *_written(parse_zone, str, None, "Europe/Berlin")]
+Matcher = Annotated[
+    When,
+    *_written(
+        parse_when,
+        When.as_written,
+        None,
+        'alertname="HighErrorRate", severity=~"critical|warning"',
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+    ),
+]
+
+
+class Block(BaseModel):
+    """Base of every part of a policy: strict, frozen, unknown keys refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", regex_engine="python-re")
+
+
+class Opt(StrEnum):
+    """`out`: everything in scope unless marked "false". `in`: only what is marked "true"."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Scope(Block):
+    """Where the service may act at all. Namespace patterns may contain `*`."""
+
+    namespaces: tuple[str, ...] = Field(min_length=1)
+    exclude_namespaces: tuple[str, ...] = ()
+    opt: Opt = Opt.OUT
+    protected_kinds: tuple[Kind, ...] = ()
+
+    def covers(self, namespace: str) -> bool:
+        """True when a pattern includes this namespace and none excludes it."""
+        included = any(fnmatchcase(namespace, p) for p in self.namespaces)
+        return included and not any(fnmatchcase(namespace, p) for p in self.exclude_namespaces)
+
+
+class Per(StrEnum):
+    """What a shared budget is counted for; one ledger key each."""
+
+    CLUSTER = "cluster"
+    NAMESPACE = "namespace"
+    TARGET = "target"
+    RULE = "rule"
+    REMEDIATION = "remediation"
+
+
+class Budget(Block):
+    """A limit shared by all rules and replicas of the service."""
+
+    per: Per
+    limit: RateLimits
+
+
+class Day(StrEnum):
+    """Days of the week, in `datetime.weekday()` order."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+def _date(value: object) -> date:
+    try:
+        return value if isinstance(value, date) else date.fromisoformat(str(value))
+    except ValueError as error:
+        raise ValueError(f"expected a date such as 2026-12-24, got {value!r}") from error
+
+
+CalendarDate = Annotated[date, BeforeValidator(_date)]
+
+
+class Window(Block):
+    """Recurring wall-clock hours in a time zone; `days` or `dates` name the day on which it starts, none means each day.
+
+    `to` earlier than `from` ends on the next day. `to: "23:59"` is read as the end of the day, as people mean it.
+    """
+
+    name: str = Field(min_length=1)
+    days: tuple[Day, ...] = ()
+    dates: tuple[CalendarDate, ...] = ()
+    start: WallTime = Field(default=0, alias="from")
+    end: WallTime = Field(default=units.DAY_MINUTES, alias="to")
+    timezone: Zone
+
+
+class Storm(Block):
+    """Many targets in trouble at once: something bigger is wrong, so only look. Minimum two targets."""
+
+    targets: int = Field(default=10, ge=2)
+    within: Duration = timedelta(minutes=5)
+
+
+class Flapping(Block):
+    """Circuit breaker for one target and remediation: ask a person after this many runs in a row that did not fix it,
+    or after it was fixed `fixed` times and came back."""
+
+    not_fixed: int = Field(default=2, ge=1)
+    fixed: int = Field(default=4, ge=1)
+    within: Duration = timedelta(hours=24)
+
+
+class BlastRadius(Block):
+    """How much may be taken down at once: a share of the ready pods, at least `minimum`; and targets in flight."""
+
+    pods: Percentage = units.Percent(3_000)
+    minimum: int = Field(default=1, ge=0)
+    targets_in_flight: int = Field(default=3, ge=1)
+
+
+class Verify(Block):
+    """When "done" is believed: quiet for `settle`, given up after `timeout`, looked at every `poll`."""
+
+    settle: Duration = timedelta(minutes=2)
+    timeout: Duration = timedelta(minutes=10)
+    poll: Duration = timedelta(seconds=10)
+
+
+class Approval(Block):
+    """Who may answer and how long a question stands. Empty `by`: everybody with the right to operate.
+
+    `four_eyes`: who orders a remediation by hand still needs another person's approval.
+    """
+
+    expires: Duration = timedelta(minutes=30)
+    by: tuple[str, ...] = ()
+    four_eyes: bool = False
+
+
+class OwnedMode(StrEnum):
+    """What to do about an object that somebody else writes too."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
+
+
+class Ownership(Block):
+    """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
+    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade."""
+
+    hpa: OwnedMode = OwnedMode.ALLOW
+    gitops: OwnedMode = OwnedMode.ASK
+    helm: OwnedMode = OwnedMode.ALLOW
+
+
+class FromLabel(Block):
+    """A value taken from an alert label by name, with what to use when the alert lacks it."""
+
+    label: str = Field(default="", max_length=1024)
+    default: str = ""
+
+
+class TargetSpec(Block):
+    """How a rule finds its target in the alert's labels: the label of `name`, else the pod of `pod` (its owner is the
+    target), else the default of `name`. A label never widens the scope: the scope gate looks at what comes out."""
+
+    kind: Kind = Kind.DEPLOYMENT
+    name: FromLabel = FromLabel()
+    namespace: FromLabel = FromLabel(label="namespace")
+    pod: FromLabel | None = None
+
+
+class RuleLimits(Block):
+    """The rule's own rate limits, beside the shared budgets."""
+
+    per_target: RateLimits | None = None
+    in_all: RateLimits | None = None
+
+
+class Otherwise(StrEnum):
+    """What to do, in order, when verification does not say fixed."""
+
+    NEXT = "next"
+    UNDO = "undo"
+    ESCALATE = "escalate"
+
+
+class Rule(Block):
+    """One rule with everything resolved: what it says itself over what the policy says for all."""
+
+    name: str
+    when: Matcher
+    target: TargetSpec
+    remediation: str
+    mode: Mode
+    params: Mapping[str, Any]
+    rungs: tuple[str, ...]
+    blocked_by: tuple[Matcher, ...]
+    limits: RuleLimits
+    cooldown: Duration
+    freshness: Duration
+    blast_radius: BlastRadius
+    verify: Verify
+    approval: Approval
+    ownership: Ownership
+    flapping: Flapping
+    otherwise: tuple[Otherwise, ...]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the store: what a run was decided under; a reload does not change a run under way."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rule:
+        """Rebuild from `to_json`. Raises pydantic.ValidationError when it is not one."""
+        return cls.model_validate_json(canonical(dict(data)))
+
+
+class Policy(Block):
+    """Everything in force. `version` is a short digest of the content, comments aside. `mode` is a ceiling."""
+
+    version: str
+    mode: Mode
+    scope: Scope
+    budgets: tuple[Budget, ...]
+    windows: tuple[Window, ...]
+    freeze: tuple[Window, ...]
+    storm: Storm
+    defaults: Rule
+    rules: tuple[Rule, ...]
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of this name."""
+        return next((r for r in self.rules if r.name == name), None)

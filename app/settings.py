@@ -1,0 +1,162 @@
+"""Process settings: environment variables with the prefix REMEDIATOR_, each secret also as ..._FILE, never both.
+
+Owns names, defaults and refusals: a value that does not parse ends the start with the setting's name. Policy is not
+here: it lives in documents that a team reviews.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.domain.decision import Mode
+from app.domain.errors import BadInput
+
+PREFIX = "REMEDIATOR_"
+
+
+class Settings(BaseSettings):
+    """All settings. Every one is documented in the README's table; a test holds both together."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    state_dir: Path = Field(Path("state"), description="folder of the SQLite files")
+    database_url: str = Field("", description="SQLite in STATE_DIR when empty; postgresql://... to scale out")
+    policy_dir: Path = Field(Path("policies"), description="folder of the policy documents")
+    cluster: Literal["", "kubeconfig", "in-cluster", "simulated"] = Field(
+        "", description="which cluster; empty: in-cluster when running in a pod, else kubeconfig"
+    )
+    kube_context: str = Field("", description="context of the kubeconfig; empty: the current one")
+    host: str = Field("127.0.0.1", description="address to bind")
+    port: int = Field(8080, ge=0, le=65535, description="port to bind; 0 takes a free one")
+    mode: Literal["observe", "normal"] = Field(
+        "normal", description="observe: a ceiling over all rules, nothing is changed"
+    )
+    replica: str = Field("", description="name of this replica, kept across restarts; empty: the host name")
+    slack_bot_token: SecretStr | None = Field(
+        None, description="without it, messages print to the console in full"
+    )
+    slack_app_token: SecretStr | None = Field(None, description="Socket Mode token")
+    slack_signing_secret: SecretStr | None = Field(None, description="checks button presses")
+    slack_channel: str = Field("#incidents", description="channel of all messages")
+    slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API")
+    pagerduty_webhook_secrets: SecretStr | None = Field(
+        None, description="comma-separated: all active signing secrets"
+    )
+    pagerduty_api_token: SecretStr | None = Field(
+        None, description="REST token; alert bodies are fetched when set"
+    )
+    pagerduty_from: str = Field("", description="e-mail of the PagerDuty user we act as")
+    pagerduty_routing_key: SecretStr | None = Field(
+        None, description="Events v2 key; pages when a run is stuck"
+    )
+    pagerduty_api_url: str = Field("https://api.pagerduty.com", description="PagerDuty REST API")
+    pagerduty_events_url: str = Field("https://events.pagerduty.com", description="PagerDuty Events API")
+    orchestration_secret: SecretStr | None = Field(
+        None, description="value of X-Remediator-Token from Event Orchestration"
+    )
+    tokens: SecretStr | None = Field(None, description="name:scope[+scope]:sha256-of-token, comma-separated")
+    prometheus_url: str = Field("", description="evidence and leak checks; empty: not asked")
+    alertmanager_url: str = Field("", description="is it still firing; empty: only webhooks tell")
+    dependencies: SecretStr | None = Field(
+        None, description="JSON object name -> postgres://... or redis://... for dependency checks"
+    )
+    retention_days: int = Field(30, ge=1, description="days that closed incidents are kept")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, **_file_secrets(os.environ, values)}
+
+    @field_validator(
+        "prometheus_url", "alertmanager_url", "slack_api_url", "pagerduty_api_url", "pagerduty_events_url"
+    )
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an http(s) URL")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @property
+    def open(self) -> bool:
+        """No way to authenticate a caller of the API is configured."""
+        return self.tokens is None
+
+    @property
+    def ceiling(self) -> Mode:
+        """The strongest mode that any rule may have."""
+        return Mode.OBSERVE if self.mode == "observe" else Mode.AUTO
+
+    @property
+    def store_url(self) -> str:
+        """Where the domain store lives."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
+
+
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
+
+
+def _file_secrets(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in SECRETS:
+        variable = f"{PREFIX}{name.upper()}"
+        path = environ.get(f"{variable}_FILE")
+        if path is None:
+            continue
+        if given.get(name) is not None or variable in environ:
+            raise BadInput(f"set {variable} or {variable}_FILE, not both", code="bad_setting", where=variable)
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise BadInput(
+                f"cannot read the file: {error.strerror}", code="bad_setting", where=f"{variable}_FILE"
+            ) from error
+    return found
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment. Raises BadInput that names the first bad setting and what is wrong with it."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise BadInput("there is no such setting", code="bad_setting", where=variable)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = f"{PREFIX}{str(first['loc'][0]).upper()}" if first["loc"] else PREFIX
+        raise BadInput(str(first["msg"]), code="bad_setting", where=name) from error
+    _refuse_open_to_the_world(settings)
+    return settings
+
+
+def _refuse_open_to_the_world(settings: Settings) -> None:
+    if settings.open and not _is_loopback(settings.host):
+        raise BadInput(
+            "without REMEDIATOR_TOKENS only a loopback address may be bound",
+            code="bad_setting",
+            where=f"{PREFIX}HOST",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

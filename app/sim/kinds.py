@@ -1,0 +1,54 @@
+"""What the API server knows of each kind: group and version, scope, whether it has a generation and a status.
+
+One table, used by the object store, the cluster's door and error texts. Never holds objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.domain.target import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One resource. `generation`: a change of spec counts it up; `status`: it has the status subresource."""
+
+    version: str
+    resource: str
+    namespaced: bool = True
+    generation: bool = False
+    status: bool = False
+
+
+APIS: Mapping[Kind, Api] = {
+    Kind.DEPLOYMENT: Api("apps/v1", "deployments", generation=True, status=True),
+    Kind.STATEFUL_SET: Api("apps/v1", "statefulsets", generation=True, status=True),
+    Kind.DAEMON_SET: Api("apps/v1", "daemonsets", generation=True, status=True),
+    Kind.REPLICA_SET: Api("apps/v1", "replicasets", generation=True, status=True),
+    Kind.CONTROLLER_REVISION: Api("apps/v1", "controllerrevisions"),
+    Kind.POD: Api("v1", "pods", generation=True, status=True),
+    Kind.NODE: Api("v1", "nodes", namespaced=False, status=True),
+    Kind.NAMESPACE: Api("v1", "namespaces", namespaced=False, status=True),
+    Kind.HPA: Api("autoscaling/v2", "horizontalpodautoscalers", status=True),
+    Kind.PDB: Api("policy/v1", "poddisruptionbudgets", generation=True, status=True),
+    Kind.CONFIG_MAP: Api("v1", "configmaps"),
+    Kind.SECRET: Api("v1", "secrets"),
+    Kind.EVENT: Api("events.k8s.io/v1", "events"),
+    Kind.LIMIT_RANGE: Api("v1", "limitranges"),
+    Kind.RESOURCE_QUOTA: Api("v1", "resourcequotas", status=True),
+    Kind.SERVICE: Api("v1", "services", status=True),
+    Kind.JOB: Api("batch/v1", "jobs", generation=True, status=True),
+}
+
+
+def stamp(at: float) -> str:
+    """Seconds since 1970 as metav1.Time: whole seconds, UTC, `Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_of(text: str) -> float:
+    """The inverse of `stamp`; accepts fractions too."""
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,32 @@
+"""Log lines of one container instance: a bounded ring with the moment of each line. Used by kubelet and traffic."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from app.sim.kinds import stamp
+
+CAPACITY = 4_000
+"""Lines kept of one container instance."""
+
+
+class Log:
+    """The log of one container instance; `pod` names it in its lines."""
+
+    def __init__(self, pod: str) -> None:
+        self._pod = pod
+        self._lines: deque[tuple[float, str]] = deque(maxlen=CAPACITY)
+        self._count = 0
+
+    def write(self, at: float, template: str) -> None:
+        """Add one line from a scenario's template."""
+        self._count += 1
+        request = f"req-{(self._count * 2654435761) & 0xFFFFFF:06x}"
+        line = template.format(time=stamp(at), request=request, pod=self._pod, number=self._count)
+        self._lines.append((at, line))
+
+    def text(self, since: float, tail: int, limit_bytes: int) -> str:
+        """The newest `tail` lines not older than `since` (seconds since 1970), cut after `limit_bytes`."""
+        lines = [line for at, line in self._lines if at >= since]
+        whole = "".join(f"{line}\n" for line in lines[-tail:] if tail > 0)
+        return whole.encode()[:limit_bytes].decode(errors="replace")

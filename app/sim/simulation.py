@@ -1,0 +1,123 @@
+"""One simulated world put together: objects, controllers, kubelet, traffic, alerts, and the story of a scenario.
+
+Called by the cluster's door. The only place of this package that knows all its parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.sim import controllers
+from app.sim.alertmanager import SimAlertmanager
+from app.sim.alerts import Alerts
+from app.sim.behaviour import Behaviours
+from app.sim.dependencies import SimDependencies
+from app.sim.kubelet import Kubelet, node
+from app.sim.metrics import SimMetrics
+from app.sim.objects import Key, key_of, make_key
+from app.sim.obstacles import has_key
+from app.sim.patch import clone
+from app.sim.scenario import Scenario, Step
+from app.sim.signals import Signals
+from app.sim.traffic import Traffic
+from app.sim.world import World
+
+FINE = 900.0
+"""Seconds before the start of a scenario from which its history is played second by second."""
+
+
+class Simulation:
+    """A world whose present is `start` (seconds since 1970); the history of the scenario is still to be played."""
+
+    def __init__(self, start: float, scenario: Scenario | None, catch_up: Callable[[], None]) -> None:
+        scenario = scenario or Scenario(name="empty", summary="An empty cluster")
+        self._scenario = scenario
+        self._start = math.floor(start)
+        begin = self._start + min(0.0, -scenario.age, *(step.at - 1 for step in scenario.story))
+        self.world = World(begin, scenario.name)
+        self.world.fine_from = self._start - FINE
+        store = self.world.store
+        behaviours = Behaviours(
+            scenario.behaviours,
+            scenario.missing_images,
+            lambda namespace, name, key: has_key(store, Kind.CONFIG_MAP, (namespace, name), key),
+        )
+        self.kubelet = Kubelet(self.world, behaviours)
+        self.budgets = controllers.install(self.world, self._cpu_use)
+        space = scenario.namespace
+        self.traffic = Traffic(self.world, self.kubelet, space, scenario.traffic)
+        signals = Signals(self.world, self.kubelet, self.traffic, space)
+        alerts = Alerts(self.world, signals, space, scenario.alerts)
+        self.alertmanager = SimAlertmanager(self.world, alerts, catch_up)
+        self.metrics = SimMetrics(self.world, signals, scenario.metrics, catch_up)
+        self.dependencies = SimDependencies(
+            (self.world, self.kubelet, space), scenario.dependencies, catch_up
+        )
+        if scenario.traffic or scenario.alerts or scenario.metrics:
+            self.world.steps += [self.traffic.step, alerts.step, self.metrics.step]
+        self._furnish(scenario)
+
+    def create(self, manifest: Obj, manager: str) -> Obj:
+        """Create an object, and its namespace when that is missing. Gives a copy."""
+        key = key_of(manifest)
+        if key.namespace:
+            self._namespace(key.namespace)
+        manifest = clone(manifest)
+        if key.kind is Kind.POD:
+            manifest.setdefault("status", {"phase": "Pending", "qosClass": "BestEffort"})
+        created: Obj = clone(self.world.store.create(manifest, manager))
+        return created
+
+    def delete(self, key: Key) -> None:
+        """Delete an object with all that it owns; a pod gets its time to stop."""
+        if key.kind is Kind.POD:
+            self.world.store.terminate(key)
+        else:
+            self.world.store.delete(key)
+
+    def _furnish(self, scenario: Scenario) -> None:
+        self._namespace("default")
+        for number in range(1, scenario.nodes + 1):
+            self.world.store.create(node(f"sim-node-{number}", self.world.time), "kubelet")
+        for manifest in scenario.objects:
+            self.create(manifest, "kubectl-client-side-apply")
+        for step in scenario.story:
+            self.world.plan(self._start + step.at, functools.partial(self._play, step))
+
+    def _namespace(self, name: str) -> None:
+        if self.world.store.find(make_key(Kind.NAMESPACE, "", name)) is None:
+            labels = {"kubernetes.io/metadata.name": name}
+            self.world.store.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {"name": name, "labels": labels},
+                    "spec": {"finalizers": ["kubernetes"]},
+                    "status": {"phase": "Active"},
+                },
+                "kube-apiserver",
+            )
+
+    def _play(self, step: Step) -> None:
+        space = self._scenario.namespace
+        if step.patch is not None:
+            key = make_key(step.patch.kind, space, step.patch.name)
+            self.world.store.patch(key, step.patch.operations, step.patch.manager)
+        elif step.create is not None:
+            metadata = {"namespace": space, **step.create.get("metadata", {})}
+            self.create({**step.create, "metadata": metadata}, "kubectl-create")
+        elif step.delete:
+            kind, _, name = step.delete.partition("/")
+            self.delete(make_key(Kind(kind), space, name))
+        elif step.traffic is not None:
+            self.traffic.set_rps(step.traffic.app, step.traffic.rps)
+
+    def _cpu_use(self, pod: Obj) -> int | None:
+        run = self.kubelet.run_of(Key(Kind.POD, pod["metadata"]["namespace"], pod["metadata"]["name"]))
+        if run is None or run.main.behaviour is None or not run.main.behaviour.cpu.per_rps:
+            return None
+        return sum(container.cpu() for container in run.containers)

@@ -1,0 +1,130 @@
+"""The store: opens the database, commits what others hand it, reads for them.
+
+Owns the threads. On SQLite one thread commits everything that has queued up in one transaction (one fsync for many
+posts); on Postgres deliveries share transactions likewise, and each function has its own, on a few threads. Callers
+await; a result means *committed*. Never retries for the caller, except what Postgres itself undid, and never does
+anything in the event loop but queueing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.domain.alert import Delivery, Receipt
+from app.domain.errors import StoreUnavailable
+from app.domain.ports import Clock, Ids
+from app.store.engines import READERS, parse, reader_engine, writer_engine
+from app.store.faults import translate
+from app.store.lanes import Lane, LaneSize
+from app.store.migrate import require_current, upgrade_engine
+from app.store.tx import Tx
+from app.store.writer import Cuts, StoreHooks, Writer
+
+__all__ = ["Store", "StoreHooks", "Tx"]
+
+T = TypeVar("T")
+
+_POSTGRES_THREADS = 4
+
+
+class Store:
+    """The domain store. Make it with `Store.open`; `close` it at the end."""
+
+    def __init__(
+        self, writer: Engine, reader: Engine, make_writer: Callable[[], Writer], size: LaneSize
+    ) -> None:
+        self._engines = (writer, reader)
+        self._reader = reader
+        self._ingest = Lane("ingest", size, make_writer)
+        shared = writer.dialect.name == "sqlite"
+        self._writes = (
+            self._ingest if shared else Lane("write", LaneSize(_POSTGRES_THREADS, 1, size.queue), make_writer)
+        )
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        ids: Ids,
+        migrate: bool = True,
+        hooks: StoreHooks | None = None,
+        size: LaneSize | None = None,
+    ) -> Store:
+        """Open `sqlite:///PATH` or `postgresql://...`; blocking, before the event loop serves.
+
+        `clock` and `ids` are called from the writing threads. Raises BadInput for the URL, StoreUnavailable when the
+        database cannot be opened or (with `migrate` False) has not the schema of this version.
+        """
+        parsed = parse(url)
+        writer = writer_engine(parsed)
+        try:
+            if migrate:
+                upgrade_engine(writer)
+            else:
+                require_current(writer)
+        except BaseException:
+            writer.dispose()
+            raise
+        cuts = Cuts(hooks)
+        return cls(
+            writer, reader_engine(parsed), lambda: Writer(writer, clock, ids, cuts), size or LaneSize()
+        )
+
+    @property
+    def backend(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engines[0].dialect.name
+
+    @property
+    def waiting(self) -> int:
+        """Writes queued and not yet taken into a commit: the measure of overload."""
+        lanes = {id(lane): lane for lane in (self._ingest, self._writes)}
+        return sum(lane.waiting for lane in lanes.values())
+
+    async def ingest(self, delivery: Delivery) -> Receipt:
+        """Record one delivery; returns after its commit.
+
+        Raises Refused (code `idempotency_conflict`) when its dedupe key came before with another body, StoreUnavailable
+        when nothing was kept. Cancelling the caller does not undo the write.
+        """
+        return cast("Receipt", await self._ingest.submit(delivery))
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a write transaction; returns its result after the commit.
+
+        What `fn` raises reaches the caller and undoes `fn` alone. StoreUnavailable: nothing was kept (on a Postgres
+        connection lost during the commit itself this cannot be known; writes here are idempotent by id for that).
+        """
+        return cast("T", await self._writes.submit(fn))
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` on a read-only connection that sees one moment. Raises StoreUnavailable."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
+
+    def close(self) -> None:
+        """Commit what is queued, end the threads, close the connections. Blocks for that long; safe to repeat."""
+        self._closed = True
+        self._ingest.close()
+        self._writes.close()
+        self._readers.shutdown()
+        for engine in self._engines:
+            engine.dispose()
+
+    def _read(self, fn: Callable[[Connection], T]) -> T:
+        try:
+            with self._reader.connect() as conn:
+                return fn(conn)
+        except SQLAlchemyError as error:
+            raise translate(error) from error

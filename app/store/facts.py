@@ -1,0 +1,154 @@
+"""Counts and look-ups that the gates and the chapters of a run ask for, with the asking run's own traces left out.
+
+Reads only, but for `renew`. Called by the flow inside its transactions. Never judges what it counts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from app.domain.alert import AlertStatus
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.store import runs as run_store
+from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
+from app.store.runs import Run
+from app.store.schema import LIVE, episodes, incidents, ledger, run_steps, runs
+from app.store.steps import Step, _step
+from app.store.tx import Tx
+
+
+def live_of(conn: Connection, incident_id: str) -> Run | None:
+    """The incident's run that has not ended."""
+    found = conn.execute(select(runs.c.id).where(runs.c.incident_id == incident_id, LIVE)).scalar()
+    return None if found is None else run_store.get(conn, found)
+
+
+def of_incident(conn: Connection, incident_id: str) -> list[Run]:
+    """All runs of an incident, oldest first."""
+    ids = conn.execute(
+        select(runs.c.id).where(runs.c.incident_id == incident_id).order_by(runs.c.requested_at, runs.c.id)
+    ).scalars()
+    return [run_store.get(conn, run_id) for run_id in ids]
+
+
+def count_of(conn: Connection, incident_id: str) -> int:
+    """How many runs were ever requested for the incident."""
+    query = select(func.count()).select_from(runs).where(runs.c.incident_id == incident_id)
+    return int(conn.execute(query).scalar() or 0)
+
+
+def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:
+    """Id of another live run on the target; empty when there is none."""
+    query = select(runs.c.id).where(LIVE, runs.c.target_key == target_key, runs.c.id != excluding)
+    return str(conn.execute(query).scalar() or "")
+
+
+def in_flight(conn: Connection, *, excluding: str) -> int:
+    """Other targets that a live run holds."""
+    query = select(func.count()).select_from(runs).where(LIVE, runs.c.target_key != excluding)
+    return int(conn.execute(query).scalar() or 0)
+
+
+def spent(
+    conn: Connection, scope: str, since: datetime, *, excluding: tuple[str, int]
+) -> tuple[int, datetime | None]:
+    """Reservations of a scope since then, and the oldest of them, without those of `excluding` (run, rung)."""
+    own = (ledger.c.run_id == excluding[0]) & (ledger.c.rung_index == excluding[1])
+    query = select(func.count(), func.min(ledger.c.at)).where(
+        ledger.c.scope == scope, ledger.c.at >= micros(since), ledger.c.spent.is_(True), ~own
+    )
+    count, oldest = conn.execute(query).one()
+    return int(count), moment_or_none(oldest)
+
+
+def holds(conn: Connection, run_id: str, rung_index: int) -> bool:
+    """The rung's reservation stands."""
+    query = select(func.count()).where(
+        ledger.c.run_id == run_id, ledger.c.rung_index == rung_index, ledger.c.spent.is_(True)
+    )
+    return bool(conn.execute(query).scalar())
+
+
+def last_action(conn: Connection, target_key: str, remediation: str, *, excluding: str) -> datetime | None:
+    """When another run of this remediation last spent something on the target."""
+    query = (
+        select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
+        .select_from(runs.join(ledger, ledger.c.run_id == runs.c.id))
+        .where(runs.c.target_key == target_key, runs.c.remediation == remediation, ledger.c.spent.is_(True))
+        .where(runs.c.id != excluding)
+    )
+    return moment_or_none(conn.execute(query).scalar())
+
+
+def results(
+    conn: Connection, target_key: str, remediation: str, limit: int, *, excluding: str
+) -> list[tuple[RunState, datetime]]:
+    """How and when the last runs of this remediation on the target ended, newest first."""
+    query = (
+        select(runs.c.state, runs.c.ended_at)
+        .where(runs.c.target_key == target_key, runs.c.remediation == remediation, runs.c.id != excluding)
+        .where(runs.c.ended_at.is_not(None), runs.c.dry_run.is_(False))
+        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+        .limit(limit)
+    )
+    return [(RunState(state), moment(at)) for state, at in conn.execute(query)]
+
+
+def targets_since(conn: Connection, since: datetime) -> int:
+    """Distinct targets (or, before one is resolved, incident keys) in trouble by incidents opened since then."""
+    query = select(func.count(func.distinct(func.coalesce(incidents.c.target_key, incidents.c.key)))).where(
+        incidents.c.opened_at >= micros(since),
+        incidents.c.state != IncidentState.MERGED.value,
+        incidents.c.manual.is_(None),
+    )
+    return int(conn.execute(query).scalar() or 0)
+
+
+def last_seen(conn: Connection, incident_id: str) -> datetime | None:
+    """When an alert of the incident was last said to fire."""
+    query = select(func.max(episodes.c.last_seen)).where(
+        episodes.c.incident_id == incident_id, episodes.c.status == AlertStatus.FIRING.value
+    )
+    return moment_or_none(conn.execute(query).scalar())
+
+
+def step(conn: Connection, run_id: str, name: str) -> Step | None:
+    """One step of a run."""
+    row = conn.execute(
+        select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
+    ).one_or_none()
+    return None if row is None else _step(row)
+
+
+def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
+    """Give the question of a run that goes on with another rung its own end."""
+    tx.conn.execute(update(runs).where(runs.c.id == run_id).values(expires_at=micros_or_none(expires_at)))
+
+
+def undo_ordered(conn: Connection) -> list[str]:
+    """Runs whose undo a person ordered and which is not done."""
+    query: Any = (
+        select(runs.c.id)
+        .join(run_steps, run_steps.c.run_id == runs.c.id)
+        .where(LIVE, runs.c.state == RunState.UNDOING.value, run_steps.c.name == "undo ordered")
+    )
+    return list(conn.execute(query).scalars())
+
+
+def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> None:
+    """Give an episode the labels that its sender told later; its incident takes name, namespace and severity from them."""
+    tx.conn.execute(update(episodes).where(episodes.c.key == episode).values(labels=to_text(labels)))
+    tx.conn.execute(
+        update(incidents)
+        .where(incidents.c.id == incident_id)
+        .values(
+            alertname=storable(labels.get("alertname", "")),
+            namespace=storable(labels.get("namespace", "")),
+            severity=storable(labels.get("severity", "")),
+        )
+    )
+    tx.audit(EventKind.ALERT_ENRICHED, incident_id=incident_id, data={"episode": episode, "labels": labels})

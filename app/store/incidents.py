@@ -1,0 +1,356 @@
+"""Incidents: who looks at which, where each stands, which alerts belong to it.
+
+Called by the flow (to claim, move, target, merge) and by the web and command line (to read). Opening incidents is
+`ingest`'s business. Never decides anything.
+
+A wake-up is never lost: `due_at` is consumed only by a claim. A claim puts `due_at` to the end of its lease, so an
+incident whose worker died comes due again by itself, and a wake-up that arrives during the claim shows as a `due_at`
+before that end and survives the `move` or `schedule` that ends the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, func, literal, or_, select, update
+
+from app.domain.alert import Alert, AlertStatus, ManualRequest, Source
+from app.domain.errors import Missing, Refused
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
+from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
+from app.store.schema import OPEN, episodes, incidents
+from app.store.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident. Times are UTC; `thread_channel` and `thread_ts` are empty until its first message was sent."""
+
+    id: str
+    key: str
+    state: IncidentState
+    alertname: str
+    namespace: str
+    severity: str
+    target_key: str | None
+    title: str
+    opened_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None
+    due_at: datetime | None
+    claimed_by: str | None
+    claimed_until: datetime | None
+    merged_into: str | None
+    thread_channel: str
+    thread_ts: str
+    manual: ManualRequest | None
+    decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """One episode of an incident. `seen` counts its messages, `late` those that came after its end."""
+
+    episode: str
+    source: Source
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    generator_url: str
+    status: AlertStatus
+    starts_at: datetime
+    ends_at: datetime | None
+    first_seen: datetime
+    last_seen: datetime
+    seen: int
+    late: int
+
+    def alert(self) -> Alert:
+        """As the domain knows it."""
+        return Alert(
+            self.source,
+            self.fingerprint,
+            self.status,
+            self.starts_at,
+            self.labels,
+            self.annotations,
+            self.ends_at,
+            self.generator_url,
+        )
+
+
+def get(conn: Connection, incident_id: str) -> Incident:
+    """One incident. Raises Missing."""
+    row = conn.execute(select(incidents).where(incidents.c.id == incident_id)).one_or_none()
+    if row is None:
+        raise Missing("no such incident", where=incident_id)
+    return _incident(row)
+
+
+def hold(tx: Tx, incident_id: str) -> Incident:
+    """`get`, and on Postgres nobody else changes it, or adds an alert to it, until this transaction ends.
+
+    Whoever closes an incident because nothing fires any more holds it first and then counts. Raises Missing.
+    """
+    row = tx.conn.execute(
+        select(incidents).where(incidents.c.id == incident_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise Missing("no such incident", where=incident_id)
+    return _incident(row)
+
+
+def page(
+    conn: Connection, cursor: str | None, limit: int, state: IncidentState | None = None
+) -> list[Incident]:
+    """Up to `limit` incidents, newest first, older than the id `cursor`."""
+    query = select(incidents).order_by(incidents.c.id.desc()).limit(limit)
+    if cursor:
+        query = query.where(incidents.c.id < cursor)
+    if state is not None:
+        query = query.where(incidents.c.state == state.value)
+    return [_incident(row) for row in conn.execute(query)]
+
+
+def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
+    """Up to `limit` alerts of the incident, those that fire first."""
+    query = (
+        select(episodes)
+        .where(episodes.c.incident_id == incident_id)
+        .order_by(episodes.c.status, episodes.c.key)  # "firing" sorts before "resolved"
+        .limit(limit)
+    )
+    return [_stored_alert(row) for row in conn.execute(query)]
+
+
+def firing_count(conn: Connection, incident_id: str) -> int:
+    """How many alerts of the incident fire, as far as we were told."""
+    return _scalar_int(
+        conn.execute(
+            select(func.count())
+            .select_from(episodes)
+            .where(episodes.c.incident_id == incident_id, episodes.c.status == AlertStatus.FIRING.value)
+        ).scalar()
+    )
+
+
+def open_for_target(conn: Connection, target_key: str, alertname: str, excluding: str) -> Incident | None:
+    """The oldest open incident with this target and alert name, other than `excluding`: the one to merge into."""
+    query = (
+        select(incidents)
+        .where(OPEN, incidents.c.target_key == target_key, incidents.c.target_key.is_not(None))
+        .where(incidents.c.alertname == alertname, incidents.c.id != excluding, incidents.c.manual.is_(None))
+        .order_by(incidents.c.id)
+        .limit(1)
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else _incident(row)
+
+
+def open_count(conn: Connection) -> int:
+    """How many incidents are not closed."""
+    return _scalar_int(conn.execute(select(func.count()).select_from(incidents).where(OPEN)).scalar())
+
+
+def next_due(conn: Connection) -> datetime | None:
+    """When the next incident can be claimed; in the past when one can be now, None when nothing is scheduled."""
+    claimable = case(
+        (incidents.c.claimed_until > incidents.c.due_at, incidents.c.claimed_until), else_=incidents.c.due_at
+    )
+    return moment_or_none(
+        conn.execute(select(func.min(claimable)).where(incidents.c.due_at.is_not(None))).scalar()
+    )
+
+
+def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident]:
+    """Take up to `limit` incidents that are due and nobody holds, the longest due first.
+
+    `owner` holds them for `lease`; `move` or `schedule` ends the claim. Several replicas never get the same one.
+    """
+    found = tx.conn.execute(
+        select(incidents.c.id)
+        .where(incidents.c.due_at <= tx.stamp, incidents.c.due_at.is_not(None))
+        .where(or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= tx.stamp))
+        .order_by(incidents.c.due_at, incidents.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(found.scalars())
+    until = tx.stamp + lease // timedelta(microseconds=1)
+    claimed = tx.conn.execute(
+        update(incidents)
+        .where(incidents.c.id.in_(ids))
+        .values(claimed_by=owner, claimed_until=until, due_at=until)
+        .returning(*incidents.c)
+    )
+    by_id = {row.id: _incident(row) for row in claimed}
+    return [by_id[i] for i in ids]
+
+
+def move(  # the rule's six parameters
+    tx: Tx,
+    incident_id: str,
+    state: IncidentState,
+    *,
+    due_at: datetime | None = None,
+    reason: str = "",
+    reopen: bool = False,
+) -> bool:
+    """Put the incident into `state`, end its claim, have it looked at again at `due_at`. True when the state changed.
+
+    A closed incident stays as it is unless `reopen`. Already there: no event, but the claim ends and `due_at` counts.
+    Raises Missing, and Refused (code `incident_open_elsewhere`) when a newer incident took the place of a closed one.
+    """
+    before = hold(tx, incident_id)
+    if before.state.closed and not reopen:
+        return False
+    if before.state.closed and not state.closed:
+        _require_place(tx.conn, before)
+    values: dict[str, Any] = {"state": state.value, "updated_at": tx.stamp}
+    if state.closed:
+        closed = before.closed_at if before.state.closed else tx.now
+        values |= {
+            "closed_at": micros_or_none(closed),
+            "due_at": None,
+            "claimed_by": None,
+            "claimed_until": None,
+        }
+    else:
+        values |= {"closed_at": None, **_released(due_at)}
+    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id).values(values))
+    if before.state is state:
+        return False
+    data = {"from": before.state.value, "to": state.value, "reason": reason}
+    tx.audit(EventKind.INCIDENT_MOVED, incident_id=incident_id, data=data)
+    return True
+
+
+def schedule(tx: Tx, incident_id: str, due_at: datetime | None) -> None:
+    """End the claim and have the incident looked at again at `due_at` (None: when something happens to it)."""
+    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(_released(due_at)))
+
+
+def ring_refused(tx: Tx) -> None:
+    """Have every refused incident looked at now: what stood against it may be gone."""
+    tx.conn.execute(
+        update(incidents)
+        .where(OPEN, incidents.c.state == IncidentState.REFUSED.value)
+        .where(or_(incidents.c.due_at.is_(None), incidents.c.due_at > tx.stamp))
+        .values(due_at=tx.stamp)
+    )
+
+
+def set_target(tx: Tx, incident_id: str, target_key: str) -> None:
+    """Record the resolved target; nothing happens when it is that already. Raises Missing."""
+    if hold(tx, incident_id).target_key == target_key:
+        return
+    tx.conn.execute(
+        update(incidents)
+        .where(incidents.c.id == incident_id)
+        .values(target_key=target_key, updated_at=tx.stamp)
+    )
+    tx.audit(EventKind.INCIDENT_TARGETED, incident_id=incident_id, data={"target": target_key})
+
+
+def merge(tx: Tx, incident_id: str, into: str) -> bool:
+    """Close the incident as merged: its alerts join `into`, which is looked at again now. False when it is closed.
+
+    Raises Missing, and Refused (code `merge_refused`) when `into` is closed or the same.
+    """
+    held = {
+        i: hold(tx, i) for i in sorted({incident_id, into})
+    }  # in one order everywhere, so that two never wait
+    if incident_id == into or held[into].state.closed:
+        raise Refused("the other incident is closed or the same", code="merge_refused", where=into)
+    if held[incident_id].state.closed:
+        return False
+    tx.conn.execute(update(episodes).where(episodes.c.incident_id == incident_id).values(incident_id=into))
+    tx.conn.execute(
+        update(incidents)
+        .where(incidents.c.id == incident_id)
+        .values(
+            state=IncidentState.MERGED.value,
+            merged_into=into,
+            updated_at=tx.stamp,
+            closed_at=tx.stamp,
+            due_at=None,
+            claimed_by=None,
+            claimed_until=None,
+        )
+    )
+    tx.conn.execute(
+        update(incidents)
+        .where(incidents.c.id == into)
+        .values(updated_at=tx.stamp, due_at=_earlier(incidents.c.due_at, tx.stamp))
+    )
+    tx.audit(EventKind.INCIDENT_MERGED, incident_id=incident_id, data={"into": into})
+    return True
+
+
+def set_thread(tx: Tx, incident_id: str, channel: str, ts: str) -> None:
+    """Remember the message that heads the incident's thread."""
+    tx.conn.execute(
+        update(incidents).where(incidents.c.id == incident_id).values(thread_channel=channel, thread_ts=ts)
+    )
+
+
+def _released(due_at: datetime | None) -> dict[str, Any]:
+    """The claim ended, `due_at` as wanted, and a wake-up nobody has seen kept."""
+    due = incidents.c.due_at
+    wanted = micros_or_none(due_at)
+    unseen = or_(incidents.c.claimed_until.is_(None), due < incidents.c.claimed_until)
+    kept = due if wanted is None else _earlier(due, wanted)
+    return {
+        "due_at": case((due.is_not(None) & unseen, kept), else_=literal(wanted, due.type)),
+        "claimed_by": None,
+        "claimed_until": None,
+    }
+
+
+def _earlier(due: Any, other: int) -> Any:
+    return case((due < other, due), else_=other)
+
+
+def _require_place(conn: Connection, before: Incident) -> None:
+    other = conn.execute(select(incidents.c.id).where(OPEN, incidents.c.key == before.key)).scalar()
+    if other is not None:
+        raise Refused(
+            "a newer incident is open for the same alerts", code="incident_open_elsewhere", where=other
+        )
+
+
+def _incident(row: Row[Any]) -> Incident:
+    data = row._asdict()
+    for name in ("opened_at", "updated_at"):
+        data[name] = moment(data[name])
+    for name in ("closed_at", "due_at", "claimed_until", "decided_at"):
+        data[name] = moment_or_none(data[name])
+    data["state"] = IncidentState(data["state"])
+    data["manual"] = ManualRequest(**to_json(row.manual)) if row.manual else None
+    return Incident(**data)
+
+
+def _stored_alert(row: Row[Any]) -> StoredAlert:
+    return StoredAlert(
+        row.key,
+        Source(row.source),
+        row.fingerprint,
+        to_json(row.labels),
+        to_json(row.annotations),
+        row.generator_url,
+        AlertStatus(row.status),
+        moment(row.starts_at),
+        moment_or_none(row.ends_at),
+        moment(row.first_seen),
+        moment(row.last_seen),
+        row.seen,
+        row.late,
+    )
+
+
+def _scalar_int(value: Any) -> int:
+    return int(value or 0)

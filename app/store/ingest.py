@@ -1,0 +1,286 @@
+"""Records deliveries: which alert is new, which repeats, which incident it joins.
+
+Called by the writer with all deliveries of one commit. Reads what the batch touches in a few statements, works in
+memory, and writes one statement per table. Never opens a transaction and never talks to anything but the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.alert import Alert, AlertStatus, Delivery, Receipt, incident_key
+from app.domain.errors import Refused, RemediatorError
+from app.domain.events import EventKind
+from app.store import ingest_rows as rows
+from app.store.encoding import micros, moment, storable, to_json, to_text
+from app.store.openings import Openings
+from app.store.prepared import members
+from app.store.runs import run_id_for
+from app.store.tx import AuditRecord, Tx
+
+LATE = timedelta(minutes=10) // timedelta(microseconds=1)
+"""How long after the end of an episode or incident a firing message of it counts as a straggler, in microseconds.
+
+A flush is retried for at most one group_interval (5 minutes by default) plus the peers' time-outs, so what comes later
+is a new statement of Alertmanager: the alert fires again under its old start (a Prometheus that was away does this).
+"""
+
+_FIRING, _RESOLVED = AlertStatus.FIRING.value, AlertStatus.RESOLVED.value
+
+Outcome = Receipt | RemediatorError
+
+
+def record(tx: Tx, deliveries: Sequence[Delivery]) -> list[Outcome]:
+    """Record deliveries in order; one receipt each, or the Refused (code `idempotency_conflict`) for that one."""
+    batch = _Batch(tx)
+    batch.load(deliveries)
+    outcomes = [batch.take(delivery) for delivery in deliveries]
+    batch.flush()
+    return outcomes
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An episode as the batch leaves it. `seen` and `late` count this batch's messages."""
+
+    status: str
+    incident_id: str | None
+    last_seen: int
+    ends_at: int | None
+    seen: int = 0
+    late: int = 0
+    new: rows.EpisodeRow | None = None
+    changed: bool = False
+
+
+class _Batch:
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._incidents = Openings(tx)
+        self._receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
+        self._episodes: dict[str, _Episode] = {}
+        self._new_deliveries: list[rows.DeliveryRow] = []
+        self._new_rejected: list[rows.RejectedRow] = []
+
+    def load(self, deliveries: Sequence[Delivery]) -> None:
+        """Read, and on Postgres lock, everything the batch may touch."""
+        self._load_receipts(deliveries)
+        alerts = [alert for delivery in deliveries for alert in delivery.alerts]
+        if not alerts:
+            return
+        keys = sorted({storable(alert.episode) for alert in alerts})
+        for key, *known in rows.FIND_EPISODES.one(self._tx.conn, members(keys)):
+            self._episodes[key] = _Episode(*known)
+        self._incidents.load(
+            (storable(incident_key(alert)) for alert in alerts if alert.status is AlertStatus.FIRING),
+            (episode.incident_id for episode in self._episodes.values() if episode.incident_id),
+        )
+
+    def take(self, delivery: Delivery) -> Outcome:
+        """Work one delivery into the batch."""
+        dedupe = (delivery.source.value, storable(delivery.dedupe_key))
+        if dedupe[1] and (before := self._receipts.get(dedupe)):
+            digest, receipt = before
+            if digest == delivery.body_digest:
+                return Receipt(receipt.delivery_id, receipt.incident_ids, receipt.run_ids, replayed=True)
+            return Refused(
+                "this delivery id was used for another body", code="idempotency_conflict", where=dedupe[1]
+            )
+        delivery_id, received = self._tx.ids.new("dlv"), micros(delivery.received_at)
+        touched: dict[str, None] = {}
+        for alert in delivery.alerts:
+            if incident := self._alert(alert, delivery_id, received):
+                touched[incident] = None
+        run_ids: tuple[str, ...] = ()
+        if delivery.manual is not None:
+            incident = self._incidents.for_request(delivery.manual, delivery_id)
+            touched[incident] = None
+            run_ids = (run_id_for(incident, 1),)
+        self._leftovers(delivery, delivery_id)
+        receipt = Receipt(delivery_id, tuple(touched), run_ids)
+        if dedupe[1]:
+            self._receipts[dedupe] = (delivery.body_digest, receipt)
+        self._new_deliveries.append(_delivery_row(delivery, receipt, received))
+        return receipt
+
+    def flush(self) -> None:
+        """Write what the batch changed: one statement per table and kind of change."""
+        conn = self._tx.conn
+        rows.INSERT_DELIVERY.many(conn, self._new_deliveries)
+        rows.INSERT_REJECTED.many(conn, self._new_rejected)
+        self._incidents.flush()
+        new, changed = [], []
+        for key, e in self._episodes.items():
+            if e.new is not None:
+                new.append(e.new if not e.changed else _renewed(e.new, e))
+            elif e.changed:
+                changed.append(
+                    rows.EpisodeChange(e.status, e.ends_at, e.last_seen, e.seen, e.late, e.incident_id, key)
+                )
+        rows.INSERT_EPISODE.many(conn, new)
+        rows.UPDATE_EPISODE.many(conn, changed)
+
+    def _load_receipts(self, deliveries: Sequence[Delivery]) -> None:
+        by_source: dict[str, list[str]] = {}
+        for delivery in deliveries:
+            if delivery.dedupe_key:
+                by_source.setdefault(delivery.source.value, []).append(storable(delivery.dedupe_key))
+        for source, keys in by_source.items():
+            for row in rows.FIND_DELIVERIES.one(self._tx.conn, source, members(keys)):
+                receipt = Receipt(row.id, tuple(to_json(row.incident_ids)), tuple(to_json(row.run_ids)))
+                self._receipts[source, row.dedupe_key] = (row.body_digest, receipt)
+
+    def _alert(self, alert: Alert, delivery_id: str, received: int) -> str | None:
+        """The incident the alert belongs to, None when it has none."""
+        key = storable(alert.episode)
+        episode = self._episodes.get(key)
+        if alert.status is AlertStatus.RESOLVED:
+            return self._resolved(alert, key, episode, delivery_id, received)
+        if episode is None:
+            incident = self._incidents.for_alert(alert)
+            texts = self._insert(alert, key, received, incident_id=incident)
+            self._fired(alert, delivery_id, texts, incident)
+            return incident
+        return self._repeated(alert, episode, delivery_id, received)
+
+    def _resolved(
+        self, alert: Alert, key: str, episode: _Episode | None, delivery_id: str, received: int
+    ) -> str | None:
+        ends = micros(alert.ends_at) if alert.ends_at else received
+        if episode is None:
+            # It never fired for us, so there is nothing to decide; kept so that a straggling firing message is known.
+            self._insert(alert, key, received, ends_at=ends)
+            return None
+        episode.seen += 1
+        episode.changed = True
+        if episode.status == _FIRING:
+            episode.status, episode.ends_at, episode.last_seen = _RESOLVED, ends, received
+            self._tx.audit(
+                EventKind.ALERT_RESOLVED,
+                incident_id=episode.incident_id or "",
+                data={"delivery": delivery_id, "ends_at": moment(ends).isoformat(), "episode": key},
+            )
+            self._incidents.ring(episode.incident_id)
+        return episode.incident_id
+
+    def _repeated(self, alert: Alert, episode: _Episode, delivery_id: str, received: int) -> str | None:
+        episode.seen += 1
+        episode.changed = True
+        if episode.status == _RESOLVED and received - episode.last_seen <= LATE:
+            episode.late += 1
+            return episode.incident_id
+        incident = self._incidents.get(episode.incident_id)
+        put_aside = incident is None or incident.closed_at is not None
+        if episode.status == _FIRING:
+            episode.last_seen = max(received, episode.last_seen)
+            if incident and (incident.closed_at is None or received - incident.closed_at <= LATE):
+                if incident.rests:
+                    self._incidents.ring(incident.id)
+                return incident.id
+        # It fires on, or again, after it had been put aside: an alert that fires is never left without an open incident.
+        if put_aside:
+            episode.incident_id = self._incidents.for_alert(alert)
+        self._incidents.ring(episode.incident_id)
+        episode.status, episode.ends_at, episode.last_seen = _FIRING, None, received
+        self._fired(alert, delivery_id, _texts(alert), episode.incident_id or "")
+        return episode.incident_id
+
+    def _insert(
+        self,
+        alert: Alert,
+        key: str,
+        received: int,
+        *,
+        incident_id: str | None = None,
+        ends_at: int | None = None,
+    ) -> tuple[str, str]:
+        labels, annotations = _texts(alert)
+        row = rows.EpisodeRow(
+            key=key,
+            source=alert.source.value,
+            fingerprint=storable(alert.fingerprint),
+            labels=labels,
+            annotations=annotations,
+            generator_url=storable(alert.generator_url),
+            status=alert.status.value,
+            starts_at=micros(alert.starts_at),
+            ends_at=ends_at,
+            first_seen=received,
+            last_seen=received,
+            seen=1,
+            late=0,
+            incident_id=incident_id,
+        )
+        self._episodes[key] = _Episode(row.status, incident_id, received, ends_at, seen=1, new=row)
+        return labels, annotations
+
+    def _fired(self, alert: Alert, delivery_id: str, texts: tuple[str, str], incident: str) -> None:
+        # Canonical JSON put together from parts that are canonical already: the labels are encoded once.
+        labels, annotations = texts
+        data = (
+            f'{{"annotations":{annotations},"delivery":{to_text(delivery_id)},"episode":{to_text(alert.episode)},'
+            f'"fingerprint":{to_text(alert.fingerprint)},"generator_url":{to_text(alert.generator_url)},'
+            f'"labels":{labels},"source":"{alert.source.value}","starts_at":"{alert.starts_at.isoformat()}"}}'
+        )
+        self._tx.record(
+            AuditRecord(self._tx.stamp, EventKind.ALERT_FIRED.value, incident, "", "service", data)
+        )
+
+    def _leftovers(self, delivery: Delivery, delivery_id: str) -> None:
+        for bad in delivery.rejected:
+            code, where, reason = storable(bad.code), storable(bad.where), storable(bad.reason)
+            self._new_rejected.append(
+                rows.RejectedRow(delivery_id, bad.index, code, where, reason, to_text(bad.raw))
+            )
+            data = {
+                "delivery": delivery_id,
+                "index": bad.index,
+                "code": code,
+                "where": where,
+                "reason": reason,
+            }
+            self._tx.audit(EventKind.ALERT_REJECTED, data=data)
+        if delivery.truncated_alerts > 0:
+            data = {
+                "delivery": delivery_id,
+                "truncated": delivery.truncated_alerts,
+                "group": delivery.group_key,
+            }
+            self._tx.audit(EventKind.DELIVERY_TRUNCATED, data=data)
+
+
+def _texts(alert: Alert) -> tuple[str, str]:
+    """Labels and annotations as canonical JSON."""
+    return to_text(dict(alert.labels)), to_text(dict(alert.annotations))
+
+
+def _renewed(row: rows.EpisodeRow, e: _Episode) -> rows.EpisodeRow:
+    """The row of an episode that this batch both brought and changed."""
+    return row._replace(
+        status=e.status,
+        ends_at=e.ends_at,
+        last_seen=e.last_seen,
+        seen=e.seen,
+        late=e.late,
+        incident_id=e.incident_id,
+    )
+
+
+def _delivery_row(delivery: Delivery, receipt: Receipt, received: int) -> rows.DeliveryRow:
+    return rows.DeliveryRow(
+        id=receipt.delivery_id,
+        source=delivery.source.value,
+        received_at=received,
+        sender=storable(delivery.sender),
+        group_key=storable(delivery.group_key),
+        dedupe_key=storable(delivery.dedupe_key),
+        body_digest=delivery.body_digest,
+        note=storable(delivery.note),
+        alerts=len(delivery.alerts),
+        rejected=len(delivery.rejected),
+        truncated=delivery.truncated_alerts,
+        incident_ids=to_text(receipt.incident_ids),
+        run_ids=to_text(receipt.run_ids),
+    )

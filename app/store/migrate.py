@@ -1,0 +1,79 @@
+"""Brings a database to the schema of this version, by Alembic, safely when several processes start at once.
+
+Called by `Store.open` and the command `db upgrade`. Never downgrades.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.domain.errors import StoreUnavailable
+from app.store.engines import parse, writer_engine
+from app.store.faults import translate
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+LOCK = 7_136_094_401
+"""Key of the Postgres advisory lock under which one process migrates at a time."""
+
+
+def upgrade(url: str) -> str:
+    """Migrate the database at `url` to the newest schema and return its revision.
+
+    Raises BadInput for a bad URL, StoreUnavailable when the database cannot be reached, is locked, or is newer than
+    this version of the service.
+    """
+    engine = writer_engine(parse(url))
+    try:
+        return upgrade_engine(engine)
+    finally:
+        engine.dispose()
+
+
+def upgrade_engine(engine: Engine) -> str:
+    """`upgrade` on an engine of ours."""
+    try:
+        # One transaction: SQLite takes its write lock at the start, Postgres waits for the advisory lock.
+        with engine.begin() as conn:
+            if conn.dialect.name == "postgresql":
+                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            command.upgrade(_config(conn), "head")
+            return revision(conn)
+    except CommandError as error:
+        raise StoreUnavailable(f"the schema cannot be upgraded: {error}", code="schema_unknown") from error
+    except SQLAlchemyError as error:
+        raise translate(error) from error
+
+
+def require_current(engine: Engine) -> None:
+    """Raise StoreUnavailable (code `schema_old`) unless the database has the newest schema."""
+    try:
+        with engine.connect() as conn:
+            found, wanted = revision(conn), ScriptDirectory(str(_SCRIPTS)).get_current_head()
+    except SQLAlchemyError as error:
+        raise translate(error) from error
+    if found != wanted:
+        raise StoreUnavailable(
+            f"the database has schema {found or 'none'}, this version needs {wanted}: run `remediator db upgrade`",
+            code="schema_old",
+        )
+
+
+def revision(conn: Connection) -> str:
+    """The schema revision of the database, empty when it has none."""
+    return MigrationContext.configure(conn).get_current_revision() or ""
+
+
+def _config(conn: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    return config

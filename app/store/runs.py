@@ -1,0 +1,317 @@
+"""Runs: requested with the decision, carried out by the engine, ended once.
+
+Called by the flow and, for reading, by the web and command line. The unique index on live targets is the last line of
+"one run per target", whatever the gates and the engine's queue do. Never carries anything out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from app.domain.decision import Mode
+from app.domain.errors import Missing, Refused
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.plan import Rung
+from app.store import ledger
+from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.schema import LIVE, UNSTARTED, runs
+from app.store.steps import Step, begin_step, end_step, steps
+from app.store.tx import Tx
+
+__all__ = [
+    "Answer",
+    "NewRun",
+    "Run",
+    "Step",
+    "TargetBusy",
+    "answer",
+    "begin_step",
+    "end_step",
+    "get",
+    "live_for_target",
+    "live_targets",
+    "mark_started",
+    "move",
+    "page",
+    "request",
+    "run_id_for",
+    "set_rung",
+    "steps",
+    "unstarted",
+]
+
+
+class TargetBusy(Refused):
+    """Another live run holds the target; `where` is its id."""
+
+    code = "target_busy"
+
+
+Answer = Literal["approved", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What a run is requested with. `settings` is the rule it is decided under; an ended `state` makes a mere record."""
+
+    id: str
+    incident_id: str
+    rule: str
+    remediation: str
+    mode: Mode
+    target_key: str
+    rung: Rung
+    rung_index: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
+    expires_at: datetime | None = None
+    state: RunState = RunState.REQUESTED
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. `plan_hash` is what an approval is for; `answer` and `answered_by` are empty until somebody answered."""
+
+    id: str
+    incident_id: str
+    rule: str
+    remediation: str
+    mode: Mode
+    target_key: str
+    state: RunState
+    rung: Rung
+    rung_index: int
+    plan_hash: str
+    settings: Mapping[str, Any]
+    params: Mapping[str, Any]
+    dry_run: bool
+    requested_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    expires_at: datetime | None
+    answered_by: str
+    answer: str
+    result: str
+    started: bool
+
+
+def run_id_for(incident_id: str, n: int) -> str:
+    """The id of the n-th run of an incident (from 1): deterministic, so that a repeat makes no second run."""
+    return f"run_{incident_id.split('_', 1)[-1]}_{n}"
+
+
+def request(tx: Tx, new: NewRun) -> Run:
+    """Insert the run; a run of this id that exists already is returned as it is.
+
+    Raises TargetBusy when another live run holds the target.
+    """
+    if (row := _find(tx.conn, new.id)) is not None:
+        return _run(row)
+    _occupying(tx, new.target_key, insert(runs).values(_values(tx, new)))
+    run = get(tx.conn, new.id)
+    data = {
+        "rule": run.rule,
+        "remediation": run.remediation,
+        "mode": run.mode.value,
+        "target": run.target_key,
+        "rung": run.rung.to_json(),
+        "rung_index": run.rung_index,
+        "plan_hash": run.plan_hash,
+        "params": run.params,
+        "settings": run.settings,
+        "dry_run": run.dry_run,
+    }
+    tx.audit(EventKind.RUN_REQUESTED, incident_id=run.incident_id, run_id=run.id, data=data)
+    return run
+
+
+def _values(tx: Tx, new: NewRun) -> dict[str, Any]:
+    return {
+        "id": new.id,
+        "incident_id": new.incident_id,
+        "rule": new.rule,
+        "remediation": new.remediation,
+        "mode": new.mode.value,
+        "target_key": new.target_key,
+        "state": new.state.value,
+        **_plan(new.rung, new.rung_index),
+        "settings": to_text(dict(new.settings)),
+        "params": to_text(dict(new.params)),
+        "dry_run": new.dry_run,
+        "requested_at": tx.stamp,
+        "updated_at": tx.stamp,
+        "ended_at": tx.stamp if new.state.ended else None,
+        "expires_at": micros_or_none(new.expires_at),
+        "answered_by": "",
+        "answer": "",
+        "result": "",
+        "started": new.state.ended,
+    }
+
+
+def get(conn: Connection, run_id: str) -> Run:
+    """One run. Raises Missing."""
+    if (row := _find(conn, run_id)) is None:
+        raise Missing("no such run", where=run_id)
+    return _run(row)
+
+
+def page(
+    conn: Connection,
+    cursor: str | None,
+    limit: int,
+    incident_id: str | None = None,
+    state: RunState | None = None,
+) -> list[Run]:
+    """Up to `limit` runs, newest first, with ids before `cursor`."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if cursor:
+        query = query.where(runs.c.id < cursor)
+    if incident_id is not None:
+        query = query.where(runs.c.incident_id == incident_id)
+    if state is not None:
+        query = query.where(runs.c.state == state.value)
+    return [_run(row) for row in conn.execute(query)]
+
+
+def unstarted(conn: Connection, older_than: datetime) -> list[Run]:
+    """Live runs requested before `older_than` that the engine was not seen to start, oldest first."""
+    query = (
+        select(runs)
+        .where(UNSTARTED, LIVE, runs.c.requested_at < micros(older_than))
+        .order_by(runs.c.requested_at)
+        .limit(1_000)
+    )
+    return [_run(row) for row in conn.execute(query)]
+
+
+def live_targets(conn: Connection) -> list[str]:
+    """Targets that a live run holds, sorted."""
+    return list(conn.execute(select(runs.c.target_key).where(LIVE).order_by(runs.c.target_key)).scalars())
+
+
+def live_for_target(conn: Connection, target_key: str) -> Run | None:
+    """The live run that holds the target."""
+    row = conn.execute(select(runs).where(LIVE, runs.c.target_key == target_key)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def mark_started(tx: Tx, run_id: str) -> None:
+    """The engine has it."""
+    tx.conn.execute(update(runs).where(runs.c.id == run_id).values(started=True, updated_at=tx.stamp))
+
+
+def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
+    """Put the run into `state`; True when that changed it. Ending it releases its reservations.
+
+    An ended run moves only to `undoing` (somebody asked to undo it). Raises Missing, Refused (code `run_ended`) for any
+    other move of an ended run, TargetBusy when another run has the target by then.
+    """
+    run = _hold(tx, run_id)
+    if run.state is state:
+        if result and not run.result:
+            tx.conn.execute(update(runs).where(runs.c.id == run_id).values(result=storable(result)))
+        return False
+    if run.state.ended and state is not RunState.UNDOING:
+        raise Refused(f"the run has ended as {run.state}", code="run_ended", where=run_id)
+    values: dict[str, Any] = {
+        "state": state.value,
+        "updated_at": tx.stamp,
+        "ended_at": tx.stamp if state.ended else None,
+    }
+    if result:
+        values["result"] = storable(result)
+    _occupying(tx, run.target_key, update(runs).where(runs.c.id == run_id).values(values))
+    if state.ended:
+        ledger.release(tx, run_id)
+    data = {"from": run.state.value, "to": state.value, "result": result}
+    tx.audit(EventKind.RUN_MOVED, incident_id=run.incident_id, run_id=run_id, data=data)
+    return True
+
+
+def set_rung(tx: Tx, run_id: str, rung: Rung, index: int, *, expires_at: datetime | None = None) -> None:
+    """The run goes on with another rung: its plan hash changes, and an earlier answer was not for this one.
+
+    `expires_at` is when an approval of this rung expires, None when it needs none.
+    """
+    tx.conn.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(
+            **_plan(rung, index),
+            answer="",
+            answered_by="",
+            expires_at=micros_or_none(expires_at),
+            updated_at=tx.stamp,
+        )
+    )
+
+
+def answer(tx: Tx, run_id: str, given: Answer, by: str) -> bool:
+    """Record the one answer to the question that stands; False when there is one already or the run has ended.
+
+    Whether the answer may count (plan, expiry, person) is the caller's to check, in this transaction. Raises Missing.
+    """
+    run = _hold(tx, run_id)
+    if run.answer or run.state.ended:
+        return False
+    tx.conn.execute(
+        update(runs)
+        .where(runs.c.id == run_id)
+        .values(answer=given, answered_by=storable(by), updated_at=tx.stamp)
+    )
+    kind = EventKind.APPROVED if given == "approved" else EventKind.REJECTED
+    data = {"answer": given, "plan_hash": run.plan_hash, "rung": run.rung.name}
+    tx.audit(kind, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
+    return True
+
+
+def _hold(tx: Tx, run_id: str) -> Run:
+    row = tx.conn.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+    if row is None:
+        raise Missing("no such run", where=run_id)
+    return _run(row)
+
+
+def _occupying(tx: Tx, target_key: str, statement: Any) -> None:
+    """Execute what may make a run live; the unique index decides."""
+    try:
+        with tx.conn.begin_nested():
+            tx.conn.execute(statement)
+    except IntegrityError as error:
+        holder = live_for_target(tx.conn, target_key)
+        if holder is None:
+            raise  # some other key: a defect, or on Postgres a race that a second try settles
+        raise TargetBusy("another run holds the target", where=holder.id) from error
+
+
+def _plan(rung: Rung, index: int) -> dict[str, Any]:
+    return {"rung": to_text(rung.to_json()), "rung_index": index, "plan_hash": rung.hash}
+
+
+def _find(conn: Connection, run_id: str) -> Row[Any] | None:
+    return conn.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+
+
+def _run(row: Row[Any]) -> Run:
+    data = row._asdict()
+    for name in ("requested_at", "updated_at"):
+        data[name] = moment(data[name])
+    for name in ("ended_at", "expires_at"):
+        data[name] = moment_or_none(data[name])
+    data |= {
+        "mode": Mode(row.mode),
+        "state": RunState(row.state),
+        "rung": Rung.from_json(to_json(row.rung)),
+        "settings": to_json(row.settings),
+        "params": to_json(row.params),
+    }
+    return Run(**data)

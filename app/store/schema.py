@@ -1,0 +1,303 @@
+"""The tables, as one SQLAlchemy metadata for SQLite and Postgres.
+
+Owns names, types and indexes; the migrations create exactly this (a test compares them). Called by every module of the
+store. Never executes anything.
+
+Three rules keep inserts as cheap at five million alerts as at none:
+- keys of big tables begin with a time (episode key, ids of the Ids port), so new rows land at one end of every index;
+- what is looked up on the way in (open incidents, live runs, unsent messages) has a partial index over the few
+  open rows only;
+- no foreign keys: each would be a look-up per row, and pruning deletes in bounded batches that cross the references.
+
+Times are microseconds since the epoch, JSON is canonical text (never queried inside, hashed in the audit trail).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    literal_column,
+)
+
+metadata = MetaData(
+    naming_convention={"pk": "pk_%(table_name)s", "ix": "ix_%(table_name)s_%(column_0_N_name)s"},
+)
+_EMPTY: ColumnElement[str] = literal_column("''")
+# On SQLite only a column of the type INTEGER is the row's own number.
+_ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str, *, primary_key: bool = False, default: str | None = None) -> Column[str]:
+    return Column(name, Text, primary_key=primary_key, nullable=False, server_default=default)
+
+
+def _maybe_text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=True)
+
+
+def _time(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _maybe_time(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=True)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+def _partial(
+    name: str, *columns: Column[str] | Column[int], where: ColumnElement[bool], unique: bool = False
+) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _text("id", primary_key=True),
+    _text("source"),
+    _time("received_at"),
+    _text("sender"),
+    _text("group_key"),
+    _text("dedupe_key"),
+    _text("body_digest"),
+    _text("note"),
+    _count("alerts"),
+    _count("rejected"),
+    _count("truncated"),
+    _text("incident_ids"),
+    _text("run_ids"),
+)
+# Conditions of partial indexes stand here as constants, and queries repeat them word for word: SQLite uses such an index
+# only when it sees its condition, and a bound parameter hides it.
+HAS_DEDUPE_KEY = deliveries.c.dedupe_key != _EMPTY
+_partial(
+    "uq_deliveries_dedupe", deliveries.c.source, deliveries.c.dedupe_key, where=HAS_DEDUPE_KEY, unique=True
+)
+
+rejected_alerts = Table(
+    "rejected_alerts",
+    metadata,
+    _text("delivery_id", primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    _text("code"),
+    _text("place"),
+    _text("reason"),
+    _text("raw"),
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    _text("key", primary_key=True),
+    _text("source"),
+    _text("fingerprint"),
+    _text("labels"),
+    _text("annotations"),
+    _text("generator_url"),
+    _text("status"),
+    _time("starts_at"),
+    _maybe_time("ends_at"),
+    _time("first_seen"),
+    _time("last_seen"),
+    _count("seen"),
+    _count("late"),
+    _maybe_text("incident_id"),
+)
+Index("ix_episodes_incident", episodes.c.incident_id, episodes.c.status)
+STRAY = episodes.c.incident_id.is_(None)
+_partial("ix_episodes_stray", episodes.c.last_seen, where=STRAY)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    _text("id", primary_key=True),
+    _text("key"),
+    _text("state"),
+    _text("alertname"),
+    _text("namespace"),
+    _text("severity"),
+    _maybe_text("target_key"),
+    _text("title"),
+    _time("opened_at"),
+    _time("updated_at"),
+    _maybe_time("closed_at"),
+    _maybe_time("due_at"),
+    _maybe_text("claimed_by"),
+    _maybe_time("claimed_until"),
+    _maybe_text("merged_into"),
+    _text("thread_channel"),
+    _text("thread_ts"),
+    _maybe_text("manual"),
+    _maybe_time("decided_at"),
+)
+OPEN = incidents.c.closed_at.is_(None)
+CLOSED = incidents.c.closed_at.is_not(None)
+_partial("uq_incidents_open_key", incidents.c.key, where=OPEN, unique=True)
+_partial("ix_incidents_due", incidents.c.due_at, where=incidents.c.due_at.is_not(None))
+_partial(
+    "ix_incidents_open_target",
+    incidents.c.target_key,
+    where=and_(OPEN, incidents.c.target_key.is_not(None)),
+)
+_partial("ix_incidents_closed", incidents.c.closed_at, where=CLOSED)
+Index("ix_incidents_state", incidents.c.state, incidents.c.id)
+Index("ix_incidents_opened", incidents.c.opened_at)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    _text("id", primary_key=True),
+    _text("incident_id"),
+    _maybe_text("run_id"),
+    _time("at"),
+    _text("body"),
+)
+Index("ix_decisions_incident", decisions.c.incident_id, decisions.c.at)
+
+runs = Table(
+    "runs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("incident_id"),
+    _text("rule"),
+    _text("remediation"),
+    _text("mode"),
+    _text("target_key"),
+    _text("state"),
+    _text("rung"),
+    _count("rung_index"),
+    _text("plan_hash"),
+    _text("settings"),
+    _text("params"),
+    _flag("dry_run"),
+    _time("requested_at"),
+    _time("updated_at"),
+    _maybe_time("ended_at"),
+    _maybe_time("expires_at"),
+    _text("answered_by"),
+    _text("answer"),
+    _text("result"),
+    _flag("started"),
+)
+LIVE = runs.c.ended_at.is_(None)
+UNSTARTED = runs.c.started.is_(False)
+_partial("uq_runs_live_target", runs.c.target_key, where=LIVE, unique=True)
+_partial("ix_runs_unstarted", runs.c.requested_at, where=UNSTARTED)
+Index("ix_runs_incident", runs.c.incident_id)
+Index("ix_runs_target", runs.c.target_key, runs.c.remediation, runs.c.ended_at)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    _text("run_id", primary_key=True),
+    _text("name", primary_key=True),
+    _text("intent"),
+    _maybe_text("outcome"),
+    _time("begun_at"),
+    _maybe_time("ended_at"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    _text("run_id", primary_key=True),
+    Column("rung_index", Integer, primary_key=True, autoincrement=False),
+    _text("scope", primary_key=True),
+    _time("at"),
+    _maybe_time("released_at"),
+    _flag("spent"),
+)
+Index("ix_ledger_scope", ledger.c.scope, ledger.c.at)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    _text("id", primary_key=True),
+    _text("scope"),
+    _text("reason"),
+    _text("author"),
+    _time("set_at"),
+    _maybe_time("until"),
+    _maybe_time("lifted_at"),
+    _text("lifted_by"),
+)
+STANDING = pauses.c.lifted_at.is_(None)
+_partial("uq_pauses_standing", pauses.c.scope, where=STANDING, unique=True)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    _time("at"),
+    _text("kind"),
+    _text("incident_id"),
+    _text("run_id"),
+    _text("actor"),
+    _text("data"),
+    _text("hash"),
+)
+ABOUT_INCIDENT = audit.c.incident_id != _EMPTY
+ABOUT_RUN = audit.c.run_id != _EMPTY
+_partial("ix_audit_incident", audit.c.incident_id, audit.c.seq, where=ABOUT_INCIDENT)
+_partial("ix_audit_run", audit.c.run_id, audit.c.seq, where=ABOUT_RUN)
+
+audit_chain = Table(
+    "audit_chain",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    _text("hash"),
+    Column("anchor_seq", BigInteger, nullable=False),
+    _text("anchor_hash"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    _text("id"),
+    _text("incident_id"),
+    _text("kind"),
+    _text("payload"),
+    _text("state"),
+    _count("attempts"),
+    _time("created_at"),
+    _maybe_time("retry_at"),
+    _maybe_text("claimed_by"),
+    _maybe_time("claimed_until"),
+    _text("channel"),
+    _text("ts"),
+    _text("error"),
+    _text("digested_into"),
+)
+Index("uq_outbox_id", outbox.c.id, unique=True)
+Index("ix_outbox_incident", outbox.c.incident_id)
+UNSENT_STATES: tuple[ColumnElement[str], ...] = (literal_column("'pending'"), literal_column("'sending'"))
+UNSENT = outbox.c.state.in_(UNSENT_STATES)
+_partial("ix_outbox_unsent", outbox.c.incident_id, outbox.c.seq, where=UNSENT)
+
+samples = Table(
+    "samples",
+    metadata,
+    _text("target_key", primary_key=True),
+    _text("pod", primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+)
+Index("ix_samples_at", samples.c.at)

@@ -1,0 +1,75 @@
+"""Steps of a run: the intent before, the outcome after, each written once.
+
+Re-exported by `runs`. A step that has an intent and no outcome was interrupted: its caller reads the cluster before doing
+anything. Never writes audit events: what a step means is its caller's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from app.domain.errors import Missing
+from app.store.encoding import moment, moment_or_none, object_or_none, to_json, to_text
+from app.store.schema import run_steps
+from app.store.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `resumed`: it had been begun before this call, so whatever it does may have happened."""
+
+    run_id: str
+    name: str
+    intent: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None
+    begun_at: datetime
+    ended_at: datetime | None
+    resumed: bool = True
+
+
+def begin_step(tx: Tx, run_id: str, name: str, intent: Mapping[str, Any]) -> Step:
+    """Record the intent, or return the step as it was begun before (the first intent stands)."""
+    if (row := _find(tx.conn, run_id, name)) is not None:
+        return _step(row)
+    tx.conn.execute(
+        insert(run_steps).values(run_id=run_id, name=name, intent=to_text(dict(intent)), begun_at=tx.stamp)
+    )
+    return Step(run_id, name, dict(intent), None, tx.now, None, resumed=False)
+
+
+def end_step(tx: Tx, run_id: str, name: str, outcome: Mapping[str, Any]) -> Step:
+    """Record the outcome and return the step; the first outcome stands. Raises Missing when it was never begun."""
+    tx.conn.execute(
+        update(run_steps)
+        .where(run_steps.c.run_id == run_id, run_steps.c.name == name, run_steps.c.outcome.is_(None))
+        .values(outcome=object_or_none(dict(outcome)), ended_at=tx.stamp)
+    )
+    if (row := _find(tx.conn, run_id, name)) is None:
+        raise Missing("no such step", where=f"{run_id}/{name}")
+    return _step(row)
+
+
+def steps(conn: Connection, run_id: str) -> list[Step]:
+    """All steps of a run in the order they were begun."""
+    query = (
+        select(run_steps).where(run_steps.c.run_id == run_id).order_by(run_steps.c.begun_at, run_steps.c.name)
+    )
+    return [_step(row) for row in conn.execute(query)]
+
+
+def _find(conn: Connection, run_id: str, name: str) -> Row[Any] | None:
+    return conn.execute(
+        select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
+    ).one_or_none()
+
+
+def _step(row: Row[Any]) -> Step:
+    outcome = None if row.outcome is None else to_json(row.outcome)
+    return Step(
+        row.run_id, row.name, to_json(row.intent), outcome, moment(row.begun_at), moment_or_none(row.ended_at)
+    )

@@ -1,0 +1,47 @@
+"""The application: routes, error handlers and the outermost layer, put together for given services.
+
+Called by the composition root and by tests. Never opens a connection or a file.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app.domain.errors import RemediatorError
+from app.web import health, ordering, reading, webhooks
+from app.web.documented import document, webhook_documents
+from app.web.problems import handle_http, handle_ours, handle_validation
+from app.web.requests import RequestLog
+from app.web.services import WebServices
+
+_ABOUT = (
+    "Alert-driven auto-remediation for Kubernetes. Every error is RFC 9457 problem details with a stable `code`; "
+    "every list is paged by an opaque cursor."
+)
+
+
+def create_app(services: WebServices) -> FastAPI:
+    """The whole HTTP side over `services`."""
+    app = FastAPI(
+        title="alert-remediator",
+        version=version("alert-remediator"),
+        description=_ABOUT,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirected webhook would lose its body
+        exception_handlers={
+            RemediatorError: handle_ours,
+            HTTPException: handle_http,
+            RequestValidationError: handle_validation,
+        },
+    )
+    app.state.services = services
+    app.router.routes[:0] = webhooks.routes(services)
+    for router in (reading.router, ordering.router, health.router):
+        app.include_router(router)
+    app.add_middleware(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
+    app.openapi = document(app, webhook_documents(), ordering.BODIES)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,82 @@
+"""Callers: who sent this request and whether its scope suffices.
+
+The open mode (no tokens, loopback only) still refuses what a web page in somebody's browser could send here: a foreign
+Host (DNS rebinding) and, for every mode, a foreign Origin on requests that change something.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from app.domain.errors import NotAuthenticated, NotPermitted
+from app.intake.auth import ANYONE, Access, Principal, Scope
+
+Headers = dict[bytes, bytes]
+"""Request headers by lower-case name, as they stand in the ASGI scope; of repeated ones the last."""
+
+
+def caller(access: Access, headers: Headers, scope: Scope) -> Principal:
+    """The authenticated caller with `scope`. Raises NotAuthenticated, NotPermitted."""
+    if access.tokens is None:
+        _require_local_host(headers)
+        return ANYONE
+    given = headers.get(b"authorization")
+    if given is None:
+        raise NotAuthenticated(
+            "send a bearer token, or basic auth with the token as password", where="Authorization"
+        )
+    principal = access.tokens.authenticate(given.decode("latin-1"))
+    if principal is None:
+        raise NotAuthenticated("the token is not known", where="Authorization")
+    if scope not in principal.scopes:
+        raise NotPermitted(
+            f"{principal.name} lacks the scope {scope}", code="scope_missing", where="Authorization"
+        )
+    return principal
+
+
+def _require_local_host(headers: Headers) -> None:
+    host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname or ""
+    if not _is_local(host):
+        raise NotPermitted(
+            "without REMEDIATOR_TOKENS only requests to a loopback name are served",
+            code="host_refused",
+            where="Host",
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def require_same_site(headers: Headers) -> None:
+    """Refuse a browser's request from another site. Raises NotPermitted (`cross_site`)."""
+    origin = headers.get(b"origin")
+    if origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode(
+        "latin-1"
+    ):
+        raise NotPermitted(
+            "requests from web pages of another site are refused", code="cross_site", where="Origin"
+        )
+
+
+def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
+    """A FastAPI dependency: the caller with `scope`; requests that change something must also be of the same site."""
+
+    async def authenticated(request: Request) -> Principal:
+        headers: Headers = dict(request.scope["headers"])
+        if request.method != "GET":
+            require_same_site(headers)
+        return caller(request.app.state.services.access, headers, scope)
+
+    return authenticated

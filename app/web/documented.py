@@ -1,0 +1,154 @@
+"""What the OpenAPI document says beyond what the framework finds by itself.
+
+Owns the error responses of each kind of route, the security schemes, and the webhooks, which are no FastAPI routes.
+A test walks the document: every status that a route can answer stands in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from app.web.problems import MEDIA_TYPE, Problem
+from app.web.views import Accepted
+
+SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
+_REFERENCE = "#/components/schemas/{model}"
+_TEXTS = {
+    401: "No or wrong credentials.",
+    403: "The caller lacks the scope, or the request came from another site.",
+    404: "What was named does not exist.",
+    409: "The present state does not allow it.",
+    413: "The body is too large.",
+    415: "A content encoding or media type that is not accepted.",
+    422: "The request is not acceptable; `where` names the place.",
+    500: "An unexpected error; the service's log has it under the request id.",
+    503: "Nothing was stored or changed; repeat after Retry-After.",
+}
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token of REMEDIATOR_TOKENS."},
+    "basic": {"type": "http", "scheme": "basic", "description": "Any user name; the token is the password."},
+    "pagerduty": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-PagerDuty-Signature",
+        "description": "`v1=` and the hex HMAC-SHA256 of the raw body.",
+    },
+    "orchestration": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Remediator-Token",
+        "description": "The value of REMEDIATOR_ORCHESTRATION_SECRET.",
+    },
+}
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can answer these error statuses; 500 always can."""
+    return {status: _problem(status) for status in (*statuses, 500)}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model="Problem")}
+    found: dict[str, Any] = {"description": _TEXTS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+    if status == 503:
+        found["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return found
+
+
+def secured(body: type[BaseModel] | None = None, *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route behind a token, with the JSON body that it reads itself."""
+    extra: dict[str, Any] = {"security": SECURITY}
+    if body is not None:
+        schema = {"$ref": _REFERENCE.format(model=body.__name__)}
+        extra["requestBody"] = {"required": required, "content": {"application/json": {"schema": schema}}}
+    return extra
+
+
+def document(
+    app: FastAPI, webhooks: dict[str, dict[str, Any]], models: tuple[type[BaseModel], ...]
+) -> Callable[[], Any]:
+    """The function that makes the OpenAPI document, once."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            schema["paths"] = {**webhooks, **schema["paths"]}
+            components = schema.setdefault("components", {})
+            components["securitySchemes"] = _SCHEMES
+            known = components.setdefault("schemas", {})
+            shown: tuple[type[BaseModel], ...] = (Problem, Accepted, *models)
+            for model in shown:
+                _add_model(known, model)
+            for unused in ("HTTPValidationError", "ValidationError"):
+                known.pop(unused, None)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    return openapi
+
+
+def _add_model(known: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template=_REFERENCE)
+    known.update(schema.pop("$defs", {}))
+    known[model.__name__] = schema
+
+
+_ANY_OBJECT = {"type": "object"}
+_ALERTMANAGER = {
+    "type": "object",
+    "required": ["version", "alerts"],
+    "description": "Alertmanager's webhook body. Unknown fields are ignored; an alert that cannot be understood is kept "
+    "with the reason and does not stop its neighbours.",
+    "properties": {
+        "version": {"const": "4"},
+        "groupKey": {},
+        "truncatedAlerts": {"type": "integer", "minimum": 0},
+        "alerts": {"type": "array", "items": {}},
+    },
+}
+
+
+def webhook_documents() -> dict[str, dict[str, Any]]:
+    """Path items of the three webhooks."""
+    return {
+        "/webhooks/alertmanager": _webhook(
+            "Alerts of Alertmanager", _ALERTMANAGER, SECURITY, answers(401, 403, 413, 415, 422, 503)
+        ),
+        "/webhooks/pagerduty": _webhook(
+            "Events of PagerDuty (V3)", _ANY_OBJECT, [{"pagerduty": []}], answers(401, 403, 413, 415, 503)
+        ),
+        "/webhooks/pagerduty/orchestration": _webhook(
+            "Automation actions of PagerDuty Event Orchestration",
+            _ANY_OBJECT,
+            [{"orchestration": []}],
+            answers(401, 403, 413, 415, 503),
+        ),
+    }
+
+
+def _webhook(
+    summary: str,
+    body: dict[str, Any],
+    security: list[dict[str, list[str]]],
+    errors: dict[int | str, dict[str, Any]],
+) -> dict[str, Any]:
+    accepted = {"$ref": _REFERENCE.format(model="Accepted")}
+    responses: dict[str, Any] = {
+        "202": {"description": "Committed to disk.", "content": {"application/json": {"schema": accepted}}}
+    }
+    responses |= {str(status): answer for status, answer in errors.items()}
+    operation = {
+        "tags": ["webhooks"],
+        "summary": summary,
+        "security": security,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": responses,
+    }
+    return {"post": operation}

@@ -1,0 +1,59 @@
+"""Health and metrics, open to everybody as is custom: kubelets and Prometheus bring no token, nothing here is secret."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from app.web.documented import answers
+from app.web.reading import Using
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    """The process serves requests."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether all parts work; `problems` says by part what does not."""
+
+    ready: bool
+    problems: dict[str, str] = Field(default_factory=dict)
+
+
+@router.get("/healthz", responses=answers())
+async def healthz() -> Alive:
+    """Alive: nothing outside of the process is asked, so that an outage elsewhere restarts nobody."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    responses={**answers(), 503: {"description": "A part does not work.", "model": Readiness}},
+)
+async def readyz(using: Using, response: Response) -> Readiness:
+    """Ready to take alerts and to act."""
+    problems = dict(await using.ready())
+    if problems:
+        response.status_code = 503
+    return Readiness(ready=not problems, problems=problems)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Prometheus text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        **answers(),
+    },
+)
+async def metrics(using: Using, _request: Request) -> Response:
+    """Metrics."""
+    return Response(generate_latest(using.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,171 @@
+"""The part of the API that changes something: manual triggers (scope `trigger`), approvals, undo, pauses (`operate`).
+
+Every order is passed on with the caller's name; whether it is allowed now is decided by the flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.domain.errors import BadInput, Refused
+from app.intake import manual
+from app.intake.auth import Principal, Scope
+from app.intake.body import decode, validated
+from app.intake.times import rfc3339
+from app.web.callers import require
+from app.web.documented import answers, secured
+from app.web.reading import RunId, Using
+from app.web.requests import read_body
+from app.web.views import Ordered
+
+M = TypeVar("M", bound=BaseModel)
+_ERRORS = answers(401, 403, 404, 409, 413, 415, 422, 503)
+_ScopeText = Annotated[
+    str,
+    Field(
+        pattern=r"^(all|(namespace|target|rule|remediation):.{1,300})$",
+        description="all, namespace:NAME, target:NAMESPACE/KIND/NAME, rule:NAME or remediation:NAME",
+    ),
+]
+
+
+class AnswerBody(BaseModel):
+    """An answer to a request for approval. With `plan_hash` it is for that very plan only."""
+
+    model_config = ConfigDict(extra="forbid")
+    plan_hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+
+
+class PauseBody(BaseModel):
+    """A pause. Without `until` it stays until it is lifted."""
+
+    model_config = ConfigDict(extra="forbid")
+    scope: _ScopeText = "all"
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+    until: Annotated[str | None, Field(description="RFC 3339", json_schema_extra={"format": "date-time"})] = (
+        None
+    )
+
+
+class ResumeBody(BaseModel):
+    """Lifts a pause."""
+
+    model_config = ConfigDict(extra="forbid")
+    scope: _ScopeText = "all"
+
+
+BODIES: tuple[type[BaseModel], ...] = (manual.ManualBody, AnswerBody, PauseBody, ResumeBody)
+
+router = APIRouter(prefix="/api/v1", tags=["ordering"])
+Operator = Annotated[Principal, Depends(require(Scope.OPERATE))]
+Trigger = Annotated[Principal, Depends(require(Scope.TRIGGER))]
+
+
+async def json_bytes(request: Request) -> bytes:
+    """The raw JSON body within the limits, empty when there is none. Raises BadInput, TryLater."""
+    limits = request.app.state.services.limits
+    body = await read_body(
+        request.scope, request.receive, limit=manual.MAX_BYTES, seconds=limits.body_seconds
+    )
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json":
+        raise BadInput("send application/json", code="media_type_refused", where="Content-Type")
+    return body
+
+
+def json_of(model: type[M], *, empty: bytes = b"") -> Callable[[Request, Principal], Coroutine[Any, Any, M]]:
+    """A dependency: the body as `model`; `empty` stands in for no body. Callers are authenticated before it is read."""
+
+    async def read(request: Request, _operator: Operator) -> M:
+        body = await json_bytes(request)
+        return validated(model, decode(body or empty, max_bytes=manual.MAX_BYTES))
+
+    return read
+
+
+Answer = Annotated[AnswerBody, Depends(json_of(AnswerBody, empty=b"{}"))]
+
+
+@router.post("/remediations", status_code=202, responses=_ERRORS, openapi_extra=secured(manual.ManualBody))
+async def trigger_remediation(
+    using: Using,
+    by: Trigger,
+    request: Request,
+    idempotency_key: Annotated[
+        str, Header(description="a repeat under the same key gives the same answer, another body 409")
+    ] = "",
+) -> Ordered:
+    """Order a remediation. The policy's gates hold for it too."""
+    order = manual.parse(
+        await json_bytes(request),
+        received_at=using.clock.now(),
+        requested_by=by.name,
+        idempotency_key=idempotency_key,
+    )
+    if order.manual is not None:
+        using.check_order(order.manual)
+    receipt = await using.store.ingest(order)
+    if not receipt.run_ids:
+        raise Refused("the order led to no run", code="no_run")
+    if not receipt.replayed:
+        using.nudge()
+    using.metrics.deliveries.labels("manual", "replayed" if receipt.replayed else "accepted").inc()
+    return Ordered(incident=receipt.incident_ids[0], run=receipt.run_ids[0])
+
+
+@router.post(
+    "/runs/{run_id}/approve",
+    status_code=202,
+    responses=_ERRORS,
+    openapi_extra=secured(AnswerBody, required=False),
+)
+async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
+    """Approve the waiting plan of a run."""
+    return await using.operations.approve(run_id, by.name, body.plan_hash)
+
+
+@router.post(
+    "/runs/{run_id}/reject",
+    status_code=202,
+    responses=_ERRORS,
+    openapi_extra=secured(AnswerBody, required=False),
+)
+async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
+    """Reject the waiting plan of a run."""
+    return await using.operations.reject(run_id, by.name, body.plan_hash)
+
+
+@router.post("/runs/{run_id}/undo", status_code=202, responses=_ERRORS, openapi_extra=secured())
+async def undo_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
+    """Undo what a run changed, where its values are still in place."""
+    return await using.operations.undo(run_id, by.name)
+
+
+@router.post("/pause", responses=_ERRORS, openapi_extra=secured(PauseBody))
+async def pause(
+    using: Using, by: Operator, body: Annotated[PauseBody, Depends(json_of(PauseBody))]
+) -> dict[str, Any]:
+    """Stop all action inside a scope; looking and telling go on."""
+    return await using.operations.pause(body.scope, body.reason, by.name, _until(body.until))
+
+
+@router.post("/resume", responses=_ERRORS, openapi_extra=secured(ResumeBody, required=False))
+async def resume(
+    using: Using, by: Operator, body: Annotated[ResumeBody, Depends(json_of(ResumeBody, empty=b"{}"))]
+) -> dict[str, Any]:
+    """Lift a pause."""
+    return await using.operations.resume(body.scope, by.name)
+
+
+def _until(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    time = rfc3339(text)
+    if time is None:
+        raise BadInput("expected an RFC 3339 time", code="invalid_field", where="/until")
+    return time

@@ -1,0 +1,140 @@
+"""The reading part of the API: incidents, runs, remediations, policies, budgets, audit. Scope `read`.
+
+Never changes anything. Every list is cursor-paged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from sqlalchemy import Connection
+
+from app.domain.outcome import IncidentState, RunState
+from app.intake.auth import Scope
+from app.store import audit, decisions, incidents, runs, steps
+from app.web.callers import require
+from app.web.documented import answers, secured
+from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
+from app.web.services import WebServices
+from app.web.views import (
+    AuditView,
+    IncidentSummary,
+    IncidentView,
+    RunSummary,
+    RunView,
+    audit_view,
+    incident_summary,
+    incident_view,
+    run_summary,
+    run_view,
+)
+
+_SHOWN_ALERTS = 200
+_SHOWN_DECISIONS = 100
+_SHOWN_RUNS = 100
+_LIST = answers(401, 403, 422, 503)
+_ONE = answers(401, 403, 404, 422, 503)
+
+router = APIRouter(prefix="/api/v1", tags=["reading"], dependencies=[Depends(require(Scope.READ))])
+
+
+def services(request: Request) -> WebServices:
+    """The services of this application."""
+    found: WebServices = request.app.state.services
+    return found
+
+
+Using = Annotated[WebServices, Depends(services)]
+IncidentId = Annotated[Id, Path()]
+RunId = Annotated[Id, Path()]
+
+
+@router.get("/incidents", responses=_LIST, openapi_extra=secured())
+async def list_incidents(
+    using: Using, cursor: Cursor = "", limit: Limit = 50, state: IncidentState | None = None
+) -> Page[IncidentSummary]:
+    """Incidents, newest first."""
+    before = decode(cursor)
+    rows = await using.store.read(lambda conn: incidents.page(conn, before, limit + 1, state))
+    shown, following = cut(rows, limit, lambda row: row.id)
+    return Page(items=[incident_summary(row) for row in shown], next=following)
+
+
+@router.get("/incidents/{incident_id}", responses=_ONE, openapi_extra=secured())
+async def show_incident(using: Using, incident_id: IncidentId) -> IncidentView:
+    """One incident with its alerts, decisions and runs."""
+
+    def look(conn: Connection) -> IncidentView:
+        return incident_view(
+            incidents.get(conn, incident_id),
+            incidents.alerts(conn, incident_id, _SHOWN_ALERTS),
+            decisions.for_incident(conn, incident_id, _SHOWN_DECISIONS),
+            runs.page(conn, None, _SHOWN_RUNS, incident_id),
+        )
+
+    return await using.store.read(look)
+
+
+@router.get("/runs", responses=_LIST, openapi_extra=secured())
+async def list_runs(
+    using: Using,
+    cursor: Cursor = "",
+    limit: Limit = 50,
+    state: RunState | None = None,
+    incident: Annotated[Id | None, Query(description="only runs of this incident")] = None,
+) -> Page[RunSummary]:
+    """Runs, newest first."""
+    before = decode(cursor)
+    rows = await using.store.read(lambda conn: runs.page(conn, before, limit + 1, incident, state))
+    shown, following = cut(rows, limit, lambda row: row.id)
+    return Page(items=[run_summary(row) for row in shown], next=following)
+
+
+@router.get("/runs/{run_id}", responses=_ONE, openapi_extra=secured())
+async def show_run(using: Using, run_id: RunId) -> RunView:
+    """One run with its plan and steps."""
+    return await using.store.read(lambda conn: run_view(runs.get(conn, run_id), steps.steps(conn, run_id)))
+
+
+@router.get("/runs/{run_id}/explain", responses=_ONE, openapi_extra=secured())
+async def explain_run(
+    using: Using, run_id: Annotated[Id, Path(description="a run, or an incident without one")]
+) -> dict[str, Any]:
+    """Why and why not: all gates with value and threshold, from the audit trail alone."""
+    return await using.operations.explain(run_id)
+
+
+@router.get("/remediations", responses=_LIST, openapi_extra=secured())
+async def list_remediations(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+    """The remediations that rules and orders can name."""
+    return _page_of(await using.views.remediations(), cursor, limit)
+
+
+@router.get("/policies", responses=_LIST, openapi_extra=secured())
+async def list_policies(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+    """The policy in force."""
+    return _page_of(await using.views.policies(), cursor, limit)
+
+
+@router.get("/budgets", responses=_LIST, openapi_extra=secured())
+async def list_budgets(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+    """The shared action budgets and what is spent of them."""
+    return _page_of(await using.views.budgets(), cursor, limit)
+
+
+@router.get("/audit", responses=_LIST, openapi_extra=secured())
+async def list_audit(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[AuditView]:
+    """The audit trail, oldest first."""
+    after = decode_number(cursor)
+    rows = await using.store.read(lambda conn: audit.page(conn, after, limit + 1))
+    shown, following = cut(rows, limit, lambda row: str(row.seq))
+    return Page(items=[audit_view(row) for row in shown], next=following)
+
+
+def _page_of(entries: Sequence[Mapping[str, Any]], cursor: str, limit: int) -> Page[dict[str, Any]]:
+    start = decode_number(cursor)
+    rows = [(start + index + 1, entry) for index, entry in enumerate(entries[start : start + limit + 1])]
+    shown, following = cut(rows, limit, lambda row: str(row[0]))
+    return Page(items=[dict(entry) for _, entry in shown], next=following)

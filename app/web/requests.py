@@ -1,0 +1,130 @@
+"""Requests: reading a body within limits, and the outermost layer that numbers, counts, times and logs each request.
+
+Plain ASGI, because the ingest path pays for every layer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.domain.errors import BadInput, TryLater
+from app.domain.ports import Clock, Ids
+from app.observe.metrics import Metrics
+from app.web.problems import REQUEST_ID, guarded
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_log = structlog.get_logger("app.web")
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
+    """The whole body, at most `limit` bytes, received within `seconds`.
+
+    Raises BadInput (`body_too_large` before anything is read when the length is declared, `encoding_refused` for a
+    compressed body: it could unpack to any size), TryLater (`body_timeout`), ClientDisconnect.
+    """
+    _check_declared(scope, limit)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _receive_all(receive, limit)
+    except TimeoutError as error:
+        # 503 and not 408: a storm that slows us down must not make Alertmanager give up.
+        raise TryLater("the body did not arrive in time", code="body_timeout", where="body") from error
+
+
+def _check_declared(scope: Scope, limit: int) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            raise _too_large(limit)
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise BadInput(
+                "send the body without a content encoding", code="encoding_refused", where="Content-Encoding"
+            )
+
+
+async def _receive_all(receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    chunks, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def _too_large(limit: int) -> BadInput:
+    return BadInput(f"the body has more than {limit} bytes", code="body_too_large", where="body")
+
+
+class RequestLog:
+    """ASGI layer around everything. A failed request is a line in the log, a good one only at the level debug."""
+
+    def __init__(self, app: ASGIApp, *, clock: Clock, ids: Ids, metrics: Metrics) -> None:
+        self._app = app
+        self._clock = clock
+        self._ids = ids
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything else (lifespan) passes through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope[REQUEST_ID] = self._ids.new("req")
+        began = self._clock.monotonic()
+        answer = _Answer(send, request_id)
+        await guarded(self._app, scope, receive, answer.send, begun=lambda: answer.status != 0)
+        self._tell(scope, answer.status, self._clock.monotonic() - began)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.http_requests.labels(method, route, str(status or "none")).inc()
+        self._metrics.http_seconds.labels(route).observe(seconds)
+        if status >= 400:
+            _log.info(
+                "request refused" if status < 500 else "request not served",
+                request=scope[REQUEST_ID],
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=round(seconds * 1000, 1),
+            )
+
+
+class _Answer:
+    """Wraps `send`: remembers the status and adds the request's id to the headers."""
+
+    __slots__ = ("_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._id = request_id.encode()
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id)]
+        await self._send(message)
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    """The template of the matched route: paths themselves would make one series each."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))

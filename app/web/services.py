@@ -1,0 +1,90 @@
+"""What the HTTP side needs from the rest, in one frozen record; put together once by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.domain.alert import ManualRequest
+from app.domain.ports import Clock, Ids
+from app.intake.auth import Access
+from app.intake.body import MAX_BYTES
+from app.observe.metrics import Metrics
+from app.store.database import Store
+
+
+class Operations(Protocol):
+    """What a person can order. `by` is who, for the audit trail. The answers are JSON objects.
+
+    All raise Missing for an unknown id, Refused when the present state does not allow it, BadInput, StoreUnavailable.
+    """
+
+    async def approve(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+        """Approve the waiting plan; with `plan_hash` only that very plan."""
+        ...
+
+    async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+        """Reject the waiting plan."""
+        ...
+
+    async def undo(self, run_id: str, by: str) -> dict[str, Any]:
+        """Undo what an ended run changed, where our values are still in place."""
+        ...
+
+    async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
+        """Stop all action inside a scope."""
+        ...
+
+    async def resume(self, scope: str, by: str) -> dict[str, Any]:
+        """Lift a pause."""
+        ...
+
+    async def explain(self, any_id: str) -> dict[str, Any]:
+        """Why and why not, for an incident or run."""
+        ...
+
+
+View = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
+"""A short list of JSON objects, always in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the API shows and other parts own."""
+
+    remediations: View
+    policies: View
+    budgets: View
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a request. `body_seconds` is the time to receive a whole body."""
+
+    alertmanager_bytes: int = MAX_BYTES
+    body_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WebServices:
+    """Everything the routes use.
+
+    `nudge` wakes the decide loop after something was stored. `ready` gives the problems by part, empty when none.
+    `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
+    `pagerduty_agents` are the ids that this service acts as in PagerDuty.
+    """
+
+    store: Store
+    access: Access
+    clock: Clock
+    ids: Ids
+    metrics: Metrics
+    nudge: Callable[[], None]
+    ready: Callable[[], Awaitable[Mapping[str, str]]]
+    operations: Operations
+    views: Views
+    check_order: Callable[[ManualRequest], None]
+    pagerduty_agents: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,277 @@
+"""What the API shows of stored things: the JSON of incidents, alerts, decisions, runs and audit records.
+
+Owns the names of the fields, which scripts rely on; the store's rows may change behind them. Times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.domain.alert import AlertStatus, ManualRequest, Source
+from app.domain.decision import Mode
+from app.domain.outcome import IncidentState, RunState
+from app.store.audit import AuditEvent
+from app.store.decisions import StoredDecision
+from app.store.incidents import Incident, StoredAlert
+from app.store.runs import Run
+from app.store.steps import Step
+
+
+class Accepted(BaseModel):
+    """A stored delivery."""
+
+    delivery: str
+    incidents: list[str] = Field(description="every incident it touched")
+
+
+class Ordered(BaseModel):
+    """A stored order."""
+
+    incident: str
+    run: str
+
+
+class Order(BaseModel):
+    """The order that opened an incident."""
+
+    remediation: str
+    target: str
+    params: dict[str, Any]
+    reason: str
+    requested_by: str
+    dry_run: bool
+
+
+class IncidentSummary(BaseModel):
+    """One incident in a list."""
+
+    id: str
+    state: IncidentState
+    alertname: str
+    namespace: str
+    severity: str
+    target: str | None
+    title: str
+    opened_at: datetime
+    updated_at: datetime
+    closed_at: datetime | None
+    merged_into: str | None
+    order: Order | None
+
+
+class AlertView(BaseModel):
+    """One alert of an incident."""
+
+    fingerprint: str
+    source: Source
+    status: AlertStatus
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    generator_url: str = Field(description="as the sender gave it; shown, never fetched")
+    starts_at: datetime
+    ends_at: datetime | None
+    first_seen: datetime
+    last_seen: datetime
+    seen: int = Field(description="messages about it")
+
+
+class DecisionView(BaseModel):
+    """One decision with its whole trace."""
+
+    id: str
+    at: datetime
+    run: str | None
+    body: dict[str, Any]
+
+
+class RunSummary(BaseModel):
+    """One run in a list."""
+
+    id: str
+    incident: str
+    rule: str
+    remediation: str
+    mode: Mode
+    target: str
+    state: RunState
+    rung: str
+    rung_index: int
+    plan_hash: str
+    dry_run: bool
+    requested_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+    expires_at: datetime | None
+    answer: str
+    answered_by: str
+    result: str
+
+
+class StepView(BaseModel):
+    """One step of a run: what was intended, and what became of it (null while under way)."""
+
+    name: str
+    begun_at: datetime
+    ended_at: datetime | None
+    intent: dict[str, Any]
+    outcome: dict[str, Any] | None
+
+
+class IncidentView(IncidentSummary):
+    """One incident with its alerts (those that fire first, 200 at most), decisions and runs."""
+
+    alerts: list[AlertView]
+    decisions: list[DecisionView]
+    runs: list[RunSummary]
+
+
+class RunView(RunSummary):
+    """One run with its plan and steps."""
+
+    plan: dict[str, Any]
+    params: dict[str, Any]
+    steps: list[StepView]
+
+
+class AuditView(BaseModel):
+    """One audit record; `hash` chains it to the one before."""
+
+    seq: int
+    at: datetime
+    kind: str
+    incident: str
+    run: str
+    actor: str
+    data: dict[str, Any]
+    hash: str
+
+
+def _order(manual: ManualRequest | None) -> Order | None:
+    if manual is None:
+        return None
+    return Order(
+        remediation=manual.remediation,
+        target=manual.target,
+        params=dict(manual.params),
+        reason=manual.reason,
+        requested_by=manual.requested_by,
+        dry_run=manual.dry_run,
+    )
+
+
+def incident_summary(incident: Incident) -> IncidentSummary:
+    """An incident for a list."""
+    return IncidentSummary(**_incident_fields(incident))
+
+
+def incident_view(
+    incident: Incident,
+    alerts: Sequence[StoredAlert],
+    decisions: Sequence[StoredDecision],
+    runs: Sequence[Run],
+) -> IncidentView:
+    """An incident with what belongs to it."""
+    return IncidentView(
+        **_incident_fields(incident),
+        alerts=[_alert(a) for a in alerts],
+        decisions=[DecisionView(id=d.id, at=d.at, run=d.run_id, body=dict(d.body)) for d in decisions],
+        runs=[run_summary(r) for r in runs],
+    )
+
+
+def _incident_fields(incident: Incident) -> dict[str, Any]:
+    return {
+        "id": incident.id,
+        "state": incident.state,
+        "alertname": incident.alertname,
+        "namespace": incident.namespace,
+        "severity": incident.severity,
+        "target": incident.target_key,
+        "title": incident.title,
+        "opened_at": incident.opened_at,
+        "updated_at": incident.updated_at,
+        "closed_at": incident.closed_at,
+        "merged_into": incident.merged_into,
+        "order": _order(incident.manual),
+    }
+
+
+def _alert(alert: StoredAlert) -> AlertView:
+    return AlertView(
+        fingerprint=alert.fingerprint,
+        source=alert.source,
+        status=alert.status,
+        labels=dict(alert.labels),
+        annotations=dict(alert.annotations),
+        generator_url=alert.generator_url,
+        starts_at=alert.starts_at,
+        ends_at=alert.ends_at,
+        first_seen=alert.first_seen,
+        last_seen=alert.last_seen,
+        seen=alert.seen,
+    )
+
+
+def run_summary(run: Run) -> RunSummary:
+    """A run for a list."""
+    return RunSummary(**_run_fields(run))
+
+
+def run_view(run: Run, steps: Sequence[Step]) -> RunView:
+    """A run with its plan and steps."""
+    return RunView(
+        **_run_fields(run),
+        plan=run.rung.to_json(),
+        params=dict(run.params),
+        steps=[
+            StepView(
+                name=s.name,
+                begun_at=s.begun_at,
+                ended_at=s.ended_at,
+                intent=dict(s.intent),
+                outcome=None if s.outcome is None else dict(s.outcome),
+            )
+            for s in steps
+        ],
+    )
+
+
+def _run_fields(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "incident": run.incident_id,
+        "rule": run.rule,
+        "remediation": run.remediation,
+        "mode": run.mode,
+        "target": run.target_key,
+        "state": run.state,
+        "rung": run.rung.name,
+        "rung_index": run.rung_index,
+        "plan_hash": run.plan_hash,
+        "dry_run": run.dry_run,
+        "requested_at": run.requested_at,
+        "updated_at": run.updated_at,
+        "ended_at": run.ended_at,
+        "expires_at": run.expires_at,
+        "answer": run.answer,
+        "answered_by": run.answered_by,
+        "result": run.result,
+    }
+
+
+def audit_view(event: AuditEvent) -> AuditView:
+    """An audit record."""
+    return AuditView(
+        seq=event.seq,
+        at=event.at,
+        kind=event.kind.value,
+        incident=event.incident_id,
+        run=event.run_id,
+        actor=event.actor,
+        data=event.data,
+        hash=event.hash,
+    )

@@ -1,0 +1,182 @@
+"""Webhooks: bytes in, committed, 202. The hot path of the service, as plain ASGI endpoints.
+
+Order of every request: who sent it (token or secret; a signature needs the body first), the body within limits, parse,
+commit, answer, wake the decide loop. Never answers 2xx for what is not committed; never answers 4xx to a signed
+PagerDuty request, however odd its content.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app.domain.alert import Delivery, Receipt, Source
+from app.domain.errors import NotAuthenticated, RemediatorError
+from app.intake import alertmanager, auth, orchestration, pagerduty
+from app.web.callers import Headers, caller, require_same_site
+from app.web.problems import of_error, status_of
+from app.web.requests import read_body
+from app.web.services import WebServices
+
+_PD_LIMIT = pagerduty.MAX_BYTES
+
+
+class Webhook(ABC):
+    """One webhook as an ASGI application."""
+
+    path: ClassVar[str]
+    source: ClassVar[Source]
+
+    def __init__(self, services: WebServices) -> None:
+        self.services = services
+        self.limit = _PD_LIMIT
+        metrics = services.metrics
+        # Children are looked up once: `labels()` costs more than the increment.
+        self._accepted = metrics.deliveries.labels(self.source.value, "accepted")
+        self._replayed = metrics.deliveries.labels(self.source.value, "replayed")
+        self._alerts = {
+            s: metrics.alerts.labels(self.source.value, s) for s in ("firing", "resolved", "rejected")
+        }
+        self._truncated = metrics.alerts_truncated.labels(self.source.value)
+
+    @abstractmethod
+    def sender(self, headers: Headers) -> str:
+        """The authenticated name, as far as headers tell. Raises NotAuthenticated, NotPermitted."""
+
+    @abstractmethod
+    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+        """The parsed body. Raises BadInput, NotAuthenticated."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one POST."""
+        try:
+            receipt = await self._take(scope, receive)
+        except RemediatorError as error:
+            self.services.metrics.deliveries.labels(self.source.value, _result_of(error)).inc()
+            await of_error(scope, error)(scope, receive, send)
+            return
+        content = json.dumps({"delivery": receipt.delivery_id, "incidents": receipt.incident_ids}).encode()
+        length = str(len(content)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _take(self, scope: Scope, receive: Receive) -> Receipt:
+        services = self.services
+        headers: Headers = dict(scope["headers"])
+        require_same_site(headers)
+        sender = self.sender(headers)
+        body = await read_body(scope, receive, limit=self.limit, seconds=services.limits.body_seconds)
+        delivery = self.delivery(headers, body, sender)
+        receipt = await services.store.ingest(delivery)
+        if receipt.incident_ids and not receipt.replayed:
+            services.nudge()
+        self._count(delivery, receipt)
+        return receipt
+
+    def _count(self, delivery: Delivery, receipt: Receipt) -> None:
+        if receipt.replayed:
+            self._replayed.inc()
+            return
+        self._accepted.inc()
+        for alert in delivery.alerts:
+            self._alerts[alert.status].inc()
+        if delivery.rejected:
+            self._alerts["rejected"].inc(len(delivery.rejected))
+        if delivery.truncated_alerts:
+            self._truncated.inc(delivery.truncated_alerts)
+
+
+def _result_of(error: RemediatorError) -> str:
+    match status_of(error):
+        case 401 | 403:
+            return "not_allowed"
+        case 503:
+            return "unavailable"
+        case 500:
+            return "failed"
+        case _:
+            return "refused"
+
+
+class AlertmanagerWebhook(Webhook):
+    """POST /webhooks/alertmanager: bearer or basic auth with the scope `ingest`."""
+
+    path = "/webhooks/alertmanager"
+    source = Source.ALERTMANAGER
+
+    def __init__(self, services: WebServices) -> None:
+        super().__init__(services)
+        self.limit = services.limits.alertmanager_bytes
+
+    def sender(self, headers: Headers) -> str:
+        """The token's name."""
+        return caller(self.services.access, headers, auth.Scope.INGEST).name
+
+    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
+        """Version 4 of the body. Raises BadInput."""
+        now = self.services.clock.now()
+        return alertmanager.parse(body, received_at=now, sender=sender, max_bytes=self.limit)
+
+
+class PagerDutyWebhook(Webhook):
+    """POST /webhooks/pagerduty: signed over the raw body with one of the active secrets."""
+
+    path = "/webhooks/pagerduty"
+    source = Source.PAGERDUTY
+
+    def sender(self, headers: Headers) -> str:
+        """PagerDuty, once the signature holds; without a configured secret only the open API accepts anything."""
+        if not self.services.access.pagerduty_secrets:
+            if not self.services.access.open:
+                raise NotAuthenticated(
+                    "REMEDIATOR_PAGERDUTY_WEBHOOK_SECRETS is not set", code="not_configured"
+                )
+            return caller(self.services.access, headers, auth.Scope.INGEST).name
+        return "pagerduty"
+
+    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+        """One V3 event. Raises NotAuthenticated."""
+        secrets = self.services.access.pagerduty_secrets
+        signature = headers.get(b"x-pagerduty-signature", b"").decode("latin-1")
+        if secrets and not auth.pagerduty_signed(secrets, signature, body):
+            raise NotAuthenticated("no valid signature", where="X-PagerDuty-Signature")
+        return pagerduty.parse(
+            body,
+            received_at=self.services.clock.now(),
+            webhook_id=headers.get(b"x-webhook-id", b"").decode("latin-1")[:255],
+            sender=sender,
+            own_agents=self.services.pagerduty_agents,
+        )
+
+
+class OrchestrationWebhook(Webhook):
+    """POST /webhooks/pagerduty/orchestration: a secret header, because nothing is signed there."""
+
+    path = "/webhooks/pagerduty/orchestration"
+    source = Source.ORCHESTRATION
+
+    def sender(self, headers: Headers) -> str:
+        """Event Orchestration, when the secret is right."""
+        secret = self.services.access.orchestration_secret
+        if not secret and self.services.access.open:
+            return caller(self.services.access, headers, auth.Scope.INGEST).name
+        if not auth.same_secret(secret, headers.get(b"x-remediator-token", b"").decode("latin-1")):
+            raise NotAuthenticated("the secret is missing or wrong", where="X-Remediator-Token")
+        return "orchestration"
+
+    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
+        """One automation action."""
+        return orchestration.parse(body, received_at=self.services.clock.now(), sender=sender)
+
+
+WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, OrchestrationWebhook)
+
+
+def routes(services: WebServices) -> list[Route]:
+    """The webhooks as routes."""
+    return [Route(hook.path, hook(services), methods=["POST"], include_in_schema=False) for hook in WEBHOOKS]

@@ -1,0 +1,184 @@
+"""Does memory grow steadily? A least-squares line through each pod's samples, with what it takes to believe it.
+
+Called by the handlers for the runbook's "check for memory leaks". Samples come from Prometheus, else from what this
+service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import Field
+
+from app.domain.errors import TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from app.domain.ports import Sample
+from app.domain.remediation import Params, Scene
+from remediations.evidence.units import count, memory, percent, short, span
+from remediations.params import Query, Seconds, Share
+from remediations.queries import MEMORY, aim
+
+_DROP = 0.6
+"""A sample below this part of the one before it: the container was started anew, and with it the line."""
+_STEPS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What it takes to call growth a leak: at least `samples` over `span` seconds, growing by `growth` of the first
+    value over that span, and a line that explains `fit` of the variance (R squared)."""
+
+    samples: int
+    span: float
+    growth: float
+    fit: float
+
+
+class LeakParams(Params):
+    """Params of a handler that looks for leaks."""
+
+    memory_query: Query = MEMORY
+    leak_window: Seconds = 3600
+    leak_samples: int = Field(default=10, ge=3)
+    leak_span: Seconds = 900
+    leak_growth: Share = 0.1
+    leak_fit: Share = 0.8
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """What it takes to call growth a leak."""
+        return Thresholds(self.leak_samples, self.leak_span, self.leak_growth, self.leak_fit)
+
+
+class Verdict(StrEnum):
+    """What the samples of one pod show."""
+
+    LEAK = "leak"
+    STEADY = "steady"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line through samples: slope in bytes a second, R squared, seconds covered, first and last value on
+    the line in bytes."""
+
+    slope: float
+    fit: float
+    span: float
+    first: float
+    last: float
+    samples: int
+
+    @property
+    def growth(self) -> float:
+        """Growth over the span as a part of the first value."""
+        return (self.last - self.first) / self.first if self.first > 0 else 0.0
+
+
+def fit_line(samples: Sequence[Sample]) -> Line | None:
+    """Least squares; None when the samples are fewer than two or lie at one moment."""
+    if len(samples) < 2:
+        return None
+    origin = samples[0].at
+    xs = [(s.at - origin).total_seconds() for s in samples]
+    ys = [s.value for s in samples]
+    n = len(samples)
+    mean_x, mean_y = sum(xs) / n, sum(ys) / n
+    var_x = sum((x - mean_x) ** 2 for x in xs)
+    var_y = sum((y - mean_y) ** 2 for y in ys)
+    if var_x == 0:
+        return None
+    cov = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    slope = cov / var_x
+    fit = cov * cov / (var_x * var_y) if var_y > 0 else 0.0
+    length = max(xs) - min(xs)
+    first = mean_y + slope * (min(xs) - mean_x)
+    return Line(slope, fit, length, first, first + slope * length, n)
+
+
+def judge(samples: Sequence[Sample], limits: Thresholds) -> tuple[Verdict, Line | None]:
+    """Verdict on one pod. Each life of its container counts for itself; the longest one that is long enough decides."""
+    lines = [line for part in _lives(samples) if (line := fit_line(part)) is not None]
+    usable = [x for x in lines if x.samples >= limits.samples and x.span >= limits.span]
+    if not usable:
+        return Verdict.UNKNOWN, None
+    line = max(usable, key=lambda x: x.span)
+    grows = line.slope > 0 and line.growth >= limits.growth and line.fit >= limits.fit
+    return (Verdict.LEAK if grows else Verdict.STEADY), line
+
+
+def _lives(samples: Sequence[Sample]) -> list[list[Sample]]:
+    lives: list[list[Sample]] = [[]]
+    for sample in sorted(samples, key=lambda s: s.at):
+        if lives[-1] and sample.value < lives[-1][-1].value * _DROP:
+            lives.append([])
+        lives[-1].append(sample)
+    return lives
+
+
+async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
+    """The finding `memory.leak`; its data says in `leak` true or false when known."""
+    limits = params.thresholds
+    series, source = await _series(scene, params.memory_query, params.leak_window)
+    judged = {pod: judge(samples, limits) for pod, samples in series.items()}
+    known = {pod: line for pod, (verdict, line) in judged.items() if verdict is not Verdict.UNKNOWN and line}
+    if not known:
+        needed = f"{limits.samples} samples over {span(limits.span)} of one container's life are needed"
+        return Finding(
+            "memory.leak",
+            f"Whether memory leaks is not known: {source}; {needed}",
+            Certainty.UNKNOWN,
+            {"pods": len(series)},
+        )
+    leaking = {pod: known[pod] for pod, (verdict, _) in judged.items() if verdict is Verdict.LEAK}
+    shown = leaking or known
+    pod, line = max(shown.items(), key=lambda item: item[1].slope)
+    data: dict[str, JsonValue] = {
+        "leak": bool(leaking),
+        "leaking": len(leaking),
+        "pods": len(known),
+        "bytes_per_hour": round(line.slope * 3600),
+        "fit": round(line.fit, 3),
+        "span_seconds": round(line.span),
+    }
+    details = tuple(f"{p}: {_line(x)}" for p, x in sorted(shown.items(), key=lambda i: -i[1].slope)[:8])
+    if leaking:
+        text = f"Memory of {len(leaking)} of {count(len(known), 'pod')} grows steadily: {pod} {_line(line)}"
+    else:
+        text = f"Memory does not grow steadily on {count(len(known), 'pod')}: {pod} {_line(line)}"
+    return Finding("memory.leak", text, data=data, details=details)
+
+
+def _line(line: Line) -> str:
+    sign = "+" if line.slope >= 0 else "-"
+    return (
+        f"{sign}{memory(abs(round(line.slope * 3600)))} an hour over {span(line.span)} "
+        f"({percent(line.fit)} of the variation on a line)"
+    )
+
+
+async def _series(scene: Scene, query: str, window: float) -> tuple[Mapping[str, Sequence[Sample]], str]:
+    """Samples by pod, and where they come from or why there are none."""
+    fault = "no Prometheus is configured"
+    if scene.metrics is not None and query:
+        start = scene.now - timedelta(seconds=window)
+        try:
+            rows = await scene.metrics.window(
+                aim(query, scene.workload.target), start, scene.now, max(15.0, window / _STEPS)
+            )
+        except TryLater as e:
+            fault = short(e.message, 120)
+        else:
+            if rows:
+                return {labels.get("pod", "pod"): samples for labels, samples in rows}, "Prometheus"
+            fault = "Prometheus has no memory series of these pods"
+    own = scene.history.memory
+    if own:
+        most = max(len(samples) for samples in own.values())
+        return own, f"{fault}, and this service has {count(most, 'sample')} of its own"
+    return {}, fault

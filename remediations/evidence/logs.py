@@ -1,0 +1,240 @@
+"""Error lines of a workload's pods, current and previous containers, grouped by type with counts.
+
+The runbook's `kubectl logs ... | grep ERROR | sort | uniq -c | sort -rn`, bounded: so many pods, so many bytes a pod and
+in all, so many groups. Called by the handlers. Shown lines have their secrets removed; raw lines do not leave here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.domain.cluster import Cluster, LogQuery
+from app.domain.errors import ClusterRefused, TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from app.domain.workload import ContainerState, Pod
+from app.observe.logs import redact
+from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in
+from remediations.evidence.units import count, short, span
+
+MAX_PODS = 12
+MAX_GROUPS = 5
+MAX_KEYS = 500
+POD_BYTES = 512 * 1024
+TOTAL_BYTES = 4 * 1024 * 1024
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Errors of one type that say the same. `example` is one of them as it was written, without secrets."""
+
+    type: str
+    key: str
+    count: int
+    nature: Nature
+    first_seen: datetime | None
+    pods: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorLog:
+    """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read."""
+
+    window: float
+    pods: int
+    lines: int
+    errors: int
+    groups: tuple[ErrorGroup, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    left_out: int = 0
+
+    @property
+    def known(self) -> bool:
+        """False when nothing could be read, so that "no errors" means nothing."""
+        return self.lines > 0 or not self.unreadable
+
+    @property
+    def top(self) -> ErrorGroup | None:
+        """The most frequent group."""
+        return self.groups[0] if self.groups else None
+
+    def share(self, nature: Nature) -> float:
+        """Part of all errors that are of this nature, as far as the kept groups tell."""
+        return sum(g.count for g in self.groups if g.nature is nature) / self.errors if self.errors else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    pod: str
+    container: str
+    text: str = ""
+    fault: str = ""
+
+
+async def read_errors(
+    cluster: Cluster, pods: Sequence[Pod], now: datetime, window: float, tokens: Sequence[str] = TOKENS
+) -> ErrorLog:
+    """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first."""
+    start = now - timedelta(seconds=window)
+    chosen = sorted(
+        pods, key=lambda p: (p.ready, -max((c.restarts for c in p.containers), default=0), p.name)
+    )
+    chosen = chosen[:MAX_PODS]
+    queries = [q for pod in chosen for q in _queries(pod, window)]
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(query: LogQuery) -> _Read:
+        async with gate:
+            return await _read(cluster, query)
+
+    reads = _bounded(await asyncio.gather(*(read(q) for q in queries)))
+    found: list[tuple[str, ErrorLine]] = []
+    for r in reads:
+        errors = errors_in(r.text.splitlines(), tokens)
+        found += [(r.pod, error) for error in errors if error.at is None or error.at >= start]
+        await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
+    groups = _grouped(found)
+    return ErrorLog(
+        window=window,
+        pods=len(chosen),
+        lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
+        errors=len(found),
+        groups=groups,
+        unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
+        left_out=len(pods) - len(chosen),
+    )
+
+
+def _queries(pod: Pod, window: float) -> Iterable[LogQuery]:
+    states = {c.name: c for c in pod.containers}
+    for spec in pod.specs:
+        state = states.get(spec.name)
+        if state is None or not _has_run(state):
+            continue  # a container that never ran has no log; asking gives an error and not an empty text
+        query = LogQuery(
+            pod.ref.namespace,
+            pod.name,
+            spec.name,
+            since_seconds=max(1, round(window)),
+            limit_bytes=POD_BYTES,
+        )
+        yield query
+        if state.restarts:
+            # The previous run of a crashing container is what tells why, however long ago it began.
+            yield replace(query, previous=True, since_seconds=None)
+
+
+def _has_run(state: ContainerState) -> bool:
+    running = not state.waiting and state.terminated is None
+    return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
+
+
+async def _read(cluster: Cluster, query: LogQuery) -> _Read:
+    try:
+        return _Read(query.pod, query.container, await cluster.logs(query))
+    except (ClusterRefused, TryLater) as e:
+        return _Read(query.pod, query.container, fault=e.message)
+
+
+def _bounded(reads: Sequence[_Read]) -> list[_Read]:
+    kept, size = [], 0
+    for read in reads:
+        room = max(0, TOTAL_BYTES - size)
+        size += len(read.text)
+        kept.append(read if len(read.text) <= room else replace(read, text=read.text[-room:] if room else ""))
+    return kept
+
+
+async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequence[str] = TOKENS) -> str:
+    """What a container said before it last ended: its last error, else its last line, without secrets; empty when it
+    said nothing or could not be read (runbook, Pod Crash Loop: `kubectl logs --previous`, `--tail=100`)."""
+    for previous in (True, False):
+        query = LogQuery(pod.ref.namespace, pod.name, container, previous=previous, tail_lines=100)
+        lines = (await _read(cluster, query)).text.splitlines()
+        error = deque(errors_in(lines, tokens), maxlen=1)
+        if error:
+            return short(redact(_words(error[0])), 200)
+        if said := next((line for line in reversed(lines) if line.strip()), ""):
+            return short(redact(said), 200)
+    return ""
+
+
+def _grouped(found: Iterable[tuple[str, ErrorLine]]) -> tuple[ErrorGroup, ...]:
+    counts: Counter[str] = Counter()
+    first: dict[str, ErrorLine] = {}
+    times: dict[str, datetime] = {}
+    pods: dict[str, set[str]] = {}
+    for pod, error in found:
+        key = error.key
+        if key not in first and len(first) >= MAX_KEYS:
+            continue  # nothing groups any more; the frequent ones have been met by now
+        counts[key] += 1
+        first.setdefault(key, error)
+        pods.setdefault(key, set()).add(pod)
+        if error.at:
+            times[key] = min(error.at, times.get(key, error.at))
+    return tuple(
+        ErrorGroup(
+            type=first[key].type,
+            # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
+            key=replace(first[key], text=redact(first[key].text)).key,
+            count=number,
+            nature=first[key].nature,
+            first_seen=times.get(key),
+            pods=len(pods[key]),
+            example=short(redact(_words(first[key])), 300),
+        )
+        for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]
+    )
+
+
+def _words(error: ErrorLine) -> str:
+    return f"{error.type}: {error.text}" if error.named and error.text else error.text or error.type
+
+
+def errors_finding(log: ErrorLog) -> Finding:
+    """The finding `errors.grouped`."""
+    where = f"{count(log.pods, 'pod')}" + (f" ({log.left_out} more not read)" if log.left_out else "")
+    data: dict[str, JsonValue] = {
+        "errors": log.errors,
+        "lines": log.lines,
+        "pods": log.pods,
+        "window_seconds": log.window,
+        "unreadable": len(log.unreadable),
+        "groups": [
+            {
+                "type": g.type,
+                "key": g.key,
+                "count": g.count,
+                "nature": g.nature.value,
+                "first_seen": g.first_seen.isoformat() if g.first_seen else None,
+                "pods": g.pods,
+            }
+            for g in log.groups
+        ],
+    }
+    if not log.known:
+        text = f"Logs of {where} could not be read ({short(log.unreadable[0], 150)})"
+        return Finding("errors.grouped", text, Certainty.UNKNOWN, data, log.unreadable[:MAX_GROUPS])
+    details = tuple(f"{g.count} x {g.example}" for g in log.groups)
+    if log.top is None:
+        text = f"No error lines in {span(log.window)} of logs of {where}"
+    else:
+        text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {top_error(log)}"
+    if log.unreadable:
+        text += f"; {count(len(log.unreadable), 'log')} could not be read"
+    return Finding("errors.grouped", text, data=data, details=details)
+
+
+def top_error(log: ErrorLog) -> str:
+    """The most frequent error in words: `780 of them "OperationalError: connection refused"`."""
+    if log.top is None:
+        return "no error lines"
+    who = "all" if log.top.count == log.errors else f"{log.top.count:,}"
+    return f'{who} of them "{short(log.top.example, 120)}"'

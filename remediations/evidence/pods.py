@@ -1,0 +1,173 @@
+"""What is wrong with a workload's pods, container by container: crashes, out-of-memory kills, images, configuration.
+
+Called by the handlers. Works on the snapshots of `app.kube.read`; never changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.cluster import Cluster
+from app.domain.errors import ClusterRefused, TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
+from app.kube.read import read_pods
+from app.observe.logs import redact
+from remediations.evidence.units import count, memory, millicores, short
+
+_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_SHOWN = 8
+_SIGNALS = {137: "SIGKILL, not for memory", 139: "SIGSEGV", 143: "SIGTERM", 134: "SIGABRT"}
+
+
+class Fault(StrEnum):
+    """Why a container does not run as it should; worst understood first."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    IMAGE = "image"
+    CONFIG = "config"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One container in trouble; `at` is when it last ended, `message` the kubelet's or the container's own words."""
+
+    pod: Pod
+    container: ContainerState
+    fault: Fault
+    at: datetime | None
+    message: str
+
+    @property
+    def text(self) -> str:
+        """One row: pod, container, state and numbers."""
+        state = self.container
+        parts = [state.waiting] if state.waiting else []
+        ended = _ended(state)
+        if ended is not None and self.fault in (Fault.CRASH, Fault.OUT_OF_MEMORY):
+            parts.append(_ending(ended))
+        if state.restarts:
+            parts.append(count(state.restarts, "restart"))
+        return f"{self.pod.name}/{state.name}: {', '.join(parts) or 'not running'}"
+
+
+def _ended(state: ContainerState) -> Terminated | None:
+    return state.terminated or state.last_terminated
+
+
+def _ending(ended: Terminated) -> str:
+    if ended.reason == "OOMKilled":
+        return "OOMKilled"
+    signal = _SIGNALS.get(ended.exit_code)
+    return f"exit code {ended.exit_code}" + (f" ({signal})" if signal else "")
+
+
+async def pods_of(cluster: Cluster, workload: Workload) -> list[Pod] | Finding:
+    """The workload's pods, or the unknown finding `pods.state` that says why they cannot be read."""
+    try:
+        return await read_pods(cluster, workload)
+    except (ClusterRefused, TryLater) as e:
+        return Finding("pods.state", f"The pods could not be read: {e.message}", Certainty.UNKNOWN)
+
+
+def troubles(pods: Sequence[Pod], since: datetime) -> list[Trouble]:
+    """All containers in trouble, of pods that are not terminating. What ended before `since` and runs again is over."""
+    found = []
+    for pod in pods:
+        for state in () if pod.terminating else pod.containers:
+            fault = _fault(state, since)
+            if fault is not None:
+                ended = _ended(state)
+                message = state.waiting_message or (ended.message if ended else "")
+                found.append(Trouble(pod, state, fault, ended.finished_at if ended else None, message))
+    return found
+
+
+def _fault(state: ContainerState, since: datetime) -> Fault | None:
+    if state.waiting in _IMAGE:
+        return Fault.IMAGE
+    if state.waiting in _CONFIG:
+        return Fault.CONFIG
+    killed = state.oom_killed
+    if killed is not None and _recent(killed, since):
+        return Fault.OUT_OF_MEMORY
+    if state.waiting in ("CrashLoopBackOff", "RunContainerError"):
+        return Fault.CRASH
+    if state.terminated is not None:
+        return Fault.CRASH if state.terminated.exit_code and _recent(state.terminated, since) else None
+    # Between two crashes there is no waiting reason: only restarts and the last state tell.
+    last = state.last_terminated
+    crashed = last is not None and last.exit_code != 0 and _recent(last, since)
+    return Fault.CRASH if crashed and state.restarts else None
+
+
+def _recent(ended: Terminated, since: datetime) -> bool:
+    return ended.finished_at is None or ended.finished_at >= since
+
+
+def of_revision(pod: Pod, revision: Revision) -> bool:
+    """True when the pod was made from this revision of its workload."""
+    if pod.owner is not None and pod.owner.name == revision.name:
+        return True
+    # Deployments and DaemonSets label their pods with the hash alone, StatefulSets with the revision's whole name.
+    return bool(pod.template_hash) and (
+        revision.name == pod.template_hash or revision.name.endswith(f"-{pod.template_hash}")
+    )
+
+
+def pods_finding(workload: Workload, pods: Sequence[Pod], found: Sequence[Trouble]) -> Finding:
+    """The finding `pods.state`."""
+    alive = [p for p in pods if not p.terminating]
+    ready = sum(p.ready for p in alive)
+    by_fault = {f: [t for t in found if t.fault is f] for f in Fault}
+    names = {
+        Fault.OUT_OF_MEMORY: "killed for memory",
+        Fault.IMAGE: "without its image",
+        Fault.CONFIG: "without its configuration",
+        Fault.CRASH: "crashing",
+    }
+    parts = [f"{ready} of {count(workload.desired, 'pod')} ready"]
+    parts += [f"{count(len(found), 'container')} {names[f]}" for f, found in by_fault.items() if found]
+    restarts = max((c.restarts for p in alive for c in p.containers), default=0)
+    if restarts:
+        parts.append(f"at most {count(restarts, 'restart')}")
+    data: dict[str, JsonValue] = {
+        "desired": workload.desired,
+        "pods": len(alive),
+        "ready": ready,
+        "most_restarts": restarts,
+        "last_end": max((t.at.isoformat() for t in found if t.at), default=None),
+        **{f.value: len(found) for f, found in by_fault.items()},
+    }
+    return Finding("pods.state", ", ".join(parts), data=data, details=tuple(t.text for t in found[:_SHOWN]))
+
+
+def limits_finding(workload: Workload) -> Finding:
+    """The finding `limits.containers`: what the template allows each container (runbook: Limits and Requests)."""
+    rows = [
+        f"{c.name}: memory {_pair(c.memory_request, c.memory_limit, memory)}, CPU {_pair(c.cpu_request, c.cpu_limit, millicores)}"
+        for c in workload.containers
+        if not c.init
+    ]
+    data: dict[str, JsonValue] = {
+        c.name: {"memory_limit": c.memory_limit, "cpu_limit": c.cpu_limit}
+        for c in workload.containers
+        if not c.init
+    }
+    return Finding("limits.containers", "Requests and limits: " + "; ".join(rows), data=data)
+
+
+def _pair(request: int | None, limit: int | None, text: Callable[[int], str]) -> str:
+    asked = "no request" if request is None else text(request)
+    return f"{asked} to {'no limit' if limit is None else text(limit)}"
+
+
+def message_of(trouble: Trouble) -> str:
+    """The kubelet's words about it in short, without secrets; empty when it said nothing."""
+    return short(redact(trouble.message), 300)

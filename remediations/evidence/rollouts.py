@@ -1,0 +1,124 @@
+"""Which deployment put the present template in place, when, and what it changed: `kubectl rollout history` with sense.
+
+Called by the handlers. Restarts make revisions too; they are looked through, so that a restart of an old version is
+not taken for a deployment of a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.cluster import Cluster
+from app.domain.errors import ClusterRefused, TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from app.domain.remediation import Scene
+from app.domain.workload import Revision, Workload
+from app.kube.read import revisions
+from remediations.evidence.units import span
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The change that made the present template: its revision, the one before it (None for the first), its age in
+    seconds, and what differs in words."""
+
+    revision: Revision
+    previous: Revision | None
+    age: float
+    change: str
+
+
+def last_deployment(found: Sequence[Revision], now: datetime) -> Deployment | None:
+    """The newest real change of the template among `found` (newest first); None when there is no current revision."""
+    start = next((i for i, r in enumerate(found) if r.current), None)
+    if start is None:
+        return None
+    current = found[start]
+    older = found[start + 1 :]
+    same = 0
+    while same < len(older) and older[same].fingerprint == current.fingerprint:
+        same += 1
+    first = older[same - 1] if same else current
+    previous = older[same] if same < len(older) else None
+    age = max(0.0, (now - first.created_at).total_seconds())
+    return Deployment(first, previous, age, _change(previous, first))
+
+
+def _change(old: Revision | None, new: Revision) -> str:
+    if old is None:
+        return f"first revision, {', '.join(tag(i) for i in new.images)}"
+    if old.images == new.images:
+        return f"same image {', '.join(tag(i) for i in new.images)}, changed {_parts(old, new)}"
+    if len(old.images) == len(new.images):
+        pairs = zip(old.images, new.images, strict=True)
+        return ", ".join(f"{tag(a)} -> {tag(b)}" for a, b in pairs if a != b)
+    return f"{', '.join(map(tag, old.images))} -> {', '.join(map(tag, new.images))}"
+
+
+def _parts(old: Revision, new: Revision) -> str:
+    """Names of the fields of the containers, or of the pod, that differ."""
+    before, after = old.template.get("spec") or {}, new.template.get("spec") or {}
+    changed = {k for k in {*before, *after} if before.get(k) != after.get(k)}
+    if "containers" in changed and len(before.get("containers") or ()) == len(after.get("containers") or ()):
+        changed.discard("containers")
+        for a, b in zip(before["containers"], after["containers"], strict=True):
+            changed |= {k for k in {*a, *b} if a.get(k) != b.get(k)}
+    return ", ".join(sorted(changed)) or "labels or annotations"
+
+
+def tag(image: str) -> str:
+    """What tells versions of an image apart: its tag, or the start of its digest; the name when it has neither."""
+    name, _, digest = image.partition("@")
+    last = name.rpartition("/")[2]
+    if ":" in last:
+        return last.partition(":")[2]
+    return digest[:19] if digest else last
+
+
+async def read_revisions(cluster: Cluster, workload: Workload) -> list[Revision] | str:
+    """Revisions, newest first, or the reason why they cannot be read."""
+    try:
+        return await revisions(cluster, workload)
+    except (ClusterRefused, TryLater) as e:
+        return e.message
+
+
+def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float) -> Finding:
+    """The finding `rollout.recent`.
+
+    Its data says in `recent` whether the last deployment lies within `window` seconds, and in `after_alert` whether it
+    came after the alert: then it cannot be the cause, and is perhaps somebody's repair.
+    """
+    code, now = "rollout.recent", scene.now
+    if isinstance(found, str):
+        return Finding(code, f"The rollout history could not be read: {found}", Certainty.UNKNOWN)
+    last = last_deployment(found, now)
+    if last is None:
+        return Finding(code, "The rollout history has no revision of the present template", Certainty.UNKNOWN)
+    recent = last.age <= window and last.previous is not None
+    after_alert = last.age < (now - scene.fired_at).total_seconds()
+    data: dict[str, JsonValue] = {
+        "recent": recent,
+        "after_alert": after_alert,
+        "revision": last.revision.number,
+        "previous": last.previous.number if last.previous else None,
+        "age_seconds": round(last.age),
+        "window_seconds": window,
+        "change": last.change,
+    }
+    details = tuple(
+        f"revision {r.number}: {', '.join(r.images)}, {span((now - r.created_at).total_seconds())} ago"
+        + (f", {r.change_cause}" if r.change_cause else "")
+        for r in found[:5]
+    )
+    text = f"Revision {last.revision.number} ({last.change}) was deployed {span(last.age)} ago"
+    if last.previous is None:
+        text += "; there is no revision before it"
+    elif recent and after_alert:
+        text += ", after the alert fired"
+    elif not recent:
+        text += f", outside of the window of {span(window)}"
+    return Finding(code, text, data=data, details=details)

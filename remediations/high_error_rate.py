@@ -1,0 +1,244 @@
+"""High Error Rate: group the errors, check the dependencies, roll back a recent deployment, else scale up.
+
+Implements the runbook's section of that name; its numbers (5 replicas) are the defaults. Called by the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.plan import Rung
+from app.domain.remediation import Params, Scene
+from app.kube.actions import scale
+from remediations.evidence.error_lines import TOKENS, Nature
+from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.pods import pods_finding, pods_of, troubles
+from remediations.evidence.rollouts import read_revisions, rollout_finding
+from remediations.evidence.services import (
+    Metric,
+    dependency_findings,
+    failed_dependencies,
+    healthy_dependencies,
+    known,
+    latency_metric,
+    measured,
+    metric_finding,
+    unknown_dependencies,
+)
+from remediations.evidence.units import joined, percent, seconds, short
+from remediations.evidence.usage import usage_finding
+from remediations.params import Names, Query, Replicas, Seconds, Share
+from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
+from remediations.rungs import act, refuse, rollback_rung
+
+ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
+
+
+class HighErrorRateParams(Params):
+    """`recent_deployment`: how old a deployment may be to be held responsible. `scale_to`: replicas. The `*_high`
+    values and `capacity_errors` (share of the error lines) are the signs of a capacity problem."""
+
+    recent_deployment: Seconds = 3600
+    scale_to: Replicas = 5
+    dependencies: Names = ()
+    logs: Seconds = 300
+    tokens: tuple[str, ...] = Field(default=TOKENS, min_length=1)
+    cpu_high: Share = 0.85
+    throttling_high: Share = 0.25
+    latency_high: Seconds = 2
+    capacity_errors: Share = 0.5
+    error_query: Query = ERROR_RATIO
+    latency_query: Query = LATENCY
+    throttling_query: Query = THROTTLING
+
+
+class HighErrorRate:
+    """The handler."""
+
+    name = "high-error-rate"
+    runbook = "High Error Rate"
+    rungs: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
+    params: type[HighErrorRateParams] = HighErrorRateParams
+
+    async def diagnose(self, scene: Scene, params: HighErrorRateParams) -> Diagnosis:
+        """Grouped errors, dependencies, error metrics, rollout history, pods and their usage."""
+        groups = await asyncio.gather(
+            _pods(scene, params),
+            _rollout(scene, params),
+            dependency_findings(scene.dependencies, params.dependencies),
+            _metrics(scene, params),
+        )
+        findings = tuple(f for group in groups for f in group)
+        return Diagnosis(_summary(Diagnosis("", findings)), findings)
+
+    async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+        """Roll back, then scale up."""
+        return (await _roll_back(scene, diagnosis), _scale_up(scene, params, diagnosis))
+
+
+async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return [pods]
+    log, usage = await asyncio.gather(
+        read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
+        usage_finding(scene.cluster, scene.workload, pods),
+    )
+    return [errors_finding(log), pods_finding(scene.workload, pods, troubles(pods, scene.fired_at)), usage]
+
+
+async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
+    found = await read_revisions(scene.cluster, scene.workload)
+    return [rollout_finding(found, scene, params.recent_deployment)]
+
+
+async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
+    asked = (
+        Metric(
+            "metrics.errors", "5xx", params.error_query, lambda v: f"{percent(v)} of the requests fail (5xx)"
+        ),
+        latency_metric(params.latency_query),
+        Metric(
+            "metrics.throttling",
+            "CPU throttling",
+            params.throttling_query,
+            lambda v: f"CPU is throttled in {percent(v)} of the periods",
+        ),
+    )
+    found = [await metric_finding(scene, metric) for metric in asked]
+    return [f for f in found if f is not None]
+
+
+def _summary(diagnosis: Diagnosis) -> str:
+    first = known(diagnosis, "errors.grouped") or known(diagnosis, "metrics.errors", "pods.state")
+    parts = [*first, *known(diagnosis, "rollout.recent"), *(f.text for f in failed_dependencies(diagnosis))]
+    if healthy := healthy_dependencies(diagnosis):
+        parts.append(_answer(healthy))
+    return joined(parts) or "Nothing could be read"
+
+
+def _answer(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
+
+
+class _Errors:
+    """What the finding `errors.grouped` says, for decisions."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        finding = diagnosis.finding("errors.grouped")
+        data: Any = finding.data if finding and finding.certainty is Certainty.KNOWN else {}
+        self.total: int = data.get("errors", 0)
+        self._groups: Sequence[Any] = data.get("groups", ())
+
+    @property
+    def top(self) -> str:
+        """The most frequent error in words, empty when there is none."""
+        if not self._groups:
+            return ""
+        group = self._groups[0]
+        return f'"{short(group["key"], 120)}" ({group["count"]:,} of {self.total:,} error lines)'
+
+    def share(self, nature: Nature) -> float:
+        """Part of the error lines of this nature."""
+        return (
+            sum(g["count"] for g in self._groups if g["nature"] == nature) / self.total if self.total else 0.0
+        )
+
+
+async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
+    rollout, errors = diagnosis.finding("rollout.recent"), _Errors(diagnosis)
+    if rollout is None or rollout.certainty is Certainty.UNKNOWN:
+        return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
+    if rollout.data["recent"] is not True:
+        return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
+    if rollout.data["after_alert"] is True:
+        return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
+    if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
+        return Rung(ROLL_BACK, no.why, advice=no.advice)
+    unsure = unknown_dependencies(diagnosis)
+    if unsure and unsure[0].code != "dependencies" and errors.share(Nature.DEPENDENCY) >= 0.5:
+        return refuse(
+            ROLL_BACK,
+            f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
+            f"check {unsure[0].data['name']}; the most frequent error is {errors.top}",
+        )
+    parts = [rollout.text]
+    if errors.top:
+        parts.append(f"most frequent is {errors.top}")
+    if healthy := healthy_dependencies(diagnosis):
+        parts.append(_answer(healthy))
+    return await rollback_rung(ROLL_BACK, joined(parts), scene)
+
+
+def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Rung | None:
+    failed = failed_dependencies(diagnosis)
+    if not failed:
+        return None
+    down = "; ".join(f.text for f in failed)
+    names = " and ".join(str(f.data["name"]) for f in failed)
+    about = f"; the most frequent error is {errors.top}" if errors.top else ""
+    return refuse("", f"{names} is down and {why}: {down}", f"restore {names} first ({down}){about}")
+
+
+def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Rung:
+    errors = _Errors(diagnosis)
+    if no := _dependency_first(diagnosis, errors, "more replicas would press it harder"):
+        return Rung(SCALE_UP, no.why, advice=no.advice)
+    for nature, why, advice in _NOT_CAPACITY:
+        if errors.share(nature) >= 0.5:
+            return refuse(
+                SCALE_UP, f"{why}: {errors.top}", f"{advice}; the most frequent error is {errors.top}"
+            )
+    signs, measures = _capacity(params, diagnosis, errors)
+    if not signs:
+        about = f"; the most frequent error is {errors.top}" if errors.top else ""
+        return refuse(
+            SCALE_UP,
+            f"no sign of a capacity problem ({'; '.join(measures) or 'nothing could be measured'})",
+            f"find out why {scene.workload.target} fails{about}",
+        )
+    return act(SCALE_UP, f"capacity problem: {'; '.join(signs)}", scale(scene.workload, params.scale_to))
+
+
+_NOT_CAPACITY = (
+    (
+        Nature.CODE,
+        "the errors come from the code, and more replicas of it fail alike",
+        "fix the code or its input",
+    ),
+    (
+        Nature.RATE_LIMIT,
+        "a provider limits our requests, and more replicas would ask more often",
+        "back off, spread the load over more API keys, cache, or ask the provider for a higher limit",
+    ),
+    (
+        Nature.DEPENDENCY,
+        "the errors speak of a dependency, and more replicas would press it harder",
+        "check what the pods connect to, also its connection limit",
+    ),
+)
+
+
+def _capacity(
+    params: HighErrorRateParams, diagnosis: Diagnosis, errors: _Errors
+) -> tuple[list[str], list[str]]:
+    """Signs of a capacity problem, and all that was measured, each with its threshold."""
+    share = errors.share(Nature.CAPACITY) if errors.total else None
+    measures = (
+        ("CPU", measured(diagnosis, "usage.pods", "cpu_share"), params.cpu_high, percent, " of the limit"),
+        ("CPU throttling", measured(diagnosis, "metrics.throttling"), params.throttling_high, percent, ""),
+        ("latency", measured(diagnosis, "metrics.latency"), params.latency_high, seconds, ""),
+        ("errors about capacity", share, params.capacity_errors, percent, " of all"),
+    )
+    signs: list[str] = []
+    seen: list[str] = []
+    for name, value, high, text, of in measures:
+        if value is not None:
+            text_of = f"{name} {text(value)}{of} (high from {text(high)})"
+            (signs if value >= high else seen).append(text_of)
+    return signs, seen

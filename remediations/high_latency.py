@@ -1,0 +1,156 @@
+"""High Latency: look at durations, usage and slow queries, scale out, restart where memory leaks or scaling was not enough.
+
+Implements the runbook's section of that name; its numbers (8 replicas) are the defaults. Called by the flow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from app.domain.evidence import Diagnosis, Finding
+from app.domain.plan import Rung
+from app.domain.remediation import Scene
+from app.kube.actions import rollout_restart, scale
+from remediations.evidence.leaks import LeakParams, leak_finding
+from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles
+from remediations.evidence.services import (
+    dependency_findings,
+    failed_dependencies,
+    known,
+    latency_metric,
+    measured,
+    metric_finding,
+    shown,
+    slow_queries,
+    slow_query_findings,
+)
+from remediations.evidence.units import count, joined, percent
+from remediations.evidence.usage import usage_finding
+from remediations.params import Names, Query, Replicas, Seconds, Share
+from remediations.queries import LATENCY
+from remediations.rungs import act, refuse
+
+SCALE_OUT, RESTART = "scale-out", "restart"
+
+
+class HighLatencyParams(LeakParams):
+    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak presses
+    when a container has used `memory_high` of its limit."""
+
+    scale_to: Replicas = 8
+    dependencies: Names = ()
+    latency_query: Query = LATENCY
+    slow_query: Seconds = 1
+    slow_calls: int = Field(default=10, ge=1)
+    memory_high: Share = 0.8
+
+
+class HighLatency:
+    """The handler."""
+
+    name = "high-latency"
+    runbook = "High Latency"
+    rungs: tuple[str, ...] = (SCALE_OUT, RESTART)
+    params: type[HighLatencyParams] = HighLatencyParams
+
+    async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
+        """Request duration, usage, limits, dependencies and their slow queries, memory over time."""
+        groups = await asyncio.gather(
+            _latency(scene, params), _pods(scene), _databases(scene, params), leak_finding(scene, params)
+        )
+        latency, pods, databases, leak = groups
+        findings = (*latency, *pods, *databases, leak)
+        return Diagnosis(_summary(scene, findings), findings)
+
+    async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+        """Scale out, then restart."""
+        return (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+
+
+async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
+    found = await metric_finding(scene, latency_metric(params.latency_query))
+    return [found] if found else []
+
+
+async def _pods(scene: Scene) -> list[Finding]:
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return [pods, limits_finding(scene.workload)]
+    usage = await usage_finding(scene.cluster, scene.workload, pods)
+    state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
+    return [usage, limits_finding(scene.workload), state]
+
+
+async def _databases(scene: Scene, params: HighLatencyParams) -> list[Finding]:
+    checked = await dependency_findings(scene.dependencies, params.dependencies)
+    slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
+    return [*checked, *slow]
+
+
+def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
+    diagnosis = Diagnosis("", tuple(findings))
+    parts = [_load(scene, diagnosis)]
+    parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
+    if shown(diagnosis, "memory.leak", "leak"):
+        parts += known(diagnosis, "memory.leak")
+    return joined(parts)
+
+
+def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
+    """The cause when it lies outside of the workload: what it is, and what a person should do about it."""
+    if failed := failed_dependencies(diagnosis):
+        names = " and ".join(str(f.data["name"]) for f in failed)
+        down = "; ".join(f.text for f in failed)
+        return f"{names} is down: {down}", f"restore {names} first ({down})"
+    if slow := slow_queries(diagnosis):
+        text = slow[0].text
+        return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
+    return None
+
+
+def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Rung:
+    if cause := _elsewhere(diagnosis):
+        return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would ask it more", cause[1])
+    if SCALE_OUT in scene.history.tried:
+        return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
+    leak = diagnosis.finding("memory.leak")
+    used = measured(diagnosis, "usage.pods", "memory_share")
+    if leak and shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high:
+        why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
+        return refuse(SCALE_OUT, why)
+    return act(SCALE_OUT, _load(scene, diagnosis), scale(scene.workload, params.scale_to))
+
+
+def _load(scene: Scene, diagnosis: Diagnosis) -> str:
+    measures = known(diagnosis, "metrics.latency", "usage.pods")
+    return joined([count(scene.workload.desired, "replica"), *measures])
+
+
+def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Rung:
+    if cause := _elsewhere(diagnosis):
+        return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
+    leak = diagnosis.finding("memory.leak")
+    if leak and shown(diagnosis, "memory.leak", "leak"):
+        why = f"{leak.text}; a restart frees it for a while"
+    elif SCALE_OUT in scene.history.tried:
+        why = "latency stayed high after scaling out"
+    elif scene.workload.desired >= params.scale_to:
+        why = f"latency is high although {count(scene.workload.desired, 'replica')} run already"
+    else:
+        seen = leak.text if leak else "memory was not looked at"
+        return refuse(
+            RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
+        )
+    return act(RESTART, why, rollout_restart(scene.workload, scene.now))
+
+
+def _advice(diagnosis: Diagnosis) -> str:
+    usage = diagnosis.finding("usage.pods")
+    return (
+        f"find out where the time goes: trace slow requests, look at what they wait for ({usage.text})"
+        if usage
+        else ""
+    )

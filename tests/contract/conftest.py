@@ -1,0 +1,59 @@
+"""Fixtures of the contract tests: one Postgres per process, one empty database and one store maker per test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from app.store.database import Store
+from tests.contract import postgres
+from tests.contract.stores import HandClock, Stores, missing, url_for
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Callable[[], postgres.Postgres]]:
+    """Starts the server at the first call, for all tests of this process."""
+    with ExitStack() as stack:
+        started: list[postgres.Postgres] = []
+
+        def server() -> postgres.Postgres:
+            if not started:
+                started.append(stack.enter_context(postgres.running()))
+            return started[0]
+
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_server: Callable[[], postgres.Postgres]
+) -> str:
+    """The URL of an empty database, on both backends."""
+    try:
+        return url_for(request.param, tmp_path, postgres_server)
+    except postgres.PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """The clock of the test's stores."""
+    return HandClock()
+
+
+@pytest.fixture
+def make_store(database_url: str, clock: HandClock) -> Iterator[Stores]:
+    """Opens stores on the test's database and closes them."""
+    stores = Stores(database_url, clock)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+def store(make_store: Stores) -> Store:
+    """One store on the test's database."""
+    return make_store()

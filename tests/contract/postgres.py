@@ -1,0 +1,164 @@
+"""A temporary Postgres for the contract tests: one server per test process, one fresh database per test.
+
+Found by `pg_config` or in the usual folders. Postgres refuses root, so as root it runs as `postgres` or `nobody`. When it
+is not here the tests skip and say so, and fail under `--require-live`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+
+_FOLDERS = "/usr/lib/postgresql"
+_numbers = itertools.count(1)
+
+
+class PostgresMissingError(Exception):
+    """No usable Postgres on this machine."""
+
+
+class Postgres:
+    """A running server on loopback, trusting local connections."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def url(self, database: str) -> str:
+        """The URL of one of its databases."""
+        return f"postgresql://tester@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Create an empty database and return its URL."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
+            conn.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self.url(name)
+
+
+def find_programs() -> Path:
+    """The folder with `initdb` and `postgres`. Raises PostgresMissingError."""
+    config = shutil.which("pg_config")
+    folders = [Path(found) for found in [_bindir(config)] if found] if config else []
+    folders += sorted(Path(_FOLDERS).glob("*/bin"), reverse=True)
+    for folder in folders:
+        if all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres")):
+            return folder
+    raise PostgresMissingError(f"no initdb and postgres by pg_config or in {_FOLDERS}")
+
+
+def _bindir(config: str) -> str:
+    return subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _other_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server for the length of the block; durable settings off, it holds nothing worth keeping."""
+    programs, user, port = find_programs(), _other_user(), _free_port()
+    folder = Path(tempfile.mkdtemp(prefix="store-postgres-"))
+    try:
+        if user:
+            entry = pwd.getpwnam(user)
+            os.chown(folder, entry.pw_uid, entry.pw_gid)
+        folder.chmod(0o700)
+        data = folder / "data"
+        _run(
+            [
+                programs / "initdb",
+                "-D",
+                data,
+                "-U",
+                "tester",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-locale",
+                "-N",
+            ],
+            user,
+        )
+        server = _start(programs, data, port, user)
+        try:
+            _wait(server, port, folder)
+            yield Postgres(port)
+        finally:
+            server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
+            server.wait(timeout=20)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(command: list[str | Path], user: str | None) -> None:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        user=user,
+        extra_groups=[] if user else None,
+        cwd="/",
+    )
+    if done.returncode != 0:
+        raise PostgresMissingError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+
+
+def _start(programs: Path, data: Path, port: int, user: str | None) -> subprocess.Popen[bytes]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "full_page_writes": "off",
+        "shared_buffers": "32MB",
+        "max_connections": "60",
+        "deadlock_timeout": "100ms",
+    }
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    with (data.parent / "log").open("wb") as log:
+        return subprocess.Popen(
+            [programs / "postgres", "-D", data, f"--port={port}", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            user=user,
+            extra_groups=[] if user else None,
+            cwd="/",
+        )
+
+
+def _wait(server: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+    for _ in range(200):
+        if server.poll() is not None:
+            log = (folder / "log").read_text("utf-8", "replace")
+            raise PostgresMissingError(f"postgres ended at once: {log[-500:]}")
+        try:
+            psycopg.connect(f"postgresql://tester@127.0.0.1:{port}/postgres", connect_timeout=1).close()
+        except psycopg.OperationalError:
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=0.05)
+        else:
+            return
+    raise PostgresMissingError("postgres did not answer in ten seconds")

@@ -1,0 +1,224 @@
+"""Alertmanager bodies: strict about what is needed, one bad alert never drops its neighbours."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.alert import AlertStatus, Delivery, Source
+from app.domain.errors import BadInput
+from app.intake import alertmanager
+from app.intake.alertmanager import unquote_receiver
+
+DATA = Path(__file__).parent / "data"
+NOW = datetime(2026, 3, 4, 10, 16, tzinfo=UTC)
+LABELS = {"alertname": "HighErrorRate", "namespace": "rag7"}
+
+
+def parse(body: object, **options: Any) -> Delivery:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return alertmanager.parse(raw, received_at=NOW, sender="am", **options)
+
+
+def alert(**changes: Any) -> dict[str, Any]:
+    """A good firing alert; None removes a field."""
+    fields = {
+        "status": "firing",
+        "labels": LABELS,
+        "annotations": {"summary": "s"},
+        "startsAt": "2026-03-04T10:15:22.713Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "https://prom/x",
+        "fingerprint": "163f1b7682685560",
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def message(*alerts: Any, **changes: Any) -> dict[str, Any]:
+    fields = {"version": "4", "groupKey": "{}:{}", "truncatedAlerts": 0, "alerts": list(alerts), **changes}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def test_the_example_with_firing_and_resolved_alerts_is_understood_per_alert() -> None:
+    delivery = parse((DATA / "alertmanager-firing.json").read_bytes())
+    assert delivery.source is Source.ALERTMANAGER
+    assert (delivery.received_at, delivery.sender) == (NOW, "am")
+    assert delivery.rejected == ()
+    assert [a.status for a in delivery.alerts] == [
+        AlertStatus.FIRING,
+        AlertStatus.FIRING,
+        AlertStatus.RESOLVED,
+    ]
+    first, _, last = delivery.alerts
+    assert first.fingerprint == "163f1b7682685560"
+    assert first.starts_at == datetime(2026, 3, 4, 10, 15, 22, 713_000, tzinfo=UTC)
+    assert first.ends_at is None
+    assert first.labels["pod"] == "checkout-api-7c9f6d5b8c-2kxvw"
+    assert first.annotations["summary"] == "5xx ratio above 5% on checkout-api"
+    assert first.generator_url.startswith("https://prom.example.net/graph")
+    assert last.ends_at == datetime(2026, 3, 4, 10, 18, 52, 713_000, tzinfo=UTC)
+    assert delivery.group_key.startswith('{}/{team="payments"}')
+    assert delivery.note == "receiver auto-remediation; some alerts resolved"
+
+
+def test_the_same_alert_has_the_same_episode_firing_and_resolved() -> None:
+    firing = parse((DATA / "alertmanager-firing.json").read_bytes())
+    resolved = parse((DATA / "alertmanager-resolved.json").read_bytes())
+    assert firing.alerts[0].episode == resolved.alerts[0].episode
+
+
+BODIES = [
+    (b"not json", "invalid_json", "body line 1 column 2"),
+    ([], "not_an_object", "body"),
+    ("x", "not_an_object", "body"),
+    ({}, "unsupported_version", "/version"),
+    (message(version="3"), "unsupported_version", "/version"),
+    (message(version=4), "unsupported_version", "/version"),
+    (message(alerts=None), "invalid_field", "/alerts"),
+    (message(alerts={}), "invalid_field", "/alerts"),
+    (message(truncatedAlerts=-1), "invalid_field", "/truncatedAlerts"),
+    (message(truncatedAlerts="2"), "invalid_field", "/truncatedAlerts"),
+    (message(truncatedAlerts=True), "invalid_field", "/truncatedAlerts"),
+]
+
+
+@pytest.mark.parametrize(("body", "code", "where"), BODIES)
+def test_a_body_that_is_no_version_4_message_is_refused(body: object, code: str, where: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse(body)
+    assert (caught.value.code, caught.value.where) == (code, where)
+
+
+REJECTED = [
+    (None, "not_an_object", "/alerts/1"),
+    ("text", "not_an_object", "/alerts/1"),
+    ({}, "no_labels", "/alerts/1/labels"),
+    (alert(labels=None), "no_labels", "/alerts/1/labels"),
+    (alert(labels={}), "no_labels", "/alerts/1/labels"),
+    (alert(labels=["a"]), "no_labels", "/alerts/1/labels"),
+    (alert(labels={**LABELS, "a/b": 5}), "bad_label", "/alerts/1/labels/a~1b"),
+    (alert(labels={**LABELS, "x": None}), "bad_label", "/alerts/1/labels/x"),
+    (alert(status=None), "bad_status", "/alerts/1/status"),
+    (alert(status="FIRING"), "bad_status", "/alerts/1/status"),
+    (alert(status=["firing"]), "bad_status", "/alerts/1/status"),
+    (alert(startsAt=None), "bad_time", "/alerts/1/startsAt"),
+    (alert(startsAt="yesterday"), "bad_time", "/alerts/1/startsAt"),
+    (alert(startsAt="0001-01-01T00:00:00Z"), "bad_time", "/alerts/1/startsAt"),
+    (alert(startsAt=1772619322), "bad_time", "/alerts/1/startsAt"),
+    (alert(fingerprint=7), "bad_fingerprint", "/alerts/1/fingerprint"),
+    (alert(fingerprint="a b"), "bad_fingerprint", "/alerts/1/fingerprint"),
+    (alert(fingerprint="f" * 65), "bad_fingerprint", "/alerts/1/fingerprint"),
+]
+
+
+@pytest.mark.parametrize(("bad", "code", "where"), REJECTED)
+def test_one_bad_alert_is_kept_with_the_reason_and_its_neighbours_proceed(
+    bad: Any, code: str, where: str
+) -> None:
+    delivery = parse(message(alert(), bad, alert(status="resolved", endsAt="2026-03-04T10:20:00Z")))
+    assert [a.status for a in delivery.alerts] == [AlertStatus.FIRING, AlertStatus.RESOLVED]
+    [rejected] = delivery.rejected
+    assert (rejected.index, rejected.code, rejected.where, rejected.raw) == (1, code, where, bad)
+    assert rejected.reason
+
+
+def test_a_message_without_alerts_is_a_delivery_without_alerts() -> None:
+    assert parse(message()).alerts == ()
+
+
+def test_a_missing_fingerprint_is_computed_from_the_labels() -> None:
+    labels = json.loads((DATA / "alertmanager-firing.json").read_text())["alerts"][0]["labels"]
+    for missing in (None, ""):
+        assert (
+            parse(message(alert(labels=labels, fingerprint=missing))).alerts[0].fingerprint
+            == "163f1b7682685560"
+        )
+
+
+def test_the_end_of_a_firing_alert_does_not_count_and_a_missing_end_is_the_time_of_the_message() -> None:
+    firing, zero, missing = parse(
+        message(
+            alert(endsAt="2026-03-04T11:00:00Z"),
+            alert(status="resolved", endsAt="0001-01-01T00:00:00Z"),
+            alert(status="resolved", endsAt=None),
+        )
+    ).alerts
+    assert (firing.ends_at, zero.ends_at, missing.ends_at) == (None, NOW, NOW)
+
+
+def test_odd_optional_fields_do_not_cost_the_alert() -> None:
+    [found] = parse(
+        message(
+            alert(annotations={"n": 1, "o": {"a": [1]}}, generatorURL=7, extra={"new": True}),
+            receiver=5, notification_reason=None, routeLabels="?", groupKey=[], commonLabels=3,
+        )
+    ).alerts  # fmt: skip
+    assert found.annotations == {"n": "1", "o": '{"a":[1]}'}
+    assert found.generator_url == ""
+    assert parse(message(alert(annotations=None))).alerts[0].annotations == {}
+
+
+@pytest.mark.parametrize(("count", "kept"), [(0, 0), (3, 3), (2**64 - 1, 2**31 - 1)])
+def test_truncated_alerts_are_counted(count: int, kept: int) -> None:
+    assert parse(message(alert(), truncatedAlerts=count)).truncated_alerts == kept
+
+
+def test_versions_before_the_field_existed_say_nothing_of_truncation() -> None:
+    assert parse(message(alert(), truncatedAlerts=None)).truncated_alerts == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "configured"),
+    [
+        ("auto-remediation", "auto-remediation"),
+        (r"team\.ops", "team.ops"),
+        (r"a\+b\(c\)\\d", r"a+b(c)\d"),
+        ("", ""),
+    ],
+)
+def test_the_receiver_is_shown_as_configured(sent: str, configured: str) -> None:
+    assert unquote_receiver(sent) == configured
+    assert parse(message(receiver=sent)).note == (f"receiver {configured}" if configured else "")
+
+
+def test_the_limit_of_bytes_holds() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse(message(alert()), max_bytes=100)
+    assert caught.value.code == "body_too_large"
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["labels", "status", "startsAt", "x"]), inner)
+    ),
+    max_leaves=10,
+)
+
+
+@given(st.lists(_ANY, max_size=6))
+def test_every_alert_of_a_message_is_either_taken_or_rejected(items: list[Any]) -> None:
+    delivery = parse(message(*items, alert()))
+    assert len(delivery.alerts) + len(delivery.rejected) == len(items) + 1
+    assert delivery.alerts[-1].name == "HighErrorRate"
+
+
+def test_a_message_of_one_alert_is_parsed_in_well_under_a_millisecond() -> None:
+    body = json.dumps(message(alert())).encode()
+    rounds = []
+    for _ in range(20):
+        began = time.perf_counter()
+        for _ in range(20):
+            alertmanager.parse(body, received_at=NOW, sender="am")
+        rounds.append((time.perf_counter() - began) / 20)
+    # About 14 µs on the machine it was written on; the best round is free of other people's load.
+    assert min(rounds) < 0.0002

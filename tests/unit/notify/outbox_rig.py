@@ -1,0 +1,141 @@
+"""A real store, a Slack and a PagerDuty double, and delivery services over them, for the tests of `app.flow.deliver`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+
+import httpx
+from sqlalchemy import Connection
+
+from app.domain.alert import Alert, AlertStatus, Delivery, Source
+from app.domain.errors import Missing
+from app.flow.deliver import DeliverServices, deliver_once
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor
+from app.notify.slack import SlackDoor
+from app.notify.story import Fact, IncidentStory, Topic, payload
+from app.store import audit, incidents, outbox
+from app.store.database import Store
+from app.store.outbox import Message as Row
+from tests.doubles import pagerduty as pagerduty_double
+from tests.doubles import slack as slack_double
+from tests.doubles.pagerduty import PagerDutyDouble
+from tests.doubles.slack import SlackDouble
+from tests.unit.notify import stories
+from tests.unit.notify.clock import SteppingClock
+
+CHANNEL = "C0INCIDENTS"
+
+
+class Counted:
+    """Port `Ids`: ids in order."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def new(self, prefix: str) -> str:
+        return f"{prefix}_{next(self._numbers):05d}"
+
+
+@dataclass
+class Rig:
+    """`told` is what `story_of` tells; a test changes it as the incident moves."""
+
+    store: Store
+    clock: SteppingClock
+    slack: SlackDouble
+    pagerduty: PagerDutyDouble
+    services: DeliverServices
+    told: dict[str, IncidentStory] = field(default_factory=dict)
+
+    async def incident(self, name: str = "langgraph", story: IncidentStory = stories.DECIDED) -> str:
+        """Open an incident on Deployment `name`."""
+        labels = {"alertname": "HighErrorRate", "namespace": "rag7", "deployment": name}
+        alert = Alert(Source.ALERTMANAGER, name, AlertStatus.FIRING, stories.OPENED, labels)
+        receipt = await self.store.ingest(
+            Delivery(
+                Source.ALERTMANAGER, self.clock.now(), "test", (alert,), dedupe_key=name, body_digest=name
+            )
+        )
+        incident_id = receipt.incident_ids[0]
+        self.told[incident_id] = replace(story, incident_id=incident_id, target=f"rag7/Deployment/{name}")
+        return incident_id
+
+    def move(self, incident_id: str, story: IncidentStory) -> None:
+        """The story goes on: the incident now stands as `story` does."""
+        self.told[incident_id] = replace(story, incident_id=incident_id, target=self.told[incident_id].target)
+
+    async def put(self, incident_id: str, topic: Topic, fact: Fact | None = None) -> str:
+        """Queue a message as the flow does."""
+        message_id = f"{incident_id}:{topic.value}"
+        await self.store.write(
+            lambda tx: outbox.put(tx, message_id, incident_id, topic.value, payload(topic, fact))
+        )
+        return message_id
+
+    async def deliver(self, services: DeliverServices | None = None, *, passes: int = 20) -> None:
+        """Deliver until nothing is due now."""
+        for _ in range(passes):
+            if not await deliver_once(services or self.services):
+                return
+        raise AssertionError(f"still busy after {passes} passes")
+
+    async def row(self, message_id: str) -> Row:
+        return await self.store.read(lambda conn: outbox.get(conn, message_id))
+
+    async def thread_of(self, incident_id: str) -> tuple[str, str]:
+        incident = await self.store.read(lambda conn: incidents.get(conn, incident_id))
+        return incident.thread_channel, incident.thread_ts
+
+    async def audited(self, incident_id: str) -> list[str]:
+        """Kinds of the incident's audit events about messages, with what went wrong."""
+        records = await self.store.read(lambda conn: list(audit.for_incident(conn, incident_id)))
+        return [
+            f"{r.kind}: {r.data.get('error') or r.data.get('channel')}"
+            for r in records
+            if r.kind.startswith("message.")
+        ]
+
+
+@asynccontextmanager
+async def rig_at(folder: Path) -> AsyncIterator[Rig]:
+    """Everything set up, closed at the end."""
+    clock = SteppingClock()
+    slack, pagerduty = SlackDouble(clock.now, pace=1), PagerDutyDouble()
+    store = Store.open(f"sqlite:///{folder}/state.db", clock=clock, ids=Counted())
+    try:
+        async with (
+            slack_double.serving(slack) as slack_url,
+            pagerduty_double.serving(pagerduty) as pd_url,
+            httpx.AsyncClient(timeout=1) as http,
+        ):
+            told: dict[str, IncidentStory] = {}
+
+            def story_of(_conn: Connection, incident_id: str) -> IncidentStory:
+                if incident_id not in told:
+                    raise Missing("no such incident", where=incident_id)
+                return told[incident_id]
+
+            access = PagerDutyAccess(
+                pd_url,
+                pd_url,
+                pagerduty_double.ROUTING_KEY,
+                pagerduty_double.API_TOKEN,
+                pagerduty_double.USER,
+            )
+            services = DeliverServices(
+                store=store,
+                clock=clock,
+                door=SlackDoor(token=slack_double.TOKEN, base_url=slack_url, clock=clock, timeout=1),
+                story_of=story_of,
+                channel="#incidents",
+                replica="remediator-0",
+                boot="boot-1",
+                pager=PagerDutyDoor(access, http, clock),
+            )
+            yield Rig(store, clock, slack, pagerduty, services, told)
+    finally:
+        store.close()

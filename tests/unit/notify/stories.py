@@ -1,0 +1,281 @@
+"""Stories for tests: one incident of the runbook's system in all the states it can be in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from app.domain.decision import Code, Decision, GateResult, Mode, Verdict
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
+from app.domain.plan import Action, ActionKind, FieldChange, Rung
+from app.domain.target import Kind, ObjectRef, Target
+from app.notify.story import (
+    ActionDone,
+    AlertLine,
+    ApprovalAnswer,
+    ApprovalAsked,
+    Escalation,
+    IncidentStory,
+    Link,
+    UndoDone,
+    Verification,
+)
+
+OPENED = datetime(2026, 3, 4, 3, 12, 5, tzinfo=UTC)
+RUN = "run_0k3m_1"
+TARGET = Target("rag7", Kind.DEPLOYMENT, "langgraph")
+
+DIAGNOSIS = Diagnosis(
+    '812 ERROR lines in 5 min, 780 of them "OperationalError: connection refused" first seen with v1.5.0; '
+    "Postgres and Redis answer",
+    (
+        Finding(
+            "errors.grouped",
+            "812 ERROR lines in 5 min from 3 pods, 2 groups",
+            details=("780 x OperationalError: connection refused", "32 x TimeoutError: <unset> & more"),
+        ),
+        Finding("rollout.recent", "revision 8 (v1.5.0) was deployed 14 min before the alert"),
+        Finding("dependency.redis", "redis answered PING in 2 ms"),
+        Finding("latency.p95", "p95 latency is unknown: no Prometheus is configured", Certainty.UNKNOWN),
+    ),
+)
+
+GATES = (
+    GateResult("kill switch", Verdict.ALLOW, Code.ALLOWED, "no pause", "no pause"),
+    GateResult("scope", Verdict.ALLOW, Code.ALLOWED, "namespace rag7", "rag7"),
+    GateResult("freshness", Verdict.ALLOW, Code.ALLOWED, "firing, last seen 20 s ago", "15m"),
+    GateResult("cooldown", Verdict.ALLOW, Code.ALLOWED, "never acted", "15m"),
+    GateResult("budget", Verdict.ALLOW, Code.ALLOWED, "1", "3 per 1h"),
+    GateResult("pods", Verdict.ALLOW, Code.ALLOWED, "0 %", "30 %"),
+)
+ALLOWED = Decision(
+    Verdict.ALLOW,
+    Code.ALLOWED,
+    "all gates allow",
+    "errors after a deployment",
+    "high-error-rate",
+    "rollback",
+    GATES,
+    "9f31c2",
+)
+COOLING = GateResult(
+    "cooldown",
+    Verdict.DENY,
+    Code.COOLING_DOWN,
+    "acted 4m ago",
+    "15m",
+    "wait 11m, or lower cooldown in the rule",
+    OPENED + timedelta(minutes=11),
+)
+DENIED = replace(
+    ALLOWED,
+    verdict=Verdict.DENY,
+    code=Code.COOLING_DOWN,
+    text="the last action on rag7/langgraph was 4m ago",
+    gates=(*GATES[:3], COOLING, *GATES[4:]),
+)
+ASKS = replace(
+    ALLOWED,
+    verdict=Verdict.ASK,
+    code=Code.APPROVAL_NEEDED,
+    text="the rule asks a person",
+    gates=(
+        *GATES,
+        GateResult("approval", Verdict.ASK, Code.APPROVAL_NEEDED, "mode approve", "a person's yes"),
+    ),
+)
+OBSERVES = replace(
+    ALLOWED,
+    verdict=Verdict.OBSERVE,
+    code=Code.MODE_OBSERVE,
+    text="the rule is in mode observe",
+    gates=(*GATES, GateResult("approval", Verdict.OBSERVE, Code.MODE_OBSERVE, "mode observe", "mode auto")),
+)
+
+ROLLED_BACK = ActionDone(
+    f"{RUN}/0.0",
+    "Rolled back revision 8 (v1.5.0, deployed 14 min before) to revision 7 (v1.4.2)",
+    ActionResult.APPLIED,
+    text="resourceVersion 4711 to 4712, read back",
+    undo="put the template of revision 8 back",
+    at=OPENED + timedelta(seconds=20),
+)
+FIXED = Verification(
+    Result.FIXED, "3 of 3 pods ready, alert gone for 2m", measurements=9, took=timedelta(seconds=165)
+)
+NOT_FIXED = Verification(Result.NOT_FIXED, "alert still firing after 10m", 20, timedelta(minutes=10))
+ASKED = ApprovalAsked(
+    RUN,
+    "c0ffee" * 10 + "beef",
+    OPENED + timedelta(minutes=30),
+    ("Roll back revision 8 to revision 7",),
+    why=DIAGNOSIS.summary,
+    pods_affected=1,
+    undo=("put the template of revision 8 back",),
+)
+ESCALATION = Escalation(
+    "the alert still fires after everything allowed was tried",
+    tried=("rollback: not fixed", "scale to 5: refused by the budget"),
+    look_at=("remaining errors: 612 x OperationalError", "pool size in ConfigMap langgraph-config"),
+)
+UNDONE = UndoDone(f"{RUN}/0.0", ROLLED_BACK.summary, UndoResult.UNDONE, "revision 8 is back")
+CONFLICT = UndoDone(
+    f"{RUN}/0.0", ROLLED_BACK.summary, UndoResult.CONFLICT, "/spec/template was changed by kubectl-edit"
+)
+
+PLAN = Rung(
+    "rollback",
+    "a deployment 14 min before",
+    (
+        Action(
+            ActionKind.ROLL_BACK,
+            ObjectRef(Kind.DEPLOYMENT, "rag7", "langgraph", "uid-1", "4711"),
+            TARGET,
+            (FieldChange("/spec/template", {"a": 1}, {"a": 2}),),
+            "roll back revision 8 to revision 7",
+            1,
+            reversible=True,
+            undo="put the template of revision 8 back",
+        ),
+    ),
+)
+
+OPEN = IncidentStory(
+    incident_id="inc_0k3m",
+    state=IncidentState.OPEN,
+    alertname="HighErrorRate",
+    severity="critical",
+    namespace="rag7",
+    opened_at=OPENED,
+    target=TARGET.key,
+    alerts=3,
+    firing=3,
+    alert_lines=(
+        AlertLine(
+            {
+                "alertname": "HighErrorRate",
+                "namespace": "rag7",
+                "pod": "langgraph-6d5-a",
+                "severity": "critical",
+            },
+            "12 % of requests fail",
+            OPENED,
+        ),
+    ),
+    links=(
+        Link("Prometheus", "https://prometheus.example/graph?g0.expr=rate(x[5m])&g0.tab=1"),
+        Link("Runbook", "https://runbooks.example/high-error-rate"),
+    ),
+)
+DECIDED = replace(
+    OPEN,
+    decision=ALLOWED,
+    diagnosis=DIAGNOSIS,
+    mode=Mode.AUTO,
+    run_id=RUN,
+    plan=PLAN,
+    run_state=RunState.REQUESTED,
+)
+
+STORIES: dict[str, IncidentStory] = {
+    "open": OPEN,
+    "acting": replace(DECIDED, state=IncidentState.ACTING, run_state=RunState.ACTING),
+    "verifying": replace(DECIDED, state=IncidentState.VERIFYING, actions=(ROLLED_BACK,)),
+    "fixed": replace(
+        DECIDED,
+        state=IncidentState.FIXED,
+        run_state=RunState.FIXED,
+        ended_at=OPENED + timedelta(minutes=3, seconds=12),
+        firing=0,
+        actions=(ROLLED_BACK,),
+        verifications=(FIXED,),
+    ),
+    "refused": replace(
+        OPEN, state=IncidentState.REFUSED, decision=DENIED, diagnosis=DIAGNOSIS, mode=Mode.AUTO
+    ),
+    "observed": replace(
+        OPEN,
+        state=IncidentState.OBSERVED,
+        decision=OBSERVES,
+        diagnosis=DIAGNOSIS,
+        mode=Mode.OBSERVE,
+        plan=PLAN,
+    ),
+    "waiting": replace(
+        DECIDED, state=IncidentState.WAITING, decision=ASKS, mode=Mode.APPROVE, approval=ASKED, firing=2
+    ),
+    "approved": replace(
+        DECIDED,
+        state=IncidentState.ACTING,
+        decision=ASKS,
+        mode=Mode.APPROVE,
+        approval=ASKED,
+        answer=ApprovalAnswer(RUN, "approved", "kim"),
+    ),
+    "escalated": replace(
+        DECIDED,
+        state=IncidentState.ESCALATED,
+        actions=(ROLLED_BACK,),
+        verifications=(NOT_FIXED,),
+        undos=(UNDONE,),
+        escalation=ESCALATION,
+    ),
+    "stuck": replace(
+        DECIDED,
+        state=IncidentState.STUCK,
+        actions=(ROLLED_BACK,),
+        verifications=(NOT_FIXED,),
+        undos=(CONFLICT,),
+        escalation=Escalation(
+            "the undo found a conflict", ("rollback: not fixed",), ("who ran kubectl edit",), stuck=True
+        ),
+    ),
+    "undo_failed": replace(
+        DECIDED,
+        state=IncidentState.STUCK,
+        actions=(ROLLED_BACK,),
+        verifications=(NOT_FIXED,),
+        undos=(replace(UNDONE, result=UndoResult.FAILED, text="403: patch deployments is not allowed"),),
+        escalation=Escalation(
+            "the undo failed", ("rollback: not fixed",), ("RBAC of the service",), stuck=True
+        ),
+    ),
+    "resolved": replace(
+        OPEN,
+        state=IncidentState.RESOLVED,
+        ended_at=OPENED + timedelta(minutes=12),
+        firing=0,
+        reason="before a decision",
+    ),
+    "merged": replace(
+        OPEN, state=IncidentState.MERGED, merged_into="inc_0k2a", reason="same target rag7/langgraph"
+    ),
+    "dry_run": replace(
+        DECIDED,
+        state=IncidentState.FIXED,
+        dry_run=True,
+        ended_at=OPENED + timedelta(seconds=4),
+        actions=(replace(ROLLED_BACK, dry_run=True),),
+        requested_by="kim",
+    ),
+    "irreversible": replace(
+        DECIDED,
+        state=IncidentState.VERIFYING,
+        actions=(
+            ActionDone(
+                f"{RUN}/0.0",
+                "Deleted pod langgraph-6d5-a",
+                ActionResult.APPLIED,
+                undo="its controller makes a new one",
+                reversible=False,
+            ),
+        ),
+    ),
+    "unclear": replace(
+        DECIDED,
+        state=IncidentState.ESCALATED,
+        actions=(replace(ROLLED_BACK, result=ActionResult.UNCLEAR, text="connection reset"),),
+        escalation=Escalation("nobody can tell whether the rollback happened"),
+    ),
+}

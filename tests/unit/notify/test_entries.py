@@ -1,0 +1,136 @@
+"""Thread entries: golden text of each, which topics have one, and the digest of a storm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.domain.evidence import Diagnosis
+from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
+from app.notify.entries import digest, thread_entry
+from app.notify.story import (
+    AlertLine,
+    ApprovalAnswer,
+    Escalation,
+    Fact,
+    IncidentStory,
+    Topic,
+    UndoDone,
+    Verification,
+    fact_from_json,
+    payload,
+)
+from tests.unit.notify import stories
+from tests.unit.notify.golden import check_golden
+
+DECIDED = stories.DECIDED
+ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
+    "fired": (Topic.FIRED, stories.OPEN, None),
+    "requested": (Topic.FIRED, replace(stories.OPEN, requested_by="kim", alert_lines=(), links=()), None),
+    "evidence": (Topic.EVIDENCE, stories.OPEN, stories.DIAGNOSIS),
+    "decision_allow": (Topic.DECIDED, DECIDED, stories.ALLOWED),
+    "decision_ask": (Topic.DECIDED, DECIDED, stories.ASKS),
+    "decision_observe": (Topic.DECIDED, stories.OPEN, stories.OBSERVES),
+    "refusal": (Topic.DECIDED, stories.OPEN, stories.DENIED),
+    "approval_asked": (Topic.APPROVAL_ASKED, DECIDED, stories.ASKED),
+    "approval_given": (Topic.APPROVAL_ANSWERED, DECIDED, ApprovalAnswer(stories.RUN, "approved", "kim")),
+    "approval_refused": (
+        Topic.APPROVAL_ANSWERED,
+        DECIDED,
+        ApprovalAnswer(stories.RUN, "refused", "kim", "the plan has changed since the question"),
+    ),
+    "action_done": (Topic.ACTION, DECIDED, stories.ROLLED_BACK),
+    "action_refused": (
+        Topic.ACTION,
+        DECIDED,
+        replace(
+            stories.ROLLED_BACK, result=ActionResult.REFUSED, text="409: the object was changed meanwhile"
+        ),
+    ),
+    "action_dry_run": (Topic.ACTION, DECIDED, replace(stories.ROLLED_BACK, dry_run=True)),
+    "action_dry_run_refused": (
+        Topic.ACTION,
+        DECIDED,
+        replace(stories.ROLLED_BACK, dry_run=True, result=ActionResult.REFUSED, text="422: quota exceeded"),
+    ),
+    "verified_fixed": (Topic.VERIFIED, DECIDED, stories.FIXED),
+    "verified_unknown": (
+        Topic.VERIFIED,
+        DECIDED,
+        Verification(Result.PROBE_ERROR, "Alertmanager did not answer", 0),
+    ),
+    "undone": (Topic.UNDO, DECIDED, stories.UNDONE),
+    "undo_conflict": (Topic.UNDO, DECIDED, stories.CONFLICT),
+    "undo_asked": (Topic.UNDO, DECIDED, replace(stories.UNDONE, by="kim", text="")),
+    "escalated": (Topic.ESCALATED, DECIDED, stories.ESCALATION),
+    "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_entry_reads_as_its_golden_file(name: str) -> None:
+    topic, story, fact = ENTRIES[name]
+    # Through JSON, as an outbox row brings it.
+    told = thread_entry(topic, story, fact_from_json(topic, payload(topic, fact)["data"]))  # type: ignore[arg-type]
+    assert told is not None
+    check_golden(f"entry_{name}", told.readable())
+
+
+def test_every_topic_but_moved_has_a_golden_entry() -> None:
+    assert {topic for topic, _, _ in ENTRIES.values()} == set(Topic) - {Topic.MOVED}
+
+
+@pytest.mark.parametrize("topic", [t for t in Topic if t is not Topic.FIRED])
+def test_without_a_fact_there_is_nothing_to_tell(topic: Topic) -> None:
+    assert thread_entry(topic, stories.OPEN) is None
+
+
+def test_more_alerts_than_shown_are_counted() -> None:
+    many = tuple(AlertLine({"pod": f"p{n}"}) for n in range(30))
+    told = thread_entry(Topic.FIRED, replace(stories.OPEN, alerts=400, alert_lines=many))
+    assert told is not None
+    text = told.readable()
+    assert text.count('{pod="p') == 10
+    assert "… and 390 more alerts" in text
+
+
+@pytest.mark.parametrize(
+    ("result", "warned"), [(UndoResult.CONFLICT, True), (UndoResult.FAILED, True), (UndoResult.UNDONE, False)]
+)
+def test_an_undo_that_did_not_happen_warns_the_reader(result: UndoResult, warned: bool) -> None:
+    told = thread_entry(Topic.UNDO, DECIDED, UndoDone("a", "Rolled back", result))
+    assert told is not None
+    assert ("Compare rag7/langgraph" in told.readable()) is warned
+
+
+def test_evidence_counts_what_could_not_be_read() -> None:
+    told = thread_entry(Topic.EVIDENCE, DECIDED, stories.DIAGNOSIS)
+    assert told is not None
+    assert "(4 findings, 1 could not be read)" in told.readable()
+    none = thread_entry(Topic.EVIDENCE, DECIDED, Diagnosis("nothing found", ()))
+    assert none is not None
+    assert none.readable() == "Evidence: nothing found (0 findings)"
+
+
+def test_the_digest_of_a_storm_is_one_message_with_the_urgent_ones_first() -> None:
+    many = [
+        replace(
+            stories.OPEN,
+            incident_id=f"inc_{n:02d}",
+            target=f"rag7/Deployment/svc-{n:02d}",
+            opened_at=stories.OPENED + timedelta(seconds=n),
+            state=IncidentState.OBSERVED,
+        )
+        for n in range(20)
+    ]
+    many[17] = replace(many[17], state=IncidentState.ESCALATED, escalation=Escalation("budget spent"))
+    text = digest(many).readable()
+    check_golden("digest", text)
+    assert text.splitlines()[1].startswith("ESCALATED · HighErrorRate · rag7/svc-17")
+
+
+def test_a_digest_of_nothing_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        digest([])

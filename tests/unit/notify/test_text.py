@@ -1,0 +1,141 @@
+"""Spans, escaping, cutting and units."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.notify.limits import length
+from app.notify.text import (
+    Line,
+    Ref,
+    Span,
+    Style,
+    When,
+    bold,
+    clean,
+    code,
+    count,
+    cut,
+    duration,
+    joined,
+    line,
+    mrkdwn,
+    plain,
+)
+
+AT = datetime(2026, 3, 4, 3, 12, 5, tzinfo=UTC)
+_PIECES = st.one_of(
+    st.builds(Span, st.text(max_size=80), st.sampled_from(Style)),
+    st.builds(Ref, st.text(max_size=20), st.text(max_size=40) | st.just("https://example.org/?a=b&c=<d>")),
+    st.just(When(AT)),
+)
+LINES: st.SearchStrategy[Line] = st.lists(_PIECES, max_size=6).map(tuple)
+# Everything between < and > that Slack would act on.
+_TOKENS = re.compile(r"<[^<>]*>")
+_OURS = re.compile(
+    r"<(!date\^[0-9]+\^\{date_short_pretty\} \{time\}\|[0-9: -]+ UTC|https?://[^<>|]+\|[^<>|]*)>"
+)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<!channel>",
+        "<!here|here>",
+        "<@U123>",
+        "<!subteam^S1>",
+        "<https://evil.example|runbook>",
+        "<!date^1^x|y>",
+    ],
+)
+@pytest.mark.parametrize("style", list(Style))
+def test_foreign_text_never_becomes_a_mention_or_link(hostile: str, style: Style) -> None:
+    assert "<" not in mrkdwn((Span(f"pod {hostile} x", style),))
+
+
+@given(LINES)
+def test_only_our_own_dates_and_links_are_tokens(content: Line) -> None:
+    assert all(_OURS.fullmatch(token) for token in _TOKENS.findall(mrkdwn(content)))
+
+
+@given(LINES, st.integers(1, 300))
+def test_a_cut_line_fits_and_says_that_it_was_cut(content: Line, limit: int) -> None:
+    short = cut(content, limit)
+    assert length(mrkdwn(short)) <= limit
+    if length(mrkdwn(content)) <= limit:
+        assert short == content
+    else:
+        assert plain(short).endswith("…")
+
+
+@given(LINES, st.integers(1, 300))
+def test_a_cut_never_splits_an_escape_or_a_token(content: Line, limit: int) -> None:
+    text = mrkdwn(cut(content, limit))
+    assert re.search(r"&(?!amp;|lt;|gt;)", text) is None
+    assert text.count("<") == text.count(">")
+
+
+@given(st.text())
+def test_cleaned_text_is_one_printable_encodable_line(text: str) -> None:
+    cleaned = clean(text)
+    assert "\n" not in cleaned
+    assert "\x1b" not in cleaned
+    cleaned.encode()
+
+
+def test_lone_surrogates_and_terminal_escapes_are_replaced() -> None:
+    assert (
+        clean("a\ud800b\x1b[31mred\u2028c")
+        == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}c"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (line("a & b"), "a &amp; b"),
+        (line(bold("FIXED"), " now"), "*FIXED* now"),
+        (line(bold("a*b")), "*ab*"),
+        (line(code("remediator undo run_1")), "`remediator undo run_1`"),
+        (line(code("a`b")), "`a'b`"),
+        (line(bold("")), ""),
+        (line(Ref("Runbook", "https://r.example/x?a=1&b=2")), "<https://r.example/x?a=1&amp;b=2|Runbook>"),
+        (line(Ref("a|b", "https://r.example")), "<https://r.example|a/b>"),
+        (line(Ref("Graph", "javascript:alert(1)")), "Graph javascript:alert(1)"),
+        (line(Ref("Graph", "https://r.example|x> <!channel")), "Graph https://r.example|x&gt; &lt;!channel"),
+        (line(When(AT)), "<!date^1772593925^{date_short_pretty} {time}|2026-03-04 03:12:05 UTC>"),
+    ],
+)
+def test_mrkdwn_of_a_line(content: Line, expected: str) -> None:
+    assert mrkdwn(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (45, "45s"),
+        (59.6, "1m00s"),
+        (192, "3m12s"),
+        (3840, "1h04m"),
+        (183_600, "2d03h"),
+        (-5, "0s"),
+    ],
+)
+def test_durations_have_their_two_biggest_units(seconds: float, text: str) -> None:
+    assert duration(timedelta(seconds=seconds)) == text
+
+
+def test_counts_and_lists_read_as_english() -> None:
+    assert [count(n, "alert") for n in (0, 1, 2, 1234)] == ["0 alerts", "1 alert", "2 alerts", "1,234 alerts"]
+    assert [joined(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_length_counts_as_utf16_does() -> None:
+    assert length("aé") == 2
+    assert length("\N{ROCKET}") == 2

@@ -1,0 +1,86 @@
+"""Gates in words: which are tight, which stand against it, and every result has its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+
+import pytest
+
+from app.domain.decision import Code, Decision, GateResult, Verdict
+from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
+from app.notify import wording
+from app.notify.text import plain
+from tests.unit.notify import stories
+
+
+def _gate(value: str, threshold: str, verdict: Verdict = Verdict.ALLOW, gate: str = "g") -> GateResult:
+    return GateResult(gate, verdict, Code.ALLOWED, value, threshold)
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "counts"),
+    [
+        ("1", "3 per 1h", True),
+        ("0 %", "30 %", True),
+        ("0%", "30%", True),
+        ("2 targets", "3 targets", True),
+        ("1", "30 %", False),  # different units
+        ("none", "3", False),
+        ("3", "0", False),
+        ("40", "15", False),  # bigger is better here, so it is no budget
+        ("", "", False),
+    ],
+)
+def test_only_gates_that_count_towards_a_threshold_can_be_tight(
+    value: str, threshold: str, counts: bool
+) -> None:
+    assert bool(wording.tightest([_gate(value, threshold)])) is counts
+
+
+def test_the_three_nearest_to_their_threshold_are_named_first() -> None:
+    gates = [
+        _gate("1", "10", gate="a"),
+        _gate("9", "10", gate="b"),
+        _gate("5", "10", gate="c"),
+        _gate("7", "10", gate="d"),
+    ]
+    assert [g.gate for g in wording.tightest(gates)] == ["b", "d", "c"]
+
+
+def test_a_gate_that_does_not_allow_is_never_called_tight() -> None:
+    assert wording.tightest([_gate("1", "3", Verdict.DENY)]) == []
+
+
+def test_the_deciding_gate_comes_first_among_those_against() -> None:
+    gates = (
+        _gate("a", "", Verdict.ASK, "ask"),
+        _gate("b", "", Verdict.DENY, "deny"),
+        _gate("c", "", gate="fine"),
+    )
+    decision: Decision = replace(stories.DENIED, gates=gates)
+    assert [g.gate for g in wording.against(decision)] == ["deny", "ask"]
+
+
+def test_a_gate_line_always_has_a_value() -> None:
+    assert plain(wording.gate_line(_gate("", "3", Verdict.DENY))) == "no  g: nothing measured (threshold 3)"
+    assert plain(wording.gate_line(_gate("1", ""))) == "yes  g: 1"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (wording.GATE_WORDS, Verdict),
+        (wording.RESULT_WORDS, Result),
+        (wording.ACTION_WORDS, ActionResult),
+        (wording.UNDO_WORDS, UndoResult),
+        (wording.STATE_WORDS, IncidentState),
+    ],
+)
+def test_every_value_has_words(words: Mapping[Enum, str], kind: type[Enum]) -> None:
+    assert set(words) == set(kind)
+
+
+def test_only_a_verification_that_found_it_fixed_reads_like_a_repair() -> None:
+    assert [r for r, words in wording.RESULT_WORDS.items() if words == "fixed"] == [Result.FIXED]

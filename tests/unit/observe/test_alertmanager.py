@@ -1,0 +1,155 @@
+"""The Alertmanager client: exactly the asked alert, hidden ones told apart, unreadable is never "gone"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from app.domain.errors import ProbeUnavailable
+from app.domain.ports import FiringState
+from app.observe.alertmanager import Alertmanager, ListedAlert, matcher
+
+LABELS = {"alertname": "HighErrorRate", "deployment": "langgraph", "namespace": "rag7"}
+
+
+class Still:
+    """A clock on which nothing takes time."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 4, 10, 15, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Return at once."""
+
+
+def alertmanager(answer: Callable[[httpx.Request], httpx.Response]) -> Alertmanager:
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return Alertmanager(client, "http://am.example:9093", Still())
+
+
+def listed(labels: Mapping[str, str] = LABELS, **status: Any) -> dict[str, Any]:
+    return {
+        "labels": dict(labels),
+        "annotations": {},
+        "fingerprint": "163f1b7682685560",
+        "startsAt": "2026-03-04T10:15:22.713123456Z",
+        "endsAt": "2026-03-04T10:19:22.713Z",
+        "receivers": [{"name": "auto"}],
+        "status": {"state": "active", "silencedBy": [], "inhibitedBy": [], "mutedBy": [], **status},
+    }
+
+
+@pytest.mark.parametrize(
+    ("alerts", "expected"),
+    [
+        ([], FiringState(known=True, firing=False, text="Alertmanager no longer lists the alert")),
+        (
+            [listed()],
+            FiringState(known=True, firing=True, text="firing since 2026-03-04 10:15:22 UTC"),
+        ),
+        (
+            [listed(state="suppressed", silencedBy=["8e2f"])],
+            FiringState(
+                known=True,
+                firing=True,
+                silenced=True,
+                text="firing since 2026-03-04 10:15:22 UTC, silenced by silence 8e2f",
+            ),
+        ),
+        (
+            [listed(state="suppressed", inhibitedBy=["a1", "b2"])],
+            FiringState(
+                known=True,
+                firing=True,
+                text="firing since 2026-03-04 10:15:22 UTC, inhibited by alert a1, b2",
+            ),
+        ),
+        (
+            [listed(state="suppressed", mutedBy=["weekends"])],
+            FiringState(
+                known=True,
+                firing=True,
+                text="firing since 2026-03-04 10:15:22 UTC, muted by time interval weekends",
+            ),
+        ),
+        (
+            # The filter also lets through alerts that have more labels: they are other alerts.
+            [listed({**LABELS, "pod": "langgraph-1"})],
+            FiringState(known=True, firing=False, text="Alertmanager no longer lists the alert"),
+        ),
+        (
+            [listed({**LABELS, "pod": "langgraph-1"}), listed()],
+            FiringState(known=True, firing=True, text="firing since 2026-03-04 10:15:22 UTC"),
+        ),
+    ],
+)
+async def test_the_state_is_that_of_the_alert_with_exactly_these_labels(
+    alerts: list[dict[str, Any]], expected: FiringState
+) -> None:
+    assert await alertmanager(lambda _: httpx.Response(200, json=alerts)).firing(LABELS) == expected
+
+
+async def test_every_state_is_asked_for_and_every_label_is_a_filter() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=[])
+
+    await alertmanager(answer).firing({"b": 'say "hi"\\\n', "a.b": "x"})
+
+    params = seen[0].url.params
+    assert seen[0].url.path == "/api/v2/alerts"
+    assert {params[k] for k in ("active", "silenced", "inhibited", "unprocessed")} == {"true"}
+    assert params.get_list("filter") == ['"a.b"="x"', 'b="say \\"hi\\"\\\\\\n"']
+
+
+async def test_blocking_alerts_come_with_what_hides_them() -> None:
+    alerts = [listed({"alertname": "NodeDown"}, silencedBy=["8e2f"])]
+
+    found = await alertmanager(lambda _: httpx.Response(200, json=alerts)).firing_matching(['severity="page"'])
+
+    at = datetime(2026, 3, 4, 10, 15, 22, 713123, tzinfo=UTC)
+    assert found == [ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", silenced=True)]
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        (httpx.Response(400, json="bad matcher format: {"), "Alertmanager answered 400: bad matcher format: {"),
+        (httpx.Response(410), "Alertmanager answered 410"),
+        (httpx.Response(503), "Alertmanager answered 503"),
+        (httpx.Response(200, json={"alerts": []}), "Alertmanager gave an answer that is not a list of alerts"),
+        (httpx.Response(200, json=[{"labels": {}}]), "Alertmanager gave an alert that could not be read"),
+        (httpx.Response(200, json=["x"]), "Alertmanager gave an alert that could not be read"),
+        (
+            httpx.Response(200, json=[{**listed(), "startsAt": "yesterday"}]),
+            "Alertmanager gave an alert that could not be read",
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_unavailable_and_never_gone(response: httpx.Response, text: str) -> None:
+    with pytest.raises(ProbeUnavailable) as caught:
+        await alertmanager(lambda _: response).firing(LABELS)
+
+    assert caught.value.message == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("severity", "page", 'severity="page"'),
+        ("severity", "", 'severity=""'),
+        ("k8s.pod", "a", '"k8s.pod"="a"'),
+        ("path", "C:\\x", 'path="C:\\\\x"'),
+    ],
+)
+def test_a_matcher_takes_its_value_literally(name: str, value: str, text: str) -> None:
+    assert matcher(name, value) == text

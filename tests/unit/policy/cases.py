@@ -1,0 +1,110 @@
+"""What the policy tests build their cases from: a small catalogue, a policy in text, facts where every gate allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from textwrap import dedent, indent
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.domain.decision import GateResult
+from app.domain.plan import Action, ActionKind, Rung
+from app.domain.remediation import Params
+from app.domain.target import Kind, ObjectRef, Target
+from app.policy.budgets import scopes_for
+from app.policy.facts import Facts, Replicas, Spend
+from app.policy.gates import Case, Gate
+from app.policy.load import load_policy
+from app.policy.model import Policy, Rule
+
+NOW = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
+TARGET = Target("rag7", Kind.DEPLOYMENT, "langgraph")
+WORKLOAD = ObjectRef(Kind.DEPLOYMENT, "rag7", "langgraph", "uid-1", "100", 4)
+
+
+class ErrorParams(Params):
+    recent_deployment: str = "1h"
+    scale_to: int = 5
+
+
+class Restart(BaseModel):
+    pass
+
+
+@dataclass(frozen=True)
+class FakeHandler:
+    """What the loader knows of a remediation."""
+
+    rungs: tuple[str, ...]
+    params: type[BaseModel]
+
+
+CATALOGUE = {
+    "high-error-rate": FakeHandler(("roll-back", "scale-up"), ErrorParams),
+    "restart": FakeHandler(("restart",), Restart),
+}
+
+HEAD = """\
+version: 1
+scope: {namespaces: [rag7, "team-*"], exclude_namespaces: [team-payments]}
+"""
+RULE = """\
+name: errors
+when: alertname="HighErrorRate"
+target: {name: {label: deployment, default: langgraph}, namespace: {label: namespace, default: rag7}, pod: {label: pod}}
+remediation: high-error-rate
+mode: auto
+"""
+
+
+def text_of(head: str = "", rule: str = "", *, more_rules: str = "") -> str:
+    """A policy file: the usual head and rule, each with more lines."""
+    body = indent(RULE + dedent(rule), "    ")
+    return f"{HEAD}{dedent(head)}rules:\n  - {body.lstrip()}{indent(dedent(more_rules), '  ')}"
+
+
+def policy_of(head: str = "", rule: str = "", **extra: str) -> Policy:
+    return load_policy({"policy.yaml": text_of(head, rule, **extra)}, CATALOGUE)
+
+
+def action_of(kind: ActionKind = ActionKind.ROLL_BACK, pods: int = 3, ref: ObjectRef = WORKLOAD) -> Action:
+    return Action(kind, ref, TARGET, (), f"{kind} {ref.name}", pods, reversible=True, undo="put it back")
+
+
+def rung_of(*actions: Action, name: str = "roll-back") -> Rung:
+    return Rung(name, "revision 8 is 14 min old", actions or (action_of(),))
+
+
+def facts_of(policy: Policy, rule: Rule | None = None, **changes: Any) -> Facts:
+    """Facts under which every gate allows, with changes."""
+    spend = {scope: Spend(0) for scope in scopes_for(policy, rule or policy.rules[0], TARGET)}
+    facts = Facts(
+        now=NOW,
+        target=TARGET,
+        firing=True,
+        last_seen=NOW - timedelta(seconds=20),
+        marks={},
+        managers=(),
+        rollout_paused=False,
+        replicas=Replicas(desired=3, ready=3, updated=3, at_once=0),
+        spend=spend,
+        last_action=None,
+        busy_with="",
+        targets_in_flight=0,
+        results=(),
+        storm_targets=1,
+    )
+    return replace(facts, **changes)
+
+
+def case_of(policy: Policy, rung: Rung | None = None, **changes: Any) -> Case:
+    return Case(policy, policy.rules[0], rung or rung_of(), facts_of(policy, **changes))
+
+
+def ask_gate(
+    gate: Gate, head: str = "", rule: str = "", rung: Rung | None = None, **changes: Any
+) -> GateResult:
+    """One gate's answer under this policy and these facts."""
+    return gate(case_of(policy_of(head, rule), rung, **changes))

@@ -1,0 +1,181 @@
+"""Decisions: deny wins, then ask, then observe, then allow; all gates are always in the trace."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.decision import Code, Decision, Mode, Verdict
+from app.domain.outcome import RunState
+from app.domain.plan import Rung
+from app.domain.workload import Manager
+from app.policy.decide import decide, decide_without_rung, no_rule, no_target, target_not_found
+from app.policy.facts import Past, Pause, Unknown
+from app.policy.gates import GATES
+from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, rung_of
+
+POLICY = policy_of("budgets: [{per: cluster, limit: 10 per 1h}]\n")
+RULE = POLICY.rules[0]
+NAMES = [
+    "kill switch",
+    "scope",
+    "freshness",
+    "ownership",
+    "window",
+    "blocking alerts",
+    "cooldown",
+    "rate limit",
+    "budget",
+    "blast radius",
+    "target busy",
+    "flapping",
+    "storm",
+    "approval",
+]
+
+
+def decided(**changes: Any) -> Decision:
+    return decide(POLICY, RULE, rung_of(), facts_of(POLICY, **changes))
+
+
+def test_with_nothing_against_it_the_rung_is_allowed_with_every_gate_in_the_trace() -> None:
+    decision = decided()
+    assert (decision.verdict, decision.code) == (Verdict.ALLOW, Code.ALLOWED)
+    assert [g.gate for g in decision.gates] == NAMES
+    assert len(GATES) == len(NAMES)
+    assert (decision.rule, decision.remediation, decision.rung) == ("errors", "high-error-rate", "roll-back")
+    assert decision.policy_version == POLICY.version
+    assert decision.text == 'Allowed by rule "errors": 14 of 14 gates'
+
+
+COOLING = {"last_action": NOW - timedelta(minutes=4)}
+OWNED = {"managers": (Manager.FLUX,)}
+STORM = {"storm_targets": 12}
+PAUSED = {"pauses": (Pause("all", "release", "ana"),)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "code"),
+    [
+        (COOLING, Verdict.DENY, Code.COOLING_DOWN),
+        (OWNED, Verdict.ASK, Code.OWNED),
+        (STORM, Verdict.OBSERVE, Code.STORM),
+        (COOLING | OWNED, Verdict.DENY, Code.COOLING_DOWN),
+        (STORM | OWNED, Verdict.OBSERVE, Code.OWNED),
+        (STORM | COOLING, Verdict.DENY, Code.COOLING_DOWN),
+        (COOLING | PAUSED, Verdict.DENY, Code.KILL_SWITCH),
+        ({"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.CEILING),
+        ({"ceiling": Mode.APPROVE}, Verdict.ASK, Code.APPROVAL_NEEDED),
+        ({"ceiling": Mode.OBSERVE} | OWNED, Verdict.OBSERVE, Code.CEILING),
+        ({"dry_run": True}, Verdict.ALLOW, Code.DRY_RUN),
+        ({"dry_run": True, "ceiling": Mode.OBSERVE}, Verdict.ALLOW, Code.DRY_RUN),
+        ({"dry_run": True} | COOLING, Verdict.DENY, Code.COOLING_DOWN),
+        ({"firing": Unknown("timeout after 3 s")}, Verdict.DENY, Code.UNKNOWN_FACT),
+    ],
+)
+def test_the_strongest_gate_decides(changes: dict[str, Any], verdict: Verdict, code: Code) -> None:
+    decision = decided(**changes)
+    assert (decision.verdict, decision.code) == (verdict, code)
+    assert [g.gate for g in decision.gates] == NAMES
+
+
+def test_the_same_input_gives_the_same_decision() -> None:
+    assert decided(**COOLING) == decided(**COOLING)
+
+
+def test_a_decision_reads_back_from_its_json() -> None:
+    decision = decided(**COOLING)
+    assert Decision.from_json(decision.to_json()) == decision
+
+
+UNREADABLE = [
+    "firing",
+    "last_seen",
+    "marks",
+    "managers",
+    "rollout_paused",
+    "replicas",
+    "spend",
+    "last_action",
+    "busy_with",
+    "targets_in_flight",
+    "results",
+    "storm_targets",
+    "pauses",
+]
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_each_fact_that_cannot_be_read_closes_a_gate_and_is_named(name: str) -> None:
+    decision = decided(**{name: Unknown("no answer within 3 s")})
+    assert (decision.verdict, decision.code) == (Verdict.DENY, Code.UNKNOWN_FACT)
+    closed = [g for g in decision.gates if g.verdict is Verdict.DENY]
+    assert all("no answer within 3 s" in g.value and g.remedy.endswith("can be read again") for g in closed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "retry_in"),
+    [
+        (COOLING, timedelta(minutes=11)),
+        (COOLING | {"firing": Unknown("x")}, None),
+        (COOLING | {"pauses": (Pause("all", "", "ana", NOW + timedelta(hours=1)),)}, timedelta(hours=1)),
+        (COOLING | OWNED, None),
+    ],
+)
+def test_it_is_looked_at_again_when_all_that_stands_against_it_passes_by_itself(
+    changes: dict[str, Any], retry_in: timedelta | None
+) -> None:
+    assert decided(**changes).retry_at == (NOW + retry_in if retry_in else None)
+
+
+def test_an_approval_answers_every_question_and_opens_no_closed_gate() -> None:
+    asked = OWNED | {"results": (Past(RunState.NOT_FIXED, NOW),) * 2, "ceiling": Mode.APPROVE}
+    assert decided(**asked).verdict is Verdict.ASK
+    assert decided(**asked, approved_by="ana").verdict is Verdict.ALLOW
+    assert decided(**asked, **COOLING, approved_by="ana").code is Code.COOLING_DOWN
+    assert decided(**PAUSED, approved_by="ana").code is Code.KILL_SWITCH
+
+
+IMAGE = Rung(
+    "roll-back",
+    "no older revision",
+    advice="Image registry/app:v2 does not exist: push it or deploy another tag.",
+)
+NOTHING = Rung("scale-up", "already at 5 replicas")
+
+
+@pytest.mark.parametrize(
+    ("ladder", "changes", "verdict", "code", "text"),
+    [
+        ((IMAGE, NOTHING), {}, Verdict.DENY, Code.PERSON_NEEDED, "A person is needed: Image registry/app:v2"),
+        ((IMAGE, IMAGE), {}, Verdict.DENY, Code.PERSON_NEEDED, "tag."),
+        ((NOTHING,), {}, Verdict.DENY, Code.NO_RUNG, "No rung applies. scale-up: already at 5 replicas"),
+        ((), {}, Verdict.DENY, Code.NO_RUNG, "No rung applies. the remediation has no rung left"),
+        ((IMAGE,), COOLING, Verdict.DENY, Code.PERSON_NEEDED, "A person is needed"),
+        ((IMAGE,), {"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.PERSON_NEEDED, "A person is needed"),
+        ((IMAGE,), PAUSED, Verdict.DENY, Code.KILL_SWITCH, "Not acting: kill switch: all paused by ana"),
+        ((IMAGE,), {"firing": False}, Verdict.DENY, Code.NOT_FIRING, "Not acting: freshness"),
+        ((IMAGE,), {"marks": {"object": "false"}}, Verdict.DENY, Code.OPTED_OUT, "Not acting: scope"),
+    ],
+)
+def test_without_a_rung_a_person_is_called_unless_the_target_is_not_ours(
+    ladder: tuple[Rung, ...], changes: dict[str, Any], verdict: Verdict, code: Code, text: str
+) -> None:
+    decision = decide_without_rung(POLICY, RULE, ladder, facts_of(POLICY, **changes))
+    assert (decision.verdict, decision.code) == (verdict, code)
+    assert text in decision.text
+    assert decision.text.count("does not exist") <= 1
+    assert len(decision.gates) == len(NAMES)
+
+
+def test_every_alert_ends_in_a_decision() -> None:
+    unmatched = no_rule(POLICY, "Watchdog")
+    assert (unmatched.verdict, unmatched.code) == (Verdict.OBSERVE, Code.NO_RULE)
+    assert unmatched.text == "Only observing: no rule matches alert Watchdog"
+    aimless = no_target(POLICY, RULE, 'the alert has no label "deployment"')
+    assert (aimless.verdict, aimless.code, aimless.rule) == (Verdict.DENY, Code.NO_TARGET, "errors")
+    lost = target_not_found(POLICY, RULE, TARGET, "404 from the API server")
+    assert lost.text == "Not acting: rag7/Deployment/langgraph cannot be found: 404 from the API server"
+    assert lost.code is Code.TARGET_NOT_FOUND

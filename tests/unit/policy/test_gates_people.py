@@ -1,0 +1,247 @@
+"""Gates about people's switches and the owners' wishes: kill switch, scope, ownership, approval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.plan import ActionKind
+from app.domain.target import Kind, ObjectRef, Target
+from app.domain.workload import Manager
+from app.policy.facts import Pause, Unknown
+from app.policy.gates.approval import approval
+from app.policy.gates.kill_switch import kill_switch
+from app.policy.gates.ownership import ownership
+from app.policy.gates.scope import scope
+from tests.unit.policy.cases import NOW, action_of, ask_gate, case_of, policy_of, rung_of
+
+
+@pytest.mark.parametrize(
+    ("pause", "code"),
+    [
+        ("all", Code.KILL_SWITCH),
+        ("namespace:rag7", Code.PAUSED),
+        ("target:rag7/Deployment/langgraph", Code.PAUSED),
+        ("rule:errors", Code.PAUSED),
+        ("remediation:high-error-rate", Code.PAUSED),
+        ("namespace:rag", Code.ALLOWED),
+        ("target:rag7/Deployment/postgres", Code.ALLOWED),
+        ("rule:other", Code.ALLOWED),
+        ("remediation:restart", Code.ALLOWED),
+    ],
+)
+def test_a_pause_stops_what_it_names_and_nothing_else(pause: str, code: Code) -> None:
+    result = ask_gate(kill_switch, pauses=(Pause(pause, "release", "ana"),))
+    assert result.code is code
+    assert result.verdict is (Verdict.ALLOW if code is Code.ALLOWED else Verdict.DENY)
+
+
+def test_a_pause_says_who_and_why_and_ends_by_itself() -> None:
+    end = NOW + timedelta(hours=1)
+    result = ask_gate(kill_switch, pauses=(Pause("namespace:rag7", "database move", "ana", end),))
+    assert result.value == "namespace:rag7 paused by ana: database move"
+    assert result.retry_at == end
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(-1, Verdict.ALLOW), (0, Verdict.ALLOW), (1, Verdict.DENY)])
+def test_a_pause_is_over_at_its_end(seconds: int, verdict: Verdict) -> None:
+    end = NOW + timedelta(seconds=seconds)
+    assert ask_gate(kill_switch, pauses=(Pause("all", "", "ana", end),)).verdict is verdict
+
+
+def test_of_several_pauses_the_last_to_end_is_shown() -> None:
+    short, long = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    both = (Pause("all", "", "ana", long), Pause("all", "", "ben", short))
+    assert ask_gate(kill_switch, pauses=both).retry_at == long
+    forever = ask_gate(kill_switch, pauses=(*both, Pause("all", "", "eve")))
+    assert forever.retry_at is None
+    assert "eve" in forever.value
+    assert forever.remedy == "the pause ends (when someone resumes it)"
+
+
+def test_unreadable_pauses_close_the_gate() -> None:
+    result = ask_gate(kill_switch, pauses=Unknown("store did not answer"))
+    assert (result.verdict, result.code) == (Verdict.DENY, Code.UNKNOWN_FACT)
+    assert "store did not answer" in result.value
+
+
+@pytest.mark.parametrize(
+    ("head", "ceiling", "dry_run", "verdict"),
+    [
+        ("", None, False, Verdict.ALLOW),
+        ("", Mode.AUTO, False, Verdict.ALLOW),
+        ("", Mode.APPROVE, False, Verdict.ALLOW),
+        ("", Mode.OBSERVE, False, Verdict.OBSERVE),
+        ("mode: observe\n", None, False, Verdict.OBSERVE),
+        ("mode: observe\n", Mode.OBSERVE, True, Verdict.ALLOW),
+    ],
+)
+def test_a_ceiling_of_observe_lets_it_only_look(
+    head: str, ceiling: Mode | None, dry_run: bool, verdict: Verdict
+) -> None:
+    result = ask_gate(kill_switch, head, ceiling=ceiling, dry_run=dry_run)
+    assert result.verdict is verdict
+    assert (result.code is Code.CEILING) is (verdict is Verdict.OBSERVE)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "code"),
+    [
+        ("rag7", Code.ALLOWED),
+        ("team-search", Code.ALLOWED),
+        ("team-payments", Code.OUT_OF_SCOPE),
+        ("default", Code.OUT_OF_SCOPE),
+        ("RAG7", Code.OUT_OF_SCOPE),
+        ("kube-system", Code.PROTECTED),
+    ],
+)
+def test_only_namespaces_of_the_scope_are_touched(namespace: str, code: Code) -> None:
+    assert ask_gate(scope, target=Target(namespace, Kind.DEPLOYMENT, "x")).code is code
+
+
+def test_the_cluster_s_own_namespace_is_protected_even_from_a_scope_of_everything() -> None:
+    policy = policy_of()
+    everything = policy.model_copy(update={"scope": policy.scope.model_copy(update={"namespaces": ("*",)})})
+    case = case_of(policy, target=Target("kube-system", Kind.DEPLOYMENT, "coredns"))
+    assert scope(replace(case, policy=everything)).code is Code.PROTECTED
+
+
+@pytest.mark.parametrize(
+    ("opt", "marks", "code"),
+    [
+        ("out", {}, Code.ALLOWED),
+        ("out", {"namespace": "true"}, Code.ALLOWED),
+        ("out", {"object": "false"}, Code.OPTED_OUT),
+        ("out", {"namespace": "false", "object": "true"}, Code.OPTED_OUT),
+        ("out", {"object": "no"}, Code.OPTED_OUT),
+        ("in", {}, Code.OPTED_OUT),
+        ("in", {"object": "true"}, Code.ALLOWED),
+        ("in", {"namespace": "true"}, Code.ALLOWED),
+        ("in", {"namespace": "true", "object": "false"}, Code.OPTED_OUT),
+        ("in", {"namespace": "yes"}, Code.OPTED_OUT),
+        ("out", Unknown("403 on namespaces"), Code.UNKNOWN_FACT),
+    ],
+)
+def test_the_owners_mark_decides(opt: str, marks: Any, code: Code) -> None:
+    policy = policy_of()
+    opted = policy.scope.model_validate_json(f'{{"namespaces": ["rag7"], "opt": "{opt}"}}')
+    case = replace(case_of(policy, marks=marks), policy=policy.model_copy(update={"scope": opted}))
+    result = scope(case)
+    assert result.code is code
+    assert result.verdict is (Verdict.ALLOW if code is Code.ALLOWED else Verdict.DENY)
+
+
+def test_a_protected_kind_is_left_alone_also_when_only_an_action_touches_it() -> None:
+    policy = policy_of()
+    guarded = policy.model_copy(
+        update={"scope": policy.scope.model_copy(update={"protected_kinds": (Kind.POD, Kind.STATEFUL_SET)})}
+    )
+    pod = ObjectRef(Kind.POD, "rag7", "langgraph-0", "uid-2", "7")
+    deletes = rung_of(action_of(ActionKind.DELETE_POD, 1, pod))
+    assert scope(replace(case_of(policy), policy=guarded)).code is Code.ALLOWED
+    assert scope(replace(case_of(policy, deletes), policy=guarded)).code is Code.PROTECTED
+    database = case_of(policy, target=Target("rag7", Kind.STATEFUL_SET, "postgres"))
+    assert scope(replace(database, policy=guarded)).value == "kind StatefulSet is protected"
+
+
+@pytest.mark.parametrize(
+    ("managers", "kind", "verdict"),
+    [
+        ((), ActionKind.ROLL_BACK, Verdict.ALLOW),
+        ((Manager.ARGO_CD,), ActionKind.ROLL_BACK, Verdict.ASK),
+        ((Manager.FLUX,), ActionKind.RAISE_MEMORY_LIMIT, Verdict.ASK),
+        ((Manager.ARGO_CD,), ActionKind.ROLLOUT_RESTART, Verdict.ALLOW),
+        ((Manager.ARGO_CD,), ActionKind.DELETE_POD, Verdict.ALLOW),
+        ((Manager.HPA,), ActionKind.SCALE, Verdict.DENY),
+        ((Manager.HPA,), ActionKind.RAISE_MIN_REPLICAS, Verdict.DENY),
+        ((Manager.HPA,), ActionKind.ROLL_BACK, Verdict.ALLOW),
+        ((Manager.HELM,), ActionKind.SCALE, Verdict.ALLOW),
+        ((Manager.ARGO_CD, Manager.HPA), ActionKind.SCALE, Verdict.DENY),
+    ],
+)
+def test_other_writers_matter_where_they_write_the_same(
+    managers: tuple[Manager, ...], kind: ActionKind, verdict: Verdict
+) -> None:
+    rule = "ownership: {hpa: deny, gitops: ask, helm: allow}\n"
+    result = ask_gate(ownership, rule=rule, rung=rung_of(action_of(kind)), managers=managers)
+    assert result.verdict is verdict
+    assert (result.code is Code.OWNED) is (verdict is not Verdict.ALLOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, Verdict.ASK),
+        ({"ordered_by": "ben"}, Verdict.ASK),  # an order is given without knowing who else owns it
+        ({"approved_by": "ana"}, Verdict.ALLOW),
+        ({"ceiling": Mode.OBSERVE}, Verdict.OBSERVE),
+        ({"storm_targets": 10}, Verdict.OBSERVE),
+    ],
+)
+def test_the_question_about_gitops_is_for_a_person_who_can_act_on_it(
+    changes: dict[str, Any], verdict: Verdict
+) -> None:
+    assert ask_gate(ownership, managers=(Manager.ARGO_CD,), **changes).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"rollout_paused": True}, Code.ROLLOUT_PAUSED),
+        ({"rollout_paused": Unknown("timeout")}, Code.UNKNOWN_FACT),
+        ({"managers": Unknown("timeout")}, Code.UNKNOWN_FACT),
+    ],
+)
+def test_a_paused_or_unreadable_rollout_is_left_alone(changes: dict[str, Any], code: Code) -> None:
+    result = ask_gate(ownership, **changes)
+    assert (result.verdict, result.code) == (Verdict.DENY, code)
+
+
+FOUR_EYES = "approval: {four_eyes: true}\n"
+
+
+def ask_approval(mode: Mode, rule: str, **changes: Any) -> GateResult:
+    case = case_of(policy_of(rule=rule), **changes)
+    return approval(replace(case, rule=case.rule.model_copy(update={"mode": mode})))
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule", "changes", "verdict", "code"),
+    [
+        (Mode.AUTO, "", {}, Verdict.ALLOW, Code.ALLOWED),
+        (Mode.AUTO, "", {"ceiling": Mode.APPROVE}, Verdict.ASK, Code.APPROVAL_NEEDED),
+        (Mode.AUTO, "", {"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.MODE_OBSERVE),
+        (Mode.AUTO, FOUR_EYES, {"ordered_by": "ben"}, Verdict.ASK, Code.APPROVAL_NEEDED),
+        (Mode.AUTO, FOUR_EYES, {}, Verdict.ALLOW, Code.ALLOWED),
+        (Mode.APPROVE, "", {}, Verdict.ASK, Code.APPROVAL_NEEDED),
+        (Mode.APPROVE, "", {"approved_by": "ana"}, Verdict.ALLOW, Code.ALLOWED),
+        (Mode.APPROVE, "", {"ordered_by": "ben"}, Verdict.ALLOW, Code.ALLOWED),
+        (Mode.APPROVE, "", {"storm_targets": 10}, Verdict.OBSERVE, Code.APPROVAL_NEEDED),
+        (Mode.APPROVE, FOUR_EYES, {"ordered_by": "ben"}, Verdict.ASK, Code.APPROVAL_NEEDED),
+        (Mode.APPROVE, FOUR_EYES, {"ordered_by": "ben", "approved_by": "ana"}, Verdict.ALLOW, Code.ALLOWED),
+        (Mode.OBSERVE, "", {}, Verdict.OBSERVE, Code.MODE_OBSERVE),
+        (Mode.OBSERVE, "", {"ordered_by": "ben"}, Verdict.OBSERVE, Code.MODE_OBSERVE),
+        (Mode.OBSERVE, "", {"approved_by": "ana"}, Verdict.OBSERVE, Code.MODE_OBSERVE),
+        (Mode.OBSERVE, "", {"dry_run": True}, Verdict.ALLOW, Code.DRY_RUN),
+    ],
+)
+def test_the_mode_says_how_far_it_goes_by_itself(
+    mode: Mode, rule: str, changes: dict[str, Any], verdict: Verdict, code: Code
+) -> None:
+    result = ask_approval(mode, rule, **changes)
+    assert (result.verdict, result.code) == (verdict, code)
+
+
+def test_who_may_approve_is_named() -> None:
+    rule = "approval: {four_eyes: true, by: [ana, eve]}\n"
+    result = ask_approval(Mode.APPROVE, rule, ordered_by="ben")
+    assert result.remedy == "ana or eve approves, not ben who ordered it"
+
+
+def test_a_lowered_mode_says_so() -> None:
+    result = ask_approval(Mode.AUTO, "", ceiling=Mode.APPROVE)
+    assert result.threshold == "mode approve (rule auto, lowered by a ceiling)"

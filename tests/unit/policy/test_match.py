@@ -1,0 +1,122 @@
+"""Which rule is for an alert, and which target its labels name."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.target import Kind
+from app.policy.match import Hint, NoHint, match_rule, rule_for_order, target_hint
+from tests.unit.policy.cases import policy_of
+
+MORE = dedent(
+    """
+    - {name: critical errors, when: 'alertname=~"High.*", severity="critical"', remediation: restart, target: {name: {default: x}}}
+    - {name: anything high, when: 'alertname=~"High.*"', remediation: restart, target: {name: {default: x}}}
+    """
+)
+POLICY = policy_of(more_rules=MORE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rule", "also"),
+    [
+        ({"alertname": "HighErrorRate"}, "errors", ("anything high",)),
+        (
+            {"alertname": "HighErrorRate", "severity": "critical"},
+            "errors",
+            ("critical errors", "anything high"),
+        ),
+        ({"alertname": "HighLatency", "severity": "critical"}, "critical errors", ("anything high",)),
+        ({"alertname": "HighLatency"}, "anything high", ()),
+    ],
+)
+def test_the_first_matching_rule_wins_and_the_others_are_told(
+    labels: dict[str, str], rule: str, also: tuple[str, ...]
+) -> None:
+    matched = match_rule(POLICY, labels)
+    assert matched is not None
+    assert (matched.rule.name, matched.also) == (rule, also)
+
+
+@pytest.mark.parametrize("labels", [{}, {"alertname": "Watchdog"}, {"alertname": "highlatency"}])
+def test_an_alert_that_no_rule_is_for_matches_nothing(labels: dict[str, str]) -> None:
+    assert match_rule(POLICY, labels) is None
+
+
+DEFAULT_NS = "namespace by the rule's default"
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({}, Hint("rag7", Kind.DEPLOYMENT, "langgraph", f"name by the rule's default, {DEFAULT_NS}")),
+        (
+            {"deployment": "api"},
+            Hint("rag7", Kind.DEPLOYMENT, "api", f'name by label "deployment", {DEFAULT_NS}'),
+        ),
+        ({"pod": "api-5d-x"}, Hint("rag7", Kind.POD, "api-5d-x", f'name by label "pod", {DEFAULT_NS}')),
+        (
+            {"pod": "api-5d-x", "deployment": "api"},
+            Hint("rag7", Kind.DEPLOYMENT, "api", f'name by label "deployment", {DEFAULT_NS}'),
+        ),
+        (
+            {"namespace": "kube-system"},
+            Hint(
+                "kube-system",
+                Kind.DEPLOYMENT,
+                "langgraph",
+                'name by the rule\'s default, namespace by label "namespace"',
+            ),
+        ),
+    ],
+)
+def test_labels_name_the_target_and_defaults_fill_in(labels: dict[str, str], expected: Hint) -> None:
+    assert target_hint(POLICY.rules[0], labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({"deployment": "../../secrets"}, "cannot be the name"),
+        ({"deployment": "API"}, "cannot be the name"),
+        ({"deployment": "x" * 254}, "cannot be the name"),
+        ({"namespace": "a/b"}, "cannot be the namespace"),
+        ({"namespace": "x" * 64}, "cannot be the namespace"),
+        ({"deployment": "api\n"}, "cannot be the name"),
+    ],
+)
+def test_a_value_that_is_no_kubernetes_name_is_no_target(labels: dict[str, str], why: str) -> None:
+    found = target_hint(POLICY.rules[0], labels)
+    assert isinstance(found, NoHint)
+    assert why in found.why
+
+
+def test_without_label_and_default_there_is_no_target() -> None:
+    rule = policy_of(
+        more_rules="\n- {name: b, when: a=b, remediation: restart, target: {name: {label: app}}}\n"
+    ).rules[1]
+    assert target_hint(rule, {"namespace": "rag7"}) == NoHint(
+        'no name: the alert has no label "app" and the rule has no default'
+    )
+    assert target_hint(rule, {"app": "x"}) == NoHint(
+        'no namespace: the alert has no label "namespace" and the rule has no default'
+    )
+
+
+def test_an_order_runs_under_the_rule_for_its_remediation() -> None:
+    rule = rule_for_order(
+        policy_of(rule="params: {scale_to: 7}\n"), "high-error-rate", {"recent_deployment": "2h"}
+    )
+    assert (rule.name, rule.mode) == ("errors", Mode.AUTO)
+    assert rule.params == {"scale_to": 7, "recent_deployment": "2h"}
+
+
+def test_an_order_without_a_rule_needs_an_approval_under_the_defaults() -> None:
+    policy = policy_of("cooldown: 20m\n")
+    rule = rule_for_order(policy, "restart", {})
+    assert (rule.name, rule.remediation, rule.mode) == ("manual restart", "restart", Mode.APPROVE)
+    assert rule.cooldown == policy.rules[0].cooldown
+    assert type(rule).from_json(rule.to_json()) == rule
