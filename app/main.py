@@ -118,7 +118,9 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
     parts = parts or Parts()
     if not settings.database_url:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Store.open(settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks)
+    return Store.open(
+        settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks
+    )
 
 
 async def build(settings: Settings, parts: Parts | None = None) -> Service:

@@ -52,7 +52,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=2048)
     except OSError as error:
-        raise BadInput(f"cannot bind {host}:{port}: {error.strerror}", code="bad_setting", where="REMEDIATOR_PORT") from error
+        raise BadInput(
+            f"cannot bind {host}:{port}: {error.strerror}", code="bad_setting", where="REMEDIATOR_PORT"
+        ) from error
 
 
 async def run_service(settings: Settings) -> None:

@@ -6,7 +6,7 @@ Implements the runbook's section of that name; its numbers (5 replicas) are the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -116,10 +116,11 @@ async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
 
 def _summary(diagnosis: Diagnosis) -> str:
     first = known(diagnosis, "errors.grouped") or known(diagnosis, "metrics.errors", "pods.state")
+    first = first or [f.text for f in diagnosis.findings[:1]]
     parts = [*first, *known(diagnosis, "rollout.recent"), *(f.text for f in failed_dependencies(diagnosis))]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    return joined(parts) or "Nothing could be read"
+    return joined(parts)
 
 
 def _answer(names: Sequence[str]) -> str:
@@ -134,6 +135,7 @@ class _Errors:
         data: Any = finding.data if finding and finding.certainty is Certainty.KNOWN else {}
         self.total: int = data.get("errors", 0)
         self._groups: Sequence[Any] = data.get("groups", ())
+        self._natures: Mapping[str, int] = data.get("natures", {})
 
     @property
     def top(self) -> str:
@@ -145,9 +147,7 @@ class _Errors:
 
     def share(self, nature: Nature) -> float:
         """Part of the error lines of this nature."""
-        return (
-            sum(g["count"] for g in self._groups if g["nature"] == nature) / self.total if self.total else 0.0
-        )
+        return self._natures.get(nature.value, 0) / self.total if self.total else 0.0
 
 
 async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
@@ -161,7 +161,7 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
     if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
         return Rung(ROLL_BACK, no.why, advice=no.advice)
     unsure = unknown_dependencies(diagnosis)
-    if unsure and unsure[0].code != "dependencies" and errors.share(Nature.DEPENDENCY) >= 0.5:
+    if unsure and errors.share(Nature.DEPENDENCY) >= 0.5:
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",

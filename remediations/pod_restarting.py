@@ -103,7 +103,7 @@ def _nothing_wrong(diagnosis: Diagnosis) -> str:
     state = diagnosis.finding("pods.state")
     if state is None or state.certainty is Certainty.UNKNOWN:
         return state.text if state else "the pods were not read"
-    if any(state.data.get(f.value) for f in Fault):
+    if any(state.data.get(f.value) for f in Fault) or missing_refs(diagnosis.finding("config.missing")):
         return ""
     return f"no container is crashing now: {state.text}"
 

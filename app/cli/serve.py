@@ -18,9 +18,15 @@ def serve() -> None:
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End with a summary instead of leaving the service running.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 8080,
-    speed: Annotated[float, typer.Option("--speed", min=1, max=100, help="Simulated seconds per second.")] = 20.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="End with a summary instead of leaving the service running.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 takes a free one.")
+    ] = 8080,
+    speed: Annotated[
+        float, typer.Option("--speed", min=1, max=100, help="Simulated seconds per second.")
+    ] = 20.0,
 ) -> None:
     """Show the four stories of the runbook on a simulated cluster, with real webhooks over HTTP."""
     code = asyncio.run(run_demo(once=once, port=port, speed=speed))

@@ -57,7 +57,10 @@ class _DbosContext(RunContext):
         self._speed = speed
 
     async def step(self, name: str, work: Step) -> Json:
-        return await DBOS.run_step_async({"name": name}, work)
+        async def call() -> Json:
+            return await work()  # the library asks whether the function is async: a lambda is not
+
+        return await DBOS.run_step_async({"name": name}, call)
 
     async def sleep(self, seconds: float) -> None:
         await DBOS.sleep_async(seconds / self._speed)

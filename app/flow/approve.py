@@ -11,7 +11,7 @@ from typing import Any
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.flow.record import announce, move
+from app.flow.record import announce, end_run, move
 from app.flow.services import Services
 from app.flow.words import ANSWER
 from app.notify.story import ApprovalAnswer, Topic
@@ -56,13 +56,14 @@ async def look_for_answer(services: Services, run_id: str) -> dict[str, Any]:
 
     answer = await services.store.write(look)
     services.deliver_nudge()
+    services.decide_nudge()
     return answer
 
 
 def _end(tx: Tx, run: Run, state: RunState, text: str) -> dict[str, Any]:
     incident = incidents.get(tx.conn, run.incident_id)
     ledger.give_back(tx, run.id, run.rung_index)
-    runs.move(tx, run.id, state, result=text)
+    end_run(tx, run.id, state, text)
     word = {RunState.REJECTED: REJECTED, RunState.EXPIRED: EXPIRED}.get(state, GONE)
     if state is not RunState.REJECTED:
         announce(

@@ -73,6 +73,8 @@ class DeliverServices:
 
 async def deliver_once(services: DeliverServices) -> int:
     """Send what is due; returns how many rows were taken, 0 when there is nothing to do now. Raises StoreUnavailable."""
+    if not await services.store.read(outbox.depth):
+        return 0
     now = services.clock.now()
     await services.store.write(lambda tx: _free_the_dead(tx, services, now))
     if services.pager is not None:

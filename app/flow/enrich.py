@@ -41,5 +41,3 @@ async def enrich(
         await store.write(lambda tx: facts.relabel(tx, incident_id, episode, labels))  # noqa: B023 - awaited here
         changed = True
     return changed
-
-

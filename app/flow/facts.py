@@ -116,8 +116,9 @@ async def _blocking(services: Services, rule: Rule) -> Fact[Mapping[str, tuple[s
     found = {}
     try:
         for when in rule.blocked_by:
-            listed = await services.firing_alerts.firing_matching([str(m) for m in when.matchers])
-            found[str(when)] = tuple(a.labels.get("alertname", "unnamed") for a in listed if not a.hidden)
+            lists = [await services.firing_alerts.firing_matching(filters) for filters in when.filters]
+            names = {a.labels.get("alertname", "unnamed") for listed in lists for a in listed if not a.hidden}
+            found[str(when)] = tuple(sorted(names))
     except RemediatorError as error:
         return Unknown(f"Alertmanager could not be asked: {error.message}")
     return found

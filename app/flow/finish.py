@@ -7,7 +7,7 @@ from typing import Any
 
 from app.domain.outcome import IncidentState, RunState
 from app.flow.decide import escalate
-from app.flow.record import move
+from app.flow.record import end_run, move
 from app.flow.services import Services
 from app.notify.story import Escalation
 from app.store import incidents, ledger, runs
@@ -30,7 +30,7 @@ async def end(services: Services, run_id: str, state: RunState, text: str) -> di
         touched = _touched(tx, run)
         if not any(step.startswith(f"{run.rung.name}:") for step in touched):
             ledger.give_back(tx, run_id, run.rung_index)
-        runs.move(tx, run_id, state, result=text)
+        end_run(tx, run_id, state, text)
         if state is RunState.ABANDONED and not touched:
             _decide_anew(tx, incident, run_id, text)
             return

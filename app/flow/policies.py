@@ -18,7 +18,8 @@ from app.domain.remediation import AnyRemediation
 from app.observe.metrics import Metrics
 from app.policy.load import load_dir, load_policy, read_dir
 from app.policy.model import Policy
-from app.store.database import Store
+from app.store import facts
+from app.store.database import Store, Tx
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +29,7 @@ _LOOK = 2.0  # seconds between looks at the files
 class PolicyKeeper:
     """Holds the policy; call it to get the one in force."""
 
-    def __init__(
-        self, folder: Path, catalogue: Mapping[str, AnyRemediation], metrics: Metrics
-    ) -> None:
+    def __init__(self, folder: Path, catalogue: Mapping[str, AnyRemediation], metrics: Metrics) -> None:
         self._folder, self._catalogue, self._metrics = folder, catalogue, metrics
         self._policy = load_dir(folder, catalogue)
         self._texts = read_dir(folder)
@@ -66,7 +65,7 @@ class PolicyKeeper:
         self._metrics.policy_reloads.labels("loaded").inc()
         log.info("policy_loaded", version=policy.version, before=before)
         data = {"version": policy.version, "before": before}
-        await store.write(lambda tx: tx.audit(EventKind.POLICY_LOADED, data=data))
+        await store.write(lambda tx: _loaded(tx, data))
         return True
 
     async def _refuse(self, store: Store, error: BadInput) -> None:
@@ -79,3 +78,8 @@ class PolicyKeeper:
         log.error("policy_refused", code=error.code, error=str(error), kept=self._policy.version)
         data = {"error": str(error), "kept": self._policy.version}
         await store.write(lambda tx: tx.audit(EventKind.POLICY_REFUSED, data=data))
+
+
+def _loaded(tx: Tx, data: Mapping[str, str]) -> None:
+    tx.audit(EventKind.POLICY_LOADED, data=data)
+    facts.wake_resting(tx)

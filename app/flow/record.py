@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState
+from app.domain.outcome import IncidentState, RunState
 from app.notify.story import Fact, Topic, fact_to_json, payload
-from app.store import incidents, outbox
+from app.store import facts, incidents, outbox, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
 
@@ -23,6 +23,9 @@ _KINDS: Mapping[Topic, EventKind] = {
     Topic.UNDO: EventKind.UNDO_ENDED,
     Topic.ESCALATED: EventKind.ESCALATED,
 }
+
+
+_WOKEN = 20  # refused incidents that are looked at again when a run ends
 
 
 def tell(
@@ -42,6 +45,12 @@ def tell(
         return False
     tx.audit(_KINDS[topic], incident_id=incident_id, run_id=run_id, data=fact_to_json(topic, fact))
     return True
+
+
+def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> None:
+    """End a run; incidents that were refused while it went on may have their turn now."""
+    runs.move(tx, run_id, state, result=result)
+    facts.wake_resting(tx, _WOKEN)
 
 
 def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | None = None) -> None:

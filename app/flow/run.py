@@ -120,7 +120,8 @@ async def _take_rung(
         began = datetime.fromisoformat(done["at"])
     if began is None:
         return RungEnd(RunState.ABANDONED, "the rung has nothing to do")
-    return await _verify(ctx, services, run_id, index, began, terms)
+    state, text = await _verify(ctx, services, run_id, index, began, terms)
+    return RungEnd(state, text, applied=actions)
 
 
 _STATES = {
@@ -144,7 +145,7 @@ async def _act(ctx: RunContext, services: Services, run_id: str, index: int, num
 
 async def _verify(
     ctx: RunContext, services: Services, run_id: str, index: int, began: datetime, terms: Terms
-) -> RungEnd:
+) -> tuple[RunState, str]:
     measured: list[Measurement] = []
     while True:
         before = measured[-1].to_json() if measured else None
@@ -161,7 +162,7 @@ async def _verify(
         f"verified:{index}",
         lambda: verify.conclude(services, run_id, result, text, len(measured), took),
     )
-    return RungEnd(RunState(result.value), text, applied=10**6)
+    return RunState(result.value), text
 
 
 async def _otherwise(
@@ -171,7 +172,7 @@ async def _otherwise(
     undone = True
     for word in _words(end, terms.otherwise):
         if word is Otherwise.UNDO and end.applied:
-            undone = await undo.undo_rung(ctx, services, run_id, index, end.applied)
+            undone = await undo.undo_run(ctx, services, run_id, index)
             if not undone:
                 break
         elif word is Otherwise.NEXT:

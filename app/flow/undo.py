@@ -14,7 +14,7 @@ from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.engine.context import RunContext
 from app.flow import finish
-from app.flow.record import move
+from app.flow.record import end_run, move
 from app.flow.record import tell as record
 from app.flow.services import Services
 from app.flow.words import undo_story
@@ -29,15 +29,16 @@ MOST_TRIES = 6
 _LATER = "later"
 
 
-async def undo_rung(ctx: RunContext, services: Services, run_id: str, index: int, applied: int) -> bool:
-    """Undo the rung's applied actions, newest first. False when one of them failed: then the run is stuck."""
-    listed = await ctx.step(f"undo:{index}", lambda: _list(services, run_id, index))
-    return await _undo_all(ctx, services, run_id, listed["actions"][:applied][::-1])
+async def undo_run(ctx: RunContext, services: Services, run_id: str, index: int) -> bool:
+    """Undo what the run changed up to rung `index`, newest first, earlier rungs too: none of it helped. False when one of
+    them failed: then the run is stuck."""
+    listed = await ctx.step(f"undo:{index}", lambda: _list(services, run_id))
+    return await _undo_all(ctx, services, run_id, listed["actions"][::-1])
 
 
 async def tell(ctx: RunContext, services: Services, run_id: str) -> None:
     """The story that undoes a finished run."""
-    listed = await ctx.step("list", lambda: _list(services, run_id, None))
+    listed = await ctx.step("list", lambda: _list(services, run_id))
     good = await _undo_all(ctx, services, run_id, listed["actions"][::-1])
     await ctx.step("end", lambda: _end(services, run_id, good))
 
@@ -60,9 +61,9 @@ async def _undo_all(ctx: RunContext, services: Services, run_id: str, ids: list[
     return True
 
 
-async def _list(services: Services, run_id: str, index: int | None) -> dict[str, Any]:
+async def _list(services: Services, run_id: str) -> dict[str, Any]:
     steps = await services.store.read(lambda conn: runs.steps(conn, run_id))
-    return {"actions": [s.name for s in steps if _was_applied(s) and index in (None, s.intent["rung_index"])]}
+    return {"actions": [s.name for s in steps if _was_applied(s)]}
 
 
 def _was_applied(step: Step) -> bool:
@@ -147,7 +148,7 @@ async def _end(services: Services, run_id: str, good: bool) -> dict[str, Any]:
             ", ".join(f"{results.count(r)} {r}" for r in sorted({str(r) for r in results}))
             or "nothing was in place"
         )
-        runs.move(tx, run_id, RunState.UNDONE, result=text)
+        end_run(tx, run_id, RunState.UNDONE, text)
         if not incident.state.closed:
             move(tx, incident, IncidentState.ESCALATED, once=f"{run_id}/undone", reason=f"undone: {text}")
 

@@ -15,7 +15,7 @@ from app.domain.target import Target
 from app.domain.verification import AlertWord, Measurement
 from app.domain.workload import RolloutState, RolloutStatus
 from app.flow.decide import firing_alerts
-from app.flow.record import move, tell
+from app.flow.record import end_run, move, tell
 from app.flow.services import Services
 from app.kube import read
 from app.kube.rollout import rollout_status
@@ -157,9 +157,10 @@ async def conclude(
             run_id=run_id,
         )
         if result is Result.FIXED:
-            runs.move(tx, run_id, RunState.FIXED, result=text)
+            end_run(tx, run_id, RunState.FIXED, text)
             move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
 
     await services.store.write(write)
     services.deliver_nudge()
+    services.decide_nudge()
     return {"result": result.value}

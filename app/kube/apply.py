@@ -30,7 +30,7 @@ from app.kube.event import event_for
 from app.kube.fields import operations, same, value_at
 from app.kube.look import POD_KINDS, marker_of, moved, obstacle
 from app.kube.parse import parse_ref
-from app.kube.readback import Finding, Sleep, pod_gone, read_back, real_sleep, removed
+from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, pod_gone, read_back, real_sleep, removed
 from app.kube.undo import Undone, undo, undo_id
 
 __all__ = [
@@ -117,17 +117,31 @@ async def rehearse(cluster: Cluster, action: Action, action_id: str, ref: Object
     if action.kind in POD_KINDS:
         await _remove(cluster, action, dry_run=True)
         return "the dry run was accepted"
-    manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
-    if marker_of(manifest) == action_id:
+    result = await _rehearsed(cluster, action, action_id, ref)
+    if result is None:
         return "this action was applied already"
-    if no := _obstacle(manifest, action, ref):
-        raise ObjectChanged(no, where=str(ref))
-    patch = operations(manifest, action.changes, action_id)
-    result = await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
     if bent := _bent(result, action):
         text = f"an admission rule changes the values: {bent}"
         raise ObjectInvalid(text, code="admission_changed", where=str(ref))
     return "the dry run was accepted"
+
+
+async def _rehearsed(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef) -> Obj | None:
+    """The object as the dry run would leave it; None when the action is in place. A status that moves in between is
+    no reason against it, as in `apply`."""
+    for attempt in range(_ATTEMPTS):
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+        if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
+            return None
+        if no := _obstacle(manifest, action, ref):
+            raise ObjectChanged(no, where=str(ref))
+        patch = operations(manifest, action.changes, action_id)
+        try:
+            return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
+        except ObjectChanged:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("the loop above returns or raises")
 
 
 def _bent(result: Obj, action: Action) -> str:
@@ -159,7 +173,7 @@ async def apply(
 
 
 async def _patch(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, sleep: Sleep) -> Applied:
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
@@ -169,7 +183,9 @@ async def _patch(cluster: Cluster, action: Action, action_id: str, ref: ObjectRe
         try:
             return _applied(action, await cluster.patch(ref.kind, ref.namespace, ref.name, patch), "applied")
         except ObjectChanged:
-            continue  # looked at again from the start: the marker, then every field
+            await sleep(
+                CONFLICT_PAUSE * attempt
+            )  # then looked at again from the start: the marker, then every field
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
             return await _found(cluster, action, action_id, (bound, error), sleep)

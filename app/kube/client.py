@@ -1,8 +1,8 @@
 """The real cluster: `KubeCluster` implements `app.domain.cluster.Cluster` over the official asyncio client, used raw.
 
 Owns the connection, time-outs and the translation of foreign faults; the only importer of the client library. Called
-through the port. Never retries a write (one exception: a 401, which proves that nothing was done), never validates
-responses (the library's models refuse objects with a null list and drop unknown fields), never logs a body.
+through the port. Never sends a write twice (one exception: after a 401, which proves that nothing was done), never
+validates responses (the library's models refuse objects with a null list and drop unknown fields), never logs a body.
 """
 
 from __future__ import annotations
@@ -247,7 +247,12 @@ class KubeCluster:
     async def _bytes(self, call: _Call) -> bytes:
         """The body of a successful answer. Fresh credentials are fetched once when ours have run out: after a 401
         nothing can have happened, so even a write may be sent again."""
-        status, headers, data = await self._send(call)
+        try:
+            status, headers, data = await self._send(call)
+        except ClusterUnavailable as error:
+            if call.method != "GET" or not isinstance(error.__cause__, _STALE):
+                raise
+            status, headers, data = await self._send(call)  # a kept connection had been closed by the server
         if status == 401 and self._renew is not None:
             try:
                 await self._renew()
@@ -273,6 +278,7 @@ class KubeCluster:
                 body=call.body,
                 auth_settings=["BearerToken"],
             )
+            self._one_attempt()
             sent = True
             response = await self._api.call_api(*prepared, _request_timeout=timeout)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
@@ -285,7 +291,15 @@ class KubeCluster:
                 seconds = asyncio.get_running_loop().time() - started
                 self._observer(call.request.verb, call.request.resource, outcome, seconds)
 
+    def _one_attempt(self) -> None:
+        """The HTTP library sends a DELETE again by itself when a connection breaks, and has no public switch for it."""
+        rest = self._api.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()  # noqa: SLF001
+            rest.pool_manager._retry_connection = False  # noqa: SLF001
 
+
+_STALE = (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _NO_LOG = ("previous terminated container", "is waiting to start", "is not available")
 

@@ -24,6 +24,10 @@ PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each look; together longer than the API server works on a write of ours (its time-out is 15 s)."""
 
 
+CONFLICT_PAUSE = 0.1
+"""Seconds, times the number of attempts so far: a controller writes the status of a rollout in bursts."""
+
+
 class Finding(StrEnum):
     """What reading back showed."""
 

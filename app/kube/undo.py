@@ -17,7 +17,7 @@ from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
 from app.kube.fields import operations, pointer, same, value_at
 from app.kube.look import marker_of, moved
-from app.kube.readback import Finding, Sleep, read_back, real_sleep
+from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, read_back, real_sleep
 
 _ATTEMPTS = 5
 _SUFFIX = "/undo"
@@ -55,7 +55,7 @@ async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep
 
 async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> Undone:
     ref = action.object
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
         if manifest["metadata"].get("uid") != ref.uid:
             return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
@@ -64,7 +64,7 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
         try:
             return await _write_back(cluster, action, manifest, marker)
         except ObjectChanged:
-            continue
+            await sleep(CONFLICT_PAUSE * attempt)
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
             finding, _ = await read_back(cluster, bound, marker, sleep)

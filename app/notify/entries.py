@@ -35,6 +35,7 @@ from app.notify.wording import (
     allowed,
     gate_lines,
     looks_again,
+    measured,
     undo_command,
 )
 
@@ -111,21 +112,21 @@ def _finding(finding: Finding) -> list[Line]:
 
 
 def _decision(story: IncidentStory, decision: Decision) -> Message:
-    what = f": {decision.text}" if decision.text else ""
-    return _entry(story, line(bold(_VERDICT_WORDS[decision.verdict]), what), *_trace(decision))
+    return _entry(story, _word(decision), *_trace(decision))
+
+
+def _word(decision: Decision) -> Line:
+    return line(bold(decision.text or _VERDICT_WORDS[decision.verdict]))
 
 
 def _refusal(story: IncidentStory, decision: Decision) -> Message:
     lines = []
     for gate in against(decision):
-        limit = gate.threshold or "none"
-        measured = f": measured {gate.value or 'nothing'}, threshold {limit}"
-        lines.append(line(bold(gate.gate), measured))
+        lines.append(line(bold(gate.gate), f": {measured(gate)}"))
         if gate.remedy:
-            lines.append(line(f"    To act: {gate.remedy}"))
+            lines.append(line(f"    What would have to change: {gate.remedy}"))
     again = looks_again(decision.retry_at) or [line("Looks again when the alert is sent again")]
-    head = line(bold("Not allowed"), f": {decision.text} ({decision.code})")
-    return _entry(story, head, Section((*lines, *again)), *_trace(decision))
+    return _entry(story, _word(decision), Section((*lines, *again)), *_trace(decision))
 
 
 def _trace(decision: Decision) -> list[Part]:
@@ -133,6 +134,7 @@ def _trace(decision: Decision) -> list[Part]:
         f'rule "{decision.rule}"' if decision.rule else "no rule",
         f"remediation {decision.remediation}" if decision.remediation else "",
         f"rung {decision.rung}" if decision.rung else "",
+        f"reason {decision.code}" if decision.verdict is not Verdict.ALLOW else "",
         f"policy {decision.policy_version}" if decision.policy_version else "",
     ]
     total = f"{allowed(decision.gates)} of {count(len(decision.gates), 'gate')} allow"

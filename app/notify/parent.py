@@ -19,6 +19,7 @@ from app.notify.wording import (
     gates_summary,
     looks_again,
     may_undo,
+    measured,
     undo_command,
 )
 
@@ -63,9 +64,9 @@ def _what(story: IncidentStory) -> list[Line]:
         case IncidentState.ACTING:
             return [*done, line(f"Acting now: {_plan(story)}")]
         case IncidentState.REFUSED:
-            return [*done, line(f"Did nothing{' more' if done else ''}: {_reason(story)}")]
+            return [*done, *(_reason(story) or [line("Did nothing more" if done else "Did nothing")])]
         case IncidentState.OBSERVED:
-            return [*done, line(f"Only looked: {_reason(story)}"), *_would(story)]
+            return [*done, *_reason(story), *_would(story)]
         case IncidentState.RESOLVED:
             return [
                 *done,
@@ -87,9 +88,13 @@ def _plan(story: IncidentStory) -> str:
     )
 
 
-def _reason(story: IncidentStory) -> str:
-    decided = story.decision.text if story.decision else ""
-    return decided or story.reason or "no reason was recorded"
+def _reason(story: IncidentStory) -> list[Line]:
+    """The decision's own sentence, or that of the move; a gate that refused is told in full further down."""
+    decision = story.decision
+    if decision and decision.verdict is Verdict.DENY and against(decision):
+        return []
+    text = (decision.text if decision else "") or story.reason
+    return [line(text or "Did nothing; no reason was recorded")]
 
 
 def _would(story: IncidentStory) -> list[Line]:
@@ -135,11 +140,9 @@ def _stopped(decision: Decision) -> list[Line]:
     if not gates:
         return []
     first = gates[0]
-    measured = f"{first.value or 'nothing measured'}, threshold {first.threshold or 'none'}"
     others = f"; also {joined([g.gate for g in gates[1:]])}" if len(gates) > 1 else ""
-    lines = [line("Stopped by: ", bold(first.gate), f", measured {measured}{others}")]
-    if first.remedy:
-        lines.append(line(f"To act: {first.remedy}"))
+    lines = [line("Stopped by: ", bold(first.gate), f": {measured(first)}{others}")]
+    lines.extend(line(f"What would have to change: {g.remedy}") for g in gates if g.remedy)
     return [*lines, *looks_again(decision.retry_at)]
 
 

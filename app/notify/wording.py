@@ -11,8 +11,8 @@ from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.notify.story import ActionDone, IncidentStory
 from app.notify.text import Line, When, bold, code, count, line
 
-GATE_WORDS = {Verdict.ALLOW: "yes", Verdict.OBSERVE: "observe", Verdict.ASK: "ask", Verdict.DENY: "no"}
-"""A gate's answer to "may it act?"."""
+GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", Verdict.DENY: "NO"}
+"""A gate's answer to "may it act?", in the words of `remediator explain`."""
 
 RESULT_WORDS = {
     Result.FIXED: "fixed",
@@ -48,16 +48,21 @@ STATE_WORDS = {
     IncidentState.MERGED: "MERGED",
 }
 
-_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)")
+_OF = re.compile(r"([0-9]+) of ([0-9]+)[^(;,]*")
 _TIGHT = 3
 
 
 def gate_line(gate: GateResult) -> Line:
-    """One gate with measured value and threshold: `no  cooldown: 4m ago (threshold 15m)`."""
+    """One gate with measured value and threshold: `NO  cooldown: last action 4m ago · allowed: 15m since ...`."""
     word = GATE_WORDS[gate.verdict]
     head = word if gate.verdict is Verdict.ALLOW else bold(word)
-    threshold = f" (threshold {gate.threshold})" if gate.threshold else ""
-    return line(head, f"  {gate.gate}: {gate.value or 'nothing measured'}{threshold}")
+    return line(head, f"  {gate.gate}: {measured(gate)}")
+
+
+def measured(gate: GateResult) -> str:
+    """Value and threshold of a gate."""
+    threshold = f" · allowed: {gate.threshold}" if gate.threshold else ""
+    return f"{gate.value or 'nothing measured'}{threshold}"
 
 
 def gate_lines(decision: Decision) -> list[Line]:
@@ -71,27 +76,20 @@ def allowed(gates: Sequence[GateResult]) -> int:
 
 
 def gates_summary(decision: Decision) -> str:
-    """`11 of 11 gates (budget 1 of 3 per 1h, pods 0 % of 30 %)`: the tight ones are the nearest to their threshold."""
+    """`14 of 14 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
     gates = decision.gates
     total = f"{allowed(gates)} of {count(len(gates), 'gate')}"
-    tight = [f"{g.gate} {g.value} of {g.threshold}" for g in tightest(gates)]
+    tight = tightest(gates)
     return f"{total} ({', '.join(tight)})" if tight else total
 
 
-def tightest(gates: Sequence[GateResult]) -> list[GateResult]:
-    """The allowing gates that count something, nearest to their threshold first, at most three."""
-    measured = [(share, g) for g in gates if g.verdict is Verdict.ALLOW and (share := _share(g)) is not None]
-    measured.sort(key=lambda pair: -pair[0])
-    return [g for _, g in measured[:_TIGHT]]
-
-
-def _share(gate: GateResult) -> float | None:
-    """Value as a share of the threshold when both are counts or both are percentages, else None."""
-    value, threshold = _NUMBER.match(gate.value), _NUMBER.match(gate.threshold)
-    if not value or not threshold or value[2] != threshold[2] or float(threshold[1]) == 0:
-        return None
-    share = float(value[1]) / float(threshold[1])
-    return share if share <= 1 else None
+def tightest(gates: Sequence[GateResult]) -> list[str]:
+    """Name and count of the allowing gates that count `N of M`, nearest to their threshold first, at most three."""
+    counting = [
+        (g, m) for g in gates if g.verdict is Verdict.ALLOW and (m := _OF.match(g.value)) and int(m[2])
+    ]
+    counting.sort(key=lambda pair: -int(pair[1][1]) / int(pair[1][2]))
+    return [f"{g.gate} {m[0].strip()}" for g, m in counting[:_TIGHT]]
 
 
 def against(decision: Decision) -> list[GateResult]:

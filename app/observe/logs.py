@@ -145,7 +145,7 @@ def configure(stream: TextIO | None = None, *, level: str = "INFO", as_json: boo
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    _take_over_libraries()
+    _take_over_libraries(root.level)
 
 
 def _formatter(
@@ -176,10 +176,10 @@ _LIBRARIES: Mapping[str, int] = {
 }
 
 
-def _take_over_libraries() -> None:
+def _take_over_libraries(lowest: int) -> None:
     for name, level in _LIBRARIES.items():
         logger = logging.getLogger(name)
         # The workflow library adds a console handler of its own, with propagation off, to a logger that has none.
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = True
-        logger.setLevel(level)
+        logger.setLevel(max(level, lowest))

@@ -59,7 +59,7 @@ class Replicas:
     """Pods of the workload: wanted, ready now, and of the newest template.
 
     `at_once` is how many pods its controller takes down at the same time in a rolling update; None when that is not
-    known, which is read as all of them. `app.policy.rolling.replicas_of` fills it.
+    known, which is read as all of them.
     """
 
     desired: int

@@ -63,6 +63,11 @@ class When:
         """True when surely everything that matches `other` matches this: each list of `other` has all of one of ours."""
         return all(any(set(mine) <= set(theirs) for mine in self.lists) for theirs in other.lists)
 
+    @property
+    def filters(self) -> tuple[tuple[str, ...], ...]:
+        """The lists as Alertmanager's API takes them, one `filter` a matcher: one query for each list, results joined."""
+        return tuple(tuple(str(m) for m in matchers) for matchers in self.lists)
+
     def as_written(self) -> str | list[str]:
         """The form of the policy file."""
         return self.texts[0] if len(self.texts) == 1 else list(self.texts)

@@ -70,12 +70,15 @@ class SimCluster:
     async def list_objects(
         self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
     ) -> list[Obj]:
-        """List objects by label and field selector, by name; an empty namespace means all."""
+        """List objects by label and field selector, by name; an empty namespace means all.
+
+        Like the items of a real list they come without apiVersion and kind.
+        """
 
         def act() -> list[Obj]:
             by_label, by_field = label_selector(selector), field_selector(fields)
             return [
-                clone(o)
+                {k: clone(v) for k, v in o.items() if k not in {"apiVersion", "kind"}}
                 for o in self._store.all(kind, namespace)
                 if by_label(o["metadata"].get("labels") or {}) and by_field(o)
             ]
@@ -165,11 +168,12 @@ class SimCluster:
         def act() -> None:
             key = Key(Kind.POD, request.namespace, request.name)
             pod = self._store.get(key)
+            if request.verb == "evict":
+                # The budget is charged before the uid is compared, as in the real eviction.
+                self._simulation.budgets.charge(pod, dry_run=request.dry_run)
             if pod["metadata"]["uid"] != uid:
                 text = f"the UID in the precondition ({uid}) does not match the UID in record ({pod['metadata']['uid']})"
                 raise ObjectChanged(text, where=str(key))
-            if request.verb == "evict":
-                self._simulation.budgets.check(pod)
             self._record(request, pod if request.dry_run else self._store.terminate(key))
 
         await self._request(request, act)

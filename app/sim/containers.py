@@ -13,7 +13,7 @@ from app.domain.json import Obj
 from app.sim.behaviour import Behaviour
 from app.sim.kinds import stamp
 from app.sim.logs import Log
-from app.sim.quantity import memory
+from app.sim.quantity import cpu, memory
 
 BACKOFF = 10.0
 """Seconds before the second restart; doubles with each crash."""
@@ -43,7 +43,8 @@ class Obstacle:
 
 @dataclass(slots=True)
 class Container:
-    """One container of a running pod; times in seconds since 1970, `limit` in bytes (0 = none)."""
+    """One container of a running pod; times in seconds since 1970. `limit` (memory, bytes) and `cpu_limit` (millicores)
+    are 0 when there is none."""
 
     name: str
     image: str
@@ -51,6 +52,7 @@ class Container:
     limit: int
     pod: str
     next_at: float
+    cpu_limit: int = 0
     phase: Phase = Phase.WAITING
     reason: str = "ContainerCreating"
     message: str = ""
@@ -69,9 +71,18 @@ class Container:
     @classmethod
     def of(cls, spec: Obj, pod: str, at: float, *, init: bool) -> Container:
         """A container that has not been created yet."""
-        limit = spec.get("resources", {}).get("limits", {}).get("memory", 0)
+        limits = spec.get("resources", {}).get("limits", {})
         reason = "PodInitializing" if not init else "ContainerCreating"
-        return cls(spec["name"], spec["image"], init, memory(limit), pod, at, reason=reason)
+        return cls(
+            name=spec["name"],
+            image=spec["image"],
+            init=init,
+            limit=memory(limits.get("memory", 0)),
+            cpu_limit=cpu(limits.get("cpu", 0)),
+            pod=pod,
+            next_at=at,
+            reason=reason,
+        )
 
     def memory(self, at: float) -> int:
         """Working set in bytes."""
@@ -80,7 +91,16 @@ class Container:
         return self.behaviour.memory.at(at - self.started_at, self.rps)
 
     def cpu(self) -> int:
-        """Millicores in use."""
+        """Millicores in use: never more than the limit."""
+        wanted = self._cpu_wanted()
+        return min(wanted, self.cpu_limit) if self.cpu_limit else wanted
+
+    def throttled(self) -> float:
+        """Share of the wanted CPU time that the limit withholds."""
+        wanted = self._cpu_wanted()
+        return max(0.0, 1 - self.cpu_limit / wanted) if self.cpu_limit and wanted else 0.0
+
+    def _cpu_wanted(self) -> int:
         if self.phase is not Phase.RUNNING or self.behaviour is None:
             return 0
         return int(self.behaviour.cpu.base + self.behaviour.cpu.per_rps * self.rps)

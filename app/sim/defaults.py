@@ -23,6 +23,10 @@ _PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "fail
 
 def fill(kind: Kind, obj: Obj) -> None:
     """Complete a manifest of this kind in place."""
+    if kind is Kind.NAMESPACE:
+        metadata = obj["metadata"]
+        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        _put(obj, {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
     filler = _FILLERS.get(kind)
     if filler is not None and isinstance(obj.get("spec"), dict):
         filler(obj["spec"])
@@ -89,7 +93,7 @@ def _stateful_set(spec: Obj) -> None:
     _put(spec, {"replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady"})
     strategy = spec.setdefault("updateStrategy", {})
     if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        _put(strategy.setdefault("rollingUpdate", {}), {"partition": 0})
+        _put(strategy.setdefault("rollingUpdate", {}), {"partition": 0, "maxUnavailable": 1})
     _put(
         spec.setdefault("persistentVolumeClaimRetentionPolicy", {}),
         {"whenDeleted": "Retain", "whenScaled": "Retain"},

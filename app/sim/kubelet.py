@@ -71,6 +71,12 @@ class Kubelet:
         """Running pods of a namespace with the label `app`."""
         yield from self._spaces.get((namespace, app), {}).values()
 
+    def apps(self, namespace: str) -> list[str]:
+        """The `app` labels that running pods of a namespace carry."""
+        return sorted(
+            app for space, app in self._spaces if space == namespace and app and self._spaces[space, app]
+        )
+
     def reconcile(self, key: Key) -> None:
         """Look at one pod."""
         pod = self._world.store.find(key)

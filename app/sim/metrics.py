@@ -1,10 +1,13 @@
-"""The simulated Prometheus: answers exactly the queries that a scenario lists, from the model.
+"""The simulated Prometheus: answers a small closed set of queries from the model.
 
-Implements the port `MetricSource`. A step of the world records each listed query every 15 seconds.
+Implements the port `MetricSource`. It does not evaluate PromQL: a query is known by its exact text (listed in the scenario)
+or by one of a few metric names in it, and is about the app whose pods its `pod=~"..."` or `app="..."` matcher chooses.
+Everything else is unavailable. A step of the world records the known signals every 15 seconds.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +23,19 @@ from app.sim.world import World
 INTERVAL = 15.0
 """Seconds between two records."""
 _KEPT = 1000
+_WINDOW = 300.0
+_WHERE = "simulated Prometheus"
+
+BY_METRIC: Mapping[str, Signal] = {
+    "http_requests_total": Signal.ERROR_RATIO,
+    "http_request_duration_seconds_bucket": Signal.LATENCY,
+    "container_cpu_cfs_throttled_periods_total": Signal.CPU_THROTTLING,
+    "container_memory_working_set_bytes": Signal.MEMORY,
+}
+"""What a query is taken for when it contains this metric."""
+
+_PODS = re.compile(r'\bpod=~"((?:[^"\\]|\\.)*)"')
+_APP = re.compile(r'\bapp="([^"]*)"')
 
 
 class Metric(Strict):
@@ -28,12 +44,12 @@ class Metric(Strict):
     query: str
     signal: Signal
     app: str
-    window: Seconds = 300.0
+    window: Seconds = _WINDOW
     labels: dict[str, str] = Field(default_factory=dict)
 
 
 class SimMetrics:
-    """A Prometheus that knows a closed list of queries. Set `available` False to make it unreachable."""
+    """A Prometheus that knows a closed set of queries. Set `available` False to make it unreachable."""
 
     def __init__(
         self, world: World, signals: Signals, metrics: Sequence[Metric], catch_up: Callable[[], None]
@@ -41,26 +57,32 @@ class SimMetrics:
         self.available = True
         self._world = world
         self._signals = signals
-        self._metrics = {_normal(metric.query): metric for metric in metrics}
-        self._records: dict[str, deque[tuple[float, Vector]]] = {}
+        self._listed = {_normal(metric.query): metric for metric in metrics}
+        self._records: dict[tuple[Signal, str], deque[tuple[float, Vector]]] = {}
         self._catch_up = catch_up
 
     async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
-        """Evaluate now. Raises ProbeUnavailable."""
-        return self._evaluate(self._known(query))
+        """Evaluate now; no series when no pod is chosen. Raises ProbeUnavailable."""
+        metric = self._known(query)
+        if metric is None:
+            return []
+        found = self._signals.measure(metric.signal, metric.app, metric.window)
+        return [({**labels, **metric.labels}, value) for labels, value in found]
 
     async def window(
         self, query: str, start: datetime, end: datetime, step: float
     ) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
         """What was recorded between `start` and `end`, at most one sample a `step`. Raises ProbeUnavailable."""
         metric = self._known(query)
+        if metric is None:
+            return []
         series: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
-        for at, vector in self._records.get(_normal(metric.query), ()):
+        for at, vector in self._records.get((metric.signal, metric.app), ()):
             if not start.timestamp() <= at <= end.timestamp():
                 continue
+            moment = datetime.fromtimestamp(at, UTC)
             for labels, value in vector:
-                samples = series.setdefault(tuple(sorted(labels.items())), [])
-                moment = datetime.fromtimestamp(at, UTC)
+                samples = series.setdefault(tuple(sorted({**labels, **metric.labels}.items())), [])
                 if not samples or (moment - samples[-1].at).total_seconds() >= step:
                     samples.append(Sample(moment, value))
         return [(dict(labels), samples) for labels, samples in series.items()]
@@ -69,22 +91,41 @@ class SimMetrics:
         """Record when it is time."""
         if self._world.time % INTERVAL:
             return
-        for query, metric in self._metrics.items():
-            records = self._records.setdefault(query, deque(maxlen=_KEPT))
-            records.append((self._world.time, self._evaluate(metric)))
+        wanted = {(signal, app) for app in self._signals.apps() for signal in BY_METRIC.values()}
+        wanted |= {(metric.signal, metric.app) for metric in self._listed.values()}
+        for signal, app in wanted:
+            vector = self._signals.measure(signal, app, _WINDOW)
+            if vector:
+                records = self._records.setdefault((signal, app), deque(maxlen=_KEPT))
+                records.append((self._world.time, vector))
 
-    def _known(self, query: str) -> Metric:
+    def _known(self, query: str) -> Metric | None:
+        """What the query asks for; None when it chooses no pods. Raises ProbeUnavailable."""
         self._catch_up()
-        metric = self._metrics.get(_normal(query))
         if not self.available:
-            raise ProbeUnavailable("Prometheus does not answer", where="simulated Prometheus")
-        if metric is None:
-            raise ProbeUnavailable(f"the scenario has no answer to {query!r}", where="simulated Prometheus")
-        return metric
+            raise ProbeUnavailable("Prometheus does not answer", where=_WHERE)
+        if (listed := self._listed.get(_normal(query))) is not None:
+            return listed
+        signal = next((s for name, s in BY_METRIC.items() if name in query), None)
+        if signal is None:
+            raise ProbeUnavailable(f"the simulation has no answer to {query!r}", where=_WHERE)
+        app = self._app_of(query)
+        return None if app is None else Metric(query=query, signal=signal, app=app)
 
-    def _evaluate(self, metric: Metric) -> Vector:
-        found = self._signals.measure(metric.signal, metric.app, metric.window)
-        return [({**labels, **metric.labels}, value) for labels, value in found]
+    def _app_of(self, query: str) -> str | None:
+        """The app that the query's matchers choose."""
+        if found := _PODS.search(query):
+            try:
+                pattern = re.compile(found[1].replace("\\\\", "\\"))
+            except re.error as error:
+                raise ProbeUnavailable(f"not a regular expression: {found[1]!r}", where=_WHERE) from error
+            return next((a for a in self._signals.apps() if any(map(pattern.fullmatch, self._pods(a)))), None)
+        if found := _APP.search(query):
+            return found[1] if found[1] in self._signals.apps() else None
+        raise ProbeUnavailable("the query names no pods", where=_WHERE)
+
+    def _pods(self, app: str) -> list[str]:
+        return [labels["pod"] for labels, _ in self._signals.measure(Signal.MEMORY, app, _WINDOW)]
 
 
 def _normal(query: str) -> str:

@@ -108,7 +108,8 @@ class ObjectStore:
     def update(self, new: Obj, manager: str, *, subresource: str = "", dry_run: bool = False) -> Obj:
         """Store a changed object; a change of nothing is none and keeps its resourceVersion.
 
-        With subresource `status` only the status is taken from `new`, without it everything else. Raises
+        With subresource `status` only the status is taken from `new` (of a Deployment the annotations too), without
+        it everything else. Raises
         ObjectMissing, ObjectChanged (uid), ObjectInvalid.
         """
         key = key_of(new)
@@ -119,7 +120,11 @@ class ObjectStore:
             validation.validate(key.kind, merged, old)
         if merged == old:
             return old
-        if APIS[key.kind].generation and _intent(key.kind, merged) != _intent(key.kind, old):
+        if (
+            not subresource
+            and APIS[key.kind].generation
+            and _intent(key.kind, merged) != _intent(key.kind, old)
+        ):
             merged["metadata"]["generation"] = old["metadata"]["generation"] + 1
         merged["metadata"]["managedFields"] = ownership.own_changes(
             old, merged, manager, subresource, stamp(self._now())
@@ -205,6 +210,9 @@ def _merge(kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
     if subresource == "status":
         merged: Obj = {**old, "metadata": dict(old["metadata"])}
         merged["status"] = clone(new["status"])
+        if kind is Kind.DEPLOYMENT and "annotations" in new["metadata"]:
+            # Its controller writes the revision this way, so that it makes no new generation.
+            merged["metadata"]["annotations"] = clone(new["metadata"]["annotations"])
         return merged
     if new["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
         raise ObjectChanged("the UID in the precondition does not match", where=str(key_of(new)))
@@ -221,8 +229,11 @@ def _merge(kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
 
 
 def _intent(kind: Kind, obj: Obj) -> Any:
-    """The part of an object whose change counts as a new generation: binding a pod to its node is none."""
+    """The part of an object whose change counts as a new generation: its spec. Binding a pod to its node is none, and
+    of a Deployment the annotations count too."""
     spec = obj.get("spec")
+    if kind is Kind.DEPLOYMENT:
+        return spec, obj["metadata"].get("annotations")
     return {k: v for k, v in spec.items() if k != "nodeName"} if kind is Kind.POD and spec else spec
 
 

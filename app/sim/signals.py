@@ -26,6 +26,7 @@ class Signal(StrEnum):
     OOM_KILLS = "oom_kills"
     MEMORY = "memory"
     CPU = "cpu"
+    CPU_THROTTLING = "cpu_throttling"
     NOT_READY = "not_ready"
 
 
@@ -38,6 +39,10 @@ class Signals:
         self._traffic = traffic
         self._namespace = namespace
 
+    def apps(self) -> list[str]:
+        """The apps that have pods."""
+        return self._kubelet.apps(self._namespace)
+
     def measure(self, signal: Signal, app: str, window: float) -> Vector:
         """Values over the last `window` seconds: ratios, seconds, requests a second, counts, bytes, millicores.
 
@@ -47,6 +52,9 @@ class Signals:
             value = self._of_traffic(signal, app, window)
             return [] if value is None else [({"app": app}, value)]
         runs = list(self._kubelet.runs(self._namespace, app))
+        if signal is Signal.CPU_THROTTLING:
+            shares = [c.throttled() for run in runs for c in run.containers if c.cpu_limit]
+            return [({"app": app}, sum(shares) / len(shares))] if shares else []
         if signal is Signal.NOT_READY:
             return [({"app": app}, float(sum(not r.ready(self._world.time) for r in runs)))]
         return [(self._labels(run), self._of_pod(signal, run, window)) for run in runs]

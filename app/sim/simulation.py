@@ -90,17 +90,8 @@ class Simulation:
 
     def _namespace(self, name: str) -> None:
         if self.world.store.find(make_key(Kind.NAMESPACE, "", name)) is None:
-            labels = {"kubernetes.io/metadata.name": name}
-            self.world.store.create(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {"name": name, "labels": labels},
-                    "spec": {"finalizers": ["kubernetes"]},
-                    "status": {"phase": "Active"},
-                },
-                "kube-apiserver",
-            )
+            manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            self.world.store.create(manifest, "kube-apiserver")
 
     def _play(self, step: Step) -> None:
         space = self._scenario.namespace

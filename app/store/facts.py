@@ -16,7 +16,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
 from app.store.runs import Run
-from app.store.schema import LIVE, episodes, incidents, ledger, run_steps, runs
+from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_steps, runs
 from app.store.steps import Step, _step
 from app.store.tx import Tx
 
@@ -152,3 +152,16 @@ def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> N
         )
     )
     tx.audit(EventKind.ALERT_ENRICHED, incident_id=incident_id, data={"episode": episode, "labels": labels})
+
+
+def wake_resting(tx: Tx, limit: int | None = None) -> None:
+    """Have refused (and, without a limit, observed) incidents looked at again now: something that may have held them back
+    has changed. With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
+    states = [IncidentState.REFUSED.value] + ([] if limit else [IncidentState.OBSERVED.value])
+    chosen = (
+        select(incidents.c.id)
+        .where(OPEN, incidents.c.state.in_(states), incidents.c.claimed_until.is_(None))
+        .order_by(incidents.c.id)
+        .limit(limit)
+    )
+    tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))

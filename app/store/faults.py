@@ -6,6 +6,8 @@ connection strings) stay out of the message.
 
 from __future__ import annotations
 
+from sqlite3 import SQLITE_ERROR
+
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -44,6 +46,8 @@ def breaks_transaction(error: BaseException) -> bool:
         return False
     if error.connection_invalidated or isinstance(error, InterfaceError | InternalError):
         return True
+    if getattr(error.orig, "sqlite_errorcode", None) == SQLITE_ERROR:
+        return False  # SQLite's word for a statement that makes no sense
     return isinstance(error, OperationalError) or sqlstate(error)[:2] in _GONE
 
 

@@ -25,6 +25,7 @@ from app.web.views import Ordered
 
 M = TypeVar("M", bound=BaseModel)
 _ERRORS = answers(401, 403, 404, 409, 413, 415, 422, 503)
+_WITHOUT_BODY = answers(401, 403, 404, 409, 422, 503)
 _ScopeText = Annotated[
     str,
     Field(
@@ -140,7 +141,7 @@ async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) ->
     return await using.operations.reject(run_id, by.name, body.plan_hash)
 
 
-@router.post("/runs/{run_id}/undo", status_code=202, responses=_ERRORS, openapi_extra=secured())
+@router.post("/runs/{run_id}/undo", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
 async def undo_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
     """Undo what a run changed, where its values are still in place."""
     return await using.operations.undo(run_id, by.name)

@@ -127,4 +127,5 @@ class _Answer:
 
 def _route(scope: MutableMapping[str, Any]) -> str:
     """The template of the matched route: paths themselves would make one series each."""
-    return str(getattr(scope.get("route"), "path", "unmatched"))
+    # A webhook is a plain route, for which the framework notes the endpoint only.
+    return str(getattr(scope.get("route") or scope.get("endpoint"), "path", "unmatched"))

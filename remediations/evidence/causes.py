@@ -102,7 +102,7 @@ def revision_finding(
         "same_need": previous is not None and any(needs(previous, ref) for ref in refs),
     }
     text = (
-        f"{count(len(broken) - older_broken, 'broken pod')} of revision {current.number} "
-        f"({newest_ready} ready), {older_broken} of older ones ({older_ready} ready)"
+        f"{count(len(broken) - older_broken, 'pod')} of revision {current.number} broken and {newest_ready} ready; "
+        f"of older revisions {older_broken} broken and {older_ready} ready"
     )
     return Finding("pods.revision", text, data=data)

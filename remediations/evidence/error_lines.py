@@ -253,6 +253,8 @@ _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\[?\b(?:[0-9a-f]{1,4}:){3,7}:?[0-9a-f]{0,4}\]?(?::\d{1,5})?", re.IGNORECASE), "<ip>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    # Any other word of letters with at least two digits in it, e.g. a request's or a pod's generated part.
+    (re.compile(r"\b(?=[a-z]*\d[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,}\b", re.IGNORECASE), "<id>"),
 )
 _NUMBER = re.compile(
     r"(?P<status>\b(?:status|http|code|error|response|answered)(?:[ _]code)?\W{1,3}'?[1-5]\d\d\b(?!\.\d))|\d+(?:\.\d+)?",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.cluster import Cluster, LogQuery
@@ -51,6 +51,7 @@ class ErrorLog:
     lines: int
     errors: int
     groups: tuple[ErrorGroup, ...] = ()
+    natures: Mapping[Nature, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
 
@@ -65,8 +66,8 @@ class ErrorLog:
         return self.groups[0] if self.groups else None
 
     def share(self, nature: Nature) -> float:
-        """Part of all errors that are of this nature, as far as the kept groups tell."""
-        return sum(g.count for g in self.groups if g.nature is nature) / self.errors if self.errors else 0.0
+        """Part of all errors that are of this nature."""
+        return self.natures.get(nature, 0) / self.errors if self.errors else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ async def read_errors(
         lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
         errors=len(found),
         groups=groups,
+        natures=Counter(error.nature for _, error in found),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
     )
@@ -207,6 +209,7 @@ def errors_finding(log: ErrorLog) -> Finding:
         "pods": log.pods,
         "window_seconds": log.window,
         "unreadable": len(log.unreadable),
+        "natures": {nature.value: number for nature, number in sorted(log.natures.items())},
         "groups": [
             {
                 "type": g.type,

@@ -5,6 +5,7 @@ Called by the handlers. Works on the snapshots of `app.kube.read`; never changes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,11 @@ from app.observe.logs import redact
 from remediations.evidence.units import count, memory, millicores, short
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
-_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_CANNOT_START = frozenset(
+    {"CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"}
+)
+# CreateContainerConfigError also stands for e.g. a user that may not be root, which no ConfigMap heals.
+_CONFIG_WORDS = re.compile(r"not found|couldn't find key|non-existent config key|^$", re.IGNORECASE)
 _SHOWN = 8
 _SIGNALS = {137: "SIGKILL, not for memory", 139: "SIGSEGV", 143: "SIGTERM", 134: "SIGABRT"}
 
@@ -92,12 +97,12 @@ def troubles(pods: Sequence[Pod], since: datetime) -> list[Trouble]:
 def _fault(state: ContainerState, since: datetime) -> Fault | None:
     if state.waiting in _IMAGE:
         return Fault.IMAGE
-    if state.waiting in _CONFIG:
+    if state.waiting == "CreateContainerConfigError" and _CONFIG_WORDS.search(state.waiting_message):
         return Fault.CONFIG
     killed = state.oom_killed
     if killed is not None and _recent(killed, since):
         return Fault.OUT_OF_MEMORY
-    if state.waiting in ("CrashLoopBackOff", "RunContainerError"):
+    if state.waiting in _CANNOT_START:
         return Fault.CRASH
     if state.terminated is not None:
         return Fault.CRASH if state.terminated.exit_code and _recent(state.terminated, since) else None

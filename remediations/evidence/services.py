@@ -88,7 +88,8 @@ async def _slow(source: Dependencies, name: str, threshold: float, calls: int) -
         text = f"No query of {name} takes {seconds(threshold)} or more on average{worst}"
         return Finding(code, text, data=data, details=details)
     text = (
-        f"{count(len(slow), 'query', 'queries')} of {name} take {seconds(threshold)} or more on average, "
+        f"{count(len(slow), 'query', 'queries')} of {name} {'takes' if len(slow) == 1 else 'take'} "
+        f"{seconds(threshold)} or more on average, "
         f"the slowest {_row(slow[0])}"
     )
     return Finding(code, text, data=data, details=details)

@@ -57,3 +57,25 @@ def make_store(database_url: str, clock: HandClock) -> Iterator[Stores]:
 def store(make_store: Stores) -> Store:
     """One store on the test's database."""
     return make_store()
+
+
+@pytest.fixture
+def postgres_stores(
+    request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres], clock: HandClock
+) -> Iterator[Stores]:
+    """`make_store` on Postgres only, for what SQLite cannot do."""
+    try:
+        stores = Stores(postgres_server().new_database(), clock)
+    except postgres.PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+def sqlite_stores(tmp_path: Path, clock: HandClock) -> Iterator[Stores]:
+    """`make_store` on a SQLite file only, which gives up a lock after 50 ms."""
+    stores = Stores(f"sqlite:///{tmp_path / 'only.db'}?timeout=0.05", clock)
+    yield stores
+    stores.close()

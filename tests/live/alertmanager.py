@@ -193,7 +193,7 @@ def _stamp(time: dt.datetime) -> str:
 
 
 class AlertmanagerFactory(Protocol):
-    """Starts an Alertmanager that ends with the test session at the latest."""
+    """Starts an Alertmanager that ends with the tests at the latest."""
 
     def __call__(
         self, receiver_url: str, bearer_token: str = "", *, count: int = 1, timing: Timing | None = None

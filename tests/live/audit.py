@@ -74,7 +74,7 @@ def write_policy(path: Path) -> None:
 
 
 class AuditLog:
-    """Reads the log as it grows: a session's log is long, and each look at it wants only the new part."""
+    """Reads the log as it grows: it gets long, and each look at it wants only the new part."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

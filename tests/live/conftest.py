@@ -69,7 +69,7 @@ def metrics_api(request: pytest.FixtureRequest, control_plane: ControlPlane) -> 
 def alertmanager(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AlertmanagerFactory]:
-    """Starts Alertmanagers for a receiver; they end with the session, or by stop()."""
+    """Starts Alertmanagers for a receiver; they end with the tests, or by stop()."""
     _need(request, "alertmanager")
     with ExitStack() as stack:
 

@@ -277,13 +277,13 @@ async def test_faults_of_the_real_api_server_become_ours(cluster: KubeCluster, s
         await cluster.patch(*target, [{"op": "test", "path": "/spec/replicas", "value": 7}])
     with pytest.raises(ObjectChanged):
         await cluster.patch(*target, [{"op": "remove", "path": "/spec/template/metadata/annotations/a"}])
-    with pytest.raises(ObjectInvalid, match="spec.replicas") as invalid:
+    with pytest.raises(ObjectInvalid, match=r"spec\.replicas") as invalid:
         await cluster.patch(*target, [{"op": "replace", "path": "/spec/replicas", "value": -7}])
     assert "-7" not in str(invalid.value)
     with pytest.raises(ObjectInvalid):
         await cluster.patch(*target, [{"op": "add", "path": "/spec/nonsense", "value": 1}])
+    pods = await cluster.list_objects(Kind.POD, shop.namespace)
     with pytest.raises(ObjectChanged):
-        pods = await cluster.list_objects(Kind.POD, shop.namespace)
         await cluster.delete_pod(shop.namespace, pods[0]["metadata"]["name"], "another-uid")
     with pytest.raises(ProbeUnavailable):
         await cluster.pod_usage(shop.namespace, "app=web")
@@ -316,7 +316,7 @@ async def test_a_quota_in_the_way_is_no_missing_permission(cluster: KubeCluster,
     rooms = await read.quota_headroom(cluster, shop.namespace)
     no = actions.raise_memory(workload, ["main"], 2.0, 4 * 1024**3, (), rooms)
     assert isinstance(no, actions.Impossible)
-    assert "quota small has 0 B of 1 GiB left" in no.why
+    assert "quota small has 0 MiB of 1 GiB left" in no.why
 
 
 async def test_events_logs_and_paging_work(

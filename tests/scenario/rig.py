@@ -260,7 +260,9 @@ class Rig:
             for _ in range(20):
                 await asyncio.sleep(0)
             if CountedStore.under_way and not self.reaper.dead:
-                await asyncio.sleep(0.0005)  # a store thread is at work; this yields to it, virtual time stands still
+                await asyncio.sleep(
+                    0.0005
+                )  # a store thread is at work; this yields to it, virtual time stands still
                 calm = 0
             else:
                 calm += 1
@@ -308,5 +310,7 @@ class Rig:
                 found = await found
             if found:
                 return
-            assert self.clock.monotonic() < end, f"not within {limit:g} virtual seconds\n{self.notebook.text[-4000:]}"
+            assert self.clock.monotonic() < end, (
+                f"not within {limit:g} virtual seconds\n{self.notebook.text[-4000:]}"
+            )
             await self.run(5.0)

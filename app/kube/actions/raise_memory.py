@@ -91,6 +91,8 @@ def _grow(
             f"give container {name} a memory request and limit that fit its usage",
         )
     wanted = _round_up(old, factor)
+    if wanted <= old:
+        return Impossible(f"a factor of {factor:g} does not raise the {say_memory(old)} of container {name}")
     bounds = [(cap, f"the cap {say_memory(cap)}")]
     bounds += [
         (r.maximum, f"LimitRange {r.name}'s maximum {say_memory(r.maximum)}")
@@ -147,11 +149,16 @@ def _quota(workload: Workload, growths: Sequence[Growth], rooms: Sequence[QuotaR
         needed = more * workload.desired + pod * surge
         if more and needed > room.left:
             return Impossible(
-                f"{workload.desired} pods need {say_memory(needed)} more {room.resource} during the rollout; quota "
-                f"{room.name} has {say_memory(max(0, room.left))} of {say_memory(room.hard)} left",
-                f"raise {room.resource} of quota {room.name} by {say_memory(needed - room.left)}",
+                f"{workload.desired} pods need {_mib(needed)} more {room.resource} during the rollout; quota "
+                f"{room.name} has {_mib(max(0, room.left))} of {say_memory(room.hard)} left",
+                f"raise {room.resource} of quota {room.name} by {_mib(needed - room.left)}",
             )
     return None
+
+
+def _mib(amount: int) -> str:
+    """In one unit, so that two numbers that are close can be told apart."""
+    return f"{-(-amount // _MIB)} MiB"
 
 
 def _increase(growth: Growth, *, limits: bool) -> int:

@@ -6,10 +6,13 @@ from app.domain.errors import DisruptionBlocked
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.controllers.intstr import absolute
-from app.sim.controllers.pods import is_active, is_ready
+from app.sim.controllers.pods import as_key, is_active, is_ready
 from app.sim.objects import Key
 from app.sim.selectors import matches
 from app.sim.world import World, condition
+
+CHARGED = 120.0
+"""Seconds for which an allowed eviction counts against the budget, even if it then did not happen."""
 
 
 class Budgets:
@@ -17,6 +20,8 @@ class Budgets:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._charged: dict[Key, float] = {}
+        """Pods whose eviction was allowed, with the moment from which they count again if they are still there."""
 
     def reconcile(self, key: Key) -> None:
         """Recount one budget."""
@@ -24,8 +29,8 @@ class Budgets:
         if budget is not None:
             self._world.set_status(budget, self._status(budget))
 
-    def check(self, pod: Obj) -> None:
-        """May this pod be evicted now? Raises DisruptionBlocked, also when several budgets claim it."""
+    def charge(self, pod: Obj, *, dry_run: bool) -> None:
+        """Take the eviction of this pod from its budget, if there is one. Raises DisruptionBlocked, also when several budgets claim it."""
         namespace, labels = pod["metadata"]["namespace"], pod["metadata"].get("labels", {})
         budgets = [
             b
@@ -50,6 +55,9 @@ class Budgets:
                 where=f"{namespace}/Pod/{pod['metadata']['name']}",
                 retry_after=10.0,
             )
+        if not dry_run:
+            self._charged[as_key(Kind.POD, pod)] = self._world.time + CHARGED
+            self.reconcile(as_key(Kind.PDB, budgets[0]))
 
     def _status(self, budget: Obj) -> Obj:
         selector, namespace = budget["spec"].get("selector"), budget["metadata"]["namespace"]
@@ -58,7 +66,8 @@ class Budgets:
             for p in self._world.store.all(Kind.POD, namespace)
             if is_active(p) and matches(selector, p["metadata"].get("labels", {}))
         ]
-        expected, healthy = self._expected(pods, namespace), sum(map(is_ready, pods))
+        expected = self._expected(pods, namespace)
+        healthy = sum(is_ready(p) and not self._is_charged(p) for p in pods)
         spec = budget["spec"]
         if "maxUnavailable" in spec:
             desired = max(0, expected - absolute(spec["maxUnavailable"], expected, up=True))
@@ -76,6 +85,9 @@ class Budgets:
             "disruptionsAllowed": allowed,
             "conditions": [{**state, "message": "", "observedGeneration": budget["metadata"]["generation"]}],
         }
+
+    def _is_charged(self, pod: Obj) -> bool:
+        return self._charged.get(as_key(Kind.POD, pod), 0.0) > self._world.time
 
     def _expected(self, pods: list[Obj], namespace: str) -> int:
         """The pods that the owners want, not the ones that happen to be there."""

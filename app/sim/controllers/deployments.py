@@ -138,7 +138,8 @@ class Deployments:
     def _set_revision(self, deployment: Obj, revision: int) -> None:
         changed = clone(self._world.store.get(as_key(Kind.DEPLOYMENT, deployment)))
         changed["metadata"].setdefault("annotations", {})[REVISION] = str(revision)
-        self._world.store.update(changed, _MANAGER)
+        changed.setdefault("status", {})
+        self._world.store.update(changed, _MANAGER, subresource="status")
 
     def _scale(self, deployment: Obj, replica_set: Obj, replicas: int) -> bool:
         old = replica_set["spec"]["replicas"]

@@ -88,7 +88,10 @@ async def test_the_other_workloads_have_the_servers_defaults(side: Side, kind: s
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
                 "podManagementPolicy": "OrderedReady",
                 "revisionHistoryLimit": 10,
-                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+                "updateStrategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {"partition": 0, "maxUnavailable": 1},
+                },
             },
             "DaemonSet": {
                 "revisionHistoryLimit": 10,
@@ -135,6 +138,14 @@ async def test_lists_choose_by_labels_and_fields_in_one_namespace(side: Side) ->
     assert await names("app=x", "metadata.name!=b") == ["a"]
 
 
+async def test_items_of_a_list_come_without_kind(side: Side) -> None:
+    """The trap for whoever reads `kind` from a listed object."""
+    side.create(workload(paused=True))
+    (found,) = await side.cluster.list_objects(Kind.DEPLOYMENT, side.namespace)
+    assert sorted(found.keys() - {"status"}) == ["metadata", "spec"]
+    assert {"apiVersion", "kind"} <= (await _web(side)).keys()
+
+
 async def test_a_patch_changes_one_object_and_signs_for_it(side: Side) -> None:
     before = side.create(workload())
     after = await _patch(
@@ -155,9 +166,22 @@ async def test_a_patch_changes_one_object_and_signs_for_it(side: Side) -> None:
     assert all("'f:image':" not in str(e) for e in others)
 
 
-async def test_an_annotation_alone_makes_no_new_generation(side: Side) -> None:
+@pytest.mark.parametrize(("kind", "counts"), [("Deployment", True), ("StatefulSet", False)])
+async def test_an_annotation_makes_a_new_generation_of_deployments_only(
+    side: Side, kind: str, counts: bool
+) -> None:
+    side.create(workload(kind))
+    await settled(side, Kind(kind))
+    before = await side.cluster.get(Kind(kind), side.namespace, "web")
+    notes = before["metadata"].get("annotations", {})
+    patch = [{"op": "add", "path": "/metadata/annotations", "value": {**notes, MARKER: "run_1/0.0"}}]
+    after = await side.cluster.patch(Kind(kind), side.namespace, "web", patch)
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] + counts
+
+
+async def test_a_label_makes_no_new_generation(side: Side) -> None:
     side.create(workload())
-    after = await _patch(side, {"op": "add", "path": "/metadata/annotations", "value": {MARKER: "run_1/0.0"}})
+    after = await _patch(side, {"op": "add", "path": "/metadata/labels/edited", "value": "yes"})
     assert after["metadata"]["generation"] == 1
 
 

@@ -15,7 +15,7 @@ from app.domain.errors import ObjectChanged, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind
 
-Hook = Callable[[], None]
+Hook = Callable[[], object]
 
 
 class FakeCluster:

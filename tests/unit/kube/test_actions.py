@@ -13,6 +13,7 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import Workload
 from app.kube import actions
 from app.kube.actions import Impossible
+from app.kube.parse import parse_pod
 from tests.unit.kube import manifests as m
 
 NOW = datetime(2026, 3, 4, 3, 0, 0, 999999, tzinfo=UTC)
@@ -131,4 +132,4 @@ def test_a_pod_is_removed_only_if_somebody_brings_it_back(build: object, kind: A
     assert "has no controller" in refused(build(m.pod_snapshot(owner={}), m.workload()))
     leaving = m.pod()
     leaving["metadata"]["deletionTimestamp"] = "2026-03-04T03:00:00Z"
-    assert "terminating already" in refused(build(m.parse_pod(leaving), m.workload()))
+    assert "terminating already" in refused(build(parse_pod(leaving), m.workload()))

@@ -73,8 +73,8 @@ def test_whoever_would_fight_our_change_is_found(
     assert list(managers_of(_with(**meta), autoscaled=autoscaled)) == managers
 
 
-_REPLICAS = {"f:spec": {"f:replicas": {}}}
-_IMAGE = {
+_REPLICAS: Obj = {"f:spec": {"f:replicas": {}}}
+_IMAGE: Obj = {
     "f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"app"}': {".": {}, "f:image": {}}}}}}
 }
 

@@ -11,6 +11,7 @@ from app.domain.target import Kind
 from app.domain.workload import ConfigRef
 from app.kube.parse import (
     fingerprint,
+    parse_autoscaler,
     parse_controller_revision,
     parse_event,
     parse_pod,
@@ -66,7 +67,7 @@ def test_a_daemon_set_counts_nodes() -> None:
 
 
 def test_an_autoscaler_without_minimum_has_one() -> None:
-    found = m.parse_autoscaler(m.hpa(None))
+    found = parse_autoscaler(m.hpa(None))
     assert (found.min_replicas, found.max_replicas, found.desired) == (1, 6, 3)
     assert found.last_action == "ReadyForNewScale"
 

@@ -114,6 +114,7 @@ def test_what_cannot_be_raised_says_its_numbers(
 
 def test_a_container_that_does_not_exist_is_told() -> None:
     assert "has no container nothing" in refused(raise_memory(_workload(), ["nothing"], 2, CAP))
+    assert "a factor of 1 does not raise the 512 MiB" in refused(raise_memory(_workload(), ["app"], 1, CAP))
     assert "no container was named" in refused(raise_memory(_workload(), [], 2, CAP))
 
 
@@ -131,7 +132,7 @@ def test_the_quota_must_hold_the_rollout_too() -> None:
     assert isinstance(no, Impossible)
     assert (no.why, no.advice) == snapshot(
         (
-            "3 pods need 2.6 GiB more limits.memory during the rollout; quota small has 2.6 GiB of 8 GiB left",
+            "3 pods need 2688 MiB more limits.memory during the rollout; quota small has 2687 MiB of 8 GiB left",
             "raise limits.memory of quota small by 1 MiB",
         )
     )

@@ -42,17 +42,28 @@ DIAGNOSIS = Diagnosis(
 )
 
 GATES = (
-    GateResult("kill switch", Verdict.ALLOW, Code.ALLOWED, "no pause", "no pause"),
-    GateResult("scope", Verdict.ALLOW, Code.ALLOWED, "namespace rag7", "rag7"),
-    GateResult("freshness", Verdict.ALLOW, Code.ALLOWED, "firing, last seen 20 s ago", "15m"),
-    GateResult("cooldown", Verdict.ALLOW, Code.ALLOWED, "never acted", "15m"),
-    GateResult("budget", Verdict.ALLOW, Code.ALLOWED, "1", "3 per 1h"),
-    GateResult("pods", Verdict.ALLOW, Code.ALLOWED, "0 %", "30 %"),
+    GateResult("kill switch", Verdict.ALLOW, Code.ALLOWED, "no pause", "no pause, ceiling above observe"),
+    GateResult("scope", Verdict.ALLOW, Code.ALLOWED, "namespace rag7", "namespaces rag7"),
+    GateResult("cooldown", Verdict.ALLOW, Code.ALLOWED, "no action before", "15m since the last action"),
+    GateResult(
+        "budget",
+        Verdict.ALLOW,
+        Code.ALLOWED,
+        "1 of 3 per 1h (target:rag7/Deployment/langgraph)",
+        "10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph)",
+    ),
+    GateResult(
+        "blast radius",
+        Verdict.ALLOW,
+        Code.ALLOWED,
+        "0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight",
+        "30% of the ready pods, at least 1; 3 targets in flight",
+    ),
 )
 ALLOWED = Decision(
     Verdict.ALLOW,
     Code.ALLOWED,
-    "all gates allow",
+    'Allowed by rule "errors after a deployment": 5 of 5 gates',
     "errors after a deployment",
     "high-error-rate",
     "rollback",
@@ -63,34 +74,53 @@ COOLING = GateResult(
     "cooldown",
     Verdict.DENY,
     Code.COOLING_DOWN,
-    "acted 4m ago",
-    "15m",
-    "wait 11m, or lower cooldown in the rule",
+    "last action 4m ago",
+    "15m since the last action",
+    "the cooldown ends (2026-03-04 03:23:05 UTC)",
     OPENED + timedelta(minutes=11),
 )
 DENIED = replace(
     ALLOWED,
     verdict=Verdict.DENY,
     code=Code.COOLING_DOWN,
-    text="the last action on rag7/langgraph was 4m ago",
-    gates=(*GATES[:3], COOLING, *GATES[4:]),
+    text="Not acting: cooldown: last action 4m ago (allowed: 15m since the last action)",
+    gates=(*GATES[:2], COOLING, *GATES[3:]),
+)
+_WAITS = GateResult(
+    "approval",
+    Verdict.ASK,
+    Code.APPROVAL_NEEDED,
+    "nobody approved yet",
+    "mode approve",
+    "someone who may operate approves",
 )
 ASKS = replace(
     ALLOWED,
     verdict=Verdict.ASK,
     code=Code.APPROVAL_NEEDED,
-    text="the rule asks a person",
-    gates=(
-        *GATES,
-        GateResult("approval", Verdict.ASK, Code.APPROVAL_NEEDED, "mode approve", "a person's yes"),
-    ),
+    text="Asking: approval: nobody approved yet (allowed: mode approve)",
+    gates=(*GATES, _WAITS),
+)
+_LOOKS = GateResult(
+    "approval", Verdict.OBSERVE, Code.MODE_OBSERVE, "only looks", "mode observe", "the mode is raised"
 )
 OBSERVES = replace(
     ALLOWED,
     verdict=Verdict.OBSERVE,
     code=Code.MODE_OBSERVE,
-    text="the rule is in mode observe",
-    gates=(*GATES, GateResult("approval", Verdict.OBSERVE, Code.MODE_OBSERVE, "mode observe", "mode auto")),
+    text="Only observing: approval: only looks (allowed: mode observe)",
+    gates=(*GATES, _LOOKS),
+)
+NO_RULE = Decision(
+    Verdict.OBSERVE, Code.NO_RULE, "Only observing: no rule matches alert Watchdog", "", "", "", (), "9f31c2"
+)
+NO_TARGET = replace(
+    ALLOWED,
+    verdict=Verdict.DENY,
+    code=Code.NO_TARGET,
+    text="Not acting: the alert names no workload",
+    rung="",
+    gates=(),
 )
 
 ROLLED_BACK = ActionDone(
@@ -202,6 +232,8 @@ STORIES: dict[str, IncidentStory] = {
         mode=Mode.OBSERVE,
         plan=PLAN,
     ),
+    "no_rule": replace(OPEN, state=IncidentState.OBSERVED, decision=NO_RULE, links=()),
+    "no_target": replace(OPEN, state=IncidentState.REFUSED, decision=NO_TARGET, target="", links=()),
     "waiting": replace(
         DECIDED, state=IncidentState.WAITING, decision=ASKS, mode=Mode.APPROVE, approval=ASKED, firing=2
     ),

@@ -43,7 +43,7 @@ async def test_an_incident_is_one_message_that_is_edited_and_one_thread(rig: Rig
     heads = [m.readable().splitlines()[0] for m in rig.slack.thread(root.ts)]
     assert heads == [
         "*Fired*: 3 alerts, <!date^1772593925^{date_short_pretty} {time}|2026-03-04 03:12:05 UTC>",
-        "*Allowed*: all gates allow",
+        '*Allowed by rule "errors after a deployment": 5 of 5 gates*',
         "*Done*: Rolled back revision 8 (v1.5.0, deployed 14 min before) to revision 7 (v1.4.2)",
         "*Checked*: fixed",
     ]

@@ -33,6 +33,8 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
     "decision_allow": (Topic.DECIDED, DECIDED, stories.ALLOWED),
     "decision_ask": (Topic.DECIDED, DECIDED, stories.ASKS),
     "decision_observe": (Topic.DECIDED, stories.OPEN, stories.OBSERVES),
+    "no_rule": (Topic.DECIDED, stories.OPEN, stories.NO_RULE),
+    "no_target": (Topic.DECIDED, stories.OPEN, stories.NO_TARGET),
     "refusal": (Topic.DECIDED, stories.OPEN, stories.DENIED),
     "approval_asked": (Topic.APPROVAL_ASKED, DECIDED, stories.ASKED),
     "approval_given": (Topic.APPROVAL_ANSWERED, DECIDED, ApprovalAnswer(stories.RUN, "approved", "kim")),

@@ -68,8 +68,8 @@ def test_several_undos_are_told_apart_by_what_they_undid() -> None:
 
 def test_a_refusal_names_gate_value_threshold_remedy_and_next_look() -> None:
     text = parent(stories.STORIES["refused"]).readable()
-    assert "Stopped by: cooldown, measured acted 4m ago, threshold 15m" in text
-    assert "To act: wait 11m, or lower cooldown in the rule" in text
+    assert "Stopped by: cooldown: last action 4m ago · allowed: 15m since the last action" in text
+    assert "What would have to change: the cooldown ends (2026-03-04 03:23:05 UTC)" in text
     assert "Looks again 2026-03-04 03:23:05 UTC" in text
 
 

@@ -94,4 +94,4 @@ def test_data_of_another_topic_is_refused(topic: Topic) -> None:
 def test_a_decision_keeps_its_whole_trace() -> None:
     back = fact_from_json(Topic.DECIDED, stories.DENIED.to_json())
     assert isinstance(back, Decision)
-    assert back.gates[3].retry_at == stories.COOLING.retry_at
+    assert back.gates[2].retry_at == stories.COOLING.retry_at

@@ -20,37 +20,31 @@ def _gate(value: str, threshold: str, verdict: Verdict = Verdict.ALLOW, gate: st
 
 
 @pytest.mark.parametrize(
-    ("value", "threshold", "counts"),
+    ("value", "told"),
     [
-        ("1", "3 per 1h", True),
-        ("0 %", "30 %", True),
-        ("0%", "30%", True),
-        ("2 targets", "3 targets", True),
-        ("1", "30 %", False),  # different units
-        ("none", "3", False),
-        ("3", "0", False),
-        ("40", "15", False),  # bigger is better here, so it is no budget
-        ("", "", False),
+        ("1 of 3 per 1h (cluster)", ["g 1 of 3 per 1h"]),
+        (
+            "0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight",
+            ["g 0 of 3 ready pods at risk"],
+        ),
+        ("2 of 5", ["g 2 of 5"]),
+        ("0 of 0 ready pods at risk", []),
+        ("1 target in flight", []),
+        ("last action 4 of ours ago", []),
+        ("", []),
     ],
 )
-def test_only_gates_that_count_towards_a_threshold_can_be_tight(
-    value: str, threshold: str, counts: bool
-) -> None:
-    assert bool(wording.tightest([_gate(value, threshold)])) is counts
+def test_only_gates_that_count_towards_a_threshold_can_be_tight(value: str, told: list[str]) -> None:
+    assert wording.tightest([_gate(value, "t")]) == told
 
 
 def test_the_three_nearest_to_their_threshold_are_named_first() -> None:
-    gates = [
-        _gate("1", "10", gate="a"),
-        _gate("9", "10", gate="b"),
-        _gate("5", "10", gate="c"),
-        _gate("7", "10", gate="d"),
-    ]
-    assert [g.gate for g in wording.tightest(gates)] == ["b", "d", "c"]
+    gates = [_gate(f"{n} of 10", "", gate=name) for name, n in (("a", 1), ("b", 9), ("c", 5), ("d", 7))]
+    assert wording.tightest(gates) == ["b 9 of 10", "d 7 of 10", "c 5 of 10"]
 
 
 def test_a_gate_that_does_not_allow_is_never_called_tight() -> None:
-    assert wording.tightest([_gate("1", "3", Verdict.DENY)]) == []
+    assert wording.tightest([_gate("1 of 3", "3", Verdict.DENY)]) == []
 
 
 def test_the_deciding_gate_comes_first_among_those_against() -> None:
@@ -64,8 +58,8 @@ def test_the_deciding_gate_comes_first_among_those_against() -> None:
 
 
 def test_a_gate_line_always_has_a_value() -> None:
-    assert plain(wording.gate_line(_gate("", "3", Verdict.DENY))) == "no  g: nothing measured (threshold 3)"
-    assert plain(wording.gate_line(_gate("1", ""))) == "yes  g: 1"
+    assert plain(wording.gate_line(_gate("", "3", Verdict.DENY))) == "NO  g: nothing measured · allowed: 3"
+    assert plain(wording.gate_line(_gate("1", ""))) == "ok  g: 1"
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def test_alternatives_match_when_one_of_them_does() -> None:
     assert str(when) == 'alertname="A" or alertname="B", severity="critical"'
     assert parse_when(when.as_written()) == when
     assert parse_when(when) is when
+    assert when.filters == (('alertname="A"',), ('alertname="B"', 'severity="critical"'))
 
 
 @pytest.mark.parametrize("value", [[], [1], None, 3, {"a": "x"}])

@@ -1,0 +1,137 @@
+"""PagerDuty's REST API, read only: the alerts of an incident, which its webhook does not carry.
+
+Asked by the flow before deciding. The host comes from settings, never from a payload; the token goes to that host only
+(no redirects). Every failure becomes ProbeUnavailable, without token and URL. Source: PagerDuty REST API, 960 requests
+a minute for a key; 429 sometimes comes without a header.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+
+from app.domain.errors import ProbeUnavailable
+from app.domain.ports import Clock
+
+TIMEOUT = 5.0
+"""Seconds for connecting, and again for each part of the answer."""
+LIMIT = 4 * 1024 * 1024
+"""Bytes of an answer that are read."""
+ATTEMPTS = 3
+_LONGEST_WAIT = 10.0
+_WHERE = "pagerduty"
+_INCIDENT_ID = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
+
+
+class _Transient(ProbeUnavailable):
+    """The next attempt may succeed: no connection, time-out, 429, 5xx."""
+
+
+class PagerDutyRest:
+    """Reads below `base_url` with a REST token."""
+
+    def __init__(self, client: httpx.AsyncClient, base_url: str, token: str, clock: Clock) -> None:
+        self._client = client
+        self._base = base_url.rstrip("/")
+        self._headers = {
+            "Authorization": f"Token token={token}",
+            "Accept": "application/vnd.pagerduty+json;version=2",
+        }
+        self._clock = clock
+
+    async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
+        """The answer of `GET /incidents/{id}/alerts`: `{"alerts": [{..., "body": {"details": ...}}]}`, 100 at most.
+
+        Raises ProbeUnavailable; `code` is `pagerduty_refused` when a repeat will not help (wrong token, no such
+        incident).
+        """
+        if _INCIDENT_ID.fullmatch(incident_id) is None:
+            # It comes out of a payload and would become part of the path.
+            raise _refused("the incident id has an unexpected form")
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            retry=retry_if_exception_type(_Transient),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        answer: Any = await attempts(self._get, f"/incidents/{incident_id}/alerts")
+        if not isinstance(answer, dict) or not isinstance(answer.get("alerts"), list):
+            raise _refused("the answer is not a list of alerts")
+        return answer
+
+    async def _get(self, path: str) -> Any:
+        request = self._client.stream(
+            "GET",
+            self._base + path,
+            params={"limit": "100"},
+            headers=self._headers,
+            timeout=TIMEOUT,
+            follow_redirects=False,
+        )
+        try:
+            async with request as response:
+                _check(response)
+                return _decode(await _read(response))
+        except httpx.TimeoutException as error:
+            raise _transient(f"no answer within {TIMEOUT:g} s") from error
+        except httpx.TransportError as error:
+            raise _transient("PagerDuty could not be reached") from error
+        except (httpx.DecodingError, httpx.InvalidURL) as error:
+            raise _refused("the answer could not be read") from error
+
+
+def _check(response: httpx.Response) -> None:
+    status = response.status_code
+    if status == 429 or status >= 500:
+        raise _transient(f"PagerDuty answered {status}", retry_after=_seconds(response))
+    if not response.is_success:
+        raise _refused(f"PagerDuty answered {status}{_HINTS.get(status, '')}")
+
+
+_HINTS = {401: ": the token is wrong", 403: ": the token lacks a permission", 404: ": no such incident"}
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > LIMIT:
+            raise _refused(f"the answer has more than {LIMIT // 1024 // 1024} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:  # UnicodeDecodeError too
+        raise _refused("the answer is not JSON") from error
+
+
+def _seconds(response: httpx.Response) -> float | None:
+    """Retry-After or PagerDuty's ratelimit-reset, both in seconds."""
+    for name in ("retry-after", "ratelimit-reset"):
+        text = response.headers.get(name, "")
+        if text.isascii() and text.isdigit():
+            return float(text)
+    return None
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    told = error.retry_after if isinstance(error, ProbeUnavailable) else None
+    return float(min(told if told is not None else 0.5 * 2**state.attempt_number, _LONGEST_WAIT))
+
+
+def _transient(text: str, *, retry_after: float | None = None) -> _Transient:
+    return _Transient(text, code="pagerduty_unavailable", where=_WHERE, retry_after=retry_after)
+
+
+def _refused(text: str) -> ProbeUnavailable:
+    return ProbeUnavailable(text, code="pagerduty_refused", where=_WHERE)

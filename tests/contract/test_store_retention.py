@@ -1,0 +1,195 @@
+"""Retention: what is over goes, what is needed stays, and the database stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from app.domain.alert import RejectedAlert
+from app.domain.outcome import IncidentState, RunState
+from app.store import audit, incidents, ledger, outbox, pauses, retention, runs, samples
+from app.store.database import Store, Tx
+from app.store.retention import Pruned
+from app.store.schema import metadata
+from tests.contract.stores import (
+    START,
+    TARGET,
+    HandClock,
+    Stores,
+    audit_kinds,
+    delivery,
+    firing,
+    new_run,
+    open_incident,
+    request_run,
+    resolved,
+)
+
+KEEP = timedelta(days=30)
+
+
+async def prune(store: Store, limit: int = 100) -> Pruned:
+    """Remove what is older than 30 days."""
+    return await store.write(lambda tx: retention.prune(tx, tx.now - KEEP, limit))
+
+
+async def prune_all(store: Store, limit: int = 100) -> int:
+    """Call as often as it takes; returns how often."""
+    calls = 1
+    while (await prune(store, limit)).more:
+        calls += 1
+    return calls
+
+
+async def counts(store: Store) -> dict[str, int]:
+    """Rows per table, where there are any."""
+    found = {}
+    for table in metadata.sorted_tables:
+        query = select(func.count()).select_from(table)
+        found[table.name] = await store.read(lambda conn, query=query: conn.execute(query).scalar() or 0)  # type: ignore[misc]
+    return {name: count for name, count in found.items() if count}
+
+
+def closing(incident_id: str) -> Callable[[Tx], bool]:
+    """A function that closes it."""
+    return lambda tx: incidents.move(tx, incident_id, IncidentState.FIXED)
+
+
+async def a_whole_story(store: Store, fingerprint: str = "f1", name: str = "HighErrorRate") -> str:
+    """One incident with everything, closed."""
+    bad = RejectedAlert(0, "bad", "x", "y", None)
+    body = replace(delivery(firing(fingerprint, name=name)), rejected=(bad,))
+    (incident_id,) = (await store.ingest(body)).incident_ids
+    run = new_run(f"run_{fingerprint}", incident_id, f"rag7/Deployment/{fingerprint}")
+    await request_run(store, run)
+
+    def work(tx: Tx) -> None:
+        runs.begin_step(tx, run.id, "act", {})
+        ledger.reserve(tx, run.id, 0, ["cluster"])
+        runs.move(tx, run.id, RunState.FIXED)
+        outbox.put(tx, f"m-{run.id}", incident_id, "moved", {})
+        outbox.sent(tx, f"m-{run.id}", "C", "1")
+        samples.put(tx, TARGET, [(fingerprint, tx.now, 1)])
+        incidents.move(tx, incident_id, IncidentState.FIXED)
+
+    await store.write(work)
+    return incident_id
+
+
+async def test_an_old_story_goes_with_everything_that_is_its_own(store: Store, clock: HandClock) -> None:
+    await a_whole_story(store)
+    await store.ingest(delivery(resolved("stray", starts_at=START)))
+    await store.write(lambda tx: pauses.set(tx, "all", "r", "ann"))
+    await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
+    clock.forward(days=31)
+    pruned = await prune(store)
+    assert (pruned.incidents, pruned.episodes, pruned.runs, pruned.deliveries, pruned.samples) == (
+        1,
+        2,
+        1,
+        2,
+        1,
+    )
+    assert not pruned.more
+    # What is left of the trail is its newest old record, which the head names, and the record of the pruning.
+    assert await counts(store) == {"audit": 2, "audit_chain": 1}
+    assert (await store.read(audit.verify)).ok
+
+
+async def test_what_is_young_or_open_or_held_stays(store: Store, clock: HandClock) -> None:
+    open_one = await open_incident(store)
+    live = await open_incident(store, "f2", "WithLiveRun")
+    await request_run(store, new_run("run_live", live))
+    await store.write(closing(live))
+    unsent = await open_incident(store, "f3", "WithUnsentMessage")
+    await store.write(lambda tx: outbox.put(tx, "m", unsent, "moved", {}))
+    await store.write(closing(unsent))
+    clock.forward(days=31)
+    young = await open_incident(store, "f4", "Young")
+    await store.write(closing(young))
+    pruned = await prune(store)
+    assert (pruned.incidents, pruned.episodes, pruned.audit) == (0, 0, 0)
+    for incident_id in (open_one, live, unsent, young):
+        assert (await audit_kinds(store, incident_id))[:2] == ["incident.opened", "alert.fired"]
+
+
+async def test_a_merged_incident_stays_as_long_as_the_one_it_joined(store: Store, clock: HandClock) -> None:
+    first, second = await open_incident(store), await open_incident(store, "f2", "Other")
+    await store.write(lambda tx: incidents.merge(tx, second, first))
+    clock.forward(days=31)
+    assert (await prune(store)).incidents == 0
+    await store.write(closing(first))
+    clock.forward(days=31)
+    await prune_all(store)
+    await prune_all(store)
+    assert "incidents" not in await counts(store)
+    assert "episodes" not in await counts(store)
+
+
+async def test_the_trail_is_pruned_only_up_to_what_a_remaining_incident_needs(
+    store: Store, clock: HandClock
+) -> None:
+    await a_whole_story(store, "f1", "First")
+    stays = await open_incident(store, "f2", "Stays")
+    await a_whole_story(store, "f3", "Third")
+    before = await store.read(lambda conn: audit.for_incident(conn, stays))
+    clock.forward(days=31)
+    await prune_all(store)
+    events = await store.read(lambda conn: audit.page(conn, 0, 1))
+    assert events[0].seq == before[0].seq
+    assert await store.read(lambda conn: audit.for_incident(conn, stays)) == before
+    assert (await store.read(audit.verify)).ok
+
+
+async def test_batches_are_bounded_also_for_one_huge_incident(store: Store, clock: HandClock) -> None:
+    body = delivery(*(firing(f"f{n}") for n in range(100)))
+    (incident_id,) = (await store.ingest(body)).incident_ids
+    await store.write(closing(incident_id))
+    clock.forward(days=31)
+    calls = [await prune(store, limit=3)]
+    while calls[-1].more:
+        calls.append(await prune(store, limit=3))
+    assert [(c.incidents, c.episodes) for c in calls if c.episodes] == [(0, 30), (0, 30), (0, 30), (1, 10)]
+    assert max(max(c.episodes, c.audit, c.deliveries) for c in calls) == 30
+    assert "episodes" not in await counts(store)
+
+
+async def test_nothing_old_means_nothing_done_and_nothing_told(store: Store) -> None:
+    assert await prune(store) == Pruned()
+    assert await counts(store) == {"audit_chain": 1}
+
+
+async def test_the_size_of_the_database_can_be_asked(store: Store) -> None:
+    assert await store.read(retention.size) > 10_000
+
+
+async def test_cycles_of_ingest_and_prune_do_not_grow_the_file(
+    sqlite_stores: Stores, clock: HandClock
+) -> None:
+    store = sqlite_stores()
+    sizes = []
+    for cycle in range(8):
+        alerts = [firing(f"f{n}", starts_at=clock.now(), name=f"Alert{n % 20}") for n in range(400)]
+        receipt = await store.ingest(delivery(*alerts, at=clock.now()))
+        await store.write(lambda tx, ids=receipt.incident_ids: [closing(i)(tx) for i in ids])  # type: ignore[misc]
+        sizes.append(await store.read(retention.size))
+        clock.forward(days=31)
+        await prune_all(store)
+        assert (await store.read(audit.verify)).ok, cycle
+    assert max(sizes[2:]) <= sizes[1] * 1.1, sizes
+
+
+async def test_after_a_storm_the_file_gives_its_pages_back(sqlite_stores: Stores, clock: HandClock) -> None:
+    store = sqlite_stores()
+    for part in range(10):
+        alerts = [firing(f"f{part}-{n}", starts_at=clock.now(), name=f"Alert{n % 20}") for n in range(500)]
+        receipt = await store.ingest(delivery(*alerts, at=clock.now()))
+        await store.write(lambda tx, ids=receipt.incident_ids: [closing(i)(tx) for i in ids])  # type: ignore[misc]
+        clock.forward(seconds=1)
+    high = await store.read(retention.size)
+    clock.forward(days=31)
+    await prune_all(store)
+    assert await store.read(retention.size) < high / 3

@@ -1,0 +1,136 @@
+"""A stage for handlers: a simulated cluster that a test changes before the handler looks, and doubles of two ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.domain.errors import ProbeUnavailable
+from app.domain.evidence import Diagnosis
+from app.domain.plan import Rung
+from app.domain.ports import DependencyResult, Sample, SlowQuery
+from app.domain.remediation import History, Scene
+from app.domain.target import Kind, Target
+from app.kube.read import read_workload
+from app.sim import Scenario, SimCluster, VirtualClock, load_scenario
+from remediations import CATALOGUE
+
+WORKLOADS = {
+    "high-error-rate": "langgraph",
+    "high-latency": "langgraph-api",
+    "pod-restarting": "langgraph-worker",
+    "out-of-memory": "langgraph-embedder",
+}
+
+
+class Metrics:
+    """A Prometheus that answers a query by the first key that occurs in it; a key with None is unreachable."""
+
+    def __init__(
+        self,
+        values: Mapping[str, float | None] | None = None,
+        series: Mapping[str, Sequence[Sample]] | None = None,
+    ) -> None:
+        self.values = values or {}
+        self.series = series
+        self.asked: list[str] = []
+
+    async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        self.asked.append(query)
+        for part, value in self.values.items():
+            if part in query:
+                if value is None:
+                    raise ProbeUnavailable("Prometheus did not answer within 5 s")
+                return [({}, value / 2), ({}, value)]
+        return []
+
+    async def window(
+        self, query: str, start: datetime, end: datetime, step: float
+    ) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
+        self.asked.append(query)
+        if self.series is None:
+            raise ProbeUnavailable("Prometheus could not be reached")
+        return [({"pod": pod}, samples) for pod, samples in self.series.items()]
+
+
+class Services:
+    """Dependencies with fixed answers: name -> healthy; slow statements of each Postgres, None: not readable."""
+
+    def __init__(self, healthy: Mapping[str, bool | None], slow: Sequence[SlowQuery] | None = ()) -> None:
+        self.healthy = healthy
+        self.slow = slow
+
+    async def check(self, names: Sequence[str]) -> Sequence[DependencyResult]:
+        texts = {True: "answers", False: "connection refused", None: "refuses the login of this check"}
+        return [
+            DependencyResult(
+                n,
+                "redis" if n == "redis" else "postgres",
+                self.healthy.get(n),
+                texts[self.healthy.get(n)],
+                2.0,
+            )
+            for n in names
+        ]
+
+    async def slow_queries(self, name: str, limit: int) -> Sequence[SlowQuery]:
+        if self.slow is None:
+            raise ProbeUnavailable(f"{name} does not have the extension pg_stat_statements")
+        return self.slow[:limit]
+
+
+class Stage:
+    """One scenario's world at the moment a handler is asked; `story` is the name of a shipped one and of its handler."""
+
+    def __init__(self, story: str, scenario: Scenario | None = None, target: str = "") -> None:
+        self.story = story
+        self.clock = VirtualClock()
+        self.cluster = SimCluster(self.clock, scenario or load_scenario(story))
+        self.target = Target.parse(target or f"rag7/Deployment/{WORKLOADS[story]}")
+        self.metrics: Metrics | None = None
+        self.services: Services | None = None
+        self.history = History()
+        self.fired: datetime | None = None
+        self.clock.advance(60)
+
+    def edit(self, kind: Kind, name: str, *operations: dict[str, Any]) -> None:
+        """Change an object as somebody else."""
+        self.cluster.edit(kind, "rag7", name, list(operations))
+
+    async def scene(self) -> Scene:
+        """What the flow would hand over now."""
+        now = self.clock.now()
+        return Scene(
+            cluster=self.cluster,
+            workload=await read_workload(self.cluster, self.target),
+            alertname=self.story,
+            labels={},
+            fired_at=self.fired or now - timedelta(seconds=30),
+            now=now,
+            dependencies=self.services or self.cluster.dependencies,
+            metrics=self.metrics,
+            history=self.history,
+        )
+
+    async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Rung]]:
+        """Diagnose and climb with these params; rungs by name."""
+        handler = CATALOGUE[self.story]
+        scene, checked = await self.scene(), handler.params(**params)
+        diagnosis = await handler.diagnose(scene, checked)
+        rungs = await handler.ladder(scene, checked, diagnosis)
+        return diagnosis, {r.name: r for r in rungs}
+
+
+def told(diagnosis: Diagnosis, rungs: Mapping[str, Rung]) -> str:
+    """All that a person would read, with the generated parts of pod names taken out."""
+    lines = [diagnosis.summary, ""]
+    for f in diagnosis.findings:
+        lines.append(f"{f.code}{'' if f.certainty == 'known' else ' (unknown)'}: {f.text}")
+        lines += [f"    {d}" for d in f.details]
+    for rung in rungs.values():
+        lines += ["", f"[{rung.name}] {rung.why}"]
+        lines += [f"    do: {a.summary}" for a in rung.actions]
+        lines += [f"    advice: {rung.advice}"] if rung.advice else []
+    return re.sub(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\b", "-POD", "\n".join(lines)) + "\n"

@@ -1,0 +1,199 @@
+"""High Latency: scale out under load, restart on a leak or when scaling did not help, never for a slow database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+
+from app.domain.plan import ActionKind
+from app.domain.ports import Sample, SlowQuery
+from app.domain.remediation import History
+from app.domain.target import Kind
+from app.sim import load_scenario
+from app.sim.behaviour import Memory
+from tests.unit.remediations.stage import Metrics, Services, Stage, told
+
+BOTH = ("postgres", "redis")
+SLOW = SlowQuery("SELECT * FROM checkpoints WHERE thread = $1", 4021, 1830.25)
+MIB = 1024**2
+
+
+def stage() -> Stage:
+    play = Stage("high-latency")
+    play.metrics = Metrics({"duration_seconds": 3.4}, {})
+    return play
+
+
+def growing(play: Stage) -> Sequence[Sample]:
+    now = play.clock.now()
+    return [Sample(now - timedelta(minutes=60 - i), (200.0 + 5 * i) * MIB) for i in range(60)]
+
+
+def using(memory: str) -> Stage:
+    """The shipped story with pods that use so much memory."""
+    shipped = load_scenario("high-latency")
+    first, *rest = shipped.behaviours
+    changed = first.model_copy(update={"memory": Memory.model_validate({"start": memory})})
+    play = Stage("high-latency", shipped.model_copy(update={"behaviours": (changed, *rest)}))
+    play.metrics = Metrics({"duration_seconds": 3.4}, {"langgraph-api-1": growing(play)})
+    return play
+
+
+async def test_the_shipped_story_is_told_with_all_its_evidence() -> None:
+    assert told(*await stage().look(dependencies=BOTH)) == snapshot("""\
+2 replicas; 95 % of the requests are answered in 3.40 s; 2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most
+
+metrics.latency: 95 % of the requests are answered in 3.40 s
+usage.pods: 2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most
+    langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
+    langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
+limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m to 500m
+pods.state: 2 of 2 pods ready
+dependency.postgres: postgres: SELECT 1 answered in 2 ms
+dependency.redis: redis: PING answered in 2 ms
+queries.postgres: No query of postgres takes 1.00 s or more on average
+memory.leak (unknown): Whether memory leaks is not known: Prometheus has no memory series of these pods; 10 samples over 15 min of one container's life are needed
+
+[scale-out] 2 replicas; 95 % of the requests are answered in 3.40 s; 2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most
+    do: Scale rag7/Deployment/langgraph-api from 2 to 8 replicas
+
+[restart] No leak is shown and scaling out was not tried yet (Whether memory leaks is not known: Prometheus has no memory series of these pods; 10 samples over 15 min of one container's life are needed)
+    advice: Find out where the time goes: trace slow requests, look at what they wait for (2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most)
+""")
+
+
+async def test_the_plan_scales_to_eight() -> None:
+    _, rungs = await stage().look(dependencies=BOTH)
+    (action,) = rungs["scale-out"].actions
+
+    assert (action.kind, action.params["to"]) == (ActionKind.SCALE, 8)
+    assert not rungs["restart"].applies
+
+
+async def test_slow_queries_are_named_instead_of_scaling() -> None:
+    play = stage()
+    play.services = Services({"postgres": True}, [SLOW])
+    assert told(*await play.look(dependencies=["postgres"])) == snapshot("""\
+2 replicas; 95 % of the requests are answered in 3.40 s; 2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most; 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
+
+metrics.latency: 95 % of the requests are answered in 3.40 s
+usage.pods: 2 pods measured: CPU 100 % of the limit on average, memory 61 % of the limit at most
+    langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
+    langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
+limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m to 500m
+pods.state: 2 of 2 pods ready
+dependency.postgres: postgres: answers (2 ms)
+queries.postgres: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
+    1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
+memory.leak (unknown): Whether memory leaks is not known: Prometheus has no memory series of these pods; 10 samples over 15 min of one container's life are needed
+
+[scale-out] Slow queries are the cause: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1, and more replicas would ask it more
+    advice: Speed up the query or add an index: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
+
+[restart] Slow queries are the cause: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1, and a restart does not change that
+    advice: Speed up the query or add an index: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
+""")
+
+
+async def test_a_dependency_that_is_down_is_named_instead_of_scaling() -> None:
+    play = stage()
+    play.services = Services({"postgres": True, "redis": False})
+    _, rungs = await play.look(dependencies=BOTH)
+
+    assert not any(r.applies for r in rungs.values())
+    assert rungs["scale-out"].why == (
+        "Redis is down: redis: connection refused (2 ms), and more replicas would ask it more"
+    )
+    assert rungs["restart"].advice == "Restore redis first (redis: connection refused (2 ms))"
+
+
+async def test_unreadable_statistics_do_not_stop_the_scaling() -> None:
+    play = stage()
+    play.services = Services({"postgres": True}, None)
+    diagnosis, rungs = await play.look(dependencies=["postgres"])
+
+    assert rungs["scale-out"].applies
+    finding = diagnosis.finding("queries.postgres")
+    assert finding is not None
+    assert "pg_stat_statements" in finding.text
+
+
+async def test_a_leak_that_presses_is_met_by_a_restart_and_not_by_more_replicas() -> None:
+    _, rungs = await using("480Mi").look(dependencies=BOTH)
+
+    assert rungs["scale-out"].why == (
+        "Memory of 1 of 1 pod grows steadily: langgraph-api-1 +300 MiB an hour over 59 min "
+        "(100 % of the variation on a line), and a container has used 94 % of its limit: "
+        "new pods help, more pods do not"
+    )
+    assert rungs["restart"].why.endswith("(100 % of the variation on a line); a restart frees it for a while")
+    assert [a.kind for a in rungs["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
+
+
+async def test_a_leak_with_room_left_still_lets_the_workload_scale_first() -> None:
+    _, rungs = await using("120Mi").look(dependencies=BOTH)
+    assert [r.name for r in rungs.values() if r.applies] == ["scale-out", "restart"]
+
+
+async def test_after_scaling_did_not_help_it_is_restarted() -> None:
+    play = stage()
+    play.history = History(tried=("scale-out",))
+    _, rungs = await play.look(dependencies=BOTH)
+
+    assert rungs["scale-out"].why == "It was scaled out in this incident already, and latency stayed high"
+    assert rungs["restart"].why == "Latency stayed high after scaling out"
+    assert rungs["restart"].applies
+
+
+async def test_when_enough_replicas_run_already_it_is_restarted() -> None:
+    play = stage()
+    play.edit(Kind.DEPLOYMENT, "langgraph-api", {"op": "replace", "path": "/spec/replicas", "value": 8})
+    _, rungs = await play.look(dependencies=BOTH)
+
+    assert rungs["scale-out"].why == "rag7/Deployment/langgraph-api already has 8 replicas; 8 were asked for"
+    assert rungs["restart"].why == "Latency is high although 8 replicas run already"
+
+
+async def test_an_autoscaler_at_its_maximum_is_told_to_a_person() -> None:
+    play = stage()
+    autoscaler: dict[str, Any] = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "api-hpa", "namespace": "rag7"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "langgraph-api"},
+            "minReplicas": 2,
+            "maxReplicas": 2,
+        },
+    }
+    play.cluster.create(autoscaler)
+    _, rungs = await play.look(dependencies=BOTH)
+
+    assert not rungs["scale-out"].applies
+    assert rungs["scale-out"].advice == "Raise maxReplicas of api-hpa above 2"
+
+
+@pytest.mark.parametrize("value", [None, 3.4])
+async def test_latency_that_cannot_be_measured_does_not_stop_the_scaling(value: float | None) -> None:
+    play = stage()
+    play.metrics = Metrics({"duration_seconds": value}, {})
+    diagnosis, rungs = await play.look(dependencies=BOTH)
+
+    assert rungs["scale-out"].applies
+    assert ("3.40 s" in diagnosis.summary) is (value is not None)
+    assert "not measured" not in rungs["scale-out"].why
+
+
+async def test_pods_that_cannot_be_read_are_unknown() -> None:
+    play = stage()
+    play.cluster.deny("list", Kind.POD)
+    diagnosis, rungs = await play.look(dependencies=BOTH)
+
+    finding = diagnosis.finding("pods.state")
+    assert finding is not None
+    assert finding.text == "The pods could not be read: cannot list pods"
+    assert rungs["scale-out"].applies

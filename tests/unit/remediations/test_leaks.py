@@ -1,0 +1,147 @@
+"""A leak needs enough samples, enough time, real growth and a good line; anything less is steady or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.domain.evidence import Certainty
+from app.domain.ports import Sample
+from app.domain.remediation import History, Scene
+from app.sim import SimCluster, VirtualClock
+from remediations.evidence.leaks import LeakParams, Verdict, fit_line, judge, leak_finding
+from tests.unit.remediations.snapshots import MIB, NOW, workload
+from tests.unit.remediations.stage import Metrics, Services
+
+LIMITS = LeakParams().thresholds
+
+
+def samples(value: Callable[[int], float], count: int = 60, step: float = 60) -> list[Sample]:
+    start = NOW - timedelta(seconds=step * count)
+    return [Sample(start + timedelta(seconds=step * i), value(i)) for i in range(count)]
+
+
+def scene(metrics: Metrics | None, history: History | None = None) -> Scene:
+    return Scene(
+        SimCluster(VirtualClock()),
+        workload(),
+        "HighLatency",
+        {},
+        NOW,
+        NOW,
+        Services({}),
+        metrics,
+        history or History(),
+    )
+
+
+GROWING = samples(lambda i: (300 + i) * MIB)
+NOISY = samples(lambda i: (300 + i + (20 if i % 2 else -20)) * MIB)
+FLAT = samples(lambda i: (300 + i % 3) * MIB)
+JUMPY = samples(lambda i: (300 + (200 if i % 7 == 0 else 0)) * MIB)
+
+
+@pytest.mark.parametrize(
+    ("series", "verdict"),
+    [
+        (GROWING, Verdict.LEAK),
+        (FLAT, Verdict.STEADY),
+        (JUMPY, Verdict.STEADY),
+        (NOISY, Verdict.STEADY),  # a poor line: R squared 0.4
+        (samples(lambda i: (400 - i) * MIB), Verdict.STEADY),
+        (samples(lambda i: (300 + i * 0.4) * MIB), Verdict.STEADY),  # grows by 8 % only
+        (samples(lambda _: 0.0), Verdict.STEADY),
+        (samples(lambda i: (300 + 10 * i) * MIB, count=9), Verdict.UNKNOWN),
+        (samples(lambda i: (300 + 10 * i) * MIB, count=60, step=10), Verdict.UNKNOWN),
+        ([], Verdict.UNKNOWN),
+        (GROWING[:1], Verdict.UNKNOWN),
+        ([GROWING[0]] * 20, Verdict.UNKNOWN),
+    ],
+)
+def test_the_verdict_on_one_pod(series: Sequence[Sample], verdict: Verdict) -> None:
+    assert judge(series, LIMITS)[0] is verdict
+
+
+def test_the_order_of_the_samples_does_not_matter() -> None:
+    assert judge(list(reversed(GROWING)), LIMITS) == judge(GROWING, LIMITS)
+
+
+def test_a_saw_tooth_of_kills_is_a_leak_when_one_life_is_long_enough() -> None:
+    # 20 minutes from 300 MiB to 680 MiB, then killed and begun anew.
+    assert judge(samples(lambda i: (300 + 20 * (i % 20)) * MIB), LIMITS)[0] is Verdict.LEAK
+
+
+def test_lives_that_are_too_short_are_not_joined_into_one() -> None:
+    assert judge(samples(lambda i: (300 + 60 * (i % 8)) * MIB), LIMITS)[0] is Verdict.UNKNOWN
+
+
+def test_the_line_has_its_slope_and_its_fit() -> None:
+    line = fit_line(GROWING)
+    assert line is not None
+    assert line.slope * 60 == pytest.approx(MIB)
+    assert line.fit == pytest.approx(1)
+    assert (line.span, line.samples) == (59 * 60, 60)
+    assert line.growth == pytest.approx(59 / 300)
+
+
+async def test_a_leak_is_told_with_its_rate() -> None:
+    finding = await leak_finding(scene(Metrics(series={"app-a": GROWING, "app-b": FLAT})), LeakParams())
+
+    assert finding.text == (
+        "Memory of 1 of 2 pods grows steadily: app-a +60 MiB an hour over 59 min (100 % of the variation on a line)"
+    )
+    assert finding.data["leak"] is True
+    assert finding.data["bytes_per_hour"] == 60 * MIB
+
+
+async def test_steady_memory_is_told_too() -> None:
+    finding = await leak_finding(scene(Metrics(series={"app-b": FLAT})), LeakParams())
+
+    assert finding.text.startswith("Memory does not grow steadily on 1 pod: app-b +")
+    assert finding.data["leak"] is False
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        (None, "no Prometheus is configured"),
+        (Metrics(series=None), "Prometheus could not be reached"),
+        (Metrics(series={}), "Prometheus has no memory series of these pods"),
+        (Metrics(series={"a": GROWING[:5]}), "Prometheus"),
+    ],
+)
+async def test_too_little_to_go_by_is_unknown_and_never_no_leak(metrics: Metrics | None, reason: str) -> None:
+    finding = await leak_finding(scene(metrics), LeakParams())
+
+    assert finding.certainty is Certainty.UNKNOWN
+    assert "leak" not in finding.data
+    assert finding.text == (
+        f"Whether memory leaks is not known: {reason}; "
+        "10 samples over 15 min of one container's life are needed"
+    )
+
+
+async def test_without_prometheus_the_services_own_samples_serve() -> None:
+    finding = await leak_finding(scene(None, History(memory={"app-a": GROWING})), LeakParams())
+    assert finding.data["leak"] is True
+
+
+async def test_a_few_own_samples_are_counted_in_the_reason() -> None:
+    finding = await leak_finding(scene(None, History(memory={"app-a": GROWING[:4]})), LeakParams())
+    assert "no Prometheus is configured, and this service has 4 samples of its own" in finding.text
+
+
+async def test_an_empty_query_is_not_asked() -> None:
+    metrics = Metrics(series={"app-a": GROWING})
+    finding = await leak_finding(scene(metrics), LeakParams(memory_query=""))
+    assert (finding.certainty, metrics.asked) == (Certainty.UNKNOWN, [])
+
+
+def test_thresholds_come_from_the_params() -> None:
+    eager = LeakParams.model_validate({"leak_samples": 3, "leak_span": "1m", "leak_growth": "1%"}).thresholds
+    short = samples(lambda i: (300 + 10 * i) * MIB, count=4)
+    assert judge(short, eager)[0] is Verdict.LEAK
+    assert judge(short, replace(eager, samples=5))[0] is Verdict.UNKNOWN

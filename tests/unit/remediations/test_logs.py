@@ -1,0 +1,183 @@
+"""Error lines of pods: grouped, counted, bounded, without secrets; a log that cannot be read is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from app.domain.cluster import LogQuery
+from app.domain.errors import ObjectMissing
+from app.domain.evidence import Certainty
+from app.domain.workload import Pod
+from app.sim import SimCluster, VirtualClock
+from remediations.evidence.error_lines import Nature
+from remediations.evidence.logs import (
+    MAX_GROUPS,
+    MAX_KEYS,
+    MAX_PODS,
+    POD_BYTES,
+    TOTAL_BYTES,
+    ErrorLog,
+    errors_finding,
+    last_words,
+    read_errors,
+)
+from tests.unit.remediations.snapshots import NOW, ended, pod, state
+
+
+class Logs(SimCluster):
+    """A cluster whose logs are given by (pod, container, previous); the rest is empty, `gone` raises."""
+
+    def __init__(self, texts: Mapping[tuple[str, str, bool], str], gone: tuple[str, ...] = ()) -> None:
+        super().__init__(VirtualClock())
+        self.texts = texts
+        self.gone = gone
+        self.asked: list[LogQuery] = []
+
+    async def logs(self, query: LogQuery) -> str:
+        self.asked.append(query)
+        if query.pod in self.gone:
+            raise ObjectMissing(f"pods {query.pod} not found")
+        return self.texts.get((query.pod, query.container, query.previous), "")
+
+
+def stamp(minutes: float) -> str:
+    return (NOW - timedelta(minutes=minutes)).isoformat()
+
+
+def lines(count: int, text: str, minutes: float = 1) -> str:
+    return "".join(f"{stamp(minutes)} ERROR {text.replace('#', str(i))}\n" for i in range(count))
+
+
+async def read(cluster: Logs, *pods: Pod) -> ErrorLog:
+    return await read_errors(cluster, pods, NOW, 300)
+
+
+async def test_errors_are_grouped_by_what_they_say_most_frequent_first() -> None:
+    cluster = Logs(
+        {
+            ("a", "app", False): lines(3, "KeyError: user #")
+            + lines(5, "OperationalError: refused by 10.0.0.#"),
+            ("b", "app", False): lines(2, "OperationalError: refused by 10.1.0.#") + "INFO fine\n",
+        }
+    )
+
+    log = await read(cluster, pod("a"), pod("b"))
+
+    assert [(g.key, g.count, g.pods) for g in log.groups] == [
+        ("OperationalError: refused by <ip>", 7, 2),
+        ("KeyError: user <n>", 3, 1),
+    ]
+    assert (log.errors, log.lines, log.pods) == (10, 11, 2)
+    assert errors_finding(log).text == (
+        '10 error lines in 5 min on 2 pods, 7 of them "OperationalError: refused by 10.0.0.0"'
+    )
+    assert log.share(Nature.DEPENDENCY) == pytest.approx(0.7)
+
+
+async def test_the_first_sighting_is_the_earliest_time_of_its_lines() -> None:
+    cluster = Logs({("a", "app", False): lines(1, "x", 2) + lines(1, "x", 4) + "ERROR x\n"})
+    (group,) = (await read(cluster, pod("a"))).groups
+    assert group.first_seen == NOW - timedelta(minutes=4)
+
+
+async def test_errors_from_before_the_window_are_left_out() -> None:
+    cluster = Logs({("a", "app", False): lines(2, "old", 6) + lines(1, "new", 4)})
+    assert [g.key for g in (await read(cluster, pod("a"))).groups] == ["new"]
+
+
+async def test_the_previous_run_is_read_of_containers_that_restarted() -> None:
+    cluster = Logs({("a", "app", True): lines(1, "died")})
+    crashed = pod("a", state(restarts=2, ready=False, last_terminated=ended(), waiting="CrashLoopBackOff"))
+
+    log = await read(cluster, crashed, pod("b"))
+
+    assert [(q.pod, q.previous, q.since_seconds) for q in cluster.asked] == [
+        ("a", False, 300),
+        ("a", True, None),
+        ("b", False, 300),
+    ]
+    assert log.errors == 1
+
+
+async def test_a_container_that_never_ran_is_not_asked() -> None:
+    cluster = Logs({})
+    await read(cluster, pod("a", state(ready=False, waiting="ContainerCreating")))
+    assert cluster.asked == []
+
+
+async def test_at_most_so_many_pods_are_read_and_broken_ones_first() -> None:
+    cluster = Logs({})
+    pods = [pod(f"p{i:02}") for i in range(20)]
+    broken = pod("zz", state(ready=False, restarts=4, waiting="CrashLoopBackOff", last_terminated=ended()))
+
+    log = await read(cluster, *pods, broken)
+
+    assert cluster.asked[0].pod == "zz"
+    assert len({q.pod for q in cluster.asked}) == MAX_PODS
+    assert {q.limit_bytes for q in cluster.asked} == {POD_BYTES}
+    assert errors_finding(log).text == "No error lines in 5 min of logs of 12 pods (9 more not read)"
+
+
+async def test_at_most_so_many_bytes_are_looked_at() -> None:
+    # Eleven such logs are more than the total; the last one is cut from its start.
+    big = ("x" * 99 + "\n") * (POD_BYTES // 100)
+    cluster = Logs({(f"p{i:02}", "app", False): big for i in range(MAX_PODS)})
+
+    log = await read(cluster, *(pod(f"p{i:02}") for i in range(MAX_PODS)))
+
+    assert TOTAL_BYTES // 100 - 20 <= log.lines <= TOTAL_BYTES // 100 + 20
+
+
+async def test_at_most_so_many_groups_are_kept() -> None:
+    words = [a + b + c for a in "abcdefghij" for b in "klmnopqrst" for c in "uvwxyzabcd"]
+    text = "".join(f"ERROR {w}\n" for w in words[: MAX_KEYS + 100])
+    log = await read(Logs({("a", "app", False): text}), pod("a"))
+
+    assert len(log.groups) == MAX_GROUPS
+    assert log.errors == MAX_KEYS + 100
+
+
+async def test_secrets_are_in_no_group_and_in_no_detail() -> None:
+    secret = "postgresql://app:hunter42sekret@db/x password=qwertz99"
+    log = await read(Logs({("a", "app", False): lines(2, f"OperationalError: {secret}")}), pod("a"))
+
+    finding = errors_finding(log)
+    shown = f"{finding} {log}"
+    assert "hunter" not in shown
+    assert "qwertz" not in shown
+    assert "[redacted]" in finding.text
+
+
+async def test_a_log_that_cannot_be_read_is_counted() -> None:
+    log = await read(Logs({("a", "app", False): lines(1, "x")}, gone=("b",)), pod("a"), pod("b"))
+    assert (
+        errors_finding(log).text
+        == '1 error line in 5 min on 2 pods, all of them "x"; 1 log could not be read'
+    )
+
+
+async def test_no_readable_log_is_unknown_and_not_without_errors() -> None:
+    finding = errors_finding(await read(Logs({}, gone=("a",)), pod("a")))
+
+    assert finding.certainty is Certainty.UNKNOWN
+    assert finding.text == "Logs of 1 pod could not be read (a/app: pods a not found)"
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "said"),
+    [
+        (lines(1, "KeyError: 'A'") + "bye\n", "", "KeyError: 'A'"),
+        ("starting\nbye\n\n", "", "bye"),
+        ("", "password=geheim1 gone\n", "password=[redacted] gone"),
+        ("", "", ""),
+    ],
+)
+async def test_the_last_words_are_the_last_error_else_the_last_line(
+    previous: str, current: str, said: str
+) -> None:
+    cluster = Logs({("a", "app", True): previous, ("a", "app", False): current})
+    assert await last_words(cluster, pod("a"), "app") == said
+    assert {q.tail_lines for q in cluster.asked} == {100}

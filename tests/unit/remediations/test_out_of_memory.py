@@ -1,0 +1,183 @@
+"""Out of Memory: more memory within the cap and the namespace's rules, none for a leak; else more replicas."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+
+from app.domain.plan import ActionKind
+from app.domain.ports import Sample
+from app.domain.target import Kind
+from app.sim import load_scenario
+from app.sim.behaviour import Behaviour
+from tests.unit.remediations.stage import Metrics, Stage, told
+
+MIB = 1024**2
+
+
+def stage() -> Stage:
+    return Stage("out-of-memory")
+
+
+def namespace_rule(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "rag7"},
+        "spec": spec,
+    }
+
+
+async def test_the_shipped_story_is_told_with_all_its_evidence() -> None:
+    assert told(*await stage().look()) == snapshot("""\
+Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB)
+
+memory.killed: Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB)
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+pods.state: 0 of 2 pods ready, 2 containers killed for memory, at most 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+usage.pods (unknown): The metrics API has no values for these pods yet
+limits.containers: Requests and limits: embedder: memory 256 MiB to 512 MiB, CPU 500m to 2 cores
+events.recent: The cluster recorded no warning about OOM
+memory.leak (unknown): Whether memory leaks is not known: no Prometheus is configured; 10 samples over 15 min of one container's life are needed
+
+[raise-memory] Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); whether memory leaks is not known: no Prometheus is configured; 10 samples over 15 min of one container's life are needed
+    do: Raise memory limit of rag7/Deployment/langgraph-embedder: embedder 512 MiB -> 768 MiB (2 pods)
+
+[scale-out] Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); more replicas share the load
+    do: Scale rag7/Deployment/langgraph-embedder from 2 to 6 replicas
+""")
+
+
+async def test_the_plan_raises_the_limit_by_half() -> None:
+    _, rungs = await stage().look()
+    (action,) = rungs["raise-memory"].actions
+
+    assert action.kind is ActionKind.RAISE_MEMORY_LIMIT
+    assert action.params["limits"] == {"embedder": [512 * MIB, 768 * MIB]}
+    (scale,) = rungs["scale-out"].actions
+    assert scale.params["to"] == 6
+
+
+async def test_factor_and_cap_come_from_the_rule() -> None:
+    _, rungs = await stage().look(factor=2, max_memory="640Mi")
+    (action,) = rungs["raise-memory"].actions
+    assert action.params["limits"] == {"embedder": [512 * MIB, 640 * MIB]}
+
+
+async def test_at_the_cap_only_scaling_out_is_left() -> None:
+    _, rungs = await stage().look(max_memory="512Mi")
+
+    assert rungs["raise-memory"].why == ("Container embedder has 512 MiB; 768 MiB is beyond the cap 512 MiB")
+    assert rungs["raise-memory"].advice == (
+        "Find out why embedder needs more than 512 MiB, or raise the cap 512 MiB"
+    )
+    assert rungs["scale-out"].applies
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "why"),
+    [
+        (
+            "LimitRange",
+            {"limits": [{"type": "Container", "max": {"memory": "512Mi"}}]},
+            "Container embedder has 512 MiB; 768 MiB is beyond LimitRange rule's maximum 512 MiB",
+        ),
+        (
+            "ResourceQuota",
+            {"hard": {"limits.memory": "3Gi"}},
+            "quota rule has",
+        ),
+    ],
+)
+async def test_what_the_namespace_would_refuse_is_not_proposed(
+    kind: str, spec: dict[str, Any], why: str
+) -> None:
+    play = stage()
+    play.cluster.create(namespace_rule(kind, "rule", spec))
+    play.clock.advance(5)
+    _, rungs = await play.look()
+
+    assert not rungs["raise-memory"].applies
+    assert why in rungs["raise-memory"].why
+    assert rungs["raise-memory"].advice
+
+
+@pytest.mark.parametrize("kind", [Kind.LIMIT_RANGE, Kind.RESOURCE_QUOTA])
+async def test_rules_that_cannot_be_read_close_the_rung(kind: Kind) -> None:
+    play = stage()
+    play.cluster.deny("list", kind)
+    _, rungs = await play.look()
+
+    assert not rungs["raise-memory"].applies
+    assert rungs["raise-memory"].why.startswith("What the namespace allows is not known: cannot list ")
+
+
+async def test_a_proven_leak_gets_no_more_memory() -> None:
+    play = stage()
+    now = play.clock.now()
+    samples = [Sample(now - timedelta(minutes=40 - i), (200.0 + 5 * i) * MIB) for i in range(40)]
+    play.metrics = Metrics(series={"langgraph-embedder-1": samples})
+    assert told(*await play.look()) == snapshot("""\
+Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line)
+
+memory.killed: Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB)
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+pods.state: 0 of 2 pods ready, 2 containers killed for memory, at most 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+    langgraph-embedder-POD/embedder: CrashLoopBackOff, OOMKilled, 5 restarts
+usage.pods (unknown): The metrics API has no values for these pods yet
+limits.containers: Requests and limits: embedder: memory 256 MiB to 512 MiB, CPU 500m to 2 cores
+events.recent: The cluster recorded no warning about OOM
+memory.leak: Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line)
+    langgraph-embedder-1: +300 MiB an hour over 39 min (100 % of the variation on a line)
+
+[raise-memory] Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line): it would fill a higher limit as well
+    advice: Find the leak in embedder of rag7/Deployment/langgraph-embedder (Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line))
+
+[scale-out] Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); more replicas share the load, which slows the leak and does not stop it
+    do: Scale rag7/Deployment/langgraph-embedder from 2 to 6 replicas
+""")
+
+
+async def test_a_container_without_a_limit_says_that_the_node_ran_out() -> None:
+    play = stage()
+    play.edit(
+        Kind.DEPLOYMENT,
+        "langgraph-embedder",
+        {"op": "remove", "path": "/spec/template/spec/containers/0/resources/limits/memory"},
+    )
+    _, rungs = await play.look()
+
+    assert rungs["raise-memory"].why == (
+        "Container embedder has no memory limit: it was the node that ran out of memory"
+    )
+
+
+async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
+    shipped = load_scenario("out-of-memory")
+    killed = Behaviour.model_validate(
+        {"name": "killed", "when": {"container": "embedder"}, "crash": {"after": "3s", "exit_code": 137}}
+    )
+    play = Stage("out-of-memory", shipped.model_copy(update={"behaviours": (killed,)}))
+    diagnosis, rungs = await play.look()
+
+    assert not any(r.applies for r in rungs.values())
+    assert {r.why for r in rungs.values()} == {"No container was killed for memory (OOMKilled) in 60 min"}
+    state = diagnosis.finding("pods.state")
+    assert state is not None
+    assert "exit code 137 (SIGKILL, not for memory)" in state.details[0]
+
+
+async def test_pods_that_cannot_be_read_close_both_rungs() -> None:
+    play = stage()
+    play.cluster.deny("list", Kind.POD)
+    _, rungs = await play.look()
+
+    assert {r.why for r in rungs.values()} == {"The pods could not be read: cannot list pods"}
