@@ -189,19 +189,18 @@ def _delete_first(conn: Connection, table: Table, where: ColumnElement[bool], li
 
 
 def _give_pages_back(conn: Connection) -> None:
-    """SQLite: shrink the file when much of it is free.
-
-    The statement frees one page per row fetched, and its rows have no columns, which SQLAlchemy would not fetch.
-    """
+    """SQLite: shrink the file when much of it is free."""
     if conn.dialect.name != "sqlite":
         return
     free = int(conn.exec_driver_sql("PRAGMA freelist_count").scalar() or 0)
     pages = int(conn.exec_driver_sql("PRAGMA page_count").scalar() or 0)
-    if free * _VACUUM_SHARE > pages:
-        cursor = conn.connection.cursor()
-        cursor.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
-        cursor.fetchall()
-        cursor.close()
+    if free * _VACUUM_SHARE <= pages:
+        return
+    # The statement frees a page per step, and the driver makes one step of a statement without columns.
+    cursor = conn.connection.cursor()
+    for _ in range(min(free, _VACUUM_PAGES)):
+        cursor.execute("PRAGMA incremental_vacuum(1)")
+    cursor.close()
 
 
 def _count(result: Any) -> int:

@@ -165,7 +165,7 @@ async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
     killed = Behaviour.model_validate(
         {"name": "killed", "when": {"container": "embedder"}, "crash": {"after": "3s", "exit_code": 137}}
     )
-    play = Stage("out-of-memory", shipped.model_copy(update={"behaviours": (killed,)}))
+    play = Stage("out-of-memory", shipped.model_copy(update={"behaviours": (killed,), "age": 7200.0}))
     diagnosis, rungs = await play.look()
 
     assert not any(r.applies for r in rungs.values())

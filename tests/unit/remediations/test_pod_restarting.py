@@ -148,7 +148,7 @@ async def test_an_image_that_does_not_exist_is_rolled_back_and_named() -> None:
 
 
 def crashing(**crash: Any) -> Scenario:
-    """A world in which v1.4.2 crashes as well, while CRASH is missing from the ConfigMap."""
+    """A world in which v1.4.2 crashes as well, while FIXED is missing from the ConfigMap."""
     behaviour = Behaviour.model_validate(
         {
             "name": "crashing",
@@ -156,7 +156,7 @@ def crashing(**crash: Any) -> Scenario:
             "crash": {"after": "3s", "exit_code": 1, "message": "KeyError: 'FIXED'", **crash},
         }
     )
-    return quiet(behaviours=(behaviour, *load_scenario("pod-restarting").behaviours))
+    return quiet(behaviours=(behaviour, *load_scenario("pod-restarting").behaviours), age=7200.0)
 
 
 async def test_a_crash_without_a_deployment_is_a_persons_work_with_its_last_words() -> None:
@@ -203,7 +203,7 @@ async def test_an_out_of_memory_kill_is_sent_to_its_own_remediation() -> None:
     behaviour = Behaviour.model_validate(
         {"name": "hungry", "when": {"container": "worker"}, "memory": {"start": "100Mi", "growth": "50Mi"}}
     )
-    play = Stage("pod-restarting", quiet(behaviours=(behaviour,)))
+    play = Stage("pod-restarting", quiet(behaviours=(behaviour,), age=7200.0))
     play.clock.advance(120)
     _, rungs = await play.look()
 
