@@ -284,6 +284,7 @@ def _web(settings: Settings, services: Services) -> WebServices:
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
         ),
+        pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services.catalogue),
     )
 

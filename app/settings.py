@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         None, description="REST token; alert bodies are fetched when set"
     )
     pagerduty_from: str = Field("", description="e-mail of the PagerDuty user we act as")
+    pagerduty_agents: str = Field(
+        "", description="comma-separated PagerDuty ids we act as; their events are not alerts"
+    )
     pagerduty_routing_key: SecretStr | None = Field(
         None, description="Events v2 key; pages when a run is stuck"
     )

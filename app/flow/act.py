@@ -14,12 +14,12 @@ from typing import Any
 import structlog
 
 from app.domain.decision import Decision, Verdict
-from app.domain.errors import ClusterRefused, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.errors import ClusterRefused, DisruptionBlocked, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.target import ObjectRef
-from app.flow import facts
+from app.flow import counting, facts
 from app.flow.decide import firing_alerts
 from app.flow.record import tell
 from app.flow.services import Services
@@ -166,9 +166,13 @@ def _intend(tx: Tx, planned: Planned) -> None:
 
 async def _write(services: Services, planned: Planned, ref: ObjectRef) -> dict[str, Any]:
     try:
-        done = await apply.apply(services.cluster, planned.action, planned.id, ref)
+        done = await apply.apply(
+            services.cluster, planned.action, planned.id, ref, sleep=services.clock.sleep
+        )
     except ClusterRefused as error:
         return await _settle(services, planned, REFUSED, f"the API server refused it: {error}")
+    if done.code == DisruptionBlocked.code:  # the budget may allow it in a while
+        return {"word": LATER, "text": done.text, "seconds": done.retry_after or _RETRY}
     if done.result is ActionResult.UNCLEAR:
         return {"word": UNCLEAR, "text": done.text, "seconds": _RETRY}
     return await _settle(
@@ -201,6 +205,8 @@ async def _settle(services: Services, planned: Planned, word: str, text: str) ->
 
     answer = await services.store.write(write)
     services.metrics.actions.labels(action.kind.value, word).inc()
+    if word == APPLIED and planned.index == 0:
+        counting.wrote(services, run, planned.incident)
     services.deliver_nudge()
     if word == APPLIED:
         await _leave_event(services, planned, "Remediated", text)

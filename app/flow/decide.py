@@ -18,7 +18,7 @@ from app.domain.errors import BadInput, TryLater
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Rung
-from app.flow import facts, look
+from app.flow import counting, facts, look
 from app.flow.enrich import enrich
 from app.flow.history import history_of
 from app.flow.record import announce, move, tell
@@ -77,12 +77,17 @@ async def decide_incident(services: Services, incident_id: str) -> str | None:
     if isinstance(found, Decision):
         verdict = found
         await services.store.write(lambda tx: settle_without(tx, incident, verdict, None))
+        counting.decided(services, incident, verdict)
         return None
     if found.outside.target.key != incident.target_key and await services.store.write(
         lambda tx: _claim_target(tx, incident, found.outside.target.key)
     ):
         return None
-    return await services.store.write(lambda tx: settle(tx, services, found))
+    settled = await services.store.write(lambda tx: settle(tx, services, found))
+    if settled is None:
+        return None
+    counting.decided(services, incident, settled.decision)
+    return settled.run_id
 
 
 def _load(conn: Connection, incident_id: str) -> tuple[Incident, tuple[StoredAlert, ...], runs.Run | None]:
@@ -138,8 +143,16 @@ def _claim_target(tx: Tx, incident: Incident, target_key: str) -> bool:
     return True
 
 
-def settle(tx: Tx, services: Services, case: Case) -> str | None:
-    """Decide and write down everything that follows; returns the id of a run to start."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A decision and the run it requested, if any."""
+
+    decision: Decision
+    run_id: str | None
+
+
+def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
+    """Decide and write down everything that follows; None when a run was requested meanwhile."""
     ledger.lock(tx)
     incident = incidents.get(tx.conn, case.incident.id)
     if counts.live_of(tx.conn, incident.id) is not None:
@@ -151,11 +164,11 @@ def settle(tx: Tx, services: Services, case: Case) -> str | None:
     number = counts.count_of(tx.conn, incident.id) + 1
     acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.rung is not None and not measured.dry_run
     if acts and seen.rung is not None and number <= MOST_RUNS:
-        return _request(tx, case, incident, decision, seen.rung, number)
+        return Settled(decision, _request(tx, case, incident, decision, seen.rung, number))
     if acts:
         decision = _too_many(decision)
     settle_without(tx, incident, decision, seen)
-    return None
+    return Settled(decision, None)
 
 
 def decide_on(policy: Policy, seen: look.Seen, measured: Facts) -> Decision:

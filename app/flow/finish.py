@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.outcome import IncidentState, RunState
+from app.flow import counting
 from app.flow.decide import escalate
 from app.flow.record import end_run, move
 from app.flow.services import Services
@@ -22,18 +23,18 @@ async def end(services: Services, run_id: str, state: RunState, text: str) -> di
     """End the run in `state`. An abandoned run that touched nothing lets the incident be decided anew; everything else
     goes to a person."""
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> Run | None:
         run = runs.get(tx.conn, run_id)
         if run.state.ended:
-            return
+            return None
         incident = incidents.get(tx.conn, run.incident_id)
         touched = _touched(tx, run)
         if not any(step.startswith(f"{run.rung.name}:") for step in touched):
             ledger.give_back(tx, run_id, run.rung_index)
-        end_run(tx, run_id, state, text)
+        ended = end_run(tx, run_id, state, text)
         if state is RunState.ABANDONED and not touched:
             _decide_anew(tx, incident, run_id, text)
-            return
+            return ended
         escalate(
             tx,
             incident,
@@ -46,8 +47,10 @@ async def end(services: Services, run_id: str, state: RunState, text: str) -> di
             once=run_id,
             run_id=run_id,
         )
+        return ended
 
-    await services.store.write(write)
+    counting.ended(services, await services.store.write(write), state)
+    services.metrics.escalations.labels(state.value).inc()
     services.deliver_nudge()
     services.decide_nudge()
     return {"state": state.value}

@@ -14,6 +14,7 @@ from app.notify.story import Fact, Topic, fact_to_json, payload
 from app.store import facts, incidents, outbox, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
+from app.store.runs import Run
 
 _KINDS: Mapping[Topic, EventKind] = {
     Topic.EVIDENCE: EventKind.DIAGNOSED,
@@ -47,10 +48,11 @@ def tell(
     return True
 
 
-def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> None:
-    """End a run; incidents that were refused while it went on may have their turn now."""
+def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
+    """End a run and return it; incidents that were refused while it went on may have their turn now."""
     runs.move(tx, run_id, state, result=result)
     facts.wake_resting(tx, _WOKEN)
+    return runs.get(tx.conn, run_id)
 
 
 def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | None = None) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 
 from app.domain.errors import RemediatorError, TryLater
-from app.flow import decide
+from app.flow import counting, decide
 from app.flow.services import Nudge, Services
 from app.flow.words import undo_story
 from app.store import facts, incidents, retention, runs
@@ -106,6 +106,7 @@ class Loops:
             await s.engine().start(run.id)
         for run_id in await s.store.read(facts.undo_ordered):
             await s.engine().start(undo_story(run_id))
+        await counting.gauges(s)
         return 0
 
     async def prune(self) -> int:

@@ -13,7 +13,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.engine.context import RunContext
-from app.flow import finish
+from app.flow import counting, finish
 from app.flow.record import end_run, move
 from app.flow.record import tell as record
 from app.flow.services import Services
@@ -81,7 +81,7 @@ async def undo_one(services: Services, run_id: str, action_id: str) -> dict[str,
     if not action.reversible:
         return await _settle(services, run, action, action_id, (UndoResult.NOTHING, action.undo))
     try:
-        done = await apply.undo(services.cluster, action, name)
+        done = await apply.undo(services.cluster, action, name, sleep=services.clock.sleep)
     except (TryLater, OutcomeUnclear) as error:
         return {"result": _LATER, "text": str(error), "seconds": getattr(error, "retry_after", None) or 5.0}
     except RemediatorError as error:
@@ -139,7 +139,7 @@ async def _end(services: Services, run_id: str, good: bool) -> dict[str, Any]:
     if not good:
         return await finish.end(services, run_id, RunState.STUCK, "an undo failed")
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> Run:
         run = runs.get(tx.conn, run_id)
         incident = incidents.get(tx.conn, run.incident_id)
         steps = [s for s in runs.steps(tx.conn, run_id) if s.intent.get("step") == "undo"]
@@ -148,11 +148,12 @@ async def _end(services: Services, run_id: str, good: bool) -> dict[str, Any]:
             ", ".join(f"{results.count(r)} {r}" for r in sorted({str(r) for r in results}))
             or "nothing was in place"
         )
-        end_run(tx, run_id, RunState.UNDONE, text)
+        ended = end_run(tx, run_id, RunState.UNDONE, text)
         if not incident.state.closed:
             move(tx, incident, IncidentState.ESCALATED, once=f"{run_id}/undone", reason=f"undone: {text}")
+        return ended
 
-    await services.store.write(write)
+    counting.ended(services, await services.store.write(write), RunState.UNDONE)
     services.deliver_nudge()
     return {"state": RunState.UNDONE.value}
 

@@ -14,6 +14,7 @@ from app.domain.outcome import IncidentState, Result, RunState
 from app.domain.target import Target
 from app.domain.verification import AlertWord, Measurement
 from app.domain.workload import RolloutState, RolloutStatus
+from app.flow import counting
 from app.flow.decide import firing_alerts
 from app.flow.record import end_run, move, tell
 from app.flow.services import Services
@@ -144,7 +145,7 @@ async def conclude(
 ) -> dict[str, Any]:
     """Write the result; a fixed run ends here."""
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> Run | None:
         run = runs.get(tx.conn, run_id)
         incident = incidents.get(tx.conn, run.incident_id)
         fact = Verification(result, text, measurements, timedelta(seconds=took))
@@ -156,11 +157,15 @@ async def conclude(
             once=f"{run_id}/{run.rung_index}",
             run_id=run_id,
         )
-        if result is Result.FIXED:
-            end_run(tx, run_id, RunState.FIXED, text)
-            move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
+        if result is not Result.FIXED or run.state.ended:
+            return None
+        ended = end_run(tx, run_id, RunState.FIXED, text)
+        move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
+        return ended
 
-    await services.store.write(write)
+    counting.ended(services, await services.store.write(write), RunState.FIXED)
+    run = await services.store.read(lambda conn: runs.get(conn, run_id))
+    services.metrics.verifications.labels(run.remediation, result.value).inc()
     services.deliver_nudge()
     services.decide_nudge()
     return {"result": result.value}

@@ -158,7 +158,7 @@ class Container:
         """After an end: wait visibly in CrashLoopBackOff from the second crash on; True when it begins now."""
         if self.phase is not Phase.TERMINATED or self.done:
             return False
-        wait = min(BACKOFF_CAP, BACKOFF * 2 ** (self.crashes - 2)) if self.crashes > 1 else 0.0
+        wait = min(BACKOFF_CAP, BACKOFF * 2 ** min(self.crashes - 2, 16)) if self.crashes > 1 else 0.0
         if wait == 0.0 or self.ended is None:
             return False
         self.last, self.ended = self.ended, None

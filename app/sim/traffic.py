@@ -22,7 +22,7 @@ TIMEOUT = 30.0
 KEPT = 3600.0
 """Seconds for which samples are kept."""
 _LINES_A_SECOND = 5.0
-_FULL = 0.98
+_FULL = 0.95
 
 
 class Stream(Strict):

@@ -24,8 +24,8 @@ from remediations.evidence.units import count, short, span
 MAX_PODS = 12
 MAX_GROUPS = 5
 MAX_KEYS = 500
-POD_BYTES = 512 * 1024
-TOTAL_BYTES = 4 * 1024 * 1024
+POD_BYTES = 256 * 1024
+TOTAL_BYTES = 2 * 1024 * 1024
 _AT_ONCE = 4
 
 

@@ -45,6 +45,8 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     """400 lines a file, 50 a function, 6 parameters (self and cls aside)."""
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
+    if "migrations" in path.parts:  # a migration is a list
+        return
     for function in _functions(ast.parse(text)):
         assert (function.end_lineno or 0) - function.lineno < MOST_FUNCTION_LINES, function.name
         if path in SOURCES and "cli" not in path.parts:  # a command's options are its parameters
@@ -66,7 +68,8 @@ def test_broad_excepts_stand_only_at_the_named_boundaries() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             broad = isinstance(node, ast.ExceptHandler) and (
-                node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
+                node.type is None
+                or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException"))
             )
             if broad:
                 body = node.body if isinstance(node, ast.ExceptHandler) else []

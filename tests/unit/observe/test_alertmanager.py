@@ -114,7 +114,9 @@ async def test_every_state_is_asked_for_and_every_label_is_a_filter() -> None:
 async def test_blocking_alerts_come_with_what_hides_them() -> None:
     alerts = [listed({"alertname": "NodeDown"}, silencedBy=["8e2f"])]
 
-    found = await alertmanager(lambda _: httpx.Response(200, json=alerts)).firing_matching(['severity="page"'])
+    found = await alertmanager(lambda _: httpx.Response(200, json=alerts)).firing_matching(
+        ['severity="page"']
+    )
 
     at = datetime(2026, 3, 4, 10, 15, 22, 713123, tzinfo=UTC)
     assert found == [ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", silenced=True)]
@@ -123,10 +125,16 @@ async def test_blocking_alerts_come_with_what_hides_them() -> None:
 @pytest.mark.parametrize(
     ("response", "text"),
     [
-        (httpx.Response(400, json="bad matcher format: {"), "Alertmanager answered 400: bad matcher format: {"),
+        (
+            httpx.Response(400, json="bad matcher format: {"),
+            "Alertmanager answered 400: bad matcher format: {",
+        ),
         (httpx.Response(410), "Alertmanager answered 410"),
         (httpx.Response(503), "Alertmanager answered 503"),
-        (httpx.Response(200, json={"alerts": []}), "Alertmanager gave an answer that is not a list of alerts"),
+        (
+            httpx.Response(200, json={"alerts": []}),
+            "Alertmanager gave an answer that is not a list of alerts",
+        ),
         (httpx.Response(200, json=[{"labels": {}}]), "Alertmanager gave an alert that could not be read"),
         (httpx.Response(200, json=["x"]), "Alertmanager gave an alert that could not be read"),
         (

@@ -49,7 +49,9 @@ async def test_a_postgres_that_answers_is_healthy_and_is_asked_read_only() -> No
     async with serving(server.talk) as port:
         result = await only(configured("postgresql", port))
 
-    assert result == DependencyResult("it", "postgres", healthy=True, text="answers SELECT 1", milliseconds=1.5)
+    assert result == DependencyResult(
+        "it", "postgres", healthy=True, text="answers SELECT 1", milliseconds=1.5
+    )
     assert server.asked == [
         "BEGIN",
         "SET TRANSACTION READ ONLY",
@@ -130,7 +132,11 @@ async def test_a_server_that_says_nothing_is_unhealthy_after_the_time_out(
         result = await only(configured(scheme, port))
 
     assert result.healthy is False
-    assert result.text in ("no answer within 0.05 s", "Timeout reading from socket", "Timeout connecting to server")
+    assert result.text in (
+        "no answer within 0.05 s",
+        "Timeout reading from socket",
+        "Timeout connecting to server",
+    )
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])

@@ -188,8 +188,10 @@ async def test_a_paused_rollout_is_left_alone() -> None:
             "ServerBusy: queue is full, answered 503",
             {"cpu": Cpu.model_validate({"base": "950m"})},
             {"throttled_periods": 0.6, "duration_seconds": 3.1},
-            "Capacity problem: CPU 95 % of the limit (high from 85 %); CPU throttling 60 % (high from 25 %); "
-            "latency 3.10 s (high from 2.00 s); errors about capacity 100 % of all (high from 50 %)",
+            (
+                "Capacity problem: CPU 95 % of the limit (high from 85 %); CPU throttling 60 % (high from 25 %); "
+                "latency 3.10 s (high from 2.00 s); errors about capacity 100 % of all (high from 50 %)"
+            ),
         ),
     ],
 )

@@ -122,7 +122,7 @@ async def test_at_most_so_many_pods_are_read_and_broken_ones_first() -> None:
 
 
 async def test_at_most_so_many_bytes_are_looked_at() -> None:
-    # Eleven such logs are more than the total; the last one is cut from its start.
+    # Twelve such logs are more than the total: one is cut from its start, the rest is dropped.
     big = ("x" * 99 + "\n") * (POD_BYTES // 100)
     cluster = Logs({(f"p{i:02}", "app", False): big for i in range(MAX_PODS)})
 

@@ -169,7 +169,7 @@ async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
     diagnosis, rungs = await play.look()
 
     assert not any(r.applies for r in rungs.values())
-    assert {r.why for r in rungs.values()} == {"No container was killed for memory (OOMKilled) in 60 min"}
+    assert {r.why for r in rungs.values()} == {"No container was killed for memory (OOMKilled) in 1 h"}
     state = diagnosis.finding("pods.state")
     assert state is not None
     assert "exit code 137 (SIGKILL, not for memory)" in state.details[0]

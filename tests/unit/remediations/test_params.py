@@ -86,7 +86,7 @@ def test_anything_else_is_refused(field: str, written: Any) -> None:
 
 def test_an_error_names_the_form_that_was_expected() -> None:
     with pytest.raises(ValidationError, match="expected a duration such as 90s, 15m, 1h or 7d"):
-        Example(span="soon")  # type: ignore[arg-type]
+        Example(span="soon")
 
 
 def test_stored_params_read_back_equal() -> None:

@@ -19,16 +19,24 @@ _ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    _intake()
+    """Create everything."""
+    _deliveries()
+    _rejected_alerts()
+    _episodes()
     _incidents()
+    _incident_indexes()
+    _decisions()
     _runs()
-    _limits()
-    _trail()
-    _messages()
+    _run_steps()
+    _ledger()
+    _pauses()
+    _samples()
+    _audit()
+    _audit_chain()
+    _outbox()
 
 
-def _intake() -> None:
-    """Deliveries and the episodes they brought."""
+def _deliveries() -> None:
     op.create_table(
         "deliveries",
         _text("id"),
@@ -53,6 +61,9 @@ def _intake() -> None:
         unique=True,
         **_where("dedupe_key != ''"),
     )
+
+
+def _rejected_alerts() -> None:
     op.create_table(
         "rejected_alerts",
         _text("delivery_id"),
@@ -63,6 +74,9 @@ def _intake() -> None:
         _text("raw"),
         sa.PrimaryKeyConstraint("delivery_id", "position", name="pk_rejected_alerts"),
     )
+
+
+def _episodes() -> None:
     op.create_table(
         "episodes",
         _text("key"),
@@ -91,7 +105,6 @@ def _intake() -> None:
 
 
 def _incidents() -> None:
-    """Incidents and what was decided on them."""
     op.create_table(
         "incidents",
         _text("id"),
@@ -115,6 +128,9 @@ def _incidents() -> None:
         _maybe_big("decided_at"),
         sa.PrimaryKeyConstraint("id", name="pk_incidents"),
     )
+
+
+def _incident_indexes() -> None:
     op.create_index(
         "ix_incidents_closed",
         "incidents",
@@ -142,6 +158,9 @@ def _incidents() -> None:
         unique=True,
         **_where("closed_at IS NULL"),
     )
+
+
+def _decisions() -> None:
     op.create_table(
         "decisions",
         _text("id"),
@@ -155,7 +174,6 @@ def _incidents() -> None:
 
 
 def _runs() -> None:
-    """Runs and their steps."""
     op.create_table(
         "runs",
         _text("id"),
@@ -196,6 +214,9 @@ def _runs() -> None:
         unique=True,
         **_where("ended_at IS NULL"),
     )
+
+
+def _run_steps() -> None:
     op.create_table(
         "run_steps",
         _text("run_id"),
@@ -208,8 +229,7 @@ def _runs() -> None:
     )
 
 
-def _limits() -> None:
-    """Budgets, pauses and measurements that decisions use."""
+def _ledger() -> None:
     op.create_table(
         "ledger",
         _text("run_id"),
@@ -221,6 +241,9 @@ def _limits() -> None:
         sa.PrimaryKeyConstraint("run_id", "rung_index", "scope", name="pk_ledger"),
     )
     op.create_index("ix_ledger_scope", "ledger", ["scope", "at"])
+
+
+def _pauses() -> None:
     op.create_table(
         "pauses",
         _text("id"),
@@ -240,6 +263,9 @@ def _limits() -> None:
         unique=True,
         **_where("lifted_at IS NULL"),
     )
+
+
+def _samples() -> None:
     op.create_table(
         "samples",
         _text("target_key"),
@@ -251,8 +277,7 @@ def _limits() -> None:
     op.create_index("ix_samples_at", "samples", ["at"])
 
 
-def _trail() -> None:
-    """The audit trail and the one row with its head and anchor."""
+def _audit() -> None:
     op.create_table(
         "audit",
         sa.Column("seq", _ROW_NUMBER, autoincrement=False),
@@ -267,6 +292,9 @@ def _trail() -> None:
     )
     op.create_index("ix_audit_incident", "audit", ["incident_id", "seq"], **_where("incident_id != ''"))
     op.create_index("ix_audit_run", "audit", ["run_id", "seq"], **_where("run_id != ''"))
+
+
+def _audit_chain() -> None:
     op.create_table(
         "audit_chain",
         sa.Column("id", sa.Integer(), autoincrement=False),
@@ -282,8 +310,7 @@ def _trail() -> None:
     op.execute(chain.insert().values(id=1, seq=0, hash="0" * 64, anchor_seq=0, anchor_hash="0" * 64))
 
 
-def _messages() -> None:
-    """What is to be told."""
+def _outbox() -> None:
     op.create_table(
         "outbox",
         sa.Column("seq", _ROW_NUMBER, autoincrement=True, nullable=False),

@@ -1,0 +1,72 @@
+"""Counting: what the chapters tell the metrics, after the transaction that made it true. Never decides anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import Connection, func, select
+
+from app.domain.decision import Decision
+from app.domain.outcome import IncidentState, RunState
+from app.flow.services import Services
+from app.store import outbox, pauses
+from app.store.incidents import Incident
+from app.store.runs import Run
+from app.store.schema import LIVE, OPEN, incidents, runs
+
+
+def decided(services: Services, incident: Incident, decision: Decision) -> None:
+    """One decision with its gates; the first one of an incident is timed."""
+    metrics = services.metrics
+    metrics.decisions.labels(decision.verdict.value, decision.code.value).inc()
+    for gate in decision.gates:
+        metrics.gates.labels(gate.gate, gate.verdict.value).inc()
+    if incident.decided_at is None:
+        metrics.decide_seconds.observe((services.clock.now() - incident.opened_at).total_seconds())
+
+
+def ended(services: Services, run: Run | None, state: RunState) -> None:
+    """One run that has ended; None when it had ended before."""
+    if run is None:
+        return
+    services.metrics.runs.labels(run.remediation, state.value).inc()
+    services.metrics.run_seconds.labels(run.remediation).observe(
+        (services.clock.now() - run.requested_at).total_seconds()
+    )
+
+
+def wrote(services: Services, run: Run, incident: Incident) -> None:
+    """The first mutation of an incident's first run, timed from the stored alert."""
+    if run.rung_index == 0 and run.id.endswith("_1"):
+        seconds = (services.clock.now() - incident.opened_at).total_seconds()
+        services.metrics.write_seconds.labels(run.mode.value).observe(seconds)
+
+
+async def gauges(services: Services) -> None:
+    """Set the gauges from the store: what is open, live, waiting and paused."""
+    now = services.clock.now()
+
+    def look(conn: Connection) -> tuple[Counter[str], Counter[str], tuple[int, float], Counter[str]]:
+        states = select(incidents.c.state, func.count()).where(OPEN).group_by(incidents.c.state)
+        live = select(runs.c.state, func.count()).where(LIVE).group_by(runs.c.state)
+        waiting = outbox.pending(conn, 1)
+        age = (now - waiting[0].created_at).total_seconds() if waiting else 0.0
+        held = Counter(p.scope.partition(":")[0] for p in pauses.active(conn, now))
+        return (
+            Counter(dict(conn.execute(states).tuples())),
+            Counter(dict(conn.execute(live).tuples())),
+            (outbox.depth(conn), age),
+            held,
+        )
+
+    open_now, live_now, (depth, age), held = await services.store.read(look)
+    metrics = services.metrics
+    for state in IncidentState:
+        metrics.incidents.labels(state.value).set(open_now[state.value])
+    for run_state in RunState:
+        if not run_state.ended:
+            metrics.runs_live.labels(run_state.value).set(live_now[run_state.value])
+    metrics.outbox_depth.set(depth)
+    metrics.outbox_age.set(age)
+    for scope in ("all", "namespace", "target", "rule", "remediation"):
+        metrics.paused.labels(scope).set(held[scope])

@@ -1,0 +1,218 @@
+"""Owns the service as a process of its own: policy, environment, HTTP, command line, death and return."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.domain.json import Obj
+from tests.doubles.slack import TOKEN as SLACK_TOKEN
+from tests.live.e2e.shop import SERVICE_USER
+from tests.live.stack import ControlPlane, Process, free_ports, wait_until
+
+ROOT = Path(__file__).resolve().parents[3]
+INGEST, PERSON = "ingest-token-of-the-tests", "person-token-of-the-tests"
+ALERTS = {
+    "HighErrorRate": ("high-error-rate", {"recent_deployment": "1h", "scale_to": 5}),
+    "HighLatency": ("high-latency", {"scale_to": 8}),
+    "OOM": ("out-of-memory", {"factor": 1.5, "max_memory": "4Gi"}),
+    "PodRestarting": ("pod-restarting", {"recent_deployment": "1h"}),
+}
+_ENDED = frozenset({"fixed", "resolved", "refused", "escalated", "stuck", "observed", "merged"})
+
+
+def policy(**changes: Any) -> str:
+    """A policy for the tests' namespaces that settles within seconds."""
+    target = {"kind": "Deployment", "name": {"label": "deployment"}, "namespace": {"label": "namespace"}}
+    rules = [
+        {
+            "name": f"rule {remediation}",
+            "when": f'alertname="{alertname}"',
+            "target": target,
+            "remediation": remediation,
+            "params": params,
+            "mode": "auto",
+        }
+        for alertname, (remediation, params) in ALERTS.items()
+    ]
+    document = {
+        "version": 1,
+        "scope": {"namespaces": ["e2e-*"]},
+        "budgets": [{"per": "target", "limit": "3 per 1h"}],
+        "storm": {"targets": 1000, "within": "5m"},
+        "blast_radius": {"pods": "30%", "minimum": 1, "targets_in_flight": 50},
+        "verify": {"settle": "1s", "timeout": "60s", "poll": "1s"},
+        "otherwise": ["undo", "escalate"],
+        "rules": rules,
+    }
+    return json.dumps({**document, **changes}, indent=1)
+
+
+@dataclass
+class Place:
+    """Where a service keeps things and whom it talks to; several processes may share one."""
+
+    folder: Path
+    plane: ControlPlane
+    slack_url: str
+    channel: str
+    database_url: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    policy_text: str = field(default_factory=policy)
+
+    def __post_init__(self) -> None:
+        policies = self.folder / "policies"
+        policies.mkdir(parents=True, exist_ok=True)
+        (policies / "policy.yaml").write_text(self.policy_text, "utf-8")
+
+    def env(self, replica: str, port: int) -> dict[str, str]:
+        """The environment of one process."""
+        scopes = {INGEST: "alertmanager:ingest", PERSON: "anna:read+operate+trigger"}
+        tokens = [f"{who}:{hashlib.sha256(token.encode()).hexdigest()}" for token, who in scopes.items()]
+        given = {
+            "STATE_DIR": str(self.folder / "state"),
+            "DATABASE_URL": self.database_url,
+            "POLICY_DIR": str(self.folder / "policies"),
+            "CLUSTER": "kubeconfig",
+            "PORT": str(port),
+            "REPLICA": replica,
+            "TOKENS": ",".join(tokens),
+            "SLACK_BOT_TOKEN": SLACK_TOKEN,
+            "SLACK_API_URL": self.slack_url,
+            "SLACK_CHANNEL": self.channel,
+            **self.extra,
+        }
+        named = {f"REMEDIATOR_{name}": value for name, value in given.items()}
+        return {**named, "KUBECONFIG": str(self.plane.kubeconfig(SERVICE_USER)), "PYTHONPATH": str(ROOT)}
+
+
+class Service:
+    """One replica as a process; a replica that comes back has its name and its port again."""
+
+    def __init__(self, place: Place, replica: str = "replica-0") -> None:
+        self.place, self.replica = place, replica
+        self.port = free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = place.folder / f"{replica}.log"
+        self.process: Process | None = None
+        self._http = httpx.Client(base_url=self.url, timeout=10.0, trust_env=False)
+
+    @property
+    def webhook(self) -> str:
+        """Where Alertmanager posts to."""
+        return f"{self.url}/webhooks/alertmanager"
+
+    def start(
+        self, module: Sequence[str] = ("app.cli", "serve"), env: Mapping[str, str] | None = None
+    ) -> None:
+        """Starts the process; it does not serve yet."""
+        given = {**self.place.env(self.replica, self.port), **(env or {})}
+        self.process = Process([sys.executable, "-m", *module], self.log, env=given).start()
+
+    def serve(self) -> None:
+        """Starts the process and waits until it answers."""
+        self.start()
+        wait_until(self.serves, 60.0, what=f"the service; its log: {self.log}")
+
+    def serves(self) -> bool:
+        """Whether it answers now. Raises when the process has exited."""
+        if self.process is not None:
+            self.process.check()
+        try:
+            return self._http.get("/healthz").is_success
+        except httpx.TransportError:
+            return False
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has gone."""
+        return self.process is not None and not self.process.running
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._http.close()
+        if self.process is not None:
+            self.process.stop()
+
+    def post(self, body: Obj, token: str = INGEST) -> httpx.Response:
+        """Posts an Alertmanager body. Raises httpx.TransportError when nobody answers."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return self._http.post("/webhooks/alertmanager", json=body, headers=headers)
+
+    def get(self, path: str, **query: str) -> Any:
+        """What the API says."""
+        headers = {"Authorization": f"Bearer {PERSON}"}
+        return self._http.get(f"/api/v1/{path}", params=query, headers=headers).raise_for_status().json()
+
+    def incidents(self, namespace: str) -> list[Obj]:
+        """The incidents about a namespace."""
+        every = self.get("incidents", limit="200")["items"]
+        return [i for i in every if str(i.get("target") or i.get("key") or i).find(namespace) >= 0]
+
+    def wait_for(self, namespace: str, state: str, timeout: float = 60.0) -> Obj:
+        """Waits until the namespace's only incident is in this state, and gives it; ends early in another end state."""
+
+        def ended() -> list[Obj]:
+            if self.process is not None:
+                self.process.check()
+            found = self.incidents(namespace)
+            return found if found and found[0]["state"] in {*_ENDED, state} else []
+
+        found = wait_until(ended, timeout, what=f"an incident of {namespace} to be {state}", interval=0.2)
+        assert [i["state"] for i in found] == [state], (found, self.log)
+        return found[0]
+
+    def run_of(self, incident: Obj) -> Obj:
+        """The newest run of an incident."""
+        found: Obj = self.get("runs", incident=str(incident["id"]))["items"][0]
+        return found
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `remediator ...` as a person does, against this replica."""
+        own = {"REMEDIATOR_URL": self.url, "REMEDIATOR_TOKEN": PERSON}
+        env = {**os.environ, **self.place.env(self.replica, self.port), **own}
+        argv = [sys.executable, "-m", "app.cli", *arguments]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def body_of(labels: Mapping[str, str], started: datetime, *, resolved: bool = False) -> Obj:
+    """An Alertmanager v4 webhook body with one alert."""
+    status = "resolved" if resolved else "firing"
+    ended = datetime.now(UTC).isoformat() if resolved else "0001-01-01T00:00:00Z"
+    identity = hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()[:16]
+    alert = {
+        "status": status,
+        "labels": dict(labels),
+        "annotations": {"summary": f"{labels['alertname']} of web"},
+        "startsAt": started.isoformat(),
+        "endsAt": ended,
+        "generatorURL": "http://prometheus.test/graph",
+        "fingerprint": identity,
+    }
+    return {
+        "version": "4",
+        "groupKey": f'{{}}:{{alertname="{labels["alertname"]}", namespace="{labels["namespace"]}"}}',
+        "truncatedAlerts": 0,
+        "status": status,
+        "receiver": "remediator",
+        "groupLabels": {"alertname": labels["alertname"], "namespace": labels["namespace"]},
+        "commonLabels": dict(labels),
+        "commonAnnotations": {},
+        "externalURL": "http://alertmanager.test",
+        "alerts": [alert],
+    }

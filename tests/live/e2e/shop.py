@@ -1,0 +1,147 @@
+"""Owns one workload of a test: a Deployment named web with two revisions in a namespace of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.domain.json import Obj
+from app.domain.plan import ActionKind
+from app.kube import verbs
+from tests.live.stack import FAULT, ControlPlane, Mutation, wait_until
+
+SERVICE_USER = "remediator"
+STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+BAD, GOOD = "registry.test/web:v2", "registry.test/web:v1"
+ERRORS = ["INFO started"] + ["ERROR OperationalError: connection pool exhausted in v2"] * 40
+
+
+def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
+    """RBAC rules that allow exactly these permissions."""
+    found = []
+    for permission in permissions:
+        verb, group, resource, subresource = permission.rule
+        name = f"{resource}/{subresource}" if subresource else resource
+        found.append({"apiGroups": [group], "resources": [name], "verbs": [verb]})
+    return found
+
+
+READS = verbs.READS + verbs.CONFIG_READS
+WRITES = tuple(p for kind in ActionKind for p in verbs.permissions_of(kind)) + verbs.EVENTS
+
+
+class Shop:
+    """The workload, what a person does to it, and what the API server says was done to it."""
+
+    def __init__(self, plane: ControlPlane, *, writes: bool = True) -> None:
+        self.plane = plane
+        self.namespace = plane.create_namespace("e2e")
+        granted = (*READS, *WRITES) if writes else READS
+        plane.grant(SERVICE_USER, rules(granted), self.namespace)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Alert labels that mean this workload."""
+        return {"namespace": self.namespace, "deployment": "web", "severity": "critical"}
+
+    def path(self, name: str = "web") -> str:
+        """The Deployment's place in the API."""
+        return f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{name}"
+
+    def create(self, replicas: int = 2, image: str = GOOD) -> None:
+        """Creates the first revision and waits for its pods."""
+        resources = {"limits": {"memory": "512Mi"}, "requests": {"memory": "256Mi", "cpu": "100m"}}
+        container = {"name": "main", "image": image, "resources": resources}
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
+        spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+        manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+        self.plane.create(self.path("").rstrip("/"), manifest)
+        self.settle()
+
+    def deploy(self, image: str = BAD, **annotations: str) -> None:
+        """Rolls out another revision, as a team does."""
+        spec = {"containers": [{"name": "main", "image": image}]}
+        self.edit({"spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}}})
+
+    def deploy_bad_version(self) -> None:
+        """Two revisions, the newer one healthy to look at and full of errors."""
+        self.create()
+        self.deploy()
+        self.settle()
+        self.plane.set_logs(self.namespace, "app=web", "main", ERRORS)
+
+    def edit(self, body: Obj, headers: dict[str, str] | None = None) -> None:
+        """Changes the Deployment as kubectl edit does."""
+        query = {"fieldManager": "kubectl-edit"}
+        sent = headers or STRATEGIC
+        self.plane.client().patch(self.path(), json=body, headers=sent, params=query).raise_for_status()
+
+    def break_pods(self, fault: str) -> None:
+        """Breaks the running pods; pods that come after them are healthy."""
+        for pod in self.pods():
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
+            body = {"metadata": {"annotations": {FAULT: fault}}}
+            self.plane.client().patch(path, json=body, headers=MERGE).raise_for_status()
+        wait_until(lambda: not any(map(_ready, self.pods())), what="the pods to break")
+
+    def add(self, group_version: str, plural: str, kind: str, spec: Obj) -> None:
+        """Creates another object of the name web beside it."""
+        manifest = {"apiVersion": group_version, "kind": kind, "metadata": {"name": "web"}, "spec": spec}
+        self.plane.create(f"/apis/{group_version}/namespaces/{self.namespace}/{plural}", manifest)
+
+    def add_autoscaler(self) -> None:
+        """An HPA that owns the replicas."""
+        ref = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        spec = {"scaleTargetRef": ref, "minReplicas": 2, "maxReplicas": 10}
+        self.add("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", spec)
+
+    def get(self, path: str = "") -> Obj:
+        """The Deployment, or what is at another path of the API."""
+        found: Obj = self.plane.client().get(path or self.path()).raise_for_status().json()
+        return found
+
+    def pods(self) -> list[Obj]:
+        """The pods of the namespace."""
+        found: list[Obj] = self.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+        return found
+
+    @property
+    def container(self) -> Obj:
+        """The container of the Deployment's template."""
+        found: Obj = self.get()["spec"]["template"]["spec"]["containers"][0]
+        return found
+
+    def settled(self) -> bool:
+        """Whether the rollout is complete."""
+        found = self.get()
+        status, wanted = found["status"], found["spec"]["replicas"]
+        seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+        counts = (status.get("updatedReplicas"), status.get("availableReplicas"), status.get("replicas"))
+        return bool(seen and counts == (wanted,) * 3)
+
+    def settle(self) -> None:
+        """Waits until the rollout is complete."""
+        wait_until(self.settled, 60.0, what="web to settle")
+
+    @property
+    def written(self) -> list[Mutation]:
+        """What the service's user has changed in the namespace."""
+        return self.plane.mutations(user=SERVICE_USER, namespace=self.namespace)
+
+    @property
+    def rehearsed(self) -> list[Mutation]:
+        """The dry runs of the service's user in the namespace."""
+        every = self.plane.mutations(user=SERVICE_USER, namespace=self.namespace, include_dry_run=True)
+        return [mutation for mutation in every if mutation.dry_run]
+
+    @property
+    def events(self) -> list[Any]:
+        """Kubernetes Events that the service has left in the namespace."""
+        items = self.get(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")["items"]
+        return [event for event in items if event.get("reason") in ("Remediated", "Undone")]
+
+
+def _ready(pod: Obj) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

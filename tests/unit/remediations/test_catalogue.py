@@ -1,0 +1,148 @@
+"""What holds for every remediation: its names, the runbook's numbers, and that no failing source makes it raise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pytest
+
+from app.domain.evidence import Certainty
+from app.domain.plan import Rung
+from app.domain.remediation import Params
+from app.domain.target import Kind
+from app.sim.faults import Fault, FaultKind
+from remediations import CATALOGUE
+from tests.unit.remediations.stage import Metrics, Services, Stage
+
+NAMES = sorted(CATALOGUE)
+DEPENDENT = ("high-error-rate", "high-latency")
+Verb = Literal["get", "list"]
+
+
+def test_the_catalogue_has_the_four_alerts_of_the_runbook() -> None:
+    assert {r.name: r.runbook for r in CATALOGUE.values()} == {
+        "high-error-rate": "High Error Rate",
+        "high-latency": "High Latency",
+        "pod-restarting": "Pod Crash Loop",
+        "out-of-memory": "Out of Memory (OOM)",
+    }
+    assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("high-error-rate", "scale_to", 5),
+        ("high-error-rate", "recent_deployment", 3600),
+        ("high-latency", "scale_to", 8),
+        ("out-of-memory", "scale_to", 6),
+        ("out-of-memory", "factor", 1.5),
+        ("out-of-memory", "max_memory", 4 * 1024**3),
+        ("pod-restarting", "recent_deployment", 3600),
+    ],
+)
+def test_defaults_are_the_runbooks_numbers(name: str, field: str, value: float) -> None:
+    assert getattr(CATALOGUE[name].params(), field) == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_params_are_strict_and_survive_being_stored(name: str) -> None:
+    model: type[Params] = CATALOGUE[name].params
+    assert model.model_config["extra"] == "forbid"
+    defaults = model()
+    assert model.model_validate(json.loads(defaults.model_dump_json())) == defaults
+    assert json.dumps(model.model_json_schema())
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_ladder_has_all_rungs_in_order_and_everything_can_be_stored(name: str) -> None:
+    play = Stage(name)
+    diagnosis, rungs = await play.look(
+        **({"dependencies": ("postgres", "redis")} if name in DEPENDENT else {})
+    )
+
+    assert tuple(rungs) == CATALOGUE[name].rungs
+    assert any(r.applies for r in rungs.values())
+    for rung in rungs.values():
+        assert rung.why
+        assert Rung.from_json(json.loads(json.dumps(rung.to_json()))) == rung
+    for finding in diagnosis.findings:
+        assert json.loads(json.dumps(finding.data, allow_nan=False)) == _plain(finding.data)
+        assert "\n" not in finding.text
+    codes = [f.code for f in diagnosis.findings]
+    assert len(codes) == len(set(codes))
+
+
+def _plain(data: Any) -> Any:
+    return json.loads(json.dumps(data))
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_second_look_at_an_unchanged_world_proposes_the_same_plan(name: str) -> None:
+    play = Stage(name)
+    _, first = await play.look()
+    _, second = await play.look()
+    assert [r.hash for r in first.values()] == [r.hash for r in second.values()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_handler_never_writes(name: str) -> None:
+    play = Stage(name)
+    await play.look()
+    assert play.cluster.mutations == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        ("list", Kind.POD),
+        ("list", Kind.REPLICA_SET),
+        ("list", Kind.EVENT),
+        ("list", Kind.LIMIT_RANGE),
+        ("list", Kind.RESOURCE_QUOTA),
+        ("get", Kind.CONFIG_MAP),
+        ("get", Kind.SECRET),
+        ("logs", Kind.POD),
+    ],
+)
+async def test_a_source_that_may_not_be_read_becomes_a_finding_or_a_closed_rung(
+    name: str, verb: Verb, kind: Kind
+) -> None:
+    play = Stage(name)
+    play.cluster.deny(verb, kind)
+    diagnosis, rungs = await play.look()
+
+    assert tuple(rungs) == CATALOGUE[name].rungs
+    assert diagnosis.summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("effect", [FaultKind.UNREACHABLE, FaultKind.THROTTLED, FaultKind.DENIED])
+async def test_a_cluster_that_stops_answering_raises_nothing_and_proposes_nothing_blind(
+    name: str, effect: FaultKind
+) -> None:
+    play = Stage(name)
+    handler, scene = CATALOGUE[name], await play.scene()
+    params = handler.params()
+    play.cluster.faults.add(Fault(effect, times=10_000))
+
+    diagnosis = await handler.diagnose(scene, params)
+    rungs = await handler.ladder(scene, params, diagnosis)
+
+    unknown = [f for f in diagnosis.findings if f.certainty is Certainty.UNKNOWN]
+    assert "pods.state" in [f.code for f in unknown]
+    # More replicas harm nothing; whatever restarts pods needs to have seen them.
+    assert [r.name for r in rungs if r.applies] == (["scale-out"] if name == "high-latency" else [])
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+async def test_all_probes_down_is_told_and_not_raised(name: str) -> None:
+    play = Stage(name)
+    play.metrics = Metrics({"": None})
+    play.services = Services({"postgres": True}, None)
+    diagnosis, rungs = await play.look(dependencies=["postgres"])
+
+    assert any("not measured" in f.text for f in diagnosis.findings)
+    assert tuple(rungs) == CATALOGUE[name].rungs

@@ -1,0 +1,103 @@
+"""Foreign errors become ours: what the caller should do is in the type, and no value leaks into the text."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import exc
+
+from app.domain.errors import BadInput, RemediatorError, StoreUnavailable
+from app.store.faults import breaks_transaction, is_collision, translate
+
+
+def sqlite(kind: type[sqlite3.Error], code: int, text: str = "database or disk is full") -> sqlite3.Error:
+    """An error of the driver with SQLite's code."""
+    error = kind(text)
+    error.sqlite_errorcode = code
+    return error
+
+
+def wrapped(kind: type[exc.DBAPIError], original: Exception) -> exc.DBAPIError:
+    """As SQLAlchemy raises it, with a statement and its parameters."""
+    return kind("INSERT INTO t VALUES (?)", ("hunter2",), original)
+
+
+_O, _I = exc.OperationalError, exc.IntegrityError
+CASES: dict[str, tuple[Any, bool, bool, type[RemediatorError], str]] = {
+    "disk full": (
+        wrapped(_O, sqlite(sqlite3.OperationalError, sqlite3.SQLITE_FULL)),
+        True,
+        False,
+        StoreUnavailable,
+        "",
+    ),
+    "locked": (
+        wrapped(_O, sqlite(sqlite3.OperationalError, sqlite3.SQLITE_BUSY)),
+        True,
+        False,
+        StoreUnavailable,
+        "",
+    ),
+    "bad statement": (
+        wrapped(_O, sqlite(sqlite3.OperationalError, sqlite3.SQLITE_ERROR, "no such table: x")),
+        False,
+        False,
+        RemediatorError,
+        "store_fault",
+    ),
+    "unique on sqlite": (
+        wrapped(_I, sqlite(sqlite3.IntegrityError, sqlite3.SQLITE_CONSTRAINT)),
+        False,
+        False,
+        RemediatorError,
+        "store_fault",
+    ),
+    "unique on postgres": (
+        wrapped(_I, psycopg.errors.UniqueViolation("duplicate key\nDETAIL: (hunter2)")),
+        False,
+        True,
+        StoreUnavailable,
+        "",
+    ),
+    "deadlock": (wrapped(_O, psycopg.errors.DeadlockDetected("deadlock")), True, True, StoreUnavailable, ""),
+    "serialization": (
+        wrapped(_O, psycopg.errors.SerializationFailure("again")),
+        True,
+        True,
+        StoreUnavailable,
+        "",
+    ),
+    "connection": (wrapped(_O, psycopg.OperationalError("server closed")), True, False, StoreUnavailable, ""),
+    "value": (
+        wrapped(exc.DataError, psycopg.errors.DataException("too big")),
+        False,
+        False,
+        BadInput,
+        "unstorable",
+    ),
+    "pool": (exc.TimeoutError("pool"), True, False, StoreUnavailable, ""),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_foreign_error_has_its_meaning(case: str) -> None:
+    error, breaks, collision, kind, code = CASES[case]
+    ours = translate(error)
+    assert (breaks_transaction(error), is_collision(error)) == (breaks, collision)
+    assert type(ours) is kind
+    assert ours.code == (code or "store_unavailable")
+    assert "hunter2" not in str(ours)
+
+
+def test_what_may_heal_says_when_to_come_back() -> None:
+    ours = translate(CASES["disk full"][0])
+    assert isinstance(ours, StoreUnavailable)
+    assert ours.retry_after == 2.0
+
+
+def test_errors_of_others_are_not_ours_to_judge() -> None:
+    assert not breaks_transaction(ValueError("x"))
+    assert not is_collision(ValueError("x"))
