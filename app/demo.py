@@ -17,7 +17,6 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 from rich.rule import Rule
-from rich.table import Table
 
 from app.domain.errors import BadInput
 from app.main import Parts
@@ -143,19 +142,23 @@ async def _all_ended(store: Store) -> None:
 
 
 async def _messages_out(store: Store) -> None:
-    while await store.read(outbox.depth):
+    while True:
+        if not await store.read(outbox.depth):
+            return
         await asyncio.sleep(_POLL)
 
 
 async def _summary(console: Console, store: Store) -> bool:
     rows = sorted(await _incidents(store), key=lambda r: r.id)
-    table = Table("incident", "alert", "target", "ended as", "run", "rung", box=None, pad_edge=False)
+    shown = [("incident", "run", "ended as", "rung", "alert", "target")]
     for row in rows:
         found = await store.read(lambda conn: runs.page(conn, None, 1, row.id))  # noqa: B023 - awaited here
         run_id, rung = (found[0].id, found[0].rung.name) if found else ("", "")
-        table.add_row(row.id, row.alertname, row.target_key or "", row.state.value, run_id, rung)
+        shown.append((row.id, run_id, row.state.value, rung, row.alertname, row.target_key or ""))
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     console.print(Rule("summary"))
-    console.print(table)
+    for line in shown:  # ids are there to be copied, so nothing is cut
+        console.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)), markup=False)
     return len(rows) >= len(STORIES) and all(r.state.value == "fixed" for r in rows)
 
 

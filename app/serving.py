@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -19,38 +20,62 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone and tells when it has begun to accept."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await super().startup(sockets)
+        self.up.set()
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until `should_exit`. Not `serve`, which would take the process's signals away from us."""
+        await self._serve([listener])
+
+
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, parts: Parts | None = None) -> AsyncIterator[tuple[Service, str]]:
     """Run a service inside the block; gives it and its URL. Raises BadInput when the address cannot be bound."""
-    listener = bind(settings.host, settings.port)
-    service = await build(settings, parts)
-    await service.start()
-    config = uvicorn.Config(
-        service.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,unused-ignore]
-    task = asyncio.create_task(_serve(server, listener))
-    try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
+    async with contextlib.AsyncExitStack() as closing:
+        listener = closing.enter_context(bind(settings.host, settings.port))
+        service = await build(settings, parts)
+        closing.push_async_callback(service.stop)
+        await service.start()
+        await closing.enter_async_context(_accepting(service, listener))
         host, port = listener.getsockname()[:2]
-        yield service, f"http://{host}:{port}"
+        yield service, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def _accepting(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        service.app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here depends on the client's address
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
+    server = _Server(config)
+    task, up = asyncio.create_task(server.run_on(listener)), asyncio.create_task(server.up.wait())
+    try:
+        await asyncio.wait({task, up}, return_when=asyncio.FIRST_COMPLETED)
+        yield
     finally:
+        up.cancel()
         server.should_exit = True
         await task
-        await service.stop()
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        await server._serve([listener])  # noqa: SLF001 - `serve` would take the process's signals away from us
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises BadInput naming the setting."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise BadInput(
             f"cannot bind {host}:{port}: {error.strerror}", code="bad_setting", where="REMEDIATOR_PORT"
@@ -66,5 +91,8 @@ async def run_service(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with serving(settings) as (service, url):
         log.info("serving", url=url, **describe(service))
+        # What was imported and built stays: without this every full collection walks it and holds up all requests.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
         log.info("stopping")

@@ -7,6 +7,7 @@ commands that give orders are clients of a running service, so that there is one
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -37,10 +38,10 @@ app.add_typer(audit.app, name="audit", help="Verify and export the audit trail."
 app.add_typer(audit.db, name="db", help="The database schema.")
 
 
-def main() -> None:
-    """Entry point: our errors become one line on stderr and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: our errors become one line on stderr and an exit code. None: the process's own arguments."""
     try:
-        app()
+        app(arguments)
     except BadInput as error:
         say(f"error: {error} [{error.code}]")
         sys.exit(2)

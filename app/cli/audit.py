@@ -60,9 +60,11 @@ def export() -> None:
 
 
 @db.command(name="upgrade")
-def upgrade_schema() -> None:
-    """Bring the database's schema to this version."""
+def upgrade_schema(as_json: AsJson = False) -> None:
+    """Bring the database's schema to this version and print its revision."""
     settings = load_settings()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    upgrade(settings.store_url)
+    if not settings.database_url:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    revision = upgrade(settings.store_url)
+    give({"revision": revision}) if as_json else write(revision)
     say("the schema is up to date")

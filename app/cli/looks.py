@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import AsJson, give, table, write
-from app.cli.remote import DEFAULT_URL, Remote, Token, Url
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
 State = Annotated[str, typer.Option("--state", help="Only in this state.")]
@@ -39,7 +39,7 @@ def explain(
 ) -> None:
     """Why it acted, or why not: evidence, every gate with value and threshold, what was done, from the audit trail."""
     remote = Remote(url, token)
-    found = remote.get(f"/api/v1/runs/{any_id}/explain")
+    found = remote.get(run_path(any_id, "explain"))
     if as_json:
         give(found)
         return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Annotated, Any
 
 import typer
 
 from app.cli.output import AsJson, give, say, write
-from app.cli.remote import DEFAULT_URL, Remote, Token, Url
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
 from app.domain.errors import BadInput
 from app.domain.target import Target
 
@@ -24,7 +25,10 @@ def trigger(
     target: Annotated[str, typer.Option("--target", metavar="NS/KIND/NAME", help="The workload.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; it stands in Slack and the audit trail.")],
     param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--param", metavar="K=V", help="A parameter, its value as JSON or plain text; repeatable."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Diagnose, plan, decide and rehearse; change nothing.")
@@ -50,26 +54,34 @@ def trigger(
         say(f"follow it with: remediator explain {answer['incident']}")
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, Any]:
+    """`scale_to=6` is a number, `recent_deployment=1h` text; text that looks like JSON is quoted twice: `k='"6"'`."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise BadInput("expected KEY=VALUE", code="bad_param", where=text)
-    return key, value
+    try:
+        return key, json.loads(value, parse_constant=_no_number)
+    except ValueError:
+        return key, value
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
 
 
 def approve(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
     """Approve the plan of a waiting run."""
-    _order(Remote(url, token), f"/api/v1/runs/{run}/approve", as_json, f"run {run} approved")
+    _order(Remote(url, token), run_path(run, "approve"), as_json, f"run {run} approved")
 
 
 def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
     """Reject the plan of a waiting run."""
-    _order(Remote(url, token), f"/api/v1/runs/{run}/reject", as_json, f"run {run} rejected")
+    _order(Remote(url, token), run_path(run, "reject"), as_json, f"run {run} rejected")
 
 
 def undo(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
     """Undo a finished run, field by field, where its values are still in place."""
-    _order(Remote(url, token), f"/api/v1/runs/{run}/undo", as_json, f"undo of run {run} requested")
+    _order(Remote(url, token), run_path(run, "undo"), as_json, f"undo of run {run} requested")
 
 
 def pause(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -31,8 +32,10 @@ class Remote:
     """One service."""
 
     def __init__(self, url: str, token: str = "", transport: httpx.BaseTransport | None = None) -> None:
+        if not (token.isascii() and token.isprintable()):
+            raise BadInput("a token has visible ASCII characters only", code="bad_token", where="--token")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=30.0, transport=transport)
+        self._url, self._headers, self._transport = _address(url), headers, transport
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET; raises our errors."""
@@ -56,25 +59,59 @@ class Remote:
             if not cursor or not rows:
                 return
 
+    def _client(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self._url, headers=self._headers, timeout=30.0, transport=self._transport
+        )
+
     def _send(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:
-            answer = self._http.request(method, path, **request)
+            with self._client() as http:
+                answer = http.request(method, path, **request)
         except httpx.HTTPError as error:
             raise ProbeUnavailable(
                 f"no answer ({type(error).__name__}); is the service running there?",
                 code="service_unreachable",
-                where=str(self._http.base_url),
+                where=str(self._url),
             ) from error
         if answer.is_success:
-            found: dict[str, Any] = answer.json()
-            return found
+            return _decoded(answer)
         raise _error(answer)
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        found = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise BadInput(f"not a URL: {error}", code="bad_url", where="--url") from error
+    if found.scheme not in ("http", "https") or not found.host:
+        raise BadInput("expected http://HOST:PORT", code="bad_url", where="--url")
+    return found
+
+
+def run_path(any_id: str, what: str) -> str:
+    """The path of an order or question about a run or incident; whatever was typed stays one segment of it."""
+    return f"/api/v1/runs/{quote(any_id, safe='')}/{what}"
+
+
+def _decoded(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ProbeUnavailable(
+            "what answered there is not this service", code="service_unreachable", where=str(answer.url)
+        )
+    return found
 
 
 def _error(answer: httpx.Response) -> BadInput | Refused | ProbeUnavailable:
     try:
         problem = answer.json()
     except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
         problem = {}
     code = str(problem.get("code") or f"http_{answer.status_code}")
     text = str(problem.get("detail") or problem.get("title") or f"the service answered {answer.status_code}")

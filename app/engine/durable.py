@@ -11,8 +11,10 @@ service reacts at once; the lock per target is the store's unique index on live 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,7 +98,13 @@ class DurableEngine:
         logging.getLogger("dbos").setLevel(logging.WARNING)
         DBOS(config=config)
 
+        self._telling: set[asyncio.Task[None]] = set()
+
         async def tell(run_id: str) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
             await story(_DbosContext(run_id, speed), run_id)
 
         self._workflow = DBOS.workflow(name="remediation")(tell)
@@ -118,8 +126,15 @@ class DurableEngine:
             return
 
     async def close(self) -> None:
-        """Give up the library's instance without waiting for runs: they are resumed by the next launch."""
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+        """Give up the library's instance without waiting for runs: a cancelled run keeps its record as pending, and the
+        next launch under the same name resumes it."""
+        telling = list(self._telling)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
+        # The library makes its own thread pool the loop's and shuts it down with itself; the loop goes on.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-engine"))
         if self._engine is not None:
             self._engine.dispose()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 from pydantic import ValidationError
@@ -35,6 +36,7 @@ class Subject:
 
     incident: Incident
     labels: Mapping[str, str]
+    fired_at: datetime
     rule: Rule
     remediation: AnyRemediation
     params: Params
@@ -68,7 +70,8 @@ def subject_of(
     if matched is None:
         return policy_decide.no_rule(policy, labels.get("alertname", ""))
     remediation = services.catalogue[matched.rule.remediation]
-    return Subject(incident, labels, matched.rule, remediation, _params(remediation, matched.rule))
+    fired_at = min(a.starts_at for a in alerts)
+    return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))
 
 
 def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
@@ -84,7 +87,7 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
             where=order.remediation,
         )
     rule = rule_for_order(policy, remediation.name, order.params)
-    return Subject(incident, {}, rule, remediation, _params(remediation, rule))
+    return Subject(incident, {}, incident.opened_at, rule, remediation, _params(remediation, rule))
 
 
 def _params(remediation: AnyRemediation, rule: Rule) -> Params:
@@ -119,13 +122,12 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         workload = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         return _blind(subject, target, None, f"the target could not be read: {error}")
-    fired_at = subject.incident.opened_at
     scene = Scene(
         cluster=services.cluster,
         workload=workload,
         alertname=subject.incident.alertname,
         labels=subject.labels,
-        fired_at=fired_at,
+        fired_at=subject.fired_at,
         now=services.clock.now(),
         dependencies=services.dependencies,
         metrics=services.metric_source,

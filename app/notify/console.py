@@ -39,7 +39,7 @@ class ConsoleDoor:
         posted = Posted(CHANNEL, str(next(self._numbers)))
         if thread_ts is None:
             self._shown[posted.ts] = message.readable()
-            self._console.print(Panel(render(message), expand=True))
+            self._card(message)
         else:
             self._console.print(Rule(style="dim"))
             self._console.print(render(message))
@@ -51,8 +51,12 @@ class ConsoleDoor:
         readable = message.readable()
         if self._shown.get(posted.ts) != readable:
             self._shown[posted.ts] = readable
-            self._console.print(Panel(render(message), expand=True))
+            self._card(message)
         return posted
+
+    def _card(self, message: Message) -> None:
+        # Wrapped inside its frame even on a console that leaves wrapping to the terminal: a frame cuts what sticks out.
+        self._console.print(Panel(render(message), expand=True), soft_wrap=False)
 
     async def find(self, channel: str, thread_ts: str | None, tag: str, since: datetime) -> Found:
         """A terminal cannot be searched; what an earlier process printed is gone."""

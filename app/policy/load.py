@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from app.domain.errors import BadInput
 from app.domain.json import canonical
 from app.policy.consistency import Handler, Placed, head_faults, order_faults, rule_faults
 from app.policy.document import Document, RuleDocument, build_policy, build_rule
-from app.policy.faults import PolicyFault, PolicyInvalid, sentence
-from app.policy.model import Block, Policy
+from app.policy.faults import PolicyFault, PolicyInvalid
+from app.policy.model import Policy
 from app.policy.source import Path, Source, read_source
+from app.policy.written import validated
 
-M = TypeVar("M", bound=Block)
 _SHARED = frozenset({"version", "rules"})
 """Keys that every file may have."""
 
@@ -86,7 +83,7 @@ def _merged_head(sources: list[Source], faults: list[PolicyFault]) -> Document:
                 faults.append(source.fault((), "expected keys with values, such as version and rules"))
             continue
         plain = {key: value for key, value in source.value.items() if key != "rules"}
-        head = _validated(Document, plain, source, (), faults)
+        head = validated(Document, plain, source, (), faults)
         if head is None:
             continue
         faults += head_faults(source, head)
@@ -105,21 +102,7 @@ def _rules(source: Source, faults: list[PolicyFault]) -> list[_Loose]:
         return []
     found = []
     for at, plain in enumerate(written):
-        rule = _validated(RuleDocument, plain, source, ("rules", at), faults)
+        rule = validated(RuleDocument, plain, source, ("rules", at), faults)
         if rule is not None:
             found.append(_Loose(source, ("rules", at), rule))
     return found
-
-
-def _validated(
-    model: type[M], plain: object, source: Source, path: Path, faults: list[PolicyFault]
-) -> M | None:
-    """Validate as JSON: strict about types, while lists and words still become tuples and enumerations."""
-    try:
-        return model.model_validate_json(canonical(plain))
-    except ValidationError as error:
-        for entry in error.errors():
-            message, allowed = sentence(entry, model)
-            where = (*path, *entry["loc"])
-            faults.append(source.fault(where, message, allowed, of_key=entry["type"] == "extra_forbidden"))
-        return None

@@ -80,7 +80,8 @@ def _entry(obj: Obj, manager: str, subresource: str, at: str, fields: Obj) -> Ob
 
 def _ownable(obj: Obj) -> Obj:
     metadata = {k: v for k, v in obj["metadata"].items() if k not in _SYSTEM}
-    return {**{k: v for k, v in obj.items() if k not in {"apiVersion", "kind"}}, "metadata": metadata}
+    rest = {k: v for k, v in obj.items() if k not in {"apiVersion", "kind", "metadata"}}
+    return {**rest, "metadata": metadata} if metadata else rest
 
 
 def _items(name: str, value: list[Any]) -> dict[str, Any] | None:

@@ -72,7 +72,8 @@ def check_fields(kind: Kind, obj: Obj) -> None:
     _only(template, ("metadata", "spec"), "spec.template.")
     pod = template.get("spec", {})
     for field in ("containers", "initContainers"):
-        for number, container in enumerate(pod.get(field, [])):
+        containers = pod.get(field, []) if isinstance(pod, dict) else []
+        for number, container in enumerate(containers if isinstance(containers, list) else []):
             place = f"spec.template.spec.{field}[{number}]."
             _only(container, _CONTAINER, place)
             _only(container.get("resources", {}), ("limits", "requests", "claims"), f"{place}resources.")

@@ -14,7 +14,7 @@ Test = Callable[[Labels], bool]
 
 _SET = re.compile(r"(\S+)\s+(in|notin)\s*\(([^)]*)\)\Z")
 _EQUAL = re.compile(r"([^=!\s]+)\s*(==|!=|=)\s*([^=!\s]*)\Z")
-_EXISTS = re.compile(r"(!?)\s*([^=!\s(),]+)\Z")
+_EXISTS = re.compile(r"(!?)\s*([^=!<>\s(),]+)\Z")
 
 
 def label_selector(text: str) -> Test:

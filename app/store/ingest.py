@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.domain.alert import Alert, AlertStatus, Delivery, Receipt, incident_key
+from app.domain.alert import Alert, AlertStatus, Delivery, Receipt
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.store import ingest_rows as rows
@@ -60,6 +60,7 @@ class _Batch:
         self._tx = tx
         self._incidents = Openings(tx)
         self._receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
+        self._keys: dict[int, str] = {}  # by identity: an alert computes its key anew each time it is asked
         self._episodes: dict[str, _Episode] = {}
         self._new_deliveries: list[rows.DeliveryRow] = []
         self._new_rejected: list[rows.RejectedRow] = []
@@ -70,11 +71,12 @@ class _Batch:
         alerts = [alert for delivery in deliveries for alert in delivery.alerts]
         if not alerts:
             return
-        keys = sorted({storable(alert.episode) for alert in alerts})
+        self._keys = {id(alert): storable(alert.episode) for alert in alerts}
+        keys = sorted(set(self._keys.values()))
         for key, *known in rows.FIND_EPISODES.one(self._tx.conn, members(keys)):
             self._episodes[key] = _Episode(*known)
         self._incidents.load(
-            (storable(incident_key(alert)) for alert in alerts if alert.status is AlertStatus.FIRING),
+            (alert for alert in alerts if alert.status is AlertStatus.FIRING),
             (episode.incident_id for episode in self._episodes.values() if episode.incident_id),
         )
 
@@ -134,7 +136,7 @@ class _Batch:
 
     def _alert(self, alert: Alert, delivery_id: str, received: int) -> str | None:
         """The incident the alert belongs to, None when it has none."""
-        key = storable(alert.episode)
+        key = self._keys[id(alert)]
         episode = self._episodes.get(key)
         if alert.status is AlertStatus.RESOLVED:
             return self._resolved(alert, key, episode, delivery_id, received)
@@ -220,7 +222,7 @@ class _Batch:
         # Canonical JSON put together from parts that are canonical already: the labels are encoded once.
         labels, annotations = texts
         data = (
-            f'{{"annotations":{annotations},"delivery":{to_text(delivery_id)},"episode":{to_text(alert.episode)},'
+            f'{{"annotations":{annotations},"delivery":{to_text(delivery_id)},"episode":{to_text(self._keys[id(alert)])},'
             f'"fingerprint":{to_text(alert.fingerprint)},"generator_url":{to_text(alert.generator_url)},'
             f'"labels":{labels},"source":"{alert.source.value}","starts_at":"{alert.starts_at.isoformat()}"}}'
         )

@@ -41,15 +41,17 @@ class Openings:
 
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
+        self._keys: dict[int, str] = {}  # by identity: the alerts live as long as the batch
         self._by_id: dict[str, OpenIncident] = {}
         self._by_key: dict[str, OpenIncident] = {}
         self._new: list[rows.IncidentRow] = []
         self._rung: dict[str, None] = {}
 
-    def load(self, keys: Iterable[str], ids: Iterable[str]) -> None:
-        """Read, and on Postgres lock, the open incidents with these keys and all with these ids."""
+    def load(self, alerts: Iterable[Alert], ids: Iterable[str]) -> None:
+        """Read, and on Postgres lock, the open incidents of these alerts and all with these ids."""
         conn = self._tx.conn
-        if wanted := sorted(set(keys)):
+        self._keys = {id(alert): storable(incident_key(alert)) for alert in alerts}
+        if wanted := sorted(set(self._keys.values())):
             self._keep(OpenIncident(*row) for row in rows.FIND_OPEN.one(conn, members(wanted)))
         if linked := sorted(set(ids) - self._by_id.keys()):
             self._keep(OpenIncident(*row) for row in rows.FIND_INCIDENTS.one(conn, members(linked)))
@@ -59,8 +61,8 @@ class Openings:
         return self._by_id.get(incident_id or "")
 
     def for_alert(self, alert: Alert) -> str:
-        """The open incident the alert belongs to, opened if there is none."""
-        key = storable(incident_key(alert))
+        """The open incident the loaded alert belongs to, opened if there is none."""
+        key = self._keys[id(alert)]
         if incident := self._by_key.get(key):
             return incident.id
         words = (alert.name, alert.namespace, target_hint(alert.labels))

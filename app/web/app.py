@@ -5,11 +5,15 @@ Called by the composition root and by tests. Never opens a connection or a file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import RemediatorError
 from app.web import health, ordering, reading, webhooks
@@ -24,9 +28,24 @@ _ABOUT = (
 )
 
 
+class _App(FastAPI):
+    """The framework's application, with a way around it: its layers cost more than storing an alert does.
+
+    POSTs to the webhooks get the outermost layer of ours and nothing else; whatever is not such a POST goes the usual
+    way, where the same webhooks stand as routes.
+    """
+
+    webhooks_at: Mapping[str, ASGIApp] = MappingProxyType({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        hook = self.webhooks_at.get(scope.get("path", "")) if scope.get("method") == "POST" else None
+        await (hook(scope, receive, send) if hook else super().__call__(scope, receive, send))
+
+
 def create_app(services: WebServices) -> FastAPI:
     """The whole HTTP side over `services`."""
-    app = FastAPI(
+    app = _App(
         title="alert-remediator",
         version=version("alert-remediator"),
         description=_ABOUT,
@@ -39,9 +58,12 @@ def create_app(services: WebServices) -> FastAPI:
         },
     )
     app.state.services = services
-    app.router.routes[:0] = webhooks.routes(services)
+    hooks = webhooks.routes(services)
+    app.router.routes[:0] = hooks
     for router in (reading.router, ordering.router, health.router):
         app.include_router(router)
-    app.add_middleware(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
+    layer = partial(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
+    app.add_middleware(layer)
+    app.webhooks_at = {hook.path: layer(hook.endpoint) for hook in hooks}
     app.openapi = document(app, webhook_documents(), ordering.BODIES)  # type: ignore[method-assign]
     return app

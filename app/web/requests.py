@@ -86,6 +86,8 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if isinstance(getattr(self._app, "path", None), str):
+            scope["endpoint"] = self._app  # served around the router, which would have noted it
         request_id = scope[REQUEST_ID] = self._ids.new("req")
         began = self._clock.monotonic()
         answer = _Answer(send, request_id)

@@ -74,6 +74,11 @@ class Process:
         """Whether the server was started and has not exited."""
         return self._popen is not None and self._popen.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended, negative for a signal; None while it runs or before its start."""
+        return self._popen.poll() if self._popen is not None else None
+
     def start(self) -> Self:
         """Starts the server; it is not ready before its own check says so."""
         if self.running:

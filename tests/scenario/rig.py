@@ -7,14 +7,21 @@ A rig can be killed and started again on what its death left behind: the store's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import exists, or_, select
 
 from app.domain.alert import Receipt
 from app.domain.decision import Mode
+from app.domain.errors import TryLater
 from app.domain.json import canonical
 from app.engine.journal import Boundary, Journal, JournalEngine
 from app.flow.deliver import DeliverServices, deliver_once
@@ -31,15 +38,40 @@ from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.sim import SimCluster, VirtualClock, load_scenario
 from app.sim.faults import Request
-from app.store.database import Store
-from app.store.tx import Tx
+from app.sim.scenario import Scenario
+from app.store.encoding import micros
+from app.store.migrate import upgrade
+from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
-from prometheus_client import CollectorRegistry
 from remediations import CATALOGUE
-from sqlalchemy import Connection
+from tests.scenario.inline import InlineStore
 
-T = TypeVar("T")
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
+
+
+@cache
+def shipped_policy() -> Policy:
+    """The policy in the repository."""
+    return load_policy(read_dir(POLICIES), CATALOGUE)
+
+
+@cache
+def _scenario(*names: str) -> Scenario:
+    return load_scenario(*names)
+
+
+@cache
+def _empty_store() -> Path:
+    """A migrated store without a row; copied for each test, as migrating takes longer than most of them."""
+    folder = tempfile.TemporaryDirectory(prefix="rig-")
+    path = Path(folder.name) / "empty.sqlite"
+    upgrade(f"sqlite:///{path}")
+    _FOLDERS.append(folder)
+    return path
+
+
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+"""Kept until the tests' process ends."""
 
 
 class Died(BaseException):
@@ -82,6 +114,7 @@ class Notebook:
     """A message door that writes down what was posted and edited, by incident thread."""
 
     def __init__(self) -> None:
+        self.boundary: Boundary = lambda _name: None
         self.posts: list[tuple[str, str, str]] = []
         self.parents: dict[str, str] = {}
         self.failing: BaseException | None = None
@@ -95,10 +128,12 @@ class Notebook:
         del channel
         if self.failing is not None:
             raise self.failing
+        self.boundary("post before")
         ts = str(len(self.posts) + 1)
         self.posts.append((thread_ts or ts, client_tag, message.readable()))
         if thread_ts is None:
             self.parents[ts] = message.readable()
+        self.boundary("post after")
         return Posted("C0NOTEBOOK", ts)
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
@@ -123,60 +158,44 @@ class Notebook:
         return "\n".join(text for _, _, text in self.posts)
 
 
-class CountedStore(Store):
-    """The store, telling how many calls are under way, so that the rig knows when nothing is left to do."""
-
-    under_way = 0
-
-    async def _counted(self, call: Any) -> Any:
-        type(self).under_way += 1
-        try:
-            return await call
-        finally:
-            type(self).under_way -= 1
-
-    async def ingest(self, delivery: Any) -> Receipt:
-        """Counted."""
-        result: Receipt = await self._counted(super().ingest(delivery))
-        return result
-
-    async def write(self, fn: Callable[[Tx], T]) -> T:
-        """Counted."""
-        result: T = await self._counted(super().write(fn))
-        return result
-
-    async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Counted."""
-        result: T = await self._counted(super().read(fn))
-        return result
-
-
 @dataclass(slots=True)
 class Rig:
-    """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too."""
+    """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too.
+
+    `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops.
+    """
 
     path: Path
     scenarios: tuple[str, ...] = ("high-error-rate",)
+    world: Scenario | None = None
     policy_texts: dict[str, str] | None = None
     reaper: Reaper = field(default_factory=Reaper)
     use_api: bool = True
     ceiling: Mode = Mode.AUTO
+    stride: float = 5.0
+    engine_type: type[JournalEngine] = JournalEngine
     clock: VirtualClock = field(default_factory=VirtualClock)
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
-    store: CountedStore = field(init=False)
+    store: InlineStore = field(init=False)
     loops: Loops = field(init=False)
     policy: Policy = field(init=False)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    outgoing: list[dict[str, Any]] = field(default_factory=list)
     _births: int = 0
+    _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cluster = SimCluster(self.clock, load_scenario(*self.scenarios))
-        self.policy = load_policy(self.policy_texts or read_dir(POLICIES), CATALOGUE)
+        self.cluster = SimCluster(self.clock, self.world or _scenario(*self.scenarios))
+        self.policy = load_policy(self.policy_texts, CATALOGUE) if self.policy_texts else shipped_policy()
         self.cluster.on_request(self._at_request)
+        self.notebook.boundary = self._cross
+
+    def _cross(self, name: str) -> None:
+        self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
         if request.verb in ("patch", "delete", "evict") and not request.dry_run:
@@ -189,11 +208,11 @@ class Rig:
             before_commit=lambda: self.reaper("store before commit"),
             after_commit=lambda: self.reaper("store after commit"),
         )
-        CountedStore.under_way = 0
-        store = CountedStore.open(
+        if not self.path.exists():
+            shutil.copy(_empty_store(), self.path)
+        store = InlineStore.at(
             f"sqlite:///{self.path}", clock=self.clock, ids=Numbers(self._births * 1_000_000), hooks=hooks
         )
-        assert isinstance(store, CountedStore)
         self.store = store
         self.services = Services(
             store=store,
@@ -210,7 +229,7 @@ class Rig:
             ceiling=self.ceiling,
         )
         boundary: Boundary = self.reaper
-        self.engine = JournalEngine(
+        self.engine = self.engine_type(
             run_story(self.services), self.clock, journal=self.journal, boundary=boundary
         )
         self.services.engine.current = self.engine
@@ -230,12 +249,15 @@ class Rig:
     async def die(self) -> None:
         """The process is gone: tasks, threads and connections with it."""
         self.reaper.dead = True
-        await self.engine.close()
-        self.store.close()
+        await self.close()
         self.reaper = Reaper()
 
     async def close(self) -> None:
         """End the test's service."""
+        for task in self._busy.values():
+            task.cancel()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        self._busy.clear()
         await self.engine.close()
         self.store.close()
 
@@ -254,31 +276,39 @@ class Rig:
 
     async def quiet(self) -> None:
         """Let everything that can run at this moment run."""
-        calm = 0
-        while calm < 5:
+        ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
+        while ready:
             await asyncio.sleep(0)
-            for _ in range(20):
-                await asyncio.sleep(0)
-            if CountedStore.under_way and not self.reaper.dead:
-                await asyncio.sleep(
-                    0.0005
-                )  # a store thread is at work; this yields to it, virtual time stands still
-                calm = 0
-            else:
-                calm += 1
 
     async def turn(self) -> None:
         """One round of all loops at this moment, until nothing is left to do."""
         while not self.reaper.dead:
             await self.quiet()
-            if self.reaper.dead:
-                return
-            decided = await self.loops.decide_due()
-            await self.quiet()
-            sent = await self.loops.deliver()
-            await self.loops.sweep()
+            decided = await self._round("decide", self._decide_due)
+            sent = await self._round("deliver", self.loops.deliver)
+            await self._round("sweep", self.loops.sweep)
             if not decided and not sent:
                 return
+
+    async def _decide_due(self) -> int:
+        """As the loop does it, without a commit when nothing is due: such a cut would cut nothing."""
+        now, rows = micros(self.clock.now()), incident_rows.c
+        free = or_(rows.claimed_until.is_(None), rows.claimed_until <= now)
+        due = select(exists().where(rows.due_at <= now, free))
+        if not await self.store.read(lambda conn: conn.execute(due).scalar()):
+            return 0
+        return await self.loops.decide_due()
+
+    async def _round(self, name: str, body: Callable[[], Awaitable[int]]) -> int:
+        """A loop's body as far as it gets at this moment; it goes on in a later turn when it waits for the clock."""
+        task = self._busy.pop(name, None) or asyncio.ensure_future(body())
+        await self.quiet()
+        if not task.done():
+            self._busy[name] = task
+            return 0
+        if isinstance(task.exception(), Died | TryLater):
+            return 0
+        return task.result()
 
     async def step(self, seconds: float = 5.0, *, alerts: bool = True) -> None:
         """Move time by `seconds` at most to the next wake-up, deliver due notifications, run the loops."""
@@ -286,20 +316,21 @@ class Rig:
         now = self.clock.monotonic()
         self.clock.advance(min(seconds, max(0.0, (deadline or now + seconds) - now)) or seconds)
         if alerts:
-            for body in self.cluster.alertmanager.poll():
-                await self.send(body)
+            self.outgoing += self.cluster.alertmanager.poll()
+            while self.outgoing:  # what was not answered with success is sent again, as Alertmanager does
+                await self.send(self.outgoing[0])
+                del self.outgoing[0]
         await self.turn()
 
     async def run(self, seconds: float, *, alerts: bool = True) -> None:
         """Let so much virtual time pass. Raises Died when the reaper struck."""
         end = self.clock.monotonic() + seconds
         while self.clock.monotonic() < end:
-            await self.step(min(5.0, end - self.clock.monotonic()), alerts=alerts)
+            await self.step(min(self.stride, end - self.clock.monotonic()), alerts=alerts)
             if self.reaper.dead:
                 raise Died
         for run_id, error in self.engine.failed.items():
-            if not isinstance(error, Died):
-                raise AssertionError(f"{run_id} broke") from error
+            raise RuntimeError(f"{run_id} broke") from error
 
     async def until(self, condition: Callable[[], Any], limit: float = 3600.0) -> None:
         """Let time pass until the condition (sync or async) holds."""
@@ -313,4 +344,4 @@ class Rig:
             assert self.clock.monotonic() < end, (
                 f"not within {limit:g} virtual seconds\n{self.notebook.text[-4000:]}"
             )
-            await self.run(5.0)
+            await self.run(self.stride)

@@ -60,13 +60,14 @@ class DaemonSets:
             return
         allowed = max(1, absolute(strategy["rollingUpdate"]["maxUnavailable"], nodes, up=True))
         wanted = revisions.label_of(update)
-        down = [p for p in by_node.values() if is_terminating(p) or not is_ready(p)]
+        serving = sum(is_ready(p) and not is_terminating(p) for p in by_node.values())
         old = [
             p
             for p in by_node.values()
             if p["metadata"]["labels"].get(HASH) != wanted and not is_terminating(p)
         ]
-        budget = allowed - len(down)
+        # A node whose pod has just gone counts as down too.
+        budget = allowed - (nodes - serving)
         # An old pod that does not work costs nothing: it is replaced first and always.
         for pod in sorted(old, key=is_ready):
             if is_ready(pod):

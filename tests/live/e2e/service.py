@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,14 +22,16 @@ from tests.live.e2e.shop import SERVICE_USER
 from tests.live.stack import ControlPlane, Process, free_ports, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
+COMMAND = Path(sys.executable).with_name("remediator")
 INGEST, PERSON = "ingest-token-of-the-tests", "person-token-of-the-tests"
 ALERTS = {
-    "HighErrorRate": ("high-error-rate", {"recent_deployment": "1h", "scale_to": 5}),
+    "HighErrorRate": ("high-error-rate", {"dependencies": ["postgres", "redis"]}),
     "HighLatency": ("high-latency", {"scale_to": 8}),
     "OOM": ("out-of-memory", {"factor": 1.5, "max_memory": "4Gi"}),
-    "PodRestarting": ("pod-restarting", {"recent_deployment": "1h"}),
+    "PodRestarting": ("pod-restarting", {}),
 }
-_ENDED = frozenset({"fixed", "resolved", "refused", "escalated", "stuck", "observed", "merged"})
+# Where nothing more happens by itself; a refused incident is decided again.
+_ENDED = frozenset({"fixed", "resolved", "escalated", "stuck", "observed", "merged"})
 
 
 def policy(**changes: Any) -> str:
@@ -113,21 +116,25 @@ class Service:
         return f"{self.url}/webhooks/alertmanager"
 
     def start(
-        self, module: Sequence[str] = ("app.cli", "serve"), env: Mapping[str, str] | None = None
+        self, argv: Sequence[str | Path] = (COMMAND, "serve"), env: Mapping[str, str] | None = None
     ) -> None:
         """Starts the process; it does not serve yet."""
         given = {**self.place.env(self.replica, self.port), **(env or {})}
-        self.process = Process([sys.executable, "-m", *module], self.log, env=given).start()
+        self.process = Process(argv, self.log, env=given).start()
 
     def serve(self) -> None:
         """Starts the process and waits until it answers."""
         self.start()
-        wait_until(self.serves, 60.0, what=f"the service; its log: {self.log}")
+
+        def answers() -> bool:
+            if self.process is not None:
+                self.process.check()
+            return self.serves()
+
+        wait_until(answers, 60.0, what=f"the service; its log: {self.log}")
 
     def serves(self) -> bool:
-        """Whether it answers now. Raises when the process has exited."""
-        if self.process is not None:
-            self.process.check()
+        """Whether it answers now."""
         try:
             return self._http.get("/healthz").is_success
         except httpx.TransportError:
@@ -138,10 +145,10 @@ class Service:
         """Whether the process has gone."""
         return self.process is not None and not self.process.running
 
-    def kill(self) -> None:
-        """kill -9."""
+    def kill_and_leave(self) -> None:
+        """kill -9, leaving it to be found dead."""
         if self.process is not None:
-            self.process.kill()
+            os.kill(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Ends the process."""
@@ -161,8 +168,8 @@ class Service:
 
     def incidents(self, namespace: str) -> list[Obj]:
         """The incidents about a namespace."""
-        every = self.get("incidents", limit="200")["items"]
-        return [i for i in every if str(i.get("target") or i.get("key") or i).find(namespace) >= 0]
+        every: list[Obj] = self.get("incidents", limit="200")["items"]
+        return [incident for incident in every if incident["namespace"] == namespace]
 
     def wait_for(self, namespace: str, state: str, timeout: float = 60.0) -> Obj:
         """Waits until the namespace's only incident is in this state, and gives it; ends early in another end state."""
@@ -186,8 +193,7 @@ class Service:
         """Runs `remediator ...` as a person does, against this replica."""
         own = {"REMEDIATOR_URL": self.url, "REMEDIATOR_TOKEN": PERSON}
         env = {**os.environ, **self.place.env(self.replica, self.port), **own}
-        argv = [sys.executable, "-m", "app.cli", *arguments]
-        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def body_of(labels: Mapping[str, str], started: datetime, *, resolved: bool = False) -> Obj:

@@ -31,6 +31,16 @@ async def test_a_parent_is_printed_in_full(name: str) -> None:
         assert row in out.getvalue()
 
 
+async def test_a_narrow_console_wraps_a_card_inside_its_frame_and_cuts_nothing() -> None:
+    out = StringIO()
+    door = ConsoleDoor(Console(file=out, width=60, force_terminal=False, soft_wrap=True))
+    words = " ".join(f"word{n}" for n in range(60))
+    posted = await door.post("#incidents", Message("inc_1", line(words), ()), None, "t")
+    await door.update(posted, Message("inc_1", line(f"again {words}"), ()), "t")
+    assert out.getvalue().count("word59") == 2
+    assert max(map(len, out.getvalue().splitlines())) == 60
+
+
 async def test_a_thousand_lines_are_all_printed() -> None:
     door, out = _door()
     lines = tuple(line(f"log line {n}") for n in range(1000))

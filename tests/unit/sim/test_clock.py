@@ -111,11 +111,13 @@ async def test_a_cancelled_sleeper_is_forgotten() -> None:
 async def test_no_wait_still_gives_others_a_turn() -> None:
     clock = VirtualClock()
     turns: list[int] = []
-    task = asyncio.create_task(asyncio.sleep(0))
-    task.add_done_callback(lambda _: turns.append(1))
+    loop = asyncio.get_running_loop()
+    loop.call_soon(turns.append, 1)
     await clock.sleep(0)
+    loop.call_soon(turns.append, 2)
     await clock.sleep(-1)
-    assert turns == [1]
+    assert turns == [1, 2]
+    assert clock.monotonic() == 0
 
 
 def test_a_sleeper_of_another_thread_wakes_on_its_own_loop() -> None:

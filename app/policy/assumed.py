@@ -1,0 +1,233 @@
+"""Assumed: what a cluster that nobody asked would say, so that a policy can be judged without one.
+
+Used by policy tests, replays of recorded alerts and explanations of a hypothetical alert. The gates and the decision are
+the live ones; only their facts come from here. Pure. Never used by the running service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from app.domain.alert import target_hint as hint_of_labels
+from app.domain.decision import Decision
+from app.domain.errors import BadInput
+from app.domain.plan import Action, ActionKind, Rung
+from app.domain.target import Kind, ObjectRef, Target
+from app.domain.workload import Manager
+from app.policy import decide as policy_decide
+from app.policy.budgets import scopes_for
+from app.policy.consistency import Handler
+from app.policy.facts import Facts, Replicas, Spend
+from app.policy.match import NoHint, match_rule, target_hint
+from app.policy.model import Block, Policy, Rule
+
+FRESH = timedelta(seconds=20)
+"""Assumed age of an alert's last word."""
+
+GATE_NAMES = (
+    "kill switch",
+    "scope",
+    "freshness",
+    "ownership",
+    "window",
+    "blocking alerts",
+    "cooldown",
+    "rate limit",
+    "budget",
+    "blast radius",
+    "target busy",
+    "flapping",
+    "storm",
+    "approval",
+)
+"""Names of all gates, in their order."""
+
+_KINDS = {
+    "scale-up": ActionKind.SCALE,
+    "scale-out": ActionKind.SCALE,
+    "restart": ActionKind.ROLLOUT_RESTART,
+    "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
+}
+"""What the rungs do whose names are not an action's; a rung that is not known here is taken for a rollout restart."""
+
+_ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
+_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS})
+
+
+class PodNumbers(Block):
+    """Pods of the workload. Absent: all ready, all of the newest template, and a Deployment's default of at most 25 %
+    (rounded down) taken down at once."""
+
+    desired: int = Field(default=3, ge=0)
+    ready: int | None = Field(default=None, ge=0)
+    updated: int | None = Field(default=None, ge=0)
+    at_once: int | None = Field(default=None, ge=0)
+
+
+class ClusterFacts(Block):
+    """What the cluster is assumed to say. `target` (NS/KIND/NAME) is what the labels resolve to; empty takes the hint,
+    a pod's name cut down to its owner's."""
+
+    exists: bool = True
+    target: str = ""
+    replicas: int | PodNumbers = 3
+    managers: tuple[Manager, ...] = ()
+    marks: Mapping[Literal["namespace", "object"], str] = {}
+    paused: bool = False
+
+    def measured(self) -> Replicas:
+        """The pods as the gates count them."""
+        n = PodNumbers(desired=self.replicas) if isinstance(self.replicas, int) else self.replicas
+        return Replicas(
+            desired=n.desired,
+            ready=n.desired if n.ready is None else n.ready,
+            updated=n.desired if n.updated is None else n.updated,
+            at_once=n.desired * 25 // 100 if n.at_once is None else n.at_once,
+        )
+
+
+class RungSpec(Block):
+    """The rung that is assumed to apply. Absent: the remediation's first one that the rule allows, doing what its name
+    says to all pods. `applies: false` means that none does; `advice` is then what a person has to do."""
+
+    name: str = ""
+    kinds: tuple[ActionKind, ...] = ()
+    pods: int | None = Field(default=None, ge=0)
+    applies: bool = True
+    advice: str = ""
+
+
+ASSUMED_CLUSTER, ASSUMED_RUNG = ClusterFacts(), RungSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is judged: policy, rule, target, and the cluster that is assumed."""
+
+    policy: Policy
+    rule: Rule
+    target: Target
+    cluster: ClusterFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision, the target it is about (empty for none), and the later rules that match too."""
+
+    decision: Decision
+    target: str = ""
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Under what an alert is judged: the policy, the remediations by name, the cluster and the rung."""
+
+    policy: Policy
+    catalogue: Mapping[str, Handler]
+    cluster: ClusterFacts = ASSUMED_CLUSTER
+    rung: RungSpec = ASSUMED_RUNG
+
+
+def judge(
+    world: World,
+    labels: Mapping[str, str],
+    now: datetime,
+    change: Callable[[Ground, Facts], Facts] | None = None,
+) -> Judged:
+    """The decision on one alert at `now`. `change` puts what else is known into the assumed facts."""
+    policy = world.policy
+    matched = match_rule(policy, labels)
+    if matched is None:
+        return Judged(policy_decide.no_rule(policy, labels.get("alertname", "")))
+    rule = matched.rule
+    target = find_target(rule, labels, world.cluster)
+    if isinstance(target, NoHint):
+        return Judged(policy_decide.no_target(policy, rule, target.why), "", matched.also)
+    if not world.cluster.exists:
+        missing = policy_decide.target_not_found(policy, rule, target, "the cluster does not have it")
+        return Judged(missing, target.key, matched.also)
+    ground = Ground(policy, rule, target, world.cluster)
+    facts = assumed_facts(ground, now)
+    if change is not None:
+        facts = change(ground, facts)
+    rung = rung_of(world.rung, ground, world.catalogue)
+    if rung.applies:
+        decision = policy_decide.decide(policy, rule, rung, facts)
+    else:
+        decision = policy_decide.decide_without_rung(policy, rule, [rung], facts)
+    return Judged(decision, target.key, matched.also)
+
+
+def find_target(rule: Rule, labels: Mapping[str, str], cluster: ClusterFacts) -> Target | NoHint:
+    """The target by the labels, a pod reduced to its owner by its name, as the cluster would tell. Raises BadInput when
+    `cluster.target` is not a target."""
+    hint = target_hint(rule, labels)
+    if isinstance(hint, NoHint):
+        return hint
+    if cluster.target:
+        return Target.parse(cluster.target)
+    if hint.kind is Kind.POD:
+        owner = hint_of_labels({"pod": hint.name}).removeprefix("Pod/")
+        return Target(hint.namespace, rule.target.kind, owner)
+    return Target(hint.namespace, hint.kind, hint.name)
+
+
+def assumed_facts(ground: Ground, now: datetime) -> Facts:
+    """A quiet world: the alert was just heard, nothing was done before, nobody paused anything."""
+    cluster = ground.cluster
+    return Facts(
+        now=now,
+        target=ground.target,
+        firing=True,
+        last_seen=now - FRESH,
+        marks={where: mark for where, mark in cluster.marks.items()},
+        managers=cluster.managers,
+        rollout_paused=cluster.paused,
+        replicas=cluster.measured(),
+        spend={scope: Spend(0) for scope in scopes_for(ground.policy, ground.rule, ground.target)},
+        last_action=None,
+        busy_with="",
+        targets_in_flight=0,
+        results=(),
+        storm_targets=1,
+        blocking={str(when): () for when in ground.rule.blocked_by},
+    )
+
+
+def rung_of(spec: RungSpec, ground: Ground, catalogue: Mapping[str, Handler]) -> Rung:
+    """The rung that is assumed. Raises BadInput for a name that the remediation does not have."""
+    handler = catalogue[ground.rule.remediation]
+    name = spec.name or next(iter(ground.rule.rungs or handler.rungs), "")
+    if spec.name and spec.name not in handler.rungs:
+        message = f'{ground.rule.remediation} has no rung "{spec.name}"; there are {", ".join(handler.rungs)}'
+        raise BadInput(message, code="unknown_rung", where="rung.name")
+    if not spec.applies:
+        return Rung(name, "assumed not to apply", advice=spec.advice)
+    kinds = spec.kinds or (_kind_of(name),)
+    return Rung(name, "assumed to apply", tuple(_action(kind, spec, ground) for kind in kinds))
+
+
+def _kind_of(rung: str) -> ActionKind:
+    try:
+        return ActionKind(rung)
+    except ValueError:
+        return _KINDS.get(rung, ActionKind.ROLLOUT_RESTART)
+
+
+def _action(kind: ActionKind, spec: RungSpec, ground: Ground) -> Action:
+    target = ground.target
+    if spec.pods is not None:
+        pods = spec.pods
+    elif kind in _NO_POD:
+        pods = 0
+    else:
+        pods = 1 if kind in _ONE_POD else ground.cluster.measured().desired
+    touched = Kind.POD if kind in _ONE_POD else target.kind
+    ref = ObjectRef(touched, target.namespace, target.name, "assumed", "assumed")
+    return Action(kind, ref, target, (), f"{kind} {target.name}", pods, reversible=False, undo="assumed")

@@ -1,0 +1,194 @@
+"""One case for each rung of each remediation in the catalogue: a world, a policy, and what has to come out of it.
+
+A remediation gets its cases by being in the catalogue: the shipped scenario of its name under a policy that allows one rung
+alone. Where the shipped scenario does not lead to a rung, `VARIATIONS` says what has to be different; a rung
+without a case that acts fails `test_every_rung_of_the_catalogue_is_reached`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from app.domain.decision import Mode
+from app.domain.outcome import IncidentState
+from app.policy.model import Policy, Verify
+from app.sim import load_scenario
+from app.sim.alerts import AlertRule
+from app.sim.scenario import Scenario, Step
+from app.sim.signals import Signal
+from remediations import CATALOGUE
+
+from tests.scenario.rig import Rig, shipped_policy
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "scenarios"
+BRISK = Verify(settle=timedelta(seconds=45), timeout=timedelta(minutes=6), poll=timedelta(seconds=45))
+"""Few measurements, so that a run is short enough to be cut at every boundary."""
+
+Hand = Callable[[Rig], Awaitable[None]]
+
+
+async def _nobody(_rig: Rig) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run to be cut. `of_rule` replaces fields of every rule, `params` some of its parameters; `hand` is what people
+    do meanwhile, again after each death; `ends` is the state in which an undisturbed run leaves the incident."""
+
+    remediation: str
+    rung: str
+    world: Callable[[], Scenario]
+    of_rule: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    of_policy: Mapping[str, Any] = field(default_factory=dict)
+    hand: Hand = _nobody
+    ends: IncidentState = IncidentState.FIXED
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or f"{self.remediation}/{self.rung}"
+
+    def policy(self) -> Policy:
+        """The shipped policy with this case's differences."""
+        shipped = shipped_policy()
+        rules = tuple(
+            rule.model_copy(update={"verify": BRISK, **self.of_rule, "params": {**rule.params, **self.params}})
+            if rule.remediation == self.remediation
+            else rule
+            for rule in shipped.rules
+        )
+        return shipped.model_copy(update={"rules": rules, **self.of_policy})
+
+    def rig(self, path: Path, **changes: Any) -> Rig:
+        """The service in this case's world, not born yet."""
+        rig = Rig(path, world=self.world(), stride=15.0, **changes)
+        rig.policy = self.policy()
+        return rig
+
+
+def _shipped(name: str) -> Callable[[], Scenario]:
+    return cache(lambda: load_scenario(name))
+
+
+@cache
+def overload() -> Scenario:
+    """More load than the replicas can carry, told as an error rate."""
+    base = load_scenario("high-latency")
+    alert = AlertRule(
+        alert="HighErrorRate",
+        signal=Signal.ERROR_RATIO,
+        app="langgraph-api",
+        above=0.05,
+        window=60.0,
+        wait=60.0,
+        labels={"severity": "critical", "deployment": "langgraph-api"},
+    )
+    return base.model_copy(update={"alerts": (alert,)})
+
+
+@cache
+def flood() -> Scenario:
+    """More load than even all replicas of the ladder can carry: no rung helps."""
+    base = load_scenario("high-latency")
+    story = tuple(
+        step.model_copy(update={"traffic": step.traffic.model_copy(update={"rps": 200.0})})
+        if step.traffic
+        else step
+        for step in base.story
+    )
+    return base.model_copy(update={"story": story})
+
+
+@cache
+def autoscaled() -> Scenario:
+    """The overloaded Deployment with an autoscaler that may go further than it does."""
+    base = load_scenario("high-latency")
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "langgraph-api", "namespace": "rag7"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "langgraph-api"},
+            "minReplicas": 2,
+            "maxReplicas": 10,
+            "metrics": [
+                {
+                    "type": "Resource",
+                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 900}},
+                }
+            ],
+        },
+    }
+    return base.model_copy(update={"objects": (*base.objects, autoscaler)})
+
+
+async def _approve(rig: Rig) -> None:
+    """A person who says yes to whatever is asked."""
+    from app.domain.outcome import RunState
+    from app.store import runs
+
+    for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
+        if not run.answer:
+            await rig.operations.approve(run.id, "kim", run.plan_hash)
+
+
+VARIATIONS: Mapping[tuple[str, str], Case] = {
+    ("high-error-rate", "scale-up"): Case("high-error-rate", "scale-up", overload),
+    ("high-latency", "restart"): Case(
+        "high-latency",
+        "restart",
+        _shipped("high-latency"),
+        params={"scale_to": 2},
+        ends=IncidentState.ESCALATED,
+    ),
+    ("out-of-memory", "scale-out"): Case(
+        "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
+    ),
+    ("pod-restarting", "restart"): Case(
+        "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
+    ),
+}
+
+PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand")})
+"""Rungs that never act: they tell a person what to do."""
+
+EXTRA = (
+    Case("high-latency", "scale-out", autoscaled, name="high-latency/scale-out under an autoscaler"),
+    Case(
+        "high-latency",
+        "scale-out",
+        flood,
+        of_rule={"rungs": ()},
+        ends=IncidentState.ESCALATED,
+        name="high-latency/all rungs, none helps",
+    ),
+    Case(
+        "high-error-rate",
+        "roll-back",
+        _shipped("high-error-rate"),
+        of_rule={"mode": Mode.APPROVE},
+        hand=_approve,
+        name="high-error-rate/roll-back after an approval",
+    ),
+)
+
+
+def cases() -> list[Case]:
+    """One case for each acting rung of the catalogue, then the extra ones."""
+    found = []
+    for name, remediation in CATALOGUE.items():
+        for rung in remediation.rungs:
+            if (name, rung) in PERSONS_WORK:
+                continue
+            case = VARIATIONS.get((name, rung)) or Case(name, rung, _shipped(name))
+            found.append(replace(case, of_rule={"rungs": (rung,), **case.of_rule}))
+    return [*found, *EXTRA]
+
+
+__all__ = ["BRISK", "PERSONS_WORK", "VARIATIONS", "Case", "Step", "cases"]

@@ -1,0 +1,172 @@
+"""Living through a case, with as many deaths as told, and what must hold at its end whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from app.domain.json import Obj
+from app.domain.outcome import IncidentState, RunState
+from app.policy.budgets import scopes_for
+from app.domain.target import Target
+from app.store import audit, incidents, ledger, outbox, runs
+from app.store.database import Store
+from app.store.schema import ledger as ledger_rows
+from sqlalchemy import Connection, func, select
+
+from tests.crash.cases import Case
+from tests.scenario.rig import Died, Reaper, Rig
+
+LIMIT = 2_400.0
+"""Virtual seconds in which every case has ended, whatever happened to it."""
+
+_RESTING = frozenset(
+    {IncidentState.FIXED, IncidentState.ESCALATED, IncidentState.STUCK, IncidentState.RESOLVED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is compared between lives: ids and times are left out, as a rebirth may change them."""
+
+    incidents: tuple[str, ...]
+    runs: tuple[tuple[str, str], ...]
+    writes: tuple[str, ...]
+    spent: int
+    messages: tuple[str, ...]
+    target: str
+
+
+async def live(case: Case, path: Path, *deaths: int, **changes: Any) -> tuple[Ending, Rig]:
+    """Run the case to its end, dying at each of the boundaries `deaths`, the second counted from the rebirth on."""
+    left = list(deaths)
+    rig = case.rig(path, **changes)
+    rig.reaper = Reaper(left.pop(0) if left else None)
+    while True:
+        try:
+            await rig.born()
+            await rig.until(lambda: _calm(rig, case), LIMIT)
+        except Died:
+            assert rig.reaper.dead
+        if not rig.reaper.dead:
+            break
+        await rig.die()
+        rig.reaper = Reaper(left.pop(0) if left else None)
+    await invariants(rig)
+    ending = await _ending(rig)
+    return ending, rig
+
+
+async def _calm(rig: Rig, case: Case) -> bool:
+    """People do their part; then: has everything come to rest?"""
+    await case.hand(rig)
+
+    def look(conn: Connection) -> bool:
+        found = incidents.page(conn, None, 50)
+        resting = bool(found) and all(i.state in _RESTING for i in found)
+        return resting and not runs.live_targets(conn) and not outbox.depth(conn)
+
+    return await rig.store.read(look)
+
+
+async def invariants(rig: Rig) -> None:
+    """What holds at the end of any life: the promises, as far as the store, the cluster and the messages show them."""
+    writes = [m for m in rig.cluster.mutations if not m.dry_run]
+    markers = [m.marker for m in writes if m.verb == "patch"]
+    assert len(markers) == len(set(markers)), f"a mutation reached the cluster twice: {markers}"
+    assert all(markers), "a write without a marker cannot be read back"
+    removed = [(m.verb, m.name) for m in writes if m.verb in ("delete", "evict")]
+    assert len(removed) == len(set(removed)), f"a pod was removed twice: {removed}"
+    events = [m.name for m in writes if m.verb == "create"]
+    assert len(events) == len(set(events)), "an event was written twice"
+    tags = [tag for _, tag, _ in rig.notebook.posts]
+    assert len(tags) == len(set(tags)), f"a message was posted twice: {tags}"
+    assert len(rig.notebook.parents) == len(await rig.store.read(lambda c: incidents.page(c, None, 50)))
+    report = await rig.store.read(audit.verify)
+    assert report.ok, report.problem
+    assert not await rig.store.read(runs.live_targets), "a run is still live"
+    assert rig.engine.live == [], "a story is still told"
+    await never_over_budget(rig)
+    await allowed_before_written(rig)
+
+
+async def never_over_budget(rig: Rig) -> None:
+    """In no window of any limit was more spent than it allows."""
+
+    def look(conn: Connection) -> None:
+        for run in runs.page(conn, None, 200):
+            rule = rig.policy.rule(run.rule)
+            if rule is None or "#" in run.target_key:
+                continue
+            for scope in scopes_for(rig.policy, rule, Target.parse(run.target_key)):
+                spent = ledger.spent_since(conn, scope.key, rig.clock.now() - scope.limit.window)
+                assert spent <= scope.limit.count, f"{scope.key}: {spent} of {scope.limit}"
+
+    await rig.store.read(look)
+
+
+async def allowed_before_written(rig: Rig) -> None:
+    """Each mutation has an intent in the audit trail, and before it a decision and a second look that allowed it."""
+    trail = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
+    for mutation in rig.cluster.mutations:
+        if mutation.dry_run or mutation.verb == "create":
+            continue
+        undo = mutation.marker.endswith("/undo")
+        wanted = "undo_intended" if undo else "action_intended"
+        intents = [
+            r
+            for r in trail
+            if r.kind.value == wanted
+            and (r.data["action"] == mutation.marker if mutation.marker else mutation.name in str(r.data))
+        ]
+        assert len(intents) == 1, f"{mutation.marker or mutation.name}: {len(intents)} intents"
+        assert intents[0].at <= mutation.at
+        if not undo:
+            looks = [r for r in trail if r.kind.value == "rechecked" and r.seq < intents[0].seq]
+            assert any(
+                r.data["action"] == intents[0].data["action"] and r.data["verdict"] == "allow" for r in looks
+            )
+        run_id = intents[0].run_id
+        requested = [r for r in trail if r.kind.value == "run_requested" and r.run_id == run_id]
+        assert requested[0].seq < intents[0].seq
+
+
+async def _ending(rig: Rig) -> Ending:
+    def look(conn: Connection) -> Ending:
+        found = incidents.page(conn, None, 50)
+        ran = runs.page(conn, None, 50)
+        spent = select(func.count()).where(ledger_rows.c.scope == "cluster", ledger_rows.c.spent.is_(True))
+        return Ending(
+            incidents=tuple(sorted(i.state.value for i in found)),
+            runs=tuple(sorted((r.rung.name, r.state.value) for r in ran)),
+            writes=tuple(
+                f"{m.verb} {m.kind} {m.name if m.verb == 'patch' else ''}{' (undo)' * m.marker.endswith('/undo')}"
+                for m in rig.cluster.mutations
+                if not m.dry_run
+            ),
+            spent=int(conn.execute(spent).scalar() or 0),
+            messages=tuple(sorted(_topic(tag) for _, tag, _ in rig.notebook.posts)),
+            target=_spec(rig, ran[0].target_key),
+        )
+
+    return await rig.store.read(look)
+
+
+def _topic(tag: str) -> str:
+    """`inc_1:acted:run_1/0.0` told without the incident."""
+    return tag.split(":")[1]
+
+
+def _spec(rig: Rig, target_key: str) -> str:
+    target = Target.parse(target_key)
+    found = rig.cluster.peek(target.kind, target.namespace, target.name)
+    spec: Obj = (found or {}).get("spec", {})
+    notes = spec.get("template", {}).get("metadata", {}).get("annotations", {})
+    for key in [k for k in notes if "restartedAt" in k]:
+        notes[key] = "some time"
+    return str(spec)
+
+
+__all__ = ["Ending", "RunState", "Store", "invariants", "live", "timedelta"]

@@ -1,0 +1,143 @@
+"""The service as `remediator serve` runs it, except that it kills itself at a chosen instant: a kill -9 from within.
+
+VICTIM_DEATH says when, as WORD:N for the N-th time of
+
+    before-commit  a transaction of the store is complete and not committed
+    after-commit   it is committed, and nobody has been told
+    dry-run        the API server has accepted the dry run
+    before-patch   the mutation is about to be sent
+    patched        the API server has carried it out, the answer has arrived
+    event          the Kubernetes Event is written
+    read-after     an object was read after the mutation, so: in the verification
+    posted         Slack has stored a message, the answer has arrived
+    edited         Slack has edited the parent message
+
+The counting of commits begins with SIGUSR1, or at once with VICTIM_ARMED=1. Started by the tests, never by people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.kube.client import KubeCluster
+from app.main import Parts
+from app.notify.door import Found, Posted
+from app.notify.message import Message
+from app.notify.slack import SlackDoor
+from app.observe import logs
+from app.observe.system import SystemClock
+from app.serving import serving
+from app.settings import Settings, load_settings
+from app.store.writer import StoreHooks
+
+
+class Fate:
+    """Counts the instants of the word it was given; at the right one the process is gone."""
+
+    def __init__(self, death: str, *, armed: bool) -> None:
+        self._word, _, number = death.partition(":")
+        self._left = int(number or 1)
+        self.armed = armed
+
+    def arm(self) -> None:
+        """Commits count from now on."""
+        self.armed = True
+
+    def meets(self, word: str) -> None:
+        """One instant of this word."""
+        if word != self._word or not self.armed:
+            return
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MortalCluster(KubeCluster):
+    """The real client, dying around its writes."""
+
+    fate: Fate
+    _written = False
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """As the client's."""
+        if not dry_run:
+            self.fate.meets("before-patch")
+        answer = await super().patch(kind, namespace, name, patch, dry_run=dry_run)
+        self._written = self._written or not dry_run
+        self.fate.meets("dry-run" if dry_run else "patched")
+        return answer
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+        """As the client's."""
+        answer = await super().get(kind, namespace, name)
+        if self._written:
+            self.fate.meets("read-after")
+        return answer
+
+    async def create_event(self, event: Obj) -> None:
+        """As the client's."""
+        await super().create_event(event)
+        self.fate.meets("event")
+
+
+class MortalDoor:
+    """Slack's door, dying after its writes."""
+
+    def __init__(self, door: SlackDoor, fate: Fate) -> None:
+        self._door, self._fate = door, fate
+
+    def knows(self, posted: Posted) -> bool:
+        """As the door's."""
+        return self._door.knows(posted)
+
+    async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
+        """As the door's."""
+        posted = await self._door.post(channel, message, thread_ts, client_tag)
+        self._fate.meets("posted")
+        return posted
+
+    async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
+        """As the door's."""
+        answer = await self._door.update(posted, message, client_tag)
+        self._fate.meets("edited")
+        return answer
+
+    async def find(self, channel: str, thread_ts: str | None, tag: str, since: datetime) -> Found:
+        """As the door's."""
+        return await self._door.find(channel, thread_ts, tag, since)
+
+
+async def _parts(settings: Settings, fate: Fate) -> Parts:
+    clock = SystemClock()
+    cluster = await MortalCluster.from_kubeconfig(None)
+    assert isinstance(cluster, MortalCluster)
+    cluster.fate = fate
+    assert settings.slack_bot_token is not None
+    token = settings.slack_bot_token.get_secret_value()
+    door = SlackDoor(token=token, base_url=settings.slack_api_url, clock=clock)
+    hooks = StoreHooks(
+        before_commit=lambda: fate.meets("before-commit"), after_commit=lambda: fate.meets("after-commit")
+    )
+    return Parts(clock=clock, cluster=cluster, door=MortalDoor(door, fate), hooks=hooks)
+
+
+async def _main() -> None:
+    logs.configure()
+    fate = Fate(os.environ.pop("VICTIM_DEATH"), armed=os.environ.pop("VICTIM_ARMED", "") == "1")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, fate.arm)
+    settings = load_settings()
+    async with serving(settings, await _parts(settings, fate)):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,109 @@
+"""Exit codes are 0 done, 1 failed, 2 usage; an error is one line on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cli import app
+from app.cli.output import table, visible
+from tests.unit.cli.shell import Shell
+from tests.unit.served import Served
+
+GONE = "http://127.0.0.1:9"  # the discard port: nobody listens there
+
+
+def test_a_service_that_does_not_answer_is_a_failure(shell: Shell) -> None:
+    ended = shell("incidents", "--url", GONE)
+    assert (ended.code, ended.out) == (1, "")
+    assert (
+        ended.err
+        == f"error: {GONE}: no answer (ConnectError); is the service running there? [service_unreachable]\n"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port", "127.0.0.1:8080", "http://", "ftp://127.0.0.1", ""])
+def test_a_url_that_is_none_is_a_usage_error(shell: Shell, url: str) -> None:
+    ended = shell("incidents", "--url", url)
+    assert (ended.code, ended.out) == (2, "")
+    assert "[bad_url]" in ended.err
+
+
+@pytest.mark.parametrize("token", ["tökén", "two\nlines"])
+def test_a_token_that_no_header_can_carry_is_a_usage_error_that_does_not_show_it(
+    shell: Shell, token: str
+) -> None:
+    ended = shell("incidents", "--url", GONE, "--token", token)
+    assert (ended.code, ended.out) == (2, "")
+    assert token not in ended.err
+    assert "[bad_token]" in ended.err
+
+
+def test_a_wrong_token_is_refused_and_not_shown(client: Shell) -> None:
+    ended = client("incidents", "--token", "wrong-one")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "error: Authorization: the token is not known [not_authenticated]\n"
+
+
+def test_something_else_at_the_address_is_told_apart(shell: Shell, service: Served) -> None:
+    # /metrics answers 200 with text: whatever runs there, it is not the API.
+    ended = shell("explain", "x", "--url", f"{service.url}/metrics?")
+    assert ended.code in (1, 2)
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("trigger",),
+        ("trigger", "high-error-rate"),
+        ("incidents", "--limit", "0"),
+        ("incidents", "--limit", "many"),
+        ("pause",),
+        ("audit", "fly"),
+        ("demo", "--speed", "0"),
+        ("explain",),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_so_on_standard_error(
+    shell: Shell, arguments: tuple[str, ...]
+) -> None:
+    ended = shell(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err
+
+
+def test_an_unknown_state_is_a_usage_error(client: Shell) -> None:
+    ended = client("incidents", "--state", "sleeping")
+    assert (ended.code, ended.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted([c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands]),
+)
+def test_every_command_explains_itself(shell: Shell, command: str) -> None:
+    ended = shell.good(command, "--help")
+    assert "Usage" in ended.out
+
+
+def test_a_table_shows_foreign_text_without_obeying_it(capsys: pytest.CaptureFixture[str]) -> None:
+    table(
+        ("id", "alertname"),
+        [{"id": "inc_1", "alertname": "[/red]\x1b[2J\nnext"}, {"id": "inc_22", "alertname": None}],
+    )
+    assert capsys.readouterr().out == "id      alertname\ninc_1   [/red]\\x1b[2J next\ninc_22\n"
+
+
+def test_a_table_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    table(("id", "target"), [{"id": "x" * 300, "target": "y" * 300}])
+    assert capsys.readouterr().out.splitlines()[1] == f"{'x' * 300}  {'y' * 300}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("ä·€", "ä·€"), ("a\tb\nc", "a\tb\nc"), ("\x9b31m", "\\x9b31m"), ("a\u202eb", "a\\u202eb")],
+)
+def test_control_characters_are_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown

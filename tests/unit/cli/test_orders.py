@@ -1,0 +1,135 @@
+"""Orders to a running service; each is a request under the caller's name, decided by the service."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.cli.orders import _pair
+from app.domain.errors import BadInput
+from app.domain.outcome import RunState
+from tests.unit.cli.shell import Shell
+from tests.unit.served import Served
+
+ORDER = ("trigger", "high-error-rate", "--target", "rag7/Deployment/redis", "--reason", "a drill")
+
+
+def test_an_approved_plan_is_carried_out(client: Shell, service: Served) -> None:
+    run = service.run(service.incident("HighLatency", "waiting").id, "waiting")
+    ended = client.good("approve", run.id)
+    assert ended.out == f"run {run.id} approved\n"
+    assert service.run(run.incident_id, "verifying", "fixed").answered_by == "tests"
+
+
+def test_a_rejected_plan_is_not_carried_out_and_a_second_answer_is_refused(
+    client: Shell, service: Served
+) -> None:
+    incident = service.incident("OutOfMemory", "waiting")
+    run = service.run(incident.id, "waiting")
+    assert client.good("reject", run.id, "--json").json["run"] == run.id
+    assert service.run(incident.id, "rejected").state is RunState.REJECTED
+    again = client("approve", run.id)
+    assert (again.code, again.out) == (1, "")
+    assert not [m for m in service.cluster.mutations if m.name == "langgraph-embedder" and not m.dry_run]
+
+
+def test_an_undo_puts_the_old_values_back(client: Shell, service: Served) -> None:
+    run = service.run(service.incident("HighErrorRate", "fixed").id, "fixed")
+    assert client.good("undo", run.id).out == f"undo of run {run.id} requested\n"
+    assert service.run(run.incident_id, "undone").id == run.id
+
+
+def test_a_pause_refuses_and_lifting_it_twice_fails(client: Shell) -> None:
+    scope = ("--scope", "namespace:elsewhere")
+    assert client.good("pause", *scope, "--reason", "upgrade").out == "paused namespace:elsewhere\n"
+    assert client.good("resume", *scope, "--json").json["scope"] == "namespace:elsewhere"
+    again = client("resume", *scope)
+    assert (again.code, again.err) == (
+        1,
+        "error: namespace:elsewhere: there is no pause on this scope [not_paused]\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--scope", "everything"), "invalid_field"),
+        (("--until", "tomorrow"), "invalid_field"),
+        (("--until", "2020-01-01T00:00:00Z"), "bad_until"),
+    ],
+)
+def test_a_pause_that_makes_no_sense_is_a_usage_error(
+    client: Shell, arguments: tuple[str, ...], code: str
+) -> None:
+    ended = client("pause", "--reason", "because", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"[{code}]" in ended.err
+
+
+def test_a_dry_run_gives_a_run_and_changes_nothing(client: Shell, service: Served) -> None:
+    before = len([m for m in service.cluster.mutations if m.name == "redis" and not m.dry_run])
+    ended = client.good(*ORDER, "--dry-run", "--param", "scale_to=6", "--param", "recent_deployment=30m")
+    (incident, run) = (line.split()[1] for line in ended.out.splitlines())
+    assert ended.err == f"follow it with: remediator explain {incident}\n"
+    shown = client.good("explain", incident, "--json").json
+    assert shown["incident"] == incident
+    assert service.read(lambda conn: _order(conn, incident)) == {"scale_to": 6, "recent_deployment": "30m"}
+    assert len([m for m in service.cluster.mutations if m.name == "redis" and not m.dry_run]) == before
+    assert run
+
+
+def _order(conn: object, incident_id: str) -> object:
+    from app.store import incidents
+
+    manual = incidents.get(conn, incident_id).manual  # type: ignore[arg-type]
+    return dict(manual.params) if manual else None
+
+
+def test_an_order_as_json_names_incident_and_run(client: Shell) -> None:
+    assert set(client.good(*ORDER, "--dry-run", "--json").json) == {"incident", "run"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({1: "reboot"}, "unknown_remediation"),
+        ({3: "rag7/redis"}, "bad_target"),
+        ({3: "rag7/Job/redis"}, "bad_target"),
+        ({5: "  "}, "invalid_field"),
+    ],
+)
+def test_an_order_with_a_fault_is_a_usage_error_that_names_it(
+    client: Shell, change: dict[int, str], code: str
+) -> None:
+    ended = client(*(change.get(i, a) for i, a in enumerate(ORDER)))
+    assert (ended.code, ended.out) == (2, "")
+    assert f"[{code}]" in ended.err
+
+
+@pytest.mark.parametrize("param", ["scale_to=many", "nobody=1", "scale_to"])
+def test_params_are_checked_before_anything_is_stored(client: Shell, param: str) -> None:
+    assert client(*ORDER, "--param", param).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("n=6", 6),
+        ("n=1.5", 1.5),
+        ("n=true", True),
+        ('n=["a", "b"]', ["a", "b"]),
+        ("n=30m", "30m"),
+        ('n="6"', "6"),
+        ("n=", ""),
+        ("n=a=b", "a=b"),
+        ("n=NaN", "NaN"),
+        ("n=Infinity", "Infinity"),
+    ],
+)
+def test_a_param_is_json_where_it_can_be_and_text_otherwise(text: str, value: object) -> None:
+    assert _pair(text) == ("n", value)
+
+
+@pytest.mark.parametrize("text", ["n", "=6", ""])
+def test_a_param_needs_a_name_and_a_value(text: str) -> None:
+    with pytest.raises(BadInput, match="KEY=VALUE"):
+        _pair(text)

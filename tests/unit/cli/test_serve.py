@@ -1,0 +1,121 @@
+"""The commands that run the service, as processes of their own: started, asked, and stopped by a signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.unit.served import POLICIES, STORIES
+
+COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
+PATIENCE = 90.0  # seconds for a whole demo on a busy machine
+
+
+def _environment(**variables: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("REMEDIATOR_")}
+    return {**kept, "PYTHONPATH": str(POLICIES.parent), "COLUMNS": "80", **variables}
+
+
+@contextmanager
+def _running(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    environment = _environment(
+        REMEDIATOR_STATE_DIR=str(folder),
+        REMEDIATOR_POLICY_DIR=str(POLICIES),
+        REMEDIATOR_CLUSTER="simulated",
+        REMEDIATOR_PORT="0",
+        **variables,
+    )
+    with subprocess.Popen(
+        (*COMMAND, "serve"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            yield process, _address(process.stderr)
+        finally:
+            process.kill()
+
+
+def _address(lines: Iterator[str]) -> str:
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if found := re.search(r'"url": "(http://[^"]+)"', line):
+            return found[1]
+    raise AssertionError("".join(seen))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_answers_until_a_signal_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with _running(tmp_path) as (process, url):
+        assert httpx.get(f"{url}/healthz", timeout=30).json() == {"status": "alive"}
+        assert httpx.get(f"{url}/readyz", timeout=30).json() == {"ready": True, "problems": {}}
+        process.send_signal(number)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert out == ""
+    assert json.loads(err.splitlines()[-1])["event"] == "stopping"
+    assert (tmp_path / "remediator.sqlite").is_file()
+
+
+def test_a_port_in_use_is_a_usage_error_that_names_the_setting(tmp_path: Path) -> None:
+    with _running(tmp_path / "one") as (_, url):
+        environment = _environment(
+            REMEDIATOR_STATE_DIR=str(tmp_path / "two"),
+            REMEDIATOR_POLICY_DIR=str(POLICIES),
+            REMEDIATOR_CLUSTER="simulated",
+            REMEDIATOR_PORT=url.rpartition(":")[2],
+        )
+        second = subprocess.run(
+            (*COMMAND, "serve"),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert second.returncode == 2
+    assert second.stderr.startswith("error: REMEDIATOR_PORT: cannot bind 127.0.0.1:")
+
+
+def test_the_demo_fixes_all_four_stories_and_cuts_nothing_on_a_narrow_terminal() -> None:
+    ended = subprocess.run(
+        (*COMMAND, "demo", "--once", "--port", "0", "--speed", "60"),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    head, *rows = _summary(ended.stdout)
+    assert head.split() == ["incident", "run", "ended", "as", "rung", "alert", "target"]
+    assert len(rows) == len(STORIES)
+    for row in rows:
+        incident, run, state, _rung, _alert, target = row.split()
+        assert state == "fixed"
+        assert run.startswith(incident.replace("inc_", "run_"))
+        assert target.startswith("rag7/Deployment/")
+    # A card is wrapped inside its frame; joined again it is whole.
+    told = " ".join(line.strip("│╭╮╰╯─ ") for line in ended.stdout.splitlines())
+    assert "…" not in told
+    assert "14 of 14 gates" in told
+    assert re.search(
+        r"Checked: fixed: healthy for \S+: 3 of 3 pods are available; the alert has resolved", told
+    )
+    assert "Traceback" not in ended.stderr
+
+
+def _summary(text: str) -> list[str]:
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if " summary " in line)
+    return [line for line in lines[at + 1 :] if line.strip()]

@@ -1,0 +1,180 @@
+"""A whole service on loopback in a thread of its own: simulated cluster, real store, policy, handlers and HTTP server.
+
+For tests of what talks to a running service from outside: commands, documents, the OpenAPI contract. Time runs `SPEED`
+times as fast as the clock on the wall; waiting is for a condition, never for a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from rich.console import Console
+
+from app.engine.context import Engine, Story
+from app.engine.journal import JournalEngine
+from app.main import Parts, Service
+from app.notify.console import ConsoleDoor
+from app.observe.system import SystemClock
+from app.serving import serving
+from app.settings import Settings, load_settings
+from app.sim import AcceleratedClock, SimCluster, load_scenario
+from app.store import incidents, runs
+from app.store.incidents import Incident
+from app.store.runs import Run
+
+T = TypeVar("T")
+SPEED = 60.0
+PATIENCE = 60.0  # seconds on the wall after which a condition counts as never met
+STORIES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
+TOKEN = "served-token"
+TOKENS = f"tests:ingest+trigger+operate+read:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
+ROOT = Path(__file__).resolve().parents[2]
+POLICIES = ROOT / "policies"
+
+
+class Served:
+    """One running service, used from another thread than its own."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, service: Service, cluster: SimCluster, url: str
+    ) -> None:
+        self._loop = loop
+        self.service = service
+        self.cluster = cluster
+        self.url = url
+
+    def do(self, what: Awaitable[T]) -> T:
+        """Run on the service's loop and wait for the result."""
+
+        async def awaited() -> T:
+            async with asyncio.timeout(PATIENCE):
+                return await what
+
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result(PATIENCE + 5)
+
+    def read(self, fn: Callable[[Any], T]) -> T:
+        """Read the store."""
+        return self.do(self.service.services.store.read(fn))
+
+    def until(self, fn: Callable[[Any], T]) -> T:
+        """Read the store until it gives something true, and give that."""
+
+        async def wait() -> T:
+            while True:
+                if found := await self.service.services.store.read(fn):
+                    return found
+                await asyncio.sleep(0.05)
+
+        return self.do(wait())
+
+    def incident(self, alertname: str, state: str) -> Incident:
+        """The incident of this alert, once it has this state."""
+
+        def look(conn: Any) -> Incident | None:
+            rows = incidents.page(conn, None, 100)
+            return next((r for r in rows if r.alertname == alertname and r.state.value == state), None)
+
+        found = self.until(look)
+        assert found is not None
+        return found
+
+    def run(self, incident_id: str, *states: str) -> Run:
+        """The newest run of an incident, once it has one of these states."""
+
+        def look(conn: Any) -> Run | None:
+            rows = runs.page(conn, None, 1, incident_id)
+            return next((r for r in rows if r.state.value in states), None)
+
+        found = self.until(look)
+        assert found is not None
+        return found
+
+
+@contextmanager
+def served(
+    folder: Path, *, policies: Path = POLICIES, stories: tuple[str, ...] = STORIES, tokens: str | None = None
+) -> Iterator[Served]:
+    """Run a service inside the block."""
+    settings = load_settings(
+        state_dir=folder, policy_dir=policies, cluster="simulated", port=0, replica="tests", tokens=tokens
+    )
+    ready: list[Served | BaseException] = []
+    up, down = threading.Event(), threading.Event()
+    thread = threading.Thread(target=_thread, args=(settings, stories, ready, up, down), name="served")
+    thread.start()
+    try:
+        assert up.wait(PATIENCE)
+        first = ready[0]
+        if isinstance(first, BaseException):
+            raise first
+        yield first
+    finally:
+        down.set()
+        thread.join(PATIENCE)
+    assert len(ready) == 1, ready
+
+
+def _thread(
+    settings: Settings,
+    stories: tuple[str, ...],
+    ready: list[Served | BaseException],
+    up: threading.Event,
+    down: threading.Event,
+) -> None:
+    try:
+        asyncio.run(_serve(settings, stories, ready, up, down))
+    except BaseException as error:
+        ready.append(error)
+        up.set()
+
+
+async def _serve(
+    settings: Settings,
+    stories: tuple[str, ...],
+    ready: list[Served | BaseException],
+    up: threading.Event,
+    down: threading.Event,
+) -> None:
+    clock = AcceleratedClock(SystemClock(), SPEED)
+    cluster = SimCluster(clock, load_scenario(*stories))
+
+    def engine(story: Story) -> Engine:
+        return JournalEngine(story, clock)
+
+    parts = Parts(
+        clock=clock,
+        cluster=cluster,
+        metric_source=cluster.metrics,
+        alert_state=cluster.alertmanager,
+        dependencies=cluster.dependencies,
+        door=ConsoleDoor(Console(file=io.StringIO())),
+        make_engine=engine,
+        speed=SPEED,
+    )
+    async with serving(settings, parts) as (service, url):
+        ready.append(Served(asyncio.get_running_loop(), service, cluster, url))
+        up.set()
+        feed = asyncio.create_task(_feed(cluster, url))
+        try:
+            await asyncio.to_thread(down.wait)
+        finally:
+            feed.cancel()
+            await asyncio.gather(feed, return_exceptions=True)
+
+
+async def _feed(cluster: SimCluster, url: str) -> None:
+    """What Alertmanager does: POST what is due."""
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30.0) as http:
+        while True:
+            for body in cluster.alertmanager.poll():
+                (await http.post("/webhooks/alertmanager", json=body)).raise_for_status()
+            await asyncio.sleep(0.1)
