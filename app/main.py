@@ -298,8 +298,10 @@ def _ready(services: Services) -> Callable[[], Awaitable[Mapping[str, str]]]:
             problems["store"] = str(error)
         try:
             scope = services.policy().scope.namespaces
-            plain = next((n for n in scope if "*" not in n), "default")
-            await services.cluster.list_objects(Kind.DEPLOYMENT, plain)
+            plain = next((n for n in scope if "*" not in n), "")
+            may = await services.cluster.can_i("list", Kind.POD, plain or "default")
+            if plain and not may:
+                problems["cluster"] = f"may not list pods in namespace {plain}"
         except RemediatorError as error:
             problems["cluster"] = str(error)
         return problems

@@ -84,6 +84,11 @@ def undo(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = 
     _order(Remote(url, token), run_path(run, "undo"), as_json, f"undo of run {run} requested")
 
 
+def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+    """Keep what a finished run has on loan: it is not taken back at the end of its lease."""
+    _order(Remote(url, token), run_path(run, "keep"), as_json, f"changes of run {run} stay")
+
+
 def pause(
     reason: Annotated[str, typer.Option("--reason", help="Why; others will ask.")],
     scope: Scope = "all",

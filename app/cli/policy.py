@@ -9,8 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from app.cli import policy_backtest
 from app.cli.output import AsJson, give, say, write
+from app.cli.policy_backtest import backtest
 from app.domain.errors import BadInput
 from app.policy.cases import read_cases
 from app.policy.faults import PolicyInvalid
@@ -21,7 +21,7 @@ from remediations import CATALOGUE
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True)
-app.command()(policy_backtest.backtest)
+app.command()(backtest)
 
 Folder = Annotated[
     Path,
@@ -51,8 +51,8 @@ def schema() -> None:
     give(json_schema())
 
 
-@app.command()
-def test(
+@app.command(name="test")
+def run_tests(
     folder: Folder = Path("policies"),
     cover: Annotated[bool, typer.Option("--cover", help="Fail when a rule is reached by no case.")] = False,
     as_json: AsJson = False,

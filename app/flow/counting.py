@@ -53,8 +53,8 @@ async def gauges(services: Services) -> None:
         age = (now - waiting[0].created_at).total_seconds() if waiting else 0.0
         held = Counter(p.scope.partition(":")[0] for p in pauses.active(conn, now))
         return (
-            Counter(dict(conn.execute(states).tuples().all())),
-            Counter(dict(conn.execute(live).tuples().all())),
+            Counter({row[0]: row[1] for row in conn.execute(states)}),
+            Counter({row[0]: row[1] for row in conn.execute(live)}),
             (outbox.depth(conn), age),
             held,
         )

@@ -36,6 +36,9 @@ from app.store.incidents import Incident, StoredAlert
 from app.store.runs import NewRun, Run, run_id_for
 
 _AGAIN = timedelta(seconds=30)  # after something outside could not be read
+_LATER = timedelta(
+    minutes=5
+)  # after a refusal that no clock lifts: opt-out, owner, blocking alert, blast radius
 MOST_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
 _ALERTS = 20  # alerts of an incident that are looked at; they share alert name and target
@@ -262,10 +265,9 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: look.Se
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
-    if (
-        again is None and any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
-    ) or decision.code is Code.UNKNOWN_FACT:
-        again = tx.now + _AGAIN
+    if again is None and not observe:
+        blind = decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
+        again = tx.now + (_AGAIN if blind else _LATER)
     incidents.schedule(tx, incident.id, again)
 
 

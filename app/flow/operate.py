@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.errors import BadInput, Refused
-from app.flow import approve, story, undo
+from app.flow import approve, lease, story, undo
 from app.flow.services import Services
 from app.notify.story import diagnosis_to_json
 from app.policy.explain import explain_json, explain_lines
@@ -37,6 +37,10 @@ class Operations:
     async def undo(self, run_id: str, by: str) -> dict[str, Any]:
         """Undo a finished run where our values are still in place."""
         return await undo.request(self._services, run_id, by)
+
+    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+        """Keep what a run has on loan."""
+        return await lease.keep(self._services, run_id, by)
 
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         """Stop all action inside a scope; looking and telling go on."""

@@ -16,9 +16,9 @@ import structlog
 from app.domain.outcome import RunState
 from app.domain.verification import Measurement, judge
 from app.engine.context import RunContext, Story
-from app.flow import act, approve, climb, finish, undo, verify
+from app.flow import act, approve, climb, finish, lease, undo, verify
 from app.flow.services import Services
-from app.flow.words import ANSWER, UNDO_PREFIX
+from app.flow.words import ANSWER, LEASE_PREFIX, UNDO_PREFIX
 from app.policy.model import Otherwise
 
 log = structlog.get_logger(__name__)
@@ -54,18 +54,22 @@ def story_of(services: Services) -> Story:
     async def story(ctx: RunContext, run_id: str) -> None:
         with structlog.contextvars.bound_contextvars(run=run_id):
             try:
-                if run_id.startswith(UNDO_PREFIX):
+                if run_id.startswith(LEASE_PREFIX):
+                    await lease.tell(ctx, services, run_id.removeprefix(LEASE_PREFIX))
+                elif run_id.startswith(UNDO_PREFIX):
                     await undo.tell(ctx, services, run_id.removeprefix(UNDO_PREFIX))
                 else:
                     await _remediate(ctx, services, run_id)
             except Exception as error:
                 log.exception("run_broke", run=run_id)
                 text = f"the run broke: {type(error).__name__}"
-                await ctx.step(
-                    "broken", lambda: finish.stuck(services, run_id.removeprefix(UNDO_PREFIX), text)
-                )
+                await ctx.step("broken", lambda: finish.stuck(services, _plain(run_id), text))
 
     return story
+
+
+def _plain(story_id: str) -> str:
+    return story_id.removeprefix(UNDO_PREFIX).removeprefix(LEASE_PREFIX)
 
 
 async def _remediate(ctx: RunContext, services: Services, run_id: str) -> None:

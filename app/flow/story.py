@@ -160,6 +160,7 @@ def _requested(story: IncidentStory, record: AuditEvent) -> IncidentStory:
         run_state=RunState.REQUESTED,
         mode=Mode(mode) if mode else story.mode,
         plan=Rung.from_json(plan) if isinstance(plan, Mapping) else story.plan,
+        rung_index=int(data.get("rung_index", 0)),
     )
 
 
@@ -197,16 +198,42 @@ def _escalated(story: IncidentStory, record: AuditEvent) -> IncidentStory:
 
 
 def _approved(story: IncidentStory, record: AuditEvent) -> IncidentStory:
-    return replace(story, answer=ApprovalAnswer(record.run_id, "approved", record.actor))
+    return replace(story, answer=ApprovalAnswer(record.run_id, "approved", record.actor, at=record.at))
 
 
 def _rejected(story: IncidentStory, record: AuditEvent) -> IncidentStory:
-    return replace(story, answer=ApprovalAnswer(record.run_id, "rejected", record.actor))
+    return replace(story, answer=ApprovalAnswer(record.run_id, "rejected", record.actor, at=record.at))
+
+
+def _counted(story: IncidentStory, record: AuditEvent) -> IncidentStory:
+    one = ApprovalAnswer(record.run_id, "approved", record.actor, at=record.at)
+    return replace(story, approvals=(*story.approvals, one))
+
+
+def _snoozed(story: IncidentStory, record: AuditEvent) -> IncidentStory:
+    until = _time(record.data.get("until"))
+    asked = story.approval
+    moved = replace(asked, expires_at=until) if asked and until else asked
+    return replace(story, approval=moved, snoozes=story.snoozes + 1)
+
+
+def _undo_asked(story: IncidentStory, record: AuditEvent) -> IncidentStory:
+    return replace(story, undo_asked=ApprovalAnswer(record.run_id, "undo", record.actor, at=record.at))
+
+
+def _pressed(story: IncidentStory, record: AuditEvent) -> IncidentStory:
+    """A pause is no part of an incident's own trail; the press of the button under its message is."""
+    text = str(record.data.get("paused", ""))
+    if not text:
+        return story
+    return replace(story, paused=ApprovalAnswer(record.run_id, "paused", record.actor, text, record.at))
 
 
 def _asked(story: IncidentStory, record: AuditEvent) -> IncidentStory:
     fact = fact_from_json(Topic.APPROVAL_ASKED, record.data)
-    return replace(story, approval=fact) if isinstance(fact, ApprovalAsked) else story
+    if not isinstance(fact, ApprovalAsked):
+        return story
+    return replace(story, approval=fact, answer=None, approvals=(), snoozes=0)
 
 
 def _time(text: object) -> datetime | None:
@@ -233,6 +260,10 @@ _TELL: Mapping[EventKind, Callable[[IncidentStory, AuditEvent], IncidentStory]] 
     EventKind.APPROVED: _approved,
     EventKind.REJECTED: _rejected,
     EventKind.APPROVAL_ASKED: _asked,
+    EventKind.APPROVAL_COUNTED: _counted,
+    EventKind.APPROVAL_SNOOZED: _snoozed,
+    EventKind.UNDO_REQUESTED: _undo_asked,
+    EventKind.PRESSED: _pressed,
 }
 
 

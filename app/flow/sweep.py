@@ -15,7 +15,7 @@ import structlog
 from app.domain.errors import RemediatorError, TryLater
 from app.flow import counting, decide
 from app.flow.services import Nudge, Services
-from app.flow.words import undo_story
+from app.flow.words import LEASE_PREFIX, undo_story
 from app.store import facts, incidents, retention, runs
 
 log = structlog.get_logger(__name__)
@@ -106,6 +106,8 @@ class Loops:
             await s.engine().start(run.id)
         for run_id in await s.store.read(facts.undo_ordered):
             await s.engine().start(undo_story(run_id))
+        for run_id in await s.store.read(facts.leases_running):
+            await s.engine().start(LEASE_PREFIX + run_id)
         await counting.gauges(s)
         return 0
 

@@ -63,10 +63,11 @@ async def _undo_all(ctx: RunContext, services: Services, run_id: str, ids: list[
 
 async def _list(services: Services, run_id: str) -> dict[str, Any]:
     steps = await services.store.read(lambda conn: runs.steps(conn, run_id))
-    return {"actions": [s.name for s in steps if _was_applied(s)]}
+    return {"actions": [s.name for s in steps if was_applied(s)]}
 
 
-def _was_applied(step: Step) -> bool:
+def was_applied(step: Step) -> bool:
+    """The step is an action that is, or was, in place."""
     return step.intent.get("step") == "action" and (step.outcome or {}).get("result") == "applied"
 
 
@@ -171,14 +172,17 @@ async def request(services: Services, run_id: str, by: str) -> dict[str, Any]:
             )
         if run.state is RunState.UNDONE:
             raise Refused("the run was undone already", code="already_undone", where=run_id)
-        if not any(_was_applied(s) for s in runs.steps(tx.conn, run_id)):
+        if not any(was_applied(s) for s in runs.steps(tx.conn, run_id)):
             raise Refused("the run changed nothing", code="nothing_to_undo", where=run_id)
-        tx.audit(
-            EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run_id, actor=by, data={"by": by}
-        )
-        runs.begin_step(tx, run_id, "undo ordered", {"step": "order", "by": by})
-        runs.move(tx, run_id, RunState.UNDOING)
+        order(tx, run, by)
 
     await services.store.write(write)
     await services.engine().start(undo_story(run_id))
     return {"run": run_id, "undo": "requested", "by": by}
+
+
+def order(tx: Tx, run: Run, by: str) -> None:
+    """Order the undo of an ended run in this transaction. Raises TargetBusy when another run holds the target."""
+    runs.move(tx, run.id, RunState.UNDOING)
+    runs.begin_step(tx, run.id, "undo ordered", {"step": "order", "by": by})
+    tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data={"by": by})

@@ -14,7 +14,7 @@ from app.domain.outcome import IncidentState, Result, RunState
 from app.domain.target import Target
 from app.domain.verification import AlertWord, Measurement
 from app.domain.workload import RolloutState, RolloutStatus
-from app.flow import counting
+from app.flow import counting, lease
 from app.flow.decide import firing_alerts
 from app.flow.record import end_run, move, tell
 from app.flow.services import Services
@@ -160,6 +160,7 @@ async def conclude(
         if result is not Result.FIXED or run.state.ended:
             return None
         ended = end_run(tx, run_id, RunState.FIXED, text)
+        lease.grant(tx, run, Rule.from_json(run.settings["rule"]))
         move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
         return ended
 

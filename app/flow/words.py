@@ -9,6 +9,12 @@ ANSWER = "answer"
 """Topic on which a waiting run is woken: an answer came, or its alert is gone."""
 
 UNDO_PREFIX = "undo_"
+LEASE_PREFIX = "lease_"
+KEEP = "keep"
+"""Topic on which the story of a lease is woken: somebody keeps the change."""
+
+LEASE_STEP = "lease"
+"""Name of the step record that holds a lease's end and, once it has ended, how."""
 
 
 def action_id(run_id: str, rung_index: int, action_index: int) -> str:

@@ -168,6 +168,7 @@ class Access:
     tokens: TokenTable | None = None
     pagerduty_secrets: tuple[str, ...] = field(default=(), repr=False)
     orchestration_secret: str = field(default="", repr=False)
+    slack_secret: str = field(default="", repr=False)
 
     @property
     def open(self) -> bool:

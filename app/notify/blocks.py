@@ -11,7 +11,7 @@ from typing import Any
 
 from app.notify import limits
 from app.notify.limits import length, shorten
-from app.notify.message import Button, Context, Message, Part, Section
+from app.notify.message import Button, Confirm, Context, Message, Part, Section
 from app.notify.text import Line, clean, code, cut, line, mrkdwn
 
 _SUMMARY_LINES = 3
@@ -89,14 +89,27 @@ def _button(button: Button) -> dict[str, Any]:
     made: dict[str, Any] = {
         "type": "button",
         "action_id": shorten(button.action_id, limits.ACTION_ID),
-        "text": {
-            "type": "plain_text",
-            "text": shorten(clean(button.label), limits.BUTTON_TEXT),
-            "emoji": False,
-        },
+        "text": _plain(button.label, limits.BUTTON_TEXT),
         "value": shorten(button.value, limits.BUTTON_VALUE),
     }
-    return {**made, "style": button.style} if button.style else made
+    if button.style:
+        made["style"] = button.style
+    if button.confirm is not None:
+        made["confirm"] = _confirm(button.confirm)
+    return made
+
+
+def _confirm(confirm: Confirm) -> dict[str, Any]:
+    return {
+        "title": _plain(confirm.title, limits.CONFIRM_TITLE),
+        "text": _plain(confirm.text, limits.CONFIRM_TEXT),
+        "confirm": _plain(confirm.yes, limits.CONFIRM_BUTTON),
+        "deny": _plain("Cancel", limits.CONFIRM_BUTTON),
+    }
+
+
+def _plain(text: str, limit: int) -> dict[str, Any]:
+    return {"type": "plain_text", "text": shorten(clean(text), limit), "emoji": False}
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from app.notify.story import (
     Escalation,
     Fact,
     IncidentStory,
+    Lease,
     Topic,
     UndoDone,
     Verification,
@@ -68,10 +69,27 @@ def thread_entry(topic: Topic, story: IncidentStory, fact: Fact | None = None) -
             return _verified(story, fact)
         case UndoDone():
             return _undone(story, fact)
+        case Lease():
+            return _leased(story, fact)
         case Escalation():
             return _escalated(story, fact)
         case None:
             return None
+
+
+def _leased(story: IncidentStory, fact: Lease) -> Message:
+    if fact.word == "kept":
+        return _entry(story, line(bold("Kept"), f" by {fact.by}: the change stays"))
+    if fact.word == "ended":
+        return _entry(story, line(bold("Lease ended"), ": taking the change back"))
+    head = line(bold("On loan until "), When(fact.until), ": then it is taken back")
+    done = [line(f"- {text}") for text in fact.actions]
+    keep = [line("Keep it: ", code(f"remediator keep {fact.run_id}"))]
+    permanent = [
+        line("To make it permanent, apply this to its source:"),
+        *(line(code(t)) for t in fact.patch.splitlines()),
+    ]
+    return _entry(story, head, Section(tuple(done)), Section(tuple(permanent)), Section(tuple(keep)))
 
 
 def _entry(story: IncidentStory, head: Line, *parts: Part) -> Message:
@@ -125,7 +143,9 @@ def _refusal(story: IncidentStory, decision: Decision) -> Message:
         lines.append(line(bold(gate.gate), f": {measured(gate)}"))
         if gate.remedy:
             lines.append(line(f"    What would have to change: {gate.remedy}"))
-    again = looks_again(decision.retry_at) or [line("Looks again when the alert is sent again")]
+    again = looks_again(decision.retry_at) or [
+        line("Looks again every 5 min, when another run ends, a pause is lifted or the policy changes")
+    ]
     return _entry(story, _word(decision), Section((*lines, *again)), *_trace(decision))
 
 
@@ -146,8 +166,11 @@ def _trace(decision: Decision) -> list[Part]:
 
 def _asked(story: IncidentStory, asked: ApprovalAsked) -> Message:
     lines = [line(f"{i}. {text}") for i, text in enumerate(asked.actions, start=1)]
+    lines.extend(line(bold("Changed since it was approved"), f": {text}") for text in asked.changed)
     if asked.why:
         lines.append(line(f"Why: {asked.why}"))
+    if asked.approvals > 1:
+        lines.append(line(f"Approvals needed: {asked.approvals}, of different people"))
     lines.append(line(f"Pods affected at worst: {asked.pods_affected}"))
     lines.extend(line(f"Undo: {text}") for text in asked.undo)
     answers = (

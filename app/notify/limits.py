@@ -23,6 +23,9 @@ BUTTONS: Final = 25
 BUTTON_TEXT: Final = 75
 BUTTON_VALUE: Final = 2_000
 ACTION_ID: Final = 255
+CONFIRM_TITLE: Final = 100
+CONFIRM_TEXT: Final = 300
+CONFIRM_BUTTON: Final = 30
 LINE: Final = 600
 """Our own: one line of a message. A longer one is cut, so that one log line cannot push everything else out."""
 

@@ -30,6 +30,15 @@ Part: TypeAlias = Section | Context
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm:
+    """What is asked once more after a press; `yes` is the word on the button that goes on."""
+
+    title: str
+    text: str
+    yes: str
+
+
+@dataclass(frozen=True, slots=True)
 class Button:
     """A button: `value` is an opaque id that the service looks up; it never carries rights."""
 
@@ -37,6 +46,7 @@ class Button:
     label: str
     value: str
     style: str = ""
+    confirm: Confirm | None = None
 
 
 @dataclass(frozen=True, slots=True)

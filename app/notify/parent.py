@@ -6,10 +6,11 @@ Called by `app.flow.deliver` for every posting and edit; it tells the present st
 from __future__ import annotations
 
 from app.domain.decision import Decision, Verdict
-from app.domain.outcome import ActionResult, IncidentState
+from app.domain.outcome import ActionResult, IncidentState, RunState
+from app.notify.buttons import buttons
 from app.notify.message import Context, Message, Part, Section
-from app.notify.story import IncidentStory
-from app.notify.text import Line, Ref, When, bold, code, count, duration, joined, line
+from app.notify.story import ApprovalAnswer, IncidentStory
+from app.notify.text import Line, Piece, Ref, When, Who, bold, code, count, duration, joined, line
 from app.notify.wording import (
     RESULT_WORDS,
     STATE_WORDS,
@@ -49,9 +50,10 @@ def parent(story: IncidentStory) -> Message:
         *_check(story),
         *_undo(story),
         *_person(story),
+        *_paused(story),
     ]
     parts: list[Part] = [Section(tuple(body)), Context(tuple(_small_print(story)))]
-    return Message(story.incident_id, headline(story), tuple(parts))
+    return Message(story.incident_id, headline(story), tuple(parts), buttons(story))
 
 
 def _what(story: IncidentStory) -> list[Line]:
@@ -104,11 +106,25 @@ def _would(story: IncidentStory) -> list[Line]:
 def _waiting(story: IncidentStory) -> list[Line]:
     lines = [line(f"Would do: {_plan(story)}")]
     if story.approval:
+        lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in story.approval.changed)
+        lines.extend(_so_far(story, story.approval.approvals))
         lines.append(line("Good until ", When(story.approval.expires_at), "; then nothing is done"))
     if story.run_id:
         yes, no = code(f"remediator approve {story.run_id}"), code(f"remediator reject {story.run_id}")
         lines.append(line("Answer: ", yes, " or ", no))
     return lines
+
+
+def _so_far(story: IncidentStory, wanted: int) -> list[Line]:
+    """How many of several people agreed; nothing when one is enough."""
+    if wanted == 1:
+        return []
+    given = [piece for a in story.approvals for piece in (", ", *_by(a))][1:]
+    return [line(f"{len(story.approvals)} of {wanted} approvals", *((": ", *given) if given else ()))]
+
+
+def _by(answer: ApprovalAnswer) -> tuple[Piece | str, ...]:
+    return (Who(answer.by or "nobody"), *((" ", When(answer.at)) if answer.at else ()))
 
 
 def _why(story: IncidentStory) -> list[Line]:
@@ -126,13 +142,16 @@ def _right(story: IncidentStory) -> list[Line]:
         return [line(f'Rule: "{decision.rule}", {gates_summary(decision)}')] if decision.rule else []
     who = f"; requested by {story.requested_by}" if story.requested_by else ""
     if decision.verdict is Verdict.ASK:
-        return [line(f'{_answered(story)}: "{decision.rule}", {gates_summary(decision)}{who}')]
+        return [line(*_answered(story), f': "{decision.rule}", {gates_summary(decision)}{who}')]
     return [line(f'Allowed by: "{decision.rule}", {gates_summary(decision)}{who}')]
 
 
-def _answered(story: IncidentStory) -> str:
+def _answered(story: IncidentStory) -> tuple[Piece | str, ...]:
     answer = story.answer
-    return f"{answer.answer.capitalize()} by {answer.by or 'nobody'}" if answer else "Needs an approval"
+    if answer is None:
+        return ("Needs an approval",)
+    before = [p for a in story.approvals for p in (*_by(a), " and ")] if answer.answer == "approved" else []
+    return (f"{answer.answer.capitalize()} by ", *before, *_by(answer))
 
 
 def _stopped(decision: Decision) -> list[Line]:
@@ -161,6 +180,8 @@ def _undo(story: IncidentStory) -> list[Line]:
         lines.append(
             line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
         )
+    if story.undo_asked and story.run_state is RunState.UNDOING:
+        return [*lines, line("Undoing, ordered by ", *_by(story.undo_asked))]
     if may_undo(story):
         return [*lines, undo_command(story.run_id)]
     if lines:
@@ -176,6 +197,10 @@ def _person(story: IncidentStory) -> list[Line]:
     lines = [line(bold("A person is needed"), f": {escalation.reason}")]
     look = [line(f"Look at: {text}") for text in escalation.look_at[:_LOOK_AT]]
     return [*lines, *look]
+
+
+def _paused(story: IncidentStory) -> list[Line]:
+    return [line(f"{story.paused.text}, by ", *_by(story.paused))] if story.paused else []
 
 
 def _small_print(story: IncidentStory) -> list[Line]:

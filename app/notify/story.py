@@ -33,6 +33,7 @@ class Topic(StrEnum):
     ACTION = "action"  # ActionDone
     VERIFIED = "verified"  # Verification
     UNDO = "undo"  # UndoDone
+    LEASE = "lease"  # Lease
     ESCALATED = "escalated"  # Escalation; pages a person too
     MOVED = "moved"  # no fact: only the parent message is edited
 
@@ -56,7 +57,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAsked:
-    """A plan that waits for a person. The answer is bound to `plan_hash` (64 hex digits) and good until `expires_at`."""
+    """A plan that waits for a person. The answer is bound to `plan_hash` (64 hex digits) and good until `expires_at`.
+
+    `pods` is how many the workload wants, 0 when unknown; `approvals` how many different people have to agree; `changed`
+    what is not as it was when somebody approved the plan before this one.
+    """
 
     run_id: str
     plan_hash: str
@@ -65,16 +70,21 @@ class ApprovalAsked:
     why: str = ""
     pods_affected: int = 0
     undo: tuple[str, ...] = ()
+    rung_index: int = 0
+    pods: int = 0
+    approvals: int = 1
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalAnswer:
-    """How the question ended. `answer` is approved, rejected, expired or refused; `text` says why it was refused."""
+    """What was said to the question. `answer` is approved, rejected, snoozed, expired or refused; `text` says more."""
 
     run_id: str
     answer: str
     by: str
     text: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,18 @@ class UndoDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """A temporary change. `word` is granted, kept or ended; `patch` is what makes it permanent, as a person applies it."""
+
+    run_id: str
+    word: str
+    until: datetime
+    actions: tuple[str, ...]
+    patch: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Escalation:
     """Why a person is needed, what was tried, and what to look at first. `stuck`: an undo failed."""
 
@@ -123,7 +145,15 @@ class Escalation:
 
 
 Fact: TypeAlias = (
-    Diagnosis | Decision | ApprovalAsked | ApprovalAnswer | ActionDone | Verification | UndoDone | Escalation
+    Diagnosis
+    | Decision
+    | ApprovalAsked
+    | ApprovalAnswer
+    | ActionDone
+    | Verification
+    | UndoDone
+    | Lease
+    | Escalation
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -132,6 +162,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ACTION: TypeAdapter(ActionDone),
     Topic.VERIFIED: TypeAdapter(Verification),
     Topic.UNDO: TypeAdapter(UndoDone),
+    Topic.LEASE: TypeAdapter(Lease),
     Topic.ESCALATED: TypeAdapter(Escalation),
 }
 
@@ -207,7 +238,9 @@ class IncidentStory:
     `target` is `namespace/Kind/name` or empty while unknown; `ended_at` is set once nothing more will be done;
     `reason` says why the incident stands where it stands (the reason of the last INCIDENT_MOVED); `alerts` counts all
     alerts of the incident, `firing` those still firing, `alert_lines` a few of them. `plan` is the rung the current
-    run works on, `actions`, `verifications` and `undos` are in order of time over all rungs. `answer` is the approval's answer.
+    run works on, `actions`, `verifications` and `undos` are in order of time over all rungs. `answer` is the approval's answer,
+    `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
+    `undo_asked` and `paused` are what somebody ordered afterwards.
     """
 
     incident_id: str
@@ -231,6 +264,11 @@ class IncidentStory:
     plan: Rung | None = None
     approval: ApprovalAsked | None = None
     answer: ApprovalAnswer | None = None
+    approvals: tuple[ApprovalAnswer, ...] = ()
+    snoozes: int = 0
+    undo_asked: ApprovalAnswer | None = None
+    paused: ApprovalAnswer | None = None
+    rung_index: int = 0
     actions: tuple[ActionDone, ...] = ()
     verifications: tuple[Verification, ...] = ()
     undos: tuple[UndoDone, ...] = ()

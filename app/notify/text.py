@@ -47,10 +47,18 @@ class Ref:
     url: str
 
 
-Piece: TypeAlias = Span | When | Ref
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A person by the name that the audit trail has: a Slack user (`slack:U…`) is shown by Slack under the present name."""
+
+    name: str
+
+
+Piece: TypeAlias = Span | When | Ref | Who
 Line: TypeAlias = tuple[Piece, ...]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
+_SLACK_USER = re.compile(r"slack:([UW][A-Z0-9]{2,30})", re.ASCII)
 _URL = re.compile(r"https?://[^\s<>|\"\x00-\x1f]+")
 
 
@@ -93,6 +101,9 @@ def _mrkdwn(piece: Piece) -> str:
             if _URL.fullmatch(url):
                 return f"<{escape(url)}|{escape(clean(label)).replace('|', '/')}>"
             return escape(f"{clean(label)} {clean(url)}")
+        case Who(name):
+            found = _SLACK_USER.fullmatch(name)
+            return f"<@{found[1]}>" if found else escape(clean(name))
         case Span(text, style):
             return _styled(escape(clean(text)), style)
 
@@ -121,6 +132,8 @@ def _plain(piece: Piece) -> str:
             return utc(at)
         case Ref(label, url):
             return f"{clean(label)} {clean(url)}"
+        case Who(name):
+            return clean(name)
         case Span(text, _):
             return clean(text)
 

@@ -186,7 +186,7 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         target=ground.target,
         firing=True,
         last_seen=now - FRESH,
-        marks={where: mark for where, mark in cluster.marks.items()},
+        marks={str(where): mark for where, mark in cluster.marks.items()},
         managers=cluster.managers,
         rollout_paused=cluster.paused,
         replicas=cluster.measured(),

@@ -17,7 +17,7 @@ from app.domain.decision import Mode
 from app.domain.target import WORKLOAD_KINDS
 from app.policy.document import Document, RuleDocument
 from app.policy.faults import PolicyFault, sentence, unknown_name
-from app.policy.model import PROTECTED_NAMESPACES, Otherwise, Rule, Scope, Window
+from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, Otherwise, Rule, Scope, Window
 from app.policy.source import Path, Source
 
 
@@ -123,6 +123,16 @@ def _timing(placed: Placed) -> Iterator[PolicyFault]:
         yield placed.fault(("verify",), "poll is longer than what is left of timeout after settle")
     if rule.approval.expires < timedelta(minutes=1):
         yield placed.fault(("approval", "expires"), "nobody can answer in less than 1m")
+    yield from _enough_approvers(placed)
+
+
+def _enough_approvers(placed: Placed) -> Iterator[PolicyFault]:
+    """A group may have any number of people, and nobody named means everybody who may operate."""
+    approval = placed.rule.approval
+    people = set(approval.by)
+    if people and not any(p.startswith(SLACK_GROUP) for p in people) and len(people) < approval.approvals:
+        message = f"{approval.approvals} approvals cannot come together: by names {len(people)}"
+        yield placed.fault(("approval", "approvals"), message)
 
 
 def _ladder_end(placed: Placed) -> Iterator[PolicyFault]:

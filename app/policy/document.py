@@ -22,6 +22,7 @@ from app.policy.model import (
     Budget,
     Duration,
     Flapping,
+    Lease,
     Matcher,
     Otherwise,
     Ownership,
@@ -64,6 +65,9 @@ class RuleDocument(Block):
     ownership: Ownership | None = None
     flapping: Flapping | None = None
     otherwise: tuple[Otherwise, ...] | None = None
+    lease: Lease | None = Field(
+        default=None, description="Scale and memory changes are taken back after this, unless kept."
+    )
 
 
 class Document(Block):
@@ -137,6 +141,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         ownership=_over(head.ownership, rule.ownership),
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
+        lease=rule.lease,
     )
 
 

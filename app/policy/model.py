@@ -32,6 +32,9 @@ from app.policy.zones import parse_zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 """Never touched, whatever a policy says: what runs there keeps the cluster alive."""
+APPROVER = r"^([A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30})$"
+"""A token's name, a Slack user or a Slack user group."""
+SLACK_GROUP = "slack-group:"
 
 
 def _written(
@@ -183,11 +186,14 @@ class Verify(Block):
 class Approval(Block):
     """Who may answer and how long a question stands. Empty `by`: everybody with the right to operate.
 
+    `by` has names of tokens, Slack users (`slack:U07ABCD1234`) and Slack user groups (`slack-group:S07ABCD1234`).
+    `approvals` is how many different people have to say yes; one no is enough.
     `four_eyes`: who orders a remediation by hand still needs another person's approval.
     """
 
     expires: Duration = timedelta(minutes=30)
-    by: tuple[str, ...] = ()
+    by: tuple[Annotated[str, Field(pattern=APPROVER)], ...] = ()
+    approvals: int = Field(default=1, ge=1, le=5)
     four_eyes: bool = False
 
 
@@ -240,6 +246,12 @@ class Otherwise(StrEnum):
     ESCALATE = "escalate"
 
 
+class Lease(Block):
+    """A change on loan: scale and memory changes of the rule are taken back after `lasts`, unless somebody keeps them."""
+
+    lasts: Duration = timedelta(hours=2)
+
+
 class Rule(Block):
     """One rule with everything resolved: what it says itself over what the policy says for all."""
 
@@ -260,6 +272,7 @@ class Rule(Block):
     ownership: Ownership
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
+    lease: Lease | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way."""

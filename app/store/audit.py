@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.events import EventKind
 from app.store.encoding import moment, to_json, to_text
+from app.store.pages import PAGE, events_of
 from app.store.prepared import Prepared
-from app.store.schema import ABOUT_INCIDENT, ABOUT_RUN, audit, audit_chain
+from app.store.schema import ABOUT_RUN, audit, audit_chain
 from app.store.tx import AuditRecord
 
 GENESIS = "0" * 64
@@ -88,14 +89,14 @@ def append(conn: Connection, records: Sequence[AuditRecord]) -> None:
     for record in records:
         seq += 1
         head = link(head, seq, record)
-        rows.append((seq, *record, head))
+        rows.append((seq, *record, head, seq // PAGE))
     _INSERT.many(conn, rows)
     _ADVANCE.one(conn, seq, head, 1)
 
 
 def for_incident(conn: Connection, incident_id: str) -> list[AuditEvent]:
     """All events of one incident, its runs included, oldest first."""
-    query = select(audit).where(audit.c.incident_id == incident_id, ABOUT_INCIDENT).order_by(audit.c.seq)
+    query = select(audit).where(events_of(conn, incident_id)).order_by(audit.c.seq)
     return [_event(row) for row in conn.execute(query)]
 
 

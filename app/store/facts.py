@@ -15,6 +15,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
+from app.store.pages import episodes_of
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_steps, runs
 from app.store.steps import Step, _step
@@ -111,7 +112,7 @@ def targets_since(conn: Connection, since: datetime) -> int:
 def last_seen(conn: Connection, incident_id: str) -> datetime | None:
     """When an alert of the incident was last said to fire."""
     query = select(func.max(episodes.c.last_seen)).where(
-        episodes.c.incident_id == incident_id, episodes.c.status == AlertStatus.FIRING.value
+        episodes_of(conn, incident_id), episodes.c.status == AlertStatus.FIRING.value
     )
     return moment_or_none(conn.execute(query).scalar())
 
@@ -165,3 +166,9 @@ def wake_resting(tx: Tx, limit: int | None = None) -> None:
         .limit(limit)
     )
     tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))
+
+
+def leases_running(conn: Connection) -> list[str]:
+    """Runs with a change on loan."""
+    query = select(run_steps.c.run_id).where(run_steps.c.name == "lease", run_steps.c.outcome.is_(None))
+    return list(conn.execute(query).scalars())

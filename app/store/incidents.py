@@ -22,8 +22,11 @@ from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
+from app.store.pages import current, episodes_of
 from app.store.schema import OPEN, episodes, incidents
 from app.store.tx import Tx
+
+_NOT_DUE: dict[str, Any] = {"due_at": None, "claimed_by": None, "claimed_until": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
     """Up to `limit` alerts of the incident, those that fire first."""
     query = (
         select(episodes)
-        .where(episodes.c.incident_id == incident_id)
+        .where(episodes_of(conn, incident_id))
         .order_by(episodes.c.status, episodes.c.key)  # "firing" sorts before "resolved"
         .limit(limit)
     )
@@ -133,7 +136,7 @@ def firing_count(conn: Connection, incident_id: str) -> int:
         conn.execute(
             select(func.count())
             .select_from(episodes)
-            .where(episodes.c.incident_id == incident_id, episodes.c.status == AlertStatus.FIRING.value)
+            .where(episodes_of(conn, incident_id), episodes.c.status == AlertStatus.FIRING.value)
         ).scalar()
     )
 
@@ -213,14 +216,9 @@ def move(  # the rule's six parameters
     values: dict[str, Any] = {"state": state.value, "updated_at": tx.stamp}
     if state.closed:
         closed = before.closed_at if before.state.closed else tx.now
-        values |= {
-            "closed_at": micros_or_none(closed),
-            "due_at": None,
-            "claimed_by": None,
-            "claimed_until": None,
-        }
+        values |= {"closed_at": micros_or_none(closed), "last_page": current(tx.conn), **_NOT_DUE}
     else:
-        values |= {"closed_at": None, **_released(due_at)}
+        values |= {"closed_at": None, "last_page": None, **_released(due_at)}
     tx.conn.execute(update(incidents).where(incidents.c.id == incident_id).values(values))
     if before.state is state:
         return False
@@ -268,7 +266,8 @@ def merge(tx: Tx, incident_id: str, into: str) -> bool:
         raise Refused("the other incident is closed or the same", code="merge_refused", where=into)
     if held[incident_id].state.closed:
         return False
-    tx.conn.execute(update(episodes).where(episodes.c.incident_id == incident_id).values(incident_id=into))
+    pages = tx.conn.execute(select(incidents.c.page).where(incidents.c.id.in_(held))).scalars().all()
+    tx.conn.execute(update(episodes).where(episodes_of(tx.conn, incident_id)).values(incident_id=into))
     tx.conn.execute(
         update(incidents)
         .where(incidents.c.id == incident_id)
@@ -277,15 +276,14 @@ def merge(tx: Tx, incident_id: str, into: str) -> bool:
             merged_into=into,
             updated_at=tx.stamp,
             closed_at=tx.stamp,
-            due_at=None,
-            claimed_by=None,
-            claimed_until=None,
+            last_page=current(tx.conn),
+            **_NOT_DUE,
         )
     )
     tx.conn.execute(
         update(incidents)
         .where(incidents.c.id == into)
-        .values(updated_at=tx.stamp, due_at=_earlier(incidents.c.due_at, tx.stamp))
+        .values(updated_at=tx.stamp, due_at=_earlier(incidents.c.due_at, tx.stamp), page=min(pages))
     )
     tx.audit(EventKind.INCIDENT_MERGED, incident_id=incident_id, data={"into": into})
     return True
@@ -325,6 +323,7 @@ def _require_place(conn: Connection, before: Incident) -> None:
 
 def _incident(row: Row[Any]) -> Incident:
     data = row._asdict()
+    del data["page"], data["last_page"]
     for name in ("opened_at", "updated_at"):
         data[name] = moment(data[name])
     for name in ("closed_at", "due_at", "claimed_until", "decided_at"):

@@ -49,6 +49,7 @@ class _Episode:
     incident_id: str | None
     last_seen: int
     ends_at: int | None
+    page: int
     seen: int = 0
     late: int = 0
     new: rows.EpisodeRow | None = None
@@ -69,12 +70,11 @@ class _Batch:
         """Read, and on Postgres lock, everything the batch may touch."""
         self._load_receipts(deliveries)
         alerts = [alert for delivery in deliveries for alert in delivery.alerts]
-        if not alerts:
-            return
         self._keys = {id(alert): storable(alert.episode) for alert in alerts}
         keys = sorted(set(self._keys.values()))
-        for key, *known in rows.FIND_EPISODES.one(self._tx.conn, members(keys)):
-            self._episodes[key] = _Episode(*known)
+        if keys:
+            for key, *known in rows.FIND_EPISODES.one(self._tx.conn, members(keys)):
+                self._episodes[key] = _Episode(*known)
         self._incidents.load(
             (alert for alert in alerts if alert.status is AlertStatus.FIRING),
             (episode.incident_id for episode in self._episodes.values() if episode.incident_id),
@@ -119,7 +119,9 @@ class _Batch:
                 new.append(e.new if not e.changed else _renewed(e.new, e))
             elif e.changed:
                 changed.append(
-                    rows.EpisodeChange(e.status, e.ends_at, e.last_seen, e.seen, e.late, e.incident_id, key)
+                    rows.EpisodeChange(
+                        e.status, e.ends_at, e.last_seen, e.seen, e.late, e.incident_id, e.page, key
+                    )
                 )
         rows.INSERT_EPISODE.many(conn, new)
         rows.UPDATE_EPISODE.many(conn, changed)
@@ -183,7 +185,7 @@ class _Batch:
                 return incident.id
         # It fires on, or again, after it had been put aside: an alert that fires is never left without an open incident.
         if put_aside:
-            episode.incident_id = self._incidents.for_alert(alert)
+            episode.incident_id, episode.page = self._incidents.for_alert(alert), self._incidents.page
         self._incidents.ring(episode.incident_id)
         episode.status, episode.ends_at, episode.last_seen = _FIRING, None, received
         self._fired(alert, delivery_id, _texts(alert), episode.incident_id or "")
@@ -214,8 +216,9 @@ class _Batch:
             seen=1,
             late=0,
             incident_id=incident_id,
+            page=self._incidents.page,
         )
-        self._episodes[key] = _Episode(row.status, incident_id, received, ends_at, seen=1, new=row)
+        self._episodes[key] = _Episode(row.status, incident_id, received, ends_at, row.page, seen=1, new=row)
         return labels, annotations
 
     def _fired(self, alert: Alert, delivery_id: str, texts: tuple[str, str], incident: str) -> None:
@@ -267,6 +270,7 @@ def _renewed(row: rows.EpisodeRow, e: _Episode) -> rows.EpisodeRow:
         seen=e.seen,
         late=e.late,
         incident_id=e.incident_id,
+        page=e.page,
     )
 
 

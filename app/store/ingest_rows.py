@@ -59,6 +59,7 @@ class EpisodeRow(NamedTuple):
     seen: int
     late: int
     incident_id: str | None
+    page: int
 
 
 class IncidentRow(NamedTuple):
@@ -83,6 +84,8 @@ class IncidentRow(NamedTuple):
     thread_ts: str
     manual: str | None
     decided_at: int | None
+    page: int
+    last_page: int | None
 
 
 FIND_DELIVERIES = Prepared(
@@ -100,7 +103,12 @@ FIND_DELIVERIES = Prepared(
 )
 FIND_EPISODES = Prepared(
     select(
-        episodes.c.key, episodes.c.status, episodes.c.incident_id, episodes.c.last_seen, episodes.c.ends_at
+        episodes.c.key,
+        episodes.c.status,
+        episodes.c.incident_id,
+        episodes.c.last_seen,
+        episodes.c.ends_at,
+        episodes.c.page,
     )
     .where(among(episodes.c.key, "keys"))
     .order_by(episodes.c.key)
@@ -132,6 +140,7 @@ class EpisodeChange(NamedTuple):
     seen: int
     late: int
     incident_id: str | None
+    page: int
     episode: str
 
 
@@ -146,9 +155,10 @@ UPDATE_EPISODE = Prepared(
             "seen": episodes.c.seen + bindparam("more"),
             "late": episodes.c.late + bindparam("more_late"),
             "incident_id": bindparam("incident_id"),
+            "page": bindparam("page"),
         }
     ),
-    ("status", "ends_at", "last_seen", "more", "more_late", "incident_id", "episode"),
+    ("status", "ends_at", "last_seen", "more", "more_late", "incident_id", "page", "episode"),
 )
 RING = Prepared(
     update(incidents)

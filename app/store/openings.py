@@ -12,6 +12,7 @@ from app.domain.alert import Alert, ManualRequest, incident_key, target_hint
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store import ingest_rows as rows
+from app.store import pages
 from app.store.encoding import storable, to_text
 from app.store.prepared import members
 from app.store.tx import Tx
@@ -44,17 +45,20 @@ class Openings:
         self._keys: dict[int, str] = {}  # by identity: the alerts live as long as the batch
         self._by_id: dict[str, OpenIncident] = {}
         self._by_key: dict[str, OpenIncident] = {}
+        self.page = 0
+        """The page of the audit trail that this batch is written in."""
         self._new: list[rows.IncidentRow] = []
         self._rung: dict[str, None] = {}
 
     def load(self, alerts: Iterable[Alert], ids: Iterable[str]) -> None:
-        """Read, and on Postgres lock, the open incidents of these alerts and all with these ids."""
+        """Read, and on Postgres lock, the open incidents of these alerts and all with these ids; then the page."""
         conn = self._tx.conn
         self._keys = {id(alert): storable(incident_key(alert)) for alert in alerts}
         if wanted := sorted(set(self._keys.values())):
             self._keep(OpenIncident(*row) for row in rows.FIND_OPEN.one(conn, members(wanted)))
         if linked := sorted(set(ids) - self._by_id.keys()):
             self._keep(OpenIncident(*row) for row in rows.FIND_INCIDENTS.one(conn, members(linked)))
+        self.page = pages.current(conn)
 
     def get(self, incident_id: str | None) -> OpenIncident | None:
         """A loaded or opened incident."""
@@ -146,4 +150,6 @@ class Openings:
             thread_ts="",
             manual=None,
             decided_at=None,
+            page=self.page,
+            last_page=None,
         )

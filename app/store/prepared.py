@@ -32,7 +32,7 @@ class Members(ColumnElement[str]):
     One statement text serves every batch size, so it is prepared once.
     """
 
-    inherit_cache = True
+    inherit_cache = False  # compiled here only, never through SQLAlchemy's own cache
     type = Text()
 
     def __init__(self, name: str) -> None:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from app.domain.events import EventKind
 from app.store.encoding import micros
+from app.store.pages import episodes_of
 from app.store.schema import (
     CLOSED,
     LIVE,
@@ -43,7 +44,9 @@ from app.store.schema import (
     ledger,
     outbox,
     pauses,
+    presses,
     rejected_alerts,
+    run_answers,
     run_steps,
     runs,
     samples,
@@ -77,13 +80,13 @@ def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
     """Remove what was over before `older_than`: at most `limit` incidents and ten times as many rows of other kinds."""
     conn, before, rows = tx.conn, micros(older_than), limit * _PER_LIMIT
     candidates = _candidates(conn, before, limit)
-    gone_episodes = _delete_first(conn, episodes, episodes.c.incident_id.in_(candidates), rows)
-    gone = _without_episodes(conn, candidates)
+    gone, gone_episodes = _delete_episodes(conn, candidates, rows)
     gone_runs = _delete_incidents(conn, gone)
     strays = _delete_first(conn, episodes, and_(STRAY, episodes.c.last_seen < before), rows)
     old_deliveries = _delete_deliveries(conn, before, rows)
     old_samples = _delete_first(conn, samples, samples.c.at < before, rows)
     others = _count(conn.execute(delete(pauses).where(pauses.c.lifted_at < before)))
+    others += _delete_first(conn, presses, presses.c.at < before, rows)
     others += _delete_first(
         conn, outbox, and_(outbox.c.incident_id == "", ~UNSENT, outbox.c.created_at < before), rows
     )
@@ -120,17 +123,24 @@ def _candidates(conn: Connection, before: int, limit: int) -> list[str]:
     return list(conn.execute(query.order_by(incidents.c.closed_at).limit(limit)).scalars())
 
 
-def _without_episodes(conn: Connection, candidates: Sequence[str]) -> list[str]:
-    left = set(
-        conn.execute(select(episodes.c.incident_id).where(episodes.c.incident_id.in_(candidates))).scalars()
-    )
-    return [incident for incident in candidates if incident not in left]
+def _delete_episodes(conn: Connection, candidates: Sequence[str], limit: int) -> tuple[list[str], int]:
+    """Delete the candidates' episodes, `limit` at most; which candidates have none left, and how many were deleted."""
+    gone, deleted = [], 0
+    for incident in candidates:
+        if deleted >= limit:
+            break
+        deleted += _delete_first(conn, episodes, episodes_of(conn, incident), limit - deleted)
+        # At the limit there may be more of this one: the next call finds out.
+        if deleted < limit:
+            gone.append(incident)
+    return gone, deleted
 
 
 def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
     run_ids = list(conn.execute(select(runs.c.id).where(runs.c.incident_id.in_(gone))).scalars())
     for table, column, keys in (
         (run_steps, run_steps.c.run_id, run_ids),
+        (run_answers, run_answers.c.run_id, run_ids),
         (ledger, ledger.c.run_id, run_ids),
         (runs, runs.c.id, run_ids),
         (decisions, decisions.c.incident_id, gone),

@@ -255,8 +255,10 @@ def set_rung(tx: Tx, run_id: str, rung: Rung, index: int, *, expires_at: datetim
     )
 
 
-def answer(tx: Tx, run_id: str, given: Answer, by: str) -> bool:
+def answer(tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "") -> bool:
     """Record the one answer to the question that stands; False when there is one already or the run has ended.
+
+    `by` gave the last word; `named` are all who agreed, when the rule wanted several.
 
     Whether the answer may count (plan, expiry, person) is the caller's to check, in this transaction. Raises Missing.
     """
@@ -266,7 +268,7 @@ def answer(tx: Tx, run_id: str, given: Answer, by: str) -> bool:
     tx.conn.execute(
         update(runs)
         .where(runs.c.id == run_id)
-        .values(answer=given, answered_by=storable(by), updated_at=tx.stamp)
+        .values(answer=given, answered_by=storable(named or by), updated_at=tx.stamp)
     )
     kind = EventKind.APPROVED if given == "approved" else EventKind.REJECTED
     data = {"answer": given, "plan_hash": run.plan_hash, "rung": run.rung.name}

@@ -4,7 +4,8 @@ Owns names, types and indexes; the migrations create exactly this (a test compar
 store. Never executes anything.
 
 Three rules keep inserts as cheap at five million alerts as at none:
-- keys of big tables begin with a time (episode key, ids of the Ids port), so new rows land at one end of every index;
+- keys of big tables begin with a time (episode key, ids of the Ids port) or a page of the audit trail (`app.store.pages`),
+  so new rows land at one end of every index;
 - what is looked up on the way in (open incidents, live runs, unsent messages) has a partial index over the few
   open rows only;
 - no foreign keys: each would be a look-up per row, and pruning deletes in bounded batches that cross the references.
@@ -50,6 +51,10 @@ def _time(name: str) -> Column[int]:
 
 def _maybe_time(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=True)
+
+
+def _page(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
 
 
 def _count(name: str) -> Column[int]:
@@ -118,8 +123,9 @@ episodes = Table(
     _count("seen"),
     _count("late"),
     _maybe_text("incident_id"),
+    _page("page"),
 )
-Index("ix_episodes_incident", episodes.c.incident_id, episodes.c.status)
+Index("ix_episodes_incident", episodes.c.page, episodes.c.incident_id, episodes.c.status)
 STRAY = episodes.c.incident_id.is_(None)
 _partial("ix_episodes_stray", episodes.c.last_seen, where=STRAY)
 
@@ -145,6 +151,8 @@ incidents = Table(
     _text("thread_ts"),
     _maybe_text("manual"),
     _maybe_time("decided_at"),
+    _page("page"),
+    Column("last_page", BigInteger, nullable=True),
 )
 OPEN = incidents.c.closed_at.is_(None)
 CLOSED = incidents.c.closed_at.is_not(None)
@@ -213,6 +221,21 @@ run_steps = Table(
     _maybe_time("ended_at"),
 )
 
+run_answers = Table(
+    "run_answers",
+    metadata,
+    _text("run_id", primary_key=True),
+    Column("rung_index", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _text("answer"),
+    _text("given_by"),
+    _text("plan_hash"),
+    _time("at"),
+)
+
+presses = Table("presses", metadata, _text("id", primary_key=True), _time("at"))
+Index("ix_presses_at", presses.c.at)
+
 ledger = Table(
     "ledger",
     metadata,
@@ -251,10 +274,11 @@ audit = Table(
     _text("actor"),
     _text("data"),
     _text("hash"),
+    _page("page"),
 )
 ABOUT_INCIDENT = audit.c.incident_id != _EMPTY
 ABOUT_RUN = audit.c.run_id != _EMPTY
-_partial("ix_audit_incident", audit.c.incident_id, audit.c.seq, where=ABOUT_INCIDENT)
+_partial("ix_audit_incident", audit.c.page, audit.c.incident_id, where=ABOUT_INCIDENT)
 _partial("ix_audit_run", audit.c.run_id, audit.c.seq, where=ABOUT_RUN)
 
 audit_chain = Table(

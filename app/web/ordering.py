@@ -147,6 +147,12 @@ async def undo_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
     return await using.operations.undo(run_id, by.name)
 
 
+@router.post("/runs/{run_id}/keep", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
+async def keep_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
+    """Keep what a run has on loan: it is not taken back."""
+    return await using.operations.keep(run_id, by.name)
+
+
 @router.post("/pause", responses=_ERRORS, openapi_extra=secured(PauseBody))
 async def pause(
     using: Using, by: Operator, body: Annotated[PauseBody, Depends(json_of(PauseBody))]

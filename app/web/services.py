@@ -33,6 +33,10 @@ class Operations(Protocol):
         """Undo what an ended run changed, where our values are still in place."""
         ...
 
+    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+        """Keep what a run has on loan."""
+        ...
+
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         """Stop all action inside a scope."""
         ...

@@ -32,10 +32,10 @@ class Server:
     process: Process
     ready_after: float
 
-    def resident(self) -> float:
-        """Resident memory now, in MiB."""
+    def resident(self, field: str = "VmRSS") -> float:
+        """Resident memory now (VmRSS) or at most so far (VmHWM), in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
-        line = next(x for x in status.splitlines() if x.startswith("VmRSS:"))
+        line = next(x for x in status.splitlines() if x.startswith(f"{field}:"))
         return int(line.split()[1]) / 1024
 
 

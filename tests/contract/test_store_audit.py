@@ -91,12 +91,12 @@ TAMPERING = {
     "tail cut off": ("DELETE FROM audit WHERE seq > 7", 8, "ends at record 7, the stored head is record 10"),
     "all removed": ("DELETE FROM audit", 1, "ends at record 0"),
     "one put in front": (
-        "INSERT INTO audit SELECT 0, at, kind, incident_id, run_id, actor, data, hash FROM audit WHERE seq = 1",
+        "INSERT INTO audit SELECT 0, at, kind, incident_id, run_id, actor, data, hash, page FROM audit WHERE seq = 1",
         0,
         "out of place",
     ),
     "one added at the end": (
-        "INSERT INTO audit SELECT 11, at, kind, incident_id, run_id, actor, data, hash FROM audit WHERE seq = 1",
+        "INSERT INTO audit SELECT 11, at, kind, incident_id, run_id, actor, data, hash, page FROM audit WHERE seq = 1",
         11,
         "changed",
     ),

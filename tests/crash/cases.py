@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.decision import Mode
-from app.domain.outcome import IncidentState
+from app.domain.outcome import IncidentState, RunState
 from app.policy.model import Policy, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
-from app.sim.scenario import Scenario, Step
+from app.sim.scenario import Scenario
 from app.sim.signals import Signal
+from app.store import runs
 from remediations import CATALOGUE
-
 from tests.scenario.rig import Rig, shipped_policy
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "scenarios"
@@ -58,7 +58,9 @@ class Case:
         """The shipped policy with this case's differences."""
         shipped = shipped_policy()
         rules = tuple(
-            rule.model_copy(update={"verify": BRISK, **self.of_rule, "params": {**rule.params, **self.params}})
+            rule.model_copy(
+                update={"verify": BRISK, **self.of_rule, "params": {**rule.params, **self.params}}
+            )
             if rule.remediation == self.remediation
             else rule
             for rule in shipped.rules
@@ -96,13 +98,10 @@ def overload() -> Scenario:
 def flood() -> Scenario:
     """More load than even all replicas of the ladder can carry: no rung helps."""
     base = load_scenario("high-latency")
-    story = tuple(
-        step.model_copy(update={"traffic": step.traffic.model_copy(update={"rps": 200.0})})
-        if step.traffic
-        else step
-        for step in base.story
+    behaviours = tuple(
+        b.model_copy(update={"capacity": 4.0}) if b.capacity is not None else b for b in base.behaviours
     )
-    return base.model_copy(update={"story": story})
+    return base.model_copy(update={"behaviours": behaviours})
 
 
 @cache
@@ -125,21 +124,18 @@ def autoscaled() -> Scenario:
             ],
         },
     }
-    return base.model_copy(update={"objects": (*base.objects, autoscaler)})
+    return base.model_copy(update={"objects": (*base.objects, autoscaler), "age": 1200.0})
 
 
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
-    from app.domain.outcome import RunState
-    from app.store import runs
-
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
         if not run.answer:
             await rig.operations.approve(run.id, "kim", run.plan_hash)
 
 
 VARIATIONS: Mapping[tuple[str, str], Case] = {
-    ("high-error-rate", "scale-up"): Case("high-error-rate", "scale-up", overload),
+    ("high-error-rate", "scale-up"): Case("high-error-rate", "scale-up", overload, params={"scale_to": 8}),
     ("high-latency", "restart"): Case(
         "high-latency",
         "restart",
@@ -191,4 +187,4 @@ def cases() -> list[Case]:
     return [*found, *EXTRA]
 
 
-__all__ = ["BRISK", "PERSONS_WORK", "VARIATIONS", "Case", "Step", "cases"]
+__all__ = ["BRISK", "PERSONS_WORK", "VARIATIONS", "Case", "cases"]

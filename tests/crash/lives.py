@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from app.domain.json import Obj
-from app.domain.outcome import IncidentState, RunState
-from app.policy.budgets import scopes_for
-from app.domain.target import Target
-from app.store import audit, incidents, ledger, outbox, runs
-from app.store.database import Store
-from app.store.schema import ledger as ledger_rows
 from sqlalchemy import Connection, func, select
 
+from app.domain.events import EventKind
+from app.domain.json import Obj
+from app.domain.outcome import IncidentState
+from app.domain.target import Target
+from app.policy.budgets import scopes_for
+from app.store import audit, incidents, ledger, outbox, runs
+from app.store.schema import ledger as ledger_rows
 from tests.crash.cases import Case
 from tests.scenario.rig import Died, Reaper, Rig
 
@@ -47,7 +46,7 @@ async def live(case: Case, path: Path, *deaths: int, **changes: Any) -> tuple[En
     while True:
         try:
             await rig.born()
-            await rig.until(lambda: _calm(rig, case), LIMIT)
+            await rig.until(lambda: calm(rig, case), LIMIT)
         except Died:
             assert rig.reaper.dead
         if not rig.reaper.dead:
@@ -55,11 +54,10 @@ async def live(case: Case, path: Path, *deaths: int, **changes: Any) -> tuple[En
         await rig.die()
         rig.reaper = Reaper(left.pop(0) if left else None)
     await invariants(rig)
-    ending = await _ending(rig)
-    return ending, rig
+    return await ending_of(rig), rig
 
 
-async def _calm(rig: Rig, case: Case) -> bool:
+async def calm(rig: Rig, case: Case) -> bool:
     """People do their part; then: has everything come to rest?"""
     await case.hand(rig)
 
@@ -114,26 +112,26 @@ async def allowed_before_written(rig: Rig) -> None:
         if mutation.dry_run or mutation.verb == "create":
             continue
         undo = mutation.marker.endswith("/undo")
-        wanted = "undo_intended" if undo else "action_intended"
+        wanted = EventKind.UNDO_INTENDED if undo else EventKind.ACTION_INTENDED
         intents = [
             r
             for r in trail
-            if r.kind.value == wanted
+            if r.kind is wanted
             and (r.data["action"] == mutation.marker if mutation.marker else mutation.name in str(r.data))
         ]
         assert len(intents) == 1, f"{mutation.marker or mutation.name}: {len(intents)} intents"
         assert intents[0].at <= mutation.at
         if not undo:
-            looks = [r for r in trail if r.kind.value == "rechecked" and r.seq < intents[0].seq]
+            looks = [r for r in trail if r.kind is EventKind.RECHECKED and r.seq < intents[0].seq]
             assert any(
                 r.data["action"] == intents[0].data["action"] and r.data["verdict"] == "allow" for r in looks
             )
         run_id = intents[0].run_id
-        requested = [r for r in trail if r.kind.value == "run_requested" and r.run_id == run_id]
+        requested = [r for r in trail if r.kind is EventKind.RUN_REQUESTED and r.run_id == run_id]
         assert requested[0].seq < intents[0].seq
 
 
-async def _ending(rig: Rig) -> Ending:
+async def ending_of(rig: Rig) -> Ending:
     def look(conn: Connection) -> Ending:
         found = incidents.page(conn, None, 50)
         ran = runs.page(conn, None, 50)
@@ -169,4 +167,4 @@ def _spec(rig: Rig, target_key: str) -> str:
     return str(spec)
 
 
-__all__ = ["Ending", "RunState", "Store", "invariants", "live", "timedelta"]
+__all__ = ["LIMIT", "Ending", "calm", "ending_of", "invariants", "live", "never_over_budget"]

@@ -18,12 +18,19 @@ def approval(case: Case) -> GateResult:
     if mode is Mode.OBSERVE:
         remedy = "the mode is raised to approve or auto"
         return _SAY.hold(Verdict.OBSERVE, Code.MODE_OBSERVE, "only looks", threshold, remedy)
-    if mode is Mode.AUTO and not (case.facts.ordered_by and case.rule.approval.four_eyes):
+    asked = case.rule.approval
+    if mode is Mode.AUTO and not (case.facts.ordered_by and asked.four_eyes):
         return _SAY.allow("acts by itself", threshold)
     if case.approved_by:
         return _SAY.allow(case.approved_by, threshold)
-    who = " or ".join(case.rule.approval.by) or "someone who may operate"
+    who = " or ".join(asked.by) or "someone who may operate"
+    if asked.approvals > 1:
+        who = f"{asked.approvals} different people of: {', '.join(asked.by) or 'those who may operate'}"
     ordered = f", not {case.facts.ordered_by} who ordered it" if case.facts.ordered_by else ""
     return _SAY.hold(
-        case.question, Code.APPROVAL_NEEDED, "nobody approved yet", threshold, f"{who} approves{ordered}"
+        case.question,
+        Code.APPROVAL_NEEDED,
+        "nobody approved yet",
+        threshold,
+        f"{who} approve{'s' if asked.approvals == 1 else ''}{ordered}",
     )

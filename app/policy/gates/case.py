@@ -48,10 +48,11 @@ class Case:
 
     @property
     def approved_by(self) -> str:
-        """Who agreed to this plan: an approval, or the order itself unless four eyes are asked for. Empty for nobody."""
+        """Who agreed to this plan: an approval, or the order itself unless more people are asked for. Empty for nobody."""
         if self.facts.approved_by:
             return f"approved by {self.facts.approved_by}"
-        if self.facts.ordered_by and not self.rule.approval.four_eyes:
+        alone = self.rule.approval.approvals == 1 and not self.rule.approval.four_eyes
+        if self.facts.ordered_by and alone:
             return f"ordered by {self.facts.ordered_by}"
         return ""
 

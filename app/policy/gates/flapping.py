@@ -11,7 +11,7 @@ from app.policy.gates.case import Case, Voice
 from app.policy.units import duration_text
 
 _SAY = Voice("flapping")
-_DID_NOT_HELP = frozenset(
+DID_NOT_HELP = frozenset(
     {
         RunState.NOT_FIXED,
         RunState.INCONCLUSIVE,
@@ -33,9 +33,9 @@ def flapping(case: Case) -> GateResult:
         return _SAY.unknown("results of earlier runs", results, threshold)
     since = case.facts.now - rules.within
     tried = [
-        r.state for r in results if r.at > since and (r.state in _DID_NOT_HELP or r.state is RunState.FIXED)
+        r.state for r in results if r.at > since and (r.state in DID_NOT_HELP or r.state is RunState.FIXED)
     ]
-    failures = len(list(takewhile(lambda state: state in _DID_NOT_HELP, tried)))
+    failures = len(list(takewhile(lambda state: state in DID_NOT_HELP, tried)))
     fixes = tried.count(RunState.FIXED)
     value = f"{failures} not fixed in a row, {fixes} fixed within {within}"
     if failures < rules.not_fixed and fixes < rules.fixed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -54,11 +53,11 @@ class Story:
 
     def _live(self) -> None:
         death = self._next
-        if death in (None, ACCEPTED, VERIFYING):
+        if death in (ACCEPTED, VERIFYING):
             self.service.start()
-            return
-        env = {"VICTIM_DEATH": str(death), "VICTIM_ARMED": "1" if self._accepted else "0"}
-        self.service.start((sys.executable, "-m", "tests.live.e2e.victim"), env)
+        else:
+            env = {"VICTIM_DEATH": death or "never", "VICTIM_ARMED": "1" if self._accepted else "0"}
+            self.service.fork(("tests.live.e2e.victim",), env)
 
     @property
     def _next(self) -> str | None:

@@ -18,6 +18,7 @@ import httpx
 
 from app.domain.json import Obj
 from tests.doubles.slack import TOKEN as SLACK_TOKEN
+from tests.live.e2e.forked import Forked
 from tests.live.e2e.shop import SERVICE_USER
 from tests.live.stack import ControlPlane, Process, free_ports, wait_until
 
@@ -107,7 +108,7 @@ class Service:
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = place.folder / f"{replica}.log"
-        self.process: Process | None = None
+        self.process: Process | Forked | None = None
         self._http = httpx.Client(base_url=self.url, timeout=10.0, trust_env=False)
 
     @property
@@ -121,6 +122,11 @@ class Service:
         """Starts the process; it does not serve yet."""
         given = {**self.place.env(self.replica, self.port), **(env or {})}
         self.process = Process(argv, self.log, env=given).start()
+
+    def fork(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+        """Starts a module without the interpreter's start; it does not serve yet."""
+        given = {**self.place.env(self.replica, self.port), **(env or {})}
+        self.process = Forked(argv, self.log, given).start()
 
     def serve(self) -> None:
         """Starts the process and waits until it answers."""

@@ -83,6 +83,9 @@ class RecordedOrders:
     async def undo(self, run_id: str, by: str) -> dict[str, Any]:
         return self._take("undo", run_id, by)
 
+    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+        return self._take("keep", run_id, by)
+
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         return self._take("pause", scope, reason, by, until)
 

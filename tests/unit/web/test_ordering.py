@@ -127,6 +127,7 @@ ORDERS: list[tuple[str, Any, int, tuple[Any, ...]]] = [
     ("/api/v1/runs/run_1/approve", {"plan_hash": HASH}, 202, ("approve", "run_1", "operate", HASH)),
     ("/api/v1/runs/run_1/reject", {"plan_hash": HASH}, 202, ("reject", "run_1", "operate", HASH)),
     ("/api/v1/runs/run_1/undo", None, 202, ("undo", "run_1", "operate")),
+    ("/api/v1/runs/run_1/keep", None, 202, ("keep", "run_1", "operate")),
     ("/api/v1/pause", {"reason": "r"}, 200, ("pause", "all", "r", "operate", None)),
     (
         "/api/v1/pause",

@@ -93,9 +93,10 @@ def _episodes() -> None:
         _count("seen"),
         _count("late"),
         _maybe_text("incident_id"),
+        _big("page"),
         sa.PrimaryKeyConstraint("key", name="pk_episodes"),
     )
-    op.create_index("ix_episodes_incident", "episodes", ["incident_id", "status"])
+    op.create_index("ix_episodes_incident", "episodes", ["page", "incident_id", "status"])
     op.create_index(
         "ix_episodes_stray",
         "episodes",
@@ -126,6 +127,8 @@ def _incidents() -> None:
         _text("thread_ts"),
         _maybe_text("manual"),
         _maybe_big("decided_at"),
+        _big("page"),
+        _maybe_big("last_page"),
         sa.PrimaryKeyConstraint("id", name="pk_incidents"),
     )
 
@@ -288,9 +291,10 @@ def _audit() -> None:
         _text("actor"),
         _text("data"),
         _text("hash"),
+        _big("page"),
         sa.PrimaryKeyConstraint("seq", name="pk_audit"),
     )
-    op.create_index("ix_audit_incident", "audit", ["incident_id", "seq"], **_where("incident_id != ''"))
+    op.create_index("ix_audit_incident", "audit", ["page", "incident_id"], **_where("incident_id != ''"))
     op.create_index("ix_audit_run", "audit", ["run_id", "seq"], **_where("run_id != ''"))
 
 

@@ -1,0 +1,118 @@
+"""`policy backtest`: recorded alerts through a policy, or through two. Reads files line by line, decides nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from heapq import merge
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.output import AsJson, give, say, write
+from app.domain.errors import BadInput
+from app.policy.backtest import Replay
+from app.policy.backtest_known import Assumptions
+from app.policy.backtest_records import Heard, Reading, micros, read_lines
+from app.policy.backtest_report import Backtest, limits_hit
+from app.policy.backtest_text import report_json, report_lines
+from app.policy.cases import parse_instant
+from app.policy.load import load_dir
+from app.policy.units import parse_duration
+from app.policy.written import read_one
+from remediations import CATALOGUE
+
+Alerts = Annotated[
+    list[Path],
+    typer.Option(
+        "--alerts",
+        metavar="FILE",
+        help="Recorded alerts, oldest first: JSON lines of alerts, of Alertmanager bodies, or `audit export`. Repeatable.",
+    ),
+]
+Assume = Annotated[
+    Path | None,
+    typer.Option("--assume", metavar="FILE", help="YAML: cluster, rung, run, fixed, answers; see the docs."),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="LIMIT",
+        help="Exit 1 on new-auto[:NAMESPACE-PATTERN] or more-actions-than:NUMBER. Repeatable.",
+    ),
+]
+
+
+def backtest(
+    alerts: Alerts,
+    policy: Annotated[Path, typer.Option("--policy", metavar="DIR", help="The policy to try.")] = Path(
+        "policies"
+    ),
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="DIR", help="The policy to compare it with.")
+    ] = None,
+    assume: Assume = None,
+    run: Annotated[str, typer.Option("--run", help="How long a run takes, e.g. 5m.")] = "",
+    not_fixed: Annotated[bool, typer.Option("--not-fixed", help="Assume that no run helps.")] = False,
+    since: Annotated[str, typer.Option("--since", help="Only alerts heard from this instant on.")] = "",
+    until: Annotated[str, typer.Option("--until", help="Only alerts heard before this instant.")] = "",
+    fail_on: FailOn = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a policy would have done about recorded alerts: acted, asked, blocked (by which gate), observed. Exit 1 when a
+    limit of --fail-on is hit."""
+    assumed = _assumptions(assume, run, not_fixed=not_fixed)
+    old = None if against is None else Replay(load_dir(against, CATALOGUE), CATALOGUE, assumed)
+    test = Backtest(Replay(load_dir(policy, CATALOGUE), CATALOGUE, assumed), old)
+    limits_hit(test, fail_on or [])  # a limit that is none is told before the work
+    reading = Reading()
+    start, end = _instant("--since", since) or 0, _instant("--until", until) or sys.maxsize
+    for record in merge(*(_records(f, reading) for f in alerts), key=lambda r: r.at):
+        if start <= record.at < end:
+            test.hear(record)
+    hit = limits_hit(test, fail_on or [])
+    if as_json:
+        give(report_json(test, reading, hit))
+    else:
+        for line in report_lines(test, reading):
+            write(line)
+    for line in hit:
+        say(f"limit hit: {line}")
+    if hit:
+        raise typer.Exit(1)
+
+
+def _records(file: Path, reading: Reading) -> Iterator[Heard]:
+    try:
+        with file.open("rb") as lines:
+            yield from read_lines(file.name, lines, reading)
+    except OSError as error:
+        raise BadInput(
+            f"cannot read the alerts: {error.strerror}", code="bad_alerts", where=str(file)
+        ) from error
+
+
+def _assumptions(file: Path | None, run: str, *, not_fixed: bool) -> Assumptions:
+    assumed = Assumptions()
+    if file is not None:
+        try:
+            assumed = read_one(Assumptions, file.name, file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(
+                f"cannot read the assumptions: {error}", code="bad_assumptions", where=str(file)
+            ) from error
+    if run:
+        try:
+            assumed = assumed.model_copy(update={"run": parse_duration(run)})
+        except ValueError as error:
+            raise BadInput(str(error), code="bad_option", where="--run") from error
+    return assumed.model_copy(update={"fixed": False}) if not_fixed else assumed
+
+
+def _instant(option: str, text: str) -> int | None:
+    try:
+        return micros(parse_instant(text)) if text else None
+    except ValueError as error:
+        raise BadInput(str(error), code="bad_option", where=option) from error

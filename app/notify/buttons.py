@@ -1,0 +1,102 @@
+"""Buttons: which ones a message has, and what stands in them.
+
+Owns the action ids and the opaque value. The value names a run, a rung and the beginning of the plan's hash, so that an
+answer is for the very plan that was read; it carries no rights and no secret. Called by `app.notify.parent` and, to read a
+press, by `app.flow.interact`. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.outcome import IncidentState
+from app.notify.message import Button, Confirm
+from app.notify.story import IncidentStory
+from app.notify.text import count, joined
+from app.notify.wording import may_undo
+
+MOST_SNOOZES = 2
+"""How often a question may be put off; then somebody answers or it expires."""
+CONFIRM_ABOVE = 30
+"""Percent of the workload's pods above which an approval asks once more."""
+_HASH = 16
+_VALUE = re.compile(r"(run_[A-Za-z0-9_-]{1,120}):(\d{1,4}):([0-9a-f]{16})", re.ASCII)
+
+
+class Press(StrEnum):
+    """What a button does; the value is its action id, unique within a message."""
+
+    APPROVE = "remediator.approve"
+    REJECT = "remediator.reject"
+    SNOOZE = "remediator.snooze"
+    UNDO = "remediator.undo"
+    EXPLAIN = "remediator.explain"
+    PAUSE = "remediator.pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a value says: the question (run and rung) and the beginning of the plan's hash."""
+
+    run_id: str
+    rung_index: int
+    plan_hash: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.rung_index}:{self.plan_hash[:_HASH]}"
+
+
+def read_token(value: str) -> Token | None:
+    """The token in a value; None when it is none of ours."""
+    match = _VALUE.fullmatch(value)
+    return Token(match[1], int(match[2]), match[3]) if match else None
+
+
+def buttons(story: IncidentStory) -> tuple[Button, ...]:
+    """The buttons of the parent message: answers while a question stands, undo once there is something to undo."""
+    if story.state is IncidentState.WAITING and story.approval is not None and story.answer is None:
+        return _answers(story)
+    ended = story.run_state is not None and story.run_state.ended
+    if ended and may_undo(story) and story.plan is not None:
+        return _afterwards(story, str(Token(story.run_id, story.rung_index, story.plan.hash)))
+    return ()
+
+
+def _answers(story: IncidentStory) -> tuple[Button, ...]:
+    asked = story.approval
+    if asked is None:
+        return ()
+    value = str(Token(asked.run_id, asked.rung_index, asked.plan_hash))
+    share = _percent(asked.pods_affected, asked.pods)
+    confirm = None
+    if share is None or share > CONFIRM_ABOVE:
+        known = f"{count(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
+        text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {story.place} at worst."
+        confirm = Confirm("Approve this?", text, "Approve")
+    found = [
+        Button(Press.APPROVE, "Approve", value, "primary", confirm),
+        Button(Press.REJECT, "Reject", value, "danger"),
+    ]
+    if story.snoozes < MOST_SNOOZES:
+        found.append(Button(Press.SNOOZE, "Snooze 1h", value))
+    return tuple(found)
+
+
+def _percent(part: int, whole: int) -> int | None:
+    """Rounded up, so that a little above the line is above it; None when the whole is not known."""
+    return -(-part * 100 // whole) if whole > 0 else None
+
+
+def _afterwards(story: IncidentStory, value: str) -> tuple[Button, ...]:
+    done = joined([a.summary for a in story.actions if a.reversible])
+    confirm = Confirm("Undo this?", f"Takes back on {story.place}: {done}", "Undo")
+    namespace = story.place.partition("/")[0]
+    found = [
+        Button(Press.UNDO, "Undo", value, "danger", confirm),
+        Button(Press.EXPLAIN, "Explain", value),
+    ]
+    if story.paused is None:
+        found.append(Button(Press.PAUSE, f"Pause {namespace} 1h", value))
+    return tuple(found)

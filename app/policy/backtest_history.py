@@ -1,0 +1,139 @@
+"""A replay's history: incidents, runs, spent budgets and storms, on the recorded alerts' own time.
+
+It moves as the service's store does: a decision reserves under every key at once, a run holds its target, a question that
+nobody answers gives its reservation back. Called by `app.policy.backtest`. Pure; forgets what no gate can ask for any
+more, so that memory does not grow with the number of alerts. Instants and spans are microseconds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from app.domain.outcome import RunState
+from app.policy.backtest_gates import Measured, Prepared, Room
+
+Key: TypeAlias = "tuple[object, ...]"
+_RESULTS = 20
+_TRIM = 64
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run. `asks`: it waits for a person and touches nothing yet."""
+
+    incident: Incident
+    at: int
+    keys: tuple[str, ...]
+    target: str
+    remediation: str
+    asks: bool
+    over: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Incident:
+    """Alerts of one name on one target. `until` is the latest recorded end of its firings, `unended` those without one."""
+
+    key: Key
+    prepared: Prepared | None
+    heard: int
+    until: int = 0
+    unended: set[object] = field(default_factory=set)
+    run: Run | None = None
+    closed: bool = False
+    fixed_at: int = -1
+    with_person: bool = False
+    due: int = -1
+
+    def fires(self, now: int) -> bool:
+        """True while one of its firings has not ended, as far as was heard."""
+        return now < self.until or bool(self.unended)
+
+
+class History:
+    """What the gates ask of the past."""
+
+    def __init__(self, storm_within: int, longest: int) -> None:
+        self.live: dict[str, Run] = {}
+        self._storm_within = storm_within
+        self._longest = longest
+        self._spent: dict[str, list[int]] = {}
+        self._ended: dict[tuple[str, str], int] = {}
+        self._results: dict[tuple[str, str], deque[tuple[RunState, int]]] = {}
+        self._opened: deque[tuple[int, object]] = deque()
+        self._names: Counter[object] = Counter()
+
+    def open(self, name: object, now: int) -> None:
+        """An incident opened: its target is in trouble now."""
+        self._opened.append((now, name))
+        self._names[name] += 1
+
+    def measure(self, p: Prepared, incident: Incident, now: int) -> Measured:
+        """The facts of this moment."""
+        target = p.ground.target.key
+        name = (target, p.ground.rule.remediation)
+        run = self.live.get(target)
+        last = self._ended.get(name)
+        if run is not None and run.remediation == name[1]:
+            last = run.at if last is None else max(last, run.at)
+        return Measured(
+            now=now,
+            firing=incident.fires(now) or incident.heard == now,
+            last_seen=now if now < incident.until else incident.heard,
+            spend=tuple(self._spend(room, now) for room in p.rooms),
+            last_action=last,
+            busy=run is not None,
+            in_flight=len(self.live) - (run is not None),
+            results=tuple(self._results.get(name, ())),
+            storm_targets=self._storm(now),
+        )
+
+    def start(self, p: Prepared, incident: Incident, now: int, *, asks: bool) -> Run:
+        """A run is requested: it reserves, and holds its target."""
+        target = p.ground.target.key
+        run = Run(incident, now, p.keys, target, p.ground.rule.remediation, asks)
+        incident.run = self.live[target] = run
+        for key in p.keys:
+            self._spent.setdefault(key, []).append(now)
+        return run
+
+    def end(self, run: Run, state: RunState, now: int) -> None:
+        """The run is over; one that never acted gives back what it reserved."""
+        run.over, run.incident.run = True, None
+        del self.live[run.target]
+        name = (run.target, run.remediation)
+        self._results.setdefault(name, deque(maxlen=_RESULTS)).appendleft((state, now))
+        if state in (RunState.EXPIRED, RunState.ABANDONED):
+            for key in run.keys:
+                self._spent[key].remove(run.at)
+        else:
+            self._ended[name] = now
+
+    def forget(self, now: int) -> None:
+        """Drop what lies further back than any gate looks."""
+        since = now - self._longest
+        self._spent = {key: at for key, at in self._spent.items() if at and at[-1] >= since}
+        self._ended = {name: at for name, at in self._ended.items() if at >= since}
+        self._results = {name: past for name, past in self._results.items() if past[0][1] >= since}
+
+    def _spend(self, room: Room, now: int) -> tuple[int, int | None]:
+        times = self._spent.get(room.key)
+        if not times:
+            return 0, None
+        first = bisect_left(times, now - room.window)
+        if first > _TRIM and times[_TRIM] < now - self._longest:
+            del times[: bisect_left(times, now - self._longest)]
+            first = bisect_left(times, now - room.window)
+        return len(times) - first, times[first] if first < len(times) else None
+
+    def _storm(self, now: int) -> int:
+        since = now - self._storm_within
+        while self._opened and self._opened[0][0] < since:
+            _, name = self._opened.popleft()
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
+        return len(self._names)

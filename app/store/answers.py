@@ -1,0 +1,78 @@
+"""Answers: what people said to the question of one rung, one row each, and which presses of buttons were taken already.
+
+The rows are the count of a rule that wants several people, so that it survives restarts; the last word stays in the run
+itself (`runs.answer`). Called by the flow inside its transactions. Never judges whether an answer may count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from app.store.encoding import moment, storable
+from app.store.runs import Run
+from app.store.schema import presses, run_answers
+from app.store.tx import Tx
+
+Word = Literal["approved", "rejected", "snoozed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One answer to the question about one rung of a run. `plan_hash` is the plan it was given for."""
+
+    run_id: str
+    rung_index: int
+    number: int
+    answer: str
+    given_by: str
+    plan_hash: str
+    at: datetime
+
+
+def given(conn: Connection, run: Run, word: Word) -> list[Given]:
+    """Answers of this kind to the question that stands (same rung, same plan), in the order they came."""
+    query = (
+        select(run_answers)
+        .where(run_answers.c.run_id == run.id, run_answers.c.rung_index == run.rung_index)
+        .where(run_answers.c.plan_hash == run.plan_hash, run_answers.c.answer == word)
+        .order_by(run_answers.c.number)
+    )
+    return [Given(**{**row._asdict(), "at": moment(row.at)}) for row in conn.execute(query)]
+
+
+def give(tx: Tx, run: Run, word: Word, by: str) -> int:
+    """Write down one more answer; returns its number among all answers to this rung (from 1).
+
+    The caller holds the run's row, so that two answers at the same moment get two numbers.
+    """
+    query = select(run_answers.c.number).where(
+        run_answers.c.run_id == run.id, run_answers.c.rung_index == run.rung_index
+    )
+    number = max(tx.conn.execute(query).scalars(), default=0) + 1
+    tx.conn.execute(
+        insert(run_answers).values(
+            run_id=run.id,
+            rung_index=run.rung_index,
+            number=number,
+            answer=word,
+            given_by=storable(by),
+            plan_hash=run.plan_hash,
+            at=tx.stamp,
+        )
+    )
+    return number
+
+
+def first_time(tx: Tx, press: str) -> bool:
+    """True when this press of a button was never taken before, by any replica; it counts as taken from now on."""
+    try:
+        with tx.conn.begin_nested():
+            tx.conn.execute(insert(presses).values(id=storable(press), at=tx.stamp))
+    except IntegrityError:
+        return False
+    return True

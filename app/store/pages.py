@@ -1,0 +1,81 @@
+"""Pages: what keeps "everything of this incident" quick to find and cheap to write, however much is stored.
+
+An index that begins with the incident would be written to at as many places as there are open incidents: one disk page
+per alert. So the audit trail is cut into pages of 4096 records, a row remembers the page it was written in, and the
+index begins with that: all inserts land in the newest page's small part of it. An incident remembers the page it was
+opened in; to find its rows, each page since is asked once, which is one for a young incident and some hundreds for one
+opened a million alerts ago.
+
+Called by `ingest`, `incidents`, `audit` and `retention`. Never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, bindparam, literal, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from app.store.encoding import to_text
+from app.store.prepared import Prepared
+from app.store.schema import ABOUT_INCIDENT, audit, audit_chain, episodes, incidents
+
+PAGE = 4096
+"""Records of the audit trail per page. Frozen: rows remember the number of their page."""
+
+_HEAD = Prepared(select(audit_chain.c.seq).where(audit_chain.c.id == bindparam("id")), ("id",))
+
+
+class _Numbers(FunctionElement[int]):
+    """The numbers of a JSON array as a set to test against: one parameter however many they are."""
+
+    name = "numbers"
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(_Numbers, "sqlite")
+def _numbers_sqlite(element: _Numbers, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(_Numbers, "postgresql")
+def _numbers_postgresql(element: _Numbers, compiler: SQLCompiler, **kw: Any) -> str:
+    text = compiler.process(element.clauses, **kw)
+    return f"(SELECT CAST(jsonb_array_elements_text(CAST({text} AS jsonb)) AS bigint))"
+
+
+def current(conn: Connection) -> int:
+    """The page that is being written.
+
+    Read it after the incidents a row is to join: a page is never before the one in which its incident was opened.
+    """
+    (seq,) = _HEAD.one(conn, 1).one()
+    return int(seq) // PAGE
+
+
+def episodes_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
+    """The condition "episode of this incident" in a form that the index serves."""
+    row = conn.execute(
+        select(incidents.c.page, incidents.c.last_page).where(incidents.c.id == incident_id)
+    ).one_or_none()
+    first, last = (0, -1) if row is None else (row.page, row.last_page)
+    pages = range(first, (current(conn) if last is None else last) + 1)
+    return and_(_on(episodes.c.page, pages), episodes.c.incident_id == incident_id)
+
+
+def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
+    """The condition "audit event of this incident", also when only the audit trail still knows it."""
+    first = conn.execute(select(incidents.c.page).where(incidents.c.id == incident_id)).scalar()
+    if first is None:
+        anchor = conn.execute(select(audit_chain.c.anchor_seq).where(audit_chain.c.id == 1)).scalar()
+        first = int(anchor or 0) // PAGE
+    pages = range(first, current(conn) + 1)
+    return and_(_on(audit.c.page, pages), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
+
+
+def _on(column: ColumnElement[int], pages: Sequence[int]) -> ColumnElement[bool]:
+    return column.op("IN", is_comparison=True)(_Numbers(literal(to_text(list(pages)), Text())))

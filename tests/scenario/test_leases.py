@@ -1,0 +1,110 @@
+"""Changes on loan: taken back at the end of the lease, kept by a person, in conflict with a person, across a restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import Refused
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.target import Kind
+from app.policy.load import read_dir
+from app.store import audit, runs
+from tests.scenario.rig import POLICIES, Rig
+
+API = ("rag7", "langgraph-api")
+
+
+def leased(lasts: str) -> dict[str, str]:
+    """The shipped policy with a lease on the rule that scales out."""
+    texts = read_dir(POLICIES)
+    marker = "    remediation: high-latency\n"
+    assert marker in texts["rag7.yaml"]
+    texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    lease: {{lasts: {lasts}}}\n")
+    return texts
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A service whose scale-outs are on loan for a quarter of an hour, already fixed once."""
+    found = Rig(tmp_path / "store.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
+    await found.born()
+    await found.run(600)
+    assert (await _run(found)).state is RunState.FIXED
+    assert _replicas(found) == 8
+    found.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
+    yield found
+    await found.close()
+
+
+async def _run(rig: Rig) -> runs.Run:
+    return (await rig.store.read(lambda conn: runs.page(conn, None, 1)))[0]
+
+
+def _replicas(rig: Rig) -> int:
+    found = rig.cluster.peek(Kind.DEPLOYMENT, *API)
+    assert found is not None
+    return int(found["spec"]["replicas"])
+
+
+async def test_a_lease_shows_its_end_and_the_patch_that_makes_it_permanent(rig: Rig) -> None:
+    """Whoever wants to keep it for good finds the command in the thread."""
+    assert "On loan until" in rig.notebook.text
+    assert (
+        """kubectl patch deployment langgraph-api -n rag7 -p '{"spec":{"replicas":8}}'""" in rig.notebook.text
+    )
+
+
+async def test_at_its_end_the_change_is_taken_back(rig: Rig) -> None:
+    """Field by field, as an undo of the run."""
+    await rig.run(960)
+    assert _replicas(rig) == 2
+    assert (await _run(rig)).state is RunState.UNDONE
+    assert "Lease ended" in rig.notebook.text
+
+
+async def test_a_kept_change_stays(rig: Rig) -> None:
+    """And it is told who kept it."""
+    run = await _run(rig)
+    await rig.operations.keep(run.id, "alice")
+    await rig.run(1_000)
+    assert _replicas(rig) == 8
+    assert "by alice: the change stays" in rig.notebook.text
+    with pytest.raises(Refused) as refused:
+        await rig.operations.keep(run.id, "bob")
+    assert refused.value.code == "no_lease"
+
+
+async def test_what_a_person_changed_meanwhile_is_left_alone(rig: Rig) -> None:
+    """The end of a lease never overwrites a person."""
+    patch = [{"op": "replace", "path": "/spec/replicas", "value": 6}]
+    rig.cluster.edit(Kind.DEPLOYMENT, *API, patch, manager="kubectl-scale")
+    await rig.run(960)
+    assert _replicas(rig) == 6
+    assert "kubectl-scale" in rig.notebook.text
+
+
+async def test_a_lease_survives_a_restart(rig: Rig) -> None:
+    """Its end is on disk; the next process keeps it."""
+    await rig.run(300)
+    await rig.die()
+    await rig.born()
+    await rig.run(660)
+    assert _replicas(rig) == 2
+    kinds = [e.kind for e in await rig.store.read(lambda conn: audit.page(conn, 0, 1_000))]
+    assert kinds.count(EventKind.LEASED) == kinds.count(EventKind.LEASE_ENDED) == 1
+
+
+async def test_a_rollback_is_no_loan(tmp_path: Path) -> None:
+    """Only sizes are lent."""
+    texts = read_dir(POLICIES)
+    marker = "    remediation: high-error-rate\n"
+    texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    lease: {{lasts: 1h}}\n")
+    rig = await Rig(tmp_path / "store.sqlite", policy_texts=texts).born()
+    await rig.run(600)
+    assert (await _run(rig)).state is RunState.FIXED
+    assert "On loan" not in rig.notebook.text
+    await rig.close()

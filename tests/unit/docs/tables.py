@@ -1,0 +1,193 @@
+"""The tables of docs/reference.md that are made from the code; `python -m tests.unit.docs.tables` writes them anew.
+
+A test compares them, so a setting, command, route, gate or metric cannot change without its line in the reference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import typer.main
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+from rich.console import Console
+
+from app.cli import app as commands
+from app.domain.decision import Code
+from app.main import Parts, build
+from app.notify.console import ConsoleDoor
+from app.observe.metrics import Metrics
+from app.policy.gates import GATES
+from app.settings import PREFIX, SECRETS, Settings
+from tests.unit.policy.cases import facts_of, policy_of, rung_of
+
+ROOT = Path(__file__).resolve().parents[3]
+REFERENCE = ROOT / "docs" / "reference.md"
+Rows = Iterable[Sequence[str]]
+
+
+def settings() -> Rows:
+    """Every setting with its default."""
+    yield "setting", "default", "what it is"
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in ("", None) else f"`{field.default}`"
+        text = str(field.description)
+        if name in SECRETS:
+            text += f"; secret, also as `{PREFIX}{name.upper()}_FILE`"
+        yield f"`{PREFIX}{name.upper()}`", default, text
+
+
+def command_list() -> Rows:
+    """Every command with its arguments."""
+    yield "command", "what it does"
+    for words, command in walk():
+        yield f"`{' '.join(('remediator', *words, *_usage(command)))}`", first_sentence(command.help or "")
+
+
+def walk() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands with the words that name them."""
+    root = typer.main.get_command(commands)
+    queue: list[tuple[tuple[str, ...], Any]] = [((), root)]
+    while queue:
+        words, command = queue.pop(0)
+        if hasattr(command, "commands"):
+            queue += [((*words, name), child) for name, child in sorted(command.commands.items())]
+        else:
+            yield words, command
+
+
+def _usage(command: click.Command) -> list[str]:
+    words = []
+    for param in command.params:
+        if param.param_type_name == "argument":
+            name = str(param.metavar or param.name).upper()
+            words.append(name if param.required else f"[{name}]")
+        elif param.required:
+            words += [param.opts[0], str(param.metavar or param.name).upper()]
+    return words
+
+
+async def routes() -> Rows:
+    """Every route with the statuses that it can answer."""
+    rows: list[Sequence[str]] = [("route", "answers", "what it does")]
+    for path, item in (await document())["paths"].items():
+        for method, operation in item.items():
+            text = first_sentence(operation.get("description") or operation["summary"])
+            rows.append((f"`{method.upper()} {path}`", ", ".join(sorted(operation["responses"])), text))
+    return rows
+
+
+async def document() -> dict[str, Any]:
+    """The OpenAPI document of the whole service."""
+    with tempfile.TemporaryDirectory() as folder:
+        door = ConsoleDoor(Console(file=io.StringIO()))
+        given = Settings(
+            state_dir=Path(folder), policy_dir=ROOT / "policies", cluster="simulated", tokens=None
+        )
+        service = await build(given, Parts(door=door, make_engine=_no_engine))
+        found: dict[str, Any] = service.app.openapi()
+        await service._closing.aclose()
+        return found
+
+
+class _Idle:
+    """An engine that is never started."""
+
+
+def _no_engine(_story: Any) -> Any:
+    return _Idle()
+
+
+def gates() -> Rows:
+    """Every gate, in the order in which they are evaluated and shown."""
+    yield "gate", "what it does", "reasons"
+    policy = policy_of()
+    answers = [gate(_case(policy)) for gate in GATES]
+    for gate, answer in zip(GATES, answers, strict=True):
+        yield f"`{answer.gate}`", first_sentence(gate.__doc__ or ""), _codes(gate)
+
+
+def _case(policy: Any) -> Any:
+    from app.policy.gates import Case
+
+    rule = policy.rules[0]
+    return Case(policy, rule, rung_of(), facts_of(policy, rule))
+
+
+def _codes(gate: Callable[..., Any]) -> str:
+    """The codes that the gate's own module names, and `unknown_fact` where it can be closed by one."""
+    source = inspect.getsource(gate)
+    module = inspect.getmodule(gate)
+    if gate.__name__ not in ("rate_limit", "budget"):  # these two share a module
+        source = inspect.getsource(module) if module else source
+    found = {Code[name].value for name in re.findall(r"Code\.([A-Z_]+)", source)} - {Code.ALLOWED.value}
+    text = inspect.getsource(module) if module else source
+    if ".unknown(" in text:
+        found.add(Code.UNKNOWN_FACT.value)
+    return ", ".join(f"`{code}`" for code in sorted(found))
+
+
+def metrics() -> Rows:
+    """Every metric with its labels."""
+    yield "metric", "type", "labels", "what it tells"
+    registry = CollectorRegistry()
+    for one in sorted(_collectors(Metrics(registry)), key=lambda m: m._name):
+        name = f"{one._name}_total" if one._type == "counter" else one._name
+        labels = ", ".join(f"`{label}`" for label in one._labelnames)
+        yield f"`{name}`", one._type, labels, one._documentation
+
+
+def _collectors(held: Metrics) -> list[Any]:
+    return [value for value in vars(held).values() if isinstance(value, MetricWrapperBase)]
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop, on one line, without it."""
+    return re.split(r"\.(?:\s|$)", " ".join(text.split()), maxsplit=1)[0]
+
+
+def markdown(rows: Rows) -> str:
+    """A table."""
+    head, *rest = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *rest]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+async def tables() -> dict[str, str]:
+    """All tables by the name that stands in their marker."""
+    return {
+        "settings": markdown(settings()),
+        "commands": markdown(command_list()),
+        "routes": markdown(await routes()),
+        "gates": markdown(gates()),
+        "metrics": markdown(metrics()),
+    }
+
+
+def placed(text: str, made: dict[str, str]) -> str:
+    """The document with each table between its markers."""
+    for name, table in made.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- /table -->)", re.DOTALL)
+        text, count = pattern.subn(lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"{REFERENCE.name} has {count} places for the table {name}")
+    return text
+
+
+async def _main() -> None:
+    REFERENCE.write_text(placed(REFERENCE.read_text(encoding="utf-8"), await tables()), encoding="utf-8")
+    sys.stderr.write(f"{REFERENCE} is up to date\n")
+
+
+if __name__ == "__main__":
+    import asyncio
+
+    asyncio.run(_main())
