@@ -1,0 +1,1 @@
+"""alert-remediator: the service. ARCHITECTURE.md tells what belongs where."""

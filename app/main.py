@@ -283,6 +283,7 @@ def _web(settings: Settings, services: Services) -> WebServices:
             remediations=lambda: views.remediations(services),
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
+            scorecard=lambda days: views.scorecard(services, days),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services.catalogue),

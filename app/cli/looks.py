@@ -81,3 +81,30 @@ def _gist(event: dict[str, Any]) -> str:
         if data.get(key):
             return str(data[key])[:140]
     return ""
+
+
+def scorecard(
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="Span back from now.")] = 7,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the last days were worth: acted, verified fixed, not fixed, harmful, time to mitigate, repeat offenders."""
+    card = Remote(url, token).get("/api/v1/scorecard", {"days": days})
+    if as_json:
+        give(card)
+        return
+    median, p90 = card["mitigate_seconds"]["median"], card["mitigate_seconds"]["p90"]
+    took = "no fix yet" if median is None else f"median {median:.0f} s, 90 % within {p90:.0f} s"
+    for name, value in (
+        ("alerts", card["alerts"]),
+        ("incidents", card["incidents"]),
+        ("acted", f"{card['acted']} runs"),
+        ("verified fixed", card["fixed"]),
+        ("not fixed", card["not_fixed"]),
+        ("harmful", f"{card['harmful']} (undone afterwards or stuck)"),
+        ("time to mitigate", took),
+    ):
+        write(f"{name:<17} {value}")
+    for row in card["offenders"]:
+        write(f"repeat offender   {row['target']}: {row['incidents']} incidents")

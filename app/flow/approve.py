@@ -1,22 +1,30 @@
 """Approve: how a waiting run learns its answer, and how people give it.
 
-An answer is bound to the plan hash it was given for, counts once, and only before the question expires. The run itself
-reads the answer from the store; the engine's signal only wakes it. Never acts.
+An answer is bound to the plan hash it was given for, counts once, and only before the question expires. A rule may want
+several people: each answer is a row, the last one decides. The run itself reads the answer from the store; the engine's
+signal only wakes it. Never acts.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
+from app.flow import voters
 from app.flow.record import announce, end_run, move
 from app.flow.services import Services
+from app.flow.voters import Voter
 from app.flow.words import ANSWER
+from app.notify.buttons import MOST_SNOOZES
 from app.notify.story import ApprovalAnswer, Topic
+from app.notify.text import joined, utc
 from app.policy.model import Rule
-from app.store import incidents, ledger, runs
+from app.store import answers, facts, incidents, ledger, runs
+from app.store.answers import Word
 from app.store.database import Tx
 from app.store.runs import Run
 
@@ -26,6 +34,7 @@ REJECTED = "rejected"
 EXPIRED = "expired"
 GONE = "gone"
 
+SNOOZE = timedelta(hours=1)
 _LONGEST_NAP = 3600.0  # seconds
 
 
@@ -79,56 +88,129 @@ def _end(tx: Tx, run: Run, state: RunState, text: str) -> dict[str, Any]:
     return {"word": word}
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody said: the word, who, and to which plan. `plan_hash` may be its first 16 digits; empty means whichever
+    plan stands."""
+
+    word: Word
+    voter: Voter
+    plan_hash: str = ""
+    rung_index: int | None = None
+
+
 async def approve(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
     """Say yes to the plan that stands. Raises Refused (code) when it is not waiting, expired, changed or not theirs."""
-    return await _answer(services, run_id, by, APPROVED, plan_hash)
+    return await answer(services, run_id, Said("approved", voters.of_token(by), plan_hash))
 
 
 async def reject(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
-    """Say no. Raises Refused like `approve`."""
-    return await _answer(services, run_id, by, REJECTED, plan_hash)
+    """Say no; one no is enough. Raises Refused like `approve`."""
+    return await answer(services, run_id, Said("rejected", voters.of_token(by), plan_hash))
 
 
-async def _answer(services: Services, run_id: str, by: str, word: str, plan_hash: str) -> dict[str, Any]:
-    def write(tx: Tx) -> Refused | None:
-        run = runs.get(tx.conn, run_id)
-        refusal = _against(tx, run, by, word, plan_hash)
-        if refusal is not None:
-            data = {"answer": word, "code": refusal.code, "text": refusal.message, "plan_hash": plan_hash}
-            tx.audit(
-                EventKind.APPROVAL_REFUSED, incident_id=run.incident_id, run_id=run_id, actor=by, data=data
-            )
-            return refusal
-        once = f"{run_id}/{run.rung_index}"
-        fact = ApprovalAnswer(run_id, word, by)
-        announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
-        return None
+async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
+    """Take an answer. The result's `answer` is approved, rejected, snoozed or counted (more people have to agree), `text`
+    says what follows. Raises Refused (code) when it does not count; that is audited too."""
 
-    refusal = await services.store.write(write)
-    if refusal is not None:
-        raise refusal
-    services.metrics.approvals.labels(word).inc()
-    await services.engine().signal(run_id, ANSWER)
-    services.deliver_nudge()
-    return {"run": run_id, "answer": word, "by": by}
-
-
-def _against(tx: Tx, run: Run, by: str, word: str, plan_hash: str) -> Refused | None:
-    """Why this answer does not count; None when it was taken."""
-    if run.state is not RunState.WAITING:
-        return Refused(
-            f"the run is not waiting for an answer, it is {run.state.value}", code="not_waiting", where=run.id
+    def write(tx: Tx) -> dict[str, Any] | Refused:
+        run = runs.hold(tx, run_id)
+        refusal = _against(tx, services, run, said)
+        if refusal is None:
+            return _take(tx, run, said)
+        data = {
+            "answer": said.word,
+            "code": refusal.code,
+            "text": refusal.message,
+            "plan_hash": said.plan_hash,
+        }
+        actor = said.voter.name
+        tx.audit(
+            EventKind.APPROVAL_REFUSED, incident_id=run.incident_id, run_id=run_id, actor=actor, data=data
         )
+        return refusal
+
+    taken = await services.store.write(write)
+    if isinstance(taken, Refused):
+        raise taken
+    services.metrics.approvals.labels(taken["answer"]).inc()
+    if taken["answer"] in (APPROVED, REJECTED):
+        await services.engine().signal(run_id, ANSWER)
+    services.deliver_nudge()
+    return {"run": run_id, "by": said.voter.name, **taken}
+
+
+def _take(tx: Tx, run: Run, said: Said) -> dict[str, Any]:
+    by = said.voter.name
+    number = answers.give(tx, run, said.word, by)
+    if said.word == "snoozed":
+        return _snooze(tx, run, by, number)
+    wanted = Rule.from_json(run.settings["rule"]).approval.approvals
+    given = [g.given_by for g in answers.given(tx.conn, run, "approved")]
+    if said.word == "approved" and len(given) < wanted:
+        text = f"{len(given)} of {wanted} approvals; another person has to approve too"
+        data = {"plan_hash": run.plan_hash, "rung": run.rung.name, "count": len(given), "of": wanted}
+        _counted(tx, run, by, EventKind.APPROVAL_COUNTED, data)
+        _announce(tx, run, ApprovalAnswer(run.id, "approved", by, text), str(number))
+        return {"answer": "counted", "text": text}
+    final: runs.Answer = "rejected" if said.word == "rejected" else "approved"
+    runs.answer(tx, run.id, final, by, named=joined(given) if final == "approved" else "")
+    text = f"{len(given)} of {wanted} approvals" if wanted > 1 and final == "approved" else ""
+    _announce(tx, run, ApprovalAnswer(run.id, final, by, text), "")
+    return {"answer": final, "text": text}
+
+
+def _snooze(tx: Tx, run: Run, by: str, number: int) -> dict[str, Any]:
+    """Give people an hour more; what the plan is and whether it may be carried out is looked at after the answer anyway."""
+    until = (run.expires_at or tx.now) + SNOOZE
+    facts.renew(tx, run.id, until)
+    _counted(tx, run, by, EventKind.APPROVAL_SNOOZED, {"until": until.isoformat(), "rung": run.rung.name})
+    text = f"the question stands until {utc(until)}"
+    _announce(tx, run, ApprovalAnswer(run.id, "snoozed", by, text), str(number))
+    return {"answer": "snoozed", "text": text}
+
+
+def _counted(tx: Tx, run: Run, by: str, kind: EventKind, data: dict[str, Any]) -> None:
+    tx.audit(kind, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
+
+
+def _announce(tx: Tx, run: Run, fact: ApprovalAnswer, number: str) -> None:
+    once = f"{run.id}/{run.rung_index}" + (f"/{number}" if number else "")
+    announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
+
+
+def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None:
+    """Why this answer does not count; None when it may be taken."""
+    if run.state is not RunState.WAITING:
+        why = f": {run.result}" if run.result else ""
+        text = f"the run is not waiting for an answer, it is {run.state.value}{why}"
+        return Refused(text, code="not_waiting", where=run.id)
+    if run.answer:
+        return Refused(f"already {run.answer} by {run.answered_by}", code="already_answered", where=run.id)
     if run.expires_at is not None and tx.now >= run.expires_at:
         return Refused("the question has expired", code="expired", where=run.id)
-    if plan_hash and plan_hash != run.plan_hash:
+    moved_on = said.rung_index is not None and said.rung_index != run.rung_index
+    if moved_on or (said.plan_hash and not run.plan_hash.startswith(said.plan_hash)):
         return Refused("the plan has changed since; look at it again", code="plan_changed", where=run.id)
     rule = Rule.from_json(run.settings["rule"])
-    if rule.approval.by and by not in rule.approval.by:
-        return Refused(f"{by} is not among those who may answer", code="not_an_approver", where=run.id)
+    refusal = voters.against(said.voter, rule.approval, run.id)
+    if refusal is not None or said.word == "rejected":
+        return refusal
+    if said.word == "snoozed":
+        if len(answers.given(tx.conn, run, "snoozed")) >= MOST_SNOOZES:
+            text = f"it was put off {MOST_SNOOZES} times already: approve, reject, or let it expire"
+            return Refused(text, code="snoozed_enough", where=run.id)
+        return None
+    return _against_approval(tx, services, run, rule, said.voter)
+
+
+def _against_approval(tx: Tx, services: Services, run: Run, rule: Rule, voter: Voter) -> Refused | None:
+    """Several people are several people, and who ordered something is not the second pair of eyes."""
     order = incidents.get(tx.conn, run.incident_id).manual
-    if word == APPROVED and rule.approval.four_eyes and order and order.requested_by == by:
-        return Refused("who ordered it cannot approve it", code="four_eyes", where=run.id)
-    if not runs.answer(tx, run.id, "approved" if word == APPROVED else "rejected", by):
-        return Refused(f"already {run.answer} by {run.answered_by}", code="already_answered", where=run.id)
-    return None
+    if rule.approval.four_eyes and order is not None:
+        same = voters.against_same(voter, {order.requested_by: "ordered it"}, services.people)
+        if same is not None:
+            code = "four_eyes" if same.code == "same_person" else same.code
+            return Refused(f"who ordered it cannot approve it: {same.message}", code=code, where=run.id)
+    given = {g.given_by: "approved already" for g in answers.given(tx.conn, run, "approved")}
+    return voters.against_same(voter, given, services.people)

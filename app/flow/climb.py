@@ -10,7 +10,7 @@ from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Target
-from app.flow import decide, facts, look
+from app.flow import decide, facts, look, question
 from app.flow.history import history_of
 from app.flow.record import announce, move
 from app.flow.services import Services
@@ -95,7 +95,7 @@ def _settle(tx: Tx, services: Services, run: Run, case: decide.Case) -> dict[str
     )
     runs.move(tx, run.id, RunState.WAITING if asks else RunState.ACTING)
     if asks:
-        decide.ask(tx, runs.get(tx.conn, run.id), case.incident, rule, decision.text)
+        question.ask(tx, runs.get(tx.conn, run.id), seen, decision.text)
     state = IncidentState.WAITING if asks else IncidentState.ACTING
     move(tx, case.incident, state, once=once, reason=decision.text)
     return {"word": ASK if asks else NEXT, "index": index, "actions": len(seen.rung.actions)}

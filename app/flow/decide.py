@@ -18,22 +18,22 @@ from app.domain.errors import BadInput, TryLater
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Rung
-from app.flow import counting, facts, look
+from app.flow import counting, facts, look, question
 from app.flow.enrich import enrich
 from app.flow.history import history_of
 from app.flow.record import announce, move, tell
 from app.flow.services import Services
 from app.flow.words import ANSWER
-from app.notify.story import ApprovalAsked, Escalation, Topic
+from app.notify.story import Escalation, Topic
 from app.policy import decide as policy_decide
 from app.policy.budgets import ledger_keys
 from app.policy.facts import Facts
-from app.policy.model import Policy, Rule
+from app.policy.model import Policy
 from app.store import decisions, incidents, ledger, runs
 from app.store import facts as counts
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
-from app.store.runs import NewRun, Run, run_id_for
+from app.store.runs import NewRun, run_id_for
 
 _AGAIN = timedelta(seconds=30)  # after something outside could not be read
 _LATER = timedelta(
@@ -225,26 +225,11 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, rung: R
     ledger.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
     _tell_decision(tx, incident, decision, seen, once=run.id)
     if asks:
-        ask(tx, run, incident, rule, decision.text)
+        question.ask(tx, run, seen, decision.text)
     state = IncidentState.WAITING if asks else IncidentState.ACTING
     move(tx, incident, state, once=run.id, reason=decision.text)
     incidents.schedule(tx, incident.id, None)
     return run.id
-
-
-def ask(tx: Tx, run: Run, incident: Incident, rule: Rule, why: str) -> None:
-    """Put the question to people: plan, hash and expiry."""
-    question = ApprovalAsked(
-        run_id=run.id,
-        plan_hash=run.rung.hash,
-        expires_at=tx.now + rule.approval.expires,
-        actions=tuple(a.summary for a in run.rung.actions),
-        why=why,
-        pods_affected=run.rung.pods_affected,
-        undo=tuple(a.undo for a in run.rung.actions),
-    )
-    once = f"{run.id}/{run.rung_index}"
-    tell(tx, Topic.APPROVAL_ASKED, question, incident_id=incident.id, once=once, run_id=run.id)
 
 
 def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: look.Seen | None) -> None:

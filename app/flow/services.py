@@ -69,7 +69,7 @@ class EngineSlot:
 class Services:
     """Everything the chapters use. `policy` gives the policy in force at the moment of the call.
 
-    `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
+    `people` has Slack user ids by token name. `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
     """
 
     store: Store
@@ -86,6 +86,7 @@ class Services:
     firing_alerts: FiringAlerts | None = None
     incident_bodies: IncidentBodies | None = None
     ceiling: Mode = Mode.AUTO
+    people: Mapping[str, str] = field(default_factory=dict)
     decide_nudge: Nudge = field(default_factory=Nudge)
     deliver_nudge: Nudge = field(default_factory=Nudge)
     engine: EngineSlot = field(default_factory=EngineSlot)

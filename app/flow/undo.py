@@ -14,7 +14,7 @@ from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.engine.context import RunContext
 from app.flow import counting, finish
-from app.flow.record import end_run, move
+from app.flow.record import announce, end_run, move
 from app.flow.record import tell as record
 from app.flow.services import Services
 from app.flow.words import undo_story
@@ -186,3 +186,4 @@ def order(tx: Tx, run: Run, by: str) -> None:
     runs.move(tx, run.id, RunState.UNDOING)
     runs.begin_step(tx, run.id, "undo ordered", {"step": "order", "by": by})
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data={"by": by})
+    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/undo ordered")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,11 +11,13 @@ from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput
+from app.domain.outcome import RunState
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
 from app.flow.services import Services
 from app.policy.model import Per, Policy
 from app.store import ledger, runs
+from app.store import scorecard as counted
 
 
 async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
@@ -60,6 +63,26 @@ async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:
         return rows
 
     return await services.store.read(count)
+
+
+async def scorecard(services: Services, days: int) -> Mapping[str, Any]:
+    """What the last `days` days were worth."""
+    until = services.clock.now()
+    since = until - timedelta(days=days)
+    card = await services.store.read(lambda conn: counted.scorecard(conn, since, until))
+    return {
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "alerts": card.alerts,
+        "incidents": card.incidents,
+        "acted": card.acted,
+        "fixed": card.fixed,
+        "not_fixed": card.runs.get(RunState.NOT_FIXED, 0),
+        "harmful": card.harmful,
+        "runs": card.runs,
+        "mitigate_seconds": {"median": card.percentile(0.5), "p90": card.percentile(0.9)},
+        "offenders": [{"target": target, "incidents": number} for target, number in card.offenders],
+    }
 
 
 def _keys(conn: Connection, policy: Policy, per: Per) -> list[str]:

@@ -43,7 +43,7 @@ class Press:
     @property
     def key(self) -> str:
         """The same for every delivery of this press, whichever way it comes."""
-        return "/".join((self.at, self.user, self.channel, self.message, self.action))
+        return f"{self.at}/{self.user}/{self.channel}/{self.message}/{self.action}"
 
 
 def payload_of(body: bytes) -> Any:

@@ -72,7 +72,9 @@ def _answers(story: IncidentStory) -> tuple[Button, ...]:
     share = _percent(asked.pods_affected, asked.pods)
     confirm = None
     if share is None or share > CONFIRM_ABOVE:
-        known = f"{count(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
+        known = (
+            f"{count(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
+        )
         text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {story.place} at worst."
         confirm = Confirm("Approve this?", text, "Approve")
     found = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from app.domain.ports import Clock
-from app.notify.blocks import to_slack
+from app.notify.blocks import SlackBody, to_slack
 from app.notify.door import Found, Never, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message
 from app.notify.slack_errors import classify, classify_status
@@ -38,10 +39,14 @@ _CHANNEL_ID = re.compile(r"[CDG][A-Z0-9]{7,}")
 class SlackDoor:
     """Posts, edits and finds messages. One for a process: it keeps the pace for its token.
 
-    `timeout` is in seconds for a whole call. `base_url` comes from settings, never from a payload.
+    `timeout` is in seconds for a whole call. `base_url` comes from settings, never from a payload. Buttons are shown only
+    when `interactive`: somebody has to receive their presses.
     """
 
-    def __init__(self, *, token: str, base_url: str, clock: Clock, timeout: int = 10) -> None:
+    def __init__(
+        self, *, token: str, base_url: str, clock: Clock, timeout: int = 10, interactive: bool = False
+    ) -> None:
+        self._interactive = interactive
         # An empty list, not None: None brings the default handlers, and they may post twice.
         self._client = AsyncWebClient(token=token, base_url=base_url, timeout=timeout, retry_handlers=[])
         self._clock = clock
@@ -55,7 +60,7 @@ class SlackDoor:
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
         """Post a message. Raises Retry, Never, Unclear, and PostAnew when the thread is gone."""
-        body = to_slack(message)
+        body = self._body(message)
         await self._pace(channel)
         answer = await self._call(
             "chat.postMessage",
@@ -79,7 +84,7 @@ class SlackDoor:
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         """Edit a message. Raises Retry, Never and PostAnew; a lost answer is Retry too, as a second edit is harmless."""
-        body = to_slack(message)
+        body = self._body(message)
         await self._pace(posted.channel)
         try:
             answer = await self._call(
@@ -95,6 +100,23 @@ class SlackDoor:
         except Unclear as unclear:
             raise Retry(unclear.message, code=unclear.code) from unclear
         return Posted(str(answer["channel"]), str(answer["ts"]))
+
+    def _body(self, message: Message) -> SlackBody:
+        return to_slack(message if self._interactive else replace(message, buttons=()))
+
+    async def whisper(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
+        """Post what only `user` sees; `text` is mrkdwn. Raises Retry, Never, Unclear."""
+        await self._call(
+            "chat.postEphemeral",
+            lambda: self._client.chat_postEphemeral(
+                channel=channel, user=user, text=text, thread_ts=thread_ts
+            ),
+        )
+
+    async def members(self, group: str) -> frozenset[str]:
+        """User ids of a user group. Raises Retry, Never, Unclear."""
+        answer = await self._read("usergroups.users.list", {"usergroup": group})
+        return frozenset(str(user) for user in answer.get("users") or ())
 
     async def find(self, channel: str, thread_ts: str | None, tag: str, since: datetime) -> Found:
         """Look through the channel or thread. Unknown when the token may not read it or there is too much to read.

@@ -24,7 +24,8 @@ _ACCESS: Final = {
     "account_inactive": "the bot's account was deactivated: install the app again",
     "token_revoked": "the token was revoked: install the app again and set the new token",
     "token_expired": "the token has expired: set a new one",
-    "missing_scope": "the token lacks a scope: the app needs chat:write, channels:history and channels:read",
+    "missing_scope": "the token lacks a scope: the app needs chat:write, channels:history, channels:read and, for rules that "
+    "name user groups, usergroups:read",
     "restricted_action": "a workspace setting forbids posting in this channel: ask an administrator",
     "message_limit_exceeded": "the workspace's message limit is reached: free some or upgrade",
 }

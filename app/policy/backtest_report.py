@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from app.domain.errors import BadInput
-from app.policy.backtest import Acted, Replay, Said
+from app.policy.backtest import Acted, Replay
+from app.policy.backtest_known import Said
 from app.policy.backtest_records import Heard
 from app.policy.units import counted
 

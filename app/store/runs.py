@@ -35,6 +35,7 @@ __all__ = [
     "begin_step",
     "end_step",
     "get",
+    "hold",
     "live_for_target",
     "live_targets",
     "mark_started",
@@ -274,6 +275,11 @@ def answer(tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "") -> b
     data = {"answer": given, "plan_hash": run.plan_hash, "rung": run.rung.name}
     tx.audit(kind, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
     return True
+
+
+def hold(tx: Tx, run_id: str) -> Run:
+    """One run, locked until the transaction ends, so that two answers come one after the other. Raises Missing."""
+    return _hold(tx, run_id)
 
 
 def _hold(tx: Tx, run_id: str) -> Run:

@@ -124,6 +124,14 @@ async def list_budgets(using: Using, cursor: Cursor = "", limit: Limit = 50) -> 
     return _page_of(await using.views.budgets(), cursor, limit)
 
 
+@router.get("/scorecard", responses=_LIST, openapi_extra=secured())
+async def show_scorecard(
+    using: Using, days: Annotated[int, Query(ge=1, le=366, description="span back from now, in days")] = 7
+) -> dict[str, Any]:
+    """What the last days were worth: acted, verified fixed, not fixed, harmful, time to mitigate, repeat offenders."""
+    return dict(await using.views.scorecard(days))
+
+
 @router.get("/audit", responses=_LIST, openapi_extra=secured())
 async def list_audit(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[AuditView]:
     """The audit trail, oldest first."""

@@ -61,6 +61,7 @@ class Views:
     remediations: View
     policies: View
     budgets: View
+    scorecard: Callable[[int], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,10 @@ _CHUNK = 100_000
 def measure(scale: Scale) -> list[Measure]:
     """p50 and p95 of single posts on both stores, and their ratios."""
     stored, rounds, posts = scale.of(5_000_000, 500_000, 1_000), scale.of(10, 6, 1), scale.of(200, 200, 20)
-    with TemporaryDirectory(prefix="bench-crowded-") as empty, TemporaryDirectory(prefix="bench-crowded-") as full:
+    with (
+        TemporaryDirectory(prefix="bench-crowded-") as empty,
+        TemporaryDirectory(prefix="bench-crowded-") as full,
+    ):
         for folder in (empty, full):
             _seed(Path(folder))
         fill(Path(full) / STORE, stored)
@@ -77,13 +80,19 @@ def fill(path: Path, count: int) -> None:
     for low in range(0, count, _CHUNK):
         high = min(count, low + _CHUNK)
         conn.execute("BEGIN")
-        _copy(conn, "incidents", (low, high, _PER_INCIDENT), _INCIDENT | {"id": incident, "opened_at": at, "closed_at": at, "updated_at": at})
+        _copy(
+            conn,
+            "incidents",
+            (low, high, _PER_INCIDENT),
+            _INCIDENT | {"id": incident, "opened_at": at, "closed_at": at, "updated_at": at},
+        )
         _copy(conn, "deliveries", (low, high, 1), {"id": "printf('dlv_0000%012x', n)", "received_at": at})
         _copy(
             conn,
             "episodes",
             (low, high, 1),
-            _EPISODE | {"incident_id": incident, "starts_at": at, "ends_at": at, "first_seen": at, "last_seen": at},
+            _EPISODE
+            | {"incident_id": incident, "starts_at": at, "ends_at": at, "first_seen": at, "last_seen": at},
         )
         _copy(
             conn,

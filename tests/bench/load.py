@@ -68,9 +68,7 @@ def run(url: str, token: str, load: Load) -> Report:
     host = url.removeprefix("http://")
     options = [f"--{name}={value}" for name, value in vars(load).items()]
     argv = [sys.executable, "-m", "tests.bench.load", f"--host={host}", *options]
-    done = subprocess.run(
-        argv, input=token.encode(), capture_output=True, timeout=_TIMEOUT, check=False
-    )
+    done = subprocess.run(argv, input=token.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stderr.decode()[-2000:]}")
     return Report(**json.loads(done.stdout))
@@ -147,7 +145,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options: Any = parser.parse_args(argv)
     token = sys.stdin.read().strip()
     sent = bodies.storm(options.posts, options.per_post, options.first, options.distinct)
-    requests = deque(bodies.request(body, options.host, token) for body in itertools.islice(sent, options.posts))
+    requests = deque(
+        bodies.request(body, options.host, token) for body in itertools.islice(sent, options.posts)
+    )
     tally, seconds = uvloop.run(_send(options.host, requests, min(options.connections, options.posts)))
     report = Report(
         posts=len(tally.latencies),

@@ -70,7 +70,7 @@ def service(env: Mapping[str, str] | None = None, folder: Path | None = None) ->
 
 @contextlib.contextmanager
 def _running(
-    name: str, argv: list[str], env: Mapping[str, str], folder: Path, port: int, token: str = "none"
+    name: str, argv: list[str], env: Mapping[str, str], folder: Path, port: int, token: str = ""
 ) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     process = Process(argv, folder / f"{name}.log", env=env)

@@ -95,5 +95,5 @@ async def _same_end(case: Case, path: Path, ending: Ending, *deaths: int) -> Non
     except AssertionError as error:
         raise AssertionError(f"{case}: after death at {deaths}: {error}") from error
     await rig.close()
-    path.unlink()
+
     assert found == ending, f"{case}: after death at {deaths}"

@@ -100,11 +100,11 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, *, policies: Path = POLICIES, stories: tuple[str, ...] = STORIES, tokens: str | None = None
+    folder: Path, *, policies: Path = POLICIES, stories: tuple[str, ...] = STORIES, **more: Any
 ) -> Iterator[Served]:
-    """Run a service inside the block."""
+    """Run a service inside the block; `more` are settings."""
     settings = load_settings(
-        state_dir=folder, policy_dir=policies, cluster="simulated", port=0, replica="tests", tokens=tokens
+        state_dir=folder, policy_dir=policies, cluster="simulated", port=0, replica="tests", **more
     )
     ready: list[Served | BaseException] = []
     up, down = threading.Event(), threading.Event()

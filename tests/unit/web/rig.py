@@ -132,6 +132,9 @@ class Rig:
         async def three() -> list[Mapping[str, Any]]:
             return _rows(3)
 
+        async def card(days: int) -> Mapping[str, Any]:
+            return {"days": days, "acted": 3}
+
         return WebServices(
             store=self.store,
             access=self.access,
@@ -141,7 +144,7 @@ class Rig:
             nudge=lambda: self.nudges.append(None),
             ready=ready,
             operations=self.orders,
-            views=Views(remediations=three, policies=three, budgets=three),
+            views=Views(remediations=three, policies=three, budgets=three, scorecard=card),
             check_order=check_order,
             pagerduty_agents=self.agents,
             limits=self.limits,

@@ -30,6 +30,7 @@ ROUTES = {
     "GET /api/v1/remediations": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/policies": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/budgets": {200, 401, 403, 422, 500, 503},
+    "GET /api/v1/scorecard": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/audit": {200, 401, 403, 422, 500, 503},
     "POST /api/v1/runs/{run_id}/approve": {202, 401, 403, 404, 409, 413, 415, 422, 500, 503},
     "POST /api/v1/runs/{run_id}/reject": {202, 401, 403, 404, 409, 413, 415, 422, 500, 503},

@@ -1,0 +1,49 @@
+"""Question: a plan put to people, with everything they need to say yes or no.
+
+Called by `decide` and `climb` in the transaction that requests the rung. When an approved plan could not be carried out
+because things had changed meanwhile, the new question says what is different. Never takes answers.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from app.domain.outcome import RunState
+from app.flow import look
+from app.flow.difference import difference
+from app.flow.record import tell
+from app.notify.story import ApprovalAsked, Topic
+from app.store import facts as counts
+from app.store.database import Tx
+from app.store.runs import Run
+
+
+def ask(tx: Tx, run: Run, seen: look.Seen, why: str) -> None:
+    """Put the question: plan, hash, expiry, how many have to agree. `run` stands on the rung that is asked about."""
+    approval = seen.subject.rule.approval
+    actions = run.rung.actions
+    question = ApprovalAsked(
+        run_id=run.id,
+        plan_hash=run.rung.hash,
+        expires_at=tx.now + approval.expires,
+        actions=tuple(a.summary for a in actions),
+        why=why,
+        pods_affected=run.rung.pods_affected,
+        undo=tuple(a.undo for a in actions),
+        rung_index=run.rung_index,
+        pods=seen.workload.desired if seen.workload else 0,
+        approvals=approval.approvals,
+        changed=_changed_since(tx.conn, run),
+    )
+    once = f"{run.id}/{run.rung_index}"
+    tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)
+
+
+def _changed_since(conn: Connection, run: Run) -> tuple[str, ...]:
+    """Why the approved plan of the run before was not carried out, and what differs in this one."""
+    before = [r for r in counts.of_incident(conn, run.incident_id) if r.requested_at < run.requested_at]
+    last = before[-1] if before else None
+    if last is None or last.state is not RunState.ABANDONED or last.answer != "approved":
+        return ()
+    why = f"{last.answered_by} approved a plan that was not carried out: {last.result}"
+    return (why, *difference(last.rung, run.rung))

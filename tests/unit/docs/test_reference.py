@@ -1,0 +1,130 @@
+"""What has a name is documented: settings, commands, routes, gates, reasons, metrics, audit records, remediations."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Code
+from app.domain.events import EventKind
+from app.settings import PREFIX, SECRETS, Settings
+from remediations import CATALOGUE
+from tests.unit.docs import tables
+from tests.unit.docs.fences import DOCUMENTS, names, table_under
+from tests.unit.docs.tables import ROOT
+
+_REPAIR = "run: python -m tests.unit.docs.tables"
+
+
+@pytest.fixture(scope="module")
+def reference() -> str:
+    """The text of the reference."""
+    return tables.REFERENCE.read_text(encoding="utf-8")
+
+
+async def test_the_made_tables_are_up_to_date(reference: str) -> None:
+    for name, table in (await tables.tables()).items():
+        assert table in reference, f"the table {name} is out of date; {_REPAIR}"
+
+
+def test_placing_a_table_replaces_the_old_one_and_nothing_else() -> None:
+    text = "a\n<!-- table: x -->\nold\n<!-- /table -->\nb\n"
+    once = tables.placed(text, {"x": "| new |"})
+    assert once == "a\n<!-- table: x -->\n| new |\n<!-- /table -->\nb\n"
+    assert tables.placed(once, {"x": "| new |"}) == once
+
+
+def test_a_table_without_a_place_is_told() -> None:
+    with pytest.raises(ValueError, match="0 places for the table x"):
+        tables.placed("no mark", {"x": ""})
+
+
+def test_every_reason_has_its_line_in_the_order_of_the_code() -> None:
+    assert names([row[0] for row in table_under("docs/reference.md", "Reasons")]) == [c.value for c in Code]
+
+
+def test_every_audit_record_has_its_line() -> None:
+    documented = names([row[0] for row in table_under("docs/reference.md", "Audit records")])
+    assert sorted(documented) == sorted(k.value for k in EventKind)
+
+
+def test_every_gate_names_at_least_one_reason_and_every_reason_of_a_gate_exists() -> None:
+    rows = list(tables.gates())[1:]
+    codes = {c.value for c in Code}
+    for gate, _, reasons in rows:
+        assert names([reasons]), gate
+        assert set(names([reasons])) <= codes, gate
+
+
+def test_the_readme_lists_the_gates_in_their_order() -> None:
+    made = [name for row in list(tables.gates())[1:] for name in names([row[0]])]
+    assert [row[0] for row in table_under("README.md", "The gates")] == made
+
+
+def test_the_readme_counts_the_gates_right() -> None:
+    count = len(list(tables.gates())) - 1
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(\d+) gates|(\d+) of \d+ gates", text)) <= {(str(count), ""), ("", str(count))}
+
+
+def test_the_readme_tells_every_remediation_with_its_rungs_in_order() -> None:
+    rows = table_under("README.md", "The four remediations")
+    assert len(rows) == len(CATALOGUE)
+    for row in rows:
+        (name,) = names([row[1]])
+        handler = CATALOGUE[name]
+        assert handler.runbook.partition(" (")[0] in row[0]
+        assert tuple(n for n in names([row[3]]) if n in handler.rungs) == handler.rungs, name
+
+
+def test_the_readme_tells_every_route() -> None:
+    made = {name for row in _routes() for name in names([row[0]])}
+    assert {name for row in table_under("README.md", "HTTP API") for name in names([row[0]])} == made
+
+
+def _routes() -> list[list[str]]:
+    return table_under("docs/reference.md", "HTTP")
+
+
+def test_the_readme_tells_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = {line.split("#")[0].strip() for line in text.splitlines() if line.startswith("remediator ")}
+    for words, _ in tables.walk():
+        if words in (("demo",), ("policy", "schema"), ("policy", "backtest")):
+            continue  # `make demo` and the policy tools are in the reference
+        assert any(line.startswith(f"remediator {' '.join(words)}") for line in told), words
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_name_only_settings_that_exist(document: str) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert set(re.findall(r"REMEDIATOR_[A-Z_]*[A-Z]", text)) - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_that_exist(document: str) -> None:
+    folder = (ROOT / document).parent
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (folder / link).exists(), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_paths_in_backquotes_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:app|remediations|tests|policies|docs)/[\w/.-]+)`", text):
+        if path != "remediations/add_replicas.py" and "my_" not in path:
+            assert (ROOT / path).exists() or Path(ROOT / path).suffix == "", path
+
+
+def test_the_limits_of_bodies_are_the_documented_ones() -> None:
+    from app.intake import body, manual, orchestration, pagerduty
+    from app.web.services import Limits
+
+    assert body.MAX_BYTES == Limits().alertmanager_bytes == 1024**2
+    assert pagerduty.MAX_BYTES == orchestration.MAX_BYTES == 512 * 1024
+    assert (manual.MAX_BYTES, Limits().body_seconds) == (64 * 1024, 10.0)
