@@ -33,6 +33,7 @@ from app.engine.durable import DurableEngine
 from app.flow import views
 from app.flow.deliver import DeliverServices, deliver_once
 from app.flow.enrich import IncidentBodies
+from app.flow.interact import Interactions
 from app.flow.operate import Operations
 from app.flow.policies import PolicyKeeper
 from app.flow.run import story_of as run_story
@@ -43,8 +44,11 @@ from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.kube.client import KubeCluster
 from app.notify.console import ConsoleDoor
 from app.notify.door import MessageDoor
+from app.notify.groups import Groups
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor
+from app.notify.replies import SlackReplies
 from app.notify.slack import SlackDoor
+from app.notify.socket import SocketMode
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.metrics import Metrics
@@ -91,7 +95,9 @@ class Service:
     engine: Engine
     loops: Loops
     keeper: PolicyKeeper
+    interactions: Interactions
     _closing: AsyncExitStack
+    socket: SocketMode | None = None
     _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -102,9 +108,14 @@ class Service:
         self.loops.start()
         s = self.services
         self._watch = asyncio.create_task(self.keeper.watch(s.store, s.clock, s.decide_nudge))
+        if self.socket is not None:
+            self.socket.start()
 
     async def stop(self) -> None:
         """Stop loops and engine, close connections. Whatever was under way is resumed by the next start."""
+        if self.socket is not None:
+            await self.socket.stop()
+        await self.interactions.close()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -159,13 +170,24 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=_bodies(settings, http, parts.clock),
         ceiling=settings.ceiling,
+        people=settings.people,
     )
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_story(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
     loops = Loops(services, lambda: deliver_once(messages), timedelta(days=settings.retention_days))
-    app = create_app(_web(settings, services))
-    return Service(settings, services, app, engine, loops, keeper, closing)
+    shared = messages.door  # one door for a process: it keeps the pace of its token
+    door = shared if isinstance(shared, SlackDoor) else _slack_door(settings, parts.clock)
+    interactions = Interactions(
+        services,
+        SlackReplies(http, settings.slack_api_url, door),
+        Groups(door, parts.clock),
+        settings.operators,
+    )
+    app = create_app(_web(settings, services, interactions))
+    return Service(
+        settings, services, app, engine, loops, keeper, interactions, closing, _socket(settings, interactions)
+    )
 
 
 async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: AsyncExitStack) -> Cluster:
@@ -242,10 +264,25 @@ def _deliver_services(
 
 
 def _door(settings: Settings, clock: Clock) -> MessageDoor:
+    return _slack_door(settings, clock) or ConsoleDoor(Console(highlight=False, soft_wrap=True))
+
+
+def _slack_door(settings: Settings, clock: Clock) -> SlackDoor | None:
     if settings.slack_bot_token is None:
-        return ConsoleDoor(Console(highlight=False, soft_wrap=True))
+        return None
     token = settings.slack_bot_token.get_secret_value()
-    return SlackDoor(token=token, base_url=settings.slack_api_url, clock=clock)
+    return SlackDoor(
+        token=token, base_url=settings.slack_api_url, clock=clock, interactive=settings.interactive
+    )
+
+
+def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:
+    token = settings.slack_app_token
+    if token is None:
+        return None
+    return SocketMode(
+        app_token=token.get_secret_value(), base_url=settings.slack_api_url, receive=interactions.receive
+    )
 
 
 def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyDoor | None:
@@ -262,13 +299,15 @@ def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDu
     return PagerDutyDoor(access, http, clock)
 
 
-def _web(settings: Settings, services: Services) -> WebServices:
+def _web(settings: Settings, services: Services, interactions: Interactions) -> WebServices:
     secrets = settings.pagerduty_webhook_secrets
+    signing = settings.slack_signing_secret
     orchestration = settings.orchestration_secret
     access = Access(
         tokens=parse_tokens(settings.tokens.get_secret_value()) if settings.tokens else None,
         pagerduty_secrets=parse_secrets(secrets.get_secret_value()) if secrets else (),
         orchestration_secret=orchestration.get_secret_value() if orchestration else "",
+        slack_secret=signing.get_secret_value() if signing else "",
     )
     return WebServices(
         store=services.store,
@@ -287,6 +326,7 @@ def _web(settings: Settings, services: Services) -> WebServices:
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services.catalogue),
+        interactions=interactions,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 
 PREFIX = "REMEDIATOR_"
+_SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
+_PERSON = re.compile(r"([A-Za-z0-9._-]{1,64}):([UW][A-Z0-9]{2,30})", re.ASCII)
 
 
 class Settings(BaseSettings):
@@ -44,6 +47,15 @@ class Settings(BaseSettings):
     )
     slack_app_token: SecretStr | None = Field(None, description="Socket Mode token")
     slack_signing_secret: SecretStr | None = Field(None, description="checks button presses")
+    slack_operators: str = Field(
+        "",
+        description="comma-separated Slack users (U...) and user groups (S...) who may undo and pause, and answer where a "
+        "rule names nobody; empty: nobody from Slack",
+    )
+    slack_people: str = Field(
+        "",
+        description="comma-separated name:U...; which Slack user the owner of a token is, so that both are one person",
+    )
     slack_channel: str = Field("#incidents", description="channel of all messages")
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API")
     pagerduty_webhook_secrets: SecretStr | None = Field(
@@ -93,6 +105,39 @@ class Settings(BaseSettings):
             raise ValueError("must begin with sqlite:/// or postgresql://")
         return value
 
+    @field_validator("slack_operators")
+    @classmethod
+    def _slack_ids(cls, value: str) -> str:
+        if wrong := [p for p in _listed(value) if _SLACK_ID.fullmatch(p) is None]:
+            raise ValueError(f"{wrong[0]!r} is no id of a Slack user (U...) or user group (S...)")
+        return value
+
+    @field_validator("slack_people")
+    @classmethod
+    def _slack_pairs(cls, value: str) -> str:
+        pairs = [_PERSON.fullmatch(p) for p in _listed(value)]
+        known = [m for m in pairs if m is not None]
+        if len(known) < len(pairs):
+            raise ValueError("expected name:U..., separated by commas")
+        if len({m[1] for m in known}) < len(known) or len({m[2] for m in known}) < len(known):
+            raise ValueError("a name or a Slack user stands there twice")
+        return value
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """Slack users and user groups that may undo and pause."""
+        return frozenset(_listed(self.slack_operators))
+
+    @property
+    def people(self) -> dict[str, str]:
+        """Slack user ids by token name."""
+        return {name: user for name, _, user in (p.partition(":") for p in _listed(self.slack_people))}
+
+    @property
+    def interactive(self) -> bool:
+        """Somebody receives the presses of buttons: the HTTP endpoint or Socket Mode."""
+        return self.slack_signing_secret is not None or self.slack_app_token is not None
+
     @property
     def open(self) -> bool:
         """No way to authenticate a caller of the API is configured."""
@@ -107,6 +152,10 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where the domain store lives."""
         return self.database_url or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)

@@ -110,7 +110,7 @@ async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
             lambda v: f"CPU is throttled in {percent(v)} of the periods",
         ),
     )
-    found = [await metric_finding(scene, metric) for metric in asked]
+    found = await asyncio.gather(*(metric_finding(scene, metric) for metric in asked))
     return [f for f in found if f is not None]
 
 

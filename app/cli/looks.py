@@ -65,14 +65,17 @@ def explanation(found: dict[str, Any]) -> list[str]:
             lines += [
                 "",
                 title,
-                *(
-                    f"  {row['result']}: {row.get('summary', '')} {row['text']}".rstrip()
-                    for row in found[key]
-                ),
+                *(f"  {row['result']}: {_told(row)}" for row in found[key]),
             ]
     lines += ["", "Trail"]
     lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_gist(e)}" for e in found["events"]]
     return lines
+
+
+def _told(row: dict[str, Any]) -> str:
+    """The text, after the summary unless the text repeats it."""
+    summary, text = row.get("summary", ""), row["text"]
+    return text if text.startswith(summary) else f"{summary}: {text}" if text else summary
 
 
 def _gist(event: dict[str, Any]) -> str:

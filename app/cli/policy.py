@@ -10,13 +10,19 @@ from typing import Annotated, TypeVar
 import typer
 
 from app.cli.output import AsJson, give, say, write
-from app.cli.policy_backtest import backtest
+from app.cli.policy_backtest import backtest, instant_of, span_of
 from app.domain.errors import BadInput
+from app.policy.assumed import World
 from app.policy.cases import read_cases
 from app.policy.faults import PolicyInvalid
+from app.policy.hypothetical import explain_alert, parse_labels
+from app.policy.lint import lint as lint_policy
+from app.policy.lint_findings import Severity, Timing
+from app.policy.lint_rules import read_rules
 from app.policy.load import load_dir
 from app.policy.schema import json_schema
 from app.policy.testing import report_lines, run_cases
+from app.policy.units import counted
 from remediations import CATALOGUE
 
 T = TypeVar("T")
@@ -68,6 +74,69 @@ def run_tests(
             write(line)
     if report.failed or (cover and report.uncovered):
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    alert: Annotated[str, typer.Option("--alert", metavar="K=V,K=V", help="Labels of the alert.")],
+    folder: Folder = Path("policies"),
+    at: Annotated[
+        str, typer.Option("--at", help="When, e.g. 2026-03-06 17:00 Europe/Berlin; empty: now.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the policy would say about an alert that nobody raised: rule, target and all gates, under assumed facts."""
+    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    lines, data = explain_alert(
+        World(policy, CATALOGUE), parse_labels(alert), instant_of("--at", at) or _now()
+    )
+    if as_json:
+        give(data)
+    else:
+        for line in lines:
+            write(line)
+
+
+@app.command()
+def lint(
+    rules: Annotated[
+        list[Path],
+        typer.Option("--rules", metavar="FILE", help="Prometheus rules (manifest or groups). Repeatable."),
+    ],
+    folder: Folder = Path("policies"),
+    repeat_interval: Annotated[str, typer.Option(help="Alertmanager's repeat_interval.")] = "4h",
+    group_interval: Annotated[str, typer.Option(help="Alertmanager's group_interval.")] = "5m",
+    as_json: AsJson = False,
+) -> None:
+    """Does the policy fit the alerts that Prometheus is told to raise? Exit 1 when something surely does not work."""
+    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    alerts = _or_faults(lambda: read_rules(_texts(rules)), as_json=as_json)
+    repeat = span_of("--repeat-interval", repeat_interval)
+    found = lint_policy(policy, alerts, Timing(_now(), repeat, span_of("--group-interval", group_interval)))
+    counts = {severity.value: sum(f.severity is severity for f in found) for severity in Severity}
+    if as_json:
+        give(
+            {
+                "ok": not counts["error"],
+                "alerts": len(alerts),
+                **counts,
+                "findings": [f.to_json() for f in found],
+            }
+        )
+    else:
+        for finding in found:
+            write(str(finding))
+        summary = ", ".join(counted(n, severity) for severity, n in counts.items())
+        write(f"{counted(len(alerts), 'alert')}, {counted(len(policy.rules), 'rule')}: {summary}")
+    if counts["error"]:
+        raise typer.Exit(1)
+
+
+def _texts(files: list[Path]) -> dict[str, str]:
+    try:
+        return {str(f): f.read_text("utf-8") for f in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read the rules: {error}", code="bad_rules", where="--rules") from error
 
 
 def _test_files(folder: Path) -> dict[str, str]:

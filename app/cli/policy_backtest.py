@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from heapq import merge
 from pathlib import Path
 from typing import Annotated
@@ -68,7 +69,7 @@ def backtest(
     test = Backtest(Replay(load_dir(policy, CATALOGUE), CATALOGUE, assumed), old)
     limits_hit(test, fail_on or [])  # a limit that is none is told before the work
     reading = Reading()
-    start, end = _instant("--since", since) or 0, _instant("--until", until) or sys.maxsize
+    start, end = _micros("--since", since, 0), _micros("--until", until, sys.maxsize)
     for record in merge(*(_records(f, reading) for f in alerts), key=lambda r: r.at):
         if start <= record.at < end:
             test.hear(record)
@@ -104,15 +105,26 @@ def _assumptions(file: Path | None, run: str, *, not_fixed: bool) -> Assumptions
                 f"cannot read the assumptions: {error}", code="bad_assumptions", where=str(file)
             ) from error
     if run:
-        try:
-            assumed = assumed.model_copy(update={"run": parse_duration(run)})
-        except ValueError as error:
-            raise BadInput(str(error), code="bad_option", where="--run") from error
+        assumed = assumed.model_copy(update={"run": span_of("--run", run)})
     return assumed.model_copy(update={"fixed": False}) if not_fixed else assumed
 
 
-def _instant(option: str, text: str) -> int | None:
+def span_of(option: str, text: str) -> timedelta:
+    """The duration of an option. Raises BadInput that names it."""
     try:
-        return micros(parse_instant(text)) if text else None
+        return parse_duration(text)
     except ValueError as error:
         raise BadInput(str(error), code="bad_option", where=option) from error
+
+
+def instant_of(option: str, text: str) -> datetime | None:
+    """The instant of an option, None when it is not given. Raises BadInput that names it."""
+    try:
+        return parse_instant(text) if text else None
+    except ValueError as error:
+        raise BadInput(str(error), code="bad_option", where=option) from error
+
+
+def _micros(option: str, text: str, default: int) -> int:
+    at = instant_of(option, text)
+    return default if at is None else micros(at)

@@ -8,7 +8,7 @@ twice. Never decides what to do next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from app.flow.record import tell
 from app.flow.services import Services
 from app.flow.words import action_id
 from app.kube import apply, read
+from app.kube.view import View
 from app.notify.story import ActionDone, Topic
 from app.policy import decide as policy_decide
 from app.policy.model import Rule
@@ -32,7 +33,7 @@ from app.store import facts as counts
 from app.store import incidents, ledger, runs
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
-from app.store.runs import Run
+from app.store.runs import Run, Step
 
 log = structlog.get_logger(__name__)
 
@@ -72,10 +73,12 @@ async def act(services: Services, run_id: str, index: int) -> dict[str, Any]:
     `applied`: in place. `abandoned`: the second look says no, nothing was sent. `refused`: the API server said no.
     `later`: nothing was sent, `seconds` says when to try again. `unclear`: sent, and reading back failed too.
     """
-    planned = await services.store.read(lambda conn: _load(conn, run_id, index))
-    recorded = await services.store.read(lambda conn: counts.step(conn, run_id, planned.id))
+    planned, recorded = await services.store.read(lambda conn: _load_with_step(conn, run_id, index))
     if recorded is not None and recorded.outcome is not None:
-        return dict(recorded.outcome["answer"])
+        settled = dict(recorded.outcome["answer"])
+        if settled["word"] == APPLIED:  # the process may have died before it told the object
+            await _leave_event(services, planned, "Remediated", settled["text"])
+        return settled
     try:
         if recorded is not None and (
             applied := await apply.in_place(services.cluster, planned.action, planned.id)
@@ -95,6 +98,11 @@ def _load(conn: Any, run_id: str, index: int) -> Planned:
     return Planned(run, incident, alerts, Rule.from_json(run.settings["rule"]), index)
 
 
+def _load_with_step(conn: Any, run_id: str, index: int) -> tuple[Planned, Step | None]:
+    planned = _load(conn, run_id, index)
+    return planned, counts.step(conn, run_id, planned.id)
+
+
 async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any]:
     found = await apply.check(services.cluster, planned.action)
     if found.ref is None:
@@ -111,12 +119,15 @@ async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any
 
 async def _look_again(services: Services, planned: Planned) -> str:
     """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
-    run, rule, policy = planned.run, planned.rule, services.policy()
+    run, rule, policy, target = planned.run, planned.rule, services.policy(), planned.action.target
+    view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
+    await read.ahead(view, target)
     try:
-        workload: Any = await read.read_workload(services.cluster, planned.action.target)
+        workload: Any = await read.read_workload(view, target)
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
-    around = await facts.outside(services, rule, planned.action.target, workload, list(planned.alerts))
+    looking = replace(services, cluster=view)
+    around = await facts.outside(looking, rule, target, workload, list(planned.alerts))
     own = facts.Own(run.id, run.rung_index, approved_by=run.answered_by if run.answer == "approved" else "")
 
     def verdict(tx: Tx) -> str:

@@ -6,8 +6,9 @@ trace, reservation, requested run, messages, audit. Called by the decide loop an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -24,6 +25,8 @@ from app.flow.history import history_of
 from app.flow.record import announce, move, tell
 from app.flow.services import Services
 from app.flow.words import ANSWER
+from app.kube import read
+from app.kube.view import View
 from app.notify.story import Escalation, Topic
 from app.policy import decide as policy_decide
 from app.policy.budgets import ledger_keys
@@ -82,10 +85,6 @@ async def decide_incident(services: Services, incident_id: str) -> str | None:
         await services.store.write(lambda tx: settle_without(tx, incident, verdict, None))
         counting.decided(services, incident, verdict)
         return None
-    if found.outside.target.key != incident.target_key and await services.store.write(
-        lambda tx: _claim_target(tx, incident, found.outside.target.key)
-    ):
-        return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:
         return None
@@ -124,11 +123,14 @@ async def _find(
     subject = look.subject_of(services, policy, incident, alerts)
     if isinstance(subject, Decision):
         return subject
+    view = View(services.cluster)
+    services = replace(services, cluster=view)
     target = await look.find_target(services, policy, subject)
     if isinstance(target, Decision):
         return target
-    history = await services.store.read(
-        lambda conn: history_of(conn, incident.id, target.key, services.clock.now())
+    history, _ = await asyncio.gather(
+        services.store.read(lambda conn: history_of(conn, incident.id, target.key, services.clock.now())),
+        read.ahead(view, target),
     )
     seen = await look.look_at(services, subject, target, history)
     around = await facts.outside(services, subject.rule, target, seen.workload or seen.fault, list(alerts))
@@ -155,8 +157,12 @@ class Settled:
 
 
 def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
-    """Decide and write down everything that follows; None when a run was requested meanwhile."""
+    """Decide and write down everything that follows; None when a run was requested meanwhile, or when the incident
+    was merged into the open one that has its target already."""
     ledger.lock(tx)
+    target_key = case.outside.target.key
+    if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
+        return None
     incident = incidents.get(tx.conn, case.incident.id)
     if counts.live_of(tx.conn, incident.id) is not None:
         return None

@@ -96,7 +96,7 @@ async def _firing(services: Services, alerts: list[StoredAlert]) -> Fact[bool] |
     if services.alert_state is None or not alerts:
         return None
     try:
-        states = [await services.alert_state.firing(a.labels) for a in alerts[:5]]
+        states = await asyncio.gather(*(services.alert_state.firing(a.labels) for a in alerts[:5]))
     except RemediatorError as error:
         return Unknown(f"Alertmanager could not be asked: {error.message}")
     if any(s.known and s.firing for s in states):

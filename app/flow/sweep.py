@@ -15,12 +15,15 @@ import structlog
 from app.domain.errors import RemediatorError, TryLater
 from app.flow import counting, decide
 from app.flow.services import Nudge, Services
-from app.flow.words import LEASE_PREFIX, undo_story
+from app.flow.words import ANSWER, LEASE_PREFIX, undo_story
 from app.store import facts, incidents, retention, runs
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 16  # incidents decided at the same time
+_PRESSED = 8  # waiting writes from which on deciding makes room for intake
+_PRESSED_BATCH = 4
+_YIELD = 0.1  # seconds
 _LOOK = 1.0  # seconds between looks when nobody nudges
 _SWEEP = 5.0
 _PRUNE = 600.0
@@ -75,7 +78,12 @@ class Loops:
     async def decide_due(self) -> int:
         """Decide every incident that is due; returns how many."""
         s = self.services
-        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, _BATCH))
+        limit = _BATCH
+        if s.store.waiting > _PRESSED:
+            # A storm is coming in: an alert that is not stored is lost, one that is decided later is not.
+            await s.clock.sleep(_YIELD)
+            limit = _PRESSED_BATCH
+        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, limit))
         await asyncio.gather(*(self._decide(incident.id) for incident in claimed))
         if claimed:
             s.deliver_nudge()
@@ -97,13 +105,17 @@ class Loops:
                 await self.services.engine().start(run_id)
 
     async def sweep(self) -> int:
-        """Start what was requested in a transaction whose process died before it told the engine."""
+        """Start what was requested, and wake what was answered, in a transaction whose process died before it told the
+        engine."""
         s = self.services
         before = s.clock.now() - timedelta(seconds=2)
         waiting = await s.store.read(lambda conn: runs.unstarted(conn, before))
         for run in waiting:
             log.warning("run_started_late", run=run.id)
             await s.engine().start(run.id)
+        for run_id in await s.store.read(lambda conn: facts.answered(conn, before)):
+            log.warning("run_woken_late", run=run_id)
+            await s.engine().signal(run_id, ANSWER)
         for run_id in await s.store.read(facts.undo_ordered):
             await s.engine().start(undo_story(run_id))
         for run_id in await s.store.read(facts.leases_running):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
+import yaml
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException
@@ -38,6 +39,9 @@ WRITE_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 _PAGE = 500
 _JSON_PATCH = "application/json-patch+json"
+
+# What the library raises for a file that is empty, half written or no kubeconfig.
+_BROKEN_FILE = (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError)
 
 Observer = Callable[[str, str, str, float], None]
 """Told after each request: verb, resource, HTTP status or `error`, seconds."""
@@ -83,9 +87,13 @@ class KubeCluster:
         configuration = Configuration()
 
         async def load() -> str:
-            loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=path, context=context, client_configuration=configuration
-            )
+            try:
+                loader = await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=path, context=context, client_configuration=configuration
+                )
+            except _BROKEN_FILE as error:
+                # Only the kind of fault: a parser's message can show a piece of the file, and so a token.
+                raise ConfigException(f"the file is broken ({type(error).__name__})") from error
             return str(loader.current_context["name"])
 
         async def renew() -> None:

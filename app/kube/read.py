@@ -6,6 +6,7 @@ the port's error (ObjectMissing, AccessDenied, ClusterUnavailable, ClusterThrott
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,9 +40,11 @@ from app.kube.parse import (
 )
 from app.kube.resolve import resolve
 from app.kube.rollout import rollout_status
+from app.kube.view import View
 
 __all__ = [
     "REVISION_HASH",
+    "ahead",
     "events_about",
     "limit_ranges",
     "missing_config",
@@ -58,10 +61,21 @@ __all__ = [
 
 async def read_workload(cluster: Cluster, target: Target) -> Workload:
     """The workload with everyone who manages it. Raises ObjectMissing when it does not exist."""
-    manifest = await cluster.get(target.kind, target.namespace, target.name)
-    autoscaler = await read_autoscaler(cluster, target)
+    manifest, autoscaler = await asyncio.gather(
+        cluster.get(target.kind, target.namespace, target.name), read_autoscaler(cluster, target)
+    )
     managers = managers_of(manifest, autoscaled=autoscaler is not None)
     return replace(parse_workload(target, manifest), managers=managers, autoscaler=autoscaler)
+
+
+async def ahead(view: View, target: Target) -> None:
+    """Begin to read what every look at this target asks for; a failure is heard by whoever asks for it."""
+    await asyncio.gather(
+        view.ahead(target.kind, target.namespace, target.name),
+        view.ahead(Kind.NAMESPACE, "", target.namespace),
+        read_autoscaler(view, target),
+        return_exceptions=True,
+    )
 
 
 async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None:
@@ -75,12 +89,18 @@ async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None
 
 async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:
     """The workload's own pods, by name; a pod that only wears its labels is not one of them."""
-    owners = {workload.ref.uid}
-    if workload.target.kind is Kind.DEPLOYMENT:
-        owners = {m["metadata"]["uid"] for m in await _owned(cluster, workload, Kind.REPLICA_SET)}
-    manifests = await cluster.list_objects(Kind.POD, workload.target.namespace, workload.selector)
+    owners, manifests = await asyncio.gather(
+        _pod_owners(cluster, workload),
+        cluster.list_objects(Kind.POD, workload.target.namespace, workload.selector),
+    )
     pods = [parse_pod(m) for m in manifests if (controller_of(m) or {}).get("uid") in owners]
     return sorted(pods, key=lambda p: p.name)
+
+
+async def _pod_owners(cluster: Cluster, workload: Workload) -> set[str]:
+    if workload.target.kind is not Kind.DEPLOYMENT:
+        return {workload.ref.uid}
+    return {m["metadata"]["uid"] for m in await _owned(cluster, workload, Kind.REPLICA_SET)}
 
 
 async def revisions(cluster: Cluster, workload: Workload) -> list[Revision]:

@@ -71,7 +71,7 @@ class SocketMode:
         )
         client.socket_mode_request_listeners.append(self._take)
         self._client = client
-        self._connecting = asyncio.create_task(client.connect(), name="slack-socket")
+        self._connecting = asyncio.create_task(client.connect(), name="slack-socket")  # type: ignore[no-untyped-call]
 
     async def stop(self) -> None:
         """Close the connection; presses that come meanwhile stay with Slack, which tells their presser."""
@@ -82,7 +82,7 @@ class SocketMode:
         connecting.cancel()
         tasks = [connecting, client.message_processor]
         tasks += [t for t in (client.current_session_monitor, client.message_receiver) if t is not None]
-        await client.close()
+        await client.close()  # type: ignore[no-untyped-call]
         await asyncio.gather(*tasks, return_exceptions=True)
         self._client = self._connecting = None
 

@@ -14,10 +14,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psycopg
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from app.domain.errors import BadInput, ProbeUnavailable
 from app.domain.ports import Clock, DependencyResult, SlowQuery
@@ -135,6 +131,12 @@ async def _ask(dsn: _Dsn, query: str, values: tuple[int, ...]) -> list[tuple[Any
 
 
 async def _ping(dsn: _Dsn) -> tuple[bool | None, str]:
+    # Imported by the first check of a Redis: it would be a tenth of every start.
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
+
     try:
         client = Redis.from_url(
             dsn.text,

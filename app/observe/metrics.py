@@ -69,6 +69,9 @@ class Metrics:
         self.undos = _counter(to, "undos", "Attempts to undo an action.", "kind", "result")
         self.escalations = _counter(to, "escalations", "Incidents handed to a person.", "code")
         self.approvals = _counter(to, "approvals", "Answers of people to requests for approval.", "answer")
+        self.presses = _counter(
+            to, "presses", "Buttons pressed in Slack, by what became of it.", "action", "result"
+        )
 
     def _time_parts(self, to: CollectorRegistry) -> None:
         self.outbox_depth = _gauge(to, "outbox_messages", "Messages that wait to be sent.")

@@ -153,7 +153,7 @@ class CaseFile(Block):
 
     version: Literal[1]
     defaults: Situation = Situation()
-    cases: tuple[WrittenCase, ...] = Field(min_length=1)
+    cases: tuple[WrittenCase, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,8 @@ def read_cases(texts: Mapping[str, str]) -> tuple[PolicyCase, ...]:
         found = None if source.faults else validated(CaseFile, source.value, source, (), faults)
         if found is None:
             continue
+        if not found.cases:
+            faults.append(source.fault(("cases",), "no case in it"))
         for at, written in enumerate(found.cases):
             faults += _faults(source, at, written)
             cases.append(

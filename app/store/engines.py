@@ -23,11 +23,11 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on disk before it is answered
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-65536",  # 64 MiB: the hot end of every index stays in memory
+    "PRAGMA cache_size=-16384",  # 16 MiB: the hot end of every index; the operating system keeps the rest of the file
     "PRAGMA wal_autocheckpoint=4000",  # 16 MiB of log, so that a checkpoint writes each hot page once for many commits
     "PRAGMA journal_size_limit=67108864",
 )
-_READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-16384")
+_READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-4096")
 # A replica that stops in the middle of a transaction holds the audit head; the server frees it.
 _POSTGRES_WRITER = (
     "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=30000"

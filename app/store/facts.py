@@ -130,6 +130,14 @@ def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
     tx.conn.execute(update(runs).where(runs.c.id == run_id).values(expires_at=micros_or_none(expires_at)))
 
 
+def answered(conn: Connection, before: datetime) -> list[str]:
+    """Runs that were answered before then and still wait: nobody woke them."""
+    query = select(runs.c.id).where(
+        LIVE, runs.c.state == RunState.WAITING.value, runs.c.answer != "", runs.c.updated_at < micros(before)
+    )
+    return list(conn.execute(query).scalars())
+
+
 def undo_ordered(conn: Connection) -> list[str]:
     """Runs whose undo a person ordered and which is not done."""
     query: Any = (

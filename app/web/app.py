@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import RemediatorError
-from app.web import health, ordering, reading, webhooks
+from app.web import health, ordering, reading, slack, webhooks
 from app.web.documented import document, webhook_documents
 from app.web.problems import handle_http, handle_ours, handle_validation
 from app.web.requests import RequestLog
@@ -58,7 +58,7 @@ def create_app(services: WebServices) -> FastAPI:
         },
     )
     app.state.services = services
-    hooks = webhooks.routes(services)
+    hooks = [*webhooks.routes(services), *slack.routes(services)]
     app.router.routes[:0] = hooks
     for router in (reading.router, ordering.router, health.router):
         app.include_router(router)

@@ -38,6 +38,13 @@ _SCHEMES = {
         "name": "X-PagerDuty-Signature",
         "description": "`v1=` and the hex HMAC-SHA256 of the raw body.",
     },
+    "slack": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Slack-Signature",
+        "description": "`v0=` and the hex HMAC-SHA256 of `v0:`, X-Slack-Request-Timestamp, `:` and the raw body; not older "
+        "than 300 s, and each only once.",
+    },
     "orchestration": {
         "type": "apiKey",
         "in": "header",
@@ -116,7 +123,7 @@ _ALERTMANAGER = {
 
 
 def webhook_documents() -> dict[str, dict[str, Any]]:
-    """Path items of the three webhooks."""
+    """Path items of the webhooks."""
     return {
         "/webhooks/alertmanager": _webhook(
             "Alerts of Alertmanager", _ALERTMANAGER, SECURITY, answers(401, 403, 413, 415, 422, 503)
@@ -130,7 +137,25 @@ def webhook_documents() -> dict[str, dict[str, Any]]:
             [{"orchestration": []}],
             answers(401, 403, 413, 415, 503),
         ),
+        "/webhooks/slack/interactions": slack_document(),
     }
+
+
+def slack_document() -> dict[str, Any]:
+    """Path item of Slack's interactions."""
+    schema = {"type": "object", "required": ["payload"], "properties": {"payload": {"type": "string"}}}
+    operation = {
+        "tags": ["webhooks"],
+        "summary": "Buttons pressed in Slack; what a press did is told in Slack",
+        "security": [{"slack": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/x-www-form-urlencoded": {"schema": schema}},
+        },
+        "responses": {"200": {"description": "Taken, or not understood and ignored."}}
+        | {str(status): answer for status, answer in answers(401, 413, 415, 422).items()},
+    }
+    return {"post": operation}
 
 
 def _webhook(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,6 +51,14 @@ class Operations(Protocol):
         ...
 
 
+class Interactions(Protocol):
+    """Takes what Slack sends when somebody presses a button."""
+
+    def begin(self, payload: Any) -> asyncio.Task[None]:
+        """Start to deal with it. The task never needs to be waited for and is never to be cancelled."""
+        ...
+
+
 View = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 """A short list of JSON objects, always in the same order."""
 
@@ -78,7 +87,7 @@ class WebServices:
 
     `nudge` wakes the decide loop after something was stored. `ready` gives the problems by part, empty when none.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
-    `pagerduty_agents` are the ids that this service acts as in PagerDuty.
+    `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -92,4 +101,5 @@ class WebServices:
     views: Views
     check_order: Callable[[ManualRequest], None]
     pagerduty_agents: frozenset[str] = frozenset()
+    interactions: Interactions | None = None
     limits: Limits = field(default_factory=Limits)

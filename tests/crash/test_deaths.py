@@ -18,7 +18,7 @@ from tests.crash.conftest import ALL
 from tests.crash.lives import Ending, live
 
 CASES = cases()
-SHARDS = 4
+SHARDS = 2
 SPARSE = 7  # of the boundaries after the last action, every so many are cut by default
 
 

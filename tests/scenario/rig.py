@@ -277,7 +277,7 @@ class Rig:
     async def quiet(self) -> None:
         """Let everything that can run at this moment run."""
         ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
-        while ready:
+        while ready:  # noqa: ASYNC110 - no event tells that nothing can run
             await asyncio.sleep(0)
 
     async def turn(self) -> None:

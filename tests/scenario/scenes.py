@@ -16,7 +16,6 @@ from app.store import audit, decisions, incidents, runs
 from app.store.audit import AuditEvent
 from app.store.incidents import Incident
 from app.store.runs import Run
-
 from tests.scenario.rig import Rig, shipped_policy
 
 BRISK = Verify(settle=timedelta(seconds=30), timeout=timedelta(minutes=5), poll=timedelta(seconds=30))

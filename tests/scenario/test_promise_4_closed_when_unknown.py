@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from app.domain.decision import Code, Verdict
 from app.domain.errors import ProbeUnavailable
 from app.domain.outcome import IncidentState
 from app.domain.target import Kind
 from app.policy.matchers import parse_when
-
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, born, closed, decision, policy, the_incident, the_run, writes
 

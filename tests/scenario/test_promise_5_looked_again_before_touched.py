@@ -8,18 +8,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Approval
-
+from app.store import ledger
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, body, born, policy, the_incident, the_run, trail, writes
+from tests.scenario.scenes import body, born, policy, the_incident, the_run, trail, writes
 
 WHERE = (Kind.DEPLOYMENT, "rag7", "langgraph")
-_IMAGE = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "ghcr.io/stacey77/rag7:v1.6.0"}
+_IMAGE = {
+    "op": "replace",
+    "path": "/spec/template/spec/containers/0/image",
+    "value": "ghcr.io/stacey77/rag7:v1.6.0",
+}
 _PAUSE = {"op": "add", "path": "/spec/paused", "value": True}
 
 
@@ -110,12 +115,6 @@ async def test_a_pause_during_the_wait_stops_the_approved_write(tmp_path: Path) 
 async def test_a_pause_between_decision_and_write_stops_the_write(tmp_path: Path) -> None:
     """Set while the run has begun and not yet written."""
     rig = await born(tmp_path)
-
-    async def pause_when_decided() -> bool:
-        if await trail(rig, EventKind.RUN_REQUESTED):
-            return True
-        return False
-
     original = rig.services.engine().start
 
     async def start(run_id: str) -> None:
@@ -124,7 +123,7 @@ async def test_a_pause_between_decision_and_write_stops_the_write(tmp_path: Path
 
     rig.engine.start = start  # type: ignore[method-assign]  # the moment between the two is what is tested
     await rig.run(30)
-    assert await pause_when_decided()
+    assert await trail(rig, EventKind.RUN_REQUESTED)
     assert writes(rig) == []
     assert "paused by kim: stop" in (await the_run(rig)).result
     await rig.close()
@@ -221,8 +220,6 @@ async def test_an_answer_whose_signal_was_lost_is_heard_within_seconds(tmp_path:
 
 async def test_a_budget_that_was_given_away_meanwhile_stops_the_write(tmp_path: Path) -> None:
     """The reservation is looked at in the transaction that records the intent."""
-    from app.store import ledger
-
     rig = await _asked(tmp_path)
     run = await the_run(rig)
     await rig.store.write(lambda tx: ledger.give_back(tx, run.id, 0))
@@ -244,6 +241,3 @@ async def test_a_stopped_run_leaves_the_incident_to_be_decided_anew(tmp_path: Pa
     assert (await the_incident(rig)).state.value == "waiting"
     assert writes(rig) == []
     await rig.close()
-
-
-__all__ = ["alert"]

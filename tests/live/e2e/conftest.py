@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def new_place(
     """Makes places with a folder and a channel of their own."""
     numbers = iter(range(1000))
 
-    def make(**options: str) -> Place:
+    def make(**options: Any) -> Place:
         name = f"place-{next(numbers)}"
         return Place(tmp_path_factory.mktemp(name), control_plane, slack.url, slack.channel(name), **options)
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_PRELOADED = ["tests.live.e2e.victim"]
+_PRELOADED = ["tests.live.e2e.victim", "tests.live.e2e.command"]
 _PR_SET_PDEATHSIG = 1
 
 
@@ -52,7 +52,9 @@ class Forked:
     def check(self) -> None:
         """Raises with the end of the log when it has exited."""
         if not self.running:
-            raise RuntimeError(f"the service has exited ({self.exit_code}); its log ends in:\n{self.log_tail()}")
+            raise RuntimeError(
+                f"the service has exited ({self.exit_code}); its log ends in:\n{self.log_tail()}"
+            )
 
     def log_tail(self, lines: int = 30) -> str:
         """The last lines of its log."""

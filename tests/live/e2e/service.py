@@ -78,6 +78,9 @@ class Place:
         policies = self.folder / "policies"
         policies.mkdir(parents=True, exist_ok=True)
         (policies / "policy.yaml").write_text(self.policy_text, "utf-8")
+        # A copy: the control plane writes its own anew whenever it is asked for it.
+        self.kubeconfig = self.folder / "kubeconfig"
+        self.kubeconfig.write_bytes(self.plane.kubeconfig(SERVICE_USER).read_bytes())
 
     def env(self, replica: str, port: int) -> dict[str, str]:
         """The environment of one process."""
@@ -97,7 +100,7 @@ class Place:
             **self.extra,
         }
         named = {f"REMEDIATOR_{name}": value for name, value in given.items()}
-        return {**named, "KUBECONFIG": str(self.plane.kubeconfig(SERVICE_USER)), "PYTHONPATH": str(ROOT)}
+        return {**named, "KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(ROOT)}
 
 
 class Service:
@@ -109,6 +112,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = place.folder / f"{replica}.log"
         self.process: Process | Forked | None = None
+        self._asked = 0
         self._http = httpx.Client(base_url=self.url, timeout=10.0, trust_env=False)
 
     @property
@@ -152,7 +156,7 @@ class Service:
         return self.process is not None and not self.process.running
 
     def kill_and_leave(self) -> None:
-        """kill -9, leaving it to be found dead."""
+        """Kills it as kill -9 does, leaving it to be found dead."""
         if self.process is not None:
             os.kill(self.process.pid, signal.SIGKILL)
 
@@ -197,9 +201,23 @@ class Service:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs `remediator ...` as a person does, against this replica."""
-        own = {"REMEDIATOR_URL": self.url, "REMEDIATOR_TOKEN": PERSON}
-        env = {**os.environ, **self.place.env(self.replica, self.port), **own}
-        return subprocess.run([COMMAND, *arguments], env=env, capture_output=True, text=True, check=False, timeout=60)
+        env = {**os.environ, **self._command_env}
+        return subprocess.run(
+            [COMMAND, *arguments], env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def ask(self, *arguments: str) -> tuple[int, str]:
+        """The same without the interpreter's start: exit code, and stdout and stderr together."""
+        self._asked += 1
+        log = self.log.with_name(f"{self.replica}-command-{self._asked}.log")
+        forked = Forked(("tests.live.e2e.command", *arguments), log, self._command_env).start()
+        wait_until(lambda: not forked.running, 60.0, what=f"remediator {arguments}")
+        return int(forked.exit_code or 0), log.read_text("utf-8")
+
+    @property
+    def _command_env(self) -> dict[str, str]:
+        env = self.place.env(self.replica, self.port)
+        return {**env, "REMEDIATOR_URL": self.url, "REMEDIATOR_TOKEN": PERSON}
 
 
 def body_of(labels: Mapping[str, str], started: datetime, *, resolved: bool = False) -> Obj:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def _killed_for_memory(shop: Shop) -> None:
     shop.break_pods("oom")
 
 
-STORIES = {
+STORIES: dict[str, tuple[Callable[[Shop], None], Callable[[Shop], bool], str]] = {
     "HighErrorRate": (_errors, lambda s: s.container["image"] == GOOD, "Roll back"),
     "HighLatency": (Shop.create, lambda s: s.get()["spec"]["replicas"] == 8, "8"),
     "PodRestarting": (_crashes, lambda s: s.container["image"] == GOOD, "Roll back"),

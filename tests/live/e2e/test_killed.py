@@ -25,9 +25,7 @@ LIVES = {
 
 
 @pytest.fixture
-def tell(
-    control_plane: ControlPlane, new_place: Callable[..., Place], postgres: Postgres
-) -> Iterator[Tell]:
+def tell(control_plane: ControlPlane, new_place: Callable[..., Place], postgres: Postgres) -> Iterator[Tell]:
     """Runs stories side by side, each in a namespace, a database and a Slack channel of its own."""
     begun: list[Story] = []
 
@@ -47,9 +45,7 @@ def tell(
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_a_run_survives_a_kill_at_every_chosen_instant(
-    tell: Tell, slack: SlackServer, backend: str
-) -> None:
+def test_a_run_survives_a_kill_at_every_chosen_instant(tell: Tell, slack: SlackServer, backend: str) -> None:
     stories = tell(list(LIVES.values()), backend)
     for story in stories:
         assert story.died == story.deaths, story.name
@@ -59,6 +55,6 @@ def test_a_run_survives_a_kill_at_every_chosen_instant(
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
 def test_a_run_survives_a_kill_at_any_commit(tell: Tell, slack: SlackServer, backend: str) -> None:
     # Each story dies at a commit, and again some commits into its next life.
-    lives = [[f"after-commit:{n}", f"before-commit:{n + 3}"] for n in (1, 4, 7, 10, 13)]
+    lives = [[f"after-commit:{n}", f"before-commit:{n + 3}"] for n in (1, 4, 8, 12)]
     for story in tell(lives, backend):
         check(story, slack)

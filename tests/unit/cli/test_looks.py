@@ -89,6 +89,22 @@ def test_what_is_typed_as_an_id_cannot_become_another_path(client: Shell) -> Non
     assert ended.code == 2, ended
 
 
+def test_what_was_done_is_told_once() -> None:
+    rows = [
+        {"result": "applied", "summary": "Restart x", "text": "Restart x: applied"},
+        {"result": "refused", "summary": "Restart x", "text": "it was changed"},
+        {"result": "applied", "summary": "Restart x", "text": ""},
+    ]
+    found = {"state": "open", "alertname": "A", "reason": "", "events": [], "actions": rows}
+    assert explanation(found)[1:5] == [
+        "",
+        "Done",
+        "  applied: Restart x: applied",
+        "  refused: Restart x: it was changed",
+    ]
+    assert explanation(found)[5] == "  applied: Restart x"
+
+
 def test_an_explanation_without_evidence_says_what_is_known() -> None:
     found: dict[str, Any] = {"state": "open", "alertname": "A", "target": None, "reason": "", "events": []}
     assert explanation(found) == ["OPEN  A  no target", "", "Trail"]

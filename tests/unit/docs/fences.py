@@ -37,9 +37,9 @@ def blocks(*languages: str, documents: tuple[str, ...] = DOCUMENTS) -> list[Bloc
     for name in documents:
         text = (ROOT / name).read_text(encoding="utf-8")
         for match in _FENCE.finditer(text):
-            if match[1] in languages:
-                found.append(Block(name, text.count("\n", 0, match.start()) + 1, match[1], match[2]))
-    return found
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(name, line, match[1], match[2]))
+    return [block for block in found if block.language in languages]
 
 
 def commands() -> list[tuple[Block, str]]:

@@ -14,11 +14,15 @@ import httpx
 import pytest
 import yaml
 
+from app.cli.looks import explanation
 from app.intake.auth import Scope, parse_tokens
 from app.policy.load import load_policy
+from app.store import incidents
 from remediations import CATALOGUE
+from tests.scenario.rig import Rig
 from tests.unit.cli.shell import Shell
 from tests.unit.docs.conftest import ORCHESTRATION, token_without
+from tests.unit.docs.example import worked_example
 from tests.unit.docs.fences import Block, blocks, commands, http_example, table_under
 from tests.unit.docs.tables import ROOT
 from tests.unit.served import TOKEN, Served
@@ -106,7 +110,7 @@ def _remediator(words: list[str], service: Served, shell: Shell) -> None:
     arguments = [{"INCIDENT": incident, "RUN": run}.get(w, w) for w in words[1:]]
     if words[1] == "resume":
         shell.good("pause", *arguments[1:], "--reason", "so that there is something to lift")
-    if words[1] in ("audit",):
+    if words[1] == "audit":
         shell.good("db", "upgrade")
     # Approving, rejecting and keeping need a run in the right state, which the tests of these orders have. Here the
     # service understood the order and said why it does not hold for this run.
@@ -122,14 +126,6 @@ def test_policies_load(block: Block) -> None:
     if example:
         catalogue["add-replicas"] = worked_example()
     assert load_policy({block.title: block.text}, catalogue).rules
-
-
-def worked_example() -> Any:
-    """The handler of CONTRIBUTING, made from its text."""
-    (block,) = blocks("python")
-    scope: dict[str, Any] = {"__name__": "remediations.add_replicas"}
-    exec(compile(block.text, str(block), "exec", dont_inherit=True), scope)  # noqa: S102 - our own document
-    return scope["AddReplicas"]()
 
 
 def test_every_yaml_block_says_what_it_is() -> None:
@@ -180,3 +176,19 @@ def test_routes_ask_for_the_documented_scope(row: list[str], service: Served) ->
     answer = httpx.request(method, url, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing"), answer.text
     assert answer.json()["detail"].endswith(f"lacks the scope {scope}")
+
+
+async def test_the_sample_explanation_has_only_lines_that_a_real_one_has(tmp_path: Path) -> None:
+    """Numbers aside: pods log at their own pace."""
+    (sample,) = [b for b in blocks("text", documents=("README.md",)) if b.text.startswith("FIXED")]
+    rig = await Rig(tmp_path / "store.sqlite").born()
+    await rig.run(600)
+    (incident,) = await rig.store.read(lambda conn: incidents.page(conn, None, 10))
+    real = {_without_numbers(line) for line in explanation(await rig.operations.explain(incident.id))}
+    await rig.close()
+    for line in sample.text.splitlines():
+        assert _without_numbers(line) in real, line
+
+
+def _without_numbers(line: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"\d+", "#", line))

@@ -11,8 +11,9 @@ from app.domain.target import Kind
 from app.store import incidents
 from remediations import CATALOGUE
 from tests.scenario import rig as rigs
+from tests.unit.docs.example import worked_example
 from tests.unit.docs.fences import blocks
-from tests.unit.docs.test_docs import worked_example
+from tests.unit.remediations.stage import Stage
 
 
 @pytest.fixture
@@ -47,19 +48,14 @@ async def test_the_example_and_its_rule_fix_an_alert(handler: Any, policy: str, 
     await rig.close()
 
 
-async def test_the_example_refuses_while_pods_are_not_ready(
-    handler: Any, policy: str, tmp_path: Path
-) -> None:
-    rig = await _rig(tmp_path, policy)
-    rig.cluster.edit(
-        Kind.DEPLOYMENT,
-        "rag7",
-        "langgraph-api",
-        [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "example/none:v0"}],
-    )
-    await rig.run(600)
-    assert [m for m in rig.cluster.mutations if m.verb == "patch" and not m.dry_run and m.marker] == []
-    await rig.close()
+async def test_the_example_refuses_while_pods_are_not_ready(handler: Any) -> None:
+    stage = Stage("high-latency")
+    stage.edit(Kind.DEPLOYMENT, "langgraph-api", {"op": "replace", "path": "/spec/replicas", "value": 4})
+    scene, params = await stage.scene(), handler.params(add=6)
+    assert scene.workload.unavailable == 2
+    (rung,) = await handler.ladder(scene, params, await handler.diagnose(scene, params))
+    assert not rung.applies
+    assert rung.advice == "Find out first why pods are not ready"
 
 
 def test_the_example_is_a_handler_as_the_catalogue_wants_it(handler: Any) -> None:

@@ -368,6 +368,23 @@ async def test_an_unusable_kubeconfig_is_a_clear_error(tmp_path: Path) -> None:
         await KubeCluster.from_kubeconfig(str(path), "no-such-context")
 
 
+@pytest.mark.parametrize("text", ["", "a: [", "[]", "current-context: s3cret\nusers: ["])
+async def test_a_kubeconfig_that_is_being_written_is_no_crash(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(BadInput, match="the file is broken") as caught:
+        await KubeCluster.from_kubeconfig(str(path))
+    assert "s3cret" not in str(caught.value)
+    server = Server((401, {}), (200, {}))
+    async with server.cluster():
+        cluster = await KubeCluster.from_kubeconfig(str(_kubeconfig(path, server.configuration.host, "old")))
+        path.write_text(text)
+        with pytest.raises(ClusterUnavailable):
+            await cluster.get(*D)
+        await cluster.close()
+    assert len(server.seen) == 1
+
+
 async def test_outside_a_cluster_there_is_no_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(BadInput, match="not in a cluster"):

@@ -136,9 +136,7 @@ def test_a_question_whose_alert_resolves_is_void() -> None:
 
 
 def test_answers_can_be_assumed() -> None:
-    story = Story(
-        policy_of("mode: approve\n"), Assumptions(answers="approved", run=timedelta(minutes=2))
-    )
+    story = Story(policy_of("mode: approve\n"), Assumptions(answers="approved", run=timedelta(minutes=2)))
     assert story.fires(0) == "asked approval_needed"
     assert story.repeats(3, since=0) == "fixed"
 

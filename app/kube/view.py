@@ -1,0 +1,102 @@
+"""View: one look at a cluster, in which each object and list is asked for once.
+
+Made by the flow for one diagnosis, or for one second look, and thrown away with it: what was read is true for that look
+and for nothing after it. Reads that are under way are shared. Never writes; the look before a mutation uses the cluster
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from app.domain.cluster import Cluster, LogQuery, PodUsage
+from app.domain.errors import RemediatorError
+from app.domain.json import Obj
+from app.domain.target import Kind
+
+
+class View:
+    """The reading side of a `Cluster`. What is given out is shared: nobody may change a manifest."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.name = cluster.name
+        self._cluster = cluster
+        self._asked: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+        """See the port."""
+        found: Obj = await self._once(
+            ("get", kind, namespace, name), lambda: self._cluster.get(kind, namespace, name)
+        )
+        return found
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
+    ) -> list[Obj]:
+        """See the port."""
+        key = ("list", kind, namespace, selector, fields)
+        found: list[Obj] = await self._once(
+            key, lambda: self._cluster.list_objects(kind, namespace, selector, fields)
+        )
+        return list(found)
+
+    async def logs(self, query: LogQuery) -> str:
+        """See the port; not kept, a log may be large."""
+        return await self._cluster.logs(query)
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        """See the port."""
+        found: list[PodUsage] = await self._once(
+            ("usage", namespace, selector), lambda: self._cluster.pod_usage(namespace, selector)
+        )
+        return list(found)
+
+    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+        """See the port."""
+        return await self._cluster.can_i(verb, kind, namespace, subresource)
+
+    async def ahead(self, kind: Kind, namespace: str, name: str) -> None:
+        """Begin to read what will be asked for; whoever asks for it hears what went wrong."""
+        with suppress(RemediatorError):
+            await self.get(kind, namespace, name)
+
+    async def patch(  # the port's form
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Sequence[dict[str, Any]],
+        *,
+        dry_run: bool = False,  # noqa: ARG002
+    ) -> Obj:
+        """Refused: looking changes nothing. Raises RuntimeError."""
+        raise RuntimeError(f"a view was asked to patch {kind} {namespace}/{name}")
+
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError(f"a view was asked to delete pod {namespace}/{name}")
+
+    async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError(f"a view was asked to evict pod {namespace}/{name}")
+
+    async def create_event(self, event: Obj) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError("a view was asked to create an event")
+
+    async def _once(self, key: Hashable, ask: Callable[[], Awaitable[Any]]) -> Any:
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.ensure_future(ask())
+            task.add_done_callback(_heard)
+        # One reader that gives up must not end the read of the others.
+        return await asyncio.shield(task)
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Mark a failure as heard of, also when everybody who asked has gone."""
+    if not task.cancelled():
+        task.exception()

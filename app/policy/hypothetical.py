@@ -1,0 +1,78 @@
+"""An alert that nobody raised: what the policy would say about it, and what had to be assumed for that.
+
+Called by `policy explain`. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from app.domain.errors import BadInput
+from app.domain.json import JsonValue
+from app.policy.assumed import ClusterFacts, Judged, World, judge
+from app.policy.explain import explain_json, explain_lines
+from app.policy.match import Hint, NoHint, match_rule, target_hint
+from app.policy.matchers import Operator, parse_matchers
+from app.policy.units import counted, moment
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """Read `alertname=HighErrorRate,namespace=rag7` (quotes as in matchers). Raises BadInput."""
+    try:
+        matchers = parse_matchers(text)
+    except ValueError as error:
+        raise BadInput(str(error), code="bad_labels", where="--alert") from error
+    odd = [str(m) for m in matchers if m.operator is not Operator.EQUAL]
+    if odd:
+        raise BadInput(
+            f"an alert has values, so write = instead of {odd[0]}", code="bad_labels", where="--alert"
+        )
+    return {m.name: m.value for m in matchers}
+
+
+def explain_alert(
+    world: World, labels: Mapping[str, str], now: datetime
+) -> tuple[list[str], dict[str, JsonValue]]:
+    """The decision with all gates, the target and where it comes from, and what was assumed: as lines and as JSON."""
+    judged = judge(world, labels, now)
+    hint = _hint(world, labels)
+    assumed = assumptions(judged, world.cluster, now)
+    about: dict[str, JsonValue] = {"target": judged.target, "hint": hint, "also": list(judged.also)}
+    lines = [
+        *explain_lines(judged.decision),
+        "",
+        f"Target: {judged.target or 'none'}" + (f" ({hint})" if hint else ""),
+    ]
+    if judged.also:
+        lines.append(f"Later rules that match too: {', '.join(judged.also)}")
+    lines += ["", "Assumed:", *(f"- {line}" for line in assumed)]
+    return lines, {**explain_json(judged.decision), **about, "assumed": list(assumed)}
+
+
+def _hint(world: World, labels: Mapping[str, str]) -> str:
+    matched = match_rule(world.policy, labels)
+    found: Hint | NoHint = target_hint(matched.rule, labels) if matched else NoHint("")
+    return found.why if isinstance(found, NoHint) else found.said_by
+
+
+def assumptions(judged: Judged, cluster: ClusterFacts, now: datetime) -> list[str]:
+    """What nobody asked, for people."""
+    pods = cluster.measured()
+    lines = [
+        f"it is {moment(now)}; the alert fires and was heard 20s ago",
+        "nothing was done before, no other run is live, nobody paused anything, no other alert fires",
+    ]
+    if judged.decision.gates:
+        others = (
+            f"managed by {', '.join(cluster.managers)}"
+            if cluster.managers
+            else "nobody else writes the object"
+        )
+        lines.append(
+            f"the target exists: {pods.ready} of {counted(pods.desired, 'pod')} ready, {pods.at_once} taken down at"
+            f" once; {others}"
+        )
+    if judged.decision.rung:
+        lines.append(f"the diagnosis takes the rung {judged.decision.rung}")
+    return lines

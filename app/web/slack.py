@@ -1,0 +1,91 @@
+"""Slack's button presses: signature over the raw bytes first, then 200 within Slack's 3 seconds, whatever the press does.
+
+A plain ASGI endpoint like the webhooks. Whoever pressed is told by a reply that only they see when a press does not count;
+an HTTP error would only show them a warning sign. Never answers 5xx by itself and never trusts anything in the payload for
+rights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+import structlog
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from app.domain.errors import BadInput, NotAuthenticated, RemediatorError, TryLater
+from app.intake import auth, slack
+from app.web.problems import of_error
+from app.web.requests import read_body
+from app.web.services import WebServices
+
+log = structlog.get_logger("app.web")
+
+ANSWER_WITHIN = 2.0
+"""Seconds after which the 200 goes out although the press is still being dealt with; Slack gives up at 3."""
+
+
+class SlackInteractions:
+    """POST /webhooks/slack/interactions."""
+
+    path: ClassVar[str] = "/webhooks/slack/interactions"
+
+    def __init__(self, services: WebServices) -> None:
+        self._services = services
+        self._signatures = slack.Signatures()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one POST."""
+        try:
+            body = await self._signed_body(scope, receive)
+        except RemediatorError as error:
+            result = "replayed" if error.code == "replayed" else "not_accepted"
+            self._services.metrics.presses.labels("unknown", result).inc()
+            await of_error(scope, error)(scope, receive, send)
+            return
+        await self._hand_on(body)
+        await Response(status_code=200)(scope, receive, send)
+
+    async def _signed_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Raises BadInput for a body beyond the limits, NotAuthenticated (also `replayed`)."""
+        services = self._services
+        headers = dict(scope["headers"])
+        try:
+            body = await read_body(
+                scope, receive, limit=slack.MAX_BYTES, seconds=services.limits.body_seconds
+            )
+        except TryLater as late:
+            raise BadInput(late.message, code=late.code, where=late.where) from late
+        secret = services.access.slack_secret
+        if not secret or services.interactions is None:
+            raise NotAuthenticated("REMEDIATOR_SLACK_SIGNING_SECRET is not set", code="not_configured")
+        timestamp = headers.get(b"x-slack-request-timestamp", b"").decode("latin-1")
+        signature = headers.get(b"x-slack-signature", b"").decode("latin-1")
+        now = services.clock.now()
+        if not auth.slack_signed(secret, timestamp=timestamp, signature=signature, body=body, now=now):
+            raise NotAuthenticated("no valid signature, or one too old", where="X-Slack-Signature")
+        if not self._signatures.first_time(signature, timestamp, now):
+            raise NotAuthenticated(
+                "this request was taken already", code="replayed", where="X-Slack-Signature"
+            )
+        return body
+
+    async def _hand_on(self, body: bytes) -> None:
+        """Signed by Slack, so it gets its 200 even when nobody can make sense of it."""
+        try:
+            payload = slack.payload_of(body)
+        except BadInput as error:
+            log.warning("press_not_understood", where=error.where, error=error.message)
+            self._services.metrics.presses.labels("unknown", "ignored").inc()
+            return
+        if self._services.interactions is not None:
+            # Not cancelled when the time is up: it goes on, and the presser gets a reply.
+            await asyncio.wait({self._services.interactions.begin(payload)}, timeout=ANSWER_WITHIN)
+
+
+def routes(services: WebServices) -> list[Route]:
+    """The endpoint as a route."""
+    endpoint = SlackInteractions(services)
+    return [Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)]

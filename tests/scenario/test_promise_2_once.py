@@ -1,0 +1,121 @@
+"""Promise 2: however often an alert is delivered, whoever delivers it, each planned mutation reaches the API once. Deaths
+at every boundary are in tests/crash."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.domain.outcome import RunState
+from app.sim.faults import Fault, FaultKind
+from tests.scenario.rig import Died, Reaper, Rig
+from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, the_incident, the_run, writes
+
+
+async def test_a_storm_of_repeats_is_one_write(tmp_path: Path) -> None:
+    """The same body every virtual second, before, while and after it is acted upon."""
+    rig = await born(tmp_path)
+    firing = alert(rig)
+    for _ in range(60):
+        await rig.send(body(firing))
+        await rig.run(1)
+    assert writes(rig) == ["patch langgraph"]
+    assert len(await all_incidents(rig)) == 1
+    await rig.close()
+
+
+async def test_both_members_of_a_pair_deliver_at_once(tmp_path: Path) -> None:
+    """Two bodies in one commit, then the late copy of a third member."""
+    rig = await born(tmp_path)
+    firing = alert(rig)
+    first, second = await asyncio.gather(rig.send(body(firing)), rig.send(body(firing)))
+    assert first.incident_ids == second.incident_ids
+    await rig.run(20)
+    await rig.send(body(firing))
+    await rig.run(20)
+    assert writes(rig) == ["patch langgraph"]
+    await rig.close()
+
+
+async def test_a_delivery_that_was_not_answered_comes_again_and_is_one_write(tmp_path: Path) -> None:
+    """The commit was made and the 202 was lost: the pair's other member and the retry find the same incident."""
+    rig = await born(tmp_path)
+    rig.reaper.at = 2  # after the commit of the delivery, before its answer
+    firing = body(alert(rig))
+    with pytest.raises(Died):
+        await rig.send(firing)
+    await rig.die()
+    await rig.born()
+    await rig.send(firing)
+    await rig.send(firing)
+    await rig.run(30)
+    assert writes(rig) == ["patch langgraph"]
+    assert len(await all_incidents(rig)) == 1
+    await rig.close()
+
+
+async def test_a_resolved_message_that_overtakes_the_firing_one_opens_nothing_again(tmp_path: Path) -> None:
+    """Members of a pair give no order: the late word about an episode that has ended is not a new fault."""
+    rig = await born(tmp_path)
+    firing = alert(rig)
+    await rig.send(body(firing))
+    await rig.send(body({**firing, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.send(body(firing))
+    await rig.run(5, alerts=False)
+    assert writes(rig) == []
+    assert (await the_incident(rig)).state.value == "resolved"
+    await rig.close()
+
+
+@pytest.mark.parametrize("effect", [FaultKind.LOST_AFTER, FaultKind.LOST_BEFORE])
+async def test_a_write_without_an_answer_is_read_back_and_not_sent_again_blindly(
+    tmp_path: Path, effect: FaultKind
+) -> None:
+    """It is in place once in either case."""
+    rig = await born(tmp_path)
+    rig.cluster.faults.add(Fault(effect, verb="patch", dry_run=False))
+    await rig.run(60)
+    assert writes(rig) == ["patch langgraph"]
+    await rig.close()
+
+
+async def test_two_replicas_on_one_store_act_once(tmp_path: Path) -> None:
+    """Both look at the same due incident at the same moment."""
+    one = await born(tmp_path)
+    other = await _replica(one)
+    await one.send(body(alert(one)))
+    await asyncio.gather(one.loops.decide_due(), other.loops.decide_due())
+    for _ in range(30):
+        await one.run(5)
+        await other.turn()
+    assert writes(one) == ["patch langgraph"]
+    assert len(await all_runs(one)) == 1
+    await other.close()
+    await one.close()
+
+
+async def test_a_repeat_after_the_fix_is_a_new_episode_and_waits_for_the_cooldown(tmp_path: Path) -> None:
+    """The lock is free after success; only the cooldown holds the next action."""
+    rig = await born(tmp_path)
+    await rig.run(300)
+    assert (await the_run(rig)).state is RunState.FIXED
+    await rig.send(body(alert(rig, started=1)))
+    await rig.run(20, alerts=False)
+    assert [i.state.value for i in await all_incidents(rig)] == ["fixed", "refused"]
+    assert writes(rig) == ["patch langgraph"]
+    await rig.close()
+
+
+async def _replica(rig: Rig) -> Rig:
+    """A second process on the same store, cluster and time."""
+    other = Rig(rig.path, scenarios=rig.scenarios, clock=rig.clock, reaper=Reaper())
+    other.cluster, other.policy, other.journal, other.notebook = (
+        rig.cluster,
+        rig.policy,
+        rig.journal,
+        rig.notebook,
+    )
+    other._births = 50
+    return await other.born()

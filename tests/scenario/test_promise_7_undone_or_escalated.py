@@ -1,0 +1,150 @@
+"""Promise 7: what did not help is taken back where it is still ours, else the conflict is told; a failed undo is stuck and
+pages a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.errors import Refused
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from app.policy.model import Otherwise
+from app.sim.faults import Fault, FaultKind
+from app.store import ledger
+from tests.crash.cases import flood
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
+
+API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
+
+
+async def _acted(path: Path) -> Rig:
+    """A run that has scaled out what no number of replicas can carry, and will undo it."""
+    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE), rungs=("scale-out",))
+    rig = await born(path, rules=rules, world=flood())
+    await rig.until(lambda: bool(writes(rig)), 60)
+    assert _replicas(rig) == 8
+    return rig
+
+
+def _replicas(rig: Rig) -> int:
+    found: Any = rig.cluster.peek(*API)
+    return int(found["spec"]["replicas"])
+
+
+async def _ended(rig: Rig) -> RunState:
+    for _ in range(100):
+        await rig.run(10)
+        run = await the_run(rig)
+        if run.state.ended:
+            await rig.run(5)
+            return run.state
+    raise AssertionError(rig.notebook.text[-2000:])
+
+
+async def test_what_did_not_help_is_taken_back_and_handed_over(tmp_path: Path) -> None:
+    """To the value it had before, and a person hears of it."""
+    rig = await _acted(tmp_path)
+    assert await _ended(rig) is RunState.NOT_FIXED
+    assert _replicas(rig) == 2
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_a_field_that_somebody_changed_since_is_left_alone_and_told(tmp_path: Path) -> None:
+    """Their value stands, whatever ours was."""
+    rig = await _acted(tmp_path)
+    rig.cluster.edit(*API, [{"op": "replace", "path": "/spec/replicas", "value": 5}])
+    await _ended(rig)
+    assert _replicas(rig) == 5
+    (undone,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert undone.data["result"] == "conflict"
+    assert "5" in undone.data["text"]
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_an_undo_that_is_refused_is_stuck_and_pages_a_person(tmp_path: Path) -> None:
+    """The incident says so in its own state, not in that of a mere escalation."""
+    rig = await _acted(tmp_path)
+    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    assert await _ended(rig) is RunState.STUCK
+    assert (await the_incident(rig)).state is IncidentState.STUCK
+    (escalated,) = await trail(rig, EventKind.ESCALATED)
+    assert escalated.data["stuck"] is True
+    assert _replicas(rig) == 8
+    await rig.close()
+
+
+@pytest.mark.parametrize("effect", [FaultKind.THROTTLED, FaultKind.UNREACHABLE, FaultKind.LOST_AFTER])
+async def test_an_undo_that_meets_a_passing_fault_is_done_all_the_same(
+    tmp_path: Path, effect: FaultKind
+) -> None:
+    """Once."""
+    rig = await _acted(tmp_path)
+    rig.cluster.faults.add(Fault(effect, verb="patch", dry_run=False))
+    await _ended(rig)
+    assert _replicas(rig) == 2
+    assert writes(rig).count("patch langgraph-api (undo)") == 1
+    await rig.close()
+
+
+async def test_an_undo_whose_object_is_gone_has_nothing_to_undo(tmp_path: Path) -> None:
+    """Our change went with it."""
+    rig = await _acted(tmp_path)
+    rig.cluster.recreate(*API)
+    await _ended(rig)
+    (undone,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert undone.data["result"] == "nothing_to_undo"
+    await rig.close()
+
+
+async def test_an_action_whose_outcome_stays_unknown_is_stuck_and_stays_spent(tmp_path: Path) -> None:
+    """It may have happened, so it counts against the budget as if it had, and a person looks."""
+    rules = policy(rungs=("scale-out",))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    sent = []
+
+    def cut(request: Any, when: str) -> None:
+        if request.verb == "patch" and not request.dry_run and when == "after":
+            sent.append(request)
+            rig.cluster.faults.add(
+                Fault(FaultKind.UNREACHABLE, verb="get", kind=Kind.DEPLOYMENT, times=100_000)
+            )
+            rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="list", times=100_000))
+
+    rig.cluster.faults.add(Fault(FaultKind.LOST_AFTER, verb="patch", dry_run=False))
+    rig.cluster.on_request(cut)
+    assert await _ended(rig) is RunState.STUCK
+    assert len(sent) == 1
+    assert (await the_incident(rig)).state is IncidentState.STUCK
+    since = rig.clock.now().replace(year=2000)
+    assert await rig.store.read(lambda conn: ledger.spent_since(conn, "cluster", since)) == 1
+    await rig.close()
+
+
+async def test_a_person_undoes_a_fixed_run_once(tmp_path: Path) -> None:
+    """And is refused the second time."""
+    rig = await born(tmp_path)
+    assert await _ended(rig) is RunState.FIXED
+    run = await the_run(rig)
+    await rig.operations.undo(run.id, "kim")
+    await rig.run(30)
+    assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    assert (await the_run(rig)).state is RunState.UNDONE
+    with pytest.raises(Refused, match="undone already"):
+        await rig.operations.undo(run.id, "kim")
+    await rig.close()
+
+
+async def test_a_run_that_still_goes_on_or_did_nothing_is_not_undone(tmp_path: Path) -> None:
+    """There is nothing to take back, and what is under way takes care of itself."""
+    rig = await _acted(tmp_path)
+    with pytest.raises(Refused, match="wait for its end"):
+        await rig.operations.undo((await the_run(rig)).id, "kim")
+    await rig.close()
