@@ -80,10 +80,13 @@ async def act(services: Services, run_id: str, index: int) -> dict[str, Any]:
             await _leave_event(services, planned, "Remediated", settled["text"])
         return settled
     try:
-        if recorded is not None and (
-            applied := await apply.in_place(services.cluster, planned.action, planned.id)
-        ):
-            return await _settle(services, planned, APPLIED, applied)
+        applied = await apply.in_place(services.cluster, planned.action, planned.id) if recorded else ""
+    except (TryLater, ClusterRefused) as error:
+        # It may have been sent before, so that "nothing was sent" would be a guess.
+        return {"word": UNCLEAR, "text": f"it may be in place: {error}", "seconds": _RETRY}
+    if applied:
+        return await _settle(services, planned, APPLIED, applied)
+    try:
         return await _look_and_write(services, planned)
     except TryLater as error:
         return {"word": LATER, "text": str(error), "seconds": error.retry_after or _RETRY}

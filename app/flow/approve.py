@@ -182,8 +182,9 @@ def _announce(tx: Tx, run: Run, fact: ApprovalAnswer, number: str) -> None:
 def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None:
     """Why this answer does not count; None when it may be taken."""
     if run.state is not RunState.WAITING:
-        why = f": {run.result}" if run.result else ""
-        text = f"the run is not waiting for an answer, it is {run.state.value}{why}"
+        told = [f"{run.answer} by {run.answered_by}"] if run.answer else []
+        why = "; ".join([*told, *([run.result] if run.result else [])])
+        text = f"the run is not waiting for an answer, it is {run.state.value}{f': {why}' if why else ''}"
         return Refused(text, code="not_waiting", where=run.id)
     if run.answer:
         return Refused(f"already {run.answer} by {run.answered_by}", code="already_answered", where=run.id)

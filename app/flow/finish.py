@@ -29,7 +29,8 @@ async def end(services: Services, run_id: str, state: RunState, text: str) -> di
             return None
         incident = incidents.get(tx.conn, run.incident_id)
         touched = _touched(tx, run)
-        if not any(step.startswith(f"{run.rung.name}:") for step in touched):
+        # What may have happened is spent as if it had.
+        if state is not RunState.STUCK and not any(step.startswith(f"{run.rung.name}:") for step in touched):
             ledger.give_back(tx, run_id, run.rung_index)
         ended = end_run(tx, run_id, state, text)
         if state is RunState.ABANDONED and not touched:

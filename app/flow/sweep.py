@@ -127,4 +127,4 @@ class Loops:
         """Drop closed incidents older than the retention, in bounded batches."""
         older = self.services.clock.now() - self.retention
         pruned = await self.services.store.write(lambda tx: retention.prune(tx, older, _PRUNE_BATCH))
-        return pruned.incidents
+        return int(pruned.more)

@@ -147,7 +147,7 @@ async def conclude(
 
     def write(tx: Tx) -> Run | None:
         run = runs.get(tx.conn, run_id)
-        incident = incidents.get(tx.conn, run.incident_id)
+        incident = incidents.hold(tx, run.incident_id)
         fact = Verification(result, text, measurements, timedelta(seconds=took))
         tell(
             tx,
@@ -161,7 +161,12 @@ async def conclude(
             return None
         ended = end_run(tx, run_id, RunState.FIXED, text)
         lease.grant(tx, run, Rule.from_json(run.settings["rule"]))
-        move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
+        if incident.manual is None and incidents.firing_count(tx.conn, incident.id):
+            # An alert joined after the last look: the incident stays open and is decided anew, under its cooldown.
+            move(tx, incident, IncidentState.REFUSED, once=run_id, reason=f"fixed, then another alert fired: {text}")
+            incidents.schedule(tx, incident.id, tx.now)
+        else:
+            move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
         return ended
 
     counting.ended(services, await services.store.write(write), RunState.FIXED)

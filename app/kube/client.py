@@ -40,7 +40,7 @@ _CONNECT_SECONDS = 5.0
 _PAGE = 500
 _JSON_PATCH = "application/json-patch+json"
 
-# What the library raises for a file that is empty, half written or no kubeconfig.
+# What the library raises for a file that is empty, half written or no kubeconfig; yaml is its parser and comes with it.
 _BROKEN_FILE = (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError)
 
 Observer = Callable[[str, str, str, float], None]

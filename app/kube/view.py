@@ -63,17 +63,11 @@ class View:
         with suppress(RemediatorError):
             await self.get(kind, namespace, name)
 
-    async def patch(  # the port's form
-        self,
-        kind: Kind,
-        namespace: str,
-        name: str,
-        patch: Sequence[dict[str, Any]],
-        *,
-        dry_run: bool = False,  # noqa: ARG002
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
     ) -> Obj:
         """Refused: looking changes nothing. Raises RuntimeError."""
-        raise RuntimeError(f"a view was asked to patch {kind} {namespace}/{name}")
+        raise RuntimeError(f"a view was asked to patch {kind} {namespace}/{name} ({len(patch)}, {dry_run})")
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
         """Refused like `patch`."""

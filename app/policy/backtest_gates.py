@@ -56,6 +56,12 @@ def word(verdict: Verdict, code: Code) -> Word:
 
 _ALLOWED = word(Verdict.ALLOW, Code.ALLOWED)
 _DENIED = {code: word(Verdict.DENY, code) for code in Code}
+_OPEN = (_ALLOWED,) * len(GATE_NAMES)
+_STORM_MOVES = tuple(GATE_NAMES.index(name) for name in ("ownership", "storm", "approval"))
+_LASTING = tuple(
+    GATE_NAMES.index(name)
+    for name in ("kill switch", "scope", "ownership", "blocking alerts", "blast radius", "storm", "approval")
+)
 
 
 class Quick(NamedTuple):
@@ -118,12 +124,13 @@ def prepare(ground: Ground, rung: Rung) -> Prepared:
     calm = Case(policy, rule, rung, replace(facts, storm_targets=0))
     stormy = Case(policy, rule, rung, replace(facts, storm_targets=policy.storm.targets))
     scopes = scopes_for(policy, rule, ground.target)
+    words = _lasting(calm)
     rooms = tuple(Room(s.key, s.limit.count, s.limit.window // _US, s.origin is Origin.RULE) for s in scopes)
     return Prepared(
         ground=ground,
         rung=rung,
-        calm=_lasting(calm),
-        stormy=_lasting(stormy),
+        calm=words,
+        stormy=_lasting(stormy, words),
         rooms=rooms,
         keys=tuple(dict.fromkeys(room.key for room in rooms)),
         freshness=rule.freshness // _US,
@@ -137,12 +144,13 @@ def prepare(ground: Ground, rung: Rung) -> Prepared:
     )
 
 
-def _lasting(case: Case) -> tuple[Word, ...]:
-    """Every gate's word, but for the window's, which depends on the hour alone."""
-    words = []
-    for gate in GATES:
-        result = None if gate is window_gate else gate(case)
-        words.append(word(result.verdict, result.code) if result else _ALLOWED)
+def _lasting(case: Case, calm: tuple[Word, ...] = ()) -> tuple[Word, ...]:
+    """The words of the gates that history does not move; the others allow until they are measured. With the words of a
+    calm time only those are asked again that a storm moves."""
+    words = list(calm or _OPEN)
+    for at in _STORM_MOVES if calm else _LASTING:
+        result = GATES[at](case)
+        words[at] = word(result.verdict, result.code)
     return tuple(words)
 
 

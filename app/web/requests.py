@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,6 +81,7 @@ class RequestLog:
         self._clock = clock
         self._ids = ids
         self._metrics = metrics
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything else (lifespan) passes through."""
@@ -97,8 +99,15 @@ class RequestLog:
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.http_requests.labels(method, route, str(status or "none")).inc()
-        self._metrics.http_seconds.labels(route).observe(seconds)
+        # Children are looked up once: `labels()` costs more than counting. Methods, routes and statuses are few.
+        children = self._children.get((method, route, status))
+        if children is None:
+            children = self._children[method, route, status] = (
+                self._metrics.http_requests.labels(method, route, str(status or "none")),
+                self._metrics.http_seconds.labels(route),
+            )
+        children[0].inc()
+        children[1].observe(seconds)
         if status >= 400:
             _log.info(
                 "request refused" if status < 500 else "request not served",

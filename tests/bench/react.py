@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +134,7 @@ def _path(name: str) -> str:
 
 
 def _alert(number: int) -> dict[str, Any]:
-    starts_at = (datetime.now(UTC) - timedelta(seconds=30)).isoformat()
+    starts_at = datetime.now(UTC).isoformat()
     alert = bodies.alert(number, starts_at)
     labels = {
         "alertname": "HighErrorRate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -65,7 +65,7 @@ async def _measure(folder: Path, samples: int, rest: float) -> list[float]:
 
 
 def _alert(number: int) -> dict[str, Any]:
-    starts_at = (datetime.now(UTC) - timedelta(seconds=30)).isoformat()
+    starts_at = datetime.now(UTC).isoformat()
     labels = {"alertname": "HighErrorRate", "namespace": NAMESPACE, "deployment": f"app-{number}"}
     return {**bodies.alert(number, starts_at), "labels": labels}
 

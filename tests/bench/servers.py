@@ -12,13 +12,18 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from tests.live.process import Process, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = "remediator.sqlite"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
+# Compiled modules as an installed package has them, whatever the environment says, and outside of the source tree.
+_BYTECODE = {
+    "PYTHONDONTWRITEBYTECODE": "",
+    "PYTHONPYCACHEPREFIX": f"{gettempdir()}/remediator-bench-bytecode",
+}
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def _running(
     name: str, argv: list[str], env: Mapping[str, str], folder: Path, port: int, token: str = ""
 ) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
-    process = Process(argv, folder / f"{name}.log", env=env)
+    process = Process(argv, folder / f"{name}.log", env={**_BYTECODE, **env})
     began = time.perf_counter()
     process.start()
     try:

@@ -18,16 +18,19 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.doubles import slack_press
 from tests.doubles.slack_limits import fault_of
 
 TOKEN = "xoxb-test-token"
-ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read"})
+ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read"})
 _SCOPE = {
     "chat.postMessage": "chat:write",
     "chat.update": "chat:write",
     "conversations.history": "channels:history",
     "conversations.replies": "channels:history",
     "conversations.list": "channels:read",
+    "chat.postEphemeral": "chat:write",
+    "usergroups.users.list": "usergroups:read",
 }
 _PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam)|@)")
 
@@ -89,6 +92,9 @@ class SlackDouble:
         self.channels: dict[str, Channel] = {"C0INCIDENTS": Channel("incidents")}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.page_size = 1000
+        self.usergroups: dict[str, list[str]] = {}
+        self.whispers: list[tuple[str, str]] = []
+        self.hooks = slack_press.Hooks()
 
     def fail(self, method: str, *faults: Fault | None) -> None:
         """The next calls of `method` go wrong in this order; None is a call that goes well."""
@@ -117,6 +123,23 @@ class SlackDouble:
         """Messages that would have notified people by a mention."""
         texts = [m.text + m.readable() for c in self.channels.values() for m in c.messages]
         return [t for t in texts if _PING.search(t)]
+
+    def press(
+        self, message: Stored, action_id: str, user: str = "U07ABCD1234", *, value: str | None = None
+    ) -> slack_press.Signed:
+        """The signed request that Slack sends when `user` presses a button that `message` shows now."""
+        url = f"{self.hooks.base}actions/T01EXAMPLE/1/{user}" if self.hooks.base else ""
+        now = self._now()
+        body = slack_press.payload(message, action_id, user, now=now, response_url=url, value=value)
+        return slack_press.signed(body, now=now)
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """A reply to a press."""
+        body = await request.json()
+        user = request.path.rpartition("/")[2]
+        self.hooks.got.append(body)
+        self.whispers.append((user, body["text"]))
+        return web.Response(text="ok")
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One Web API call."""
@@ -156,6 +179,12 @@ class SlackDouble:
                 return self._update(self.bots[token], body)
             case "conversations.list":
                 return self._list(body)
+            case "chat.postEphemeral":
+                self.whispers.append((body["user"], body["text"]))
+                return {"ok": True, "message_ts": self._new_ts()}
+            case "usergroups.users.list":
+                found = self.usergroups.get(body["usergroup"])
+                return _no("no_such_subteam") if found is None else {"ok": True, "users": found}
             case _:
                 return self._read(method, body)
 
@@ -315,12 +344,14 @@ async def serving(double: SlackDouble) -> AsyncIterator[str]:
     """Serve on a free loopback port; gives the base URL for `REMEDIATOR_SLACK_API_URL`."""
     app = web.Application()
     app.router.add_route("*", "/api/{method}", double.handle)
+    app.router.add_post("/api/actions/{team}/{number}/{user}", double.respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
+        double.hooks = slack_press.Hooks(f"http://{host}:{port}/api/")
         yield f"http://{host}:{port}/api/"
     finally:
         await runner.cleanup()

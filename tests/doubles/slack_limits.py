@@ -58,6 +58,17 @@ def _button_fits(button: dict[str, Any]) -> bool:
         and 0 < units(button.get("action_id", "")) <= 255
         and units(button.get("value", "")) <= 2_000
         and button.get("style", "primary") in ("primary", "danger")
+        and ("confirm" not in button or _confirm_fits(button["confirm"]))
+    )
+
+
+def _confirm_fits(confirm: dict[str, Any]) -> bool:
+    return (
+        confirm["title"]["type"] == "plain_text"
+        and _text_fits(confirm["title"], 100)
+        and _text_fits(confirm["text"], 300)
+        and _text_fits(confirm["confirm"], 30)
+        and _text_fits(confirm["deny"], 30)
     )
 
 

@@ -37,9 +37,11 @@ async def born(path: Path, *scenarios: str, rules: Policy | None = None, **chang
 
 
 def alert(rig: Rig, status: str = "firing", *, started: float = 60.0, **labels: str) -> dict[str, Any]:
-    """One alert of a body; it began `started` seconds ago."""
-    named = {"alertname": "HighErrorRate", "namespace": "rag7", "deployment": "langgraph", **labels}
-    named = {k: v for k, v in named.items() if v}
+    """One alert of a body; it began `started` seconds ago. Unless told, its labels are those of the shipped scenarios, so
+    that the simulated Alertmanager's API knows it. An empty label is none."""
+    named = {"alertname": "HighErrorRate", "namespace": "rag7", "deployment": "langgraph", "team": "rag"}
+    named = {k: v for k, v in {**named, **labels}.items() if v}
+    named.setdefault("severity", "warning" if named.get("alertname") == "HighLatency" else "critical")
     now = rig.clock.now()
     return {
         "status": status,

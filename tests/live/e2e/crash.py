@@ -78,7 +78,7 @@ class Story:
                 self._resolved = self._post(resolved=True)
             if self._next == VERIFYING and self._state == VERIFYING:
                 self.service.kill_and_leave()
-            return self._state == "fixed"
+            return self._next is None and self._state == "fixed"
         except httpx.TransportError:
             return False  # it died while we spoke to it
 

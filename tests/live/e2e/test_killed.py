@@ -57,4 +57,5 @@ def test_a_run_survives_a_kill_at_any_commit(tell: Tell, slack: SlackServer, bac
     # Each story dies at a commit, and again some commits into its next life.
     lives = [[f"after-commit:{n}", f"before-commit:{n + 3}"] for n in (1, 4, 8, 12)]
     for story in tell(lives, backend):
+        assert story.died == story.deaths, story.name
         check(story, slack)

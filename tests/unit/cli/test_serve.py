@@ -18,7 +18,7 @@ import pytest
 from tests.unit.served import POLICIES, STORIES
 
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
-PATIENCE = 90.0  # seconds for a whole demo on a busy machine
+PATIENCE = 240.0  # seconds on the wall; the demo itself gives up after 150
 
 
 def _environment(**variables: str) -> dict[str, str]:

@@ -1,0 +1,71 @@
+"""The benches run: their help, each of them at its tiniest, the limits they are held against, and their arithmetic."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.bench import __main__ as command
+from tests.bench import accept, crowded, memory, react, ready
+from tests.bench.report import Measure, Scale, at_least, below, percentile
+
+
+def test_help_names_every_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("ready", "react", "accept", "memory", "crowded"))
+
+
+def test_an_unknown_bench_is_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(["faster"])
+    assert end.value.code == 2
+
+
+@pytest.mark.parametrize("name", list(command.BENCHES))
+def test_each_bench_runs_at_its_tiniest(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "measures.json"
+    assert command.main([name, "--tiny", "--json", str(file)]) == 0
+    measures = json.loads(file.read_text("utf-8"))["measures"]
+    assert measures
+    assert all(m["bench"] == name and m["value"] > 0 and m["ok"] is None for m in measures)
+
+
+def test_a_missed_limit_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = below(Measure("ready", "restart", 4.0, "s"), 3.0)
+    monkeypatch.setattr(command, "BENCHES", {"ready": lambda _: [missed]})
+    assert command.main(["ready"]) == 1
+
+
+def test_limits_are_those_that_were_promised() -> None:
+    assert (accept.RATIO, react.P50, react.P99) == (0.7, 80.0, 250.0)
+    assert (memory.MEBIBYTES, ready.SECONDS, crowded.FACTOR) == (200.0, 3.0, 1.2)
+    one = Measure("accept", "ratio", 0.7, "")
+    assert (at_least(one, 0.7).ok, at_least(one, 0.71).ok, below(one, 0.7).ok, below(one, 0.8).ok) == (
+        True,
+        False,
+        False,
+        True,
+    )
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 5), (0.95, 10), (0.99, 10), (0.1, 1)])
+def test_percentiles_are_values_that_were_measured(share: float, value: int) -> None:
+    assert percentile(range(10, 0, -1), share) == value
+
+
+def test_scales_measure_less_and_less() -> None:
+    assert [s.of(3, 2, 1) for s in (Scale(), Scale(quick=True), Scale(tiny=True))] == [3, 2, 1]
+
+
+def test_filling_needs_the_columns_it_computes(tmp_path: Path) -> None:
+    conn = sqlite3.connect(tmp_path / "other.sqlite")
+    conn.execute("CREATE TABLE deliveries (id TEXT)")
+    with pytest.raises(RuntimeError, match="no column received_at"):
+        crowded._copy(conn, "deliveries", (0, 1, 1), {"received_at": "n"})
+    conn.close()

@@ -1,0 +1,215 @@
+"""Several people, older plans, and what operators do afterwards from Slack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.errors import Refused
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.target import Kind
+from app.notify.buttons import Press
+from app.store import audit, runs
+from tests.scenario import scenes
+from tests.scenario.slack_rig import ANA, BEN, EVE, SlackRig, asking, slack_rig
+
+BOTH = (f"slack:{ANA}", f"slack:{BEN}", "alice")
+
+
+@pytest.fixture
+async def two(tmp_path: Path) -> AsyncIterator[SlackRig]:
+    """A service whose rules want two people."""
+    rig = await slack_rig(tmp_path, rules=asking(by=BOTH, approvals=2))
+    yield rig
+    await rig.close()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[SlackRig]:
+    """A service that asks before everything; Ana may operate from Slack."""
+    made = await slack_rig(tmp_path)
+    yield made
+    await made.close()
+
+
+async def run_of(rig: SlackRig) -> runs.Run:
+    return (await scenes.all_runs(rig))[-1]
+
+
+async def test_two_people_are_two_people_also_after_a_restart(two: SlackRig) -> None:
+    await two.asked()
+    assert "1 of 2 approvals" in await two.press(Press.APPROVE, ANA)
+    assert f"1 of 2 approvals: <@{ANA}>" in two.parent.readable()
+    assert "another person has to approve" in await two.press(Press.APPROVE, ANA)
+    await two.die()
+    await two.born()
+    assert (scenes.writes(two), two.buttons[0]) == ([], "Approve")
+    await two.press(Press.APPROVE, BEN)
+    assert (await run_of(two)).answered_by == "slack:U0ANA and slack:U0BEN"
+    await two.until(lambda: scenes.writes(two))
+    assert f"Approved by <@{ANA}>" in two.parent.readable()
+    assert f"and <@{BEN}>" in two.parent.readable()
+
+
+async def test_one_no_is_enough(two: SlackRig) -> None:
+    await two.asked()
+    await two.press(Press.APPROVE, ANA)
+    await two.press(Press.REJECT, BEN)
+    await two.turn()
+    assert (await run_of(two)).state is RunState.REJECTED
+
+
+async def test_a_token_and_a_slack_user_that_may_be_one_person_are_not_counted_as_two(two: SlackRig) -> None:
+    run = await two.asked()
+    await two.press(Press.APPROVE, ANA)
+    with pytest.raises(Refused) as caught:
+        await two.operations.approve(run.id, "alice")
+    assert caught.value.code == "maybe_same_person"
+    assert "REMEDIATOR_SLACK_PEOPLE" in caught.value.message
+
+
+async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -> None:
+    rig = await slack_rig(tmp_path, rules=asking(by=BOTH, approvals=2), people={"alice": EVE})
+    run = await rig.asked()
+    await rig.press(Press.APPROVE, ANA)
+    done = await rig.operations.approve(run.id, "alice")
+    assert (done["answer"], done["text"]) == ("approved", "2 of 2 approvals")
+    await rig.close()
+
+
+async def order(rig: SlackRig, by: str) -> None:
+    request = ManualRequest("high-error-rate", "rag7/Deployment/langgraph", {}, "release is broken", by)
+    now = rig.clock.now()
+    await rig.store.ingest(Delivery(Source.MANUAL, now, by, dedupe_key="k", body_digest="d", manual=request))
+    await rig.turn()
+
+
+async def test_who_ordered_it_is_not_the_second_pair_of_eyes(tmp_path: Path) -> None:
+    rules = asking(four_eyes=True, by=BOTH)
+    rig = await slack_rig(tmp_path, rules=rules, people={"alice": ANA})
+    await order(rig, "alice")
+    assert "Approve" in rig.buttons
+    assert "who ordered it cannot approve it" in await rig.press(Press.APPROVE, ANA)
+    assert (await run_of(rig)).answer == ""
+    await rig.press(Press.APPROVE, BEN)
+    assert (await run_of(rig)).answered_by == "slack:U0BEN"
+    await rig.close()
+
+
+async def test_with_four_eyes_a_slack_user_of_unknown_tokens_does_not_approve_an_order(
+    tmp_path: Path,
+) -> None:
+    rig = await slack_rig(tmp_path, rules=asking(four_eyes=True, by=BOTH))
+    await order(rig, "alice")
+    assert "nobody can tell whether" in await rig.press(Press.APPROVE, BEN)
+    assert (await run_of(rig)).answer == ""
+    await rig.close()
+
+
+async def test_an_order_alone_is_not_enough_where_two_have_to_agree(two: SlackRig) -> None:
+    await order(two, "alice")
+    assert (scenes.writes(two), "Approve" in two.buttons) == ([], True)
+
+
+async def edit_image(rig: SlackRig, image: str) -> None:
+    """Somebody changes the Deployment while the question stands."""
+    patch = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}]
+    await rig.cluster.patch(Kind.DEPLOYMENT, "rag7", "langgraph", patch)
+
+
+async def again(rig: SlackRig, run: runs.Run) -> runs.Run:
+    """The question that comes after this run."""
+
+    async def stands() -> bool:
+        last = await run_of(rig)
+        return last.id != run.id and last.state is RunState.WAITING and "Approve" in rig.buttons
+
+    await rig.until(stands)
+    return await run_of(rig)
+
+
+async def test_what_changed_since_the_approval_is_asked_about_again_and_not_done(rig: SlackRig) -> None:
+    run = await rig.asked()
+    await edit_image(rig, "ghcr.io/stacey77/rag7:v1.5.1")
+    before = len(scenes.writes(rig))
+    await rig.press(Press.APPROVE)
+    second = await again(rig, run)
+    assert len(scenes.writes(rig)) == before
+    told = rig.parent.readable()
+    assert "slack:U0ANA approved a plan that was not carried out" in told
+    assert "v1.5.1 now, it was a template with ghcr.io/stacey77/rag7:v1.5.0" in told
+    # The old button, pressed by somebody whose Slack still shows it.
+    old = f"{run.id}:0:{run.plan_hash[:16]}"
+    reply = await rig.press(Press.APPROVE, ANA, old)
+    assert "The question that stands now is about another plan" in reply
+    assert "v1.5.1" in reply
+    assert (await run_of(rig)).answer == ""
+    # The right run with the older plan's hash: told as well, and left open.
+    mixed = f"{second.id}:0:{run.plan_hash[:16]}"
+    assert "the plan has changed since" in await rig.press(Press.APPROVE, ANA, mixed)
+    assert "Approve" in rig.buttons
+    await rig.press(Press.APPROVE)
+    await rig.until(lambda: len(scenes.writes(rig)) > before)
+
+
+async def fixed(rig: SlackRig) -> runs.Run:
+    await rig.asked()
+    await rig.press(Press.APPROVE)
+    await rig.until(lambda: "Undo" in rig.buttons)
+    return await run_of(rig)
+
+
+async def test_undo_is_for_operators_and_the_message_says_who_ordered_it(rig: SlackRig) -> None:
+    run = await fixed(rig)
+    told = await rig.press(Press.UNDO, BEN)
+    assert "undo and pause from Slack are for REMEDIATOR_SLACK_OPERATORS, and you are not in it" in told
+    found = await rig.store.read(lambda conn: audit.for_run(conn, run.id))
+    ignored = [e for e in found if e.kind is EventKind.PRESS_IGNORED]
+    assert [(e.actor, e.data["code"]) for e in ignored] == [("slack:U0BEN", "not_an_operator")]
+    assert "Undoing" in await rig.press(Press.UNDO, ANA)
+    await rig.until(lambda: "patch langgraph (undo)" in scenes.writes(rig))
+    await rig.turn()
+    assert rig.buttons == []
+    assert "was undone already" in await rig.press(Press.UNDO, ANA, f"{run.id}:0:{run.plan_hash[:16]}")
+    assert scenes.writes(rig).count("patch langgraph (undo)") == 1
+
+
+async def test_without_operators_nobody_undoes_from_slack_and_is_told_why(tmp_path: Path) -> None:
+    rig = await slack_rig(tmp_path, rules=asking(by=(f"slack:{ANA}",)), operators=frozenset())
+    await fixed(rig)
+    assert "REMEDIATOR_SLACK_OPERATORS, and it is empty" in await rig.press(Press.UNDO)
+    assert "patch langgraph (undo)" not in scenes.writes(rig)
+    await rig.close()
+
+
+async def test_a_pause_holds_the_namespace_for_an_hour_and_stands_in_the_message(rig: SlackRig) -> None:
+    await fixed(rig)
+    told = await rig.press(Press.PAUSE)
+    assert "Lift it with: remediator resume --scope namespace:rag7" in told
+    [pause] = await rig.operations.pauses()
+    assert (pause.scope, pause.author) == ("namespace:rag7", "slack:U0ANA")
+    assert pause.until is not None
+    assert (pause.until - pause.set_at).total_seconds() == 3600
+    assert f"Namespace rag7 is paused until 2026-03-04" in rig.parent.readable()
+    assert rig.buttons == ["Undo", "Explain"]
+
+
+async def test_explain_tells_the_gates_to_whoever_asks(rig: SlackRig) -> None:
+    run = await fixed(rig)
+    told = await rig.press(Press.EXPLAIN, EVE)
+    assert told.startswith("FIXED in ")
+    assert "kill switch" in told
+    assert f"remediator explain {run.id}" in told
+
+
+@pytest.mark.parametrize("button", list(Press))
+async def test_a_button_of_a_run_that_is_gone_does_nothing(rig: SlackRig, button: Press) -> None:
+    await rig.asked()
+    told: Any = await rig.press(button, ANA, "run_nobody_1:0:0123456789abcdef")
+    assert "no such run" in told
+    assert (scenes.writes(rig), (await run_of(rig)).answer) == ([], "")
