@@ -6,6 +6,7 @@ Used by every module of the intake and by the JSON routes. Never looks at what t
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,8 @@ MAX_BYTES = 1024 * 1024
 """Default limit of a body: some hundred alerts of ordinary size."""
 MAX_DEPTH = 32
 """Objects and arrays inside one another; every known sender stays below ten."""
+
+_MAYBE_HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{2,}|[0-9]{300}")
 
 
 def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
@@ -37,7 +40,9 @@ def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
             raise _too_deep() from error
         where = f"body line {place}" if at else "body"
         raise BadInput(reason or "the body is not JSON", code="invalid_json", where=where) from error
-    _check_depth_and_range(value)
+    # Most bodies cannot be too deep or hold a huge number, which their text tells more cheaply than a walk.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _MAYBE_HUGE.search(body) is not None:
+        _check_depth_and_range(value)
     return value
 
 

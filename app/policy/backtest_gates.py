@@ -198,7 +198,7 @@ def judge_quickly(p: Prepared, m: Measured, hours: Hours) -> Quick:
     if not best.rank:
         return Quick(Verdict.ALLOW, Code.ALLOWED, "", None, tuple(words))
     deciding = next(at for at, w in enumerate(words) if w.rank == best.rank)
-    times = [retries.get(at) for at, w in enumerate(words) if w.rank]
+    times = [retries.get(at) for at, w in enumerate(words) if w.rank == best.rank]
     known = [t for t in times if t is not None]
     retry = max(known) if len(known) == len(times) else None
     return Quick(words[deciding].verdict, words[deciding].code, GATE_NAMES[deciding], retry, tuple(words))

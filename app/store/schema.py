@@ -87,6 +87,7 @@ deliveries = Table(
     _count("truncated"),
     _text("incident_ids"),
     _text("run_ids"),
+    sqlite_with_rowid=False,  # one tree instead of two: the key is the row's place
 )
 # Conditions of partial indexes stand here as constants, and queries repeat them word for word: SQLite uses such an index
 # only when it sees its condition, and a bound parameter hides it.
@@ -124,6 +125,7 @@ episodes = Table(
     _count("late"),
     _maybe_text("incident_id"),
     _page("page"),
+    sqlite_with_rowid=False,
 )
 Index("ix_episodes_incident", episodes.c.page, episodes.c.incident_id, episodes.c.status)
 STRAY = episodes.c.incident_id.is_(None)

@@ -32,7 +32,7 @@ def run(quick: bool) -> list[Measure]:
 
 def measure(scale: Scale) -> list[Measure]:
     """Processor seconds for a million alerts, from JSON text to counts; and live memory late against early."""
-    alerts = scale.of(ALERTS, 100_000, 2_000)
+    alerts = scale.of(ALERTS, 200_000, 2_000)
     began = time.process_time()
     backtest = _replay(alerts)
     written = _writing(alerts)

@@ -146,7 +146,7 @@ async def ending_of(rig: Rig) -> Ending:
             ),
             spent=int(conn.execute(spent).scalar() or 0),
             messages=tuple(sorted(_topic(tag) for _, tag, _ in rig.notebook.posts)),
-            target=_spec(rig, ran[0].target_key),
+            target=_spec(rig, ran[0].target_key) if ran else "",
         )
 
     return await rig.store.read(look)

@@ -2,7 +2,8 @@
 
 A boundary lies before and after each commit, each write to the cluster, each post, and each record of a durable step.
 Two neighbouring boundaries with nothing written between them leave the same behind, so the default run cuts at one of
-each such pair, and while a run only watches at a part of them. CRASH_ALL=1 cuts at all of them.
+each such pair: at all of them for one case of each remediation, around the writes for its other cases, and here and there
+while a run only watches. CRASH_ALL=1 cuts at all boundaries of all cases.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.crash.lives import Ending, live
 
 CASES = cases()
 SHARDS = 2
-SPARSE = 7  # of the boundaries after the last action, every so many are cut by default
+SPARSE = 12  # of the boundaries after the last action, every so many are cut by default
 
 
 async def _undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
@@ -28,15 +29,20 @@ async def _undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
     return ending, rig.reaper.names
 
 
-def chosen(names: list[str]) -> list[int]:
+def chosen(case: Case, names: list[str]) -> list[int]:
     """The boundaries to cut at, from 1."""
     if ALL:
         return list(range(1, len(names) + 1))
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
-    acted = max(
-        (n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))), default=0
-    )
-    return [n for place, n in enumerate(changed) if n <= acted + 2 or place % SPARSE == 0]
+    acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))]
+    near = {n for act in acts for n in range(act - 2, act + 3)}
+    first = next(c for c in CASES if c.remediation == case.remediation) is case
+    step = 1 if first else 3
+    return [
+        n
+        for place, n in enumerate(changed)
+        if n in near or (n < max(acts) and place % step == 0) or place % SPARSE == 0
+    ]
 
 
 def _leaves_something_new(name: str) -> bool:
@@ -70,7 +76,7 @@ async def test_a_death_at_any_boundary_changes_nothing_in_the_end(
 ) -> None:
     """Same end, each mutation once, each message once, within the budget, the audit trail unbroken, nothing left live."""
     ending, names = await _undisturbed(case, tmp_path)
-    cuts = chosen(names)
+    cuts = chosen(case, names)
     left_out((len(names) - len(cuts)) // SHARDS)
     for n in cuts[shard::SHARDS]:
         await _same_end(case, tmp_path / f"{n}.sqlite", ending, n)

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from tests.doubles import slack_press
 from tests.doubles.slack_limits import fault_of
+from tests.doubles.slack_socket import SocketDouble
 
 TOKEN = "xoxb-test-token"
 ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read"})
@@ -340,9 +341,13 @@ def _indented(text: str) -> str:
 
 
 @asynccontextmanager
-async def serving(double: SlackDouble) -> AsyncIterator[str]:
-    """Serve on a free loopback port; gives the base URL for `REMEDIATOR_SLACK_API_URL`."""
+async def serving(double: SlackDouble, socket: SocketDouble | None = None) -> AsyncIterator[str]:
+    """Serve on a free loopback port, Socket Mode too when it is given; gives the base URL for
+    `REMEDIATOR_SLACK_API_URL`."""
     app = web.Application()
+    if socket is not None:
+        app.router.add_post("/api/apps.connections.open", socket.open)
+        app.router.add_get("/link", socket.link)
     app.router.add_route("*", "/api/{method}", double.handle)
     app.router.add_post("/api/actions/{team}/{number}/{user}", double.respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -352,6 +357,8 @@ async def serving(double: SlackDouble) -> AsyncIterator[str]:
         await site.start()
         host, port = runner.addresses[0][:2]
         double.hooks = slack_press.Hooks(f"http://{host}:{port}/api/")
+        if socket is not None:
+            socket.url = f"ws://{host}:{port}"
         yield f"http://{host}:{port}/api/"
     finally:
         await runner.cleanup()

@@ -36,7 +36,7 @@ async def born(path: Path, *scenarios: str, rules: Policy | None = None, **chang
     return await rig.born()
 
 
-def alert(rig: Rig, status: str = "firing", *, started: float = 60.0, **labels: str) -> dict[str, Any]:
+def alert(rig: Rig, status: str = "firing", *, started: float = 60.0, **labels: Any) -> dict[str, Any]:
     """One alert of a body; it began `started` seconds ago. Unless told, its labels are those of the shipped scenarios, so
     that the simulated Alertmanager's API knows it. An empty label is none."""
     named = {"alertname": "HighErrorRate", "namespace": "rag7", "deployment": "langgraph", "team": "rag"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ _IMAGE = {
 _PAUSE = {"op": "add", "path": "/spec/paused", "value": True}
 
 
-async def _asked(path: Path, **of_rules: object) -> Rig:
+async def _asked(path: Path, **of_rules: Any) -> Rig:
     """A service whose run waits for an answer."""
     rig = await born(path, rules=policy(mode=Mode.APPROVE, **of_rules))
     await rig.run(30)
@@ -87,7 +88,7 @@ async def test_what_somebody_did_a_moment_before_the_write_stops_it(
 ) -> None:
     """After the dry run and before the patch: the patch is bound to what was looked at."""
     rig = await born(tmp_path)
-    done = []
+    done: list[bool] = []
 
     def meddle(request: object, when: str) -> None:
         if getattr(request, "dry_run", False) and when == "after" and not done:
@@ -207,12 +208,13 @@ async def test_an_answer_whose_signal_was_lost_is_heard_within_seconds(tmp_path:
     rig = await _asked(tmp_path)
     run = await the_run(rig)
 
-    async def lost(_run_id: str, _topic: str) -> None:
+    async def lost(run_id: str, topic: str) -> None:
         return
 
-    original, rig.engine.signal = rig.engine.signal, lost  # type: ignore[method-assign]
+    heard = rig.engine.signal
+    rig.engine.signal = lost  # type: ignore[method-assign]  # what a death in between comes to
     await rig.operations.approve(run.id, "kim", run.plan_hash)
-    rig.engine.signal = original  # type: ignore[method-assign]
+    rig.engine.signal = heard  # type: ignore[method-assign]
     await rig.run(30)
     assert writes(rig) == ["patch langgraph"]
     await rig.close()

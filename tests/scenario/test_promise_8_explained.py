@@ -34,10 +34,10 @@ from tests.scenario.scenes import (
     ],
 )
 async def test_an_alert_that_starts_nothing_ends_in_a_decision_that_says_why(
-    tmp_path: Path, labels: dict[str, str], code: Code
+    tmp_path: Path, labels: dict[str, Any], code: Code
 ) -> None:
     """In the store, in the channel and in the trail."""
-    rig = await born(tmp_path)
+    rig = await born(tmp_path, use_api=False)
     await rig.send(body(alert(rig, **labels)))
     await rig.run(10, alerts=False)
     found = await decision(rig)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -28,7 +27,9 @@ async def test_a_parent_is_printed_in_full(name: str) -> None:
     door, out = _door()
     message = parent(stories.STORIES[name])
     await door.post("#incidents", message, None, "t")
-    for row in replace(message, buttons=()).readable().splitlines():  # a terminal has none; it has the commands
+    for row in (
+        replace(message, buttons=()).readable().splitlines()
+    ):  # a terminal has none; it has the commands
         assert row in out.getvalue()
 
 

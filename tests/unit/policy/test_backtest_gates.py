@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ clusters = st.builds(
     marks=st.dictionaries(
         st.sampled_from(["namespace", "object"]), st.sampled_from(["true", "false", "yes"])
     ),
-    paused=st.booleans(),
+    paused=st.sampled_from([False, False, False, True]),
 )
 rungs = st.builds(
     RungSpec,
@@ -60,6 +61,7 @@ rungs = st.builds(
 targets = st.sampled_from(
     [
         Target("rag7", Kind.DEPLOYMENT, "langgraph"),
+        Target("team-a", Kind.DEPLOYMENT, "langgraph"),
         Target("kube-system", Kind.DEPLOYMENT, "dns"),
         Target("other", Kind.DEPLOYMENT, "x"),
     ]
@@ -73,25 +75,26 @@ def moments(draw: st.DrawFn) -> tuple[Prepared, Measured]:
     ground = Ground(policy, policy.rules[0], draw(targets), draw(clusters))
     p = prepare(ground, rung_of(draw(rungs), ground, CATALOGUE))
     now = START + draw(st.integers(0, DAYS // SECOND)) * SECOND + draw(st.sampled_from([0, 1]))
-    ago = st.integers(0, 90).map(lambda n: now - n * MINUTE) | st.integers(0, 90_000).map(
+    ago = st.integers(0, 21).map(lambda n: now - n * MINUTE) | st.integers(0, 90_000).map(
         lambda n: now - n * SECOND
     )
     spend = []
     for room in p.rooms:
         count = draw(st.integers(0, room.most + 1))
         spend.append((count, now - draw(st.integers(0, room.window)) if count else None))
-    measured = Measured(
-        now=now,
-        firing=draw(st.booleans()),
-        last_seen=draw(ago),
-        spend=tuple(spend),
-        last_action=draw(st.none() | ago),
-        busy=draw(st.booleans()),
-        in_flight=draw(st.integers(0, 4)),
-        results=tuple(draw(st.lists(st.tuples(st.sampled_from(RunState), ago), max_size=5))),
-        storm_targets=draw(st.integers(0, 12)),
-    )
-    return p, measured
+    quiet = Measured(now, True, now, tuple((0, None) for _ in p.rooms), None, False, 0, (), 1)
+    noise: dict[str, st.SearchStrategy[Any]] = {
+        "firing": st.booleans(),
+        "last_seen": ago,
+        "spend": st.just(tuple(spend)),
+        "last_action": ago,
+        "busy": st.booleans(),
+        "in_flight": st.integers(0, 4),
+        "results": st.lists(st.tuples(st.sampled_from(RunState), ago), max_size=5).map(tuple),
+        "storm_targets": st.integers(0, 12),
+    }
+    loud = draw(st.sets(st.sampled_from(sorted(noise)), max_size=4))
+    return p, quiet._replace(**{name: draw(noise[name]) for name in sorted(loud)})
 
 
 @settings(max_examples=300, deadline=None)
@@ -122,6 +125,18 @@ def test_hours_that_are_remembered_are_the_hours_of_each_moment(offsets: list[in
     for offset in sorted(offsets):
         for now in (START + offset * SECOND, START + offset * SECOND + 1, START + (offset + 59) * SECOND):
             assert remembering.at(p, now) == Hours().at(p, now)
+
+
+def test_a_question_behind_a_denial_that_ends_does_not_hide_its_end() -> None:
+    policy = POLICIES[2]  # asks
+    ground = Ground(policy, policy.rules[0], Target("rag7", Kind.DEPLOYMENT, "a"), ClusterFacts())
+    p = prepare(ground, rung_of(RungSpec(), ground, CATALOGUE))
+    now = micros(datetime(2026, 3, 4, tzinfo=UTC))
+    spend = tuple((0, None) for _ in p.rooms)
+    cooling = Measured(now, True, now, spend, now - 5 * MINUTE, False, 0, (), 1)
+    quick = judge_quickly(p, cooling, Hours())
+    assert (quick.gate, quick.retry_at) == ("cooldown", now + 10 * MINUTE)
+    assert decide(policy, ground.rule, p.rung, facts_of(p, cooling)).retry_at == instant(now + 10 * MINUTE)
 
 
 def test_the_names_of_the_gates_are_in_their_order() -> None:

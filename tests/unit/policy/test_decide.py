@@ -121,7 +121,7 @@ def test_each_fact_that_cannot_be_read_closes_a_gate_and_is_named(name: str) -> 
         (COOLING, timedelta(minutes=11)),
         (COOLING | {"firing": Unknown("x")}, None),
         (COOLING | {"pauses": (Pause("all", "", "ana", NOW + timedelta(hours=1)),)}, timedelta(hours=1)),
-        (COOLING | OWNED, None),
+        (COOLING | OWNED, timedelta(minutes=11)),  # a question stands behind it
     ],
 )
 def test_it_is_looked_at_again_when_all_that_stands_against_it_passes_by_itself(

@@ -53,6 +53,7 @@ def _deliveries() -> None:
         _text("incident_ids"),
         _text("run_ids"),
         sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "uq_deliveries_dedupe",
@@ -95,6 +96,7 @@ def _episodes() -> None:
         _maybe_text("incident_id"),
         _big("page"),
         sa.PrimaryKeyConstraint("key", name="pk_episodes"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_episodes_incident", "episodes", ["page", "incident_id", "status"])
     op.create_index(

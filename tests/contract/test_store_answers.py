@@ -1,0 +1,67 @@
+"""Answers of several people, and presses that were taken: the same on SQLite and Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+
+from app.domain.outcome import RunState
+from app.store import answers, runs
+from app.store.database import Store, Tx
+from app.store.runs import Run
+from tests.contract.stores import new_run, rung
+
+
+async def waiting(store: Store) -> Run:
+    """A run whose question stands."""
+    asked = new_run()
+
+    def request(tx: Tx) -> Run:
+        runs.request(tx, asked)
+        runs.move(tx, asked.id, RunState.WAITING)
+        return runs.get(tx.conn, asked.id)
+
+    return await store.write(request)
+
+
+async def test_answers_are_numbered_in_the_order_they_came(store: Store) -> None:
+    run = await waiting(store)
+    for by, word in (("ana", "approved"), ("ben", "snoozed"), ("eve", "approved")):
+        await store.write(lambda tx, by=by, word=word: answers.give(tx, runs.hold(tx, run.id), word, by))  # type: ignore[misc]
+    found = await store.read(lambda conn: answers.given(conn, run, "approved"))
+    assert [(g.given_by, g.number, g.plan_hash) for g in found] == [
+        ("ana", 1, run.plan_hash),
+        ("eve", 3, run.plan_hash),
+    ]
+
+
+async def test_answers_at_the_same_moment_get_different_numbers(store: Store) -> None:
+    run = await waiting(store)
+    numbers = await asyncio.gather(
+        *(
+            store.write(lambda tx, n=n: answers.give(tx, runs.hold(tx, run.id), "approved", f"p{n}"))  # type: ignore[misc]
+            for n in range(8)
+        )
+    )
+    assert sorted(numbers) == list(range(1, 9))
+
+
+async def test_an_answer_to_one_rung_is_none_to_the_next(store: Store) -> None:
+    run = await waiting(store)
+    await store.write(lambda tx: answers.give(tx, run, "approved", "ana"))
+    await store.write(lambda tx: runs.set_rung(tx, run.id, rung(), 1))
+    moved = await store.read(lambda conn: runs.get(conn, run.id))
+    assert await store.read(lambda conn: answers.given(conn, moved, "approved")) == []
+
+
+async def test_several_names_stand_in_the_run_and_the_last_one_in_the_event(store: Store) -> None:
+    run = await waiting(store)
+    assert await store.write(lambda tx: runs.answer(tx, run.id, "approved", "eve", named="ana and eve"))
+    assert (await store.read(lambda conn: runs.get(conn, run.id))).answered_by == "ana and eve"
+
+
+async def test_a_press_is_taken_once_whoever_delivers_it(store: Store) -> None:
+    taken = await asyncio.gather(
+        *(store.write(lambda tx: answers.first_time(tx, "1.5/U0ANA/C1/1.0/approve")) for _ in range(5))
+    )
+    assert sorted(taken) == [False, False, False, False, True]
+    assert await store.write(lambda tx: answers.first_time(tx, "1.6/U0ANA/C1/1.0/approve"))

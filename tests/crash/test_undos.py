@@ -1,0 +1,94 @@
+"""Every undo of the catalogue: executed twice, and with every field of it changed by somebody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.domain.plan import Action, FieldChange
+from app.kube.fields import pointer
+from app.store import audit, runs
+from tests.crash.cases import Case, cases
+from tests.crash.lives import invariants, live
+from tests.crash.twice import TwiceEngine
+from tests.scenario.rig import Rig
+
+FIXED = [case for case in cases() if case.ends is IncidentState.FIXED]
+
+
+def _short(case: Case) -> str:
+    return str(case).replace(" ", "-")
+
+
+async def _actions(rig: Rig) -> tuple[str, list[Action]]:
+    (run,) = await rig.store.read(lambda conn: runs.page(conn, None, 10))
+    return run.id, list(run.rung.actions)
+
+
+async def _undo(rig: Rig, run_id: str) -> list[dict[str, Any]]:
+    await rig.operations.undo(run_id, "kim")
+    await rig.run(60)
+    assert (await rig.store.read(lambda conn: runs.get(conn, run_id))).state is RunState.UNDONE
+    trail = await rig.store.read(lambda conn: audit.for_run(conn, run_id))
+    return [r.data for r in trail if r.kind is EventKind.UNDO_ENDED]
+
+
+@pytest.mark.parametrize("case", FIXED, ids=_short)
+async def test_an_undo_whose_steps_are_all_executed_twice_is_done_once(case: Case, tmp_path: Path) -> None:
+    """Each action is taken back by one write, or says why there is nothing to take back."""
+    _, rig = await live(case, tmp_path / "rig.sqlite", engine_type=TwiceEngine)
+    run_id, actions = await _actions(rig)
+    ended = await _undo(rig, run_id)
+    wanted = ["undone" if a.reversible else "nothing_to_undo" for a in actions]
+    assert [e["result"] for e in ended] == wanted[::-1]
+    undos = [m for m in rig.cluster.mutations if m.marker.endswith("/undo") and not m.dry_run]
+    assert len([m for m in undos if m.verb == "patch"]) == wanted.count("undone")
+    await invariants(rig)
+    await rig.close()
+
+
+def _other(value: Any) -> Any:
+    """Another valid value of the same kind."""
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, dict):
+        spec = value["spec"]
+        first = {**spec["containers"][0], "image": spec["containers"][0]["image"] + "-hotfix"}
+        return {**value, "spec": {**spec, "containers": [first, *spec["containers"][1:]]}}
+    return "777Mi" if str(value).endswith("i") else f"{value} and more"
+
+
+async def _change(rig: Rig, action: Action, change: FieldChange) -> None:
+    ref = action.object
+    manifest: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
+    patch = {"op": "replace", "path": pointer(manifest, change.path), "value": _other(change.after)}
+    rig.cluster.edit(ref.kind, ref.namespace, ref.name, [patch])
+
+
+@pytest.mark.parametrize("case", FIXED, ids=_short)
+async def test_an_undo_leaves_alone_whatever_field_somebody_changed_since(case: Case, tmp_path: Path) -> None:
+    """Field by field: the conflict is told, and nothing of the object is touched."""
+    number = 0
+    while True:
+        _, rig = await live(case, tmp_path / f"{number}.sqlite")
+        run_id, actions = await _actions(rig)
+        fields = [(a, c) for a in actions if a.reversible for c in a.changes]
+        if number >= len(fields):
+            await rig.close()
+            break
+        action, change = fields[number]
+        await _change(rig, action, change)
+        ref = action.object
+        before: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
+        ended = await _undo(rig, run_id)
+        after: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
+        assert [e["result"] for e in ended] == ["conflict"], f"{case}: {change.path}"
+        assert before["spec"] == after["spec"]
+        undos = [m for m in rig.cluster.mutations if m.marker.endswith("/undo") and not m.dry_run]
+        assert undos == [], f"{case}: {change.path}"
+        await rig.close()
+        number += 1

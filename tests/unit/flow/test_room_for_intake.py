@@ -1,0 +1,63 @@
+"""Deciding makes room while alerts are coming in faster than they are committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.flow.services import Services
+from app.flow.sweep import Loops
+from app.store import incidents
+
+
+class PressedStore:
+    """A store with so many writes waiting, and nothing due."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+
+    async def write(self, fn: Callable[[Any], Any]) -> Any:
+        return fn(None)
+
+
+class Naps:
+    """A clock that only notes how long it was asked to wait."""
+
+    def __init__(self) -> None:
+        self.naps: list[float] = []
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 4, tzinfo=UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "limit", "naps"), [(0, 16, []), (8, 16, []), (9, 4, [0.1]), (5_000, 4, [0.1])]
+)
+async def test_a_pressed_store_is_given_time_before_the_next_decisions(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, limit: int, naps: list[float]
+) -> None:
+    limits: list[int] = []
+
+    def claim_due(_tx: Any, _owner: str, _lease: timedelta, most: int) -> list[Any]:
+        limits.append(most)
+        return []
+
+    monkeypatch.setattr(incidents, "claim_due", claim_due)
+    clock = Naps()
+    services = SimpleNamespace(
+        store=PressedStore(waiting), clock=clock, replica="one", lease=timedelta(seconds=60)
+    )
+
+    async def deliver() -> int:
+        return 0
+
+    loops = Loops(cast("Services", services), deliver, timedelta(days=30))
+    assert await loops.decide_due() == 0
+    assert (limits, clock.naps) == ([limit], naps)
