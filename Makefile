@@ -41,6 +41,7 @@ check: install   ## lint, types, import direction
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) remediator policy check policies
+	$(RUN) remediator policy test policies --cover
 
 fix: install     ## format and repair what can be repaired
 	$(RUN) ruff check --fix .

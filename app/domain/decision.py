@@ -122,7 +122,9 @@ class Decision:
     def retry_at(self) -> datetime | None:
         """When looking again may give another answer: the latest retry time of the gates that decided it. A weaker gate
         does not count: behind a denial that ends there may be a question, and that is another answer."""
-        times = [g.retry_at for g in self.gates if g.verdict is self.verdict and g.verdict is not Verdict.ALLOW]
+        times = [
+            g.retry_at for g in self.gates if g.verdict is self.verdict and g.verdict is not Verdict.ALLOW
+        ]
         known = [t for t in times if t is not None]
         return max(known) if known and len(known) == len(times) else None
 

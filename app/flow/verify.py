@@ -163,7 +163,13 @@ async def conclude(
         lease.grant(tx, run, Rule.from_json(run.settings["rule"]))
         if incident.manual is None and incidents.firing_count(tx.conn, incident.id):
             # An alert joined after the last look: the incident stays open and is decided anew, under its cooldown.
-            move(tx, incident, IncidentState.REFUSED, once=run_id, reason=f"fixed, then another alert fired: {text}")
+            move(
+                tx,
+                incident,
+                IncidentState.REFUSED,
+                once=run_id,
+                reason=f"fixed, then another alert fired: {text}",
+            )
             incidents.schedule(tx, incident.id, tx.now)
         else:
             move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from app.notify.story import (
     Escalation,
     Fact,
     IncidentStory,
+    Lease,
     Topic,
     UndoDone,
     Verification,
@@ -66,6 +67,27 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
     "undone": (Topic.UNDO, DECIDED, stories.UNDONE),
     "undo_conflict": (Topic.UNDO, DECIDED, stories.CONFLICT),
     "undo_asked": (Topic.UNDO, DECIDED, replace(stories.UNDONE, by="kim", text="")),
+    "lease_granted": (
+        Topic.LEASE,
+        DECIDED,
+        Lease(
+            stories.RUN,
+            "granted",
+            datetime(2026, 3, 4, 5, 0, tzinfo=UTC),
+            ("Scale rag7/Deployment/langgraph from 2 to 8 replicas",),
+            'kubectl patch deployment langgraph -n rag7 -p \'{"spec":{"replicas":8}}\'',
+        ),
+    ),
+    "lease_kept": (
+        Topic.LEASE,
+        DECIDED,
+        Lease(stories.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
+    ),
+    "lease_ended": (
+        Topic.LEASE,
+        DECIDED,
+        Lease(stories.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
+    ),
     "escalated": (Topic.ESCALATED, DECIDED, stories.ESCALATION),
     "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
 }
