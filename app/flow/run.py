@@ -160,13 +160,8 @@ async def _verify(
         if verdict is not None:
             break
         await ctx.sleep(terms.poll)
-    result, text = verdict
-    took = (measured[-1].at - began).total_seconds()
-    await ctx.step(
-        f"verified:{index}",
-        lambda: verify.conclude(services, run_id, result, text, len(measured), took),
-    )
-    return RunState(result.value), text
+    await ctx.step(f"verified:{index}", lambda: verify.conclude(services, run_id, verdict, measured, began))
+    return RunState(verdict[0].value), verdict[1]
 
 
 async def _otherwise(

@@ -5,7 +5,8 @@ The judgement itself is `app.domain.verification.judge`, pure. Never touches the
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from app.domain.errors import RemediatorError
@@ -22,6 +23,7 @@ from app.kube import read
 from app.kube.rollout import rollout_status
 from app.notify.story import Topic, Verification
 from app.policy.model import Rule
+from app.store import facts as counts
 from app.store import incidents, runs, samples
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
@@ -141,14 +143,20 @@ async def _sample(services: Services, run: Run) -> None:
 
 
 async def conclude(
-    services: Services, run_id: str, result: Result, text: str, measurements: int, took: float
+    services: Services,
+    run_id: str,
+    verdict: tuple[Result, str],
+    measured: Sequence[Measurement],
+    began: datetime,
 ) -> dict[str, Any]:
-    """Write the result; a fixed run ends here."""
+    """Write the result; a fixed run ends here. `measured` are the looks it was judged from, none of them missing."""
+    result, text = verdict
+    last = measured[-1].at
 
     def write(tx: Tx) -> Run | None:
         run = runs.get(tx.conn, run_id)
         incident = incidents.hold(tx, run.incident_id)
-        fact = Verification(result, text, measurements, timedelta(seconds=took))
+        fact = Verification(result, text, len(measured), last - began)
         tell(
             tx,
             Topic.VERIFIED,
@@ -161,7 +169,7 @@ async def conclude(
             return None
         ended = end_run(tx, run_id, RunState.FIXED, text)
         lease.grant(tx, run, Rule.from_json(run.settings["rule"]))
-        if incident.manual is None and incidents.firing_count(tx.conn, incident.id):
+        if counts.joined_since(tx.conn, incident.id, last):
             # An alert joined after the last look: the incident stays open and is decided anew, under its cooldown.
             move(
                 tx,

@@ -180,3 +180,14 @@ def leases_running(conn: Connection) -> list[str]:
     """Runs with a change on loan."""
     query = select(run_steps.c.run_id).where(run_steps.c.name == "lease", run_steps.c.outcome.is_(None))
     return list(conn.execute(query).scalars())
+
+
+def joined_since(conn: Connection, incident_id: str, since: datetime) -> bool:
+    """An alert joined the incident after this moment and fires."""
+    query = (
+        select(func.count())
+        .select_from(episodes)
+        .where(episodes_of(conn, incident_id), episodes.c.first_seen > micros(since))
+        .where(episodes.c.status == AlertStatus.FIRING.value)
+    )
+    return bool(conn.execute(query).scalar())

@@ -138,5 +138,5 @@ def _copy(
     conn.execute(
         f"WITH RECURSIVE s(n) AS (SELECT {low} UNION ALL SELECT n + {step} FROM s WHERE n + {step} < {high}) "
         f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM s, "
-        f"(SELECT * FROM {table} WHERE {where} ORDER BY rowid DESC LIMIT 1) AS t"
+        f"(SELECT * FROM {table} WHERE {where} ORDER BY 1 DESC LIMIT 1) AS t"
     )

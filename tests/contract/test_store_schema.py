@@ -88,7 +88,7 @@ def test_rows_have_the_columns_of_their_tables(row: type[tuple[object, ...]], ta
 
 LOOKUPS = {
     "open incident by key": ("uq_incidents_open_key", ingest_rows.FIND_OPEN),
-    "episode by key": ("sqlite_autoindex_episodes_1", ingest_rows.FIND_EPISODES),
+    "episode by key": ("PRIMARY KEY", ingest_rows.FIND_EPISODES),
     "delivery by the sender's id": ("uq_deliveries_dedupe", ingest_rows.FIND_DELIVERIES),
 }
 

@@ -50,6 +50,7 @@ class Case:
     hand: Hand = _nobody
     ends: IncidentState = IncidentState.FIXED
     name: str = ""
+    long: bool = False  # a life of it takes seconds: fewer cuts by default
 
     def __str__(self) -> str:
         return self.name or f"{self.remediation}/{self.rung}"
@@ -147,7 +148,7 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
     ),
     ("pod-restarting", "restart"): Case(
-        "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
+        "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml")), long=True
     ),
 }
 
@@ -163,6 +164,7 @@ EXTRA = (
         of_rule={"rungs": ()},
         ends=IncidentState.ESCALATED,
         name="high-latency/all rungs, none helps",
+        long=True,
     ),
     Case(
         "high-error-rate",

@@ -35,9 +35,10 @@ def chosen(case: Case, names: list[str]) -> list[int]:
         return list(range(1, len(names) + 1))
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
     acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))]
-    near = {n for act in acts for n in range(act - 2, act + 3)}
     first = next(c for c in CASES if c.remediation == case.remediation) is case
-    step = 1 if first else 3
+    step = 12 if case.long else 1 if first else 4
+    writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster")]
+    near = {n for act in (acts if first else writes) for n in range(act - 2, act + 4)}
     return [
         n
         for place, n in enumerate(changed)

@@ -60,7 +60,9 @@ def _turns(case: Case, seen: list[Request]) -> list[tuple[int, FaultKind]]:
         return [(n, kind) for n in range(1, len(seen) + 1) for kind in kinds]
     wrote = next(n for n, request in enumerate(seen, 1) if request.writes)
     first = CASES.index(case)
-    return [(n, kinds[(n + first) % len(kinds)]) for n in range(1 + first % 2, wrote + 3, 2)]
+    return [
+        (n, kinds[(n + first) % len(kinds)]) for n in range(1 + first % 2, wrote + 3, 6 if case.long else 2)
+    ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: str(c).replace(" ", "-"))

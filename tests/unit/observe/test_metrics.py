@@ -36,6 +36,7 @@ EXPECTED = {
     "remediator_decide_seconds": ("histogram", ()),
     "remediator_first_write_seconds": ("histogram", ("mode",)),
     "remediator_run_seconds": ("histogram", ("remediation",)),
+    "remediator_presses": ("counter", ("action", "result")),
 }
 
 
