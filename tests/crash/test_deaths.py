@@ -20,7 +20,7 @@ from tests.crash.lives import Ending, live
 
 CASES = cases()
 SHARDS = 2
-SPARSE = 12  # of the boundaries after the last action, every so many are cut by default
+SPARSE = 24  # of the boundaries after the last action, every so many are cut by default
 
 
 async def _undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
@@ -36,7 +36,7 @@ def chosen(case: Case, names: list[str]) -> list[int]:
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
     acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))]
     first = next(c for c in CASES if c.remediation == case.remediation) is case
-    step = 12 if case.long else 1 if first else 4
+    step = 24 if case.long else 2 if first else 6
     writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster")]
     near = {n for act in (acts if first else writes) for n in range(act - 2, act + 4)}
     return [
