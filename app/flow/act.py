@@ -7,6 +7,7 @@ twice. Never decides what to do next.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -110,19 +111,31 @@ async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any
     found = await apply.check(services.cluster, planned.action)
     if found.ref is None:
         return await _settle(services, planned, ABANDONED, found.text)
-    try:
-        await apply.rehearse(services.cluster, planned.action, planned.id, found.ref)
-    except ClusterRefused as error:
-        return await _settle(services, planned, REFUSED, f"the dry run was refused: {error}")
-    no = await _look_again(services, planned)
+    # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
+    refusal, around = await asyncio.gather(
+        _rehearse(services, planned, found), _look_around(services, planned)
+    )
+    if refusal:
+        return await _settle(services, planned, REFUSED, refusal)
+    no = await _judge_again(services, planned, around)
     if no:
         return await _settle(services, planned, ABANDONED, no)
     return await _write(services, planned, found.ref)
 
 
-async def _look_again(services: Services, planned: Planned) -> str:
-    """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
-    run, rule, policy, target = planned.run, planned.rule, services.policy(), planned.action.target
+async def _rehearse(services: Services, planned: Planned, found: apply.CheckResult) -> str:
+    """The server-side dry run of the very patch; why it was refused, or empty. Raises TryLater."""
+    try:
+        ref = found.ref or planned.action.object
+        await apply.rehearse(services.cluster, planned.action, planned.id, ref, found.seen)
+    except ClusterRefused as error:
+        return f"the dry run was refused: {error}"
+    return ""
+
+
+async def _look_around(services: Services, planned: Planned) -> facts.Outside:
+    """Everything the gates need from outside the store, read afresh."""
+    target = planned.action.target
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     await read.ahead(view, target)
     try:
@@ -130,7 +143,12 @@ async def _look_again(services: Services, planned: Planned) -> str:
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
     looking = replace(services, cluster=view)
-    around = await facts.outside(looking, rule, target, workload, list(planned.alerts))
+    return await facts.outside(looking, planned.rule, target, workload, list(planned.alerts))
+
+
+async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str:
+    """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
+    run, rule, policy = planned.run, planned.rule, services.policy()
     own = facts.Own(run.id, run.rung_index, approved_by=run.answered_by if run.answer == "approved" else "")
 
     def verdict(tx: Tx) -> str:

@@ -10,7 +10,7 @@ that the same call may be made again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from app.domain.cluster import Cluster
 from app.domain.errors import (
@@ -53,12 +53,14 @@ _ATTEMPTS = 5
 class CheckResult:
     """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
     then `text` and `code` say why. `done`: the object carries this very action's marker, it was applied before a crash.
+    `seen` is the manifest that was looked at, for the dry run that follows at once.
     """
 
     ref: ObjectRef | None
     text: str
     code: str = ""
     done: bool = False
+    seen: Obj | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckR
         return CheckResult(fresh, "this action was applied already", done=True)
     if no := obstacle(manifest, action):
         return CheckResult(None, no, ObjectChanged.code)
-    return CheckResult(fresh, f"{ref} is as it was when this was decided")
+    return CheckResult(fresh, f"{ref} is as it was when this was decided", seen=manifest)
 
 
 async def in_place(cluster: Cluster, action: Action, action_id: str) -> str:
@@ -108,7 +110,9 @@ async def in_place(cluster: Cluster, action: Action, action_id: str) -> str:
     return _applied(action, manifest, "was applied already").text
 
 
-async def rehearse(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef) -> str:
+async def rehearse(
+    cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, seen: Obj | None = None
+) -> str:
     """Send the very patch as a server-side dry run, admission included; returns a sentence when it is accepted.
 
     Raises ClusterRefused when the server refuses it, when the object is not as in `ref` any more, or when an admission
@@ -117,7 +121,7 @@ async def rehearse(cluster: Cluster, action: Action, action_id: str, ref: Object
     if action.kind in POD_KINDS:
         await _remove(cluster, action, dry_run=True)
         return "the dry run was accepted"
-    result = await _rehearsed(cluster, action, action_id, ref)
+    result = await _rehearsed(cluster, action, action_id, ref, seen)
     if result is None:
         return "this action was applied already"
     if bent := _bent(result, action):
@@ -126,11 +130,14 @@ async def rehearse(cluster: Cluster, action: Action, action_id: str, ref: Object
     return "the dry run was accepted"
 
 
-async def _rehearsed(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef) -> Obj | None:
+async def _rehearsed(
+    cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, seen: Obj | None
+) -> Obj | None:
     """The object as the dry run would leave it; None when the action is in place. A status that moves in between is
     no reason against it, as in `apply`."""
     for attempt in range(_ATTEMPTS):
-        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+        again = seen is None or attempt > 0
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name) if again else seen or {}
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
         if no := _obstacle(manifest, action, ref):
