@@ -5,7 +5,7 @@ UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 JOBS ?= 2
 
-.PHONY: help install demo test live check fix bench build-live clean
+.PHONY: help install demo test crash live check fix bench build-live clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -25,15 +25,18 @@ demo: install    ## the four stories on a simulated cluster; leaves the service 
 
 test: install    ## all tests; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -m "not live" tests
-	@if $(RUN) python -m tests.live.build --check; then $(RUN) pytest -m live -rs tests; else \
+	@if $(RUN) python -m tests.live.build --check; then $(RUN) pytest -p no:xdist -m live -rs tests; else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
 	  echo "'make live' builds them (about 15 minutes the first time) and runs it."; fi
 
 build-live: install ## build the real API server, Alertmanager, ... into the cache (about 15 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
+crash: install   ## the crash harness with every cut at every boundary (about half an hour)
+	CRASH_ALL=1 $(RUN) pytest -n $(JOBS) --dist worksteal tests/crash
+
 live: build-live ## build if needed, then run the live tier; a skip is a failure
-	$(RUN) pytest --require-live -m live tests
+	LIVE_ALL=1 $(RUN) pytest -p no:xdist --require-live -m live tests
 
 check: install   ## lint, types, import direction
 	$(RUN) ruff check .

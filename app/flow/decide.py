@@ -105,9 +105,9 @@ def firing_alerts(conn: Connection, incident_id: str) -> tuple[StoredAlert, ...]
 
 async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone: bool) -> None:
     """A live run looks after itself; only one that waits for a person has to hear that the alert is gone."""
-    await services.store.write(lambda tx: incidents.schedule(tx, incident.id, None))
-    if gone:
+    if gone:  # first: a death in between leaves the incident due, so that it is said again
         await services.engine().signal(run_id, ANSWER)
+    await services.store.write(lambda tx: incidents.schedule(tx, incident.id, None))
 
 
 def _resolved(tx: Tx, incident: Incident) -> None:
@@ -133,6 +133,7 @@ async def _find(
         read.ahead(view, target),
     )
     seen = await look.look_at(services, subject, target, history)
+    seen = look.look_again_first(seen, view.hiccups, services.clock.now() - incident.opened_at)
     around = await facts.outside(services, subject.rule, target, seen.workload or seen.fault, list(alerts))
     return Case(policy, incident, tuple(alerts), seen, around)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from pydantic import ValidationError
@@ -28,6 +28,8 @@ from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,14 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
         return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
     return Seen(subject, target, workload, diagnosis, _chosen(subject.rule, ladder, history))
+
+
+def look_again_first(seen: Seen, hiccups: Sequence[str], age: timedelta) -> Seen:
+    """A look without a rung in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
+    five minutes of the incident what cannot be read is what the person has to hear of."""
+    if seen.fault or seen.rung is not None or not hiccups or age >= _PATIENCE:
+        return seen
+    return replace(seen, ladder=(), fault=f"a read failed and is tried again: {hiccups[0]}")
 
 
 def _chosen(rule: Rule, ladder: Sequence[Rung], history: History) -> tuple[Rung, ...]:

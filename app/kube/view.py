@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from app.domain.cluster import Cluster, LogQuery, PodUsage
-from app.domain.errors import RemediatorError
+from app.domain.errors import ClusterThrottled, ClusterUnavailable, RemediatorError
 from app.domain.json import Obj
 from app.domain.target import Kind
 
@@ -25,6 +25,8 @@ class View:
         self.name = cluster.name
         self._cluster = cluster
         self._asked: dict[Hashable, asyncio.Task[Any]] = {}
+        self.hiccups: list[str] = []
+        """Reads that failed in this look and may well work in the next: throttled, unreachable. Not what was refused."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """See the port."""
@@ -45,7 +47,11 @@ class View:
 
     async def logs(self, query: LogQuery) -> str:
         """See the port; not kept, a log may be large."""
-        return await self._cluster.logs(query)
+        try:
+            return await self._cluster.logs(query)
+        except (ClusterThrottled, ClusterUnavailable) as error:
+            self.hiccups.append(str(error))
+            raise
 
     async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
         """See the port."""
@@ -85,12 +91,12 @@ class View:
         task = self._asked.get(key)
         if task is None:
             task = self._asked[key] = asyncio.ensure_future(ask())
-            task.add_done_callback(_heard)
+            task.add_done_callback(self._heard)
         # One reader that gives up must not end the read of the others.
         return await asyncio.shield(task)
 
-
-def _heard(task: asyncio.Task[Any]) -> None:
-    """Mark a failure as heard of, also when everybody who asked has gone."""
-    if not task.cancelled():
-        task.exception()
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        """Note a failure that may pass, and mark it as heard of, also when everybody who asked has gone."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ClusterThrottled | ClusterUnavailable):
+            self.hiccups.append(str(error))
