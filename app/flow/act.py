@@ -104,7 +104,7 @@ def _load(conn: Any, run_id: str, index: int) -> Planned:
 
 def _load_with_step(conn: Any, run_id: str, index: int) -> tuple[Planned, Step | None]:
     planned = _load(conn, run_id, index)
-    return planned, counts.step(conn, run_id, planned.id)
+    return planned, runs.step(conn, run_id, planned.id)
 
 
 async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from app.flow.services import Services
 from app.notify.story import Topic
 from app.policy.budgets import ledger_keys
 from app.store import decisions, incidents, ledger, runs
-from app.store import facts as counts
 from app.store.database import Tx
 from app.store.runs import Run
 
@@ -84,8 +83,8 @@ def _settle(tx: Tx, services: Services, run: Run, case: decide.Case) -> dict[str
     if seen.rung is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
         return {"word": NONE, "text": decision.text}
     asks = decision.verdict is Verdict.ASK
-    runs.set_rung(tx, run.id, seen.rung, index)
-    counts.renew(tx, run.id, tx.now + rule.approval.expires if asks else None)
+    expires_at = tx.now + rule.approval.expires if asks else None
+    runs.set_rung(tx, run.id, seen.rung, index, expires_at=expires_at)
     ledger.reserve(tx, run.id, index, ledger_keys(rule, seen.target))
     tx.audit(
         EventKind.RUN_REQUESTED,

@@ -23,7 +23,6 @@ from app.flow.words import KEEP, LEASE_PREFIX, LEASE_STEP, undo_story
 from app.kube.fields import tokens
 from app.notify.story import Lease, Topic, fact_to_json
 from app.policy.model import Rule
-from app.store import facts as counts
 from app.store import runs
 from app.store.database import Tx
 from app.store.runs import Run
@@ -71,7 +70,7 @@ async def tell(ctx: RunContext, services: Services, run_id: str) -> None:
 async def _look(services: Services, run_id: str) -> dict[str, Any]:
     """`running` with the seconds left, `due`, or `over` when it was kept, undone or taken back already."""
     step, run = await services.store.read(
-        lambda conn: (counts.step(conn, run_id, LEASE_STEP), runs.get(conn, run_id))
+        lambda conn: (runs.step(conn, run_id, LEASE_STEP), runs.get(conn, run_id))
     )
     if step is None or step.outcome is not None or run.state is not RunState.FIXED:
         return {"word": "over"}
@@ -81,7 +80,7 @@ async def _look(services: Services, run_id: str) -> dict[str, Any]:
 
 async def _take_back(services: Services, run_id: str) -> dict[str, Any]:
     def end(tx: Tx) -> bool:
-        step = counts.step(tx.conn, run_id, LEASE_STEP)
+        step = runs.step(tx.conn, run_id, LEASE_STEP)
         if step is None or step.outcome is not None:
             return False
         run = runs.get(tx.conn, run_id)
@@ -105,7 +104,7 @@ async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
 
     def write(tx: Tx) -> None:
         run = runs.get(tx.conn, run_id)
-        step = counts.step(tx.conn, run_id, LEASE_STEP)
+        step = runs.step(tx.conn, run_id, LEASE_STEP)
         if step is None or step.outcome is not None:
             raise Refused("the run has no running lease", code="no_lease", where=run_id)
         runs.end_step(tx, run_id, LEASE_STEP, {"word": "kept", "by": by})

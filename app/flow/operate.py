@@ -13,8 +13,7 @@ from app.flow import approve, lease, story, undo
 from app.flow.services import Services
 from app.notify.story import diagnosis_to_json
 from app.policy.explain import explain_json, explain_lines
-from app.store import facts, pauses
-from app.store.database import Tx
+from app.store import pauses
 from app.store.pauses import Pause
 
 _SCOPES = ("namespace:", "target:", "rule:", "remediation:")
@@ -55,7 +54,7 @@ class Operations:
     async def resume(self, scope: str, by: str) -> dict[str, Any]:
         """Lift a pause; incidents that it held back are looked at again."""
         _check_scope(scope)
-        if not await self._services.store.write(lambda tx: _lift(tx, scope, by)):
+        if not await self._services.store.write(lambda tx: pauses.lift(tx, scope, by)):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)
         self._services.decide_nudge()
         return {"scope": scope, "by": by, "paused": False}
@@ -102,13 +101,6 @@ def as_json(found: story.Explanation) -> dict[str, Any]:
             for r in found.records
         ],
     }
-
-
-def _lift(tx: Tx, scope: str, by: str) -> bool:
-    lifted = pauses.lift(tx, scope, by)
-    if lifted:
-        facts.wake_resting(tx)
-    return lifted
 
 
 def _check_scope(scope: str) -> None:

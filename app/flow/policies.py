@@ -16,7 +16,7 @@ from app.domain.events import EventKind
 from app.domain.ports import Clock
 from app.domain.remediation import AnyRemediation
 from app.observe.metrics import Metrics
-from app.policy.load import load_dir, load_policy, read_dir
+from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.store import facts
 from app.store.database import Store, Tx
@@ -31,8 +31,8 @@ class PolicyKeeper:
 
     def __init__(self, folder: Path, catalogue: Mapping[str, AnyRemediation], metrics: Metrics) -> None:
         self._folder, self._catalogue, self._metrics = folder, catalogue, metrics
-        self._policy = load_dir(folder, catalogue)
         self._texts = read_dir(folder)
+        self._policy = load_policy(self._texts, catalogue)
         self._refused: dict[str, str] | None = None
         metrics.policy_reload_ok.set(1)
 

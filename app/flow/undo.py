@@ -20,7 +20,6 @@ from app.flow.services import Services
 from app.flow.words import undo_story
 from app.kube import apply
 from app.notify.story import Topic, UndoDone
-from app.store import facts as counts
 from app.store import incidents, runs
 from app.store.database import Tx
 from app.store.runs import Run, Step
@@ -100,10 +99,10 @@ async def _give_up(services: Services, run_id: str, action_id: str, text: str) -
 
 def _load(conn: Any, run_id: str, action_id: str, name: str) -> tuple[Run, Step | None, Action]:
     run = runs.get(conn, run_id)
-    acted = counts.step(conn, run_id, action_id)
+    acted = runs.step(conn, run_id, action_id)
     if acted is None:
         raise Refused("there is no such action to undo", code="nothing_to_undo", where=action_id)
-    return run, counts.step(conn, run_id, name), Action.from_json(acted.intent["action"])
+    return run, runs.step(conn, run_id, name), Action.from_json(acted.intent["action"])
 
 
 def _intend(tx: Tx, run: Run, action: Action, name: str) -> None:

@@ -14,7 +14,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, Result, RunState
 from app.domain.target import Target
 from app.domain.verification import AlertWord, Measurement
-from app.domain.workload import RolloutState, RolloutStatus
+from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow import counting, lease
 from app.flow.decide import firing_alerts
 from app.flow.record import end_run, move, tell
@@ -59,20 +59,22 @@ async def measure(
 ) -> dict[str, Any]:
     """One look. Audited when it says something else than the look before."""
     run, incident, alerts = await services.store.read(lambda conn: _load(conn, run_id))
-    rollout = await _rollout(services, run)
+    workload, rollout = await _rollout(services, run)
     word, text = await _alert(services, incident, alerts, began)
     seen = Measurement(services.clock.now(), rollout.state, word, f"{rollout.text}; {text}")
-    await _sample(services, run)
+    if workload is not None:
+        await _sample(services, workload)
     data = seen.to_json()
+    changed = before is None or _changed(before, data)
 
     def write(tx: Tx) -> None:
         if run.state is not RunState.VERIFYING:
             runs.move(tx, run_id, RunState.VERIFYING)
             move(tx, incident, IncidentState.VERIFYING, once=f"{run_id}/{run.rung_index}")
-        if before is None or (before["rollout"], before["alert"]) != (data["rollout"], data["alert"]):
+        if changed:
             tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run_id, data=data)
 
-    if before is None or run.state is not RunState.VERIFYING or _changed(before, data):
+    if changed or run.state is not RunState.VERIFYING:
         await services.store.write(write)
     return data
 
@@ -90,12 +92,12 @@ def _load(conn: Any, run_id: str) -> tuple[Run, Incident, tuple[StoredAlert, ...
     )
 
 
-async def _rollout(services: Services, run: Run) -> RolloutStatus:
+async def _rollout(services: Services, run: Run) -> tuple[Workload | None, RolloutStatus]:
     try:
         workload = await read.read_workload(services.cluster, Target.parse(run.target_key))
     except RemediatorError as error:
-        return RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
-    return rollout_status(workload)
+        return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
+    return workload, rollout_status(workload)
 
 
 async def _alert(
@@ -129,11 +131,10 @@ def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertWord, 
     return AlertWord.TOLD_EARLIER, "no resolved message yet (it may never come when the alert is silenced)"
 
 
-async def _sample(services: Services, run: Run) -> None:
+async def _sample(services: Services, workload: Workload) -> None:
     """Keep a memory sample while watching: without Prometheus it is the only history a leak check has."""
-    target = Target.parse(run.target_key)
+    target = workload.target
     try:
-        workload = await read.read_workload(services.cluster, target)
         usage = await services.cluster.pod_usage(target.namespace, workload.selector)
     except RemediatorError:
         return

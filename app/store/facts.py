@@ -18,7 +18,6 @@ from app.store.encoding import micros, micros_or_none, moment, moment_or_none, s
 from app.store.pages import episodes_of
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_steps, runs
-from app.store.steps import Step, _step
 from app.store.tx import Tx
 
 
@@ -115,14 +114,6 @@ def last_seen(conn: Connection, incident_id: str) -> datetime | None:
         episodes_of(conn, incident_id), episodes.c.status == AlertStatus.FIRING.value
     )
     return moment_or_none(conn.execute(query).scalar())
-
-
-def step(conn: Connection, run_id: str, name: str) -> Step | None:
-    """One step of a run."""
-    row = conn.execute(
-        select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
-    ).one_or_none()
-    return None if row is None else _step(row)
 
 
 def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:

@@ -22,7 +22,7 @@ from app.domain.plan import Rung
 from app.store import ledger
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.schema import LIVE, UNSTARTED, runs
-from app.store.steps import Step, begin_step, end_step, steps
+from app.store.steps import Step, begin_step, end_step, step, steps
 from app.store.tx import Tx
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "request",
     "run_id_for",
     "set_rung",
+    "step",
     "steps",
     "unstarted",
 ]

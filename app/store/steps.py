@@ -54,6 +54,12 @@ def end_step(tx: Tx, run_id: str, name: str, outcome: Mapping[str, Any]) -> Step
     return _step(row)
 
 
+def step(conn: Connection, run_id: str, name: str) -> Step | None:
+    """One step of a run."""
+    row = _find(conn, run_id, name)
+    return None if row is None else _step(row)
+
+
 def steps(conn: Connection, run_id: str) -> list[Step]:
     """All steps of a run in the order they were begun."""
     query = (
