@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from typing import Literal
 
 from tests.live.process import Process, free_ports
 
@@ -45,12 +46,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def baseline() -> Iterator[Server]:
-    """The baseline."""
-    with TemporaryDirectory(prefix="bench-baseline-") as folder:
+def baseline(kind: Literal["stack", "bare"]) -> Iterator[Server]:
+    """One of the servers without our logic; `tests.bench.baseline` says what they are."""
+    with TemporaryDirectory(prefix=f"bench-{kind}-") as folder:
         port = free_ports(1)[0]
-        argv = [sys.executable, "-m", "tests.bench.baseline", str(port), f"{folder}/alerts.sqlite"]
-        with _running("baseline", argv, {}, Path(folder), port) as server:
+        argv = [sys.executable, "-m", "tests.bench.baseline", kind, str(port), f"{folder}/alerts.sqlite"]
+        with _running(kind, argv, {}, Path(folder), port) as server:
             yield server
 
 
