@@ -45,6 +45,7 @@ class EventKind(StrEnum):
     PRESSED = "press.taken"
     PRESS_IGNORED = "press.ignored"
     UNDO_REQUESTED = "undo.requested"
+    AUTONOMY_CHANGED = "autonomy.changed"
     PAUSED = "pause.set"
     RESUMED = "pause.lifted"
     POLICY_LOADED = "policy.loaded"

@@ -7,7 +7,7 @@ read-back, the undo, the conflict check and the explanation. Never touches the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -66,8 +66,19 @@ class Action:
         }
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store and the audit trail; `from_json` reads it back."""
-        return asdict(self)
+        """For the store and the audit trail; `from_json` reads it back. Shares field values with this object: a template
+        is too big to be copied for each of the records that a decision writes."""
+        return {
+            "kind": self.kind.value,
+            "object": _fields(self.object),
+            "target": _fields(self.target),
+            "changes": [_fields(change) for change in self.changes],
+            "summary": self.summary,
+            "pods_affected": self.pods_affected,
+            "reversible": self.reversible,
+            "undo": self.undo,
+            "params": dict(self.params),
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Action:
@@ -84,6 +95,10 @@ class Action:
             undo=data["undo"],
             params=dict(data["params"]),
         )
+
+
+def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
+    return {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 @dataclass(frozen=True, slots=True)

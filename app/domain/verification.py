@@ -61,7 +61,11 @@ class Measurement:
 def judge(
     measurements: Sequence[Measurement], began: datetime, settle: timedelta, timeout: timedelta
 ) -> tuple[Result, str] | None:
-    """The result and why, or None while it is too early to tell. `began` is when the last action was done."""
+    """The result and why, or None while it is too early to tell. `began` is when the last action was done.
+
+    What is healthy at the timeout gets the rest of its settle time: the question is answered within timeout + settle, and
+    the first unhealthy look after the timeout ends it.
+    """
     if not measurements:
         return None
     last = measurements[-1]
@@ -70,7 +74,7 @@ def judge(
         return Result.FIXED, f"healthy for {_span(last.at - healthy_since)}: {last.text}"
     if last.rollout is RolloutState.FAILED:
         return Result.NOT_FIXED, f"the rollout failed: {last.text}"
-    if last.at - began < timeout:
+    if last.at - began < timeout or healthy_since is not None:
         return None
     waited = _span(last.at - began)
     if all(m.rollout is RolloutState.UNKNOWN or m.alert is AlertWord.UNREADABLE for m in measurements):

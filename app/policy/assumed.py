@@ -7,18 +7,19 @@ the live ones; only their facts come from here. Pure. Never used by the running 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
 
 from app.domain.alert import target_hint as hint_of_labels
-from app.domain.decision import Decision
+from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
 from app.domain.plan import Action, ActionKind, Rung
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
+from app.policy import autonomy
 from app.policy import decide as policy_decide
 from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
@@ -43,6 +44,7 @@ GATE_NAMES = (
     "target busy",
     "flapping",
     "storm",
+    "autonomy",
     "approval",
 )
 """Names of all gates, in their order."""
@@ -126,12 +128,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Under what an alert is judged: the policy, the remediations by name, the cluster and the rung."""
+    """Under what an alert is judged: the policy, the remediations by name, the cluster and the rung; `level` is that of the
+    standing where the rule has mode earned, None where the rule lets it begin."""
 
     policy: Policy
     catalogue: Mapping[str, Handler]
     cluster: ClusterFacts = ASSUMED_CLUSTER
     rung: RungSpec = ASSUMED_RUNG
+    level: Mode | None = None
 
 
 def judge(
@@ -154,6 +158,8 @@ def judge(
         return Judged(missing, target.key, matched.also)
     ground = Ground(policy, rule, target, world.cluster)
     facts = assumed_facts(ground, now)
+    if world.level is not None and facts.standing is not None:
+        facts = replace(facts, standing=autonomy.Standing(world.level, now))
     if change is not None:
         facts = change(ground, facts)
     rung = rung_of(world.rung, ground, world.catalogue)
@@ -197,6 +203,7 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         results=(),
         storm_targets=1,
         blocking={str(when): () for when in ground.rule.blocked_by},
+        standing=autonomy.fresh(ground.rule.autonomy, now) if ground.rule.mode is Mode.EARNED else None,
     )
 
 

@@ -62,7 +62,8 @@ class Replay:
     def __post_init__(self) -> None:
         """An empty history before the first record."""
         self._lookup = Lookup(self.policy, self.catalogue, self.assumed)
-        self._past = History(self.policy.storm.within // _US, _looks_back(self.policy) // _US)
+        looks_back = _looks_back(self.policy) // _US
+        self._past = History(self.policy.storm.within // _US, looks_back, self.assumed.level)
 
     def hear(self, record: Heard) -> Said:
         """What becomes of this record. What acted or asked meanwhile, this record included, is added to `acted`."""
@@ -140,7 +141,7 @@ class Replay:
         what = {Verdict.ALLOW: "acted", Verdict.ASK: "asked", Verdict.OBSERVE: "observed"}.get(
             quick.verdict, "blocked"
         )
-        said = Said(what, quick.code, quick.gate, p.ground.rule.name, p.ground.target.key)
+        said = Said(what, quick.code, quick.gate, p.shape.rule.name, p.target)
         if what in ("acted", "asked"):
             self._resting.pop(id(incident), None)
             self.acted.append(Acted(self.now, what, str(incident.key[0]), said))
@@ -161,7 +162,7 @@ class Replay:
         run = self._past.start(p, incident, self.now, asks=asks)
         end = self.now + self.assumed.run // _US
         if asks:
-            end = self.now + p.ground.rule.approval.expires // _US
+            end = self.now + p.shape.rule.approval.expires // _US
             if not incident.unended:
                 end = min(end, max(incident.until, self.now))
         self._push(end, run)

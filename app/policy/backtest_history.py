@@ -12,12 +12,17 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from app.domain.decision import Mode
 from app.domain.outcome import RunState
+from app.policy.autonomy import Evidence, Standing, count, fresh, key_of
 from app.policy.backtest_gates import Measured, Prepared, Room
+from app.policy.backtest_records import instant
 
 Key: TypeAlias = "tuple[object, ...]"
 _RESULTS = 20
 _TRIM = 64
+_NOTHING: tuple[int, int | None] = (0, None)
+_EVIDENCE = {RunState.FIXED: Evidence.FIXED, RunState.NOT_FIXED: Evidence.NOT_FIXED}
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +31,7 @@ class Run:
 
     incident: Incident
     at: int
-    keys: tuple[str, ...]
-    target: str
-    remediation: str
+    prepared: Prepared
     asks: bool
     over: bool = False
 
@@ -56,8 +59,11 @@ class Incident:
 class History:
     """What the gates ask of the past."""
 
-    def __init__(self, storm_within: int, longest: int) -> None:
+    def __init__(self, storm_within: int, longest: int, level: Mode | None = None) -> None:
+        """`level` is where every standing begins; None: where its rule says."""
         self.live: dict[str, Run] = {}
+        self._level = level
+        self._standings: dict[str, Standing] = {}
         self._storm_within = storm_within
         self._longest = longest
         self._spent: dict[str, list[int]] = {}
@@ -73,29 +79,34 @@ class History:
 
     def measure(self, p: Prepared, incident: Incident, now: int) -> Measured:
         """The facts of this moment."""
-        target = p.ground.target.key
-        name = (target, p.ground.rule.remediation)
-        run = self.live.get(target)
-        last = self._ended.get(name)
-        if run is not None and run.remediation == name[1]:
+        run = self.live.get(p.target)
+        last = self._ended.get(p.past)
+        if run is not None and run.prepared.past[1] == p.past[1]:
             last = run.at if last is None else max(last, run.at)
         return Measured(
             now=now,
             firing=incident.fires(now) or incident.heard == now,
             last_seen=now if now < incident.until else incident.heard,
-            spend=tuple(self._spend(room, now) for room in p.rooms),
+            spend=tuple([self._spend(room, now) for room in p.rooms]),
             last_action=last,
             busy=run is not None,
             in_flight=len(self.live) - (run is not None),
-            results=tuple(self._results.get(name, ())),
+            results=tuple(self._results.get(p.past, ())),
             storm_targets=self._storm(now),
+            level=self._standing(p, incident, now).level if p.earned else Mode.OBSERVE,
         )
+
+    def _standing(self, p: Prepared, incident: Incident, now: int) -> Standing:
+        found = self._standings.get(_name(p, incident))
+        if found is not None:
+            return found
+        begins = instant(now)
+        return Standing(self._level, begins) if self._level else fresh(p.ground.rule.autonomy, begins)
 
     def start(self, p: Prepared, incident: Incident, now: int, *, asks: bool) -> Run:
         """A run is requested: it reserves, and holds its target."""
-        target = p.ground.target.key
-        run = Run(incident, now, p.keys, target, p.ground.rule.remediation, asks)
-        incident.run = self.live[target] = run
+        run = Run(incident, now, p, asks)
+        incident.run = self.live[p.target] = run
         for key in p.keys:
             self._spent.setdefault(key, []).append(now)
         return run
@@ -103,14 +114,25 @@ class History:
     def end(self, run: Run, state: RunState, now: int) -> None:
         """The run is over; one that never acted gives back what it reserved."""
         run.over, run.incident.run = True, None
-        del self.live[run.target]
-        name = (run.target, run.remediation)
+        p = run.prepared
+        del self.live[p.target]
+        name = p.past
         self._results.setdefault(name, deque(maxlen=_RESULTS)).appendleft((state, now))
+        self._count(run.incident, state, now)
         if state in (RunState.EXPIRED, RunState.ABANDONED):
-            for key in run.keys:
+            for key in p.keys:
                 self._spent[key].remove(run.at)
         else:
             self._ended[name] = now
+
+    def _count(self, incident: Incident, state: RunState, now: int) -> None:
+        """The run's result in the standing of its alert, as the service counts it."""
+        p, evidence = incident.prepared, _EVIDENCE.get(state)
+        if p is None or not p.earned or evidence is None:
+            return
+        before = self._standing(p, incident, now)
+        after, _ = count(before, evidence, p.ground.rule.autonomy, instant(now), "a run")
+        self._standings[_name(p, incident)] = after
 
     def forget(self, now: int) -> None:
         """Drop what lies further back than any gate looks."""
@@ -121,8 +143,8 @@ class History:
 
     def _spend(self, room: Room, now: int) -> tuple[int, int | None]:
         times = self._spent.get(room.key)
-        if not times:
-            return 0, None
+        if not times or times[-1] < now - room.window:
+            return _NOTHING
         first = bisect_left(times, now - room.window)
         if first > _TRIM and times[_TRIM] < now - self._longest:
             del times[: bisect_left(times, now - self._longest)]
@@ -137,3 +159,8 @@ class History:
             if not self._names[name]:
                 del self._names[name]
         return len(self._names)
+
+
+def _name(p: Prepared, incident: Incident) -> str:
+    rule = p.ground.rule
+    return key_of(str(incident.key[0]), rule.remediation, rule.autonomy.per, p.ground.target)

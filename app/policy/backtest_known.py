@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from sys import intern
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
-from app.domain.target import Target
+from app.domain.plan import Rung
+from app.domain.target import Kind, Target
 from app.policy.assumed import (
     ASSUMED_CLUSTER,
     ASSUMED_RUNG,
@@ -23,13 +25,15 @@ from app.policy.assumed import (
     find_target,
     rung_of,
 )
-from app.policy.backtest_gates import Prepared, prepare
+from app.policy.backtest_gates import Prepared, Shape, place, shape_of
 from app.policy.backtest_history import Key
 from app.policy.consistency import Handler
 from app.policy.match import NoHint, match_rule
-from app.policy.model import Block, Duration, Policy, Rule
+from app.policy.model import Block, Ceiling, Duration, Policy, Rule
 
-_CACHED = 50_000
+_CACHED = 60_000
+K = TypeVar("K")
+V = TypeVar("V")
 _HINTS = (
     "alertname",
     "namespace",
@@ -42,13 +46,15 @@ _HINTS = (
 
 
 class Assumptions(Block):
-    """What nobody recorded. `answers`: what becomes of a question."""
+    """What nobody recorded. `answers`: what becomes of a question. `level`: where the standings of rules with mode earned
+    begin, absent where the rule says; the runs of the replay move them from there."""
 
     cluster: ClusterFacts = ASSUMED_CLUSTER
     rung: RungSpec = ASSUMED_RUNG
     run: Duration = timedelta(minutes=5)
     fixed: bool = True
     answers: Literal["nobody", "approved"] = "nobody"
+    level: Ceiling | None = None
 
 
 class Said(NamedTuple):
@@ -88,9 +94,10 @@ class Lookup:
         self._matched = tuple(matched)
         self._pods = frozenset(pods - matched.keys())
         self._labels = tuple(dict.fromkeys((*_HINTS, *named, *matched)))
-        self._known: dict[tuple[str | None, ...], Known] = {}
-        self._rules: dict[tuple[str | None, ...], Rule | None] = {}
-        self._prepared: dict[tuple[str, str], Prepared] = {}
+        self._known: _Recent[tuple[str | None, ...], Known] = _Recent()
+        self._rules: _Recent[tuple[str | None, ...], tuple[Rule | None]] = _Recent()
+        self._prepared: _Recent[tuple[str, str, Kind, str], Prepared] = _Recent()
+        self._shapes: _Recent[tuple[str, str, Kind], Shape] = _Recent()
 
     def at(self, labels: Mapping[str, str]) -> Known:
         """What holds for an alert with these labels."""
@@ -98,8 +105,9 @@ class Lookup:
         projection = tuple([_owner(get(name)) if name in self._pods else get(name) for name in self._labels])
         known = self._known.get(projection)
         if known is None:
-            _bound(self._known)
-            known = self._known[projection] = self._learn(labels)
+            # A record brings a text of its own for each label; what is kept shares one for each value.
+            kept = tuple([intern(value) if value else value for value in projection])
+            known = self._known.keep(kept, self._learn({k: intern(v) for k, v in labels.items()}))
         return known
 
     def _learn(self, labels: Mapping[str, str]) -> Known:
@@ -115,31 +123,54 @@ class Lookup:
             code = Code.NO_TARGET if isinstance(target, NoHint) else Code.TARGET_NOT_FOUND
             return Known(key, None, name, Said("blocked", code, "", rule.name, ""), rule.name)
         prepared = self._prepare(rule, target)
-        return Known((alertname, target.key), prepared, target.key, None, rule.name, target.key)
+        return Known(
+            (alertname, prepared.target), prepared, prepared.target, None, rule.name, prepared.target
+        )
 
     def _rule(self, labels: Mapping[str, str]) -> Rule | None:
         """The live match, asked once for each combination of the labels that matchers look at."""
         compared = tuple([labels.get(name) for name in self._matched])
-        if compared not in self._rules:
-            _bound(self._rules)
+        known = self._rules.get(compared)
+        if known is None:
             found = match_rule(self._policy, labels)
-            self._rules[compared] = found.rule if found else None
-        return self._rules[compared]
+            known = self._rules.keep(compared, (found.rule if found else None,))
+        return known[0]
 
     def _prepare(self, rule: Rule, target: Target) -> Prepared:
-        name = (rule.name, target.key)
+        name = (rule.name, target.namespace, target.kind, target.name)
         prepared = self._prepared.get(name)
         if prepared is None:
-            _bound(self._prepared)
             ground = Ground(self._policy, rule, target, self._assumed.cluster)
-            rung = rung_of(self._assumed.rung, ground, self._catalogue)
-            prepared = self._prepared[name] = prepare(ground, rung)
+            alike = (rule.name, target.namespace, target.kind)
+            shape = self._shapes.get(alike)
+            if shape is None:
+                shape = self._shapes.keep(alike, shape_of(ground, self._rung))
+            prepared = self._prepared.keep(name, place(shape, ground))
         return prepared
 
+    def _rung(self, ground: Ground) -> Rung:
+        return rung_of(self._assumed.rung, ground, self._catalogue)
 
-def _bound(cache: dict[Any, Any]) -> None:
-    if len(cache) >= _CACHED:
-        cache.clear()
+
+class _Recent(Generic[K, V]):
+    """A bounded cache in two generations: when the young one is full, the old one is forgotten. So nothing is ever forgotten
+    all at once, and what is used is learned anew once in a while."""
+
+    def __init__(self) -> None:
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        """What was kept under this key and is still known."""
+        found = self._young.get(key)
+        return self._old.get(key) if found is None else found
+
+    def keep(self, key: K, value: V) -> V:
+        """Keep it; gives it back."""
+        if len(self._young) >= _CACHED // 2:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+        return value
 
 
 def _owner(pod: str | None) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.domain.decision import Mode
 from app.domain.json import JsonValue
 from app.policy.assumed import ClusterFacts
 from app.policy.backtest import Replay
 from app.policy.backtest_known import Assumptions
 from app.policy.backtest_records import Reading, instant
 from app.policy.backtest_report import Backtest, Tally
+from app.policy.model import Policy
 from app.policy.units import counted, duration_text, moment
 
 _SHOWN = 20
@@ -25,18 +27,22 @@ _MEANING = {
 }
 
 
-def assumed_lines(assumed: Assumptions) -> list[str]:
+def assumed_lines(assumed: Assumptions, policy: Policy) -> list[str]:
     """What nobody recorded, for people."""
     end = "then the alert is gone" if assumed.fixed else "and does not help"
     answers = (
         "nobody answers a question" if assumed.answers == "nobody" else "every question is approved at once"
     )
-    return [
+    lines = [
         _cluster_line(assumed.cluster),
         f"a run takes {duration_text(assumed.run)}, {end}; {answers}",
         "an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved",
         "nobody pauses anything and no blocking alert fires; the first rung that the rule allows applies",
     ]
+    if any(rule.mode is Mode.EARNED for rule in policy.rules):
+        begin = f"at level {assumed.level}" if assumed.level else "where their rules say"
+        lines.append(f"standings of rules with mode earned begin {begin}, and the replay's runs move them")
+    return lines
 
 
 def _cluster_line(cluster: ClusterFacts) -> str:
@@ -53,7 +59,7 @@ def _cluster_line(cluster: ClusterFacts) -> str:
 def report_lines(backtest: Backtest, reading: Reading) -> list[str]:
     """The whole report: differences first, then what the new policy would have done."""
     lines = [_header(backtest, reading), *reading.faults, *_late(backtest), "", "Assumed:"]
-    lines += [f"- {line}" for line in assumed_lines(backtest.new.assumed)]
+    lines += [f"- {line}" for line in assumed_lines(backtest.new.assumed, backtest.new.policy)]
     if backtest.old is not None:
         lines += ["", *_difference_lines(backtest)]
         lines += ["", f"Old policy {backtest.old.policy.version}", *_tally_lines(backtest.old_tally)]
@@ -139,7 +145,7 @@ def report_json(backtest: Backtest, reading: Reading, hit: list[str]) -> dict[st
         "unreadable": reading.unreadable,
         "faults": list(reading.faults),
         "out_of_order": backtest.new.late,
-        "assumed": list(assumed_lines(backtest.new.assumed)),
+        "assumed": list(assumed_lines(backtest.new.assumed, backtest.new.policy)),
         "limits_hit": list(hit),
         "differences": differences,
         "new_automatic": [{"alertname": a, "target": t, "count": n} for a, t, n in backtest.newly_automatic()]

@@ -1,7 +1,7 @@
-"""Calendar: is a recurring window open at an instant, and when does that change?
+"""Calendar: is a recurring window open at an instant, and when does that change? When was the week's post due?
 
 A window is meant in wall-clock time of its zone, so membership is asked of the local clock: an hour that daylight saving
-repeats is inside twice, one that it skips never comes. Called by the window gate. Pure; instants are aware datetimes,
+repeats is inside twice, one that it skips never comes. Called by the window gate and for the weekly scorecard. Pure; instants are aware datetimes,
 results are UTC.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from app.policy.model import Day, Window
+from app.policy.model import Day, Scorecard, Window
 from app.policy.units import DAY_MINUTES
 
 _HORIZON_DAYS = 400
@@ -41,6 +41,25 @@ def next_change(windows: Sequence[Window], at: datetime, *, to_open: bool) -> da
                 return moment
         midnight = following
     return None
+
+
+def last_post(post: Scorecard, at: datetime) -> tuple[datetime, date]:
+    """The last moment at or before `at` at which the scorecard was to be posted, and its local date.
+
+    An hour that daylight saving repeats is meant once, the first time; one that it skips comes when the clock has moved on.
+    """
+    today = at.astimezone(post.timezone).date()
+    for back in range(8):
+        day = today - timedelta(days=back)
+        if _DAYS[day.weekday()] is post.day and (moment := post_on(post, day)) <= at:
+            return moment, day
+    raise AssertionError("a week has every day")
+
+
+def post_on(post: Scorecard, day: date) -> datetime:
+    """The moment on this local date, in UTC."""
+    wall = datetime.combine(day, time(post.at // 60, post.at % 60), tzinfo=post.timezone)
+    return wall.astimezone(UTC)
 
 
 def _boundaries_between(windows: Sequence[Window], after: datetime, until: datetime) -> set[datetime]:

@@ -12,11 +12,11 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, PlainValidator
 
-from app.domain.decision import Code, Mode, Verdict
+from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
 from app.policy.assumed import GATE_NAMES, ClusterFacts, RungSpec
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
-from app.policy.model import Block, Duration, Per
+from app.policy.model import Block, Ceiling, Duration, Per
 from app.policy.source import Source, read_source
 from app.policy.units import parse_duration
 from app.policy.written import validated
@@ -31,7 +31,7 @@ NONE = "none"
 
 Readable = Literal[
     "alert", "last_seen", "marks", "managers", "paused", "replicas", "spend", "last_action", "busy", "in_flight", "results",
-    "storm_targets", "pauses", "blocking",
+    "storm_targets", "pauses", "blocking", "standing",
 ]  # fmt: skip
 """Facts that a case may declare unreadable."""
 
@@ -94,8 +94,20 @@ class PauseFact(Block):
 Spent = Annotated[int, Field(ge=0)] | tuple[Duration, ...]
 
 
+class StandingFact(Block):
+    """The standing of a rule with mode earned: its level and the runs counted since that began. `waits`: a promotion waits for
+    a person."""
+
+    level: Ceiling
+    fixed: int = Field(default=0, ge=0)
+    runs: int | None = Field(default=None, ge=0, description="Counted runs; absent: as many as were fixed.")
+    since: Moment = timedelta(days=30)
+    waits: bool = False
+
+
 class HistoryFacts(Block):
-    """What happened before. `spend` counts earlier actions: per cluster, namespace, target, rule, remediation, or `own`
+    """What happened before. `standing` is that of a rule with mode earned, a level alone or with its numbers; without
+    it the standing begins now. `spend` counts earlier actions: per cluster, namespace, target, rule, remediation, or `own`
     for this rule on this target; a number counts in every window, a list says how long ago each was."""
 
     spend: Mapping[Per | Literal["own"], Spent] = {}
@@ -106,6 +118,7 @@ class HistoryFacts(Block):
     storm_targets: int = Field(default=1, ge=0)
     pauses: tuple[str | PauseFact, ...] = ()
     firing: tuple[str | Mapping[str, str], ...] = ()
+    standing: Ceiling | StandingFact | None = None
 
 
 class PeopleFacts(Block):
@@ -113,7 +126,7 @@ class PeopleFacts(Block):
 
     ordered_by: str = ""
     approved_by: str = ""
-    ceiling: Mode | None = None
+    ceiling: Ceiling | None = None
     dry_run: bool = False
 
 
@@ -204,6 +217,11 @@ def _faults(source: Source, at: int, case: WrittenCase) -> list[PolicyFault]:
         if gate not in GATE_NAMES:
             message = unknown_name("gate", gate, GATE_NAMES)
             faults.append(source.fault((*here, "expect", "gates", gate), message, GATE_NAMES, of_key=True))
+    standing = case.history.standing
+    if isinstance(standing, StandingFact) and standing.runs is not None and standing.fixed > standing.runs:
+        faults.append(
+            source.fault((*here, "history", "standing", "fixed"), "more runs were fixed than counted")
+        )
     time = case.time
     moments = [before(time.now, m) for m in (time.fired, time.last_seen) if m is not None]
     if moments != sorted(moments) or any(m > time.now for m in moments):

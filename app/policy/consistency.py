@@ -65,6 +65,8 @@ def head_faults(source: Source, head: Document) -> Iterator[PolicyFault]:
     for budget, times in Counter((b.per, str(b.limit)) for b in head.budgets).items():
         if times > 1:
             yield source.fault(("budgets",), f"budget {budget[1]} per {budget[0]} stands here twice")
+    if head.scorecard is not None and head.scorecard.at >= 24 * 60:
+        yield source.fault(("scorecard", "at"), "no day has a 24:00; write 00:00 and the next day")
     for field in ("storm", "flapping"):
         if not getattr(head, field).within:
             yield source.fault((field, "within"), "an empty span can never be measured")
@@ -108,10 +110,10 @@ def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[P
 
 def _timing(placed: Placed) -> Iterator[PolicyFault]:
     rule = placed.rule
-    if rule.mode is Mode.AUTO and not rule.cooldown:
+    if rule.mode in (Mode.AUTO, Mode.EARNED) and not rule.cooldown:
         yield placed.fault(
             ("cooldown",),
-            "mode auto needs a cooldown above 0s, or it acts again before the first fix can work",
+            f"mode {rule.mode} needs a cooldown above 0s, or it acts again before the first fix can work",
         )
     if not rule.freshness:
         yield placed.fault(("freshness",), "a freshness of 0s refuses every alert")

@@ -7,6 +7,7 @@ line for explanations. Pure: the same input gives the same decision. Deny wins, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Rung
@@ -40,7 +41,7 @@ def decide(policy: Policy, rule: Rule, rung: Rung, facts: Facts) -> Decision:
 
 def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], facts: Facts) -> Decision:
     """No rung applies: PERSON_NEEDED with the advice, or NO_RUNG with every rung's reason; unless the target is none of
-    our business (paused, out of scope, not firing), which is then the answer.
+    our business (paused, out of scope, not firing), which is then the answer. In a storm nobody is called for one target.
 
     The verdict is DENY, in observe mode OBSERVE.
     """
@@ -49,6 +50,8 @@ def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], fact
     silencing = next((g for g in gates if g.verdict is Verdict.DENY and g.code in _NOT_OURS), None)
     if silencing:
         return _against(policy, rule, silencing, gates, "")
+    if case.storming:
+        return _in_storm(policy, rule, gates)
     verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
     advice = [rung.advice for rung in ladder if rung.advice]
     if advice:
@@ -56,6 +59,28 @@ def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], fact
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{rung.name}: {rung.why}" for rung in ladder) or "the remediation has no rung left"
     return _ended(policy, rule, (verdict, Code.NO_RUNG, f"No rung applies. {reasons}"), "", gates)
+
+
+def decide_unseen(policy: Policy, rule: Rule, facts: Facts) -> Decision:
+    """The word in a storm so big that the cluster is not even looked at: what the store knows can deny, what nobody
+    looked at is said so, and the rest is the storm. `facts` must be of a storm."""
+    gates = tuple(_unseen(g) for g in evaluate(Case(policy, rule, None, facts)))
+    against = strongest(gates)
+    if against is not None and against.verdict is Verdict.DENY:
+        return _against(policy, rule, against, gates, "")
+    return _in_storm(policy, rule, gates)
+
+
+def _unseen(gate: GateResult) -> GateResult:
+    """A gate that is closed only because nobody looked does not deny: looking is put off, not impossible."""
+    if gate.code is not Code.UNKNOWN_FACT:
+        return gate
+    return replace(gate, verdict=Verdict.OBSERVE, remedy="the storm is over, then the cluster is looked at")
+
+
+def _in_storm(policy: Policy, rule: Rule, gates: tuple[GateResult, ...]) -> Decision:
+    """Only observing, because of the storm, whatever other gate would have said so first."""
+    return _against(policy, rule, next(g for g in gates if g.code is Code.STORM), gates, "")
 
 
 def no_rule(policy: Policy, alertname: str) -> Decision:

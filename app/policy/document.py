@@ -17,9 +17,11 @@ from app.domain.json import digest
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Approval,
+    Autonomy,
     BlastRadius,
     Block,
     Budget,
+    Ceiling,
     Duration,
     Flapping,
     Lease,
@@ -30,6 +32,7 @@ from app.policy.model import (
     Rule,
     RuleLimits,
     Scope,
+    Scorecard,
     Storm,
     TargetSpec,
     Verify,
@@ -48,7 +51,7 @@ class RuleDocument(Block):
     when: Matcher = Field(description="Alertmanager matchers; a list of them means any of these.")
     remediation: str = Field(description="A name of the catalogue.")
     target: TargetSpec = TargetSpec()
-    mode: Mode = Field(default=Mode.OBSERVE, description="observe, approve or auto.")
+    mode: Mode = Field(default=Mode.OBSERVE, description="observe, approve, auto or earned.")
     params: Mapping[str, Any] = Field(
         default={}, description="Of the remediation; its defaults are the runbook's values."
     )
@@ -68,13 +71,14 @@ class RuleDocument(Block):
     lease: Lease | None = Field(
         default=None, description="Scale and memory changes are taken back after this, unless kept."
     )
+    autonomy: Autonomy | None = Field(default=None, description="For mode earned: what each level takes.")
 
 
 class Document(Block):
     """One file. Everything but `version` and `rules` may stand in one file only."""
 
     version: Literal[1] = Field(description="Version of this format.")
-    mode: Mode = Field(default=Mode.AUTO, description="Ceiling over all rules.")
+    mode: Ceiling = Field(default=Mode.AUTO, description="Ceiling over all rules.")
     scope: Scope | None = None
     budgets: tuple[Budget, ...] = ()
     windows: tuple[Window, ...] = Field(
@@ -94,7 +98,11 @@ class Document(Block):
     verify: Verify = Verify()
     approval: Approval = Approval()
     ownership: Ownership = Ownership()
+    autonomy: Autonomy = Autonomy()
     otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
+    scorecard: Scorecard | None = Field(
+        default=None, description="When the week's scorecard is posted; never without."
+    )
     rules: tuple[RuleDocument, ...] = ()
 
 
@@ -108,6 +116,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         windows=head.windows,
         freeze=head.freeze,
         storm=head.storm,
+        scorecard=head.scorecard,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(build_rule(rule, head) for rule in rules),
     )
@@ -142,6 +151,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         lease=rule.lease,
+        autonomy=_over(head.autonomy, rule.autonomy),
     )
 
 

@@ -20,6 +20,7 @@ from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.domain.target import Target
 from app.domain.workload import Manager
+from app.policy.autonomy import Standing
 from app.policy.budgets import BudgetScope
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class Facts:
     run; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
+    Autonomy: `standing` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
     People: `ordered_by` is set for a manual request, `approved_by` once a person approved this very plan.
     """
 
@@ -119,3 +121,4 @@ class Facts:
     ordered_by: str = ""
     approved_by: str = ""
     dry_run: bool = False
+    standing: Fact[Standing | None] = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
-from app.policy.assumed import ClusterFacts, Judged, World, judge
+from app.policy.assumed import Judged, World, judge
 from app.policy.explain import explain_json, explain_lines
 from app.policy.match import Hint, NoHint, match_rule, target_hint
 from app.policy.matchers import Operator, parse_matchers
@@ -37,7 +38,7 @@ def explain_alert(
     """The decision with all gates, the target and where it comes from, and what was assumed: as lines and as JSON."""
     judged = judge(world, labels, now)
     hint = _hint(world, labels)
-    assumed = assumptions(judged, world.cluster, now)
+    assumed = assumptions(judged, world, now)
     about: dict[str, JsonValue] = {"target": judged.target, "hint": hint, "also": list(judged.also)}
     lines = [
         *explain_lines(judged.decision),
@@ -56,9 +57,10 @@ def _hint(world: World, labels: Mapping[str, str]) -> str:
     return found.why if isinstance(found, NoHint) else found.said_by
 
 
-def assumptions(judged: Judged, cluster: ClusterFacts, now: datetime) -> list[str]:
+def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
     """What nobody asked, for people."""
-    pods = cluster.measured()
+    cluster, pods = world.cluster, world.cluster.measured()
+    rule = world.policy.rule(judged.decision.rule)
     lines = [
         f"it is {moment(now)}; the alert fires and was heard 20s ago",
         "nothing was done before, no other run is live, nobody paused anything, no other alert fires",
@@ -73,6 +75,9 @@ def assumptions(judged: Judged, cluster: ClusterFacts, now: datetime) -> list[st
             f"the target exists: {pods.ready} of {counted(pods.desired, 'pod')} ready, {pods.at_once} taken down at"
             f" once; {others}"
         )
+    if judged.decision.gates and rule is not None and rule.mode is Mode.EARNED:
+        level = world.level or rule.autonomy.start.value
+        lines.append(f"its standing is level {level}, and no run was counted there yet")
     if judged.decision.rung:
         lines.append(f"the diagnosis takes the rung {judged.decision.rung}")
     return lines

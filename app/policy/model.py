@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -151,11 +152,26 @@ class Window(Block):
     timezone: Zone
 
 
+class Scorecard(Block):
+    """The weekly message with what the week was worth, posted at this wall-clock time of the zone. It tells the seven days
+    before, beside the seven days before those."""
+
+    day: Day = Day.MON
+    at: WallTime = 9 * 60
+    timezone: Zone
+
+
 class Storm(Block):
     """Many targets in trouble at once: something bigger is wrong, so only look. Minimum two targets."""
 
     targets: int = Field(default=10, ge=2)
     within: Duration = timedelta(minutes=5)
+
+    @property
+    def blinding(self) -> int:
+        """From so many targets on the cluster is not looked at either: it would be asked for each of them what it may be
+        too busy to answer."""
+        return 5 * self.targets
 
 
 class Flapping(Block):
@@ -252,6 +268,67 @@ class Lease(Block):
     lasts: Duration = timedelta(hours=2)
 
 
+class TargetClass(StrEnum):
+    """Which targets share one standing: all of a namespace, those of one kind in a namespace, or each for itself."""
+
+    NAMESPACE = "namespace"
+    KIND = "kind"
+    TARGET = "target"
+
+
+class Start(StrEnum):
+    """At which level a standing begins."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+
+
+class Promotion(StrEnum):
+    """`automatic`: when it is earned. `asked`: a person has to confirm it, by the rule's `approval`."""
+
+    AUTOMATIC = "automatic"
+    ASKED = "asked"
+
+
+class Proof(Block):
+    """What a level takes: so many counted runs, and that the share of fixed ones is at least `bound` (Wilson's lower
+    bound, between 0 and 1), both since the level below began."""
+
+    runs: int = Field(ge=1, le=1_000)
+    bound: float = Field(gt=0, lt=1)
+
+
+def _confidence(value: units.Percent) -> units.Percent:
+    if not 5_000 <= value.hundredths < 10_000:
+        raise ValueError(f"expected a confidence from 50% to 99.99%, got {value}")
+    return value
+
+
+class Autonomy(Block):
+    """For rules with `mode: earned`: how one alert, remediation and class of targets rises and what it takes.
+
+    `approve` is what it takes to leave observe for approve, `auto` to leave approve for auto. Harm lowers at once.
+    """
+
+    per: TargetClass = TargetClass.KIND
+    start: Start = Start.OBSERVE
+    approve: Proof = Proof(runs=3, bound=0.4)
+    auto: Proof = Proof(runs=10, bound=0.7)
+    promotion: Promotion = Promotion.AUTOMATIC
+    confidence: Annotated[Percentage, AfterValidator(_confidence)] = units.Percent(9_500)
+
+
+def _ceiling(value: Mode) -> Mode:
+    if value is Mode.EARNED:
+        raise ValueError("a ceiling is observe, approve or auto; earned is a rule's mode")
+    return value
+
+
+Ceiling = Annotated[
+    Mode, AfterValidator(_ceiling), WithJsonSchema({"enum": ["observe", "approve", "auto"], "type": "string"})
+]
+
+
 class Rule(Block):
     """One rule with everything resolved: what it says itself over what the policy says for all."""
 
@@ -273,6 +350,7 @@ class Rule(Block):
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
     lease: Lease | None = None
+    autonomy: Autonomy = Autonomy()
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way."""
@@ -288,7 +366,7 @@ class Policy(Block):
     """Everything in force. `version` is a short digest of the content, comments aside. `mode` is a ceiling."""
 
     version: str
-    mode: Mode
+    mode: Ceiling
     scope: Scope
     budgets: tuple[Budget, ...]
     windows: tuple[Window, ...]
@@ -296,6 +374,7 @@ class Policy(Block):
     storm: Storm
     defaults: Rule
     rules: tuple[Rule, ...]
+    scorecard: Scorecard | None = None
 
     def rule(self, name: str) -> Rule | None:
         """The rule of this name."""

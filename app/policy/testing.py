@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.decision import Decision, Verdict, strongest
+from app.domain.decision import Decision, Mode, Verdict, strongest
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.policy.assumed import FRESH, GATE_NAMES, Ground, Judged, World, judge
+from app.policy.autonomy import Standing
 from app.policy.budgets import BudgetScope, ledger_keys
 from app.policy.cases import (
     NONE,
@@ -23,6 +24,7 @@ from app.policy.cases import (
     PastRun,
     PauseFact,
     PolicyCase,
+    StandingFact,
     WrittenCase,
     before,
 )
@@ -139,10 +141,22 @@ def _situation(case: WrittenCase, ground: Ground, facts: Facts) -> Facts:
         ordered_by=people.ordered_by,
         approved_by=people.approved_by,
         dry_run=people.dry_run,
+        standing=_standing(past, now) if past.standing and facts.standing else facts.standing,
     )
     unread = Unknown("the case says that it cannot be read")
     unreadable: dict[str, Any] = {_FACT_OF.get(name, name): unread for name in case.unknown}
     return replace(facts, **unreadable)
+
+
+def _standing(past: HistoryFacts, now: datetime) -> Standing:
+    """The standing as the case gives it; a level alone has no counted run."""
+    told = (
+        past.standing
+        if isinstance(past.standing, StandingFact)
+        else StandingFact(level=past.standing or Mode.OBSERVE)
+    )
+    runs = told.fixed if told.runs is None else told.runs
+    return Standing(told.level, before(now, told.since), told.fixed, runs, told.waits, "the case says so")
 
 
 def _past(now: datetime, at: int, result: RunState | PastRun) -> Past:

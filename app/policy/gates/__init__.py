@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from app.domain.decision import GateResult
 from app.policy.gates.approval import approval
+from app.policy.gates.autonomy import autonomy
 from app.policy.gates.blast_radius import blast_radius
 from app.policy.gates.blocking import blocking, blocking_matchers
 from app.policy.gates.busy import busy
@@ -35,7 +36,8 @@ GATES: tuple[Gate, ...] = (
     blast_radius,
     busy,
     flapping,
-    storm,  # before approval, so that a storm is the reason that is shown
+    storm,  # before the two that a person can open, so that a storm is the reason that is shown
+    autonomy,
     approval,
 )
 

@@ -12,10 +12,9 @@ from typing import TypeAlias
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
 from app.domain.plan import Rung
-from app.policy.facts import Facts, Unknown
+from app.policy.autonomy import LEVELS, Standing
+from app.policy.facts import Fact, Facts, Unknown
 from app.policy.model import Policy, Rule
-
-_FREEDOM = (Mode.OBSERVE, Mode.APPROVE, Mode.AUTO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,26 @@ class Case:
     facts: Facts
 
     @property
+    def standing(self) -> Fact[Standing]:
+        """What a rule with mode earned goes by."""
+        if self.facts.standing is None:
+            return Unknown("nobody read it")
+        return self.facts.standing
+
+    @property
+    def own_mode(self) -> Mode:
+        """The rule's mode; for earned the level of its standing. A person's order needs none and is a question at most."""
+        if self.rule.mode is not Mode.EARNED:
+            return self.rule.mode
+        if self.facts.ordered_by:
+            return Mode.APPROVE
+        return Mode.OBSERVE if isinstance(self.standing, Unknown) else self.standing.level
+
+    @property
     def mode(self) -> Mode:
-        """The least free of the rule's mode, the policy's ceiling and the process's ceiling."""
-        modes = [self.rule.mode, self.policy.mode, *([self.facts.ceiling] if self.facts.ceiling else [])]
-        return min(modes, key=_FREEDOM.index)
+        """The least free of the rule's own mode, the policy's ceiling and the process's ceiling."""
+        modes = [self.own_mode, self.policy.mode, *([self.facts.ceiling] if self.facts.ceiling else [])]
+        return min(modes, key=LEVELS.index)
 
     @property
     def storming(self) -> bool:
@@ -55,6 +70,15 @@ class Case:
         if self.facts.ordered_by and alone:
             return f"ordered by {self.facts.ordered_by}"
         return ""
+
+    @property
+    def approvers(self) -> str:
+        """What opens a question, for people: `ana or eve approves`."""
+        asked = self.rule.approval
+        if asked.approvals == 1:
+            return f"{' or '.join(asked.by) or 'someone who may operate'} approves"
+        who = ", ".join(asked.by) or "those who may operate"
+        return f"{asked.approvals} different people of: {who} approve"
 
 
 Gate: TypeAlias = Callable[[Case], GateResult]

@@ -60,8 +60,11 @@ mode: auto
 
 
 def text_of(head: str = "", rule: str = "", *, more_rules: str = "") -> str:
-    """A policy file: the usual head and rule, each with more lines."""
-    body = indent(RULE + dedent(rule), "    ")
+    """A policy file: the usual head and rule, each with more lines; a line of the rule takes the place of the usual one."""
+    own = dedent(rule)
+    keys = tuple(line.partition(":")[0] + ":" for line in own.splitlines() if line[:1].isalpha())
+    usual = "".join(line for line in RULE.splitlines(keepends=True) if not (keys and line.startswith(keys)))
+    body = indent(usual + own, "    ")
     return f"{HEAD}{dedent(head)}rules:\n  - {body.lstrip()}{indent(dedent(more_rules), '  ')}"
 
 

@@ -51,7 +51,7 @@ Assumed:
 - an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved
 - nobody pauses anything and no blocking alert fires; the first rung that the rule allows applies
 
-Policy 4eae89ef6611
+Policy c6fb435f0181
         3  acts by itself  on 2 targets
        12  blocked  cooldown: cooling_down 8, budget: budget_spent 3, scope: out_of_scope 1
         1  only observed  no_rule 1
@@ -130,7 +130,7 @@ def test_what_is_assumed_is_said() -> None:
         answers="approved",
         run=timedelta(minutes=9),
     )
-    assert assumed_lines(odd)[:2] == snapshot(
+    assert assumed_lines(odd, policy_of())[:2] == snapshot(
         [
             "no target exists: 8 of 8 pods ready, 2 taken down at once; managed by flux; marks object=true",
             "a run takes 9m, and does not help; every question is approved at once",

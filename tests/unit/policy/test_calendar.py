@@ -1,16 +1,18 @@
-"""Windows in wall-clock time: over midnight, over both changes of the clock, to the second."""
+"""Windows in wall-clock time: over midnight, over both changes of the clock, to the second; and the week's post."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.policy.calendar import is_open, next_change
-from app.policy.model import Window
+from app.policy.calendar import is_open, last_post, next_change
+from app.policy.model import Day, Scorecard, Window
+from app.policy.units import parse_wall_time
 
 
 def window(**fields: Any) -> Window:
@@ -150,3 +152,60 @@ def test_nothing_changes_before_the_told_instant_and_then_it_does(
     while probe < min(change, at + timedelta(days=3)):
         assert is_open(one, probe) is before
         probe += step
+
+
+def _post(day: Day, at: str, zone: str) -> Scorecard:
+    return Scorecard(day=day, at=parse_wall_time(at), timezone=ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("post", "now", "due"),
+    [
+        (_post(Day.MON, "09:00", "Europe/Berlin"), "2026-03-09T08:00:00", "2026-03-09T08:00:00"),
+        (_post(Day.MON, "09:00", "Europe/Berlin"), "2026-03-09T07:59:59", "2026-03-02T08:00:00"),
+        (_post(Day.MON, "09:00", "Europe/Berlin"), "2026-03-30T07:00:00", "2026-03-30T07:00:00"),  # summer
+        (
+            _post(Day.MON, "00:00", "Pacific/Auckland"),
+            "2026-03-08T11:00:00",
+            "2026-03-08T11:00:00",
+        ),  # still Sunday here
+        (
+            _post(Day.SUN, "02:30", "Europe/Berlin"),
+            "2026-03-29T01:29:59",
+            "2026-03-22T01:30:00",
+        ),  # skipped ...
+        (
+            _post(Day.SUN, "02:30", "Europe/Berlin"),
+            "2026-03-29T01:30:00",
+            "2026-03-29T01:30:00",
+        ),  # ... comes at 3:30
+        (
+            _post(Day.SUN, "02:30", "Europe/Berlin"),
+            "2026-10-25T00:30:00",
+            "2026-10-25T00:30:00",
+        ),  # first of two
+        (
+            _post(Day.SUN, "02:30", "Europe/Berlin"),
+            "2026-10-25T01:30:00",
+            "2026-10-25T00:30:00",
+        ),  # not the second
+        (_post(Day.THU, "12:00", "UTC"), "2026-01-01T11:00:00", "2025-12-25T12:00:00"),
+    ],
+)
+def test_the_weeks_post_was_last_due_at_its_wall_clock_hour(post: Scorecard, now: str, due: str) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    assert last_post(post, at)[0] == datetime.fromisoformat(due).replace(tzinfo=UTC)
+
+
+@given(
+    at=st.integers(1_735_700_000, 1_830_300_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    day=st.sampled_from(Day),
+    minutes=st.integers(0, 24 * 60 - 1),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"]),
+)
+def test_a_post_is_due_within_every_week_and_never_in_the_future(
+    at: datetime, day: Day, minutes: int, zone: str
+) -> None:
+    due, local = last_post(Scorecard(day=day, at=minutes, timezone=ZoneInfo(zone)), at)
+    assert due <= at < due + timedelta(days=7, hours=2)
+    assert list(Day)[local.weekday()] is day

@@ -32,6 +32,7 @@ NAMES = [
     "target busy",
     "flapping",
     "storm",
+    "autonomy",
     "approval",
 ]
 
@@ -47,7 +48,7 @@ def test_with_nothing_against_it_the_rung_is_allowed_with_every_gate_in_the_trac
     assert len(GATES) == len(NAMES)
     assert (decision.rule, decision.remediation, decision.rung) == ("errors", "high-error-rate", "roll-back")
     assert decision.policy_version == POLICY.version
-    assert decision.text == 'Allowed by rule "errors": 14 of 14 gates'
+    assert decision.text == 'Allowed by rule "errors": 15 of 15 gates'
 
 
 COOLING = {"last_action": NOW - timedelta(minutes=4)}

@@ -36,10 +36,10 @@ def shown(decision: Decision) -> str:
 
 def test_an_allowed_decision_shows_every_gate_with_value_and_threshold() -> None:
     assert shown(decided()) == snapshot("""\
-Allowed by rule "errors": 14 of 14 gates
+Allowed by rule "errors": 15 of 15 gates
 rule "errors" · remediation high-error-rate · rung roll-back · reason allowed · policy VERSION
 
-14 of 14 gates allow it
+15 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
@@ -53,6 +53,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
+ok    autonomy         not in use                                                    allowed: mode auto needs no standing
 ok    approval         acts by itself                                                allowed: mode auto
 """)
 
@@ -68,7 +69,7 @@ def test_a_refusal_says_what_would_have_to_change_and_when() -> None:
 Not acting: cooldown: last action 4m ago (allowed: 15m since the last action)
 rule "errors" · remediation high-error-rate · rung roll-back · reason cooling_down · policy VERSION
 
-12 of 14 gates allow it
+13 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
@@ -82,6 +83,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
+ok    autonomy         not in use                                                    allowed: mode auto needs no standing
 ok    approval         acts by itself                                                allowed: mode auto
 
 What would have to change:
@@ -100,7 +102,7 @@ def test_questions_and_unknown_facts_are_told_apart() -> None:
 Not acting: storm: targets with new alerts unknown: the store did not answer (allowed: fewer than 10 targets with new alerts within 5m)
 rule "errors" · remediation high-error-rate · rung roll-back · reason unknown_fact · policy VERSION
 
-11 of 14 gates allow it
+12 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
@@ -114,6 +116,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ASK   flapping         2 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 NO    storm            targets with new alerts unknown: the store did not answer     allowed: fewer than 10 targets with new alerts within 5m
+ok    autonomy         not in use                                                    allowed: mode auto needs no standing
 ok    approval         acts by itself                                                allowed: mode auto
 
 What would have to change:
@@ -135,7 +138,7 @@ def test_the_explanation_needs_nothing_but_the_stored_decision() -> None:
 
 def test_the_json_form_adds_counts_changes_and_the_next_look() -> None:
     data = explain_json(decided(last_action=NOW - timedelta(minutes=4)))
-    assert data["allowed_gates"] == 13
+    assert data["allowed_gates"] == 14
     assert data["retry_at"] == "2026-03-04T03:11:00+00:00"
     assert data["changes"] == [
         "cooldown: the cooldown ends (2026-03-04 03:11:00 UTC)",

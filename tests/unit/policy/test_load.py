@@ -15,7 +15,7 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.load import load_dir, load_policy
-from app.policy.model import Otherwise, Rule
+from app.policy.model import Day, Otherwise, Rule
 from app.policy.units import Percent
 from tests.unit.policy.cases import CATALOGUE, HEAD, policy_of, text_of
 
@@ -60,6 +60,13 @@ def test_rules_of_all_files_are_in_the_order_of_the_file_names() -> None:
     assert [rule.name for rule in policy.rules] == ["first", "errors"]
 
 
+def test_the_weekly_scorecard_is_posted_only_where_the_policy_says_so() -> None:
+    assert policy_of().scorecard is None
+    post = policy_of("scorecard: {timezone: Europe/Berlin}\n").scorecard
+    assert post is not None
+    assert (post.day, post.at, str(post.timezone)) == (Day.MON, 9 * 60, "Europe/Berlin")
+
+
 def test_the_version_follows_the_content_and_not_the_comments() -> None:
     policy = policy_of()
     assert len(policy.version) == 12
@@ -100,12 +107,12 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
         """
     assert faults_of(first, second) == snapshot(
         [
-            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, otherwise, rules)',
+            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, autonomy, otherwise, scorecard, rules)',
             "a.yaml:4:12: expected a duration such as 90s, 15m, 1h or 7d, got 'soon'",
             'a.yaml:6:11: unknown value "clutser", did you mean "cluster"? (allowed: cluster, namespace, target, rule, remediation)',
             "a.yaml:6:27: expected a duration such as 90s, 15m, 1h or 7d, got 'hour'",
             "a.yaml:9:11: regular expression '(a+)+': a group that varies in length may not be repeated; write it without the nesting (at character 5)",
-            'a.yaml:11:11: unknown value "automatic", did you mean "auto"? (allowed: observe, approve, auto)',
+            'a.yaml:11:11: unknown value "automatic", did you mean "auto"? (allowed: observe, approve, auto, earned)',
             'a.yaml:15:18: unknown remediation "high-eror-rate", did you mean "high-error-rate"? (allowed: high-error-rate, restart)',
             'a.yaml:20:14: unknown key "scale_too", did you mean "scale_to"? (allowed: recent_deployment, scale_to)',
             "a.yaml:20:47: expected text, got 3",
@@ -160,6 +167,12 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
         ),
         ("windows: [{name: a, timezone: UTC}, {name: a, timezone: UTC}]\n", "", "3:44", "is taken"),
         ("windows: [{name: a}]\n", "", "3:11", 'the key "timezone" is missing'),
+        ("scorecard: {day: mon}\n", "", "3:12", 'the key "timezone" is missing'),
+        ("scorecard: {day: monday, timezone: UTC}\n", "", "3:18", 'unknown value "monday"'),
+        ("scorecard: {at: '24:00', timezone: UTC}\n", "", "3:17", "no day has a 24:00"),
+        ("scorecard: {at: soon, timezone: UTC}\n", "", "3:17", "expected a time of day"),
+        ("scorecard: {timezone: Europe/Berln}\n", "", "3:23", "unknown time zone"),
+        ("scorecard: {hour: '09:00', timezone: UTC}\n", "", "3:13", 'unknown key "hour"'),
         ("budgets: [{per: rule, limit: 1 per 1h}, {per: rule, limit: 1 per 1h}]\n", "", "3:10", "twice"),
         ("version: 1\n", "", "3:1", 'key "version" stands here twice'),
         ("scope: {namespaces: []}\n", "", "3:1", "twice"),

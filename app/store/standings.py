@@ -1,0 +1,178 @@
+"""Standings: one row for each alert, remediation and class of targets whose rule has mode earned.
+
+Called by the flow inside its transactions, by the API for reading. A change is one update with its audit record, in the
+transaction of what it follows from. Never judges: which level a standing has is the policy's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select, update
+
+from app.domain.decision import Mode
+from app.domain.errors import Missing
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
+from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.schema import OPEN, incidents, standings
+from app.store.tx import Tx
+
+_GET = select(standings).where(standings.c.key == bindparam("wanted", type_=Text()))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStanding:
+    """One row. `rule` is the one that the alert was last decided under; `successes` of `trials` were counted since `since`.
+
+    `asked_at` is when a promotion began to wait for a person, None when none does. `agreed` has who said yes to the next
+    promotion, and when, while more people have to. `incident_id` and `run_id` are of the last change that came from a run.
+    """
+
+    key: str
+    alertname: str
+    remediation: str
+    target_class: str
+    rule: str
+    level: Mode
+    since: datetime
+    successes: int = 0
+    trials: int = 0
+    why: str = ""
+    asked_at: datetime | None = None
+    agreed: Mapping[str, str] | None = None
+    incident_id: str = ""
+    run_id: str = ""
+    updated_at: datetime | None = None
+
+
+def find(conn: Connection, key: str) -> StoredStanding | None:
+    """The standing of this key."""
+    row = conn.execute(_GET, {"wanted": storable(key)}).one_or_none()
+    return None if row is None else _standing(row)
+
+
+def hold(tx: Tx, key: str) -> StoredStanding:
+    """The standing, locked until the transaction ends. Raises Missing."""
+    row = tx.conn.execute(_GET.with_for_update(), {"wanted": storable(key)}).one_or_none()
+    if row is None:
+        raise Missing("no such standing; `remediator autonomy` lists them", code="no_standing", where=key)
+    return _standing(row)
+
+
+def concerned(
+    tx: Tx, remediation: str, classes: Sequence[str], alertname: str | None = None
+) -> list[StoredStanding]:
+    """The standings of this remediation on these classes, of one alert or (None) of all, locked in the order of their keys."""
+    query = select(standings).where(
+        standings.c.remediation == remediation, standings.c.target_class.in_(classes)
+    )
+    if alertname is not None:
+        query = query.where(standings.c.alertname == storable(alertname))
+    return [_standing(row) for row in tx.conn.execute(query.order_by(standings.c.key).with_for_update())]
+
+
+def waiting(conn: Connection, remediation: str) -> list[StoredStanding]:
+    """The standings of this remediation whose promotion waits for a person."""
+    query = select(standings).where(standings.c.remediation == remediation, standings.c.asked_at.is_not(None))
+    return [_standing(row) for row in conn.execute(query.order_by(standings.c.key))]
+
+
+def listed(conn: Connection, limit: int = 10_000) -> list[StoredStanding]:
+    """The standings in the order of their keys."""
+    query = select(standings).order_by(standings.c.key).limit(limit)
+    return [_standing(row) for row in conn.execute(query)]
+
+
+def count(conn: Connection) -> tuple[dict[str, int], int]:
+    """How many standings each level has, and how many promotions wait for a person."""
+    query = select(standings.c.level, func.count(), func.count(standings.c.asked_at)).group_by(
+        standings.c.level
+    )
+    rows = conn.execute(query).all()
+    return {row[0]: int(row[1]) for row in rows}, sum(int(row[2]) for row in rows)
+
+
+def open_one(tx: Tx, new: StoredStanding, data: Mapping[str, Any]) -> StoredStanding:
+    """Begin a standing, or return the one that is there, with its rule as it is now. The caller sees to it that nobody
+    else begins the same one at the same time (decisions hold the ledger's lock)."""
+    found = find(tx.conn, new.key)
+    if found is None:
+        tx.conn.execute(insert(standings).values(key=storable(new.key), **_values(tx, new)))
+        _audit(tx, new, "service", data)
+        return new
+    if found.rule != new.rule:
+        values = {"rule": storable(new.rule), "updated_at": tx.stamp}
+        tx.conn.execute(update(standings).where(standings.c.key == storable(new.key)).values(values))
+    return replace(found, rule=new.rule)
+
+
+def put(tx: Tx, changed: StoredStanding, data: Mapping[str, Any], actor: str = "service") -> None:
+    """Write a changed standing with its audit record. The caller holds the row."""
+    tx.conn.execute(
+        update(standings).where(standings.c.key == storable(changed.key)).values(**_values(tx, changed))
+    )
+    _audit(tx, changed, actor, data)
+
+
+def wake(tx: Tx, alertname: str) -> None:
+    """Have the resting incidents of this alert looked at again now: more is allowed for them than before. Those that are
+    being decided too: they may have been measured before this commits."""
+    resting = (IncidentState.REFUSED.value, IncidentState.OBSERVED.value)
+    tx.conn.execute(
+        update(incidents)
+        .where(OPEN, incidents.c.alertname == storable(alertname), incidents.c.state.in_(resting))
+        .values(due_at=tx.stamp)
+    )
+
+
+def _audit(tx: Tx, standing: StoredStanding, actor: str, data: Mapping[str, Any]) -> None:
+    tx.audit(
+        EventKind.AUTONOMY_CHANGED,
+        incident_id=standing.incident_id,
+        run_id=standing.run_id,
+        actor=actor,
+        data=data,
+    )
+
+
+def _values(tx: Tx, standing: StoredStanding) -> dict[str, Any]:
+    return {
+        "alertname": storable(standing.alertname),
+        "remediation": standing.remediation,
+        "target_class": standing.target_class,
+        "rule": storable(standing.rule),
+        "level": standing.level.value,
+        "successes": standing.successes,
+        "trials": standing.trials,
+        "since": micros(standing.since),
+        "why": storable(standing.why),
+        "asked_at": micros_or_none(standing.asked_at),
+        "agreed": to_text(dict(standing.agreed or {})),
+        "incident_id": standing.incident_id,
+        "run_id": standing.run_id,
+        "updated_at": tx.stamp,
+    }
+
+
+def _standing(row: Row[Any]) -> StoredStanding:
+    return StoredStanding(
+        key=row.key,
+        alertname=row.alertname,
+        remediation=row.remediation,
+        target_class=row.target_class,
+        rule=row.rule,
+        level=Mode(row.level),
+        since=moment(row.since),
+        successes=row.successes,
+        trials=row.trials,
+        why=row.why,
+        asked_at=moment_or_none(row.asked_at),
+        agreed=to_json(row.agreed),
+        incident_id=row.incident_id,
+        run_id=row.run_id,
+        updated_at=moment(row.updated_at),
+    )

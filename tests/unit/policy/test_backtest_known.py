@@ -1,0 +1,53 @@
+"""What a replay remembers of labels: bounded, and without any influence on what it says."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.policy import backtest_known
+from app.policy.backtest import Replay
+from app.policy.backtest_known import Assumptions, Lookup, Said
+from app.policy.backtest_records import Reading, read_lines
+from remediations import CATALOGUE
+from tests.bench.backtest import lines, policy
+
+
+def _said(records: int) -> tuple[list[Said], Replay]:
+    replay = Replay(policy(), CATALOGUE, Assumptions())
+    said = [replay.hear(record) for record in read_lines("x", lines(records), Reading())]
+    return said, replay
+
+
+def test_a_replay_that_forgets_all_the_time_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, remembering = _said(3_000)
+    monkeypatch.setattr(backtest_known, "_CACHED", 8)
+    again, forgetting = _said(3_000)
+    assert again == told
+    assert forgetting.acted == remembering.acted
+    assert remembering.acted, "nothing was done, so nothing was compared"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtest_known, "_CACHED", 100)
+    lookup = Lookup(policy(), CATALOGUE, Assumptions())
+    for n in range(1_000):
+        lookup.at({"alertname": "Alert1", "namespace": "rag7", "deployment": f"service-{n}"})
+    for kept in (lookup._known, lookup._prepared, lookup._rules, lookup._shapes):
+        assert len(kept._young) + len(kept._old) <= 100
+
+
+def test_targets_of_one_namespace_and_kind_share_what_the_gates_say_of_them() -> None:
+    lookup = Lookup(policy(), CATALOGUE, Assumptions())
+    labels = {"alertname": "Alert1", "namespace": "rag7"}
+    one, other, elsewhere = (
+        lookup.at({**labels, "namespace": namespace, "deployment": name}).prepared
+        for namespace, name in (("rag7", "a"), ("rag7", "b"), ("team-a", "a"))
+    )
+    assert one is not None
+    assert other is not None
+    assert elsewhere is not None
+    assert one.shape is other.shape
+    assert one.shape is not elsewhere.shape, "another namespace can be out of scope"
+    assert one.target != other.target
+    shared = [room for room, same in zip(one.rooms, other.rooms, strict=True) if room is same]
+    assert {room.key for room in shared} == {"cluster"}
