@@ -7,7 +7,7 @@ process died before the result was recorded), so every step must be harmless to 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 Json = Any
@@ -51,6 +51,11 @@ class Engine(Protocol):
 
     async def launch(self) -> None:
         """Begin work; resumes what a dead process of the same name left behind."""
+        ...
+
+    async def take_over(self, others: Sequence[str] = ()) -> tuple[str, ...]:
+        """Resume what replicas left unfinished that are gone; the names of these, and of those of `others` that are gone
+        without unfinished runs. Called every few seconds."""
         ...
 
     async def close(self) -> None:

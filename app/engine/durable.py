@@ -7,6 +7,10 @@ Two databases: the library's record may lag behind ours after a power cut (its S
 safe against a killed process), because every step is harmless to repeat and our own store, with synchronous=FULL,
 remembers what was done. Runs are started directly under their own id instead of through a polled queue, so an idle
 service reacts at once; the lock per target is the store's unique index on live runs.
+
+On Postgres the others take over the runs of a replica that is gone. Should it live after all, both tell the same story for
+a moment: the library lets one of them record each step, and a mutation is sent once because it carries its own marker and
+is bound to what was read.
 """
 
 from __future__ import annotations
@@ -14,20 +18,29 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import Context
 from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
+import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos._error import DBOSNonExistentWorkflowError  # the only public way to tell "no such run"
 
 from app.engine.context import Json, RunContext, Step, Story
+from app.engine.presence import Presence
+
+log = structlog.get_logger(__name__)
 
 APPLICATION_VERSION = "1"
 """Pinned: raised only when a story's order of steps changes so that old runs can no longer be told again."""
 
+_TAKEN = 3
+"""Looks without the lock after which another process has our name; right after a kill the dead one may hold it still."""
 _TICK = 0.05  # seconds between polls of the library's own listeners
 
 
@@ -81,6 +94,7 @@ class DurableEngine:
     def __init__(self, database: str | Path, story: Story, *, name: str, speed: float = 1.0) -> None:
         self._engine = _sqlite(database) if isinstance(database, Path) else None
         url = f"sqlite:///{database}" if isinstance(database, Path) else _psycopg(database)
+        self._presence = None if isinstance(database, Path) else Presence(url, name)
         config: DBOSConfig = {
             "name": "alert-remediator",
             "system_database_url": url,
@@ -98,6 +112,7 @@ class DurableEngine:
         logging.getLogger("dbos").setLevel(logging.WARNING)
         DBOS(config=config)
 
+        self._misses = 0
         self._telling: set[asyncio.Task[None]] = set()
 
         async def tell(run_id: str) -> None:
@@ -111,19 +126,47 @@ class DurableEngine:
 
     async def launch(self) -> None:
         """Migrate the library's tables, resume this replica's unfinished runs, begin work on the running event loop."""
+        if self._presence is not None:
+            await self._present(self._presence)
         DBOS.launch()
+
+    async def _present(self, presence: Presence) -> None:
+        self._misses = 0 if await asyncio.to_thread(presence.hold) else self._misses + 1
+        if self._misses == _TAKEN:
+            log.error("replica_name_taken", text="another process has this replica's name: give each its own")
+
+    async def take_over(self, others: Sequence[str] = ()) -> tuple[str, ...]:
+        """Resume what replicas left unfinished whose process is gone; their names, and those of `others` that are gone too.
+        None on SQLite, where there is one process.
+
+        Raises StoreUnavailable.
+        """
+        if self._presence is None:
+            return ()
+        await self._present(self._presence)
+        gone = await asyncio.to_thread(self._presence.gone, others)
+        if gone:
+            # The library has no public name for it; it puts them into its queue, from which one process takes each.
+            await asyncio.to_thread(DBOS._recover_pending_workflows, list(gone))  # noqa: SLF001
+        return gone
 
     async def start(self, run_id: str) -> None:
         """Start the run under its own id: a second start of the same id changes nothing."""
-        with SetWorkflowID(run_id):
-            await DBOS.start_workflow_async(self._workflow, run_id)
+
+        async def begin() -> None:
+            with SetWorkflowID(run_id):
+                await DBOS.start_workflow_async(self._workflow, run_id)
+
+        await _from_outside(begin())
 
     async def signal(self, run_id: str, topic: str) -> None:
         """Wake a waiting run. A run that the engine does not know is not there to be woken: that is no error."""
-        try:
-            await DBOS.send_async(run_id, "go", topic)
-        except DBOSNonExistentWorkflowError:
-            return
+
+        async def send() -> None:
+            with suppress(DBOSNonExistentWorkflowError):
+                await DBOS.send_async(run_id, "go", topic)
+
+        await _from_outside(send())
 
     async def close(self) -> None:
         """Give up the library's instance without waiting for runs: a cancelled run keeps its record as pending, and the
@@ -133,10 +176,18 @@ class DurableEngine:
             task.cancel()
         await asyncio.gather(*telling, return_exceptions=True)
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
+        if self._presence is not None:
+            self._presence.close()
         # The library makes its own thread pool the loop's and shuts it down with itself; the loop goes on.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-engine"))
         if self._engine is not None:
             self._engine.dispose()
+
+
+async def _from_outside(work: Coroutine[Any, Any, None]) -> None:
+    """Do it as nobody's step: the library refuses to start a run within a step, and takes one that was started within a
+    story for a part of it."""
+    await asyncio.create_task(work, context=Context())
 
 
 def _psycopg(url: str) -> str:

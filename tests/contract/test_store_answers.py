@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from app.domain.errors import BadInput
 from app.domain.outcome import RunState
 from app.store import answers, runs
 from app.store.database import Store, Tx
@@ -60,8 +63,24 @@ async def test_several_names_stand_in_the_run_and_the_last_one_in_the_event(stor
 
 
 async def test_a_press_is_taken_once_whoever_delivers_it(store: Store) -> None:
+    press = "1.5/U0ANA/C1/1.0/approve"
     taken = await asyncio.gather(
-        *(store.write(lambda tx: answers.first_time(tx, "1.5/U0ANA/C1/1.0/approve")) for _ in range(5))
+        *(store.write(lambda tx: answers.take(tx, press)) for _ in range(5)), return_exceptions=True
     )
-    assert sorted(taken) == [False, False, False, False, True]
-    assert await store.write(lambda tx: answers.first_time(tx, "1.6/U0ANA/C1/1.0/approve"))
+    assert sorted(type(t).__name__ for t in taken) == ["NoneType", *["Repeated"] * 4]
+    await store.write(lambda tx: answers.take(tx, "1.6/U0ANA/C1/1.0/approve"))
+
+
+async def test_a_press_whose_transaction_is_not_committed_was_not_taken(store: Store) -> None:
+    def gone_wrong(tx: Tx) -> None:
+        answers.take(tx, "1.5/U0ANA/C1/1.0/approve")
+        raise BadInput("the rest of it could not be done")
+
+    with pytest.raises(BadInput):
+        await store.write(gone_wrong)
+    await store.write(lambda tx: answers.take(tx, "1.5/U0ANA/C1/1.0/approve"))
+
+
+async def test_what_came_without_a_press_is_never_a_repetition(store: Store) -> None:
+    for _ in range(2):
+        await store.write(lambda tx: answers.take(tx, ""))

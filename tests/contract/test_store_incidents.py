@@ -81,18 +81,6 @@ async def test_replicas_never_claim_the_same_incident(make_store: Stores) -> Non
     assert len(flat) == len(set(flat)) == 30
 
 
-async def test_next_due_tells_when_there_is_something_to_claim(store: Store, clock: HandClock) -> None:
-    assert await store.read(incidents.next_due) is None
-    incident_id = await open_incident(store)
-    assert await store.read(incidents.next_due) == START
-    await claim(store)
-    assert await store.read(incidents.next_due) == START + LEASE
-    await store.write(lambda tx: incidents.schedule(tx, incident_id, START + timedelta(hours=1)))
-    assert await store.read(incidents.next_due) == START + timedelta(hours=1)
-    await store.write(lambda tx: incidents.move(tx, incident_id, IncidentState.FIXED))
-    assert await store.read(incidents.next_due) is None
-
-
 async def test_a_move_is_told_once_and_ends_the_claim(store: Store) -> None:
     incident_id = await open_incident(store)
     await claim(store)

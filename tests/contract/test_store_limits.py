@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import Connection
 
 from app.domain.errors import BadInput
 from app.domain.outcome import IncidentState, RunState
 from app.domain.ports import Sample
-from app.store import audit, decisions, incidents, ledger, pauses, runs, samples
+from app.store import audit, decisions, facts, incidents, ledger, pauses, runs, samples
 from app.store.database import Store, Tx
 from tests.contract.stores import (
     START,
@@ -62,11 +63,14 @@ async def test_a_window_ends_and_tells_when_one_more_fits(store: Store, clock: H
         await store.write(reserving(f"run_{n}_1", 0, "cluster"))
         clock.forward(minutes=10)
     since = clock.now() - timedelta(minutes=25)
-    assert await store.read(lambda conn: ledger.spent_since(conn, "cluster", since)) == 2
-    assert await store.read(lambda conn: ledger.oldest_in(conn, "cluster", since)) == START + timedelta(
-        minutes=10
-    )
-    assert await store.read(lambda conn: ledger.oldest_in(conn, "rule:x", since)) is None
+
+    def count(scope: str, run_id: str = "") -> Callable[[Connection], tuple[int, datetime | None]]:
+        return lambda conn: facts.spent(conn, scope, since, excluding=(run_id, 0))
+
+    assert await store.read(count("cluster")) == (2, START + 10 * MINUTE)
+    assert await store.read(count("cluster", "run_1_1")) == (1, START + 20 * MINUTE)
+    assert await store.read(count("rule:x")) == (0, None)
+    assert await spent(store, "cluster", 25, clock) == 2
 
 
 async def test_counting_and_reserving_under_the_lock_never_goes_over_budget(make_store: Stores) -> None:
@@ -90,8 +94,8 @@ async def test_counting_and_reserving_under_the_lock_never_goes_over_budget(make
 
 
 async def test_the_last_action_is_the_end_of_the_last_run_that_spent(store: Store, clock: HandClock) -> None:
-    def last(remediation: str = "high-error-rate") -> Callable[..., object]:
-        return lambda conn: ledger.last_action(conn, TARGET, remediation)
+    def last(remediation: str = "high-error-rate", excluding: str = "") -> Callable[..., object]:
+        return lambda conn: facts.last_action(conn, TARGET, remediation, excluding=excluding)
 
     assert await store.read(last()) is None
     await request_run(store, new_run())
@@ -106,6 +110,7 @@ async def test_the_last_action_is_the_end_of_the_last_run_that_spent(store: Stor
     await store.write(lambda tx: ledger.give_back(tx, "run_2_1", 0))
     assert await store.read(last()) == START + 7 * MINUTE
     assert await store.read(last("other")) is None
+    assert await store.read(last(excluding="run_1_1")) is None
 
 
 async def test_recent_results_are_newest_first_without_dry_runs(store: Store, clock: HandClock) -> None:
@@ -113,19 +118,27 @@ async def test_recent_results_are_newest_first_without_dry_runs(store: Store, cl
         await request_run(store, new_run(f"run_{n}_1", dry_run=state is RunState.NOT_FIXED))
         clock.forward(minutes=1)
         await store.write(lambda tx, n=n, state=state: runs.move(tx, f"run_{n}_1", state))  # type: ignore[misc]
-    found = await store.read(lambda conn: ledger.recent_results(conn, TARGET, "high-error-rate", 5))
-    assert found == [RunState.UNDONE, RunState.FIXED]
-    assert (
-        await store.read(lambda conn: ledger.recent_results(conn, TARGET, "high-error-rate", 1)) == found[:1]
-    )
+
+    def last(most: int, excluding: str = "") -> Callable[[Connection], list[tuple[RunState, datetime]]]:
+        return lambda conn: facts.results(conn, TARGET, "high-error-rate", most, excluding=excluding)
+
+    undone, fixed = (RunState.UNDONE, START + 3 * MINUTE), (RunState.FIXED, START + MINUTE)
+    assert await store.read(last(5)) == [undone, fixed]
+    assert await store.read(last(1)) == [undone]
+    assert await store.read(last(5, "run_2_1")) == [fixed]
 
 
 async def test_targets_in_flight_are_those_of_live_runs(store: Store) -> None:
     await request_run(store, new_run("run_1_1", target="rag7/Deployment/a"))
     await request_run(store, new_run("run_2_1", target="rag7/Deployment/b"))
-    assert await store.read(ledger.in_flight) == 2
+
+    def others(target: str = "") -> Callable[[Connection], int]:
+        return lambda conn: facts.in_flight(conn, excluding=target)
+
+    assert await store.read(others()) == 2
+    assert await store.read(others("rag7/Deployment/b")) == 1
     await store.write(lambda tx: runs.move(tx, "run_1_1", RunState.FIXED))
-    assert await store.read(ledger.in_flight) == 1
+    assert await store.read(others()) == 1
 
 
 async def test_a_decision_is_kept_once_with_its_whole_trace(store: Store, clock: HandClock) -> None:
@@ -201,6 +214,4 @@ async def test_samples_are_kept_once_and_read_back_by_pod(store: Store) -> None:
     assert await store.write(lambda tx: samples.put(tx, TARGET, [])) == 0
     found = await store.read(lambda conn: samples.get(conn, TARGET, START + MINUTE))
     assert found == {"a": [Sample(START + MINUTE, 120.0), Sample(START + 2 * MINUTE, 130.0)]}
-    recent = await store.read(lambda conn: samples.of_target(conn, TARGET, MINUTE))
-    assert recent == found
-    assert await store.read(lambda conn: samples.of_target(conn, "rag7/Deployment/none", MINUTE)) == {}
+    assert await store.read(lambda conn: samples.get(conn, "rag7/Deployment/none", START)) == {}

@@ -206,6 +206,23 @@ async def test_a_full_disk_is_store_unavailable_and_heals(sqlite_stores: Stores)
     assert (await store.read(audit.verify)).ok
 
 
+async def test_commits_are_counted_with_their_writes_and_those_that_fail_too(sqlite_stores: Stores) -> None:
+    commits: list[int] = []
+    failures: list[None] = []
+    counting = StoreHooks(
+        committed=lambda seconds, writes: commits.append(writes if seconds >= 0 else -1),
+        failed=lambda: failures.append(None),
+    )
+    store = sqlite_stores(hooks=counting)
+    await many(store, "a", "b", "c", fail="b")
+    assert (sum(commits), failures) == (3, [])  # what failed alone shared the commit of the others
+    pages = await store.write(lambda tx: tx.conn.exec_driver_sql("PRAGMA page_count").scalar())
+    await store.write(lambda tx: tx.conn.exec_driver_sql(f"PRAGMA max_page_count={pages}").fetchall())
+    with pytest.raises(StoreUnavailable):
+        await store.ingest(delivery(*(firing(f"big{n}") for n in range(500))))
+    assert (sum(commits), failures) == (5, [None])
+
+
 async def test_a_locked_file_is_store_unavailable_for_the_whole_batch_and_keeps_nothing(
     sqlite_stores: Stores, tmp_path: Path
 ) -> None:

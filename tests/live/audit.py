@@ -147,14 +147,15 @@ def find_mutations(
     found = []
     for event in events:
         # A stream has a ResponseStarted event as well; count each request once.
+        # Cheap questions first: the log is of everybody, and long.
+        if user is not None and event["user"]["username"] != user:
+            continue
+        if namespace is not None and event.get("objectRef", {}).get("namespace", "") != namespace:
+            continue
         if event.get("stage") not in {"ResponseComplete", "Panic"} or not _acts(event):
             continue
         mutation = _mutation(event)
         if not (200 <= mutation.code < 300 or mutation.code == 101):
-            continue
-        if user is not None and mutation.user != user:
-            continue
-        if namespace is not None and mutation.namespace != namespace:
             continue
         if include_dry_run or not mutation.dry_run:
             found.append(mutation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -171,14 +172,21 @@ def stop_all(processes: Sequence[Process], grace: float = 5.0) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that are free now; all are held while choosing, so none comes twice."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            holder = stack.enter_context(socket.socket())
-            holder.bind(("127.0.0.1", 0))
-            ports.append(int(holder.getsockname()[1]))
-        return ports
+    """Loopback ports that are free now, below those that the system gives to clients: a server that starts later, or
+    again, must not find that somebody's connection has taken its port. None comes twice in a process."""
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as holder, contextlib.suppress(OSError):
+            if port not in _GIVEN:
+                holder.bind(("127.0.0.1", port))
+                found.append(port)
+                _GIVEN.add(port)
+    return found
+
+
+_PORTS = range(12_000, 32_000)
+_GIVEN: set[int] = set()
 
 
 def port_open(port: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.live.stack import (
+    ALL,
     FAULT,
     AlertmanagerFactory,
     ControlPlane,
@@ -243,6 +244,7 @@ def test_rbac_and_the_audit_log_witness_each_mutation_once(
     assert [mutation.dry_run for mutation in both] == [True, False]
 
 
+@pytest.mark.skipif(not ALL, reason="takes half a minute; make live runs it")
 def test_the_metrics_api_tells_what_pods_use(
     control_plane: ControlPlane, namespace: str, metrics_api: MetricsServer
 ) -> None:

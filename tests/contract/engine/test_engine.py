@@ -144,6 +144,36 @@ async def test_a_signal_to_an_unknown_run_is_no_error(make: Make) -> None:
     await engine.close()
 
 
+async def test_a_step_may_start_another_run_and_signal_one(make: Make) -> None:
+    """The end of one story may be the beginning of another, with a life of its own."""
+    told = Told()
+    woken: list[bool] = []
+    engines: list[Engine] = []
+
+    async def hand_over() -> Json:
+        await engines[0].start("run_2")
+        await engines[0].signal("run_2", "answer")
+        return None
+
+    async def story(ctx: RunContext, run_id: str) -> None:
+        if run_id == "run_1":
+            await ctx.step("hand over", hand_over)
+            await ctx.step("after", told.step("run_1 after"))
+            told.reached.set()
+            return
+        woken.append(await ctx.wait_for("answer", 30.0))
+        await ctx.step("two", told.step("run_2 two"))
+        told.done.set()
+
+    engines.append(make(story))
+    await engines[0].launch()
+    await engines[0].start("run_1")
+    await _within(told.reached)
+    await _within(told.done)
+    await engines[0].close()
+    assert (sorted(told.executed), woken) == (["run_1 after", "run_2 two"], [True])
+
+
 async def test_after_a_restart_a_run_goes_on_where_it_was(make: Make) -> None:
     """Recorded steps are not executed again; the interrupted wait goes on."""
     told = Told()

@@ -1,44 +1,17 @@
-"""Owns the fixtures of the end-to-end tests: one service for those that do not kill it, and places for the others."""
+"""Owns the fixtures of the end-to-end tests: the Slack double, places for services, and the stage that tells the scenes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.live.e2e.service import INGEST, Place, Service
-from tests.live.e2e.shop import Shop
+from tests.live.e2e.scene import Tools
+from tests.live.e2e.service import Place
 from tests.live.e2e.slack import SlackServer
-from tests.live.stack import Alertmanager, AlertmanagerFactory, ControlPlane, Postgres, Redis, wait_until
-
-
-@dataclass(frozen=True)
-class Site:
-    """A service that runs, the Alertmanager that feeds it, and the Slack that hears of it."""
-
-    service: Service
-    alertmanager: Alertmanager
-    slack: SlackServer
-    channel: str
-
-    def told(self, namespace: str, last: str) -> tuple[str, list[str]]:
-        """Waits for a reply with these words, and gives parent and replies. Slack takes one message a second."""
-        wait_until(
-            lambda: last in "".join(self.thread_of(namespace)[1][-1:]),
-            90.0,
-            what=f"{last!r} in the thread of {namespace}",
-            ignoring=(ValueError,),
-        )
-        return self.thread_of(namespace)
-
-    def thread_of(self, namespace: str) -> tuple[str, list[str]]:
-        """Parent and replies of the only thread about a namespace."""
-        (root,) = [m for m in self.slack.state.roots(self.channel) if namespace in m.readable()]
-        return root.readable(), [m.readable() for m in self.slack.state.thread(root.ts, self.channel)]
+from tests.live.e2e.stage import Stage, selected
+from tests.live.stack import AlertmanagerFactory, ControlPlane, Postgres, Redis
 
 
 @pytest.fixture(scope="session")
@@ -63,26 +36,24 @@ def new_place(
 
 
 @pytest.fixture(scope="session")
-def site(
-    new_place: Callable[..., Place],
+def stage(
+    request: pytest.FixtureRequest,
+    control_plane: ControlPlane,
     slack: SlackServer,
+    new_place: Callable[..., Place],
     alertmanager: AlertmanagerFactory,
-    postgres: Postgres,
-    redis: Redis,
-) -> Iterator[Site]:
-    """One service on SQLite that asks Alertmanager's API and knows its dependencies."""
-    place = new_place()
-    dependencies = {"postgres": postgres.dsn, "redis": redis.url}
-    service = Service(place)
-    source = alertmanager(service.webhook, INGEST)
-    place.extra = {"ALERTMANAGER_URL": source.url, "DEPENDENCIES": json.dumps(dependencies)}
-    with ExitStack() as stack:
-        stack.callback(service.close)
-        service.serve()
-        yield Site(service, source, slack, place.channel)
+) -> Iterator[Stage]:
+    """All selected scenes, told side by side."""
 
+    def postgres() -> Postgres:
+        found: Postgres = request.getfixturevalue("postgres")
+        return found
 
-@pytest.fixture
-def shop(control_plane: ControlPlane) -> Shop:
-    """A workload in a namespace of its own, where the service may do all that it ever does."""
-    return Shop(control_plane)
+    def redis() -> Redis:
+        found: Redis = request.getfixturevalue("redis")
+        return found
+
+    tools = Tools(control_plane, slack, new_place, alertmanager, postgres, redis)
+    told = Stage(tools, list(selected(request.session.items)))
+    yield told
+    told.close()

@@ -49,15 +49,19 @@ class Shop:
         """The Deployment's place in the API."""
         return f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{name}"
 
-    def create(self, replicas: int = 2, image: str = GOOD) -> None:
+    def create(self) -> None:
         """Creates the first revision and waits for its pods."""
-        resources = {"limits": {"memory": "512Mi"}, "requests": {"memory": "256Mi", "cpu": "100m"}}
+        self.begin()
+        self.settle()
+
+    def begin(self, replicas: int = 2, image: str = GOOD, memory_request: str = "256Mi") -> None:
+        """Creates the first revision."""
+        resources = {"limits": {"memory": "512Mi"}, "requests": {"memory": memory_request, "cpu": "100m"}}
         container = {"name": "main", "image": image, "resources": resources}
         template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template}
         manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
         self.plane.create(self.path("").rstrip("/"), manifest)
-        self.settle()
 
     def deploy(self, image: str = BAD, **annotations: str) -> None:
         """Rolls out another revision, as a team does."""
@@ -78,12 +82,20 @@ class Shop:
         self.plane.client().patch(self.path(), json=body, headers=sent, params=query).raise_for_status()
 
     def break_pods(self, fault: str) -> None:
-        """Breaks the running pods; pods that come after them are healthy."""
+        """Breaks the running pods, and waits for it; pods that come after them are healthy."""
+        self.put_fault(fault)
+        wait_until(self.broken, what="the pods to break")
+
+    def put_fault(self, fault: str) -> None:
+        """Has the running pods break."""
         for pod in self.pods():
             path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}"
             body = {"metadata": {"annotations": {FAULT: fault}}}
             self.plane.client().patch(path, json=body, headers=MERGE).raise_for_status()
-        wait_until(lambda: not any(map(_ready, self.pods())), what="the pods to break")
+
+    def broken(self) -> bool:
+        """Whether no pod is ready."""
+        return not any(map(_ready, self.pods()))
 
     def add(self, group_version: str, plural: str, kind: str, spec: Obj) -> None:
         """Creates another object of the name web beside it."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from tests.live.e2e.crash import ACCEPTED, VERIFYING, Story, check, tend_all
-from tests.live.e2e.service import Place
+from tests.live.e2e.crash import ACCEPTED, VERIFYING, Story, check, told
+from tests.live.e2e.forked import Forked
+from tests.live.e2e.scene import Question, Scene, Script
 from tests.live.e2e.shop import Shop
-from tests.live.e2e.slack import SlackServer
-from tests.live.stack import ControlPlane, Postgres
+from tests.live.e2e.stage import scene
+from tests.live.stack import ALL
 
 pytestmark = pytest.mark.live
-
-Tell = Callable[..., list[Story]]
-
-ALL = os.environ.get("LIVE_ALL", "") not in ("", "0")
-"""Every death on both databases, as `make live` runs it; else a few of them, so that a day's test run stays short."""
 
 LIVES = {
     "outside": [ACCEPTED, VERIFYING],
@@ -26,41 +21,48 @@ LIVES = {
     "after the write": ["patched", "event", "read-after:3"],
     "around Slack": ["posted:1", "posted:2", "edited:1"],
 }
+BACKENDS = ("sqlite", "postgres")
 
 
-@pytest.fixture
-def tell(control_plane: ControlPlane, new_place: Callable[..., Place], postgres: Postgres) -> Iterator[Tell]:
-    """Runs stories side by side, each in a namespace, a database and a Slack channel of its own."""
-    begun: list[Story] = []
+def _tell(s: Scene, lives: Sequence[Sequence[str]], backend: str) -> Script:
+    """The stories side by side, each in a namespace, a database and a Slack channel of its own."""
+    shops = [Shop(s.tools.plane) for _ in lives]
+    for shop in shops:
+        shop.begin()
+    stories: list[Story] = []
+    for shop, deaths in zip(shops, lives, strict=True):
+        yield shop.settled
+        database = s.fresh_database() if backend == "postgres" else ""
+        stories.append(Story(s.tools.new_place(database_url=database), shop, deaths))
+    s.services[:] = [story.service for story in stories]
+    over: set[int] = set()
 
-    def run(lives: Sequence[Sequence[str]], backend: str) -> list[Story]:
-        shops = [Shop(control_plane) for _ in lives]
-        for shop in shops:
-            shop.create()
-        for shop, deaths in zip(shops, lives, strict=True):
-            database = postgres.fresh_database() if backend == "postgres" else ""
-            begun.append(Story(new_place(database_url=database), shop, deaths))
-        tend_all(begun)
-        return begun
+    def all_over() -> bool:
+        over.update(i for i, story in enumerate(stories) if i not in over and story.tend())
+        return len(over) == len(stories)
 
-    yield run
-    for story in begun:
-        story.service.close()
-
-
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_a_run_survives_a_kill_at_every_chosen_instant(tell: Tell, slack: SlackServer, backend: str) -> None:
-    names = list(LIVES) if ALL or backend == "sqlite" else ["around the write"]
-    stories = tell([LIVES[name] for name in names], backend)
+    yield all_over
     for story in stories:
+        yield told(story, s.tools.slack)
         assert story.died == story.deaths, story.name
-        check(story, slack)
+        check(story, s.tools.slack)
+        asked = story.service.ask("audit", "verify")
+        yield _over(asked)
+        assert "ok: " in asked.log_tail(), asked.log_tail()
 
 
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_a_run_survives_a_kill_at_any_commit(tell: Tell, slack: SlackServer, backend: str) -> None:
+def _over(asked: Forked) -> Question:
+    return lambda: not asked.running
+
+
+@scene(cases=BACKENDS, first=True, services=3)
+def test_a_run_survives_a_kill_at_every_chosen_instant(s: Scene, backend: str) -> Script:
+    names = list(LIVES) if ALL or backend == "sqlite" else ["around the write"]
+    yield from _tell(s, [LIVES[name] for name in names], backend)
+
+
+@scene(cases=BACKENDS, first=True, services=3)
+def test_a_run_survives_a_kill_at_any_commit(s: Scene, backend: str) -> Script:
     # Each story dies at a commit, and again some commits into its next life.
     lives = [[f"after-commit:{n}", f"before-commit:{n + 3}"] for n in ((1, 4, 8, 12) if ALL else (4, 12))]
-    for story in tell(lives, backend):
-        assert story.died == story.deaths, story.name
-        check(story, slack)
+    yield from _tell(s, lives, backend)

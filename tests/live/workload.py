@@ -1,0 +1,107 @@
+"""Owns one workload of the contract tests with the real API server, and the steps that every action takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain.json import Obj
+from app.domain.plan import Action
+from app.domain.target import Kind, Target
+from app.domain.workload import Workload
+from app.kube import actions, apply, read
+from app.kube.client import KubeCluster
+from tests.live.stack import ControlPlane, wait_until
+
+STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
+_KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
+
+
+class Shop:
+    """One workload named web in a namespace, and what a person does to it. `plural` names its kind."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.plane, self.namespace = plane, namespace
+
+    def path(self, plural: str = "deployments", name: str = "web") -> str:
+        return f"/apis/apps/v1/namespaces/{self.namespace}/{plural}/{name}"
+
+    def create(self, plural: str = "deployments", **spec: Any) -> None:
+        counted = {} if plural == "daemonsets" else {"replicas": 2}
+        resources = {"limits": {"memory": "512Mi"}, "requests": {"memory": "512Mi", "cpu": "100m"}}
+        container = {"name": "main", "image": "registry.test/web:1", "resources": resources}
+        manifest = {
+            "apiVersion": "apps/v1",
+            "kind": _KINDS[plural],
+            "metadata": {"name": "web"},
+            "spec": {
+                **counted,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}},
+                **spec,
+            },
+        }
+        self.plane.create(self.path(plural, "").rstrip("/"), manifest)
+        self.settle(plural)
+
+    def edit(self, body: Obj, plural: str = "deployments", headers: dict[str, str] | None = None) -> None:
+        path, sent = self.path(plural), headers or STRATEGIC
+        answer = self.plane.client().patch(
+            path, json=body, headers=sent, params={"fieldManager": "kubectl-edit"}
+        )
+        assert answer.is_success, answer.text
+
+    def image(self, image: str, plural: str = "deployments", **annotations: str) -> None:
+        spec = {"containers": [{"name": "main", "image": image}]}
+        template = {"metadata": {"annotations": annotations}, "spec": spec}
+        self.edit({"spec": {"template": template}}, plural)
+
+    def get(self, plural: str = "deployments") -> Obj:
+        found: Obj = self.plane.client().get(self.path(plural)).raise_for_status().json()
+        return found
+
+    def settle(self, plural: str = "deployments") -> None:
+        def done() -> bool:
+            found = self.get(plural)
+            status = found["status"]
+            seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+            return bool(seen and _counts(plural, status, found["spec"]))
+
+        wait_until(done, 60.0, what=f"{plural} web to settle")
+
+    def pods(self) -> dict[str, str]:
+        """Names and uids of the pods that are not on their way out."""
+        listed = (
+            self.plane.client().get(f"/api/v1/namespaces/{self.namespace}/pods").raise_for_status().json()
+        )
+        metadata = [pod["metadata"] for pod in listed["items"]]
+        return {m["name"]: m["uid"] for m in metadata if "deletionTimestamp" not in m}
+
+
+def _counts(plural: str, status: Obj, spec: Obj) -> bool:
+    """Whether all pods are there, of the present template, and available."""
+    if plural == "daemonsets":
+        wanted = status.get("desiredNumberScheduled", 0)
+        return bool(wanted) and wanted == status.get("updatedNumberScheduled") == status.get(
+            "numberAvailable"
+        )
+    counts = (status.get("updatedReplicas"), status.get("availableReplicas"), status.get("replicas"))
+    return counts == (spec["replicas"],) * 3
+
+
+async def workload_of(cluster: KubeCluster, shop: Shop, kind: Kind = Kind.DEPLOYMENT) -> Workload:
+    """The workload as the service reads it."""
+    return await read.read_workload(cluster, Target(shop.namespace, kind, "web"))
+
+
+def action_of(built: Action | actions.Impossible) -> Action:
+    """What was built, which has to be possible."""
+    assert isinstance(built, Action), built
+    return built
+
+
+async def carry_out(cluster: KubeCluster, action: Action, action_id: str = "run_1/0.0") -> apply.Applied:
+    """Looked at, rehearsed, written: as the flow does it."""
+    found = await apply.check(cluster, action)
+    assert found.ref is not None, found.text
+    await apply.rehearse(cluster, action, action_id, found.ref)
+    return await apply.apply(cluster, action, action_id, found.ref)
