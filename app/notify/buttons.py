@@ -15,7 +15,7 @@ from app.domain.outcome import IncidentState
 from app.notify.message import Button, Confirm
 from app.notify.story import IncidentStory
 from app.notify.text import count, joined
-from app.notify.wording import may_undo
+from app.notify.wording import above, may_undo
 
 MOST_SNOOZES = 2
 """How often a question may be put off; then somebody answers or it expires."""
@@ -34,11 +34,13 @@ class Press(StrEnum):
     UNDO = "remediator.undo"
     EXPLAIN = "remediator.explain"
     PAUSE = "remediator.pause"
+    PROMOTE = "remediator.promote"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a value says: the question (run and rung) and the beginning of the plan's hash."""
+    """What a value says: the question (run and rung) and the beginning of the plan's hash; for a promotion the run that led to
+    it and the question's mark."""
 
     run_id: str
     rung_index: int
@@ -59,9 +61,23 @@ def buttons(story: IncidentStory) -> tuple[Button, ...]:
     if story.state is IncidentState.WAITING and story.approval is not None and story.answer is None:
         return _answers(story)
     ended = story.run_state is not None and story.run_state.ended
-    if ended and may_undo(story) and story.plan is not None:
-        return _afterwards(story, str(Token(story.run_id, story.rung_index, story.plan.hash)))
-    return ()
+    if not ended:
+        return ()
+    undo: tuple[Button, ...] = ()
+    if may_undo(story) and story.plan is not None:
+        undo = _afterwards(story, str(Token(story.run_id, story.rung_index, story.plan.hash)))
+    return (*_promotion(story), *undo)
+
+
+def _promotion(story: IncidentStory) -> tuple[Button, ...]:
+    """One at a time: an order may have brought several standings so far, and action ids are unique within a message."""
+    asked = story.promotion
+    if asked is None:
+        return ()
+    level = above(asked.level)
+    confirm = Confirm(f"Promote to {level}?", f"{asked.key}: {asked.text}", "Promote")
+    value = str(Token(story.run_id, 0, asked.mark))
+    return (Button(Press.PROMOTE, f"Promote to {level}", value, "primary", confirm),)
 
 
 def _answers(story: IncidentStory) -> tuple[Button, ...]:

@@ -1,18 +1,14 @@
-"""Thread entries: one message for each thing that happened, with all of its details; and the digest of a storm.
+"""Thread entries: one message for each thing that happened, with all of its details.
 
 Called by `app.flow.deliver` with the topic and fact of an outbox row and the story of its incident. Pure.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
 from app.domain.decision import Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
 from app.notify.message import Context, Message, Part, Section
-from app.notify.parent import headline
 from app.notify.story import (
     ActionDone,
     AlertLine,
@@ -22,6 +18,7 @@ from app.notify.story import (
     Fact,
     IncidentStory,
     Lease,
+    StandingChange,
     Topic,
     UndoDone,
     Verification,
@@ -30,18 +27,18 @@ from app.notify.text import Line, Ref, When, bold, code, count, duration, line
 from app.notify.wording import (
     ACTION_WORDS,
     RESULT_WORDS,
-    STATE_WORDS,
     UNDO_WORDS,
+    above,
     against,
     allowed,
     gate_lines,
     looks_again,
     measured,
+    promote_command,
     undo_command,
 )
 
 _ALERTS_SHOWN = 10
-_DIGEST_SHOWN = 15
 _VERDICT_WORDS = {
     Verdict.ALLOW: "Allowed",
     Verdict.ASK: "Allowed after an approval",
@@ -71,6 +68,8 @@ def thread_entry(topic: Topic, story: IncidentStory, fact: Fact | None = None) -
             return _undone(story, fact)
         case Lease():
             return _leased(story, fact)
+        case StandingChange():
+            return _standing(story, fact)
         case Escalation():
             return _escalated(story, fact)
         case None:
@@ -130,7 +129,10 @@ def _finding(finding: Finding) -> list[Line]:
 
 
 def _decision(story: IncidentStory, decision: Decision) -> Message:
-    return _entry(story, _word(decision), *_trace(decision))
+    changes = [
+        line(f"What would have to change: {g.gate}: {g.remedy}") for g in against(decision) if g.remedy
+    ]
+    return _entry(story, _word(decision), Section(tuple(changes)), *_trace(decision))
 
 
 def _word(decision: Decision) -> Line:
@@ -222,6 +224,24 @@ def _undone(story: IncidentStory, undo: UndoDone) -> Message:
     return _entry(story, head, Section(tuple(lines)))
 
 
+def _standing(story: IncidentStory, changed: StandingChange) -> Message:
+    heads = {
+        "asked": ("Promotion waits", f"level {above(changed.level)} for {changed.key}"),
+        "agreed": ("Agreed", f"level {above(changed.level)} for {changed.key}"),
+        "promoted": ("Promoted", f"{changed.key} from {changed.before} to {changed.level}"),
+        "demoted": ("Demoted", f"{changed.key} from {changed.before} to {changed.level}"),
+    }
+    word, text = heads.get(
+        changed.change, ("Counted from the start", f"{changed.key} stays at {changed.level}")
+    )
+    lines = [line(f"Why: {changed.why}"), line(f"Now: {changed.text}")]
+    if changed.next and not changed.mark:
+        lines.append(line(f"Next: {changed.next}"))
+    if changed.mark:
+        lines.append(promote_command(changed.key))
+    return _entry(story, line(bold(word), f": {text}"), Section(tuple(lines)))
+
+
 def _escalated(story: IncidentStory, escalation: Escalation) -> Message:
     word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
     tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Tried: nothing")]
@@ -229,22 +249,3 @@ def _escalated(story: IncidentStory, escalation: Escalation) -> Message:
     return _entry(
         story, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))
     )
-
-
-def digest(stories: Sequence[IncidentStory]) -> Message:
-    """One message instead of many: states and places of the incidents of a storm, those that need a person first.
-
-    Raises ValueError for no stories.
-    """
-    if not stories:
-        raise ValueError("a digest needs at least one incident")
-    states = Counter(s.state for s in stories)
-    counts = ", ".join(f"{n} {STATE_WORDS[state].lower()}" for state, n in states.most_common())
-    urgent = sorted(stories, key=lambda s: (s.escalation is None, s.opened_at))
-    lines = [
-        line(*headline(s), " · ", code(f"remediator explain {s.incident_id}")) for s in urgent[:_DIGEST_SHOWN]
-    ]
-    if len(stories) > _DIGEST_SHOWN:
-        lines.append(line(f"… and {len(stories) - _DIGEST_SHOWN} more: ", code("remediator incidents")))
-    head = line(bold("STORM"), f" · {count(len(stories), 'incident')} at once: {counts}")
-    return Message(urgent[0].incident_id, head, (Section(tuple(lines)),))

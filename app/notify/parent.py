@@ -15,12 +15,14 @@ from app.notify.wording import (
     RESULT_WORDS,
     STATE_WORDS,
     UNDO_WORDS,
+    above,
     action_line,
     against,
     gates_summary,
     looks_again,
     may_undo,
     measured,
+    promote_command,
     undo_command,
 )
 
@@ -50,6 +52,7 @@ def parent(story: IncidentStory) -> Message:
         *_check(story),
         *_undo(story),
         *_person(story),
+        *_standings(story),
         *_paused(story),
     ]
     parts: list[Part] = [Section(tuple(body)), Context(tuple(_small_print(story)))]
@@ -197,6 +200,18 @@ def _person(story: IncidentStory) -> list[Line]:
     lines = [line(bold("A person is needed"), f": {escalation.reason}")]
     look = [line(f"Look at: {text}") for text in escalation.look_at[:_LOOK_AT]]
     return [*lines, *look]
+
+
+def _standings(story: IncidentStory) -> list[Line]:
+    """How far it may go from now on, where this incident changed that."""
+    lines = []
+    for s in story.standings:
+        if s.mark:
+            lines.append(line(bold(f"Level {above(s.level)} waits for a person"), f": {s.key}: {s.text}"))
+            lines.append(promote_command(s.key))
+        elif s.change in ("promoted", "demoted"):
+            lines.append(line(f"{s.change.capitalize()} from {s.before} to {s.level}: {s.key}: {s.why}"))
+    return lines
 
 
 def _paused(story: IncidentStory) -> list[Line]:

@@ -34,6 +34,7 @@ class Topic(StrEnum):
     VERIFIED = "verified"  # Verification
     UNDO = "undo"  # UndoDone
     LEASE = "lease"  # Lease
+    AUTONOMY = "autonomy"  # StandingChange
     ESCALATED = "escalated"  # Escalation; pages a person too
     MOVED = "moved"  # no fact: only the parent message is edited
 
@@ -135,6 +136,25 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingChange:
+    """What became of a standing: opened, counted, asked, agreed, promoted, demoted or reset, as the policy's words are.
+
+    `text` has the numbers, `why` what it follows from, `next` what would have to happen for the next level. `mark` is set
+    while a promotion waits for a person: 16 hex digits that name this very question. `by` is empty when a run moved it.
+    """
+
+    key: str
+    change: str
+    before: str
+    level: str
+    text: str
+    why: str
+    next: str = ""
+    mark: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Escalation:
     """Why a person is needed, what was tried, and what to look at first. `stuck`: an undo failed."""
 
@@ -153,6 +173,7 @@ Fact: TypeAlias = (
     | Verification
     | UndoDone
     | Lease
+    | StandingChange
     | Escalation
 )
 
@@ -163,6 +184,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.VERIFIED: TypeAdapter(Verification),
     Topic.UNDO: TypeAdapter(UndoDone),
     Topic.LEASE: TypeAdapter(Lease),
+    Topic.AUTONOMY: TypeAdapter(StandingChange),
     Topic.ESCALATED: TypeAdapter(Escalation),
 }
 
@@ -240,7 +262,8 @@ class IncidentStory:
     alerts of the incident, `firing` those still firing, `alert_lines` a few of them. `plan` is the rung the current
     run works on, `actions`, `verifications` and `undos` are in order of time over all rungs. `answer` is the approval's answer,
     `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
-    `undo_asked` and `paused` are what somebody ordered afterwards.
+    `undo_asked` and `paused` are what somebody ordered afterwards. `standings` has the last change of each standing that the
+    incident moved, by key.
     """
 
     incident_id: str
@@ -277,6 +300,12 @@ class IncidentStory:
     merged_into: str = ""
     pagerduty_incident: str = ""
     links: tuple[Link, ...] = ()
+    standings: tuple[StandingChange, ...] = ()
+
+    @property
+    def promotion(self) -> StandingChange | None:
+        """The first promotion that waits for a person."""
+        return next((s for s in self.standings if s.mark), None)
 
     @property
     def verification(self) -> Verification | None:

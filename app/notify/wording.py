@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -48,6 +49,8 @@ STATE_WORDS = {
     IncidentState.MERGED: "MERGED",
 }
 
+_ABOVE = {"observe": "approve", "approve": "auto"}
+
 _OF = re.compile(r"([0-9]+) of ([0-9]+)[^(;,]*")
 _TIGHT = 3
 
@@ -76,7 +79,7 @@ def allowed(gates: Sequence[GateResult]) -> int:
 
 
 def gates_summary(decision: Decision) -> str:
-    """`14 of 14 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
+    """`15 of 15 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
     gates = decision.gates
     total = f"{allowed(gates)} of {count(len(gates), 'gate')}"
     tight = tightest(gates)
@@ -103,6 +106,16 @@ def place(target: str) -> str:
     """`namespace/name` of a target key, or what is known."""
     parts = target.split("/")
     return f"{parts[0]}/{parts[2]}" if len(parts) == 3 else target
+
+
+def above(level: str) -> str:
+    """The level that a promotion leads to."""
+    return _ABOVE.get(level, level)
+
+
+def promote_command(key: str) -> Line:
+    """How to confirm a promotion that waits."""
+    return line("Confirm it: ", code(f"remediator autonomy promote {shlex.quote(key)} --reason WHY"))
 
 
 def action_line(action: ActionDone) -> Line:

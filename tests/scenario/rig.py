@@ -174,6 +174,7 @@ class Rig:
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
     engine_type: type[JournalEngine] = JournalEngine
+    cluster_type: type[SimCluster] = SimCluster
     clock: VirtualClock = field(default_factory=VirtualClock)
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
@@ -189,7 +190,7 @@ class Rig:
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cluster = SimCluster(self.clock, self.world or _scenario(*self.scenarios))
+        self.cluster = self.cluster_type(self.clock, self.world or _scenario(*self.scenarios))
         self.policy = load_policy(self.policy_texts, CATALOGUE) if self.policy_texts else shipped_policy()
         self.cluster.on_request(self._at_request)
         self.notebook.boundary = self._cross
@@ -242,7 +243,7 @@ class Rig:
             replica="rig",
             boot=str(self._births),
         )
-        self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30))
+        self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()
         return self
 

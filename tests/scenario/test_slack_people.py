@@ -11,7 +11,7 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import Refused
 from app.domain.events import EventKind
-from app.domain.outcome import RunState
+from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.notify.buttons import Press
 from app.store import audit, runs
@@ -82,8 +82,10 @@ async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -
     await rig.close()
 
 
-async def order(rig: SlackRig, by: str) -> None:
-    request = ManualRequest("high-error-rate", "rag7/Deployment/langgraph", {}, "release is broken", by)
+async def order(
+    rig: SlackRig, by: str, remediation: str = "high-error-rate", name: str = "langgraph"
+) -> None:
+    request = ManualRequest(remediation, f"rag7/Deployment/{name}", {}, "release is broken", by)
     now = rig.clock.now()
     await rig.store.ingest(Delivery(Source.MANUAL, now, by, dedupe_key="k", body_digest="d", manual=request))
     await rig.turn()
@@ -156,6 +158,39 @@ async def test_what_changed_since_the_approval_is_asked_about_again_and_not_done
     assert "Approve" in rig.buttons
     await rig.press(Press.APPROVE)
     await rig.until(lambda: len(scenes.writes(rig)) > before)
+    await rig.close()
+
+
+async def test_an_order_whose_object_changed_after_the_approval_is_asked_about_again(tmp_path: Path) -> None:
+    rules = asking(four_eyes=True, by=BOTH)
+    rig = await slack_rig(tmp_path, rules=rules, scenario="high-latency", people={"alice": ANA})
+    await order(rig, "alice", "high-latency", "langgraph-api")
+    run = await run_of(rig)
+    await scale_by_hand(rig, 3)
+    before = len(scenes.writes(rig))
+    await rig.press(Press.APPROVE, BEN)
+    await rig.run(30, alerts=False)
+    second = await run_of(rig)
+    assert (second.id != run.id, second.state, len(scenes.writes(rig))) == (True, RunState.WAITING, before)
+    assert "slack:U0BEN approved a plan that was not carried out" in rig.parent.readable()
+    assert "/spec/replicas is 3 now, it was 2" in rig.parent.readable()
+    await rig.press(Press.APPROVE, BEN)
+    await rig.run(30, alerts=False)
+    assert len(scenes.writes(rig)) == before + 1
+    assert (await run_of(rig)).state is RunState.VERIFYING
+    await rig.close()
+
+
+async def test_an_order_that_may_not_begin_again_ends_and_says_why(tmp_path: Path) -> None:
+    rules = asking(four_eyes=True, by=BOTH)
+    rig = await slack_rig(tmp_path, rules=rules, scenario="high-latency", people={"alice": ANA})
+    await order(rig, "alice", "high-latency", "langgraph-api")
+    await rig.operations.pause("namespace:rag7", "maintenance", "kim", None)
+    await rig.press(Press.APPROVE, BEN)
+    await rig.run(60)
+    (incident,) = [i for i in await scenes.all_incidents(rig) if i.manual is not None]
+    assert (incident.state, scenes.writes(rig)) == (IncidentState.RESOLVED, [])
+    assert "paused by kim: maintenance" in "\n".join(m.readable() for m in rig.slack.roots())
     await rig.close()
 
 

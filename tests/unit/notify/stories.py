@@ -18,6 +18,7 @@ from app.notify.story import (
     Escalation,
     IncidentStory,
     Link,
+    StandingChange,
     UndoDone,
     Verification,
 )
@@ -130,6 +131,26 @@ ROLLED_BACK = ActionDone(
     text="resourceVersion 4711 to 4712, read back",
     undo="put the template of revision 8 back",
     at=OPENED + timedelta(seconds=20),
+)
+KEY = "HighErrorRate/high-error-rate/rag7/Deployment"
+WAITS = StandingChange(
+    KEY,
+    "asked",
+    "approve",
+    "approve",
+    "level approve: 12 of 12 fixed since 3 Nov 2025, lower bound 0.75 of 0.70 needed",
+    "run_0k3m_1 was fixed",
+    "a person confirms level auto",
+    mark="0123456789abcdef",
+)
+DEMOTED = StandingChange(
+    KEY,
+    "demoted",
+    "auto",
+    "approve",
+    "level approve: no run counted since 4 Mar 2026",
+    "run_0k3m_1 did not fix it",
+    "10 more runs fixed in a row for level auto",
 )
 FIXED = Verification(
     Result.FIXED, "3 of 3 pods ready, alert gone for 2m", measurements=9, took=timedelta(seconds=165)
@@ -310,4 +331,8 @@ STORIES: dict[str, IncidentStory] = {
         actions=(replace(ROLLED_BACK, result=ActionResult.UNCLEAR, text="connection reset"),),
         escalation=Escalation("nobody can tell whether the rollback happened"),
     ),
+}
+STORIES |= {
+    "promotion": replace(STORIES["fixed"], standings=(WAITS,)),
+    "demoted": replace(STORIES["fixed"], standings=(DEMOTED,)),
 }

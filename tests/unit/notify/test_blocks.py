@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.outcome import IncidentState
 from app.notify.blocks import SlackBody, to_slack
-from app.notify.entries import digest, thread_entry
+from app.notify.digest import Digest, digest
+from app.notify.entries import thread_entry
 from app.notify.limits import length
 from app.notify.message import Button, Context, Message, Section
 from app.notify.parent import parent
@@ -91,7 +92,9 @@ _STORIES = st.builds(
 @given(_STORIES)
 def test_any_story_is_within_slacks_limits(story: IncidentStory) -> None:
     _acceptable(to_slack(parent(story)))
-    _acceptable(to_slack(digest([story] * 40)))
+    counted = ((story.alertname, 40),)
+    many = Digest(story.incident_id, story.opened_at, ((story.state, 40),), counted, counted, [story] * 15)
+    _acceptable(to_slack(digest(many)))
     for topic, fact in [
         (Topic.FIRED, None),
         (Topic.EVIDENCE, story.diagnosis),

@@ -39,6 +39,15 @@ def of(story: IncidentStory, press: Press) -> Button:
         (FIXED, AFTERWARDS),
         (replace(FIXED, paused=ApprovalAnswer(stories.RUN, "paused", "kim")), AFTERWARDS[:2]),
         (replace(FIXED, run_state=RunState.UNDOING), []),
+        (replace(FIXED, standings=(stories.WAITS,)), ["Promote to auto", *AFTERWARDS]),
+        (replace(FIXED, standings=(stories.DEMOTED,)), AFTERWARDS),
+        (replace(FIXED, standings=(stories.WAITS,), undos=(stories.UNDONE,)), ["Promote to auto"]),
+        (replace(FIXED, standings=(stories.WAITS,), run_state=RunState.UNDOING), []),
+        (
+            replace(FIXED, standings=(stories.WAITS, replace(stories.WAITS, key="b"))),
+            ["Promote to auto", *AFTERWARDS],
+        ),
+        (replace(WAITING, standings=(stories.WAITS,)), ANSWERS),
         (replace(FIXED, undos=(stories.UNDONE,)), []),
         (replace(FIXED, actions=(replace(stories.ROLLED_BACK, result=ActionResult.REFUSED),)), []),
         (stories.STORIES["verifying"], []),
@@ -60,6 +69,13 @@ def test_action_ids_are_unique_and_the_value_names_the_very_plan(story: Incident
     [token] = {read_token(b.value) for b in found}
     hashed = story.approval.plan_hash if story.approval else stories.PLAN.hash
     assert token == Token(stories.RUN, 0, hashed[:16])
+
+
+def test_the_button_of_a_promotion_names_its_question_and_asks_once_more() -> None:
+    button = of(replace(FIXED, standings=(stories.WAITS,)), Press.PROMOTE)
+    assert read_token(button.value) == Token(stories.RUN, 0, stories.WAITS.mark)
+    assert button.confirm is not None
+    assert button.confirm.text == f"{stories.KEY}: {stories.WAITS.text}"
 
 
 @pytest.mark.parametrize(

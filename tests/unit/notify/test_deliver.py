@@ -1,4 +1,4 @@
-"""Delivering from the real store to Slack: one thread an incident, each entry once, broken rows apart, storms digested."""
+"""Delivering from the real store to Slack: one thread an incident, each entry once, broken rows apart."""
 
 from __future__ import annotations
 
@@ -223,63 +223,6 @@ async def test_a_deleted_thread_is_begun_anew(rig: Rig) -> None:
     assert (await rig.row(row)).state is MessageState.SENT
     (root,) = rig.slack.roots()
     assert len(rig.slack.thread(root.ts)) == 1
-
-
-async def test_a_storm_is_one_digest_instead_of_many_messages(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(30)]
-    for incident in many:
-        await rig.put(incident, Topic.FIRED)
-        await rig.put(incident, Topic.DECIDED, stories.OBSERVES)
-    await rig.deliver()
-    (root,) = rig.slack.roots()
-    assert root.readable().startswith("*STORM* · 30 incidents at once: 30 observed")
-    assert rig.slack.count("chat.postMessage") == 1
-
-
-async def test_in_a_storm_what_needs_a_person_still_has_its_own_thread(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(25)]
-    for incident in many:
-        await rig.put(incident, Topic.FIRED)
-    rig.move(many[7], stories.STORIES["escalated"])
-    await rig.put(many[7], Topic.ESCALATED, stories.ESCALATION)
-    await rig.deliver()
-    digest, own = sorted(rig.slack.roots(), key=lambda m: "STORM" not in m.readable())
-    assert "ESCALATED · HighErrorRate · rag7/svc-07" in digest.readable().replace("*", "")
-    assert own.readable().startswith("*ESCALATED* · HighErrorRate · rag7/svc-07")
-    assert len(rig.slack.thread(own.ts)) == 1
-
-
-async def test_up_to_the_limit_every_incident_has_its_own_message(rig: Rig) -> None:
-    for n in range(20):
-        await rig.put(await rig.incident(f"svc-{n:02d}"), Topic.FIRED)
-    await rig.deliver()
-    assert len(rig.slack.roots()) == 20
-
-
-async def test_a_digested_incident_that_merely_moves_opens_no_thread(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}") for n in range(25)]
-    for incident in many:
-        await rig.put(incident, Topic.FIRED)
-    await rig.deliver()
-    await rig.put(many[3], Topic.MOVED)
-    await rig.deliver()
-    assert len(rig.slack.roots()) == 1
-
-
-async def test_incidents_with_a_thread_are_never_digested(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}") for n in range(22)]
-    for incident in many[:11]:
-        await rig.put(incident, Topic.FIRED)
-    await rig.deliver()
-    for incident in many[11:]:
-        await rig.put(incident, Topic.FIRED)
-    await rig.deliver()
-    for incident in many:
-        rig.move(incident, stories.STORIES["refused"])
-        await rig.put(incident, Topic.DECIDED, stories.DENIED)
-    await rig.deliver()
-    assert {len(rig.slack.thread(r.ts)) for r in rig.slack.roots()} == {2}
-    assert all(r.readable().startswith("*REFUSED*") for r in rig.slack.roots())
 
 
 async def test_without_a_token_the_console_tells_everything(rig: Rig) -> None:

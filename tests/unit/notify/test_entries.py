@@ -1,15 +1,15 @@
-"""Thread entries: golden text of each, which topics have one, and the digest of a storm."""
+"""Thread entries: golden text of each, and which topics have one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from app.domain.evidence import Diagnosis
-from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
-from app.notify.entries import digest, thread_entry
+from app.domain.outcome import ActionResult, Result, UndoResult
+from app.notify.entries import thread_entry
 from app.notify.story import (
     AlertLine,
     ApprovalAnswer,
@@ -88,6 +88,31 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
         DECIDED,
         Lease(stories.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
     ),
+    "promotion_waits": (Topic.AUTONOMY, DECIDED, stories.WAITS),
+    "promotion_agreed": (
+        Topic.AUTONOMY,
+        DECIDED,
+        replace(stories.WAITS, change="agreed", by="kim", why="1 of 2 agreed to level auto"),
+    ),
+    "promoted": (
+        Topic.AUTONOMY,
+        DECIDED,
+        replace(
+            stories.WAITS,
+            change="promoted",
+            level="auto",
+            by="kim",
+            why="kim: two good weeks",
+            mark="",
+            next="",
+        ),
+    ),
+    "demoted": (Topic.AUTONOMY, DECIDED, stories.DEMOTED),
+    "standing_reset": (
+        Topic.AUTONOMY,
+        DECIDED,
+        replace(stories.DEMOTED, change="reset", before="observe", level="observe"),
+    ),
     "escalated": (Topic.ESCALATED, DECIDED, stories.ESCALATION),
     "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
 }
@@ -136,25 +161,3 @@ def test_evidence_counts_what_could_not_be_read() -> None:
     none = thread_entry(Topic.EVIDENCE, DECIDED, Diagnosis("nothing found", ()))
     assert none is not None
     assert none.readable() == "Evidence: nothing found (0 findings)"
-
-
-def test_the_digest_of_a_storm_is_one_message_with_the_urgent_ones_first() -> None:
-    many = [
-        replace(
-            stories.OPEN,
-            incident_id=f"inc_{n:02d}",
-            target=f"rag7/Deployment/svc-{n:02d}",
-            opened_at=stories.OPENED + timedelta(seconds=n),
-            state=IncidentState.OBSERVED,
-        )
-        for n in range(20)
-    ]
-    many[17] = replace(many[17], state=IncidentState.ESCALATED, escalation=Escalation("budget spent"))
-    text = digest(many).readable()
-    check_golden("digest", text)
-    assert text.splitlines()[1].startswith("ESCALATED · HighErrorRate · rag7/svc-17")
-
-
-def test_a_digest_of_nothing_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        digest([])

@@ -1,0 +1,130 @@
+"""Delivering in a storm: one digest that is edited, one page, and threads only for what needs one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Code
+from app.domain.outcome import IncidentState
+from app.flow.fan_out import refresh_digests
+from app.notify.story import Topic
+from app.store import incidents
+from tests.unit.notify import stories
+from tests.unit.notify.outbox_rig import CHANNEL, Rig, rig_at
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig_at(tmp_path) as made:
+        yield made
+
+
+async def test_a_storm_is_one_digest_instead_of_many_messages(rig: Rig) -> None:
+    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(30)]
+    for incident in many:
+        await rig.put(incident, Topic.FIRED)
+        await rig.put(incident, Topic.DECIDED, stories.OBSERVES)
+    await rig.deliver()
+    (root,) = rig.slack.roots()
+    assert root.readable().startswith("*STORM* · 30 incidents since ")
+    assert ": 30 looking" in root.readable()
+    assert rig.slack.count("chat.postMessage") == 1
+
+
+async def test_in_a_storm_what_needs_a_person_still_has_its_own_thread(rig: Rig) -> None:
+    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(25)]
+    for incident in many:
+        await rig.put(incident, Topic.FIRED)
+    rig.move(many[7], stories.STORIES["escalated"])
+    await rig.store.write(lambda tx: incidents.move(tx, many[7], IncidentState.ESCALATED))
+    await rig.put(many[7], Topic.ESCALATED, stories.ESCALATION)
+    await rig.deliver()
+    digest, own = sorted(rig.slack.roots(), key=lambda m: "STORM" not in m.readable())
+    assert "ESCALATED · HighErrorRate · rag7/svc-07" in digest.readable().replace("*", "")
+    assert own.readable().startswith("*ESCALATED* · HighErrorRate · rag7/svc-07")
+    assert len(rig.slack.thread(own.ts)) == 1
+
+
+async def test_what_was_decided_in_a_storm_joins_the_digest_however_few_wait(rig: Rig) -> None:
+    """Below the limit too: a storm that trickles in would else be one thread after the other."""
+    stormy = replace(stories.OBSERVES, code=Code.STORM)
+    for n in range(3):
+        incident = await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"])
+        await rig.put(incident, Topic.FIRED)
+        await rig.put(incident, Topic.DECIDED, stormy)
+        await rig.deliver()
+    assert [m.readable().splitlines()[0][:24] for m in rig.slack.roots()] == ["*STORM* · 1 incident sin"]
+    rig.clock.forward(20)
+    await refresh_digests(rig.store, rig.clock.now())
+    await rig.deliver()
+    (root,) = rig.slack.roots()
+    assert root.readable().startswith("*STORM* · 3 incidents since ")
+    assert root.edits == 1
+
+
+async def test_a_storm_calls_one_person_for_all_of_it(rig: Rig) -> None:
+    stormy = replace(stories.OBSERVES, code=Code.STORM)
+    for n in range(30):
+        incident = await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"])
+        await rig.put(incident, Topic.DECIDED, stormy)
+    await rig.deliver()
+    (page,) = rig.pagerduty.events
+    assert "a storm: many targets are in trouble at once" in page["payload"]["summary"]
+
+
+async def test_many_waiting_messages_without_a_storm_call_nobody(rig: Rig) -> None:
+    for n in range(30):
+        await rig.put(await rig.incident(f"svc-{n:02d}"), Topic.FIRED)
+    await rig.deliver()
+    assert rig.pagerduty.events == []
+
+
+async def test_a_digest_that_was_deleted_in_slack_is_posted_anew(rig: Rig) -> None:
+    many = [await rig.incident(f"svc-{n:02d}") for n in range(25)]
+    for incident in many:
+        await rig.put(incident, Topic.FIRED)
+    await rig.deliver()
+    rig.slack.channels[CHANNEL].messages.clear()
+    await rig.store.write(lambda tx: incidents.move(tx, many[3], IncidentState.RESOLVED))
+    rig.clock.forward(20)
+    await refresh_digests(rig.store, rig.clock.now())
+    await rig.deliver()
+    (root,) = rig.slack.roots()
+    assert ": 24 looking, 1 resolved" in root.readable()
+
+
+async def test_up_to_the_limit_every_incident_has_its_own_message(rig: Rig) -> None:
+    for n in range(20):
+        await rig.put(await rig.incident(f"svc-{n:02d}"), Topic.FIRED)
+    await rig.deliver()
+    assert len(rig.slack.roots()) == 20
+
+
+async def test_a_digested_incident_that_merely_moves_opens_no_thread(rig: Rig) -> None:
+    many = [await rig.incident(f"svc-{n:02d}") for n in range(25)]
+    for incident in many:
+        await rig.put(incident, Topic.FIRED)
+    await rig.deliver()
+    await rig.put(many[3], Topic.MOVED)
+    await rig.deliver()
+    assert len(rig.slack.roots()) == 1
+
+
+async def test_incidents_with_a_thread_are_never_digested(rig: Rig) -> None:
+    many = [await rig.incident(f"svc-{n:02d}") for n in range(22)]
+    for incident in many[:11]:
+        await rig.put(incident, Topic.FIRED)
+    await rig.deliver()
+    for incident in many[11:]:
+        await rig.put(incident, Topic.FIRED)
+    await rig.deliver()
+    for incident in many:
+        rig.move(incident, stories.STORIES["refused"])
+        await rig.put(incident, Topic.DECIDED, stories.DENIED)
+    await rig.deliver()
+    assert {len(rig.slack.thread(r.ts)) for r in rig.slack.roots()} == {2}
+    assert all(r.readable().startswith("*REFUSED*") for r in rig.slack.roots())
