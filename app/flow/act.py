@@ -17,6 +17,7 @@ import structlog
 from app.domain.decision import Decision, Verdict
 from app.domain.errors import ClusterRefused, DisruptionBlocked, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
+from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.target import ObjectRef
@@ -108,19 +109,24 @@ def _load_with_step(conn: Any, run_id: str, index: int) -> tuple[Planned, Step |
 
 
 async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any]:
-    found = await apply.check(services.cluster, planned.action)
+    view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
+    found, _ = await asyncio.gather(
+        apply.check(view, planned.action), read.ahead(view, planned.action.target)
+    )
     if found.ref is None:
         return await _settle(services, planned, ABANDONED, found.text)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
     refusal, around = await asyncio.gather(
-        _rehearse(services, planned, found), _look_around(services, planned)
+        _rehearse(services, planned, found), _look_around(replace(services, cluster=view), planned)
     )
     if refusal:
         return await _settle(services, planned, REFUSED, refusal)
+    if view.hiccups:  # a look that failed in passing is no word against it: it is taken again, from the start
+        return {"word": LATER, "text": f"a read failed: {view.hiccups[0]}", "seconds": _RETRY}
     no = await _judge_again(services, planned, around)
     if no:
         return await _settle(services, planned, ABANDONED, no)
-    return await _write(services, planned, found.ref)
+    return await _write(services, planned, found.ref, found.seen)
 
 
 async def _rehearse(services: Services, planned: Planned, found: apply.CheckResult) -> str:
@@ -134,16 +140,13 @@ async def _rehearse(services: Services, planned: Planned, found: apply.CheckResu
 
 
 async def _look_around(services: Services, planned: Planned) -> facts.Outside:
-    """Everything the gates need from outside the store, read afresh."""
+    """Everything the gates need from outside the store, in the same fresh view as the check of the object."""
     target = planned.action.target
-    view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
-    await read.ahead(view, target)
     try:
-        workload: Any = await read.read_workload(view, target)
+        workload: Any = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
-    looking = replace(services, cluster=view)
-    return await facts.outside(looking, planned.rule, target, workload, list(planned.alerts))
+    return await facts.outside(services, planned.rule, target, workload, list(planned.alerts))
 
 
 async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str:
@@ -196,11 +199,10 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(services: Services, planned: Planned, ref: ObjectRef) -> dict[str, Any]:
+async def _write(services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None) -> dict[str, Any]:
+    sleep = services.clock.sleep
     try:
-        done = await apply.apply(
-            services.cluster, planned.action, planned.id, ref, sleep=services.clock.sleep
-        )
+        done = await apply.apply(services.cluster, planned.action, planned.id, ref, seen, sleep=sleep)
     except ClusterRefused as error:
         return await _settle(services, planned, REFUSED, f"the API server refused it: {error}")
     if done.code == DisruptionBlocked.code:  # the budget may allow it in a while

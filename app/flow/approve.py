@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.flow import voters
+from app.flow import autonomy, voters
 from app.flow.record import announce, end_run, move
 from app.flow.services import Services
 from app.flow.voters import Voter
@@ -22,6 +22,7 @@ from app.flow.words import ANSWER
 from app.notify.buttons import MOST_SNOOZES
 from app.notify.story import ApprovalAnswer, Topic
 from app.notify.text import joined, utc
+from app.policy.autonomy import Evidence
 from app.policy.model import Rule
 from app.store import answers, facts, incidents, ledger, runs
 from app.store.answers import Word
@@ -91,12 +92,13 @@ def _end(tx: Tx, run: Run, state: RunState, text: str) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class Said:
     """What somebody said: the word, who, and to which plan. `plan_hash` may be its first 16 digits; empty means whichever
-    plan stands."""
+    plan stands. `press` identifies the button press it came by."""
 
     word: Word
     voter: Voter
     plan_hash: str = ""
     rung_index: int | None = None
+    press: str = ""
 
 
 async def approve(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
@@ -111,13 +113,15 @@ async def reject(services: Services, run_id: str, by: str, plan_hash: str = "") 
 
 async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
     """Take an answer. The result's `answer` is approved, rejected, snoozed or counted (more people have to agree), `text`
-    says what follows. Raises Refused (code) when it does not count; that is audited too."""
+    says what follows. Raises Refused (code) when it does not count; that is audited too. Raises Repeated for a press that
+    was taken before."""
 
     def write(tx: Tx) -> dict[str, Any] | Refused:
         run = runs.hold(tx, run_id)
+        answers.take(tx, said.press)
         refusal = _against(tx, services, run, said)
         if refusal is None:
-            return _take(tx, run, said)
+            return _take(tx, services, run, said)
         data = {
             "answer": said.word,
             "code": refusal.code,
@@ -140,7 +144,7 @@ async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
     return {"run": run_id, "by": said.voter.name, **taken}
 
 
-def _take(tx: Tx, run: Run, said: Said) -> dict[str, Any]:
+def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
     by = said.voter.name
     number = answers.give(tx, run, said.word, by)
     if said.word == "snoozed":
@@ -155,6 +159,8 @@ def _take(tx: Tx, run: Run, said: Said) -> dict[str, Any]:
         return {"answer": "counted", "text": text}
     final: runs.Answer = "rejected" if said.word == "rejected" else "approved"
     runs.answer(tx, run.id, final, by, named=joined(given) if final == "approved" else "")
+    if final == "rejected":
+        autonomy.count(tx, services, run, Evidence.REJECTED)
     text = f"{len(given)} of {wanted} approvals" if wanted > 1 and final == "approved" else ""
     _announce(tx, run, ApprovalAnswer(run.id, final, by, text), "")
     return {"answer": final, "text": text}

@@ -1,4 +1,7 @@
-"""Climb: the next rung of the ladder, decided anew like the first one: fresh look, all gates, a reservation of its own."""
+"""Climb: the next rung of the ladder, decided anew like the first one: fresh look, all gates, a reservation of its own.
+
+A look that could not see what it needs is no decision: it is taken again a few times before a person is asked.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from app.flow import decide, facts, look, question
 from app.flow.history import history_of
 from app.flow.record import announce, move
 from app.flow.services import Services
+from app.kube.view import View
 from app.notify.story import Topic
 from app.policy.budgets import ledger_keys
 from app.store import decisions, incidents, ledger, runs
@@ -23,18 +27,24 @@ from app.store.runs import Run
 NEXT = "next"
 ASK = "ask"
 NONE = "none"
+LATER = "later"
+
+_AGAIN = 5.0  # seconds
 
 
-async def climb(services: Services, run_id: str, index: int) -> dict[str, Any]:
-    """Decide on the rung after `index`: `next` or `ask` with its index and number of actions, or `none` and why."""
+async def climb(services: Services, run_id: str, index: int, *, last: bool) -> dict[str, Any]:
+    """Decide on the rung after `index`: `next` or `ask` with its index and number of actions, or `none` and why.
+
+    `later`, never at the `last` try: something could not be read, nothing was written, `seconds` says when to try again.
+    """
     run = await services.store.read(lambda conn: runs.get(conn, run_id))
     if run.rung_index > index:
         return _standing(run)
-    case = await _look(services, run)
+    case = await _look(services, run, last=last)
     if isinstance(case, str):
         return {"word": NONE, "text": case}
     found = case
-    answer = await services.store.write(lambda tx: _settle(tx, services, run, found))
+    answer = await services.store.write(lambda tx: _settle(tx, services, run, found, last=last))
     services.deliver_nudge()
     return answer
 
@@ -44,7 +54,7 @@ def _standing(run: Run) -> dict[str, Any]:
     return {"word": word, "index": run.rung_index, "actions": len(run.rung.actions)}
 
 
-async def _look(services: Services, run: Run) -> decide.Case | str:
+async def _look(services: Services, run: Run, *, last: bool) -> decide.Case | str:
     incident, alerts, history = await services.store.read(
         lambda conn: (
             incidents.get(conn, run.incident_id),
@@ -60,22 +70,26 @@ async def _look(services: Services, run: Run) -> decide.Case | str:
         if isinstance(subject, Decision):
             return subject.text
         target = Target.parse(run.target_key)
-        seen = await look.look_at(services, subject, target, history)
-        around = await facts.outside(
-            services, subject.rule, target, seen.workload or seen.fault, list(alerts)
-        )
+        view = View(services.cluster)
+        looking = replace(services, cluster=view)
+        seen = await look.look_at(looking, subject, target, history)
+        if not last:
+            seen = look.look_again_first(seen, view.hiccups)
+        around = await facts.outside(looking, subject.rule, target, seen.workload or seen.fault, list(alerts))
     except (RemediatorError, BadInput) as error:
         return str(error)
     return decide.Case(policy, incident, alerts, seen, around)
 
 
-def _settle(tx: Tx, services: Services, run: Run, case: decide.Case) -> dict[str, Any]:
+def _settle(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bool) -> dict[str, Any]:
     ledger.lock(tx)
     rule, seen, index = case.seen.subject.rule, case.seen, run.rung_index + 1
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, case.incident, facts.Own(run.id))
     # Its own runs before this one, still in the same incident, must not cool it down or count as flapping.
     decision = decide.decide_on(case.policy, seen, replace(measured, last_action=None, results=()))
+    if not last and decide.blind(decision):
+        return {"word": LATER, "text": decision.text, "seconds": _AGAIN}
     once = f"{run.id}/{index}"
     body = {**decision.to_json(), "plan": seen.rung.to_json() if seen.rung else None}
     decisions.put(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)

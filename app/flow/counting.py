@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
 from app.domain.decision import Decision
 from app.domain.outcome import IncidentState, RunState
 from app.flow.services import Services
-from app.store import outbox, pauses
+from app.policy.autonomy import LEVELS
+from app.store import outbox, pauses, standings
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, incidents, runs
@@ -23,6 +25,18 @@ def decided(services: Services, incident: Incident, decision: Decision) -> None:
         metrics.gates.labels(gate.gate, gate.verdict.value).inc()
     if incident.decided_at is None:
         metrics.decide_seconds.observe((services.clock.now() - incident.opened_at).total_seconds())
+
+
+def decided_many(services: Services, found: Sequence[tuple[Incident, Decision]]) -> None:
+    """`decided` for many, one call a label."""
+    metrics, now = services.metrics, services.clock.now()
+    for (verdict, code), number in Counter((d.verdict, d.code) for _, d in found).items():
+        metrics.decisions.labels(verdict.value, code.value).inc(number)
+    for (gate, said), number in Counter((g.gate, g.verdict) for _, d in found for g in d.gates).items():
+        metrics.gates.labels(gate, said.value).inc(number)
+    for incident, _ in found:
+        if incident.decided_at is None:
+            metrics.decide_seconds.observe((now - incident.opened_at).total_seconds())
 
 
 def ended(services: Services, run: Run | None, state: RunState) -> None:
@@ -68,5 +82,9 @@ async def gauges(services: Services) -> None:
             metrics.runs_live.labels(run_state.value).set(live_now[run_state.value])
     metrics.outbox_depth.set(depth)
     metrics.outbox_age.set(age)
+    levels, waiting = await services.store.read(standings.count)
+    for level in LEVELS:
+        metrics.standings.labels(level.value).set(levels.get(level.value, 0))
+    metrics.promotions.set(waiting)
     for scope in ("all", "namespace", "target", "rule", "remediation"):
         metrics.paused.labels(scope).set(held[scope])

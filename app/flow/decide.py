@@ -19,7 +19,7 @@ from app.domain.errors import BadInput, TryLater
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Rung
-from app.flow import counting, facts, look, question
+from app.flow import autonomy, counting, facts, look, question
 from app.flow.enrich import enrich
 from app.flow.history import history_of
 from app.flow.record import announce, move, tell
@@ -128,9 +128,10 @@ async def _find(
     target = await look.find_target(services, policy, subject)
     if isinstance(target, Decision):
         return target
-    history, _ = await asyncio.gather(
+    history, _, _ = await asyncio.gather(
         services.store.read(lambda conn: history_of(conn, incident.id, target.key, services.clock.now())),
         read.ahead(view, target),
+        read.pods_ahead(view, target),
     )
     seen = await look.look_at(services, subject, target, history)
     seen = look.look_again_first(seen, view.hiccups, services.clock.now() - incident.opened_at)
@@ -170,6 +171,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
+    autonomy.begin(tx, rule, incident, case.outside.target)
     decision = decide_on(case.policy, seen, measured)
     number = counts.count_of(tx.conn, incident.id) + 1
     acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.rung is not None and not measured.dry_run
@@ -242,7 +244,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, rung: R
 def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: look.Seen | None) -> None:
     """A decision that starts nothing: observed, refused, or handed to a person. Told only when it says something new."""
     last = decisions.latest(tx.conn, incident.id)
-    new = last is None or _gist(Decision.from_json(last.body)) != _gist(decision)
+    new = last is None or gist(Decision.from_json(last.body)) != gist(decision)
     number = len(decisions.for_incident(tx.conn, incident.id)) + 1 if new else 0
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
@@ -258,15 +260,19 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: look.Se
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
     if again is None and not observe:
-        blind = decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
-        again = tx.now + (_AGAIN if blind else _LATER)
+        again = tx.now + (_AGAIN if blind(decision) else _LATER)
     incidents.schedule(tx, incident.id, again)
 
 
 def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: look.Seen | None) -> None:
-    """A manual order that starts nothing still gets its run, so that whoever ordered can read why."""
+    """A manual order that starts nothing still gets its run, so that whoever ordered can read why. One that was abandoned
+    and may not begin again has its run already, and the message says why not."""
     order = incident.manual
     if order is None:
+        return
+    move(tx, incident, IncidentState.RESOLVED, once="order", reason=decision.text)
+    incidents.schedule(tx, incident.id, None)
+    if counts.count_of(tx.conn, incident.id) > 0:
         return
     rung = (seen.rung if seen else None) or Rung("", decision.text)
     run_id = run_id_for(incident.id, 1)
@@ -287,8 +293,6 @@ def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: look.Seen
         ),
     )
     runs.move(tx, run_id, RunState.ABANDONED, result=decision.text)
-    move(tx, incident, IncidentState.RESOLVED, once="order", reason=decision.text)
-    incidents.schedule(tx, incident.id, None)
 
 
 def _tell_decision(
@@ -307,7 +311,16 @@ def _tell_decision(
     announce(tx, Topic.DECIDED, incident_id=incident.id, once=once, fact=decision)
 
 
-def _gist(decision: Decision) -> tuple[str, str, str, str]:
+def blind(decision: Decision) -> bool:
+    """Something that the decision needs could not be read."""
+    return decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
+
+
+GIST = ("verdict", "code", "rule", "rung")
+
+
+def gist(decision: Decision) -> tuple[str, str, str, str]:
+    """What makes a decision another one, in the order of `GIST`, the keys of its JSON."""
     return decision.verdict.value, decision.code.value, decision.rule, decision.rung
 
 

@@ -21,14 +21,17 @@ from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
 from app.domain.ports import Clock
 from app.flow.fan_out import DIGEST, PAGE, collapse_storm, order_pages, page_of, put_pages
+from app.flow.scorecard import WEEKLY
 from app.notify.blocks import to_slack
+from app.notify.digest import SHOWN, Digest, digest
 from app.notify.door import MessageDoor, Never, NoAccess, PostAnew, Posted, Retry, Unclear
-from app.notify.entries import digest, thread_entry
+from app.notify.entries import thread_entry
 from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyDoor, note_for, page_for
 from app.notify.parent import parent
+from app.notify.scorecard import weekly
 from app.notify.story import IncidentStory, Topic, fact_from_json
-from app.store import incidents, outbox
+from app.store import digests, incidents, outbox
 from app.store.database import Store
 from app.store.incidents import Incident
 from app.store.outbox import Message as Row
@@ -38,6 +41,7 @@ _FIRST_WAIT: Final = 5.0
 _LONGEST_WAIT: Final = 300.0
 _MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
 _SHOWN_KEPT: Final = 10_000
+_WEEK: Final = timedelta(days=7)  # then the next scorecard is there
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +159,7 @@ async def _settle(services: DeliverServices, settle: Callable[[Tx], None]) -> No
 async def _again(services: DeliverServices, row: Row, error: str, wait: float | None) -> None:
     """Back into the queue, later each time; given up after a day."""
     now = services.clock.now()
-    if now - row.created_at > services.give_up_after:
+    if now - row.created_at > (_WEEK if row.kind == WEEKLY else services.give_up_after):
         await _give_up(services, row, f"{error} (tried {row.attempts} times)")
         return
     backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
@@ -173,6 +177,8 @@ async def _send(services: DeliverServices, row: Row) -> Posted:
         return await _page(services, row)
     if row.kind == DIGEST:
         return await _digest(services, row)
+    if row.kind == WEEKLY:
+        return await _post_once(services, row, weekly(row.payload["data"]), None, row.id, services.channel)
     return await _tell(services, row)
 
 
@@ -248,10 +254,27 @@ def _remember(services: DeliverServices, incident_id: str, message: Message) -> 
 
 
 async def _digest(services: DeliverServices, row: Row) -> Posted:
-    """One message for the many incidents of a storm."""
-    ids = [str(i) for i in row.payload["data"]["incidents"]]
-    stories = await services.store.read(lambda conn: [services.story_of(conn, i) for i in ids])
-    return await _post_once(services, row, digest(stories), None, row.id, services.channel)
+    """One message for the many incidents of a storm: posted once, then edited."""
+    digest_id = str(row.payload["data"]["digest"])
+    if services.pager is not None and "escalation" in row.payload["data"]:
+        await services.store.write(lambda tx: put_pages(tx, [row]))
+    known, message = await services.store.read(lambda conn: _picture(services, conn, digest_id))
+    head = Posted(known.channel, known.ts)
+    if head.ts and services.door.knows(head):
+        try:
+            return await services.door.update(head, message, row.id)
+        except PostAnew:
+            log.warning("digest is gone and posted anew", digest=digest_id)
+    posted = await _post_once(services, row, message, None, row.id, services.channel)
+    await _settle(services, lambda tx: digests.posted(tx, digest_id, posted.channel, posted.ts))
+    return posted
+
+
+def _picture(services: DeliverServices, conn: Connection, digest_id: str) -> tuple[digests.Digest, Message]:
+    known, counts = digests.get(conn, digest_id), digests.count(conn, digest_id, SHOWN)
+    stories = [services.story_of(conn, i) for i in counts.ids]
+    told = Digest(digest_id, known.opened_at, counts.states, counts.alertnames, counts.namespaces, stories)
+    return known, digest(told)
 
 
 async def _page(services: DeliverServices, row: Row) -> Posted:

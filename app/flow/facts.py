@@ -14,6 +14,7 @@ from app.domain.cluster import OPT
 from app.domain.errors import RemediatorError
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
+from app.flow import autonomy
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
 from app.policy.budgets import scopes_for
@@ -163,6 +164,7 @@ def facts_in(
         ordered_by=incident.manual.requested_by if incident.manual else "",
         approved_by=own.approved_by,
         dry_run=incident.manual.dry_run if incident.manual else False,
+        standing=autonomy.standing_of(conn, rule, incident, target, now),
     )
 
 

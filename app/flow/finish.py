@@ -6,17 +6,26 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.outcome import IncidentState, RunState
-from app.flow import counting
+from app.flow import autonomy, counting
 from app.flow.decide import escalate
 from app.flow.record import end_run, move
 from app.flow.services import Services
 from app.notify.story import Escalation
+from app.policy.autonomy import Evidence
 from app.store import incidents, ledger, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
 from app.store.runs import Run
 
 _AGAIN = timedelta(seconds=15)  # after a run was abandoned at the second look, before deciding anew
+
+_EVIDENCE = {
+    RunState.NOT_FIXED: Evidence.NOT_FIXED,
+    RunState.INCONCLUSIVE: Evidence.UNCLEAR,
+    RunState.PROBE_ERROR: Evidence.UNCLEAR,
+    RunState.STUCK: Evidence.STUCK,
+}
+"""What the end of a run says about its remediation; the others say nothing."""
 
 
 async def end(services: Services, run_id: str, state: RunState, text: str) -> dict[str, Any]:
@@ -33,6 +42,8 @@ async def end(services: Services, run_id: str, state: RunState, text: str) -> di
         if state is not RunState.STUCK and not any(step.startswith(f"{run.rung.name}:") for step in touched):
             ledger.give_back(tx, run_id, run.rung_index)
         ended = end_run(tx, run_id, state, text)
+        if (evidence := _EVIDENCE.get(state)) is not None:
+            autonomy.count(tx, services, run, evidence)
         if state is RunState.ABANDONED and not touched:
             _decide_anew(tx, incident, run_id, text)
             return ended
@@ -66,10 +77,8 @@ def _touched(tx: Tx, run: Run) -> list[str]:
 
 
 def _decide_anew(tx: Tx, incident: Incident, run_id: str, text: str) -> None:
-    if incident.manual is not None:
-        move(tx, incident, IncidentState.RESOLVED, once=run_id, reason=text)
-        return
-    if incidents.firing_count(tx.conn, incident.id) == 0:
+    """An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
+    if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
         move(
             tx,
             incident,

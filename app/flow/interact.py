@@ -1,7 +1,7 @@
 """Interact: a button pressed in Slack, from who pressed it to what it did, and a word to them when it did not.
 
 Called by the web and, for Socket Mode, by the composition root. Every press is taken once, whichever way and however often
-it is delivered. A press has no rights of its own: the rule and the settings say who may do what, and the answer counts only
+it is delivered: the transaction that does what it asks for also marks it as taken. A press has no rights of its own: the rule and the settings say who may do what, and the answer counts only
 for the plan that was shown under the button. What takes longer than a few commits goes on after Slack got its 200.
 """
 
@@ -18,7 +18,7 @@ import structlog
 from app.domain.errors import BadInput, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.target import Target
-from app.flow import approve, reread, undo, voters
+from app.flow import approve, promotion, reread, undo, voters
 from app.flow.approve import Said
 from app.flow.record import announce
 from app.flow.services import Services
@@ -32,7 +32,7 @@ from app.notify.story import Topic
 from app.notify.text import utc
 from app.policy.model import SLACK_GROUP, Rule
 from app.store import answers, pauses, runs
-from app.store.answers import Word
+from app.store.answers import Repeated, Word
 from app.store.database import Tx
 
 log = structlog.get_logger(__name__)
@@ -104,10 +104,10 @@ class Interactions:
         """One press: once, and with a reply when its presser would otherwise not learn what became of it."""
         name = press.action.removeprefix("remediator.") if press.action in _KNOWN else "unknown"
         try:
-            if not await self.services.store.write(lambda tx: answers.first_time(tx, press.key)):
-                self._count(name, "repeated")
-                return
             text = await self._do(press)
+        except Repeated:
+            self._count(name, "repeated")
+            return
         except Refused as refusal:
             self._count(name, "refused")
             text = await self._refusal(press, refusal)
@@ -135,22 +135,35 @@ class Interactions:
         if button in _ANSWERS:
             return await self._answer(press, token, _ANSWERS[button])
         if button is Button.EXPLAIN:
-            return await self.services.store.read(lambda conn: reread.explained(conn, token.run_id))
+            text = await self.services.store.read(lambda conn: reread.explained(conn, token.run_id))
+            await self.services.store.write(lambda tx: answers.take(tx, press.key))
+            return text
+        if button is Button.PROMOTE:
+            return await self._promote(press, token)
         await self.services.store.read(lambda conn: runs.get(conn, token.run_id))
-        await self._require_operator(press)
+        await self._require_operator(press, token)
         who = self._name(press.user)
         if button is Button.UNDO:
-            await undo.request(self.services, token.run_id, who)
+            await undo.request(self.services, token.run_id, who, press.key)
             self.services.deliver_nudge()
             return "Undoing; the message tells how it ends."
-        return await self._pause(token, who)
+        return await self._pause(press, token, who)
 
     async def _answer(self, press: slack.Press, token: Token, word: Word) -> str:
         run = await self.services.store.read(lambda conn: runs.get(conn, token.run_id))
         named = Rule.from_json(run.settings["rule"]).approval.by if run.settings else ()
         voter = await self._voter(press.user, named)
-        said = Said(word, voter, token.plan_hash, token.rung_index)
+        said = Said(word, voter, token.plan_hash, token.rung_index, press.key)
         done = await approve.answer(self.services, token.run_id, said)
+        return f"Counted: {done['text']}." if done["answer"] == "counted" else ""
+
+    async def _promote(self, press: slack.Press, token: Token) -> str:
+        """Confirm a promotion that waits: by the rule's approvers, once, for the very question that was shown."""
+        named = await self.services.store.read(
+            lambda conn: promotion.approvers(self.services, conn, token.run_id, token.plan_hash)
+        )
+        voter = await self._voter(press.user, tuple(named))
+        done = await promotion.confirm(self.services, token.run_id, token.plan_hash, voter, press.key)
         return f"Counted: {done['text']}." if done["answer"] == "counted" else ""
 
     async def _voter(self, user: str, named: tuple[str, ...]) -> Voter:
@@ -185,16 +198,19 @@ class Interactions:
             unread.append(f"user group {group} could not be read: {error.message}")
             return False
 
-    async def _require_operator(self, press: slack.Press) -> None:
+    async def _require_operator(self, press: slack.Press, token: Token) -> None:
         unread: list[str] = []
         if await self._is_operator(press.user, unread):
             return
         why = "it is empty" if not self.operators else "; ".join(["you are not in it", *unread])
         text = f"undo and pause from Slack are for REMEDIATOR_SLACK_OPERATORS, and {why}"
-        raise Refused(text, code="not_an_operator", where=press.user)
+        refusal = Refused(text, code="not_an_operator", where=press.user)
+        await self.services.store.write(lambda tx: _refused(tx, press, token, refusal))
+        raise refusal
 
-    async def _pause(self, token: Token, who: str) -> str:
+    async def _pause(self, press: slack.Press, token: Token, who: str) -> str:
         def write(tx: Tx) -> str:
+            answers.take(tx, press.key)
             run = runs.get(tx.conn, token.run_id)
             namespace = Target.parse(run.target_key).namespace
             until = tx.now + PAUSE
@@ -213,8 +229,6 @@ class Interactions:
         told = ""
         if token is not None and press.action in {b.value for b in _ANSWERS}:
             told = await self.services.store.read(lambda conn: reread.newer_plan(conn, token))
-        if token is not None and refusal.code == "not_an_operator":
-            await self.services.store.write(lambda tx: _refused(tx, press, token, refusal))
         return f"This did not count: {refusal.message}." + (f"\n{told}" if told else "")
 
 
@@ -225,6 +239,7 @@ def _pressed(tx: Tx, incident_id: str, run_id: str, who: str, data: dict[str, st
 
 
 def _ignored(tx: Tx, press: slack.Press) -> None:
+    answers.take(tx, press.key)
     actor = f"{voters.SLACK}{press.user}"
     data = {"action": press.action[:200], "value": press.value[:200], "reason": "no such button"}
     tx.audit(EventKind.PRESS_IGNORED, actor=actor, data=data)
@@ -232,6 +247,7 @@ def _ignored(tx: Tx, press: slack.Press) -> None:
 
 def _refused(tx: Tx, press: slack.Press, token: Token, refusal: Refused) -> None:
     """Answers that did not count are audited where they are judged; this is for the other buttons."""
+    answers.take(tx, press.key)
     run = runs.get(tx.conn, token.run_id)
     data = {"action": press.action, "code": refusal.code, "reason": refusal.message}
     actor = f"{voters.SLACK}{press.user}"

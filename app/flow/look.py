@@ -146,9 +146,9 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     return Seen(subject, target, workload, diagnosis, _chosen(subject.rule, ladder, history))
 
 
-def look_again_first(seen: Seen, hiccups: Sequence[str], age: timedelta) -> Seen:
+def look_again_first(seen: Seen, hiccups: Sequence[str], age: timedelta = timedelta()) -> Seen:
     """A look without a rung in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
-    five minutes of the incident what cannot be read is what the person has to hear of."""
+    five minutes (`age`) what cannot be read is what the person has to hear of."""
     if seen.fault or seen.rung is not None or not hiccups or age >= _PATIENCE:
         return seen
     return replace(seen, ladder=(), fault=f"a read failed and is tried again: {hiccups[0]}")

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.errors import BadInput, Refused
-from app.flow import approve, lease, story, undo
+from app.flow import approve, lease, promotion, story, undo, voters
 from app.flow.services import Services
-from app.notify.story import diagnosis_to_json
+from app.notify.story import Topic, diagnosis_to_json, fact_to_json
 from app.policy.explain import explain_json, explain_lines
 from app.store import pauses
 from app.store.pauses import Pause
@@ -40,6 +40,14 @@ class Operations:
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
         """Keep what a run has on loan."""
         return await lease.keep(self._services, run_id, by)
+
+    async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Raise a standing by one level."""
+        return await promotion.promote(self._services, key, reason, voters.of_token(by))
+
+    async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Lower a standing by one level."""
+        return await promotion.demote(self._services, key, reason, by)
 
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         """Stop all action inside a scope; looking and telling go on."""
@@ -89,6 +97,7 @@ def as_json(found: story.Explanation) -> dict[str, Any]:
         ],
         "verifications": [{"result": v.result.value, "text": v.text} for v in told.verifications],
         "undos": [{"action": u.action_id, "result": u.result.value, "text": u.text} for u in told.undos],
+        "standings": [fact_to_json(Topic.AUTONOMY, s) for s in told.standings],
         "events": [
             {
                 "seq": r.seq,

@@ -82,4 +82,4 @@ class PolicyKeeper:
 
 def _loaded(tx: Tx, data: Mapping[str, str]) -> None:
     tx.audit(EventKind.POLICY_LOADED, data=data)
-    facts.wake_resting(tx)
+    facts.wake_resting(tx, observed=True)

@@ -51,7 +51,7 @@ def tell(
 def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
     """End a run and return it; incidents that were refused while it went on may have their turn now."""
     runs.move(tx, run_id, state, result=result)
-    facts.wake_resting(tx, _WOKEN)
+    facts.wake_resting(tx, observed=False, limit=_WOKEN)
     return runs.get(tx.conn, run_id)
 
 

@@ -24,7 +24,8 @@ from app.policy.model import Otherwise
 log = structlog.get_logger(__name__)
 
 MOST_TRIES = 8
-"""Attempts of one action that the API server did not take (throttled, unreachable) before the run gives up."""
+"""Attempts of one action that the API server did not take (throttled, unreachable), or of one look at what comes next,
+before the run gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +176,26 @@ async def _otherwise(
             if not undone:
                 break
         elif word is Otherwise.NEXT:
-            step = await ctx.step(f"climb:{index}", lambda: climb.climb(services, run_id, index))
+            step = await _climb(ctx, services, run_id, index)
             if step["word"] in (climb.NEXT, climb.ASK):
-                return dict(step)
+                return step
         elif word is Otherwise.ESCALATE:
             break
     state = end.state if undone else RunState.STUCK
     await ctx.step("end", lambda: finish.end(services, run_id, state, end.text))
     return None
+
+
+async def _climb(ctx: RunContext, services: Services, run_id: str, index: int) -> dict[str, Any]:
+    step: dict[str, Any] = {}
+    for attempt in range(MOST_TRIES):
+        name = f"climb:{index}" + (f":{attempt}" if attempt else "")
+        last = attempt == MOST_TRIES - 1
+        step = await ctx.step(name, lambda: climb.climb(services, run_id, index, last=last))  # noqa: B023 - awaited here
+        if step["word"] != climb.LATER:
+            break
+        await ctx.sleep(step["seconds"] * (1 << min(attempt, 4)))
+    return step
 
 
 def _words(end: RungEnd, otherwise: Sequence[Otherwise]) -> Sequence[Otherwise]:

@@ -27,6 +27,7 @@ from app.notify.story import (
     Escalation,
     IncidentStory,
     Link,
+    StandingChange,
     Topic,
     UndoDone,
     Verification,
@@ -236,6 +237,16 @@ def _asked(story: IncidentStory, record: AuditEvent) -> IncidentStory:
     return replace(story, approval=fact, answer=None, approvals=(), snoozes=0)
 
 
+def _standing(story: IncidentStory, record: AuditEvent) -> IncidentStory:
+    """A standing that only began or was counted on is no news; that a promotion no longer waits is."""
+    fact = fact_from_json(Topic.AUTONOMY, record.data)
+    if not isinstance(fact, StandingChange):
+        return story
+    others = tuple(s for s in story.standings if s.key != fact.key)
+    told = fact.mark or fact.change not in ("opened", "counted")
+    return replace(story, standings=(*others, fact) if told else others)
+
+
 def _time(text: object) -> datetime | None:
     return datetime.fromisoformat(text) if isinstance(text, str) else None
 
@@ -264,6 +275,7 @@ _TELL: Mapping[EventKind, Callable[[IncidentStory, AuditEvent], IncidentStory]] 
     EventKind.APPROVAL_SNOOZED: _snoozed,
     EventKind.UNDO_REQUESTED: _undo_asked,
     EventKind.PRESSED: _pressed,
+    EventKind.AUTONOMY_CHANGED: _standing,
 }
 
 

@@ -13,14 +13,15 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.engine.context import RunContext
-from app.flow import counting, finish
+from app.flow import autonomy, counting, finish
 from app.flow.record import announce, end_run, move
 from app.flow.record import tell as record
 from app.flow.services import Services
 from app.flow.words import undo_story
 from app.kube import apply
 from app.notify.story import Topic, UndoDone
-from app.store import incidents, runs
+from app.policy.autonomy import Evidence
+from app.store import answers, incidents, runs
 from app.store.database import Tx
 from app.store.runs import Run, Step
 
@@ -158,26 +159,41 @@ async def _end(services: Services, run_id: str, good: bool) -> dict[str, Any]:
     return {"state": RunState.UNDONE.value}
 
 
-async def request(services: Services, run_id: str, by: str) -> dict[str, Any]:
-    """A person asks to undo a finished run. Raises Refused when it still runs, did nothing, or its target is busy."""
+async def request(services: Services, run_id: str, by: str, press: str = "") -> dict[str, Any]:
+    """A person asks to undo a finished run. Raises Refused when it still runs, did nothing, or its target is busy, and
+    Repeated when it came by a button press that was taken before."""
 
-    def write(tx: Tx) -> None:
-        run = runs.get(tx.conn, run_id)
+    def write(tx: Tx) -> Refused | None:
+        # A refusal is returned, not raised: the press counts as taken, so that a late delivery of it undoes nothing.
+        answers.take(tx, press)
+        run = runs.hold(tx, run_id)
         if run.state is RunState.UNDOING:
-            return
-        if not run.state.ended:
-            raise Refused(
-                f"the run is {run.state.value}; wait for its end or pause it", code="run_live", where=run_id
-            )
-        if run.state is RunState.UNDONE:
-            raise Refused("the run was undone already", code="already_undone", where=run_id)
-        if not any(was_applied(s) for s in runs.steps(tx.conn, run_id)):
-            raise Refused("the run changed nothing", code="nothing_to_undo", where=run_id)
-        order(tx, run, by)
+            return None
+        if refusal := _against(tx, run):
+            return refusal
+        try:
+            order(tx, run, by)
+        except Refused as busy:
+            return busy
+        autonomy.count(tx, services, run, Evidence.UNDONE)
+        return None
 
-    await services.store.write(write)
+    refusal = await services.store.write(write)
+    if refusal is not None:
+        raise refusal
     await services.engine().start(undo_story(run_id))
     return {"run": run_id, "undo": "requested", "by": by}
+
+
+def _against(tx: Tx, run: Run) -> Refused | None:
+    if not run.state.ended:
+        text = f"the run is {run.state.value}; wait for its end or pause it"
+        return Refused(text, code="run_live", where=run.id)
+    if run.state is RunState.UNDONE:
+        return Refused("the run was undone already", code="already_undone", where=run.id)
+    if not any(was_applied(s) for s in runs.steps(tx.conn, run.id)):
+        return Refused("the run changed nothing", code="nothing_to_undo", where=run.id)
+    return None
 
 
 def order(tx: Tx, run: Run, by: str) -> None:

@@ -15,13 +15,14 @@ from app.domain.outcome import IncidentState, Result, RunState
 from app.domain.target import Target
 from app.domain.verification import AlertWord, Measurement
 from app.domain.workload import RolloutState, RolloutStatus, Workload
-from app.flow import counting, lease
+from app.flow import autonomy, counting, lease
 from app.flow.decide import firing_alerts
 from app.flow.record import end_run, move, tell
 from app.flow.services import Services
 from app.kube import read
 from app.kube.rollout import rollout_status
 from app.notify.story import Topic, Verification
+from app.policy.autonomy import Evidence
 from app.policy.model import Rule
 from app.store import facts as counts
 from app.store import incidents, runs, samples
@@ -169,6 +170,7 @@ async def conclude(
         if result is not Result.FIXED or run.state.ended:
             return None
         ended = end_run(tx, run_id, RunState.FIXED, text)
+        autonomy.count(tx, services, run, Evidence.FIXED)
         lease.grant(tx, run, Rule.from_json(run.settings["rule"]))
         if counts.joined_since(tx.conn, incident.id, last):
             # An alert joined after the last look: the incident stays open and is decided anew, under its cooldown.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,13 +10,14 @@ from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput
-from app.domain.outcome import RunState
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
+from app.flow.autonomy import as_standing, terms_of
 from app.flow.services import Services
+from app.policy.autonomy import lower_bound, next_text, proof, proof_text
 from app.policy.model import Per, Policy
-from app.store import ledger, runs
-from app.store import scorecard as counted
+from app.store import ledger, runs, standings
+from app.store.standings import StoredStanding
 
 
 async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
@@ -65,23 +65,36 @@ async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:
     return await services.store.read(count)
 
 
-async def scorecard(services: Services, days: int) -> Mapping[str, Any]:
-    """What the last `days` days were worth."""
-    until = services.clock.now()
-    since = until - timedelta(days=days)
-    card = await services.store.read(lambda conn: counted.scorecard(conn, since, until))
+async def autonomy(services: Services) -> Sequence[Mapping[str, Any]]:
+    """Standings in the order of their keys, with their numbers and what would have to happen for the next level."""
+    policy = services.policy()
+    rows = await services.store.read(standings.listed)
+    return [_standing_json(policy, row) for row in rows]
+
+
+def _standing_json(policy: Policy, row: StoredStanding) -> dict[str, Any]:
+    standing, terms = as_standing(row), terms_of(policy, row)
+    wanted = proof(standing, terms)
+    bound = lower_bound(row.successes, row.trials, terms.confidence) if terms else None
     return {
-        "since": since.isoformat(),
-        "until": until.isoformat(),
-        "alerts": card.alerts,
-        "incidents": card.incidents,
-        "acted": card.acted,
-        "fixed": card.fixed,
-        "not_fixed": card.runs.get(RunState.NOT_FIXED, 0),
-        "harmful": card.harmful,
-        "runs": card.runs,
-        "mitigate_seconds": {"median": card.percentile(0.5), "p90": card.percentile(0.9)},
-        "offenders": [{"target": target, "incidents": number} for target, number in card.offenders],
+        "key": row.key,
+        "alertname": row.alertname,
+        "remediation": row.remediation,
+        "class": row.target_class,
+        "rule": row.rule,
+        "in_use": terms is not None,
+        "level": row.level.value,
+        "since": row.since.isoformat(),
+        "fixed": row.successes,
+        "runs": row.trials,
+        "lower_bound": None if bound is None else round(bound, 4),
+        "needed": {"runs": wanted.runs, "bound": wanted.bound} if wanted else None,
+        "waits": row.asked_at is not None,
+        "agreed": sorted(row.agreed or {}),
+        "numbers": proof_text(standing, terms),
+        "next": next_text(standing, terms),
+        "why": row.why,
+        "run": row.run_id or None,
     }
 
 

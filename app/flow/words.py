@@ -13,6 +13,12 @@ LEASE_PREFIX = "lease_"
 KEEP = "keep"
 """Topic on which the story of a lease is woken: somebody keeps the change."""
 
+COUNTED_STEP = "counted"
+"""Name of the step record that says that a run's result was counted in the standings."""
+
+COUNTED_AGAINST_STEP = "counted against"
+"""The same for harm: a run that was fixed may still be undone by a person, and counts against once."""
+
 LEASE_STEP = "lease"
 """Name of the step record that holds a lease's end and, once it has ended, how."""
 

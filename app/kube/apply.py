@@ -161,27 +161,37 @@ def _bent(result: Obj, action: Action) -> str:
 
 
 async def apply(
-    cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, *, sleep: Sleep = real_sleep
+    cluster: Cluster,
+    action: Action,
+    action_id: str,
+    ref: ObjectRef,
+    seen: Obj | None = None,
+    *,
+    sleep: Sleep = real_sleep,
 ) -> Applied:
-    """Carry the action out once. `ref` is what `check` returned.
+    """Carry the action out once. `ref` and `seen` are what `check` returned; without `seen` the object is read here.
 
-    The patch is bound to the resourceVersion just read and carries our marker; when only the status moved in between, it
-    is bound anew, at most five times. `sleep` spaces the looks after a lost answer. Raises TryLater (throttled, not
+    The patch is bound to the resourceVersion of the object as seen, so that the server refuses it when anything moved
+    since, and carries our marker; when only the status moved in between, it is bound anew, at most five times. `sleep` spaces the looks after a lost answer. Raises TryLater (throttled, not
     reachable, or certainly not applied): nothing was written, the call may be repeated.
     """
     try:
         if action.kind in POD_KINDS:
             return await _remove_pod(cluster, action, sleep)
-        return await _patch(cluster, action, action_id, ref, sleep)
+        return await _patch(cluster, action, action_id, (ref, seen), sleep)
     except DisruptionBlocked as error:
         return Applied(ActionResult.REFUSED, str(error), code=error.code, retry_after=error.retry_after)
     except ClusterRefused as error:
         return Applied(ActionResult.REFUSED, str(error), code=error.code)
 
 
-async def _patch(cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, sleep: Sleep) -> Applied:
+async def _patch(
+    cluster: Cluster, action: Action, action_id: str, found: tuple[ObjectRef, Obj | None], sleep: Sleep
+) -> Applied:
+    ref, seen = found
     for attempt in range(_ATTEMPTS):
-        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+        again = seen is None or attempt > 0
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name) if again else seen or {}
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
         if no := _obstacle(manifest, action, ref):

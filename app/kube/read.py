@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.domain.cluster import Cluster
+from app.domain.errors import RemediatorError
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.domain.workload import Autoscaler, KubeEvent, Pod, Revision, Workload
@@ -49,6 +51,7 @@ __all__ = [
     "limit_ranges",
     "missing_config",
     "pdbs_for",
+    "pods_ahead",
     "quota_headroom",
     "read_autoscaler",
     "read_pods",
@@ -76,6 +79,13 @@ async def ahead(view: View, target: Target) -> None:
         read_autoscaler(view, target),
         return_exceptions=True,
     )
+
+
+async def pods_ahead(view: View, target: Target) -> None:
+    """Begin to read the pods and their owners too; every diagnosis asks for them."""
+    with suppress(RemediatorError):
+        manifest = await view.get(target.kind, target.namespace, target.name)
+        await read_pods(view, parse_workload(target, manifest))
 
 
 async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None:

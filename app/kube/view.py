@@ -1,8 +1,8 @@
 """View: one look at a cluster, in which each object and list is asked for once.
 
 Made by the flow for one diagnosis, or for one second look, and thrown away with it: what was read is true for that look
-and for nothing after it. Reads that are under way are shared. Never writes; the look before a mutation uses the cluster
-itself.
+and for nothing after it. Reads that are under way are shared. Never writes; a write that follows a look is bound to the
+resourceVersion seen, so that the server refuses it when the look has become old.
 """
 
 from __future__ import annotations

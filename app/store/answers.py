@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from app.domain.errors import Refused
 from app.store.encoding import moment, storable
 from app.store.runs import Run
 from app.store.schema import presses, run_answers
@@ -68,11 +69,19 @@ def give(tx: Tx, run: Run, word: Word, by: str) -> int:
     return number
 
 
-def first_time(tx: Tx, press: str) -> bool:
-    """True when this press of a button was never taken before, by any replica; it counts as taken from now on."""
+class Repeated(Refused):
+    """This press was taken already: another delivery of it, or a process that died right after it had acted."""
+
+    code = "repeated"
+
+
+def take(tx: Tx, press: str) -> None:
+    """Count this press as taken, in the transaction that does what it asks for: a death in between loses neither. Nothing
+    for an empty key, which is no press. Raises Repeated when any replica has taken it before."""
+    if not press:
+        return
     try:
         with tx.conn.begin_nested():
             tx.conn.execute(insert(presses).values(id=storable(press), at=tx.stamp))
-    except IntegrityError:
-        return False
-    return True
+    except IntegrityError as error:
+        raise Repeated("this press was taken already", where=press) from error

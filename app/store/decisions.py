@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.events import EventKind
 from app.store.encoding import moment, to_json, to_text
@@ -29,17 +29,24 @@ class StoredDecision:
     body: Mapping[str, Any]
 
 
+_KNOWN = select(decisions.c.id).where(decisions.c.id == bindparam("decision"))
+_PUT = insert(decisions)
+_MARK = update(incidents).where(incidents.c.id == bindparam("incident"))
+
+
 def put(tx: Tx, decision_id: str, incident_id: str, run_id: str | None, body: Mapping[str, Any]) -> bool:
     """Keep a decision, mark its incident as decided, and append it to the audit trail; False when it is kept already."""
-    if tx.conn.execute(select(decisions.c.id).where(decisions.c.id == decision_id)).scalar() is not None:
+    if tx.conn.execute(_KNOWN, {"decision": decision_id}).scalar() is not None:
         return False
-    text = to_text(dict(body))
-    tx.conn.execute(
-        insert(decisions).values(
-            id=decision_id, incident_id=incident_id, run_id=run_id, at=tx.stamp, body=text
-        )
-    )
-    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id).values(decided_at=tx.stamp))
+    row = {
+        "id": decision_id,
+        "incident_id": incident_id,
+        "run_id": run_id,
+        "at": tx.stamp,
+        "body": to_text(dict(body)),
+    }
+    tx.conn.execute(_PUT, row)
+    tx.conn.execute(_MARK, {"incident": incident_id, "decided_at": tx.stamp})
     data = {**body, "decision": decision_id}
     tx.audit(EventKind.DECIDED, incident_id=incident_id, run_id=run_id or "", data=data)
     return True

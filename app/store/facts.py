@@ -8,22 +8,65 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, select, update
 
 from app.domain.alert import AlertStatus
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
-from app.store.pages import episodes_of
+from app.store.pages import EPISODES_OF, episodes_of
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_steps, runs
 from app.store.tx import Tx
 
+# What every decision and every second look asks for is built once: building a statement takes ten times as long as
+# executing it, and these stand between an alert and its write.
+_INCIDENT, _TARGET, _REMEDIATION, _EXCLUDED = (
+    bindparam(name, type_=Text()) for name in ("incident", "target", "remediation", "excluded")
+)
+_SINCE = bindparam("since", type_=BigInteger())
+_LIVE_OF = select(runs.c.id).where(runs.c.incident_id == _INCIDENT, LIVE)
+_COUNT_OF = select(func.count()).select_from(runs).where(runs.c.incident_id == _INCIDENT)
+_BUSY_WITH = select(runs.c.id).where(LIVE, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
+_IN_FLIGHT = select(func.count()).select_from(runs).where(LIVE, runs.c.target_key != _EXCLUDED)
+_SPENT = select(func.count(), func.min(ledger.c.at)).where(
+    ledger.c.scope == bindparam("scope"),
+    ledger.c.at >= _SINCE,
+    ledger.c.spent.is_(True),
+    ~((ledger.c.run_id == bindparam("run")) & (ledger.c.rung_index == bindparam("rung"))),
+)
+_HOLDS = select(func.count()).where(
+    ledger.c.run_id == bindparam("run"), ledger.c.rung_index == bindparam("rung"), ledger.c.spent.is_(True)
+)
+_LAST_ACTION = (
+    select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
+    .select_from(runs.join(ledger, ledger.c.run_id == runs.c.id))
+    .where(runs.c.target_key == _TARGET, runs.c.remediation == _REMEDIATION, ledger.c.spent.is_(True))
+    .where(runs.c.id != _EXCLUDED)
+)
+_RESULTS = (
+    select(runs.c.state, runs.c.ended_at)
+    .where(runs.c.target_key == _TARGET, runs.c.remediation == _REMEDIATION, runs.c.id != _EXCLUDED)
+    .where(runs.c.ended_at.is_not(None), runs.c.dry_run.is_(False))
+    .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
+    .limit(bindparam("most", type_=Integer()))
+)
+_TARGETS_SINCE = select(
+    func.count(func.distinct(func.coalesce(incidents.c.target_key, incidents.c.key)))
+).where(
+    incidents.c.opened_at >= _SINCE,
+    incidents.c.state != IncidentState.MERGED.value,
+    incidents.c.manual.is_(None),
+)
+_LAST_SEEN = select(func.max(episodes.c.last_seen)).where(
+    EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value
+)
+
 
 def live_of(conn: Connection, incident_id: str) -> Run | None:
     """The incident's run that has not ended."""
-    found = conn.execute(select(runs.c.id).where(runs.c.incident_id == incident_id, LIVE)).scalar()
+    found = conn.execute(_LIVE_OF, {"incident": incident_id}).scalar()
     return None if found is None else run_store.get(conn, found)
 
 
@@ -37,83 +80,56 @@ def of_incident(conn: Connection, incident_id: str) -> list[Run]:
 
 def count_of(conn: Connection, incident_id: str) -> int:
     """How many runs were ever requested for the incident."""
-    query = select(func.count()).select_from(runs).where(runs.c.incident_id == incident_id)
-    return int(conn.execute(query).scalar() or 0)
+    return int(conn.execute(_COUNT_OF, {"incident": incident_id}).scalar() or 0)
 
 
 def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:
     """Id of another live run on the target; empty when there is none."""
-    query = select(runs.c.id).where(LIVE, runs.c.target_key == target_key, runs.c.id != excluding)
-    return str(conn.execute(query).scalar() or "")
+    found = conn.execute(_BUSY_WITH, {"target": target_key, "excluded": excluding}).scalar()
+    return str(found or "")
 
 
 def in_flight(conn: Connection, *, excluding: str) -> int:
     """Other targets that a live run holds."""
-    query = select(func.count()).select_from(runs).where(LIVE, runs.c.target_key != excluding)
-    return int(conn.execute(query).scalar() or 0)
+    return int(conn.execute(_IN_FLIGHT, {"excluded": excluding}).scalar() or 0)
 
 
 def spent(
     conn: Connection, scope: str, since: datetime, *, excluding: tuple[str, int]
 ) -> tuple[int, datetime | None]:
     """Reservations of a scope since then, and the oldest of them, without those of `excluding` (run, rung)."""
-    own = (ledger.c.run_id == excluding[0]) & (ledger.c.rung_index == excluding[1])
-    query = select(func.count(), func.min(ledger.c.at)).where(
-        ledger.c.scope == scope, ledger.c.at >= micros(since), ledger.c.spent.is_(True), ~own
-    )
-    count, oldest = conn.execute(query).one()
+    own = {"run": excluding[0], "rung": excluding[1]}
+    count, oldest = conn.execute(_SPENT, {"scope": scope, "since": micros(since), **own}).one()
     return int(count), moment_or_none(oldest)
 
 
 def holds(conn: Connection, run_id: str, rung_index: int) -> bool:
     """The rung's reservation stands."""
-    query = select(func.count()).where(
-        ledger.c.run_id == run_id, ledger.c.rung_index == rung_index, ledger.c.spent.is_(True)
-    )
-    return bool(conn.execute(query).scalar())
+    return bool(conn.execute(_HOLDS, {"run": run_id, "rung": rung_index}).scalar())
 
 
 def last_action(conn: Connection, target_key: str, remediation: str, *, excluding: str) -> datetime | None:
     """When another run of this remediation last spent something on the target."""
-    query = (
-        select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
-        .select_from(runs.join(ledger, ledger.c.run_id == runs.c.id))
-        .where(runs.c.target_key == target_key, runs.c.remediation == remediation, ledger.c.spent.is_(True))
-        .where(runs.c.id != excluding)
-    )
-    return moment_or_none(conn.execute(query).scalar())
+    asked = {"target": target_key, "remediation": remediation, "excluded": excluding}
+    return moment_or_none(conn.execute(_LAST_ACTION, asked).scalar())
 
 
 def results(
     conn: Connection, target_key: str, remediation: str, limit: int, *, excluding: str
 ) -> list[tuple[RunState, datetime]]:
     """How and when the last runs of this remediation on the target ended, newest first."""
-    query = (
-        select(runs.c.state, runs.c.ended_at)
-        .where(runs.c.target_key == target_key, runs.c.remediation == remediation, runs.c.id != excluding)
-        .where(runs.c.ended_at.is_not(None), runs.c.dry_run.is_(False))
-        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
-        .limit(limit)
-    )
-    return [(RunState(state), moment(at)) for state, at in conn.execute(query)]
+    asked = {"target": target_key, "remediation": remediation, "excluded": excluding, "most": limit}
+    return [(RunState(state), moment(at)) for state, at in conn.execute(_RESULTS, asked)]
 
 
 def targets_since(conn: Connection, since: datetime) -> int:
     """Distinct targets (or, before one is resolved, incident keys) in trouble by incidents opened since then."""
-    query = select(func.count(func.distinct(func.coalesce(incidents.c.target_key, incidents.c.key)))).where(
-        incidents.c.opened_at >= micros(since),
-        incidents.c.state != IncidentState.MERGED.value,
-        incidents.c.manual.is_(None),
-    )
-    return int(conn.execute(query).scalar() or 0)
+    return int(conn.execute(_TARGETS_SINCE, {"since": micros(since)}).scalar() or 0)
 
 
 def last_seen(conn: Connection, incident_id: str) -> datetime | None:
     """When an alert of the incident was last said to fire."""
-    query = select(func.max(episodes.c.last_seen)).where(
-        episodes_of(conn, incident_id), episodes.c.status == AlertStatus.FIRING.value
-    )
-    return moment_or_none(conn.execute(query).scalar())
+    return moment_or_none(conn.execute(_LAST_SEEN, episodes_of(conn, incident_id)).scalar())
 
 
 def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
@@ -154,10 +170,10 @@ def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> N
     tx.audit(EventKind.ALERT_ENRICHED, incident_id=incident_id, data={"episode": episode, "labels": labels})
 
 
-def wake_resting(tx: Tx, limit: int | None = None) -> None:
-    """Have refused (and, without a limit, observed) incidents looked at again now: something that may have held them back
-    has changed. With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
-    states = [IncidentState.REFUSED.value] + ([] if limit else [IncidentState.OBSERVED.value])
+def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None) -> None:
+    """Have refused and, if wanted, `observed` incidents looked at again now: something that may have held them back has
+    changed. With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
+    states = [IncidentState.REFUSED.value] + ([IncidentState.OBSERVED.value] if observed else [])
     chosen = (
         select(incidents.c.id)
         .where(OPEN, incidents.c.state.in_(states), incidents.c.claimed_until.is_(None))
@@ -178,7 +194,7 @@ def joined_since(conn: Connection, incident_id: str, since: datetime) -> bool:
     query = (
         select(func.count())
         .select_from(episodes)
-        .where(episodes_of(conn, incident_id), episodes.c.first_seen > micros(since))
+        .where(EPISODES_OF, episodes.c.first_seen > micros(since))
         .where(episodes.c.status == AlertStatus.FIRING.value)
     )
-    return bool(conn.execute(query).scalar())
+    return bool(conn.execute(query, episodes_of(conn, incident_id)).scalar())

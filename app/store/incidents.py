@@ -3,26 +3,39 @@
 Called by the flow (to claim, move, target, merge) and by the web and command line (to read). Opening incidents is
 `ingest`'s business. Never decides anything.
 
-A wake-up is never lost: `due_at` is consumed only by a claim. A claim puts `due_at` to the end of its lease, so an
+A wake-up is never lost: `due_at` is consumed only by a claim (or by `move_all`, which sees and settles in one). A claim puts `due_at` to the end of its lease, so an
 incident whose worker died comes due again by itself, and a wake-up that arrives during the claim shows as a `due_at`
 before that end and survives the `move` or `schedule` that ends the claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from app.domain.alert import Alert, AlertStatus, ManualRequest, Source
 from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
-from app.store.pages import current, episodes_of
+from app.store.pages import EPISODES_OF, all_episodes, current, episodes_of
 from app.store.schema import OPEN, episodes, incidents
 from app.store.tx import Tx
 
@@ -86,12 +99,66 @@ class StoredAlert:
         )
 
 
+# Built once, because they stand between an alert and its write, and building one costs more than executing it. The
+# columns that an update sets are those of its parameters.
+_INCIDENT = incidents.c.id == bindparam("incident")
+_GET = select(incidents).where(_INCIDENT)
+_HOLD = _GET.with_for_update()
+_CHANGE = update(incidents).where(_INCIDENT)
+_WANTED = bindparam("wanted", type_=BigInteger())
+_UNSEEN = and_(
+    incidents.c.due_at.is_not(None),
+    or_(incidents.c.claimed_until.is_(None), incidents.c.due_at < incidents.c.claimed_until),
+)
+_FIRST = case((incidents.c.due_at > _WANTED, _WANTED), else_=incidents.c.due_at)
+# The claim ends and `due_at` is as wanted, unless a wake-up that nobody has seen comes first.
+_RELEASE = _CHANGE.values(
+    due_at=case((_UNSEEN, _FIRST), else_=_WANTED), claimed_by=null(), claimed_until=null()
+)
+_RELEASE_OPEN = _RELEASE.where(OPEN)
+_ALERTS = (
+    select(episodes)
+    .where(EPISODES_OF)
+    .order_by(episodes.c.status, episodes.c.key)  # "firing" sorts before "resolved"
+    .limit(bindparam("most", type_=Integer()))
+)
+_FIRING = (
+    select(func.count())
+    .select_from(episodes)
+    .where(EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value)
+)
+_OPEN_FOR_TARGET = (
+    select(incidents)
+    .where(OPEN, incidents.c.target_key == bindparam("target"), incidents.c.target_key.is_not(None))
+    .where(
+        incidents.c.alertname == bindparam("alertname"),
+        incidents.c.id != bindparam("incident"),
+        incidents.c.manual.is_(None),
+    )
+    .order_by(incidents.c.id)
+    .limit(1)
+)
+
+
 def get(conn: Connection, incident_id: str) -> Incident:
     """One incident. Raises Missing."""
-    row = conn.execute(select(incidents).where(incidents.c.id == incident_id)).one_or_none()
+    row = conn.execute(_GET, {"incident": incident_id}).one_or_none()
     if row is None:
         raise Missing("no such incident", where=incident_id)
     return _incident(row)
+
+
+def get_all(conn: Connection, incident_ids: Sequence[str]) -> list[Incident]:
+    """The incidents with these ids, in this order; unknown ones are left out."""
+    rows = conn.execute(select(incidents).where(incidents.c.id.in_(incident_ids)))
+    by_id = {row.id: _incident(row) for row in rows}
+    return [by_id[i] for i in incident_ids if i in by_id]
+
+
+def without_thread(conn: Connection, incident_ids: Sequence[str]) -> set[str]:
+    """Those of the incidents of which nothing was posted yet."""
+    query = select(incidents.c.id).where(incidents.c.id.in_(incident_ids), incidents.c.thread_ts == "")
+    return set(conn.execute(query).scalars())
 
 
 def hold(tx: Tx, incident_id: str) -> Incident:
@@ -99,9 +166,7 @@ def hold(tx: Tx, incident_id: str) -> Incident:
 
     Whoever closes an incident because nothing fires any more holds it first and then counts. Raises Missing.
     """
-    row = tx.conn.execute(
-        select(incidents).where(incidents.c.id == incident_id).with_for_update()
-    ).one_or_none()
+    row = tx.conn.execute(_HOLD, {"incident": incident_id}).one_or_none()
     if row is None:
         raise Missing("no such incident", where=incident_id)
     return _incident(row)
@@ -121,36 +186,19 @@ def page(
 
 def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
     """Up to `limit` alerts of the incident, those that fire first."""
-    query = (
-        select(episodes)
-        .where(episodes_of(conn, incident_id))
-        .order_by(episodes.c.status, episodes.c.key)  # "firing" sorts before "resolved"
-        .limit(limit)
-    )
-    return [_stored_alert(row) for row in conn.execute(query)]
+    asked = {**episodes_of(conn, incident_id), "most": limit}
+    return [_stored_alert(row) for row in conn.execute(_ALERTS, asked)]
 
 
 def firing_count(conn: Connection, incident_id: str) -> int:
     """How many alerts of the incident fire, as far as we were told."""
-    return _scalar_int(
-        conn.execute(
-            select(func.count())
-            .select_from(episodes)
-            .where(episodes_of(conn, incident_id), episodes.c.status == AlertStatus.FIRING.value)
-        ).scalar()
-    )
+    return _scalar_int(conn.execute(_FIRING, episodes_of(conn, incident_id)).scalar())
 
 
 def open_for_target(conn: Connection, target_key: str, alertname: str, excluding: str) -> Incident | None:
     """The oldest open incident with this target and alert name, other than `excluding`: the one to merge into."""
-    query = (
-        select(incidents)
-        .where(OPEN, incidents.c.target_key == target_key, incidents.c.target_key.is_not(None))
-        .where(incidents.c.alertname == alertname, incidents.c.id != excluding, incidents.c.manual.is_(None))
-        .order_by(incidents.c.id)
-        .limit(1)
-    )
-    row = conn.execute(query).one_or_none()
+    asked = {"target": target_key, "alertname": alertname, "incident": excluding}
+    row = conn.execute(_OPEN_FOR_TARGET, asked).one_or_none()
     return None if row is None else _incident(row)
 
 
@@ -159,18 +207,8 @@ def open_count(conn: Connection) -> int:
     return _scalar_int(conn.execute(select(func.count()).select_from(incidents).where(OPEN)).scalar())
 
 
-def next_due(conn: Connection) -> datetime | None:
-    """When the next incident can be claimed; in the past when one can be now, None when nothing is scheduled."""
-    claimable = case(
-        (incidents.c.claimed_until > incidents.c.due_at, incidents.c.claimed_until), else_=incidents.c.due_at
-    )
-    return moment_or_none(
-        conn.execute(select(func.min(claimable)).where(incidents.c.due_at.is_not(None))).scalar()
-    )
-
-
 def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident]:
-    """Take up to `limit` incidents that are due and nobody holds, the longest due first.
+    """Take up to `limit` incidents that are due and nobody holds: those nobody has decided yet, then the longest due.
 
     `owner` holds them for `lease`; `move` or `schedule` ends the claim. Several replicas never get the same one.
     """
@@ -178,7 +216,7 @@ def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident
         select(incidents.c.id)
         .where(incidents.c.due_at <= tx.stamp, incidents.c.due_at.is_not(None))
         .where(or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= tx.stamp))
-        .order_by(incidents.c.due_at, incidents.c.id)
+        .order_by(incidents.c.decided_at.is_not(None), incidents.c.due_at, incidents.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
@@ -217,9 +255,10 @@ def move(  # the rule's six parameters
     if state.closed:
         closed = before.closed_at if before.state.closed else tx.now
         values |= {"closed_at": micros_or_none(closed), "last_page": current(tx.conn), **_NOT_DUE}
+        tx.conn.execute(_CHANGE, {"incident": incident_id, **values})
     else:
-        values |= {"closed_at": None, "last_page": None, **_released(due_at)}
-    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id).values(values))
+        values |= {"closed_at": None, "last_page": None, "wanted": micros_or_none(due_at)}
+        tx.conn.execute(_RELEASE, {"incident": incident_id, **values})
     if before.state is state:
         return False
     data = {"from": before.state.value, "to": state.value, "reason": reason}
@@ -227,30 +266,28 @@ def move(  # the rule's six parameters
     return True
 
 
+def move_all(tx: Tx, held: Sequence[Incident], state: IncidentState, due_at: datetime | None) -> None:
+    """`move` for many open incidents that this transaction holds since it saw that they are due: no wake-up can have come
+    in between, so it is consumed. Without audit records: the caller has the reasons."""
+    values: dict[str, Any] = {"state": state.value, "updated_at": tx.stamp}
+    if state.closed:
+        values |= {"closed_at": tx.stamp, "last_page": current(tx.conn), **_NOT_DUE}
+    else:
+        values |= {**_NOT_DUE, "due_at": micros_or_none(due_at)}
+    ids = [incident.id for incident in held]
+    tx.conn.execute(update(incidents).where(incidents.c.id.in_(ids), OPEN).values(values))
+
+
 def schedule(tx: Tx, incident_id: str, due_at: datetime | None) -> None:
     """End the claim and have the incident looked at again at `due_at` (None: when something happens to it)."""
-    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(_released(due_at)))
-
-
-def ring_refused(tx: Tx) -> None:
-    """Have every refused incident looked at now: what stood against it may be gone."""
-    tx.conn.execute(
-        update(incidents)
-        .where(OPEN, incidents.c.state == IncidentState.REFUSED.value)
-        .where(or_(incidents.c.due_at.is_(None), incidents.c.due_at > tx.stamp))
-        .values(due_at=tx.stamp)
-    )
+    tx.conn.execute(_RELEASE_OPEN, {"incident": incident_id, "wanted": micros_or_none(due_at)})
 
 
 def set_target(tx: Tx, incident_id: str, target_key: str) -> None:
     """Record the resolved target; nothing happens when it is that already. Raises Missing."""
     if hold(tx, incident_id).target_key == target_key:
         return
-    tx.conn.execute(
-        update(incidents)
-        .where(incidents.c.id == incident_id)
-        .values(target_key=target_key, updated_at=tx.stamp)
-    )
+    tx.conn.execute(_CHANGE, {"incident": incident_id, "target_key": target_key, "updated_at": tx.stamp})
     tx.audit(EventKind.INCIDENT_TARGETED, incident_id=incident_id, data={"target": target_key})
 
 
@@ -267,7 +304,7 @@ def merge(tx: Tx, incident_id: str, into: str) -> bool:
     if held[incident_id].state.closed:
         return False
     pages = tx.conn.execute(select(incidents.c.page).where(incidents.c.id.in_(held))).scalars().all()
-    tx.conn.execute(update(episodes).where(episodes_of(tx.conn, incident_id)).values(incident_id=into))
+    tx.conn.execute(update(episodes).where(all_episodes(tx.conn, incident_id)).values(incident_id=into))
     tx.conn.execute(
         update(incidents)
         .where(incidents.c.id == incident_id)
@@ -280,10 +317,11 @@ def merge(tx: Tx, incident_id: str, into: str) -> bool:
             **_NOT_DUE,
         )
     )
+    due = case((incidents.c.due_at < tx.stamp, incidents.c.due_at), else_=tx.stamp)
     tx.conn.execute(
         update(incidents)
         .where(incidents.c.id == into)
-        .values(updated_at=tx.stamp, due_at=_earlier(incidents.c.due_at, tx.stamp), page=min(pages))
+        .values(updated_at=tx.stamp, due_at=due, page=min(pages))
     )
     tx.audit(EventKind.INCIDENT_MERGED, incident_id=incident_id, data={"into": into})
     return True
@@ -294,23 +332,6 @@ def set_thread(tx: Tx, incident_id: str, channel: str, ts: str) -> None:
     tx.conn.execute(
         update(incidents).where(incidents.c.id == incident_id).values(thread_channel=channel, thread_ts=ts)
     )
-
-
-def _released(due_at: datetime | None) -> dict[str, Any]:
-    """The claim ended, `due_at` as wanted, and a wake-up nobody has seen kept."""
-    due = incidents.c.due_at
-    wanted = micros_or_none(due_at)
-    unseen = or_(incidents.c.claimed_until.is_(None), due < incidents.c.claimed_until)
-    kept = due if wanted is None else _earlier(due, wanted)
-    return {
-        "due_at": case((due.is_not(None) & unseen, kept), else_=literal(wanted, due.type)),
-        "claimed_by": None,
-        "claimed_until": None,
-    }
-
-
-def _earlier(due: Any, other: int) -> Any:
-    return case((due < other, due), else_=other)
 
 
 def _require_place(conn: Connection, before: Incident) -> None:

@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from app.domain.outcome import RunState
-from app.store.encoding import micros, moment_or_none
-from app.store.schema import LIVE, ledger, runs
+from app.store.encoding import micros
+from app.store.schema import ledger
 from app.store.tx import Tx
 
 LOCK = 7_136_094_402
 """Key of the Postgres advisory lock under which counting and reserving are one step."""
+
+
+_RESERVED = select(ledger.c.scope).where(
+    ledger.c.run_id == bindparam("run"), ledger.c.rung_index == bindparam("rung")
+)
+_RESERVE = insert(ledger)
 
 
 def lock(tx: Tx) -> None:
@@ -29,11 +34,7 @@ def lock(tx: Tx) -> None:
 
 def reserve(tx: Tx, run_id: str, rung_index: int, scopes: Sequence[str]) -> None:
     """Reserve one action per scope for this rung of the run; a repeat reserves nothing more."""
-    have = set(
-        tx.conn.execute(
-            select(ledger.c.scope).where(ledger.c.run_id == run_id, ledger.c.rung_index == rung_index)
-        ).scalars()
-    )
+    have = set(tx.conn.execute(_RESERVED, {"run": run_id, "rung": rung_index}).scalars())
     rows = [
         {
             "run_id": run_id,
@@ -47,7 +48,7 @@ def reserve(tx: Tx, run_id: str, rung_index: int, scopes: Sequence[str]) -> None
         if scope not in have
     ]
     if rows:
-        tx.conn.execute(insert(ledger), rows)
+        tx.conn.execute(_RESERVE, rows)
 
 
 def give_back(tx: Tx, run_id: str, rung_index: int) -> None:
@@ -63,38 +64,6 @@ def release(tx: Tx, run_id: str) -> None:
 def spent_since(conn: Connection, scope: str, since: datetime) -> int:
     """Reservations of the scope made at or after `since` and not given back."""
     return int(conn.execute(select(func.count()).where(*_spent(scope, since))).scalar() or 0)
-
-
-def oldest_in(conn: Connection, scope: str, since: datetime) -> datetime | None:
-    """When the oldest of `spent_since` was made: once it leaves the window, one more fits."""
-    return moment_or_none(conn.execute(select(func.min(ledger.c.at)).where(*_spent(scope, since))).scalar())
-
-
-def in_flight(conn: Connection) -> int:
-    """Targets that a live run holds."""
-    return int(conn.execute(select(func.count()).select_from(runs).where(LIVE)).scalar() or 0)
-
-
-def last_action(conn: Connection, target_key: str, remediation: str) -> datetime | None:
-    """When a run of this remediation last spent something on the target: its end, or the reservation while it lives."""
-    query = (
-        select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
-        .select_from(runs.join(ledger, ledger.c.run_id == runs.c.id))
-        .where(runs.c.target_key == target_key, runs.c.remediation == remediation, ledger.c.spent.is_(True))
-    )
-    return moment_or_none(conn.execute(query).scalar())
-
-
-def recent_results(conn: Connection, target_key: str, remediation: str, limit: int) -> list[RunState]:
-    """How the last runs of this remediation on the target ended, newest first; dry runs are left out."""
-    query = (
-        select(runs.c.state)
-        .where(runs.c.target_key == target_key, runs.c.remediation == remediation)
-        .where(runs.c.ended_at.is_not(None), runs.c.dry_run.is_(False))
-        .order_by(runs.c.ended_at.desc(), runs.c.id.desc())
-        .limit(limit)
-    )
-    return [RunState(state) for state in conn.execute(query).scalars()]
 
 
 def _spent(scope: str, since: datetime) -> list[Any]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from app.domain.errors import Missing
 from app.domain.events import EventKind
@@ -53,26 +53,35 @@ class Message:
     digested_into: str
 
 
+# Built once: several messages come with every decision, before its write.
+_KNOWN = select(outbox.c.id).where(outbox.c.id == bindparam("message"))
+_PUT = insert(outbox)
+
+
 def put(tx: Tx, message_id: str, incident_id: str, kind: str, payload: Mapping[str, Any]) -> bool:
     """Queue a message; False when this id was queued before. `incident_id` may be empty (not about one incident)."""
-    if tx.conn.execute(select(outbox.c.id).where(outbox.c.id == message_id)).scalar() is not None:
+    if tx.conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
         return False
-    tx.conn.execute(
-        insert(outbox).values(
-            id=message_id,
-            incident_id=incident_id,
-            kind=kind,
-            payload=to_text(dict(payload)),
-            state=MessageState.PENDING.value,
-            attempts=0,
-            created_at=tx.stamp,
-            channel="",
-            ts="",
-            error="",
-            digested_into="",
-        )
-    )
+    row = {
+        "id": message_id,
+        "incident_id": incident_id,
+        "kind": kind,
+        "payload": to_text(dict(payload)),
+        "state": MessageState.PENDING.value,
+        "attempts": 0,
+        "created_at": tx.stamp,
+        "channel": "",
+        "ts": "",
+        "error": "",
+        "digested_into": "",
+    }
+    tx.conn.execute(_PUT, row)
     return True
+
+
+def known(conn: Connection, message_id: str) -> bool:
+    """A message of this id was queued before, whatever became of it."""
+    return conn.execute(select(outbox.c.id).where(outbox.c.id == message_id)).scalar() is not None
 
 
 def claim(tx: Tx, now: datetime, limit: int, owner: str, lease: timedelta) -> list[Message]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, bindparam, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, bindparam, func, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -48,6 +48,21 @@ def _numbers_postgresql(element: _Numbers, compiler: SQLCompiler, **kw: Any) -> 
     return f"(SELECT CAST(jsonb_array_elements_text(CAST({text} AS jsonb)) AS bigint))"
 
 
+def _among(column: ColumnElement[int], pages: ColumnElement[str]) -> ColumnElement[bool]:
+    return column.op("IN", is_comparison=True)(_Numbers(pages))
+
+
+_LIFE = select(incidents.c.page, incidents.c.last_page).where(incidents.c.id == bindparam("incident"))
+
+
+def _owned(pages: ColumnElement[str], incident: ColumnElement[str]) -> ColumnElement[bool]:
+    return and_(_among(episodes.c.page, pages), episodes.c.incident_id == incident)
+
+
+EPISODES_OF = _owned(bindparam("pages", type_=Text()), bindparam("incident", type_=Text()))
+"""The condition "episode of this incident" in a form that the index serves; `episodes_of` has its parameters."""
+
+
 def current(conn: Connection) -> int:
     """The page that is being written.
 
@@ -57,14 +72,25 @@ def current(conn: Connection) -> int:
     return int(seq) // PAGE
 
 
-def episodes_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
-    """The condition "episode of this incident" in a form that the index serves."""
-    row = conn.execute(
-        select(incidents.c.page, incidents.c.last_page).where(incidents.c.id == incident_id)
-    ).one_or_none()
+def episodes_of(conn: Connection, incident_id: str) -> dict[str, str]:
+    """The parameters of `EPISODES_OF` for this incident."""
+    row = conn.execute(_LIFE, {"incident": incident_id}).one_or_none()
     first, last = (0, -1) if row is None else (row.page, row.last_page)
     pages = range(first, (current(conn) if last is None else last) + 1)
-    return and_(_on(episodes.c.page, pages), episodes.c.incident_id == incident_id)
+    return {"pages": to_text(list(pages)), "incident": incident_id}
+
+
+def all_episodes(conn: Connection, incident_id: str) -> ColumnElement[bool]:
+    """`EPISODES_OF` with its parameters inside, for statements that have others."""
+    asked = episodes_of(conn, incident_id)
+    return _owned(literal(asked["pages"], Text()), literal(incident_id, Text()))
+
+
+def episodes_of_all(conn: Connection, incident_ids: Sequence[str]) -> ColumnElement[bool]:
+    """The condition "episode of one of these open incidents"."""
+    first = conn.execute(select(func.min(incidents.c.page)).where(incidents.c.id.in_(incident_ids))).scalar()
+    pages = range(current(conn) + 1 if first is None else first, current(conn) + 1)
+    return and_(_among(episodes.c.page, _list(pages)), episodes.c.incident_id.in_(incident_ids))
 
 
 def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
@@ -74,8 +100,8 @@ def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
         anchor = conn.execute(select(audit_chain.c.anchor_seq).where(audit_chain.c.id == 1)).scalar()
         first = int(anchor or 0) // PAGE
     pages = range(first, current(conn) + 1)
-    return and_(_on(audit.c.page, pages), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
+    return and_(_among(audit.c.page, _list(pages)), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
 
 
-def _on(column: ColumnElement[int], pages: Sequence[int]) -> ColumnElement[bool]:
-    return column.op("IN", is_comparison=True)(_Numbers(literal(to_text(list(pages)), Text())))
+def _list(pages: range) -> ColumnElement[str]:
+    return literal(to_text(list(pages)), Text())

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
-from app.store import incidents
+from app.store import facts
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable
 from app.store.schema import STANDING, pauses
 from app.store.tx import Tx
@@ -63,18 +63,21 @@ def lift(tx: Tx, scope: str, author: str) -> bool:
     _end(tx, scope, author)
     if in_force:
         tx.audit(EventKind.RESUMED, actor=author, data={"scope": scope})
-        incidents.ring_refused(tx)
+        facts.wake_resting(tx, observed=False)
     return in_force
+
+
+# Built once: every decision asks for it.
+_ACTIVE = (
+    select(pauses)
+    .where(STANDING, or_(pauses.c.until.is_(None), pauses.c.until > bindparam("now")))
+    .order_by(pauses.c.set_at, pauses.c.id)
+)
 
 
 def active(conn: Connection, now: datetime) -> list[Pause]:
     """Pauses in force at `now`, the oldest first."""
-    query = (
-        select(pauses)
-        .where(STANDING, or_(pauses.c.until.is_(None), pauses.c.until > micros(now)))
-        .order_by(pauses.c.set_at, pauses.c.id)
-    )
-    return [_pause(row) for row in conn.execute(query)]
+    return [_pause(row) for row in conn.execute(_ACTIVE, {"now": micros(now)})]
 
 
 def _end(tx: Tx, scope: str, author: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from app.domain.events import EventKind
 from app.store.encoding import micros
-from app.store.pages import episodes_of
+from app.store.pages import all_episodes
 from app.store.schema import (
     CLOSED,
     LIVE,
@@ -39,6 +39,8 @@ from app.store.schema import (
     audit_chain,
     decisions,
     deliveries,
+    digest_incidents,
+    digests,
     episodes,
     incidents,
     ledger,
@@ -55,6 +57,9 @@ from app.store.tx import Tx
 
 _PER_LIMIT = 10
 """Rows of one kind removed per unit of `limit`: an incident has a few alerts, messages and audit records."""
+
+_SAID_KEPT = timedelta(days=14) // timedelta(microseconds=1)
+"""How long a message of no incident is kept at least: its id is what keeps a week from being told twice."""
 
 _VACUUM_SHARE = 4
 """Free pages go back to the file system when they are more than one in this many; fewer are soon used again."""
@@ -87,8 +92,12 @@ def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
     old_samples = _delete_first(conn, samples, samples.c.at < before, rows)
     others = _count(conn.execute(delete(pauses).where(pauses.c.lifted_at < before)))
     others += _delete_first(conn, presses, presses.c.at < before, rows)
+    others += _delete_first(conn, digests, digests.c.closed_at < before, rows)
     others += _delete_first(
-        conn, outbox, and_(outbox.c.incident_id == "", ~UNSENT, outbox.c.created_at < before), rows
+        conn,
+        outbox,
+        and_(outbox.c.incident_id == "", ~UNSENT, outbox.c.created_at < min(before, tx.stamp - _SAID_KEPT)),
+        rows,
     )
     old_audit = _prune_audit(tx, before, rows)
     full = max(gone_episodes, strays, old_deliveries, old_samples, old_audit) >= rows
@@ -129,7 +138,7 @@ def _delete_episodes(conn: Connection, candidates: Sequence[str], limit: int) ->
     for incident in candidates:
         if deleted >= limit:
             break
-        deleted += _delete_first(conn, episodes, episodes_of(conn, incident), limit - deleted)
+        deleted += _delete_first(conn, episodes, all_episodes(conn, incident), limit - deleted)
         # At the limit there may be more of this one: the next call finds out.
         if deleted < limit:
             gone.append(incident)
@@ -145,6 +154,7 @@ def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
         (runs, runs.c.id, run_ids),
         (decisions, decisions.c.incident_id, gone),
         (outbox, outbox.c.incident_id, gone),
+        (digest_incidents, digest_incidents.c.incident_id, gone),
         (incidents, incidents.c.id, gone),
     ):
         if keys:

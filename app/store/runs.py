@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.decision import Mode
@@ -105,6 +105,15 @@ class Run:
     started: bool
 
 
+# Built once, because they stand between an alert and its write, and building one costs more than executing it. The
+# columns that an update sets are those of its parameters.
+_RUN = runs.c.id == bindparam("run")
+_GET = select(runs).where(_RUN)
+_HOLD = _GET.with_for_update()
+_CHANGE = update(runs).where(_RUN)
+_INSERT = insert(runs)
+
+
 def run_id_for(incident_id: str, n: int) -> str:
     """The id of the n-th run of an incident (from 1): deterministic, so that a repeat makes no second run."""
     return f"run_{incident_id.split('_', 1)[-1]}_{n}"
@@ -117,7 +126,7 @@ def request(tx: Tx, new: NewRun) -> Run:
     """
     if (row := _find(tx.conn, new.id)) is not None:
         return _run(row)
-    _occupying(tx, new.target_key, insert(runs).values(_values(tx, new)))
+    _occupying(tx, new.target_key, _INSERT, _values(tx, new))
     run = get(tx.conn, new.id)
     data = {
         "rule": run.rule,
@@ -208,7 +217,7 @@ def live_for_target(conn: Connection, target_key: str) -> Run | None:
 
 def mark_started(tx: Tx, run_id: str) -> None:
     """The engine has it."""
-    tx.conn.execute(update(runs).where(runs.c.id == run_id).values(started=True, updated_at=tx.stamp))
+    tx.conn.execute(_CHANGE, {"run": run_id, "started": True, "updated_at": tx.stamp})
 
 
 def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
@@ -231,7 +240,7 @@ def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
     }
     if result:
         values["result"] = storable(result)
-    _occupying(tx, run.target_key, update(runs).where(runs.c.id == run_id).values(values))
+    _occupying(tx, run.target_key, _CHANGE, {"run": run_id, **values})
     if state.ended:
         ledger.release(tx, run_id)
     data = {"from": run.state.value, "to": state.value, "result": result}
@@ -284,17 +293,17 @@ def hold(tx: Tx, run_id: str) -> Run:
 
 
 def _hold(tx: Tx, run_id: str) -> Run:
-    row = tx.conn.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one_or_none()
+    row = tx.conn.execute(_HOLD, {"run": run_id}).one_or_none()
     if row is None:
         raise Missing("no such run", where=run_id)
     return _run(row)
 
 
-def _occupying(tx: Tx, target_key: str, statement: Any) -> None:
+def _occupying(tx: Tx, target_key: str, statement: Executable, values: dict[str, Any]) -> None:
     """Execute what may make a run live; the unique index decides."""
     try:
         with tx.conn.begin_nested():
-            tx.conn.execute(statement)
+            tx.conn.execute(statement, values)
     except IntegrityError as error:
         holder = live_for_target(tx.conn, target_key)
         if holder is None:
@@ -307,7 +316,7 @@ def _plan(rung: Rung, index: int) -> dict[str, Any]:
 
 
 def _find(conn: Connection, run_id: str) -> Row[Any] | None:
-    return conn.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    return conn.execute(_GET, {"run": run_id}).one_or_none()
 
 
 def _run(row: Row[Any]) -> Run:

@@ -6,9 +6,9 @@ Called by the flow. Pruned by `retention`. Never judges them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from app.domain.ports import Sample
 from app.store.encoding import micros, moment, storable
@@ -34,12 +34,6 @@ def put(tx: Tx, target_key: str, taken: Iterable[tuple[str, datetime, int]]) -> 
         ]
         tx.conn.execute(insert(samples), values)
     return len(rows)
-
-
-def of_target(conn: Connection, target_key: str, window: timedelta) -> dict[str, list[Sample]]:
-    """The samples of the target within `window` before its newest one, as `get` gives them."""
-    newest = conn.execute(select(func.max(samples.c.at)).where(samples.c.target_key == target_key)).scalar()
-    return {} if newest is None else get(conn, target_key, moment(newest) - window)
 
 
 def get(conn: Connection, target_key: str, since: datetime) -> dict[str, list[Sample]]:

@@ -265,6 +265,27 @@ pauses = Table(
 STANDING = pauses.c.lifted_at.is_(None)
 _partial("uq_pauses_standing", pauses.c.scope, where=STANDING, unique=True)
 
+standings = Table(
+    "standings",
+    metadata,
+    _text("key", primary_key=True),
+    _text("alertname"),
+    _text("remediation"),
+    _text("target_class"),
+    _text("rule"),
+    _text("level"),
+    _count("successes"),
+    _count("trials"),
+    _time("since"),
+    _text("why"),
+    _maybe_time("asked_at"),
+    _text("agreed"),
+    _text("incident_id"),
+    _text("run_id"),
+    _time("updated_at"),
+)
+Index("ix_standings_class", standings.c.remediation, standings.c.target_class)
+
 audit = Table(
     "audit",
     metadata,
@@ -327,3 +348,27 @@ samples = Table(
     Column("memory_bytes", BigInteger, nullable=False),
 )
 Index("ix_samples_at", samples.c.at)
+
+digests = Table(
+    "digests",
+    metadata,
+    _text("id", primary_key=True),
+    _time("opened_at"),
+    _time("joined_at"),
+    _text("channel"),
+    _text("ts"),
+    _text("told"),
+    _time("told_at"),
+    _count("edits"),
+    _maybe_time("closed_at"),
+)
+GROWING = digests.c.closed_at.is_(None)
+_partial("ix_digests_open", digests.c.opened_at, where=GROWING)
+
+digest_incidents = Table(
+    "digest_incidents",
+    metadata,
+    _text("incident_id", primary_key=True),
+    _text("digest_id"),
+)
+Index("ix_digest_incidents_digest", digest_incidents.c.digest_id)

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select
 
 from app.domain.outcome import RunState
-from app.store.encoding import micros
-from app.store.schema import episodes, incidents, run_steps, runs
+from app.store.encoding import micros, moment_or_none
+from app.store.schema import audit, episodes, incidents, run_steps, runs
 
 _WORST = 10  # repeat offenders listed
 
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Counts from `since` to `until`. `acted` runs changed something; `mitigation` are seconds from the incident's opening
-    to the end of the run that fixed it, sorted; `offenders` are targets with more than one incident, the worst first."""
+    """Counts from `since` up to, but not with, `until`; `runs` by their present state.
+
+    `acted` runs changed something. `fixed` were verified, also those whose change was on loan and was given back.
+    `undone` were taken back by a person, `rejected` are runs that had changed something before a person said no to what
+    they wanted next. `mitigation` are seconds from the incident's opening to the end of the run that fixed it, sorted;
+    `offenders` are targets with more than one incident, the worst first.
+    """
 
     since: datetime
     until: datetime
     alerts: int
     incidents: int
     acted: int
+    fixed: int = 0
+    undone: int = 0
+    rejected: int = 0
     runs: dict[str, int] = field(default_factory=dict)
     mitigation: tuple[float, ...] = ()
     offenders: tuple[tuple[str, int], ...] = ()
 
     @property
-    def fixed(self) -> int:
-        """Runs verified as fixed and still in place."""
-        return self.runs.get(RunState.FIXED, 0)
-
-    @property
     def harmful(self) -> int:
-        """Runs that somebody undid afterwards, or that got stuck."""
-        return self.runs.get(RunState.UNDONE, 0) + self.runs.get(RunState.STUCK, 0)
+        """Runs that a person undid or stopped after they had changed something, and those that got stuck."""
+        return self.undone + self.rejected + self.runs.get(RunState.STUCK, 0)
 
     def percentile(self, share: float) -> float | None:
         """Time to mitigate in seconds, None without a fix."""
@@ -49,49 +54,65 @@ class Scorecard:
 def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
     """Count everything that began in the span. Episode keys begin with the start time, but late ones count when first seen."""
     first, last = micros(since), micros(until)
-    alerts = conn.execute(
-        select(func.count()).select_from(episodes).where(episodes.c.first_seen.between(first, last))
-    ).scalar()
-    opened = incidents.c.opened_at.between(first, last)
-    incident_count = conn.execute(select(func.count()).select_from(incidents).where(opened)).scalar()
-    begun = runs.c.requested_at.between(first, last)
-    states = Counter({row[0]: row[1] for row in conn.execute(_by_state().where(begun))})
-    applied = select(run_steps.c.run_id).where(run_steps.c.outcome.like('%"result":"applied"%'))
-    acted = conn.execute(select(func.count()).select_from(runs).where(begun, runs.c.id.in_(applied))).scalar()
+    begun = and_(_within(runs.c.requested_at, first, last), runs.c.dry_run.is_(False))
+    states = conn.execute(select(runs.c.state, func.count()).where(begun).group_by(runs.c.state))
+    loan = _has_step(run_steps.c.name == "undo ordered", run_steps.c.intent.like('%"by":"lease"%'))
+    undone = runs.c.state == RunState.UNDONE.value
     return Scorecard(
         since,
         until,
-        int(alerts or 0),
-        int(incident_count or 0),
-        int(acted or 0),
-        dict(sorted(states.items())),
-        _mitigation(conn, first, last),
-        _offenders(conn, first, last),
+        alerts=_count(conn, episodes.c.key, _within(episodes.c.first_seen, first, last)),
+        incidents=_count(conn, incidents.c.id, _within(incidents.c.opened_at, first, last)),
+        acted=_count(conn, runs.c.id, begun, _ACTED),
+        fixed=_count(conn, runs.c.id, begun, (runs.c.state == RunState.FIXED.value) | (undone & loan)),
+        undone=_count(conn, runs.c.id, begun, undone, ~loan),
+        rejected=_count(conn, runs.c.id, begun, runs.c.state == RunState.REJECTED.value, _ACTED),
+        runs=dict(sorted(Counter({row[0]: row[1] for row in states}).items())),
+        mitigation=_mitigation(conn, begun),
+        offenders=_offenders(conn, first, last),
     )
 
 
-def _by_state() -> Select[str, int]:
-    return select(runs.c.state, func.count()).where(runs.c.dry_run.is_(False)).group_by(runs.c.state)
+def first_record(conn: Connection) -> datetime | None:
+    """When the trail begins: before it nobody counted. None when there is none."""
+    return moment_or_none(conn.execute(select(audit.c.at).order_by(audit.c.seq).limit(1)).scalar())
 
 
-def _mitigation(conn: Connection, first: int, last: int) -> tuple[float, ...]:
+def _within(column: Column[int], first: int, last: int) -> ColumnElement[bool]:
+    """In the span; its end belongs to the next one, so that two weeks count nothing twice."""
+    return and_(column >= first, column < last)
+
+
+def _has_step(*where: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(run_steps.c.run_id == runs.c.id, *where)
+
+
+_ACTED = _has_step(run_steps.c.outcome.like('%"result":"applied"%'))
+
+
+def _count(conn: Connection, key: Column[str], *where: ColumnElement[bool]) -> int:
+    return int(conn.execute(select(func.count(key)).where(*where)).scalar() or 0)
+
+
+def _mitigation(conn: Connection, begun: ColumnElement[bool]) -> tuple[float, ...]:
     query = (
         select(runs.c.ended_at - incidents.c.opened_at)
         .join(incidents, incidents.c.id == runs.c.incident_id)
-        .where(runs.c.state == RunState.FIXED.value, runs.c.requested_at.between(first, last))
+        .where(runs.c.state == RunState.FIXED.value, begun)
     )
     return tuple(sorted(span / 1_000_000 for span in conn.execute(query).scalars() if span is not None))
 
 
 def _offenders(conn: Connection, first: int, last: int) -> tuple[tuple[str, int], ...]:
     count = func.count()
-    query = (
+    query: Select[Any] = (
         select(incidents.c.target_key, count)
-        .where(incidents.c.opened_at.between(first, last), incidents.c.target_key.is_not(None))
+        .where(_within(incidents.c.opened_at, first, last), incidents.c.target_key.is_not(None))
         .where(incidents.c.merged_into.is_(None))
         .group_by(incidents.c.target_key)
         .having(count > 1)
         .order_by(count.desc(), incidents.c.target_key)
         .limit(_WORST)
     )
-    return tuple((str(target), int(number)) for target, number in conn.execute(query))
+    rows: Sequence[Any] = conn.execute(query).all()
+    return tuple((str(target), int(number)) for target, number in rows)

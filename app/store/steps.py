@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.errors import Missing
 from app.store.encoding import moment, moment_or_none, object_or_none, to_json, to_text
@@ -32,23 +32,26 @@ class Step:
     resumed: bool = True
 
 
+# Built once: building one costs more than executing it.
+_STEP = (run_steps.c.run_id == bindparam("run")) & (run_steps.c.name == bindparam("step"))
+_FIND = select(run_steps).where(_STEP)
+_BEGIN = insert(run_steps)
+_END = update(run_steps).where(_STEP, run_steps.c.outcome.is_(None))
+
+
 def begin_step(tx: Tx, run_id: str, name: str, intent: Mapping[str, Any]) -> Step:
     """Record the intent, or return the step as it was begun before (the first intent stands)."""
-    if (row := _find(tx.conn, run_id, name)) is not None:
-        return _step(row)
-    tx.conn.execute(
-        insert(run_steps).values(run_id=run_id, name=name, intent=to_text(dict(intent)), begun_at=tx.stamp)
-    )
+    if (found := _find(tx.conn, run_id, name)) is not None:
+        return _step(found)
+    row = {"run_id": run_id, "name": name, "intent": to_text(dict(intent)), "begun_at": tx.stamp}
+    tx.conn.execute(_BEGIN, row)
     return Step(run_id, name, dict(intent), None, tx.now, None, resumed=False)
 
 
 def end_step(tx: Tx, run_id: str, name: str, outcome: Mapping[str, Any]) -> Step:
     """Record the outcome and return the step; the first outcome stands. Raises Missing when it was never begun."""
-    tx.conn.execute(
-        update(run_steps)
-        .where(run_steps.c.run_id == run_id, run_steps.c.name == name, run_steps.c.outcome.is_(None))
-        .values(outcome=object_or_none(dict(outcome)), ended_at=tx.stamp)
-    )
+    ended = {"outcome": object_or_none(dict(outcome)), "ended_at": tx.stamp}
+    tx.conn.execute(_END, {"run": run_id, "step": name, **ended})
     if (row := _find(tx.conn, run_id, name)) is None:
         raise Missing("no such step", where=f"{run_id}/{name}")
     return _step(row)
@@ -69,9 +72,7 @@ def steps(conn: Connection, run_id: str) -> list[Step]:
 
 
 def _find(conn: Connection, run_id: str, name: str) -> Row[Any] | None:
-    return conn.execute(
-        select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
-    ).one_or_none()
+    return conn.execute(_FIND, {"run": run_id, "step": name}).one_or_none()
 
 
 def _step(row: Row[Any]) -> Step:

@@ -30,10 +30,17 @@ _ATTEMPTS = 4  # a collision on Postgres is rare; four in a row mean something i
 
 @dataclass(frozen=True, slots=True)
 class StoreHooks:
-    """Where crash tests cut. A hook may raise a BaseException to play death: the store then writes nothing more."""
+    """Where crash tests cut, and where commits are counted.
+
+    `before_commit` and `after_commit` may raise a BaseException to play death: the store then writes nothing more.
+    `committed` hears of each commit (seconds it took from taking up the work, writes that shared it), `failed` of each
+    that did not happen; both are called from the writing threads and must not raise.
+    """
 
     before_commit: Callable[[], None] | None = None
     after_commit: Callable[[], None] | None = None
+    committed: Callable[[float, int], None] = lambda _seconds, _writes: None
+    failed: Callable[[], None] = lambda: None
 
 
 class Cuts:
@@ -41,6 +48,7 @@ class Cuts:
 
     def __init__(self, hooks: StoreHooks | None) -> None:
         self._hooks = hooks or StoreHooks()
+        self.committed, self.failed = self._hooks.committed, self._hooks.failed
         self.death: BaseException | None = None
 
     def before_commit(self) -> None:
@@ -118,9 +126,12 @@ class Writer:
         """
         one_by_one = False
         ours: RemediatorError | None = None
+        began = self._clock.monotonic()
         for _ in range(_ATTEMPTS):
             try:
-                return self._attempt(work, one_by_one=one_by_one)
+                results = self._attempt(work, one_by_one=one_by_one)
+                self._cuts.committed(self._clock.monotonic() - began, len(work))
+                return results
             except _SpoiledError:
                 one_by_one = True
             except SQLAlchemyError as fault:
@@ -130,6 +141,7 @@ class Writer:
                 ours.__cause__ = fault
                 if not is_collision(fault):
                     break
+        self._cuts.failed()
         return [Failed(ours) if ours else None for _ in work]
 
     @property

@@ -102,6 +102,18 @@ def _changes(ending: Ending) -> list[str]:
     return [w for w in ending.writes if not w.startswith("create")]
 
 
+async def test_a_hiccup_while_looking_at_the_next_rung_is_no_reason_to_wake_a_person(tmp_path: Path) -> None:
+    """Between the judgement of one rung and the rehearsal of the next, whichever read is throttled."""
+    case = next(c for c in CASES if "all rungs" in c.name)
+    nothing = Nth()
+    undisturbed, _ = await _run(case, tmp_path / "calm.sqlite", nothing)
+    rehearsals = [n for n, request in enumerate(nothing.seen, 1) if request.dry_run]
+    assert len(rehearsals) >= 2
+    for n in range(rehearsals[1] - 12, rehearsals[1], 1 if ALL else 3):
+        ending, _ = await _run(case, tmp_path / f"{n}.sqlite", Nth(n=n, effect=FaultKind.THROTTLED))
+        assert _as_undisturbed(ending, undisturbed), f"throttled at request {n}, {nothing.seen[n - 1]}"
+
+
 async def test_the_answer_to_every_write_may_be_lost(tmp_path: Path) -> None:
     """All writes of a run at once: each is read back, none is sent twice."""
     for number, case in enumerate(CASES):

@@ -14,6 +14,8 @@ from tests.unit.served import POLICIES, TOKENS, Served, served
 
 ASKED = ("slow answers", "killed for memory", "crash loop")
 """Rules that ask here, so that there is something to approve and reject."""
+EARNS = "crash loop"
+"""The one of them that asks because it has not earned more."""
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         text = path.read_text(encoding="utf-8")
         for name in ASKED:
             head, found, rest = text.partition(f"- name: {name}\n")
-            text = head + found + rest.replace("mode: auto", "mode: approve", 1)
+            mode = "mode: earned\n    autonomy: {start: approve}" if name == EARNS else "mode: approve"
+            text = head + found + rest.replace("mode: auto", mode, 1)
         (folder / path.name).write_text(text, encoding="utf-8")
     with served(tmp_path_factory.mktemp("state"), policies=folder, tokens=TOKENS) as running:
         yield running

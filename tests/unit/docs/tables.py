@@ -59,6 +59,8 @@ def walk() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     while queue:
         words, command = queue.pop(0)
         if hasattr(command, "commands"):
+            if command.invoke_without_command and words:
+                yield words, command
             queue += [((*words, name), child) for name, child in sorted(command.commands.items())]
         else:
             yield words, command

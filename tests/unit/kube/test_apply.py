@@ -96,6 +96,34 @@ async def test_a_status_update_in_between_only_costs_another_attempt() -> None:
     assert real_writes(cluster) == ["patch"]
 
 
+async def test_the_object_as_checked_is_patched_without_another_look() -> None:
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    found = await apply.check(cluster, action)
+    assert found.ref is not None
+    cluster.gets.clear()
+    done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
+    assert (done.result, len(cluster.gets)) == (ActionResult.APPLIED, 1)  # the patch's own
+
+
+@pytest.mark.parametrize(
+    ("spec", "result", "gets"),
+    [(False, ActionResult.APPLIED, 3), (True, ActionResult.REFUSED, 2)],
+    ids=["in its status", "in its spec"],
+)
+async def test_an_object_that_moved_since_it_was_checked_is_looked_at_anew(
+    spec: bool, result: ActionResult, gets: int
+) -> None:
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    found = await apply.check(cluster, action)
+    assert found.ref is not None
+    cluster.edit(D, NAME, spec=spec)
+    cluster.gets.clear()
+    done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
+    assert (done.result, len(cluster.gets)) == (result, gets)  # each patch looks, and one look between two
+
+
 async def test_an_object_that_never_holds_still_is_given_up_after_five_attempts() -> None:
     cluster = FakeCluster(m.deployment())
     action = scaling(cluster)

@@ -86,6 +86,12 @@ class RecordedOrders:
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
         return self._take("keep", run_id, by)
 
+    async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        return self._take("promote", key, reason, by)
+
+    async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        return self._take("demote", key, reason, by)
+
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         return self._take("pause", scope, reason, by, until)
 
@@ -144,7 +150,7 @@ class Rig:
             nudge=lambda: self.nudges.append(None),
             ready=ready,
             operations=self.orders,
-            views=Views(remediations=three, policies=three, budgets=three, scorecard=card),
+            views=Views(remediations=three, policies=three, budgets=three, autonomy=three, scorecard=card),
             check_order=check_order,
             pagerduty_agents=self.agents,
             limits=self.limits,

@@ -1,0 +1,231 @@
+"""Every gate on both sides of each of its boundaries: what is measured, and which word it must give.
+
+One row is one case; the golden files beside show the same rows as people read them. A new gate needs its rows here, and a
+new reason of a gate too: `test_gate_explanations` fails without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.decision import Code, Mode, Verdict
+from app.domain.outcome import RunState
+from app.domain.plan import Rung
+from app.domain.target import Kind, Target
+from app.domain.workload import Manager
+from app.policy.autonomy import Standing
+from app.policy.budgets import scopes_for
+from app.policy.facts import Past, Pause, Replicas, Spend, Unknown
+from tests.unit.policy.cases import NOW, TARGET, action_of, policy_of, rung_of
+
+ALLOW, ASK, DENY, OBSERVE = Verdict.ALLOW, Verdict.ASK, Verdict.DENY, Verdict.OBSERVE
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+AWAY = Unknown("the store did not answer")
+NEVER_TOLD = Unknown("the API server did not answer")
+FRIDAY = datetime(2026, 3, 6, 15, 0, tzinfo=UTC)  # 16:00 in Berlin
+FREEZE = (
+    'freeze: [{name: release evening, days: [fri], from: "16:00", to: "20:00", timezone: Europe/Berlin}]\n'
+)
+WINDOW = 'windows: [{name: office hours, days: [fri], from: "08:00", to: "16:00", timezone: Europe/Berlin}]\n'
+BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
+BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
+LIMIT = "limits: {per_target: 2 per 1h}\n"
+BLOCKING = 'alertname="KubeAPIDown"'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case. `head` and `rule` are lines of the policy; `facts` what differs from a quiet night."""
+
+    says: str
+    verdict: Verdict
+    code: Code
+    head: str = ""
+    rule: str = ""
+    rung: Rung = field(default_factory=rung_of)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def row(says: str, verdict: Verdict, code: Code = Code.ALLOWED, /, **given: Any) -> Row:
+    """A case; what is neither policy nor rung is a fact."""
+    of_row = {k: given.pop(k) for k in ("head", "rule", "rung") if k in given}
+    return Row(says, verdict, code, facts=given, **of_row)
+
+
+def _paused(scope: str, until: datetime | None = None) -> dict[str, Any]:
+    return {"pauses": (Pause(scope, "cluster upgrade", "kim", until),)}
+
+
+def _spent(head: str, rule: str, count: int) -> dict[str, Any]:
+    policy = policy_of(head, rule)
+    oldest = NOW - timedelta(minutes=50) if count else None
+    spend = {scope: Spend(count, oldest) for scope in scopes_for(policy, policy.rules[0], TARGET)}
+    return {"head": head, "rule": rule, "spend": spend}
+
+
+def _risk(*, at_once: int, ready: int = 10, desired: int = 10) -> dict[str, Any]:
+    rung = rung_of(action_of(pods=desired))
+    return {"replicas": Replicas(desired, ready, ready, at_once=at_once), "rung": rung}
+
+
+def _past(state: RunState, *hours: float) -> dict[str, Any]:
+    return {"results": tuple(Past(state, NOW - timedelta(hours=h)) for h in hours)}
+
+
+def _at(level: Mode, successes: int, trials: int) -> dict[str, Any]:
+    standing = Standing(level, NOW - timedelta(days=3), successes, trials)
+    return {"rule": "mode: earned\n", "standing": standing}
+
+
+BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
+    "kill switch": (
+        row("nobody paused anything", ALLOW),
+        row("everything is paused", DENY, Code.KILL_SWITCH, **_paused("all")),
+        row(
+            "its namespace is paused for one more second",
+            DENY,
+            Code.PAUSED,
+            **_paused("namespace:rag7", NOW + SECOND),
+        ),
+        row("the pause has just ended", ALLOW, **_paused("namespace:rag7", NOW)),
+        row("another namespace is paused", ALLOW, **_paused("namespace:rag8")),
+        row("the service only looks", OBSERVE, Code.CEILING, ceiling=Mode.OBSERVE),
+        row("the policy only looks", OBSERVE, Code.CEILING, head="mode: observe\n"),
+        row("nobody knows what is paused", DENY, Code.UNKNOWN_FACT, pauses=AWAY),
+    ),
+    "scope": (
+        row("a namespace of the policy", ALLOW),
+        row(
+            "a namespace that no pattern covers",
+            DENY,
+            Code.OUT_OF_SCOPE,
+            target=Target("rag70", Kind.DEPLOYMENT, "langgraph"),
+        ),
+        row(
+            "an excluded namespace",
+            DENY,
+            Code.OUT_OF_SCOPE,
+            target=Target("team-payments", Kind.DEPLOYMENT, "api"),
+        ),
+        row(
+            "the cluster's own namespace",
+            DENY,
+            Code.PROTECTED,
+            target=Target("kube-system", Kind.DEPLOYMENT, "coredns"),
+        ),
+        row("its owners opted out", DENY, Code.OPTED_OUT, marks={"object": "false"}),
+        row("its owners said yes", ALLOW, marks={"object": "true"}),
+        row("nobody read the marks", DENY, Code.UNKNOWN_FACT, marks=NEVER_TOLD),
+    ),
+    "freshness": (
+        row("the last word is exactly 15 minutes old", ALLOW, last_seen=NOW - 15 * MINUTE),
+        row("a second older", DENY, Code.STALE, last_seen=NOW - 15 * MINUTE - SECOND),
+        row("the alert has resolved", DENY, Code.NOT_FIRING, firing=False),
+        row(
+            "nobody knows whether it fires",
+            DENY,
+            Code.UNKNOWN_FACT,
+            firing=Unknown("Alertmanager did not answer"),
+        ),
+    ),
+    "ownership": (
+        row("nobody else writes it", ALLOW),
+        row("Argo CD writes it", ASK, Code.OWNED, managers=(Manager.ARGO_CD,)),
+        row("Argo CD writes it and a person agreed", ALLOW, managers=(Manager.ARGO_CD,), approved_by="erin"),
+        row(
+            "Argo CD writes it and the rule keeps out",
+            DENY,
+            Code.OWNED,
+            managers=(Manager.ARGO_CD,),
+            rule="ownership: {gitops: deny}\n",
+        ),
+        row("somebody paused the rollout", DENY, Code.ROLLOUT_PAUSED, rollout_paused=True),
+        row("nobody read who writes it", DENY, Code.UNKNOWN_FACT, managers=NEVER_TOLD),
+    ),
+    "window": (
+        row("a second before the freeze", ALLOW, head=FREEZE, now=FRIDAY - SECOND),
+        row("the freeze begins", DENY, Code.FROZEN, head=FREEZE, now=FRIDAY),
+        row("the freeze has ended", ALLOW, head=FREEZE, now=FRIDAY + 4 * HOUR),
+        row("the last second of the window", ALLOW, head=WINDOW, now=FRIDAY - SECOND),
+        row("the window has closed", DENY, Code.OUTSIDE_WINDOW, head=WINDOW, now=FRIDAY),
+    ),
+    "blocking alerts": (
+        row("no blocking alert fires", ALLOW, head=BLOCKED, blocking={BLOCKING: ()}),
+        row(
+            "a blocking alert fires",
+            DENY,
+            Code.BLOCKING_ALERT,
+            head=BLOCKED,
+            blocking={BLOCKING: ("KubeAPIDown",)},
+        ),
+        row(
+            "nobody could ask",
+            DENY,
+            Code.UNKNOWN_FACT,
+            head=BLOCKED,
+            blocking=Unknown("Alertmanager did not answer"),
+        ),
+    ),
+    "cooldown": (
+        row("never acted upon", ALLOW),
+        row("a second short of 15 minutes", DENY, Code.COOLING_DOWN, last_action=NOW - 15 * MINUTE + SECOND),
+        row("exactly 15 minutes", ALLOW, last_action=NOW - 15 * MINUTE),
+        row("nobody knows when", DENY, Code.UNKNOWN_FACT, last_action=AWAY),
+    ),
+    "rate limit": (
+        row("one of two", ALLOW, **_spent("", LIMIT, 1)),
+        row("two of two", DENY, Code.RATE_LIMITED, **_spent("", LIMIT, 2)),
+        row("nobody counted", DENY, Code.UNKNOWN_FACT, rule=LIMIT, spend=AWAY),
+    ),
+    "budget": (
+        row("two of three", ALLOW, **_spent(BUDGET, "", 2)),
+        row("three of three", DENY, Code.BUDGET_SPENT, **_spent(BUDGET, "", 3)),
+        row("nobody counted", DENY, Code.UNKNOWN_FACT, head=BUDGET, spend=AWAY),
+    ),
+    "blast radius": (
+        row("3 of 10 pods at risk", ALLOW, **_risk(at_once=3)),
+        row("4 of 10 pods at risk", DENY, Code.BLAST_RADIUS, **_risk(at_once=4)),
+        row("one pod of two, by the minimum", ALLOW, **_risk(at_once=1, ready=2, desired=2)),
+        row("the second other target in flight", ALLOW, targets_in_flight=2),
+        row("the third other target in flight", DENY, Code.BLAST_RADIUS, targets_in_flight=3),
+        row("nobody counted the pods", DENY, Code.UNKNOWN_FACT, replicas=NEVER_TOLD),
+    ),
+    "target busy": (
+        row("nobody works on it", ALLOW),
+        row("another run works on it", DENY, Code.TARGET_BUSY, busy_with="run_7_1"),
+        row("nobody knows", DENY, Code.UNKNOWN_FACT, busy_with=AWAY),
+    ),
+    "flapping": (
+        row("one run did not fix it", ALLOW, **_past(RunState.NOT_FIXED, 1)),
+        row("two runs in a row did not fix it", ASK, Code.FLAPPING, **_past(RunState.NOT_FIXED, 1, 2)),
+        row("fixed three times within 24 h", ALLOW, **_past(RunState.FIXED, 1, 2, 23)),
+        row("fixed four times within 24 h", ASK, Code.FLAPPING, **_past(RunState.FIXED, 1, 2, 3, 23)),
+        row("the fourth is longer ago", ALLOW, **_past(RunState.FIXED, 1, 2, 3, 24.01)),
+        row("nobody knows how the last ones ended", DENY, Code.UNKNOWN_FACT, results=AWAY),
+    ),
+    "storm": (
+        row("nine targets", ALLOW, storm_targets=9),
+        row("ten targets", OBSERVE, Code.STORM, storm_targets=10),
+        row("ten targets and a person ordered it", ALLOW, storm_targets=10, ordered_by="kim"),
+        row("nobody counted", DENY, Code.UNKNOWN_FACT, storm_targets=AWAY),
+    ),
+    "autonomy": (
+        row("the rule's mode is not earned", ALLOW),
+        row("level observe with 2 of 2 fixed", OBSERVE, Code.NOT_EARNED, **_at(Mode.OBSERVE, 2, 2)),
+        row("level approve with 5 of 6 fixed", ASK, Code.NOT_EARNED, **_at(Mode.APPROVE, 5, 6)),
+        row("level auto", ALLOW, **_at(Mode.AUTO, 12, 12)),
+        row("nobody knows the standing", DENY, Code.UNKNOWN_FACT, rule="mode: earned\n", standing=AWAY),
+        row("a dry run", ALLOW, Code.DRY_RUN, **_at(Mode.OBSERVE, 3, 3), dry_run=True),
+    ),
+    "approval": (
+        row("mode auto", ALLOW),
+        row("mode approve", ASK, Code.APPROVAL_NEEDED, rule="mode: approve\n"),
+        row("mode approve and erin said yes", ALLOW, rule="mode: approve\n", approved_by="erin"),
+        row("mode observe", OBSERVE, Code.MODE_OBSERVE, rule="mode: observe\n"),
+        row("a dry run in mode observe", ALLOW, Code.DRY_RUN, rule="mode: observe\n", dry_run=True),
+    ),
+}
+"""By the gate's name, in the order of the gates."""
