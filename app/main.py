@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
 from app.domain.target import Kind
 from app.engine.context import Engine, Story
 from app.engine.durable import DurableEngine
-from app.flow import views
+from app.flow import scorecard, views
 from app.flow.deliver import DeliverServices, deliver_once
 from app.flow.enrich import IncidentBodies
 from app.flow.interact import Interactions
@@ -57,7 +57,8 @@ from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
 from app.sim import SimCluster, load_scenario
-from app.store.database import Store
+from app.store import claims
+from app.store.database import Store, Tx
 from app.store.writer import StoreHooks
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -102,8 +103,15 @@ class Service:
 
     async def start(self) -> None:
         """Launch the engine (which resumes what was under way) and the loops."""
-        data = {"version": version("alert-remediator"), "replica": self.services.replica}
-        await self.services.store.write(lambda tx: tx.audit(EventKind.SERVICE_STARTED, data=data))
+        replica = self.services.replica
+        data = {"version": version("alert-remediator"), "replica": replica}
+
+        def begin(tx: Tx) -> None:
+            # An earlier process of this name is dead: nobody waits for its claims to run out.
+            claims.free(tx, replica)
+            tx.audit(EventKind.SERVICE_STARTED, data=data)
+
+        await self.services.store.write(begin)
         await self.engine.launch()
         self.loops.start()
         s = self.services
@@ -122,6 +130,14 @@ class Service:
         await self.loops.stop()
         await self.engine.close()
         await self._closing.aclose()
+
+
+def _counted(hooks: StoreHooks | None, metrics: Metrics) -> StoreHooks:
+    def committed(seconds: float, writes: int) -> None:
+        metrics.store_seconds.observe(seconds)
+        metrics.store_batch.observe(writes)
+
+    return replace(hooks or StoreHooks(), committed=committed, failed=metrics.store_failures.inc)
 
 
 def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None = None) -> Store:
@@ -150,7 +166,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
     cluster = await _cluster(settings, parts, metrics, closing)
-    store = open_store(settings, parts=parts)
+    store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
     alertmanager = (
         Alertmanager(http, settings.alertmanager_url, parts.clock) if settings.alertmanager_url else None
@@ -175,7 +191,12 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_story(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
-    loops = Loops(services, lambda: deliver_once(messages), timedelta(days=settings.retention_days))
+    loops = Loops(
+        services,
+        lambda: deliver_once(messages),
+        timedelta(days=settings.retention_days),
+        settings.slack_channel,
+    )
     shared = messages.door  # one door for a process: it keeps the pace of its token
     door = shared if isinstance(shared, SlackDoor) else _slack_door(settings, parts.clock)
     interactions = Interactions(
@@ -322,7 +343,8 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
             remediations=lambda: views.remediations(services),
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
-            scorecard=lambda days: views.scorecard(services, days),
+            scorecard=lambda days: scorecard.last_days(services, days),
+            autonomy=lambda: views.autonomy(services),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services.catalogue),

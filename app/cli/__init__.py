@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import audit, looks, orders, policy, serve
+from app.cli import audit, autonomy, looks, orders, policy, serve
 from app.cli.output import say
 from app.domain.errors import BadInput, RemediatorError
 
@@ -35,6 +35,7 @@ app.command()(looks.incidents)
 app.command()(looks.runs)
 app.command()(looks.explain)
 app.command()(looks.scorecard)
+app.add_typer(autonomy.app, name="autonomy")
 app.add_typer(policy.app, name="policy", help="Check policy documents.")
 app.add_typer(audit.app, name="audit", help="Verify and export the audit trail.")
 app.add_typer(audit.db, name="db", help="The database schema.")

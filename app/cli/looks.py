@@ -8,6 +8,7 @@ import typer
 
 from app.cli.output import AsJson, give, table, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
+from app.notify import scorecard as words
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
 State = Annotated[str, typer.Option("--state", help="Only in this state.")]
@@ -67,6 +68,8 @@ def explanation(found: dict[str, Any]) -> list[str]:
                 title,
                 *(f"  {row['result']}: {_told(row)}" for row in found[key]),
             ]
+    if found.get("standings"):
+        lines += ["", "Autonomy", *(f"  {s['change']}: {s['key']}: {s['why']}" for s in found["standings"])]
     lines += ["", "Trail"]
     lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_gist(e)}" for e in found["events"]]
     return lines
@@ -92,22 +95,18 @@ def scorecard(
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """What the last days were worth: acted, verified fixed, not fixed, harmful, time to mitigate, repeat offenders."""
+    """What the last days were worth: acted, verified fixed, not fixed, undone, harmful, time to mitigate, repeat offenders."""
     card = Remote(url, token).get("/api/v1/scorecard", {"days": days})
     if as_json:
         give(card)
         return
-    median, p90 = card["mitigate_seconds"]["median"], card["mitigate_seconds"]["p90"]
-    took = "no fix yet" if median is None else f"median {median:.0f} s, 90 % within {p90:.0f} s"
-    for name, value in (
-        ("alerts", card["alerts"]),
-        ("incidents", card["incidents"]),
-        ("acted", f"{card['acted']} runs"),
-        ("verified fixed", card["fixed"]),
-        ("not fixed", card["not_fixed"]),
-        ("harmful", f"{card['harmful']} (undone afterwards or stuck)"),
-        ("time to mitigate", took),
-    ):
+    for name, value in [
+        *words.rows(card),
+        *(("repeat offender", _often(o)) for o in words.offenders(card, 100)),
+    ]:
         write(f"{name:<17} {value}")
-    for row in card["offenders"]:
-        write(f"repeat offender   {row['target']}: {row['incidents']} incidents")
+
+
+def _often(offender: tuple[str, int]) -> str:
+    target, number = offender
+    return f"{target}: {number} incidents"

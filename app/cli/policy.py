@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,6 +12,7 @@ import typer
 
 from app.cli.output import AsJson, give, say, write
 from app.cli.policy_backtest import backtest, instant_of, span_of
+from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.policy.assumed import World
 from app.policy.cases import read_cases
@@ -26,6 +28,16 @@ from app.policy.units import counted
 from remediations import CATALOGUE
 
 T = TypeVar("T")
+
+
+class Level(StrEnum):
+    """Where a record may stand."""
+
+    OBSERVE = Mode.OBSERVE.value
+    APPROVE = Mode.APPROVE.value
+    AUTO = Mode.AUTO.value
+
+
 app = typer.Typer(no_args_is_help=True)
 app.command()(backtest)
 
@@ -83,13 +95,18 @@ def explain(
     at: Annotated[
         str, typer.Option("--at", help="When, e.g. 2026-03-06 17:00 Europe/Berlin; empty: now.")
     ] = "",
+    level: Annotated[
+        Level | None,
+        typer.Option(
+            "--level", help="Of the standing, where the rule has mode earned; none: where it begins."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What the policy would say about an alert that nobody raised: rule, target and all gates, under assumed facts."""
     policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
-    lines, data = explain_alert(
-        World(policy, CATALOGUE), parse_labels(alert), instant_of("--at", at) or _now()
-    )
+    world = World(policy, CATALOGUE, level=Mode(level.value) if level else None)
+    lines, data = explain_alert(world, parse_labels(alert), instant_of("--at", at) or _now())
     if as_json:
         give(data)
     else:

@@ -34,7 +34,9 @@ Alerts = Annotated[
 ]
 Assume = Annotated[
     Path | None,
-    typer.Option("--assume", metavar="FILE", help="YAML: cluster, rung, run, fixed, answers; see the docs."),
+    typer.Option(
+        "--assume", metavar="FILE", help="YAML: cluster, rung, run, fixed, answers, level; see the docs."
+    ),
 ]
 FailOn = Annotated[
     list[str] | None,

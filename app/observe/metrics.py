@@ -59,6 +59,8 @@ class Metrics:
         self.policy_reloads = _counter(
             to, "policy_reloads", "Attempts to load changed policy files.", "result"
         )
+        self.standings = _gauge(to, "standings", "Standings of rules with mode earned, by level.", "level")
+        self.promotions = _gauge(to, "promotions_waiting", "Promotions that wait for a person.")
         self.paused = _gauge(to, "pauses", "Pauses in force, by kind of scope.", "scope")
 
     def _count_runs(self, to: CollectorRegistry) -> None:

@@ -60,7 +60,21 @@ class ResumeBody(BaseModel):
     scope: _ScopeText = "all"
 
 
-BODIES: tuple[type[BaseModel], ...] = (manual.ManualBody, AnswerBody, PauseBody, ResumeBody)
+class StandingBody(BaseModel):
+    """Moves a standing by one level. `key` is as the list of standings has it."""
+
+    model_config = ConfigDict(extra="forbid")
+    key: Annotated[str, Field(min_length=1, max_length=2_000)]
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+
+
+BODIES: tuple[type[BaseModel], ...] = (
+    manual.ManualBody,
+    AnswerBody,
+    PauseBody,
+    ResumeBody,
+    StandingBody,
+)
 
 router = APIRouter(prefix="/api/v1", tags=["ordering"])
 Operator = Annotated[Principal, Depends(require(Scope.OPERATE))]
@@ -167,6 +181,22 @@ async def resume(
 ) -> dict[str, Any]:
     """Lift a pause."""
     return await using.operations.resume(body.scope, by.name)
+
+
+@router.post("/autonomy/promote", responses=_ERRORS, openapi_extra=secured(StandingBody))
+async def promote(
+    using: Using, by: Operator, body: Annotated[StandingBody, Depends(json_of(StandingBody))]
+) -> dict[str, Any]:
+    """Raise a standing by one level; also the confirmation of a promotion that waits."""
+    return await using.operations.promote(body.key, body.reason, by.name)
+
+
+@router.post("/autonomy/demote", responses=_ERRORS, openapi_extra=secured(StandingBody))
+async def demote(
+    using: Using, by: Operator, body: Annotated[StandingBody, Depends(json_of(StandingBody))]
+) -> dict[str, Any]:
+    """Lower a standing by one level."""
+    return await using.operations.demote(body.key, body.reason, by.name)
 
 
 def _until(text: str | None) -> datetime | None:

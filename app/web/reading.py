@@ -128,8 +128,14 @@ async def list_budgets(using: Using, cursor: Cursor = "", limit: Limit = 50) -> 
 async def show_scorecard(
     using: Using, days: Annotated[int, Query(ge=1, le=366, description="span back from now, in days")] = 7
 ) -> dict[str, Any]:
-    """What the last days were worth: acted, verified fixed, not fixed, harmful, time to mitigate, repeat offenders."""
+    """What the last days were worth: acted, verified fixed, not fixed, undone, harmful, time to mitigate, repeat offenders."""
     return dict(await using.views.scorecard(days))
+
+
+@router.get("/autonomy", responses=_LIST, openapi_extra=secured())
+async def list_autonomy(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+    """How far each alert, remediation and class of targets has come in mode earned, with its numbers."""
+    return _page_of(await using.views.autonomy(), cursor, limit)
 
 
 @router.get("/audit", responses=_LIST, openapi_extra=secured())

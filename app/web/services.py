@@ -38,6 +38,14 @@ class Operations(Protocol):
         """Keep what a run has on loan."""
         ...
 
+    async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Raise a standing by one level."""
+        ...
+
+    async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Lower a standing by one level."""
+        ...
+
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
         """Stop all action inside a scope."""
         ...
@@ -70,6 +78,7 @@ class Views:
     remediations: View
     policies: View
     budgets: View
+    autonomy: View
     scorecard: Callable[[int], Awaitable[Mapping[str, Any]]]
 
 
