@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from app.observe.metrics import Metrics
 
 EXPECTED = {
+    "remediator_promotions_waiting": ("gauge", ()),
+    "remediator_standings": ("gauge", ("level",)),
     "remediator_deliveries": ("counter", ("source", "result")),
     "remediator_alerts": ("counter", ("source", "status")),
     "remediator_alerts_truncated": ("counter", ("source",)),
