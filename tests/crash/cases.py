@@ -148,7 +148,7 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
     ),
     ("pod-restarting", "restart"): Case(
-        "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml")), long=True
+        "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),
 }
 

@@ -20,7 +20,7 @@ from tests.crash.lives import Ending, live
 
 CASES = cases()
 SHARDS = 2
-SPARSE = 48  # of the boundaries after the last action, every so many are cut by default
+SPARSE = 96  # of the boundaries after the last action, every so many are cut by default
 
 
 async def _undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
@@ -36,7 +36,7 @@ def chosen(case: Case, names: list[str]) -> list[int]:
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
     acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))]
     first = next(c for c in CASES if c.remediation == case.remediation) is case
-    step = 48 if case.long else 4 if first else 12
+    step = 48 if case.long else 8 if first else 24
     writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster")]
     near = {n for act in (acts if first and not case.long else writes) for n in range(act - 1, act + 3)}
     return [
