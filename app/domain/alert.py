@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from app.domain.json import JsonValue
 
@@ -29,6 +30,11 @@ class AlertStatus(StrEnum):
 
     FIRING = "firing"
     RESOLVED = "resolved"
+
+
+@lru_cache(maxsize=256)  # the alerts of a storm began at the same few evaluations
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,7 @@ class Alert:
     @property
     def episode(self) -> str:
         """Episode key; starts with the start time so that new keys land at one end of the index."""
-        start = self.starts_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        return f"{start}/{self.source}/{self.fingerprint}"
+        return f"{_stamp(self.starts_at)}/{self.source}/{self.fingerprint}"
 
 
 @dataclass(frozen=True, slots=True)

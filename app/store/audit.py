@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.events import EventKind
-from app.store.encoding import moment, to_json, to_text
+from app.store.encoding import moment, plain_text, to_json
 from app.store.pages import PAGE, events_of
 from app.store.prepared import Prepared
 from app.store.schema import ABOUT_RUN, audit, audit_chain
@@ -74,7 +74,7 @@ def link(before: str, seq: int, record: AuditRecord) -> str:
 
     `data` goes in as its canonical text, so that anyone can recompute it from an export.
     """
-    return hashlib.sha256((before + to_text([seq, *record])).encode()).hexdigest()
+    return hashlib.sha256((before + plain_text([seq, *record])).encode()).hexdigest()
 
 
 def append(conn: Connection, records: Sequence[AuditRecord]) -> None:

@@ -68,6 +68,14 @@ def to_text(value: Any) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def plain_text(value: Any) -> str:
+    """`to_text` of what holds text and whole numbers only: there is no exponent to look for."""
+    try:
+        return orjson.dumps(value, None, orjson.OPT_SORT_KEYS).decode()
+    except TypeError:
+        return to_text(value)
+
+
 def to_json(text: str) -> Any:
     """The value of `to_text`."""
     return json.loads(text)

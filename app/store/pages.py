@@ -1,7 +1,7 @@
 """Pages: what keeps "everything of this incident" quick to find and cheap to write, however much is stored.
 
 An index that begins with the incident would be written to at as many places as there are open incidents: one disk page
-per alert. So the audit trail is cut into pages of 4096 records, a row remembers the page it was written in, and the
+per alert. So the audit trail is cut into pages of 1024 records, a row remembers the page it was written in, and the
 index begins with that: all inserts land in the newest page's small part of it. An incident remembers the page it was
 opened in; to find its rows, each page since is asked once, which is one for a young incident and some hundreds for one
 opened a million alerts ago.
@@ -23,8 +23,12 @@ from app.store.encoding import to_text
 from app.store.prepared import Prepared
 from app.store.schema import ABOUT_INCIDENT, audit, audit_chain, episodes, incidents
 
-PAGE = 4096
-"""Records of the audit trail per page. Frozen: rows remember the number of their page."""
+PAGE = 1024
+"""Records of the audit trail per page. Frozen: rows remember the number of their page.
+
+A commit of 60 alerts dirties as many leaves of an index as the newest page has, 60 at most: a quarter of the records
+makes the log of a storm half as long, and an incident that was opened five million alerts ago is found in 5,000 steps.
+"""
 
 _HEAD = Prepared(select(audit_chain.c.seq).where(audit_chain.c.id == bindparam("id")), ("id",))
 
