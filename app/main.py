@@ -281,6 +281,7 @@ def _deliver_services(
         replica=services.replica,
         boot=parts.ids.new("boot"),
         pager=_pager(settings, http, parts.clock),
+        attempted=lambda channel, result: services.metrics.outbox_sent.labels(channel, result).inc(),
     )
 
 

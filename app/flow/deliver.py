@@ -67,6 +67,7 @@ class DeliverServices:
     batch: int = 10
     lease: timedelta = timedelta(minutes=5)
     give_up_after: timedelta = timedelta(days=1)
+    attempted: Callable[[str, str], None] = lambda _channel, _result: None  # `pager` or `chat`; how it went
     shown: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -114,23 +115,30 @@ async def _one(services: DeliverServices, row: Row) -> None:
             services, lambda tx: outbox.failed(tx, row.id, "not reached in time", services.clock.now())
         )
         return
+    channel = "pager" if row.kind == PAGE else "chat"
     try:
         posted = await _send(services, row)
     except Retry as later:
+        services.attempted(channel, "later")
         await _again(services, row, str(later), later.retry_after)
     except NoAccess as closed:
         # The message is fine; somebody has to fix a setting, and then it shall go out.
+        services.attempted(channel, "no_access")
         log.warning("message cannot be sent", message=row.id, code=closed.code, hint=closed.message)
         await _again(services, row, str(closed), _LONGEST_WAIT)
     except (Unclear, PostAnew) as unclear:
         # Whatever the parent message seems to show, look at it again: it may be gone with its thread.
+        services.attempted(channel, "unclear")
         services.shown.pop(row.incident_id, None)
         await _again(services, row, str(unclear), None)
     except Never as refused:
+        services.attempted(channel, "refused")
         await _give_up(services, row, str(refused))
     except (Missing, ValueError, KeyError) as broken:
+        services.attempted(channel, "broken")
         await _give_up(services, row, f"the row cannot be told: {type(broken).__name__}: {broken}")
     else:
+        services.attempted(channel, "sent")
         await _settle(services, lambda tx: _sent(tx, row, posted))
 
 

@@ -50,6 +50,7 @@ class Rig:
     pagerduty: PagerDutyDouble
     services: DeliverServices
     told: dict[str, IncidentStory] = field(default_factory=dict)
+    attempts: list[tuple[str, str]] = field(default_factory=list)
 
     async def incident(self, name: str = "langgraph", story: IncidentStory = stories.DECIDED) -> str:
         """Open an incident on Deployment `name`."""
@@ -113,6 +114,7 @@ async def rig_at(folder: Path) -> AsyncIterator[Rig]:
             httpx.AsyncClient(timeout=1) as http,
         ):
             told: dict[str, IncidentStory] = {}
+            attempts: list[tuple[str, str]] = []
 
             def story_of(_conn: Connection, incident_id: str) -> IncidentStory:
                 if incident_id not in told:
@@ -135,7 +137,8 @@ async def rig_at(folder: Path) -> AsyncIterator[Rig]:
                 replica="remediator-0",
                 boot="boot-1",
                 pager=PagerDutyDoor(access, http, clock),
+                attempted=lambda channel, result: attempts.append((channel, result)),
             )
-            yield Rig(store, clock, slack, pagerduty, services, told)
+            yield Rig(store, clock, slack, pagerduty, services, told, attempts)
     finally:
         store.close()

@@ -114,6 +114,7 @@ async def test_slack_asking_to_wait_delays_and_loses_nothing(rig: Rig) -> None:
     rig.clock.forward(31)
     await rig.deliver()
     assert len(rig.slack.roots()) == 1
+    assert rig.attempts == [("chat", "later"), ("chat", "sent")]
 
 
 async def test_waits_grow_while_slack_is_away(rig: Rig) -> None:
@@ -151,6 +152,7 @@ async def test_one_refused_message_does_not_hold_up_its_own_or_other_incidents(r
     rig.slack.fail("chat.postMessage", Fault(error="invalid_blocks"))
     await rig.deliver()
     assert (await rig.row(broken)).state is MessageState.FAILED
+    assert rig.attempts[0] == ("chat", "refused")
     assert [len(rig.slack.thread(r.ts)) for r in rig.slack.roots()] == [1, 1]
     assert "message.failed: Slack answered invalid_blocks" in (await rig.audited(first))[0]
 
