@@ -78,7 +78,13 @@ class Metrics:
     def _time_parts(self, to: CollectorRegistry) -> None:
         self.outbox_depth = _gauge(to, "outbox_messages", "Messages that wait to be sent.")
         self.outbox_age = _gauge(to, "outbox_oldest_seconds", "Age of the oldest message that waits.")
-        self.outbox_sent = _counter(to, "outbox_attempts", "Attempts to send a message, to chat or pager, by how it went.", "channel", "result")
+        self.outbox_sent = _counter(
+            to,
+            "outbox_attempts",
+            "Attempts to send a message, to chat or pager, by how it went.",
+            "channel",
+            "result",
+        )
         self.store_seconds = _histogram(to, "store_commit_seconds", "Time of one commit.", _FAST)
         self.store_batch = _histogram(to, "store_commit_writes", "Writes that shared one commit.", _SIZES)
         self.store_failures = _counter(to, "store_failures", "Commits that did not happen.")
