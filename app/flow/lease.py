@@ -12,15 +12,14 @@ from typing import Any
 
 from app.domain.errors import Refused
 from app.domain.events import EventKind
-from app.domain.json import canonical
 from app.domain.outcome import RunState
 from app.domain.plan import Action, ActionKind
 from app.engine.context import RunContext
 from app.flow import undo
+from app.flow.permanent import permanent_patch
 from app.flow.record import announce
 from app.flow.services import Services
 from app.flow.words import KEEP, LEASE_PREFIX, LEASE_STEP, undo_story
-from app.kube.fields import tokens
 from app.notify.story import Lease, Topic, fact_to_json
 from app.policy.model import Rule
 from app.store import runs
@@ -121,35 +120,3 @@ def _tell(tx: Tx, run: Run, kind: EventKind, fact: Lease, actor: str = "service"
     data = fact_to_json(Topic.LEASE, fact)
     tx.audit(kind, incident_id=run.incident_id, run_id=run.id, actor=actor, data=data)
     announce(tx, Topic.LEASE, incident_id=run.incident_id, once=f"{run.id}:{fact.word}", fact=fact)
-
-
-def permanent_patch(actions: list[Action]) -> str:
-    """One `kubectl patch` line an object, the same values as ours: a person applies it, or copies them into Git."""
-    lines = []
-    for action in actions:
-        body: dict[str, Any] = {}
-        for change in action.changes:
-            _put(body, list(tokens(change.path)), change.after)
-        text = canonical(body)
-        lines.append(
-            f"kubectl patch {action.object.kind.lower()} {action.object.name} -n {action.object.namespace} -p '{text}'"
-        )
-    return "\n".join(lines)
-
-
-def _put(body: dict[str, Any], steps: list[str], value: Any) -> None:
-    """Set a path in a strategic merge patch, where a list element is chosen by its name."""
-    head, *rest = steps
-    if not rest:
-        body[head] = value
-        return
-    if rest[0].startswith("[name="):
-        name = rest[0][6:-1]
-        items = body.setdefault(head, [])
-        found = next((i for i in items if i["name"] == name), None)
-        if found is None:
-            found = {"name": name}
-            items.append(found)
-        _put(found, rest[1:], value)
-        return
-    _put(body.setdefault(head, {}), rest, value)

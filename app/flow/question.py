@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from app.domain.outcome import RunState
 from app.flow import look
 from app.flow.difference import difference
+from app.flow.permanent import for_git
 from app.flow.record import tell
 from app.notify.story import ApprovalAsked, Topic
 from app.store import facts as counts
@@ -34,6 +35,7 @@ def ask(tx: Tx, run: Run, seen: look.Seen, why: str) -> None:
         pods=seen.workload.desired if seen.workload else 0,
         approvals=approval.approvals,
         changed=_changed_since(tx.conn, run),
+        patch=for_git(seen.workload, actions),
     )
     once = f"{run.id}/{run.rung_index}"
     tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)

@@ -86,9 +86,13 @@ def _leased(story: IncidentStory, fact: Lease) -> Message:
     keep = [line("Keep it: ", code(f"remediator keep {fact.run_id}"))]
     permanent = [
         line("To make it permanent, apply this to its source:"),
-        *(line(code(t)) for t in fact.patch.splitlines()),
+        *_patch(fact.patch),
     ]
     return _entry(story, head, Section(tuple(done)), Section(tuple(permanent)), Section(tuple(keep)))
+
+
+def _patch(patch: str) -> list[Line]:
+    return [line(code(text)) for text in patch.splitlines()]
 
 
 def _entry(story: IncidentStory, head: Line, *parts: Part) -> Message:
@@ -183,7 +187,9 @@ def _asked(story: IncidentStory, asked: ApprovalAsked) -> Message:
         "The answer is for plan ", code(asked.plan_hash[:12]), " only, once, until ", When(asked.expires_at)
     )
     head = line(bold("Approval needed"), f": {count(len(asked.actions), 'action')} on {story.place}")
-    return _entry(story, head, Section(tuple(lines)), Section(answers), Context((bound,)))
+    source = [line("Its source would set it back. To change it there instead:"), *_patch(asked.patch)]
+    git = Section(tuple(source)) if asked.patch else Section(())
+    return _entry(story, head, Section(tuple(lines)), git, Section(answers), Context((bound,)))
 
 
 def _answer(story: IncidentStory, answer: ApprovalAnswer) -> Message:

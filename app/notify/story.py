@@ -61,7 +61,8 @@ class ApprovalAsked:
     """A plan that waits for a person. The answer is bound to `plan_hash` (64 hex digits) and good until `expires_at`.
 
     `pods` is how many the workload wants, 0 when unknown; `approvals` how many different people have to agree; `changed`
-    what is not as it was when somebody approved the plan before this one.
+    what is not as it was when somebody approved the plan before this one. `patch` is for an object whose truth lives in
+    Git: what to apply to its source instead.
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class ApprovalAsked:
     pods: int = 0
     approvals: int = 1
     changed: tuple[str, ...] = ()
+    patch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

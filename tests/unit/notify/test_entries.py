@@ -38,6 +38,13 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
     "no_target": (Topic.DECIDED, stories.OPEN, stories.NO_TARGET),
     "refusal": (Topic.DECIDED, stories.OPEN, stories.DENIED),
     "approval_asked": (Topic.APPROVAL_ASKED, DECIDED, stories.ASKED),
+    "approval_asked_git": (
+        Topic.APPROVAL_ASKED,
+        DECIDED,
+        replace(
+            stories.ASKED, patch='kubectl patch deployment langgraph -n rag7 -p \'{"spec":{"replicas":5}}\''
+        ),
+    ),
     "approval_given": (Topic.APPROVAL_ANSWERED, DECIDED, ApprovalAnswer(stories.RUN, "approved", "kim")),
     "approval_refused": (
         Topic.APPROVAL_ANSWERED,
