@@ -24,7 +24,7 @@ from app.policy import autonomy as policy_autonomy
 from app.policy.autonomy import Change, Evidence, Standing, next_text, proof_text
 from app.policy.facts import Fact
 from app.policy.model import Autonomy, Policy, Rule, TargetClass
-from app.store import incidents, runs, standings
+from app.store import facts, incidents, runs, standings
 from app.store.database import Tx
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -136,7 +136,7 @@ def move(tx: Tx, stored: StoredStanding, terms: Autonomy | None, moved: Moved) -
     told = replace(_told(changed, before, terms, moved), mark=mark_of(changed))
     standings.put(tx, changed, fact_to_json(Topic.AUTONOMY, told), moved.by or "service")
     if moved.change is Change.PROMOTED:
-        standings.wake(tx, stored.alertname)
+        facts.wake_resting(tx, observed=True, alertname=stored.alertname)
     if moved.change in _TOLD and stored.incident_id:
         once = f"{moved.once}/{stored.key}"
         announce(tx, Topic.AUTONOMY, incident_id=stored.incident_id, once=once, fact=told)

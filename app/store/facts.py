@@ -170,16 +170,15 @@ def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> N
     tx.audit(EventKind.ALERT_ENRICHED, incident_id=incident_id, data={"episode": episode, "labels": labels})
 
 
-def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None) -> None:
-    """Have refused and, if wanted, `observed` incidents looked at again now: something that may have held them back has
-    changed. With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
+def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname: str | None = None) -> None:
+    """Have refused and, if wanted, `observed` incidents (of one alert, or of all) looked at again now: something that may
+    have held them back has changed. Those that are being decided too: they may have been measured before this commits.
+    With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
     states = [IncidentState.REFUSED.value] + ([IncidentState.OBSERVED.value] if observed else [])
-    chosen = (
-        select(incidents.c.id)
-        .where(OPEN, incidents.c.state.in_(states), incidents.c.claimed_until.is_(None))
-        .order_by(incidents.c.id)
-        .limit(limit)
-    )
+    chosen = select(incidents.c.id).where(OPEN, incidents.c.state.in_(states)).order_by(incidents.c.id)
+    if alertname is not None:
+        chosen = chosen.where(incidents.c.alertname == storable(alertname))
+    chosen = chosen.limit(limit)
     tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))
 
 

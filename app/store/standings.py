@@ -16,9 +16,8 @@ from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select, u
 from app.domain.decision import Mode
 from app.domain.errors import Missing
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
-from app.store.schema import OPEN, incidents, standings
+from app.store.schema import standings
 from app.store.tx import Tx
 
 _GET = select(standings).where(standings.c.key == bindparam("wanted", type_=Text()))
@@ -116,17 +115,6 @@ def put(tx: Tx, changed: StoredStanding, data: Mapping[str, Any], actor: str = "
         update(standings).where(standings.c.key == storable(changed.key)).values(**_values(tx, changed))
     )
     _audit(tx, changed, actor, data)
-
-
-def wake(tx: Tx, alertname: str) -> None:
-    """Have the resting incidents of this alert looked at again now: more is allowed for them than before. Those that are
-    being decided too: they may have been measured before this commits."""
-    resting = (IncidentState.REFUSED.value, IncidentState.OBSERVED.value)
-    tx.conn.execute(
-        update(incidents)
-        .where(OPEN, incidents.c.alertname == storable(alertname), incidents.c.state.in_(resting))
-        .values(due_at=tx.stamp)
-    )
 
 
 def _audit(tx: Tx, standing: StoredStanding, actor: str, data: Mapping[str, Any]) -> None:

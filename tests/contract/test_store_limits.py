@@ -199,6 +199,20 @@ async def test_lifting_a_pause_has_refused_incidents_looked_at_again(store: Stor
     assert (await store.read(lambda conn: incidents.get(conn, incident_id))).due_at == clock.now()
 
 
+async def test_a_pause_lifted_while_an_incident_is_being_decided_has_it_looked_at_once_more(
+    store: Store, clock: HandClock
+) -> None:
+    """It may have been measured under the pause."""
+    incident_id = await open_incident(store)
+    await store.write(lambda tx: incidents.move(tx, incident_id, IncidentState.REFUSED, due_at=START))
+    await store.write(lambda tx: pauses.set(tx, "all", "release", "ann"))
+    assert len(await store.write(lambda tx: incidents.claim_due(tx, "me", 5 * MINUTE, 1))) == 1
+    clock.forward(minutes=1)
+    await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
+    await store.write(lambda tx: incidents.schedule(tx, incident_id, START + 60 * MINUTE))
+    assert (await store.read(lambda conn: incidents.get(conn, incident_id))).due_at == clock.now()
+
+
 @pytest.mark.parametrize("scope", ["", "everything", "namespace:", "pod:x"])
 async def test_a_pause_of_nothing_known_is_refused(store: Store, scope: str) -> None:
     with pytest.raises(BadInput):
