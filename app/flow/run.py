@@ -17,6 +17,7 @@ from app.domain.outcome import RunState
 from app.domain.verification import Measurement, judge
 from app.engine.context import RunContext, Story
 from app.flow import act, approve, climb, finish, lease, undo, verify
+from app.flow.again import numbered, until_final
 from app.flow.services import Services
 from app.flow.words import ANSWER, LEASE_PREFIX, UNDO_PREFIX
 from app.policy.model import Otherwise
@@ -138,14 +139,8 @@ _STATES = {
 
 
 async def _act(ctx: RunContext, services: Services, run_id: str, index: int, number: int) -> dict[str, Any]:
-    done: dict[str, Any] = {}
-    for attempt in range(MOST_TRIES):
-        name = f"act:{index}.{number}" + (f":{attempt}" if attempt else "")
-        done = await ctx.step(name, lambda: act.act(services, run_id, number))
-        if done["word"] not in (act.LATER, act.UNCLEAR):
-            return done
-        await ctx.sleep(done["seconds"] * (1 << min(attempt, 4)))
-    return done
+    name = numbered(f"act:{index}.{number}")
+    return await until_final(ctx, MOST_TRIES, name, lambda _last: act.act(services, run_id, number))
 
 
 async def _verify(
@@ -187,15 +182,12 @@ async def _otherwise(
 
 
 async def _climb(ctx: RunContext, services: Services, run_id: str, index: int) -> dict[str, Any]:
-    step: dict[str, Any] = {}
-    for attempt in range(MOST_TRIES):
-        name = f"climb:{index}" + (f":{attempt}" if attempt else "")
-        last = attempt == MOST_TRIES - 1
-        step = await ctx.step(name, lambda: climb.climb(services, run_id, index, last=last))  # noqa: B023 - awaited here
-        if step["word"] != climb.LATER:
-            break
-        await ctx.sleep(step["seconds"] * (1 << min(attempt, 4)))
-    return step
+    return await until_final(
+        ctx,
+        MOST_TRIES,
+        numbered(f"climb:{index}"),
+        lambda last: climb.climb(services, run_id, index, last=last),
+    )
 
 
 def _words(end: RungEnd, otherwise: Sequence[Otherwise]) -> Sequence[Otherwise]:

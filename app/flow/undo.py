@@ -14,6 +14,7 @@ from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.engine.context import RunContext
 from app.flow import autonomy, counting, finish
+from app.flow.again import until_final
 from app.flow.record import announce, end_run, move
 from app.flow.record import tell as record
 from app.flow.services import Services
@@ -45,12 +46,12 @@ async def tell(ctx: RunContext, services: Services, run_id: str) -> None:
 
 async def _undo_all(ctx: RunContext, services: Services, run_id: str, ids: list[str]) -> bool:
     for action_id in ids:
-        for attempt in range(MOST_TRIES):
-            name = f"undo:{action_id}:{attempt}"
-            done = await ctx.step(name, lambda: undo_one(services, run_id, action_id))  # noqa: B023 - awaited here
-            if done["result"] != _LATER:
-                break
-            await ctx.sleep(done["seconds"] * (1 << min(attempt, 4)))
+        done = await until_final(
+            ctx,
+            MOST_TRIES,
+            lambda attempt: f"undo:{action_id}:{attempt}",  # noqa: B023 - awaited here
+            lambda _last: undo_one(services, run_id, action_id),  # noqa: B023 - awaited here
+        )
         if done["result"] == _LATER:
             done = await ctx.step(
                 f"undo:{action_id}:failed",
