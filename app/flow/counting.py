@@ -60,7 +60,9 @@ async def gauges(services: Services) -> None:
     """Set the gauges from the store: what is open, live, waiting and paused."""
     now = services.clock.now()
 
-    def look(conn: Connection) -> tuple[Counter[str], Counter[str], tuple[int, float], Counter[str]]:
+    def look(
+        conn: Connection,
+    ) -> tuple[Counter[str], Counter[str], tuple[int, float], Counter[str], tuple[dict[str, int], int]]:
         states = select(incidents.c.state, func.count()).where(OPEN).group_by(incidents.c.state)
         live = select(runs.c.state, func.count()).where(LIVE).group_by(runs.c.state)
         waiting = outbox.pending(conn, 1)
@@ -71,9 +73,10 @@ async def gauges(services: Services) -> None:
             Counter({row[0]: row[1] for row in conn.execute(live)}),
             (outbox.depth(conn), age),
             held,
+            standings.count(conn),
         )
 
-    open_now, live_now, (depth, age), held = await services.store.read(look)
+    open_now, live_now, (depth, age), held, (levels, promotions) = await services.store.read(look)
     metrics = services.metrics
     for state in IncidentState:
         metrics.incidents.labels(state.value).set(open_now[state.value])
@@ -82,9 +85,8 @@ async def gauges(services: Services) -> None:
             metrics.runs_live.labels(run_state.value).set(live_now[run_state.value])
     metrics.outbox_depth.set(depth)
     metrics.outbox_age.set(age)
-    levels, waiting = await services.store.read(standings.count)
     for level in LEVELS:
         metrics.standings.labels(level.value).set(levels.get(level.value, 0))
-    metrics.promotions.set(waiting)
+    metrics.promotions.set(promotions)
     for scope in ("all", "namespace", "target", "rule", "remediation"):
         metrics.paused.labels(scope).set(held[scope])

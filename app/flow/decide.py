@@ -44,6 +44,7 @@ _LATER = timedelta(
 )  # after a refusal that no clock lifts: opt-out, owner, blocking alert, blast radius
 MOST_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
+RESOLVED_ALONE = "the alert resolved without our doing"
 _ALERTS = 20  # alerts of an incident that are looked at; they share alert name and target
 
 
@@ -113,7 +114,7 @@ async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone
 def _resolved(tx: Tx, incident: Incident) -> None:
     held = incidents.hold(tx, incident.id)
     if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
-        move(tx, held, IncidentState.RESOLVED, once="alert", reason="the alert resolved without our doing")
+        move(tx, held, IncidentState.RESOLVED, once="alert", reason=RESOLVED_ALONE)
     incidents.schedule(tx, incident.id, None)
 
 

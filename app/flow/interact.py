@@ -1,8 +1,8 @@
 """Interact: a button pressed in Slack, from who pressed it to what it did, and a word to them when it did not.
 
 Called by the web and, for Socket Mode, by the composition root. Every press is taken once, whichever way and however often
-it is delivered: the transaction that does what it asks for also marks it as taken. A press has no rights of its own: the rule and the settings say who may do what, and the answer counts only
-for the plan that was shown under the button. What takes longer than a few commits goes on after Slack got its 200.
+it is delivered: the transaction that does what it asks for also marks it as taken. A press has no rights of its own: the
+rule and the settings say who may do what, and the answer counts only for the plan that was shown under the button. What takes longer than a few commits goes on after Slack got its 200.
 """
 
 from __future__ import annotations

@@ -46,8 +46,7 @@ async def confirm(services: Services, run_id: str, mark: str, voter: Voter, pres
     def write(tx: Tx) -> dict[str, Any] | Refused:
         # A refusal is returned, not raised: the press counts as taken.
         answers.take(tx, press)
-        waiting = standings.waiting(tx.conn, runs.get(tx.conn, run_id).remediation)
-        asked = next((s for s in waiting if autonomy.mark_of(s) == mark), None)
+        asked = _asked(tx.conn, run_id, mark)
         held = standings.hold(tx, asked.key) if asked else None
         if held is not None and autonomy.mark_of(held) == mark:
             return _promote(tx, services, held, voter, "confirmed in Slack")
@@ -77,10 +76,15 @@ async def demote(services: Services, key: str, reason: str, by: str) -> dict[str
 
 def approvers(services: Services, conn: Connection, run_id: str, mark: str) -> Sequence[str]:
     """Whom the rule behind a waiting promotion names as approvers; empty for everybody who may operate."""
-    waiting = standings.waiting(conn, runs.get(conn, run_id).remediation)
-    asked = next((s for s in waiting if autonomy.mark_of(s) == mark), None)
+    asked = _asked(conn, run_id, mark)
     rule = autonomy.rule_of(services.policy(), asked) if asked else None
     return rule.approval.by if rule else ()
+
+
+def _asked(conn: Connection, run_id: str, mark: str) -> StoredStanding | None:
+    """The standing whose promotion waits under this mark."""
+    waiting = standings.waiting(conn, runs.get(conn, run_id).remediation)
+    return next((s for s in waiting if autonomy.mark_of(s) == mark), None)
 
 
 def _promote(

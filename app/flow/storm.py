@@ -20,7 +20,7 @@ from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
 from app.flow import counting
-from app.flow.decide import GIST, gist
+from app.flow.decide import GIST, RESOLVED_ALONE, gist
 from app.flow.fan_out import join
 from app.flow.services import Services
 from app.policy import decide as policy_decide
@@ -60,8 +60,7 @@ def _settle(tx: Tx, services: Services, limit: int) -> list[tuple[Incident, Deci
     taken = crowd.take(tx, limit)
     firing = crowd.firing(tx.conn, taken)
     quiet = [i for i in taken if i.id not in firing]
-    reason = "the alert resolved without our doing"
-    crowd.settle(tx, [Word(i, IncidentState.RESOLVED, reason, None) for i in quiet])
+    crowd.settle(tx, [Word(i, IncidentState.RESOLVED, RESOLVED_ALONE, None) for i in quiet])
     storm = _measure(tx, services)
     if storm.targets < storm.policy.storm.blinding:
         return [(i, None) for i in quiet]

@@ -53,7 +53,7 @@ _ATTEMPTS = 5
 class CheckResult:
     """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
     then `text` and `code` say why. `done`: the object carries this very action's marker, it was applied before a crash.
-    `seen` is the manifest that was looked at, for the dry run that follows at once.
+    `seen` is the manifest that was looked at, for the dry run and the first attempt at the write that follow at once.
     """
 
     ref: ObjectRef | None
@@ -136,8 +136,8 @@ async def _rehearsed(
     """The object as the dry run would leave it; None when the action is in place. A status that moves in between is
     no reason against it, as in `apply`."""
     for attempt in range(_ATTEMPTS):
-        again = seen is None or attempt > 0
-        manifest = await cluster.get(ref.kind, ref.namespace, ref.name) if again else seen or {}
+        manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
+        seen = None  # it is as it was looked at only once
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
         if no := _obstacle(manifest, action, ref):
@@ -172,8 +172,9 @@ async def apply(
     """Carry the action out once. `ref` and `seen` are what `check` returned; without `seen` the object is read here.
 
     The patch is bound to the resourceVersion of the object as seen, so that the server refuses it when anything moved
-    since, and carries our marker; when only the status moved in between, it is bound anew, at most five times. `sleep` spaces the looks after a lost answer. Raises TryLater (throttled, not
-    reachable, or certainly not applied): nothing was written, the call may be repeated.
+    since, and carries our marker; when only the status moved in between, it is bound anew, at most five times. `sleep`
+    spaces the looks after a lost answer. Raises TryLater (throttled, not reachable, or certainly not applied): nothing was
+    written, the call may be repeated.
     """
     try:
         if action.kind in POD_KINDS:
@@ -190,8 +191,8 @@ async def _patch(
 ) -> Applied:
     ref, seen = found
     for attempt in range(_ATTEMPTS):
-        again = seen is None or attempt > 0
-        manifest = await cluster.get(ref.kind, ref.namespace, ref.name) if again else seen or {}
+        manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
+        seen = None  # it is as it was looked at only once
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
         if no := _obstacle(manifest, action, ref):

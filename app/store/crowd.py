@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from app.domain.alert import AlertStatus, Source
 from app.domain.events import EventKind
@@ -49,12 +49,7 @@ class Word:
 
 def waiting(conn: Connection, now: int, cap: int) -> int:
     """How many incidents are due and held by nobody, counted up to `cap`; `now` in microseconds."""
-    return len(conn.execute(_due(now).limit(cap)).all())
-
-
-def _due(now: int) -> Any:
-    free = or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= now)
-    return select(incidents.c.id).where(incidents.c.due_at.is_not(None), incidents.c.due_at <= now, free)
+    return len(conn.execute(one.due(now).limit(cap)).all())
 
 
 def take(tx: Tx, limit: int) -> list[Incident]:
@@ -64,9 +59,9 @@ def take(tx: Tx, limit: int) -> list[Incident]:
     busy = select(runs.c.incident_id).where(LIVE)
     states = [s.value for s in (IncidentState.OPEN, IncidentState.OBSERVED, IncidentState.REFUSED)]
     query = (
-        _due(tx.stamp)
+        one.due(tx.stamp)
         .where(OPEN, c.manual.is_(None), c.thread_ts == "", c.state.in_(states), c.id.not_in(busy))
-        .order_by(c.decided_at.is_not(None), c.due_at, c.id)
+        .order_by(*one.UNDECIDED_FIRST)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

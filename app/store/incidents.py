@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Row,
+    Select,
     and_,
     bindparam,
     case,
@@ -207,18 +208,22 @@ def open_count(conn: Connection) -> int:
     return _scalar_int(conn.execute(select(func.count()).select_from(incidents).where(OPEN)).scalar())
 
 
+UNDECIDED_FIRST = (incidents.c.decided_at.is_not(None), incidents.c.due_at, incidents.c.id)
+
+
+def due(now: int) -> Select[str]:
+    """The ids of incidents that are due and held by nobody; `now` in microseconds."""
+    free = or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= now)
+    return select(incidents.c.id).where(incidents.c.due_at.is_not(None), incidents.c.due_at <= now, free)
+
+
 def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident]:
     """Take up to `limit` incidents that are due and nobody holds: those nobody has decided yet, then the longest due.
 
     `owner` holds them for `lease`; `move` or `schedule` ends the claim. Several replicas never get the same one.
     """
     found = tx.conn.execute(
-        select(incidents.c.id)
-        .where(incidents.c.due_at <= tx.stamp, incidents.c.due_at.is_not(None))
-        .where(or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= tx.stamp))
-        .order_by(incidents.c.decided_at.is_not(None), incidents.c.due_at, incidents.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        due(tx.stamp).order_by(*UNDECIDED_FIRST).limit(limit).with_for_update(skip_locked=True)
     )
     ids = list(found.scalars())
     until = tx.stamp + lease // timedelta(microseconds=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from app.kube.client import KubeCluster
 from tests.live import build, controlplane
 from tests.live.stack import (
     Alertmanager,
@@ -18,6 +19,7 @@ from tests.live.stack import (
     Redis,
     Timing,
 )
+from tests.live.workload import Shop
 
 _HERE = Path(__file__).parent
 
@@ -97,3 +99,23 @@ def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     _need(request, "redis")
     with Redis(_folder(tmp_path_factory, "redis")) as server:
         yield server
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubeCluster]:
+    """The service's own client of the control plane."""
+    client = await KubeCluster.from_kubeconfig(str(control_plane.kubeconfig()))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    """A fresh namespace."""
+    return control_plane.create_namespace()
+
+
+@pytest.fixture
+def shop(control_plane: ControlPlane, namespace: str) -> Shop:
+    """What acts on the one workload of a fresh namespace."""
+    return Shop(control_plane, namespace)

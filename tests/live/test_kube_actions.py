@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,23 +31,6 @@ from tests.live.workload import Shop, action_of, carry_out, workload_of
 pytestmark = pytest.mark.live
 
 NOW = dt.datetime(2026, 3, 4, 3, 0, tzinfo=dt.UTC)
-
-
-@pytest.fixture
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubeCluster]:
-    client = await KubeCluster.from_kubeconfig(str(control_plane.kubeconfig()))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-def namespace(control_plane: ControlPlane) -> str:
-    return control_plane.create_namespace()
-
-
-@pytest.fixture
-def shop(control_plane: ControlPlane, namespace: str) -> Shop:
-    return Shop(control_plane, namespace)
 
 
 async def test_scaling_is_written_once_marked_and_undone(cluster: KubeCluster, shop: Shop) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,25 +12,13 @@ from app.domain.target import Kind
 from app.domain.workload import RolloutState
 from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
-from tests.live.stack import ControlPlane, wait_until
-from tests.live.workload import Shop, action_of, carry_out, workload_of
+from tests.live.stack import wait_until
+from tests.live.workload import KINDS, Shop, action_of, carry_out, workload_of
 
 pytestmark = pytest.mark.live
 
 NOW = dt.datetime(2026, 3, 4, 3, 0, tzinfo=dt.UTC)
-PLURALS = {Kind.STATEFUL_SET: "statefulsets", Kind.DAEMON_SET: "daemonsets"}
-
-
-@pytest.fixture
-async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubeCluster]:
-    client = await KubeCluster.from_kubeconfig(str(control_plane.kubeconfig()))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-def shop(control_plane: ControlPlane) -> Shop:
-    return Shop(control_plane, control_plane.create_namespace())
+PLURALS: dict[Kind, str] = {kind: plural for plural, kind in KINDS.items() if kind is not Kind.DEPLOYMENT}
 
 
 def _create(shop: Shop, kind: Kind) -> None:

@@ -28,11 +28,6 @@ STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 
 
 @pytest.fixture
-def namespace(control_plane: ControlPlane) -> str:
-    return control_plane.create_namespace()
-
-
-@pytest.fixture
 def receiver() -> Iterator[WebhookReceiver]:
     with WebhookReceiver() as server:
         yield server

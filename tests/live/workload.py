@@ -13,7 +13,7 @@ from app.kube.client import KubeCluster
 from tests.live.stack import ControlPlane, wait_until
 
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
-_KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
+KINDS = {"deployments": Kind.DEPLOYMENT, "statefulsets": Kind.STATEFUL_SET, "daemonsets": Kind.DAEMON_SET}
 
 
 class Shop:
@@ -31,7 +31,7 @@ class Shop:
         container = {"name": "main", "image": "registry.test/web:1", "resources": resources}
         manifest = {
             "apiVersion": "apps/v1",
-            "kind": _KINDS[plural],
+            "kind": KINDS[plural].value,
             "metadata": {"name": "web"},
             "spec": {
                 **counted,
