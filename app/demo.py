@@ -20,7 +20,7 @@ from rich.rule import Rule
 
 from app.domain.errors import BadInput
 from app.main import Parts
-from app.notify.console import ConsoleDoor
+from app.notify.console import ConsoleClient
 from app.observe import logs
 from app.observe.system import SystemClock
 from app.serving import serving
@@ -49,7 +49,7 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         metric_source=cluster.metrics,
         alert_state=cluster.alertmanager,
         dependencies=cluster.dependencies,
-        door=ConsoleDoor(console),
+        client=ConsoleClient(console),
         speed=speed,
     )
     try:
@@ -150,11 +150,11 @@ async def _messages_out(store: Store) -> None:
 
 async def _summary(console: Console, store: Store) -> bool:
     rows = sorted(await _incidents(store), key=lambda r: r.id)
-    shown = [("incident", "run", "ended as", "rung", "alert", "target")]
+    shown = [("incident", "run", "ended as", "step", "alert", "target")]
     for row in rows:
         found = await store.read(lambda conn: runs.page(conn, None, 1, row.id))  # noqa: B023 - awaited here
-        run_id, rung = (found[0].id, found[0].rung.name) if found else ("", "")
-        shown.append((row.id, run_id, row.state.value, rung, row.alertname, row.target_key or ""))
+        run_id, step = (found[0].id, found[0].step.name) if found else ("", "")
+        shown.append((row.id, run_id, row.state.value, step, row.alertname, row.target_key or ""))
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     console.print(Rule("summary"))
     for line in shown:  # ids are there to be copied, so nothing is cut

@@ -28,26 +28,27 @@ from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
 from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
 from app.domain.target import Kind
-from app.engine.context import Engine, Story
+from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
-from app.flow import scorecard, views
-from app.flow.deliver import DeliverServices, deliver_once
-from app.flow.enrich import IncidentBodies
-from app.flow.interact import Interactions
-from app.flow.operate import Operations
-from app.flow.policies import PolicyKeeper
-from app.flow.run import story_of as run_story
+from app.flow.deciding.enrich import IncidentBodies
+from app.flow.notifying import scorecard
+from app.flow.notifying.deliver import DeliverServices, deliver_once
+from app.flow.notifying.timeline import timeline_of
+from app.flow.people.clicks import Interactions
+from app.flow.people.operations import Operations
+from app.flow.running.run import workflow_of as run_workflow
 from app.flow.services import FiringAlerts, Services
-from app.flow.story import story_of
-from app.flow.sweep import Loops
+from app.flow.upkeep import views
+from app.flow.upkeep.loops import Loops
+from app.flow.upkeep.policies import PolicyKeeper
 from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.kube.client import KubeCluster
-from app.notify.console import ConsoleDoor
-from app.notify.door import MessageDoor
+from app.notify.client import MessageClient
+from app.notify.console import ConsoleClient
 from app.notify.groups import Groups
-from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.replies import SlackReplies
-from app.notify.slack import SlackDoor
+from app.notify.slack import SlackClient
 from app.notify.socket import SocketMode
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
@@ -66,7 +67,7 @@ from remediations import CATALOGUE
 
 log = structlog.get_logger(__name__)
 
-MakeEngine = Callable[[Story], Engine]
+MakeEngine = Callable[[Workflow], Engine]
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class Parts:
     alert_state: AlertState | None = None
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
-    door: MessageDoor | None = None
+    client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
     speed: float = 1.0
@@ -188,7 +189,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         ceiling=settings.ceiling,
         people=settings.people,
     )
-    engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_story(services))
+    engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
     loops = Loops(
@@ -197,12 +198,12 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         timedelta(days=settings.retention_days),
         settings.slack_channel,
     )
-    shared = messages.door  # one door for a process: it keeps the pace of its token
-    door = shared if isinstance(shared, SlackDoor) else _slack_door(settings, parts.clock)
+    shared = messages.client  # one door for a process: it keeps the pace of its token
+    client = shared if isinstance(shared, SlackClient) else _slack_client(settings, parts.clock)
     interactions = Interactions(
         services,
-        SlackReplies(http, settings.slack_api_url, door),
-        Groups(door, parts.clock),
+        SlackReplies(http, settings.slack_api_url, client),
+        Groups(client, parts.clock),
         settings.operators,
     )
     app = create_app(_web(settings, services, interactions))
@@ -256,10 +257,10 @@ def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Incide
 def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine:
     """SQLite: a file of its own beside the store. Postgres: the same database, a schema of its own."""
 
-    def make(story: Story) -> Engine:
+    def make(timeline: Workflow) -> Engine:
         on_postgres = settings.store_url.startswith("postgresql://")
         where: str | Path = settings.store_url if on_postgres else _engine_file(settings)
-        return DurableEngine(where, story, name=services.replica, speed=speed)
+        return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make
 
@@ -275,8 +276,8 @@ def _deliver_services(
     return DeliverServices(
         store=services.store,
         clock=parts.clock,
-        door=parts.door or _door(settings, parts.clock),
-        story_of=story_of,
+        client=parts.client or _client(settings, parts.clock),
+        timeline_of=timeline_of,
         channel=settings.slack_channel,
         replica=services.replica,
         boot=parts.ids.new("boot"),
@@ -285,15 +286,15 @@ def _deliver_services(
     )
 
 
-def _door(settings: Settings, clock: Clock) -> MessageDoor:
-    return _slack_door(settings, clock) or ConsoleDoor(Console(highlight=False, soft_wrap=True))
+def _client(settings: Settings, clock: Clock) -> MessageClient:
+    return _slack_client(settings, clock) or ConsoleClient(Console(highlight=False, soft_wrap=True))
 
 
-def _slack_door(settings: Settings, clock: Clock) -> SlackDoor | None:
+def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
     if settings.slack_bot_token is None:
         return None
     token = settings.slack_bot_token.get_secret_value()
-    return SlackDoor(
+    return SlackClient(
         token=token, base_url=settings.slack_api_url, clock=clock, interactive=settings.interactive
     )
 
@@ -307,7 +308,7 @@ def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None
     )
 
 
-def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyDoor | None:
+def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyClient | None:
     key, token = settings.pagerduty_routing_key, settings.pagerduty_api_token
     if key is None and token is None:
         return None
@@ -318,7 +319,7 @@ def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDu
         api_url=settings.pagerduty_api_url,
         from_email=settings.pagerduty_from,
     )
-    return PagerDutyDoor(access, http, clock)
+    return PagerDutyClient(access, http, clock)
 
 
 def _web(settings: Settings, services: Services, interactions: Interactions) -> WebServices:
@@ -345,7 +346,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
             scorecard=lambda days: scorecard.last_days(services, days),
-            autonomy=lambda: views.autonomy(services),
+            trust=lambda: views.trust(services),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services.catalogue),

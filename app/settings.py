@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         None, description="without it, messages print to the console in full"
     )
     slack_app_token: SecretStr | None = Field(None, description="Socket Mode token")
-    slack_signing_secret: SecretStr | None = Field(None, description="checks button presses")
+    slack_signing_secret: SecretStr | None = Field(None, description="checks button clicks")
     slack_operators: str = Field(
         "",
         description="comma-separated Slack users (U...) and user groups (S...) who may undo and pause, and answer where a "
@@ -135,7 +135,7 @@ class Settings(BaseSettings):
 
     @property
     def interactive(self) -> bool:
-        """Somebody receives the presses of buttons: the HTTP endpoint or Socket Mode."""
+        """Somebody receives the clicks of buttons: the HTTP endpoint or Socket Mode."""
         return self.slack_signing_secret is not None or self.slack_app_token is not None
 
     @property

@@ -2,10 +2,10 @@
 
 To add one:
 1. Write `remediations/my_alert.py`: a `Params` model (types of `remediations.params`, the runbook's values as defaults) and
-   a class with `name`, `runbook`, `rungs`, `params`, `diagnose` and `ladder` (`app.domain.remediation.Remediation`).
+   a class with `name`, `runbook`, `steps`, `params`, `diagnose` and `ladder` (`app.domain.remediation.Remediation`).
 2. `diagnose` gathers findings, with what `remediations.evidence` has; a source that cannot be read becomes a finding with
    `Certainty.UNKNOWN`, never an exception. Texts are one sentence with units; numbers for decisions go into `data`.
-3. `ladder` gives all rungs in the order of `rungs`, each with actions from `app.kube.actions`, or saying why it does not
+3. `ladder` gives all steps in the order of `steps`, each with actions from `app.kube.actions`, or saying why it does not
    apply; what only a person can do goes into `advice`. It decides from the diagnosis, so that people see why.
 4. List it here, and add tests to `tests/unit/remediations`; the catalogue's tests run over it by themselves.
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.remediation import Params, Scene
 from app.kube.actions import scale
 from remediations.evidence.error_lines import TOKENS, Nature
@@ -34,7 +34,7 @@ from remediations.evidence.units import joined, percent, seconds, short
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
 from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
-from remediations.rungs import act, refuse, rollback_rung
+from remediations.steps import act, refuse, rollback_step
 
 ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
 
@@ -62,7 +62,7 @@ class HighErrorRate:
 
     name = "high-error-rate"
     runbook = "High Error Rate"
-    rungs: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
+    steps: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
     params: type[HighErrorRateParams] = HighErrorRateParams
 
     async def diagnose(self, scene: Scene, params: HighErrorRateParams) -> Diagnosis:
@@ -76,7 +76,7 @@ class HighErrorRate:
         findings = tuple(f for group in groups for f in group)
         return Diagnosis(_summary(Diagnosis("", findings)), findings)
 
-    async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+    async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
         return (await _roll_back(scene, diagnosis), _scale_up(scene, params, diagnosis))
 
@@ -124,7 +124,7 @@ def _summary(diagnosis: Diagnosis) -> str:
 
 
 def _answer(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
+    return f"{' and '.join(names)} {'approvals' if len(names) == 1 else 'answer'}"
 
 
 class _Errors:
@@ -150,7 +150,7 @@ class _Errors:
         return self._natures.get(nature.value, 0) / self.total if self.total else 0.0
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
+async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
     rollout, errors = diagnosis.finding("rollout.recent"), _Errors(diagnosis)
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
@@ -159,7 +159,7 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
     if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
-        return Rung(ROLL_BACK, no.why, advice=no.advice)
+        return Step(ROLL_BACK, no.why, advice=no.advice)
     unsure = unknown_dependencies(diagnosis)
     if unsure and errors.share(Nature.DEPENDENCY) >= 0.5:
         return refuse(
@@ -172,10 +172,10 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
         parts.append(f"most frequent is {errors.top}")
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    return await rollback_rung(ROLL_BACK, joined(parts), scene)
+    return await rollback_step(ROLL_BACK, joined(parts), scene)
 
 
-def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Rung | None:
+def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step | None:
     failed = failed_dependencies(diagnosis)
     if not failed:
         return None
@@ -185,10 +185,10 @@ def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Rung |
     return refuse("", f"{names} is down and {why}: {down}", f"restore {names} first ({down}){about}")
 
 
-def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Rung:
+def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
     errors = _Errors(diagnosis)
-    if no := _dependency_first(diagnosis, errors, "more replicas would press it harder"):
-        return Rung(SCALE_UP, no.why, advice=no.advice)
+    if no := _dependency_first(diagnosis, errors, "more replicas would click it harder"):
+        return Step(SCALE_UP, no.why, advice=no.advice)
     for nature, why, advice in _NOT_CAPACITY:
         if errors.share(nature) >= 0.5:
             return refuse(
@@ -218,7 +218,7 @@ _NOT_CAPACITY = (
     ),
     (
         Nature.DEPENDENCY,
-        "the errors speak of a dependency, and more replicas would press it harder",
+        "the errors speak of a dependency, and more replicas would click it harder",
         "check what the pods connect to, also its connection limit",
     ),
 )

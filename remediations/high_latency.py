@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from app.domain.evidence import Diagnosis, Finding
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.evidence.leaks import LeakParams, leak_finding
@@ -31,13 +31,13 @@ from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
 from remediations.queries import LATENCY
-from remediations.rungs import act, refuse
+from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
 
 
 class HighLatencyParams(LeakParams):
-    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak presses
+    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak clicks
     when a container has used `memory_high` of its limit."""
 
     scale_to: Replicas = 8
@@ -53,7 +53,7 @@ class HighLatency:
 
     name = "high-latency"
     runbook = "High Latency"
-    rungs: tuple[str, ...] = (SCALE_OUT, RESTART)
+    steps: tuple[str, ...] = (SCALE_OUT, RESTART)
     params: type[HighLatencyParams] = HighLatencyParams
 
     async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
@@ -65,7 +65,7 @@ class HighLatency:
         findings = (*latency, *pods, *databases, leak)
         return Diagnosis(_summary(scene, findings), findings)
 
-    async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+    async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart."""
         return (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
 
@@ -111,7 +111,7 @@ def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
     return None
 
 
-def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Rung:
+def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(diagnosis):
         return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would ask it more", cause[1])
     if SCALE_OUT in scene.history.tried:
@@ -129,7 +129,7 @@ def _load(scene: Scene, diagnosis: Diagnosis) -> str:
     return joined([count(scene.workload.desired, "replica"), *measures])
 
 
-def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Rung:
+def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")

@@ -4,7 +4,7 @@ Implements the runbook's section of that name; its number (6 replicas) is the de
 
 A proven leak is not answered with more memory: the pod would fill that too, a little later and with more to lose, and
 the run would look like a success until then. More replicas stay possible, because each then grows more slowly while a
-person fixes the leak. A restart is no rung: the kubelet has restarted the killed container already.
+person fixes the leak. A restart is no step: the kubelet has restarted the killed container already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
 from app.kube.read import limit_ranges, quota_headroom
@@ -30,7 +30,7 @@ from remediations.evidence.services import known, shown
 from remediations.evidence.units import joined, span
 from remediations.evidence.usage import usage_finding
 from remediations.params import Bytes, Replicas, Seconds
-from remediations.rungs import act, refuse
+from remediations.steps import act, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 
@@ -50,7 +50,7 @@ class OutOfMemory:
 
     name = "out-of-memory"
     runbook = "Out of Memory (OOM)"
-    rungs: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
+    steps: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
     params: type[OutOfMemoryParams] = OutOfMemoryParams
 
     async def diagnose(self, scene: Scene, params: OutOfMemoryParams) -> Diagnosis:
@@ -75,7 +75,7 @@ class OutOfMemory:
         told = known(Diagnosis("", findings), "usage.pods", "memory.leak")
         return Diagnosis(joined([killed.text, *told]), findings)
 
-    async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+    async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""
         return (await _raise(scene, params, diagnosis), _scale_out(scene, params, diagnosis))
 
@@ -96,7 +96,7 @@ def _killed(diagnosis: Diagnosis) -> tuple[list[str], str]:
     return list(names), finding.text
 
 
-async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Rung:
+async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
     names, text = _killed(diagnosis)
     if not names:
         return refuse(RAISE_MEMORY, text)
@@ -118,7 +118,7 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     return act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built)
 
 
-def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Rung:
+def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
     names, text = _killed(diagnosis)
     if not names:
         return refuse(SCALE_OUT, text)

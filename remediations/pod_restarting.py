@@ -1,7 +1,7 @@
 """Pod Crash Loop: find out why containers restart; roll back a bad revision, restart after a fix, else tell a person.
 
 Implements the runbook's section of that name (alert PodRestarting). Editing a ConfigMap or choosing an image is a
-person's work; the last rung says exactly which. Called by the flow.
+person's work; the last step says exactly which. Called by the flow.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.remediation import Params, Scene
 from app.kube.actions import rollout_restart
 from remediations.evidence.causes import image_finding, killed_finding, revision_finding, words_finding
@@ -22,7 +22,7 @@ from remediations.evidence.rollouts import read_revisions, rollout_finding
 from remediations.evidence.services import measured
 from remediations.evidence.units import joined, span
 from remediations.params import Seconds
-from remediations.rungs import act, refuse, rollback_rung
+from remediations.steps import act, refuse, rollback_step
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 
@@ -40,7 +40,7 @@ class PodRestarting:
 
     name = "pod-restarting"
     runbook = "Pod Crash Loop"
-    rungs: tuple[str, ...] = (ROLL_BACK, RESTART, BY_HAND)
+    steps: tuple[str, ...] = (ROLL_BACK, RESTART, BY_HAND)
     params: type[PodRestartingParams] = PodRestartingParams
 
     async def diagnose(self, scene: Scene, params: PodRestartingParams) -> Diagnosis:
@@ -71,7 +71,7 @@ class PodRestarting:
         findings = (state, *(f for f in special if f is not None), *always, events)
         return Diagnosis(_summary(findings), findings)
 
-    async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Rung]:
+    async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""
         del params  # their thresholds are in the findings already
         return (await _roll_back(scene, diagnosis), _restart(scene, diagnosis), _by_hand(scene, diagnosis))
@@ -108,7 +108,7 @@ def _nothing_wrong(diagnosis: Diagnosis) -> str:
     return f"no container is crashing now: {state.text}"
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
+async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
     if nothing := _nothing_wrong(diagnosis):
         return refuse(ROLL_BACK, nothing)
     rollout, revision = diagnosis.finding("rollout.recent"), diagnosis.finding("pods.revision")
@@ -129,10 +129,10 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Rung:
         )
     cause = _cause(diagnosis)
     parts = [rollout.text, revision.text, *([cause.text] if cause else [])]
-    return await rollback_rung(ROLL_BACK, joined(parts), scene)
+    return await rollback_step(ROLL_BACK, joined(parts), scene)
 
 
-def _restart(scene: Scene, diagnosis: Diagnosis) -> Rung:
+def _restart(scene: Scene, diagnosis: Diagnosis) -> Step:
     if nothing := _nothing_wrong(diagnosis):
         return refuse(RESTART, nothing)
     missing = diagnosis.finding("config.missing")
@@ -170,7 +170,7 @@ def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
     return f"{changed.text}, after the last crash {since} ago: the pods have not tried it yet"
 
 
-def _by_hand(scene: Scene, diagnosis: Diagnosis) -> Rung:
+def _by_hand(scene: Scene, diagnosis: Diagnosis) -> Step:
     """Never acts: what is left is a person's work."""
     if nothing := _nothing_wrong(diagnosis):
         return refuse(BY_HAND, nothing)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from app.cli import audit, autonomy, looks, orders, policy, serve
+from app.cli import audit, orders, policy, queries, serve, trust
 from app.cli.output import say
 from app.domain.errors import BadInput, RemediatorError
 
@@ -31,11 +31,11 @@ app.command()(orders.undo)
 app.command()(orders.keep)
 app.command()(orders.pause)
 app.command()(orders.resume)
-app.command()(looks.incidents)
-app.command()(looks.runs)
-app.command()(looks.explain)
-app.command()(looks.scorecard)
-app.add_typer(autonomy.app, name="autonomy")
+app.command()(queries.incidents)
+app.command()(queries.runs)
+app.command()(queries.explain)
+app.command()(queries.scorecard)
+app.add_typer(trust.app, name="trust")
 app.add_typer(policy.app, name="policy", help="Check policy documents.")
 app.add_typer(audit.app, name="audit", help="Verify and export the audit trail.")
 app.add_typer(audit.db, name="db", help="The database schema.")

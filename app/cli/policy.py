@@ -98,7 +98,7 @@ def explain(
     level: Annotated[
         Level | None,
         typer.Option(
-            "--level", help="Of the standing, where the rule has mode earned; none: where it begins."
+            "--level", help="Of the trust level, where the rule has mode earned; none: where it begins."
         ),
     ] = None,
     as_json: AsJson = False,

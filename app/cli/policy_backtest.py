@@ -35,7 +35,7 @@ Alerts = Annotated[
 Assume = Annotated[
     Path | None,
     typer.Option(
-        "--assume", metavar="FILE", help="YAML: cluster, rung, run, fixed, answers, level; see the docs."
+        "--assume", metavar="FILE", help="YAML: cluster, step, run, fixed, answers, level; see the docs."
     ),
 ]
 FailOn = Annotated[

@@ -27,7 +27,7 @@ _STRENGTH = {Verdict.DENY: 3, Verdict.ASK: 2, Verdict.OBSERVE: 1, Verdict.ALLOW:
 
 
 class Mode(StrEnum):
-    """How far a rule may go by itself. `earned` is for rules only: then its standing says which of the others holds."""
+    """How far a rule may go by itself. `earned` is for rules only: then its trust level says which of the others holds."""
 
     OBSERVE = "observe"
     APPROVE = "approve"
@@ -66,7 +66,7 @@ class Code(StrEnum):
     NO_RULE = "no_rule"
     NO_TARGET = "no_target"
     TARGET_NOT_FOUND = "target_not_found"
-    NO_RUNG = "no_rung"
+    NO_STEP = "no_step"
     PERSON_NEEDED = "person_needed"
     DRY_RUN = "dry_run"
 
@@ -123,7 +123,7 @@ class Decision:
     text: str
     rule: str
     remediation: str
-    rung: str
+    step: str
     gates: tuple[GateResult, ...]
     policy_version: str = ""
 
@@ -145,7 +145,7 @@ class Decision:
             "text": self.text,
             "rule": self.rule,
             "remediation": self.remediation,
-            "rung": self.rung,
+            "step": self.step,
             "policy_version": self.policy_version,
             "gates": [g.to_json() for g in self.gates],
         }
@@ -159,7 +159,7 @@ class Decision:
             data["text"],
             data["rule"],
             data["remediation"],
-            data["rung"],
+            data["step"],
             tuple(GateResult.from_json(g) for g in data["gates"]),
             data.get("policy_version", ""),
         )

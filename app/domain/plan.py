@@ -1,4 +1,4 @@
-"""Plans: typed actions with their undo, grouped into rungs of a ladder.
+"""Plans: typed actions with their undo, grouped into steps of a ladder.
 
 An action names the exact object and, field by field, what it replaces by what; that one list serves the patch, the
 read-back, the undo, the conflict check and the explanation. Never touches the cluster.
@@ -102,10 +102,10 @@ def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Step:
     """One step of a remediation's ladder, as it stands for this target now.
 
-    A rung that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
+    A step that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
     exactly what is wrong and what to do.
     """
 
@@ -139,7 +139,7 @@ class Rung:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rung:
+    def from_json(cls, data: Mapping[str, Any]) -> Step:
         """Rebuild from `to_json`."""
         return cls(
             data["name"], data["why"], tuple(Action.from_json(a) for a in data["actions"]), data["advice"]

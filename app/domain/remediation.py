@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.domain.cluster import Cluster
 from app.domain.evidence import Diagnosis
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.ports import Dependencies, MetricSource, Sample
 from app.domain.workload import Workload
 
@@ -32,7 +32,7 @@ P = TypeVar("P", bound=Params)
 class History:
     """What this service already did and measured for this incident and target.
 
-    `left_revisions` are template fingerprints this incident rolled away from; `tried` the rungs already taken;
+    `left_revisions` are template fingerprints this incident rolled away from; `tried` the steps already taken;
     `memory` earlier memory samples of the workload's pods in bytes by pod.
     """
 
@@ -63,16 +63,16 @@ class Remediation(Protocol, Generic[P]):
     """As rules name it, e.g. `high-error-rate`."""
     runbook: str
     """Section of the operations runbook it implements."""
-    rungs: tuple[str, ...]
-    """Names of all its rungs, in ladder order."""
+    steps: tuple[str, ...]
+    """Names of all its steps, in ladder order."""
     params: type[P]
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""
         ...
 
-    async def ladder(self, scene: Scene, params: P, diagnosis: Diagnosis) -> Sequence[Rung]:
-        """All rungs in order, each with its actions, or why it does not apply."""
+    async def ladder(self, scene: Scene, params: P, diagnosis: Diagnosis) -> Sequence[Step]:
+        """All steps in order, each with its actions, or why it does not apply."""
         ...
 
 

@@ -17,7 +17,7 @@ from app.domain.outcome import Result
 from app.domain.workload import RolloutState
 
 
-class AlertWord(StrEnum):
+class AlertCondition(StrEnum):
     """What is known of the alert at one measurement."""
 
     GONE = "gone"
@@ -34,13 +34,16 @@ class Measurement:
 
     at: datetime
     rollout: RolloutState
-    alert: AlertWord
+    alert: AlertCondition
     text: str
 
     @property
     def healthy(self) -> bool:
         """Both halves are good at this moment."""
-        return self.rollout is RolloutState.COMPLETE and self.alert in (AlertWord.GONE, AlertWord.NONE)
+        return self.rollout is RolloutState.COMPLETE and self.alert in (
+            AlertCondition.GONE,
+            AlertCondition.NONE,
+        )
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the journal and the audit trail."""
@@ -55,7 +58,7 @@ class Measurement:
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """Rebuild from `to_json`."""
         at = datetime.fromisoformat(data["at"])
-        return cls(at, RolloutState(data["rollout"]), AlertWord(data["alert"]), data["text"])
+        return cls(at, RolloutState(data["rollout"]), AlertCondition(data["alert"]), data["text"])
 
 
 def judge(
@@ -77,11 +80,11 @@ def judge(
     if last.at - began < timeout or healthy_since is not None:
         return None
     waited = _span(last.at - began)
-    if all(m.rollout is RolloutState.UNKNOWN or m.alert is AlertWord.UNREADABLE for m in measurements):
+    if all(m.rollout is RolloutState.UNKNOWN or m.alert is AlertCondition.UNREADABLE for m in measurements):
         return Result.PROBE_ERROR, f"nothing could be measured in {waited}: {last.text}"
-    if last.alert is AlertWord.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
+    if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
         return Result.NOT_FIXED, f"still not healthy after {waited}: {last.text}"
-    if last.alert is AlertWord.UNREADABLE or last.rollout is RolloutState.UNKNOWN:
+    if last.alert is AlertCondition.UNREADABLE or last.rollout is RolloutState.UNKNOWN:
         return Result.PROBE_ERROR, f"the last look after {waited} failed: {last.text}"
     return Result.INCONCLUSIVE, f"cannot tell after {waited}: {last.text}"
 

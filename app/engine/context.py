@@ -13,7 +13,7 @@ from typing import Any, Protocol
 Json = Any
 """A JSON value; the alias says that steps must return nothing else."""
 
-Step = Callable[[], Awaitable[Json]]
+Work = Callable[[], Awaitable[Json]]
 
 
 class RunContext(Protocol):
@@ -21,7 +21,7 @@ class RunContext(Protocol):
 
     run_id: str
 
-    async def step(self, name: str, work: Step) -> Json:
+    async def step(self, name: str, work: Work) -> Json:
         """Execute `work` and record its result; on a replay give the recorded result without executing."""
         ...
 
@@ -34,7 +34,7 @@ class RunContext(Protocol):
         ...
 
 
-Story = Callable[[RunContext, str], Awaitable[None]]
+Workflow = Callable[[RunContext, str], Awaitable[None]]
 """A durable run: context and run id."""
 
 

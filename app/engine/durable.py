@@ -31,7 +31,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos._error import DBOSNonExistentWorkflowError  # the only public way to tell "no such run"
 
-from app.engine.context import Json, RunContext, Step, Story
+from app.engine.context import Json, RunContext, Work, Workflow
 from app.engine.presence import Presence
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ class _DbosContext(RunContext):
         self.run_id = run_id
         self._speed = speed
 
-    async def step(self, name: str, work: Step) -> Json:
+    async def step(self, name: str, work: Work) -> Json:
         async def call() -> Json:
             return await work()  # the library asks whether the function is async: a lambda is not
 
@@ -91,7 +91,7 @@ class DurableEngine:
     finds its own unfinished runs. `speed` > 1 shortens waits, for a service on an accelerated clock (demo).
     """
 
-    def __init__(self, database: str | Path, story: Story, *, name: str, speed: float = 1.0) -> None:
+    def __init__(self, database: str | Path, workflow: Workflow, *, name: str, speed: float = 1.0) -> None:
         self._engine = _sqlite(database) if isinstance(database, Path) else None
         url = f"sqlite:///{database}" if isinstance(database, Path) else _psycopg(database)
         self._presence = None if isinstance(database, Path) else Presence(url, name)
@@ -120,7 +120,7 @@ class DurableEngine:
             if task is not None:
                 self._telling.add(task)
                 task.add_done_callback(self._telling.discard)
-            await story(_DbosContext(run_id, speed), run_id)
+            await workflow(_DbosContext(run_id, speed), run_id)
 
         self._workflow = DBOS.workflow(name="remediation")(tell)
 

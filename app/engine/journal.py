@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from app.domain.ports import Clock
-from app.engine.context import Json, RunContext, Step, Story
+from app.engine.context import Json, RunContext, Work, Workflow
 
 Boundary = Callable[[str], None]
 """Called at every durable boundary with its name; may raise a BaseException to simulate death right there."""
@@ -38,9 +38,14 @@ class JournalEngine:
     """Runs stories as tasks on the present loop. `failed` keeps errors of stories for tests to look at."""
 
     def __init__(
-        self, story: Story, clock: Clock, *, journal: Journal | None = None, boundary: Boundary = _no_boundary
+        self,
+        workflow: Workflow,
+        clock: Clock,
+        *,
+        journal: Journal | None = None,
+        boundary: Boundary = _no_boundary,
     ) -> None:
-        self._story = story
+        self._workflow = workflow
         self._clock = clock
         self.journal = journal if journal is not None else Journal()
         self._boundary = boundary
@@ -88,7 +93,7 @@ class JournalEngine:
 
     async def _tell(self, run_id: str) -> None:
         try:
-            await self._story(_JournalContext(self, run_id), run_id)
+            await self._workflow(_JournalContext(self, run_id), run_id)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - kept for the test that asks; a simulated death ends up here too
@@ -144,7 +149,7 @@ class _JournalContext(RunContext):
         self._position += 1
         self._engine.cross(f"{name}: recorded")
 
-    async def step(self, name: str, work: Step) -> Json:
+    async def step(self, name: str, work: Work) -> Json:
         replayed, result = self._replayed(name)
         if replayed:
             return result

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, func, select
 from app.domain.decision import Decision
 from app.domain.outcome import IncidentState, RunState
 from app.flow.services import Services
-from app.policy.autonomy import LEVELS
-from app.store import outbox, pauses, standings
+from app.policy.trust import LEVELS
+from app.store import outbox, pauses, trust_levels
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, incidents, runs
@@ -51,7 +51,7 @@ def ended(services: Services, run: Run | None, state: RunState) -> None:
 
 def wrote(services: Services, run: Run, incident: Incident) -> None:
     """The first mutation of an incident's first run, timed from the stored alert."""
-    if run.rung_index == 0 and run.id.endswith("_1"):
+    if run.step_index == 0 and run.id.endswith("_1"):
         seconds = (services.clock.now() - incident.opened_at).total_seconds()
         services.metrics.write_seconds.labels(run.mode.value).observe(seconds)
 
@@ -73,7 +73,7 @@ async def gauges(services: Services) -> None:
             Counter({row[0]: row[1] for row in conn.execute(live)}),
             (outbox.depth(conn), age),
             held,
-            standings.count(conn),
+            trust_levels.count(conn),
         )
 
     open_now, live_now, (depth, age), held, (levels, promotions) = await services.store.read(look)
@@ -86,7 +86,7 @@ async def gauges(services: Services) -> None:
     metrics.outbox_depth.set(depth)
     metrics.outbox_age.set(age)
     for level in LEVELS:
-        metrics.standings.labels(level.value).set(levels.get(level.value, 0))
+        metrics.trust_levels.labels(level.value).set(levels.get(level.value, 0))
     metrics.promotions.set(promotions)
     for scope in ("all", "namespace", "target", "rule", "remediation"):
         metrics.paused.labels(scope).set(held[scope])

@@ -13,7 +13,7 @@ from app.domain.decision import Mode
 from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
 from app.engine.context import Engine
-from app.flow.enrich import IncidentBodies
+from app.flow.deciding.enrich import IncidentBodies
 from app.observe.metrics import Metrics
 from app.policy.model import Policy
 from app.store.database import Store

@@ -1,7 +1,7 @@
-"""Button presses of Slack: from the raw form or a Socket Mode payload to `Press`.
+"""Button clicks of Slack: from the raw form or a Socket Mode payload to `Press`.
 
 Owns the shape of what Slack sends and the memory of signatures seen. Called by `app.web` and, for Socket Mode, by the
-composition root. Never decides what a press may do: a press only says who, where and which button; its value carries no
+composition root. Never decides what a click may do: a click only says who, where and which button; its value carries no
 rights. Unknown fields are ignored; Slack adds some now and then.
 """
 
@@ -20,15 +20,15 @@ from app.intake.auth import SLACK_WINDOW
 from app.intake.body import decode
 
 MAX_BYTES = 256 * 1024
-"""A press carries the whole message it stands under: at most 50 blocks of 3,000 characters."""
-_ACTIONS = 5  # one press is one action; more is not Slack
+"""A click carries the whole message it stands under: at most 50 blocks of 3,000 characters."""
+_ACTIONS = 5  # one click is one action; more is not Slack
 _USER = re.compile(r"[UW][A-Z0-9]{2,30}", re.ASCII)
 _SEEN_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """One press. `at` is Slack's own time of it as a text, unique for a user; `url` is where a reply may be sent, which is
+class Click:
+    """One click. `at` is Slack's own time of it as a text, unique for a user; `url` is where a reply may be sent, which is
     shown or used only when its host is the configured one."""
 
     user: str
@@ -42,7 +42,7 @@ class Press:
 
     @property
     def key(self) -> str:
-        """The same for every delivery of this press, whichever way it comes."""
+        """The same for every delivery of this click, whichever way it comes."""
         return f"{self.at}/{self.user}/{self.channel}/{self.message}/{self.action}"
 
 
@@ -58,8 +58,8 @@ def payload_of(body: bytes) -> Any:
     return decode(fields[0].encode("utf-8", "surrogatepass"), max_bytes=MAX_BYTES)
 
 
-def presses(payload: Any) -> tuple[Press, ...]:
-    """The presses in an interaction; none for another kind of interaction. Raises BadInput with the place."""
+def clicks(payload: Any) -> tuple[Click, ...]:
+    """The clicks in an interaction; none for another kind of interaction. Raises BadInput with the place."""
     top = _object(payload, "")
     if top.get("type") != "block_actions":
         return ()
@@ -72,7 +72,7 @@ def presses(payload: Any) -> tuple[Press, ...]:
     place = _object(top.get("container") or {}, "/container")
     channel = _object(top.get("channel") or {}, "/channel")
     return tuple(
-        Press(
+        Click(
             user=user,
             action=_text(act.get("action_id"), f"/actions/{number}/action_id"),
             value=_text(act.get("value") or "", f"/actions/{number}/value"),
@@ -102,7 +102,7 @@ def _text(value: Any, where: str) -> str:
 class Signatures:
     """The signatures of the last minutes, so that a recorded request is not taken a second time.
 
-    Bounded: beyond its size the oldest are forgotten; a press itself is remembered in the store for longer.
+    Bounded: beyond its size the oldest are forgotten; a click itself is remembered in the store for longer.
     """
 
     _seen: OrderedDict[str, float] = field(default_factory=OrderedDict)

@@ -39,9 +39,9 @@ __all__ = [
     "Undone",
     "apply",
     "check",
+    "dry_run",
     "event_for",
     "in_place",
-    "rehearse",
     "undo",
     "undo_id",
 ]
@@ -110,7 +110,7 @@ async def in_place(cluster: Cluster, action: Action, action_id: str) -> str:
     return _applied(action, manifest, "was applied already").text
 
 
-async def rehearse(
+async def dry_run(
     cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, seen: Obj | None = None
 ) -> str:
     """Send the very patch as a server-side dry run, admission included; returns a sentence when it is accepted.
@@ -121,7 +121,7 @@ async def rehearse(
     if action.kind in POD_KINDS:
         await _remove(cluster, action, dry_run=True)
         return "the dry run was accepted"
-    result = await _rehearsed(cluster, action, action_id, ref, seen)
+    result = await _dry_run_result(cluster, action, action_id, ref, seen)
     if result is None:
         return "this action was applied already"
     if bent := _bent(result, action):
@@ -130,7 +130,7 @@ async def rehearse(
     return "the dry run was accepted"
 
 
-async def _rehearsed(
+async def _dry_run_result(
     cluster: Cluster, action: Action, action_id: str, ref: ObjectRef, seen: Obj | None
 ) -> Obj | None:
     """The object as the dry run would leave it; None when the action is in place. A status that moves in between is

@@ -25,7 +25,7 @@ class View:
         self.name = cluster.name
         self._cluster = cluster
         self._asked: dict[Hashable, asyncio.Task[Any]] = {}
-        self.hiccups: list[str] = []
+        self.transient_errors: list[str] = []
         """Reads that failed in this look and may well work in the next: throttled, unreachable. Not what was refused."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
@@ -50,7 +50,7 @@ class View:
         try:
             return await self._cluster.logs(query)
         except (ClusterThrottled, ClusterUnavailable) as error:
-            self.hiccups.append(str(error))
+            self.transient_errors.append(str(error))
             raise
 
     async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
@@ -99,4 +99,4 @@ class View:
         """Note a failure that may pass, and mark it as heard of, also when everybody who asked has gone."""
         error = None if task.cancelled() else task.exception()
         if isinstance(error, ClusterThrottled | ClusterUnavailable):
-            self.hiccups.append(str(error))
+            self.transient_errors.append(str(error))

@@ -1,8 +1,8 @@
 """Buttons: which ones a message has, and what stands in them.
 
-Owns the action ids and the opaque value. The value names a run, a rung and the beginning of the plan's hash, so that an
+Owns the action ids and the opaque value. The value names a run, a step and the beginning of the plan's hash, so that an
 answer is for the very plan that was read; it carries no rights and no secret. Called by `app.notify.parent` and, to read a
-press, by `app.flow.interact`. Pure.
+click, by `app.flow.people.clicks`. Pure.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from enum import StrEnum
 
 from app.domain.outcome import IncidentState
 from app.notify.message import Button, Confirm
-from app.notify.story import IncidentStory
 from app.notify.text import count, joined
+from app.notify.timeline import Timeline
 from app.notify.wording import above, may_undo
 
-MOST_SNOOZES = 2
+MAX_SNOOZES = 2
 """How often a question may be put off; then somebody answers or it expires."""
 CONFIRM_ABOVE = 30
 """Percent of the workload's pods above which an approval asks once more."""
@@ -25,7 +25,7 @@ _HASH = 16
 _VALUE = re.compile(r"(run_[A-Za-z0-9_-]{1,120}):(\d{1,4}):([0-9a-f]{16})", re.ASCII)
 
 
-class Press(StrEnum):
+class Click(StrEnum):
     """What a button does; the value is its action id, unique within a message."""
 
     APPROVE = "remediator.approve"
@@ -39,15 +39,15 @@ class Press(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a value says: the question (run and rung) and the beginning of the plan's hash; for a promotion the run that led to
+    """What a value says: the question (run and step) and the beginning of the plan's hash; for a promotion the run that led to
     it and the question's mark."""
 
     run_id: str
-    rung_index: int
+    step_index: int
     plan_hash: str
 
     def __str__(self) -> str:
-        return f"{self.run_id}:{self.rung_index}:{self.plan_hash[:_HASH]}"
+        return f"{self.run_id}:{self.step_index}:{self.plan_hash[:_HASH]}"
 
 
 def read_token(value: str) -> Token | None:
@@ -56,49 +56,49 @@ def read_token(value: str) -> Token | None:
     return Token(match[1], int(match[2]), match[3]) if match else None
 
 
-def buttons(story: IncidentStory) -> tuple[Button, ...]:
+def buttons(timeline: Timeline) -> tuple[Button, ...]:
     """The buttons of the parent message: answers while a question stands, undo once there is something to undo."""
-    if story.state is IncidentState.WAITING and story.approval is not None and story.answer is None:
-        return _answers(story)
-    ended = story.run_state is not None and story.run_state.ended
+    if timeline.state is IncidentState.WAITING and timeline.approval is not None and timeline.answer is None:
+        return _answers(timeline)
+    ended = timeline.run_state is not None and timeline.run_state.ended
     if not ended:
         return ()
     undo: tuple[Button, ...] = ()
-    if may_undo(story) and story.plan is not None:
-        undo = _afterwards(story, str(Token(story.run_id, story.rung_index, story.plan.hash)))
-    return (*_promotion(story), *undo)
+    if may_undo(timeline) and timeline.plan is not None:
+        undo = _afterwards(timeline, str(Token(timeline.run_id, timeline.step_index, timeline.plan.hash)))
+    return (*_promotion(timeline), *undo)
 
 
-def _promotion(story: IncidentStory) -> tuple[Button, ...]:
-    """One at a time: an order may have brought several standings so far, and action ids are unique within a message."""
-    asked = story.promotion
+def _promotion(timeline: Timeline) -> tuple[Button, ...]:
+    """One at a time: an order may have brought several trust levels so far, and action ids are unique within a message."""
+    asked = timeline.promotion
     if asked is None:
         return ()
     level = above(asked.level)
     confirm = Confirm(f"Promote to {level}?", f"{asked.key}: {asked.text}", "Promote")
-    value = str(Token(story.run_id, 0, asked.mark))
-    return (Button(Press.PROMOTE, f"Promote to {level}", value, "primary", confirm),)
+    value = str(Token(timeline.run_id, 0, asked.mark))
+    return (Button(Click.PROMOTE, f"Promote to {level}", value, "primary", confirm),)
 
 
-def _answers(story: IncidentStory) -> tuple[Button, ...]:
-    asked = story.approval
+def _answers(timeline: Timeline) -> tuple[Button, ...]:
+    asked = timeline.approval
     if asked is None:
         return ()
-    value = str(Token(asked.run_id, asked.rung_index, asked.plan_hash))
+    value = str(Token(asked.run_id, asked.step_index, asked.plan_hash))
     share = _percent(asked.pods_affected, asked.pods)
     confirm = None
     if share is None or share > CONFIRM_ABOVE:
         known = (
             f"{count(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
         )
-        text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {story.place} at worst."
+        text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {timeline.place} at worst."
         confirm = Confirm("Approve this?", text, "Approve")
     found = [
-        Button(Press.APPROVE, "Approve", value, "primary", confirm),
-        Button(Press.REJECT, "Reject", value, "danger"),
+        Button(Click.APPROVE, "Approve", value, "primary", confirm),
+        Button(Click.REJECT, "Reject", value, "danger"),
     ]
-    if story.snoozes < MOST_SNOOZES:
-        found.append(Button(Press.SNOOZE, "Snooze 1h", value))
+    if timeline.snoozes < MAX_SNOOZES:
+        found.append(Button(Click.SNOOZE, "Snooze 1h", value))
     return tuple(found)
 
 
@@ -107,14 +107,14 @@ def _percent(part: int, whole: int) -> int | None:
     return -(-part * 100 // whole) if whole > 0 else None
 
 
-def _afterwards(story: IncidentStory, value: str) -> tuple[Button, ...]:
-    done = joined([a.summary for a in story.actions if a.reversible])
-    confirm = Confirm("Undo this?", f"Takes back on {story.place}: {done}", "Undo")
-    namespace = story.place.partition("/")[0]
+def _afterwards(timeline: Timeline, value: str) -> tuple[Button, ...]:
+    done = joined([a.summary for a in timeline.actions if a.reversible])
+    confirm = Confirm("Undo this?", f"Takes back on {timeline.place}: {done}", "Undo")
+    namespace = timeline.place.partition("/")[0]
     found = [
-        Button(Press.UNDO, "Undo", value, "danger", confirm),
-        Button(Press.EXPLAIN, "Explain", value),
+        Button(Click.UNDO, "Undo", value, "danger", confirm),
+        Button(Click.EXPLAIN, "Explain", value),
     ]
-    if story.paused is None:
-        found.append(Button(Press.PAUSE, f"Pause {namespace} 1h", value))
+    if timeline.paused is None:
+        found.append(Button(Click.PAUSE, f"Pause {namespace} 1h", value))
     return tuple(found)

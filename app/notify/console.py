@@ -1,6 +1,6 @@
 """The console as a message door: used when there is no Slack token. Prints every message in full.
 
-Called by `app.flow.deliver` like Slack's door. Foreign text is never read as terminal markup.
+Called by `app.flow.notifying.deliver` like Slack's door. Foreign text is never read as terminal markup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.rule import Rule
 from rich.text import Text
 
-from app.notify.door import Found, Posted
+from app.notify.client import Found, Posted
 from app.notify.message import Context, Message
 from app.notify.text import Line, Ref, Span, Style, clean, plain
 
@@ -21,7 +21,7 @@ CHANNEL = "console"
 _STYLES = {Style.PLAIN: "", Style.BOLD: "bold", Style.CODE: "cyan"}
 
 
-class ConsoleDoor:
+class ConsoleClient:
     """Prints messages; thread entries are set in, edits say that they are edits. Never fails, never forgets an order."""
 
     def __init__(self, console: Console) -> None:

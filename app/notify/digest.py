@@ -1,6 +1,6 @@
 """The digest: one message for the many incidents of a storm, edited as they move.
 
-Called by `app.flow.deliver` with counts from the store and the stories of those that need a person most. Pure.
+Called by `app.flow.notifying.deliver` with counts from the store and the stories of those that need a person most. Pure.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from datetime import datetime
 from app.domain.outcome import IncidentState
 from app.notify.message import Context, Message, Section
 from app.notify.parent import headline
-from app.notify.story import IncidentStory
 from app.notify.text import When, bold, code, count, line
+from app.notify.timeline import Timeline
 from app.notify.wording import STATE_WORDS
 
 SHOWN = 15
@@ -33,7 +33,7 @@ class Digest:
     states: Sequence[tuple[IncidentState, int]]
     alertnames: Counted
     namespaces: Counted
-    stories: Sequence[IncidentStory]
+    timelines: Sequence[Timeline]
 
     @property
     def total(self) -> int:
@@ -53,11 +53,11 @@ def digest(told: Digest) -> Message:
             line(f"Namespaces: {_most(told.namespaces, 'namespace')}"),
         )
     )
-    lines = [line(*headline(s), " · ", code(f"remediator explain {s.incident_id}")) for s in told.stories]
+    lines = [line(*headline(s), " · ", code(f"remediator explain {s.incident_id}")) for s in told.timelines]
     if told.total > len(lines):
         lines.append(line(f"… and {told.total - len(lines):,} more: ", code("remediator incidents")))
     small = Context((line("What is done, asked or handed over has its own message"),))
-    first = told.stories[0].incident_id if told.stories else told.id
+    first = told.timelines[0].incident_id if told.timelines else told.id
     return Message(first, head, (where, Section(tuple(lines)), small))
 
 

@@ -1,6 +1,6 @@
 """Thread entries: one message for each thing that happened, with all of its details.
 
-Called by `app.flow.deliver` with the topic and fact of an outbox row and the story of its incident. Pure.
+Called by `app.flow.notifying.deliver` with the topic and fact of an outbox row and the story of its incident. Pure.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from app.domain.decision import Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
 from app.notify.message import Context, Message, Part, Section
-from app.notify.story import (
+from app.notify.text import Line, Ref, When, bold, code, count, duration, line
+from app.notify.timeline import (
     ActionDone,
     AlertLine,
     ApprovalAnswer,
     ApprovalAsked,
     Escalation,
     Fact,
-    IncidentStory,
     Lease,
-    StandingChange,
+    Timeline,
     Topic,
+    TrustChange,
     UndoDone,
     Verification,
 )
-from app.notify.text import Line, Ref, When, bold, code, count, duration, line
 from app.notify.wording import (
     ACTION_WORDS,
     RESULT_WORDS,
@@ -47,40 +47,40 @@ _VERDICT_WORDS = {
 }
 
 
-def thread_entry(topic: Topic, story: IncidentStory, fact: Fact | None = None) -> Message | None:
+def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> Message | None:
     """The entry for one outbox row; None for a topic that only edits the parent, or whose fact is missing."""
     if topic is Topic.FIRED:
-        return _fired(story)
+        return _fired(timeline)
     match fact:
         case Diagnosis():
-            return _evidence(story, fact)
+            return _evidence(timeline, fact)
         case Decision():
-            return _refusal(story, fact) if fact.verdict is Verdict.DENY else _decision(story, fact)
+            return _refusal(timeline, fact) if fact.verdict is Verdict.DENY else _decision(timeline, fact)
         case ApprovalAsked():
-            return _asked(story, fact)
+            return _asked(timeline, fact)
         case ApprovalAnswer():
-            return _answer(story, fact)
+            return _answer(timeline, fact)
         case ActionDone():
-            return _action(story, fact)
+            return _action(timeline, fact)
         case Verification():
-            return _verified(story, fact)
+            return _verified(timeline, fact)
         case UndoDone():
-            return _undone(story, fact)
+            return _undone(timeline, fact)
         case Lease():
-            return _leased(story, fact)
-        case StandingChange():
-            return _standing(story, fact)
+            return _leased(timeline, fact)
+        case TrustChange():
+            return _trust_level(timeline, fact)
         case Escalation():
-            return _escalated(story, fact)
+            return _escalated(timeline, fact)
         case None:
             return None
 
 
-def _leased(story: IncidentStory, fact: Lease) -> Message:
+def _leased(timeline: Timeline, fact: Lease) -> Message:
     if fact.word == "kept":
-        return _entry(story, line(bold("Kept"), f" by {fact.by}: the change stays"))
+        return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays"))
     if fact.word == "ended":
-        return _entry(story, line(bold("Lease ended"), ": taking the change back"))
+        return _entry(timeline, line(bold("Lease ended"), ": taking the change back"))
     head = line(bold("On loan until "), When(fact.until), ": then it is taken back")
     done = [line(f"- {text}") for text in fact.actions]
     keep = [line("Keep it: ", code(f"remediator keep {fact.run_id}"))]
@@ -88,28 +88,28 @@ def _leased(story: IncidentStory, fact: Lease) -> Message:
         line("To make it permanent, apply this to its source:"),
         *_patch(fact.patch),
     ]
-    return _entry(story, head, Section(tuple(done)), Section(tuple(permanent)), Section(tuple(keep)))
+    return _entry(timeline, head, Section(tuple(done)), Section(tuple(permanent)), Section(tuple(keep)))
 
 
 def _patch(patch: str) -> list[Line]:
     return [line(code(text)) for text in patch.splitlines()]
 
 
-def _entry(story: IncidentStory, head: Line, *parts: Part) -> Message:
-    return Message(story.incident_id, head, tuple(p for p in parts if p.lines))
+def _entry(timeline: Timeline, head: Line, *parts: Part) -> Message:
+    return Message(timeline.incident_id, head, tuple(p for p in parts if p.lines))
 
 
-def _fired(story: IncidentStory) -> Message:
-    shown = story.alert_lines[:_ALERTS_SHOWN]
+def _fired(timeline: Timeline) -> Message:
+    shown = timeline.alert_lines[:_ALERTS_SHOWN]
     lines = [li for alert in shown for li in _alert(alert)]
-    if story.alerts > len(shown) and shown:
-        lines.append(line(f"… and {count(story.alerts - len(shown), 'more alert')}"))
-    if story.requested_by:
-        head = line(bold("Requested"), f" by {story.requested_by}")
+    if timeline.alerts > len(shown) and shown:
+        lines.append(line(f"… and {count(timeline.alerts - len(shown), 'more alert')}"))
+    if timeline.requested_by:
+        head = line(bold("Requested"), f" by {timeline.requested_by}")
     else:
-        head = line(bold("Fired"), f": {count(story.alerts, 'alert')}, ", When(story.opened_at))
-    links = [line(Ref(li.label, li.url)) for li in story.links]
-    return _entry(story, head, Section(tuple(lines)), Context(tuple(links)))
+        head = line(bold("Fired"), f": {count(timeline.alerts, 'alert')}, ", When(timeline.opened_at))
+    links = [line(Ref(li.label, li.url)) for li in timeline.links]
+    return _entry(timeline, head, Section(tuple(lines)), Context(tuple(links)))
 
 
 def _alert(alert: AlertLine) -> list[Line]:
@@ -118,13 +118,13 @@ def _alert(alert: AlertLine) -> list[Line]:
     return [line(f"{{{labels}}}", *since), *([line(alert.text)] if alert.text else [])]
 
 
-def _evidence(story: IncidentStory, diagnosis: Diagnosis) -> Message:
+def _evidence(timeline: Timeline, diagnosis: Diagnosis) -> Message:
     unknown = sum(f.certainty is Certainty.UNKNOWN for f in diagnosis.findings)
     gaps = f", {unknown} could not be read" if unknown else ""
     head = line(
         bold("Evidence"), f": {diagnosis.summary} ({count(len(diagnosis.findings), 'finding')}{gaps})"
     )
-    return _entry(story, head, *(Section(tuple(_finding(f))) for f in diagnosis.findings))
+    return _entry(timeline, head, *(Section(tuple(_finding(f))) for f in diagnosis.findings))
 
 
 def _finding(finding: Finding) -> list[Line]:
@@ -132,18 +132,18 @@ def _finding(finding: Finding) -> list[Line]:
     return [line(f"{mark} {finding.text}"), *(line("    ", code(d)) for d in finding.details)]
 
 
-def _decision(story: IncidentStory, decision: Decision) -> Message:
+def _decision(timeline: Timeline, decision: Decision) -> Message:
     changes = [
         line(f"What would have to change: {g.gate}: {g.remedy}") for g in against(decision) if g.remedy
     ]
-    return _entry(story, _word(decision), Section(tuple(changes)), *_trace(decision))
+    return _entry(timeline, _word(decision), Section(tuple(changes)), *_trace(decision))
 
 
 def _word(decision: Decision) -> Line:
     return line(bold(decision.text or _VERDICT_WORDS[decision.verdict]))
 
 
-def _refusal(story: IncidentStory, decision: Decision) -> Message:
+def _refusal(timeline: Timeline, decision: Decision) -> Message:
     lines = []
     for gate in against(decision):
         lines.append(line(bold(gate.gate), f": {measured(gate)}"))
@@ -152,14 +152,14 @@ def _refusal(story: IncidentStory, decision: Decision) -> Message:
     again = looks_again(decision.retry_at) or [
         line("Looks again every 5 min, when another run ends, a pause is lifted or the policy changes")
     ]
-    return _entry(story, _word(decision), Section((*lines, *again)), *_trace(decision))
+    return _entry(timeline, _word(decision), Section((*lines, *again)), *_trace(decision))
 
 
 def _trace(decision: Decision) -> list[Part]:
     facts = [
         f'rule "{decision.rule}"' if decision.rule else "no rule",
         f"remediation {decision.remediation}" if decision.remediation else "",
-        f"rung {decision.rung}" if decision.rung else "",
+        f"step {decision.step}" if decision.step else "",
         f"reason {decision.code}" if decision.verdict is not Verdict.ALLOW else "",
         f"policy {decision.policy_version}" if decision.policy_version else "",
     ]
@@ -170,7 +170,7 @@ def _trace(decision: Decision) -> list[Part]:
     ]
 
 
-def _asked(story: IncidentStory, asked: ApprovalAsked) -> Message:
+def _asked(timeline: Timeline, asked: ApprovalAsked) -> Message:
     lines = [line(f"{i}. {text}") for i, text in enumerate(asked.actions, start=1)]
     lines.extend(line(bold("Changed since it was approved"), f": {text}") for text in asked.changed)
     if asked.why:
@@ -179,26 +179,26 @@ def _asked(story: IncidentStory, asked: ApprovalAsked) -> Message:
         lines.append(line(f"Approvals needed: {asked.approvals}, of different people"))
     lines.append(line(f"Pods affected at worst: {asked.pods_affected}"))
     lines.extend(line(f"Undo: {text}") for text in asked.undo)
-    answers = (
+    approvals = (
         line("Yes: ", code(f"remediator approve {asked.run_id}")),
         line("No: ", code(f"remediator reject {asked.run_id}")),
     )
     bound = line(
         "The answer is for plan ", code(asked.plan_hash[:12]), " only, once, until ", When(asked.expires_at)
     )
-    head = line(bold("Approval needed"), f": {count(len(asked.actions), 'action')} on {story.place}")
+    head = line(bold("Approval needed"), f": {count(len(asked.actions), 'action')} on {timeline.place}")
     source = [line("Its source would set it back. To change it there instead:"), *_patch(asked.patch)]
     git = Section(tuple(source)) if asked.patch else Section(())
-    return _entry(story, head, Section(tuple(lines)), git, Section(answers), Context((bound,)))
+    return _entry(timeline, head, Section(tuple(lines)), git, Section(approvals), Context((bound,)))
 
 
-def _answer(story: IncidentStory, answer: ApprovalAnswer) -> Message:
+def _answer(timeline: Timeline, answer: ApprovalAnswer) -> Message:
     by = f" by {answer.by}" if answer.by else ""
     text = f": {answer.text}" if answer.text else ""
-    return _entry(story, line(bold(answer.answer.capitalize()), f"{by}{text}"))
+    return _entry(timeline, line(bold(answer.answer.capitalize()), f"{by}{text}"))
 
 
-def _action(story: IncidentStory, action: ActionDone) -> Message:
+def _action(timeline: Timeline, action: ActionDone) -> Message:
     word = ACTION_WORDS[action.result].capitalize()
     if action.dry_run:
         passed = action.result is ActionResult.APPLIED
@@ -207,30 +207,30 @@ def _action(story: IncidentStory, action: ActionDone) -> Message:
     small = [line("Action ", code(action.id), *((" at ", When(action.at)) if action.at else ()))]
     if action.result is ActionResult.APPLIED and not action.dry_run:
         lines.append(line(f"Undo: {action.undo}" if action.reversible else f"Nothing to undo: {action.undo}"))
-        if action.reversible and story.run_id:
-            small.append(undo_command(story.run_id))
+        if action.reversible and timeline.run_id:
+            small.append(undo_command(timeline.run_id))
     return _entry(
-        story, line(bold(word), f": {action.summary}"), Section(tuple(lines)), Context(tuple(small))
+        timeline, line(bold(word), f": {action.summary}"), Section(tuple(lines)), Context(tuple(small))
     )
 
 
-def _verified(story: IncidentStory, check: Verification) -> Message:
+def _verified(timeline: Timeline, check: Verification) -> Message:
     took = f", {duration(check.took)}" if check.took is not None else ""
     measured = line(f"{count(check.measurements, 'measurement')}{took}")
     head = line(bold("Checked"), f": {RESULT_WORDS[check.result]}")
-    return _entry(story, head, Section((line(check.text),)), Context((measured,)))
+    return _entry(timeline, head, Section((line(check.text),)), Context((measured,)))
 
 
-def _undone(story: IncidentStory, undo: UndoDone) -> Message:
+def _undone(timeline: Timeline, undo: UndoDone) -> Message:
     why = f", asked by {undo.by}" if undo.by else ""
     head = line(bold(UNDO_WORDS[undo.result].capitalize()), f": {undo.summary}{why}")
     lines = [line(undo.text)] if undo.text else []
     if undo.result in (UndoResult.CONFLICT, UndoResult.FAILED):
-        lines.append(line(f"Compare {story.place} with the evidence before you change it"))
-    return _entry(story, head, Section(tuple(lines)))
+        lines.append(line(f"Compare {timeline.place} with the evidence before you change it"))
+    return _entry(timeline, head, Section(tuple(lines)))
 
 
-def _standing(story: IncidentStory, changed: StandingChange) -> Message:
+def _trust_level(timeline: Timeline, changed: TrustChange) -> Message:
     heads = {
         "asked": ("Promotion waits", f"level {above(changed.level)} for {changed.key}"),
         "agreed": ("Agreed", f"level {above(changed.level)} for {changed.key}"),
@@ -245,13 +245,13 @@ def _standing(story: IncidentStory, changed: StandingChange) -> Message:
         lines.append(line(f"Next: {changed.next}"))
     if changed.mark:
         lines.append(promote_command(changed.key))
-    return _entry(story, line(bold(word), f": {text}"), Section(tuple(lines)))
+    return _entry(timeline, line(bold(word), f": {text}"), Section(tuple(lines)))
 
 
-def _escalated(story: IncidentStory, escalation: Escalation) -> Message:
+def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
     word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
     tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Tried: nothing")]
     look = [line(f"Look at: {t}") for t in escalation.look_at]
     return _entry(
-        story, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))
+        timeline, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))
     )

@@ -1,6 +1,6 @@
 """Groups: who is in a Slack user group, remembered for five minutes.
 
-Called by `app.flow.interact` when a rule names a group. A group that cannot be read has nobody in it: the error is raised
+Called by `app.flow.people.clicks` when a rule names a group. A group that cannot be read has nobody in it: the error is raised
 and the caller says so. Never remembers a failure.
 """
 

@@ -31,7 +31,7 @@ Part: TypeAlias = Section | Context
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """What is asked once more after a press; `yes` is the word on the button that goes on."""
+    """What is asked once more after a click; `yes` is the word on the button that goes on."""
 
     title: str
     text: str

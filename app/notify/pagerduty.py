@@ -1,6 +1,6 @@
 """PagerDuty as a door: pages a person through Events v2, and leaves a note on an incident that came from PagerDuty.
 
-Called by `app.flow.deliver`. Both calls may be repeated: an event's dedup key is our incident's id, and a note is only
+Called by `app.flow.notifying.deliver`. Both calls may be repeated: an event's dedup key is our incident's id, and a note is only
 posted when none with the same text is there. Keys and tokens never get into errors. Hosts come from settings only.
 Source: PagerDuty's documentation of Events v2 (202; 429 and 5xx repeat, 400 does not) and of the REST API (`From`).
 """
@@ -17,10 +17,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from app.domain.json import JsonValue
 from app.domain.ports import Clock
-from app.notify.door import Never, Retry
+from app.notify.client import Never, Retry
 from app.notify.limits import shorten
-from app.notify.story import Escalation, IncidentStory
 from app.notify.text import clean
+from app.notify.timeline import Escalation, Timeline
 
 SUMMARY: Final = 1_024
 """Characters in `payload.summary`."""
@@ -64,38 +64,40 @@ class Page:
     details: Mapping[str, JsonValue]
 
 
-def page_for(story: IncidentStory, escalation: Escalation) -> Page:
+def page_for(timeline: Timeline, escalation: Escalation) -> Page:
     """The page of an escalation; a stuck one is always critical."""
     word = "STUCK" if escalation.stuck else "ESCALATED"
-    summary = clean(f"{word}: {story.alertname or 'no alertname'} on {story.place}: {escalation.reason}")
+    summary = clean(
+        f"{word}: {timeline.alertname or 'no alertname'} on {timeline.place}: {escalation.reason}"
+    )
     return Page(
-        dedup_key=story.incident_id[:255],
+        dedup_key=timeline.incident_id[:255],
         summary=shorten(summary, SUMMARY),
-        severity="critical" if escalation.stuck else _SEVERITIES.get(story.severity.lower(), "error"),
-        source=shorten(clean(story.target or story.place), 255),
+        severity="critical" if escalation.stuck else _SEVERITIES.get(timeline.severity.lower(), "error"),
+        source=shorten(clean(timeline.target or timeline.place), 255),
         details={
-            "incident": story.incident_id,
-            "run": story.run_id,
+            "incident": timeline.incident_id,
+            "run": timeline.run_id,
             "tried": [shorten(clean(t), _DETAIL) for t in escalation.tried[:20]],
             "look_at": [shorten(clean(t), _DETAIL) for t in escalation.look_at[:20]],
-            "evidence": shorten(clean(story.diagnosis.summary), _DETAIL) if story.diagnosis else "",
-            "explain": f"remediator explain {story.incident_id}",
+            "evidence": shorten(clean(timeline.diagnosis.summary), _DETAIL) if timeline.diagnosis else "",
+            "explain": f"remediator explain {timeline.incident_id}",
         },
     )
 
 
-def note_for(story: IncidentStory, escalation: Escalation) -> str:
+def note_for(timeline: Timeline, escalation: Escalation) -> str:
     """The note on PagerDuty's own incident."""
     lines = [
         f"alert-remediator handed this to a person: {escalation.reason}",
         *[f"Tried: {t}" for t in escalation.tried],
         *[f"Look at: {t}" for t in escalation.look_at],
-        f"Details: remediator explain {story.incident_id}",
+        f"Details: remediator explain {timeline.incident_id}",
     ]
     return shorten("\n".join(clean(li) for li in lines), _DETAIL)
 
 
-class PagerDutyDoor:
+class PagerDutyClient:
     """Sends pages and notes, each tried three times. Raises Retry when PagerDuty does not take it, Never when it refuses."""
 
     def __init__(self, access: PagerDutyAccess, http: httpx.AsyncClient, clock: Clock) -> None:

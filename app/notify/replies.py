@@ -1,6 +1,6 @@
-"""Replies: a word to the one who pressed a button, which only they see.
+"""Replies: a word to the one who clicked a button, which only they see.
 
-Called by `app.flow.interact` after the press was dealt with. Goes to the press's own reply address only when its host is
+Called by `app.flow.people.clicks` after the click was dealt with. Goes to the click's own reply address only when its host is
 Slack's or the configured Slack API's: any other address in a payload is never fetched. Losing a reply loses nothing else.
 """
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """To whom and where: the user, the channel and thread of the message, and the reply address of the press."""
+    """To whom and where: the user, the channel and thread of the message, and the reply address of the click."""
 
     user: str
     channel: str
@@ -54,18 +54,18 @@ class SlackReplies:
 
     http: httpx.AsyncClient
     api_url: str
-    door: Whisperer | None
+    client: Whisperer | None
 
     async def reply(self, place: Place, text: str) -> None:
         """By the reply address when its host may be used and answers, else by chat.postEphemeral."""
         shown = shorten(escape(text), limits.SECTION)
         if self._ours(place.url) and await self._respond(place.url, shown):
             return
-        if self.door is None or not place.channel:
+        if self.client is None or not place.channel:
             log.info("reply_not_sent", user=place.user)
             return
         try:
-            await self.door.whisper(place.channel, place.user, shown, place.thread or None)
+            await self.client.whisper(place.channel, place.user, shown, place.thread or None)
         except RemediatorError as error:
             log.warning("reply_not_sent", user=place.user, code=error.code)
 

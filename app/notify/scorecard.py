@@ -1,6 +1,6 @@
 """The scorecard in words: the same lines for `remediator scorecard` and for the weekly message. Pure.
 
-Given as the JSON of `app.flow.scorecard`, which the API gives and which waits in the outbox.
+Given as the JSON of `app.flow.notifying.scorecard`, which the API gives and which waits in the outbox.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def rows(card: Card) -> list[tuple[str, str]]:
         ("verified fixed", _number(card, before, "fixed")),
         ("not fixed", _number(card, before, "not_fixed")),
         ("undone", _number(card, before, "undone")),
-        ("harmful", _number(card, before, "harmful")),
+        ("setbacks", _number(card, before, "setbacks")),
         ("time to mitigate", _took(card, before)),
     ]
 
@@ -62,9 +62,9 @@ def _seconds(seconds: float) -> str:
 
 def weekly(card: Card) -> Message:
     """The week's message. Raises KeyError for what is no card."""
-    fixed, acted, harmful = int(card["fixed"]), int(card["acted"]), int(card["harmful"])
+    fixed, acted, setbacks = int(card["fixed"]), int(card["acted"]), int(card["setbacks"])
     word = (
-        f"{fixed:,} of {count(acted, 'run')} verified fixed, {harmful:,} harmful" if acted else "did nothing"
+        f"{fixed:,} of {count(acted, 'run')} verified fixed, {setbacks:,} harmful" if acted else "did nothing"
     )
     head = line(bold("THE WEEK"), f" · {word}")
     lines = [line(f"{name.capitalize()}: {value}") for name, value in rows(card)]

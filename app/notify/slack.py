@@ -1,6 +1,6 @@
 """Slack as a message door: the only place that talks to Slack's Web API for messages.
 
-Called by `app.flow.deliver`. Posts each message at most once a call: slack_sdk's default retry handlers post again
+Called by `app.flow.notifying.deliver`. Posts each message at most once a call: slack_sdk's default retry handlers post again
 after a lost connection, so they are switched off and every lost answer is `Unclear`. Slack knows no idempotency key, so
 each message carries a tag in its metadata, by which `find` tells whether a message of an unclear outcome is there.
 Never lets a token into an error or a log.
@@ -22,7 +22,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from app.domain.ports import Clock
 from app.notify.blocks import SlackBody, to_slack
-from app.notify.door import Found, Never, PostAnew, Posted, Retry, Unclear
+from app.notify.client import Found, Never, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message
 from app.notify.slack_errors import classify, classify_status
 
@@ -36,11 +36,11 @@ _SEARCH_TIME = 30.0  # seconds; a claim on an outbox row must not run out meanwh
 _CHANNEL_ID = re.compile(r"[CDG][A-Z0-9]{7,}")
 
 
-class SlackDoor:
+class SlackClient:
     """Posts, edits and finds messages. One for a process: it keeps the pace for its token.
 
     `timeout` is in seconds for a whole call. `base_url` comes from settings, never from a payload. Buttons are shown only
-    when `interactive`: somebody has to receive their presses.
+    when `interactive`: somebody has to receive their clicks.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.notify.door import Never, NoAccess, PostAnew, Retry, Unclear
+from app.notify.client import Never, NoAccess, PostAnew, Retry, Unclear
 
 _RETRY: Final = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
 _UNCLEAR: Final = frozenset({"internal_error", "fatal_error", "request_timeout"})

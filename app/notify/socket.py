@@ -1,6 +1,6 @@
-"""Socket Mode: button presses over a connection that we open, for clusters that Slack cannot reach.
+"""Socket Mode: button clicks over a connection that we open, for clusters that Slack cannot reach.
 
-Started and stopped by the composition root. Every envelope is acknowledged first and then handed on; the same press may
+Started and stopped by the composition root. Every envelope is acknowledged first and then handed on; the same click may
 come again when the acknowledgement was lost, which the receiver must bear. Never decides anything and never lets the
 connection's ticket into a log.
 """
@@ -74,7 +74,7 @@ class SocketMode:
         self._connecting = asyncio.create_task(client.connect(), name="slack-socket")  # type: ignore[no-untyped-call]
 
     async def stop(self) -> None:
-        """Close the connection; presses that come meanwhile stay with Slack, which tells their presser."""
+        """Close the connection; clicks that come meanwhile stay with Slack, which tells their clicker."""
         client, connecting = self._client, self._connecting
         if client is None or connecting is None:
             return

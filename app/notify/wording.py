@@ -9,8 +9,8 @@ from datetime import datetime
 
 from app.domain.decision import Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
-from app.notify.story import ActionDone, IncidentStory
 from app.notify.text import Line, When, bold, code, count, line
+from app.notify.timeline import ActionDone, Timeline
 
 GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", Verdict.DENY: "NO"}
 """A gate's answer to "may it act?", in the words of `remediator explain`."""
@@ -115,7 +115,7 @@ def above(level: str) -> str:
 
 def promote_command(key: str) -> Line:
     """How to confirm a promotion that waits."""
-    return line("Confirm it: ", code(f"remediator autonomy promote {shlex.quote(key)} --reason WHY"))
+    return line("Confirm it: ", code(f"remediator trust promote {shlex.quote(key)} --reason WHY"))
 
 
 def action_line(action: ActionDone) -> Line:
@@ -137,11 +137,11 @@ def undo_command(run_id: str) -> Line:
     return line("Undo: ", code(f"remediator undo {run_id}"))
 
 
-def may_undo(story: IncidentStory) -> bool:
+def may_undo(timeline: Timeline) -> bool:
     """Something reversible of ours is in place as far as the story knows."""
     # After a conflict our change is not the one in place any more; only a failed undo is worth a second try.
-    gone = {u.action_id for u in story.undos if u.result is not UndoResult.FAILED}
-    return bool(story.run_id) and any(
+    gone = {u.action_id for u in timeline.undos if u.result is not UndoResult.FAILED}
+    return bool(timeline.run_id) and any(
         a.result is ActionResult.APPLIED and a.reversible and not a.dry_run and a.id not in gone
-        for a in story.actions
+        for a in timeline.actions
     )

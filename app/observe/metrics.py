@@ -59,7 +59,9 @@ class Metrics:
         self.policy_reloads = _counter(
             to, "policy_reloads", "Attempts to load changed policy files.", "result"
         )
-        self.standings = _gauge(to, "standings", "Standings of rules with mode earned, by level.", "level")
+        self.trust_levels = _gauge(
+            to, "trust_levels", "Standings of rules with mode earned, by level.", "level"
+        )
         self.promotions = _gauge(to, "promotions_waiting", "Promotions that wait for a person.")
         self.paused = _gauge(to, "pauses", "Pauses in force, by kind of scope.", "scope")
 
@@ -67,12 +69,12 @@ class Metrics:
         self.runs = _counter(to, "runs", "Runs that ended.", "remediation", "result")
         self.runs_live = _gauge(to, "runs_live", "Runs that have not ended, by state.", "state")
         self.actions = _counter(to, "actions", "Mutations of the cluster.", "kind", "result")
-        self.verifications = _counter(to, "verifications", "Verifications of rungs.", "remediation", "result")
+        self.verifications = _counter(to, "verifications", "Verifications of steps.", "remediation", "result")
         self.undos = _counter(to, "undos", "Attempts to undo an action.", "kind", "result")
         self.escalations = _counter(to, "escalations", "Incidents handed to a person.", "code")
         self.approvals = _counter(to, "approvals", "Answers of people to requests for approval.", "answer")
-        self.presses = _counter(
-            to, "presses", "Buttons pressed in Slack, by what became of it.", "action", "result"
+        self.clicks = _counter(
+            to, "clicks", "Buttons clicked in Slack, by what became of it.", "action", "result"
         )
 
     def _time_parts(self, to: CollectorRegistry) -> None:

@@ -16,11 +16,11 @@ from pydantic import Field
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
-from app.domain.plan import Action, ActionKind, Rung
+from app.domain.plan import Action, ActionKind, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
-from app.policy import autonomy
 from app.policy import decide as policy_decide
+from app.policy import trust
 from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Replicas, Spend
@@ -44,7 +44,7 @@ GATE_NAMES = (
     "target busy",
     "flapping",
     "storm",
-    "autonomy",
+    "trust",
     "approval",
 )
 """Names of all gates, in their order."""
@@ -55,7 +55,7 @@ _KINDS = {
     "restart": ActionKind.ROLLOUT_RESTART,
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
 }
-"""What the rungs do whose names are not an action's; a rung that is not known here is taken for a rollout restart."""
+"""What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 
 _ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
 _NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS})
@@ -93,8 +93,8 @@ class ClusterFacts(Block):
         )
 
 
-class RungSpec(Block):
-    """The rung that is assumed to apply. Absent: the remediation's first one that the rule allows, doing what its name
+class StepSpec(Block):
+    """The step that is assumed to apply. Absent: the remediation's first one that the rule allows, doing what its name
     says to all pods. `applies: false` means that none does; `advice` is then what a person has to do."""
 
     name: str = ""
@@ -104,7 +104,7 @@ class RungSpec(Block):
     advice: str = ""
 
 
-ASSUMED_CLUSTER, ASSUMED_RUNG = ClusterFacts(), RungSpec()
+ASSUMED_CLUSTER, ASSUMED_STEP = ClusterFacts(), StepSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,13 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Under what an alert is judged: the policy, the remediations by name, the cluster and the rung; `level` is that of the
-    standing where the rule has mode earned, None where the rule lets it begin."""
+    """Under what an alert is judged: the policy, the remediations by name, the cluster and the step; `level` is that of the
+    trust level where the rule has mode earned, None where the rule lets it begin."""
 
     policy: Policy
     catalogue: Mapping[str, Handler]
     cluster: ClusterFacts = ASSUMED_CLUSTER
-    rung: RungSpec = ASSUMED_RUNG
+    step: StepSpec = ASSUMED_STEP
     level: Mode | None = None
 
 
@@ -158,15 +158,15 @@ def judge(
         return Judged(missing, target.key, matched.also)
     ground = Ground(policy, rule, target, world.cluster)
     facts = assumed_facts(ground, now)
-    if world.level is not None and facts.standing is not None:
-        facts = replace(facts, standing=autonomy.Standing(world.level, now))
+    if world.level is not None and facts.trust_level is not None:
+        facts = replace(facts, trust_level=trust.TrustLevel(world.level, now))
     if change is not None:
         facts = change(ground, facts)
-    rung = rung_of(world.rung, ground, world.catalogue)
-    if rung.applies:
-        decision = policy_decide.decide(policy, rule, rung, facts)
+    step = step_of(world.step, ground, world.catalogue)
+    if step.applies:
+        decision = policy_decide.decide(policy, rule, step, facts)
     else:
-        decision = policy_decide.decide_without_rung(policy, rule, [rung], facts)
+        decision = policy_decide.decide_without_step(policy, rule, [step], facts)
     return Judged(decision, target.key, matched.also)
 
 
@@ -203,31 +203,31 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         results=(),
         storm_targets=1,
         blocking={str(when): () for when in ground.rule.blocked_by},
-        standing=autonomy.fresh(ground.rule.autonomy, now) if ground.rule.mode is Mode.EARNED else None,
+        trust_level=trust.fresh(ground.rule.trust, now) if ground.rule.mode is Mode.EARNED else None,
     )
 
 
-def rung_of(spec: RungSpec, ground: Ground, catalogue: Mapping[str, Handler]) -> Rung:
-    """The rung that is assumed. Raises BadInput for a name that the remediation does not have."""
+def step_of(spec: StepSpec, ground: Ground, catalogue: Mapping[str, Handler]) -> Step:
+    """The step that is assumed. Raises BadInput for a name that the remediation does not have."""
     handler = catalogue[ground.rule.remediation]
-    name = spec.name or next(iter(ground.rule.rungs or handler.rungs), "")
-    if spec.name and spec.name not in handler.rungs:
-        message = f'{ground.rule.remediation} has no rung "{spec.name}"; there are {", ".join(handler.rungs)}'
-        raise BadInput(message, code="unknown_rung", where="rung.name")
+    name = spec.name or next(iter(ground.rule.steps or handler.steps), "")
+    if spec.name and spec.name not in handler.steps:
+        message = f'{ground.rule.remediation} has no step "{spec.name}"; there are {", ".join(handler.steps)}'
+        raise BadInput(message, code="unknown_step", where="step.name")
     if not spec.applies:
-        return Rung(name, "assumed not to apply", advice=spec.advice)
+        return Step(name, "assumed not to apply", advice=spec.advice)
     kinds = spec.kinds or (_kind_of(name),)
-    return Rung(name, "assumed to apply", tuple(_action(kind, spec, ground) for kind in kinds))
+    return Step(name, "assumed to apply", tuple(_action(kind, spec, ground) for kind in kinds))
 
 
-def _kind_of(rung: str) -> ActionKind:
+def _kind_of(step: str) -> ActionKind:
     try:
-        return ActionKind(rung)
+        return ActionKind(step)
     except ValueError:
-        return _KINDS.get(rung, ActionKind.ROLLOUT_RESTART)
+        return _KINDS.get(step, ActionKind.ROLLOUT_RESTART)
 
 
-def _action(kind: ActionKind, spec: RungSpec, ground: Ground) -> Action:
+def _action(kind: ActionKind, spec: StepSpec, ground: Ground) -> Action:
     target = ground.target
     if spec.pods is not None:
         pods = spec.pods

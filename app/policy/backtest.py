@@ -158,7 +158,7 @@ class Replay:
         return said
 
     def _start(self, p: Prepared, incident: Incident, *, asks: bool) -> None:
-        asks = asks and self.assumed.answers == "nobody"
+        asks = asks and self.assumed.approvals == "nobody"
         run = self._past.start(p, incident, self.now, asks=asks)
         end = self.now + self.assumed.run // _US
         if asks:

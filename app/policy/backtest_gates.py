@@ -15,9 +15,8 @@ from typing import NamedTuple
 
 from app.domain.decision import Code, Mode, Verdict
 from app.domain.outcome import RunState
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.policy.assumed import GATE_NAMES, Ground, assumed_facts
-from app.policy.autonomy import LEVELS, Standing
 from app.policy.backtest_records import instant, micros
 from app.policy.budgets import BudgetScope, Origin, scopes_for
 from app.policy.facts import Facts, Past, Spend
@@ -25,6 +24,7 @@ from app.policy.gates import GATES, Case
 from app.policy.gates.flapping import DID_NOT_HELP
 from app.policy.gates.window import window as window_gate
 from app.policy.model import Rule
+from app.policy.trust import LEVELS, TrustLevel
 
 _RANK = {Verdict.DENY: 3, Verdict.ASK: 2, Verdict.OBSERVE: 1, Verdict.ALLOW: 0}
 _US = timedelta(microseconds=1)
@@ -60,7 +60,7 @@ def word(verdict: Verdict, code: Code) -> Word:
 _ALLOWED = word(Verdict.ALLOW, Code.ALLOWED)
 _DENIED = {code: word(Verdict.DENY, code) for code in Code}
 _OPEN = (_ALLOWED,) * len(GATE_NAMES)
-_STORM_MOVES = tuple(GATE_NAMES.index(name) for name in ("ownership", "storm", "autonomy", "approval"))
+_STORM_MOVES = tuple(GATE_NAMES.index(name) for name in ("ownership", "storm", "trust", "approval"))
 _LASTING = (
     *(GATE_NAMES.index(name) for name in ("kill switch", "scope", "blocking alerts", "blast radius")),
     *_STORM_MOVES,
@@ -103,7 +103,7 @@ class Shape:
 
     rule: Rule
     lasting: dict[Mode, Lasting]
-    make_rung: Callable[[Ground], Rung]
+    make_step: Callable[[Ground], Step]
     freshness: int
     cooldown: int
     in_flight: int
@@ -115,7 +115,7 @@ class Shape:
 
     @property
     def earned(self) -> bool:
-        """Its standing decides."""
+        """Its trust level decides."""
         return self.rule.mode is Mode.EARNED
 
 
@@ -131,19 +131,19 @@ class Prepared:
     past: tuple[str, str]
 
     @property
-    def rung(self) -> Rung:
-        """The rung that is assumed; made anew each time, as only explanations and tests ask for it."""
-        return self.shape.make_rung(self.ground)
+    def step(self) -> Step:
+        """The step that is assumed; made anew each time, as only explanations and tests ask for it."""
+        return self.shape.make_step(self.ground)
 
     @property
     def earned(self) -> bool:
-        """Its standing decides."""
+        """Its trust level decides."""
         return self.shape.earned
 
 
 class Measured(NamedTuple):
     """The facts of one moment that history makes. `spend` is (count, oldest) for each room; `results` newest first; `level`
-    is that of the standing, where the rule goes by it."""
+    is that of the trust level, where the rule goes by it."""
 
     now: int
     firing: bool
@@ -157,21 +157,21 @@ class Measured(NamedTuple):
     level: Mode = Mode.OBSERVE
 
 
-def prepare(ground: Ground, rung: Rung) -> Prepared:
+def prepare(ground: Ground, step: Step) -> Prepared:
     """Ask the live gates what does not depend on history, for this target alone."""
-    return place(shape_of(ground, lambda _: rung), ground)
+    return place(shape_of(ground, lambda _: step), ground)
 
 
-def shape_of(ground: Ground, make_rung: Callable[[Ground], Rung]) -> Shape:
+def shape_of(ground: Ground, make_step: Callable[[Ground], Step]) -> Shape:
     """Ask the live gates what does not depend on history. They look at a target's namespace and kind only, as nobody pauses
     a single target in a replay; the tests hold each decision of a replay against the live gates."""
     rule = ground.rule
-    rung = make_rung(ground)
+    step = make_step(ground)
     levels = LEVELS if rule.mode is Mode.EARNED else (Mode.OBSERVE,)
     return Shape(
         rule=rule,
-        lasting={level: _at_level(ground, rung, level) for level in levels},
-        make_rung=make_rung,
+        lasting={level: _at_level(ground, step, level) for level in levels},
+        make_step=make_step,
         freshness=rule.freshness // _US,
         cooldown=rule.cooldown // _US,
         in_flight=rule.blast_radius.targets_in_flight,
@@ -200,11 +200,11 @@ def place(shape: Shape, ground: Ground) -> Prepared:
     return Prepared(ground, shape, tuple(rooms), keys, target, (target, ground.rule.remediation))
 
 
-def _at_level(ground: Ground, rung: Rung, level: Mode) -> Lasting:
+def _at_level(ground: Ground, step: Step, level: Mode) -> Lasting:
     policy, rule = ground.policy, ground.rule
-    facts = replace(assumed_facts(ground, instant(0)), standing=Standing(level, instant(0)))
-    calm = Case(policy, rule, rung, replace(facts, storm_targets=0))
-    stormy = Case(policy, rule, rung, replace(facts, storm_targets=policy.storm.targets))
+    facts = replace(assumed_facts(ground, instant(0)), trust_level=TrustLevel(level, instant(0)))
+    calm = Case(policy, rule, step, replace(facts, storm_targets=0))
+    stormy = Case(policy, rule, step, replace(facts, storm_targets=policy.storm.targets))
     words = _words(calm)
     storm_words = _words(stormy, words)
     questions = (word(calm.question, Code.FLAPPING), word(stormy.question, Code.FLAPPING))
@@ -236,7 +236,7 @@ class Hours:
         minute = now // _MINUTE
         if minute != self._minute:
             facts = assumed_facts(p.ground, instant(minute * _MINUTE))
-            gate = window_gate(Case(policy, p.ground.rule, p.rung, facts))
+            gate = window_gate(Case(policy, p.ground.rule, p.step, facts))
             retry = micros(gate.retry_at) if gate.retry_at else None
             self._minute, self._answer = minute, (word(gate.verdict, gate.code), retry)
         return self._answer
@@ -321,7 +321,7 @@ def facts_of(p: Prepared, m: Measured) -> Facts:
     }
     return replace(
         assumed_facts(p.ground, instant(m.now)),
-        standing=Standing(m.level, instant(m.now)) if p.earned else None,
+        trust_level=TrustLevel(m.level, instant(m.now)) if p.earned else None,
         firing=m.firing,
         last_seen=instant(m.last_seen),
         spend=spend,

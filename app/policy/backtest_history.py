@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
-from app.policy.autonomy import Evidence, Standing, count, fresh, key_of
 from app.policy.backtest_gates import Measured, Prepared, Room
 from app.policy.backtest_records import instant
+from app.policy.trust import Evidence, TrustLevel, count, fresh, key_of
 
 Key: TypeAlias = "tuple[object, ...]"
 _RESULTS = 20
@@ -60,10 +60,10 @@ class History:
     """What the gates ask of the past."""
 
     def __init__(self, storm_within: int, longest: int, level: Mode | None = None) -> None:
-        """`level` is where every standing begins; None: where its rule says."""
+        """`level` is where every trust level begins; None: where its rule says."""
         self.live: dict[str, Run] = {}
         self._level = level
-        self._standings: dict[str, Standing] = {}
+        self._trust_levels: dict[str, TrustLevel] = {}
         self._storm_within = storm_within
         self._longest = longest
         self._spent: dict[str, list[int]] = {}
@@ -93,15 +93,15 @@ class History:
             in_flight=len(self.live) - (run is not None),
             results=tuple(self._results.get(p.past, ())),
             storm_targets=self._storm(now),
-            level=self._standing(p, incident, now).level if p.earned else Mode.OBSERVE,
+            level=self._trust_level(p, incident, now).level if p.earned else Mode.OBSERVE,
         )
 
-    def _standing(self, p: Prepared, incident: Incident, now: int) -> Standing:
-        found = self._standings.get(_name(p, incident))
+    def _trust_level(self, p: Prepared, incident: Incident, now: int) -> TrustLevel:
+        found = self._trust_levels.get(_name(p, incident))
         if found is not None:
             return found
         begins = instant(now)
-        return Standing(self._level, begins) if self._level else fresh(p.ground.rule.autonomy, begins)
+        return TrustLevel(self._level, begins) if self._level else fresh(p.ground.rule.trust, begins)
 
     def start(self, p: Prepared, incident: Incident, now: int, *, asks: bool) -> Run:
         """A run is requested: it reserves, and holds its target."""
@@ -126,13 +126,13 @@ class History:
             self._ended[name] = now
 
     def _count(self, incident: Incident, state: RunState, now: int) -> None:
-        """The run's result in the standing of its alert, as the service counts it."""
+        """The run's result in the trust level of its alert, as the service counts it."""
         p, evidence = incident.prepared, _EVIDENCE.get(state)
         if p is None or not p.earned or evidence is None:
             return
-        before = self._standing(p, incident, now)
-        after, _ = count(before, evidence, p.ground.rule.autonomy, instant(now), "a run")
-        self._standings[_name(p, incident)] = after
+        before = self._trust_level(p, incident, now)
+        after, _ = count(before, evidence, p.ground.rule.trust, instant(now), "a run")
+        self._trust_levels[_name(p, incident)] = after
 
     def forget(self, now: int) -> None:
         """Drop what lies further back than any gate looks."""
@@ -163,4 +163,4 @@ class History:
 
 def _name(p: Prepared, incident: Incident) -> str:
     rule = p.ground.rule
-    return key_of(str(incident.key[0]), rule.remediation, rule.autonomy.per, p.ground.target)
+    return key_of(str(incident.key[0]), rule.remediation, rule.trust.per, p.ground.target)

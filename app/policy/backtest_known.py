@@ -14,16 +14,16 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.target import Kind, Target
 from app.policy.assumed import (
     ASSUMED_CLUSTER,
-    ASSUMED_RUNG,
+    ASSUMED_STEP,
     ClusterFacts,
     Ground,
-    RungSpec,
+    StepSpec,
     find_target,
-    rung_of,
+    step_of,
 )
 from app.policy.backtest_gates import Prepared, Shape, place, shape_of
 from app.policy.backtest_history import Key
@@ -46,14 +46,14 @@ _HINTS = (
 
 
 class Assumptions(Block):
-    """What nobody recorded. `answers`: what becomes of a question. `level`: where the standings of rules with mode earned
+    """What nobody recorded. `answers`: what becomes of a question. `level`: where the trust levels of rules with mode earned
     begin, absent where the rule says; the runs of the replay move them from there."""
 
     cluster: ClusterFacts = ASSUMED_CLUSTER
-    rung: RungSpec = ASSUMED_RUNG
+    step: StepSpec = ASSUMED_STEP
     run: Duration = timedelta(minutes=5)
     fixed: bool = True
-    answers: Literal["nobody", "approved"] = "nobody"
+    approvals: Literal["nobody", "approved"] = "nobody"
     level: Ceiling | None = None
 
 
@@ -144,12 +144,12 @@ class Lookup:
             alike = (rule.name, target.namespace, target.kind)
             shape = self._shapes.get(alike)
             if shape is None:
-                shape = self._shapes.keep(alike, shape_of(ground, self._rung))
+                shape = self._shapes.keep(alike, shape_of(ground, self._step))
             prepared = self._prepared.keep(name, place(shape, ground))
         return prepared
 
-    def _rung(self, ground: Ground) -> Rung:
-        return rung_of(self._assumed.rung, ground, self._catalogue)
+    def _step(self, ground: Ground) -> Step:
+        return step_of(self._assumed.step, ground, self._catalogue)
 
 
 class _Recent(Generic[K, V]):

@@ -30,18 +30,18 @@ _MEANING = {
 def assumed_lines(assumed: Assumptions, policy: Policy) -> list[str]:
     """What nobody recorded, for people."""
     end = "then the alert is gone" if assumed.fixed else "and does not help"
-    answers = (
-        "nobody answers a question" if assumed.answers == "nobody" else "every question is approved at once"
+    approvals = (
+        "nobody answers a question" if assumed.approvals == "nobody" else "every question is approved at once"
     )
     lines = [
         _cluster_line(assumed.cluster),
-        f"a run takes {duration_text(assumed.run)}, {end}; {answers}",
+        f"a run takes {duration_text(assumed.run)}, {end}; {approvals}",
         "an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved",
-        "nobody pauses anything and no blocking alert fires; the first rung that the rule allows applies",
+        "nobody pauses anything and no blocking alert fires; the first step that the rule allows applies",
     ]
     if any(rule.mode is Mode.EARNED for rule in policy.rules):
         begin = f"at level {assumed.level}" if assumed.level else "where their rules say"
-        lines.append(f"standings of rules with mode earned begin {begin}, and the replay's runs move them")
+        lines.append(f"trust levels of rules with mode earned begin {begin}, and the replay's runs move them")
     return lines
 
 

@@ -14,7 +14,7 @@ from pydantic import Field, PlainValidator
 
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
-from app.policy.assumed import GATE_NAMES, ClusterFacts, RungSpec
+from app.policy.assumed import GATE_NAMES, ClusterFacts, StepSpec
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
 from app.policy.model import Block, Ceiling, Duration, Per
 from app.policy.source import Source, read_source
@@ -31,7 +31,7 @@ NONE = "none"
 
 Readable = Literal[
     "alert", "last_seen", "marks", "managers", "paused", "replicas", "spend", "last_action", "busy", "in_flight", "results",
-    "storm_targets", "pauses", "blocking", "standing",
+    "storm_targets", "pauses", "blocking", "trust_level",
 ]  # fmt: skip
 """Facts that a case may declare unreadable."""
 
@@ -94,8 +94,8 @@ class PauseFact(Block):
 Spent = Annotated[int, Field(ge=0)] | tuple[Duration, ...]
 
 
-class StandingFact(Block):
-    """The standing of a rule with mode earned: its level and the runs counted since that began. `waits`: a promotion waits for
+class TrustFact(Block):
+    """The trust level of a rule with mode earned: its level and the runs counted since that began. `waits`: a promotion waits for
     a person."""
 
     level: Ceiling
@@ -106,8 +106,8 @@ class StandingFact(Block):
 
 
 class HistoryFacts(Block):
-    """What happened before. `standing` is that of a rule with mode earned, a level alone or with its numbers; without
-    it the standing begins now. `spend` counts earlier actions: per cluster, namespace, target, rule, remediation, or `own`
+    """What happened before. `trust level` is that of a rule with mode earned, a level alone or with its numbers; without
+    it the trust level begins now. `spend` counts earlier actions: per cluster, namespace, target, rule, remediation, or `own`
     for this rule on this target; a number counts in every window, a list says how long ago each was."""
 
     spend: Mapping[Per | Literal["own"], Spent] = {}
@@ -118,7 +118,7 @@ class HistoryFacts(Block):
     storm_targets: int = Field(default=1, ge=0)
     pauses: tuple[str | PauseFact, ...] = ()
     firing: tuple[str | Mapping[str, str], ...] = ()
-    standing: Ceiling | StandingFact | None = None
+    trust_level: Ceiling | TrustFact | None = None
 
 
 class PeopleFacts(Block):
@@ -137,7 +137,7 @@ class Expectation(Block):
     code: Code | None = None
     rule: str | None = None
     target: str | None = None
-    rung: str | None = None
+    step: str | None = None
     gates: Mapping[str, Verdict | Code] = {}
 
 
@@ -148,7 +148,7 @@ class Situation(Block):
     time: TimeFacts = TimeFacts()
     history: HistoryFacts = HistoryFacts()
     people: PeopleFacts = PeopleFacts()
-    rung: RungSpec = RungSpec()
+    step: StepSpec = StepSpec()
 
 
 class WrittenCase(Situation):
@@ -217,10 +217,14 @@ def _faults(source: Source, at: int, case: WrittenCase) -> list[PolicyFault]:
         if gate not in GATE_NAMES:
             message = unknown_name("gate", gate, GATE_NAMES)
             faults.append(source.fault((*here, "expect", "gates", gate), message, GATE_NAMES, of_key=True))
-    standing = case.history.standing
-    if isinstance(standing, StandingFact) and standing.runs is not None and standing.fixed > standing.runs:
+    trust_level = case.history.trust_level
+    if (
+        isinstance(trust_level, TrustFact)
+        and trust_level.runs is not None
+        and trust_level.fixed > trust_level.runs
+    ):
         faults.append(
-            source.fault((*here, "history", "standing", "fixed"), "more runs were fixed than counted")
+            source.fault((*here, "history", "trust_level", "fixed"), "more runs were fixed than counted")
         )
     time = case.time
     moments = [before(time.now, m) for m in (time.fired, time.last_seen) if m is not None]

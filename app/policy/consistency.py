@@ -25,8 +25,8 @@ class Handler(Protocol):
     """What a policy must know of a remediation: entries of the catalogue have it."""
 
     @property
-    def rungs(self) -> tuple[str, ...]:
-        """Names of its rungs, in ladder order."""
+    def steps(self) -> tuple[str, ...]:
+        """Names of its steps, in ladder order."""
         ...
 
     @property
@@ -94,11 +94,11 @@ def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[P
     if handler is None:
         yield placed.fault(("remediation",), unknown_name("remediation", name, allowed), allowed)
         return
-    for at, rung in enumerate(placed.rule.rungs):
-        if rung not in handler.rungs:
-            yield placed.fault(("rungs", at), unknown_name("rung", rung, handler.rungs), handler.rungs)
-        elif rung in placed.rule.rungs[:at]:
-            yield placed.fault(("rungs", at), f'rung "{rung}" stands here twice')
+    for at, step in enumerate(placed.rule.steps):
+        if step not in handler.steps:
+            yield placed.fault(("steps", at), unknown_name("step", step, handler.steps), handler.steps)
+        elif step in placed.rule.steps[:at]:
+            yield placed.fault(("steps", at), f'step "{step}" stands here twice')
     try:
         handler.params.model_validate(dict(placed.rule.params))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Decide: rule, rung and facts in, one decision with the whole trace out.
+"""Decide: rule, step and facts in, one decision with the whole trace out.
 
 Called by the flow inside the transaction that reserves the budget, again right before each mutation, and by the command
 line for explanations. Pure: the same input gives the same decision. Deny wins, then ask, then observe, then allow.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.target import Target
 from app.policy.facts import Facts
 from app.policy.gates import Case, evaluate
@@ -28,19 +28,19 @@ _OPENINGS = {
 }
 
 
-def decide(policy: Policy, rule: Rule, rung: Rung, facts: Facts) -> Decision:
-    """All gates over this rung. Also the re-check before a mutation, with fresh facts and `approved_by` set."""
-    gates = evaluate(Case(policy, rule, rung, facts))
+def decide(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Decision:
+    """All gates over this step. Also the re-check before a mutation, with fresh facts and `approved_by` set."""
+    gates = evaluate(Case(policy, rule, step, facts))
     against = strongest(gates)
     if against is None:
         text = f'Allowed by rule "{rule.name}": {len(gates)} of {len(gates)} gates'
         code = Code.DRY_RUN if facts.dry_run else Code.ALLOWED
-        return _ended(policy, rule, (Verdict.ALLOW, code, text), rung.name, gates)
-    return _against(policy, rule, against, gates, rung.name)
+        return _ended(policy, rule, (Verdict.ALLOW, code, text), step.name, gates)
+    return _against(policy, rule, against, gates, step.name)
 
 
-def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], facts: Facts) -> Decision:
-    """No rung applies: PERSON_NEEDED with the advice, or NO_RUNG with every rung's reason; unless the target is none of
+def decide_without_step(policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts) -> Decision:
+    """No step applies: PERSON_NEEDED with the advice, or NO_RUNG with every step's reason; unless the target is none of
     our business (paused, out of scope, not firing), which is then the answer. In a storm nobody is called for one target.
 
     The verdict is DENY, in observe mode OBSERVE.
@@ -53,12 +53,12 @@ def decide_without_rung(policy: Policy, rule: Rule, ladder: Sequence[Rung], fact
     if case.storming:
         return _in_storm(policy, rule, gates)
     verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
-    advice = [rung.advice for rung in ladder if rung.advice]
+    advice = [step.advice for step in ladder if step.advice]
     if advice:
         text = f"A person is needed: {' '.join(dict.fromkeys(advice))}"
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
-    reasons = "; ".join(f"{rung.name}: {rung.why}" for rung in ladder) or "the remediation has no rung left"
-    return _ended(policy, rule, (verdict, Code.NO_RUNG, f"No rung applies. {reasons}"), "", gates)
+    reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
+    return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
 
 
 def decide_unseen(policy: Policy, rule: Rule, facts: Facts) -> Decision:
@@ -101,17 +101,17 @@ def target_not_found(policy: Policy, rule: Rule, target: str | Target, why: str)
 
 
 def _against(
-    policy: Policy, rule: Rule, gate: GateResult, gates: tuple[GateResult, ...], rung: str
+    policy: Policy, rule: Rule, gate: GateResult, gates: tuple[GateResult, ...], step: str
 ) -> Decision:
     text = f"{_OPENINGS[gate.verdict]}: {gate.gate}: {gate.value} (allowed: {gate.threshold})"
-    return _ended(policy, rule, (gate.verdict, gate.code, text), rung, gates)
+    return _ended(policy, rule, (gate.verdict, gate.code, text), step, gates)
 
 
 def _ended(
     policy: Policy,
     rule: Rule,
     word: tuple[Verdict, Code, str],
-    rung: str = "",
+    step: str = "",
     gates: tuple[GateResult, ...] = (),
 ) -> Decision:
-    return Decision(*word, rule.name, rule.remediation, rung, gates, policy.version)
+    return Decision(*word, rule.name, rule.remediation, step, gates, policy.version)

@@ -17,7 +17,6 @@ from app.domain.json import digest
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Approval,
-    Autonomy,
     BlastRadius,
     Block,
     Budget,
@@ -35,6 +34,7 @@ from app.policy.model import (
     Scorecard,
     Storm,
     TargetSpec,
+    TrustTerms,
     Verify,
     Window,
 )
@@ -55,8 +55,8 @@ class RuleDocument(Block):
     params: Mapping[str, Any] = Field(
         default={}, description="Of the remediation; its defaults are the runbook's values."
     )
-    rungs: tuple[str, ...] = Field(
-        default=(), description="Only these rungs; none means all, in ladder order."
+    steps: tuple[str, ...] = Field(
+        default=(), description="Only these steps; none means all, in ladder order."
     )
     blocked_by: tuple[Matcher, ...] = Field(default=(), description="Added to the policy's blocked_by.")
     limits: RuleLimits = RuleLimits()
@@ -71,7 +71,7 @@ class RuleDocument(Block):
     lease: Lease | None = Field(
         default=None, description="Scale and memory changes are taken back after this, unless kept."
     )
-    autonomy: Autonomy | None = Field(default=None, description="For mode earned: what each level takes.")
+    trust: TrustTerms | None = Field(default=None, description="For mode earned: what each level takes.")
 
 
 class Document(Block):
@@ -98,7 +98,7 @@ class Document(Block):
     verify: Verify = Verify()
     approval: Approval = Approval()
     ownership: Ownership = Ownership()
-    autonomy: Autonomy = Autonomy()
+    trust: TrustTerms = TrustTerms()
     otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
     scorecard: Scorecard | None = Field(
         default=None, description="When the week's scorecard is posted; never without."
@@ -139,7 +139,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         remediation=rule.remediation,
         mode=rule.mode,
         params=rule.params,
-        rungs=rule.rungs,
+        steps=rule.steps,
         blocked_by=(*head.blocked_by, *rule.blocked_by),
         limits=rule.limits,
         cooldown=head.cooldown if rule.cooldown is None else rule.cooldown,
@@ -151,7 +151,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         lease=rule.lease,
-        autonomy=_over(head.autonomy, rule.autonomy),
+        trust=_over(head.trust, rule.trust),
     )
 
 

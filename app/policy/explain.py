@@ -68,7 +68,7 @@ def _origin(decision: Decision) -> str:
     parts = [
         f'rule "{decision.rule}"' if decision.rule else "no rule",
         f"remediation {decision.remediation}" if decision.remediation else "",
-        f"rung {decision.rung}" if decision.rung else "",
+        f"step {decision.step}" if decision.step else "",
         f"reason {decision.code}",
         f"policy {decision.policy_version}" if decision.policy_version else "",
     ]

@@ -5,7 +5,7 @@ is `Unknown` with the reason, and closes the gate that needs it. Never reads any
 `now` is a fact too.
 
 Whoever re-checks a run before it touches anything gathers the same facts again *without the run's own traces*: its own
-reservation is not in `spend`, its own rungs are not in `last_action` and `results`, it is not in `busy_with` and not in
+reservation is not in `spend`, its own steps are not in `last_action` and `results`, it is not in `busy_with` and not in
 `targets_in_flight`.
 """
 
@@ -20,8 +20,8 @@ from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.domain.target import Target
 from app.domain.workload import Manager
-from app.policy.autonomy import Standing
 from app.policy.budgets import BudgetScope
+from app.policy.trust import TrustLevel
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Measured at `now` (UTC) for one target, rule and rung.
+    """Measured at `now` (UTC) for one target, rule and step.
 
     Mode ceiling: `ceiling` is the process setting, None for no ceiling.
     Alert: `firing` is the word of the best source; `last_seen` the newest moment at which any source (a delivery, or a
@@ -97,7 +97,7 @@ class Facts:
     run; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
-    Autonomy: `standing` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
+    Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
     People: `ordered_by` is set for a manual request, `approved_by` once a person approved this very plan.
     """
 
@@ -121,4 +121,4 @@ class Facts:
     ordered_by: str = ""
     approved_by: str = ""
     dry_run: bool = False
-    standing: Fact[Standing | None] = None
+    trust_level: Fact[TrustLevel | None] = None

@@ -76,8 +76,8 @@ def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
             f" once; {others}"
         )
     if judged.decision.gates and rule is not None and rule.mode is Mode.EARNED:
-        level = world.level or rule.autonomy.start.value
-        lines.append(f"its standing is level {level}, and no run was counted there yet")
-    if judged.decision.rung:
-        lines.append(f"the diagnosis takes the rung {judged.decision.rung}")
+        level = world.level or rule.trust.start.value
+        lines.append(f"its trust level is level {level}, and no run was counted there yet")
+    if judged.decision.step:
+        lines.append(f"the diagnosis takes the step {judged.decision.step}")
     return lines

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
-from app.policy.lint_autonomy import autonomy_findings
 from app.policy.lint_findings import Finding, Severity, Timing
 from app.policy.lint_pairs import Pair, pair_findings
 from app.policy.lint_rules import AlertingRule
+from app.policy.lint_trust import trust_findings
 from app.policy.matchers import Matcher, Operator, When
 from app.policy.model import Budget, Policy, Rule
 
@@ -36,7 +36,7 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
     for at, rule in enumerate(policy.rules):
         found += _reached(policy.rules[:at], rule, alerts, used)
         found += _allows(policy, rule)
-        found += autonomy_findings(policy, rule)
+        found += trust_findings(policy, rule)
     return tuple(sorted(dict.fromkeys(found), key=lambda f: list(Severity).index(f.severity)))
 
 

@@ -269,7 +269,7 @@ class Lease(Block):
 
 
 class TargetClass(StrEnum):
-    """Which targets share one standing: all of a namespace, those of one kind in a namespace, or each for itself."""
+    """Which targets share one trust level: all of a namespace, those of one kind in a namespace, or each for itself."""
 
     NAMESPACE = "namespace"
     KIND = "kind"
@@ -277,7 +277,7 @@ class TargetClass(StrEnum):
 
 
 class Start(StrEnum):
-    """At which level a standing begins."""
+    """At which level a trust level begins."""
 
     OBSERVE = "observe"
     APPROVE = "approve"
@@ -304,10 +304,10 @@ def _confidence(value: units.Percent) -> units.Percent:
     return value
 
 
-class Autonomy(Block):
+class TrustTerms(Block):
     """For rules with `mode: earned`: how one alert, remediation and class of targets rises and what it takes.
 
-    `approve` is what it takes to leave observe for approve, `auto` to leave approve for auto. Harm lowers at once.
+    `approve` is what it takes to leave observe for approve, `auto` to leave approve for auto. A setback lowers at once.
     """
 
     per: TargetClass = TargetClass.KIND
@@ -338,7 +338,7 @@ class Rule(Block):
     remediation: str
     mode: Mode
     params: Mapping[str, Any]
-    rungs: tuple[str, ...]
+    steps: tuple[str, ...]
     blocked_by: tuple[Matcher, ...]
     limits: RuleLimits
     cooldown: Duration
@@ -350,7 +350,7 @@ class Rule(Block):
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
     lease: Lease | None = None
-    autonomy: Autonomy = Autonomy()
+    trust: TrustTerms = TrustTerms()
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way."""

@@ -15,7 +15,6 @@ from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.policy.assumed import FRESH, GATE_NAMES, Ground, Judged, World, judge
-from app.policy.autonomy import Standing
 from app.policy.budgets import BudgetScope, ledger_keys
 from app.policy.cases import (
     NONE,
@@ -24,7 +23,7 @@ from app.policy.cases import (
     PastRun,
     PauseFact,
     PolicyCase,
-    StandingFact,
+    TrustFact,
     WrittenCase,
     before,
 )
@@ -32,6 +31,7 @@ from app.policy.consistency import Handler
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
 from app.policy.matchers import When
 from app.policy.model import Per, Policy
+from app.policy.trust import TrustLevel
 from app.policy.units import counted
 
 _FACT_OF = {
@@ -93,7 +93,7 @@ class Report:
 
 
 def run_cases(policy: Policy, catalogue: Mapping[str, Handler], cases: Sequence[PolicyCase]) -> Report:
-    """Run all cases. Raises BadInput, with its place, for a case that cannot be judged (a rung or target that is none)."""
+    """Run all cases. Raises BadInput, with its place, for a case that cannot be judged (a step or target that is none)."""
     results = tuple(_run(policy, catalogue, case) for case in cases)
     decisions = [judged.decision for result in results for judged in result.judged]
     gates = {g.gate for d in decisions for g in d.gates if g.verdict is not Verdict.ALLOW}
@@ -103,7 +103,7 @@ def run_cases(policy: Policy, catalogue: Mapping[str, Handler], cases: Sequence[
 
 def _run(policy: Policy, catalogue: Mapping[str, Handler], case: PolicyCase) -> CaseResult:
     written = case.written
-    world = World(policy, catalogue, written.cluster, written.rung)
+    world = World(policy, catalogue, written.cluster, written.step)
     differences: list[str] = []
     judged = []
     for labels in case.alerts:
@@ -141,22 +141,22 @@ def _situation(case: WrittenCase, ground: Ground, facts: Facts) -> Facts:
         ordered_by=people.ordered_by,
         approved_by=people.approved_by,
         dry_run=people.dry_run,
-        standing=_standing(past, now) if past.standing and facts.standing else facts.standing,
+        trust_level=_trust_level(past, now) if past.trust_level and facts.trust_level else facts.trust_level,
     )
     unread = Unknown("the case says that it cannot be read")
     unreadable: dict[str, Any] = {_FACT_OF.get(name, name): unread for name in case.unknown}
     return replace(facts, **unreadable)
 
 
-def _standing(past: HistoryFacts, now: datetime) -> Standing:
-    """The standing as the case gives it; a level alone has no counted run."""
+def _trust_level(past: HistoryFacts, now: datetime) -> TrustLevel:
+    """The trust level as the case gives it; a level alone has no counted run."""
     told = (
-        past.standing
-        if isinstance(past.standing, StandingFact)
-        else StandingFact(level=past.standing or Mode.OBSERVE)
+        past.trust_level
+        if isinstance(past.trust_level, TrustFact)
+        else TrustFact(level=past.trust_level or Mode.OBSERVE)
     )
     runs = told.fixed if told.runs is None else told.runs
-    return Standing(told.level, before(now, told.since), told.fixed, runs, told.waits, "the case says so")
+    return TrustLevel(told.level, before(now, told.since), told.fixed, runs, told.waits, "the case says so")
 
 
 def _past(now: datetime, at: int, result: RunState | PastRun) -> Past:
@@ -196,7 +196,7 @@ def _differences(expect: Expectation, judged: Judged) -> list[str]:
         "code": decision.code.value,
         "rule": decision.rule or NONE,
         "target": judged.target or NONE,
-        "rung": decision.rung or NONE,
+        "step": decision.step or NONE,
     }
     wanted = expect.model_dump(mode="json", exclude={"gates"}, exclude_none=True)
     found = [f"{key}: expected {want}, got {got[key]}" for key, want in wanted.items() if want != got[key]]

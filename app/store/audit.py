@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.events import EventKind
 from app.store.encoding import moment, plain_text, to_json
-from app.store.pages import PAGE, events_of
 from app.store.prepared import Prepared
 from app.store.schema import ABOUT_RUN, audit, audit_chain
+from app.store.segments import PAGE, events_of
 from app.store.tx import AuditRecord
 
 GENESIS = "0" * 64

@@ -19,9 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.domain.alert import Delivery, Receipt
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
+from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.engines import READERS, parse, reader_engine, writer_engine
 from app.store.faults import translate
-from app.store.lanes import Lane, LaneSize
 from app.store.migrate import require_current, upgrade_engine
 from app.store.tx import Tx
 from app.store.writer import Cuts, StoreHooks, Writer
@@ -37,14 +37,16 @@ class Store:
     """The domain store. Make it with `Store.open`; `close` it at the end."""
 
     def __init__(
-        self, writer: Engine, reader: Engine, make_writer: Callable[[], Writer], size: LaneSize
+        self, writer: Engine, reader: Engine, make_writer: Callable[[], Writer], size: CommitQueueSize
     ) -> None:
         self._engines = (writer, reader)
         self._reader = reader
-        self._ingest = Lane("ingest", size, make_writer)
+        self._ingest = CommitQueue("ingest", size, make_writer)
         shared = writer.dialect.name == "sqlite"
         self._writes = (
-            self._ingest if shared else Lane("write", LaneSize(_POSTGRES_THREADS, 1, size.queue), make_writer)
+            self._ingest
+            if shared
+            else CommitQueue("write", CommitQueueSize(_POSTGRES_THREADS, 1, size.queue), make_writer)
         )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
         self._closed = False
@@ -58,7 +60,7 @@ class Store:
         ids: Ids,
         migrate: bool = True,
         hooks: StoreHooks | None = None,
-        size: LaneSize | None = None,
+        size: CommitQueueSize | None = None,
     ) -> Store:
         """Open `sqlite:///PATH` or `postgresql://...`; blocking, before the event loop serves.
 
@@ -77,7 +79,7 @@ class Store:
             raise
         cuts = Cuts(hooks)
         return cls(
-            writer, reader_engine(parsed), lambda: Writer(writer, clock, ids, cuts), size or LaneSize()
+            writer, reader_engine(parsed), lambda: Writer(writer, clock, ids, cuts), size or CommitQueueSize()
         )
 
     @property
@@ -88,8 +90,8 @@ class Store:
     @property
     def waiting(self) -> int:
         """Writes queued and not yet taken into a commit: the measure of overload."""
-        lanes = {id(lane): lane for lane in (self._ingest, self._writes)}
-        return sum(lane.waiting for lane in lanes.values())
+        commit_queues = {id(commit_queue): commit_queue for commit_queue in (self._ingest, self._writes)}
+        return sum(commit_queue.waiting for commit_queue in commit_queues.values())
 
     async def ingest(self, delivery: Delivery) -> Receipt:
         """Record one delivery; returns after its commit.

@@ -15,9 +15,9 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
-from app.store.pages import EPISODES_OF, episodes_of
 from app.store.runs import Run
-from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_steps, runs
+from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
+from app.store.segments import EPISODES_OF, episodes_of
 from app.store.tx import Tx
 
 # What every decision and every second look asks for is built once: building a statement takes ten times as long as
@@ -34,10 +34,10 @@ _SPENT = select(func.count(), func.min(ledger.c.at)).where(
     ledger.c.scope == bindparam("scope"),
     ledger.c.at >= _SINCE,
     ledger.c.spent.is_(True),
-    ~((ledger.c.run_id == bindparam("run")) & (ledger.c.rung_index == bindparam("rung"))),
+    ~((ledger.c.run_id == bindparam("run")) & (ledger.c.step_index == bindparam("step"))),
 )
 _HOLDS = select(func.count()).where(
-    ledger.c.run_id == bindparam("run"), ledger.c.rung_index == bindparam("rung"), ledger.c.spent.is_(True)
+    ledger.c.run_id == bindparam("run"), ledger.c.step_index == bindparam("step"), ledger.c.spent.is_(True)
 )
 _LAST_ACTION = (
     select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
@@ -97,15 +97,15 @@ def in_flight(conn: Connection, *, excluding: str) -> int:
 def spent(
     conn: Connection, scope: str, since: datetime, *, excluding: tuple[str, int]
 ) -> tuple[int, datetime | None]:
-    """Reservations of a scope since then, and the oldest of them, without those of `excluding` (run, rung)."""
-    own = {"run": excluding[0], "rung": excluding[1]}
+    """Reservations of a scope since then, and the oldest of them, without those of `excluding` (run, step)."""
+    own = {"run": excluding[0], "step": excluding[1]}
     count, oldest = conn.execute(_SPENT, {"scope": scope, "since": micros(since), **own}).one()
     return int(count), moment_or_none(oldest)
 
 
-def holds(conn: Connection, run_id: str, rung_index: int) -> bool:
-    """The rung's reservation stands."""
-    return bool(conn.execute(_HOLDS, {"run": run_id, "rung": rung_index}).scalar())
+def holds(conn: Connection, run_id: str, step_index: int) -> bool:
+    """The step's reservation stands."""
+    return bool(conn.execute(_HOLDS, {"run": run_id, "step": step_index}).scalar())
 
 
 def last_action(conn: Connection, target_key: str, remediation: str, *, excluding: str) -> datetime | None:
@@ -133,7 +133,7 @@ def last_seen(conn: Connection, incident_id: str) -> datetime | None:
 
 
 def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
-    """Give the question of a run that goes on with another rung its own end."""
+    """Give the question of a run that goes on with another step its own end."""
     tx.conn.execute(update(runs).where(runs.c.id == run_id).values(expires_at=micros_or_none(expires_at)))
 
 
@@ -149,8 +149,8 @@ def undo_ordered(conn: Connection) -> list[str]:
     """Runs whose undo a person ordered and which is not done."""
     query: Any = (
         select(runs.c.id)
-        .join(run_steps, run_steps.c.run_id == runs.c.id)
-        .where(LIVE, runs.c.state == RunState.UNDOING.value, run_steps.c.name == "undo ordered")
+        .join(run_journal, run_journal.c.run_id == runs.c.id)
+        .where(LIVE, runs.c.state == RunState.UNDOING.value, run_journal.c.name == "undo ordered")
     )
     return list(conn.execute(query).scalars())
 
@@ -184,7 +184,7 @@ def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname:
 
 def leases_running(conn: Connection) -> list[str]:
     """Runs with a change on loan."""
-    query = select(run_steps.c.run_id).where(run_steps.c.name == "lease", run_steps.c.outcome.is_(None))
+    query = select(run_journal.c.run_id).where(run_journal.c.name == "lease", run_journal.c.outcome.is_(None))
     return list(conn.execute(query).scalars())
 
 

@@ -36,8 +36,8 @@ from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
-from app.store.pages import EPISODES_OF, all_episodes, current, episodes_of
 from app.store.schema import OPEN, episodes, incidents
+from app.store.segments import EPISODES_OF, all_episodes, current, episodes_of
 from app.store.tx import Tx
 
 _NOT_DUE: dict[str, Any] = {"due_at": None, "claimed_by": None, "claimed_until": None}

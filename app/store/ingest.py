@@ -15,7 +15,7 @@ from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.store import ingest_rows as rows
 from app.store.encoding import micros, moment, plain_text, storable, to_json, to_text
-from app.store.openings import Openings
+from app.store.incident_grouping import IncidentGrouping
 from app.store.prepared import members
 from app.store.runs import run_id_for
 from app.store.tx import AuditRecord, Tx
@@ -62,7 +62,7 @@ class _Episode:
 class _Batch:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
-        self._incidents = Openings(tx)
+        self._incidents = IncidentGrouping(tx)
         self._receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
         self._keys: dict[int, str] = {}  # by identity: an alert computes its key anew each time it is asked
         self._episodes: dict[str, _Episode] = {}

@@ -21,7 +21,7 @@ LOCK = 7_136_094_402
 
 
 _RESERVED = select(ledger.c.scope).where(
-    ledger.c.run_id == bindparam("run"), ledger.c.rung_index == bindparam("rung")
+    ledger.c.run_id == bindparam("run"), ledger.c.step_index == bindparam("step")
 )
 _RESERVE = insert(ledger)
 
@@ -32,13 +32,13 @@ def lock(tx: Tx) -> None:
         tx.conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
 
 
-def reserve(tx: Tx, run_id: str, rung_index: int, scopes: Sequence[str]) -> None:
-    """Reserve one action per scope for this rung of the run; a repeat reserves nothing more."""
-    have = set(tx.conn.execute(_RESERVED, {"run": run_id, "rung": rung_index}).scalars())
+def reserve(tx: Tx, run_id: str, step_index: int, scopes: Sequence[str]) -> None:
+    """Reserve one action per scope for this step of the run; a repeat reserves nothing more."""
+    have = set(tx.conn.execute(_RESERVED, {"run": run_id, "step": step_index}).scalars())
     rows = [
         {
             "run_id": run_id,
-            "rung_index": rung_index,
+            "step_index": step_index,
             "scope": scope,
             "at": tx.stamp,
             "released_at": None,
@@ -51,9 +51,9 @@ def reserve(tx: Tx, run_id: str, rung_index: int, scopes: Sequence[str]) -> None
         tx.conn.execute(_RESERVE, rows)
 
 
-def give_back(tx: Tx, run_id: str, rung_index: int) -> None:
-    """The rung never acted: its reservations count no more."""
-    _update(tx, run_id, {"spent": False, "released_at": tx.stamp}, ledger.c.rung_index == rung_index)
+def give_back(tx: Tx, run_id: str, step_index: int) -> None:
+    """The step never acted: its reservations count no more."""
+    _update(tx, run_id, {"spent": False, "released_at": tx.stamp}, ledger.c.step_index == step_index)
 
 
 def release(tx: Tx, run_id: str) -> None:

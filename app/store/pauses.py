@@ -16,7 +16,7 @@ from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.store import facts
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable
-from app.store.schema import STANDING, pauses
+from app.store.schema import IN_FORCE, pauses
 from app.store.tx import Tx
 
 _PREFIXES = ("namespace:", "target:", "rule:", "remediation:")
@@ -70,7 +70,7 @@ def lift(tx: Tx, scope: str, author: str) -> bool:
 # Built once: every decision asks for it.
 _ACTIVE = (
     select(pauses)
-    .where(STANDING, or_(pauses.c.until.is_(None), pauses.c.until > bindparam("now")))
+    .where(IN_FORCE, or_(pauses.c.until.is_(None), pauses.c.until > bindparam("now")))
     .order_by(pauses.c.set_at, pauses.c.id)
 )
 
@@ -83,7 +83,7 @@ def active(conn: Connection, now: datetime) -> list[Pause]:
 def _end(tx: Tx, scope: str, author: str) -> None:
     tx.conn.execute(
         update(pauses)
-        .where(STANDING, pauses.c.scope == scope)
+        .where(IN_FORCE, pauses.c.scope == scope)
         .values(lifted_at=tx.stamp, lifted_by=storable(author))
     )
 

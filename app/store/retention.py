@@ -29,7 +29,6 @@ from sqlalchemy import (
 
 from app.domain.events import EventKind
 from app.store.encoding import micros
-from app.store.pages import all_episodes
 from app.store.schema import (
     CLOSED,
     LIVE,
@@ -37,6 +36,7 @@ from app.store.schema import (
     UNSENT,
     audit,
     audit_chain,
+    clicks,
     decisions,
     deliveries,
     digest_incidents,
@@ -46,13 +46,13 @@ from app.store.schema import (
     ledger,
     outbox,
     pauses,
-    presses,
     rejected_alerts,
-    run_answers,
-    run_steps,
+    run_approvals,
+    run_journal,
     runs,
     samples,
 )
+from app.store.segments import all_episodes
 from app.store.tx import Tx
 
 _PER_LIMIT = 10
@@ -91,7 +91,7 @@ def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
     old_deliveries = _delete_deliveries(conn, before, rows)
     old_samples = _delete_first(conn, samples, samples.c.at < before, rows)
     others = _count(conn.execute(delete(pauses).where(pauses.c.lifted_at < before)))
-    others += _delete_first(conn, presses, presses.c.at < before, rows)
+    others += _delete_first(conn, clicks, clicks.c.at < before, rows)
     others += _delete_first(conn, digests, digests.c.closed_at < before, rows)
     others += _delete_first(
         conn,
@@ -148,8 +148,8 @@ def _delete_episodes(conn: Connection, candidates: Sequence[str], limit: int) ->
 def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
     run_ids = list(conn.execute(select(runs.c.id).where(runs.c.incident_id.in_(gone))).scalars())
     for table, column, keys in (
-        (run_steps, run_steps.c.run_id, run_ids),
-        (run_answers, run_answers.c.run_id, run_ids),
+        (run_journal, run_journal.c.run_id, run_ids),
+        (run_approvals, run_approvals.c.run_id, run_ids),
         (ledger, ledger.c.run_id, run_ids),
         (runs, runs.c.id, run_ids),
         (decisions, decisions.c.incident_id, gone),

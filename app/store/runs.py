@@ -18,22 +18,24 @@ from app.domain.decision import Mode
 from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.store import ledger
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entry
 from app.store.schema import LIVE, UNSTARTED, runs
-from app.store.steps import Step, begin_step, end_step, step, steps
 from app.store.tx import Tx
 
 __all__ = [
     "Answer",
+    "JournalEntry",
     "NewRun",
     "Run",
-    "Step",
     "TargetBusy",
     "answer",
-    "begin_step",
-    "end_step",
+    "begin_entry",
+    "end_entry",
+    "entries",
+    "entry",
     "get",
     "hold",
     "live_for_target",
@@ -43,9 +45,7 @@ __all__ = [
     "page",
     "request",
     "run_id_for",
-    "set_rung",
-    "step",
-    "steps",
+    "set_step",
     "unstarted",
 ]
 
@@ -69,8 +69,8 @@ class NewRun:
     remediation: str
     mode: Mode
     target_key: str
-    rung: Rung
-    rung_index: int = 0
+    step: Step
+    step_index: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     dry_run: bool = False
@@ -89,8 +89,8 @@ class Run:
     mode: Mode
     target_key: str
     state: RunState
-    rung: Rung
-    rung_index: int
+    step: Step
+    step_index: int
     plan_hash: str
     settings: Mapping[str, Any]
     params: Mapping[str, Any]
@@ -133,8 +133,8 @@ def request(tx: Tx, new: NewRun) -> Run:
         "remediation": run.remediation,
         "mode": run.mode.value,
         "target": run.target_key,
-        "rung": run.rung.to_json(),
-        "rung_index": run.rung_index,
+        "step": run.step.to_json(),
+        "step_index": run.step_index,
         "plan_hash": run.plan_hash,
         "params": run.params,
         "settings": run.settings,
@@ -153,7 +153,7 @@ def _values(tx: Tx, new: NewRun) -> dict[str, Any]:
         "mode": new.mode.value,
         "target_key": new.target_key,
         "state": new.state.value,
-        **_plan(new.rung, new.rung_index),
+        **_plan(new.step, new.step_index),
         "settings": to_text(dict(new.settings)),
         "params": to_text(dict(new.params)),
         "dry_run": new.dry_run,
@@ -248,16 +248,16 @@ def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
     return True
 
 
-def set_rung(tx: Tx, run_id: str, rung: Rung, index: int, *, expires_at: datetime | None = None) -> None:
-    """The run goes on with another rung: its plan hash changes, and an earlier answer was not for this one.
+def set_step(tx: Tx, run_id: str, step: Step, index: int, *, expires_at: datetime | None = None) -> None:
+    """The run goes on with another step: its plan hash changes, and an earlier answer was not for this one.
 
-    `expires_at` is when an approval of this rung expires, None when it needs none.
+    `expires_at` is when an approval of this step expires, None when it needs none.
     """
     tx.conn.execute(
         update(runs)
         .where(runs.c.id == run_id)
         .values(
-            **_plan(rung, index),
+            **_plan(step, index),
             answer="",
             answered_by="",
             expires_at=micros_or_none(expires_at),
@@ -282,7 +282,7 @@ def answer(tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "") -> b
         .values(answer=given, answered_by=storable(named or by), updated_at=tx.stamp)
     )
     kind = EventKind.APPROVED if given == "approved" else EventKind.REJECTED
-    data = {"answer": given, "plan_hash": run.plan_hash, "rung": run.rung.name}
+    data = {"answer": given, "plan_hash": run.plan_hash, "step": run.step.name}
     tx.audit(kind, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
     return True
 
@@ -311,8 +311,8 @@ def _occupying(tx: Tx, target_key: str, statement: Executable, values: dict[str,
         raise TargetBusy("another run holds the target", where=holder.id) from error
 
 
-def _plan(rung: Rung, index: int) -> dict[str, Any]:
-    return {"rung": to_text(rung.to_json()), "rung_index": index, "plan_hash": rung.hash}
+def _plan(step: Step, index: int) -> dict[str, Any]:
+    return {"step": to_text(step.to_json()), "step_index": index, "plan_hash": step.hash}
 
 
 def _find(conn: Connection, run_id: str) -> Row[Any] | None:
@@ -328,7 +328,7 @@ def _run(row: Row[Any]) -> Run:
     data |= {
         "mode": Mode(row.mode),
         "state": RunState(row.state),
-        "rung": Rung.from_json(to_json(row.rung)),
+        "step": Step.from_json(to_json(row.step)),
         "settings": to_json(row.settings),
         "params": to_json(row.params),
     }

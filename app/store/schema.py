@@ -4,7 +4,7 @@ Owns names, types and indexes; the migrations create exactly this (a test compar
 store. Never executes anything.
 
 Three rules keep inserts as cheap at five million alerts as at none:
-- keys of big tables begin with a time (episode key, ids of the Ids port) or a page of the audit trail (`app.store.pages`),
+- keys of big tables begin with a time (episode key, ids of the Ids port) or a page of the audit trail (`app.store.segments`),
   so new rows land at one end of every index;
 - what is looked up on the way in (open incidents, live runs, unsent messages) has a partial index over the few
   open rows only;
@@ -190,8 +190,8 @@ runs = Table(
     _text("mode"),
     _text("target_key"),
     _text("state"),
-    _text("rung"),
-    _count("rung_index"),
+    _text("step"),
+    _count("step_index"),
     _text("plan_hash"),
     _text("settings"),
     _text("params"),
@@ -212,8 +212,8 @@ _partial("ix_runs_unstarted", runs.c.requested_at, where=UNSTARTED)
 Index("ix_runs_incident", runs.c.incident_id)
 Index("ix_runs_target", runs.c.target_key, runs.c.remediation, runs.c.ended_at)
 
-run_steps = Table(
-    "run_steps",
+run_journal = Table(
+    "run_journal",
     metadata,
     _text("run_id", primary_key=True),
     _text("name", primary_key=True),
@@ -223,11 +223,11 @@ run_steps = Table(
     _maybe_time("ended_at"),
 )
 
-run_answers = Table(
-    "run_answers",
+run_approvals = Table(
+    "run_approvals",
     metadata,
     _text("run_id", primary_key=True),
-    Column("rung_index", Integer, primary_key=True, autoincrement=False),
+    Column("step_index", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
     _text("answer"),
     _text("given_by"),
@@ -235,14 +235,14 @@ run_answers = Table(
     _time("at"),
 )
 
-presses = Table("presses", metadata, _text("id", primary_key=True), _time("at"))
-Index("ix_presses_at", presses.c.at)
+clicks = Table("clicks", metadata, _text("id", primary_key=True), _time("at"))
+Index("ix_clicks_at", clicks.c.at)
 
 ledger = Table(
     "ledger",
     metadata,
     _text("run_id", primary_key=True),
-    Column("rung_index", Integer, primary_key=True, autoincrement=False),
+    Column("step_index", Integer, primary_key=True, autoincrement=False),
     _text("scope", primary_key=True),
     _time("at"),
     _maybe_time("released_at"),
@@ -262,11 +262,11 @@ pauses = Table(
     _maybe_time("lifted_at"),
     _text("lifted_by"),
 )
-STANDING = pauses.c.lifted_at.is_(None)
-_partial("uq_pauses_standing", pauses.c.scope, where=STANDING, unique=True)
+IN_FORCE = pauses.c.lifted_at.is_(None)
+_partial("uq_pauses_in_force", pauses.c.scope, where=IN_FORCE, unique=True)
 
-standings = Table(
-    "standings",
+trust_levels = Table(
+    "trust_levels",
     metadata,
     _text("key", primary_key=True),
     _text("alertname"),
@@ -284,7 +284,7 @@ standings = Table(
     _text("run_id"),
     _time("updated_at"),
 )
-Index("ix_standings_class", standings.c.remediation, standings.c.target_class)
+Index("ix_trust_levels_class", trust_levels.c.remediation, trust_levels.c.target_class)
 
 audit = Table(
     "audit",

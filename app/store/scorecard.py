@@ -12,7 +12,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, 
 
 from app.domain.outcome import RunState
 from app.store.encoding import micros, moment_or_none
-from app.store.schema import audit, episodes, incidents, run_steps, runs
+from app.store.schema import audit, episodes, incidents, run_journal, runs
 
 _WORST = 10  # repeat offenders listed
 
@@ -40,7 +40,7 @@ class Scorecard:
     offenders: tuple[tuple[str, int], ...] = ()
 
     @property
-    def harmful(self) -> int:
+    def setbacks(self) -> int:
         """Runs that a person undid or stopped after they had changed something, and those that got stuck."""
         return self.undone + self.rejected + self.runs.get(RunState.STUCK, 0)
 
@@ -56,7 +56,7 @@ def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
     first, last = micros(since), micros(until)
     begun = and_(_within(runs.c.requested_at, first, last), runs.c.dry_run.is_(False))
     states = conn.execute(select(runs.c.state, func.count()).where(begun).group_by(runs.c.state))
-    loan = _has_step(run_steps.c.name == "undo ordered", run_steps.c.intent.like('%"by":"lease"%'))
+    loan = _has_step(run_journal.c.name == "undo ordered", run_journal.c.intent.like('%"by":"lease"%'))
     undone = runs.c.state == RunState.UNDONE.value
     return Scorecard(
         since,
@@ -84,10 +84,10 @@ def _within(column: Column[int], first: int, last: int) -> ColumnElement[bool]:
 
 
 def _has_step(*where: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(run_steps.c.run_id == runs.c.id, *where)
+    return exists().where(run_journal.c.run_id == runs.c.id, *where)
 
 
-_ACTED = _has_step(run_steps.c.outcome.like('%"result":"applied"%'))
+_ACTED = _has_step(run_journal.c.outcome.like('%"result":"applied"%'))
 
 
 def _count(conn: Connection, key: Column[str], *where: ColumnElement[bool]) -> int:

@@ -54,7 +54,7 @@ _SCHEMES = {
 }
 
 
-def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def approvals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can answer these error statuses; 500 always can."""
     return {status: _problem(status) for status in (*statuses, 500)}
 
@@ -126,16 +126,16 @@ def webhook_documents() -> dict[str, dict[str, Any]]:
     """Path items of the webhooks."""
     return {
         "/webhooks/alertmanager": _webhook(
-            "Alerts of Alertmanager", _ALERTMANAGER, SECURITY, answers(401, 403, 413, 415, 422, 503)
+            "Alerts of Alertmanager", _ALERTMANAGER, SECURITY, approvals(401, 403, 413, 415, 422, 503)
         ),
         "/webhooks/pagerduty": _webhook(
-            "Events of PagerDuty (V3)", _ANY_OBJECT, [{"pagerduty": []}], answers(401, 403, 413, 415, 503)
+            "Events of PagerDuty (V3)", _ANY_OBJECT, [{"pagerduty": []}], approvals(401, 403, 413, 415, 503)
         ),
         "/webhooks/pagerduty/orchestration": _webhook(
             "Automation actions of PagerDuty Event Orchestration",
             _ANY_OBJECT,
             [{"orchestration": []}],
-            answers(401, 403, 413, 415, 503),
+            approvals(401, 403, 413, 415, 503),
         ),
         "/webhooks/slack/interactions": slack_document(),
     }
@@ -146,14 +146,14 @@ def slack_document() -> dict[str, Any]:
     schema = {"type": "object", "required": ["payload"], "properties": {"payload": {"type": "string"}}}
     operation = {
         "tags": ["webhooks"],
-        "summary": "Buttons pressed in Slack; what a press did is told in Slack",
+        "summary": "Buttons clicked in Slack; what a click did is told in Slack",
         "security": [{"slack": []}],
         "requestBody": {
             "required": True,
             "content": {"application/x-www-form-urlencoded": {"schema": schema}},
         },
         "responses": {"200": {"description": "Taken, or not understood and ignored."}}
-        | {str(status): answer for status, answer in answers(401, 413, 415, 422).items()},
+        | {str(status): answer for status, answer in approvals(401, 413, 415, 422).items()},
     }
     return {"post": operation}
 

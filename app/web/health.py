@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from app.web.documented import answers
+from app.web.documented import approvals
 from app.web.reading import Using
 
 router = APIRouter(tags=["health"])
@@ -25,7 +25,7 @@ class Readiness(BaseModel):
     problems: dict[str, str] = Field(default_factory=dict)
 
 
-@router.get("/healthz", responses=answers())
+@router.get("/healthz", responses=approvals())
 async def healthz() -> Alive:
     """Alive: nothing outside of the process is asked, so that an outage elsewhere restarts nobody."""
     return Alive()
@@ -33,7 +33,7 @@ async def healthz() -> Alive:
 
 @router.get(
     "/readyz",
-    responses={**answers(), 503: {"description": "A part does not work.", "model": Readiness}},
+    responses={**approvals(), 503: {"description": "A part does not work.", "model": Readiness}},
 )
 async def readyz(using: Using, response: Response) -> Readiness:
     """Ready to take alerts and to act."""
@@ -51,7 +51,7 @@ async def readyz(using: Using, response: Response) -> Readiness:
             "description": "Prometheus text format.",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-        **answers(),
+        **approvals(),
     },
 )
 async def metrics(using: Using, _request: Request) -> Response:

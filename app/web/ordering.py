@@ -18,14 +18,14 @@ from app.intake.auth import Principal, Scope
 from app.intake.body import decode, validated
 from app.intake.times import rfc3339
 from app.web.callers import require
-from app.web.documented import answers, secured
+from app.web.documented import approvals, secured
 from app.web.reading import RunId, Using
 from app.web.requests import read_body
 from app.web.views import Ordered
 
 M = TypeVar("M", bound=BaseModel)
-_ERRORS = answers(401, 403, 404, 409, 413, 415, 422, 503)
-_WITHOUT_BODY = answers(401, 403, 404, 409, 422, 503)
+_ERRORS = approvals(401, 403, 404, 409, 413, 415, 422, 503)
+_WITHOUT_BODY = approvals(401, 403, 404, 409, 422, 503)
 _ScopeText = Annotated[
     str,
     Field(
@@ -60,8 +60,8 @@ class ResumeBody(BaseModel):
     scope: _ScopeText = "all"
 
 
-class StandingBody(BaseModel):
-    """Moves a standing by one level. `key` is as the list of standings has it."""
+class TrustBody(BaseModel):
+    """Moves a trust level by one level. `key` is as the list of trust levels has it."""
 
     model_config = ConfigDict(extra="forbid")
     key: Annotated[str, Field(min_length=1, max_length=2_000)]
@@ -73,7 +73,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     AnswerBody,
     PauseBody,
     ResumeBody,
-    StandingBody,
+    TrustBody,
 )
 
 router = APIRouter(prefix="/api/v1", tags=["ordering"])
@@ -183,19 +183,19 @@ async def resume(
     return await using.operations.resume(body.scope, by.name)
 
 
-@router.post("/autonomy/promote", responses=_ERRORS, openapi_extra=secured(StandingBody))
+@router.post("/trust/promote", responses=_ERRORS, openapi_extra=secured(TrustBody))
 async def promote(
-    using: Using, by: Operator, body: Annotated[StandingBody, Depends(json_of(StandingBody))]
+    using: Using, by: Operator, body: Annotated[TrustBody, Depends(json_of(TrustBody))]
 ) -> dict[str, Any]:
-    """Raise a standing by one level; also the confirmation of a promotion that waits."""
+    """Raise a trust level by one level; also the confirmation of a promotion that waits."""
     return await using.operations.promote(body.key, body.reason, by.name)
 
 
-@router.post("/autonomy/demote", responses=_ERRORS, openapi_extra=secured(StandingBody))
+@router.post("/trust/demote", responses=_ERRORS, openapi_extra=secured(TrustBody))
 async def demote(
-    using: Using, by: Operator, body: Annotated[StandingBody, Depends(json_of(StandingBody))]
+    using: Using, by: Operator, body: Annotated[TrustBody, Depends(json_of(TrustBody))]
 ) -> dict[str, Any]:
-    """Lower a standing by one level."""
+    """Lower a trust level by one level."""
     return await using.operations.demote(body.key, body.reason, by.name)
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from app.domain.outcome import IncidentState, RunState
 from app.intake.auth import Scope
-from app.store import audit, decisions, incidents, runs, steps
+from app.store import audit, decisions, incidents, journal, runs
 from app.web.callers import require
-from app.web.documented import answers, secured
+from app.web.documented import approvals, secured
 from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
 from app.web.services import WebServices
 from app.web.views import (
@@ -34,8 +34,8 @@ from app.web.views import (
 _SHOWN_ALERTS = 200
 _SHOWN_DECISIONS = 100
 _SHOWN_RUNS = 100
-_LIST = answers(401, 403, 422, 503)
-_ONE = answers(401, 403, 404, 422, 503)
+_LIST = approvals(401, 403, 422, 503)
+_ONE = approvals(401, 403, 404, 422, 503)
 
 router = APIRouter(prefix="/api/v1", tags=["reading"], dependencies=[Depends(require(Scope.READ))])
 
@@ -95,7 +95,9 @@ async def list_runs(
 @router.get("/runs/{run_id}", responses=_ONE, openapi_extra=secured())
 async def show_run(using: Using, run_id: RunId) -> RunView:
     """One run with its plan and steps."""
-    return await using.store.read(lambda conn: run_view(runs.get(conn, run_id), steps.steps(conn, run_id)))
+    return await using.store.read(
+        lambda conn: run_view(runs.get(conn, run_id), journal.entries(conn, run_id))
+    )
 
 
 @router.get("/runs/{run_id}/explain", responses=_ONE, openapi_extra=secured())
@@ -132,10 +134,10 @@ async def show_scorecard(
     return dict(await using.views.scorecard(days))
 
 
-@router.get("/autonomy", responses=_LIST, openapi_extra=secured())
-async def list_autonomy(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+@router.get("/trust", responses=_LIST, openapi_extra=secured())
+async def list_trust(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
     """How far each alert, remediation and class of targets has come in mode earned, with its numbers."""
-    return _page_of(await using.views.autonomy(), cursor, limit)
+    return _page_of(await using.views.trust(), cursor, limit)
 
 
 @router.get("/audit", responses=_LIST, openapi_extra=secured())

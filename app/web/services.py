@@ -39,11 +39,11 @@ class Operations(Protocol):
         ...
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
-        """Raise a standing by one level."""
+        """Raise a trust level by one level."""
         ...
 
     async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
-        """Lower a standing by one level."""
+        """Lower a trust level by one level."""
         ...
 
     async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Operations(Protocol):
 
 
 class Interactions(Protocol):
-    """Takes what Slack sends when somebody presses a button."""
+    """Takes what Slack sends when somebody clicks a button."""
 
     def begin(self, payload: Any) -> asyncio.Task[None]:
         """Start to deal with it. The task never needs to be waited for and is never to be cancelled."""
@@ -78,7 +78,7 @@ class Views:
     remediations: View
     policies: View
     budgets: View
-    autonomy: View
+    trust: View
     scorecard: Callable[[int], Awaitable[Mapping[str, Any]]]
 
 

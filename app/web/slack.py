@@ -1,6 +1,6 @@
-"""Slack's button presses: signature over the raw bytes first, then 200 within Slack's 3 seconds, whatever the press does.
+"""Slack's button clicks: signature over the raw bytes first, then 200 within Slack's 3 seconds, whatever the click does.
 
-A plain ASGI endpoint like the webhooks. Whoever pressed is told by a reply that only they see when a press does not count;
+A plain ASGI endpoint like the webhooks. Whoever clicked is told by a reply that only they see when a click does not count;
 an HTTP error would only show them a warning sign. Never answers 5xx by itself and never trusts anything in the payload for
 rights.
 """
@@ -24,7 +24,7 @@ from app.web.services import WebServices
 log = structlog.get_logger("app.web")
 
 ANSWER_WITHIN = 2.0
-"""Seconds after which the 200 goes out although the press is still being dealt with; Slack gives up at 3."""
+"""Seconds after which the 200 goes out although the click is still being dealt with; Slack gives up at 3."""
 
 
 class SlackInteractions:
@@ -42,7 +42,7 @@ class SlackInteractions:
             body = await self._signed_body(scope, receive)
         except RemediatorError as error:
             result = "replayed" if error.code == "replayed" else "not_accepted"
-            self._services.metrics.presses.labels("unknown", result).inc()
+            self._services.metrics.clicks.labels("unknown", result).inc()
             await of_error(scope, error)(scope, receive, send)
             return
         await self._hand_on(body)
@@ -78,10 +78,10 @@ class SlackInteractions:
             payload = slack.payload_of(body)
         except BadInput as error:
             log.warning("press_not_understood", where=error.where, error=error.message)
-            self._services.metrics.presses.labels("unknown", "ignored").inc()
+            self._services.metrics.clicks.labels("unknown", "ignored").inc()
             return
         if self._services.interactions is not None:
-            # Not cancelled when the time is up: it goes on, and the presser gets a reply.
+            # Not cancelled when the time is up: it goes on, and the clicker gets a reply.
             await asyncio.wait({self._services.interactions.begin(payload)}, timeout=ANSWER_WITHIN)
 
 

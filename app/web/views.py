@@ -17,8 +17,8 @@ from app.domain.outcome import IncidentState, RunState
 from app.store.audit import AuditEvent
 from app.store.decisions import StoredDecision
 from app.store.incidents import Incident, StoredAlert
+from app.store.journal import JournalEntry
 from app.store.runs import Run
-from app.store.steps import Step
 
 
 class Accepted(BaseModel):
@@ -98,8 +98,8 @@ class RunSummary(BaseModel):
     mode: Mode
     target: str
     state: RunState
-    rung: str
-    rung_index: int
+    step: str
+    step_index: int
     plan_hash: str
     dry_run: bool
     requested_at: datetime
@@ -221,11 +221,11 @@ def run_summary(run: Run) -> RunSummary:
     return RunSummary(**_run_fields(run))
 
 
-def run_view(run: Run, steps: Sequence[Step]) -> RunView:
+def run_view(run: Run, steps: Sequence[JournalEntry]) -> RunView:
     """A run with its plan and steps."""
     return RunView(
         **_run_fields(run),
-        plan=run.rung.to_json(),
+        plan=run.step.to_json(),
         params=dict(run.params),
         steps=[
             StepView(
@@ -249,8 +249,8 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "mode": run.mode,
         "target": run.target_key,
         "state": run.state,
-        "rung": run.rung.name,
-        "rung_index": run.rung_index,
+        "step": run.step.name,
+        "step_index": run.step_index,
         "plan_hash": run.plan_hash,
         "dry_run": run.dry_run,
         "requested_at": run.requested_at,

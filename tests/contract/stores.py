@@ -16,10 +16,10 @@ import pytest
 
 from app.domain.alert import Alert, AlertStatus, Delivery, ManualRequest, Source
 from app.domain.decision import Mode
-from app.domain.plan import Action, ActionKind, FieldChange, Rung
+from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
+from app.store.commit_queue import CommitQueueSize
 from app.store.database import Store, StoreHooks, Tx
-from app.store.lanes import LaneSize
 from app.store.runs import NewRun
 from tests.contract.postgres import Postgres
 
@@ -67,7 +67,7 @@ class MakeStore(Protocol):
 
     url: str
 
-    def __call__(self, *, hooks: StoreHooks | None = None, size: LaneSize | None = None) -> Store:
+    def __call__(self, *, hooks: StoreHooks | None = None, size: CommitQueueSize | None = None) -> Store:
         """A store on the test's database."""
         ...
 
@@ -81,7 +81,7 @@ class Stores:
         self._ids = CountingIds()
         self._opened: list[Store] = []
 
-    def __call__(self, *, hooks: StoreHooks | None = None, size: LaneSize | None = None) -> Store:
+    def __call__(self, *, hooks: StoreHooks | None = None, size: CommitQueueSize | None = None) -> Store:
         """Open another store on the database."""
         store = Store.open(self.url, clock=self._clock, ids=self._ids, hooks=hooks, size=size)
         self._opened.append(store)
@@ -150,20 +150,20 @@ def order(target: str = TARGET) -> ManualRequest:
     return ManualRequest("high-error-rate", target, {"scale_to": 5}, "tried by hand", "ann")
 
 
-def rung(name: str = "restart", replicas: int = 5) -> Rung:
-    """A rung with one action."""
+def step(name: str = "restart", replicas: int = 5) -> Step:
+    """A step with one action."""
     target = Target("rag7", Kind.DEPLOYMENT, "langgraph")
     ref = ObjectRef(Kind.DEPLOYMENT, "rag7", "langgraph", "uid-1", "77", 3)
     change = FieldChange("/spec/replicas", 3, replicas)
     action = Action(ActionKind.SCALE, ref, target, (change,), "scale", 2, reversible=True, undo="scale back")
-    return Rung(name, "it helps", (action,))
+    return Step(name, "it helps", (action,))
 
 
 def new_run(
     run_id: str = "run_1_1", incident_id: str = "inc_1", target: str = TARGET, **more: object
 ) -> NewRun:
     """A run to request."""
-    run = NewRun(run_id, incident_id, "errors", "high-error-rate", Mode.AUTO, target, rung())
+    run = NewRun(run_id, incident_id, "errors", "high-error-rate", Mode.AUTO, target, step())
     return NewRun(**{**{f: getattr(run, f) for f in run.__dataclass_fields__}, **more})
 
 

@@ -111,11 +111,11 @@ async def test_a_wake_up_during_a_claim_survives_its_end(
     store: Store, clock: HandClock, case: str, by: str
 ) -> None:
     """The table: did somebody ring, when to look again, when it is due; in minutes from the end of the claim."""
-    rung, wanted, due = WAKE_UPS[case]
+    step, wanted, due = WAKE_UPS[case]
     incident_id = await open_incident(store)
     await claim(store)
     clock.forward(seconds=5)
-    if rung:
+    if step:
         await store.ingest(delivery(resolved(), at=clock.now()))
     now = clock.now()
     at = None if wanted is None else now + timedelta(minutes=wanted)
@@ -128,7 +128,7 @@ async def test_a_wake_up_during_a_claim_survives_its_end(
 
     await store.write(end)
     assert (await get(store, incident_id)).due_at == (None if due is None else now + timedelta(minutes=due))
-    assert await claim(store) == ([incident_id] if rung else [])
+    assert await claim(store) == ([incident_id] if step else [])
 
 
 async def test_a_wake_up_that_nobody_has_claimed_yet_survives_a_move_by_the_run(store: Store) -> None:

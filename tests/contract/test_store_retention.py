@@ -58,7 +58,7 @@ def closing(incident_id: str) -> Callable[[Tx], bool]:
     return lambda tx: incidents.move(tx, incident_id, IncidentState.FIXED)
 
 
-async def a_whole_story(store: Store, fingerprint: str = "f1", name: str = "HighErrorRate") -> str:
+async def a_whole_timeline(store: Store, fingerprint: str = "f1", name: str = "HighErrorRate") -> str:
     """One incident with everything, closed."""
     bad = RejectedAlert(0, "bad", "x", "y", None)
     body = replace(delivery(firing(fingerprint, name=name)), rejected=(bad,))
@@ -67,7 +67,7 @@ async def a_whole_story(store: Store, fingerprint: str = "f1", name: str = "High
     await request_run(store, run)
 
     def work(tx: Tx) -> None:
-        runs.begin_step(tx, run.id, "act", {})
+        runs.begin_entry(tx, run.id, "act", {})
         ledger.reserve(tx, run.id, 0, ["cluster"])
         runs.move(tx, run.id, RunState.FIXED)
         outbox.put(tx, f"m-{run.id}", incident_id, "moved", {})
@@ -80,7 +80,7 @@ async def a_whole_story(store: Store, fingerprint: str = "f1", name: str = "High
 
 
 async def test_an_old_story_goes_with_everything_that_is_its_own(store: Store, clock: HandClock) -> None:
-    await a_whole_story(store)
+    await a_whole_timeline(store)
     await store.ingest(delivery(resolved("stray", starts_at=START)))
     await store.write(lambda tx: pauses.set(tx, "all", "r", "ann"))
     await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
@@ -132,9 +132,9 @@ async def test_a_merged_incident_stays_as_long_as_the_one_it_joined(store: Store
 async def test_the_trail_is_pruned_only_up_to_what_a_remaining_incident_needs(
     store: Store, clock: HandClock
 ) -> None:
-    await a_whole_story(store, "f1", "First")
+    await a_whole_timeline(store, "f1", "First")
     stays = await open_incident(store, "f2", "Stays")
-    await a_whole_story(store, "f3", "Third")
+    await a_whole_timeline(store, "f3", "Third")
     before = await store.read(lambda conn: audit.for_incident(conn, stays))
     clock.forward(days=31)
     await prune_all(store)

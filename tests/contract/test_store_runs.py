@@ -13,7 +13,7 @@ from app.domain.outcome import RunState
 from app.store import audit, ledger, runs
 from app.store.database import Store, Tx
 from app.store.runs import NewRun, Run, TargetBusy
-from tests.contract.stores import START, TARGET, HandClock, Stores, new_run, request_run, rung
+from tests.contract.stores import START, TARGET, HandClock, Stores, new_run, request_run, step
 
 
 def moving(run_id: str, state: RunState, result: str = "") -> Callable[[Tx], bool]:
@@ -41,9 +41,9 @@ async def test_a_run_comes_back_as_it_was_requested(store: Store) -> None:
     made = await store.write(requesting(asked))
     run = await store.read(lambda conn: runs.get(conn, asked.id))
     assert run == made
-    assert (run.rung, run.plan_hash, run.params, run.settings) == (
-        rung(),
-        rung().hash,
+    assert (run.step, run.plan_hash, run.params, run.settings) == (
+        step(),
+        step().hash,
         asked.params,
         asked.settings,
     )
@@ -143,13 +143,13 @@ async def test_an_ended_run_takes_no_answer(store: Store) -> None:
     assert not await store.write(lambda tx: runs.answer(tx, "run_1_1", "approved", "ann"))
 
 
-async def test_another_rung_is_another_plan_and_needs_its_own_answer(store: Store) -> None:
+async def test_another_step_is_another_plan_and_needs_its_own_answer(store: Store) -> None:
     await request_run(store, new_run())
     await store.write(lambda tx: runs.answer(tx, "run_1_1", "approved", "ann"))
     until = START + timedelta(hours=2)
-    await store.write(lambda tx: runs.set_rung(tx, "run_1_1", rung("scale", 8), 1, expires_at=until))
+    await store.write(lambda tx: runs.set_step(tx, "run_1_1", step("scale", 8), 1, expires_at=until))
     run = await store.read(lambda conn: runs.get(conn, "run_1_1"))
-    assert (run.rung.name, run.rung_index, run.plan_hash) == ("scale", 1, rung("scale", 8).hash)
+    assert (run.step.name, run.step_index, run.plan_hash) == ("scale", 1, step("scale", 8).hash)
     assert (run.answer, run.answered_by, run.expires_at) == ("", "", until)
 
 
@@ -188,17 +188,17 @@ async def test_runs_are_paged_from_new_to_old_and_filtered(store: Store) -> None
 
 
 async def test_the_first_intent_and_the_first_outcome_of_a_step_stand(store: Store, clock: HandClock) -> None:
-    first = await store.write(lambda tx: runs.begin_step(tx, "run_1_1", "act", {"n": 1}))
+    first = await store.write(lambda tx: runs.begin_entry(tx, "run_1_1", "act", {"n": 1}))
     clock.forward(seconds=5)
-    again = await store.write(lambda tx: runs.begin_step(tx, "run_1_1", "act", {"n": 2}))
+    again = await store.write(lambda tx: runs.begin_entry(tx, "run_1_1", "act", {"n": 2}))
     assert (first.resumed, again.resumed) == (False, True)
     assert (again.intent, again.begun_at, again.outcome) == ({"n": 1}, START, None)
-    ended = await store.write(lambda tx: runs.end_step(tx, "run_1_1", "act", {"ok": True}))
-    later = await store.write(lambda tx: runs.end_step(tx, "run_1_1", "act", {"ok": False}))
+    ended = await store.write(lambda tx: runs.end_entry(tx, "run_1_1", "act", {"ok": True}))
+    later = await store.write(lambda tx: runs.end_entry(tx, "run_1_1", "act", {"ok": False}))
     assert ended == later
     assert (later.outcome, later.ended_at) == ({"ok": True}, clock.now())
-    await store.write(lambda tx: runs.begin_step(tx, "run_1_1", "b", {}))
-    assert [s.name for s in await store.read(lambda conn: runs.steps(conn, "run_1_1"))] == ["act", "b"]
+    await store.write(lambda tx: runs.begin_entry(tx, "run_1_1", "b", {}))
+    assert [s.name for s in await store.read(lambda conn: runs.entries(conn, "run_1_1"))] == ["act", "b"]
 
 
 async def test_what_does_not_exist_is_missing(store: Store) -> None:
@@ -207,4 +207,4 @@ async def test_what_does_not_exist_is_missing(store: Store) -> None:
     with pytest.raises(Missing):
         await store.write(moving("run_none", RunState.FIXED))
     with pytest.raises(Missing):
-        await store.write(lambda tx: runs.end_step(tx, "run_none", "act", {}))
+        await store.write(lambda tx: runs.end_entry(tx, "run_none", "act", {}))

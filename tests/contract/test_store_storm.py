@@ -13,8 +13,8 @@ from app.domain.alert import AlertStatus, Source
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import audit, crowd, decisions, digests, incidents, ledger, retention, runs
-from app.store.crowd import Word
+from app.store import audit, bulk, decisions, digests, incidents, ledger, retention, runs
+from app.store.bulk import Word
 from app.store.database import Store, Tx
 from app.store.encoding import micros
 from app.store.incidents import Incident
@@ -23,7 +23,7 @@ from tests.contract.stores import START, HandClock, Stores, alert, delivery, new
 LEASE = timedelta(minutes=1)
 
 
-async def _crowd(store: Store, number: int) -> list[str]:
+async def _bulk(store: Store, number: int) -> list[str]:
     """So many open incidents, in order."""
     return [await _open(store, f"svc-{n:02d}") for n in range(number)]
 
@@ -35,7 +35,7 @@ async def _open(store: Store, name: str) -> str:
 
 
 async def _take(store: Store, limit: int = 50) -> list[str]:
-    return [i.id for i in await store.write(lambda tx: crowd.take(tx, limit))]
+    return [i.id for i in await store.write(lambda tx: bulk.take(tx, limit))]
 
 
 async def _get(store: Store, ids: Sequence[str]) -> list[Incident]:
@@ -44,19 +44,19 @@ async def _get(store: Store, ids: Sequence[str]) -> list[Incident]:
 
 async def test_what_needs_a_look_or_a_person_is_not_taken(store: Store, clock: HandClock) -> None:
     """Orders, threads and live runs have their own way."""
-    plain, threaded, busy, acted = await _crowd(store, 4)
+    plain, threaded, busy, acted = await _bulk(store, 4)
     await store.ingest(delivery(manual=order()))
     await store.write(lambda tx: incidents.set_thread(tx, threaded, "C1", "1.0"))
     await store.write(lambda tx: runs.request(tx, new_run(incident_id=busy)))
     await store.write(lambda tx: incidents.move(tx, acted, IncidentState.ESCALATED, due_at=START))
     now = micros(clock.now())
-    assert await store.read(lambda conn: crowd.waiting(conn, now, 10)) == 5
-    assert await store.read(lambda conn: crowd.waiting(conn, now, 2)) == 2
+    assert await store.read(lambda conn: bulk.waiting(conn, now, 10)) == 5
+    assert await store.read(lambda conn: bulk.waiting(conn, now, 2)) == 2
     assert await _take(store) == [plain]
 
 
 async def test_what_another_holds_is_not_taken_before_its_lease_ends(store: Store, clock: HandClock) -> None:
-    ids = await _crowd(store, 3)
+    ids = await _bulk(store, 3)
     await store.write(lambda tx: incidents.claim_due(tx, "other", LEASE, 1))
     assert await _take(store) == ids[1:]
     clock.forward(minutes=2)
@@ -65,7 +65,7 @@ async def test_what_another_holds_is_not_taken_before_its_lease_ends(store: Stor
 
 async def test_what_nobody_has_decided_yet_comes_first(store: Store, clock: HandClock) -> None:
     """In both ways of taking: new trouble does not wait for the looks at the old."""
-    old, *_ = await _crowd(store, 1)
+    old, *_ = await _bulk(store, 1)
     await store.write(lambda tx: decisions.put(tx, "d1", old, None, {}))
     clock.forward(minutes=1)
     young = await _open(store, "young")
@@ -77,14 +77,14 @@ async def test_what_nobody_has_decided_yet_comes_first(store: Store, clock: Hand
 async def test_the_alert_that_stands_for_an_incident_is_its_first_that_fires(
     store: Store, clock: HandClock
 ) -> None:
-    (one,) = await _crowd(store, 1)
+    (one,) = await _bulk(store, 1)
     on = {"deployment": "svc-00"}
     later = [alert(f, starts_at=START + timedelta(seconds=n), labels=on) for n, f in enumerate(("a", "b"), 1)]
     await store.ingest(delivery(*later))
     await store.ingest(delivery(alert("svc-00", AlertStatus.RESOLVED, labels=on)))
     clock.forward(seconds=30)
     await store.ingest(delivery(later[1], at=clock.now()))
-    found = await store.write(lambda tx: crowd.firing(tx.conn, crowd.take(tx, 5)))
+    found = await store.write(lambda tx: bulk.firing(tx.conn, bulk.take(tx, 5)))
     assert (found[one].labels["fp"], found[one].source) == ("a", Source.ALERTMANAGER)
     assert found[one].last_seen == clock.now()
 
@@ -93,13 +93,13 @@ async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
     store: Store, clock: HandClock
 ) -> None:
     """The same rows and records as `decisions.put` and `incidents.move` make."""
-    many, single = await _crowd(store, 2)
+    many, single = await _bulk(store, 2)
     due = clock.now() + timedelta(minutes=5)
     body = {"verdict": "observe", "gates": []}
 
     def settle(tx: Tx) -> None:
-        (taken,) = [i for i in crowd.take(tx, 5) if i.id == many]
-        crowd.settle(tx, [Word(taken, IncidentState.OBSERVED, "storm", due, f"{many}/1", body)])
+        (taken,) = [i for i in bulk.take(tx, 5) if i.id == many]
+        bulk.settle(tx, [Word(taken, IncidentState.OBSERVED, "storm", due, f"{many}/1", body)])
         decisions.put(tx, f"{single}/1", single, None, body)
         incidents.move(tx, single, IncidentState.OBSERVED, due_at=due, reason="storm")
 
@@ -125,11 +125,11 @@ _SAID = (EventKind.DECIDED, EventKind.INCIDENT_MOVED)
 
 
 async def test_an_incident_that_stays_as_it_is_makes_no_record(store: Store, clock: HandClock) -> None:
-    (one,) = await _crowd(store, 1)
+    (one,) = await _bulk(store, 1)
 
     def settle(tx: Tx) -> None:
-        words = [Word(i, IncidentState.OBSERVED, "storm", tx.now) for i in crowd.take(tx, 5)]
-        crowd.settle(tx, words)
+        words = [Word(i, IncidentState.OBSERVED, "storm", tx.now) for i in bulk.take(tx, 5)]
+        bulk.settle(tx, words)
 
     await store.write(settle)
     before = len(await store.read(lambda conn: audit.for_incident(conn, one)))
@@ -140,11 +140,9 @@ async def test_an_incident_that_stays_as_it_is_makes_no_record(store: Store, clo
 
 
 async def test_a_closed_incident_is_not_due_and_stays_closed(store: Store) -> None:
-    (one,) = await _crowd(store, 1)
+    (one,) = await _bulk(store, 1)
     await store.write(
-        lambda tx: crowd.settle(
-            tx, [Word(i, IncidentState.RESOLVED, "gone", None) for i in crowd.take(tx, 5)]
-        )
+        lambda tx: bulk.settle(tx, [Word(i, IncidentState.RESOLVED, "gone", None) for i in bulk.take(tx, 5)])
     )
     (found,) = await _get(store, [one])
     assert (found.state, found.closed_at, found.due_at) == (IncidentState.RESOLVED, START, None)
@@ -152,20 +150,20 @@ async def test_a_closed_incident_is_not_due_and_stays_closed(store: Store) -> No
 
 
 async def test_the_last_decision_of_each_comes_with_their_number(store: Store, clock: HandClock) -> None:
-    one, other, none = await _crowd(store, 3)
+    one, other, none = await _bulk(store, 3)
     for number in (1, 2):
         clock.forward(seconds=1)
         for incident_id in (one, other)[: 3 - number]:
             key, said = f"{incident_id}/{number}", {"n": number}
             await store.write(lambda tx, i=incident_id, k=key, b=said: decisions.put(tx, k, i, None, b))  # type: ignore[misc]
-    found = await store.read(lambda conn: crowd.last_decisions(conn, [one, other, none]))
+    found = await store.read(lambda conn: bulk.last_decisions(conn, [one, other, none]))
     assert found == {one: (2, {"n": 2}), other: (1, {"n": 1})}
 
 
 async def test_the_first_to_join_open_the_digest_and_the_others_find_it(
     store: Store, clock: HandClock
 ) -> None:
-    a, b, c = await _crowd(store, 3)
+    a, b, c = await _bulk(store, 3)
     first, new = await store.write(lambda tx: digests.join(tx, [a]))
     assert new
     clock.forward(minutes=4)
@@ -181,7 +179,7 @@ async def test_the_first_to_join_open_the_digest_and_the_others_find_it(
 async def test_after_a_lull_another_storm_has_another_digest_and_nobody_is_told_twice(
     store: Store, clock: HandClock
 ) -> None:
-    a, b = await _crowd(store, 2)
+    a, b = await _bulk(store, 2)
     first, _ = await store.write(lambda tx: digests.join(tx, [a]))
     clock.forward(minutes=5, seconds=1)
     second, new = await store.write(lambda tx: digests.join(tx, [a, b]))
@@ -194,7 +192,7 @@ async def test_after_a_lull_another_storm_has_another_digest_and_nobody_is_told_
 
 
 async def test_a_digest_that_lasts_for_hours_begins_anew(store: Store, clock: HandClock) -> None:
-    ids = await _crowd(store, 2)
+    ids = await _bulk(store, 2)
     first, _ = await store.write(lambda tx: digests.join(tx, ids[:1]))
     for _ in range(100):
         clock.forward(minutes=4)
@@ -206,7 +204,7 @@ async def test_a_digest_that_lasts_for_hours_begins_anew(store: Store, clock: Ha
 async def test_two_replicas_open_one_digest(make_store: Stores) -> None:
     """Both find none at the same moment; the lock lets one be first."""
     one, other = make_store(), make_store()
-    ids = await _crowd(one, 2)
+    ids = await _bulk(one, 2)
 
     def joining(incident_id: str) -> Callable[[Tx], tuple[str, bool]]:
         def join(tx: Tx) -> tuple[str, bool]:
@@ -221,7 +219,7 @@ async def test_two_replicas_open_one_digest(make_store: Stores) -> None:
 
 
 async def test_a_digest_says_each_thing_once_and_closes(store: Store, clock: HandClock) -> None:
-    (one,) = await _crowd(store, 1)
+    (one,) = await _bulk(store, 1)
     digest, _ = await store.write(lambda tx: digests.join(tx, [one]))
     assert await store.read(lambda conn: digests.growing(conn, 5)) == [], "not posted yet"
     await store.write(lambda tx: digests.posted(tx, digest, "C1", "1.5"))

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, func, select, text
 from app.domain.errors import BadInput, Refused, RemediatorError, StoreUnavailable
 from app.domain.events import EventKind
 from app.store import audit, incidents
+from app.store.commit_queue import CommitQueueSize
 from app.store.database import Store, StoreHooks, Tx
-from app.store.lanes import LaneSize
 from app.store.schema import deliveries, samples
 from tests.contract.stores import HandClock, Stores, delivery, firing
 
@@ -132,7 +132,7 @@ async def test_after_death_nothing_more_is_written(make_store: Stores, *, after:
 
 
 async def test_a_full_queue_says_when_to_come_back_and_keeps_what_it_took(make_store: Stores) -> None:
-    store = make_store(size=LaneSize(queue=5))
+    store = make_store(size=CommitQueueSize(queue=5))
     results = await asyncio.gather(
         *(store.ingest(delivery(firing(f"f{n}"))) for n in range(500)), return_exceptions=True
     )

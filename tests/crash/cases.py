@@ -1,8 +1,8 @@
-"""One case for each rung of each remediation in the catalogue: a world, a policy, and what has to come out of it.
+"""One case for each step of each remediation in the catalogue: a world, a policy, and what has to come out of it.
 
-A remediation gets its cases by being in the catalogue: the shipped scenario of its name under a policy that allows one rung
-alone. Where the shipped scenario does not lead to a rung, `VARIATIONS` says what has to be different; a rung
-without a case that acts fails `test_every_rung_of_the_catalogue_is_reached`.
+A remediation gets its cases by being in the catalogue: the shipped scenario of its name under a policy that allows one step
+alone. Where the shipped scenario does not lead to a step, `VARIATIONS` says what has to be different; a step
+without a case that acts fails `test_every_step_of_the_catalogue_is_reached`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Case:
     do meanwhile, again after each death; `ends` is the state in which an undisturbed run leaves the incident."""
 
     remediation: str
-    rung: str
+    step: str
     world: Callable[[], Scenario]
     of_rule: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Case:
     long: bool = False  # a life of it takes seconds: fewer cuts by default
 
     def __str__(self) -> str:
-        return self.name or f"{self.remediation}/{self.rung}"
+        return self.name or f"{self.remediation}/{self.step}"
 
     def policy(self) -> Policy:
         """The shipped policy with this case's differences."""
@@ -97,7 +97,7 @@ def overload() -> Scenario:
 
 @cache
 def flood() -> Scenario:
-    """More load than even all replicas of the ladder can carry: no rung helps."""
+    """More load than even all replicas of the ladder can carry: no step helps."""
     base = load_scenario("high-latency")
     behaviours = tuple(
         b.model_copy(update={"capacity": 4.0}) if b.capacity is not None else b for b in base.behaviours
@@ -153,7 +153,7 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
 }
 
 PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand")})
-"""Rungs that never act: they tell a person what to do."""
+"""Steps that never act: they tell a person what to do."""
 
 EXTRA = (
     Case("high-latency", "scale-out", autoscaled, name="high-latency/scale-out under an autoscaler"),
@@ -161,9 +161,9 @@ EXTRA = (
         "high-latency",
         "scale-out",
         flood,
-        of_rule={"rungs": ()},
+        of_rule={"steps": ()},
         ends=IncidentState.ESCALATED,
-        name="high-latency/all rungs, none helps",
+        name="high-latency/all steps, none helps",
         long=True,
     ),
     Case(
@@ -178,14 +178,14 @@ EXTRA = (
 
 
 def cases() -> list[Case]:
-    """One case for each acting rung of the catalogue, then the extra ones."""
+    """One case for each acting step of the catalogue, then the extra ones."""
     found = []
     for name, remediation in CATALOGUE.items():
-        for rung in remediation.rungs:
-            if (name, rung) in PERSONS_WORK:
+        for step in remediation.steps:
+            if (name, step) in PERSONS_WORK:
                 continue
-            case = VARIATIONS.get((name, rung)) or Case(name, rung, _shipped(name))
-            found.append(replace(case, of_rule={"rungs": (rung,), **case.of_rule}))
+            case = VARIATIONS.get((name, step)) or Case(name, step, _shipped(name))
+            found.append(replace(case, of_rule={"steps": (step,), **case.of_rule}))
     return [*found, *EXTRA]
 
 

@@ -138,7 +138,7 @@ async def ending_of(rig: Rig) -> Ending:
         spent = select(func.count()).where(ledger_rows.c.scope == "cluster", ledger_rows.c.spent.is_(True))
         return Ending(
             incidents=tuple(sorted(i.state.value for i in found)),
-            runs=tuple(sorted((r.rung.name, r.state.value) for r in ran)),
+            runs=tuple(sorted((r.step.name, r.state.value) for r in ran)),
             writes=tuple(
                 f"{m.verb} {m.kind} {m.name if m.verb == 'patch' else ''}{' (undo)' * m.marker.endswith('/undo')}"
                 for m in rig.cluster.mutations

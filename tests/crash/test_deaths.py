@@ -55,19 +55,19 @@ def _short(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=_short)
-async def test_every_rung_of_the_catalogue_is_reached(case: Case, tmp_path: Path) -> None:
-    """Else the cuts below would cut nothing: the case ends as told, on its rung, with one write a planned action."""
+async def test_every_step_of_the_catalogue_is_reached(case: Case, tmp_path: Path) -> None:
+    """Else the cuts below would cut nothing: the case ends as told, on its step, with one write a planned action."""
     ending, names = await _undisturbed(case, tmp_path)
     assert ending.incidents == (case.ends.value,)
     assert any(name.startswith("act:") for name in names)
-    if "all rungs" not in case.name:
-        assert [rung for rung, _ in ending.runs] == [case.rung]
+    if "all steps" not in case.name:
+        assert [step for step, _ in ending.runs] == [case.step]
 
 
-def test_each_rung_has_a_case_or_is_a_persons_work() -> None:
+def test_each_step_has_a_case_or_is_a_persons_work() -> None:
     """A new handler joins by being in the catalogue; what never acts has to be listed as such."""
-    covered = {(case.remediation, case.rung) for case in CASES} | PERSONS_WORK
-    assert {(name, rung) for name, r in CATALOGUE.items() for rung in r.rungs} <= covered
+    covered = {(case.remediation, case.step) for case in CASES} | PERSONS_WORK
+    assert {(name, step) for name, r in CATALOGUE.items() for step in r.steps} <= covered
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -93,7 +93,7 @@ def _as_undisturbed(ending: Ending, undisturbed: Ending) -> bool:
 
 
 def _handed_over(ending: Ending, request: Request) -> bool:
-    """What a diagnosis could not read refuses its rungs, and a person is asked: safe, if not wanted (see
+    """What a diagnosis could not read refuses its steps, and a person is asked: safe, if not wanted (see
     test_a_hiccup_while_diagnosing_wakes_nobody)."""
     return not request.writes and ending.incidents == ("escalated",) and not _changes(ending)
 
@@ -102,9 +102,11 @@ def _changes(ending: Ending) -> list[str]:
     return [w for w in ending.writes if not w.startswith("create")]
 
 
-async def test_a_hiccup_while_looking_at_the_next_rung_is_no_reason_to_wake_a_person(tmp_path: Path) -> None:
-    """Between the judgement of one rung and the rehearsal of the next, whichever read is throttled."""
-    case = next(c for c in CASES if "all rungs" in c.name)
+async def test_a_transient_error_while_looking_at_the_next_step_is_no_reason_to_wake_a_person(
+    tmp_path: Path,
+) -> None:
+    """Between the judgement of one step and the rehearsal of the next, whichever read is throttled."""
+    case = next(c for c in CASES if "all steps" in c.name)
     nothing = Nth()
     undisturbed, _ = await _run(case, tmp_path / "calm.sqlite", nothing)
     rehearsals = [n for n, request in enumerate(nothing.seen, 1) if request.dry_run]

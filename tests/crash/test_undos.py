@@ -26,7 +26,7 @@ def _short(case: Case) -> str:
 
 async def _actions(rig: Rig) -> tuple[str, list[Action]]:
     (run,) = await rig.store.read(lambda conn: runs.page(conn, None, 10))
-    return run.id, list(run.rung.actions)
+    return run.id, list(run.step.actions)
 
 
 async def _undo(rig: Rig, run_id: str) -> list[dict[str, Any]]:

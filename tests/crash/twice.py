@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.engine.context import Json, RunContext, Step, Story
+from app.engine.context import Json, RunContext, Work, Workflow
 from app.engine.journal import JournalEngine
 
 
 class TwiceEngine(JournalEngine):
     """The journal engine; what a step gives is what its second execution gave."""
 
-    def __init__(self, story: Story, *arguments: Any, **options: Any) -> None:
+    def __init__(self, timeline: Workflow, *arguments: Any, **options: Any) -> None:
         async def twice(ctx: RunContext, run_id: str) -> None:
-            await story(_Twice(ctx), run_id)
+            await timeline(_Twice(ctx), run_id)
 
         super().__init__(twice, *arguments, **options)
 
@@ -23,7 +23,7 @@ class _Twice(RunContext):
         self.run_id = ctx.run_id
         self._ctx = ctx
 
-    async def step(self, name: str, work: Step) -> Json:
+    async def step(self, name: str, work: Work) -> Json:
         async def both() -> Json:
             await work()
             return await work()

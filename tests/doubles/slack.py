@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.doubles import slack_press
+from tests.doubles import slack_click
 from tests.doubles.slack_limits import fault_of
 from tests.doubles.slack_socket import SocketDouble
 
@@ -95,7 +95,7 @@ class SlackDouble:
         self.page_size = 1000
         self.usergroups: dict[str, list[str]] = {}
         self.whispers: list[tuple[str, str]] = []
-        self.hooks = slack_press.Hooks()
+        self.hooks = slack_click.Hooks()
 
     def fail(self, method: str, *faults: Fault | None) -> None:
         """The next calls of `method` go wrong in this order; None is a call that goes well."""
@@ -113,7 +113,7 @@ class SlackDouble:
         """Replies in the thread of a message, in order."""
         return [m for m in self.channels[channel].messages if m.thread_ts == ts]
 
-    def story(self, ts: str, channel: str = "C0INCIDENTS") -> str:
+    def timeline(self, ts: str, channel: str = "C0INCIDENTS") -> str:
         """A message and its thread as text, as a person would scroll through it."""
         told = [m.readable() for m in self.channels[channel].messages if m.ts == ts]
         told += [_indented(m.readable()) for m in self.thread(ts, channel)]
@@ -125,17 +125,17 @@ class SlackDouble:
         texts = [m.text + m.readable() for c in self.channels.values() for m in c.messages]
         return [t for t in texts if _PING.search(t)]
 
-    def press(
+    def click(
         self, message: Stored, action_id: str, user: str = "U07ABCD1234", *, value: str | None = None
-    ) -> slack_press.Signed:
-        """The signed request that Slack sends when `user` presses a button that `message` shows now."""
+    ) -> slack_click.Signed:
+        """The signed request that Slack sends when `user` clicks a button that `message` shows now."""
         url = f"{self.hooks.base}actions/T01EXAMPLE/1/{user}" if self.hooks.base else ""
         now = self._now()
-        body = slack_press.payload(message, action_id, user, now=now, response_url=url, value=value)
-        return slack_press.signed(body, now=now)
+        body = slack_click.payload(message, action_id, user, now=now, response_url=url, value=value)
+        return slack_click.signed(body, now=now)
 
     async def respond(self, request: web.Request) -> web.Response:
-        """A reply to a press."""
+        """A reply to a click."""
         body = await request.json()
         user = request.path.rpartition("/")[2]
         self.hooks.got.append(body)
@@ -356,7 +356,7 @@ async def serving(double: SlackDouble, socket: SocketDouble | None = None) -> As
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        double.hooks = slack_press.Hooks(f"http://{host}:{port}/api/")
+        double.hooks = slack_click.Hooks(f"http://{host}:{port}/api/")
         if socket is not None:
             socket.url = f"ws://{host}:{port}"
         yield f"http://{host}:{port}/api/"

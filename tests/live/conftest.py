@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tier, and keeps it in one worker: two control planes would crowd a small machine."""
+    """Marks the tier, and keeps it in one worker: two control planes would bulk a small machine."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.live)

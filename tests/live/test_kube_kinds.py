@@ -121,7 +121,7 @@ async def test_a_removed_pod_of_a_stateful_set_is_removed_once_though_its_name_c
     pod = next(p for p in await read.read_pods(cluster, workload) if p.name == "web-0")
     build = actions.delete_pod if way == "delete_pod" else actions.evict_pod
     action = action_of(build(pod, workload))
-    assert await apply.rehearse(cluster, action, "run_1/0.0", pod.ref) == "the dry run was accepted"
+    assert await apply.dry_run(cluster, action, "run_1/0.0", pod.ref) == "the dry run was accepted"
     assert shop.pods() == before
     assert (await apply.apply(cluster, action, "run_1/0.0", pod.ref)).result is ActionResult.APPLIED
     wait_until(lambda: shop.pods().get("web-0") not in (None, before["web-0"]), what="the new web-0")

@@ -103,5 +103,5 @@ async def carry_out(cluster: KubeCluster, action: Action, action_id: str = "run_
     """Looked at, rehearsed, written: as the flow does it."""
     found = await apply.check(cluster, action)
     assert found.ref is not None, found.text
-    await apply.rehearse(cluster, action, action_id, found.ref)
+    await apply.dry_run(cluster, action, action_id, found.ref)
     return await apply.apply(cluster, action, action_id, found.ref)

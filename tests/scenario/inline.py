@@ -21,7 +21,7 @@ from app.store.writer import Failed, StoreHooks, Work, Writer
 T = TypeVar("T")
 
 
-class InlineLane:
+class InlineCommitQueue:
     """Takes the place of a lane with its thread."""
 
     def __init__(self, writer: Writer) -> None:
@@ -83,9 +83,9 @@ class InlineStore(Store):
         assert isinstance(store, InlineStore)
         for engine in store._engines:
             event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-        lane: Any = store._ingest
-        lane.close()
-        store._ingest = store._writes = InlineLane(lane._make_writer())  # type: ignore[assignment]  # same shape
+        commit_queue: Any = store._ingest
+        commit_queue.close()
+        store._ingest = store._writes = InlineCommitQueue(commit_queue._make_writer())  # type: ignore[assignment]  # same shape
         return store
 
     async def read(self, fn: Callable[[Connection], T]) -> T:

@@ -24,14 +24,14 @@ from app.domain.decision import Mode
 from app.domain.errors import TryLater
 from app.domain.json import canonical
 from app.engine.journal import Boundary, Journal, JournalEngine
-from app.flow.deliver import DeliverServices, deliver_once
-from app.flow.operate import Operations
-from app.flow.run import story_of as run_story
+from app.flow.notifying.deliver import DeliverServices, deliver_once
+from app.flow.notifying.timeline import timeline_of
+from app.flow.people.operations import Operations
+from app.flow.running.run import workflow_of as run_workflow
 from app.flow.services import Services
-from app.flow.story import story_of
-from app.flow.sweep import Loops
+from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
-from app.notify.door import Found, Posted
+from app.notify.client import Found, Posted
 from app.notify.message import Message
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
@@ -231,14 +231,14 @@ class Rig:
         )
         boundary: Boundary = self.reaper
         self.engine = self.engine_type(
-            run_story(self.services), self.clock, journal=self.journal, boundary=boundary
+            run_workflow(self.services), self.clock, journal=self.journal, boundary=boundary
         )
         self.services.engine.current = self.engine
         messages = DeliverServices(
             store=store,
             clock=self.clock,
-            door=self.notebook,
-            story_of=story_of,
+            client=self.notebook,
+            timeline_of=timeline_of,
             channel="#incidents",
             replica="rig",
             boot=str(self._births),

@@ -1,6 +1,6 @@
-"""The rig with a Slack: messages go to the Slack double, presses come back signed, through the service's own endpoint.
+"""The rig with a Slack: messages go to the Slack double, clicks come back signed, through the service's own endpoint.
 
-All in one process and on virtual time, so that two presses 50 ms apart, a kill while a question stands and an hour's
+All in one process and on virtual time, so that two clicks 50 ms apart, a kill while a question stands and an hour's
 snooze are as exact as everything else of the rig.
 """
 
@@ -15,11 +15,11 @@ import httpx
 
 from app.domain.decision import Mode
 from app.domain.errors import ProbeUnavailable
-from app.flow.interact import Interactions
+from app.flow.people.clicks import Interactions
 from app.intake.auth import Access
 from app.notify.blocks import to_slack
-from app.notify.buttons import Press
-from app.notify.door import Found, Posted
+from app.notify.buttons import Click
+from app.notify.client import Found, Posted
 from app.notify.groups import Groups
 from app.notify.message import Message
 from app.notify.replies import Place
@@ -27,9 +27,9 @@ from app.policy.model import Approval, Policy
 from app.store.runs import Run
 from app.web.services import WebServices
 from app.web.slack import SlackInteractions
-from tests.doubles import slack_press
+from tests.doubles import slack_click
 from tests.doubles.slack import TOKEN, SlackDouble, Stored
-from tests.doubles.slack_press import SECRET, Signed
+from tests.doubles.slack_click import SECRET, Signed
 from tests.scenario import scenes
 from tests.scenario.rig import Notebook, Rig
 
@@ -150,23 +150,23 @@ class SlackRig(Rig):
     @property
     def buttons(self) -> list[str]:
         """Labels of the buttons there now."""
-        return slack_press.labels_of(self.parent)
+        return slack_click.labels_of(self.parent)
 
-    def signed(self, button: Press, user: str, value: str | None = None) -> Signed:
-        """A press as Slack would send it now."""
-        return self.slack.press(self.parent, button.value, user, value=value)
+    def signed(self, button: Click, user: str, value: str | None = None) -> Signed:
+        """A click as Slack would send it now."""
+        return self.slack.click(self.parent, button.value, user, value=value)
 
-    async def deliver_press(self, request: Signed) -> int:
+    async def deliver_click(self, request: Signed) -> int:
         """Send it to the service; the status it got."""
         url = SlackInteractions.path
         answer = await self.client.post(url, content=request.body, headers=request.headers)
         await self.interactions.idle()
         return answer.status_code
 
-    async def press(self, button: Press, user: str = ANA, value: str | None = None) -> str:
-        """Press a button; what the presser was told."""
+    async def click(self, button: Click, user: str = ANA, value: str | None = None) -> str:
+        """Press a button; what the clicker was told."""
         before = len(self.whispers.got)
-        assert await self.deliver_press(self.signed(button, user, value)) == 200
+        assert await self.deliver_click(self.signed(button, user, value)) == 200
         await self.turn()
         return "\n".join(text for _, text in self.whispers.got[before:])
 
@@ -178,7 +178,7 @@ class SlackRig(Rig):
     def counted(self, action: str, result: str) -> float:
         """Presses of this kind so far."""
         found = self.services.metrics.registry.get_sample_value(
-            "remediator_presses_total", {"action": action, "result": result}
+            "remediator_clicks_total", {"action": action, "result": result}
         )
         return found or 0.0
 

@@ -146,7 +146,7 @@ async def test_a_dry_run_changes_nothing_and_still_tells_the_plan(tmp_path: Path
     await rig.run(60, alerts=False)
     found = await decision(rig, incident)
     assert found.code is Code.DRY_RUN
-    assert found.rung == "roll-back"
+    assert found.step == "roll-back"
     assert [m for m in rig.cluster.mutations if not m.dry_run] == []
     after = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
     assert (before or {})["spec"] == (after or {})["spec"]

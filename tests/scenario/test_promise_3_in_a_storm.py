@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Select, func, select
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.outcome import IncidentState
-from app.flow.story import story_of
+from app.flow.notifying.timeline import timeline_of
 from app.policy.explain import explain_lines
 from app.policy.gates import GATES
 from app.store import audit, incidents
 from app.store.incidents import Incident
 from app.store.schema import decisions
 from app.store.schema import incidents as rows
-from tests.scenario.crowd import ALIVE, CROWD, Calls, Crowd, Storm, name_of, resident, storming
+from tests.scenario.bulk import ALIVE, BULK, Bulk, Calls, Storm, name_of, resident, storming
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, decision, writes
 
@@ -46,12 +46,12 @@ async def _every(rig: Rig, step: int) -> list[Incident]:
 
 async def _explained(rig: Rig, incident: Incident) -> Decision:
     """What `remediator explain` shows, from the audit trail alone."""
-    story = await rig.store.read(lambda conn: story_of(conn, incident.id))
-    assert story.decision is not None
-    lines = explain_lines(story.decision)
-    assert len(story.decision.gates) == len(GATES)
-    assert all(any(g.gate in line and g.threshold in line for line in lines) for g in story.decision.gates)
-    return story.decision
+    timeline = await rig.store.read(lambda conn: timeline_of(conn, incident.id))
+    assert timeline.decision is not None
+    lines = explain_lines(timeline.decision)
+    assert len(timeline.decision.gates) == len(GATES)
+    assert all(any(g.gate in line and g.threshold in line for line in lines) for g in timeline.decision.gates)
+    return timeline.decision
 
 
 async def _calm_again(storm: Storm) -> None:
@@ -70,8 +70,8 @@ async def _calm_again(storm: Storm) -> None:
 
 async def test_ten_thousand_targets_break_no_limit_and_are_one_message(tmp_path: Path) -> None:
     """The first three are acted upon, as they came before anybody could know; then it only observes."""
-    door = Calls()
-    async with storming(tmp_path, door=door) as storm:
+    client = Calls()
+    async with storming(tmp_path, client=client) as storm:
         rig, before = storm.rig, resident()
         await storm.rise(50)
         await rig.run(20, alerts=False)
@@ -81,12 +81,12 @@ async def test_ten_thousand_targets_break_no_limit_and_are_one_message(tmp_path:
         assert await _undecided(rig) == 0
         assert resident() - before < 64, "MiB; ten thousand incidents are in the store, not in memory"
 
-        assert isinstance(rig.cluster, Crowd)
+        assert isinstance(rig.cluster, Bulk)
         assert len(set(rig.cluster.asked)) < 100, "an API server in trouble was asked about every target"
-        (digest,) = [text for text in door.roots if text.startswith("STORM")]
-        assert digest.startswith(f"STORM · {CROWD - ALIVE:,} incidents since")
-        assert len(door.roots) == 1 + ALIVE - 1
-        assert door.calls < 100, f"{door.calls} calls for one storm"
+        (digest,) = [text for text in client.roots if text.startswith("STORM")]
+        assert digest.startswith(f"STORM · {BULK - ALIVE:,} incidents since")
+        assert len(client.roots) == 1 + ALIVE - 1
+        assert client.calls < 100, f"{client.calls} calls for one storm"
 
         for incident in await _every(rig, 250):
             told = await _explained(rig, incident)
@@ -98,17 +98,17 @@ async def test_ten_thousand_targets_break_no_limit_and_are_one_message(tmp_path:
         await storm.fall()
         await rig.run(60, alerts=False)
         assert await rig.store.read(incidents.open_count) == 0
-        (digest,) = [text for text in door.roots if text.startswith("STORM")]
-        assert digest.splitlines()[0].endswith(f": {CROWD - ALIVE:,} resolved")
+        (digest,) = [text for text in client.roots if text.startswith("STORM")]
+        assert digest.splitlines()[0].endswith(f": {BULK - ALIVE:,} resolved")
         await _calm_again(storm)
-        assert len(door.roots) == 1 + ALIVE
+        assert len(client.roots) == 1 + ALIVE
         assert (await rig.store.read(audit.verify)).ok
 
 
 async def test_both_members_of_a_pair_deliver_the_storm_and_nothing_doubles(tmp_path: Path) -> None:
     """Every body comes twice, while Slack answers two of three calls with 429."""
-    size, door = 2_000, Calls(nth=3)
-    async with storming(tmp_path, size, door) as storm:
+    size, client = 2_000, Calls(nth=3)
+    async with storming(tmp_path, size, client) as storm:
         rig = storm.rig
         await storm.rise(30, copies=2)
         await rig.run(20, alerts=False)
@@ -118,10 +118,10 @@ async def test_both_members_of_a_pair_deliver_the_storm_and_nothing_doubles(tmp_
         assert size - 1 <= told < size + 3 * ALIVE, "a repeat is not a new decision"
         await storm.fall()
         await rig.run(600, alerts=False)
-        assert door.refused > door.calls // 2
-        assert len([text for text in door.roots if text.startswith("STORM")]) == 1
-        assert len({tag for _, tag, _ in door.posts}) == len(door.posts), "a message was posted twice"
-        assert door.calls < 200
+        assert client.refused > client.calls // 2
+        assert len([text for text in client.roots if text.startswith("STORM")]) == 1
+        assert len({tag for _, tag, _ in client.posts}) == len(client.posts), "a message was posted twice"
+        assert client.calls < 200
 
 
 async def test_a_storm_that_goes_on_is_looked_at_once_it_is_over(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_a_storm_that_goes_on_is_looked_at_once_it_is_over(tmp_path: Path)
         rig = storm.rig
         await storm.rise(10)
         await rig.run(60, alerts=False)
-        assert isinstance(rig.cluster, Crowd)
+        assert isinstance(rig.cluster, Bulk)
         blind = size - len(set(rig.cluster.asked))
         assert blind > 50
         for _ in range(3):  # as Alertmanager repeats what still fires

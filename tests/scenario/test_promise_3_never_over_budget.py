@@ -101,12 +101,12 @@ async def test_an_action_that_never_was_gives_its_reservation_back(tmp_path: Pat
     await rig.close()
 
 
-async def test_every_rung_of_a_ladder_spends_once(tmp_path: Path) -> None:
+async def test_every_step_of_a_ladder_spends_once(tmp_path: Path) -> None:
     """A climb is an action like any other."""
     rig = await born(tmp_path)
     await rig.run(300)
     runs = await all_runs(rig)
     since = rig.clock.now() - timedelta(hours=1)
     spent = await rig.store.read(lambda conn: ledger.spent_since(conn, "cluster", since))
-    assert spent == sum(r.rung_index + 1 for r in runs) == 1
+    assert spent == sum(r.step_index + 1 for r in runs) == 1
     await rig.close()

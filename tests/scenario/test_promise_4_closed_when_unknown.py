@@ -115,7 +115,7 @@ async def test_an_alert_without_any_source_of_its_state_is_judged_by_what_was_de
     await rig.close()
 
 
-async def test_a_hiccup_while_diagnosing_wakes_nobody(tmp_path: Path) -> None:
+async def test_a_transient_error_while_diagnosing_wakes_nobody(tmp_path: Path) -> None:
     """One list of ReplicaSets is throttled: closed for this look, and half a minute later it is read."""
     rig = await born(tmp_path)
     rig.cluster.faults.add(Fault(FaultKind.THROTTLED, verb="list", kind=Kind.REPLICA_SET))

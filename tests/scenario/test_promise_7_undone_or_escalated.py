@@ -24,7 +24,7 @@ API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
 
 async def _acted(path: Path) -> Rig:
     """A run that has scaled out what no number of replicas can carry, and will undo it."""
-    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE), rungs=("scale-out",))
+    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE), steps=("scale-out",))
     rig = await born(path, rules=rules, world=flood())
     await rig.until(lambda: bool(writes(rig)), 60)
     assert _replicas(rig) == 8
@@ -106,7 +106,7 @@ async def test_an_undo_whose_object_is_gone_has_nothing_to_undo(tmp_path: Path) 
 
 async def test_an_action_whose_outcome_stays_unknown_is_stuck_and_stays_spent(tmp_path: Path) -> None:
     """It may have happened, so it counts against the budget as if it had, and a person looks."""
-    rules = policy(rungs=("scale-out",))
+    rules = policy(steps=("scale-out",))
     rig = await born(tmp_path, rules=rules, world=flood())
     sent = []
 

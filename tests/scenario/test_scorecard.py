@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
-from app.flow.scorecard import last_days
+from app.flow.notifying.scorecard import last_days
 from app.policy.model import Lease
 from app.sim import SimCluster
 from app.store import runs
@@ -20,14 +20,14 @@ async def test_a_fixed_run_counts_with_its_time_and_an_undone_one_as_harmful(tmp
     rig = await Rig(tmp_path / "store.sqlite").born()
     await rig.run(600)
     card = await last_days(rig.services, 7)
-    assert (card["incidents"], card["acted"], card["fixed"], card["harmful"]) == (1, 1, 1, 0)
+    assert (card["incidents"], card["acted"], card["fixed"], card["setbacks"]) == (1, 1, 1, 0)
     assert card["mitigate_seconds"]["median"] == card["mitigate_seconds"]["p90"]
     assert 120 <= card["mitigate_seconds"]["median"] <= 600  # the settle time at least
     run = (await rig.store.read(lambda conn: runs.page(conn, None, 1)))[0]
     await rig.operations.undo(run.id, "alice")
     await rig.run(30)
     card = await last_days(rig.services, 7)
-    assert (card["fixed"], card["undone"], card["harmful"]) == (0, 1, 1)
+    assert (card["fixed"], card["undone"], card["setbacks"]) == (0, 1, 1)
     await rig.close()
 
 
@@ -37,7 +37,7 @@ async def test_what_was_lent_and_given_back_is_a_fix_and_no_harm(tmp_path: Path)
     rig = await born(tmp_path, "high-latency", rules=lent)
     await rig.until(lambda: _state(rig, RunState.UNDONE), 7_200)
     card = await last_days(rig.services, 7)
-    assert (card["fixed"], card["undone"], card["harmful"]) == (1, 0, 0)
+    assert (card["fixed"], card["undone"], card["setbacks"]) == (1, 0, 0)
     await rig.close()
 
 
@@ -46,13 +46,13 @@ async def _state(rig: Rig, state: RunState) -> bool:
 
 
 async def test_a_run_that_was_stopped_before_it_did_anything_harmed_nobody(tmp_path: Path) -> None:
-    """A no to the first question is no harm; a no after something was changed is."""
+    """A no to the first question is no setback; a no after something was changed is."""
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
     await rig.until(lambda: _state(rig, RunState.WAITING))
     await rig.operations.reject((await the_run(rig)).id, "alice")
     await rig.run(30)
     card = await last_days(rig.services, 7)
-    assert (card["acted"], card["harmful"], card["runs"]) == (0, 0, {"rejected": 1})
+    assert (card["acted"], card["setbacks"], card["runs"]) == (0, 0, {"rejected": 1})
     await rig.close()
 
 

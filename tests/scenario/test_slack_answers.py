@@ -9,9 +9,9 @@ import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from app.store import audit, runs
-from tests.doubles.slack_press import payload, signed
+from tests.doubles.slack_click import payload, signed
 from tests.scenario import scenes
 from tests.scenario.slack_rig import ANA, BEN, EVE, HOUR, SlackRig, asking, slack_rig
 
@@ -33,11 +33,11 @@ async def kinds(rig: SlackRig, kind: EventKind) -> list[audit.AuditEvent]:
     return [e for e in found if e.kind is kind]
 
 
-async def test_a_press_on_approve_does_what_was_asked_once_and_the_message_says_who(rig: SlackRig) -> None:
+async def test_a_click_on_approve_does_what_was_asked_once_and_the_message_says_who(rig: SlackRig) -> None:
     await rig.asked()
     assert rig.buttons == ["Approve", "Reject", "Snooze 1h"]
     assert scenes.writes(rig) == []
-    assert await rig.press(Press.APPROVE) == ""
+    assert await rig.click(Click.APPROVE) == ""
     await rig.until(lambda: scenes.writes(rig))
     assert rig.buttons == []
     assert f"Approved by <@{ANA}>" in rig.parent.readable()
@@ -46,21 +46,21 @@ async def test_a_press_on_approve_does_what_was_asked_once_and_the_message_says_
     assert rig.buttons == ["Undo", "Explain", "Pause rag7 1h"]
 
 
-async def test_a_press_on_reject_ends_it_without_touching_anything(rig: SlackRig) -> None:
+async def test_a_click_on_reject_ends_it_without_touching_anything(rig: SlackRig) -> None:
     await rig.asked()
-    assert await rig.press(Press.REJECT) == ""
+    assert await rig.click(Click.REJECT) == ""
     await rig.run(60)
     assert (await run_of(rig)).state is RunState.REJECTED
     assert (scenes.writes(rig), rig.buttons) == ([], [])
     assert f"Rejected by <@{ANA}>" in rig.parent.readable()
 
 
-async def test_two_presses_50_ms_apart_are_one_answer(rig: SlackRig) -> None:
+async def test_two_clickes_50_ms_apart_are_one_answer(rig: SlackRig) -> None:
     await rig.asked()
-    first, second = rig.signed(Press.APPROVE, ANA), rig.signed(Press.REJECT, BEN)
-    assert await rig.deliver_press(first) == 200
+    first, second = rig.signed(Click.APPROVE, ANA), rig.signed(Click.REJECT, BEN)
+    assert await rig.deliver_click(first) == 200
     rig.clock.advance(0.05)
-    assert await rig.deliver_press(second) == 200
+    assert await rig.deliver_click(second) == 200
     await rig.until(lambda: scenes.writes(rig))
     assert "approved by slack:U0ANA" in rig.whispers.to(BEN)
     assert len(await kinds(rig, EventKind.APPROVED)) == 1
@@ -68,25 +68,25 @@ async def test_two_presses_50_ms_apart_are_one_answer(rig: SlackRig) -> None:
 
 async def test_a_double_click_is_told_and_changes_nothing(rig: SlackRig) -> None:
     await rig.asked()
-    first, second = rig.signed(Press.APPROVE, ANA), rig.signed(Press.APPROVE, ANA)
+    first, second = rig.signed(Click.APPROVE, ANA), rig.signed(Click.APPROVE, ANA)
     for request in (first, second):
-        assert await rig.deliver_press(request) == 200
+        assert await rig.deliver_click(request) == 200
     await rig.run(60)
     assert scenes.writes(rig) == ["patch langgraph"]
     assert "approved by slack:U0ANA" in rig.whispers.to(ANA)
 
 
-async def test_a_recorded_request_is_refused_and_the_press_itself_counts_once(rig: SlackRig) -> None:
+async def test_a_recorded_request_is_refused_and_the_click_itself_counts_once(rig: SlackRig) -> None:
     await rig.asked()
-    request = rig.signed(Press.SNOOZE, ANA)
-    assert [await rig.deliver_press(request) for _ in range(3)] == [200, 401, 401]
-    # The same press under a new signature, as a second delivery by Slack would be.
+    request = rig.signed(Click.SNOOZE, ANA)
+    assert [await rig.deliver_click(request) for _ in range(3)] == [200, 401, 401]
+    # The same click under a new signature, as a second delivery by Slack would be.
     rig.clock.advance(1)
-    again = payload(rig.parent, Press.SNOOZE.value, ANA, now=rig.clock.now())
+    again = payload(rig.parent, Click.SNOOZE.value, ANA, now=rig.clock.now())
     again["actions"][0]["action_ts"] = "1772619455.882311"
     for _ in range(2):
         rig.clock.advance(1)
-        assert await rig.deliver_press(signed(again, now=rig.clock.now())) == 200
+        assert await rig.deliver_click(signed(again, now=rig.clock.now())) == 200
     assert len(await kinds(rig, EventKind.APPROVAL_SNOOZED)) == 2
     assert (rig.counted("snooze", "repeated"), rig.counted("unknown", "replayed")) == (1, 2)
 
@@ -95,7 +95,7 @@ async def test_a_recorded_request_is_refused_and_the_press_itself_counts_once(ri
 async def test_what_slack_did_not_sign_now_is_refused_and_counts_nothing(rig: SlackRig, fault: str) -> None:
     await rig.asked()
     now = rig.clock.now()
-    body = payload(rig.parent, Press.APPROVE.value, ANA, now=now)
+    body = payload(rig.parent, Click.APPROVE.value, ANA, now=now)
     request = signed(body, now=now, secret="another" if fault == "forged" else "slack-secret")
     if fault == "unsigned":
         request.headers.clear()
@@ -103,7 +103,7 @@ async def test_what_slack_did_not_sign_now_is_refused_and_counts_nothing(rig: Sl
         request = signed(body, now=now.replace(year=now.year + 1))
     if fault == "stale":
         rig.clock.advance(301)
-    assert await rig.deliver_press(request) == 401
+    assert await rig.deliver_click(request) == 401
     await rig.turn()
     assert (await run_of(rig)).answer == ""
 
@@ -111,20 +111,20 @@ async def test_what_slack_did_not_sign_now_is_refused_and_counts_nothing(rig: Sl
 async def test_the_wrong_person_is_told_and_the_question_stays_open(tmp_path: Path) -> None:
     rig = await slack_rig(tmp_path, rules=asking(by=(f"slack:{BEN}",)))
     await rig.asked()
-    told = await rig.press(Press.APPROVE, EVE)
+    told = await rig.click(Click.APPROVE, EVE)
     assert "slack:U0EVE is not among those who may answer: slack:U0BEN" in told
     assert "Approve" in rig.buttons
     refused = await kinds(rig, EventKind.APPROVAL_REFUSED)
     assert [(e.actor, e.data["code"]) for e in refused] == [("slack:U0EVE", "not_an_approver")]
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     assert (await run_of(rig)).answered_by == "slack:U0BEN"
     await rig.close()
 
 
 async def test_where_no_rule_names_anybody_only_operators_answer_from_slack(rig: SlackRig) -> None:
     await rig.asked()
-    assert "not among REMEDIATOR_SLACK_OPERATORS" in await rig.press(Press.APPROVE, BEN)
-    await rig.press(Press.APPROVE, ANA)
+    assert "not among REMEDIATOR_SLACK_OPERATORS" in await rig.click(Click.APPROVE, BEN)
+    await rig.click(Click.APPROVE, ANA)
     assert (await run_of(rig)).answer == "approved"
 
 
@@ -133,12 +133,12 @@ async def test_a_user_group_answers_while_it_can_be_read(tmp_path: Path) -> None
     rig.groupbook.groups["S0ONCALL"] = frozenset({BEN})
     rig.groupbook.away = True
     await rig.asked()
-    told = await rig.press(Press.APPROVE, BEN)
+    told = await rig.click(Click.APPROVE, BEN)
     assert "user group S0ONCALL could not be read: Slack did not answer" in told
     rig.groupbook.away = False
-    assert "not among" in await rig.press(Press.APPROVE, EVE)
+    assert "not among" in await rig.click(Click.APPROVE, EVE)
     asked = rig.groupbook.asked
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     assert rig.groupbook.asked == asked  # remembered for five minutes
     assert (await run_of(rig)).answered_by == "slack:U0BEN"
     await rig.close()
@@ -147,7 +147,7 @@ async def test_a_user_group_answers_while_it_can_be_read(tmp_path: Path) -> None
 async def test_a_person_of_a_token_answers_from_slack_under_that_name(tmp_path: Path) -> None:
     rig = await slack_rig(tmp_path, rules=asking(by=("alice",)), people={"alice": BEN})
     await rig.asked()
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     assert (await run_of(rig)).answered_by == "alice"
     await rig.close()
 
@@ -155,14 +155,14 @@ async def test_a_person_of_a_token_answers_from_slack_under_that_name(tmp_path: 
 async def test_a_snooze_moves_the_end_by_an_hour_twice_at_most(rig: SlackRig) -> None:
     run = await rig.asked()
     for number in (1, 2):
-        assert await rig.press(Press.SNOOZE) == ""
+        assert await rig.click(Click.SNOOZE) == ""
         moved = await run_of(rig)
         assert moved.expires_at is not None
         assert run.expires_at is not None
         assert (moved.expires_at - run.expires_at).total_seconds() == number * HOUR
     assert rig.buttons == ["Approve", "Reject"]
     value = f"{run.id}:0:{run.plan_hash[:16]}"
-    assert "put off 2 times already" in await rig.press(Press.SNOOZE, ANA, value)
+    assert "put off 2 times already" in await rig.click(Click.SNOOZE, ANA, value)
     snoozed = await kinds(rig, EventKind.APPROVAL_SNOOZED)
     assert [e.actor for e in snoozed] == ["slack:U0ANA"] * 2
     rig.stride = 60
@@ -172,17 +172,17 @@ async def test_a_snooze_moves_the_end_by_an_hour_twice_at_most(rig: SlackRig) ->
     assert (await run_of(rig)).state is RunState.EXPIRED
 
 
-async def test_after_the_end_a_press_is_told_what_became_of_the_question(rig: SlackRig) -> None:
+async def test_after_the_end_a_click_is_told_what_became_of_the_question(rig: SlackRig) -> None:
     run = await rig.asked()
     value = f"{run.id}:0:{run.plan_hash[:16]}"
     rig.stride = 60
     await rig.until(lambda: not rig.buttons)
-    told = await rig.press(Press.APPROVE, ANA, value)
+    told = await rig.click(Click.APPROVE, ANA, value)
     assert "it is expired: nobody answered in time" in told
     assert scenes.writes(rig) == []
 
 
-async def test_after_the_alert_resolved_a_press_does_nothing(rig: SlackRig) -> None:
+async def test_after_the_alert_resolved_a_click_does_nothing(rig: SlackRig) -> None:
     run = await rig.asked()
     value = f"{run.id}:0:{run.plan_hash[:16]}"
     await rig.send(scenes.body(scenes.alert(rig, "resolved", started=0)))
@@ -192,7 +192,7 @@ async def test_after_the_alert_resolved_a_press_does_nothing(rig: SlackRig) -> N
         break
     await rig.turn()
     assert rig.buttons == []
-    told = await rig.press(Press.APPROVE, ANA, value)
+    told = await rig.click(Click.APPROVE, ANA, value)
     assert "the alert resolved while the question stood" in told
     assert scenes.writes(rig) == []
 
@@ -201,7 +201,7 @@ async def test_a_question_survives_the_death_of_the_service(rig: SlackRig) -> No
     await rig.asked()
     await rig.die()
     await rig.born()
-    await rig.press(Press.APPROVE)
+    await rig.click(Click.APPROVE)
     await rig.until(lambda: "FIXED" in rig.parent.readable())
     assert scenes.writes(rig) == ["patch langgraph"]
 
@@ -211,7 +211,7 @@ async def test_unknown_buttons_and_odd_payloads_get_their_200_and_do_nothing(rig
     now = rig.clock.now()
     odd = payload(rig.parent, "somebody.elses", ANA, now=now, value="x")
     for body in (odd, {"type": "view_submission"}, {"type": "block_actions"}, b"payload=%7B", b"\xff"):
-        assert await rig.deliver_press(signed(body, now=now)) == 200
-    ignored = await kinds(rig, EventKind.PRESS_IGNORED)
+        assert await rig.deliver_click(signed(body, now=now)) == 200
+    ignored = await kinds(rig, EventKind.CLICK_IGNORED)
     assert [(e.actor, e.data["action"]) for e in ignored] == [("slack:U0ANA", "somebody.elses")]
     assert (await run_of(rig)).answer == ""

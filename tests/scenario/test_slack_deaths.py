@@ -1,4 +1,4 @@
-"""A press of a button and the death of the process: whatever is cut, and however often Slack delivers it, it counts once."""
+"""A click of a button and the death of the process: whatever is cut, and however often Slack delivers it, it counts once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from app.domain.events import EventKind
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from app.store import audit
-from tests.doubles.slack_press import payload
+from tests.doubles.slack_click import payload
 from tests.scenario import scenes
 from tests.scenario.rig import Died, Reaper
 from tests.scenario.slack_rig import ANA, BEN, SlackRig, slack_rig
@@ -42,19 +42,19 @@ async def rig(tmp_path: Path) -> AsyncIterator[SlackRig]:
     await made.close()
 
 
-async def died_at(rig: SlackRig, cut: str, button: Press, user: str = ANA) -> dict[str, Any]:
-    """The process dies while it deals with a press, comes back, and Slack delivers the press twice more."""
-    pressed = payload(rig.parent, button.value, user, now=rig.clock.now())
+async def died_at(rig: SlackRig, cut: str, button: Click, user: str = ANA) -> dict[str, Any]:
+    """The process dies while it deals with a click, comes back, and Slack delivers the click twice more."""
+    clicked = payload(rig.parent, button.value, user, now=rig.clock.now())
     rig.reaper = At(cut)
-    await rig.interactions.receive(pressed)
+    await rig.interactions.receive(clicked)
     await rig.interactions.idle()
     assert rig.reaper.dead
     await rig.die()
     await rig.born()
     for _ in range(2):
-        await rig.interactions.receive(pressed)
+        await rig.interactions.receive(clicked)
         await rig.interactions.idle()
-    return pressed
+    return clicked
 
 
 async def counted(rig: SlackRig, kind: EventKind) -> int:
@@ -64,14 +64,14 @@ async def counted(rig: SlackRig, kind: EventKind) -> int:
 
 async def fixed(rig: SlackRig) -> None:
     await rig.asked()
-    await rig.press(Press.APPROVE)
+    await rig.click(Click.APPROVE)
     await rig.until(lambda: "Undo" in rig.buttons)
 
 
 @pytest.mark.parametrize("cut", CUTS)
 async def test_an_approval_is_not_lost_and_acts_once(rig: SlackRig, cut: str) -> None:
     await rig.asked()
-    await died_at(rig, cut, Press.APPROVE)
+    await died_at(rig, cut, Click.APPROVE)
     await rig.until(lambda: scenes.writes(rig))
     await rig.until(lambda: "FIXED" in rig.parent.readable())
     assert scenes.writes(rig) == ["patch langgraph"]
@@ -82,14 +82,14 @@ async def test_an_approval_is_not_lost_and_acts_once(rig: SlackRig, cut: str) ->
 @pytest.mark.parametrize("cut", CUTS)
 async def test_a_snooze_puts_off_once(rig: SlackRig, cut: str) -> None:
     await rig.asked()
-    await died_at(rig, cut, Press.SNOOZE)
+    await died_at(rig, cut, Click.SNOOZE)
     assert await counted(rig, EventKind.APPROVAL_SNOOZED) == 1
 
 
 @pytest.mark.parametrize("cut", CUTS)
 async def test_an_undo_is_ordered_once(rig: SlackRig, cut: str) -> None:
     await fixed(rig)
-    await died_at(rig, cut, Press.UNDO)
+    await died_at(rig, cut, Click.UNDO)
     await rig.until(lambda: "patch langgraph (undo)" in scenes.writes(rig))
     await rig.run(60)
     assert scenes.writes(rig).count("patch langgraph (undo)") == 1
@@ -99,28 +99,28 @@ async def test_an_undo_is_ordered_once(rig: SlackRig, cut: str) -> None:
 @pytest.mark.parametrize("cut", CUTS)
 async def test_a_pause_is_set_once(rig: SlackRig, cut: str) -> None:
     await fixed(rig)
-    await died_at(rig, cut, Press.PAUSE)
-    assert await counted(rig, EventKind.PRESSED) == 1
+    await died_at(rig, cut, Click.PAUSE)
+    assert await counted(rig, EventKind.CLICKED) == 1
     assert len(await rig.operations.pauses()) == 1
 
 
 @pytest.mark.parametrize("cut", CUTS)
 async def test_what_did_not_count_is_in_the_trail_once(rig: SlackRig, cut: str) -> None:
     await fixed(rig)
-    await died_at(rig, cut, Press.UNDO, BEN)
-    assert await counted(rig, EventKind.PRESS_IGNORED) == 1
+    await died_at(rig, cut, Click.UNDO, BEN)
+    assert await counted(rig, EventKind.CLICK_IGNORED) == 1
     assert "patch langgraph (undo)" not in scenes.writes(rig)
 
 
-async def test_a_refused_undo_stays_refused_when_its_press_is_delivered_late(rig: SlackRig) -> None:
+async def test_a_refused_undo_stays_refused_when_its_click_is_delivered_late(rig: SlackRig) -> None:
     """Whoever was told that it did not count must not see it done a minute later."""
     run = await rig.asked()
     value = f"{run.id}:0:{run.plan_hash[:16]}"
-    pressed = payload(rig.parent, Press.UNDO.value, ANA, now=rig.clock.now(), value=value)
-    await rig.interactions.receive(pressed)
+    clicked = payload(rig.parent, Click.UNDO.value, ANA, now=rig.clock.now(), value=value)
+    await rig.interactions.receive(clicked)
     await rig.interactions.idle()
     assert "the run is waiting" in rig.whispers.to(ANA)
     await fixed(rig)
-    await rig.interactions.receive(pressed)
+    await rig.interactions.receive(clicked)
     await rig.run(60)
     assert scenes.writes(rig) == ["patch langgraph"]

@@ -13,7 +13,7 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from app.store import audit, runs
 from tests.scenario import scenes
 from tests.scenario.slack_rig import ANA, BEN, EVE, SlackRig, asking, slack_rig
@@ -43,13 +43,13 @@ async def run_of(rig: SlackRig) -> runs.Run:
 
 async def test_two_people_are_two_people_also_after_a_restart(two: SlackRig) -> None:
     await two.asked()
-    assert "1 of 2 approvals" in await two.press(Press.APPROVE, ANA)
+    assert "1 of 2 approvals" in await two.click(Click.APPROVE, ANA)
     assert f"1 of 2 approvals: <@{ANA}>" in two.parent.readable()
-    assert "another person has to approve" in await two.press(Press.APPROVE, ANA)
+    assert "another person has to approve" in await two.click(Click.APPROVE, ANA)
     await two.die()
     await two.born()
     assert (scenes.writes(two), two.buttons[0]) == ([], "Approve")
-    await two.press(Press.APPROVE, BEN)
+    await two.click(Click.APPROVE, BEN)
     assert (await run_of(two)).answered_by == "slack:U0ANA and slack:U0BEN"
     await two.until(lambda: scenes.writes(two))
     assert f"Approved by <@{ANA}>" in two.parent.readable()
@@ -58,15 +58,15 @@ async def test_two_people_are_two_people_also_after_a_restart(two: SlackRig) -> 
 
 async def test_one_no_is_enough(two: SlackRig) -> None:
     await two.asked()
-    await two.press(Press.APPROVE, ANA)
-    await two.press(Press.REJECT, BEN)
+    await two.click(Click.APPROVE, ANA)
+    await two.click(Click.REJECT, BEN)
     await two.turn()
     assert (await run_of(two)).state is RunState.REJECTED
 
 
 async def test_a_token_and_a_slack_user_that_may_be_one_person_are_not_counted_as_two(two: SlackRig) -> None:
     run = await two.asked()
-    await two.press(Press.APPROVE, ANA)
+    await two.click(Click.APPROVE, ANA)
     with pytest.raises(Refused) as caught:
         await two.operations.approve(run.id, "alice")
     assert caught.value.code == "maybe_same_person"
@@ -76,7 +76,7 @@ async def test_a_token_and_a_slack_user_that_may_be_one_person_are_not_counted_a
 async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -> None:
     rig = await slack_rig(tmp_path, rules=asking(by=BOTH, approvals=2), people={"alice": EVE})
     run = await rig.asked()
-    await rig.press(Press.APPROVE, ANA)
+    await rig.click(Click.APPROVE, ANA)
     done = await rig.operations.approve(run.id, "alice")
     assert (done["answer"], done["text"]) == ("approved", "2 of 2 approvals")
     await rig.close()
@@ -96,9 +96,9 @@ async def test_who_ordered_it_is_not_the_second_pair_of_eyes(tmp_path: Path) -> 
     rig = await slack_rig(tmp_path, rules=rules, people={"alice": ANA})
     await order(rig, "alice")
     assert "Approve" in rig.buttons
-    assert "who ordered it cannot approve it" in await rig.press(Press.APPROVE, ANA)
+    assert "who ordered it cannot approve it" in await rig.click(Click.APPROVE, ANA)
     assert (await run_of(rig)).answer == ""
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     assert (await run_of(rig)).answered_by == "slack:U0BEN"
     await rig.close()
 
@@ -108,7 +108,7 @@ async def test_with_four_eyes_a_slack_user_of_unknown_tokens_does_not_approve_an
 ) -> None:
     rig = await slack_rig(tmp_path, rules=asking(four_eyes=True, by=BOTH))
     await order(rig, "alice")
-    assert "nobody can tell whether" in await rig.press(Press.APPROVE, BEN)
+    assert "nobody can tell whether" in await rig.click(Click.APPROVE, BEN)
     assert (await run_of(rig)).answer == ""
     await rig.close()
 
@@ -140,23 +140,23 @@ async def test_what_changed_since_the_approval_is_asked_about_again_and_not_done
     run = await rig.asked()
     await scale_by_hand(rig, 3)
     before = len(scenes.writes(rig))
-    await rig.press(Press.APPROVE)
+    await rig.click(Click.APPROVE)
     second = await again(rig, run)
     assert len(scenes.writes(rig)) == before
     told = rig.parent.readable()
     assert "slack:U0ANA approved a plan that was not carried out" in told
     assert "/spec/replicas is 3 now, it was 2" in told
-    # The old button, pressed by somebody whose Slack still shows it.
+    # The old button, clicked by somebody whose Slack still shows it.
     old = f"{run.id}:0:{run.plan_hash[:16]}"
-    reply = await rig.press(Press.APPROVE, ANA, old)
+    reply = await rig.click(Click.APPROVE, ANA, old)
     assert "The question that stands now is about another plan" in reply
     assert "/spec/replicas is 3 now, it was 2" in reply
     assert (await run_of(rig)).answer == ""
     # The right run with the older plan's hash: told as well, and left open.
     mixed = f"{second.id}:0:{run.plan_hash[:16]}"
-    assert "the plan has changed since" in await rig.press(Press.APPROVE, ANA, mixed)
+    assert "the plan has changed since" in await rig.click(Click.APPROVE, ANA, mixed)
     assert "Approve" in rig.buttons
-    await rig.press(Press.APPROVE)
+    await rig.click(Click.APPROVE)
     await rig.until(lambda: len(scenes.writes(rig)) > before)
     await rig.close()
 
@@ -168,13 +168,13 @@ async def test_an_order_whose_object_changed_after_the_approval_is_asked_about_a
     run = await run_of(rig)
     await scale_by_hand(rig, 3)
     before = len(scenes.writes(rig))
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     await rig.run(30, alerts=False)
     second = await run_of(rig)
     assert (second.id != run.id, second.state, len(scenes.writes(rig))) == (True, RunState.WAITING, before)
     assert "slack:U0BEN approved a plan that was not carried out" in rig.parent.readable()
     assert "/spec/replicas is 3 now, it was 2" in rig.parent.readable()
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     await rig.run(30, alerts=False)
     assert len(scenes.writes(rig)) == before + 1
     assert (await run_of(rig)).state is RunState.VERIFYING
@@ -186,7 +186,7 @@ async def test_an_order_that_may_not_begin_again_ends_and_says_why(tmp_path: Pat
     rig = await slack_rig(tmp_path, rules=rules, scenario="high-latency", people={"alice": ANA})
     await order(rig, "alice", "high-latency", "langgraph-api")
     await rig.operations.pause("namespace:rag7", "maintenance", "kim", None)
-    await rig.press(Press.APPROVE, BEN)
+    await rig.click(Click.APPROVE, BEN)
     await rig.run(60)
     (incident,) = [i for i in await scenes.all_incidents(rig) if i.manual is not None]
     assert (incident.state, scenes.writes(rig)) == (IncidentState.RESOLVED, [])
@@ -196,37 +196,37 @@ async def test_an_order_that_may_not_begin_again_ends_and_says_why(tmp_path: Pat
 
 async def fixed(rig: SlackRig) -> runs.Run:
     await rig.asked()
-    await rig.press(Press.APPROVE)
+    await rig.click(Click.APPROVE)
     await rig.until(lambda: "Undo" in rig.buttons)
     return await run_of(rig)
 
 
 async def test_undo_is_for_operators_and_the_message_says_who_ordered_it(rig: SlackRig) -> None:
     run = await fixed(rig)
-    told = await rig.press(Press.UNDO, BEN)
+    told = await rig.click(Click.UNDO, BEN)
     assert "undo and pause from Slack are for REMEDIATOR_SLACK_OPERATORS, and you are not in it" in told
     found = await rig.store.read(lambda conn: audit.for_run(conn, run.id))
-    ignored = [e for e in found if e.kind is EventKind.PRESS_IGNORED]
+    ignored = [e for e in found if e.kind is EventKind.CLICK_IGNORED]
     assert [(e.actor, e.data["code"]) for e in ignored] == [("slack:U0BEN", "not_an_operator")]
-    assert "Undoing" in await rig.press(Press.UNDO, ANA)
+    assert "Undoing" in await rig.click(Click.UNDO, ANA)
     await rig.until(lambda: "patch langgraph (undo)" in scenes.writes(rig))
     await rig.turn()
     assert rig.buttons == []
-    assert "was undone already" in await rig.press(Press.UNDO, ANA, f"{run.id}:0:{run.plan_hash[:16]}")
+    assert "was undone already" in await rig.click(Click.UNDO, ANA, f"{run.id}:0:{run.plan_hash[:16]}")
     assert scenes.writes(rig).count("patch langgraph (undo)") == 1
 
 
 async def test_without_operators_nobody_undoes_from_slack_and_is_told_why(tmp_path: Path) -> None:
     rig = await slack_rig(tmp_path, rules=asking(by=(f"slack:{ANA}",)), operators=frozenset())
     await fixed(rig)
-    assert "REMEDIATOR_SLACK_OPERATORS, and it is empty" in await rig.press(Press.UNDO)
+    assert "REMEDIATOR_SLACK_OPERATORS, and it is empty" in await rig.click(Click.UNDO)
     assert "patch langgraph (undo)" not in scenes.writes(rig)
     await rig.close()
 
 
 async def test_a_pause_holds_the_namespace_for_an_hour_and_stands_in_the_message(rig: SlackRig) -> None:
     await fixed(rig)
-    told = await rig.press(Press.PAUSE)
+    told = await rig.click(Click.PAUSE)
     assert "Lift it with: remediator resume --scope namespace:rag7" in told
     [pause] = await rig.operations.pauses()
     assert (pause.scope, pause.author) == ("namespace:rag7", "slack:U0ANA")
@@ -238,15 +238,15 @@ async def test_a_pause_holds_the_namespace_for_an_hour_and_stands_in_the_message
 
 async def test_explain_tells_the_gates_to_whoever_asks(rig: SlackRig) -> None:
     run = await fixed(rig)
-    told = await rig.press(Press.EXPLAIN, EVE)
+    told = await rig.click(Click.EXPLAIN, EVE)
     assert told.startswith("FIXED in ")
     assert "kill switch" in told
     assert f"remediator explain {run.id}" in told
 
 
-@pytest.mark.parametrize("button", list(Press))
-async def test_a_button_of_a_run_that_is_gone_does_nothing(rig: SlackRig, button: Press) -> None:
+@pytest.mark.parametrize("button", list(Click))
+async def test_a_button_of_a_run_that_is_gone_does_nothing(rig: SlackRig, button: Click) -> None:
     await rig.asked()
-    told: Any = await rig.press(button, ANA, "run_nobody_1:0:0123456789abcdef")
+    told: Any = await rig.click(button, ANA, "run_nobody_1:0:0123456789abcdef")
     assert "no such run" in told
     assert (scenes.writes(rig), (await run_of(rig)).answer) == ([], "")

@@ -11,13 +11,13 @@ import pytest
 
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
-from app.flow import scorecard
-from app.notify.door import Retry
+from app.flow.notifying import scorecard
+from app.notify.client import Retry
 from app.policy.model import Day, Policy, Scorecard
 from app.sim import SimCluster, VirtualClock
 from app.sim.scenario import Scenario
 from app.store import outbox, retention
-from tests.scenario.crowd import Calls
+from tests.scenario.bulk import Calls
 from tests.scenario.rig import Reaper, Rig
 from tests.scenario.scenes import policy
 

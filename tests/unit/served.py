@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import httpx
 from rich.console import Console
 
-from app.engine.context import Engine, Story
+from app.engine.context import Engine, Workflow
 from app.engine.journal import JournalEngine
 from app.main import Parts, Service
-from app.notify.console import ConsoleDoor
+from app.notify.console import ConsoleClient
 from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import Settings, load_settings
@@ -33,7 +33,7 @@ from app.store.runs import Run
 T = TypeVar("T")
 SPEED = 60.0
 PATIENCE = 60.0  # seconds on the wall after which a condition counts as never met
-STORIES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
+TIMELINES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
 TOKEN = "served-token"
 TOKENS = f"tests:ingest+trigger+operate+read:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path, *, policies: Path = POLICIES, stories: tuple[str, ...] = STORIES, **more: Any
+    folder: Path, *, policies: Path = POLICIES, timelines: tuple[str, ...] = TIMELINES, **more: Any
 ) -> Iterator[Served]:
     """Run a service inside the block; `more` are settings."""
     settings = load_settings(
@@ -108,7 +108,7 @@ def served(
     )
     ready: list[Served | BaseException] = []
     up, down = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_thread, args=(settings, stories, ready, up, down), name="served")
+    thread = threading.Thread(target=_thread, args=(settings, timelines, ready, up, down), name="served")
     thread.start()
     try:
         assert up.wait(PATIENCE)
@@ -124,13 +124,13 @@ def served(
 
 def _thread(
     settings: Settings,
-    stories: tuple[str, ...],
+    timelines: tuple[str, ...],
     ready: list[Served | BaseException],
     up: threading.Event,
     down: threading.Event,
 ) -> None:
     try:
-        asyncio.run(_serve(settings, stories, ready, up, down))
+        asyncio.run(_serve(settings, timelines, ready, up, down))
     except BaseException as error:
         ready.append(error)
         up.set()
@@ -138,16 +138,16 @@ def _thread(
 
 async def _serve(
     settings: Settings,
-    stories: tuple[str, ...],
+    timelines: tuple[str, ...],
     ready: list[Served | BaseException],
     up: threading.Event,
     down: threading.Event,
 ) -> None:
     clock = AcceleratedClock(SystemClock(), SPEED)
-    cluster = SimCluster(clock, load_scenario(*stories))
+    cluster = SimCluster(clock, load_scenario(*timelines))
 
-    def engine(story: Story) -> Engine:
-        return JournalEngine(story, clock)
+    def engine(timeline: Workflow) -> Engine:
+        return JournalEngine(timeline, clock)
 
     parts = Parts(
         clock=clock,
@@ -155,7 +155,7 @@ async def _serve(
         metric_source=cluster.metrics,
         alert_state=cluster.alertmanager,
         dependencies=cluster.dependencies,
-        door=ConsoleDoor(Console(file=io.StringIO())),
+        client=ConsoleClient(Console(file=io.StringIO())),
         make_engine=engine,
         speed=SPEED,
     )

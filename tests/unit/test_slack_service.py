@@ -1,4 +1,4 @@
-"""The whole service with a Slack on loopback: messages with buttons out, presses in by HTTP and by Socket Mode."""
+"""The whole service with a Slack on loopback: messages with buttons out, clicks in by HTTP and by Socket Mode."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from app.domain.errors import BadInput
-from app.engine.context import Engine, Story
+from app.engine.context import Engine, Workflow
 from app.engine.journal import JournalEngine
 from app.main import Parts
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import Settings, load_settings
@@ -21,7 +21,7 @@ from app.sim import AcceleratedClock, SimCluster, load_scenario
 from tests.doubles import slack_socket
 from tests.doubles.slack import TOKEN, SlackDouble
 from tests.doubles.slack import serving as slack_serving
-from tests.doubles.slack_press import SECRET, labels_of, payload
+from tests.doubles.slack_click import SECRET, labels_of, payload
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = 60.0
@@ -42,8 +42,8 @@ def parts() -> Parts:
     clock = AcceleratedClock(SystemClock(), SPEED)
     cluster = SimCluster(clock, load_scenario("high-error-rate"))
 
-    def engine(story: Story) -> Engine:
-        return JournalEngine(story, clock)
+    def engine(timeline: Workflow) -> Engine:
+        return JournalEngine(timeline, clock)
 
     return Parts(
         clock=clock,
@@ -85,7 +85,7 @@ async def approved(slack: SlackDouble) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_press_over_http_is_taken_and_its_loser_is_told(tmp_path: Path) -> None:
+async def test_a_click_over_http_is_taken_and_its_loser_is_told(tmp_path: Path) -> None:
     made = parts()
     slack = SlackDouble(made.clock.now)
     async with asyncio.timeout(60), slack_serving(slack) as api:
@@ -93,7 +93,7 @@ async def test_a_press_over_http_is_taken_and_its_loser_is_told(tmp_path: Path) 
         async with serving(configured, made) as (_, url), httpx.AsyncClient(base_url=url) as http:
             await question(slack, made.cluster, url)
             for user in ("U0EVE", ANA):
-                request = slack.press(slack.roots()[-1], Press.APPROVE.value, user)
+                request = slack.click(slack.roots()[-1], Click.APPROVE.value, user)
                 answer = await http.post(
                     "/webhooks/slack/interactions", content=request.body, headers=request.headers
                 )
@@ -104,7 +104,7 @@ async def test_a_press_over_http_is_taken_and_its_loser_is_told(tmp_path: Path) 
     assert len(slack.hooks.got) == 1
 
 
-async def test_a_press_over_socket_mode_is_taken(tmp_path: Path) -> None:
+async def test_a_click_over_socket_mode_is_taken(tmp_path: Path) -> None:
     made = parts()
     slack, socket = SlackDouble(made.clock.now), slack_socket.SocketDouble()
     async with asyncio.timeout(60), slack_serving(slack, socket) as api:
@@ -112,7 +112,7 @@ async def test_a_press_over_socket_mode_is_taken(tmp_path: Path) -> None:
         async with serving(configured, made) as (service, url):
             await socket.connected()
             await question(slack, made.cluster, url)
-            await socket.send(payload(slack.roots()[-1], Press.APPROVE.value, ANA, now=made.clock.now()))
+            await socket.send(payload(slack.roots()[-1], Click.APPROVE.value, ANA, now=made.clock.now()))
             await approved(slack)
         assert service.socket is not None
         assert not service.socket.connected

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from app.domain.decision import GateResult
 from app.policy.gates.approval import approval
-from app.policy.gates.autonomy import autonomy
 from app.policy.gates.blast_radius import blast_radius
 from app.policy.gates.blocking import blocking, blocking_matchers
 from app.policy.gates.busy import busy
@@ -21,6 +20,7 @@ from app.policy.gates.ownership import ownership
 from app.policy.gates.scope import scope
 from app.policy.gates.spending import budget, rate_limit
 from app.policy.gates.storm import storm
+from app.policy.gates.trust import trust
 from app.policy.gates.window import window
 
 GATES: tuple[Gate, ...] = (
@@ -37,7 +37,7 @@ GATES: tuple[Gate, ...] = (
     busy,
     flapping,
     storm,  # before the two that a person can open, so that a storm is the reason that is shown
-    autonomy,
+    trust,
     approval,
 )
 

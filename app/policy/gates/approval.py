@@ -9,7 +9,7 @@ _SAY = Voice("approval")
 
 
 def approval(case: Case) -> GateResult:
-    """Observe in mode observe, ask in mode approve until a person agreed; mode earned is left to the gate autonomy. A dry run
+    """Observe in mode observe, ask in mode approve until a person agreed; mode earned is left to the gate trust. A dry run
     changes nothing and needs nobody."""
     mode, threshold = case.mode, f"mode {case.mode}"
     if mode is not case.own_mode:
@@ -17,7 +17,7 @@ def approval(case: Case) -> GateResult:
     if case.facts.dry_run:
         return _SAY.allow("dry run: nothing is changed", threshold, Code.DRY_RUN)
     if case.rule.mode is Mode.EARNED and mode is case.own_mode and not case.facts.ordered_by:
-        return _SAY.allow("left to the gate autonomy", "mode earned")
+        return _SAY.allow("left to the gate trust", "mode earned")
     if mode is Mode.OBSERVE:
         remedy = "the mode is raised to approve or auto"
         return _SAY.hold(Verdict.OBSERVE, Code.MODE_OBSERVE, "only looks", threshold, remedy)

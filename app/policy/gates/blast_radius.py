@@ -1,6 +1,6 @@
 """Gate: how much could go wrong at once? Ready pods put at risk, and targets changed at the same time.
 
-At risk are ready pods that the rung could take down at once, not pods that are broken already: a workload with no ready
+At risk are ready pods that the step could take down at once, not pods that are broken already: a workload with no ready
 pod endangers nothing by being rolled back. Broken pods count as spent instead. Shares are rounded down, with an explicit
 minimum, so that rounding never exceeds the limit.
 """
@@ -8,7 +8,7 @@ minimum, so that rounding never exceeds the limit.
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult
-from app.domain.plan import ActionKind, Rung
+from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
 from app.policy.facts import Replicas, Unknown
 from app.policy.gates.case import Case, Voice
@@ -32,28 +32,28 @@ def blast_radius(case: Case) -> GateResult:
     if in_flight >= rules.targets_in_flight:
         value = f"{targets} with this one"
         return _SAY.deny(Code.BLAST_RADIUS, value, threshold, "a run on another target ends")
-    if case.rung is None or case.rung.pods_affected == 0:
+    if case.step is None or case.step.pods_affected == 0:
         return _SAY.allow(f"0 pods at risk; {targets}", threshold)
     replicas = case.facts.replicas
     if isinstance(replicas, Unknown):
         return _SAY.unknown("ready pods", replicas, threshold)
-    risk, allowed = at_risk(case.rung, replicas), allowance(case, replicas)
+    risk, allowed = at_risk(case.step, replicas), allowance(case, replicas)
     pods = f"{risk} of {counted(replicas.ready, 'ready pod')} at risk, {allowed} allowed, {replicas.broken} broken"
     value = f"{pods}; {targets}"
     if risk > allowed:
-        remedy = f"more of the {replicas.desired} pods are ready, or the rung touches fewer"
+        remedy = f"more of the {replicas.desired} pods are ready, or the step touches fewer"
         return _SAY.deny(Code.BLAST_RADIUS, value, threshold, remedy)
     return _SAY.allow(value, threshold)
 
 
-def at_risk(rung: Rung, replicas: Replicas) -> int:
-    """Ready pods that the rung could take down at once, in pods.
+def at_risk(step: Step, replicas: Replicas) -> int:
+    """Ready pods that the step could take down at once, in pods.
 
     `pods_affected` of a rolling change counts every pod that it replaces in the end; at once it takes down what the
     controller's own bound lets it, less (for a Deployment or DaemonSet) what is broken already.
     """
     risk = 0
-    for action in rung.actions:
+    for action in step.actions:
         if action.kind not in _ROLLING:
             risk += action.pods_affected
             continue

@@ -1,4 +1,4 @@
-"""The case before the gates: policy, rule, rung and facts, and the words in which a gate answers.
+"""The case before the gates: policy, rule, step and facts, and the words in which a gate answers.
 
 Used by every gate and by `app.policy.decide`. Pure.
 """
@@ -11,36 +11,36 @@ from datetime import datetime
 from typing import TypeAlias
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
-from app.domain.plan import Rung
-from app.policy.autonomy import LEVELS, Standing
+from app.domain.plan import Step
 from app.policy.facts import Fact, Facts, Unknown
 from app.policy.model import Policy, Rule
+from app.policy.trust import LEVELS, TrustLevel
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What all gates look at. `rung` is None when no rung of the ladder applies."""
+    """What all gates look at. `step` is None when no step of the ladder applies."""
 
     policy: Policy
     rule: Rule
-    rung: Rung | None
+    step: Step | None
     facts: Facts
 
     @property
-    def standing(self) -> Fact[Standing]:
+    def trust_level(self) -> Fact[TrustLevel]:
         """What a rule with mode earned goes by."""
-        if self.facts.standing is None:
+        if self.facts.trust_level is None:
             return Unknown("nobody read it")
-        return self.facts.standing
+        return self.facts.trust_level
 
     @property
     def own_mode(self) -> Mode:
-        """The rule's mode; for earned the level of its standing. A person's order needs none and is a question at most."""
+        """The rule's mode; for earned the level of its trust level. A person's order needs none and is a question at most."""
         if self.rule.mode is not Mode.EARNED:
             return self.rule.mode
         if self.facts.ordered_by:
             return Mode.APPROVE
-        return Mode.OBSERVE if isinstance(self.standing, Unknown) else self.standing.level
+        return Mode.OBSERVE if isinstance(self.trust_level, Unknown) else self.trust_level.level
 
     @property
     def mode(self) -> Mode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.domain.decision import Code, GateResult
-from app.domain.plan import ActionKind, Rung
+from app.domain.plan import ActionKind, Step
 from app.domain.workload import Manager
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
@@ -31,7 +31,7 @@ _TITLES = {
 
 
 def ownership(case: Case) -> GateResult:
-    """Deny on a rollout that somebody paused; deny or ask when another writer owns what the rung changes."""
+    """Deny on a rollout that somebody paused; deny or ask when another writer owns what the step changes."""
     rules, facts = case.rule.ownership, case.facts
     threshold = f"rollout not paused; autoscaler {rules.hpa}, GitOps {rules.gitops}, Helm {rules.helm}"
     if isinstance(facts.rollout_paused, Unknown):
@@ -41,7 +41,7 @@ def ownership(case: Case) -> GateResult:
         return _SAY.deny(Code.ROLLOUT_PAUSED, "the rollout is paused", threshold, remedy)
     if isinstance(facts.managers, Unknown):
         return _SAY.unknown("other writers of the object", facts.managers, threshold)
-    owners = _concerned(facts.managers, case.rung)
+    owners = _concerned(facts.managers, case.step)
     value = f"managed by {_names(owners)}" if owners else "nobody else writes what this changes"
     modes = {_mode(rules, m) for m in owners}
     if OwnedMode.DENY in modes:
@@ -56,8 +56,8 @@ def ownership(case: Case) -> GateResult:
     return _SAY.allow(value, threshold)
 
 
-def _concerned(managers: tuple[Manager, ...], rung: Rung | None) -> list[Manager]:
-    kinds = {a.kind for a in rung.actions} if rung else set()
+def _concerned(managers: tuple[Manager, ...], step: Step | None) -> list[Manager]:
+    kinds = {a.kind for a in step.actions} if step else set()
     return [m for m in managers if kinds & _CONCERNS[m]]
 
 

@@ -25,7 +25,7 @@ def scope(case: Case) -> GateResult:
     if not rules.covers(target.namespace):
         remedy = "the policy's scope names the namespace"
         return _SAY.deny(Code.OUT_OF_SCOPE, f"namespace {target.namespace}", within, remedy)
-    touched = {target.kind, *(a.object.kind for a in case.rung.actions)} if case.rung else {target.kind}
+    touched = {target.kind, *(a.object.kind for a in case.step.actions)} if case.step else {target.kind}
     protected = sorted(touched & set(rules.protected_kinds))
     if protected:
         remedy = "the policy no longer protects the kind"

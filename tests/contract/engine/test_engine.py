@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.context import Engine, Json, RunContext, Story
+from app.engine.context import Engine, Json, RunContext, Workflow
 from app.engine.durable import DurableEngine
 from app.engine.journal import Journal, JournalEngine
 from app.observe.system import SystemClock
 
-Make = Callable[[Story], Engine]
+Make = Callable[[Workflow], Engine]
 
 
 @pytest.fixture(params=["durable", "journal"])
@@ -24,10 +24,10 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Makes engines that find what the one before left behind."""
     journal = Journal()
 
-    def build(story: Story) -> Engine:
+    def build(workflow: Workflow) -> Engine:
         if request.param == "durable":
-            return DurableEngine(tmp_path / "engine.sqlite", story, name="replica-0")
-        return JournalEngine(story, SystemClock(), journal=journal)
+            return DurableEngine(tmp_path / "engine.sqlite", workflow, name="replica-0")
+        return JournalEngine(workflow, SystemClock(), journal=journal)
 
     return build
 
@@ -59,11 +59,11 @@ async def test_a_run_is_told_once_however_often_it_is_started(make: Make) -> Non
     """The run id makes it once."""
     told = Told()
 
-    async def story(ctx: RunContext, run_id: str) -> None:
+    async def workflow(ctx: RunContext, run_id: str) -> None:
         await ctx.step("one", told.step(f"{run_id} one"))
         told.done.set()
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await asyncio.gather(*(engine.start("run_1") for _ in range(5)))
     await _within(told.done)
@@ -80,11 +80,11 @@ async def test_step_results_come_back_as_json(make: Make) -> None:
     told = Told()
     seen: list[Json] = []
 
-    async def story(ctx: RunContext, _run_id: str) -> None:
+    async def workflow(ctx: RunContext, _run_id: str) -> None:
         seen.append(await ctx.step("value", told.step("value", {"a": [1, None, "ü"], "b": {"c": True}})))
         told.done.set()
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await engine.start("run_1")
     await _within(told.done)
@@ -97,14 +97,14 @@ async def test_a_signal_wakes_a_waiting_run_and_one_sent_before_the_wait_is_kept
     told = Told()
     woken: list[bool] = []
 
-    async def story(ctx: RunContext, _run_id: str) -> None:
+    async def workflow(ctx: RunContext, _run_id: str) -> None:
         await ctx.step("begin", told.step("begin"))
         told.reached.set()
         woken.append(await ctx.wait_for("answer", 30.0))
         woken.append(await ctx.wait_for("answer", 30.0))
         told.done.set()
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await engine.start("run_1")
     await _within(told.reached)
@@ -120,11 +120,11 @@ async def test_a_wait_without_a_signal_ends_by_itself(make: Make) -> None:
     told = Told()
     woken: list[bool] = []
 
-    async def story(ctx: RunContext, _run_id: str) -> None:
+    async def workflow(ctx: RunContext, _run_id: str) -> None:
         woken.append(await ctx.wait_for("answer", 0.1))
         told.done.set()
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await engine.start("run_1")
     await _within(told.done)
@@ -135,10 +135,10 @@ async def test_a_wait_without_a_signal_ends_by_itself(make: Make) -> None:
 async def test_a_signal_to_an_unknown_run_is_no_error(make: Make) -> None:
     """Whoever signals need not know whether the run has begun."""
 
-    async def story(_ctx: RunContext, _run_id: str) -> None:
+    async def workflow(_ctx: RunContext, _run_id: str) -> None:
         return
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await engine.signal("run_nobody", "answer")
     await engine.close()
@@ -155,7 +155,7 @@ async def test_a_step_may_start_another_run_and_signal_one(make: Make) -> None:
         await engines[0].signal("run_2", "answer")
         return None
 
-    async def story(ctx: RunContext, run_id: str) -> None:
+    async def workflow(ctx: RunContext, run_id: str) -> None:
         if run_id == "run_1":
             await ctx.step("hand over", hand_over)
             await ctx.step("after", told.step("run_1 after"))
@@ -165,7 +165,7 @@ async def test_a_step_may_start_another_run_and_signal_one(make: Make) -> None:
         await ctx.step("two", told.step("run_2 two"))
         told.done.set()
 
-    engines.append(make(story))
+    engines.append(make(workflow))
     await engines[0].launch()
     await engines[0].start("run_1")
     await _within(told.reached)
@@ -178,20 +178,20 @@ async def test_after_a_restart_a_run_goes_on_where_it_was(make: Make) -> None:
     """Recorded steps are not executed again; the interrupted wait goes on."""
     told = Told()
 
-    async def story(ctx: RunContext, _run_id: str) -> None:
+    async def workflow(ctx: RunContext, _run_id: str) -> None:
         await ctx.step("one", told.step("one"))
         told.reached.set()
         await ctx.wait_for("answer", 30.0)
         await ctx.step("two", told.step("two"))
         told.done.set()
 
-    first = make(story)
+    first = make(workflow)
     await first.launch()
     await first.start("run_1")
     await _within(told.reached)
     await first.close()
 
-    second = make(story)
+    second = make(workflow)
     await second.launch()
     await second.signal("run_1", "answer")
     await _within(told.done)
@@ -199,12 +199,12 @@ async def test_after_a_restart_a_run_goes_on_where_it_was(make: Make) -> None:
     assert told.executed == ["one", "two"]
 
 
-async def test_a_step_that_raises_raises_in_the_story(make: Make) -> None:
+async def test_a_step_that_raises_raises_in_the_workflow(make: Make) -> None:
     """The story may catch it; nothing is recorded as a result."""
     told = Told()
     caught: list[str] = []
 
-    async def story(ctx: RunContext, _run_id: str) -> None:
+    async def workflow(ctx: RunContext, _run_id: str) -> None:
         async def bad() -> Json:
             raise ValueError("no")
 
@@ -214,7 +214,7 @@ async def test_a_step_that_raises_raises_in_the_story(make: Make) -> None:
             caught.append(str(error))
         told.done.set()
 
-    engine = make(story)
+    engine = make(workflow)
     await engine.launch()
     await engine.start("run_1")
     await _within(told.done)
@@ -222,7 +222,7 @@ async def test_a_step_that_raises_raises_in_the_story(make: Make) -> None:
     assert caught == ["no"]
 
 
-async def test_a_story_that_changed_its_steps_is_refused_instead_of_guessed(tmp_path: Path) -> None:
+async def test_a_workflow_that_changed_its_steps_is_refused_instead_of_guessed(tmp_path: Path) -> None:
     """The twin refuses a journal of other steps; the durable engine is guarded by its application version."""
     del tmp_path
     journal = Journal()

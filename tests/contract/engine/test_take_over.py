@@ -129,7 +129,7 @@ async def test_the_runs_of_a_replica_that_is_gone_go_on_elsewhere(database: str)
     executed: list[str] = []
     reached, done = asyncio.Event(), asyncio.Event()
 
-    async def story(ctx: RunContext, run_id: str) -> None:
+    async def workflow(ctx: RunContext, run_id: str) -> None:
         async def work(name: str) -> Json:
             executed.append(f"{run_id} {name}")
             return None
@@ -140,14 +140,14 @@ async def test_the_runs_of_a_replica_that_is_gone_go_on_elsewhere(database: str)
         await ctx.step("two", lambda: work("two"))
         done.set()
 
-    first = DurableEngine(database, story, name="replica-0")
+    first = DurableEngine(database, workflow, name="replica-0")
     await first.launch()
     await first.start("run_1")
     async with asyncio.timeout(10):
         await reached.wait()
     await first.close()
 
-    second = DurableEngine(database, story, name="replica-1")
+    second = DurableEngine(database, workflow, name="replica-1")
     await second.launch()
     assert await second.take_over() == ()
     assert await second.take_over() == ("replica-0",)
@@ -160,10 +160,10 @@ async def test_the_runs_of_a_replica_that_is_gone_go_on_elsewhere(database: str)
 
 
 async def test_there_is_nobody_to_take_over_from_on_sqlite(tmp_path: Path) -> None:
-    async def story(_ctx: RunContext, _run_id: str) -> None:
+    async def workflow(_ctx: RunContext, _run_id: str) -> None:
         return
 
-    engine = DurableEngine(tmp_path / "engine.sqlite", story, name="replica-0")
+    engine = DurableEngine(tmp_path / "engine.sqlite", workflow, name="replica-0")
     await engine.launch()
     assert await engine.take_over() == ()
     await engine.close()

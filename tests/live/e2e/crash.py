@@ -121,7 +121,7 @@ def check(story: Story, slack: SlackServer) -> None:
     (written,) = shop.written
     assert (written.verb, written.target, written.name) == ("patch", "deployments", "web")
     assert shop.get()["spec"]["replicas"] == 8
-    assert shop.rehearsed, story.name
+    assert shop.dry_run_result, story.name
     told = [entry.split(maxsplit=1)[0] for entry in slack.entries(channel)]
     assert told == ["*Fired*:", "*Evidence*:", "*Allowed", "*Done*:", "*Checked*:"], story.name
     tags = slack.tags(channel)

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 
 from app.domain.json import Obj
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from app.web.slack import SlackInteractions
-from tests.doubles import slack_press
+from tests.doubles import slack_click
 from tests.doubles.slack import Stored
-from tests.doubles.slack_press import SECRET, Signed
+from tests.doubles.slack_click import SECRET, Signed
 from tests.live.e2e.service import INGEST, Place, Service, body_of, policy
 from tests.live.e2e.shop import Shop
 from tests.live.e2e.slack import SlackServer
@@ -221,7 +221,7 @@ class Scene:
     @property
     def buttons(self) -> list[str]:
         """Labels of the buttons there now."""
-        return slack_press.labels_of(self.root)
+        return slack_click.labels_of(self.root)
 
     def asks(self) -> bool:
         """Whether a question stands in the channel."""
@@ -230,23 +230,23 @@ class Scene:
     def value(self) -> str:
         """What a button of the newest run carries, also when it is shown no more."""
         run = self.run
-        return f"{run['id']}:{run['rung_index']}:{run['plan_hash'][:16]}"
+        return f"{run['id']}:{run['step_index']}:{run['plan_hash'][:16]}"
 
-    def signed(self, button: Press, user: str = "", value: str | None = None) -> Signed:
-        """A press as Slack would send it now."""
-        return self.tools.slack.state.press(self.root, button.value, user or self.ana, value=value)
+    def signed(self, button: Click, user: str = "", value: str | None = None) -> Signed:
+        """A click as Slack would send it now."""
+        return self.tools.slack.state.click(self.root, button.value, user or self.ana, value=value)
 
-    def forged(self, button: Press, *, secret: str = SECRET, age: float = 0.0) -> Signed:
-        """A press that somebody else signed, or that was signed so many seconds ago."""
+    def forged(self, button: Click, *, secret: str = SECRET, age: float = 0.0) -> Signed:
+        """A click that somebody else signed, or that was signed so many seconds ago."""
         now = datetime.now(UTC)
-        body = slack_press.payload(self.root, button.value, self.ana, now=now)
-        return slack_press.signed(body, now=now - timedelta(seconds=age), secret=secret)
+        body = slack_click.payload(self.root, button.value, self.ana, now=now)
+        return slack_click.signed(body, now=now - timedelta(seconds=age), secret=secret)
 
     def send(self, request: Signed) -> int:
-        """Deliver a press; the status that Slack gets."""
+        """Deliver a click; the status that Slack gets."""
         return self.service.deliver(SlackInteractions.path, request.body, request.headers)
 
-    def press(self, button: Press, user: str = "", value: str | None = None) -> None:
+    def click(self, button: Click, user: str = "", value: str | None = None) -> None:
         """Press a button."""
         assert self.send(self.signed(button, user, value)) == 200
 
@@ -259,7 +259,7 @@ class Scene:
         """What the service has changed, by the API server's audit log."""
         return self.shop.written
 
-    def standing(self) -> str:
+    def trust_level(self) -> str:
         """Where things stand, for whoever reads of a failure."""
         told = [f"logs: {', '.join(str(s.log) for s in self.services)}"]
         with suppress(*NOT_YET, StopIteration):
@@ -270,9 +270,9 @@ class Scene:
 def _up(service: Service) -> Question:
     """Whether it serves. Raises RuntimeError with the end of its log when it has exited."""
 
-    def answers() -> bool:
+    def approvals() -> bool:
         if service.process is not None:
             service.process.check()
         return service.serves()
 
-    return answers
+    return approvals

@@ -142,7 +142,7 @@ class Shop:
         return self.plane.mutations(user=SERVICE_USER, namespace=self.namespace)
 
     @property
-    def rehearsed(self) -> list[Mutation]:
+    def dry_run_result(self) -> list[Mutation]:
         """The dry runs of the service's user in the namespace."""
         every = self.plane.mutations(user=SERVICE_USER, namespace=self.namespace, include_dry_run=True)
         return [mutation for mutation in every if mutation.dry_run]

@@ -122,7 +122,7 @@ class Stage:
         except StopIteration:
             pass
         except Exception as error:  # the others go on; the test of this scene raises it
-            error.add_note(act.scene.standing())
+            error.add_note(act.scene.trust_level())
             self._failed[key] = error
         act.scene.closes()
         return True

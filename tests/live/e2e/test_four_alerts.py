@@ -65,8 +65,8 @@ def test_an_alert_is_remediated_once_and_the_thread_tells_it(s: Scene, alertname
     yield s.shop.settled
     (written,) = s.written
     assert (written.verb, written.target, written.name) == ("patch", "deployments", "web")
-    assert [m.target for m in s.shop.rehearsed] == ["deployments"]
-    assert written.request_object == s.shop.rehearsed[0].request_object
+    assert [m.target for m in s.shop.dry_run_result] == ["deployments"]
+    assert written.request_object == s.shop.dry_run_result[0].request_object
     yield lambda: len(s.shop.events) == 1
     run = s.run["id"]
     assert run in s.shop.events[0]["note"]

@@ -23,7 +23,7 @@ def test_a_namespace_that_opted_out_is_not_touched(s: Scene) -> Script:
     yield s.last("What would have to change")
     assert "REFUSED" in s.parent
     assert OPT in s.entries[-1]
-    assert s.written == s.shop.rehearsed == []
+    assert s.written == s.shop.dry_run_result == []
     s.fire(resolved=True)
     yield lambda: s.state == "resolved"
 
@@ -38,4 +38,4 @@ def test_a_missing_permission_is_named_to_a_person(s: Scene) -> Script:
     told = f"{s.parent}\n{s.thread}"
     assert "patch" in told
     assert "deployments" in told
-    assert s.written == s.shop.rehearsed == []
+    assert s.written == s.shop.dry_run_result == []

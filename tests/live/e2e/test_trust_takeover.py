@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from tests.live.e2e.scene import Cast, Scene, Script
 from tests.live.e2e.stage import scene
 
@@ -33,7 +33,7 @@ def test_the_other_replica_takes_the_answer_to_a_question_of_the_dead_one(s: Sce
     yield s.asks
     dead = s.owner()
     yield from s.dies(dead)
-    s.press(Press.APPROVE)
+    s.click(Click.APPROVE)
     yield from s.fixed(s.scaled(8))
     assert s.owner() is not dead
     assert len(s.written) == 1

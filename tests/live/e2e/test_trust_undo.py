@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.notify.buttons import Press
+from app.notify.buttons import Click
 from tests.live.e2e.scene import Scene, Script
 from tests.live.e2e.stage import scene
 
@@ -24,7 +24,7 @@ def test_a_field_that_a_person_has_edited_since_keeps_the_whole_change(s: Scene)
     assert s.shop.container["resources"]["requests"]["memory"] == "768Mi"
     edited = {"name": "main", "resources": {"requests": {"memory": "600Mi"}}}
     s.shop.edit({"spec": {"template": {"spec": {"containers": [edited]}}}})
-    s.press(Press.UNDO, value=s.value())
+    s.click(Click.UNDO, value=s.value())
     yield s.ended("undone")
     yield lambda: "Compare" in s.thread
     told = s.thread.splitlines()[-1]
@@ -41,7 +41,7 @@ def test_an_object_that_was_created_anew_is_not_undone(s: Scene) -> Script:
     yield from s.fixed(s.scaled(8))
     s.shop.plane.client().delete(s.shop.path()).raise_for_status()
     s.shop.begin(replicas=8)
-    s.press(Press.UNDO, value=s.value())
+    s.click(Click.UNDO, value=s.value())
     yield s.ended("undone")
     yield lambda: "was created anew" in s.thread
     assert s.shop.get()["spec"]["replicas"] == 8
@@ -57,11 +57,11 @@ def test_an_autoscalers_minimum_is_put_back_once_however_often_undo_is_pressed(s
     yield lambda: s.shop.get(path)["spec"]["minReplicas"] == 8
     yield from s.fixed(s.scaled(8))
     yield lambda: "Undo" in s.buttons
-    double, second = s.signed(Press.UNDO), s.signed(Press.UNDO, s.ben)
-    s.press(Press.UNDO)
+    double, second = s.signed(Click.UNDO), s.signed(Click.UNDO, s.ben)
+    s.click(Click.UNDO)
     assert [s.send(double), s.send(second)] == [200, 200]
     yield s.ended("undone")
     assert s.shop.get(path)["spec"]["minReplicas"] == 2
-    s.press(Press.UNDO, value=s.value())
+    s.click(Click.UNDO, value=s.value())
     yield lambda: "undone already" in s.told(s.ana)
     assert [(m.verb, m.target) for m in s.written] == [("patch", "horizontalpodautoscalers")] * 2

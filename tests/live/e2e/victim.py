@@ -31,9 +31,9 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.kube.client import KubeCluster
 from app.main import Parts
-from app.notify.door import Found, Posted
+from app.notify.client import Found, Posted
 from app.notify.message import Message
-from app.notify.slack import SlackDoor
+from app.notify.slack import SlackClient
 from app.observe import logs
 from app.observe.system import SystemClock
 from app.serving import serving
@@ -90,31 +90,31 @@ class MortalCluster(KubeCluster):
         self.fate.meets("event")
 
 
-class MortalDoor:
+class MortalClient:
     """Slack's door, dying after its writes."""
 
-    def __init__(self, door: SlackDoor, fate: Fate) -> None:
-        self._door, self._fate = door, fate
+    def __init__(self, client: SlackClient, fate: Fate) -> None:
+        self._client, self._fate = client, fate
 
     def knows(self, posted: Posted) -> bool:
         """As the door's."""
-        return self._door.knows(posted)
+        return self._client.knows(posted)
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
         """As the door's."""
-        posted = await self._door.post(channel, message, thread_ts, client_tag)
+        posted = await self._client.post(channel, message, thread_ts, client_tag)
         self._fate.meets("posted")
         return posted
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         """As the door's."""
-        answer = await self._door.update(posted, message, client_tag)
+        answer = await self._client.update(posted, message, client_tag)
         self._fate.meets("edited")
         return answer
 
     async def find(self, channel: str, thread_ts: str | None, tag: str, since: datetime) -> Found:
         """As the door's."""
-        return await self._door.find(channel, thread_ts, tag, since)
+        return await self._client.find(channel, thread_ts, tag, since)
 
 
 async def _parts(settings: Settings, fate: Fate) -> Parts:
@@ -125,11 +125,11 @@ async def _parts(settings: Settings, fate: Fate) -> Parts:
     cluster.fate = fate
     assert settings.slack_bot_token is not None
     token = settings.slack_bot_token.get_secret_value()
-    door = SlackDoor(token=token, base_url=settings.slack_api_url, clock=clock)
+    client = SlackClient(token=token, base_url=settings.slack_api_url, clock=clock)
     hooks = StoreHooks(
         before_commit=lambda: fate.meets("before-commit"), after_commit=lambda: fate.meets("after-commit")
     )
-    return Parts(clock=clock, cluster=cluster, door=MortalDoor(door, fate), hooks=hooks)
+    return Parts(clock=clock, cluster=cluster, client=MortalClient(client, fate), hooks=hooks)
 
 
 async def _main() -> None:

@@ -26,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         text = path.read_text(encoding="utf-8")
         for name in ASKED:
             head, found, rest = text.partition(f"- name: {name}\n")
-            mode = "mode: earned\n    autonomy: {start: approve}" if name == EARNS else "mode: approve"
+            mode = "mode: earned\n    trust: {start: approve}" if name == EARNS else "mode: approve"
             text = head + found + rest.replace("mode: auto", mode, 1)
         (folder / path.name).write_text(text, encoding="utf-8")
     with served(tmp_path_factory.mktemp("state"), policies=folder, tokens=TOKENS) as running:

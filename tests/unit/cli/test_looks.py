@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.looks import explanation
+from app.cli.queries import explanation
 from app.policy.gates import GATES
 from tests.unit.cli.shell import Shell
 from tests.unit.served import Served

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.unit.served import POLICIES, STORIES
+from tests.unit.served import POLICIES, TIMELINES
 
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
 PATIENCE = 240.0  # seconds on the wall; the demo itself gives up after 150
@@ -98,10 +98,10 @@ def test_the_demo_fixes_all_four_stories_and_cuts_nothing_on_a_narrow_terminal()
     )
     assert ended.returncode == 0, ended.stderr
     head, *rows = _summary(ended.stdout)
-    assert head.split() == ["incident", "run", "ended", "as", "rung", "alert", "target"]
-    assert len(rows) == len(STORIES)
+    assert head.split() == ["incident", "run", "ended", "as", "step", "alert", "target"]
+    assert len(rows) == len(TIMELINES)
     for row in rows:
-        incident, run, state, _rung, _alert, target = row.split()
+        incident, run, state, _step, _alert, target = row.split()
         assert state == "fixed"
         assert run.startswith(incident.replace("inc_", "run_"))
         assert target.startswith("rag7/Deployment/")

@@ -23,11 +23,11 @@ from rich.console import Console
 from app.cli import app as commands
 from app.domain.decision import Code
 from app.main import Parts, build
-from app.notify.console import ConsoleDoor
+from app.notify.console import ConsoleClient
 from app.observe.metrics import Metrics
 from app.policy.gates import GATES
 from app.settings import PREFIX, SECRETS, Settings
-from tests.unit.policy.cases import facts_of, policy_of, rung_of
+from tests.unit.policy.cases import facts_of, policy_of, step_of
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -90,11 +90,11 @@ async def routes() -> Rows:
 async def document() -> dict[str, Any]:
     """The OpenAPI document of the whole service."""
     with tempfile.TemporaryDirectory() as folder:
-        door = ConsoleDoor(Console(file=io.StringIO()))
+        client = ConsoleClient(Console(file=io.StringIO()))
         given = Settings(
             state_dir=Path(folder), policy_dir=ROOT / "policies", cluster="simulated", tokens=None
         )
-        service = await build(given, Parts(door=door, make_engine=_no_engine))
+        service = await build(given, Parts(client=client, make_engine=_no_engine))
         found: dict[str, Any] = service.app.openapi()
         await service._closing.aclose()
         return found
@@ -104,7 +104,7 @@ class _Idle:
     """An engine that is never started."""
 
 
-def _no_engine(_story: Any) -> Any:
+def _no_engine(_timeline: Any) -> Any:
     return _Idle()
 
 
@@ -112,8 +112,8 @@ def gates() -> Rows:
     """Every gate, in the order in which they are evaluated and shown."""
     yield "gate", "what it does", "reasons"
     policy = policy_of()
-    answers = [gate(_case(policy)) for gate in GATES]
-    for gate, answer in zip(GATES, answers, strict=True):
+    approvals = [gate(_case(policy)) for gate in GATES]
+    for gate, answer in zip(GATES, approvals, strict=True):
         yield f"`{answer.gate}`", first_sentence(gate.__doc__ or ""), _codes(gate)
 
 
@@ -121,7 +121,7 @@ def _case(policy: Any) -> Any:
     from app.policy.gates import Case
 
     rule = policy.rules[0]
-    return Case(policy, rule, rung_of(), facts_of(policy, rule))
+    return Case(policy, rule, step_of(), facts_of(policy, rule))
 
 
 def _codes(gate: Callable[..., Any]) -> str:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from app.cli.looks import explanation
+from app.cli.queries import explanation
 from app.intake.auth import Scope, parse_tokens
 from app.policy.load import load_policy
 from app.store import incidents
@@ -116,9 +116,9 @@ def _remediator(words: list[str], service: Served, shell: Shell) -> None:
     # service understood the order and said why it does not hold for this run.
     accepted = (0, 1) if words[1] in ("approve", "reject", "keep", "undo") else (0,)
     ended = shell(*arguments)
-    if words[1:3] in (["autonomy", "promote"], ["autonomy", "demote"]):
-        # No shipped rule has mode earned; moving a standing has tests of its own.
-        assert (ended.code, "no_standing" in ended.err) == (2, True), ended
+    if words[1:3] in (["trust", "promote"], ["trust", "demote"]):
+        # No shipped rule has mode earned; moving a trust level has tests of its own.
+        assert (ended.code, "no_trust_level" in ended.err) == (2, True), ended
         return
     assert ended.code in accepted, ended
 

@@ -15,7 +15,7 @@ from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_of
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs.fences import blocks
-from tests.unit.served import STORIES, Served
+from tests.unit.served import TIMELINES, Served
 
 Rule = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)."""
@@ -82,7 +82,7 @@ def _rule(request: Request) -> Rule | None:
 
 
 async def test_all_four_stories_need_no_other_right(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "store.sqlite", scenarios=STORIES)
+    rig = Rig(tmp_path / "store.sqlite", scenarios=TIMELINES)
     asked: set[Rule] = set()
     rig.cluster.on_request(lambda request, _when: asked.update(filter(None, [_rule(request)])))
     await rig.born()

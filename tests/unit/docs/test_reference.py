@@ -69,14 +69,14 @@ def test_the_readme_counts_the_gates_right() -> None:
     assert set(re.findall(r"(\d+) gates|(\d+) of \d+ gates", text)) <= {(str(count), ""), ("", str(count))}
 
 
-def test_the_readme_tells_every_remediation_with_its_rungs_in_order() -> None:
+def test_the_readme_tells_every_remediation_with_its_steps_in_order() -> None:
     rows = table_under("README.md", "The four remediations")
     assert len(rows) == len(CATALOGUE)
     for row in rows:
         (name,) = names([row[1]])
         handler = CATALOGUE[name]
         assert handler.runbook.partition(" (")[0] in row[0]
-        assert tuple(n for n in names([row[3]]) if n in handler.rungs) == handler.rungs, name
+        assert tuple(n for n in names([row[3]]) if n in handler.steps) == handler.steps, name
 
 
 def test_the_readme_tells_every_route() -> None:

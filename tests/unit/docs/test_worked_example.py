@@ -53,12 +53,12 @@ async def test_the_example_refuses_while_pods_are_not_ready(handler: Any) -> Non
     stage.edit(Kind.DEPLOYMENT, "langgraph-api", {"op": "replace", "path": "/spec/replicas", "value": 4})
     scene, params = await stage.scene(), handler.params(add=6)
     assert scene.workload.unavailable == 2
-    (rung,) = await handler.ladder(scene, params, await handler.diagnose(scene, params))
-    assert not rung.applies
-    assert rung.advice == "Find out first why pods are not ready"
+    (step,) = await handler.ladder(scene, params, await handler.diagnose(scene, params))
+    assert not step.applies
+    assert step.advice == "Find out first why pods are not ready"
 
 
 def test_the_example_is_a_handler_as_the_catalogue_wants_it(handler: Any) -> None:
     assert handler.name == "add-replicas"
-    assert handler.rungs
+    assert handler.steps
     assert handler.params().model_dump() == {"add": 2, "most": 10}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from app.domain.plan import Action, ActionKind, FieldChange, Rung
+from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
 
 ACTION = Action(
@@ -25,6 +25,6 @@ def test_an_action_as_json_has_every_field() -> None:
     assert json.loads(json.dumps(ACTION.to_json())) == json.loads(json.dumps(asdict(ACTION)))
 
 
-def test_a_rung_comes_back_as_it_was() -> None:
-    rung = Rung("roll-back", "because", (ACTION,), "advice")
-    assert Rung.from_json(json.loads(json.dumps(rung.to_json()))) == rung
+def test_a_step_comes_back_as_it_was() -> None:
+    step = Step("roll-back", "because", (ACTION,), "advice")
+    assert Step.from_json(json.loads(json.dumps(step.to_json()))) == step

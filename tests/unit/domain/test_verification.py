@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.domain.outcome import Result
-from app.domain.verification import AlertWord, Measurement, judge
+from app.domain.verification import AlertCondition, Measurement, judge
 from app.domain.workload import RolloutState
 
 BEGAN = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
@@ -16,15 +16,15 @@ SETTLE, TIMEOUT = timedelta(seconds=30), timedelta(seconds=60)
 
 # One letter a look: health, and what stands in its way.
 _LOOKS = {
-    "h": (RolloutState.COMPLETE, AlertWord.GONE),
-    "m": (RolloutState.COMPLETE, AlertWord.NONE),
-    "f": (RolloutState.COMPLETE, AlertWord.FIRING),
-    "p": (RolloutState.PROGRESSING, AlertWord.GONE),
-    "x": (RolloutState.FAILED, AlertWord.FIRING),
-    "e": (RolloutState.COMPLETE, AlertWord.TOLD_EARLIER),
-    "s": (RolloutState.COMPLETE, AlertWord.SILENCED),
-    "u": (RolloutState.COMPLETE, AlertWord.UNREADABLE),
-    "?": (RolloutState.UNKNOWN, AlertWord.GONE),
+    "h": (RolloutState.COMPLETE, AlertCondition.GONE),
+    "m": (RolloutState.COMPLETE, AlertCondition.NONE),
+    "f": (RolloutState.COMPLETE, AlertCondition.FIRING),
+    "p": (RolloutState.PROGRESSING, AlertCondition.GONE),
+    "x": (RolloutState.FAILED, AlertCondition.FIRING),
+    "e": (RolloutState.COMPLETE, AlertCondition.TOLD_EARLIER),
+    "s": (RolloutState.COMPLETE, AlertCondition.SILENCED),
+    "u": (RolloutState.COMPLETE, AlertCondition.UNREADABLE),
+    "?": (RolloutState.UNKNOWN, AlertCondition.GONE),
 }
 
 

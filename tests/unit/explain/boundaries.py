@@ -13,13 +13,13 @@ from typing import Any
 
 from app.domain.decision import Code, Mode, Verdict
 from app.domain.outcome import RunState
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager
-from app.policy.autonomy import Standing
 from app.policy.budgets import scopes_for
 from app.policy.facts import Past, Pause, Replicas, Spend, Unknown
-from tests.unit.policy.cases import NOW, TARGET, action_of, policy_of, rung_of
+from app.policy.trust import TrustLevel
+from tests.unit.policy.cases import NOW, TARGET, action_of, policy_of, step_of
 
 ALLOW, ASK, DENY, OBSERVE = Verdict.ALLOW, Verdict.ASK, Verdict.DENY, Verdict.OBSERVE
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -45,13 +45,13 @@ class Row:
     code: Code
     head: str = ""
     rule: str = ""
-    rung: Rung = field(default_factory=rung_of)
+    step: Step = field(default_factory=step_of)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def row(says: str, verdict: Verdict, code: Code = Code.ALLOWED, /, **given: Any) -> Row:
-    """A case; what is neither policy nor rung is a fact."""
-    of_row = {k: given.pop(k) for k in ("head", "rule", "rung") if k in given}
+    """A case; what is neither policy nor step is a fact."""
+    of_row = {k: given.pop(k) for k in ("head", "rule", "step") if k in given}
     return Row(says, verdict, code, facts=given, **of_row)
 
 
@@ -67,8 +67,8 @@ def _spent(head: str, rule: str, count: int) -> dict[str, Any]:
 
 
 def _risk(*, at_once: int, ready: int = 10, desired: int = 10) -> dict[str, Any]:
-    rung = rung_of(action_of(pods=desired))
-    return {"replicas": Replicas(desired, ready, ready, at_once=at_once), "rung": rung}
+    step = step_of(action_of(pods=desired))
+    return {"replicas": Replicas(desired, ready, ready, at_once=at_once), "step": step}
 
 
 def _past(state: RunState, *hours: float) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def _past(state: RunState, *hours: float) -> dict[str, Any]:
 
 
 def _at(level: Mode, successes: int, trials: int) -> dict[str, Any]:
-    standing = Standing(level, NOW - timedelta(days=3), successes, trials)
-    return {"rule": "mode: earned\n", "standing": standing}
+    trust_level = TrustLevel(level, NOW - timedelta(days=3), successes, trials)
+    return {"rule": "mode: earned\n", "trust_level": trust_level}
 
 
 BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
@@ -212,12 +212,12 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("ten targets and a person ordered it", ALLOW, storm_targets=10, ordered_by="kim"),
         row("nobody counted", DENY, Code.UNKNOWN_FACT, storm_targets=AWAY),
     ),
-    "autonomy": (
+    "trust": (
         row("the rule's mode is not earned", ALLOW),
         row("level observe with 2 of 2 fixed", OBSERVE, Code.NOT_EARNED, **_at(Mode.OBSERVE, 2, 2)),
         row("level approve with 5 of 6 fixed", ASK, Code.NOT_EARNED, **_at(Mode.APPROVE, 5, 6)),
         row("level auto", ALLOW, **_at(Mode.AUTO, 12, 12)),
-        row("nobody knows the standing", DENY, Code.UNKNOWN_FACT, rule="mode: earned\n", standing=AWAY),
+        row("nobody knows the trust level", DENY, Code.UNKNOWN_FACT, rule="mode: earned\n", trust_level=AWAY),
         row("a dry run", ALLOW, Code.DRY_RUN, **_at(Mode.OBSERVE, 3, 3), dry_run=True),
     ),
     "approval": (

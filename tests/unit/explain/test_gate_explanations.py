@@ -12,13 +12,13 @@ import pytest
 
 from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.notify.entries import thread_entry
-from app.notify.story import Topic
+from app.notify.timeline import Topic
 from app.policy.decide import decide
 from app.policy.explain import explain_lines, gates_line
 from app.policy.gates import GATES
 from tests.unit.docs.tables import gates as documented
 from tests.unit.explain.boundaries import BOUNDARIES, Row
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.policy.cases import facts_of, policy_of
 
 FOLDER = Path(__file__).parents[2] / "golden" / "gates"
@@ -30,7 +30,7 @@ ROWS = [
 
 def _decided(row: Row) -> Decision:
     policy = policy_of(row.head, row.rule)
-    return decide(policy, policy.rules[0], row.rung, facts_of(policy, **row.facts))
+    return decide(policy, policy.rules[0], row.step, facts_of(policy, **row.facts))
 
 
 def _of(gate: str, decision: Decision) -> GateResult:
@@ -74,7 +74,7 @@ def _cli(gate: str, decision: Decision) -> list[str]:
 
 def _slack(gate: str, decision: Decision) -> list[str]:
     """The thread entry without the lines of the gates that allow, this one aside, and without the small print."""
-    entry = thread_entry(Topic.DECIDED, stories.DECIDED, decision)
+    entry = thread_entry(Topic.DECIDED, timelines.DECIDED, decision)
     assert entry is not None
     others = [f"  {g.gate}: " for g in decision.gates if g.gate != gate and g.verdict is Verdict.ALLOW]
     lines = entry.readable().splitlines()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.domain.plan import Action, ActionKind, FieldChange, Rung
+from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
-from app.flow.difference import difference
+from app.flow.people.difference import difference
 
 REF = ObjectRef(Kind.DEPLOYMENT, "rag7", "api", "uid-1", "7")
 SCALE = Action(
@@ -22,11 +22,11 @@ SCALE = Action(
     reversible=True,
     undo="back to 2",
 )
-OLD = Rung("scale-out", "", (SCALE,))
+OLD = Step("scale-out", "", (SCALE,))
 
 
-def changed(**fields: Any) -> Rung:
-    return Rung("scale-out", "", (replace(SCALE, **fields),))
+def changed(**fields: Any) -> Step:
+    return Step("scale-out", "", (replace(SCALE, **fields),))
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def changed(**fields: Any) -> Rung:
             ("/spec/paused would be changed too",),
         ),
         (changed(changes=()), ("/spec/replicas would not be changed",)),
-        (Rung("restart", "", (SCALE,)), ("rung restart, not scale-out",)),
+        (Step("restart", "", (SCALE,)), ("step restart, not scale-out",)),
         (
-            Rung("scale-out", "", (replace(SCALE, kind=ActionKind.ROLLOUT_RESTART, summary="restart api"),)),
+            Step("scale-out", "", (replace(SCALE, kind=ActionKind.ROLLOUT_RESTART, summary="restart api"),)),
             ("no more: scale api from 2 to 5", "new: restart api"),
         ),
     ],
 )
-def test_each_difference_is_one_sentence(new: Rung, told: tuple[str, ...]) -> None:
+def test_each_difference_is_one_sentence(new: Step, told: tuple[str, ...]) -> None:
     assert difference(OLD, new) == told
 
 
 def test_the_order_of_actions_is_part_of_the_plan() -> None:
     other = replace(SCALE, kind=ActionKind.ROLLOUT_RESTART)
-    one, two = Rung("r", "", (SCALE, other)), Rung("r", "", (other, SCALE))
+    one, two = Step("r", "", (SCALE, other)), Step("r", "", (other, SCALE))
     assert difference(one, two) == ("the same actions in another order",)

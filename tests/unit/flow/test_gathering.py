@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from app.flow.services import Nudge, Services
-from app.flow.sweep import Loops
+from app.flow.upkeep.loops import Loops
 
 
 class HeldClock:

@@ -9,7 +9,7 @@ import pytest
 from app.domain.plan import Action
 from app.domain.target import Kind
 from app.domain.workload import Manager, Workload
-from app.flow.permanent import for_git
+from app.flow.notifying.gitops_patch import for_git
 from app.kube import actions
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from app.flow import decide, storm
+from app.flow.deciding import bulk, decide
 from app.flow.services import Services
-from app.flow.sweep import Loops
+from app.flow.upkeep.loops import Loops
 from app.store import incidents
 
 
-class PressedStore:
+class LoadedStore:
     """A store with so many writes waiting, and nothing due."""
 
     def __init__(self, waiting: int, due: int = 0) -> None:
@@ -45,7 +45,7 @@ class Naps:
 @pytest.mark.parametrize(
     ("waiting", "limit", "naps"), [(0, 16, []), (8, 16, []), (9, 4, [0.1]), (5_000, 4, [0.1])]
 )
-async def test_a_pressed_store_is_given_time_before_the_next_decisions(
+async def test_a_loaded_store_is_given_time_before_the_next_decisions(
     monkeypatch: pytest.MonkeyPatch, waiting: int, limit: int, naps: list[float]
 ) -> None:
     limits: list[int] = []
@@ -57,7 +57,7 @@ async def test_a_pressed_store_is_given_time_before_the_next_decisions(
     monkeypatch.setattr(incidents, "claim_due", claim_due)
     clock = Naps()
     services = SimpleNamespace(
-        store=PressedStore(waiting), clock=clock, replica="one", lease=timedelta(seconds=60)
+        store=LoadedStore(waiting), clock=clock, replica="one", lease=timedelta(seconds=60)
     )
 
     async def deliver() -> int:
@@ -72,7 +72,7 @@ async def test_a_pressed_store_is_given_time_before_the_next_decisions(
 async def test_many_due_incidents_are_settled_together_and_fewer_at_once_under_pressure(
     monkeypatch: pytest.MonkeyPatch, waiting: int, most: int
 ) -> None:
-    """One transaction that settles two hundred holds up nothing but intake. A full batch is what makes a crowd be looked for:
+    """One transaction that settles two hundred holds up nothing but intake. A full batch is what makes a bulk be looked for:
     a single alert pays for no question about it."""
     limits: list[int] = []
 
@@ -86,11 +86,11 @@ async def test_many_due_incidents_are_settled_together_and_fewer_at_once_under_p
     async def decided(_services: Any, _incident_id: str) -> None:
         return None
 
-    monkeypatch.setattr(storm, "_settle", settle)
+    monkeypatch.setattr(bulk, "_settle", settle)
     monkeypatch.setattr(incidents, "claim_due", claim_due)
     monkeypatch.setattr(decide, "decide_incident", decided)
     services: Any = SimpleNamespace(
-        store=PressedStore(waiting, storm.MANY + 1),
+        store=LoadedStore(waiting, bulk.MANY + 1),
         clock=Naps(),
         metrics=None,
         deliver_nudge=lambda: None,
@@ -104,6 +104,6 @@ async def test_many_due_incidents_are_settled_together_and_fewer_at_once_under_p
     loops = Loops(services, deliver, timedelta(days=30))
     assert (await loops.decide_due(), limits) == (16 if most == 200 else 4, [])
     assert (await loops.decide_due(), limits) == (7, [most])
-    services.store.due = storm.MANY
-    assert await storm.settle_due(services) == 0
+    services.store.due = bulk.MANY
+    assert await bulk.settle_due(services) == 0
     assert limits == [most], "a few are looked at one by one"

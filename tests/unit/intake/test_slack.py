@@ -1,4 +1,4 @@
-"""What Slack sends when somebody presses a button, and what is made of bodies that are not that."""
+"""What Slack sends when somebody clicks a button, and what is made of bodies that are not that."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from app.domain.errors import BadInput
-from app.intake.slack import Press, Signatures, payload_of, presses
+from app.intake.slack import Click, Signatures, clicks, payload_of
 
 NOW = datetime(2026, 3, 4, 10, 17, 35, tzinfo=UTC)
 BLOCK_ACTIONS: dict[str, Any] = {
@@ -35,9 +35,9 @@ def form(payload: Any) -> bytes:
     return b"payload=" + quote_plus(json.dumps(payload)).encode()
 
 
-def test_a_press_is_who_where_and_which_button() -> None:
-    [press] = presses(payload_of(form(BLOCK_ACTIONS)))
-    assert press == Press(
+def test_a_click_is_who_where_and_which_button() -> None:
+    [click] = clicks(payload_of(form(BLOCK_ACTIONS)))
+    assert click == Click(
         user="U07ABCD1234",
         action="remediator.approve",
         value="run_1:0:0123456789abcdef",
@@ -46,19 +46,19 @@ def test_a_press_is_who_where_and_which_button() -> None:
         message="1772619392.104559",
         url="https://hooks.slack.com/actions/T01EXAMPLE/7312000000/AbCdEfGh",
     )
-    assert "AbCdEfGh" not in repr(press)  # who has the address can post with it
+    assert "AbCdEfGh" not in repr(click)  # who has the address can post with it
 
 
-def test_two_deliveries_of_a_press_have_one_key_and_two_presses_have_two() -> None:
-    [one] = presses(BLOCK_ACTIONS)
-    [again] = presses({**BLOCK_ACTIONS, "response_url": "https://hooks.slack.com/actions/other"})
+def test_two_deliveries_of_a_click_have_one_key_and_two_clickes_have_two() -> None:
+    [one] = clicks(BLOCK_ACTIONS)
+    [again] = clicks({**BLOCK_ACTIONS, "response_url": "https://hooks.slack.com/actions/other"})
     later = {**BLOCK_ACTIONS["actions"][0], "action_ts": "1772619455.932311"}
-    [other] = presses({**BLOCK_ACTIONS, "actions": [later]})
+    [other] = clicks({**BLOCK_ACTIONS, "actions": [later]})
     assert one.key == again.key != other.key
 
 
-def test_another_kind_of_interaction_has_no_presses() -> None:
-    assert presses({"type": "view_submission", "view": {}}) == ()
+def test_another_kind_of_interaction_has_no_clickes() -> None:
+    assert clicks({"type": "view_submission", "view": {}}) == ()
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_payload_of_another_shape_is_refused_with_the_place(
     change: dict[str, Any], where: str | None
 ) -> None:
     if where is None:
-        assert presses({**BLOCK_ACTIONS, **change})
+        assert clicks({**BLOCK_ACTIONS, **change})
         return
     with pytest.raises(BadInput) as caught:
-        presses({**BLOCK_ACTIONS, **change})
+        clicks({**BLOCK_ACTIONS, **change})
     assert caught.value.where == where
 
 

@@ -324,19 +324,19 @@ async def test_an_autoscaler_that_moved_to_another_workload_is_left_alone() -> N
 async def test_the_rehearsal_is_a_dry_run_of_the_same_patch() -> None:
     cluster = FakeCluster(m.deployment())
     action = scaling(cluster)
-    assert await apply.rehearse(cluster, action, ID, action.object) == "the dry run was accepted"
+    assert await apply.dry_run(cluster, action, ID, action.object) == "the dry run was accepted"
     assert (cluster.writes, cluster.of(D, NAME)) == ([("patch", True)], m.deployment())
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 3
-    assert await apply.rehearse(cluster, action, ID, action.object) == "the dry run was accepted"
+    assert await apply.dry_run(cluster, action, ID, action.object) == "the dry run was accepted"
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 5
     with pytest.raises(ObjectChanged):
-        await apply.rehearse(cluster, action, ID, action.object)
+        await apply.dry_run(cluster, action, ID, action.object)
     cluster.before = [raising(ObjectInvalid("exceeded quota"))]
     with pytest.raises(ObjectInvalid):
-        await apply.rehearse(cluster, action, ID, action.object)
+        await apply.dry_run(cluster, action, ID, action.object)
     cluster.edit(D, NAME)["spec"]["replicas"] = 4
     with pytest.raises(ObjectChanged, match="/spec/replicas is 4, not 3"):
-        await apply.rehearse(cluster, action, ID, action.object)
+        await apply.dry_run(cluster, action, ID, action.object)
 
 
 async def test_an_admission_rule_that_bends_our_values_is_found_by_the_rehearsal() -> None:
@@ -349,4 +349,4 @@ async def test_an_admission_rule_that_bends_our_values_is_found_by_the_rehearsal
     with pytest.raises(
         ObjectInvalid, match="an admission rule changes the values: /spec/replicas is 4, not 5"
     ):
-        await apply.rehearse(cluster, action, ID, action.object)
+        await apply.dry_run(cluster, action, ID, action.object)

@@ -30,7 +30,7 @@ async def test_a_pod_is_removed_once_by_its_uid(kind: str) -> None:
     cluster = FakeCluster(m.pod())
     action = removal(kind)
     assert (await apply.check(cluster, action)).ref is not None
-    await apply.rehearse(cluster, action, ID, action.object)
+    await apply.dry_run(cluster, action, ID, action.object)
     assert await apply.in_place(cluster, action, ID) == ""
     for _ in range(2):
         assert (await carry_out(cluster, action)).result is ActionResult.APPLIED

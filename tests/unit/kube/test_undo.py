@@ -1,4 +1,4 @@
-"""Undoing: only what is still ours, all of it or nothing, twice without harm."""
+"""Undoing: only what is still ours, all of it or nothing, twice without setback."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tests.unit.notify.stories import OPENED
+from tests.unit.notify.timelines import OPENED
 
 
 class SteppingClock:

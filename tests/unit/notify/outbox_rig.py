@@ -1,4 +1,4 @@
-"""A real store, a Slack and a PagerDuty double, and delivery services over them, for the tests of `app.flow.deliver`."""
+"""A real store, a Slack and a PagerDuty double, and delivery services over them, for the tests of `app.flow.notifying.deliver`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlalchemy import Connection
 
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.errors import Missing
-from app.flow.deliver import DeliverServices, deliver_once
-from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor
-from app.notify.slack import SlackDoor
-from app.notify.story import Fact, IncidentStory, Topic, payload
+from app.flow.notifying.deliver import DeliverServices, deliver_once
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
+from app.notify.slack import SlackClient
+from app.notify.timeline import Fact, Timeline, Topic, payload
 from app.store import audit, incidents, outbox
 from app.store.database import Store
 from app.store.outbox import Message as Row
@@ -24,7 +24,7 @@ from tests.doubles import pagerduty as pagerduty_double
 from tests.doubles import slack as slack_double
 from tests.doubles.pagerduty import PagerDutyDouble
 from tests.doubles.slack import SlackDouble
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
 
 CHANNEL = "C0INCIDENTS"
@@ -49,25 +49,27 @@ class Rig:
     slack: SlackDouble
     pagerduty: PagerDutyDouble
     services: DeliverServices
-    told: dict[str, IncidentStory] = field(default_factory=dict)
+    told: dict[str, Timeline] = field(default_factory=dict)
     attempts: list[tuple[str, str]] = field(default_factory=list)
 
-    async def incident(self, name: str = "langgraph", story: IncidentStory = stories.DECIDED) -> str:
+    async def incident(self, name: str = "langgraph", timeline: Timeline = timelines.DECIDED) -> str:
         """Open an incident on Deployment `name`."""
         labels = {"alertname": "HighErrorRate", "namespace": "rag7", "deployment": name}
-        alert = Alert(Source.ALERTMANAGER, name, AlertStatus.FIRING, stories.OPENED, labels)
+        alert = Alert(Source.ALERTMANAGER, name, AlertStatus.FIRING, timelines.OPENED, labels)
         receipt = await self.store.ingest(
             Delivery(
                 Source.ALERTMANAGER, self.clock.now(), "test", (alert,), dedupe_key=name, body_digest=name
             )
         )
         incident_id = receipt.incident_ids[0]
-        self.told[incident_id] = replace(story, incident_id=incident_id, target=f"rag7/Deployment/{name}")
+        self.told[incident_id] = replace(timeline, incident_id=incident_id, target=f"rag7/Deployment/{name}")
         return incident_id
 
-    def move(self, incident_id: str, story: IncidentStory) -> None:
+    def move(self, incident_id: str, timeline: Timeline) -> None:
         """The story goes on: the incident now stands as `story` does."""
-        self.told[incident_id] = replace(story, incident_id=incident_id, target=self.told[incident_id].target)
+        self.told[incident_id] = replace(
+            timeline, incident_id=incident_id, target=self.told[incident_id].target
+        )
 
     async def put(self, incident_id: str, topic: Topic, fact: Fact | None = None) -> str:
         """Queue a message as the flow does."""
@@ -113,10 +115,10 @@ async def rig_at(folder: Path) -> AsyncIterator[Rig]:
             pagerduty_double.serving(pagerduty) as pd_url,
             httpx.AsyncClient(timeout=1) as http,
         ):
-            told: dict[str, IncidentStory] = {}
+            told: dict[str, Timeline] = {}
             attempts: list[tuple[str, str]] = []
 
-            def story_of(_conn: Connection, incident_id: str) -> IncidentStory:
+            def timeline_of(_conn: Connection, incident_id: str) -> Timeline:
                 if incident_id not in told:
                     raise Missing("no such incident", where=incident_id)
                 return told[incident_id]
@@ -131,12 +133,12 @@ async def rig_at(folder: Path) -> AsyncIterator[Rig]:
             services = DeliverServices(
                 store=store,
                 clock=clock,
-                door=SlackDoor(token=slack_double.TOKEN, base_url=slack_url, clock=clock, timeout=1),
-                story_of=story_of,
+                client=SlackClient(token=slack_double.TOKEN, base_url=slack_url, clock=clock, timeout=1),
+                timeline_of=timeline_of,
                 channel="#incidents",
                 replica="remediator-0",
                 boot="boot-1",
-                pager=PagerDutyDoor(access, http, clock),
+                pager=PagerDutyClient(access, http, clock),
                 attempted=lambda channel, result: attempts.append((channel, result)),
             )
             yield Rig(store, clock, slack, pagerduty, services, told, attempts)

@@ -20,10 +20,10 @@ from app.notify.entries import thread_entry
 from app.notify.limits import length
 from app.notify.message import Button, Context, Message, Section
 from app.notify.parent import parent
-from app.notify.story import AlertLine, IncidentStory, Link, Topic
 from app.notify.text import code, line
+from app.notify.timeline import AlertLine, Link, Timeline, Topic
 from tests.doubles.slack_limits import fault_of
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.test_text import LINES
 
 
@@ -66,9 +66,9 @@ def test_any_message_is_within_slacks_limits(message: Message) -> None:
 
 
 _LONG = st.text(max_size=30) | st.integers(600, 4000).map(lambda n: "<&x " * (n // 4))
-_STORIES = st.builds(
+_TIMELINES = st.builds(
     replace,
-    st.sampled_from(list(stories.STORIES.values())),
+    st.sampled_from(list(timelines.TIMELINES.values())),
     alertname=_LONG,
     severity=_LONG,
     target=_LONG,
@@ -89,24 +89,26 @@ _STORIES = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(_STORIES)
-def test_any_story_is_within_slacks_limits(story: IncidentStory) -> None:
-    _acceptable(to_slack(parent(story)))
-    counted = ((story.alertname, 40),)
-    many = Digest(story.incident_id, story.opened_at, ((story.state, 40),), counted, counted, [story] * 15)
+@given(_TIMELINES)
+def test_any_story_is_within_slacks_limits(timeline: Timeline) -> None:
+    _acceptable(to_slack(parent(timeline)))
+    counted = ((timeline.alertname, 40),)
+    many = Digest(
+        timeline.incident_id, timeline.opened_at, ((timeline.state, 40),), counted, counted, [timeline] * 15
+    )
     _acceptable(to_slack(digest(many)))
     for topic, fact in [
         (Topic.FIRED, None),
-        (Topic.EVIDENCE, story.diagnosis),
-        (Topic.DECIDED, story.decision),
+        (Topic.EVIDENCE, timeline.diagnosis),
+        (Topic.DECIDED, timeline.decision),
     ]:
-        if told := thread_entry(topic, story, fact):
+        if told := thread_entry(topic, timeline, fact):
             _acceptable(to_slack(told))
 
 
-@pytest.mark.parametrize("name", stories.STORIES)
+@pytest.mark.parametrize("name", timelines.TIMELINES)
 def test_real_stories_are_shown_whole(name: str) -> None:
-    message = parent(stories.STORIES[name])
+    message = parent(timelines.TIMELINES[name])
     body = to_slack(message)
     _acceptable(body)
     assert "more;" not in "".join(_texts(body))
@@ -154,14 +156,14 @@ def test_empty_lines_make_no_block() -> None:
 
 
 def test_the_text_for_notifications_is_the_headline_and_the_first_lines() -> None:
-    body = to_slack(parent(stories.STORIES["fixed"]))
+    body = to_slack(parent(timelines.TIMELINES["fixed"]))
     assert body.text.splitlines()[0] == "*FIXED in 3m12s* · HighErrorRate · rag7/langgraph"
     assert body.text.splitlines()[1].startswith("Rolled back revision 8")
     assert len(body.text.splitlines()) == 3
 
 
 def test_slack_is_told_not_to_make_links_of_foreign_text() -> None:
-    body = to_slack(parent(stories.STORIES["fixed"]))
+    body = to_slack(parent(timelines.TIMELINES["fixed"]))
     assert body.blocks[1]["text"]["verbatim"] is True
     assert all(e["verbatim"] for e in body.blocks[2]["elements"])
 
@@ -180,14 +182,14 @@ def test_a_button_carries_only_its_opaque_value() -> None:
 
 
 def test_a_label_that_would_ping_the_channel_is_shown_as_text() -> None:
-    story = replace(
-        stories.OPEN,
+    timeline = replace(
+        timelines.OPEN,
         alertname="<!channel> HighErrorRate",
         state=IncidentState.RESOLVED,
         reason="<@U1>",
-        ended_at=stories.OPENED + timedelta(seconds=1),
+        ended_at=timelines.OPENED + timedelta(seconds=1),
     )
-    told = "".join(_texts(to_slack(parent(story))))
+    told = "".join(_texts(to_slack(parent(timeline))))
     assert "&lt;!channel&gt;" in told
     assert "<!channel" not in told
     assert "<@" not in told

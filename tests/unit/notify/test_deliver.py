@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.flow.deliver import deliver_once
-from app.notify.console import ConsoleDoor
-from app.notify.story import Topic
+from app.flow.notifying.deliver import deliver_once
+from app.notify.console import ConsoleClient
+from app.notify.timeline import Topic
 from app.store import outbox
 from app.store.outbox import MessageState
 from tests.doubles.slack import ALL_SCOPES, TOKEN, Fault
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import CHANNEL, Rig, rig_at
 
 
@@ -28,14 +28,14 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_an_incident_is_one_message_that_is_edited_and_one_thread(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.OPEN)
+    incident = await rig.incident(timeline=timelines.OPEN)
     await rig.put(incident, Topic.FIRED)
     await rig.deliver()
-    rig.move(incident, stories.STORIES["verifying"])
-    await rig.put(incident, Topic.DECIDED, stories.ALLOWED)
-    await rig.put(incident, Topic.ACTION, stories.ROLLED_BACK)
-    rig.move(incident, stories.STORIES["fixed"])
-    await rig.put(incident, Topic.VERIFIED, stories.FIXED)
+    rig.move(incident, timelines.TIMELINES["verifying"])
+    await rig.put(incident, Topic.DECIDED, timelines.ALLOWED)
+    await rig.put(incident, Topic.ACTION, timelines.ROLLED_BACK)
+    rig.move(incident, timelines.TIMELINES["fixed"])
+    await rig.put(incident, Topic.VERIFIED, timelines.FIXED)
     await rig.put(incident, Topic.MOVED)
     await rig.deliver()
     (root,) = rig.slack.roots()
@@ -147,7 +147,7 @@ async def test_after_a_day_a_message_is_given_up_and_the_audit_says_why(rig: Rig
 async def test_one_refused_message_does_not_hold_up_its_own_or_other_incidents(rig: Rig) -> None:
     first, second = await rig.incident("a"), await rig.incident("b")
     broken = await rig.put(first, Topic.FIRED)
-    await rig.put(first, Topic.DECIDED, stories.ALLOWED)
+    await rig.put(first, Topic.DECIDED, timelines.ALLOWED)
     await rig.put(second, Topic.FIRED)
     rig.slack.fail("chat.postMessage", Fault(error="invalid_blocks"))
     await rig.deliver()
@@ -201,12 +201,12 @@ async def test_a_bot_outside_the_channel_waits_for_its_invitation(rig: Rig) -> N
 async def test_a_parent_that_cannot_be_edited_is_posted_anew_with_the_entry_under_it(
     rig: Rig, error: str
 ) -> None:
-    incident = await rig.incident(story=stories.OPEN)
+    incident = await rig.incident(timeline=timelines.OPEN)
     await rig.put(incident, Topic.FIRED)
     await rig.deliver()
-    rig.move(incident, stories.STORIES["fixed"])
+    rig.move(incident, timelines.TIMELINES["fixed"])
     rig.slack.fail("chat.update", Fault(error=error))
-    await rig.put(incident, Topic.VERIFIED, stories.FIXED)
+    await rig.put(incident, Topic.VERIFIED, timelines.FIXED)
     await rig.deliver()
     old, new = rig.slack.roots()
     assert [len(rig.slack.thread(r.ts)) for r in (old, new)] == [1, 1]
@@ -218,7 +218,7 @@ async def test_a_deleted_thread_is_begun_anew(rig: Rig) -> None:
     await rig.put(incident, Topic.FIRED)
     await rig.deliver()
     rig.slack.channels[CHANNEL].messages.clear()
-    row = await rig.put(incident, Topic.VERIFIED, stories.FIXED)
+    row = await rig.put(incident, Topic.VERIFIED, timelines.FIXED)
     await rig.deliver()
     rig.clock.forward(60)
     await rig.deliver()
@@ -229,10 +229,10 @@ async def test_a_deleted_thread_is_begun_anew(rig: Rig) -> None:
 
 async def test_without_a_token_the_console_tells_everything(rig: Rig) -> None:
     out = StringIO()
-    services = replace(rig.services, door=ConsoleDoor(Console(file=out, width=250)), pager=None)
-    incident = await rig.incident(story=stories.STORIES["escalated"])
+    services = replace(rig.services, client=ConsoleClient(Console(file=out, width=250)), pager=None)
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
     await rig.put(incident, Topic.FIRED)
-    await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     await rig.deliver(services)
     assert "ESCALATED · HighErrorRate · rag7/langgraph" in out.getvalue()
     assert "Look at: pool size in ConfigMap langgraph-config" in out.getvalue()
@@ -241,11 +241,11 @@ async def test_without_a_token_the_console_tells_everything(rig: Rig) -> None:
 
 
 async def test_an_incident_begun_on_the_console_gets_a_thread_when_slack_comes(rig: Rig) -> None:
-    services = replace(rig.services, door=ConsoleDoor(Console(file=StringIO())))
+    services = replace(rig.services, client=ConsoleClient(Console(file=StringIO())))
     incident = await rig.incident()
     await rig.put(incident, Topic.FIRED)
     await rig.deliver(services)
-    await rig.put(incident, Topic.VERIFIED, stories.FIXED)
+    await rig.put(incident, Topic.VERIFIED, timelines.FIXED)
     await rig.deliver()
     (root,) = rig.slack.roots()
     assert len(rig.slack.thread(root.ts)) == 1

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from app.flow import deliver
-from app.flow.deliver import deliver_once
-from app.notify.door import Found, MessageDoor, Posted
+from app.flow.notifying import deliver
+from app.flow.notifying.deliver import deliver_once
+from app.notify.client import Found, MessageClient, Posted
 from app.notify.message import Message
-from app.notify.story import Escalation, Topic
+from app.notify.timeline import Escalation, Topic
 from app.store import outbox
 from app.store.outbox import MessageState
 from tests.doubles.pagerduty import Fault as PagerFault
 from tests.doubles.pagerduty import Incident as PagerIncident
 from tests.doubles.slack import Fault
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import Rig, rig_at
 
 
@@ -37,28 +37,28 @@ class Death(BaseException):
 class Mortal:
     """A door through which the process dies at the n-th call, before or after the call had its effect."""
 
-    door: MessageDoor
+    client: MessageClient
     dies_at: int
     after: bool
     calls: int = 0
 
     def knows(self, posted: Posted) -> bool:
-        return self.door.knows(posted)
+        return self.client.knows(posted)
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
         self._step(before=True)
-        posted = await self.door.post(channel, message, thread_ts, client_tag)
+        posted = await self.client.post(channel, message, thread_ts, client_tag)
         self._step(before=False)
         return posted
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         self._step(before=True)
-        same = await self.door.update(posted, message, client_tag)
+        same = await self.client.update(posted, message, client_tag)
         self._step(before=False)
         return same
 
     async def find(self, channel: str, thread_ts: str | None, tag: str, since: datetime) -> Found:
-        return await self.door.find(channel, thread_ts, tag, since)
+        return await self.client.find(channel, thread_ts, tag, since)
 
     def _step(self, *, before: bool) -> None:
         self.calls += before
@@ -66,11 +66,11 @@ class Mortal:
             raise Death
 
 
-async def _story(rig: Rig) -> str:
-    incident = await rig.incident(story=stories.STORIES["fixed"])
+async def _timeline(rig: Rig) -> str:
+    incident = await rig.incident(timeline=timelines.TIMELINES["fixed"])
     await rig.put(incident, Topic.FIRED)
-    await rig.put(incident, Topic.DECIDED, stories.ALLOWED)
-    await rig.put(incident, Topic.VERIFIED, stories.FIXED)
+    await rig.put(incident, Topic.DECIDED, timelines.ALLOWED)
+    await rig.put(incident, Topic.VERIFIED, timelines.FIXED)
     return incident
 
 
@@ -79,8 +79,8 @@ async def _story(rig: Rig) -> str:
 async def test_whenever_the_process_dies_every_entry_is_there_once_and_in_order(
     rig: Rig, dies_at: int, after: bool
 ) -> None:
-    await _story(rig)
-    dying = replace(rig.services, door=Mortal(rig.services.door, dies_at, after))
+    await _timeline(rig)
+    dying = replace(rig.services, client=Mortal(rig.services.client, dies_at, after))
     with pytest.raises(Death):
         await rig.deliver(dying)
     await rig.deliver(replace(rig.services, boot="boot-2", shown={}))
@@ -90,9 +90,9 @@ async def test_whenever_the_process_dies_every_entry_is_there_once_and_in_order(
 
 
 async def test_another_replica_waits_for_the_end_of_the_claim_and_then_takes_over(rig: Rig) -> None:
-    await _story(rig)
+    await _timeline(rig)
     with pytest.raises(Death):
-        await rig.deliver(replace(rig.services, door=Mortal(rig.services.door, 1, after=True)))
+        await rig.deliver(replace(rig.services, client=Mortal(rig.services.client, 1, after=True)))
     other = replace(rig.services, replica="remediator-1", shown={})
     assert await deliver_once(other) == 0
     rig.clock.forward(rig.services.lease.total_seconds() + 1)
@@ -122,10 +122,10 @@ async def test_a_row_reached_too_late_is_given_back_unsent(rig: Rig) -> None:
 
 
 async def test_an_escalation_pages_while_slack_is_down(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["escalated"])
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
     rig.slack.fail("chat.postMessage", *[Fault(status=500, error="x")] * 20)
     await rig.put(incident, Topic.FIRED)
-    await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     await rig.deliver()
     assert rig.slack.roots() == []
     assert list(rig.pagerduty.pages) == [incident]
@@ -133,8 +133,8 @@ async def test_an_escalation_pages_while_slack_is_down(rig: Rig) -> None:
 
 
 async def test_an_escalation_that_comes_between_looking_and_claiming_is_paged_too(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["escalated"])
-    row = await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
+    row = await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     # Claimed by a pass that had looked for escalations before this one was there.
     now = rig.clock.now()
     claimed = await rig.store.write(
@@ -147,8 +147,8 @@ async def test_an_escalation_that_comes_between_looking_and_claiming_is_paged_to
 
 
 async def test_a_page_is_sent_once_however_often_it_is_delivered(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
+    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     rig.pagerduty.fail(*[PagerFault(cut=True, stored=True)] * 3)
     await rig.deliver()
     rig.clock.forward(60)
@@ -159,26 +159,26 @@ async def test_a_page_is_sent_once_however_often_it_is_delivered(rig: Rig) -> No
 
 
 async def test_stuck_pages_as_critical_and_says_so_in_the_thread(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["stuck"])
+    incident = await rig.incident(timeline=timelines.TIMELINES["stuck"])
     await rig.put(incident, Topic.ESCALATED, Escalation("the undo failed", stuck=True))
     await rig.deliver()
     assert rig.pagerduty.pages[incident]["payload"]["severity"] == "critical"
     (root,) = rig.slack.roots()
-    assert "Stuck, a person must look" in rig.slack.story(root.ts)
+    assert "Stuck, a person must look" in rig.slack.timeline(root.ts)
 
 
 async def test_an_alert_from_pagerduty_gets_a_note_there(rig: Rig) -> None:
     rig.pagerduty.incidents["Q1ABC"] = PagerIncident()
-    story = replace(stories.STORIES["escalated"], pagerduty_incident="Q1ABC")
-    await rig.put(await rig.incident(story=story), Topic.ESCALATED, stories.ESCALATION)
+    timeline = replace(timelines.TIMELINES["escalated"], pagerduty_incident="Q1ABC")
+    await rig.put(await rig.incident(timeline=timeline), Topic.ESCALATED, timelines.ESCALATION)
     await rig.deliver()
     (note,) = rig.pagerduty.incidents["Q1ABC"].notes
     assert "Look at: pool size in ConfigMap langgraph-config" in note
 
 
 async def test_a_page_that_pagerduty_refuses_is_in_the_incidents_audit(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
+    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     rig.pagerduty.fail(PagerFault(status=400))
     await rig.deliver()
     told = await rig.audited(incident)
@@ -186,8 +186,8 @@ async def test_a_page_that_pagerduty_refuses_is_in_the_incidents_audit(rig: Rig)
 
 
 async def test_without_pagerduty_an_escalation_is_told_in_slack_only(rig: Rig) -> None:
-    incident = await rig.incident(story=stories.STORIES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, stories.ESCALATION)
+    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
+    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
     await rig.deliver(replace(rig.services, pager=None))
     assert rig.pagerduty.calls == []
     (root,) = rig.slack.roots()

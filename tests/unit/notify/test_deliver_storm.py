@@ -10,10 +10,10 @@ import pytest
 
 from app.domain.decision import Code
 from app.domain.outcome import IncidentState
-from app.flow.fan_out import refresh_digests
-from app.notify.story import Topic
+from app.flow.notifying.fan_out import refresh_digests
+from app.notify.timeline import Topic
 from app.store import incidents
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import CHANNEL, Rig, rig_at
 
 
@@ -24,10 +24,10 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_a_storm_is_one_digest_instead_of_many_messages(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(30)]
+    many = [await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"]) for n in range(30)]
     for incident in many:
         await rig.put(incident, Topic.FIRED)
-        await rig.put(incident, Topic.DECIDED, stories.OBSERVES)
+        await rig.put(incident, Topic.DECIDED, timelines.OBSERVES)
     await rig.deliver()
     (root,) = rig.slack.roots()
     assert root.readable().startswith("*STORM* · 30 incidents since ")
@@ -36,12 +36,12 @@ async def test_a_storm_is_one_digest_instead_of_many_messages(rig: Rig) -> None:
 
 
 async def test_in_a_storm_what_needs_a_person_still_has_its_own_thread(rig: Rig) -> None:
-    many = [await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"]) for n in range(25)]
+    many = [await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"]) for n in range(25)]
     for incident in many:
         await rig.put(incident, Topic.FIRED)
-    rig.move(many[7], stories.STORIES["escalated"])
+    rig.move(many[7], timelines.TIMELINES["escalated"])
     await rig.store.write(lambda tx: incidents.move(tx, many[7], IncidentState.ESCALATED))
-    await rig.put(many[7], Topic.ESCALATED, stories.ESCALATION)
+    await rig.put(many[7], Topic.ESCALATED, timelines.ESCALATION)
     await rig.deliver()
     digest, own = sorted(rig.slack.roots(), key=lambda m: "STORM" not in m.readable())
     assert "ESCALATED · HighErrorRate · rag7/svc-07" in digest.readable().replace("*", "")
@@ -51,9 +51,9 @@ async def test_in_a_storm_what_needs_a_person_still_has_its_own_thread(rig: Rig)
 
 async def test_what_was_decided_in_a_storm_joins_the_digest_however_few_wait(rig: Rig) -> None:
     """Below the limit too: a storm that trickles in would else be one thread after the other."""
-    stormy = replace(stories.OBSERVES, code=Code.STORM)
+    stormy = replace(timelines.OBSERVES, code=Code.STORM)
     for n in range(3):
-        incident = await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"])
+        incident = await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"])
         await rig.put(incident, Topic.FIRED)
         await rig.put(incident, Topic.DECIDED, stormy)
         await rig.deliver()
@@ -67,9 +67,9 @@ async def test_what_was_decided_in_a_storm_joins_the_digest_however_few_wait(rig
 
 
 async def test_a_storm_calls_one_person_for_all_of_it(rig: Rig) -> None:
-    stormy = replace(stories.OBSERVES, code=Code.STORM)
+    stormy = replace(timelines.OBSERVES, code=Code.STORM)
     for n in range(30):
-        incident = await rig.incident(f"svc-{n:02d}", stories.STORIES["observed"])
+        incident = await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"])
         await rig.put(incident, Topic.DECIDED, stormy)
     await rig.deliver()
     (page,) = rig.pagerduty.events
@@ -123,8 +123,8 @@ async def test_incidents_with_a_thread_are_never_digested(rig: Rig) -> None:
         await rig.put(incident, Topic.FIRED)
     await rig.deliver()
     for incident in many:
-        rig.move(incident, stories.STORIES["refused"])
-        await rig.put(incident, Topic.DECIDED, stories.DENIED)
+        rig.move(incident, timelines.TIMELINES["refused"])
+        await rig.put(incident, Topic.DECIDED, timelines.DENIED)
     await rig.deliver()
     assert {len(rig.slack.thread(r.ts)) for r in rig.slack.roots()} == {2}
     assert all(r.readable().startswith("*REFUSED*") for r in rig.slack.roots())

@@ -10,75 +10,75 @@ import pytest
 from app.domain.evidence import Diagnosis
 from app.domain.outcome import ActionResult, Result, UndoResult
 from app.notify.entries import thread_entry
-from app.notify.story import (
+from app.notify.timeline import (
     AlertLine,
     ApprovalAnswer,
     Escalation,
     Fact,
-    IncidentStory,
     Lease,
+    Timeline,
     Topic,
     UndoDone,
     Verification,
     fact_from_json,
     payload,
 )
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.golden import check_golden
 
-DECIDED = stories.DECIDED
-ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
-    "fired": (Topic.FIRED, stories.OPEN, None),
-    "requested": (Topic.FIRED, replace(stories.OPEN, requested_by="kim", alert_lines=(), links=()), None),
-    "evidence": (Topic.EVIDENCE, stories.OPEN, stories.DIAGNOSIS),
-    "decision_allow": (Topic.DECIDED, DECIDED, stories.ALLOWED),
-    "decision_ask": (Topic.DECIDED, DECIDED, stories.ASKS),
-    "decision_observe": (Topic.DECIDED, stories.OPEN, stories.OBSERVES),
-    "no_rule": (Topic.DECIDED, stories.OPEN, stories.NO_RULE),
-    "no_target": (Topic.DECIDED, stories.OPEN, stories.NO_TARGET),
-    "refusal": (Topic.DECIDED, stories.OPEN, stories.DENIED),
-    "approval_asked": (Topic.APPROVAL_ASKED, DECIDED, stories.ASKED),
+DECIDED = timelines.DECIDED
+ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
+    "fired": (Topic.FIRED, timelines.OPEN, None),
+    "requested": (Topic.FIRED, replace(timelines.OPEN, requested_by="kim", alert_lines=(), links=()), None),
+    "evidence": (Topic.EVIDENCE, timelines.OPEN, timelines.DIAGNOSIS),
+    "decision_allow": (Topic.DECIDED, DECIDED, timelines.ALLOWED),
+    "decision_ask": (Topic.DECIDED, DECIDED, timelines.ASKS),
+    "decision_observe": (Topic.DECIDED, timelines.OPEN, timelines.OBSERVES),
+    "no_rule": (Topic.DECIDED, timelines.OPEN, timelines.NO_RULE),
+    "no_target": (Topic.DECIDED, timelines.OPEN, timelines.NO_TARGET),
+    "refusal": (Topic.DECIDED, timelines.OPEN, timelines.DENIED),
+    "approval_asked": (Topic.APPROVAL_ASKED, DECIDED, timelines.ASKED),
     "approval_asked_git": (
         Topic.APPROVAL_ASKED,
         DECIDED,
         replace(
-            stories.ASKED, patch='kubectl patch deployment langgraph -n rag7 -p \'{"spec":{"replicas":5}}\''
+            timelines.ASKED, patch='kubectl patch deployment langgraph -n rag7 -p \'{"spec":{"replicas":5}}\''
         ),
     ),
-    "approval_given": (Topic.APPROVAL_ANSWERED, DECIDED, ApprovalAnswer(stories.RUN, "approved", "kim")),
+    "approval_given": (Topic.APPROVAL_ANSWERED, DECIDED, ApprovalAnswer(timelines.RUN, "approved", "kim")),
     "approval_refused": (
         Topic.APPROVAL_ANSWERED,
         DECIDED,
-        ApprovalAnswer(stories.RUN, "refused", "kim", "the plan has changed since the question"),
+        ApprovalAnswer(timelines.RUN, "refused", "kim", "the plan has changed since the question"),
     ),
-    "action_done": (Topic.ACTION, DECIDED, stories.ROLLED_BACK),
+    "action_done": (Topic.ACTION, DECIDED, timelines.ROLLED_BACK),
     "action_refused": (
         Topic.ACTION,
         DECIDED,
         replace(
-            stories.ROLLED_BACK, result=ActionResult.REFUSED, text="409: the object was changed meanwhile"
+            timelines.ROLLED_BACK, result=ActionResult.REFUSED, text="409: the object was changed meanwhile"
         ),
     ),
-    "action_dry_run": (Topic.ACTION, DECIDED, replace(stories.ROLLED_BACK, dry_run=True)),
+    "action_dry_run": (Topic.ACTION, DECIDED, replace(timelines.ROLLED_BACK, dry_run=True)),
     "action_dry_run_refused": (
         Topic.ACTION,
         DECIDED,
-        replace(stories.ROLLED_BACK, dry_run=True, result=ActionResult.REFUSED, text="422: quota exceeded"),
+        replace(timelines.ROLLED_BACK, dry_run=True, result=ActionResult.REFUSED, text="422: quota exceeded"),
     ),
-    "verified_fixed": (Topic.VERIFIED, DECIDED, stories.FIXED),
+    "verified_fixed": (Topic.VERIFIED, DECIDED, timelines.FIXED),
     "verified_unknown": (
         Topic.VERIFIED,
         DECIDED,
         Verification(Result.PROBE_ERROR, "Alertmanager did not answer", 0),
     ),
-    "undone": (Topic.UNDO, DECIDED, stories.UNDONE),
-    "undo_conflict": (Topic.UNDO, DECIDED, stories.CONFLICT),
-    "undo_asked": (Topic.UNDO, DECIDED, replace(stories.UNDONE, by="kim", text="")),
+    "undone": (Topic.UNDO, DECIDED, timelines.UNDONE),
+    "undo_conflict": (Topic.UNDO, DECIDED, timelines.CONFLICT),
+    "undo_asked": (Topic.UNDO, DECIDED, replace(timelines.UNDONE, by="kim", text="")),
     "lease_granted": (
         Topic.LEASE,
         DECIDED,
         Lease(
-            stories.RUN,
+            timelines.RUN,
             "granted",
             datetime(2026, 3, 4, 5, 0, tzinfo=UTC),
             ("Scale rag7/Deployment/langgraph from 2 to 8 replicas",),
@@ -88,24 +88,24 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
     "lease_kept": (
         Topic.LEASE,
         DECIDED,
-        Lease(stories.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
+        Lease(timelines.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
     ),
     "lease_ended": (
         Topic.LEASE,
         DECIDED,
-        Lease(stories.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
+        Lease(timelines.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
     ),
-    "promotion_waits": (Topic.AUTONOMY, DECIDED, stories.WAITS),
+    "promotion_waits": (Topic.TRUST, DECIDED, timelines.WAITS),
     "promotion_agreed": (
-        Topic.AUTONOMY,
+        Topic.TRUST,
         DECIDED,
-        replace(stories.WAITS, change="agreed", by="kim", why="1 of 2 agreed to level auto"),
+        replace(timelines.WAITS, change="agreed", by="kim", why="1 of 2 agreed to level auto"),
     ),
     "promoted": (
-        Topic.AUTONOMY,
+        Topic.TRUST,
         DECIDED,
         replace(
-            stories.WAITS,
+            timelines.WAITS,
             change="promoted",
             level="auto",
             by="kim",
@@ -114,22 +114,22 @@ ENTRIES: dict[str, tuple[Topic, IncidentStory, Fact | None]] = {
             next="",
         ),
     ),
-    "demoted": (Topic.AUTONOMY, DECIDED, stories.DEMOTED),
-    "standing_reset": (
-        Topic.AUTONOMY,
+    "demoted": (Topic.TRUST, DECIDED, timelines.DEMOTED),
+    "trust_level_reset": (
+        Topic.TRUST,
         DECIDED,
-        replace(stories.DEMOTED, change="reset", before="observe", level="observe"),
+        replace(timelines.DEMOTED, change="reset", before="observe", level="observe"),
     ),
-    "escalated": (Topic.ESCALATED, DECIDED, stories.ESCALATION),
+    "escalated": (Topic.ESCALATED, DECIDED, timelines.ESCALATION),
     "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
 }
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_entry_reads_as_its_golden_file(name: str) -> None:
-    topic, story, fact = ENTRIES[name]
+    topic, timeline, fact = ENTRIES[name]
     # Through JSON, as an outbox row brings it.
-    told = thread_entry(topic, story, fact_from_json(topic, payload(topic, fact)["data"]))  # type: ignore[arg-type]
+    told = thread_entry(topic, timeline, fact_from_json(topic, payload(topic, fact)["data"]))  # type: ignore[arg-type]
     assert told is not None
     check_golden(f"entry_{name}", told.readable())
 
@@ -140,12 +140,12 @@ def test_every_topic_but_moved_has_a_golden_entry() -> None:
 
 @pytest.mark.parametrize("topic", [t for t in Topic if t is not Topic.FIRED])
 def test_without_a_fact_there_is_nothing_to_tell(topic: Topic) -> None:
-    assert thread_entry(topic, stories.OPEN) is None
+    assert thread_entry(topic, timelines.OPEN) is None
 
 
 def test_more_alerts_than_shown_are_counted() -> None:
     many = tuple(AlertLine({"pod": f"p{n}"}) for n in range(30))
-    told = thread_entry(Topic.FIRED, replace(stories.OPEN, alerts=400, alert_lines=many))
+    told = thread_entry(Topic.FIRED, replace(timelines.OPEN, alerts=400, alert_lines=many))
     assert told is not None
     text = told.readable()
     assert text.count('{pod="p') == 10
@@ -162,7 +162,7 @@ def test_an_undo_that_did_not_happen_warns_the_reader(result: UndoResult, warned
 
 
 def test_evidence_counts_what_could_not_be_read() -> None:
-    told = thread_entry(Topic.EVIDENCE, DECIDED, stories.DIAGNOSIS)
+    told = thread_entry(Topic.EVIDENCE, DECIDED, timelines.DIAGNOSIS)
     assert told is not None
     assert "(4 findings, 1 could not be read)" in told.readable()
     none = thread_entry(Topic.EVIDENCE, DECIDED, Diagnosis("nothing found", ()))

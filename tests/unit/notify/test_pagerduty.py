@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 import httpx
 import pytest
 
-from app.notify.door import Never, Retry
+from app.notify.client import Never, Retry
 from app.notify.limits import length
-from app.notify.pagerduty import PagerDutyAccess, PagerDutyDoor, note_for, page_for
-from app.notify.story import Escalation
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient, note_for, page_for
+from app.notify.timeline import Escalation
 from tests.doubles.pagerduty import API_TOKEN, ROUTING_KEY, USER, Fault, Incident, PagerDutyDouble, serving
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
 
-STORY = stories.STORIES["escalated"]
-PAGE = page_for(STORY, stories.ESCALATION)
+STORY = timelines.TIMELINES["escalated"]
+PAGE = page_for(STORY, timelines.ESCALATION)
 
 
 @dataclass(frozen=True)
 class Rig:
-    door: PagerDutyDoor
+    client: PagerDutyClient
     pagerduty: PagerDutyDouble
     clock: SteppingClock
 
@@ -33,11 +33,11 @@ async def rig() -> AsyncIterator[Rig]:
     pagerduty.incidents["Q1ABC"] = Incident()
     async with serving(pagerduty) as url, httpx.AsyncClient(timeout=1) as http:
         access = PagerDutyAccess(url, url, ROUTING_KEY, API_TOKEN, USER)
-        yield Rig(PagerDutyDoor(access, http, clock), pagerduty, clock)
+        yield Rig(PagerDutyClient(access, http, clock), pagerduty, clock)
 
 
 async def test_an_escalation_pages_with_the_incident_as_dedup_key(rig: Rig) -> None:
-    await rig.door.trigger(PAGE)
+    await rig.client.trigger(PAGE)
     event = rig.pagerduty.pages["inc_0k3m"]
     assert event["payload"]["summary"] == (
         "ESCALATED: HighErrorRate on rag7/langgraph: the alert still fires after everything allowed was tried"
@@ -51,8 +51,8 @@ async def test_an_escalation_pages_with_the_incident_as_dedup_key(rig: Rig) -> N
 
 
 async def test_two_pages_of_one_incident_are_one(rig: Rig) -> None:
-    await rig.door.trigger(PAGE)
-    await rig.door.trigger(replace(PAGE, summary="again"))
+    await rig.client.trigger(PAGE)
+    await rig.client.trigger(replace(PAGE, summary="again"))
     assert len(rig.pagerduty.pages) == 1
 
 
@@ -77,7 +77,7 @@ async def test_an_endless_reason_is_cut_to_what_pagerduty_takes(rig: Rig) -> Non
     endless = Escalation("r\N{ROCKET}" * 5_000, tried=("t" * 90_000,) * 50)
     page = page_for(replace(STORY, incident_id="i" * 400, target="t" * 900), endless)
     assert length(page.summary) == 1_024
-    await rig.door.trigger(page)
+    await rig.client.trigger(page)
     assert length(note_for(STORY, endless)) <= 4_000
 
 
@@ -93,7 +93,7 @@ async def test_an_endless_reason_is_cut_to_what_pagerduty_takes(rig: Rig) -> Non
 )
 async def test_a_page_is_tried_three_times(rig: Rig, fault: Fault) -> None:
     rig.pagerduty.fail(fault, fault)
-    await rig.door.trigger(PAGE)
+    await rig.client.trigger(PAGE)
     assert len(rig.pagerduty.calls) == 3
     assert rig.clock.slept == [1.0, 2.0]
     assert list(rig.pagerduty.pages) == ["inc_0k3m"]
@@ -102,7 +102,7 @@ async def test_a_page_is_tried_three_times(rig: Rig, fault: Fault) -> None:
 async def test_after_three_tries_it_is_for_the_caller_to_come_back(rig: Rig) -> None:
     rig.pagerduty.fail(*[Fault(status=503)] * 3)
     with pytest.raises(Retry, match="HTTP 503"):
-        await rig.door.trigger(PAGE)
+        await rig.client.trigger(PAGE)
     assert len(rig.pagerduty.calls) == 3
 
 
@@ -119,15 +119,15 @@ async def test_the_wait_that_pagerduty_asks_for_is_kept_within_reason(
     rig: Rig, header: str, value: str, waited: float
 ) -> None:
     rig.pagerduty.fail(Fault(status=429, headers={header: value}))
-    await rig.door.trigger(PAGE)
+    await rig.client.trigger(PAGE)
     assert rig.clock.slept == [waited]
 
 
 async def test_a_refused_event_is_not_repeated_and_keeps_the_key_secret(rig: Rig) -> None:
-    wrong = replace(rig.door.access, routing_key="f" * 32)
+    wrong = replace(rig.client.access, routing_key="f" * 32)
     async with httpx.AsyncClient() as http:
         with pytest.raises(Never, match="REMEDIATOR_PAGERDUTY_ROUTING_KEY") as caught:
-            await PagerDutyDoor(wrong, http, rig.clock).trigger(PAGE)
+            await PagerDutyClient(wrong, http, rig.clock).trigger(PAGE)
     assert len(rig.pagerduty.calls) == 1
     assert "f" * 32 not in str(caught.value)
     assert "[key] is not a valid integration key" in str(caught.value)
@@ -135,8 +135,8 @@ async def test_a_refused_event_is_not_repeated_and_keeps_the_key_secret(rig: Rig
 
 
 async def test_a_note_is_left_on_pagerdutys_own_incident(rig: Rig) -> None:
-    note = note_for(STORY, stories.ESCALATION)
-    await rig.door.note("Q1ABC", note)
+    note = note_for(STORY, timelines.ESCALATION)
+    await rig.client.note("Q1ABC", note)
     assert rig.pagerduty.incidents["Q1ABC"].notes == [note]
     assert "Tried: rollback: not fixed" in note.splitlines()
 
@@ -144,9 +144,9 @@ async def test_a_note_is_left_on_pagerdutys_own_incident(rig: Rig) -> None:
 async def test_a_note_whose_answer_was_lost_is_not_left_twice(rig: Rig) -> None:
     rig.pagerduty.fail(Fault(status=200), Fault(cut=True, stored=True))
     with pytest.raises(Retry):
-        await rig.door.note("Q1ABC", "text")
+        await rig.client.note("Q1ABC", "text")
     assert [c.split()[0] for c in rig.pagerduty.calls] == ["GET", "POST"]
-    await rig.door.note("Q1ABC", "text")
+    await rig.client.note("Q1ABC", "text")
     assert rig.pagerduty.incidents["Q1ABC"].notes == ["text"]
 
 
@@ -163,9 +163,9 @@ async def test_a_refused_note_says_what_to_check(
     rig: Rig, access: dict[str, str], incident: str, text: str
 ) -> None:
     async with httpx.AsyncClient() as http:
-        door = PagerDutyDoor(replace(rig.door.access, **access), http, rig.clock)
+        client = PagerDutyClient(replace(rig.client.access, **access), http, rig.clock)
         with pytest.raises(Never, match=text):
-            await door.note(incident, "text")
+            await client.note(incident, "text")
     assert rig.pagerduty.incidents["Q1ABC"].notes == []
 
 

@@ -9,28 +9,28 @@ import pytest
 
 from app.domain.outcome import IncidentState
 from app.notify.parent import headline, parent
-from app.notify.story import IncidentStory
 from app.notify.text import plain
-from tests.unit.notify import stories
+from app.notify.timeline import Timeline
+from tests.unit.notify import timelines
 from tests.unit.notify.golden import check_golden
 
 
-@pytest.mark.parametrize("name", stories.STORIES)
+@pytest.mark.parametrize("name", timelines.TIMELINES)
 def test_the_parent_reads_as_its_golden_file(name: str) -> None:
-    check_golden(f"parent_{name}", parent(stories.STORIES[name]).readable())
+    check_golden(f"parent_{name}", parent(timelines.TIMELINES[name]).readable())
 
 
 def test_every_state_has_a_golden_story() -> None:
-    assert {s.state for s in stories.STORIES.values()} == set(IncidentState)
+    assert {s.state for s in timelines.TIMELINES.values()} == set(IncidentState)
 
 
 def test_the_headline_tells_state_duration_alert_and_place() -> None:
-    assert plain(headline(stories.STORIES["fixed"])) == "FIXED in 3m12s · HighErrorRate · rag7/langgraph"
+    assert plain(headline(timelines.TIMELINES["fixed"])) == "FIXED in 3m12s · HighErrorRate · rag7/langgraph"
 
 
 def test_a_headline_without_alertname_or_target_says_so() -> None:
-    story = replace(stories.OPEN, alertname="", target="", namespace="")
-    assert plain(headline(story)) == "LOOKING · no alertname · unknown target"
+    timeline = replace(timelines.OPEN, alertname="", target="", namespace="")
+    assert plain(headline(timeline)) == "LOOKING · no alertname · unknown target"
 
 
 @pytest.mark.parametrize(
@@ -51,45 +51,49 @@ def test_a_headline_without_alertname_or_target_says_so() -> None:
 def test_undo_is_offered_only_while_something_reversible_of_ours_is_in_place(
     name: str, offered: bool
 ) -> None:
-    assert (f"remediator undo {stories.RUN}" in parent(stories.STORIES[name]).readable()) is offered
+    assert (f"remediator undo {timelines.RUN}" in parent(timelines.TIMELINES[name]).readable()) is offered
 
 
 def test_a_dry_run_never_reads_like_a_repair() -> None:
-    text = parent(stories.STORIES["dry_run"]).readable()
+    text = parent(timelines.TIMELINES["dry_run"]).readable()
     assert text.startswith("DRY RUN · HighErrorRate")
     assert "FIXED" not in text
 
 
 def test_several_undos_are_told_apart_by_what_they_undid() -> None:
-    other = replace(stories.UNDONE, action_id="run/0.1", summary="Scaled langgraph from 3 to 5")
-    story = replace(stories.STORIES["escalated"], undos=(stories.UNDONE, other))
-    assert "Undone: Scaled langgraph from 3 to 5 (revision 8 is back)" in parent(story).readable()
+    other = replace(timelines.UNDONE, action_id="run/0.1", summary="Scaled langgraph from 3 to 5")
+    timeline = replace(timelines.TIMELINES["escalated"], undos=(timelines.UNDONE, other))
+    assert "Undone: Scaled langgraph from 3 to 5 (revision 8 is back)" in parent(timeline).readable()
 
 
 def test_a_refusal_names_gate_value_threshold_remedy_and_next_look() -> None:
-    text = parent(stories.STORIES["refused"]).readable()
+    text = parent(timelines.TIMELINES["refused"]).readable()
     assert "Stopped by: cooldown: last action 4m ago · allowed: 15m since the last action" in text
     assert "What would have to change: the cooldown ends (2026-03-04 03:23:05 UTC)" in text
     assert "Looks again 2026-03-04 03:23:05 UTC" in text
 
 
 def test_a_refusal_without_a_known_time_promises_none() -> None:
-    unknown = replace(stories.COOLING, retry_at=None)
-    story = replace(stories.STORIES["refused"], decision=replace(stories.DENIED, gates=(unknown,)))
-    assert "Looks again" not in parent(story).readable()
+    unknown = replace(timelines.COOLING, retry_at=None)
+    timeline = replace(timelines.TIMELINES["refused"], decision=replace(timelines.DENIED, gates=(unknown,)))
+    assert "Looks again" not in parent(timeline).readable()
 
 
 def test_several_gates_against_are_all_named() -> None:
-    gates = (stories.COOLING, replace(stories.COOLING, gate="window"), replace(stories.COOLING, gate="storm"))
-    story = replace(stories.STORIES["refused"], decision=replace(stories.DENIED, gates=gates))
-    assert "; also window and storm" in parent(story).readable()
+    gates = (
+        timelines.COOLING,
+        replace(timelines.COOLING, gate="window"),
+        replace(timelines.COOLING, gate="storm"),
+    )
+    timeline = replace(timelines.TIMELINES["refused"], decision=replace(timelines.DENIED, gates=gates))
+    assert "; also window and storm" in parent(timeline).readable()
 
 
 @pytest.mark.parametrize("seconds", [0, 59, 3600])
 def test_fixed_always_tells_how_long_it_took(seconds: int) -> None:
-    story: IncidentStory = replace(
-        stories.STORIES["fixed"], ended_at=stories.OPENED + timedelta(seconds=seconds)
+    timeline: Timeline = replace(
+        timelines.TIMELINES["fixed"], ended_at=timelines.OPENED + timedelta(seconds=seconds)
     )
-    assert plain(headline(story)).startswith(
+    assert plain(headline(timeline)).startswith(
         f"FIXED in {['0s', '59s', '1h00m'][[0, 59, 3600].index(seconds)]} ·"
     )

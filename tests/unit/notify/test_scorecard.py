@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.flow.scorecard import WEEKLY
+from app.flow.notifying.scorecard import WEEKLY
 from app.notify.blocks import to_slack
-from app.notify.console import ConsoleDoor
+from app.notify.console import ConsoleClient
 from app.notify.scorecard import offenders, rows, weekly
 from app.store import outbox
 from app.store.outbox import MessageState
@@ -30,7 +30,7 @@ WEEK: dict[str, Any] = {
     "fixed": 31,
     "not_fixed": 2,
     "undone": 1,
-    "harmful": 1,
+    "setbacks": 1,
     "runs": {"fixed": 31, "not_fixed": 2, "undone": 1},
     "mitigate_seconds": {"median": 162.0, "p90": 455.4},
     "offenders": [{"target": f"rag7/Deployment/svc-{n}", "incidents": 9 - n} for n in range(7)],
@@ -43,7 +43,7 @@ BEFORE: dict[str, Any] = {
     "fixed": 0,
     "not_fixed": 1,
     "undone": 0,
-    "harmful": 0,
+    "setbacks": 0,
     "mitigate_seconds": {"median": None, "p90": None},
 }
 NOTHING: dict[str, Any] = {**WEEK, "acted": 0, "fixed": 0, "offenders": [], "before": None}
@@ -67,7 +67,7 @@ def test_the_message_has_the_lines_of_the_command() -> None:
         "verified fixed",
         "not fixed",
         "undone",
-        "harmful",
+        "setbacks",
         "time to mitigate",
     ]
 
@@ -107,7 +107,7 @@ async def test_the_card_goes_to_the_channel_once_and_to_a_console_in_full(tmp_pa
         (root,) = rig.slack.roots()
         assert root.readable().startswith("*THE WEEK* · 31 of 34 runs verified fixed, 1 harmful")
         out = StringIO()
-        console = replace(rig.services, door=ConsoleDoor(Console(file=out, width=250)), pager=None)
+        console = replace(rig.services, client=ConsoleClient(Console(file=out, width=250)), pager=None)
         await rig.store.write(lambda tx: outbox.put(tx, "scorecard:2026-W12", "", WEEKLY, data))
         await rig.deliver(console)
         assert "Time to mitigate: median 2m42s, 90 % within 7m35s (before: no fix)" in out.getvalue()

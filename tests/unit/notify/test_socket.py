@@ -12,7 +12,7 @@ import pytest
 from app.notify.socket import SocketMode
 from tests.doubles.slack_socket import APP_TOKEN, SocketDouble, serving
 
-PRESS = {"type": "block_actions", "actions": []}
+CLICK = {"type": "block_actions", "actions": []}
 
 
 @asynccontextmanager
@@ -37,15 +37,15 @@ async def told(slack: SocketDouble, word: str, times: int = 1) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_an_envelope_is_acknowledged_and_its_press_handed_on() -> None:
+async def test_an_envelope_is_acknowledged_and_its_click_handed_on() -> None:
     slack = SocketDouble()
     async with connected(slack):
-        envelope = await slack.send(PRESS)
+        envelope = await slack.send(CLICK)
         await told(slack, "received block_actions")
     assert f"acknowledged {envelope}" in slack.log
 
 
-async def test_the_acknowledgement_does_not_wait_for_the_press() -> None:
+async def test_the_acknowledgement_does_not_wait_for_the_click() -> None:
     slack = SocketDouble()
     hold = asyncio.Event()
 
@@ -58,7 +58,7 @@ async def test_the_acknowledgement_does_not_wait_for_the_press() -> None:
         socket.start()
         async with asyncio.timeout(10):
             await slack.connected()
-            await slack.send(PRESS)  # returns when it is acknowledged
+            await slack.send(CLICK)  # returns when it is acknowledged
             assert "received" not in slack.log
             hold.set()
             await told(slack, "received")
@@ -69,7 +69,7 @@ async def test_what_is_no_interaction_is_acknowledged_and_left() -> None:
     slack = SocketDouble()
     async with connected(slack):
         await slack.send({"type": "event_callback"}, kind="events_api")
-        await slack.send(PRESS)
+        await slack.send(CLICK)
         await told(slack, "received")
     assert [row for row in slack.log if row.startswith("received")] == ["received block_actions"]
 
@@ -83,7 +83,7 @@ async def test_a_lost_or_renewed_connection_is_made_again(how: str) -> None:
         else:
             await slack.cut()
             await slack.connected()
-        await slack.send(PRESS)
+        await slack.send(CLICK)
         await told(slack, "received")
     assert slack.opened >= 2
 
@@ -95,7 +95,7 @@ async def test_a_slack_that_is_away_at_the_start_is_tried_again_and_no_ticket_is
     slack.refusals = 2
     async with connected(slack) as socket:
         assert slack.opened == 1
-        await slack.send(PRESS)
+        await slack.send(CLICK)
         assert socket.connected
     assert "Failed to connect" in caplog.text
     assert "secret-" not in caplog.text

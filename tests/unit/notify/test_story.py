@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.decision import Decision
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, Result, UndoResult
-from app.notify.story import (
+from app.notify.timeline import (
     ActionDone,
     ApprovalAnswer,
     ApprovalAsked,
@@ -24,7 +24,7 @@ from app.notify.story import (
     fact_from_json,
     payload,
 )
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 
 _TEXT = st.text(max_size=40)
 _TEXTS = st.lists(_TEXT, max_size=3).map(tuple)
@@ -39,7 +39,7 @@ _FINDINGS = st.builds(
 )
 _FACTS: dict[Topic, st.SearchStrategy[Fact]] = {
     Topic.EVIDENCE: st.builds(Diagnosis, _TEXT, st.lists(_FINDINGS, max_size=3).map(tuple)),
-    Topic.DECIDED: st.sampled_from([stories.ALLOWED, stories.DENIED, stories.ASKS, stories.OBSERVES]),
+    Topic.DECIDED: st.sampled_from([timelines.ALLOWED, timelines.DENIED, timelines.ASKS, timelines.OBSERVES]),
     Topic.APPROVAL_ASKED: st.builds(
         ApprovalAsked, _TEXT, _TEXT, _TIMES, _TEXTS, _TEXT, st.integers(0, 99), _TEXTS
     ),
@@ -92,6 +92,6 @@ def test_data_of_another_topic_is_refused(topic: Topic) -> None:
 
 
 def test_a_decision_keeps_its_whole_trace() -> None:
-    back = fact_from_json(Topic.DECIDED, stories.DENIED.to_json())
+    back = fact_from_json(Topic.DECIDED, timelines.DENIED.to_json())
     assert isinstance(back, Decision)
-    assert back.gates[2].retry_at == stories.COOLING.retry_at
+    assert back.gates[2].retry_at == timelines.COOLING.retry_at

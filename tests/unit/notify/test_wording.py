@@ -12,7 +12,7 @@ from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.notify import wording
 from app.notify.text import plain
-from tests.unit.notify import stories
+from tests.unit.notify import timelines
 
 
 def _gate(value: str, threshold: str, verdict: Verdict = Verdict.ALLOW, gate: str = "g") -> GateResult:
@@ -53,7 +53,7 @@ def test_the_deciding_gate_comes_first_among_those_against() -> None:
         _gate("b", "", Verdict.DENY, "deny"),
         _gate("c", "", gate="fine"),
     )
-    decision: Decision = replace(stories.DENIED, gates=gates)
+    decision: Decision = replace(timelines.DENIED, gates=gates)
     assert [g.gate for g in wording.against(decision)] == ["deny", "ask"]
 
 

@@ -9,7 +9,7 @@ from app.observe.metrics import Metrics
 
 EXPECTED = {
     "remediator_promotions_waiting": ("gauge", ()),
-    "remediator_standings": ("gauge", ("level",)),
+    "remediator_trust_levels": ("gauge", ("level",)),
     "remediator_deliveries": ("counter", ("source", "result")),
     "remediator_alerts": ("counter", ("source", "status")),
     "remediator_alerts_truncated": ("counter", ("source",)),
@@ -38,7 +38,7 @@ EXPECTED = {
     "remediator_decide_seconds": ("histogram", ()),
     "remediator_first_write_seconds": ("histogram", ("mode",)),
     "remediator_run_seconds": ("histogram", ("remediation",)),
-    "remediator_presses": ("counter", ("action", "result")),
+    "remediator_clicks": ("counter", ("action", "result")),
 }
 
 

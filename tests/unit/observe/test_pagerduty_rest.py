@@ -36,19 +36,19 @@ class RecordedSleeps:
 Answer = httpx.Response | type[httpx.TransportError]
 
 
-class Door:
+class Client:
     """A client over scripted answers; the last one repeats."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *approvals: Answer) -> None:
         self.requests: list[httpx.Request] = []
-        self.answers = list(answers)
+        self.approvals = list(approvals)
         self.clock = RecordedSleeps()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.rest = PagerDutyRest(client, "https://api.example.net/", TOKEN, self.clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        answer = self.approvals.pop(0) if len(self.approvals) > 1 else self.approvals[0]
         if isinstance(answer, httpx.Response):
             return answer
         raise answer("lost")
@@ -58,17 +58,17 @@ def ok(body: Any = ANSWER) -> httpx.Response:
     return httpx.Response(200, json=body)
 
 
-async def failed(door: Door) -> ProbeUnavailable:
+async def failed(client: Client) -> ProbeUnavailable:
     with pytest.raises(ProbeUnavailable) as caught:
-        await door.rest.incident_alerts("Q0X7")
+        await client.rest.incident_alerts("Q0X7")
     assert TOKEN not in f"{caught.value} {caught.value!r} {caught.value.__cause__!r}"
     return caught.value
 
 
 async def test_the_alerts_are_asked_for_with_token_and_version() -> None:
-    door = Door(ok())
-    assert await door.rest.incident_alerts("Q0X7LMN2P4RST8") == ANSWER
-    [request] = door.requests
+    client = Client(ok())
+    assert await client.rest.incident_alerts("Q0X7LMN2P4RST8") == ANSWER
+    [request] = client.requests
     assert str(request.url) == "https://api.example.net/incidents/Q0X7LMN2P4RST8/alerts?limit=100"
     assert request.headers["authorization"] == f"Token token={TOKEN}"
     assert request.headers["accept"] == "application/vnd.pagerduty+json;version=2"
@@ -76,10 +76,10 @@ async def test_the_alerts_are_asked_for_with_token_and_version() -> None:
 
 @pytest.mark.parametrize("odd", ["", "../users", "A/B", "A?x=1", "A" * 65, "Ä", "A\n"])
 async def test_an_id_that_would_change_the_path_is_not_asked_for(odd: str) -> None:
-    door = Door(ok())
+    client = Client(ok())
     with pytest.raises(ProbeUnavailable, match="unexpected form"):
-        await door.rest.incident_alerts(odd)
-    assert door.requests == []
+        await client.rest.incident_alerts(odd)
+    assert client.requests == []
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ async def test_an_id_that_would_change_the_path_is_not_asked_for(odd: str) -> No
     ],
 )
 async def test_what_may_pass_is_tried_again(first: Answer) -> None:
-    door = Door(first, ok())
-    assert await door.rest.incident_alerts("Q0X7") == ANSWER
-    assert door.clock.slept == [1.0]
+    client = Client(first, ok())
+    assert await client.rest.incident_alerts("Q0X7") == ANSWER
+    assert client.clock.slept == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ async def test_what_may_pass_is_tried_again(first: Answer) -> None:
 async def test_it_waits_as_told_within_limits_and_gives_up_after_three_attempts(
     headers: dict[str, str], waits: list[float]
 ) -> None:
-    door = Door(httpx.Response(429, headers=headers))
-    error = await failed(door)
-    assert (error.code, len(door.requests), door.clock.slept) == ("pagerduty_unavailable", 3, waits)
+    client = Client(httpx.Response(429, headers=headers))
+    error = await failed(client)
+    assert (error.code, len(client.requests), client.clock.slept) == ("pagerduty_unavailable", 3, waits)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ async def test_it_waits_as_told_within_limits_and_gives_up_after_three_attempts(
     ],
 )
 async def test_what_will_not_pass_is_asked_once_and_told(answer: httpx.Response, text: str) -> None:
-    door = Door(answer)
-    error = await failed(door)
-    assert (error.code, len(door.requests)) == ("pagerduty_refused", 1)
+    client = Client(answer)
+    error = await failed(client)
+    assert (error.code, len(client.requests)) == ("pagerduty_refused", 1)
     assert text in str(error)
 
 
@@ -148,10 +148,10 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
         while True:
             yield b"x" * 65_536
 
-    door = Door(httpx.Response(200, content=endless()))
-    assert "more than 1 MiB" in str(await failed(door))
+    client = Client(httpx.Response(200, content=endless()))
+    assert "more than 1 MiB" in str(await failed(client))
 
 
 async def test_a_lost_connection_keeps_its_cause() -> None:
-    error = await failed(Door(httpx.ConnectError))
+    error = await failed(Client(httpx.ConnectError))
     assert isinstance(error.__cause__, httpx.ConnectError)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.domain.decision import GateResult
-from app.domain.plan import Action, ActionKind, Rung
+from app.domain.plan import Action, ActionKind, Step
 from app.domain.remediation import Params
 from app.domain.target import Kind, ObjectRef, Target
 from app.policy.budgets import scopes_for
@@ -37,7 +37,7 @@ class Restart(BaseModel):
 class FakeHandler:
     """What the loader knows of a remediation."""
 
-    rungs: tuple[str, ...]
+    steps: tuple[str, ...]
     params: type[BaseModel]
 
 
@@ -76,8 +76,8 @@ def action_of(kind: ActionKind = ActionKind.ROLL_BACK, pods: int = 3, ref: Objec
     return Action(kind, ref, TARGET, (), f"{kind} {ref.name}", pods, reversible=True, undo="put it back")
 
 
-def rung_of(*actions: Action, name: str = "roll-back") -> Rung:
-    return Rung(name, "revision 8 is 14 min old", actions or (action_of(),))
+def step_of(*actions: Action, name: str = "roll-back") -> Step:
+    return Step(name, "revision 8 is 14 min old", actions or (action_of(),))
 
 
 def facts_of(policy: Policy, rule: Rule | None = None, **changes: Any) -> Facts:
@@ -102,12 +102,12 @@ def facts_of(policy: Policy, rule: Rule | None = None, **changes: Any) -> Facts:
     return replace(facts, **changes)
 
 
-def case_of(policy: Policy, rung: Rung | None = None, **changes: Any) -> Case:
-    return Case(policy, policy.rules[0], rung or rung_of(), facts_of(policy, **changes))
+def case_of(policy: Policy, step: Step | None = None, **changes: Any) -> Case:
+    return Case(policy, policy.rules[0], step or step_of(), facts_of(policy, **changes))
 
 
 def ask_gate(
-    gate: Gate, head: str = "", rule: str = "", rung: Rung | None = None, **changes: Any
+    gate: Gate, head: str = "", rule: str = "", step: Step | None = None, **changes: Any
 ) -> GateResult:
     """One gate's answer under this policy and these facts."""
-    return gate(case_of(policy_of(head, rule), rung, **changes))
+    return gate(case_of(policy_of(head, rule), step, **changes))

@@ -24,7 +24,7 @@ DAY = 1_770_000_000 * 1_000_000  # a plain instant in 2026
 
 
 @dataclass
-class Story:
+class Workflow:
     """A replay and what it said, minute by minute."""
 
     policy: Policy = field(default_factory=policy_of)
@@ -55,7 +55,7 @@ class Checked(Replay):
         measured = self._past.measure(prepared, incident, self.now)
         quick = super().judge(prepared, incident)
         ground = prepared.ground
-        live = decide(ground.policy, ground.rule, prepared.rung, facts_of(prepared, measured))
+        live = decide(ground.policy, ground.rule, prepared.step, facts_of(prepared, measured))
         assert [(w.verdict, w.code) for w in quick.words] == [(g.verdict, g.code) for g in live.gates]
         assert (quick.verdict, quick.code) == (live.verdict, live.code)
         return quick
@@ -74,94 +74,96 @@ def word(said: Said) -> str:
 
 
 def test_it_acts_once_and_what_comes_while_it_is_at_work_joins() -> None:
-    story = Story()
-    assert story.fires(0) == "acted allowed"
-    assert story.repeats(2, since=0) == "joined"
-    assert story.acted() == [("acted", 0, "rag7/Deployment/a")]
+    timeline = Workflow()
+    assert timeline.fires(0) == "acted allowed"
+    assert timeline.repeats(2, since=0) == "joined"
+    assert timeline.acted() == [("acted", 0, "rag7/Deployment/a")]
 
 
 def test_what_a_run_fixed_would_not_have_been_heard_again() -> None:
-    story = Story()
-    story.fires(0)
-    assert story.repeats(30, since=0) == "fixed"
-    assert story.fires(31) == "acted allowed"
+    timeline = Workflow()
+    timeline.fires(0)
+    assert timeline.repeats(30, since=0) == "fixed"
+    assert timeline.fires(31) == "acted allowed"
 
 
 def test_a_new_firing_within_the_cooldown_is_blocked_and_has_its_turn_when_it_ends() -> None:
-    story = Story()
-    story.fires(0)
-    assert story.fires(8, lasts=60) == "blocked cooling_down"
-    assert story.fires(40, namespace="other") == "blocked out_of_scope"
-    assert [at for _, at, _ in story.acted()] == [0, 20]  # the run ended after 5 minutes, cooldown 15
+    timeline = Workflow()
+    timeline.fires(0)
+    assert timeline.fires(8, lasts=60) == "blocked cooling_down"
+    assert timeline.fires(40, namespace="other") == "blocked out_of_scope"
+    assert [at for _, at, _ in timeline.acted()] == [0, 20]  # the run ended after 5 minutes, cooldown 15
 
 
 def test_an_alert_that_ended_before_its_turn_gets_none() -> None:
-    story = Story()
-    story.fires(0)
-    assert story.fires(8, lasts=5) == "blocked cooling_down"
-    story.fires(40, namespace="other")
-    assert len(story.acted()) == 1
+    timeline = Workflow()
+    timeline.fires(0)
+    assert timeline.fires(8, lasts=5) == "blocked cooling_down"
+    timeline.fires(40, namespace="other")
+    assert len(timeline.acted()) == 1
 
 
 def test_without_a_recorded_end_the_last_word_gets_stale_before_the_turn() -> None:
-    story = Story(policy_of(rule="cooldown: 30m\n"))
-    story.fires(0)
-    assert story.fires(8) == "blocked cooling_down"
-    story.fires(60, namespace="other")
-    assert len(story.acted()) == 1
+    timeline = Workflow(policy_of(rule="cooldown: 30m\n"))
+    timeline.fires(0)
+    assert timeline.fires(8) == "blocked cooling_down"
+    timeline.fires(60, namespace="other")
+    assert len(timeline.acted()) == 1
 
 
 def test_a_run_that_does_not_help_hands_the_incident_to_a_person_until_the_alert_is_gone() -> None:
-    story = Story(policy_of(rule="cooldown: 1m\n"), Assumptions(fixed=False))
-    story.fires(0)
-    assert story.repeats(20, since=0) == "person"
-    assert story.resolves(25, since=0) == "resolved"
-    assert story.fires(30) == "acted allowed"
-    story.resolves(36, since=30)
-    assert story.fires(40) == "asked flapping"
+    timeline = Workflow(policy_of(rule="cooldown: 1m\n"), Assumptions(fixed=False))
+    timeline.fires(0)
+    assert timeline.repeats(20, since=0) == "person"
+    assert timeline.resolves(25, since=0) == "resolved"
+    assert timeline.fires(30) == "acted allowed"
+    timeline.resolves(36, since=30)
+    assert timeline.fires(40) == "asked flapping"
 
 
 def test_a_question_that_nobody_answers_gives_its_budget_back() -> None:
-    story = Story(policy_of("mode: approve\nbudgets: [{per: cluster, limit: 1 per 24h}]\n"))
-    assert story.fires(0) == "asked approval_needed"
-    assert story.fires(1, deployment="b") == "blocked budget_spent"
-    assert story.fires(40, deployment="c") == "asked approval_needed"
+    timeline = Workflow(policy_of("mode: approve\nbudgets: [{per: cluster, limit: 1 per 24h}]\n"))
+    assert timeline.fires(0) == "asked approval_needed"
+    assert timeline.fires(1, deployment="b") == "blocked budget_spent"
+    assert timeline.fires(40, deployment="c") == "asked approval_needed"
 
 
 def test_a_question_whose_alert_resolves_is_void() -> None:
-    story = Story(policy_of("mode: approve\n"))
-    story.fires(0)
-    story.resolves(3, since=0)
-    assert story.fires(4) == "asked approval_needed"
+    timeline = Workflow(policy_of("mode: approve\n"))
+    timeline.fires(0)
+    timeline.resolves(3, since=0)
+    assert timeline.fires(4) == "asked approval_needed"
 
 
 def test_answers_can_be_assumed() -> None:
-    story = Story(policy_of("mode: approve\n"), Assumptions(answers="approved", run=timedelta(minutes=2)))
-    assert story.fires(0) == "asked approval_needed"
-    assert story.repeats(3, since=0) == "fixed"
+    timeline = Workflow(
+        policy_of("mode: approve\n"), Assumptions(approvals="approved", run=timedelta(minutes=2))
+    )
+    assert timeline.fires(0) == "asked approval_needed"
+    assert timeline.repeats(3, since=0) == "fixed"
 
 
 def test_refused_incidents_have_their_turn_when_a_run_ends() -> None:
-    story = Story(policy_of("blast_radius: {targets_in_flight: 1}\n"))
-    story.fires(0, deployment="a")
-    assert story.fires(1, lasts=60, deployment="b") == "blocked blast_radius"
-    story.fires(9, namespace="other")
-    assert story.acted() == [("acted", 0, "rag7/Deployment/a"), ("acted", 5, "rag7/Deployment/b")]
+    timeline = Workflow(policy_of("blast_radius: {targets_in_flight: 1}\n"))
+    timeline.fires(0, deployment="a")
+    assert timeline.fires(1, lasts=60, deployment="b") == "blocked blast_radius"
+    timeline.fires(9, namespace="other")
+    assert timeline.acted() == [("acted", 0, "rag7/Deployment/a"), ("acted", 5, "rag7/Deployment/b")]
 
 
 def test_many_targets_at_once_are_a_storm_also_those_without_a_rule() -> None:
-    story = Story(policy_of("storm: {targets: 3, within: 5m}\n"))
-    story.fires(0, alertname="DiskFull", deployment="x")
-    story.fires(1, alertname="DiskFull", deployment="y")
-    assert story.fires(2) == "observed storm"
-    assert story.fires(9, deployment="z") == "acted allowed"
+    timeline = Workflow(policy_of("storm: {targets: 3, within: 5m}\n"))
+    timeline.fires(0, alertname="DiskFull", deployment="x")
+    timeline.fires(1, alertname="DiskFull", deployment="y")
+    assert timeline.fires(2) == "observed storm"
+    assert timeline.fires(9, deployment="z") == "acted allowed"
 
 
 def test_pods_of_one_workload_are_one_incident() -> None:
-    story = Story()
-    assert story.fires(0, deployment="", pod="worker-5d9c7b8f6d-x2x4z") == "acted allowed"
-    assert story.fires(1, deployment="", pod="worker-5d9c7b8f6d-b2b4b") == "joined"
-    assert story.acted() == [("acted", 0, "rag7/Deployment/worker")]
+    timeline = Workflow()
+    assert timeline.fires(0, deployment="", pod="worker-5d9c7b8f6d-x2x4z") == "acted allowed"
+    assert timeline.fires(1, deployment="", pod="worker-5d9c7b8f6d-b2b4b") == "joined"
+    assert timeline.acted() == [("acted", 0, "rag7/Deployment/worker")]
 
 
 @pytest.mark.parametrize(
@@ -173,28 +175,28 @@ def test_pods_of_one_workload_are_one_incident() -> None:
     ],
 )
 def test_what_needs_no_history(labels: dict[str, str], expected: str) -> None:
-    assert Story().fires(0, None, **labels) == expected
+    assert Workflow().fires(0, None, **labels) == expected
 
 
 def test_a_cluster_without_the_targets_blocks_all() -> None:
-    story = Story(assumed=Assumptions(cluster=ClusterFacts(exists=False)))
-    assert story.fires(0) == "blocked target_not_found"
+    timeline = Workflow(assumed=Assumptions(cluster=ClusterFacts(exists=False)))
+    assert timeline.fires(0) == "blocked target_not_found"
 
 
 def test_records_out_of_order_are_counted_and_time_never_goes_back() -> None:
-    story = Story()
-    story.fires(10)
-    story.fires(5, deployment="b")
-    assert story.replay.late == 1
-    assert [at for _, at, _ in story.acted()] == [10, 10]
+    timeline = Workflow()
+    timeline.fires(10)
+    timeline.fires(5, deployment="b")
+    assert timeline.replay.late == 1
+    assert [at for _, at, _ in timeline.acted()] == [10, 10]
 
 
 def test_what_is_long_past_is_forgotten() -> None:
-    story = Story()
+    timeline = Workflow()
     for n in range(45_000):
-        story.fires(n, deployment=f"d{n}", alertname="Other")
-    assert len(story.replay._incidents) < 25_000
-    assert len(story.replay._episodes) < 25_000
+        timeline.fires(n, deployment=f"d{n}", alertname="Other")
+    assert len(timeline.replay._incidents) < 25_000
+    assert len(timeline.replay._episodes) < 25_000
 
 
 TIGHT = policy_of(
@@ -214,7 +216,7 @@ events = st.lists(
 assumptions = st.builds(
     Assumptions,
     fixed=st.booleans(),
-    answers=st.sampled_from(["nobody", "approved"]),
+    approvals=st.sampled_from(["nobody", "approved"]),
     run=st.sampled_from([timedelta(minutes=1), timedelta(minutes=7)]),
 )
 
@@ -224,15 +226,15 @@ assumptions = st.builds(
 def test_every_decision_of_a_replay_is_the_live_one_and_no_limit_is_exceeded(
     stream: list[tuple[int, str, str, int | None, bool]], assumed: Assumptions
 ) -> None:
-    story, minute, starts = Story(TIGHT, assumed), 0, dict.fromkeys("abcd", 0)
+    timeline, minute, starts = Workflow(TIGHT, assumed), 0, dict.fromkeys("abcd", 0)
     for gap, name, alertname, lasts, resolve in stream:
         minute += gap
         if resolve:
-            story.resolves(minute, since=starts[name], deployment=name, alertname=alertname)
+            timeline.resolves(minute, since=starts[name], deployment=name, alertname=alertname)
         else:
             starts[name] = minute
-            story.fires(minute, lasts, deployment=name, alertname=alertname)
-    mine = story.replay.acted
+            timeline.fires(minute, lasts, deployment=name, alertname=alertname)
+    mine = timeline.replay.acted
     assert most_within([a for a in mine if a.what == "acted"], 60) <= 4
     assert most_within([a for a in mine if a.what == "acted"], 240) <= 6
     for target in {a.said.target for a in mine}:

@@ -13,11 +13,11 @@ from app.domain.outcome import RunState
 from app.domain.plan import ActionKind
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager
-from app.policy.assumed import GATE_NAMES, ClusterFacts, Ground, PodNumbers, RungSpec, rung_of
-from app.policy.autonomy import LEVELS
+from app.policy.assumed import GATE_NAMES, ClusterFacts, Ground, PodNumbers, StepSpec, step_of
 from app.policy.backtest_gates import Hours, Measured, Prepared, facts_of, judge_quickly, prepare
 from app.policy.backtest_records import instant, micros
 from app.policy.decide import decide
+from app.policy.trust import LEVELS
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 SECOND, MINUTE = 1_000_000, 60_000_000
@@ -35,8 +35,8 @@ POLICIES = tuple(
         ("mode: approve\nstorm: {targets: 2, within: 1m}\n", "blast_radius: {pods: 0%, minimum: 0, targets_in_flight: 1}\n"),
         ('freeze:\n  - {name: evening, days: [fri, sat], from: "16:00", to: "02:30", timezone: Europe/Berlin}\n', ""),
         ('windows:\n  - {name: day, from: "02:15", to: "03:45", timezone: Europe/Berlin}\n' + BUDGETS, "limits: {in_all: 0 per 1h}\n"),
-        ("autonomy: {start: approve}\n" + BUDGETS, "mode: earned\nflapping: {not_fixed: 1, fixed: 1, within: 1h}\n"),
-        ("mode: approve\nstorm: {targets: 3, within: 5m}\n", "mode: earned\nautonomy: {per: target}\n"),
+        ("trust: {start: approve}\n" + BUDGETS, "mode: earned\nflapping: {not_fixed: 1, fixed: 1, within: 1h}\n"),
+        ("mode: approve\nstorm: {targets: 3, within: 5m}\n", "mode: earned\ntrust: {per: target}\n"),
         ("mode: observe\n", "mode: earned\n"),
         ('windows:\n  - {name: past, dates: ["2020-01-01"], timezone: UTC}\n', "ownership: {gitops: deny, hpa: ask}\n"),
     )
@@ -57,8 +57,8 @@ clusters = st.builds(
     ),
     paused=st.sampled_from([False, False, False, True]),
 )
-rungs = st.builds(
-    RungSpec,
+steps = st.builds(
+    StepSpec,
     kinds=st.lists(st.sampled_from(KINDS), max_size=2, unique=True).map(tuple),
     pods=st.none() | st.integers(0, 5),
 )
@@ -77,7 +77,7 @@ def moments(draw: st.DrawFn) -> tuple[Prepared, Measured]:
     """A rule on a target and any history of it."""
     policy = draw(st.sampled_from(POLICIES))
     ground = Ground(policy, policy.rules[0], draw(targets), draw(clusters))
-    p = prepare(ground, rung_of(draw(rungs), ground, CATALOGUE))
+    p = prepare(ground, step_of(draw(steps), ground, CATALOGUE))
     now = START + draw(st.integers(0, DAYS // SECOND)) * SECOND + draw(st.sampled_from([0, 1]))
     ago = st.integers(0, 21).map(lambda n: now - n * MINUTE) | st.integers(0, 90_000).map(
         lambda n: now - n * SECOND
@@ -106,7 +106,7 @@ def moments(draw: st.DrawFn) -> tuple[Prepared, Measured]:
 @given(moments())
 def test_the_quick_gates_say_what_the_live_gates_say(case: tuple[Prepared, Measured]) -> None:
     p, measured = case
-    live = decide(p.ground.policy, p.ground.rule, p.rung, facts_of(p, measured))
+    live = decide(p.ground.policy, p.ground.rule, p.step, facts_of(p, measured))
     quick = judge_quickly(p, measured, Hours())
     assert [(w.verdict, w.code) for w in quick.words] == [(g.verdict, g.code) for g in live.gates]
     assert (quick.verdict, quick.code) == (live.verdict, live.code)
@@ -128,7 +128,7 @@ def test_hours_that_are_remembered_are_the_hours_of_each_moment(offsets: list[in
         Target("rag7", Kind.DEPLOYMENT, "langgraph"),
         ClusterFacts(),
     )
-    p = prepare(ground, rung_of(RungSpec(), ground, CATALOGUE))
+    p = prepare(ground, step_of(StepSpec(), ground, CATALOGUE))
     remembering = Hours()
     for offset in sorted(offsets):
         for now in (START + offset * SECOND, START + offset * SECOND + 1, START + (offset + 59) * SECOND):
@@ -138,21 +138,21 @@ def test_hours_that_are_remembered_are_the_hours_of_each_moment(offsets: list[in
 def test_a_question_behind_a_denial_that_ends_does_not_hide_its_end() -> None:
     policy = POLICIES[2]  # asks
     ground = Ground(policy, policy.rules[0], Target("rag7", Kind.DEPLOYMENT, "a"), ClusterFacts())
-    p = prepare(ground, rung_of(RungSpec(), ground, CATALOGUE))
+    p = prepare(ground, step_of(StepSpec(), ground, CATALOGUE))
     now = micros(datetime(2026, 3, 4, tzinfo=UTC))
     spend = tuple((0, None) for _ in p.rooms)
     cooling = Measured(now, True, now, spend, now - 5 * MINUTE, False, 0, (), 1)
     quick = judge_quickly(p, cooling, Hours())
     assert (quick.gate, quick.retry_at) == ("cooldown", now + 10 * MINUTE)
-    assert decide(policy, ground.rule, p.rung, facts_of(p, cooling)).retry_at == instant(now + 10 * MINUTE)
+    assert decide(policy, ground.rule, p.step, facts_of(p, cooling)).retry_at == instant(now + 10 * MINUTE)
 
 
 def test_the_names_of_the_gates_are_in_their_order() -> None:
     ground = Ground(POLICIES[0], POLICIES[0].rules[0], Target("rag7", Kind.DEPLOYMENT, "a"), ClusterFacts())
-    p = prepare(ground, rung_of(RungSpec(), ground, CATALOGUE))
+    p = prepare(ground, step_of(StepSpec(), ground, CATALOGUE))
     now = micros(datetime(2026, 3, 4, tzinfo=UTC))
     quiet = Measured(now, True, now, tuple((0, None) for _ in p.rooms), None, False, 0, (), 1)
-    gates = decide(p.ground.policy, p.ground.rule, p.rung, facts_of(p, quiet)).gates
+    gates = decide(p.ground.policy, p.ground.rule, p.step, facts_of(p, quiet)).gates
     assert tuple(g.gate for g in gates) == GATE_NAMES
 
 

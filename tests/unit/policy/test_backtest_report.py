@@ -49,9 +49,9 @@ Assumed:
 - every target exists: 3 of 3 pods ready, 0 taken down at once
 - a run takes 5m, then the alert is gone; nobody answers a question
 - an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved
-- nobody pauses anything and no blocking alert fires; the first rung that the rule allows applies
+- nobody pauses anything and no blocking alert fires; the first step that the rule allows applies
 
-Policy c6fb435f0181
+Policy 6ab112b3da76
         3  acts by itself  on 2 targets
        12  blocked  cooldown: cooling_down 8, budget: budget_spent 3, scope: out_of_scope 1
         1  only observed  no_rule 1
@@ -127,7 +127,7 @@ def test_what_is_assumed_is_said() -> None:
     odd = Assumptions(
         cluster=ClusterFacts(replicas=8, managers=(Manager.FLUX,), marks={"object": "true"}, exists=False),
         fixed=False,
-        answers="approved",
+        approvals="approved",
         run=timedelta(minutes=9),
     )
     assert assumed_lines(odd, policy_of())[:2] == snapshot(

@@ -9,12 +9,12 @@ import pytest
 
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.outcome import RunState
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.workload import Manager
-from app.policy.decide import decide, decide_without_rung, no_rule, no_target, target_not_found
+from app.policy.decide import decide, decide_without_step, no_rule, no_target, target_not_found
 from app.policy.facts import Past, Pause, Unknown
 from app.policy.gates import GATES
-from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, rung_of
+from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of("budgets: [{per: cluster, limit: 10 per 1h}]\n")
 RULE = POLICY.rules[0]
@@ -32,21 +32,21 @@ NAMES = [
     "target busy",
     "flapping",
     "storm",
-    "autonomy",
+    "trust",
     "approval",
 ]
 
 
 def decided(**changes: Any) -> Decision:
-    return decide(POLICY, RULE, rung_of(), facts_of(POLICY, **changes))
+    return decide(POLICY, RULE, step_of(), facts_of(POLICY, **changes))
 
 
-def test_with_nothing_against_it_the_rung_is_allowed_with_every_gate_in_the_trace() -> None:
+def test_with_nothing_against_it_the_step_is_allowed_with_every_gate_in_the_trace() -> None:
     decision = decided()
     assert (decision.verdict, decision.code) == (Verdict.ALLOW, Code.ALLOWED)
     assert [g.gate for g in decision.gates] == NAMES
     assert len(GATES) == len(NAMES)
-    assert (decision.rule, decision.remediation, decision.rung) == ("errors", "high-error-rate", "roll-back")
+    assert (decision.rule, decision.remediation, decision.step) == ("errors", "high-error-rate", "roll-back")
     assert decision.policy_version == POLICY.version
     assert decision.text == 'Allowed by rule "errors": 15 of 15 gates'
 
@@ -139,12 +139,12 @@ def test_an_approval_answers_every_question_and_opens_no_closed_gate() -> None:
     assert decided(**PAUSED, approved_by="ana").code is Code.KILL_SWITCH
 
 
-IMAGE = Rung(
+IMAGE = Step(
     "roll-back",
     "no older revision",
     advice="Image registry/app:v2 does not exist: push it or deploy another tag.",
 )
-NOTHING = Rung("scale-up", "already at 5 replicas")
+NOTHING = Step("scale-up", "already at 5 replicas")
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ NOTHING = Rung("scale-up", "already at 5 replicas")
     [
         ((IMAGE, NOTHING), {}, Verdict.DENY, Code.PERSON_NEEDED, "A person is needed: Image registry/app:v2"),
         ((IMAGE, IMAGE), {}, Verdict.DENY, Code.PERSON_NEEDED, "tag."),
-        ((NOTHING,), {}, Verdict.DENY, Code.NO_RUNG, "No rung applies. scale-up: already at 5 replicas"),
-        ((), {}, Verdict.DENY, Code.NO_RUNG, "No rung applies. the remediation has no rung left"),
+        ((NOTHING,), {}, Verdict.DENY, Code.NO_STEP, "No step applies. scale-up: already at 5 replicas"),
+        ((), {}, Verdict.DENY, Code.NO_STEP, "No step applies. the remediation has no step left"),
         ((IMAGE,), COOLING, Verdict.DENY, Code.PERSON_NEEDED, "A person is needed"),
         ((IMAGE,), {"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.PERSON_NEEDED, "A person is needed"),
         ((IMAGE,), PAUSED, Verdict.DENY, Code.KILL_SWITCH, "Not acting: kill switch: all paused by ana"),
@@ -161,10 +161,10 @@ NOTHING = Rung("scale-up", "already at 5 replicas")
         ((IMAGE,), {"marks": {"object": "false"}}, Verdict.DENY, Code.OPTED_OUT, "Not acting: scope"),
     ],
 )
-def test_without_a_rung_a_person_is_called_unless_the_target_is_not_ours(
-    ladder: tuple[Rung, ...], changes: dict[str, Any], verdict: Verdict, code: Code, text: str
+def test_without_a_step_a_person_is_called_unless_the_target_is_not_ours(
+    ladder: tuple[Step, ...], changes: dict[str, Any], verdict: Verdict, code: Code, text: str
 ) -> None:
-    decision = decide_without_rung(POLICY, RULE, ladder, facts_of(POLICY, **changes))
+    decision = decide_without_step(POLICY, RULE, ladder, facts_of(POLICY, **changes))
     assert (decision.verdict, decision.code) == (verdict, code)
     assert text in decision.text
     assert decision.text.count("does not exist") <= 1

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from app.domain.decision import Code, Decision, Verdict
-from app.domain.plan import Rung
-from app.policy.decide import decide_unseen, decide_without_rung
+from app.domain.plan import Step
+from app.policy.decide import decide_unseen, decide_without_step
 from app.policy.explain import explain_lines
 from app.policy.facts import Pause, Unknown
 from app.policy.gates import GATES
@@ -65,15 +65,15 @@ def test_a_storm_of_five_times_the_policys_size_is_not_looked_at() -> None:
     assert Storm(targets=10).blinding == 50
 
 
-@pytest.mark.parametrize("ladder", [(), (Rung("fix-by-hand", "a secret is missing", advice="create it"),)])
-def test_in_a_storm_nobody_is_called_for_one_target(ladder: tuple[Rung, ...]) -> None:
-    """A dead database breaks a thousand targets at once, and no rung helps on any of them."""
-    calm = decide_without_rung(POLICY, POLICY.rules[0], ladder, facts_of(POLICY, storm_targets=9))
-    assert calm.code in (Code.NO_RUNG, Code.PERSON_NEEDED)
-    stormy = decide_without_rung(POLICY, POLICY.rules[0], ladder, facts_of(POLICY, storm_targets=10))
+@pytest.mark.parametrize("ladder", [(), (Step("fix-by-hand", "a secret is missing", advice="create it"),)])
+def test_in_a_storm_nobody_is_called_for_one_target(ladder: tuple[Step, ...]) -> None:
+    """A dead database breaks a thousand targets at once, and no step helps on any of them."""
+    calm = decide_without_step(POLICY, POLICY.rules[0], ladder, facts_of(POLICY, storm_targets=9))
+    assert calm.code in (Code.NO_STEP, Code.PERSON_NEEDED)
+    stormy = decide_without_step(POLICY, POLICY.rules[0], ladder, facts_of(POLICY, storm_targets=10))
     assert (stormy.verdict, stormy.code) == (Verdict.OBSERVE, Code.STORM)
 
 
-def test_a_person_who_orders_in_a_storm_hears_that_no_rung_applies() -> None:
+def test_a_person_who_orders_in_a_storm_hears_that_no_step_applies() -> None:
     facts = facts_of(POLICY, storm_targets=10, ordered_by="kim")
-    assert decide_without_rung(POLICY, POLICY.rules[0], (), facts).code is Code.NO_RUNG
+    assert decide_without_step(POLICY, POLICY.rules[0], (), facts).code is Code.NO_STEP

@@ -14,7 +14,7 @@ from app.policy.budgets import scopes_for
 from app.policy.decide import decide, no_rule
 from app.policy.explain import explain_json, explain_lines, explain_text
 from app.policy.facts import Past, Spend, Unknown
-from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, rung_of
+from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of(
     """\
@@ -26,7 +26,7 @@ POLICY = policy_of(
 
 
 def decided(**changes: Any) -> Decision:
-    return decide(POLICY, POLICY.rules[0], rung_of(), facts_of(POLICY, **changes))
+    return decide(POLICY, POLICY.rules[0], step_of(), facts_of(POLICY, **changes))
 
 
 def shown(decision: Decision) -> str:
@@ -37,7 +37,7 @@ def shown(decision: Decision) -> str:
 def test_an_allowed_decision_shows_every_gate_with_value_and_threshold() -> None:
     assert shown(decided()) == snapshot("""\
 Allowed by rule "errors": 15 of 15 gates
-rule "errors" · remediation high-error-rate · rung roll-back · reason allowed · policy VERSION
+rule "errors" · remediation high-error-rate · step roll-back · reason allowed · policy VERSION
 
 15 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
@@ -53,7 +53,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
-ok    autonomy         not in use                                                    allowed: mode auto needs no standing
+ok    trust            not in use                                                    allowed: mode auto needs no trust level
 ok    approval         acts by itself                                                allowed: mode auto
 """)
 
@@ -67,7 +67,7 @@ def test_a_refusal_says_what_would_have_to_change_and_when() -> None:
     }
     assert shown(decided(spend=spend, last_action=NOW - timedelta(minutes=4))) == snapshot("""\
 Not acting: cooldown: last action 4m ago (allowed: 15m since the last action)
-rule "errors" · remediation high-error-rate · rung roll-back · reason cooling_down · policy VERSION
+rule "errors" · remediation high-error-rate · step roll-back · reason cooling_down · policy VERSION
 
 13 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
@@ -83,7 +83,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
-ok    autonomy         not in use                                                    allowed: mode auto needs no standing
+ok    trust            not in use                                                    allowed: mode auto needs no trust level
 ok    approval         acts by itself                                                allowed: mode auto
 
 What would have to change:
@@ -100,7 +100,7 @@ def test_questions_and_unknown_facts_are_told_apart() -> None:
     )
     assert shown(decision) == snapshot("""\
 Not acting: storm: targets with new alerts unknown: the store did not answer (allowed: fewer than 10 targets with new alerts within 5m)
-rule "errors" · remediation high-error-rate · rung roll-back · reason unknown_fact · policy VERSION
+rule "errors" · remediation high-error-rate · step roll-back · reason unknown_fact · policy VERSION
 
 12 of 15 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
@@ -116,7 +116,7 @@ ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target 
 ok    target busy      free                                                          allowed: no other run on the target
 ASK   flapping         2 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 NO    storm            targets with new alerts unknown: the store did not answer     allowed: fewer than 10 targets with new alerts within 5m
-ok    autonomy         not in use                                                    allowed: mode auto needs no standing
+ok    trust            not in use                                                    allowed: mode auto needs no trust level
 ok    approval         acts by itself                                                allowed: mode auto
 
 What would have to change:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.decision import Code, Mode, Verdict
 from app.domain.outcome import RunState
-from app.domain.plan import ActionKind, Rung
+from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind, ObjectRef
 from app.policy.budgets import ledger_keys, scopes_for
 from app.policy.facts import Past, Replicas, Spend, Unknown
@@ -21,7 +21,7 @@ from app.policy.gates.busy import busy
 from app.policy.gates.flapping import flapping
 from app.policy.gates.spending import budget, rate_limit
 from app.policy.gates.storm import storm
-from tests.unit.policy.cases import NOW, TARGET, WORKLOAD, action_of, ask_gate, case_of, policy_of, rung_of
+from tests.unit.policy.cases import NOW, TARGET, WORKLOAD, action_of, ask_gate, case_of, policy_of, step_of
 
 BUDGETS = """\
 budgets:
@@ -128,12 +128,12 @@ STATEFUL = ObjectRef(Kind.STATEFUL_SET, "rag7", "cache", "uid-3", "5")
 POD = ObjectRef(Kind.POD, "rag7", "langgraph-x", "uid-4", "5")
 
 
-def rolling(pods: int, ref: ObjectRef = WORKLOAD) -> Rung:
-    return rung_of(action_of(ActionKind.ROLL_BACK, pods, ref))
+def rolling(pods: int, ref: ObjectRef = WORKLOAD) -> Step:
+    return step_of(action_of(ActionKind.ROLL_BACK, pods, ref))
 
 
 @pytest.mark.parametrize(
-    ("rung", "replicas", "risk", "verdict"),
+    ("step", "replicas", "risk", "verdict"),
     [
         # 30 % of the ready pods, rounded down, at least 1
         (rolling(10), Replicas(10, 10, 10, 3), 3, Verdict.ALLOW),
@@ -161,22 +161,22 @@ def rolling(pods: int, ref: ObjectRef = WORKLOAD) -> Rung:
         (rolling(3, STATEFUL), Replicas(3, 2, 3, 1), 1, Verdict.ALLOW),
         (rolling(3, STATEFUL), Replicas(3, 2, 3, 2), 2, Verdict.DENY),
         # deleting pods
-        (rung_of(action_of(ActionKind.DELETE_POD, 1, POD)), Replicas(3, 3, 3, 0), 1, Verdict.ALLOW),
+        (step_of(action_of(ActionKind.DELETE_POD, 1, POD)), Replicas(3, 3, 3, 0), 1, Verdict.ALLOW),
         (
-            rung_of(*[action_of(ActionKind.DELETE_POD, 1, POD)] * 2),
+            step_of(*[action_of(ActionKind.DELETE_POD, 1, POD)] * 2),
             Replicas(3, 3, 3, 0),
             2,
             Verdict.DENY,
         ),
         # scaling up touches no pod
-        (rung_of(action_of(ActionKind.SCALE, 0)), Replicas(3, 1, 3, None), 0, Verdict.ALLOW),
+        (step_of(action_of(ActionKind.SCALE, 0)), Replicas(3, 1, 3, None), 0, Verdict.ALLOW),
     ],
 )
 def test_ready_pods_at_risk_stay_within_the_share(
-    rung: Rung, replicas: Replicas, risk: int, verdict: Verdict
+    step: Step, replicas: Replicas, risk: int, verdict: Verdict
 ) -> None:
-    assert at_risk(rung, replicas) == risk
-    result = ask_gate(blast_radius, rung=rung, replicas=replicas)
+    assert at_risk(step, replicas) == risk
+    result = ask_gate(blast_radius, step=step, replicas=replicas)
     assert result.verdict is verdict
     assert (result.code is Code.BLAST_RADIUS) is (verdict is Verdict.DENY)
 
@@ -184,11 +184,11 @@ def test_ready_pods_at_risk_stay_within_the_share(
 def test_without_a_minimum_a_small_share_is_nothing() -> None:
     rule = "blast_radius: {pods: 30%, minimum: 0}\n"
     assert (
-        ask_gate(blast_radius, rule=rule, rung=rolling(3), replicas=Replicas(3, 3, 3, 1)).verdict
+        ask_gate(blast_radius, rule=rule, step=rolling(3), replicas=Replicas(3, 3, 3, 1)).verdict
         is Verdict.DENY
     )
     assert (
-        ask_gate(blast_radius, rule=rule, rung=rolling(4), replicas=Replicas(4, 4, 4, 1)).verdict
+        ask_gate(blast_radius, rule=rule, step=rolling(4), replicas=Replicas(4, 4, 4, 1)).verdict
         is Verdict.ALLOW
     )
 
@@ -226,9 +226,9 @@ def test_unknown_amounts_close_the_blast_radius(changes: dict[str, Any]) -> None
     assert ask_gate(blast_radius, **changes).code is Code.UNKNOWN_FACT
 
 
-def test_a_rung_that_touches_no_pod_needs_no_replicas() -> None:
-    scale = rung_of(action_of(ActionKind.SCALE, 0))
-    assert ask_gate(blast_radius, rung=scale, replicas=Unknown("x")).verdict is Verdict.ALLOW
+def test_a_step_that_touches_no_pod_needs_no_replicas() -> None:
+    scale = step_of(action_of(ActionKind.SCALE, 0))
+    assert ask_gate(blast_radius, step=scale, replicas=Unknown("x")).verdict is Verdict.ALLOW
 
 
 def test_one_run_a_target() -> None:

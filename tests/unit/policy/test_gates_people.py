@@ -17,7 +17,7 @@ from app.policy.gates.approval import approval
 from app.policy.gates.kill_switch import kill_switch
 from app.policy.gates.ownership import ownership
 from app.policy.gates.scope import scope
-from tests.unit.policy.cases import NOW, action_of, ask_gate, case_of, policy_of, rung_of
+from tests.unit.policy.cases import NOW, action_of, ask_gate, case_of, policy_of, step_of
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_protected_kind_is_left_alone_also_when_only_an_action_touches_it() ->
         update={"scope": policy.scope.model_copy(update={"protected_kinds": (Kind.POD, Kind.STATEFUL_SET)})}
     )
     pod = ObjectRef(Kind.POD, "rag7", "langgraph-0", "uid-2", "7")
-    deletes = rung_of(action_of(ActionKind.DELETE_POD, 1, pod))
+    deletes = step_of(action_of(ActionKind.DELETE_POD, 1, pod))
     assert scope(replace(case_of(policy), policy=guarded)).code is Code.ALLOWED
     assert scope(replace(case_of(policy, deletes), policy=guarded)).code is Code.PROTECTED
     database = case_of(policy, target=Target("rag7", Kind.STATEFUL_SET, "postgres"))
@@ -167,7 +167,7 @@ def test_other_writers_matter_where_they_write_the_same(
     managers: tuple[Manager, ...], kind: ActionKind, verdict: Verdict
 ) -> None:
     rule = "ownership: {hpa: deny, gitops: ask, helm: allow}\n"
-    result = ask_gate(ownership, rule=rule, rung=rung_of(action_of(kind)), managers=managers)
+    result = ask_gate(ownership, rule=rule, step=step_of(action_of(kind)), managers=managers)
     assert result.verdict is verdict
     assert (result.code is Code.OWNED) is (verdict is not Verdict.ALLOW)
 

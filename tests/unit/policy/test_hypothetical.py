@@ -33,7 +33,7 @@ Assumed:
 - it is 2026-03-04 03:00:00 UTC; the alert fires and was heard 20s ago
 - nothing was done before, no other run is live, nobody paused anything, no other alert fires
 - the target exists: 3 of 3 pods ready, 0 taken down at once; nobody else writes the object
-- the diagnosis takes the rung roll-back\
+- the diagnosis takes the step roll-back\
 """)
     assert sum(line.startswith("ok") for line in lines) == 15
 

@@ -96,7 +96,7 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
             when: alertname="B"
             remediation: high-error-rate
             params: {scale_too: 5, recent_deployment: 3}
-            rungs: [scaleup]
+            steps: [scaleup]
             target: {name: {default: x}}
         """
     second = """\
@@ -107,7 +107,7 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
         """
     assert faults_of(first, second) == snapshot(
         [
-            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, autonomy, otherwise, scorecard, rules)',
+            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, trust, otherwise, scorecard, rules)',
             "a.yaml:4:12: expected a duration such as 90s, 15m, 1h or 7d, got 'soon'",
             'a.yaml:6:11: unknown value "clutser", did you mean "cluster"? (allowed: cluster, namespace, target, rule, remediation)',
             "a.yaml:6:27: expected a duration such as 90s, 15m, 1h or 7d, got 'hour'",
@@ -116,7 +116,7 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
             'a.yaml:15:18: unknown remediation "high-eror-rate", did you mean "high-error-rate"? (allowed: high-error-rate, restart)',
             'a.yaml:20:14: unknown key "scale_too", did you mean "scale_to"? (allowed: recent_deployment, scale_to)',
             "a.yaml:20:47: expected text, got 3",
-            'a.yaml:21:13: unknown rung "scaleup", did you mean "scale-up"? (allowed: roll-back, scale-up)',
+            'a.yaml:21:13: unknown step "scaleup", did you mean "scale-up"? (allowed: roll-back, scale-up)',
             'b.yaml:1:10: unknown value "2" (allowed: 1)',
             'b.yaml:3:12: the name "two" is taken by the rule at a.yaml:13',
             'b.yaml:3:23: never reached: "two" at a.yaml:13 matches every alert that this rule matches',
@@ -138,13 +138,13 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
         ("", "otherwise: [next, undo]\n", "9:16", 'must be "escalate"'),
         ("", "otherwise: []\n", "9:16", 'must be "escalate"'),
         ("", "otherwise: [undo, undo, escalate]\n", "9:16", "twice"),
-        ("", "rungs: [roll-back, roll-back]\n", "9:24", "twice"),
+        ("", "steps: [roll-back, roll-back]\n", "9:24", "twice"),
         ("", "blast_radius: {targets_in_flight: 0}\n", "9:39", "greater than or equal to 1"),
         ("", "blast_radius: {pods: 130%}\n", "9:26", "at most 100%"),
         ("", "blast_radius: {pods: 0.3}\n", "9:26", "expected a percentage"),
         ("", "limits: {per_target: often}\n", "9:26", "expected limits"),
         ("", "params: [1]\n", "9:13", "expected keys with values"),
-        ("", "rungs: roll-back\n", "9:12", "expected a list"),
+        ("", "steps: roll-back\n", "9:12", "expected a list"),
         ("", "cooldown: 900\n", "9:15", "expected a duration"),
         ("storm: {targets: 1}\n", "", "3:18", "greater than or equal to 2"),
         ("storm: {within: 0s}\n", "", "3:17", "empty span"),

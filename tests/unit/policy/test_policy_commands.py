@@ -114,7 +114,7 @@ def test_a_limit_that_is_hit_is_exit_code_1(tmp_path: Path, alerts: Path, limit:
 
 def test_a_replay_takes_a_span_of_time_assumptions_and_several_files(tmp_path: Path, alerts: Path) -> None:
     assume = tmp_path / "assume.yaml"
-    assume.write_text("cluster: {managers: [flux]}\nrun: 1m\nrung: {name: roll-back}\n")
+    assume.write_text("cluster: {managers: [flux]}\nrun: 1m\nstep: {name: roll-back}\n")
     folder = policy(tmp_path, "auto")
     common = ("--policy", folder, "--alerts", alerts, "--alerts", alerts, "--json")
     assert data(run("backtest", *common))["records"] == 4

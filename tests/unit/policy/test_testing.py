@@ -55,11 +55,11 @@ def faults_of(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("situation", "expected"),
     [
-        ("", "{verdict: allow, code: allowed, rule: errors, target: rag7/Deployment/langgraph, rung: roll-back}"),
+        ("", "{verdict: allow, code: allowed, rule: errors, target: rag7/Deployment/langgraph, step: roll-back}"),
         ("time: {resolved: true}", "{code: not_firing}"),
         ("time: {fired: 16m}", "{code: stale, gates: {freshness: deny}}"),
         ("time: {fired: 1h, last_seen: 1m}", "{verdict: allow}"),
-        ("cluster: {exists: false}", "{code: target_not_found, rung: none}"),
+        ("cluster: {exists: false}", "{code: target_not_found, step: none}"),
         ("cluster: {target: rag7/Deployment/other}", "{target: rag7/Deployment/other}"),
         ("cluster: {managers: [hpa, flux]}", "{verdict: ask, code: owned}"),
         ("cluster: {marks: {namespace: 'false'}}", "{code: opted_out}"),
@@ -83,10 +83,10 @@ def faults_of(text: str) -> list[str]:
         ("people: {ceiling: approve}", "{code: approval_needed}"),
         ("people: {ceiling: approve, approved_by: erin}", "{verdict: allow}"),
         ("people: {dry_run: true}", "{verdict: allow, code: dry_run}"),
-        ("rung: {name: scale-up}", "{rung: scale-up, gates: {blast radius: allow}}"),
-        ("rung: {kinds: [delete-pod], pods: 2}", "{code: blast_radius}"),
-        ("rung: {applies: false}", "{code: no_rung, rung: none}"),
-        ("rung: {applies: false, advice: make the secret}", "{code: person_needed}"),
+        ("step: {name: scale-up}", "{step: scale-up, gates: {blast radius: allow}}"),
+        ("step: {kinds: [delete-pod], pods: 2}", "{code: blast_radius}"),
+        ("step: {applies: false}", "{code: no_step, step: none}"),
+        ("step: {applies: false, advice: make the secret}", "{code: person_needed}"),
         ("alert: {alertname: Other}", "{verdict: observe, code: no_rule, rule: none, target: none}"),
         ("alert: {alertname: Crash}", "{code: no_target, rule: restarts}"),
         ("unknown: [replicas]", "{code: unknown_fact, gates: {blast radius: deny}}"),
@@ -129,7 +129,7 @@ FAILED  p.test.yaml:4  wrong
 
 2 cases: 1 ok, 1 failed
 rules reached by a case: 1 of 2; not: "restarts"
-gates that a case finds closed: 1 of 15; not: "kill switch", "scope", "freshness", "ownership", "window", "blocking alerts", "cooldown", "rate limit", "budget", "blast radius", "flapping", "storm", "autonomy", "approval"\
+gates that a case finds closed: 1 of 15; not: "kill switch", "scope", "freshness", "ownership", "window", "blocking alerts", "cooldown", "rate limit", "budget", "blast radius", "flapping", "storm", "trust", "approval"\
 """)
     assert report.to_json()["rules"] == {"covered": 1, "uncovered": ["restarts"]}
     assert (report.failed, report.uncovered) == (1, ("restarts",))
@@ -150,11 +150,11 @@ def test_the_defaults_of_a_file_stand_under_each_case_field_by_field() -> None:
     assert result.case.written.cluster.replicas == 5
 
 
-def test_a_rung_that_the_remediation_lacks_is_told_with_its_place() -> None:
+def test_a_step_that_the_remediation_lacks_is_told_with_its_place() -> None:
     with pytest.raises(
-        BadInput, match=r'p.test.yaml:3: rung.name: high-error-rate has no rung "fly"; there are roll-back'
+        BadInput, match=r'p.test.yaml:3: step.name: high-error-rate has no step "fly"; there are roll-back'
     ):
-        one("rung: {name: fly}\nexpect: {verdict: allow}\n")
+        one("step: {name: fly}\nexpect: {verdict: allow}\n")
 
 
 def test_faults_have_file_line_and_column() -> None:
@@ -174,7 +174,7 @@ def test_faults_have_file_line_and_column() -> None:
             "p.test.yaml:4:33: expected text, got 500",
             'p.test.yaml:5:23: unknown value "alow", did you mean "allow"? (allowed: deny, ask, observe, allow)',
             'p.test.yaml:6:5: the key "expect" is missing',
-            'p.test.yaml:8:5: unknown key "expcet", did you mean "expect"? (allowed: cluster, time, history, people, rung, name, alert, alerts, unknown, expect)',
+            'p.test.yaml:8:5: unknown key "expcet", did you mean "expect"? (allowed: cluster, time, history, people, step, name, alert, alerts, unknown, expect)',
         ]
     )
 
@@ -197,7 +197,7 @@ def test_cases_that_cannot_mean_anything_are_refused() -> None:
             'p.test.yaml:4:12: the name "a" is taken in this file',
             "p.test.yaml:4:46: nothing is expected, so this case cannot fail",
             "p.test.yaml:7:11: the order must be fired, last_seen, now",
-            'p.test.yaml:8:22: unknown gate "windows", did you mean "window"? (allowed: kill switch, scope, freshness, ownership, window, blocking alerts, cooldown, rate limit, budget, blast radius, target busy, flapping, storm, autonomy, approval)',
+            'p.test.yaml:8:22: unknown gate "windows", did you mean "window"? (allowed: kill switch, scope, freshness, ownership, window, blocking alerts, cooldown, rate limit, budget, blast radius, target busy, flapping, storm, trust, approval)',
         ]
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Diagnosis
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.ports import DependencyResult, Sample, SlowQuery
 from app.domain.remediation import History, Scene
 from app.domain.target import Kind, Target
@@ -84,11 +84,11 @@ class Services:
 class Stage:
     """One scenario's world at the moment a handler is asked; `story` is the name of a shipped one and of its handler."""
 
-    def __init__(self, story: str, scenario: Scenario | None = None, target: str = "") -> None:
-        self.story = story
+    def __init__(self, timeline: str, scenario: Scenario | None = None, target: str = "") -> None:
+        self.timeline = timeline
         self.clock = VirtualClock()
-        self.cluster = SimCluster(self.clock, scenario or load_scenario(story))
-        self.target = Target.parse(target or f"rag7/Deployment/{WORKLOADS[story]}")
+        self.cluster = SimCluster(self.clock, scenario or load_scenario(timeline))
+        self.target = Target.parse(target or f"rag7/Deployment/{WORKLOADS[timeline]}")
         self.metrics: Metrics | None = None
         self.services: Services | None = None
         self.history = History()
@@ -105,7 +105,7 @@ class Stage:
         return Scene(
             cluster=self.cluster,
             workload=await read_workload(self.cluster, self.target),
-            alertname=self.story,
+            alertname=self.timeline,
             labels={},
             fired_at=self.fired or now - timedelta(seconds=30),
             now=now,
@@ -114,23 +114,23 @@ class Stage:
             history=self.history,
         )
 
-    async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Rung]]:
-        """Diagnose and climb with these params; rungs by name."""
-        handler = CATALOGUE[self.story]
+    async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
+        """Diagnose and climb with these params; steps by name."""
+        handler = CATALOGUE[self.timeline]
         scene, checked = await self.scene(), handler.params(**params)
         diagnosis = await handler.diagnose(scene, checked)
-        rungs = await handler.ladder(scene, checked, diagnosis)
-        return diagnosis, {r.name: r for r in rungs}
+        steps = await handler.ladder(scene, checked, diagnosis)
+        return diagnosis, {r.name: r for r in steps}
 
 
-def told(diagnosis: Diagnosis, rungs: Mapping[str, Rung]) -> str:
+def told(diagnosis: Diagnosis, steps: Mapping[str, Step]) -> str:
     """All that a person would read, with the generated parts of pod names taken out."""
     lines = [diagnosis.summary, ""]
     for f in diagnosis.findings:
         lines.append(f"{f.code}{'' if f.certainty == 'known' else ' (unknown)'}: {f.text}")
         lines += [f"    {d}" for d in f.details]
-    for rung in rungs.values():
-        lines += ["", f"[{rung.name}] {rung.why}"]
-        lines += [f"    do: {a.summary}" for a in rung.actions]
-        lines += [f"    advice: {rung.advice}"] if rung.advice else []
+    for step in steps.values():
+        lines += ["", f"[{step.name}] {step.why}"]
+        lines += [f"    do: {a.summary}" for a in step.actions]
+        lines += [f"    advice: {step.advice}"] if step.advice else []
     return re.sub(r"-[a-z0-9]{8,10}-[a-z0-9]{5}\b", "-POD", "\n".join(lines)) + "\n"

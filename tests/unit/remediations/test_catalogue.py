@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from app.domain.evidence import Certainty
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.domain.remediation import Params
 from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
@@ -56,17 +56,17 @@ def test_params_are_strict_and_survive_being_stored(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_ladder_has_all_rungs_in_order_and_everything_can_be_stored(name: str) -> None:
+async def test_the_ladder_has_all_steps_in_order_and_everything_can_be_stored(name: str) -> None:
     play = Stage(name)
-    diagnosis, rungs = await play.look(
+    diagnosis, steps = await play.look(
         **({"dependencies": ("postgres", "redis")} if name in DEPENDENT else {})
     )
 
-    assert tuple(rungs) == CATALOGUE[name].rungs
-    assert any(r.applies for r in rungs.values())
-    for rung in rungs.values():
-        assert rung.why
-        assert Rung.from_json(json.loads(json.dumps(rung.to_json()))) == rung
+    assert tuple(steps) == CATALOGUE[name].steps
+    assert any(r.applies for r in steps.values())
+    for step in steps.values():
+        assert step.why
+        assert Step.from_json(json.loads(json.dumps(step.to_json()))) == step
     for finding in diagnosis.findings:
         assert json.loads(json.dumps(finding.data, allow_nan=False)) == _plain(finding.data)
         assert "\n" not in finding.text
@@ -107,14 +107,14 @@ async def test_a_handler_never_writes(name: str) -> None:
         ("logs", Kind.POD),
     ],
 )
-async def test_a_source_that_may_not_be_read_becomes_a_finding_or_a_closed_rung(
+async def test_a_source_that_may_not_be_read_becomes_a_finding_or_a_closed_step(
     name: str, verb: Verb, kind: Kind
 ) -> None:
     play = Stage(name)
     play.cluster.deny(verb, kind)
-    diagnosis, rungs = await play.look()
+    diagnosis, steps = await play.look()
 
-    assert tuple(rungs) == CATALOGUE[name].rungs
+    assert tuple(steps) == CATALOGUE[name].steps
     assert diagnosis.summary
 
 
@@ -129,12 +129,12 @@ async def test_a_cluster_that_stops_answering_raises_nothing_and_proposes_nothin
     play.cluster.faults.add(Fault(effect, times=10_000))
 
     diagnosis = await handler.diagnose(scene, params)
-    rungs = await handler.ladder(scene, params, diagnosis)
+    steps = await handler.ladder(scene, params, diagnosis)
 
     unknown = [f for f in diagnosis.findings if f.certainty is Certainty.UNKNOWN]
     assert "pods.state" in [f.code for f in unknown]
-    # More replicas harm nothing; whatever restarts pods needs to have seen them.
-    assert [r.name for r in rungs if r.applies] == (["scale-out"] if name == "high-latency" else [])
+    # More replicas setback nothing; whatever restarts pods needs to have seen them.
+    assert [r.name for r in steps if r.applies] == (["scale-out"] if name == "high-latency" else [])
 
 
 @pytest.mark.parametrize("name", DEPENDENT)
@@ -142,7 +142,7 @@ async def test_all_probes_down_is_told_and_not_raised(name: str) -> None:
     play = Stage(name)
     play.metrics = Metrics({"": None})
     play.services = Services({"postgres": True}, None)
-    diagnosis, rungs = await play.look(dependencies=["postgres"])
+    diagnosis, steps = await play.look(dependencies=["postgres"])
 
     assert any("not measured" in f.text for f in diagnosis.findings)
-    assert tuple(rungs) == CATALOGUE[name].rungs
+    assert tuple(steps) == CATALOGUE[name].steps

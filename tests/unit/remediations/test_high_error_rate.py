@@ -54,66 +54,66 @@ dependency.redis: redis: PING answered in 2 ms
 [roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "OperationalError: connection refused" (884 of 921 error lines); postgres and redis answer
     do: Roll back rag7/Deployment/langgraph from revision 2 (ghcr.io/stacey77/rag7:v1.5.0) to revision 1 (ghcr.io/stacey77/rag7:v1.4.2)
 
-[scale-up] The errors speak of a dependency, and more replicas would press it harder: "OperationalError: connection refused" (884 of 921 error lines)
+[scale-up] The errors speak of a dependency, and more replicas would click it harder: "OperationalError: connection refused" (884 of 921 error lines)
     advice: Check what the pods connect to, also its connection limit; the most frequent error is "OperationalError: connection refused" (884 of 921 error lines)
 """)
 
 
 async def test_the_plan_restores_the_version_before() -> None:
-    _, rungs = await stage().look(dependencies=BOTH)
-    (action,) = rungs["roll-back"].actions
+    _, steps = await stage().look(dependencies=BOTH)
+    (action,) = steps["roll-back"].actions
 
     assert action.kind is ActionKind.ROLL_BACK
     assert action.params["to_images"] == ["ghcr.io/stacey77/rag7:v1.4.2"]
-    assert not rungs["scale-up"].applies
+    assert not steps["scale-up"].applies
 
 
 @pytest.mark.parametrize("down", ["postgres", "redis"])
 async def test_a_dependency_that_is_down_is_named_instead_of_rolling_back(down: str) -> None:
     play = stage()
     play.services = Services({**dict.fromkeys(BOTH, True), down: False})
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert not any(r.applies for r in rungs.values())
-    assert rungs["roll-back"].why == (
+    assert not any(r.applies for r in steps.values())
+    assert steps["roll-back"].why == (
         f"{down.capitalize()} is down and an older version needs it as well: {down}: connection refused (2 ms)"
     )
-    assert rungs["roll-back"].advice.startswith(
+    assert steps["roll-back"].advice.startswith(
         f"Restore {down} first ({down}: connection refused (2 ms)); "
         'the most frequent error is "OperationalError: connection refused" ('
     )
-    assert "more replicas would press it harder" in rungs["scale-up"].why
+    assert "more replicas would click it harder" in steps["scale-up"].why
 
 
 async def test_a_dependency_of_which_nothing_is_known_closes_the_rollback_when_errors_speak_of_one() -> None:
     play = stage()
     play.services = Services({"postgres": None})
-    _, rungs = await play.look(dependencies=["postgres"])
+    _, steps = await play.look(dependencies=["postgres"])
 
-    assert not rungs["roll-back"].applies
-    assert rungs["roll-back"].why == (
+    assert not steps["roll-back"].applies
+    assert steps["roll-back"].why == (
         "The errors speak of a dependency, and whether one is down is not known: "
         "postgres: refuses the login of this check (2 ms)"
     )
-    assert rungs["roll-back"].advice.startswith("Check postgres; the most frequent error is")
+    assert steps["roll-back"].advice.startswith("Check postgres; the most frequent error is")
 
 
 async def test_it_does_not_matter_when_the_errors_are_of_the_code() -> None:
     play = Stage("high-error-rate", saying("KeyError: 'tenant'"))
     play.services = Services({"postgres": None})
-    _, rungs = await play.look(dependencies=["postgres"])
+    _, steps = await play.look(dependencies=["postgres"])
 
-    assert rungs["roll-back"].applies
-    assert rungs["scale-up"].why.startswith(
+    assert steps["roll-back"].applies
+    assert steps["scale-up"].why.startswith(
         "The errors come from the code, and more replicas of it fail alike: \"KeyError: 'tenant'\" ("
     )
 
 
 async def test_without_a_recent_deployment_nothing_is_rolled_back() -> None:
-    _, rungs = await stage().look(dependencies=BOTH, recent_deployment="10m")
+    _, steps = await stage().look(dependencies=BOTH, recent_deployment="10m")
 
-    assert not any(r.applies for r in rungs.values())
-    assert rungs["roll-back"].why == (
+    assert not any(r.applies for r in steps.values())
+    assert steps["roll-back"].why == (
         "No recent deployment to roll back: Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago, "
         "outside of the window of 10 min"
     )
@@ -122,9 +122,9 @@ async def test_without_a_recent_deployment_nothing_is_rolled_back() -> None:
 async def test_a_deployment_after_the_alert_is_not_blamed() -> None:
     play = stage()
     play.fired = play.clock.now() - timedelta(minutes=20)
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert rungs["roll-back"].why == (
+    assert steps["roll-back"].why == (
         "Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago, after the alert fired, "
         "so it is not the cause and perhaps a repair"
     )
@@ -142,12 +142,12 @@ async def test_a_restart_in_the_history_is_not_taken_for_a_deployment() -> None:
         },
     )
     play.clock.advance(30)
-    diagnosis, rungs = await play.look(dependencies=BOTH)
+    diagnosis, steps = await play.look(dependencies=BOTH)
 
     rollout = diagnosis.finding("rollout.recent")
     assert rollout is not None
     assert (rollout.data["revision"], rollout.data["previous"]) == (2, 1)
-    (action,) = rungs["roll-back"].actions
+    (action,) = steps["roll-back"].actions
     assert action.params["to_images"] == ["ghcr.io/stacey77/rag7:v1.4.2"]
 
 
@@ -159,20 +159,20 @@ async def test_a_version_that_this_incident_left_is_not_returned_to() -> None:
         if r["spec"]["template"]["spec"]["containers"][0]["image"].endswith("v1.4.2")
     )
     play.history = History(left_revisions=frozenset({fingerprint(old["spec"]["template"])}))
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert not rungs["roll-back"].applies
-    assert "already rolled away from every different revision" in rungs["roll-back"].why
+    assert not steps["roll-back"].applies
+    assert "already rolled away from every different revision" in steps["roll-back"].why
 
 
 async def test_a_paused_rollout_is_left_alone() -> None:
     play = stage()
     play.edit(Kind.DEPLOYMENT, "langgraph", {"op": "add", "path": "/spec/paused", "value": True})
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert not rungs["roll-back"].applies
-    assert "is paused" in rungs["roll-back"].why
-    assert "kubectl rollout resume" in rungs["roll-back"].advice
+    assert not steps["roll-back"].applies
+    assert "is paused" in steps["roll-back"].why
+    assert "kubectl rollout resume" in steps["roll-back"].advice
 
 
 @pytest.mark.parametrize(
@@ -200,33 +200,33 @@ async def test_signs_of_a_capacity_problem_scale_up_to_five(
 ) -> None:
     play = Stage("high-error-rate", saying(line, **fields))
     play.metrics = Metrics(values)
-    _, rungs = await play.look(dependencies=BOTH, recent_deployment="1m")
-    (action,) = rungs["scale-up"].actions
+    _, steps = await play.look(dependencies=BOTH, recent_deployment="1m")
+    (action,) = steps["scale-up"].actions
 
-    assert rungs["scale-up"].why == why
+    assert steps["scale-up"].why == why
     assert (action.kind, action.params["to"]) == (ActionKind.SCALE, 5)
 
 
 async def test_without_a_sign_a_person_is_told_what_was_measured() -> None:
     scenario = saying("ServerBusy: queue is full, answered 503")
     play = Stage("high-error-rate", scenario)
-    _, rungs = await play.look(dependencies=BOTH, recent_deployment="1m", tokens=["NEVER"])
+    _, steps = await play.look(dependencies=BOTH, recent_deployment="1m", tokens=["NEVER"])
 
-    assert not rungs["scale-up"].applies
-    assert rungs["scale-up"].why == "No sign of a capacity problem (CPU 10 % of the limit (high from 85 %))"
-    assert rungs["scale-up"].advice == "Find out why rag7/Deployment/langgraph fails"
+    assert not steps["scale-up"].applies
+    assert steps["scale-up"].why == "No sign of a capacity problem (CPU 10 % of the limit (high from 85 %))"
+    assert steps["scale-up"].advice == "Find out why rag7/Deployment/langgraph fails"
 
 
 async def test_a_providers_rate_limit_is_not_met_with_more_replicas() -> None:
     play = Stage(
         "high-error-rate", saying("RateLimitError: Error code: 429", cpu=Cpu.model_validate({"base": "990m"}))
     )
-    _, rungs = await play.look(dependencies=BOTH, recent_deployment="1m")
+    _, steps = await play.look(dependencies=BOTH, recent_deployment="1m")
 
-    assert rungs["scale-up"].why.startswith(
+    assert steps["scale-up"].why.startswith(
         "A provider limits our requests, and more replicas would ask more often: "
     )
-    assert "ask the provider for a higher limit" in rungs["scale-up"].advice
+    assert "ask the provider for a higher limit" in steps["scale-up"].advice
 
 
 async def test_an_autoscaler_is_asked_instead_of_the_replicas_that_it_would_take_back() -> None:
@@ -243,14 +243,14 @@ async def test_an_autoscaler_is_asked_instead_of_the_replicas_that_it_would_take
             },
         }
     )
-    _, rungs = await play.look(recent_deployment="1m")
-    (action,) = rungs["scale-up"].actions
+    _, steps = await play.look(recent_deployment="1m")
+    (action,) = steps["scale-up"].actions
 
     assert action.kind is ActionKind.RAISE_MIN_REPLICAS
     assert (action.object.name, action.params["to"]) == ("langgraph-hpa", 4)
 
 
-async def test_unreadable_sources_become_findings_and_close_the_rungs() -> None:
+async def test_unreadable_sources_become_findings_and_close_the_steps() -> None:
     play = stage()
     play.cluster.deny("list", Kind.REPLICA_SET)
     play.cluster.metrics_api = False

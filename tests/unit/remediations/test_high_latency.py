@@ -67,11 +67,11 @@ memory.leak (unknown): Whether memory leaks is not known: Prometheus has no memo
 
 
 async def test_the_plan_scales_to_eight() -> None:
-    _, rungs = await stage().look(dependencies=BOTH)
-    (action,) = rungs["scale-out"].actions
+    _, steps = await stage().look(dependencies=BOTH)
+    (action,) = steps["scale-out"].actions
 
     assert (action.kind, action.params["to"]) == (ActionKind.SCALE, 8)
-    assert not rungs["restart"].applies
+    assert not steps["restart"].applies
 
 
 async def test_slow_queries_are_named_instead_of_scaling() -> None:
@@ -102,60 +102,60 @@ memory.leak (unknown): Whether memory leaks is not known: Prometheus has no memo
 async def test_a_dependency_that_is_down_is_named_instead_of_scaling() -> None:
     play = stage()
     play.services = Services({"postgres": True, "redis": False})
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert not any(r.applies for r in rungs.values())
-    assert rungs["scale-out"].why == (
+    assert not any(r.applies for r in steps.values())
+    assert steps["scale-out"].why == (
         "Redis is down: redis: connection refused (2 ms), and more replicas would ask it more"
     )
-    assert rungs["restart"].advice == "Restore redis first (redis: connection refused (2 ms))"
+    assert steps["restart"].advice == "Restore redis first (redis: connection refused (2 ms))"
 
 
 async def test_unreadable_statistics_do_not_stop_the_scaling() -> None:
     play = stage()
     play.services = Services({"postgres": True}, None)
-    diagnosis, rungs = await play.look(dependencies=["postgres"])
+    diagnosis, steps = await play.look(dependencies=["postgres"])
 
-    assert rungs["scale-out"].applies
+    assert steps["scale-out"].applies
     finding = diagnosis.finding("queries.postgres")
     assert finding is not None
     assert "pg_stat_statements" in finding.text
 
 
-async def test_a_leak_that_presses_is_met_by_a_restart_and_not_by_more_replicas() -> None:
-    _, rungs = await using("480Mi").look(dependencies=BOTH)
+async def test_a_leak_that_clickes_is_met_by_a_restart_and_not_by_more_replicas() -> None:
+    _, steps = await using("480Mi").look(dependencies=BOTH)
 
-    assert rungs["scale-out"].why == (
+    assert steps["scale-out"].why == (
         "Memory of 1 of 1 pod grows steadily: langgraph-api-1 +300 MiB an hour over 59 min "
         "(100 % of the variation on a line), and a container has used 94 % of its limit: "
         "new pods help, more pods do not"
     )
-    assert rungs["restart"].why.endswith("(100 % of the variation on a line); a restart frees it for a while")
-    assert [a.kind for a in rungs["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
+    assert steps["restart"].why.endswith("(100 % of the variation on a line); a restart frees it for a while")
+    assert [a.kind for a in steps["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
 
 
 async def test_a_leak_with_room_left_still_lets_the_workload_scale_first() -> None:
-    _, rungs = await using("120Mi").look(dependencies=BOTH)
-    assert [r.name for r in rungs.values() if r.applies] == ["scale-out", "restart"]
+    _, steps = await using("120Mi").look(dependencies=BOTH)
+    assert [r.name for r in steps.values() if r.applies] == ["scale-out", "restart"]
 
 
 async def test_after_scaling_did_not_help_it_is_restarted() -> None:
     play = stage()
     play.history = History(tried=("scale-out",))
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert rungs["scale-out"].why == "It was scaled out in this incident already, and latency stayed high"
-    assert rungs["restart"].why == "Latency stayed high after scaling out"
-    assert rungs["restart"].applies
+    assert steps["scale-out"].why == "It was scaled out in this incident already, and latency stayed high"
+    assert steps["restart"].why == "Latency stayed high after scaling out"
+    assert steps["restart"].applies
 
 
 async def test_when_enough_replicas_run_already_it_is_restarted() -> None:
     play = stage()
     play.edit(Kind.DEPLOYMENT, "langgraph-api", {"op": "replace", "path": "/spec/replicas", "value": 8})
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert rungs["scale-out"].why == "rag7/Deployment/langgraph-api already has 8 replicas; 8 were asked for"
-    assert rungs["restart"].why == "Latency is high although 8 replicas run already"
+    assert steps["scale-out"].why == "rag7/Deployment/langgraph-api already has 8 replicas; 8 were asked for"
+    assert steps["restart"].why == "Latency is high although 8 replicas run already"
 
 
 async def test_an_autoscaler_at_its_maximum_is_told_to_a_person() -> None:
@@ -171,29 +171,29 @@ async def test_an_autoscaler_at_its_maximum_is_told_to_a_person() -> None:
         },
     }
     play.cluster.create(autoscaler)
-    _, rungs = await play.look(dependencies=BOTH)
+    _, steps = await play.look(dependencies=BOTH)
 
-    assert not rungs["scale-out"].applies
-    assert rungs["scale-out"].advice == "Raise maxReplicas of api-hpa above 2"
+    assert not steps["scale-out"].applies
+    assert steps["scale-out"].advice == "Raise maxReplicas of api-hpa above 2"
 
 
 @pytest.mark.parametrize("value", [None, 3.4])
 async def test_latency_that_cannot_be_measured_does_not_stop_the_scaling(value: float | None) -> None:
     play = stage()
     play.metrics = Metrics({"duration_seconds": value}, {})
-    diagnosis, rungs = await play.look(dependencies=BOTH)
+    diagnosis, steps = await play.look(dependencies=BOTH)
 
-    assert rungs["scale-out"].applies
+    assert steps["scale-out"].applies
     assert ("3.40 s" in diagnosis.summary) is (value is not None)
-    assert "not measured" not in rungs["scale-out"].why
+    assert "not measured" not in steps["scale-out"].why
 
 
 async def test_pods_that_cannot_be_read_are_unknown() -> None:
     play = stage()
     play.cluster.deny("list", Kind.POD)
-    diagnosis, rungs = await play.look(dependencies=BOTH)
+    diagnosis, steps = await play.look(dependencies=BOTH)
 
     finding = diagnosis.finding("pods.state")
     assert finding is not None
     assert finding.text == "The pods could not be read: cannot list pods"
-    assert rungs["scale-out"].applies
+    assert steps["scale-out"].applies

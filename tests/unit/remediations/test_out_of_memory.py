@@ -55,29 +55,29 @@ memory.leak (unknown): Whether memory leaks is not known: no Prometheus is confi
 
 
 async def test_the_plan_raises_the_limit_by_half() -> None:
-    _, rungs = await stage().look()
-    (action,) = rungs["raise-memory"].actions
+    _, steps = await stage().look()
+    (action,) = steps["raise-memory"].actions
 
     assert action.kind is ActionKind.RAISE_MEMORY_LIMIT
     assert action.params["limits"] == {"embedder": [512 * MIB, 768 * MIB]}
-    (scale,) = rungs["scale-out"].actions
+    (scale,) = steps["scale-out"].actions
     assert scale.params["to"] == 6
 
 
 async def test_factor_and_cap_come_from_the_rule() -> None:
-    _, rungs = await stage().look(factor=2, max_memory="640Mi")
-    (action,) = rungs["raise-memory"].actions
+    _, steps = await stage().look(factor=2, max_memory="640Mi")
+    (action,) = steps["raise-memory"].actions
     assert action.params["limits"] == {"embedder": [512 * MIB, 640 * MIB]}
 
 
 async def test_at_the_cap_only_scaling_out_is_left() -> None:
-    _, rungs = await stage().look(max_memory="512Mi")
+    _, steps = await stage().look(max_memory="512Mi")
 
-    assert rungs["raise-memory"].why == ("Container embedder has 512 MiB; 768 MiB is beyond the cap 512 MiB")
-    assert rungs["raise-memory"].advice == (
+    assert steps["raise-memory"].why == ("Container embedder has 512 MiB; 768 MiB is beyond the cap 512 MiB")
+    assert steps["raise-memory"].advice == (
         "Find out why embedder needs more than 512 MiB, or raise the cap 512 MiB"
     )
-    assert rungs["scale-out"].applies
+    assert steps["scale-out"].applies
 
 
 @pytest.mark.parametrize(
@@ -101,21 +101,21 @@ async def test_what_the_namespace_would_refuse_is_not_proposed(
     play = stage()
     play.cluster.create(namespace_rule(kind, "rule", spec))
     play.clock.advance(5)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert not rungs["raise-memory"].applies
-    assert why in rungs["raise-memory"].why
-    assert rungs["raise-memory"].advice
+    assert not steps["raise-memory"].applies
+    assert why in steps["raise-memory"].why
+    assert steps["raise-memory"].advice
 
 
 @pytest.mark.parametrize("kind", [Kind.LIMIT_RANGE, Kind.RESOURCE_QUOTA])
-async def test_rules_that_cannot_be_read_close_the_rung(kind: Kind) -> None:
+async def test_rules_that_cannot_be_read_close_the_step(kind: Kind) -> None:
     play = stage()
     play.cluster.deny("list", kind)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert not rungs["raise-memory"].applies
-    assert rungs["raise-memory"].why.startswith("What the namespace allows is not known: cannot list ")
+    assert not steps["raise-memory"].applies
+    assert steps["raise-memory"].why.startswith("What the namespace allows is not known: cannot list ")
 
 
 async def test_a_proven_leak_gets_no_more_memory() -> None:
@@ -153,9 +153,9 @@ async def test_a_container_without_a_limit_says_that_the_node_ran_out() -> None:
         "langgraph-embedder",
         {"op": "remove", "path": "/spec/template/spec/containers/0/resources/limits/memory"},
     )
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert rungs["raise-memory"].why == (
+    assert steps["raise-memory"].why == (
         "Container embedder has no memory limit: it was the node that ran out of memory"
     )
 
@@ -166,18 +166,18 @@ async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
         {"name": "killed", "when": {"container": "embedder"}, "crash": {"after": "3s", "exit_code": 137}}
     )
     play = Stage("out-of-memory", shipped.model_copy(update={"behaviours": (killed,), "age": 7200.0}))
-    diagnosis, rungs = await play.look()
+    diagnosis, steps = await play.look()
 
-    assert not any(r.applies for r in rungs.values())
-    assert {r.why for r in rungs.values()} == {"No container was killed for memory (OOMKilled) in 1 h"}
+    assert not any(r.applies for r in steps.values())
+    assert {r.why for r in steps.values()} == {"No container was killed for memory (OOMKilled) in 1 h"}
     state = diagnosis.finding("pods.state")
     assert state is not None
     assert "exit code 137 (SIGKILL, not for memory)" in state.details[0]
 
 
-async def test_pods_that_cannot_be_read_close_both_rungs() -> None:
+async def test_pods_that_cannot_be_read_close_both_steps() -> None:
     play = stage()
     play.cluster.deny("list", Kind.POD)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert {r.why for r in rungs.values()} == {"The pods could not be read: cannot list pods"}
+    assert {r.why for r in steps.values()} == {"The pods could not be read: cannot list pods"}

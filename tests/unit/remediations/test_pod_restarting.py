@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from app.domain.plan import ActionKind, Rung
+from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
 from app.sim import Scenario, load_scenario
 from app.sim.behaviour import Behaviour
@@ -34,8 +34,8 @@ def needing(name: str, key: str, kind: str = "configMapKeyRef") -> dict[str, Any
     return {"op": "add", "path": f"{ENV}/-", "value": reference}
 
 
-def only(rungs: Mapping[str, Rung]) -> list[str]:
-    return [name for name, rung in rungs.items() if rung.applies]
+def only(steps: Mapping[str, Step]) -> list[str]:
+    return [name for name, step in steps.items() if step.applies]
 
 
 async def test_the_shipped_story_is_told_with_all_its_evidence() -> None:
@@ -67,10 +67,10 @@ events.recent: 1 warning recorded, the newest BackOff 81 s ago (6 times): Back-o
 
 
 async def test_the_plan_restores_the_version_before() -> None:
-    _, rungs = await stage().look()
-    (action,) = rungs["roll-back"].actions
+    _, steps = await stage().look()
+    (action,) = steps["roll-back"].actions
 
-    assert only(rungs) == ["roll-back"]
+    assert only(steps) == ["roll-back"]
     assert action.kind is ActionKind.ROLL_BACK
     assert action.params["to_images"] == ["ghcr.io/stacey77/rag7-worker:v1.4.2"]
 
@@ -112,14 +112,14 @@ async def test_a_missing_key_that_the_revision_before_needs_too_is_a_persons_wor
     play.edit(Kind.CONFIG_MAP, "langgraph-config", {"op": "remove", "path": "/data/RAG_BATCH_SIZE"})
     play.edit(Kind.DEPLOYMENT, WORKER, {"op": "replace", "path": IMAGE, "value": "x/rag7-worker:v9"})
     play.clock.advance(60)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == []
-    assert rungs["roll-back"].why == (
+    assert only(steps) == []
+    assert steps["roll-back"].why == (
         "The revision before needs it as well: Container worker needs key RAG_BATCH_SIZE of "
         "ConfigMap langgraph-config, which does not have it"
     )
-    assert rungs["fix-by-hand"].advice == (
+    assert steps["fix-by-hand"].advice == (
         "Create ConfigMap langgraph-config key RAG_BATCH_SIZE in namespace rag7; the pods start by themselves then"
     )
 
@@ -128,23 +128,23 @@ async def test_a_missing_secret_is_named_without_looking_at_values() -> None:
     play = Stage("pod-restarting", quiet())
     play.edit(Kind.DEPLOYMENT, WORKER, needing("worker-secrets", "TOKEN", "secretKeyRef"))
     play.clock.advance(60)
-    _, rungs = await play.look(recent_deployment="1s")
+    _, steps = await play.look(recent_deployment="1s")
 
-    assert rungs["fix-by-hand"].advice.startswith("Create Secret worker-secrets key TOKEN in namespace rag7")
+    assert steps["fix-by-hand"].advice.startswith("Create Secret worker-secrets key TOKEN in namespace rag7")
 
 
 async def test_an_image_that_does_not_exist_is_rolled_back_and_named() -> None:
     play = Stage("pod-restarting", quiet(missing_images=("x/rag7-worker:v9",)))
     play.edit(Kind.DEPLOYMENT, WORKER, {"op": "replace", "path": IMAGE, "value": "x/rag7-worker:v9"})
     play.clock.advance(60)
-    diagnosis, rungs = await play.look()
+    diagnosis, steps = await play.look()
 
-    assert only(rungs) == ["roll-back"]
+    assert only(steps) == ["roll-back"]
     finding = diagnosis.finding("image.pull")
     assert finding is not None
     assert finding.text.startswith("Container worker cannot get image x/rag7-worker:v9 (ImagePullBackOff)")
-    assert "a restart would end the same way" in rungs["restart"].why
-    assert rungs["fix-by-hand"].advice.startswith("Push image x/rag7-worker:v9 or set one that exists (")
+    assert "a restart would end the same way" in steps["restart"].why
+    assert steps["fix-by-hand"].advice.startswith("Push image x/rag7-worker:v9 or set one that exists (")
 
 
 def crashing(**crash: Any) -> Scenario:
@@ -162,14 +162,14 @@ def crashing(**crash: Any) -> Scenario:
 async def test_a_crash_without_a_deployment_is_a_persons_work_with_its_last_words() -> None:
     play = Stage("pod-restarting", crashing(log=("{time} ERROR worker KeyError: 'FIXED'",)))
     play.clock.advance(300)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == []
-    assert rungs["roll-back"].why.startswith("No recent deployment to roll back: Revision 1")
-    assert rungs["restart"].why.startswith(
+    assert only(steps) == []
+    assert steps["roll-back"].why.startswith("No recent deployment to roll back: Revision 1")
+    assert steps["restart"].why.startswith(
         "Nothing was fixed since the last crash (ConfigMap langgraph-config was"
     )
-    assert rungs["fix-by-hand"].advice == (
+    assert steps["fix-by-hand"].advice == (
         "Read kubectl logs --previous of langgraph-worker in namespace rag7 and fix the code or its input "
         "about \"KeyError: 'FIXED'\""
     )
@@ -180,13 +180,13 @@ async def test_configuration_that_changed_after_the_last_crash_is_tried_by_a_res
     play.clock.advance(300)
     play.edit(Kind.CONFIG_MAP, "langgraph-config", {"op": "add", "path": "/data/FIXED", "value": "yes"})
     play.clock.advance(1)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == ["restart"]
-    assert rungs["restart"].why.startswith(
+    assert only(steps) == ["restart"]
+    assert steps["restart"].why.startswith(
         "ConfigMap langgraph-config was last changed 1 s ago by kubectl-edit, after the last crash "
     )
-    assert [a.kind for a in rungs["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
+    assert [a.kind for a in steps["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
 
 
 async def test_a_fix_that_the_pods_have_tried_is_not_tried_again() -> None:
@@ -194,9 +194,9 @@ async def test_a_fix_that_the_pods_have_tried_is_not_tried_again() -> None:
     play.clock.advance(60)
     play.edit(Kind.CONFIG_MAP, "langgraph-config", {"op": "add", "path": "/data/OTHER", "value": "yes"})
     play.clock.advance(600)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == []
+    assert only(steps) == []
 
 
 async def test_an_out_of_memory_kill_is_sent_to_its_own_remediation() -> None:
@@ -205,10 +205,10 @@ async def test_an_out_of_memory_kill_is_sent_to_its_own_remediation() -> None:
     )
     play = Stage("pod-restarting", quiet(behaviours=(behaviour,), age=7200.0))
     play.clock.advance(120)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == []
-    assert rungs["fix-by-hand"].advice == (
+    assert only(steps) == []
+    assert steps["fix-by-hand"].advice == (
         "Killed for memory (OOMKilled) on 3 pods: worker (limit 512 MiB): "
         "the remediation out-of-memory applies, point a rule for this alert at it"
     )
@@ -219,19 +219,19 @@ async def test_pods_of_an_older_revision_that_crash_too_acquit_the_newest() -> N
     play.clock.advance(60)
     play.edit(Kind.DEPLOYMENT, WORKER, {"op": "replace", "path": IMAGE, "value": "x/rag7-worker:v9"})
     play.clock.advance(120)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert not rungs["roll-back"].applies
-    assert rungs["roll-back"].why.startswith("Not the newest revision alone is broken: ")
+    assert not steps["roll-back"].applies
+    assert steps["roll-back"].why.startswith("Not the newest revision alone is broken: ")
 
 
 async def test_a_stuck_rollout_is_rolled_back_however_old_it_is() -> None:
     play = stage()
     play.clock.advance(7200)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == ["roll-back"]
-    assert "was deployed 2 h 7 min ago, outside of the window of 1 h" in rungs["roll-back"].why
+    assert only(steps) == ["roll-back"]
+    assert "was deployed 2 h 7 min ago, outside of the window of 1 h" in steps["roll-back"].why
 
 
 async def test_a_deployment_after_the_alert_is_not_blamed_unless_it_is_stuck() -> None:
@@ -244,22 +244,22 @@ async def test_a_deployment_after_the_alert_is_not_blamed_unless_it_is_stuck() -
     )
     play.clock.advance(120)
     play.fired = play.clock.now() - timedelta(minutes=10)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert not rungs["roll-back"].applies
-    assert "after the alert fired, so it is not the cause" in rungs["roll-back"].why
+    assert not steps["roll-back"].applies
+    assert "after the alert fired, so it is not the cause" in steps["roll-back"].why
 
 
 async def test_healthy_pods_are_left_alone() -> None:
     play = Stage("pod-restarting", quiet())
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert only(rungs) == []
-    assert {r.why for r in rungs.values()} == {"No container is crashing now: 3 of 3 pods ready"}
+    assert only(steps) == []
+    assert {r.why for r in steps.values()} == {"No container is crashing now: 3 of 3 pods ready"}
 
 
 @pytest.mark.parametrize(
-    ("verb", "kind", "rung", "why"),
+    ("verb", "kind", "step", "why"),
     [
         ("list", Kind.POD, "roll-back", "The pods could not be read: cannot list pods"),
         ("list", Kind.REPLICA_SET, "restart", "The pods could not be read: cannot list replicasets"),
@@ -271,21 +271,21 @@ async def test_healthy_pods_are_left_alone() -> None:
         ),
     ],
 )
-async def test_what_cannot_be_read_closes_the_rung_that_needs_it(
-    verb: Any, kind: Kind, rung: str, why: str
+async def test_what_cannot_be_read_closes_the_step_that_needs_it(
+    verb: Any, kind: Kind, step: str, why: str
 ) -> None:
     play = stage()
     play.cluster.deny(verb, kind)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert not rungs[rung].applies
-    assert rungs[rung].why == why
+    assert not steps[step].applies
+    assert steps[step].why == why
 
 
 async def test_a_statefulset_that_waits_for_its_bad_pod_gets_that_pod_deleted_too() -> None:
     play = Stage("pod-restarting", quiet(missing_images=("postgres:99",)), target="rag7/StatefulSet/postgres")
     play.edit(Kind.STATEFUL_SET, "postgres", {"op": "replace", "path": IMAGE, "value": "postgres:99"})
     play.clock.advance(120)
-    _, rungs = await play.look()
+    _, steps = await play.look()
 
-    assert [a.kind for a in rungs["roll-back"].actions] == [ActionKind.ROLL_BACK, ActionKind.DELETE_POD]
+    assert [a.kind for a in steps["roll-back"].actions] == [ActionKind.ROLL_BACK, ActionKind.DELETE_POD]

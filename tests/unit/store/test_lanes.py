@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from app.domain.errors import StoreUnavailable
-from app.store.lanes import Lane, LaneSize
+from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.writer import Failed, Writer
 
 
@@ -35,9 +35,9 @@ class Scripted:
         self.discarded += 1
 
 
-def lane_of(writer: Scripted, **size: int) -> Lane:
+def commit_queue_of(writer: Scripted, **size: int) -> CommitQueue:
     """A lane with this writer."""
-    return Lane("test", LaneSize(**size), lambda: cast("Writer", writer))
+    return CommitQueue("test", CommitQueueSize(**size), lambda: cast("Writer", writer))
 
 
 def job(value: object) -> Any:
@@ -47,32 +47,32 @@ def job(value: object) -> Any:
 
 async def test_what_waits_is_taken_together_up_to_the_batch() -> None:
     writer = Scripted(list)
-    lane = lane_of(writer, batch=4)
-    futures = [lane.submit(job(n)) for n in range(9)]
+    commit_queue = commit_queue_of(writer, batch=4)
+    futures = [commit_queue.submit(job(n)) for n in range(9)]
     writer.gate.set()
     assert await asyncio.gather(*futures) == list(range(9))
     assert sum(writer.batches) == 9
     assert max(writer.batches) == 4
-    lane.close()
+    commit_queue.close()
 
 
 async def test_a_full_lane_refuses_and_a_closed_one_too() -> None:
     writer = Scripted(list)
-    lane = lane_of(writer, batch=1, queue=2)
+    commit_queue = commit_queue_of(writer, batch=1, queue=2)
     accepted, refused = [], []
     for n in range(10):
         try:
-            accepted.append(lane.submit(job(n)))
+            accepted.append(commit_queue.submit(job(n)))
         except StoreUnavailable as error:
             refused.append(error)
     assert len(refused) >= 7
     assert {error.retry_after for error in refused} == {1.0}
-    assert lane.waiting <= 2
+    assert commit_queue.waiting <= 2
     writer.gate.set()
     await asyncio.gather(*accepted)
-    lane.close()
+    commit_queue.close()
     with pytest.raises(StoreUnavailable, match="closed"):
-        lane.submit(job(1))
+        commit_queue.submit(job(1))
     assert writer.discarded == 1
 
 
@@ -84,13 +84,13 @@ async def test_a_defect_in_a_batch_is_told_to_its_callers_and_the_lane_goes_on()
 
     writer = Scripted(act)
     writer.gate.set()
-    lane = lane_of(writer, batch=1)
+    commit_queue = commit_queue_of(writer, batch=1)
     results = await asyncio.gather(
-        *(lane.submit(job(w)) for w in ("bad", "mine", "good")), return_exceptions=True
+        *(commit_queue.submit(job(w)) for w in ("bad", "mine", "good")), return_exceptions=True
     )
     assert [type(r) for r in results] == [KeyError, ValueError, str]
     assert writer.discarded == 1
-    lane.close()
+    commit_queue.close()
 
 
 async def test_death_is_told_to_everybody_who_waits_and_who_comes_later() -> None:
@@ -101,29 +101,29 @@ async def test_death_is_told_to_everybody_who_waits_and_who_comes_later() -> Non
         raise DiedError
 
     writer = Scripted(act)
-    lane = lane_of(writer, batch=1)
-    futures = [lane.submit(job(n)) for n in range(5)]
+    commit_queue = commit_queue_of(writer, batch=1)
+    futures = [commit_queue.submit(job(n)) for n in range(5)]
     writer.gate.set()
     results = await asyncio.gather(*futures, return_exceptions=True)
     assert {type(r) for r in results} == {DiedError}
     assert writer.batches == [1]
     with pytest.raises(DiedError):
-        lane.submit(job(6))
-    lane.close()
+        commit_queue.submit(job(6))
+    commit_queue.close()
 
 
 def test_a_loop_that_is_gone_does_not_hurt_the_lane() -> None:
     writer = Scripted(list)
-    lane = lane_of(writer)
+    commit_queue = commit_queue_of(writer)
 
     async def leave() -> None:
-        lane.submit(job(1))
+        commit_queue.submit(job(1))
 
     asyncio.run(leave())
     writer.gate.set()
 
     async def stay() -> object:
-        return await lane.submit(job(2))
+        return await commit_queue.submit(job(2))
 
     assert asyncio.run(stay()) == 2
-    lane.close()
+    commit_queue.close()

@@ -150,7 +150,7 @@ class Rig:
             nudge=lambda: self.nudges.append(None),
             ready=ready,
             operations=self.orders,
-            views=Views(remediations=three, policies=three, budgets=three, autonomy=three, scorecard=card),
+            views=Views(remediations=three, policies=three, budgets=three, trust=three, scorecard=card),
             check_order=check_order,
             pagerduty_agents=self.agents,
             limits=self.limits,

@@ -28,7 +28,7 @@ ORDER = {
 }
 OPERATIONS = [
     "/api/v1/runs/run_1/approve", "/api/v1/runs/run_1/reject", "/api/v1/runs/run_1/undo", "/api/v1/pause", "/api/v1/resume",
-    "/api/v1/autonomy/promote", "/api/v1/autonomy/demote",
+    "/api/v1/trust/promote", "/api/v1/trust/demote",
 ]  # fmt: skip
 HASH = "a" * 64
 KEY = "HighErrorRate/high-error-rate/rag7/Deployment"
@@ -137,8 +137,8 @@ ORDERS: list[tuple[str, Any, int, tuple[Any, ...]]] = [
         200,
         ("pause", "namespace:rag7", "release", "operate", datetime(2026, 3, 4, 11, tzinfo=UTC)),
     ),
-    ("/api/v1/autonomy/promote", {"key": KEY, "reason": "r"}, 200, ("promote", KEY, "r", "operate")),
-    ("/api/v1/autonomy/demote", {"key": KEY, "reason": "r"}, 200, ("demote", KEY, "r", "operate")),
+    ("/api/v1/trust/promote", {"key": KEY, "reason": "r"}, 200, ("promote", KEY, "r", "operate")),
+    ("/api/v1/trust/demote", {"key": KEY, "reason": "r"}, 200, ("demote", KEY, "r", "operate")),
     ("/api/v1/resume", None, 200, ("resume", "all", "operate")),
     (
         "/api/v1/resume",
@@ -171,10 +171,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("/api/v1/pause", {"reason": "r", "until": "tomorrow"}, "/until"),
     ("/api/v1/pause", {"reason": "r", "until": 5}, "/until"),
     ("/api/v1/resume", {"scope": ""}, "/scope"),
-    ("/api/v1/autonomy/promote", {"key": KEY}, "/reason"),
-    ("/api/v1/autonomy/promote", {"key": KEY, "reason": " "}, "/reason"),
-    ("/api/v1/autonomy/promote", {"key": "", "reason": "r"}, "/key"),
-    ("/api/v1/autonomy/demote", {"key": KEY, "reason": "r", "level": "auto"}, "/level"),
+    ("/api/v1/trust/promote", {"key": KEY}, "/reason"),
+    ("/api/v1/trust/promote", {"key": KEY, "reason": " "}, "/reason"),
+    ("/api/v1/trust/promote", {"key": "", "reason": "r"}, "/key"),
+    ("/api/v1/trust/demote", {"key": KEY, "reason": "r", "level": "auto"}, "/level"),
 ]
 
 

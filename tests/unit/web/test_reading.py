@@ -11,16 +11,16 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import BadInput, StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
-from app.domain.plan import Rung
+from app.domain.plan import Step
 from app.intake import alertmanager
-from app.store import decisions, incidents, runs, steps
+from app.store import decisions, incidents, journal, runs
 from app.store.runs import NewRun
 from app.web.paging import cut, decode, decode_number, encode
 from tests.unit.web.rig import NOW, Rig, problem_of
 
 PATHS = [
     "/api/v1/incidents", "/api/v1/incidents/inc_1", "/api/v1/runs", "/api/v1/runs/run_1", "/api/v1/runs/run_1/explain",
-    "/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/autonomy", "/api/v1/audit",
+    "/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/trust", "/api/v1/audit",
 ]  # fmt: skip
 
 
@@ -46,13 +46,13 @@ async def request_run(
 ) -> str:
     """A requested run of the incident with one step."""
     run_id = runs.run_id_for(incident_id, n)
-    rung = Rung("roll-back", "a deployment 14 min ago")
-    new = NewRun(run_id, incident_id, "rule", "high-error-rate", Mode.AUTO, target, rung)
+    step = Step("roll-back", "a deployment 14 min ago")
+    new = NewRun(run_id, incident_id, "rule", "high-error-rate", Mode.AUTO, target, step)
 
     def write(tx: Any) -> None:
         runs.request(tx, new)
         decisions.put(tx, f"dec_{run_id}", incident_id, run_id, {"verdict": "allow"})
-        steps.begin_step(tx, run_id, "0.0", {"kind": "roll-back"})
+        journal.begin_entry(tx, run_id, "0.0", {"kind": "roll-back"})
 
     await rig.store.write(write)
     return run_id
@@ -155,7 +155,7 @@ async def test_one_run_comes_with_plan_and_steps(rig: Rig) -> None:
     run_id = await request_run(rig, incident_id)
     async with rig.client("read") as client:
         body = (await client.get(f"/api/v1/runs/{run_id}")).json()
-    assert (body["incident"], body["state"], body["rung"], body["mode"]) == (
+    assert (body["incident"], body["state"], body["step"], body["mode"]) == (
         incident_id,
         "requested",
         "roll-back",
@@ -179,7 +179,7 @@ async def test_what_is_not_there_is_404(rig: Rig, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/autonomy"]
+    "path", ["/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/trust"]
 )
 async def test_short_lists_are_paged_like_all_others(rig: Rig, path: str) -> None:
     async with rig.client("read") as client:

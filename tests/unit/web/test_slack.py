@@ -1,4 +1,4 @@
-"""The endpoint for button presses: 200 in time for whatever Slack signed, and never a server error."""
+"""The endpoint for button clicks: 200 in time for whatever Slack signed, and never a server error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from app.store.database import Store
 from app.web import slack
 from app.web.app import create_app
 from app.web.services import Limits
-from tests.doubles.slack_press import SECRET, Signed, signed
+from tests.doubles.slack_click import SECRET, Signed, signed
 from tests.unit.web.rig import NOW, Rig, problem_of
 
-PRESS = {"type": "block_actions", "actions": []}
+CLICK = {"type": "block_actions", "actions": []}
 
 
 @dataclass
@@ -53,10 +53,10 @@ async def post(http: httpx.AsyncClient, request: Signed) -> httpx.Response:
     return await http.post(slack.SlackInteractions.path, content=request.body, headers=request.headers)
 
 
-async def test_a_signed_press_is_handed_on_and_answered_with_an_empty_200(rig: Rig) -> None:
+async def test_a_signed_click_is_handed_on_and_answered_with_an_empty_200(rig: Rig) -> None:
     seen = Recorded()
-    answer = await post(client(rig, seen), signed(PRESS, now=NOW))
-    assert (answer.status_code, answer.content, seen.got) == (200, b"", [PRESS])
+    answer = await post(client(rig, seen), signed(CLICK, now=NOW))
+    assert (answer.status_code, answer.content, seen.got) == (200, b"", [CLICK])
 
 
 async def test_the_answer_does_not_wait_longer_than_slack_does(
@@ -64,7 +64,7 @@ async def test_the_answer_does_not_wait_longer_than_slack_does(
 ) -> None:
     monkeypatch.setattr(slack, "ANSWER_WITHIN", 0.01)
     seen = Recorded(hold=asyncio.Event())
-    answer = await post(client(rig, seen), signed(PRESS, now=NOW))
+    answer = await post(client(rig, seen), signed(CLICK, now=NOW))
     assert (answer.status_code, seen.got) == (200, [])
     assert seen.hold is not None
     seen.hold.set()
@@ -77,13 +77,13 @@ async def test_a_defect_behind_it_is_no_server_error_for_slack(rig: Rig) -> None
     tasks: list[asyncio.Task[None]] = []
     begin = seen.begin
     seen.begin = lambda payload: tasks.append(begin(payload)) or tasks[-1]  # type: ignore[method-assign,func-returns-value]
-    assert (await post(client(rig, seen), signed(PRESS, now=NOW))).status_code == 200
+    assert (await post(client(rig, seen), signed(CLICK, now=NOW))).status_code == 200
     assert isinstance(tasks[0].exception(), RuntimeError)
 
 
 async def test_without_a_signing_secret_nothing_is_taken_also_where_the_api_is_open(store: Store) -> None:
     rig, seen = Rig(store, access=Access()), Recorded()
-    answer = await post(client(rig, seen, secret=""), signed(PRESS, now=NOW))
+    answer = await post(client(rig, seen, secret=""), signed(CLICK, now=NOW))
     problem_of(answer, 401, "not_configured")
     assert seen.got == []
 
@@ -99,14 +99,14 @@ async def test_without_a_signing_secret_nothing_is_taken_also_where_the_api_is_o
 )
 async def test_what_is_not_signed_is_401_and_counted(rig: Rig, headers: dict[str, Any], code: str) -> None:
     seen = Recorded()
-    request = signed(PRESS, now=NOW)
+    request = signed(CLICK, now=NOW)
     http = client(rig, seen)
     answer = await http.post(
         slack.SlackInteractions.path, content=request.body, headers={**request.headers, **headers}
     )
     problem_of(answer, 401, code)
     assert seen.got == []
-    assert rig.counted("presses_total", action="unknown", result="not_accepted") == 1
+    assert rig.counted("clicks_total", action="unknown", result="not_accepted") == 1
 
 
 async def test_a_body_beyond_the_limit_is_refused_before_it_is_checked(rig: Rig) -> None:
@@ -115,8 +115,8 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_checked(rig: Rig)
 
 
 async def test_a_second_delivery_of_the_same_request_is_refused(rig: Rig) -> None:
-    seen, request = Recorded(), signed(PRESS, now=NOW)
+    seen, request = Recorded(), signed(CLICK, now=NOW)
     http = client(rig, seen)
     assert (await post(http, request)).status_code == 200
     problem_of(await post(http, request), 401, "replayed")
-    assert seen.got == [PRESS]
+    assert seen.got == [CLICK]

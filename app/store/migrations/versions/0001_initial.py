@@ -188,8 +188,8 @@ def _runs() -> None:
         _text("mode"),
         _text("target_key"),
         _text("state"),
-        _text("rung"),
-        _count("rung_index"),
+        _text("step"),
+        _count("step_index"),
         _text("plan_hash"),
         _text("settings"),
         _text("params"),
@@ -223,14 +223,14 @@ def _runs() -> None:
 
 def _run_steps() -> None:
     op.create_table(
-        "run_steps",
+        "run_journal",
         _text("run_id"),
         _text("name"),
         _text("intent"),
         _maybe_text("outcome"),
         _big("begun_at"),
         _maybe_big("ended_at"),
-        sa.PrimaryKeyConstraint("run_id", "name", name="pk_run_steps"),
+        sa.PrimaryKeyConstraint("run_id", "name", name="pk_run_journal"),
     )
 
 
@@ -238,12 +238,12 @@ def _ledger() -> None:
     op.create_table(
         "ledger",
         _text("run_id"),
-        sa.Column("rung_index", sa.Integer(), autoincrement=False),
+        sa.Column("step_index", sa.Integer(), autoincrement=False),
         _text("scope"),
         _big("at"),
         _maybe_big("released_at"),
         sa.Column("spent", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("run_id", "rung_index", "scope", name="pk_ledger"),
+        sa.PrimaryKeyConstraint("run_id", "step_index", "scope", name="pk_ledger"),
     )
     op.create_index("ix_ledger_scope", "ledger", ["scope", "at"])
 
@@ -262,7 +262,7 @@ def _pauses() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_pauses"),
     )
     op.create_index(
-        "uq_pauses_standing",
+        "uq_pauses_in_force",
         "pauses",
         ["scope"],
         unique=True,

@@ -1,0 +1,112 @@
+"""Looking at a running service: incidents, runs, and why."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.output import AsJson, give, table, write
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
+from app.notify import scorecard as words
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
+State = Annotated[str, typer.Option("--state", help="Only in this state.")]
+
+
+def incidents(
+    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
+    """Incidents, newest first."""
+    rows = list(Remote(url, token).pages("/api/v1/incidents", {"state": state}, limit))
+    give(rows) if as_json else table(("id", "state", "alertname", "namespace", "target", "opened_at"), rows)
+
+
+def runs(
+    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
+    """Runs, newest first."""
+    rows = list(Remote(url, token).pages("/api/v1/runs", {"state": state}, limit))
+    give(rows) if as_json else table(
+        ("id", "state", "remediation", "target", "mode", "requested_at", "result"), rows
+    )
+
+
+def explain(
+    any_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an incident or a run.")],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Why it acted, or why not: evidence, every gate with value and threshold, what was done, from the audit trail."""
+    remote = Remote(url, token)
+    found = remote.get(run_path(any_id, "explain"))
+    if as_json:
+        give(found)
+        return
+    for line in explanation(found):
+        write(line)
+
+
+def explanation(found: dict[str, Any]) -> list[str]:
+    """An explanation as lines for a terminal."""
+    lines = [f"{found['state'].upper()}  {found['alertname']}  {found.get('target') or 'no target'}"]
+    if found.get("reason"):
+        lines.append(found["reason"])
+    diagnosis = found.get("diagnosis")
+    if diagnosis:
+        lines += ["", "Evidence", f"  {diagnosis['summary']}"]
+        for finding in diagnosis["findings"]:
+            mark = "?" if finding["certainty"] == "unknown" else "-"
+            lines.append(f"  {mark} {finding['text']}")
+    if found.get("gates"):
+        lines += ["", "Decision", *(f"  {line}" if line else "" for line in found["gates"])]
+    for title, key in (("Done", "actions"), ("Verified", "verifications"), ("Undone", "undos")):
+        if found.get(key):
+            lines += [
+                "",
+                title,
+                *(f"  {row['result']}: {_told(row)}" for row in found[key]),
+            ]
+    if found.get("trust_levels"):
+        lines += ["", "Trust", *(f"  {s['change']}: {s['key']}: {s['why']}" for s in found["trust_levels"])]
+    lines += ["", "Trail"]
+    lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_dedup_key(e)}" for e in found["events"]]
+    return lines
+
+
+def _told(row: dict[str, Any]) -> str:
+    """The text, after the summary unless the text repeats it."""
+    summary, text = row.get("summary", ""), row["text"]
+    return text if text.startswith(summary) else f"{summary}: {text}" if text else summary
+
+
+def _dedup_key(event: dict[str, Any]) -> str:
+    data = event["data"]
+    for key in ("text", "summary", "reason", "target", "state", "alertname"):
+        if data.get(key):
+            return str(data[key])[:140]
+    return ""
+
+
+def scorecard(
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="Span back from now.")] = 7,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the last days were worth: acted, verified fixed, not fixed, undone, harmful, time to mitigate, repeat offenders."""
+    card = Remote(url, token).get("/api/v1/scorecard", {"days": days})
+    if as_json:
+        give(card)
+        return
+    for name, value in [
+        *words.rows(card),
+        *(("repeat offender", _often(o)) for o in words.offenders(card, 100)),
+    ]:
+        write(f"{name:<17} {value}")
+
+
+def _often(offender: tuple[str, int]) -> str:
+    target, number = offender
+    return f"{target}: {number} incidents"

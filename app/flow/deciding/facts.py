@@ -1,0 +1,191 @@
+"""Facts: what the gates need, read outside the transaction (cluster, Alertmanager) and inside it (counts).
+
+What cannot be read becomes `Unknown` with its reason. Called by `decide` and, right before each mutation, by `act`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.cluster import OPT
+from app.domain.errors import RemediatorError
+from app.domain.target import Kind, Target
+from app.domain.workload import Manager, Workload
+from app.flow.deciding import trust
+from app.flow.services import Services
+from app.kube.actions.surge import taken_down_at_once
+from app.policy.budgets import scopes_for
+from app.policy.facts import Fact, Facts, Past, Pause, Replicas, Spend, Unknown
+from app.policy.model import Policy, Rule
+from app.store import facts as counts
+from app.store import incidents, pauses
+from app.store.database import Tx
+from app.store.incidents import Incident, StoredAlert
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Facts from outside the store, as of `at`."""
+
+    at: datetime
+    target: Target
+    workload: Fact[Workload]
+    marks: Fact[Mapping[str, str]]
+    firing: Fact[bool] | None
+    blocking: Fact[Mapping[str, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is decided under."""
+
+    policy: Policy
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The asking run's own traces, which must not count against it."""
+
+    run_id: str = ""
+    step_index: int = -1
+    approved_by: str = ""
+
+
+async def outside(
+    services: Services, rule: Rule, target: Target, workload: Workload | str, alerts: list[StoredAlert]
+) -> Outside:
+    """Gather what only cluster and Alertmanager know. `workload` is the snapshot or why there is none."""
+    known = workload if isinstance(workload, Workload) else None
+    marks, firing, blocking = await asyncio.gather(
+        _marks(services, target, known), _firing(services, alerts), _blocking(services, rule)
+    )
+    return Outside(
+        at=services.clock.now(),
+        target=target,
+        workload=Unknown(workload) if isinstance(workload, str) else workload,
+        marks=marks,
+        firing=firing,
+        blocking=blocking,
+    )
+
+
+async def _marks(services: Services, target: Target, workload: Workload | None) -> Fact[Mapping[str, str]]:
+    if workload is None:
+        return Unknown("the target could not be read")
+    try:
+        namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
+    except RemediatorError as error:
+        return Unknown(f"namespace {target.namespace} could not be read: {error.message}")
+    marks = {}
+    metadata = namespace.get("metadata", {})
+    for where, labels, notes in (
+        ("namespace", metadata.get("labels") or {}, metadata.get("annotations") or {}),
+        ("object", workload.labels, workload.annotations),
+    ):
+        value = labels.get(OPT) or notes.get(OPT)
+        if value is not None:
+            marks[where] = value
+    return marks
+
+
+async def _firing(services: Services, alerts: list[StoredAlert]) -> Fact[bool] | None:
+    """Alertmanager's word on the incident's alerts; None when it is not configured or not asked."""
+    if services.alert_state is None or not alerts:
+        return None
+    try:
+        states = await asyncio.gather(*(services.alert_state.firing(a.labels) for a in alerts[:5]))
+    except RemediatorError as error:
+        return Unknown(f"Alertmanager could not be asked: {error.message}")
+    if any(s.known and s.firing for s in states):
+        return True
+    if all(s.known for s in states):
+        return False
+    return Unknown(next(s.text for s in states if not s.known))
+
+
+async def _blocking(services: Services, rule: Rule) -> Fact[Mapping[str, tuple[str, ...]]]:
+    if not rule.blocked_by:
+        return {}
+    if services.firing_alerts is None:
+        return Unknown(
+            "the rule is blocked by other alerts and no Alertmanager is configured to ask for them"
+        )
+    found = {}
+    try:
+        for when in rule.blocked_by:
+            lists = [await services.firing_alerts.firing_matching(filters) for filters in when.filters]
+            names = {a.labels.get("alertname", "unnamed") for listed in lists for a in listed if not a.hidden}
+            found[str(when)] = tuple(sorted(names))
+    except RemediatorError as error:
+        return Unknown(f"Alertmanager could not be asked: {error.message}")
+    return found
+
+
+def facts_in(
+    tx: Tx, services: Services, ground: Ground, seen: Outside, incident: Incident, own: Own
+) -> Facts:
+    """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
+    conn, now, target = tx.conn, tx.now, seen.target
+    policy, rule = ground.policy, ground.rule
+    workload = seen.workload
+    spend = {}
+    for scope in scopes_for(policy, rule, target):
+        since = now - scope.limit.window
+        spend[scope] = Spend(*counts.spent(conn, scope.key, since, excluding=(own.run_id, own.step_index)))
+    return Facts(
+        now=now,
+        target=target,
+        firing=_firing_fact(tx, seen, incident),
+        last_seen=_last_seen(tx, seen, incident),
+        marks=seen.marks,
+        managers=workload if isinstance(workload, Unknown) else _managers(workload),
+        rollout_paused=workload if isinstance(workload, Unknown) else workload.paused,
+        replicas=workload
+        if isinstance(workload, Unknown)
+        else Replicas(
+            workload.desired, workload.ready, workload.updated, at_once=taken_down_at_once(workload)
+        ),
+        spend=spend,
+        last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
+        busy_with=counts.busy_with(conn, target.key, excluding=own.run_id),
+        targets_in_flight=counts.in_flight(conn, excluding=target.key),
+        results=tuple(
+            Past(state, at)
+            for state, at in counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
+        ),
+        storm_targets=counts.targets_since(conn, now - policy.storm.within),
+        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(conn, now)),
+        blocking=seen.blocking,
+        ceiling=services.ceiling,
+        ordered_by=incident.manual.requested_by if incident.manual else "",
+        approved_by=own.approved_by,
+        dry_run=incident.manual.dry_run if incident.manual else False,
+        trust_level=trust.trust_level_of(conn, rule, incident, target, now),
+    )
+
+
+def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:
+    if incident.manual is not None:
+        return True
+    told = incidents.firing_count(tx.conn, incident.id) > 0
+    if seen.firing is None or not told:
+        return told
+    return seen.firing
+
+
+def _last_seen(tx: Tx, seen: Outside, incident: Incident) -> Fact[datetime]:
+    if incident.manual is not None or seen.firing is True:
+        return seen.at
+    last = counts.last_seen(tx.conn, incident.id)
+    return Unknown("no alert of this incident is known") if last is None else last
+
+
+def _managers(workload: Workload) -> tuple[Manager, ...]:
+    managers = set(workload.managers)
+    if workload.autoscaler is not None:
+        managers.add(Manager.HPA)
+    return tuple(sorted(managers))

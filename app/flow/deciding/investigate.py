@@ -1,0 +1,171 @@
+"""Look: an incident's alerts -> rule, target, workload, diagnosis and ladder. Reads only; changes nothing.
+
+The one place where a handler's unexpected exception is caught: it becomes an unknown fact, which closes the gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+from pydantic import ValidationError
+
+from app.domain.decision import Decision
+from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
+from app.domain.evidence import Diagnosis
+from app.domain.plan import Step
+from app.domain.remediation import AnyRemediation, History, Params, Scene
+from app.domain.target import Target
+from app.domain.workload import Workload
+from app.flow.services import Services
+from app.kube import read
+from app.kube.resolve import resolve
+from app.policy import decide as policy_decide
+from app.policy.match import NoHint, match_rule, rule_for_order, target_hint
+from app.policy.model import Policy, Rule
+from app.store.incidents import Incident, StoredAlert
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an incident is about: its labels, the rule for them and, for a manual request, its order."""
+
+    incident: Incident
+    labels: Mapping[str, str]
+    fired_at: datetime
+    rule: Rule
+    remediation: AnyRemediation
+    params: Params
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A subject whose target was found and looked at. `fault` is set when looking failed: then there is no ladder."""
+
+    subject: Subject
+    target: Target
+    workload: Workload | None
+    diagnosis: Diagnosis
+    ladder: tuple[Step, ...]
+    fault: str = ""
+
+    @property
+    def step(self) -> Step | None:
+        """The first step that has something to do."""
+        return next((r for r in self.ladder if r.applies), None)
+
+
+def subject_of(
+    services: Services, policy: Policy, incident: Incident, alerts: Sequence[StoredAlert]
+) -> Subject | Decision:
+    """The rule for this incident, or the decision that there is none."""
+    if incident.manual is not None:
+        return _ordered(services, policy, incident)
+    labels = dict(alerts[0].labels)
+    matched = match_rule(policy, labels)
+    if matched is None:
+        return policy_decide.no_rule(policy, labels.get("alertname", ""))
+    remediation = services.catalogue[matched.rule.remediation]
+    fired_at = min(a.starts_at for a in alerts)
+    return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))
+
+
+def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
+    order = incident.manual
+    if order is None:
+        raise BadInput("the incident has no order", code="no_order", where=incident.id)
+    remediation = services.catalogue.get(order.remediation)
+    if remediation is None:
+        allowed = ", ".join(sorted(services.catalogue))
+        raise BadInput(
+            f"no such remediation; there are {allowed}",
+            code="unknown_remediation",
+            where=order.remediation,
+        )
+    rule = rule_for_order(policy, remediation.name, order.params)
+    return Subject(incident, {}, incident.opened_at, rule, remediation, _params(remediation, rule))
+
+
+def _params(remediation: AnyRemediation, rule: Rule) -> Params:
+    try:
+        params: Params = remediation.params.model_validate(dict(rule.params))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in ("params", *first["loc"]))
+        raise BadInput(str(first["msg"]), code="bad_params", where=where) from error
+    return params
+
+
+async def find_target(services: Services, policy: Policy, subject: Subject) -> Target | Decision:
+    """The workload behind the labels, following owners. Raises TryLater when the cluster cannot be asked."""
+    if subject.incident.manual is not None:
+        named = Target.parse(subject.incident.manual.target)
+        hint = (named.namespace, named.kind, named.name)
+    else:
+        found = target_hint(subject.rule, subject.labels)
+        if isinstance(found, NoHint):
+            return policy_decide.no_target(policy, subject.rule, found.why)
+        hint = (found.namespace, found.kind, found.name)
+    try:
+        return await resolve(services.cluster, *hint)
+    except (ObjectMissing, AccessDenied, BadInput) as error:
+        return policy_decide.target_not_found(policy, subject.rule, "/".join(hint), error.message)
+
+
+async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:
+    """Read the workload, diagnose, and ask for the ladder; never raises for what the cluster or a handler does."""
+    try:
+        workload = await read.read_workload(services.cluster, target)
+    except RemediatorError as error:
+        return _blind(subject, target, None, f"the target could not be read: {error}")
+    scene = Scene(
+        cluster=services.cluster,
+        workload=workload,
+        alertname=subject.incident.alertname,
+        labels=subject.labels,
+        fired_at=subject.fired_at,
+        now=services.clock.now(),
+        dependencies=services.dependencies,
+        metrics=services.metric_source,
+        history=history,
+    )
+    try:
+        diagnosis = await subject.remediation.diagnose(scene, subject.params)
+        ladder = await subject.remediation.ladder(scene, subject.params, diagnosis)
+    except RemediatorError as error:
+        return _blind(subject, target, workload, f"the diagnosis failed: {error}")
+    except Exception as error:
+        log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
+        return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
+    return Seen(subject, target, workload, diagnosis, _chosen(subject.rule, ladder, history))
+
+
+def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta = timedelta()) -> Seen:
+    """A look without a step in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
+    five minutes (`age`) what cannot be read is what the person has to hear of."""
+    if seen.fault or seen.step is not None or not transient_errors or age >= _PATIENCE:
+        return seen
+    return replace(seen, ladder=(), fault=f"a read failed and is tried again: {transient_errors[0]}")
+
+
+def _chosen(rule: Rule, ladder: Sequence[Step], history: History) -> tuple[Step, ...]:
+    """The ladder as policy and history leave it: what may not or need not be tried again says why."""
+    steps = []
+    for step in ladder:
+        if step.applies and rule.steps and step.name not in rule.steps:
+            steps.append(replace(step, actions=(), why=f"the rule {rule.name!r} does not list it"))
+        elif step.applies and step.name in history.tried:
+            steps.append(replace(step, actions=(), why="already tried for this incident"))
+        else:
+            steps.append(step)
+    return tuple(steps)
+
+
+def _blind(subject: Subject, target: Target, workload: Workload | None, fault: str) -> Seen:
+    return Seen(subject, target, workload, Diagnosis(fault, ()), (), fault)

@@ -1,0 +1,1 @@
+"""Records of what happened, and the messages that follow from them."""

@@ -1,0 +1,299 @@
+"""Deliver: takes messages out of the outbox and sends them, one Slack thread an incident.
+
+Called in a loop by `app.main`. A message is tagged with its outbox id, and whatever was tried before is looked for
+before it is posted again, so a crash or a lost answer between posting and recording gives no second message where the
+channel can be read. A broken row never holds up another incident's rows, and Slack never holds up a page. Never
+decides anything and never touches the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from app.domain.errors import Missing
+from app.domain.events import EventKind
+from app.domain.json import digest as json_digest
+from app.domain.ports import Clock
+from app.flow.notifying.fan_out import DIGEST, PAGE, collapse_storm, order_pages, page_of, put_pages
+from app.flow.notifying.scorecard import WEEKLY
+from app.notify.blocks import to_slack
+from app.notify.client import MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
+from app.notify.digest import SHOWN, Digest, digest
+from app.notify.entries import thread_entry
+from app.notify.message import Message
+from app.notify.pagerduty import PagerDutyClient, note_for, page_for
+from app.notify.parent import parent
+from app.notify.scorecard import weekly
+from app.notify.timeline import Timeline, Topic, fact_from_json
+from app.store import digests, incidents, outbox
+from app.store.database import Store
+from app.store.incidents import Incident
+from app.store.outbox import Message as Row
+from app.store.tx import Tx
+
+_FIRST_WAIT: Final = 5.0
+_LONGEST_WAIT: Final = 300.0
+_MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
+_SHOWN_KEPT: Final = 10_000
+_WEEK: Final = timedelta(days=7)  # then the next scorecard is there
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverServices:
+    """What delivering needs. `replica` names this process across restarts, `boot` this start of it; `pager` is None
+    when PagerDuty is not configured.
+
+    More than `storm` incidents with their first messages pending become one digest. `shown` remembers what each parent
+    message shows, so that it is not edited to the same text; losing it costs an edit.
+    """
+
+    store: Store
+    clock: Clock
+    client: MessageClient
+    timeline_of: Callable[[Connection, str], Timeline]
+    channel: str
+    replica: str
+    boot: str
+    pager: PagerDutyClient | None = None
+    storm: int = 20
+    batch: int = 10
+    lease: timedelta = timedelta(minutes=5)
+    give_up_after: timedelta = timedelta(days=1)
+    attempted: Callable[[str, str], None] = lambda _channel, _result: None  # `pager` or `chat`; how it went
+    shown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """Under which name rows are claimed."""
+        return f"{self.replica}/{self.boot}"
+
+
+async def deliver_once(services: DeliverServices) -> int:
+    """Send what is due; returns how many rows were taken, 0 when there is nothing to do now. Raises StoreUnavailable."""
+    if not await services.store.read(outbox.depth):
+        return 0
+    now = services.clock.now()
+    await services.store.write(lambda tx: _free_the_dead(tx, services, now))
+    if services.pager is not None:
+        await order_pages(services.store)
+    await collapse_storm(services.store, services.storm)
+    rows = await services.store.write(
+        lambda tx: outbox.claim(tx, now, services.batch, services.owner, services.lease)
+    )
+    # Pages first: a slow Slack must not keep a person asleep.
+    for row in sorted(rows, key=lambda r: (r.kind != PAGE, r.seq)):
+        await _one(services, row)
+    return len(rows)
+
+
+def _free_the_dead(tx: Tx, services: DeliverServices, now: datetime) -> None:
+    """Rows that a dead process left behind may be out or not; their next claim is not their first and looks first.
+
+    An earlier start of this replica is certainly dead; of another replica only the end of its claim tells.
+    """
+    for row in outbox.unsure(tx.conn, now + services.lease):
+        mine_before = (row.claimed_by or "").startswith(
+            f"{services.replica}/"
+        ) and row.claimed_by != services.owner
+        if mine_before or (row.claimed_until is not None and row.claimed_until <= now):
+            outbox.failed(tx, row.id, "the process that was sending it ended", now)
+
+
+async def _one(services: DeliverServices, row: Row) -> None:
+    """Send one row and settle it, whatever happens to it."""
+    if row.claimed_until is not None and services.clock.now() > row.claimed_until - _MARGIN:
+        # Too close to the end of our claim: another process may take it over while we post.
+        await _settle(
+            services, lambda tx: outbox.failed(tx, row.id, "not reached in time", services.clock.now())
+        )
+        return
+    channel = "pager" if row.kind == PAGE else "chat"
+    try:
+        posted = await _send(services, row)
+    except Retry as later:
+        services.attempted(channel, "later")
+        await _again(services, row, str(later), later.retry_after)
+    except NoAccess as closed:
+        # The message is fine; somebody has to fix a setting, and then it shall go out.
+        services.attempted(channel, "no_access")
+        log.warning("message cannot be sent", message=row.id, code=closed.code, hint=closed.message)
+        await _again(services, row, str(closed), _LONGEST_WAIT)
+    except (Unclear, PostAnew) as unclear:
+        # Whatever the parent message seems to show, look at it again: it may be gone with its thread.
+        services.attempted(channel, "unclear")
+        services.shown.pop(row.incident_id, None)
+        await _again(services, row, str(unclear), None)
+    except Never as refused:
+        services.attempted(channel, "refused")
+        await _give_up(services, row, str(refused))
+    except (Missing, ValueError, KeyError) as broken:
+        services.attempted(channel, "broken")
+        await _give_up(services, row, f"the row cannot be told: {type(broken).__name__}: {broken}")
+    else:
+        services.attempted(channel, "sent")
+        await _settle(services, lambda tx: _sent(tx, row, posted))
+
+
+def _sent(tx: Tx, row: Row, posted: Posted) -> None:
+    outbox.sent(tx, row.id, posted.channel, posted.ts)
+    if row.kind == PAGE:
+        _audit_page(tx, row, EventKind.NOTIFIED, {"channel": posted.channel, "ts": posted.ts})
+
+
+def _failed(tx: Tx, row: Row, error: str) -> None:
+    outbox.failed(tx, row.id, error, None)
+    if row.kind == PAGE:
+        _audit_page(tx, row, EventKind.NOTIFY_FAILED, {"error": error})
+
+
+def _audit_page(tx: Tx, row: Row, kind: EventKind, data: dict[str, str]) -> None:
+    """A page's row belongs to no incident, so that it waits for nobody; the incident's own story needs the page too."""
+    incident_id = str(row.payload.get("incident", ""))
+    tx.audit(kind, incident_id=incident_id, data={"message": row.id, "kind": PAGE, **data})
+
+
+async def _settle(services: DeliverServices, settle: Callable[[Tx], None]) -> None:
+    await services.store.write(settle)
+
+
+async def _again(services: DeliverServices, row: Row, error: str, wait: float | None) -> None:
+    """Back into the queue, later each time; given up after a day."""
+    now = services.clock.now()
+    if now - row.created_at > (_WEEK if row.kind == WEEKLY else services.give_up_after):
+        await _give_up(services, row, f"{error} (tried {row.attempts} times)")
+        return
+    backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
+    at = now + timedelta(seconds=backoff if wait is None else wait)
+    await _settle(services, lambda tx: outbox.failed(tx, row.id, error, at))
+
+
+async def _give_up(services: DeliverServices, row: Row, error: str) -> None:
+    log.error("message given up", message=row.id, incident=row.incident_id, error=error)
+    await _settle(services, lambda tx: _failed(tx, row, error))
+
+
+async def _send(services: DeliverServices, row: Row) -> Posted:
+    if row.kind == PAGE:
+        return await _page(services, row)
+    if row.kind == DIGEST:
+        return await _digest(services, row)
+    if row.kind == WEEKLY:
+        return await _post_once(services, row, weekly(row.payload["data"]), None, row.id, services.channel)
+    return await _tell(services, row)
+
+
+async def _tell(services: DeliverServices, row: Row) -> Posted:
+    """The parent message first, as editing it may be repeated; then the entry, which may not."""
+    topic = Topic(row.payload["event"])
+    if topic is Topic.ESCALATED and services.pager is not None:
+        # It may have come after this pass looked for escalations.
+        await services.store.write(lambda tx: put_pages(tx, [row]))
+    fact = fact_from_json(topic, row.payload.get("data") or {})
+    incident, timeline = await services.store.read(
+        lambda conn: (incidents.get(conn, row.incident_id), services.timeline_of(conn, row.incident_id))
+    )
+    entry = thread_entry(topic, timeline, fact)
+    if entry is None and _thread(services, incident) is None:
+        # Its first messages went into a digest; a change of state alone opens no thread.
+        return Posted("", "")
+    head = await _head(services, row, incident, timeline)
+    if entry is None:
+        return head
+    return await _post_once(services, row, entry, head.ts, row.id, head.channel)
+
+
+def _thread(services: DeliverServices, incident: Incident) -> Posted | None:
+    posted = Posted(incident.thread_channel, incident.thread_ts)
+    return posted if posted.ts and services.client.knows(posted) else None
+
+
+async def _head(services: DeliverServices, row: Row, incident: Incident, timeline: Timeline) -> Posted:
+    """The parent message, showing the present state: edited, or posted when there is none (any more)."""
+    message = parent(timeline)
+    known = _thread(services, incident)
+    tag = f"{incident.id}:parent:{incident.thread_ts}"
+    head = known
+    if known is not None:
+        if services.shown.get(incident.id) == _look(message):
+            return known
+        try:
+            head = await services.client.update(known, message, tag)
+        except PostAnew:
+            head = None
+    if head is None:
+        head = await _post_once(services, row, message, None, tag, services.channel)
+    placed = head
+    if placed != known:
+        await _settle(services, lambda tx: incidents.set_thread(tx, incident.id, placed.channel, placed.ts))
+    _remember(services, incident.id, message)
+    return placed
+
+
+async def _post_once(  # the message, its place and its tag
+    services: DeliverServices, row: Row, message: Message, thread_ts: str | None, tag: str, channel: str
+) -> Posted:
+    """Post, after looking whether an earlier try got through. Where nobody can look, a second message beats none."""
+    if row.attempts > 1:
+        found = await services.client.find(channel, thread_ts, tag, row.created_at)
+        if found.posted is not None:
+            return found.posted
+        if found.unknown:
+            log.warning("message may appear twice", message=row.id, why=found.unknown)
+    return await services.client.post(channel, message, thread_ts, tag)
+
+
+def _look(message: Message) -> str:
+    body = to_slack(message)
+    return json_digest([body.text, list(body.blocks)])
+
+
+def _remember(services: DeliverServices, incident_id: str, message: Message) -> None:
+    if len(services.shown) >= _SHOWN_KEPT:
+        services.shown.clear()
+    services.shown[incident_id] = _look(message)
+
+
+async def _digest(services: DeliverServices, row: Row) -> Posted:
+    """One message for the many incidents of a storm: posted once, then edited."""
+    digest_id = str(row.payload["data"]["digest"])
+    if services.pager is not None and "escalation" in row.payload["data"]:
+        await services.store.write(lambda tx: put_pages(tx, [row]))
+    known, message = await services.store.read(lambda conn: _picture(services, conn, digest_id))
+    head = Posted(known.channel, known.ts)
+    if head.ts and services.client.knows(head):
+        try:
+            return await services.client.update(head, message, row.id)
+        except PostAnew:
+            log.warning("digest is gone and posted anew", digest=digest_id)
+    posted = await _post_once(services, row, message, None, row.id, services.channel)
+    await _settle(services, lambda tx: digests.posted(tx, digest_id, posted.channel, posted.ts))
+    return posted
+
+
+def _picture(services: DeliverServices, conn: Connection, digest_id: str) -> tuple[digests.Digest, Message]:
+    known, counts = digests.get(conn, digest_id), digests.count(conn, digest_id, SHOWN)
+    timelines = [services.timeline_of(conn, i) for i in counts.ids]
+    told = Digest(digest_id, known.opened_at, counts.states, counts.alertnames, counts.namespaces, timelines)
+    return known, digest(told)
+
+
+async def _page(services: DeliverServices, row: Row) -> Posted:
+    """Page a person, and leave a note where the alert came from PagerDuty. Both may be repeated."""
+    pager = services.pager
+    if pager is None:
+        raise Never("PagerDuty is not configured any more", code="no_pager")
+    incident_id, escalation = page_of(row)
+    timeline = await services.store.read(lambda conn: services.timeline_of(conn, incident_id))
+    if pager.access.routing_key:
+        await pager.trigger(page_for(timeline, escalation))
+    if pager.access.notes and timeline.pagerduty_incident:
+        await pager.note(timeline.pagerduty_incident, note_for(timeline, escalation))
+    return Posted("pagerduty", incident_id)

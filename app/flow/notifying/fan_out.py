@@ -1,0 +1,146 @@
+"""Fan out and in: a page for each escalation, one digest for the many first messages of a storm.
+
+Called by `app.flow.notifying.deliver` before it claims, by `app.flow.deciding.bulk` for what it decided, and by the sweep, which has a
+digest edited as its incidents move. Pages and digests are rows of no incident, so that they wait for nobody: an
+incident's own rows go out in order, and the first of them may be waiting for Slack. Only writes outbox rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from app.domain.decision import Code
+from app.domain.errors import Missing
+from app.notify.timeline import Escalation, Topic, fact_from_json, fact_to_json
+from app.store import digests, incidents, ledger, outbox
+from app.store.database import Store
+from app.store.digests import Digest
+from app.store.outbox import Message as Row
+from app.store.tx import Tx
+
+PAGE: Final = "page"
+DIGEST: Final = "digest"
+_QUIET: Final = frozenset({Topic.FIRED, Topic.EVIDENCE, Topic.DECIDED, Topic.MOVED})
+"""Topics that a digest may tell; what was done, asked or handed over always has its own message."""
+_SEEN: Final = 1_000
+_EDITED: Final = timedelta(seconds=15)
+"""A digest is edited no more often than this at first, and less often as it grows old."""
+_GIVEN_UP: Final = timedelta(days=1)
+_GROWING: Final = 10  # digests looked at in one sweep
+
+
+async def order_pages(store: Store) -> None:
+    """Queue a page for every escalation and storm that waits to be told and has none yet."""
+    missing = await store.read(_unpaged)
+    if missing:
+        await store.write(lambda tx: put_pages(tx, missing))
+
+
+def _unpaged(conn: Connection) -> list[Row]:
+    waiting = outbox.pending(conn, _SEEN)
+    return [r for r in waiting if _pages(r) and not _exists(conn, _page_id(r))]
+
+
+def _pages(row: Row) -> bool:
+    event = row.payload.get("event")
+    return event == Topic.ESCALATED or (event == DIGEST and "escalation" in row.payload["data"])
+
+
+def put_pages(tx: Tx, rows: Sequence[Row]) -> None:
+    """Queue the pages of these rows of escalations and storms; repeating it is harmless."""
+    for row in rows:
+        data = row.payload.get("data") or {}
+        incident, fact = row.incident_id, data
+        if row.kind == DIGEST:
+            incident, fact = data["incident"], data["escalation"]
+        outbox.put(tx, _page_id(row), "", PAGE, {"event": PAGE, "incident": incident, "data": fact})
+
+
+def _page_id(row: Row) -> str:
+    return f"{row.id}:page"
+
+
+def _exists(conn: Connection, message_id: str) -> bool:
+    try:
+        outbox.get(conn, message_id)
+    except Missing:
+        return False
+    return True
+
+
+def page_of(row: Row) -> tuple[str, Escalation]:
+    """The incident and the escalation of a page row. Raises ValueError or KeyError when it holds none."""
+    fact = fact_from_json(Topic.ESCALATED, row.payload["data"])
+    if not isinstance(fact, Escalation):
+        raise ValueError("a page without an escalation")  # noqa: TRY004 - the row's content is wrong, no caller's type
+    return str(row.payload["incident"]), fact
+
+
+def join(tx: Tx, incident_ids: Sequence[str], *, storm: bool) -> str:
+    """Let these incidents be told by the digest; the first ones open it. Returns its id.
+
+    Nobody is called for a single target in a storm, so the opening of a storm's digest calls one person for all.
+    """
+    ledger.lock(tx)
+    digest_id, new = digests.join(tx, incident_ids)
+    if new:
+        data: dict[str, Any] = {"digest": digest_id, "incident": incident_ids[0]}
+        if storm:
+            why = Escalation("a storm: many targets are in trouble at once, so nothing is done by itself")
+            data["escalation"] = fact_to_json(Topic.ESCALATED, why)
+        outbox.put(tx, f"{digest_id}:0", "", DIGEST, {"event": DIGEST, "data": data})
+    return digest_id
+
+
+async def collapse_storm(store: Store, limit: int) -> None:
+    """Let the digest tell what a storm's incidents have to say first; and all of them when more than `limit` wait for
+    their first message, storm or not."""
+    rows, storms = await store.read(lambda conn: _first_messages(conn, limit))
+    if rows:
+        await store.write(lambda tx: _collapse(tx, rows, storms))
+
+
+def _first_messages(conn: Connection, limit: int) -> tuple[list[Row], set[str]]:
+    """Pending quiet rows that a digest shall tell, and the incidents among them that were decided in a storm."""
+    quiet = [r for r in outbox.pending(conn, _SEEN) if r.incident_id and r.payload.get("event") in _QUIET]
+    unseen = incidents.without_thread(conn, list({r.incident_id for r in quiet}))
+    quiet = [r for r in quiet if r.incident_id in unseen]
+    storms = {r.incident_id for r in quiet if _code(r) == Code.STORM}
+    if len(unseen) > limit:
+        return quiet, storms
+    told = storms | digests.told_by_one(conn, list(unseen))
+    return [r for r in quiet if r.incident_id in told], storms
+
+
+def _code(row: Row) -> str:
+    return str((row.payload.get("data") or {}).get("code", ""))
+
+
+def _collapse(tx: Tx, rows: Sequence[Row], storms: set[str]) -> None:
+    told = list(dict.fromkeys(r.incident_id for r in rows))
+    outbox.digest(tx, [r.id for r in rows], join(tx, told, storm=bool(storms)))
+
+
+async def refresh_digests(store: Store, now: datetime) -> None:
+    """Have each posted digest edited whose incidents have moved, and close those in which nothing moves any more."""
+    growing = await store.read(lambda conn: digests.growing(conn, _GROWING))
+    for digest in growing:
+        age = now - digest.opened_at
+        if age > _GIVEN_UP:
+            await store.write(lambda tx, d=digest: digests.close(tx, d.id))  # type: ignore[misc]  # bound early
+        elif now - digest.told_at >= max(_EDITED, age / 20):
+            await store.write(lambda tx, d=digest: _refresh(tx, d, now))  # type: ignore[misc]  # bound early
+
+
+def _refresh(tx: Tx, digest: Digest, now: datetime) -> None:
+    counts = digests.count(tx.conn, digest.id)
+    number = digests.changed(tx, digest.id, counts)
+    if number is not None:
+        data = {"event": DIGEST, "data": {"digest": digest.id}}
+        outbox.put(tx, f"{digest.id}:{number}", "", DIGEST, data)
+    elif counts.over and now - digest.joined_at > digests.LULL:
+        digests.close(tx, digest.id)

@@ -1,0 +1,299 @@
+"""Story: one incident told from its audit records alone, for messages and for `explain`.
+
+Owns the folding of audit events into `IncidentStory`. If something cannot be told from here, an event is missing in the
+audit trail; nothing else is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.domain.decision import Decision, Mode
+from app.domain.errors import Missing
+from app.domain.events import EventKind
+from app.domain.evidence import Diagnosis
+from app.domain.outcome import IncidentState, RunState
+from app.domain.plan import Step
+from app.notify.timeline import (
+    ActionDone,
+    AlertLine,
+    ApprovalAnswer,
+    ApprovalAsked,
+    Escalation,
+    Link,
+    Timeline,
+    Topic,
+    TrustChange,
+    UndoDone,
+    Verification,
+    fact_from_json,
+)
+from app.store import audit
+from app.store.audit import AuditEvent
+
+_SHOWN_ALERTS = 5
+_ENDED = frozenset(s for s in IncidentState if s.closed) | {IncidentState.ESCALATED, IncidentState.STUCK}
+
+
+def timeline_of(conn: Connection, incident_id: str) -> Timeline:
+    """The story so far. Raises Missing when the trail knows no such incident."""
+    return fold(incident_id, audit.for_incident(conn, incident_id))
+
+
+def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
+    """Records in order, one story out. Pure."""
+    if not records:
+        raise Missing("no such incident", code="no_incident", where=incident_id)
+    timeline = Timeline(
+        incident_id=incident_id,
+        state=IncidentState.OPEN,
+        alertname="",
+        severity="",
+        namespace="",
+        opened_at=records[0].at,
+        alerts=0,
+        firing=0,
+    )
+    for record in records:
+        told = _TELL.get(record.kind)
+        if told is not None:
+            timeline = told(timeline, record)
+    return timeline
+
+
+def _opened(timeline: Timeline, record: AuditEvent) -> Timeline:
+    alertname, _, rest = str(record.data.get("key", "")).partition("|")
+    if alertname == "manual":
+        return replace(timeline, opened_at=record.at)
+    return replace(timeline, alertname=alertname, namespace=rest.partition("|")[0], opened_at=record.at)
+
+
+def _ordered(timeline: Timeline, record: AuditEvent) -> Timeline:
+    data = record.data
+    return replace(
+        timeline,
+        alertname=timeline.alertname or str(data.get("remediation", "")),
+        target=timeline.target or str(data.get("target", "")),
+        requested_by=str(data.get("requested_by", "")),
+        dry_run=bool(data.get("dry_run", False)),
+        reason=str(data.get("reason", "")),
+    )
+
+
+def _fired(timeline: Timeline, record: AuditEvent) -> Timeline:
+    data = record.data
+    labels, notes = data.get("labels", {}), data.get("annotations", {})
+    lines, links = timeline.alert_lines, timeline.links
+    if len(lines) < _SHOWN_ALERTS:
+        text = notes.get("summary") or notes.get("description") or ""
+        lines = (*lines, AlertLine(labels, text, _time(data.get("starts_at"))))
+    if not links:
+        found = [("Runbook", notes.get("runbook_url")), ("Alert source", data.get("generator_url"))]
+        links = tuple(Link(label, url) for label, url in found if url)
+    pagerduty = timeline.pagerduty_incident or (
+        str(data.get("fingerprint", "")) if data.get("source") == "pagerduty" else ""
+    )
+    return replace(
+        timeline,
+        alerts=timeline.alerts + 1,
+        firing=timeline.firing + 1,
+        alert_lines=lines,
+        links=links,
+        severity=timeline.severity or labels.get("severity", ""),
+        alertname=timeline.alertname or labels.get("alertname", ""),
+        namespace=timeline.namespace or labels.get("namespace", ""),
+        pagerduty_incident=pagerduty,
+    )
+
+
+def _enriched(timeline: Timeline, record: AuditEvent) -> Timeline:
+    labels = record.data.get("labels", {})
+    return replace(
+        timeline,
+        alertname=labels.get("alertname", timeline.alertname),
+        namespace=labels.get("namespace", timeline.namespace),
+        severity=labels.get("severity", timeline.severity),
+    )
+
+
+def _resolved(timeline: Timeline, _record: AuditEvent) -> Timeline:
+    return replace(timeline, firing=max(0, timeline.firing - 1))
+
+
+def _targeted(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, target=str(record.data.get("target", "")))
+
+
+def _merged(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, merged_into=str(record.data.get("into", "")), state=IncidentState.MERGED)
+
+
+def _moved(timeline: Timeline, record: AuditEvent) -> Timeline:
+    state = IncidentState(record.data["to"])
+    ended = record.at if state in _ENDED else None
+    return replace(timeline, state=state, reason=str(record.data.get("reason", "")), ended_at=ended)
+
+
+def _diagnosed(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = fact_from_json(Topic.EVIDENCE, record.data)
+    return replace(timeline, diagnosis=fact) if isinstance(fact, Diagnosis) else timeline
+
+
+def _decided(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = fact_from_json(Topic.DECIDED, record.data)
+    plan = record.data.get("plan")
+    step = Step.from_json(plan) if plan else None
+    return replace(timeline, decision=fact, plan=step) if isinstance(fact, Decision) else timeline
+
+
+def _requested(timeline: Timeline, record: AuditEvent) -> Timeline:
+    data = record.data
+    plan = data.get("step")
+    mode = data.get("mode")
+    return replace(
+        timeline,
+        run_id=record.run_id or timeline.run_id,
+        run_state=RunState.REQUESTED,
+        mode=Mode(mode) if mode else timeline.mode,
+        plan=Step.from_json(plan) if isinstance(plan, Mapping) else timeline.plan,
+        step_index=int(data.get("step_index", 0)),
+    )
+
+
+def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=RunState(record.data["to"]))
+
+
+def _of_type(topic: Topic, record: AuditEvent) -> Any:
+    known = {k: v for k, v in record.data.items() if k not in ("plan", "ladder", "plan_hash")}
+    return fact_from_json(topic, known)
+
+
+def _acted(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _of_type(Topic.ACTION, record)
+    return replace(timeline, actions=(*timeline.actions, fact)) if isinstance(fact, ActionDone) else timeline
+
+
+def _verified(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _of_type(Topic.VERIFIED, record)
+    return (
+        replace(timeline, verifications=(*timeline.verifications, fact))
+        if isinstance(fact, Verification)
+        else timeline
+    )
+
+
+def _undone(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _of_type(Topic.UNDO, record)
+    return replace(timeline, undos=(*timeline.undos, fact)) if isinstance(fact, UndoDone) else timeline
+
+
+def _escalated(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _of_type(Topic.ESCALATED, record)
+    return replace(timeline, escalation=fact) if isinstance(fact, Escalation) else timeline
+
+
+def _approved(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, answer=ApprovalAnswer(record.run_id, "approved", record.actor, at=record.at))
+
+
+def _rejected(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, answer=ApprovalAnswer(record.run_id, "rejected", record.actor, at=record.at))
+
+
+def _counted(timeline: Timeline, record: AuditEvent) -> Timeline:
+    one = ApprovalAnswer(record.run_id, "approved", record.actor, at=record.at)
+    return replace(timeline, approvals=(*timeline.approvals, one))
+
+
+def _snoozed(timeline: Timeline, record: AuditEvent) -> Timeline:
+    until = _time(record.data.get("until"))
+    asked = timeline.approval
+    moved = replace(asked, expires_at=until) if asked and until else asked
+    return replace(timeline, approval=moved, snoozes=timeline.snoozes + 1)
+
+
+def _undo_asked(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(timeline, undo_asked=ApprovalAnswer(record.run_id, "undo", record.actor, at=record.at))
+
+
+def _clicked(timeline: Timeline, record: AuditEvent) -> Timeline:
+    """A pause is no part of an incident's own trail; the click of the button under its message is."""
+    text = str(record.data.get("paused", ""))
+    if not text:
+        return timeline
+    return replace(timeline, paused=ApprovalAnswer(record.run_id, "paused", record.actor, text, record.at))
+
+
+def _asked(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = fact_from_json(Topic.APPROVAL_ASKED, record.data)
+    if not isinstance(fact, ApprovalAsked):
+        return timeline
+    return replace(timeline, approval=fact, answer=None, approvals=(), snoozes=0)
+
+
+def _trust_level(timeline: Timeline, record: AuditEvent) -> Timeline:
+    """A trust level that only began or was counted on is no news; that a promotion no longer waits is."""
+    fact = fact_from_json(Topic.TRUST, record.data)
+    if not isinstance(fact, TrustChange):
+        return timeline
+    others = tuple(s for s in timeline.trust_levels if s.key != fact.key)
+    told = fact.mark or fact.change not in ("opened", "counted")
+    return replace(timeline, trust_levels=(*others, fact) if told else others)
+
+
+def _time(text: object) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+_TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
+    EventKind.INCIDENT_OPENED: _opened,
+    EventKind.MANUAL_REQUESTED: _ordered,
+    EventKind.ALERT_FIRED: _fired,
+    EventKind.ALERT_ENRICHED: _enriched,
+    EventKind.ALERT_RESOLVED: _resolved,
+    EventKind.INCIDENT_TARGETED: _targeted,
+    EventKind.INCIDENT_MERGED: _merged,
+    EventKind.INCIDENT_MOVED: _moved,
+    EventKind.DIAGNOSED: _diagnosed,
+    EventKind.DECIDED: _decided,
+    EventKind.RUN_REQUESTED: _requested,
+    EventKind.RUN_MOVED: _run_moved,
+    EventKind.ACTION_ENDED: _acted,
+    EventKind.VERIFIED: _verified,
+    EventKind.UNDO_ENDED: _undone,
+    EventKind.ESCALATED: _escalated,
+    EventKind.APPROVED: _approved,
+    EventKind.REJECTED: _rejected,
+    EventKind.APPROVAL_ASKED: _asked,
+    EventKind.APPROVAL_COUNTED: _counted,
+    EventKind.APPROVAL_SNOOZED: _snoozed,
+    EventKind.UNDO_REQUESTED: _undo_asked,
+    EventKind.CLICKED: _clicked,
+    EventKind.TRUST_CHANGED: _trust_level,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `explain` gives: the story, all records behind it, and where to read on."""
+
+    timeline: Timeline
+    records: tuple[AuditEvent, ...]
+
+
+def explain(conn: Connection, any_id: str) -> Explanation:
+    """Explain an incident or a run by its id, from the audit trail only. Raises Missing."""
+    incident_id = any_id
+    if any_id.startswith("run_"):
+        of_run = audit.for_run(conn, any_id)
+        if not of_run:
+            raise Missing("the audit trail knows no such run", code="no_run", where=any_id)
+        incident_id = of_run[0].incident_id
+    records = tuple(audit.for_incident(conn, incident_id))
+    return Explanation(fold(incident_id, records), records)

@@ -1,0 +1,1 @@
+"""What people order and answer: approvals, undo, pauses, promotions; and who may."""

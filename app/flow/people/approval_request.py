@@ -1,0 +1,51 @@
+"""Question: a plan put to people, with everything they need to say yes or no.
+
+Called by `decide` and `climb` in the transaction that requests the step. When an approved plan could not be carried out
+because things had changed meanwhile, the new question says what is different. Never takes answers.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from app.domain.outcome import RunState
+from app.flow.deciding import investigate
+from app.flow.notifying.gitops_patch import for_git
+from app.flow.notifying.record import tell
+from app.flow.people.difference import difference
+from app.notify.timeline import ApprovalAsked, Topic
+from app.store import facts as counts
+from app.store.database import Tx
+from app.store.runs import Run
+
+
+def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str) -> None:
+    """Put the question: plan, hash, expiry, how many have to agree. `run` stands on the step that is asked about."""
+    approval = seen.subject.rule.approval
+    actions = run.step.actions
+    question = ApprovalAsked(
+        run_id=run.id,
+        plan_hash=run.step.hash,
+        expires_at=tx.now + approval.expires,
+        actions=tuple(a.summary for a in actions),
+        why=why,
+        pods_affected=run.step.pods_affected,
+        undo=tuple(a.undo for a in actions),
+        step_index=run.step_index,
+        pods=seen.workload.desired if seen.workload else 0,
+        approvals=approval.approvals,
+        changed=_changed_since(tx.conn, run),
+        patch=for_git(seen.workload, actions),
+    )
+    once = f"{run.id}/{run.step_index}"
+    tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)
+
+
+def _changed_since(conn: Connection, run: Run) -> tuple[str, ...]:
+    """Why the approved plan of the run before was not carried out, and what differs in this one."""
+    before = [r for r in counts.of_incident(conn, run.incident_id) if r.requested_at < run.requested_at]
+    last = before[-1] if before else None
+    if last is None or last.state is not RunState.ABANDONED or last.answer != "approved":
+        return ()
+    why = f"{last.answered_by} approved a plan that was not carried out: {last.result}"
+    return (why, *difference(last.step, run.step))

@@ -1,0 +1,70 @@
+"""Voters: who answers a question, under which names a rule may list them, and whether two names are one person.
+
+Called by `approve` and `interact`. A token's name and a Slack user are known to be one person, or two, only where a setting
+connects them; what is not known counts as one, so that nobody answers twice under two names. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.domain.errors import Refused
+from app.policy.model import Approval
+
+SLACK = "slack:"
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """One person. `name` stands in the audit trail; `names` are all under which a rule may list them, groups included.
+
+    `operator`: may answer where a rule names nobody. `unread` says which user groups could not be read.
+    """
+
+    name: str
+    names: frozenset[str]
+    operator: bool = True
+    unread: tuple[str, ...] = ()
+
+
+def of_token(name: str) -> Approver:
+    """The owner of an API token with the scope `operate`."""
+    return Approver(name, frozenset({name}))
+
+
+def same_person(one: str, other: str, people: Mapping[str, str]) -> bool | None:
+    """Whether two audited names are one person; None when nobody can tell. `people` has Slack ids by token name."""
+    if one == other:
+        return True
+    ids = [n.removeprefix(SLACK) if n.startswith(SLACK) else people.get(n) for n in (one, other)]
+    if None not in ids:
+        return ids[0] == ids[1]
+    by_token = [not n.startswith(SLACK) for n in (one, other)]
+    return False if all(by_token) else None
+
+
+def against(approver: Approver, approval: Approval, run_id: str) -> Refused | None:
+    """Why this voter may not answer questions of the rule; None when they may."""
+    if approver.names & set(approval.by) if approval.by else approver.operator:
+        return None
+    if not approval.by:
+        text = (
+            f"{approver.name} is not among REMEDIATOR_SLACK_OPERATORS, who answer where the rule names nobody"
+        )
+    else:
+        text = f"{approver.name} is not among those who may answer: {', '.join(approval.by)}"
+    unread = f" ({'; '.join(approver.unread)})" if approver.unread else ""
+    return Refused(text + unread, code="not_an_approver", where=run_id)
+
+
+def against_same(approver: Approver, others: Mapping[str, str], people: Mapping[str, str]) -> Refused | None:
+    """Why this voter is not another person than all of `others` (name to what they did); None when they are."""
+    for name, deed in others.items():
+        same = same_person(name, approver.name, people)
+        if same:
+            return Refused(f"you {deed}; another person has to approve", code="same_person")
+        if same is None:
+            text = f"nobody can tell whether {approver.name} and {name}, who {deed}, are one person: name them in "
+            return Refused(f"{text}REMEDIATOR_SLACK_PEOPLE", code="maybe_same_person")
+    return None

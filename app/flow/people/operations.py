@@ -1,0 +1,120 @@
+"""Operate: what people order through API and command line: trigger, approve, reject, undo, pause, resume, explain.
+
+Each order is audited with who gave it. The web layer checks scopes; who may answer a question is checked here, by rule.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from app.domain.errors import BadInput, Refused
+from app.flow.notifying import timeline
+from app.flow.people import approve, approvers, promotion
+from app.flow.running import temporary, undo
+from app.flow.services import Services
+from app.notify.timeline import Topic, diagnosis_to_json, fact_to_json
+from app.policy.explain import explain_json, explain_lines
+from app.store import pauses
+from app.store.pauses import Pause
+
+_SCOPES = ("namespace:", "target:", "rule:", "remediation:")
+
+
+class Operations:
+    """The orders, over the services. Raises CallerError kinds with stable codes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def approve(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+        """Approve a waiting run's plan."""
+        return await approve.approve(self._services, run_id, by, plan_hash)
+
+    async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+        """Reject a waiting run's plan."""
+        return await approve.reject(self._services, run_id, by, plan_hash)
+
+    async def undo(self, run_id: str, by: str) -> dict[str, Any]:
+        """Undo a finished run where our values are still in place."""
+        return await undo.request(self._services, run_id, by)
+
+    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+        """Keep what a run has on loan."""
+        return await temporary.keep(self._services, run_id, by)
+
+    async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Raise a trust level by one level."""
+        return await promotion.promote(self._services, key, reason, approvers.of_token(by))
+
+    async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
+        """Lower a trust level by one level."""
+        return await promotion.demote(self._services, key, reason, by)
+
+    async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
+        """Stop all action inside a scope; looking and telling go on."""
+        _check_scope(scope)
+        if not reason.strip():
+            raise BadInput("say why, others will ask", code="no_reason", where="reason")
+        if until is not None and until <= self._services.clock.now():
+            raise BadInput("the end lies in the past", code="bad_until", where="until")
+        await self._services.store.write(lambda tx: pauses.set(tx, scope, reason, by, until))
+        return {"scope": scope, "reason": reason, "by": by, "until": until.isoformat() if until else None}
+
+    async def resume(self, scope: str, by: str) -> dict[str, Any]:
+        """Lift a pause; incidents that it held back are looked at again."""
+        _check_scope(scope)
+        if not await self._services.store.write(lambda tx: pauses.lift(tx, scope, by)):
+            raise Refused("there is no pause on this scope", code="not_paused", where=scope)
+        self._services.decide_nudge()
+        return {"scope": scope, "by": by, "paused": False}
+
+    async def pauses(self) -> list[Pause]:
+        """Pauses in force."""
+        now = self._services.clock.now()
+        return await self._services.store.read(lambda conn: pauses.active(conn, now))
+
+    async def explain(self, any_id: str) -> dict[str, Any]:
+        """Why and why not, from the audit trail alone."""
+        found = await self._services.store.read(lambda conn: timeline.explain(conn, any_id))
+        return as_json(found)
+
+
+def as_json(found: timeline.Explanation) -> dict[str, Any]:
+    """An explanation for API and command line."""
+    told = found.timeline
+    return {
+        "incident": told.incident_id,
+        "run": told.run_id or None,
+        "state": told.state.value,
+        "alertname": told.alertname,
+        "target": told.target or None,
+        "reason": told.reason,
+        "diagnosis": diagnosis_to_json(told.diagnosis) if told.diagnosis else None,
+        "decision": explain_json(told.decision) if told.decision else None,
+        "gates": explain_lines(told.decision) if told.decision else [],
+        "plan": told.plan.to_json() if told.plan else None,
+        "actions": [
+            {"id": a.id, "summary": a.summary, "result": a.result.value, "text": a.text} for a in told.actions
+        ],
+        "verifications": [{"result": v.result.value, "text": v.text} for v in told.verifications],
+        "undos": [{"action": u.action_id, "result": u.result.value, "text": u.text} for u in told.undos],
+        "trust_levels": [fact_to_json(Topic.TRUST, s) for s in told.trust_levels],
+        "events": [
+            {
+                "seq": r.seq,
+                "at": r.at.isoformat(),
+                "kind": r.kind.value,
+                "actor": r.actor,
+                "run": r.run_id or None,
+                "data": r.data,
+            }
+            for r in found.records
+        ],
+    }
+
+
+def _check_scope(scope: str) -> None:
+    if scope != "all" and not (scope.startswith(_SCOPES) and scope.partition(":")[2]):
+        allowed = "all, " + ", ".join(f"{s}NAME" for s in _SCOPES)
+        raise BadInput(f"a scope is one of {allowed}", code="bad_scope", where=scope)

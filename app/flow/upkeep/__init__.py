@@ -1,0 +1,1 @@
+"""The loops that keep everything moving, the policy in force, the gauges."""

@@ -1,0 +1,161 @@
+"""Sweep: the loops that keep everything moving: decide what is due, deliver messages, start what was requested and not
+started, prune what is old. Each survives any single failure and says so. Never decides anything itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from app.domain.errors import RemediatorError, TryLater
+from app.flow import counting
+from app.flow.deciding import bulk, decide
+from app.flow.ids import ANSWER, LEASE_PREFIX, undo_story
+from app.flow.notifying import scorecard
+from app.flow.notifying.fan_out import refresh_digests
+from app.flow.services import Nudge, Services
+from app.store import claims, facts, incidents, retention, runs
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 16  # incidents decided at the same time
+_LOADED = 8  # waiting writes from which on deciding makes room for intake
+_LOADED_BATCH = 4
+_YIELD = 0.1  # seconds
+_LOOK = 1.0  # seconds between looks when nobody nudges
+_GATHER = 0.25  # seconds
+"""How long messages gather after a nudge. A decision is followed by a write at the cluster within a tenth of a second:
+telling it at once would compete with doing it, and the thread's first message says more when it waits."""
+_SWEEP = 5.0
+_PRUNE = 600.0
+_PRUNE_BATCH = 500
+
+
+@dataclass(slots=True)
+class Loops:
+    """The background tasks of one process. `deliver` is the delivery loop's body: messages handled, 0 when idle. Without a
+    `channel` no weekly scorecard is posted."""
+
+    services: Services
+    deliver: Callable[[], Awaitable[int]]
+    retention: timedelta
+    channel: str = ""
+    _crowded: bool = False
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin; call after the engine was launched."""
+        s = self.services
+        for name, body, nudge, pause, gather in (
+            ("decide", self.decide_due, s.decide_nudge, _LOOK, 0.0),
+            ("deliver", self.deliver, s.deliver_nudge, _LOOK, _GATHER),
+            ("sweep", self.sweep, Nudge(), _SWEEP, 0.0),
+            ("prune", self.prune, Nudge(), _PRUNE, 0.0),
+        ):
+            self._tasks.append(
+                asyncio.create_task(self._forever(name, body, nudge, pause, gather), name=name)
+            )
+
+    async def stop(self) -> None:
+        """End; what was under way is picked up after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _forever(
+        self, name: str, body: Callable[[], Awaitable[int]], nudge: Nudge, pause: float, gather: float
+    ) -> None:
+        while True:
+            nudge.event.clear()
+            try:
+                busy = await body()
+            except TryLater as error:
+                log.warning("loop_waits", loop=name, code=error.code, error=str(error))
+                busy = 0
+            except Exception:
+                log.exception("loop_failed", loop=name)
+                busy = 0
+            if not busy:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await nudge.event.wait()
+                if gather and nudge.event.is_set():
+                    await self.services.clock.sleep(gather)
+
+    async def decide_due(self) -> int:
+        """Decide every incident that is due; returns how many."""
+        s = self.services
+        limit = _BATCH
+        if s.store.waiting > _LOADED:
+            # A storm is coming in: an alert that is not stored is lost, one that is decided later is not.
+            await s.clock.sleep(_YIELD)
+            limit = _LOADED_BATCH
+        # A full batch is the sign of a bulk: a single alert pays for no question about it.
+        if self._crowded and (settled := await bulk.settle_due(s, loaded=limit < _BATCH)):
+            s.deliver_nudge()
+            return settled
+        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, limit))
+        self._crowded = len(claimed) == limit
+        await asyncio.gather(*(self._decide(incident.id) for incident in claimed))
+        if claimed:
+            s.deliver_nudge()
+        return len(claimed)
+
+    async def _decide(self, incident_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(incident=incident_id):
+            try:
+                run_id = await decide.decide_incident(self.services, incident_id)
+            except TryLater as error:
+                log.warning(
+                    "decide_waits", code=error.code, error=str(error)
+                )  # the claim runs out, then again
+                return
+            except RemediatorError as error:
+                log.error("decide_failed", code=error.code, error=str(error))
+                return
+            if run_id is not None:
+                await self.services.engine().start(run_id)
+
+    async def sweep(self) -> int:
+        """Start what was requested, and wake what was answered, in a transaction whose process died before it told the
+        engine; take over from replicas that are gone."""
+        s = self.services
+        before = s.clock.now() - timedelta(seconds=2)
+        waiting = await s.store.read(lambda conn: runs.unstarted(conn, before))
+        for run in waiting:
+            log.warning("run_started_late", run=run.id)
+            await s.engine().start(run.id)
+        for run_id in await s.store.read(lambda conn: facts.answered(conn, before)):
+            log.warning("run_woken_late", run=run_id)
+            await s.engine().signal(run_id, ANSWER)
+        for run_id in await s.store.read(facts.undo_ordered):
+            await s.engine().start(undo_story(run_id))
+        for run_id in await s.store.read(facts.leases_running):
+            await s.engine().start(LEASE_PREFIX + run_id)
+        await self._take_over()
+        await refresh_digests(s.store, s.clock.now())
+        await scorecard.post_due(s, self.channel)
+        await counting.gauges(s)
+        return 0
+
+    async def _take_over(self) -> None:
+        """Go on with what replicas were at that are gone."""
+        s = self.services
+        others = await s.store.read(lambda conn: claims.holders(conn, s.replica))
+        for replica in await s.engine().take_over(others):
+            log.warning("replica_gone", gone=replica)
+            await s.store.write(lambda tx, gone=replica: claims.free(tx, gone))  # type: ignore[misc]
+            s.decide_nudge()
+            s.deliver_nudge()
+
+    async def prune(self) -> int:
+        """Drop closed incidents older than the retention, in bounded batches."""
+        older = self.services.clock.now() - self.retention
+        pruned = await self.services.store.write(lambda tx: retention.prune(tx, older, _PRUNE_BATCH))
+        return int(pruned.more)

@@ -1,0 +1,132 @@
+"""Views: what the API shows of the catalogue, the policy and the budgets, and the check of an order's params."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from app.domain.alert import ManualRequest
+from app.domain.errors import BadInput
+from app.domain.remediation import AnyRemediation
+from app.domain.target import Target
+from app.flow.deciding.trust import as_trust_level, terms_of
+from app.flow.services import Services
+from app.policy.model import Per, Policy
+from app.policy.trust import lower_bound, next_text, proof, proof_text
+from app.store import ledger, runs, trust_levels
+from app.store.trust_levels import StoredTrustLevel
+
+
+async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
+    """The catalogue: names, steps, runbook sections, parameters as JSON Schema."""
+    return [
+        {
+            "name": r.name,
+            "runbook": r.runbook,
+            "steps": list(r.steps),
+            "params": r.params.model_json_schema(),
+        }
+        for r in services.catalogue.values()
+    ]
+
+
+async def policies(services: Services) -> Sequence[Mapping[str, Any]]:
+    """The rules in force, in order."""
+    policy = services.policy()
+    return [{"policy_version": policy.version, **rule.to_json()} for rule in policy.rules]
+
+
+async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:
+    """Shared budgets and what is spent of each, for the keys that were used."""
+    policy = services.policy()
+    now = services.clock.now()
+
+    def count(conn: Connection) -> list[dict[str, Any]]:
+        rows = []
+        for budget in policy.budgets:
+            for key in _keys(conn, policy, budget.per):
+                for one in budget.limit.each:
+                    spent = ledger.spent_since(conn, key, now - one.window)
+                    rows.append(
+                        {
+                            "per": budget.per.value,
+                            "key": key,
+                            "limit": one.count,
+                            "window_seconds": one.window.total_seconds(),
+                            "spent": spent,
+                            "left": max(0, one.count - spent),
+                        }
+                    )
+        return rows
+
+    return await services.store.read(count)
+
+
+async def trust(services: Services) -> Sequence[Mapping[str, Any]]:
+    """Standings in the order of their keys, with their numbers and what would have to happen for the next level."""
+    policy = services.policy()
+    rows = await services.store.read(trust_levels.listed)
+    return [_trust_level_json(policy, row) for row in rows]
+
+
+def _trust_level_json(policy: Policy, row: StoredTrustLevel) -> dict[str, Any]:
+    trust_level, terms = as_trust_level(row), terms_of(policy, row)
+    wanted = proof(trust_level, terms)
+    bound = lower_bound(row.successes, row.trials, terms.confidence) if terms else None
+    return {
+        "key": row.key,
+        "alertname": row.alertname,
+        "remediation": row.remediation,
+        "class": row.target_class,
+        "rule": row.rule,
+        "in_use": terms is not None,
+        "level": row.level.value,
+        "since": row.since.isoformat(),
+        "fixed": row.successes,
+        "runs": row.trials,
+        "lower_bound": None if bound is None else round(bound, 4),
+        "needed": {"runs": wanted.runs, "bound": wanted.bound} if wanted else None,
+        "waits": row.asked_at is not None,
+        "agreed": sorted(row.agreed or {}),
+        "numbers": proof_text(trust_level, terms),
+        "next": next_text(trust_level, terms),
+        "why": row.why,
+        "run": row.run_id or None,
+    }
+
+
+def _keys(conn: Connection, policy: Policy, per: Per) -> list[str]:
+    targets = [Target.parse(t) for t in runs.live_targets(conn)]
+    match per:
+        case Per.CLUSTER:
+            return ["cluster"]
+        case Per.NAMESPACE:
+            return [f"namespace:{n}" for n in policy.scope.namespaces if "*" not in n]
+        case Per.TARGET:
+            return [f"target:{t.key}" for t in targets]
+        case Per.RULE:
+            return [f"rule:{r.name}" for r in policy.rules]
+        case Per.REMEDIATION:
+            return [f"remediation:{name}" for name in sorted({r.remediation for r in policy.rules})]
+
+
+def order_check(catalogue: Mapping[str, AnyRemediation]) -> Callable[[ManualRequest], None]:
+    """A check of manual orders before they are stored. It raises BadInput with the place of the fault."""
+
+    def check(order: ManualRequest) -> None:
+        remediation = catalogue.get(order.remediation)
+        if remediation is None:
+            allowed = ", ".join(sorted(catalogue))
+            raise BadInput(f"there are {allowed}", code="unknown_remediation", where="remediation")
+        Target.parse(order.target)
+        try:
+            remediation.params.model_validate(dict(order.params))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in ("params", *first["loc"]))
+            raise BadInput(str(first["msg"]), code="bad_params", where=where) from error
+
+    return check

@@ -1,0 +1,155 @@
+"""The incidents a batch of deliveries touches: found, opened, or woken.
+
+Called by `ingest` only, which hands it one transaction's worth of alerts. Never looks at episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.domain.alert import Alert, ManualRequest, incident_key, target_hint
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
+from app.store import ingest_rows as rows
+from app.store import segments
+from app.store.encoding import storable, to_text
+from app.store.prepared import members
+from app.store.tx import Tx
+
+_RESTING = (IncidentState.OBSERVED.value, IncidentState.REFUSED.value)
+_TITLE_LENGTH = 200
+
+
+@dataclass(slots=True)
+class OpenIncident:
+    """What the batch needs to know of an incident; times in microseconds."""
+
+    id: str
+    key: str
+    state: str
+    due_at: int | None
+    closed_at: int | None
+
+    @property
+    def rests(self) -> bool:
+        """Decided not to act, and nobody will look again by himself: a repeated alert is the reason to."""
+        return self.state in _RESTING and self.due_at is None
+
+
+class IncidentGrouping:
+    """The incidents of one batch."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._keys: dict[int, str] = {}  # by identity: the alerts live as long as the batch
+        self._by_id: dict[str, OpenIncident] = {}
+        self._by_key: dict[str, OpenIncident] = {}
+        self.page = 0
+        """The page of the audit trail that this batch is written in."""
+        self._new: list[rows.IncidentRow] = []
+        self._step: dict[str, None] = {}
+
+    def load(self, alerts: Iterable[Alert], ids: Iterable[str]) -> None:
+        """Read, and on Postgres lock, the open incidents of these alerts and all with these ids; then the page."""
+        conn = self._tx.conn
+        self._keys = {id(alert): storable(incident_key(alert)) for alert in alerts}
+        if wanted := sorted(set(self._keys.values())):
+            self._keep(OpenIncident(*row) for row in rows.FIND_OPEN.one(conn, members(wanted)))
+        if linked := sorted(set(ids) - self._by_id.keys()):
+            self._keep(OpenIncident(*row) for row in rows.FIND_INCIDENTS.one(conn, members(linked)))
+        self.page = segments.current(conn)
+
+    def get(self, incident_id: str | None) -> OpenIncident | None:
+        """A loaded or opened incident."""
+        return self._by_id.get(incident_id or "")
+
+    def for_alert(self, alert: Alert) -> str:
+        """The open incident the loaded alert belongs to, opened if there is none."""
+        key = self._keys[id(alert)]
+        if incident := self._by_key.get(key):
+            return incident.id
+        words = (alert.name, alert.namespace, target_hint(alert.labels))
+        title = alert.annotations.get("summary") or " ".join(filter(None, words))
+        row = self._row(key, title, alert.namespace)
+        return self._open(
+            row._replace(alertname=storable(alert.name), severity=storable(alert.labels.get("severity", "")))
+        )
+
+    def for_request(self, request: ManualRequest, delivery_id: str) -> str:
+        """A new incident of its own for a person's order."""
+        order = {
+            "remediation": request.remediation,
+            "target": request.target,
+            "params": dict(request.params),
+            "reason": request.reason,
+            "requested_by": request.requested_by,
+            "dry_run": request.dry_run,
+        }
+        key = storable(f"manual|{request.target}|{delivery_id}")
+        namespace = request.target.split("/", 1)[0]
+        row = self._row(key, f"{request.remediation} on {request.target}", namespace)
+        self._open(row._replace(manual=to_text(order)))
+        data = {**order, "delivery": delivery_id}
+        self._tx.audit(EventKind.MANUAL_REQUESTED, incident_id=row.id, actor=request.requested_by, data=data)
+        return row.id
+
+    def ring(self, incident_id: str | None) -> None:
+        """Have the incident looked at now, unless it is closed or due already."""
+        incident, now = self.get(incident_id), self._tx.stamp
+        if incident is None or incident.closed_at is not None:
+            return
+        if incident.due_at is None or incident.due_at > now:
+            incident.due_at = now
+            self._step[incident.id] = None
+
+    def flush(self) -> None:
+        """Write what was opened and woken."""
+        now = self._tx.stamp
+        rows.INSERT_INCIDENT.many(self._tx.conn, self._new)
+        rows.RING.many(self._tx.conn, [(now, now, incident) for incident in sorted(self._step)])
+
+    def _keep(self, found: Iterable[OpenIncident]) -> None:
+        for incident in found:
+            self._by_id[incident.id] = incident
+            if incident.closed_at is None:
+                self._by_key[incident.key] = incident
+
+    def _open(self, row: rows.IncidentRow) -> str:
+        self._new.append(row)
+        self._keep([OpenIncident(row.id, row.key, row.state, row.due_at, None)])
+        data = {
+            "alertname": row.alertname,
+            "key": row.key,
+            "namespace": row.namespace,
+            "severity": row.severity,
+            "title": row.title,
+        }
+        self._tx.audit(EventKind.INCIDENT_OPENED, incident_id=row.id, data=data)
+        return row.id
+
+    def _row(self, key: str, title: str, namespace: str) -> rows.IncidentRow:
+        now = self._tx.stamp
+        return rows.IncidentRow(
+            id=self._tx.ids.new("inc"),
+            key=key,
+            state=IncidentState.OPEN.value,
+            alertname="",
+            namespace=storable(namespace),
+            severity="",
+            target_key=None,
+            title=storable(title)[:_TITLE_LENGTH],
+            opened_at=now,
+            updated_at=now,
+            closed_at=None,
+            due_at=now,
+            claimed_by=None,
+            claimed_until=None,
+            merged_into=None,
+            thread_channel="",
+            thread_ts="",
+            manual=None,
+            decided_at=None,
+            page=self.page,
+            last_page=None,
+        )

@@ -1,0 +1,71 @@
+"""Who may answer, and whether two names are one person."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.flow.people.approvers import Approver, against, against_same, of_token, same_person
+from app.policy.model import Approval
+
+PEOPLE = {"alice": "U0ALICE", "bob": "U0BOB"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("alice", "alice", True),
+        ("alice", "bob", False),
+        ("alice", "zoe", False),
+        ("slack:U1X", "slack:U2X", False),
+        ("alice", "slack:U0ALICE", True),
+        ("alice", "slack:U0BOB", False),
+        ("slack:U9X", "alice", False),
+        ("zoe", "slack:U9X", None),
+        ("slack:U0ALICE", "zoe", None),
+    ],
+)
+def test_two_names_are_one_person_two_or_nobody_can_tell(one: str, other: str, same: bool | None) -> None:
+    assert same_person(one, other, PEOPLE) is same
+    assert same_person(other, one, PEOPLE) is same
+
+
+@pytest.mark.parametrize(
+    ("approver", "by", "allowed"),
+    [
+        (of_token("alice"), (), True),
+        (of_token("alice"), ("alice",), True),
+        (of_token("alice"), ("bob",), False),
+        (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=False), (), False),
+        (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), (), True),
+        (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), ("alice",), False),
+        (Approver("slack:U1X", frozenset({"slack:U1X", "slack-group:S1X"})), ("slack-group:S1X",), True),
+    ],
+)
+def test_who_may_answer_is_whom_the_rule_names_or_who_may_operate(
+    approver: Approver, by: tuple[str, ...], allowed: bool
+) -> None:
+    assert (against(approver, Approval(by=by), "run_1") is None) is allowed
+
+
+def test_a_group_that_could_not_be_read_is_told() -> None:
+    approver = Approver(
+        "slack:U1X", frozenset({"slack:U1X"}), unread=("user group S1X could not be read: 429",)
+    )
+    refusal = against(approver, Approval(by=("slack-group:S1X",)), "run_1")
+    assert refusal is not None
+    assert refusal.message.endswith("slack-group:S1X (user group S1X could not be read: 429)")
+
+
+@pytest.mark.parametrize(
+    ("others", "code"),
+    [({}, None), ({"bob": "approved already"}, None), ({"alice": "approved already"}, "same_person")],
+)
+def test_several_people_are_different_people(others: dict[str, str], code: str | None) -> None:
+    refusal = against_same(of_token("alice"), others, PEOPLE)
+    assert (refusal.code if refusal else None) == code
+
+
+def test_what_nobody_can_tell_counts_as_one_person() -> None:
+    refusal = against_same(of_token("zoe"), {"slack:U9X": "ordered it"}, PEOPLE)
+    assert refusal is not None
+    assert refusal.code == "maybe_same_person"
