@@ -20,9 +20,9 @@ def kill_switch(case: Case) -> GateResult:
     pauses = case.facts.pauses
     if isinstance(pauses, Unknown):
         return _SAY.unknown("pauses", pauses, _THRESHOLD)
-    trust_level = [p for p in pauses if _covers(p, case) and (p.until is None or p.until > case.facts.now)]
-    if trust_level:
-        return _paused(max(trust_level, key=lambda p: p.until or _FOREVER))
+    in_force = [p for p in pauses if _covers(p, case) and (p.until is None or p.until > case.facts.now)]
+    if in_force:
+        return _paused(max(in_force, key=lambda p: p.until or _FOREVER))
     for who, ceiling in (("the service", case.facts.ceiling), ("the policy", case.policy.mode)):
         if ceiling is Mode.OBSERVE and not case.facts.dry_run:
             value, remedy = f"{who} is set to observe", f"the mode of {who} is raised"

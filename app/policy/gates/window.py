@@ -20,14 +20,14 @@ def window(case: Case) -> GateResult:
         end = next_change(policy.freeze, now, to_open=False)
         remedy = f"the freeze ends ({moment(end)})" if end else "the freeze is taken out of the policy"
         return _SAY.deny(Code.FROZEN, f"frozen: {window_text(frozen[0])}", threshold, remedy, end)
-    trust_level = [w for w in policy.windows if is_open(w, now)]
-    if policy.windows and not trust_level:
+    open_now = [w for w in policy.windows if is_open(w, now)]
+    if policy.windows and not open_now:
         opening = next_change(policy.windows, now, to_open=True)
         remedy = (
             f"the next window opens ({moment(opening)})" if opening else "the policy names a coming window"
         )
         return _SAY.deny(Code.OUTSIDE_WINDOW, f"{moment(now)}, no window open", threshold, remedy, opening)
-    return _SAY.allow(f"inside {trust_level[0].name}" if trust_level else "no freeze stands", threshold)
+    return _SAY.allow(f"inside {open_now[0].name}" if open_now else "no freeze stands", threshold)
 
 
 def window_text(one: Window) -> str:
