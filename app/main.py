@@ -36,8 +36,8 @@ from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.clicks import Interactions
 from app.flow.people.operations import Operations
-from app.flow.running.run import workflow_of as run_workflow
-from app.flow.services import FiringAlerts, Services
+from app.flow.running.advance import workflow_of as run_workflow
+from app.flow.services import FiringAlerts, Gone, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
@@ -60,6 +60,7 @@ from app.settings import Settings
 from app.sim import SimCluster, load_scenario
 from app.store import claims
 from app.store.database import Store, Tx
+from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -189,6 +190,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         ceiling=settings.ceiling,
         people=settings.people,
     )
+    services = replace(services, presence=_presence(settings, services.replica, closing))
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
@@ -263,6 +265,15 @@ def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine
         return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make
+
+
+def _presence(settings: Settings, replica: str, closing: AsyncExitStack) -> Gone | None:
+    """On Postgres each replica holds a lock under its name, and hears from it which others are gone."""
+    if not settings.store_url.startswith("postgresql://"):
+        return None
+    presence = Presence(settings.store_url.replace("postgresql://", "postgresql+psycopg://", 1), replica)
+    closing.callback(presence.close)
+    return lambda others: keep_watch(presence, others)
 
 
 def _engine_file(settings: Settings) -> Path:

@@ -36,6 +36,7 @@ class RunState(StrEnum):
     WAITING = "waiting"
     ACTING = "acting"
     VERIFYING = "verifying"
+    CHOOSING = "choosing"  # the last step did not fix it; the next one is investigated
     UNDOING = "undoing"
     FIXED = "fixed"
     NOT_FIXED = "not_fixed"
@@ -45,7 +46,9 @@ class RunState(StrEnum):
     EXPIRED = "expired"  # nobody answered in time
     ABANDONED = "abandoned"  # the look before touching found a reason not to act
     FAILED = "failed"  # an action was refused or failed; nothing of it is in place
-    UNDONE = "undone"
+    UNDONE = "undone"  # a person took it back
+    UNDO_CONFLICT = "undo_conflict"  # somebody else had changed what the undo would have put back
+    REVERTED = "reverted"  # fixed, and its temporary change was taken back at the end of its time
     STUCK = "stuck"
 
     @property
@@ -55,7 +58,14 @@ class RunState(StrEnum):
 
 
 _LIVE = frozenset(
-    {RunState.REQUESTED, RunState.WAITING, RunState.ACTING, RunState.VERIFYING, RunState.UNDOING}
+    {
+        RunState.REQUESTED,
+        RunState.WAITING,
+        RunState.ACTING,
+        RunState.VERIFYING,
+        RunState.CHOOSING,
+        RunState.UNDOING,
+    }
 )
 
 

@@ -1,12 +1,13 @@
-"""Verification: from measurements to one of four results.
+"""Verification: from looks at rollout and alert to one of four results.
 
-Pure: the run measures, this judges. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
-time; never measured is never fixed; errors of the probe are told apart from failures of the target.
+Pure: the run looks, this judges. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
+time, with somebody watching; never measured is never fixed; errors of the probe are told apart from failures of the target.
+Time that nobody watched (the process was dead, the clock was set) counts neither as health nor towards the timeout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +16,10 @@ from typing import Any
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
 from app.domain.workload import RolloutState
+
+_PATIENCE = 3
+"""A rollout that still progresses while the alert is gone gets so many timeouts: slow is not failed, and undoing what helps
+can be the harmful action."""
 
 
 class AlertCondition(StrEnum):
@@ -40,13 +45,20 @@ class Measurement:
     @property
     def healthy(self) -> bool:
         """Both halves are good at this moment."""
-        return self.rollout is RolloutState.COMPLETE and self.alert in (
-            AlertCondition.GONE,
-            AlertCondition.NONE,
-        )
+        return self.rollout is RolloutState.COMPLETE and self.quiet
+
+    @property
+    def quiet(self) -> bool:
+        """No alert fires, and that is known."""
+        return self.alert in (AlertCondition.GONE, AlertCondition.NONE)
+
+    @property
+    def readable(self) -> bool:
+        """Both halves could be measured."""
+        return self.rollout is not RolloutState.UNKNOWN and self.alert is not AlertCondition.UNREADABLE
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the journal and the audit trail."""
+        """For the row and the audit trail."""
         return {
             "at": self.at.isoformat(),
             "rollout": self.rollout.value,
@@ -61,43 +73,94 @@ class Measurement:
         return cls(at, RolloutState(data["rollout"]), AlertCondition(data["alert"]), data["text"])
 
 
-def judge(
-    measurements: Sequence[Measurement], began: datetime, settle: timedelta, timeout: timedelta
-) -> tuple[Result, str] | None:
-    """The result and why, or None while it is too early to tell. `began` is when the last action was done.
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """All looks of one verification, added up. `watched` are the seconds since the first look that somebody watched,
+    `healthy` those of unbroken health up to the last look (None when it was not healthy), `measured` whether any look could
+    measure anything."""
 
-    What is healthy at the timeout gets the rest of its settle time: the question is answered within timeout + settle, and
-    the first unhealthy look after the timeout ends it.
+    looks: int = 0
+    watched: float = 0.0
+    healthy: float | None = None
+    measured: bool = False
+    last: Measurement | None = None
+
+    def look(self, seen: Measurement, seconds: float | None, gap: float) -> Watch:
+        """With one more look. `seconds` have passed since the last one on a clock that never jumps, None when nobody can
+        tell (another process looked); `gap` seconds without a look are the most that count as watched."""
+        unbroken = seconds is not None and seconds <= gap
+        passed = 0.0 if seconds is None else min(max(0.0, seconds), gap)
+        if not seen.healthy:
+            healthy = None
+        elif self.healthy is None or not unbroken:
+            healthy = 0.0
+        else:
+            healthy = self.healthy + passed
+        return Watch(
+            looks=self.looks + 1,
+            watched=self.watched + passed,
+            healthy=healthy,
+            measured=self.measured or seen.readable,
+            last=seen,
+        )
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the row."""
+        return {
+            "looks": self.looks,
+            "watched": self.watched,
+            "healthy": self.healthy,
+            "measured": self.measured,
+            "last": self.last.to_json() if self.last else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Watch:
+        """Rebuild from `to_json`; an empty object is a watch that has not begun."""
+        if not data:
+            return cls()
+        last = data["last"]
+        return cls(
+            data["looks"],
+            data["watched"],
+            data["healthy"],
+            data["measured"],
+            Measurement.from_json(last) if last else None,
+        )
+
+
+def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, str] | None:
+    """The result and why, or None while it is too early to tell.
+
+    What is healthy at the timeout gets the rest of its settle time; the first unhealthy look after the timeout ends it. A
+    rollout that progresses within its own deadline while no alert fires is waited for, up to three timeouts.
     """
-    if not measurements:
+    last = watch.last
+    if last is None:
         return None
-    last = measurements[-1]
-    healthy_since = _healthy_since(measurements)
-    if healthy_since is not None and last.at - healthy_since >= settle:
-        return Result.FIXED, f"healthy for {_span(last.at - healthy_since)}: {last.text}"
+    if watch.healthy is not None and watch.healthy >= settle.total_seconds():
+        return Result.FIXED, f"healthy for {_span(watch.healthy)}: {last.text}"
     if last.rollout is RolloutState.FAILED:
         return Result.NOT_FIXED, f"the rollout failed: {last.text}"
-    if last.at - began < timeout or healthy_since is not None:
+    if watch.watched < timeout.total_seconds() or watch.healthy is not None:
         return None
-    waited = _span(last.at - began)
-    if all(m.rollout is RolloutState.UNKNOWN or m.alert is AlertCondition.UNREADABLE for m in measurements):
+    waited = _span(watch.watched)
+    if not watch.measured:
         return Result.PROBE_ERROR, f"nothing could be measured in {waited}: {last.text}"
+    if last.rollout is RolloutState.PROGRESSING and last.quiet:
+        if watch.watched < _PATIENCE * timeout.total_seconds():
+            return None
+        return (
+            Result.INCONCLUSIVE,
+            f"no alert fires, and the rollout still goes on after {waited}: {last.text}",
+        )
     if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
         return Result.NOT_FIXED, f"still not healthy after {waited}: {last.text}"
-    if last.alert is AlertCondition.UNREADABLE or last.rollout is RolloutState.UNKNOWN:
+    if not last.readable:
         return Result.PROBE_ERROR, f"the last look after {waited} failed: {last.text}"
     return Result.INCONCLUSIVE, f"cannot tell after {waited}: {last.text}"
 
 
-def _healthy_since(measurements: Sequence[Measurement]) -> datetime | None:
-    since = None
-    for m in reversed(measurements):
-        if not m.healthy:
-            break
-        since = m.at
-    return since
-
-
-def _span(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    return f"{seconds // 60}m{seconds % 60:02d}s" if seconds >= 60 else f"{seconds}s"
+def _span(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"

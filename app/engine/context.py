@@ -1,13 +1,13 @@
-"""What a story (a durable run) may ask of the engine, and what an engine must be able to do.
+"""What a workflow may ask of the engine, and what an engine must be able to do.
 
-The rules of a story: everything it decides follows from its argument and from the results of its steps, so that after a
+The rules of a workflow: everything it decides follows from its argument and from the results of its steps, so that after a
 crash it can be told again up to where it was. Steps return JSON; they are executed *at least* once (again, when the
 process died before the result was recorded), so every step must be harmless to repeat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 Json = Any
@@ -35,29 +35,29 @@ class RunContext(Protocol):
 
 
 Workflow = Callable[[RunContext, str], Awaitable[None]]
-"""A durable run: context and run id."""
+"""A durable workflow: context and its id."""
 
 
 class Engine(Protocol):
-    """Starts stories and keeps them alive across crashes."""
+    """Starts workflows and keeps them alive across crashes, as well as it can: what it loses is started again by its caller
+    under another id, so it carries no truth."""
 
-    async def start(self, run_id: str) -> None:
-        """Start the story for this run; a run that was ever started is not started again."""
+    async def start(self, workflow: str) -> None:
+        """Start the workflow of this id; one that was ever started is not started again."""
         ...
 
-    async def signal(self, run_id: str, topic: str) -> None:
-        """Wake a run that waits for `topic`, also if it only begins to wait later."""
+    async def signal(self, workflow: str, topic: str) -> None:
+        """Wake a workflow that waits for `topic`, also if it only begins to wait later. An unknown one is no error."""
         ...
 
     async def launch(self) -> None:
         """Begin work; resumes what a dead process of the same name left behind."""
         ...
 
-    async def take_over(self, others: Sequence[str] = ()) -> tuple[str, ...]:
-        """Resume what replicas left unfinished that are gone; the names of these, and of those of `others` that are gone
-        without unfinished runs. Called every few seconds."""
+    async def prune(self) -> int:
+        """Forget workflows that have ended, some of them at a time; how many."""
         ...
 
     async def close(self) -> None:
-        """Stop; runs in flight stay resumable."""
+        """Stop; workflows in flight stay resumable."""
         ...

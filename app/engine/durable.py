@@ -3,14 +3,12 @@
 Owns the workflow library: its configuration, its tables (a database file or schema of their own) and its process-wide
 instance. Never knows what a story does.
 
-Two databases: the library's record may lag behind ours after a power cut (its SQLite runs WAL with synchronous=NORMAL,
-safe against a killed process), because every step is harmless to repeat and our own store, with synchronous=FULL,
-remembers what was done. Runs are started directly under their own id instead of through a polled queue, so an idle
-service reacts at once; the lock per target is the store's unique index on live runs.
+The library carries no truth: a workflow only calls the next look at its run. Its record may lag behind ours after a power cut
+(its SQLite runs WAL with synchronous=NORMAL, safe against a killed process) or be lost altogether; then the flow starts
+another workflow for the same run. Workflows are started directly under their own id instead of through a polled queue, so an
+idle service reacts at once; the lock per target is the store's unique index on live runs.
 
-On Postgres the others take over the runs of a replica that is gone. Should it live after all, both tell the same story for
-a moment: the library lets one of them record each step, and a mutation is sent once because it carries its own marker and
-is bound to what was read.
+Only the library's public interface is used.
 """
 
 from __future__ import annotations
@@ -18,10 +16,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,18 +28,18 @@ import sqlalchemy as sa
 import structlog
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
-from dbos._error import DBOSNonExistentWorkflowError  # the only public way to tell "no such run"
+from dbos import error as dbos_error
 
 from app.engine.context import Json, RunContext, Work, Workflow
-from app.engine.presence import Presence
 
 log = structlog.get_logger(__name__)
 
 APPLICATION_VERSION = "1"
 """Pinned: raised only when a story's order of steps changes so that old runs can no longer be told again."""
 
-_TAKEN = 3
-"""Looks without the lock after which another process has our name; right after a kill the dead one may hold it still."""
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_KEPT = timedelta(minutes=10)  # an ended workflow, for whoever looks into the library's tables
+_PRUNED = 500  # workflows forgotten at a time
 _TICK = 0.05  # seconds between polls of the library's own listeners
 
 
@@ -94,7 +93,6 @@ class DurableEngine:
     def __init__(self, database: str | Path, workflow: Workflow, *, name: str, speed: float = 1.0) -> None:
         self._engine = _sqlite(database) if isinstance(database, Path) else None
         url = f"sqlite:///{database}" if isinstance(database, Path) else _psycopg(database)
-        self._presence = None if isinstance(database, Path) else Presence(url, name)
         config: DBOSConfig = {
             "name": "alert-remediator",
             "system_database_url": url,
@@ -112,7 +110,6 @@ class DurableEngine:
         logging.getLogger("dbos").setLevel(logging.WARNING)
         DBOS(config=config)
 
-        self._misses = 0
         self._telling: set[asyncio.Task[None]] = set()
 
         async def tell(run_id: str) -> None:
@@ -126,47 +123,36 @@ class DurableEngine:
 
     async def launch(self) -> None:
         """Migrate the library's tables, resume this replica's unfinished runs, begin work on the running event loop."""
-        if self._presence is not None:
-            await self._present(self._presence)
         DBOS.launch()
 
-    async def _present(self, presence: Presence) -> None:
-        self._misses = 0 if await asyncio.to_thread(presence.hold) else self._misses + 1
-        if self._misses == _TAKEN:
-            log.error("replica_name_taken", text="another process has this replica's name: give each its own")
+    async def prune(self) -> int:
+        """Forget workflows of this application that ended a while ago. Raises what the library raises when its database is away."""
+        before = (datetime.now(UTC) - _KEPT).isoformat()
+        ended = await DBOS.list_workflows_async(
+            status=list(_ENDED), completed_before=before, limit=_PRUNED, load_input=False, load_output=False
+        )
+        if ended:
+            await DBOS.delete_workflows_async([workflow.workflow_id for workflow in ended])
+        return len(ended)
 
-    async def take_over(self, others: Sequence[str] = ()) -> tuple[str, ...]:
-        """Resume what replicas left unfinished whose process is gone; their names, and those of `others` that are gone too.
-        None on SQLite, where there is one process.
-
-        Raises StoreUnavailable.
-        """
-        if self._presence is None:
-            return ()
-        await self._present(self._presence)
-        gone = await asyncio.to_thread(self._presence.gone, others)
-        if gone:
-            # The library has no public name for it; it puts them into its queue, from which one process takes each.
-            await asyncio.to_thread(DBOS._recover_pending_workflows, list(gone))  # noqa: SLF001
-        return gone
-
-    async def start(self, run_id: str) -> None:
-        """Start the run under its own id: a second start of the same id changes nothing."""
+    async def start(self, workflow: str) -> None:
+        """Start the workflow under its own id: a second start of the same id changes nothing. A library that cannot take it
+        now is logged; what was not started is overdue soon, and started by the caller's sweep."""
 
         async def begin() -> None:
-            with SetWorkflowID(run_id):
-                await DBOS.start_workflow_async(self._workflow, run_id)
+            with SetWorkflowID(workflow):
+                await DBOS.start_workflow_async(self._workflow, workflow)
 
-        await _from_outside(begin())
+        await _from_outside(begin(), "start", workflow)
 
-    async def signal(self, run_id: str, topic: str) -> None:
-        """Wake a waiting run. A run that the engine does not know is not there to be woken: that is no error."""
+    async def signal(self, workflow: str, topic: str) -> None:
+        """Wake a waiting workflow. One that the engine does not know is not there to be woken: that is no error."""
 
         async def send() -> None:
-            with suppress(DBOSNonExistentWorkflowError):
-                await DBOS.send_async(run_id, "go", topic)
+            with suppress(dbos_error.DBOSNonExistentWorkflowError):
+                await DBOS.send_async(workflow, "go", topic)
 
-        await _from_outside(send())
+        await _from_outside(send(), "signal", workflow)
 
     async def close(self) -> None:
         """Give up the library's instance without waiting for runs: a cancelled run keeps its record as pending, and the
@@ -176,18 +162,19 @@ class DurableEngine:
             task.cancel()
         await asyncio.gather(*telling, return_exceptions=True)
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
-        if self._presence is not None:
-            self._presence.close()
         # The library makes its own thread pool the loop's and shuts it down with itself; the loop goes on.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="after-engine"))
         if self._engine is not None:
             self._engine.dispose()
 
 
-async def _from_outside(work: Coroutine[Any, Any, None]) -> None:
-    """Do it as nobody's step: the library refuses to start a run within a step, and takes one that was started within a
-    story for a part of it."""
-    await asyncio.create_task(work, context=Context())
+async def _from_outside(work: Coroutine[Any, Any, None], what: str, workflow: str) -> None:
+    """Do it as nobody's step: the library refuses to start a workflow within a step, and takes one that was started within a
+    workflow for a part of it."""
+    try:
+        await asyncio.create_task(work, context=Context())
+    except (sa.exc.SQLAlchemyError, dbos_error.DBOSException) as error:
+        log.warning("engine_did_not_take_it", what=what, workflow=workflow, error=type(error).__name__)
 
 
 def _psycopg(url: str) -> str:

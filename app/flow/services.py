@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -65,11 +65,18 @@ class EngineSlot:
         return self.current
 
 
+Gone = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Which of these replicas are gone. None where there is one process. Raises StoreUnavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything the chapters use. `policy` gives the policy in force at the moment of the call.
 
     `people` has Slack user ids by token name. `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
+
+    Three things of this process alone, which a restart may forget: `advancing` has the runs that it is looking at, `lost` the
+    attempts that each lost in a row, `last_looks` when it last measured each, on the monotonic clock.
     """
 
     store: Store
@@ -90,4 +97,8 @@ class Services:
     decide_nudge: Nudge = field(default_factory=Nudge)
     deliver_nudge: Nudge = field(default_factory=Nudge)
     engine: EngineSlot = field(default_factory=EngineSlot)
+    presence: Gone | None = None
+    advancing: set[str] = field(default_factory=set)
+    lost: dict[str, int] = field(default_factory=dict)
+    last_looks: dict[str, float] = field(default_factory=dict)
     lease: timedelta = timedelta(seconds=60)

@@ -59,6 +59,13 @@ def who_changed(manifest: Obj, path: str) -> list[tuple[str, datetime | None]]:
     return sorted(found.items(), key=lambda item: item[1].timestamp() if item[1] else 0.0, reverse=True)
 
 
+def written_at(manifest: Obj, manager: str) -> datetime | None:
+    """When this field manager last wrote the object, as far as managedFields tell."""
+    entries = manifest["metadata"].get("managedFields") or ()
+    times = [parse_time(entry.get("time")) for entry in entries if entry.get("manager") == manager]
+    return max((at for at in times if at is not None), default=None)
+
+
 def _owns(fields: Mapping[str, Any], path: tuple[str, ...]) -> bool:
     """fieldsV1 is a tree of `f:name` and `k:{"name":"x"}` keys; a leaf `{}` owns the whole value there."""
     node: Mapping[str, Any] = fields

@@ -17,7 +17,7 @@ from app.notify.timeline import (
     ApprovalAsked,
     Escalation,
     Fact,
-    Lease,
+    TemporaryChange,
     Timeline,
     Topic,
     TrustChange,
@@ -66,8 +66,8 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
             return _verified(timeline, fact)
         case UndoDone():
             return _undone(timeline, fact)
-        case Lease():
-            return _leased(timeline, fact)
+        case TemporaryChange():
+            return _temporary(timeline, fact)
         case TrustChange():
             return _trust_level(timeline, fact)
         case Escalation():
@@ -76,14 +76,18 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
             return None
 
 
-def _leased(timeline: Timeline, fact: Lease) -> Message:
-    if fact.word == "kept":
-        return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays"))
-    if fact.word == "ended":
-        return _entry(timeline, line(bold("Lease ended"), ": taking the change back"))
-    head = line(bold("On loan until "), When(fact.until), ": then it is taken back")
-    done = [line(f"- {text}") for text in fact.actions]
+def _temporary(timeline: Timeline, fact: TemporaryChange) -> Message:
     keep = [line("Keep it: ", code(f"remediator keep {fact.run_id}"))]
+    if fact.change == "kept":
+        return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays"))
+    if fact.change == "ended":
+        return _entry(timeline, line(bold("Temporary change over"), ": taking it back"))
+    if fact.change == "extended":
+        head = line(bold("Still needed"), f": {fact.why}. It stays until ", When(fact.until))
+        back = [line("Take it back now: ", code(f"remediator undo {fact.run_id}"))]
+        return _entry(timeline, head, Section(tuple(back)), Section(tuple(keep)))
+    head = line(bold("Temporary until "), When(fact.until), ": then it is taken back")
+    done = [line(f"- {text}") for text in fact.actions]
     permanent = [
         line("To make it permanent, apply this to its source:"),
         *_patch(fact.patch),

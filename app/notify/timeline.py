@@ -33,7 +33,7 @@ class Topic(StrEnum):
     ACTION = "action"  # ActionDone
     VERIFIED = "verified"  # Verification
     UNDO = "undo"  # UndoDone
-    LEASE = "lease"  # Lease
+    TEMPORARY = "temporary"  # TemporaryChange
     TRUST = "trust"  # StandingChange
     ESCALATED = "escalated"  # Escalation; pages a person too
     MOVED = "moved"  # no fact: only the parent message is edited
@@ -92,7 +92,8 @@ class ApprovalAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ActionDone:
-    """One action and what became of it. `summary` and `undo` are the plan's own sentences, `text` the cluster's word."""
+    """One action and what became of it. `summary` and `undo` are the plan's own sentences, `text` the cluster's answer, or ours
+    when our own check stopped it before anything was sent (`sent` False)."""
 
     id: str
     summary: str
@@ -101,6 +102,7 @@ class ActionDone:
     undo: str = ""
     reversible: bool = True
     dry_run: bool = False
+    sent: bool = True
     at: datetime | None = None
 
 
@@ -126,15 +128,17 @@ class UndoDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """A temporary change. `word` is granted, kept or ended; `patch` is what makes it permanent, as a person applies it."""
+class TemporaryChange:
+    """A temporary change. `change` is granted, extended (`why` says what it is still needed for), kept or ended; `patch` is
+    what makes it permanent, as a person applies it."""
 
     run_id: str
-    word: str
+    change: str
     until: datetime
     actions: tuple[str, ...]
     patch: str = ""
     by: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ Fact: TypeAlias = (
     | ActionDone
     | Verification
     | UndoDone
-    | Lease
+    | TemporaryChange
     | TrustChange
     | Escalation
 )
@@ -185,7 +189,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ACTION: TypeAdapter(ActionDone),
     Topic.VERIFIED: TypeAdapter(Verification),
     Topic.UNDO: TypeAdapter(UndoDone),
-    Topic.LEASE: TypeAdapter(Lease),
+    Topic.TEMPORARY: TypeAdapter(TemporaryChange),
     Topic.TRUST: TypeAdapter(TrustChange),
     Topic.ESCALATED: TypeAdapter(Escalation),
 }

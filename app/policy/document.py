@@ -23,7 +23,6 @@ from app.policy.model import (
     Ceiling,
     Duration,
     Flapping,
-    Lease,
     Matcher,
     Otherwise,
     Ownership,
@@ -34,6 +33,7 @@ from app.policy.model import (
     Scorecard,
     Storm,
     TargetSpec,
+    Temporary,
     TrustTerms,
     Verify,
     Window,
@@ -68,7 +68,7 @@ class RuleDocument(Block):
     ownership: Ownership | None = None
     flapping: Flapping | None = None
     otherwise: tuple[Otherwise, ...] | None = None
-    lease: Lease | None = Field(
+    temporary: Temporary | None = Field(
         default=None, description="Scale and memory changes are taken back after this, unless kept."
     )
     trust: TrustTerms | None = Field(default=None, description="For mode earned: what each level takes.")
@@ -150,7 +150,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         ownership=_over(head.ownership, rule.ownership),
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
-        lease=rule.lease,
+        temporary=rule.temporary,
         trust=_over(head.trust, rule.trust),
     )
 

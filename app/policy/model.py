@@ -262,10 +262,11 @@ class Otherwise(StrEnum):
     ESCALATE = "escalate"
 
 
-class Lease(Block):
-    """A change on loan: scale and memory changes of the rule are taken back after `lasts`, unless somebody keeps them."""
+class Temporary(Block):
+    """Scale and memory changes of the rule are temporary: taken back after `revert_after`, unless somebody keeps them or they
+    are still needed then."""
 
-    lasts: Duration = timedelta(hours=2)
+    revert_after: Duration = timedelta(hours=2)
 
 
 class TargetClass(StrEnum):
@@ -349,7 +350,7 @@ class Rule(Block):
     ownership: Ownership
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
-    lease: Lease | None = None
+    temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
 
     def to_json(self) -> dict[str, JsonValue]:

@@ -1,37 +1,57 @@
-"""Claims of replicas that are gone: who holds something, and giving it back before the claim would end by itself.
+"""Claims: who is at work on what. The one mechanism for incidents that are decided, runs that are driven and messages that
+are sent: a row names its holder and until when. A claim that has run out is nobody's.
 
-Called by the sweep on Postgres, where other replicas may be told to be gone. Incidents are decided under a claim, messages
-are sent under one. Never judges who is gone.
+Called by `incidents`, `runs` and `outbox`, by the service at its start and, on Postgres, when other replicas are gone.
+Never judges who is gone, and never takes a row for anybody.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
 
-from app.store.outbox import MessageState
-from app.store.schema import UNSENT, incidents, outbox
+from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
+
+from app.store.schema import UNSENT, incidents, outbox, runs
 from app.store.tx import Tx
 
-_SENDING = (UNSENT, outbox.c.state == MessageState.SENDING.value)
+FREE: Final = MappingProxyType({"claimed_by": None, "claimed_until": None})
+"""Column values of a row that nobody holds."""
+
+_SENDING = (UNSENT, outbox.c.state == "sending")
+_HELD_INCIDENTS = incidents.c.claimed_by.is_not(None)
+_HELD_RUNS = runs.c.claimed_by.is_not(None)
+
+
+def is_free(table: Table, now: int) -> ColumnElement[bool]:
+    """Nobody holds the row; `now` in microseconds."""
+    return or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
+
+
+def held(row: Row[Any], owner: str, now: int) -> bool:
+    """Somebody other than `owner` holds it."""
+    return row.claimed_until is not None and row.claimed_until > now and row.claimed_by != owner
+
+
+def taken(tx: Tx, owner: str, lease: timedelta) -> dict[str, Any]:
+    """Column values of a row that `owner` holds from now on for `lease`."""
+    return {"claimed_by": owner, "claimed_until": tx.stamp + lease // timedelta(microseconds=1)}
 
 
 def holders(conn: Connection, own: str) -> tuple[str, ...]:
     """Replicas other than `own` that hold a claim, sorted."""
-    deciding = conn.execute(
-        select(incidents.c.claimed_by).distinct().where(incidents.c.claimed_by.is_not(None))
-    ).scalars()
+    deciding = conn.execute(select(incidents.c.claimed_by).distinct().where(_HELD_INCIDENTS)).scalars()
+    driving = conn.execute(select(runs.c.claimed_by).distinct().where(_HELD_RUNS)).scalars()
     sending = conn.execute(select(outbox.c.claimed_by).distinct().where(*_SENDING)).scalars()
     # Messages are claimed under the replica's name and the number of its start.
-    names = {*deciding, *(owner.rpartition("/")[0] for owner in sending if owner)}
+    names = {*deciding, *driving, *(owner.rpartition("/")[0] for owner in sending if owner)}
     return tuple(sorted(names - {own, None}))
 
 
 def free(tx: Tx, replica: str) -> None:
-    """End what this replica holds now: its incidents are due, and whether its messages went out is looked up."""
-    tx.conn.execute(
-        update(incidents)
-        .where(incidents.c.claimed_by == replica)
-        .values(claimed_by=None, claimed_until=None, due_at=tx.stamp)
-    )
+    """End what this replica holds now: its incidents and runs are due, and whether its messages went out is looked up."""
+    for table in (incidents, runs):
+        tx.conn.execute(update(table).where(table.c.claimed_by == replica).values(**FREE, due_at=tx.stamp))
     mine = outbox.c.claimed_by.startswith(f"{replica}/", autoescape=True)
     tx.conn.execute(update(outbox).where(*_SENDING, mine).values(claimed_until=tx.stamp))

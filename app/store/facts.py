@@ -6,7 +6,6 @@ Reads only, but for `renew`. Called by the flow inside its transactions. Never j
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, select, update
 
@@ -16,7 +15,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
 from app.store.runs import Run
-from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
+from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, runs
 from app.store.segments import EPISODES_OF, episodes_of
 from app.store.tx import Tx
 
@@ -137,24 +136,6 @@ def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
     tx.conn.execute(update(runs).where(runs.c.id == run_id).values(expires_at=micros_or_none(expires_at)))
 
 
-def answered(conn: Connection, before: datetime) -> list[str]:
-    """Runs that were answered before then and still wait: nobody woke them."""
-    query = select(runs.c.id).where(
-        LIVE, runs.c.state == RunState.WAITING.value, runs.c.answer != "", runs.c.updated_at < micros(before)
-    )
-    return list(conn.execute(query).scalars())
-
-
-def undo_ordered(conn: Connection) -> list[str]:
-    """Runs whose undo a person ordered and which is not done."""
-    query: Any = (
-        select(runs.c.id)
-        .join(run_journal, run_journal.c.run_id == runs.c.id)
-        .where(LIVE, runs.c.state == RunState.UNDOING.value, run_journal.c.name == "undo ordered")
-    )
-    return list(conn.execute(query).scalars())
-
-
 def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> None:
     """Give an episode the labels that its sender told later; its incident takes name, namespace and severity from them."""
     tx.conn.execute(update(episodes).where(episodes.c.key == episode).values(labels=to_text(labels)))
@@ -182,12 +163,6 @@ def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname:
     tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))
 
 
-def leases_running(conn: Connection) -> list[str]:
-    """Runs with a change on loan."""
-    query = select(run_journal.c.run_id).where(run_journal.c.name == "lease", run_journal.c.outcome.is_(None))
-    return list(conn.execute(query).scalars())
-
-
 def joined_since(conn: Connection, incident_id: str, since: datetime) -> bool:
     """An alert joined the incident after this moment and fires."""
     query = (
@@ -197,3 +172,17 @@ def joined_since(conn: Connection, incident_id: str, since: datetime) -> bool:
         .where(episodes.c.status == AlertStatus.FIRING.value)
     )
     return bool(conn.execute(query, episodes_of(conn, incident_id)).scalar())
+
+
+_FIRING_ON = (
+    select(incidents.c.alertname)
+    .distinct()
+    .where(OPEN, incidents.c.target_key == _TARGET, incidents.c.target_key.is_not(None))
+    .where(incidents.c.manual.is_(None))
+    .order_by(incidents.c.alertname)
+)
+
+
+def firing_on(conn: Connection, target_key: str) -> list[str]:
+    """Names of alerts with an open incident on the target."""
+    return list(conn.execute(_FIRING_ON, {"target": target_key}).scalars())

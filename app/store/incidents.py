@@ -35,12 +35,13 @@ from app.domain.alert import Alert, AlertStatus, ManualRequest, Source
 from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
+from app.store import claims
 from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
 from app.store.schema import OPEN, episodes, incidents
 from app.store.segments import EPISODES_OF, all_episodes, current, episodes_of
 from app.store.tx import Tx
 
-_NOT_DUE: dict[str, Any] = {"due_at": None, "claimed_by": None, "claimed_until": None}
+_NOT_DUE: dict[str, Any] = {"due_at": None, **claims.FREE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ UNDECIDED_FIRST = (incidents.c.decided_at.is_not(None), incidents.c.due_at, inci
 
 def due(now: int) -> Select[str]:
     """The ids of incidents that are due and held by nobody; `now` in microseconds."""
-    free = or_(incidents.c.claimed_until.is_(None), incidents.c.claimed_until <= now)
+    free = claims.is_free(incidents, now)
     return select(incidents.c.id).where(incidents.c.due_at.is_not(None), incidents.c.due_at <= now, free)
 
 
@@ -226,11 +227,11 @@ def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident
         due(tx.stamp).order_by(*UNDECIDED_FIRST).limit(limit).with_for_update(skip_locked=True)
     )
     ids = list(found.scalars())
-    until = tx.stamp + lease // timedelta(microseconds=1)
+    held = claims.taken(tx, owner, lease)
     claimed = tx.conn.execute(
         update(incidents)
         .where(incidents.c.id.in_(ids))
-        .values(claimed_by=owner, claimed_until=until, due_at=until)
+        .values(**held, due_at=held["claimed_until"])
         .returning(*incidents.c)
     )
     by_id = {row.id: _incident(row) for row in claimed}
@@ -266,6 +267,17 @@ def move(  # the rule's six parameters
         tx.conn.execute(_RELEASE, {"incident": incident_id, **values})
     if before.state is state:
         return False
+    data = {"from": before.state.value, "to": state.value, "reason": reason}
+    tx.audit(EventKind.INCIDENT_MOVED, incident_id=incident_id, data=data)
+    return True
+
+
+def restate(tx: Tx, incident_id: str, state: IncidentState, reason: str) -> bool:
+    """Give a closed incident, whose place a newer one has, another headline; it stays closed. True when that changed it."""
+    before = hold(tx, incident_id)
+    if before.state is state:
+        return False
+    tx.conn.execute(_CHANGE, {"incident": incident_id, "state": state.value, "updated_at": tx.stamp})
     data = {"from": before.state.value, "to": state.value, "reason": reason}
     tx.audit(EventKind.INCIDENT_MOVED, incident_id=incident_id, data=data)
     return True

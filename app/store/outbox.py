@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 
 from app.domain.errors import Missing
 from app.domain.events import EventKind
+from app.store import claims
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.schema import UNSENT, UNSENT_STATES, outbox
 from app.store.tx import Tx
@@ -111,8 +112,7 @@ def claim(tx: Tx, now: datetime, limit: int, owner: str, lease: timedelta) -> li
         .values(
             state=MessageState.SENDING.value,
             attempts=outbox.c.attempts + 1,
-            claimed_by=owner,
-            claimed_until=micros(now + lease),
+            **claims.taken(tx, owner, lease),
         )
         .returning(*outbox.c)
     )
@@ -185,9 +185,7 @@ def _settle(tx: Tx, message_id: str, state: MessageState, **values: Any) -> Mess
     """Put the row into `state` and return it as it was before."""
     before = get(tx.conn, message_id)
     tx.conn.execute(
-        update(outbox)
-        .where(outbox.c.id == message_id)
-        .values(state=state.value, claimed_by=None, claimed_until=None, **values)
+        update(outbox).where(outbox.c.id == message_id).values(state=state.value, **claims.FREE, **values)
     )
     return before
 

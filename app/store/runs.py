@@ -1,7 +1,10 @@
-"""Runs: requested with the decision, carried out by the engine, ended once.
+"""Runs: the row of a run is the truth about it: its state, what it waits for, when it is due and who has it.
 
 Called by the flow and, for reading, by the web and command line. The unique index on live targets is the last line of
-"one run per target", whatever the gates and the engine's queue do. Never carries anything out.
+"one run per target", whatever the gates and the engine do. Never carries anything out and never says what follows from what:
+that is the flow's table.
+
+Who drives a run, and when it is due, is `app.store.driving`'s business.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.plan import Step
+from app.domain.workflows import first_workflow
 from app.store import ledger
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.encoding import micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entry
-from app.store.schema import LIVE, UNSTARTED, runs
+from app.store.schema import LIVE, runs
 from app.store.tx import Tx
 
 __all__ = [
@@ -38,15 +42,14 @@ __all__ = [
     "entry",
     "get",
     "hold",
+    "known",
     "live_for_target",
     "live_targets",
-    "mark_started",
     "move",
     "page",
     "request",
     "run_id_for",
     "set_step",
-    "unstarted",
 ]
 
 
@@ -80,7 +83,12 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `plan_hash` is what an approval is for; `answer` and `answered_by` are empty until somebody answered."""
+    """One run. `plan_hash` is what an approval is for; `answer` and `answered_by` are empty until somebody answered.
+
+    `attempt` counts the failed attempts of its present transition, `waits_for` says in words what it waits for, `due_at` is
+    when it is looked at next (None: never by itself), `workflow` is the engine's workflow that drives it, and `life` is what
+    the flow's table keeps of it.
+    """
 
     id: str
     incident_id: str
@@ -102,7 +110,13 @@ class Run:
     answered_by: str
     answer: str
     result: str
-    started: bool
+    attempt: int
+    waits_for: str
+    due_at: datetime | None
+    claimed_by: str | None
+    claimed_until: datetime | None
+    workflow: str
+    life: Mapping[str, Any]
 
 
 # Built once, because they stand between an alert and its write, and building one costs more than executing it. The
@@ -125,7 +139,7 @@ def request(tx: Tx, new: NewRun) -> Run:
     Raises TargetBusy when another live run holds the target.
     """
     if (row := _find(tx.conn, new.id)) is not None:
-        return _run(row)
+        return run_from(row)
     _occupying(tx, new.target_key, _INSERT, _values(tx, new))
     run = get(tx.conn, new.id)
     data = {
@@ -164,7 +178,11 @@ def _values(tx: Tx, new: NewRun) -> dict[str, Any]:
         "answered_by": "",
         "answer": "",
         "result": "",
-        "started": new.state.ended,
+        "attempt": 0,
+        "waits_for": "",
+        "due_at": None if new.state.ended else tx.stamp,
+        "workflow": first_workflow(new.id),
+        "life": "{}",
     }
 
 
@@ -172,7 +190,12 @@ def get(conn: Connection, run_id: str) -> Run:
     """One run. Raises Missing."""
     if (row := _find(conn, run_id)) is None:
         raise Missing("no such run", where=run_id)
-    return _run(row)
+    return run_from(row)
+
+
+def known(conn: Connection, run_id: str) -> bool:
+    """There is, or was until it was pruned, such a run here."""
+    return _find(conn, run_id) is not None
 
 
 def page(
@@ -190,18 +213,7 @@ def page(
         query = query.where(runs.c.incident_id == incident_id)
     if state is not None:
         query = query.where(runs.c.state == state.value)
-    return [_run(row) for row in conn.execute(query)]
-
-
-def unstarted(conn: Connection, older_than: datetime) -> list[Run]:
-    """Live runs requested before `older_than` that the engine was not seen to start, oldest first."""
-    query = (
-        select(runs)
-        .where(UNSTARTED, LIVE, runs.c.requested_at < micros(older_than))
-        .order_by(runs.c.requested_at)
-        .limit(1_000)
-    )
-    return [_run(row) for row in conn.execute(query)]
+    return [run_from(row) for row in conn.execute(query)]
 
 
 def live_targets(conn: Connection) -> list[str]:
@@ -212,18 +224,13 @@ def live_targets(conn: Connection) -> list[str]:
 def live_for_target(conn: Connection, target_key: str) -> Run | None:
     """The live run that holds the target."""
     row = conn.execute(select(runs).where(LIVE, runs.c.target_key == target_key)).one_or_none()
-    return None if row is None else _run(row)
-
-
-def mark_started(tx: Tx, run_id: str) -> None:
-    """The engine has it."""
-    tx.conn.execute(_CHANGE, {"run": run_id, "started": True, "updated_at": tx.stamp})
+    return None if row is None else run_from(row)
 
 
 def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
     """Put the run into `state`; True when that changed it. Ending it releases its reservations.
 
-    An ended run moves only to `undoing` (somebody asked to undo it). Raises Missing, Refused (code `run_ended`) for any
+    An ended run moves only to `undoing` (somebody asked to undo it, or its temporary change ends). Raises Missing, Refused (code `run_ended`) for any
     other move of an ended run, TargetBusy when another run has the target by then.
     """
     run = _hold(tx, run_id)
@@ -238,6 +245,8 @@ def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
         "updated_at": tx.stamp,
         "ended_at": tx.stamp if state.ended else None,
     }
+    if state.ended:
+        values["due_at"] = None
     if result:
         values["result"] = storable(result)
     _occupying(tx, run.target_key, _CHANGE, {"run": run_id, **values})
@@ -296,7 +305,7 @@ def _hold(tx: Tx, run_id: str) -> Run:
     row = tx.conn.execute(_HOLD, {"run": run_id}).one_or_none()
     if row is None:
         raise Missing("no such run", where=run_id)
-    return _run(row)
+    return run_from(row)
 
 
 def _occupying(tx: Tx, target_key: str, statement: Executable, values: dict[str, Any]) -> None:
@@ -319,11 +328,12 @@ def _find(conn: Connection, run_id: str) -> Row[Any] | None:
     return conn.execute(_GET, {"run": run_id}).one_or_none()
 
 
-def _run(row: Row[Any]) -> Run:
+def run_from(row: Row[Any]) -> Run:
+    """A row of the table as a run."""
     data = row._asdict()
     for name in ("requested_at", "updated_at"):
         data[name] = moment(data[name])
-    for name in ("ended_at", "expires_at"):
+    for name in ("ended_at", "expires_at", "due_at", "claimed_until"):
         data[name] = moment_or_none(data[name])
     data |= {
         "mode": Mode(row.mode),
@@ -331,5 +341,6 @@ def _run(row: Row[Any]) -> Run:
         "step": Step.from_json(to_json(row.step)),
         "settings": to_json(row.settings),
         "params": to_json(row.params),
+        "life": to_json(row.life),
     }
     return Run(**data)

@@ -203,12 +203,18 @@ runs = Table(
     _text("answered_by"),
     _text("answer"),
     _text("result"),
-    _flag("started"),
+    _count("attempt"),
+    _text("waits_for"),
+    _maybe_time("due_at"),
+    _maybe_text("claimed_by"),
+    _maybe_time("claimed_until"),
+    _text("workflow"),
+    _text("life"),
 )
 LIVE = runs.c.ended_at.is_(None)
-UNSTARTED = runs.c.started.is_(False)
+RUN_DUE = runs.c.due_at.is_not(None)
 _partial("uq_runs_live_target", runs.c.target_key, where=LIVE, unique=True)
-_partial("ix_runs_unstarted", runs.c.requested_at, where=UNSTARTED)
+_partial("ix_runs_due", runs.c.due_at, where=RUN_DUE)
 Index("ix_runs_incident", runs.c.incident_id)
 Index("ix_runs_target", runs.c.target_key, runs.c.remediation, runs.c.ended_at)
 

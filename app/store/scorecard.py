@@ -15,13 +15,14 @@ from app.store.encoding import micros, moment_or_none
 from app.store.schema import audit, episodes, incidents, run_journal, runs
 
 _WORST = 10  # repeat offenders listed
+_FIXED = (RunState.FIXED.value, RunState.REVERTED.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
     """Counts from `since` up to, but not with, `until`; `runs` by their present state.
 
-    `acted` runs changed something. `fixed` were verified, also those whose change was on loan and was given back.
+    `acted` runs changed something. `fixed` were verified, also those whose temporary change was taken back.
     `undone` were taken back by a person, `rejected` are runs that had changed something before a person said no to what
     they wanted next. `mitigation` are seconds from the incident's opening to the end of the run that fixed it, sorted;
     `offenders` are targets with more than one incident, the worst first.
@@ -56,16 +57,14 @@ def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
     first, last = micros(since), micros(until)
     begun = and_(_within(runs.c.requested_at, first, last), runs.c.dry_run.is_(False))
     states = conn.execute(select(runs.c.state, func.count()).where(begun).group_by(runs.c.state))
-    loan = _has_step(run_journal.c.name == "undo ordered", run_journal.c.intent.like('%"by":"lease"%'))
-    undone = runs.c.state == RunState.UNDONE.value
     return Scorecard(
         since,
         until,
         alerts=_count(conn, episodes.c.key, _within(episodes.c.first_seen, first, last)),
         incidents=_count(conn, incidents.c.id, _within(incidents.c.opened_at, first, last)),
         acted=_count(conn, runs.c.id, begun, _ACTED),
-        fixed=_count(conn, runs.c.id, begun, (runs.c.state == RunState.FIXED.value) | (undone & loan)),
-        undone=_count(conn, runs.c.id, begun, undone, ~loan),
+        fixed=_count(conn, runs.c.id, begun, runs.c.state.in_(_FIXED)),
+        undone=_count(conn, runs.c.id, begun, runs.c.state == RunState.UNDONE.value),
         rejected=_count(conn, runs.c.id, begun, runs.c.state == RunState.REJECTED.value, _ACTED),
         runs=dict(sorted(Counter({row[0]: row[1] for row in states}).items())),
         mitigation=_mitigation(conn, begun),

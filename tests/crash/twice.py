@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.engine.context import Json, RunContext, Work, Workflow
-from app.engine.journal import JournalEngine
+from app.engine.memory import JournalEngine
 
 
 class TwiceEngine(JournalEngine):

@@ -23,11 +23,11 @@ from app.domain.alert import Receipt
 from app.domain.decision import Mode
 from app.domain.errors import TryLater
 from app.domain.json import canonical
-from app.engine.journal import Boundary, Journal, JournalEngine
+from app.engine.memory import Boundary, Journal, JournalEngine
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.operations import Operations
-from app.flow.running.run import workflow_of as run_workflow
+from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import Services
 from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.flow.notifying.scorecard import last_days
-from app.policy.model import Lease
+from app.policy.model import Temporary
 from app.sim import SimCluster
 from app.store import runs
 from tests.scenario.rig import Rig
@@ -33,7 +33,7 @@ async def test_a_fixed_run_counts_with_its_time_and_an_undone_one_as_harmful(tmp
 
 async def test_what_was_lent_and_given_back_is_a_fix_and_no_harm(tmp_path: Path) -> None:
     """The end of a lease is an undo, and nobody took anything back."""
-    lent = policy(lease=Lease(lasts=timedelta(minutes=5)))
+    lent = policy(temporary=Temporary(revert_after=timedelta(minutes=5)))
     rig = await born(tmp_path, "high-latency", rules=lent)
     await rig.until(lambda: _state(rig, RunState.UNDONE), 7_200)
     card = await last_days(rig.services, 7)

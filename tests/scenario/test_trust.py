@@ -20,7 +20,6 @@ from app.flow.upkeep import views
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Flapping,
-    Lease,
     Otherwise,
     Policy,
     Promotion,
@@ -28,6 +27,7 @@ from app.policy.model import (
     RuleLimits,
     Start,
     TargetClass,
+    Temporary,
     TrustTerms,
 )
 from app.policy.trust import TrustLevel
@@ -347,7 +347,7 @@ async def test_a_run_counts_in_the_trust_level_of_its_class_and_a_new_class_begi
 
 
 async def test_an_undo_at_the_end_of_a_lease_is_no_harm(tmp_path: Path) -> None:
-    lent = earned(TrustTerms(), steps=("scale-out",), lease=Lease(lasts=timedelta(minutes=15)))
+    lent = earned(TrustTerms(), steps=("scale-out",), temporary=Temporary(revert_after=timedelta(minutes=15)))
     rig = await scenes.born(tmp_path, "high-latency", rules=lent)
     await rig.run(60)
     await raised(rig, 2)

@@ -19,7 +19,7 @@ import httpx
 from rich.console import Console
 
 from app.engine.context import Engine, Workflow
-from app.engine.journal import JournalEngine
+from app.engine.memory import JournalEngine
 from app.main import Parts, Service
 from app.notify.console import ConsoleClient
 from app.observe.system import SystemClock

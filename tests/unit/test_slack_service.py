@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.errors import BadInput
 from app.engine.context import Engine, Workflow
-from app.engine.journal import JournalEngine
+from app.engine.memory import JournalEngine
 from app.main import Parts
 from app.notify.buttons import Click
 from app.observe.system import SystemClock

@@ -23,8 +23,8 @@ from app.flow import counting
 from app.flow.deciding import facts, investigate, trust
 from app.flow.deciding.enrich import enrich
 from app.flow.deciding.history import history_of
-from app.flow.ids import ANSWER
-from app.flow.notifying.record import announce, move, tell
+from app.flow.ids import WAKE
+from app.flow.notifying.record import announce, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
 from app.kube import read
@@ -34,7 +34,7 @@ from app.policy import decide as policy_decide
 from app.policy.budgets import ledger_keys
 from app.policy.facts import Facts
 from app.policy.model import Policy
-from app.store import decisions, incidents, ledger, runs
+from app.store import decisions, driving, incidents, ledger, runs
 from app.store import facts as counts
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
@@ -108,9 +108,16 @@ def firing_alerts(conn: Connection, incident_id: str) -> tuple[StoredAlert, ...]
 
 async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone: bool) -> None:
     """A live run looks after itself; only one that waits for a person has to hear that the alert is gone."""
-    if gone:  # first: a death in between leaves the incident due, so that it is said again
-        await services.engine().signal(run_id, ANSWER)
-    await services.store.write(lambda tx: incidents.schedule(tx, incident.id, None))
+
+    def write(tx: Tx) -> str:
+        incidents.schedule(tx, incident.id, None)
+        if gone:
+            driving.wake(tx, run_id)
+        return runs.get(tx.conn, run_id).workflow
+
+    workflow = await services.store.write(write)
+    if gone:
+        await services.engine().signal(workflow, WAKE)
 
 
 def _resolved(tx: Tx, incident: Incident) -> None:
@@ -336,10 +343,3 @@ def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalatio
         tried=tuple(f"{r.name}: {r.why}" for r in ladder),
         look_at=tuple(r.advice for r in ladder if r.advice),
     )
-
-
-def escalate(tx: Tx, incident: Incident, why: Escalation, *, once: str, run_id: str = "") -> None:
-    """Hand the incident to a person."""
-    tell(tx, Topic.ESCALATED, why, incident_id=incident.id, once=once, run_id=run_id)
-    state = IncidentState.STUCK if why.stuck else IncidentState.ESCALATED
-    move(tx, incident, state, once=once, reason=why.reason)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from app.domain.decision import Mode
 from app.domain.json import digest
 from app.domain.target import Target
-from app.flow.ids import COUNTED_AGAINST_STEP, COUNTED_STEP
+from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce
 from app.flow.services import Services
 from app.notify.timeline import Topic, TrustChange, fact_to_json
@@ -84,7 +84,7 @@ def count(tx: Tx, services: Services, run: Run, evidence: Evidence) -> None:
     alertname = None if order.manual is not None else order.alertname
     classes = [policy_trust.class_of(per, target) for per in TargetClass]
     found = trust_levels.concerned(tx, run.remediation, classes, alertname)
-    step = COUNTED_AGAINST_STEP if evidence.setback else COUNTED_STEP
+    step = COUNTED_AGAINST_ENTRY if evidence.setback else COUNTED_ENTRY
     if not found or runs.begin_entry(tx, run.id, step, {"entry": "counted", "as": evidence.value}).resumed:
         return
     runs.end_entry(tx, run.id, step, {"trust_levels": [s.key for s in found]})

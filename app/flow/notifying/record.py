@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.notify.timeline import Fact, Topic, fact_to_json, payload
+from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload
 from app.store import facts, incidents, outbox, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
@@ -60,7 +61,23 @@ def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | 
     outbox.put(tx, f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact))
 
 
-def move(tx: Tx, incident: Incident, state: IncidentState, *, once: str, reason: str = "") -> None:
-    """Move the incident and have its parent message edited."""
-    if incidents.move(tx, incident.id, state, reason=reason):
+def move(  # the rule's parameters
+    tx: Tx, incident: Incident, state: IncidentState, *, once: str, reason: str = "", reopen: bool = False
+) -> None:
+    """Move the incident and have its parent message edited. With `reopen` a closed one is open again; when a newer incident
+    has taken its place it stays closed and only its headline changes."""
+    try:
+        moved = incidents.move(tx, incident.id, state, reason=reason, reopen=reopen)
+    except Refused:
+        moved = incidents.restate(tx, incident.id, state, reason)
+    if moved:
         announce(tx, Topic.MOVED, incident_id=incident.id, once=f"{state.value}:{once}")
+
+
+def escalate(  # the rule's parameters
+    tx: Tx, incident: Incident, why: Escalation, *, once: str, run_id: str = "", reopen: bool = False
+) -> None:
+    """Hand the incident to a person, who is paged."""
+    tell(tx, Topic.ESCALATED, why, incident_id=incident.id, once=once, run_id=run_id)
+    state = IncidentState.STUCK if why.stuck else IncidentState.ESCALATED
+    move(tx, incident, state, once=once, reason=why.reason, reopen=reopen)

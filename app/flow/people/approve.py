@@ -7,87 +7,93 @@ signal only wakes it. Never acts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.domain.errors import Refused
+from app.domain.decision import Decision, Mode
+from app.domain.errors import BadInput, Refused
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState, RunState
-from app.flow.deciding import trust
-from app.flow.ids import ANSWER
-from app.flow.notifying.record import announce, end_run, move
+from app.domain.outcome import RunState
+from app.flow.deciding import investigate, trust
+from app.flow.deciding.decide import firing_alerts
+from app.flow.ids import WAKE
+from app.flow.notifying.record import announce
 from app.flow.people import approvers
 from app.flow.people.approvers import Approver
+from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
 from app.notify.buttons import MAX_SNOOZES
 from app.notify.text import joined, utc
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.model import Rule
 from app.policy.trust import Evidence
-from app.store import approvals, facts, incidents, ledger, runs
+from app.store import approvals, driving, facts, incidents, runs
 from app.store.approvals import Word
 from app.store.database import Tx
+from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 
-WAITING = "waiting"
 APPROVED = "approved"
 REJECTED = "rejected"
-EXPIRED = "expired"
-GONE = "gone"
 
 SNOOZE = timedelta(hours=1)
-_LONGEST_NAP = 3600.0  # seconds
+_LONGEST = 60.0
+"""Seconds between looks at what may end a request besides an answer: its alert, its rule."""
 
 
-async def look_for_answer(services: Services, run_id: str) -> dict[str, Any]:
-    """One step of the waiting run: `waiting` with the seconds to wait, or how the question ended.
+async def look(services: Services, run: Run) -> Look:
+    """How the approval request stands: answered, expired, withdrawn because the rule was lowered or removed, or without an
+    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it."""
+    incident, alerts = await services.store.read(
+        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
+    )
+    in_force = rule_in_force(services, run, incident, alerts) if alerts or incident.manual else ""
 
-    Whatever is not `approved` ends the run in the same transaction.
-    """
-
-    def look(tx: Tx) -> dict[str, Any]:
-        run = runs.get(tx.conn, run_id)
-        incident = incidents.get(tx.conn, run.incident_id)
-        if run.answer == APPROVED:
-            if run.state is RunState.WAITING:
-                runs.move(tx, run_id, RunState.ACTING)
-                move(tx, incident, IncidentState.ACTING, once=f"{run_id}/{run.step_index}", reason="approved")
-            return {"word": APPROVED}
-        if run.state.ended:
-            return {"word": run.state.value}
-        if run.answer == REJECTED:
-            return _end(tx, run, RunState.REJECTED, f"rejected by {run.answered_by}")
+    def found(tx: Tx, held: Run) -> Found:
+        if held.answer == APPROVED:
+            return Found(Event.APPROVED, "approved")
+        if held.answer == REJECTED:
+            return Found(Event.REJECTED, f"rejected by {held.answered_by}")
         if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
-            return _end(tx, run, RunState.ABANDONED, "the alert resolved while the question stood")
-        left = (run.expires_at - tx.now).total_seconds() if run.expires_at else 0.0
+            return Found(Event.ALERT_GONE, "the alert resolved while the approval request stood")
+        if withdrawn := _withdrawn(held, in_force):
+            return Found(Event.WITHDRAWN, withdrawn)
+        left = (held.expires_at - tx.now).total_seconds() if held.expires_at else 0.0
         if left <= 0:
-            return _end(tx, run, RunState.EXPIRED, "nobody answered in time")
-        return {"word": WAITING, "seconds": min(left, _LONGEST_NAP)}
+            return Found(Event.EXPIRED, f"nobody answered about {held.step.name} in time")
+        return Found(seconds=min(left, _LONGEST), waits_for="an approval")
 
-    answer = await services.store.write(look)
-    services.deliver_nudge()
-    services.decide_nudge()
-    return answer
+    return found
 
 
-def _end(tx: Tx, run: Run, state: RunState, text: str) -> dict[str, Any]:
-    incident = incidents.get(tx.conn, run.incident_id)
-    ledger.give_back(tx, run.id, run.step_index)
-    end_run(tx, run.id, state, text)
-    word = {RunState.REJECTED: REJECTED, RunState.EXPIRED: EXPIRED}.get(state, GONE)
-    if state is not RunState.REJECTED:
-        announce(
-            tx,
-            Topic.APPROVAL_ANSWERED,
-            incident_id=incident.id,
-            once=f"{run.id}/{run.step_index}",
-            fact=ApprovalAnswer(run.id, EXPIRED if word == EXPIRED else "refused", "service", text),
-        )
-    gone = word == GONE
-    to = IncidentState.RESOLVED if gone else IncidentState.ESCALATED
-    move(tx, incident, to, once=run.id, reason=text)
-    return {"word": word}
+def rule_in_force(
+    services: Services, run: Run, incident: Incident, alerts: Sequence[StoredAlert]
+) -> Rule | str:
+    """The rule for the run's incident by the policy in force, or why there is none any more."""
+    name = Rule.from_json(run.settings["rule"]).name
+    try:
+        subject = investigate.subject_of(services, services.policy(), incident, alerts)
+    except BadInput as error:
+        return f"the order is not allowed any more: {error}"
+    if isinstance(subject, Decision):
+        return f"the rule {name!r} is not in force any more: {subject.text}"
+    if subject.rule.remediation != run.remediation:
+        return f"by now the rule {subject.rule.name!r} holds for this alert, with another remediation"
+    return subject.rule
+
+
+def _withdrawn(run: Run, in_force: Rule | str) -> str:
+    """Why the request stands no more; empty when it does."""
+    if isinstance(in_force, str):
+        return in_force
+    if in_force.mode is Mode.OBSERVE:
+        return f"the rule {in_force.name!r} only observes by now"
+    asked = Rule.from_json(run.settings["rule"])
+    if approvers.changed(asked.approval, in_force.approval):
+        return "who may approve has changed; it is asked again"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +145,8 @@ async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
     if isinstance(taken, Refused):
         raise taken
     services.metrics.approvals.labels(taken["answer"]).inc()
-    if taken["answer"] in (APPROVED, REJECTED):
-        await services.engine().signal(run_id, ANSWER)
+    if workflow := taken.pop("workflow", ""):
+        await services.engine().signal(workflow, WAKE)
     services.deliver_nudge()
     return {"run": run_id, "by": said.approver.name, **taken}
 
@@ -164,7 +170,8 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
         trust.count(tx, services, run, Evidence.REJECTED)
     text = f"{len(given)} of {wanted} approvals" if wanted > 1 and final == "approved" else ""
     _announce(tx, run, ApprovalAnswer(run.id, final, by, text), "")
-    return {"answer": final, "text": text}
+    driving.wake(tx, run.id)
+    return {"answer": final, "text": text, "workflow": run.workflow}
 
 
 def _snooze(tx: Tx, run: Run, by: str, number: int) -> dict[str, Any]:
@@ -201,6 +208,8 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
     if moved_on or (said.plan_hash and not run.plan_hash.startswith(said.plan_hash)):
         return Refused("the plan has changed since; look at it again", code="plan_changed", where=run.id)
     rule = Rule.from_json(run.settings["rule"])
+    if said.word != "rejected" and (withdrawn := _withdrawn(run, _in_force(tx, services, run))):
+        return Refused(withdrawn, code="rule_changed", where=run.id)
     refusal = approvers.against(said.approver, rule.approval, run.id)
     if refusal is not None or said.word == "rejected":
         return refusal
@@ -210,6 +219,13 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
             return Refused(text, code="snoozed_enough", where=run.id)
         return None
     return _against_approval(tx, services, run, rule, said.approver)
+
+
+def _in_force(tx: Tx, services: Services, run: Run) -> Rule | str:
+    incident, alerts = incidents.get(tx.conn, run.incident_id), firing_alerts(tx.conn, run.incident_id)
+    if not alerts and incident.manual is None:
+        return Rule.from_json(run.settings["rule"])  # the look tells that the alert is gone
+    return rule_in_force(services, run, incident, alerts)
 
 
 def _against_approval(tx: Tx, services: Services, run: Run, rule: Rule, approver: Approver) -> Refused | None:

@@ -68,3 +68,8 @@ def against_same(approver: Approver, others: Mapping[str, str], people: Mapping[
             text = f"nobody can tell whether {approver.name} and {name}, who {deed}, are one person: name them in "
             return Refused(f"{text}REMEDIATOR_SLACK_PEOPLE", code="maybe_same_person")
     return None
+
+
+def changed(then: Approval, now: Approval) -> bool:
+    """Whether the terms under which something was asked are not the terms in force any more."""
+    return (set(then.by), then.approvals, then.four_eyes) != (set(now.by), now.approvals, now.four_eyes)

@@ -1,8 +1,8 @@
-"""Act: one planned mutation, looked at again right before, sent once, and settled whatever happens to the process.
+"""Act: one planned mutation, checked again right before, sent once, and settled whatever happens to the process.
 
 Owns the order of an action: recorded before? -> already in place? -> object as planned? -> dry run -> policy again ->
-intent on disk -> one write -> outcome on disk. Executed inside a durable step, so every path through it may be taken
-twice. Never decides what to do next.
+intent on disk -> one write -> outcome on disk. Called by `advance`, so every path through it may be taken twice. Never says
+what follows from an outcome.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
+from app.domain.cluster import FIELD_MANAGER
 from app.domain.decision import Decision, Verdict
 from app.domain.errors import ClusterRefused, DisruptionBlocked, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
@@ -26,8 +28,12 @@ from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
 from app.flow.notifying.record import tell
+from app.flow.people import approve, approvers
+from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.services import Services
 from app.kube import apply, read
+from app.kube.look import marker_of
+from app.kube.owners import written_at
 from app.kube.view import View
 from app.notify.timeline import ActionDone, Topic
 from app.policy import decide as policy_decide
@@ -40,13 +46,9 @@ from app.store.runs import JournalEntry, Run
 
 log = structlog.get_logger(__name__)
 
-APPLIED = "applied"
-ABANDONED = "abandoned"
-REFUSED = "refused"
-UNCLEAR = "unclear"
-LATER = "later"
-
+_MEMORY = timedelta(minutes=15)
 _RETRY = 5.0  # seconds, when the API server does not say
+_RESULTS = {Event.APPLIED: ActionResult.APPLIED, Event.UNCLEAR: ActionResult.UNCLEAR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,66 +72,97 @@ class Planned:
         return action_id(self.run.id, self.run.step_index, self.index)
 
 
-async def act(services: Services, run_id: str, index: int) -> dict[str, Any]:
-    """Carry out action `index` of the run's present step; returns `{"word": ..., "text": ..., "at": ...}`.
+async def look(services: Services, run: Run) -> Found:
+    """Carry out the present action of the run's step, once.
 
-    `applied`: in place. `abandoned`: the second look says no, nothing was sent. `refused`: the API server said no.
-    `later`: nothing was sent, `seconds` says when to try again. `unclear`: sent, and reading back failed too.
+    `applied`: in place. `abandoned`: the check right before says no, nothing was sent. `refused`: the API server said no. Without
+    an event nothing was sent, or it is not known whether it was: it is tried again, and at the last attempt it is `refused` or
+    `unclear`.
     """
-    planned, recorded = await services.store.read(lambda conn: _load_with_step(conn, run_id, index))
+    index = int(run.life.get("action", 0))
+    if index >= len(run.step.actions):
+        return Found(Event.ABANDONED, "the step has nothing to do")
+    planned, recorded = await services.store.read(lambda conn: _load_with_entry(conn, run, index))
     if recorded is not None and recorded.outcome is not None:
-        settled = dict(recorded.outcome["answer"])
-        if settled["word"] == APPLIED:  # the process may have died before it told the object
-            await _leave_event(services, planned, "Remediated", settled["text"])
-        return settled
+        return await _as_recorded(services, planned, recorded.outcome["answer"])
     try:
         applied = await apply.in_place(services.cluster, planned.action, planned.id) if recorded else ""
     except (TryLater, ClusterRefused) as error:
         # It may have been sent before, so that "nothing was sent" would be a guess.
-        return {"word": UNCLEAR, "text": f"it may be in place: {error}", "seconds": _RETRY}
+        return _unclear(services, planned, f"it may be in place: {error}")
     if applied:
-        return await _settle(services, planned, APPLIED, applied)
+        return await _settle(services, planned, Event.APPLIED, applied)
     try:
-        return await _look_and_write(services, planned)
+        return await _check_and_write(services, planned)
     except TryLater as error:
-        return {"word": LATER, "text": str(error), "seconds": error.retry_after or _RETRY}
+        return _later(services, planned, str(error), error.retry_after)
     except OutcomeUnclear as error:
-        return {"word": UNCLEAR, "text": str(error), "seconds": _RETRY}
+        return _unclear(services, planned, str(error))
 
 
-def _load(conn: Any, run_id: str, index: int) -> Planned:
-    run = runs.get(conn, run_id)
+async def _as_recorded(services: Services, planned: Planned, answer: Mapping[str, Any]) -> Found:
+    """The process died between the outcome and the transition; it may not have told the object either."""
+    event = Event(answer["event"])
+    if event is Event.APPLIED:
+        await _leave_event(services, planned, "Remediated", answer["text"])
+    return Found(event, answer["text"])
+
+
+def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
+    """Nothing was sent."""
+    if last_attempt(planned.run):
+        return _ended(services, planned, Event.REFUSED, f"given up after {MAX_ATTEMPTS} attempts: {text}")
+    return Found(seconds=seconds or _RETRY, failed=True, waits_for=text)
+
+
+def _unclear(services: Services, planned: Planned, text: str) -> Found:
+    """Sent, or not: it is read back again."""
+    if last_attempt(planned.run):
+        return _ended(services, planned, Event.UNCLEAR, text)
+    return Found(seconds=_RETRY, failed=True, waits_for=text)
+
+
+def _load_with_entry(conn: Any, run: Run, index: int) -> tuple[Planned, JournalEntry | None]:
     incident = incidents.get(conn, run.incident_id)
     alerts = firing_alerts(conn, incident.id)
-    return Planned(run, incident, alerts, Rule.from_json(run.settings["rule"]), index)
+    planned = Planned(run, incident, alerts, Rule.from_json(run.settings["rule"]), index)
+    return planned, runs.entry(conn, run.id, planned.id)
 
 
-def _load_with_step(conn: Any, run_id: str, index: int) -> tuple[Planned, JournalEntry | None]:
-    planned = _load(conn, run_id, index)
-    return planned, runs.entry(conn, run_id, planned.id)
-
-
-async def _look_and_write(services: Services, planned: Planned) -> dict[str, Any]:
+async def _check_and_write(services: Services, planned: Planned) -> Found:
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     found, _ = await asyncio.gather(
         apply.check(view, planned.action), read.ahead(view, planned.action.target)
     )
     if found.ref is None:
-        return await _settle(services, planned, ABANDONED, found.text)
+        return await _settle(services, planned, Event.ABANDONED, found.text)
+    if stray := await _written_by_a_lost_copy(services, planned, found.seen):
+        return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
     refusal, around = await asyncio.gather(
         _dry_run(services, planned, found), _look_around(replace(services, cluster=view), planned)
     )
     if refusal:
-        return await _settle(services, planned, REFUSED, refusal)
-    if (
-        view.transient_errors
-    ):  # a look that failed in passing is no word against it: it is taken again, from the start
-        return {"word": LATER, "text": f"a read failed: {view.transient_errors[0]}", "seconds": _RETRY}
+        return await _settle(services, planned, Event.REFUSED, refusal)
+    if view.transient_errors:  # a read that failed in passing is no word against it: all is read again
+        return _later(services, planned, f"a read failed: {view.transient_errors[0]}")
     no = await _judge_again(services, planned, around)
     if no:
-        return await _settle(services, planned, ABANDONED, no)
+        return await _settle(services, planned, Event.ABANDONED, no)
     return await _write(services, planned, found.ref, found.seen)
+
+
+async def _written_by_a_lost_copy(services: Services, planned: Planned, manifest: Obj | None) -> str:
+    """Why not to touch an object whose last action is unknown here: the store is an older copy of itself, so that cooldown,
+    budgets and what was tried are forgotten as well. After the cooldown it is as good as any object."""
+    marker = marker_of(manifest) if manifest is not None else ""
+    run_id = marker.partition("/")[0]
+    if not run_id or await services.store.read(lambda conn: runs.known(conn, run_id)):
+        return ""
+    at = written_at(manifest, FIELD_MANAGER) if manifest is not None else None
+    if at is None or services.clock.now() - at >= max(planned.rule.cooldown, _MEMORY):
+        return ""
+    return f"the object carries our action {marker} of {at:%H:%M:%S} UTC, which this store does not know: is it a restored copy?"
 
 
 async def _dry_run(services: Services, planned: Planned, found: apply.CheckResult) -> str:
@@ -154,15 +187,25 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
 
 async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str:
     """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
-    run, rule, policy = planned.run, planned.rule, services.policy()
+    run, policy = planned.run, services.policy()
+    in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts)
+    if isinstance(in_force, str):
+        return in_force
+    if run.answer == "approved" and approvers.changed(planned.rule.approval, in_force.approval):
+        return "who may approve has changed since this was approved"
     own = facts.Own(run.id, run.step_index, approved_by=run.answered_by if run.answer == "approved" else "")
 
     def verdict(tx: Tx) -> str:
         ledger.lock(tx)
-        measured = facts.facts_in(tx, services, facts.Ground(policy, rule), around, planned.incident, own)
-        decision = policy_decide.decide(policy, rule, run.step, measured)
         if not counts.holds(tx.conn, run.id, run.step_index):
             return "the budget reservation is gone"
+        # The stricter of the rule that this was decided under and the one in force now.
+        for rule in (in_force, planned.rule):
+            ground = facts.Ground(policy, rule)
+            measured = facts.facts_in(tx, services, ground, around, planned.incident, own)
+            decision = policy_decide.decide(policy, rule, run.step, measured)
+            if decision.verdict is not Verdict.ALLOW:
+                break
         yes = decision.verdict is Verdict.ALLOW
         tx.audit(
             EventKind.RECHECKED,
@@ -178,7 +221,7 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
 
 
 def _against(decision: Decision) -> str:
-    return f"looked again before touching: {decision.text}"
+    return f"checked again right before the write: {decision.text}"
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
@@ -202,52 +245,54 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None) -> dict[str, Any]:
+async def _write(services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None) -> Found:
     sleep = services.clock.sleep
     try:
         done = await apply.apply(services.cluster, planned.action, planned.id, ref, seen, sleep=sleep)
     except ClusterRefused as error:
-        return await _settle(services, planned, REFUSED, f"the API server refused it: {error}")
+        return await _settle(services, planned, Event.REFUSED, f"the API server refused it: {error}")
     if done.code == DisruptionBlocked.code:  # the budget may allow it in a while
-        return {"word": LATER, "text": done.text, "seconds": done.retry_after or _RETRY}
+        return _later(services, planned, done.text, done.retry_after)
     if done.result is ActionResult.UNCLEAR:
-        return {"word": UNCLEAR, "text": done.text, "seconds": _RETRY}
-    return await _settle(
-        services, planned, APPLIED if done.result is ActionResult.APPLIED else REFUSED, done.text
-    )
+        return _unclear(services, planned, done.text)
+    event = Event.APPLIED if done.result is ActionResult.APPLIED else Event.REFUSED
+    return await _settle(services, planned, event, done.text)
 
 
-async def _settle(services: Services, planned: Planned, word: str, text: str) -> dict[str, Any]:
+async def _settle(services: Services, planned: Planned, event: Event, text: str) -> Found:
+    """The outcome, told to the object before anybody else when it was applied."""
+    if event is Event.APPLIED:
+        if planned.index == 0:
+            counting.wrote(services, planned.run, planned.incident)
+        await services.store.write(lambda tx: _record(tx, planned, event, text))
+        await _leave_event(services, planned, "Remediated", text)
+    return _ended(services, planned, event, text)
+
+
+def _ended(services: Services, planned: Planned, event: Event, text: str) -> Found:
+    services.metrics.actions.labels(planned.action.kind.value, event.value).inc()
+    return Found(event, text, also=lambda tx, _run: _record(tx, planned, event, text))
+
+
+def _record(tx: Tx, planned: Planned, event: Event, text: str) -> None:
     """Write the outcome, its audit record and its message; the first outcome stands."""
     run, action = planned.run, planned.action
-
-    def write(tx: Tx) -> dict[str, Any]:
-        answer = {"word": word, "text": text, "at": tx.now.isoformat()}
-        result = {APPLIED: ActionResult.APPLIED, UNCLEAR: ActionResult.UNCLEAR}.get(
-            word, ActionResult.REFUSED
-        )
-        runs.begin_entry(tx, run.id, planned.id, {"entry": "none", "step": run.step.name})
-        runs.end_entry(tx, run.id, planned.id, {"result": result.value, "answer": answer})
-        done = ActionDone(
-            id=planned.id,
-            summary=action.summary,
-            result=result,
-            text=text,
-            undo=action.undo,
-            reversible=action.reversible,
-            at=tx.now,
-        )
-        tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)
-        return answer
-
-    answer = await services.store.write(write)
-    services.metrics.actions.labels(action.kind.value, word).inc()
-    if word == APPLIED and planned.index == 0:
-        counting.wrote(services, run, planned.incident)
-    services.deliver_nudge()
-    if word == APPLIED:
-        await _leave_event(services, planned, "Remediated", text)
-    return answer
+    answer = {"event": event.value, "text": text, "at": tx.now.isoformat()}
+    result = _RESULTS.get(event, ActionResult.REFUSED)
+    entry = {"entry": "none", "step": run.step.name, "step_index": run.step_index, "kind": action.kind.value}
+    runs.begin_entry(tx, run.id, planned.id, {**entry, "object": str(action.object)})
+    runs.end_entry(tx, run.id, planned.id, {"result": result.value, "answer": answer})
+    done = ActionDone(
+        id=planned.id,
+        summary=action.summary,
+        result=result,
+        text=text,
+        undo=action.undo,
+        reversible=action.reversible,
+        sent=event is not Event.ABANDONED,
+        at=tx.now,
+    )
+    tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)
 
 
 async def _leave_event(services: Services, planned: Planned, reason: str, text: str) -> None:

@@ -1,97 +1,151 @@
-"""Finish: the end of a run that did not fix it, and handing the incident to a person. Never touches the cluster."""
+"""Ending: what follows when a run ends, in one table and one function. Every run ends here, whatever ended it.
+
+Owns the consequences: reservation, incident, escalation and page, what the run says about trust, its temporary change. Called by
+`advance` inside the transaction of the transition. Never touches the cluster.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from app.domain.outcome import IncidentState, RunState
-from app.flow import counting
 from app.flow.deciding import trust
-from app.flow.deciding.decide import escalate
-from app.flow.notifying.record import end_run, move
+from app.flow.notifying.record import announce, end_run, escalate, move
+from app.flow.running import temporary, undo
+from app.flow.running.life import Life
 from app.flow.services import Services
-from app.notify.timeline import Escalation
+from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
+from app.store import facts as counts
 from app.store import incidents, ledger, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
 from app.store.runs import Run
 
-_AGAIN = timedelta(seconds=15)  # after a run was abandoned at the second look, before deciding anew
+_AGAIN = timedelta(seconds=15)  # after a run was abandoned before it touched anything, before deciding anew
 
-_EVIDENCE = {
-    RunState.NOT_FIXED: Evidence.NOT_FIXED,
-    RunState.INCONCLUSIVE: Evidence.UNCLEAR,
-    RunState.PROBE_ERROR: Evidence.UNCLEAR,
-    RunState.STUCK: Evidence.STUCK,
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What an end means. `gives_back`: the step's reservation counts no more when the step has changed nothing. `person`: the
+    incident is handed to a person, who is paged. `evidence`: what the run says about its remediation."""
+
+    gives_back: bool = True
+    person: bool = True
+    evidence: Evidence | None = None
+
+
+CONSEQUENCES: Mapping[RunState, Consequence] = {
+    RunState.FIXED: Consequence(gives_back=False, person=False, evidence=Evidence.FIXED),
+    RunState.NOT_FIXED: Consequence(evidence=Evidence.NOT_FIXED),
+    RunState.INCONCLUSIVE: Consequence(evidence=Evidence.UNCLEAR),
+    RunState.PROBE_ERROR: Consequence(evidence=Evidence.UNCLEAR),
+    RunState.REJECTED: Consequence(person=False),  # who said no has it; counted when they said it
+    RunState.EXPIRED: Consequence(),  # nobody looked: somebody has to be called
+    RunState.ABANDONED: Consequence(),  # untouched, the incident is decided anew instead
+    RunState.FAILED: Consequence(),
+    RunState.UNDONE: Consequence(gives_back=False, person=False),  # counted when it was ordered
+    RunState.UNDO_CONFLICT: Consequence(gives_back=False),
+    RunState.REVERTED: Consequence(gives_back=False, person=False),
+    RunState.STUCK: Consequence(gives_back=False, evidence=Evidence.STUCK),  # what may have happened is spent
 }
-"""What the end of a run says about its remediation; the others say nothing."""
 
 
-async def end(services: Services, run_id: str, state: RunState, text: str) -> dict[str, Any]:
-    """End the run in `state`. An abandoned run that touched nothing lets the incident be decided anew; everything else
-    goes to a person."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """When an ended run is looked at again, and what it waits for: the end of a temporary change."""
 
-    def write(tx: Tx) -> Run | None:
-        run = runs.get(tx.conn, run_id)
-        if run.state.ended:
-            return None
-        incident = incidents.get(tx.conn, run.incident_id)
-        touched = _touched(tx, run)
-        # What may have happened is spent as if it had.
-        if state is not RunState.STUCK and not any(step.startswith(f"{run.step.name}:") for step in touched):
-            ledger.give_back(tx, run_id, run.step_index)
-        ended = end_run(tx, run_id, state, text)
-        if (evidence := _EVIDENCE.get(state)) is not None:
-            trust.count(tx, services, run, evidence)
-        if state is RunState.ABANDONED and not touched:
-            _decide_anew(tx, incident, run_id, text)
-            return ended
-        escalate(
-            tx,
-            incident,
-            Escalation(
-                reason=text,
-                tried=tuple(touched),
-                look_at=(f"remediator explain {run_id}",),
-                stuck=state is RunState.STUCK,
-            ),
-            once=run_id,
-            run_id=run_id,
-        )
-        return ended
-
-    counting.ended(services, await services.store.write(write), state)
-    services.metrics.escalations.labels(state.value).inc()
-    services.deliver_nudge()
-    services.decide_nudge()
-    return {"state": state.value}
+    due_at: datetime | None = None
+    waits_for: str = ""
 
 
-def _touched(tx: Tx, run: Run) -> list[str]:
-    return [
-        f"{s.intent['step']}: {s.intent.get('kind', '')} {s.intent.get('object', '')}"
-        for s in runs.entries(tx.conn, run.id)
-        if s.intent.get("entry") == "action" and (s.outcome or {}).get("result") == "applied"
-    ]
+def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
+    """End the run as its life says, with everything that follows. The only function that ends a run."""
+    follows = CONSEQUENCES[life.state]
+    incident = incidents.hold(tx, run.incident_id)
+    done = undo.carried_out(tx.conn, run.id)
+    if follows.gives_back and not any(entry.intent.get("step_index") == run.step_index for entry in done):
+        ledger.give_back(tx, run.id, run.step_index)
+    end_run(tx, run.id, life.state, life.reason)
+    if run.state is RunState.WAITING and life.state is not RunState.REJECTED:
+        _close_request(tx, run, life)
+    if follows.evidence is not None:
+        trust.count(tx, services, run, follows.evidence)
+    if life.state is RunState.FIXED:
+        return _fixed(tx, run, life, incident)
+    if life.state is RunState.ABANDONED and not done:
+        _untouched(tx, incident, run, life.reason)
+    elif follows.person:
+        _hand_over(tx, run, life, incident)
+    elif life.state in (RunState.UNDONE, RunState.REJECTED):
+        _leave_with_person(tx, run, life, incident)
+    return Ended()
 
 
-def _decide_anew(tx: Tx, incident: Incident, run_id: str, text: str) -> None:
-    """An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
+def _fixed(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
+    """An alert that joined after the last look keeps the incident open: it is decided anew, under its cooldown."""
+    last = datetime.fromisoformat(run.life["watch"]["last"]["at"])
+    if counts.joined_since(tx.conn, incident.id, last):
+        reason = f"fixed, then another alert fired: {life.reason}"
+        move(tx, incident, IncidentState.REFUSED, once=run.id, reason=reason)
+        incidents.schedule(tx, incident.id, tx.now)
+    else:
+        move(tx, incident, IncidentState.FIXED, once=run.id, reason=life.reason)
+    until = temporary.grant(tx, run)
+    return Ended(until, "the end of its temporary change" if until else "")
+
+
+def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
+    """Nothing was done. An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
     if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
-        move(
-            tx,
-            incident,
-            IncidentState.RESOLVED,
-            once=run_id,
-            reason="the alert resolved before anything was done",
-        )
+        move(tx, incident, IncidentState.RESOLVED, once=run.id, reason=reason)
         return
-    move(tx, incident, IncidentState.REFUSED, once=run_id, reason=text)
+    move(tx, incident, IncidentState.REFUSED, once=run.id, reason=reason)
     incidents.schedule(tx, incident.id, tx.now + _AGAIN)
 
 
-async def stuck(services: Services, run_id: str, text: str) -> dict[str, Any]:
-    """A run that broke: nobody knows what is in place, so a person has to look."""
-    return await end(services, run_id, RunState.STUCK, text)
+def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
+    """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
+    why = Escalation(
+        reason=life.reason,
+        tried=tuple(_tried(tx, run)),
+        look_at=(f"remediator explain {run.id}",),
+        stuck=life.state is RunState.STUCK,
+    )
+    once = f"{run.id}/{life.undos}" if life.undos else run.id
+    escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
+
+
+def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
+    """A person said it: they have the incident, and nobody else is called."""
+    reason = f"undone: {life.reason}" if life.state is RunState.UNDONE else life.reason
+    once = f"{run.id}/{life.state.value}/{life.undos}"
+    if not incident.state.closed:
+        move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
+    else:
+        announce(tx, Topic.MOVED, incident_id=incident.id, once=once)
+
+
+def _close_request(tx: Tx, run: Run, life: Life) -> None:
+    """The approval request stands no more; whoever looks at it reads why."""
+    word = "expired" if life.state is RunState.EXPIRED else "refused"
+    fact = ApprovalAnswer(run.id, word, "service", life.reason)
+    once = f"{run.id}/{run.step_index}"
+    announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
+
+
+def _tried(tx: Tx, run: Run) -> list[str]:
+    """What was carried out, and what became of it; then the steps that the cluster refused."""
+    lines = []
+    for entry in runs.entries(tx.conn, run.id):
+        if entry.intent.get("entry") != "action" or entry.outcome is None:
+            continue
+        what = f"{entry.intent['step']}: {entry.intent.get('kind', '')} {entry.intent.get('object', '')}"
+        result = entry.outcome.get("result")
+        lines.append(what if result == "applied" else f"{what} ({result})")
+    return lines
+
+
+__all__ = ["CONSEQUENCES", "Consequence", "Ended", "end"]

@@ -1,122 +1,205 @@
-"""Lease: a change on loan. After a fix, scale and memory changes of a rule with `lease` are taken back at its end, field by
-field and only while they are still in place, unless somebody keeps them.
+"""Temporary changes: after a fix, scale and memory changes of a rule with `temporary` are taken back when their time is over,
+unless somebody keeps them or they are still needed.
 
-A story of its own, because it may last days: it begins when the run ends as fixed, survives restarts, and ends by an
-undo or by `keep`. It shows the patch that makes the change permanent, for objects whose truth lives in Git.
+The time is a due date in the row of the run. When it comes, the reason for the change is looked at first: as long as it is
+there, or cannot be told to be gone, the change stays for another while and the thread says why. Taking it back is an ordinary
+undo: held by pauses, ceilings and freezes, field by field, never over somebody's later change.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.errors import Refused
+from app.domain.cluster import PodUsage
+from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
+from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.domain.plan import Action, ActionKind
-from app.engine.context import RunContext
-from app.flow.ids import KEEP, LEASE_PREFIX, LEASE_STEP, undo_story
+from app.domain.target import Target
+from app.domain.workload import Workload
+from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce
 from app.flow.running import undo
+from app.flow.running.life import Event, Found
 from app.flow.services import Services
-from app.notify.timeline import Lease, Topic, fact_to_json
+from app.kube import quantity, read
+from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
-from app.store import runs
+from app.store import driving, facts, runs
 from app.store.database import Tx
+from app.store.driving import Changes
 from app.store.runs import Run
 
-LEASABLE = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
-"""Kinds that a lease takes back: they change a size. A rollback or restart is no loan."""
+SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
+"""Kinds that can be temporary: they change a size. A rollback or restart cannot."""
 
-_NAP = 3600.0  # seconds; the longest single wait
-_AGAIN = 600.0  # seconds, when another run holds the target at the end
-_RUNNING = "running"
-_LATER = "later"
-
-
-def grant(tx: Tx, run: Run, rule: Rule) -> bool:
-    """In the transaction that ends a run as fixed: put its changes on loan. False when the rule or the run has none."""
-    actions = _on_loan(tx, run)
-    if rule.lease is None or not actions:
-        return False
-    until = tx.now + rule.lease.lasts
-    runs.begin_entry(tx, run.id, LEASE_STEP, {"entry": "lease", "until": until.isoformat()})
-    fact = Lease(run.id, "granted", until, tuple(a.summary for a in actions), gitops_patch(actions))
-    _tell(tx, run, EventKind.LEASED, fact)
-    return True
+_UNKNOWN = timedelta(
+    hours=1
+)  # until it is looked at again whether the reason is gone, when that could not be told
+_HELD = 60.0  # seconds between looks at what holds it
+_ROOM = 0.8
+"""A smaller size has to carry today's load with this share of its limits."""
 
 
-def _on_loan(tx: Tx, run: Run) -> list[Action]:
-    done = [s for s in runs.entries(tx.conn, run.id) if undo.was_applied(s)]
-    actions = [Action.from_json(s.intent["action"]) for s in done]
-    return [a for a in actions if a.kind in LEASABLE]
+def grant(tx: Tx, run: Run) -> datetime | None:
+    """In the transaction that ends a run as fixed: when its changes are taken back. None when the rule or the run has none."""
+    rule = Rule.from_json(run.settings["rule"])
+    actions = _sizes(tx.conn, run.id)
+    if rule.temporary is None or not actions:
+        return None
+    until = tx.now + rule.temporary.revert_after
+    entry = {"entry": "temporary", "until": until.isoformat()}
+    if runs.begin_entry(tx, run.id, TEMPORARY_ENTRY, entry).resumed:
+        return None
+    fact = TemporaryChange(run.id, "granted", until, tuple(a.summary for a in actions), gitops_patch(actions))
+    _notify(tx, run, EventKind.TEMPORARY_GRANTED, fact)
+    return until
 
 
-async def tell(ctx: RunContext, services: Services, run_id: str) -> None:
-    """The story of one lease."""
-    number = 0
-    while True:
-        look = await ctx.step(f"lease:{number}", lambda: _look(services, run_id))
-        if look["word"] == "due":
-            look = await ctx.step(f"take back:{number}", lambda: _take_back(services, run_id))
-        if look["word"] not in (_RUNNING, _LATER):
-            return
-        await ctx.wait_for(KEEP, min(look["seconds"], _NAP))
-        number += 1
+def _sizes(conn: Any, run_id: str) -> list[Action]:
+    actions = [Action.from_json(entry.intent["action"]) for entry in undo.carried_out(conn, run_id)]
+    return [action for action in actions if action.kind in SIZES]
 
 
-async def _look(services: Services, run_id: str) -> dict[str, Any]:
-    """`running` with the seconds left, `due`, or `over` when it was kept, undone or taken back already."""
-    step, run = await services.store.read(
-        lambda conn: (runs.entry(conn, run_id, LEASE_STEP), runs.get(conn, run_id))
+async def look(services: Services, run: Run) -> Found:
+    """A fixed run whose temporary change may be over."""
+    entry, actions, held, firing = await services.store.read(
+        lambda conn: (
+            runs.entry(conn, run.id, TEMPORARY_ENTRY),
+            _sizes(conn, run.id),
+            undo.held(conn, services, run),
+            facts.firing_on(conn, run.target_key),
+        )
     )
-    if step is None or step.outcome is not None or run.state is not RunState.FIXED:
-        return {"word": "over"}
-    left = (datetime.fromisoformat(step.intent["until"]) - services.clock.now()).total_seconds()
-    return {"word": _RUNNING, "seconds": left} if left > 0 else {"word": "due"}
+    if entry is None or entry.outcome is not None:
+        return Found(over=True)
+    left = (
+        datetime.fromisoformat(run.life.get("until") or entry.intent["until"]) - services.clock.now()
+    ).total_seconds()
+    if left > 0:
+        return Found(seconds=left, waits_for="the end of its temporary change")
+    if held:
+        return Found(seconds=_HELD, waits_for=f"its temporary change is over, but {held}")
+    needed = f"{', '.join(firing)} fires on the target" if firing else await _needed(services, run, actions)
+    if needed is None:
+        return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
+    temporary = Rule.from_json(run.settings["rule"]).temporary
+    span = temporary.revert_after if temporary and not needed.startswith(_BLIND) else _UNKNOWN
+    return _extended(services, run, actions, needed, span)
 
 
-async def _take_back(services: Services, run_id: str) -> dict[str, Any]:
-    def end(tx: Tx) -> bool:
-        step = runs.entry(tx.conn, run_id, LEASE_STEP)
-        if step is None or step.outcome is not None:
-            return False
-        run = runs.get(tx.conn, run_id)
-        undo.order(tx, run, "lease")
-        runs.end_entry(tx, run_id, LEASE_STEP, {"word": "ended"})
-        _tell(tx, run, EventKind.LEASE_ENDED, Lease(run_id, "ended", tx.now, ()))
-        return True
+_BLIND = "whether it is still needed cannot be told"
 
+
+def _extended(services: Services, run: Run, actions: Sequence[Action], why: str, span: timedelta) -> Found:
+    until = services.clock.now() + span
+    number = int(run.life.get("extended", 0)) + 1
+
+    def also(tx: Tx, held: Run) -> None:
+        fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=why)
+        _notify(tx, held, EventKind.TEMPORARY_EXTENDED, fact, number=number)
+
+    keeps: dict[str, JsonValue] = {"until": until.isoformat(), "extended": number}
+    return Found(
+        seconds=span.total_seconds(), waits_for="the end of its temporary change", keeps=keeps, also=also
+    )
+
+
+def _over(tx: Tx, run: Run) -> None:
+    runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": "reverting"})
+    _notify(tx, run, EventKind.TEMPORARY_ENDED, TemporaryChange(run.id, "ended", tx.now, ()))
+
+
+async def _needed(services: Services, run: Run, actions: Sequence[Action]) -> str | None:
+    """Why the change is still needed, or that nobody can tell; None when the size before would carry today's load."""
+    target = Target.parse(run.target_key)
     try:
-        ended = await services.store.write(end)
-    except Refused as error:  # another run holds the target now: it looks at the object as it is
-        return {"word": _LATER, "seconds": _AGAIN, "text": str(error)}
-    if ended:
-        await services.engine().start(undo_story(run_id))
-    services.deliver_nudge()
-    return {"word": "ended" if ended else "over"}
+        workload = await read.read_workload(services.cluster, target)
+        usage = await services.cluster.pod_usage(target.namespace, workload.selector)
+    except RemediatorError as error:
+        return f"{_BLIND}: {error.message}"
+    if not usage:
+        return f"{_BLIND}: no usage is known"
+    for action in actions:
+        too_small = (
+            _memory(action, usage)
+            if action.kind is ActionKind.RAISE_MEMORY_LIMIT
+            else _load(action, workload, usage)
+        )
+        if too_small is not None:
+            return too_small
+    return None
+
+
+def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
+    """The memory limit as it was, against what the fullest container uses now."""
+    most = max((max(pod.memory.values(), default=0) for pod in usage), default=0)
+    before = [
+        quantity.parse_memory(str(c.before))
+        for c in action.changes
+        if c.before and c.path.endswith("/limits/memory")
+    ]
+    if before and most > _ROOM * min(before):
+        return f"{quantity.say_memory(most)} are in use, and the limit before was {quantity.say_memory(min(before))}"
+    return None
+
+
+def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str | None:
+    """Today's load on as many pods as there were before."""
+    before = [int(c.before) for c in action.changes if isinstance(c.before, int) and c.before > 0]
+    if not before:
+        return None
+    pods = min(before)
+    for what, used, limit in (
+        ("CPU", sum(sum(pod.cpu.values()) for pod in usage), _per_pod(workload, "cpu")),
+        ("memory", sum(pod.total_memory for pod in usage), _per_pod(workload, "memory")),
+    ):
+        if limit and used > _ROOM * limit * pods:
+            share = round(100 * used / (limit * pods))
+            return f"{pods} pods would use {share} % of their {what} limit for today's load"
+    if not _per_pod(workload, "cpu"):
+        return f"{_BLIND}: its containers have no CPU limit or request to hold the load against"
+    return None
+
+
+def _per_pod(workload: Workload, what: str) -> int:
+    """Limit of one pod, else its request: millicores or bytes; 0 when a container has neither."""
+    sizes = [
+        getattr(c, f"{what}_limit") or getattr(c, f"{what}_request") or 0
+        for c in workload.containers
+        if not c.init
+    ]
+    return sum(sizes) if sizes and all(sizes) else 0
 
 
 async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
-    """A person keeps the change. Raises Refused when there is no running lease."""
+    """A person keeps the change. Raises Refused when there is no temporary change."""
 
     def write(tx: Tx) -> None:
-        run = runs.get(tx.conn, run_id)
-        step = runs.entry(tx.conn, run_id, LEASE_STEP)
-        if step is None or step.outcome is not None:
-            raise Refused("the run has no running lease", code="no_lease", where=run_id)
-        runs.end_entry(tx, run_id, LEASE_STEP, {"word": "kept", "by": by})
-        until = datetime.fromisoformat(step.intent["until"])
-        _tell(tx, run, EventKind.LEASE_KEPT, Lease(run_id, "kept", until, (), by=by), actor=by)
+        run = runs.hold(tx, run_id)
+        entry = runs.entry(tx.conn, run_id, TEMPORARY_ENTRY)
+        if entry is None or entry.outcome is not None or run.state is not RunState.FIXED:
+            raise Refused("the run has no temporary change", code="no_temporary_change", where=run_id)
+        runs.end_entry(tx, run_id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
+        driving.keep(tx, run_id, Changes(None, life=run.life))
+        until = datetime.fromisoformat(run.life.get("until") or entry.intent["until"])
+        _notify(
+            tx, run, EventKind.TEMPORARY_KEPT, TemporaryChange(run_id, "kept", until, (), by=by), actor=by
+        )
 
     await services.store.write(write)
-    await services.engine().signal(LEASE_PREFIX + run_id, KEEP)
     services.deliver_nudge()
     return {"run": run_id, "kept": True, "by": by}
 
 
-def _tell(tx: Tx, run: Run, kind: EventKind, fact: Lease, actor: str = "service") -> None:
-    data = fact_to_json(Topic.LEASE, fact)
+def _notify(
+    tx: Tx, run: Run, kind: EventKind, fact: TemporaryChange, *, actor: str = "service", number: int = 0
+) -> None:
+    data = fact_to_json(Topic.TEMPORARY, fact)
     tx.audit(kind, incident_id=run.incident_id, run_id=run.id, actor=actor, data=data)
-    announce(tx, Topic.LEASE, incident_id=run.incident_id, once=f"{run.id}:{fact.word}", fact=fact)
+    once = f"{run.id}:{fact.change}" + (f":{number}" if number else "")
+    announce(tx, Topic.TEMPORARY, incident_id=run.incident_id, once=once, fact=fact)

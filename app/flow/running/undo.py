@@ -1,207 +1,242 @@
 """Undo: take our changes back, newest first, only where they are still in place.
 
-Two ways in: a run whose step did not help undoes that step; a person undoes a finished run later, as a story of its own.
-A failed undo is stuck and pages a person. Never overwrites what somebody else changed since.
+Three ways in: the rule says so after a step that did not help, a person orders it, or a temporary change ends. Every single
+write asks first whether anything holds it (`app.policy.holds`). A failed undo is stuck, pages a person, and can be ordered
+again: each order has journal entries of its own. Never overwrites what somebody else changed since.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.domain.errors import OutcomeUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState, RunState, UndoResult
+from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
-from app.engine.context import RunContext
-from app.flow import counting
+from app.domain.target import Target
 from app.flow.deciding import trust
-from app.flow.ids import undo_story
-from app.flow.notifying.record import announce, end_run, move
+from app.flow.notifying.record import announce
 from app.flow.notifying.record import tell as record
-from app.flow.running import ending
-from app.flow.running.retry import until_final
+from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.kube import apply
-from app.notify.timeline import Topic, UndoDone
+from app.notify.timeline import Escalation, Topic, UndoDone
+from app.policy.holds import Write, holds
 from app.policy.trust import Evidence
-from app.store import approvals, incidents, runs
+from app.store import approvals, driving, pauses, runs
 from app.store.database import Tx
+from app.store.driving import Changes
 from app.store.runs import JournalEntry, Run
 
-MAX_TRIES = 6
-_LATER = "later"
+_RETRY = 5.0  # seconds, when the cluster does not say
+_HELD = 15.0  # seconds between looks at what holds a write
+_DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value, UndoResult.CONFLICT.value})
 
 
-async def undo_run(ctx: RunContext, services: Services, run_id: str, index: int) -> bool:
-    """Undo what the run changed up to step `index`, newest first, earlier steps too: none of it helped. False when one of
-    them failed: then the run is stuck."""
-    listed = await ctx.step(f"undo:{index}", lambda: _list(services, run_id))
-    return await _undo_all(ctx, services, run_id, listed["actions"][::-1])
+def carried_out(conn: Connection, run_id: str) -> list[JournalEntry]:
+    """The actions of a run that were applied, oldest first."""
+    return [entry for entry in runs.entries(conn, run_id) if was_applied(entry)]
 
 
-async def tell(ctx: RunContext, services: Services, run_id: str) -> None:
-    """The story that undoes a finished run."""
-    listed = await ctx.step("list", lambda: _list(services, run_id))
-    good = await _undo_all(ctx, services, run_id, listed["actions"][::-1])
-    await ctx.step("end", lambda: _end(services, run_id, good))
+def was_applied(entry: JournalEntry) -> bool:
+    """The entry is an action that is, or was, in place."""
+    return entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") == "applied"
 
 
-async def _undo_all(ctx: RunContext, services: Services, run_id: str, ids: list[str]) -> bool:
-    for action_id in ids:
-        done = await until_final(
-            ctx,
-            MAX_TRIES,
-            lambda attempt: f"undo:{action_id}:{attempt}",  # noqa: B023 - awaited here
-            lambda _last: undo_one(services, run_id, action_id),  # noqa: B023 - awaited here
-        )
-        if done["result"] == _LATER:
-            done = await ctx.step(
-                f"undo:{action_id}:failed",
-                lambda: _give_up(services, run_id, action_id, done["text"]),  # noqa: B023 - awaited here
-            )
-        if done["result"] == UndoResult.FAILED:
-            return False
-    return True
+def in_place(conn: Connection, run_id: str) -> list[JournalEntry]:
+    """The actions of a run that were applied and not taken back, oldest first."""
+    entries = runs.entries(conn, run_id)
+    back = {
+        entry.intent.get("of")
+        for entry in entries
+        if entry.intent.get("entry") == "undo" and (entry.outcome or {}).get("result") in _DONE
+    }
+    return [entry for entry in entries if was_applied(entry) and entry.name not in back]
 
 
-async def _list(services: Services, run_id: str) -> dict[str, Any]:
-    steps = await services.store.read(lambda conn: runs.entries(conn, run_id))
-    return {"actions": [s.name for s in steps if was_applied(s)]}
+def held(conn: Connection, services: Services, run: Run) -> str:
+    """What forbids this run's next write that is no action, in words; empty when it may happen."""
+    now = services.clock.now()
+    despite = run.life.get("despite")
+    write = Write(
+        Target.parse(run.target_key),
+        run.rule,
+        run.remediation,
+        datetime.fromisoformat(despite) if despite else None,
+    )
+    found = holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
+    return "; ".join(hold.text for hold in found)
 
 
-def was_applied(step: JournalEntry) -> bool:
-    """The step is an action that is, or was, in place."""
-    return step.intent.get("entry") == "action" and (step.outcome or {}).get("result") == "applied"
+async def look(services: Services, run: Run) -> Found:
+    """Take back the newest action that is still in place, unless something holds it."""
+    entries, hold = await services.store.read(
+        lambda conn: (in_place(conn, run.id), held(conn, services, run))
+    )
+    if not entries:
+        return await services.store.read(lambda conn: _all_done(conn, run))
+    if hold:
+        return _hold(run, hold)
+    newest = entries[-1]
+    found = await _undo_one(services, run, newest)
+    services.deliver_nudge()
+    return found
 
 
-async def undo_one(services: Services, run_id: str, action_id: str) -> dict[str, Any]:
-    """Undo one action; the first outcome stands. `later` when the cluster did not answer."""
-    name = f"{action_id}/undo"
-    run, step, action = await services.store.read(lambda conn: _load(conn, run_id, action_id, name))
-    if step is not None and step.outcome is not None:
-        return dict(step.outcome)
-    if step is None:
-        await services.store.write(lambda tx: _intend(tx, run, action, name))
+def _hold(run: Run, hold: str) -> Found:
+    """It waits as long as the hold stands; who waits for it is told once."""
+
+    def also(tx: Tx, now: Run) -> None:
+        if now.waits_for == f"held: {hold}":
+            return
+        life = Life.from_json(now.life, now.state, 0, ())
+        despite = f"remediator undo {run.id} --despite"
+        data = {"held": hold, "despite": despite}
+        tx.audit(EventKind.UNDO_HELD, incident_id=run.incident_id, run_id=run.id, data=data)
+        announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/held/{tx.stamp}")
+        if life.cause is Cause.OTHERWISE:  # it did not help, and it stays in place: somebody has to know
+            why = Escalation(f"{life.reason}; its undo waits: {hold}", look_at=(despite,))
+            once = f"{run.id}/held/{life.undos}"
+            record(tx, Topic.ESCALATED, why, incident_id=run.incident_id, once=once, run_id=run.id)
+
+    return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also)
+
+
+def _all_done(conn: Connection, run: Run) -> Found:
+    number = Life.from_json(run.life, run.state, 0, ()).undos
+    mine = [
+        entry
+        for entry in runs.entries(conn, run.id)
+        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number
+    ]
+    results = [str((entry.outcome or {}).get("result")) for entry in mine]
+    text = ", ".join(f"{results.count(r)} {r.replace('_', ' ')}" for r in sorted(set(results)))
+    conflict = UndoResult.CONFLICT.value in results
+    return Found(Event.UNDO_CONFLICT if conflict else Event.ALL_UNDONE, text or "nothing was in place")
+
+
+async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
+    """Undo one action; the first outcome of this order stands."""
+    action = Action.from_json(acted.intent["action"])
+    number = Life.from_json(run.life, run.state, 0, ()).undos
+    name = entry_name(acted.name, number)
+    await services.store.write(lambda tx: _intend(tx, run, action, (name, acted.name, number)))
     if not action.reversible:
-        return await _settle(services, run, action, action_id, (UndoResult.NOTHING, action.undo))
+        return _settled(services, run, action, name, (UndoResult.NOTHING, action.undo))
     try:
-        done = await apply.undo(services.cluster, action, name, sleep=services.clock.sleep)
+        done = await apply.undo(services.cluster, action, acted.name, sleep=services.clock.sleep)
     except (TryLater, OutcomeUnclear) as error:
-        return {"result": _LATER, "text": str(error), "seconds": getattr(error, "retry_after", None) or 5.0}
+        if last_attempt(run):
+            why = f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
+            return _settled(services, run, action, name, (UndoResult.FAILED, why))
+        seconds = getattr(error, "retry_after", None) or _RETRY
+        return Found(seconds=seconds, failed=True, waits_for=str(error))
     except RemediatorError as error:
-        return await _settle(services, run, action, action_id, (UndoResult.FAILED, str(error)))
-    return await _settle(services, run, action, action_id, (done.result, done.text))
+        return _settled(services, run, action, name, (UndoResult.FAILED, str(error)))
+    return _settled(services, run, action, name, (done.result, done.text))
 
 
-async def _give_up(services: Services, run_id: str, action_id: str, text: str) -> dict[str, Any]:
-    run, _, action = await services.store.read(
-        lambda conn: _load(conn, run_id, action_id, f"{action_id}/undo")
-    )
-    why = f"the cluster did not answer {MAX_TRIES} times: {text}"
-    return await _settle(services, run, action, action_id, (UndoResult.FAILED, why))
+def entry_name(action_id: str, number: int) -> str:
+    """The journal entry of the `number`-th undo of an action."""
+    return f"{action_id}/undo" if number <= 1 else f"{action_id}/undo.{number}"
 
 
-def _load(conn: Any, run_id: str, action_id: str, name: str) -> tuple[Run, JournalEntry | None, Action]:
-    run = runs.get(conn, run_id)
-    acted = runs.entry(conn, run_id, action_id)
-    if acted is None:
-        raise Refused("there is no such action to undo", code="nothing_to_undo", where=action_id)
-    return run, runs.entry(conn, run_id, name), Action.from_json(acted.intent["action"])
+def _intend(tx: Tx, run: Run, action: Action, names: tuple[str, str, int]) -> None:
+    name, of, number = names
+    entry = {"entry": "undo", "of": of, "number": number}
+    if runs.begin_entry(tx, run.id, name, entry).resumed:
+        return
+    data = {"action": name, "summary": f"undo: {action.summary}"}
+    tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
 
 
-def _intend(tx: Tx, run: Run, action: Action, name: str) -> None:
-    runs.begin_entry(tx, run.id, name, {"entry": "undo"})
-    if run.state is not RunState.UNDOING:
-        runs.move(tx, run.id, RunState.UNDOING)
-    tx.audit(
-        EventKind.UNDO_INTENDED,
-        incident_id=run.incident_id,
-        run_id=run.id,
-        data={"action": name, "summary": f"undo: {action.summary}"},
-    )
-
-
-async def _settle(
-    services: Services, run: Run, action: Action, action_id: str, end: tuple[UndoResult, str]
-) -> dict[str, Any]:
+def _settled(services: Services, run: Run, action: Action, name: str, end: tuple[UndoResult, str]) -> Found:
     result, text = end
-
-    def write(tx: Tx) -> dict[str, Any]:
-        outcome = {"result": result.value, "text": text}
-        runs.end_entry(tx, run.id, f"{action_id}/undo", outcome)
-        fact = UndoDone(action_id, action.summary, result, text)
-        record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=f"{action_id}/undo", run_id=run.id)
-        return outcome
-
-    outcome = await services.store.write(write)
     services.metrics.undos.labels(action.kind.value, result.value).inc()
-    services.deliver_nudge()
-    return outcome
+
+    def also(tx: Tx, _run: Run) -> None:
+        runs.end_entry(tx, run.id, name, {"result": result.value, "text": text})
+        fact = UndoDone(name, action.summary, result, text)
+        record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=name, run_id=run.id)
+
+    failed = result is UndoResult.FAILED
+    return Found(Event.UNDO_FAILED if failed else Event.ONE_UNDONE, text if failed else "", also=also)
 
 
-async def _end(services: Services, run_id: str, good: bool) -> dict[str, Any]:
-    if not good:
-        return await ending.end(services, run_id, RunState.STUCK, "an undo failed")
+async def request(
+    services: Services, run_id: str, by: str, press: str = "", *, despite: bool = False
+) -> dict[str, Any]:
+    """A person asks to undo a run. `despite`: they know what holds it, and want it all the same.
 
-    def write(tx: Tx) -> Run:
-        run = runs.get(tx.conn, run_id)
-        incident = incidents.get(tx.conn, run.incident_id)
-        steps = [s for s in runs.entries(tx.conn, run_id) if s.intent.get("entry") == "undo"]
-        results = [(s.outcome or {}).get("result") for s in steps]
-        text = (
-            ", ".join(f"{results.count(r)} {r}" for r in sorted({str(r) for r in results}))
-            or "nothing was in place"
-        )
-        ended = end_run(tx, run_id, RunState.UNDONE, text)
-        if not incident.state.closed:
-            move(tx, incident, IncidentState.ESCALATED, once=f"{run_id}/undone", reason=f"undone: {text}")
-        return ended
+    Raises Refused when it still runs, did nothing, its target is busy, or something holds it (code `held`), and Repeated when
+    it came by a click that was taken before.
+    """
 
-    counting.ended(services, await services.store.write(write), RunState.UNDONE)
-    services.deliver_nudge()
-    return {"state": RunState.UNDONE.value}
-
-
-async def request(services: Services, run_id: str, by: str, click: str = "") -> dict[str, Any]:
-    """A person asks to undo a finished run. Raises Refused when it still runs, did nothing, or its target is busy, and
-    Repeated when it came by a button click that was taken before."""
-
-    def write(tx: Tx) -> Refused | None:
+    def write(tx: Tx) -> Refused | str:
         # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
-        approvals.take(tx, click)
+        approvals.take(tx, press)
         run = runs.hold(tx, run_id)
-        if run.state is RunState.UNDOING:
-            return None
-        if refusal := _against(tx, run):
+        if refusal := _against(tx, services, run, despite=despite):
             return refusal
         try:
-            order(tx, run, by)
+            return _order(tx, services, run, by, despite=despite)
         except Refused as busy:
             return busy
-        trust.count(tx, services, run, Evidence.UNDONE)
-        return None
 
-    refusal = await services.store.write(write)
-    if refusal is not None:
-        raise refusal
-    await services.engine().start(undo_story(run_id))
+    ordered = await services.store.write(write)
+    if isinstance(ordered, Refused):
+        raise ordered
+    if ordered:
+        await services.engine().start(ordered)
     return {"run": run_id, "undo": "requested", "by": by}
 
 
-def _against(tx: Tx, run: Run) -> Refused | None:
-    if not run.state.ended:
+def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> str:
+    """The workflow to start; empty when this very order stands already."""
+    life = Life.from_json(run.life, run.state, len(run.step.actions), ())
+    ordered_before = run.state is RunState.UNDOING and life.cause is Cause.PERSON
+    if ordered_before and not despite:
+        return ""
+    after = transition(life, Event.UNDO_ORDERED)
+    if after is None:
+        raise AssertionError(f"an undo of a {run.state} run")
+    runs.move(tx, run.id, RunState.UNDOING)
+    after = replace(after, despite=tx.now.isoformat() if despite else "")
+    driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
+    data = {"by": by, "despite": despite}
+    tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
+    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/undo ordered {after.undos}")
+    trust.count(tx, services, run, Evidence.UNDONE)
+    return driving.start_again(tx, run)
+
+
+def _against(tx: Tx, services: Services, run: Run, *, despite: bool) -> Refused | None:
+    """Why it cannot be undone now; None when it can."""
+    if not run.state.ended and run.state is not RunState.UNDOING:
         text = f"the run is {run.state.value}; wait for its end or pause it"
         return Refused(text, code="run_live", where=run.id)
-    if run.state is RunState.UNDONE:
+    if run.state in (RunState.UNDONE, RunState.REVERTED):
         return Refused("the run was undone already", code="already_undone", where=run.id)
-    if not any(was_applied(s) for s in runs.entries(tx.conn, run.id)):
-        return Refused("the run changed nothing", code="nothing_to_undo", where=run.id)
+    if not in_place(tx.conn, run.id):
+        return Refused("nothing of the run is in place", code="nothing_to_undo", where=run.id)
+    if despite:
+        return None
+    if hold := held(tx.conn, services, run):
+        text = f"{hold}. Who knows that and wants it all the same: remediator undo {run.id} --despite"
+        return Refused(text, code="held", where=run.id)
     return None
 
 
-def order(tx: Tx, run: Run, by: str) -> None:
-    """Order the undo of an ended run in this transaction. Raises TargetBusy when another run holds the target."""
-    runs.move(tx, run.id, RunState.UNDOING)
-    runs.begin_entry(tx, run.id, "undo ordered", {"entry": "order", "by": by})
-    tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data={"by": by})
-    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/undo ordered")
+__all__: list[str] = [
+    "carried_out",
+    "entry_name",
+    "held",
+    "in_place",
+    "look",
+    "request",
+    "was_applied",
+]

@@ -1,98 +1,107 @@
-"""Verify: look at rollout and alert after an action, one measurement a step, and write down the conclusion.
+"""Verify: look at rollout and alert after an action, and judge all looks so far.
 
-The judgement itself is `app.domain.verification.judge`, pure. Never touches the cluster otherwise than by reading.
+The judgement itself is `app.domain.verification.judge`, pure. Time between looks is taken from the monotonic clock of this
+process; what nobody watched counts as nothing. Never touches the cluster otherwise than by reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState, Result, RunState
+from app.domain.outcome import Result
 from app.domain.target import Target
-from app.domain.verification import AlertCondition, Measurement
+from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState, RolloutStatus, Workload
-from app.flow import counting
-from app.flow.deciding import trust
 from app.flow.deciding.decide import firing_alerts
-from app.flow.notifying.record import end_run, move, tell
-from app.flow.running import temporary
+from app.flow.notifying.record import tell
+from app.flow.running import undo
+from app.flow.running.life import Event, Found
 from app.flow.services import Services
 from app.kube import read
 from app.kube.rollout import rollout_status
 from app.notify.timeline import Topic, Verification
 from app.policy.model import Rule
-from app.policy.trust import Evidence
-from app.store import facts as counts
 from app.store import incidents, runs, samples
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 
-
-async def open_run(services: Services, run_id: str) -> dict[str, Any]:
-    """First step of a run: the terms it was decided under."""
-
-    def load(tx: Tx) -> dict[str, Any]:
-        run = runs.get(tx.conn, run_id)
-        runs.mark_started(tx, run_id)
-        if run.state.ended:
-            return {"ended": True}
-        rule = Rule.from_json(run.settings["rule"])
-        if run.state is RunState.REQUESTED:
-            runs.move(tx, run_id, RunState.ACTING)
-        return {
-            "ended": False,
-            "waits": run.state is RunState.WAITING,
-            "actions": len(run.step.actions),
-            "settle": rule.verify.settle.total_seconds(),
-            "timeout": rule.verify.timeout.total_seconds(),
-            "poll": rule.verify.poll.total_seconds(),
-            "otherwise": [word.value for word in rule.otherwise],
-        }
-
-    return await services.store.write(load)
+_GAP = 3  # polls without a look that still count as watched
+_EVENTS = {
+    Result.FIXED: Event.FIXED,
+    Result.NOT_FIXED: Event.NOT_FIXED,
+    Result.INCONCLUSIVE: Event.INCONCLUSIVE,
+    Result.PROBE_ERROR: Event.PROBE_ERROR,
+}
 
 
-async def measure(
-    services: Services, run_id: str, began: datetime, before: dict[str, Any] | None
-) -> dict[str, Any]:
-    """One look. Audited when it says something else than the look before."""
-    run, incident, alerts = await services.store.read(lambda conn: _load(conn, run_id))
+async def look(services: Services, run: Run) -> Found:
+    """One measurement, and the result when it can be told."""
+    rule = Rule.from_json(run.settings["rule"]).verify
+    watch = await _watch(services, run, _GAP * rule.poll.total_seconds())
+    verdict = judge(watch, rule.settle, rule.timeout)
+    before = Watch.from_json(run.life.get("watch", {})).last
+    news = watch.last is not None and (before is None or _changed(before, watch.last))
+
+    def also(tx: Tx, held: Run) -> None:
+        if news and watch.last is not None:
+            data = watch.last.to_json()
+            tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run.id, data=data)
+        if verdict is not None:
+            _conclude(tx, held, verdict, watch)
+
+    keeps = {"watch": watch.to_json()}
+    if verdict is None:
+        return Found(seconds=rule.poll.total_seconds(), waits_for="its verification", keeps=keeps, also=also)
+    services.metrics.verifications.labels(run.remediation, verdict[0].value).inc()
+    return Found(_EVENTS[verdict[0]], verdict[1], keeps=keeps, also=also)
+
+
+async def _watch(services: Services, run: Run, gap: float) -> Watch:
+    """All looks so far and this one."""
+    seen = await measure(services, run)
+    now = services.clock.monotonic()
+    key = f"{run.id}/{run.step_index}"
+    last = services.last_looks.get(key)
+    services.last_looks[key] = now
+    so_far = Watch.from_json(run.life.get("watch", {}))
+    if so_far.looks == 0:
+        return so_far.look(seen, 0.0, gap)
+    return so_far.look(seen, None if last is None else now - last, gap)
+
+
+def _changed(before: Measurement, now: Measurement) -> bool:
+    return (before.rollout, before.alert) != (now.rollout, now.alert)
+
+
+async def measure(services: Services, run: Run) -> Measurement:
+    """One look at rollout and alert."""
+    incident, alerts, acted = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
-    word, text = await _alert(services, incident, alerts, began)
-    seen = Measurement(services.clock.now(), rollout.state, word, f"{rollout.text}; {text}")
+    condition, text = await _alert(services, incident, alerts, acted)
     if workload is not None:
         await _sample(services, workload)
-    data = seen.to_json()
-    changed = before is None or _changed(before, data)
-
-    def write(tx: Tx) -> None:
-        if run.state is not RunState.VERIFYING:
-            runs.move(tx, run_id, RunState.VERIFYING)
-            move(tx, incident, IncidentState.VERIFYING, once=f"{run_id}/{run.step_index}")
-        if changed:
-            tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run_id, data=data)
-
-    if changed or run.state is not RunState.VERIFYING:
-        await services.store.write(write)
-    return data
+    return Measurement(services.clock.now(), rollout.state, condition, f"{rollout.text}; {text}")
 
 
-def _changed(before: dict[str, Any], data: dict[str, Any]) -> bool:
-    return bool((before["rollout"], before["alert"]) != (data["rollout"], data["alert"]))
+def _load(conn: Any, run: Run) -> tuple[Incident, tuple[StoredAlert, ...], datetime]:
+    """The incident, what fires of it, and when the last action was done."""
+    acted = undo.carried_out(conn, run.id)
+    at = acted[-1].ended_at if acted and acted[-1].ended_at else run.requested_at
+    return incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id), at
 
 
-def _load(conn: Any, run_id: str) -> tuple[Run, Incident, tuple[StoredAlert, ...]]:
-    run = runs.get(conn, run_id)
-    return (
-        run,
-        incidents.get(conn, run.incident_id),
-        firing_alerts(conn, run.incident_id),
-    )
+def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> None:
+    result, text = verdict
+    fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)))
+    number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
+    once = f"{run.id}/{run.step_index}" + (f".{number}" if number else "")
+    runs.begin_entry(tx, run.id, f"verified {once}", {"entry": "verified", "step_index": run.step_index})
+    runs.end_entry(tx, run.id, f"verified {once}", {"result": result.value})
+    tell(tx, Topic.VERIFIED, fact, incident_id=run.incident_id, once=once, run_id=run.id)
 
 
 async def _rollout(services: Services, run: Run) -> tuple[Workload | None, RolloutStatus]:
@@ -147,53 +156,3 @@ async def _sample(services: Services, workload: Workload) -> None:
     await services.store.write(
         lambda tx: samples.put(tx, target.key, [(u.pod, u.at, u.total_memory) for u in usage])
     )
-
-
-async def conclude(
-    services: Services,
-    run_id: str,
-    verdict: tuple[Result, str],
-    measured: Sequence[Measurement],
-    began: datetime,
-) -> dict[str, Any]:
-    """Write the result; a fixed run ends here. `measured` are the looks it was judged from, none of them missing."""
-    result, text = verdict
-    last = measured[-1].at
-
-    def write(tx: Tx) -> Run | None:
-        run = runs.get(tx.conn, run_id)
-        incident = incidents.hold(tx, run.incident_id)
-        fact = Verification(result, text, len(measured), last - began)
-        tell(
-            tx,
-            Topic.VERIFIED,
-            fact,
-            incident_id=incident.id,
-            once=f"{run_id}/{run.step_index}",
-            run_id=run_id,
-        )
-        if result is not Result.FIXED or run.state.ended:
-            return None
-        ended = end_run(tx, run_id, RunState.FIXED, text)
-        trust.count(tx, services, run, Evidence.FIXED)
-        temporary.grant(tx, run, Rule.from_json(run.settings["rule"]))
-        if counts.joined_since(tx.conn, incident.id, last):
-            # An alert joined after the last look: the incident stays open and is decided anew, under its cooldown.
-            move(
-                tx,
-                incident,
-                IncidentState.REFUSED,
-                once=run_id,
-                reason=f"fixed, then another alert fired: {text}",
-            )
-            incidents.schedule(tx, incident.id, tx.now)
-        else:
-            move(tx, incident, IncidentState.FIXED, once=run_id, reason=text)
-        return ended
-
-    counting.ended(services, await services.store.write(write), RunState.FIXED)
-    run = await services.store.read(lambda conn: runs.get(conn, run_id))
-    services.metrics.verifications.labels(run.remediation, result.value).inc()
-    services.deliver_nudge()
-    services.decide_nudge()
-    return {"result": result.value}

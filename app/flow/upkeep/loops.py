@@ -13,13 +13,13 @@ from datetime import timedelta
 import structlog
 
 from app.domain.errors import RemediatorError, TryLater
+from app.domain.workflows import first_workflow
 from app.flow import counting
 from app.flow.deciding import bulk, decide
-from app.flow.ids import ANSWER, LEASE_PREFIX, undo_story
 from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Nudge, Services
-from app.store import claims, facts, incidents, retention, runs
+from app.store import claims, driving, incidents, retention
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,10 @@ _GATHER = 0.25  # seconds
 telling it at once would compete with doing it, and the thread's first message says more when it waits."""
 _SWEEP = 5.0
 _PRUNE = 600.0
+_OVERDUE = timedelta(seconds=3)
+"""How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
+_BEGINS = timedelta(seconds=30)  # until a new workflow has to have begun
+_DRIVEN = 100  # runs driven anew in one sweep
 _PRUNE_BATCH = 500
 
 
@@ -120,35 +124,39 @@ class Loops:
                 log.error("decide_failed", code=error.code, error=str(error))
                 return
             if run_id is not None:
-                await self.services.engine().start(run_id)
+                await self.services.engine().start(first_workflow(run_id))
 
     async def sweep(self) -> int:
-        """Start what was requested, and wake what was answered, in a transaction whose process died before it told the
-        engine; take over from replicas that are gone."""
+        """Give runs that have lost their workflow to a new one, take over from replicas that are gone, have digests edited."""
         s = self.services
-        before = s.clock.now() - timedelta(seconds=2)
-        waiting = await s.store.read(lambda conn: runs.unstarted(conn, before))
-        for run in waiting:
-            log.warning("run_started_late", run=run.id)
-            await s.engine().start(run.id)
-        for run_id in await s.store.read(lambda conn: facts.answered(conn, before)):
-            log.warning("run_woken_late", run=run_id)
-            await s.engine().signal(run_id, ANSWER)
-        for run_id in await s.store.read(facts.undo_ordered):
-            await s.engine().start(undo_story(run_id))
-        for run_id in await s.store.read(facts.leases_running):
-            await s.engine().start(LEASE_PREFIX + run_id)
+        await self.drive_overdue()
         await self._take_over()
         await refresh_digests(s.store, s.clock.now())
         await scorecard.post_due(s, self.channel)
         await counting.gauges(s)
         return 0
 
+    async def drive_overdue(self) -> None:
+        """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died
+        before it told the engine, given up or forgotten by the engine, or due after a long time."""
+        s = self.services
+        before = s.clock.now() - _OVERDUE
+        for run in await s.store.read(lambda conn: driving.overdue(conn, before, _DRIVEN)):
+            if run.id in s.advancing:
+                continue
+            due = s.clock.now() + _BEGINS
+            workflow = await s.store.write(lambda tx, run=run, due=due: driving.hand_over(tx, run, due))  # type: ignore[misc]
+            if workflow is not None:
+                log.info("run_driven_anew", run=run.id, state=run.state.value, waits_for=run.waits_for)
+                await s.engine().start(workflow)
+
     async def _take_over(self) -> None:
         """Go on with what replicas were at that are gone."""
         s = self.services
+        if s.presence is None:
+            return
         others = await s.store.read(lambda conn: claims.holders(conn, s.replica))
-        for replica in await s.engine().take_over(others):
+        for replica in await s.presence(others):
             log.warning("replica_gone", gone=replica)
             await s.store.write(lambda tx, gone=replica: claims.free(tx, gone))  # type: ignore[misc]
             s.decide_nudge()

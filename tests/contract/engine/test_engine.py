@@ -13,7 +13,7 @@ import pytest
 
 from app.engine.context import Engine, Json, RunContext, Workflow
 from app.engine.durable import DurableEngine
-from app.engine.journal import Journal, JournalEngine
+from app.engine.memory import Journal, JournalEngine
 from app.observe.system import SystemClock
 
 Make = Callable[[Workflow], Engine]

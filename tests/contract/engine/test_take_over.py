@@ -13,7 +13,7 @@ import pytest
 from app.domain.errors import StoreUnavailable
 from app.engine.context import Json, RunContext
 from app.engine.durable import DurableEngine
-from app.engine.presence import Presence
+from app.store.presence import Presence
 from tests.contract import postgres
 from tests.contract.stores import missing
 

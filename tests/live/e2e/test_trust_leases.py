@@ -23,7 +23,7 @@ def test_a_lent_size_is_taken_back_although_the_service_was_killed_meanwhile(s: 
     yield s.ended("undone")
     assert s.shop.get()["spec"]["replicas"] == 2
     assert [(m.verb, m.target) for m in s.written] == [("patch", "deployments")] * 2
-    yield lambda: "Lease ended" in s.thread
+    yield lambda: "Temporary change over" in s.thread
     code, text = yield from s.ask("audit", "verify")
     assert (code, "ok: " in text) == (0, True), text
 

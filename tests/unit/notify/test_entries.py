@@ -15,7 +15,7 @@ from app.notify.timeline import (
     ApprovalAnswer,
     Escalation,
     Fact,
-    Lease,
+    TemporaryChange,
     Timeline,
     Topic,
     UndoDone,
@@ -75,9 +75,9 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
     "undo_conflict": (Topic.UNDO, DECIDED, timelines.CONFLICT),
     "undo_asked": (Topic.UNDO, DECIDED, replace(timelines.UNDONE, by="kim", text="")),
     "lease_granted": (
-        Topic.LEASE,
+        Topic.TEMPORARY,
         DECIDED,
-        Lease(
+        TemporaryChange(
             timelines.RUN,
             "granted",
             datetime(2026, 3, 4, 5, 0, tzinfo=UTC),
@@ -86,14 +86,14 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
         ),
     ),
     "lease_kept": (
-        Topic.LEASE,
+        Topic.TEMPORARY,
         DECIDED,
-        Lease(timelines.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
+        TemporaryChange(timelines.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
     ),
     "lease_ended": (
-        Topic.LEASE,
+        Topic.TEMPORARY,
         DECIDED,
-        Lease(timelines.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
+        TemporaryChange(timelines.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),
     ),
     "promotion_waits": (Topic.TRUST, DECIDED, timelines.WAITS),
     "promotion_agreed": (

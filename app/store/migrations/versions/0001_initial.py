@@ -201,16 +201,22 @@ def _runs() -> None:
         _text("answered_by"),
         _text("answer"),
         _text("result"),
-        sa.Column("started", sa.Boolean(), nullable=False),
+        _count("attempt"),
+        _text("waits_for"),
+        _maybe_big("due_at"),
+        sa.Column("claimed_by", sa.Text(), nullable=True),
+        _maybe_big("claimed_until"),
+        _text("workflow"),
+        _text("life"),
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
     )
     op.create_index("ix_runs_incident", "runs", ["incident_id"])
     op.create_index("ix_runs_target", "runs", ["target_key", "remediation", "ended_at"])
     op.create_index(
-        "ix_runs_unstarted",
+        "ix_runs_due",
         "runs",
-        ["requested_at"],
-        **_where("started IS 0", "started IS false"),
+        ["due_at"],
+        **_where("due_at IS NOT NULL"),
     )
     op.create_index(
         "uq_runs_live_target",

@@ -2,11 +2,12 @@
 
 Each replica holds one advisory lock under its name on a session of its own for as long as it lives. Nobody's clock is
 asked: a killed process frees its lock at once, a machine that is gone frees it when the server's keepalives give up
-(about 20 s). Called by `app.engine.durable`. Never decides what becomes of the runs of a replica that is gone.
+(about 20 s). Called by the composition root's `Replicas` port for the sweep. Never decides what becomes of what a replica held that is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -30,8 +31,7 @@ _HELD = """SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
     AND l.classid = CAST(:class AS oid) AND l.objsubid = 2
     AND l.objid = CAST(hashtext({name})::bigint & 4294967295 AS oid)"""
 _MINE = sa.text(f"{_HELD.format(name=':name')} AND l.pid = pg_backend_pid()")
-_GONE = sa.text(f"""SELECT n.name FROM (SELECT executor_id AS name FROM dbos.workflow_status WHERE status = 'PENDING'
-        UNION SELECT unnest(CAST(:others AS text[]))) n
+_GONE = sa.text(f"""SELECT n.name FROM (SELECT unnest(CAST(:others AS text[])) AS name) n
     WHERE n.name <> :name AND NOT EXISTS ({_HELD.format(name="n.name")})""")
 
 
@@ -72,8 +72,8 @@ class Presence:
     def _key(self) -> dict[str, object]:
         return {"class": _CLASS, "name": self._name}
 
-    def gone(self, others: Sequence[str] = ()) -> tuple[str, ...]:
-        """Of `others` and of all replicas that have unfinished runs, those whose lock nobody held at this look nor at the
+    def gone(self, others: Sequence[str]) -> tuple[str, ...]:
+        """Those of `others` whose lock nobody held at this look nor at the
         one before it: a broken session, or a restart, is no death. Raises StoreUnavailable."""
         with _translated():
             if self._session is None:
@@ -106,4 +106,14 @@ def _translated() -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         text = "the database that knows which replicas live did not answer"
-        raise StoreUnavailable(text, where="engine") from error
+        raise StoreUnavailable(text, where="store") from error
+
+
+async def keep_watch(presence: Presence, others: Sequence[str]) -> tuple[str, ...]:
+    """Hold the own name and tell which of the others are gone; for the event loop. Raises StoreUnavailable."""
+
+    def look() -> tuple[str, ...]:
+        presence.hold()
+        return presence.gone(others)
+
+    return await asyncio.to_thread(look)

@@ -23,7 +23,9 @@ def leased(lasts: str) -> dict[str, str]:
     texts = read_dir(POLICIES)
     marker = "    remediation: high-latency\n"
     assert marker in texts["rag7.yaml"]
-    texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    lease: {{lasts: {lasts}}}\n")
+    texts["rag7.yaml"] = texts["rag7.yaml"].replace(
+        marker, f"{marker}    temporary: {{revert_after: {lasts}}}\n"
+    )
     return texts
 
 
@@ -52,7 +54,7 @@ def _replicas(rig: Rig) -> int:
 
 async def test_a_lease_shows_its_end_and_the_patch_that_makes_it_permanent(rig: Rig) -> None:
     """Whoever wants to keep it for good finds the command in the thread."""
-    assert "On loan until" in rig.notebook.text
+    assert "Temporary until" in rig.notebook.text
     assert (
         """kubectl patch deployment langgraph-api -n rag7 -p '{"spec":{"replicas":8}}'""" in rig.notebook.text
     )
@@ -63,7 +65,7 @@ async def test_at_its_end_the_change_is_taken_back(rig: Rig) -> None:
     await rig.run(960)
     assert _replicas(rig) == 2
     assert (await _run(rig)).state is RunState.UNDONE
-    assert "Lease ended" in rig.notebook.text
+    assert "Temporary change over" in rig.notebook.text
 
 
 async def test_a_kept_change_stays(rig: Rig) -> None:
@@ -75,7 +77,7 @@ async def test_a_kept_change_stays(rig: Rig) -> None:
     assert "by alice: the change stays" in rig.notebook.text
     with pytest.raises(Refused) as refused:
         await rig.operations.keep(run.id, "bob")
-    assert refused.value.code == "no_lease"
+    assert refused.value.code == "no_temporary_change"
 
 
 async def test_what_a_person_changed_meanwhile_is_left_alone(rig: Rig) -> None:
@@ -95,14 +97,14 @@ async def test_a_lease_survives_a_restart(rig: Rig) -> None:
     await rig.run(660)
     assert _replicas(rig) == 2
     kinds = [e.kind for e in await rig.store.read(lambda conn: audit.page(conn, 0, 1_000))]
-    assert kinds.count(EventKind.LEASED) == kinds.count(EventKind.LEASE_ENDED) == 1
+    assert kinds.count(EventKind.TEMPORARY_GRANTED) == kinds.count(EventKind.TEMPORARY_ENDED) == 1
 
 
 async def test_a_rollback_is_no_loan(tmp_path: Path) -> None:
     """Only sizes are lent."""
     texts = read_dir(POLICIES)
     marker = "    remediation: high-error-rate\n"
-    texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    lease: {{lasts: 1h}}\n")
+    texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    temporary: {{revert_after: 1h}}\n")
     rig = await Rig(tmp_path / "store.sqlite", policy_texts=texts).born()
     await rig.run(600)
     assert (await _run(rig)).state is RunState.FIXED

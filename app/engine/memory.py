@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -71,10 +71,12 @@ class JournalEngine:
             self.journal.signals[run_id, topic] += 1
             self._wakers[run_id, topic].set()
 
-    async def take_over(self, others: Sequence[str] = ()) -> tuple[str, ...]:
-        """There is one process."""
-        del others
-        return ()
+    async def prune(self) -> int:
+        """Forget what has ended."""
+        ended = [run_id for run_id in self.journal.started if run_id in self.journal.ended]
+        for run_id in ended:
+            self.journal.results.pop(run_id, None)
+        return len(ended)
 
     async def close(self) -> None:
         """Cancel the tasks; the journal stays."""

@@ -1,0 +1,243 @@
+"""Advance: looks at one run and takes it as far as it gets now. The engine's workflow of a run calls nothing else.
+
+The row is the truth: a run is claimed, the module of its state finds out what happened, the table (`life`) says what that
+makes of it, and row, journal, messages and audit are written in one transaction. Whatever goes wrong costs a retry with growing
+waits, never the run: an error of ours or of the store ends this look and not the workflow, and a workflow that is lost is
+replaced by the sweep. Never decides what an event means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.domain.errors import RemediatorError, StoreUnavailable
+from app.domain.outcome import IncidentState, RunState
+from app.domain.workflows import run_of
+from app.engine.context import RunContext, Workflow
+from app.flow import counting
+from app.flow.ids import WAKE
+from app.flow.notifying.record import move
+from app.flow.people import approve
+from app.flow.running import act, ending, next_step, temporary, undo, verify
+from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
+from app.flow.services import Services
+from app.policy.model import Otherwise
+from app.store import claims, driving, incidents, runs
+from app.store.database import Tx
+from app.store.driving import Changes
+from app.store.runs import Run
+
+log = structlog.get_logger(__name__)
+
+_CLAIM = timedelta(minutes=3)
+_LIMIT = 120.0
+"""Seconds after which a look that does not come back is given up. Shorter than the claim, so that nobody else begins before."""
+_RETRY = 2.0  # seconds after an error, doubled each time
+_DOUBLINGS = 4
+_LONGEST = 3600.0  # seconds; the longest single wait of a workflow
+
+Handler = Callable[[Services, Run], Awaitable[Found | Look]]
+
+
+async def _begin(_services: Services, run: Run) -> Found:
+    del run
+    return Found(Event.BEGUN)
+
+
+async def _nothing(_services: Services, _run: Run) -> Found:
+    return Found(over=True)
+
+
+HANDLERS: Mapping[RunState, Handler] = {
+    RunState.REQUESTED: _begin,
+    RunState.WAITING: approve.look,
+    RunState.ACTING: act.look,
+    RunState.VERIFYING: verify.look,
+    RunState.CHOOSING: next_step.look,
+    RunState.UNDOING: undo.look,
+    RunState.FIXED: temporary.look,
+}
+"""Who finds out what happened to a run in this state. A run in any other state has nothing to wait for."""
+
+
+def workflow_of(services: Services) -> Workflow:
+    """The workflow that the engine runs: advance until the run is over, waiting as told in between."""
+
+    async def drive(ctx: RunContext, workflow: str) -> None:
+        number = 0
+        while True:
+            told = await ctx.step(f"advance:{number}", lambda: advance(services, workflow))
+            if told["over"]:
+                return
+            await ctx.wait_for(WAKE, told["seconds"])
+            number += 1
+
+    return drive
+
+
+async def advance(services: Services, workflow: str) -> dict[str, Any]:
+    """Take the run of this workflow as far as it gets. `over`: this workflow has nothing more to do for it; otherwise it is
+    to be looked at again in `seconds`. Never raises an error of ours, of the store or of the cluster."""
+    run_id = run_of(workflow)
+    if run_id in services.advancing:
+        return {"over": False, "seconds": _RETRY}
+    services.advancing.add(run_id)
+    with structlog.contextvars.bound_contextvars(run=run_id):
+        try:
+            seconds = await _as_far_as_it_gets(services, workflow)
+        except Exception as error:  # noqa: BLE001 - the step boundary: logged there, and tried again
+            seconds = await _lost(services, workflow, error)
+        else:
+            services.lost.pop(run_id, None)
+        finally:
+            services.advancing.discard(run_id)
+    return {"over": seconds is None, "seconds": min(seconds or 0.0, _LONGEST)}
+
+
+async def _as_far_as_it_gets(services: Services, workflow: str) -> float | None:
+    """Seconds until the next look; None when this workflow is done with the run."""
+    taken = await services.store.write(lambda tx: driving.take(tx, workflow, services.replica, _CLAIM))
+    if not isinstance(taken, Run):
+        return _RETRY if taken == "held" else None
+    run = taken
+    while True:
+        handler = HANDLERS.get(run.state, _nothing)
+        async with asyncio.timeout(_LIMIT):
+            found = await handler(services, run)
+        moved = await services.store.write(lambda tx: _write(tx, services, run, found))  # noqa: B023 - awaited here
+        _tell(services, moved)
+        if moved.seconds is not None:
+            return moved.seconds
+        if moved.over or moved.run.state.ended or moved.run.workflow != workflow:
+            return None
+        run = moved.run
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A transition as it was written. `seconds`: nothing more now, look again then. `over`: there is nothing to wait for."""
+
+    run: Run
+    seconds: float | None = None
+    over: bool = False
+    ended: bool = False
+    text: str = ""
+
+
+def _write(tx: Tx, services: Services, seen: Run, found: Found | Look) -> _Moved:
+    """The transition in one transaction. A run that moved since it was looked at is looked at again."""
+    run = runs.hold(tx, seen.id)
+    if (run.workflow, run.state, run.step_index) != (seen.workflow, seen.state, seen.step_index):
+        return _Moved(run)
+    told = found if isinstance(found, Found) else found(tx, run)
+    if told.also is not None:
+        told.also(tx, run)
+        run = runs.get(tx.conn, run.id)
+    run = replace(run, life={**run.life, **told.keeps})
+    if told.over:
+        driving.keep(tx, run.id, Changes(None, life=run.life))
+        return _Moved(run, over=True)
+    if told.event is None:
+        return _wait(tx, run, told)
+    life = life_of(tx, run)
+    after = transition(life, told.event, told.text)
+    if after is None:
+        raise AssertionError(f"{told.event} in {run.state}")
+    return _become(tx, services, run, after, told.text)
+
+
+def life_of(tx: Tx, run: Run) -> Life:
+    """The run's life as its row and its journal tell it."""
+    otherwise = tuple(Otherwise(word) for word in run.settings["rule"]["otherwise"]) if run.settings else ()
+    life = Life.from_json(run.life, run.state, len(run.step.actions), otherwise)
+    return replace(life, in_place=bool(undo.in_place(tx.conn, run.id)))
+
+
+def _wait(tx: Tx, run: Run, found: Found) -> _Moved:
+    grown = found.seconds * (1 << min(run.attempt, _DOUBLINGS)) if found.failed else found.seconds
+    seconds = min(grown, _LONGEST)
+    attempt = run.attempt + 1 if found.failed else 0
+    due = tx.now + timedelta(seconds=seconds)
+    driving.keep(tx, run.id, Changes(due, found.waits_for, attempt, run.life))
+    return _Moved(run, seconds)
+
+
+def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Moved:
+    """Write the new state. Where it stands the engine comes back for it at once."""
+    if life.state.ended:
+        ended = ending.end(tx, services, run, life)
+        driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, life.to_json()))
+        return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
+    if life.state is not run.state:
+        runs.move(tx, run.id, life.state)
+        _move_incident(tx, run, life.state, text)
+    claim = claims.taken(tx, services.replica, _CLAIM)
+    driving.keep(tx, run.id, Changes(tx.now, "", 0, life.to_json()), claim)
+    return _Moved(runs.get(tx.conn, run.id), text=text)
+
+
+_SHOWN = {
+    RunState.ACTING: IncidentState.ACTING,
+    RunState.WAITING: IncidentState.WAITING,
+    RunState.VERIFYING: IncidentState.VERIFYING,
+}
+
+
+def _move_incident(tx: Tx, run: Run, state: RunState, text: str) -> None:
+    shown = _SHOWN.get(state)
+    if shown is not None:
+        incident = incidents.get(tx.conn, run.incident_id)
+        move(tx, incident, shown, once=f"{run.id}/{run.step_index}", reason=text)
+
+
+def _tell(services: Services, moved: _Moved) -> None:
+    """What metrics and the other loops hear of a transition, after its commit."""
+    services.deliver_nudge()
+    if moved.ended:
+        counting.ended(services, moved.run, moved.run.state)
+        if ending.CONSEQUENCES[moved.run.state].person:
+            services.metrics.escalations.labels(moved.run.state.value).inc()
+        services.decide_nudge()
+
+
+async def _lost(services: Services, workflow: str, error: Exception) -> float:
+    """An attempt was lost. The store being away is nobody's fault and costs no attempt; any other error ends the run after
+    `MAX_ATTEMPTS`, as stuck: nobody knows what is in place then."""
+    run_id = run_of(workflow)
+    number = services.lost[run_id] = services.lost.get(run_id, -1) + 1
+    seconds = _RETRY * (1 << min(number, _DOUBLINGS))
+    if isinstance(error, StoreUnavailable):
+        log.warning("run_waits_for_the_store", run=run_id, error=str(error), seconds=seconds)
+    elif isinstance(error, RemediatorError | TimeoutError):
+        log.warning("run_waits", run=run_id, error=str(error) or type(error).__name__, seconds=seconds)
+    else:
+        log.error("run_broke", run=run_id, seconds=seconds, exc_info=error)
+    try:
+        ended = await services.store.write(lambda tx: _note(tx, services, workflow, error, seconds))
+    except RemediatorError as again:
+        log.warning("run_waits_for_the_store", run=run_id, error=str(again), seconds=seconds)
+        return seconds
+    if ended is not None:
+        _tell(services, ended)
+    return seconds
+
+
+def _note(tx: Tx, services: Services, workflow: str, error: Exception, seconds: float) -> _Moved | None:
+    run = runs.hold(tx, run_of(workflow))
+    if run.workflow != workflow or run.claimed_by != services.replica:
+        return None
+    attempt = run.attempt + (not isinstance(error, StoreUnavailable))
+    if attempt >= MAX_ATTEMPTS and not run.state.ended:
+        text = f"the run broke: {type(error).__name__} at {MAX_ATTEMPTS} attempts"
+        after = transition(life_of(tx, run), Event.BROKEN, text)
+        if after is not None:
+            return _become(tx, services, run, after, text)
+    due = tx.now + timedelta(seconds=seconds)
+    driving.keep(tx, run.id, Changes(due, f"an error: {type(error).__name__}", attempt))
+    return None

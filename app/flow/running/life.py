@@ -1,0 +1,312 @@
+"""The life of a run, from its request to its end, as one table. Read it top to bottom.
+
+`LIFE` says what each event makes of a run in each state; nothing else in the program does. The modules beside this one find
+out what happened (`act`, `verify`, `next_step`, `undo`, `temporary`), `advance` asks this table and writes down the answer,
+and `ending` draws the consequences when a run has ended. Pure: no clock, no store, no cluster.
+
+    requested ──> [waiting] ──> acting ──> verifying ──> fixed ──> [undoing: its temporary change ends] ──> reverted
+                      │            │           │
+                      └────────────┴───────────┴──> what the rule says otherwise, in order:
+                                                    next (choosing ──> acting or waiting), undo (undoing), escalate ──> its end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from app.domain.json import JsonValue
+from app.domain.outcome import RunState
+from app.policy.model import Otherwise
+from app.store.runs import Run
+from app.store.tx import Tx
+
+MAX_ATTEMPTS = 8
+"""Attempts of one transition that got no answer (throttled, unreachable, an error of ours) before the run stops trying."""
+
+
+class Event(StrEnum):
+    """What can happen to a run."""
+
+    BEGUN = "begun"  # the engine has it
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # nobody answered in time
+    ALERT_GONE = "alert_gone"  # it resolved while the approval request stood
+    WITHDRAWN = "withdrawn"  # the rule was removed or lowered while the approval request stood
+    APPLIED = "applied"  # one action is in place
+    REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
+    ABANDONED = "abandoned"  # the check right before the write found a reason not to act
+    UNCLEAR = "unclear"  # sent, and nobody can tell whether it happened
+    FIXED = "fixed"
+    NOT_FIXED = "not_fixed"
+    INCONCLUSIVE = "inconclusive"
+    PROBE_ERROR = "probe_error"
+    STEP_FOUND = "step_found"  # the next step may be taken
+    STEP_ASKS = "step_asks"  # the next step needs an approval
+    NO_STEP = "no_step"
+    ONE_UNDONE = "one_undone"  # one action was taken back, another one is left
+    ALL_UNDONE = "all_undone"
+    UNDO_CONFLICT = "undo_conflict"  # all done that could be; somebody else had changed some of it
+    UNDO_FAILED = "undo_failed"
+    UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
+    REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
+    BROKEN = "broken"  # every attempt of this transition raised an unexpected error
+
+
+class Cause(StrEnum):
+    """Why a run undoes what it did."""
+
+    NONE = ""
+    OTHERWISE = "otherwise"  # the rule says so
+    PERSON = "person"
+    REVERT = "revert"  # a temporary change
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What the table needs to know of a run, and what it changes.
+
+    `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
+    place, of any step. `otherwise` is what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the
+    run ends when nothing is left. `undos` counts how often its undo was begun; `despite` is when a person ordered it in spite
+    of what holds it (ISO 8601, else empty).
+    """
+
+    state: RunState
+    actions: int
+    otherwise: tuple[Otherwise, ...]
+    in_place: bool = False
+    action: int = 0
+    rest: tuple[Otherwise, ...] = ()
+    outcome: RunState | None = None
+    reason: str = ""
+    cause: Cause = Cause.NONE
+    undos: int = 0
+    despite: str = ""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """What the row keeps; the other fields are derived from the run."""
+        return {
+            "action": self.action,
+            "rest": [word.value for word in self.rest],
+            "outcome": self.outcome.value if self.outcome else None,
+            "reason": self.reason,
+            "cause": self.cause.value,
+            "undos": self.undos,
+            "despite": self.despite,
+        }
+
+    @classmethod
+    def from_json(
+        cls, data: Mapping[str, Any], state: RunState, actions: int, otherwise: tuple[Otherwise, ...]
+    ) -> Life:
+        """Rebuild from `to_json`; an empty object is a run that has not begun."""
+        outcome = data.get("outcome")
+        return cls(
+            state=state,
+            actions=actions,
+            otherwise=otherwise,
+            action=int(data.get("action", 0)),
+            rest=tuple(Otherwise(word) for word in data.get("rest", ())),
+            outcome=RunState(outcome) if outcome else None,
+            reason=str(data.get("reason", "")),
+            cause=Cause(data.get("cause", "")),
+            undos=int(data.get("undos", 0)),
+            despite=str(data.get("despite", "")),
+        )
+
+
+Becomes = Callable[[Life, str], Life]
+"""What an event makes of a life; the text says what happened in words."""
+
+
+def act(life: Life, _text: str) -> Life:
+    """Carry out the step from its first action on."""
+    return replace(life, state=RunState.ACTING, action=0)
+
+
+def next_action_or_verify(life: Life, _text: str) -> Life:
+    """The step's next action; verify after its last one."""
+    done = life.action + 1
+    state = RunState.ACTING if done < life.actions else RunState.VERIFYING
+    return replace(life, state=state, action=done, in_place=True)
+
+
+def verify_late_help_or(state: RunState) -> Becomes:
+    """The alert went away while people were asked about another step: an earlier step may have helped late."""
+
+    def becomes(life: Life, text: str) -> Life:
+        if life.in_place:
+            return replace(life, state=RunState.VERIFYING)
+        return end(life, state, text)
+
+    return becomes
+
+
+def wait(life: Life, _text: str) -> Life:
+    """An approval is needed first."""
+    return replace(life, state=RunState.WAITING, action=0)
+
+
+def finish(state: RunState) -> Becomes:
+    """It ends here: a person has to look before anything else is done."""
+    return lambda life, text: end(life, state, text)
+
+
+def fixed(life: Life, text: str) -> Life:
+    """It helped: what earlier steps did not do is no news any more."""
+    return end(replace(life, reason=""), RunState.FIXED, text)
+
+
+def otherwise(outcome: RunState) -> Becomes:
+    """The step did not help: everything that the rule says otherwise. What was left half done is undone in any case."""
+
+    def becomes(life: Life, text: str) -> Life:
+        half = life.state is RunState.ACTING and life.action > 0
+        rest = (Otherwise.UNDO, Otherwise.ESCALATE) if half else life.otherwise
+        return go_on(replace(_noted(life, outcome, text), rest=rest))
+
+    return becomes
+
+
+def rest_of_otherwise(outcome: RunState) -> Becomes:
+    """Nothing was done in this step: what is left of what the rule says after an earlier one. Half done is undone."""
+
+    def becomes(life: Life, text: str) -> Life:
+        half = life.state is RunState.ACTING and life.action > 0
+        noted = _noted(life, outcome, text)
+        return go_on(replace(noted, rest=(Otherwise.UNDO, Otherwise.ESCALATE)) if half else noted)
+
+    return becomes
+
+
+def after_undo(life: Life, text: str) -> Life:
+    """What was to be taken back is taken back: go on with the rule, or the end that the order or the revert meant."""
+    life = replace(life, in_place=False)
+    match life.cause:
+        case Cause.PERSON:
+            return end(life, RunState.UNDONE, text)
+        case Cause.REVERT:
+            return end(life, RunState.REVERTED, text)
+        case _:
+            return go_on(replace(life, reason=_joined(life.reason, f"undo: {text}")))
+
+
+def after_conflict(life: Life, text: str) -> Life:
+    """Somebody else's hand wins: what they changed stays, and a person hears of it."""
+    if life.cause is Cause.PERSON:
+        return end(replace(life, in_place=False), RunState.UNDO_CONFLICT, text)
+    return after_undo(life, text)
+
+
+def undo(cause: Cause) -> Becomes:
+    """Begin to take everything back that is in place, newest first."""
+    return lambda life, _text: replace(
+        life, state=RunState.UNDOING, cause=cause, undos=life.undos + 1, rest=(), reason=""
+    )
+
+
+def stay(life: Life, _text: str) -> Life:
+    """The same state goes on."""
+    return life
+
+
+def go_on(life: Life) -> Life:
+    """The first thing left of what the rule says otherwise, or the end."""
+    for number, word in enumerate(life.rest):
+        rest = life.rest[number + 1 :]
+        if word is Otherwise.UNDO and life.in_place:
+            return replace(
+                life, state=RunState.UNDOING, rest=rest, cause=Cause.OTHERWISE, undos=life.undos + 1
+            )
+        if word is Otherwise.NEXT:
+            return replace(life, state=RunState.CHOOSING, rest=rest)
+        if word is Otherwise.ESCALATE:
+            break
+    return end(life, life.outcome or RunState.ABANDONED, "")
+
+
+def end(life: Life, state: RunState, text: str) -> Life:
+    """Over, for the reasons so far and this one."""
+    return replace(life, state=state, outcome=state, rest=(), reason=_joined(life.reason, text))
+
+
+def _noted(life: Life, outcome: RunState, text: str) -> Life:
+    """An earlier step that acted and did not help stays the outcome: what follows only says why nothing else was done."""
+    kept = life.outcome if life.outcome is not None and outcome is not RunState.NOT_FIXED else outcome
+    return replace(life, outcome=kept, reason=_joined(life.reason, text))
+
+
+def _joined(before: str, text: str) -> str:
+    return "; ".join(part for part in (before, text) if part)
+
+
+S, E = RunState, Event
+LIFE: Mapping[tuple[RunState, Event], Becomes] = {
+    # The engine has it. Whoever needs an approval waits from the start.
+    (S.REQUESTED, E.BEGUN): act,
+    # A person is asked. The first step has nothing behind it; a later one goes on with the rest of the rule.
+    (S.WAITING, E.APPROVED): act,
+    (S.WAITING, E.REJECTED): rest_of_otherwise(S.REJECTED),
+    (S.WAITING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
+    (S.WAITING, E.WITHDRAWN): rest_of_otherwise(S.ABANDONED),
+    (S.WAITING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
+    # The step's actions, one after the other, each checked right before it is sent.
+    (S.ACTING, E.APPLIED): next_action_or_verify,
+    (S.ACTING, E.REFUSED): otherwise(S.FAILED),
+    (S.ACTING, E.ABANDONED): rest_of_otherwise(S.ABANDONED),
+    (S.ACTING, E.UNCLEAR): finish(S.STUCK),
+    # Did it help? Only a certain "no" is followed by another step or an undo.
+    (S.VERIFYING, E.FIXED): fixed,
+    (S.VERIFYING, E.NOT_FIXED): otherwise(S.NOT_FIXED),
+    (S.VERIFYING, E.INCONCLUSIVE): finish(S.INCONCLUSIVE),
+    (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),
+    # The next step of the ladder, decided anew like the first one.
+    (S.CHOOSING, E.STEP_FOUND): act,
+    (S.CHOOSING, E.STEP_ASKS): wait,
+    (S.CHOOSING, E.NO_STEP): lambda life, text: go_on(replace(life, reason=_joined(life.reason, text))),
+    # Taking back, newest first: because the rule says so, a person ordered it, or a temporary change ends.
+    (S.UNDOING, E.ONE_UNDONE): stay,
+    (S.UNDOING, E.ALL_UNDONE): after_undo,
+    (S.UNDOING, E.UNDO_CONFLICT): after_conflict,
+    (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
+    # After its end.
+    (S.FIXED, E.REVERT_DUE): undo(Cause.REVERT),
+    **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended or state is S.UNDOING},
+    # An error that no attempt got past: nobody knows what is in place.
+    **{(state, E.BROKEN): finish(S.STUCK) for state in S if not state.ended},
+}
+
+
+def transition(life: Life, event: Event, text: str = "") -> Life | None:
+    """What the event makes of this life; None when it means nothing in this state (it came too late)."""
+    becomes = LIFE.get((life.state, event))
+    return None if becomes is None else becomes(life, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at a run found. Without an `event` it is looked at again in `seconds`; `failed` then says that an attempt
+    was lost, so that waits grow and end. `waits_for` says in words what it waits for. `keeps` stands in the row until the
+    state changes. `also` is written in the transaction of the transition."""
+
+    event: Event | None = None
+    text: str = ""
+    seconds: float = 0.0
+    failed: bool = False
+    waits_for: str = ""
+    keeps: Mapping[str, JsonValue] = field(default_factory=dict)
+    also: Callable[[Tx, Run], None] | None = None
+    over: bool = False
+
+
+Look = Callable[[Tx, Run], Found]
+"""A look that belongs into the transaction of its transition."""
+
+
+def last_attempt(run: Run) -> bool:
+    """No further attempt follows this one."""
+    return run.attempt + 1 >= MAX_ATTEMPTS

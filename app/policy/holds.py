@@ -1,0 +1,102 @@
+"""Holds: what forbids every write, whoever planned it and whatever it is: an action, an undo, the end of a temporary change.
+
+Three things do: a pause that covers the target, a ceiling of observe, a freeze. Actions meet them as gates; everything else
+asks here, right before the write. A person who orders that very write while a hold stands, knowing of it, gets through; a
+pause that is set after their order holds it all the same. Pure: the time and the pauses come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.decision import Code, Mode
+from app.domain.target import Target
+from app.policy.calendar import is_open
+from app.policy.gates.window import window_text
+from app.policy.model import Policy
+
+
+class Standing(Protocol):
+    """A pause in force."""
+
+    @property
+    def scope(self) -> str:
+        """What it covers."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def author(self) -> str:
+        """Who set it."""
+        ...
+
+    @property
+    def set_at(self) -> datetime:
+        """Since when."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that wants to happen. `despite`: since when a person wants it in spite of what holds it; None when nobody does."""
+
+    target: Target
+    rule: str
+    remediation: str
+    despite: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What forbids it, in words, and since when (None: nobody set it at a moment)."""
+
+    code: Code
+    text: str
+    since: datetime | None = None
+
+
+def holds(
+    policy: Policy, ceiling: Mode, pauses: Iterable[Standing], write: Write, now: datetime
+) -> tuple[Hold, ...]:
+    """Everything that forbids this write at this moment, people's pauses first; empty when it may happen."""
+    found = [
+        Hold(
+            Code.KILL_SWITCH if pause.scope == "all" else Code.PAUSED,
+            f"{pause.scope} is paused by {pause.author}: {pause.reason or 'no reason given'}",
+            pause.set_at,
+        )
+        for pause in pauses
+        if pause.scope in scopes_of(write.target, write.rule, write.remediation)
+    ]
+    found += [
+        Hold(Code.CEILING, f"{who} is set to observe")
+        for who, mode in (("the service", ceiling), ("the policy", policy.mode))
+        if mode is Mode.OBSERVE
+    ]
+    found += [Hold(Code.FROZEN, f"frozen: {window_text(f)}") for f in policy.freeze if is_open(f, now)]
+    return tuple(hold for hold in found if not _known(hold, write.despite))
+
+
+def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
+    """The scopes of pauses that cover a write."""
+    return frozenset(
+        {
+            "all",
+            f"namespace:{target.namespace}",
+            f"target:{target.key}",
+            f"rule:{rule}",
+            f"remediation:{remediation}",
+        }
+    )
+
+
+def _known(hold: Hold, despite: datetime | None) -> bool:
+    """Whoever ordered the write knew of this hold."""
+    return despite is not None and (hold.since is None or hold.since <= despite)
