@@ -79,9 +79,22 @@ def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson 
     _order(Remote(url, token), run_path(run, "reject"), as_json, f"run {run} rejected")
 
 
-def undo(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+def undo(
+    run: Run,
+    despite: Annotated[
+        bool, typer.Option("--despite", help="Undo although a pause, a ceiling or a freeze holds it.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
     """Undo a finished run, field by field, where its values are still in place."""
-    _order(Remote(url, token), run_path(run, "undo"), as_json, f"undo of run {run} requested")
+    _order(
+        Remote(url, token),
+        run_path(run, "undo") + ("?despite=true" if despite else ""),
+        as_json,
+        f"undo of run {run} requested",
+    )
 
 
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:

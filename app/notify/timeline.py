@@ -102,8 +102,8 @@ class ActionDone:
     undo: str = ""
     reversible: bool = True
     dry_run: bool = False
-    sent: bool = True
     at: datetime | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.errors import BadInput, Refused
@@ -156,9 +156,16 @@ async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) ->
 
 
 @router.post("/runs/{run_id}/undo", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
-async def undo_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
+async def undo_run(
+    using: Using,
+    by: Operator,
+    run_id: RunId,
+    despite: Annotated[
+        bool, Query(description="Undo although a pause, a ceiling or a freeze holds it, knowing of it.")
+    ] = False,
+) -> dict[str, Any]:
     """Undo what a run changed, where its values are still in place."""
-    return await using.operations.undo(run_id, by.name)
+    return await using.operations.undo(run_id, by.name, despite=despite)
 
 
 @router.post("/runs/{run_id}/keep", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())

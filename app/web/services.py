@@ -30,7 +30,7 @@ class Operations(Protocol):
         """Reject the waiting plan."""
         ...
 
-    async def undo(self, run_id: str, by: str) -> dict[str, Any]:
+    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
         """Undo what an ended run changed, where our values are still in place."""
         ...
 

@@ -47,12 +47,8 @@ async def test_a_run_comes_back_as_it_was_requested(store: Store) -> None:
         asked.params,
         asked.settings,
     )
-    assert (run.state, run.requested_at, run.expires_at, run.started) == (
-        RunState.REQUESTED,
-        START,
-        expires,
-        False,
-    )
+    assert (run.state, run.requested_at, run.expires_at) == (RunState.REQUESTED, START, expires)
+    assert (run.due_at, run.workflow, run.claimed_by, run.life) == (START, f"{run.id}~1", None, {})
     assert (run.answer, run.answered_by, run.result, run.ended_at) == ("", "", "", None)
 
 
@@ -151,18 +147,6 @@ async def test_another_step_is_another_plan_and_needs_its_own_answer(store: Stor
     run = await store.read(lambda conn: runs.get(conn, "run_1_1"))
     assert (run.step.name, run.step_index, run.plan_hash) == ("scale", 1, step("scale", 8).hash)
     assert (run.answer, run.answered_by, run.expires_at) == ("", "", until)
-
-
-async def test_what_the_engine_was_not_seen_to_start_is_found(store: Store, clock: HandClock) -> None:
-    for n in range(3):
-        await request_run(store, new_run(f"run_{n}_1", target=f"rag7/Deployment/app{n}"))
-        clock.forward(seconds=1)
-    await store.write(lambda tx: runs.mark_started(tx, "run_0_1"))
-    await store.write(moving("run_1_1", RunState.REJECTED))
-    for age, found in ((0, ["run_2_1"]), (2, [])):
-        before = clock.now() - timedelta(seconds=age)
-        listed = await store.read(lambda conn, before=before: runs.unstarted(conn, before))  # type: ignore[misc]
-        assert [r.id for r in listed] == found
 
 
 async def test_a_run_requested_in_an_end_state_is_a_mere_record(store: Store) -> None:

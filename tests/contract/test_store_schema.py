@@ -119,7 +119,7 @@ QUERIES = {
         "SELECT * FROM episodes WHERE page IN (SELECT value FROM json_each(?)) AND incident_id = ?",
     ),
     "unsent messages": ("ix_outbox_unsent", "SELECT id FROM outbox WHERE state IN ('pending', 'sending')"),
-    "unstarted runs": ("ix_runs_unstarted", "SELECT id FROM runs WHERE started IS 0 AND requested_at < ?"),
+    "overdue runs": ("ix_runs_due", "SELECT id FROM runs WHERE due_at IS NOT NULL AND due_at <= ?"),
     "old closed incidents": (
         "ix_incidents_closed",
         "SELECT id FROM incidents WHERE closed_at IS NOT NULL AND closed_at < ? ORDER BY closed_at",
@@ -153,7 +153,7 @@ def test_the_conditions_of_the_queries_are_those_of_the_indexes() -> None:
     }
     for condition in (
         schema.LIVE,
-        schema.UNSTARTED,
+        schema.RUN_DUE,
         schema.UNSENT,
         schema.ABOUT_INCIDENT,
         schema.OPEN,

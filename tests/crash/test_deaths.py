@@ -34,7 +34,7 @@ def chosen(case: Case, names: list[str]) -> list[int]:
     if ALL:
         return list(range(1, len(names) + 1))
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
-    acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "act:", "undo:"))]
+    acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "advance:"))]
     first = next(c for c in CASES if c.remediation == case.remediation) is case
     step = 48 if case.long else 8 if first else 24
     writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster")]
@@ -59,7 +59,7 @@ async def test_every_step_of_the_catalogue_is_reached(case: Case, tmp_path: Path
     """Else the cuts below would cut nothing: the case ends as told, on its step, with one write a planned action."""
     ending, names = await _undisturbed(case, tmp_path)
     assert ending.incidents == (case.ends.value,)
-    assert any(name.startswith("act:") for name in names)
+    assert any(name.startswith("cluster") for name in names)
     if "all steps" not in case.name:
         assert [step for step, _ in ending.runs] == [case.step]
 

@@ -29,10 +29,10 @@ async def _actions(rig: Rig) -> tuple[str, list[Action]]:
     return run.id, list(run.step.actions)
 
 
-async def _undo(rig: Rig, run_id: str) -> list[dict[str, Any]]:
+async def _undo(rig: Rig, run_id: str, ends: RunState) -> list[dict[str, Any]]:
     await rig.operations.undo(run_id, "kim")
     await rig.run(60)
-    assert (await rig.store.read(lambda conn: runs.get(conn, run_id))).state is RunState.UNDONE
+    assert (await rig.store.read(lambda conn: runs.get(conn, run_id))).state is ends
     trail = await rig.store.read(lambda conn: audit.for_run(conn, run_id))
     return [r.data for r in trail if r.kind is EventKind.UNDO_ENDED]
 
@@ -42,7 +42,7 @@ async def test_an_undo_whose_steps_are_all_executed_twice_is_done_once(case: Cas
     """Each action is taken back by one write, or says why there is nothing to take back."""
     _, rig = await live(case, tmp_path / "rig.sqlite", engine_type=TwiceEngine)
     run_id, actions = await _actions(rig)
-    ended = await _undo(rig, run_id)
+    ended = await _undo(rig, run_id, RunState.UNDONE)
     wanted = ["undone" if a.reversible else "nothing_to_undo" for a in actions]
     assert [e["result"] for e in ended] == wanted[::-1]
     undos = [m for m in rig.cluster.mutations if m.marker.endswith("/undo") and not m.dry_run]
@@ -84,7 +84,7 @@ async def test_an_undo_leaves_alone_whatever_field_somebody_changed_since(case: 
         await _change(rig, action, change)
         ref = action.object
         before: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
-        ended = await _undo(rig, run_id)
+        ended = await _undo(rig, run_id, RunState.UNDO_CONFLICT)
         after: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
         assert [e["result"] for e in ended] == ["conflict"], f"{case}: {change.path}"
         assert before["spec"] == after["spec"]

@@ -63,7 +63,7 @@ async def _calm_again(storm: Storm) -> None:
     await rig.run(20, alerts=False)
     assert writes(rig)[before:] == [f"patch {name_of(last)}"]
     await storm.fall(last)
-    await rig.run(60, alerts=False)
+    await rig.run(90, alerts=False)
     newest = (await all_runs(rig))[-1]
     assert (newest.target_key, newest.state.value) == (f"rag7/Deployment/{name_of(last)}", "fixed")
 

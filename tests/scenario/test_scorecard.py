@@ -35,7 +35,9 @@ async def test_what_was_lent_and_given_back_is_a_fix_and_no_harm(tmp_path: Path)
     """The end of a lease is an undo, and nobody took anything back."""
     lent = policy(temporary=Temporary(revert_after=timedelta(minutes=5)))
     rig = await born(tmp_path, "high-latency", rules=lent)
-    await rig.until(lambda: _state(rig, RunState.UNDONE), 7_200)
+    await rig.until(lambda: _state(rig, RunState.FIXED), 7_200)
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)  # nothing needs it any more
+    await rig.until(lambda: _state(rig, RunState.REVERTED), 7_200)
     card = await last_days(rig.services, 7)
     assert (card["fixed"], card["undone"], card["setbacks"]) == (1, 0, 0)
     await rig.close()

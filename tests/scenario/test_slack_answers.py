@@ -178,7 +178,7 @@ async def test_after_the_end_a_click_is_told_what_became_of_the_question(rig: Sl
     rig.stride = 60
     await rig.until(lambda: not rig.buttons)
     told = await rig.click(Click.APPROVE, ANA, value)
-    assert "it is expired: nobody answered in time" in told
+    assert "it is expired: nobody answered about roll-back in time" in told
     assert scenes.writes(rig) == []
 
 
@@ -193,7 +193,7 @@ async def test_after_the_alert_resolved_a_click_does_nothing(rig: SlackRig) -> N
     await rig.turn()
     assert rig.buttons == []
     told = await rig.click(Click.APPROVE, ANA, value)
-    assert "the alert resolved while the question stood" in told
+    assert "the alert resolved while the approval request stood" in told
     assert scenes.writes(rig) == []
 
 

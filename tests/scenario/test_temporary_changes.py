@@ -64,7 +64,7 @@ async def test_at_its_end_the_change_is_taken_back(rig: Rig) -> None:
     """Field by field, as an undo of the run."""
     await rig.run(960)
     assert _replicas(rig) == 2
-    assert (await _run(rig)).state is RunState.UNDONE
+    assert (await _run(rig)).state is RunState.REVERTED
     assert "Temporary change over" in rig.notebook.text
 
 

@@ -356,7 +356,7 @@ async def test_an_undo_at_the_end_of_a_lease_is_no_harm(tmp_path: Path) -> None:
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
 
     async def taken_back() -> bool:
-        return (await scenes.all_runs(rig))[0].state is RunState.UNDONE
+        return (await scenes.all_runs(rig))[0].state is RunState.REVERTED
 
     await rig.until(taken_back)
     now = await trust_level(rig)

@@ -15,9 +15,9 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 50, 6
 
 # Broad excepts live at the step boundary and the HTTP boundary; each place is named here with its reason.
 BROAD = {
-    "app/engine/journal.py": "a story's death is kept for the test that asks",
+    "app/engine/memory.py": "a workflow's death is kept for the test that asks",
     "app/flow/deciding/investigate.py": "step boundary: a handler's defect becomes an unknown fact",
-    "app/flow/running/run.py": "step boundary: a run's defect reaches a person",
+    "app/flow/running/advance.py": "step boundary: an error costs a retry, at last a person",
     "app/flow/upkeep/loops.py": "step boundary: one bad turn does not end a loop",
     "app/web/problems.py": "HTTP boundary",
 }

@@ -49,7 +49,7 @@ async def look(services: Services, run: Run) -> Look:
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
     )
-    in_force = rule_in_force(services, run, incident, alerts) if alerts or incident.manual else ""
+    in_force = rule_in_force(services, run, incident, alerts)
 
     def found(tx: Tx, held: Run) -> Found:
         if held.answer == APPROVED:
@@ -71,8 +71,12 @@ async def look(services: Services, run: Run) -> Look:
 def rule_in_force(
     services: Services, run: Run, incident: Incident, alerts: Sequence[StoredAlert]
 ) -> Rule | str:
-    """The rule for the run's incident by the policy in force, or why there is none any more."""
-    name = Rule.from_json(run.settings["rule"]).name
+    """The rule for the run's incident by the policy in force, or why there is none any more. Without a firing alert it is the
+    run's own: that nothing fires is the gates' business."""
+    own = Rule.from_json(run.settings["rule"])
+    if not alerts and incident.manual is None:
+        return own
+    name = own.name
     try:
         subject = investigate.subject_of(services, services.policy(), incident, alerts)
     except BadInput as error:
@@ -222,10 +226,8 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
 
 
 def _in_force(tx: Tx, services: Services, run: Run) -> Rule | str:
-    incident, alerts = incidents.get(tx.conn, run.incident_id), firing_alerts(tx.conn, run.incident_id)
-    if not alerts and incident.manual is None:
-        return Rule.from_json(run.settings["rule"])  # the look tells that the alert is gone
-    return rule_in_force(services, run, incident, alerts)
+    incident = incidents.get(tx.conn, run.incident_id)
+    return rule_in_force(services, run, incident, firing_alerts(tx.conn, run.incident_id))
 
 
 def _against_approval(tx: Tx, services: Services, run: Run, rule: Rule, approver: Approver) -> Refused | None:

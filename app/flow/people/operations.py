@@ -35,9 +35,9 @@ class Operations:
         """Reject a waiting run's plan."""
         return await approve.reject(self._services, run_id, by, plan_hash)
 
-    async def undo(self, run_id: str, by: str) -> dict[str, Any]:
+    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
         """Undo a finished run where our values are still in place."""
-        return await undo.request(self._services, run_id, by)
+        return await undo.request(self._services, run_id, by, despite=despite)
 
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
         """Keep what a run has on loan."""

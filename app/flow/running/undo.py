@@ -126,18 +126,18 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     name = entry_name(acted.name, number)
     await services.store.write(lambda tx: _intend(tx, run, action, (name, acted.name, number)))
     if not action.reversible:
-        return _settled(services, run, action, name, (UndoResult.NOTHING, action.undo))
+        return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, action.undo)
     try:
         done = await apply.undo(services.cluster, action, acted.name, sleep=services.clock.sleep)
     except (TryLater, OutcomeUnclear) as error:
         if last_attempt(run):
             why = f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
-            return _settled(services, run, action, name, (UndoResult.FAILED, why))
+            return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, why)
         seconds = getattr(error, "retry_after", None) or _RETRY
         return Found(seconds=seconds, failed=True, waits_for=str(error))
     except RemediatorError as error:
-        return _settled(services, run, action, name, (UndoResult.FAILED, str(error)))
-    return _settled(services, run, action, name, (done.result, done.text))
+        return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, str(error))
+    return _settled(services, run, (action, acted.name, name), done.result, done.text)
 
 
 def entry_name(action_id: str, number: int) -> str:
@@ -154,13 +154,16 @@ def _intend(tx: Tx, run: Run, action: Action, names: tuple[str, str, int]) -> No
     tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
 
 
-def _settled(services: Services, run: Run, action: Action, name: str, end: tuple[UndoResult, str]) -> Found:
-    result, text = end
+def _settled(
+    services: Services, run: Run, what: tuple[Action, str, str], result: UndoResult, text: str
+) -> Found:
+    """What became of the undo of one action: the action, its id, and the journal entry of this undo."""
+    action, of, name = what
     services.metrics.undos.labels(action.kind.value, result.value).inc()
 
     def also(tx: Tx, _run: Run) -> None:
         runs.end_entry(tx, run.id, name, {"result": result.value, "text": text})
-        fact = UndoDone(name, action.summary, result, text)
+        fact = UndoDone(of, action.summary, result, text)
         record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=name, run_id=run.id)
 
     failed = result is UndoResult.FAILED

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.domain.outcome import Result
-from app.domain.verification import AlertCondition, Measurement, judge
+from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState
 
 BEGAN = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
@@ -28,17 +27,21 @@ _LOOKS = {
 }
 
 
-def looks(letters: str, every: float = 10.0) -> list[Measurement]:
-    """Looks `every` seconds, the first one right after the action; a blank is a look that was missed."""
-    return [
-        Measurement(BEGAN + timedelta(seconds=number * every), *_LOOKS[letter], "as seen")
-        for number, letter in enumerate(letters)
-        if letter != " "
-    ]
+def looks(letters: str, every: float = 10.0, gap: float = 100.0) -> Watch:
+    """Looks `every` seconds, the first one right after the action; a blank is a look that was missed, `|` a new process."""
+    watch, since, fresh = Watch(), 0.0, False
+    for number, letter in enumerate(letters.replace("|", "")):
+        if letter != " ":
+            seen = Measurement(BEGAN + timedelta(seconds=number * every), *_LOOKS[letter], "as seen")
+            watch = watch.look(seen, None if fresh else since, gap)
+            since = 0.0
+        since += every
+        fresh = letters[: number + 1].count("|") < letters[: number + 2].count("|")
+    return watch
 
 
-def result(measured: Sequence[Measurement]) -> Result | None:
-    verdict = judge(measured, BEGAN, SETTLE, TIMEOUT)
+def result(watch: Watch) -> Result | None:
+    verdict = judge(watch, SETTLE, TIMEOUT)
     return None if verdict is None else verdict[0]
 
 
@@ -53,7 +56,9 @@ def result(measured: Sequence[Measurement]) -> Result | None:
         ("fhhhh", Result.FIXED),
         ("px", Result.NOT_FIXED),
         ("fffffff", Result.NOT_FIXED),
-        ("ppppppp", Result.NOT_FIXED),
+        ("ppppppp", None),  # no alert fires, and the rollout goes on: slow is not failed
+        ("p" * 18, None),
+        ("p" * 19, Result.INCONCLUSIVE),
         ("eeeeeee", Result.INCONCLUSIVE),
         ("sssssss", Result.INCONCLUSIVE),
         ("fffuuuu", Result.PROBE_ERROR),
@@ -89,14 +94,46 @@ def test_what_is_healthy_at_the_timeout_gets_the_rest_of_its_settle_time(
 def test_the_question_is_answered_within_timeout_and_settle_time_whatever_happens(
     turns: int, last: str
 ) -> None:
-    every = 7.0
-    whole = looks("f" * turns + "h" * 3 + last * 200, every)
-    ends = next(n for n in range(1, len(whole)) if result(whole[:n]) is not None)
-    assert (whole[ends - 1].at - BEGAN).total_seconds() <= (TIMEOUT + SETTLE).total_seconds() + 2 * every
+    every, whole = 7.0, "f" * turns + "h" * 3 + last * 200
+    ends = next(n for n in range(1, len(whole)) if result(looks(whole[:n], every)) is not None)
+    limit = (3 if last == "p" else 1) * TIMEOUT.total_seconds() + SETTLE.total_seconds()
+    assert (ends - 1) * every <= limit + 2 * every
 
 
 def test_the_text_says_how_long_it_was_watched() -> None:
-    verdict = judge(looks("ffffffhhhh"), BEGAN, SETTLE, TIMEOUT)
+    verdict = judge(looks("ffffffhhhh"), SETTLE, TIMEOUT)
     assert verdict == (Result.FIXED, "healthy for 30s: as seen")
-    verdict = judge(looks("fffffff"), BEGAN, SETTLE, TIMEOUT)
+    verdict = judge(looks("fffffff"), SETTLE, TIMEOUT)
     assert verdict == (Result.NOT_FIXED, "still not healthy after 1m00s: as seen")
+
+
+def test_health_that_nobody_watched_does_not_count() -> None:
+    """Dead for a minute between two healthy looks: settling begins anew."""
+    watch = looks("hh")
+    assert watch.healthy == 10.0
+    seen = Measurement(BEGAN, *_LOOKS["h"], "as seen")
+    assert watch.look(seen, 60.0, 30.0).healthy == 0.0
+    assert watch.look(seen, None, 30.0).healthy == 0.0  # another process: nobody can tell how long
+    assert watch.look(seen, 20.0, 30.0).healthy == 30.0
+
+
+@pytest.mark.parametrize("jump", [-7_200.0, 7_200.0])
+def test_a_clock_that_jumps_neither_fixes_nor_fails_anything(jump: float) -> None:
+    """Only the monotonic clock counts: what the wall clock says at a look changes no result."""
+    seen = Measurement(BEGAN + timedelta(seconds=jump), *_LOOKS["f"], "as seen")
+    watch = looks("f").look(seen, 10.0, 30.0)
+    assert (watch.watched, result(watch)) == (10.0, None)
+    healthy = Measurement(BEGAN + timedelta(seconds=jump), *_LOOKS["h"], "as seen")
+    assert result(looks("h").look(healthy, 10.0, 30.0)) is None
+
+
+def test_a_dead_process_does_not_bring_the_timeout_nearer_than_a_gap() -> None:
+    seen = Measurement(BEGAN, *_LOOKS["f"], "as seen")
+    assert looks("f").look(seen, 100_000.0, 30.0).watched == 30.0
+    assert looks("f").look(seen, None, 30.0).watched == 0.0
+
+
+def test_a_watch_comes_back_as_it_was() -> None:
+    watch = looks("fhh")
+    assert Watch.from_json(watch.to_json()) == watch
+    assert Watch.from_json({}) == Watch()

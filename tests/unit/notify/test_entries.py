@@ -74,7 +74,7 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
     "undone": (Topic.UNDO, DECIDED, timelines.UNDONE),
     "undo_conflict": (Topic.UNDO, DECIDED, timelines.CONFLICT),
     "undo_asked": (Topic.UNDO, DECIDED, replace(timelines.UNDONE, by="kim", text="")),
-    "lease_granted": (
+    "temporary_granted": (
         Topic.TEMPORARY,
         DECIDED,
         TemporaryChange(
@@ -85,12 +85,12 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
             'kubectl patch deployment langgraph -n rag7 -p \'{"spec":{"replicas":8}}\'',
         ),
     ),
-    "lease_kept": (
+    "temporary_kept": (
         Topic.TEMPORARY,
         DECIDED,
         TemporaryChange(timelines.RUN, "kept", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), (), by="kim"),
     ),
-    "lease_ended": (
+    "temporary_ended": (
         Topic.TEMPORARY,
         DECIDED,
         TemporaryChange(timelines.RUN, "ended", datetime(2026, 3, 4, 5, 0, tzinfo=UTC), ()),

@@ -80,7 +80,7 @@ class RecordedOrders:
     async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
         return self._take("reject", run_id, by, plan_hash)
 
-    async def undo(self, run_id: str, by: str) -> dict[str, Any]:
+    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
         return self._take("undo", run_id, by)
 
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
