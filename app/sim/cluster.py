@@ -243,6 +243,10 @@ class SimCluster:
         """From now on we may not do this (get, list, patch, delete, create, ...)."""
         self._denied.add((verb, kind))
 
+    def allow(self, verb: str, kind: Kind) -> None:
+        """We may do this again."""
+        self._denied.discard((verb, kind))
+
     def create(self, manifest: Obj, manager: str = "kubectl-create") -> Obj:
         """Create an object as somebody else; its namespace is created when it is missing."""
         with self._lock:

@@ -3,21 +3,24 @@ pages a person."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
-from app.policy.model import Otherwise
+from app.policy.model import Approval, Otherwise
 from app.sim.faults import Fault, FaultKind
-from app.store import ledger
+from app.store import ledger, runs
+from remediations import CATALOGUE
 from tests.crash.cases import flood
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
+from tests.scenario.scenes import all_runs, born, policy, the_incident, the_run, trail, writes
 
 API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
 
@@ -147,4 +150,141 @@ async def test_a_run_that_still_goes_on_or_did_nothing_is_not_undone(tmp_path: P
     rig = await _acted(tmp_path)
     with pytest.raises(Refused, match="wait for its end"):
         await rig.operations.undo((await the_run(rig)).id, "kim")
+    await rig.close()
+
+
+async def _settled(rig: Rig, seconds: float = 3_600) -> None:
+    """Until the run has ended and everybody has heard of it."""
+
+    async def over() -> bool:
+        found = await all_runs(rig)
+        return bool(found) and all(run.state.ended for run in found)
+
+    await rig.until(over, seconds)
+    await rig.run(5)
+
+
+async def _asked_about_a_second_step(path: Path) -> Rig:
+    """The first step did not help, and the second one needs an approval: the rule was lowered to it meanwhile."""
+    rig = await born(path, rules=policy(approval=Approval(expires=timedelta(minutes=10))), world=flood())
+    await rig.until(lambda: bool(writes(rig)), 60)
+    rig.policy = policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(minutes=10)))
+
+    async def asked() -> bool:
+        return (await the_run(rig)).state is RunState.WAITING
+
+    await rig.until(asked)
+    return rig
+
+
+async def test_a_second_step_that_nobody_answers_about_leaves_nothing_of_the_first_one(
+    tmp_path: Path,
+) -> None:
+    """The rest of what the rule says is done: the first step is undone, and a person is paged."""
+    rig = await _asked_about_a_second_step(tmp_path)
+    await _settled(rig)
+    run = await the_run(rig)
+    assert (run.state, _replicas(rig)) == (RunState.NOT_FIXED, 2)
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    assert "nobody answered about restart in time" in run.result
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_a_second_step_that_is_rejected_leaves_nothing_of_the_first_one(tmp_path: Path) -> None:
+    rig = await _asked_about_a_second_step(tmp_path)
+    await rig.operations.reject((await the_run(rig)).id, "kim")
+    await _settled(rig)
+    assert (_replicas(rig), len(await trail(rig, EventKind.ESCALATED))) == (2, 1)
+    assert "rejected by kim" in (await the_run(rig)).result
+    await rig.close()
+
+
+async def test_an_alert_that_goes_away_after_a_step_was_our_doing_until_shown_otherwise(
+    tmp_path: Path,
+) -> None:
+    """While people are asked about another step, the first one may help late: that is verified, and told as a fix."""
+    rig = await _asked_about_a_second_step(tmp_path)
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    await _settled(rig)
+    run, incident = await the_run(rig), await the_incident(rig)
+    assert (run.state, incident.state) == (RunState.FIXED, IncidentState.FIXED)
+    assert "without our doing" not in rig.notebook.text
+    await rig.close()
+
+
+async def test_a_first_request_that_nobody_answers_pages_a_person(tmp_path: Path) -> None:
+    rig = await born(
+        tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(minutes=5)))
+    )
+    await _settled(rig)
+    assert (await the_run(rig)).state is RunState.EXPIRED
+    (escalated,) = await trail(rig, EventKind.ESCALATED)
+    assert "nobody answered about roll-back in time" in escalated.data["reason"]
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_an_undo_that_failed_can_be_ordered_again(tmp_path: Path) -> None:
+    """The target is free in between, and the incident that was fixed says that it is stuck."""
+    rig = await born(tmp_path, rules=policy(cooldown=timedelta(0)))
+    await _settled(rig)
+    run = await the_run(rig)
+    assert (run.state, (await the_incident(rig)).state) == (RunState.FIXED, IncidentState.FIXED)
+    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    await rig.operations.undo(run.id, "kim")
+    await rig.run(120)
+    assert ((await the_run(rig)).state, (await the_incident(rig)).state) == (
+        RunState.STUCK,
+        IncidentState.STUCK,
+    )
+    assert await rig.store.read(runs.live_targets) == []
+    rig.cluster.allow("patch", Kind.DEPLOYMENT)
+    await rig.operations.undo(run.id, "kim")
+    await rig.run(120)
+    assert (await the_run(rig)).state is RunState.UNDONE
+    assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    assert await rig.store.read(runs.live_targets) == []
+    await rig.close()
+
+
+async def test_an_undo_that_met_a_conflict_is_not_undone(tmp_path: Path) -> None:
+    """Somebody else's value stands, and the state of the run says so."""
+    rig = await born(tmp_path)
+    await _settled(rig)
+    run = await the_run(rig)
+    path = "/spec/template/spec/containers/0/image"
+    rig.cluster.edit(
+        Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "replace", "path": path, "value": "r/x:hotfix"}]
+    )
+    await rig.operations.undo(run.id, "kim")
+    await rig.run(60)
+    assert (await the_run(rig)).state is RunState.UNDO_CONFLICT
+    assert writes(rig) == ["patch langgraph"]
+    await rig.close()
+
+
+async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_follows(tmp_path: Path) -> None:
+    """A lasting refusal (a missing right, admission, quota) is no reason to ask again and again: at most one dry run for each
+    step of the ladder, its reservation back, then a person."""
+    rig = await born(tmp_path, world=flood())
+    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    dry_runs: list[str] = []
+    rig.cluster.on_request(
+        lambda request, when: dry_runs.append(when) if request.dry_run and when == "before" else None
+    )
+    await _settled(rig)
+    await rig.run(1_800)
+    ran = await all_runs(rig)
+    assert [run.state for run in ran] == [RunState.FAILED]
+    assert len(dry_runs) <= 2 * len(CATALOGUE["high-latency"].steps)
+    assert (
+        await rig.store.read(
+            lambda conn: ledger.spent_since(conn, "cluster", rig.clock.now() - timedelta(days=1))
+        )
+        == 0
+    )
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    assert len(rig.notebook.posts) < 20
     await rig.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,20 +17,26 @@ _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
 def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime) -> History:
-    """Revisions this incident rolled away from, steps already taken, memory samples of the target's pods."""
+    """Revisions this incident rolled away from, steps already tried (a refused one too), memory samples of the target's pods."""
     left: set[str] = set()
-    tried: list[str] = []
+    tried: dict[str, None] = {}
     for run in facts.of_incident(conn, incident_id):
-        for step in runs.entries(conn, run.id):
-            intent, outcome = step.intent or {}, step.outcome or {}
-            if intent.get("entry") != "action" or outcome.get("result") != ActionResult.APPLIED:
+        for entry in runs.entries(conn, run.id):
+            intent, outcome = entry.intent, entry.outcome or {}
+            if not _tried(intent, outcome):
                 continue
-            if intent["step"] not in tried:
-                tried.append(intent["step"])
-            if intent["kind"] == ActionKind.ROLL_BACK and intent.get("left"):
+            tried[intent["step"]] = None
+            applied = outcome["result"] == ActionResult.APPLIED
+            if applied and intent["kind"] == ActionKind.ROLL_BACK and intent.get("left"):
                 left.add(intent["left"])
     return History(
         left_revisions=frozenset(left),
         tried=tuple(tried),
         memory=samples.get(conn, target_key, now - _MEMORY),
     )
+
+
+def _tried(intent: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
+    """The cluster has answered. What our own check stopped before anything was sent may be planned again."""
+    stopped = outcome.get("answer", {}).get("event") == "abandoned"
+    return intent.get("entry") in ("action", "none") and bool(outcome) and not stopped

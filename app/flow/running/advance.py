@@ -175,6 +175,8 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
         driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, life.to_json()))
         return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
     if life.state is not run.state:
+        if life.state in (RunState.CHOOSING, RunState.UNDOING):
+            ending.give_back_unused(tx, run)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = claims.taken(tx, services.replica, _CLAIM)

@@ -66,8 +66,8 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
     done = undo.carried_out(tx.conn, run.id)
-    if follows.gives_back and not any(entry.intent.get("step_index") == run.step_index for entry in done):
-        ledger.give_back(tx, run.id, run.step_index)
+    if follows.gives_back:
+        give_back_unused(tx, run)
     end_run(tx, run.id, life.state, life.reason)
     if run.state is RunState.WAITING and life.state is not RunState.REJECTED:
         _close_request(tx, run, life)
@@ -82,6 +82,13 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     elif life.state in (RunState.UNDONE, RunState.REJECTED):
         _leave_with_person(tx, run, life, incident)
     return Ended()
+
+
+def give_back_unused(tx: Tx, run: Run) -> None:
+    """The run leaves its present step: a step that changed nothing (refused, rejected, expired) has spent nothing."""
+    done = undo.carried_out(tx.conn, run.id)
+    if not any(entry.intent.get("step_index") == run.step_index for entry in done):
+        ledger.give_back(tx, run.id, run.step_index)
 
 
 def _fixed(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:

@@ -1,0 +1,153 @@
+"""The table of a run's life: every row, and what holds for every way through it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.outcome import RunState
+from app.flow.running.ending import CONSEQUENCES
+from app.flow.running.life import LIFE, Cause, Event, Life, transition
+from app.policy.model import Otherwise
+
+S, E, Word = RunState, Event, Otherwise
+NEXT_UNDO = (Word.NEXT, Word.UNDO, Word.ESCALATE)
+
+
+def life(state: RunState, **changes: object) -> Life:
+    return replace(Life(state, actions=1, otherwise=NEXT_UNDO), **changes)  # type: ignore[arg-type]
+
+
+def after(start: Life, *events: Event) -> Life:
+    for event in events:
+        found = transition(start, event, event.value)
+        assert found is not None, f"{event} in {start.state}"
+        start = found
+    return start
+
+
+@pytest.mark.parametrize(
+    ("events", "ends"),
+    [
+        ((E.BEGUN, E.APPLIED, E.FIXED), S.FIXED),
+        ((E.BEGUN, E.APPLIED, E.INCONCLUSIVE), S.INCONCLUSIVE),
+        ((E.BEGUN, E.APPLIED, E.PROBE_ERROR), S.PROBE_ERROR),
+        ((E.BEGUN, E.ABANDONED), S.ABANDONED),
+        ((E.BEGUN, E.UNCLEAR), S.STUCK),
+        ((E.BEGUN, E.BROKEN), S.STUCK),
+        ((E.BEGUN, E.REFUSED, E.NO_STEP), S.FAILED),
+        ((E.BEGUN, E.REFUSED, E.STEP_FOUND, E.APPLIED, E.FIXED), S.FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.NO_STEP, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_FOUND, E.APPLIED, E.FIXED), S.FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.EXPIRED, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.REJECTED, E.ONE_UNDONE, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.WITHDRAWN, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.ALERT_GONE, E.FIXED), S.FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_FOUND, E.ABANDONED, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.NO_STEP, E.UNDO_FAILED), S.STUCK),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.NO_STEP, E.UNDO_CONFLICT), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.FIXED, E.REVERT_DUE, E.ALL_UNDONE), S.REVERTED),
+        ((E.BEGUN, E.APPLIED, E.FIXED, E.UNDO_ORDERED, E.ALL_UNDONE), S.UNDONE),
+        ((E.BEGUN, E.APPLIED, E.FIXED, E.UNDO_ORDERED, E.UNDO_CONFLICT), S.UNDO_CONFLICT),
+        (
+            (E.BEGUN, E.APPLIED, E.FIXED, E.UNDO_ORDERED, E.UNDO_FAILED, E.UNDO_ORDERED, E.ALL_UNDONE),
+            S.UNDONE,
+        ),
+    ],
+)
+def test_a_run_ends_as_its_events_say(events: tuple[Event, ...], ends: RunState) -> None:
+    assert after(life(S.REQUESTED), *events).state is ends
+
+
+@pytest.mark.parametrize(
+    ("event", "ends"),
+    [
+        (E.EXPIRED, S.EXPIRED),
+        (E.REJECTED, S.REJECTED),
+        (E.ALERT_GONE, S.ABANDONED),
+        (E.WITHDRAWN, S.ABANDONED),
+    ],
+)
+def test_a_first_request_that_is_not_approved_ends_the_run(event: Event, ends: RunState) -> None:
+    assert after(life(S.WAITING), event).state is ends
+
+
+def test_what_was_left_half_done_is_undone_whatever_the_rule_says() -> None:
+    half = life(S.ACTING, actions=2, action=1, in_place=True, otherwise=(Word.ESCALATE,))
+    assert after(half, E.REFUSED).state is S.UNDOING
+    assert after(half, E.ABANDONED).state is S.UNDOING
+
+
+def test_all_actions_of_a_step_come_before_its_verification() -> None:
+    start = life(S.ACTING, actions=3)
+    states = []
+    for _ in range(3):
+        start = after(start, E.APPLIED)
+        states.append((start.state, start.action))
+    assert states == [(S.ACTING, 1), (S.ACTING, 2), (S.VERIFYING, 3)]
+
+
+def test_a_reason_names_every_step_that_did_not_help_and_a_fix_only_itself() -> None:
+    failed = after(life(S.VERIFYING, in_place=True), E.NOT_FIXED, E.STEP_ASKS, E.EXPIRED, E.ALL_UNDONE)
+    assert failed.reason == "not_fixed; expired; undo: all_undone"
+    assert after(life(S.VERIFYING, in_place=True, reason="before"), E.FIXED).reason == "fixed"
+
+
+def test_an_event_that_comes_too_late_means_nothing() -> None:
+    assert transition(life(S.FIXED), E.APPROVED) is None
+    assert transition(life(S.WAITING), E.APPLIED) is None
+
+
+def test_every_end_has_its_consequences_and_every_live_state_a_way_on() -> None:
+    assert set(CONSEQUENCES) == {state for state in S if state.ended}
+    assert {state for state, _ in LIFE if not state.ended} == {state for state in S if not state.ended}
+
+
+_WORDS = st.lists(st.sampled_from(list(Word)), max_size=4).map(tuple)
+
+
+@given(otherwise=_WORDS, choices=st.lists(st.integers(0, 30), min_size=40, max_size=80))
+def test_no_way_through_the_table_leaves_out_an_undo_that_the_rule_wants(
+    otherwise: tuple[Otherwise, ...], choices: list[int]
+) -> None:
+    """Whatever happens, a run that ends as not fixed with something in place was not told to undo it, or could not."""
+    at = replace(Life(S.REQUESTED, 1, otherwise))
+    undo_first = Word.UNDO in otherwise and Word.ESCALATE not in otherwise[: otherwise.index(Word.UNDO)]
+    for choice in choices:
+        events = [event for state, event in LIFE if state is at.state and event is not E.UNDO_ORDERED]
+        if at.state.ended:
+            break
+        before, event = at, events[choice % len(events)]
+        moved = transition(at, event, "x")
+        assert moved is not None
+        at = moved
+        if at.state is S.NOT_FIXED and undo_first:
+            assert not at.in_place, f"{before} -> {event}"
+
+
+@given(choices=st.lists(st.integers(0, 30), min_size=60, max_size=60))
+def test_a_life_comes_back_from_its_row_as_it_was(choices: list[int]) -> None:
+    at = life(S.REQUESTED)
+    for choice in choices:
+        events = [event for state, event in LIFE if state is at.state]
+        if not events:
+            break
+        moved = transition(at, events[choice % len(events)], "x")
+        assert moved is not None
+        at = moved
+        back = Life.from_json(at.to_json(), at.state, at.actions, at.otherwise)
+        assert replace(back, in_place=at.in_place) == at
+
+
+def test_a_temporary_change_is_taken_back_once() -> None:
+    assert [state for state, event in LIFE if event is E.REVERT_DUE] == [S.FIXED]
+    assert after(life(S.FIXED, in_place=True), E.REVERT_DUE).cause is Cause.REVERT
+
+
+def test_an_undo_can_be_ordered_after_every_end() -> None:
+    ends = {state for state, event in product(S, [E.UNDO_ORDERED]) if (state, event) in LIFE}
+    assert {state for state in S if state.ended} <= ends
