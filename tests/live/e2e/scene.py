@@ -134,20 +134,12 @@ class Scene:
         yield lambda: not forked.running
         return int(forked.exit_code or 0), forked.log.read_text("utf-8")
 
-    def story_over(self, story: str) -> Question:
-        """Whether the workflow library has nothing more to tell of this story; on SQLite."""
-        query = "SELECT status FROM workflow_status WHERE workflow_uuid = ?"
-
-        def over() -> bool:
-            with closing(sqlite3.connect(self.place.folder / "state" / "remediator-engine.sqlite")) as engine:
-                found = engine.execute(query, (story,)).fetchone()
-            return found is None or found[0] == "SUCCESS"
-
-        return over
-
     def owner(self) -> Service:
-        """The replica that tells the story of the run, by the workflow library's own table."""
-        query = f"SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid = '{self.run['id']}'"
+        """The replica that drives the run, by the workflow library's own table."""
+        query = (
+            f"SELECT executor_id FROM dbos.workflow_status WHERE workflow_uuid LIKE '{self.run['id']}~%'"
+            " ORDER BY created_at DESC LIMIT 1"
+        )
         name = self.tools.postgres().execute(query, self.database)
         return next(s for s in self.services if s.replica == name)
 

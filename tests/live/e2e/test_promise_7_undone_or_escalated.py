@@ -37,7 +37,7 @@ def test_an_undo_leaves_alone_what_a_person_has_changed_since(s: Scene) -> Scrip
     s.shop.edit({"spec": {"replicas": 6}})
     code, text = yield from s.ask("undo", run)
     assert code == 0, text
-    yield s.ended("undone")
+    yield s.ended("undo_conflict")
     assert s.shop.get()["spec"]["replicas"] == 6
     assert len(s.written) == 1
     yield s.last("Compare")

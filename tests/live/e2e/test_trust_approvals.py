@@ -57,7 +57,7 @@ def test_a_forged_or_old_request_and_a_click_after_the_alert_write_nothing(s: Sc
     s.fire(resolved=True)
     yield lambda: s.state == "resolved"
     s.click(Click.APPROVE, value=value)
-    yield lambda: "the alert resolved while the question stood" in s.told(s.ana)
+    yield lambda: "the alert resolved while the approval request stood" in s.told(s.ana)
     assert "This did not count" in s.told(s.ana)
     yield lambda: s.buttons == []
     assert _untouched(s)

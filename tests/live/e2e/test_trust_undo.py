@@ -25,7 +25,7 @@ def test_a_field_that_a_person_has_edited_since_keeps_the_whole_change(s: Scene)
     edited = {"name": "main", "resources": {"requests": {"memory": "600Mi"}}}
     s.shop.edit({"spec": {"template": {"spec": {"containers": [edited]}}}})
     s.click(Click.UNDO, value=s.value())
-    yield s.ended("undone")
+    yield s.ended("undo_conflict")
     yield lambda: "Compare" in s.thread
     told = s.thread.splitlines()[-1]
     assert "requests/memory is 600Mi, not 768Mi (last set by kubectl-edit at" in s.thread, told

@@ -1,0 +1,178 @@
+"""A fault of the store at each call of a run, and an engine that fails or forgets at each of its calls: every run ends as
+if nothing had happened, told, with its target free.
+
+Over all cases of the catalogue. By default calls are sampled, so that all kinds of calls of a run have their turn over the
+cases; CRASH_ALL=1 takes every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.errors import StoreUnavailable
+from app.engine.context import Json, RunContext, Work, Workflow
+from app.engine.memory import JournalEngine
+from tests.crash.cases import Case, cases
+from tests.crash.conftest import ALL
+from tests.crash.lives import LIMIT, Ending, calm, ending_of, invariants
+
+CASES = cases()
+STEP = 1 if ALL else 17
+LASTS = (1, 8) if ALL else (8,)
+"""Calls in a row that fail: one, or as many as a failover of a database of ten seconds costs."""
+
+
+class FaultyStore:
+    """The store in which the calls from the n-th on fail, `lasts` of them."""
+
+    def __init__(self, store: Any, n: int, lasts: int) -> None:
+        self._store, self._n, self._lasts = store, n, lasts
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def read(self, fn: Callable[..., Any]) -> Any:
+        """A read, when it is not its turn to fail."""
+        self._turn()
+        return await self._store.read(fn)
+
+    async def write(self, fn: Callable[..., Any]) -> Any:
+        """A write likewise: nothing of it is kept when it fails."""
+        self._turn()
+        return await self._store.write(fn)
+
+    def _turn(self) -> None:
+        self.calls += 1
+        if self._n <= self.calls < self._n + self._lasts:
+            raise StoreUnavailable("the database is restarting")
+
+
+async def _live(case: Case, path: Path, n: int, lasts: int) -> tuple[Ending, int]:
+    rig = case.rig(path)
+    await rig.born()
+    store = FaultyStore(rig.services.store, n, lasts)
+    object.__setattr__(rig.services, "store", store)
+    await rig.until(lambda: calm(rig, case), LIMIT)
+    await invariants(rig)
+    ending = await ending_of(rig)
+    await rig.close()
+    return ending, store.calls
+
+
+def _same(ending: Ending, undisturbed: Ending, told: str) -> None:
+    assert (ending.incidents, ending.writes, ending.target) == (
+        undisturbed.incidents,
+        undisturbed.writes,
+        undisturbed.target,
+    ), told
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: str(c).replace(" ", "-"))
+async def test_a_store_that_is_away_at_any_call_costs_time_and_nothing_else(
+    case: Case, tmp_path: Path, left_out: Callable[[int], None]
+) -> None:
+    undisturbed, calls = await _live(case, tmp_path / "calm.sqlite", 1_000_000, 1)
+    first = 1 + CASES.index(case) % STEP
+    turns = [(n, lasts) for n in range(first, calls + 1, STEP * (3 if case.long else 1)) for lasts in LASTS]
+    left_out(2 * calls - len(turns))
+    for n, lasts in turns:
+        ending, _ = await _live(case, tmp_path / f"{n}-{lasts}.sqlite", n, lasts)
+        _same(ending, undisturbed, f"{case}: {lasts} faults of the store from call {n} on")
+
+
+class LostError(Exception):
+    """The engine's database is gone."""
+
+
+class FaultyEngine(JournalEngine):
+    """An engine whose n-th step fails: before its work, or after it when its result cannot be recorded. The workflow dies of
+    it, and the engine never takes it up again."""
+
+    fails_at = 0
+    after = False
+
+    def __init__(self, workflow: Workflow, *arguments: Any, **options: Any) -> None:
+        self.steps = 0
+
+        async def faulty(ctx: RunContext, name: str) -> None:
+            with suppress(LostError):
+                await workflow(_Faulty(ctx, self), name)
+
+        super().__init__(faulty, *arguments, **options)
+
+    def turn(self) -> bool:
+        """Count one step; whether it is the one that fails."""
+        self.steps += 1
+        return self.steps == type(self).fails_at
+
+
+class _Faulty(RunContext):
+    def __init__(self, ctx: RunContext, engine: FaultyEngine) -> None:
+        self.run_id, self._ctx, self._engine = ctx.run_id, ctx, engine
+
+    async def step(self, name: str, work: Work) -> Json:
+        if not self._engine.turn():
+            return await self._ctx.step(name, work)
+        if type(self._engine).after:
+            await work()
+        raise LostError
+
+    async def sleep(self, seconds: float) -> None:
+        await self._ctx.sleep(seconds)
+
+    async def wait_for(self, topic: str, seconds: float) -> bool:
+        return await self._ctx.wait_for(topic, seconds)
+
+
+async def _lost(case: Case, path: Path, at: int, *, after: bool) -> tuple[Ending, int]:
+    engine: Any = type("Engine", (FaultyEngine,), {"fails_at": at, "after": after})
+    rig = case.rig(path, engine_type=engine)
+    await rig.born()
+
+    await rig.until(lambda: calm(rig, case), LIMIT)
+    await invariants(rig)
+    ending = await ending_of(rig)
+    steps: int = rig.engine.steps  # type: ignore[attr-defined]
+    await rig.close()
+    return ending, steps
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: str(c).replace(" ", "-"))
+async def test_a_workflow_that_the_engine_gave_up_at_any_step_is_replaced(
+    case: Case, tmp_path: Path, left_out: Callable[[int], None]
+) -> None:
+    """Wherever the engine loses it: before a step, or with the step done and not recorded."""
+    undisturbed, steps = await _lost(case, tmp_path / "calm.sqlite", 0, after=False)
+    every = 1 if ALL else 4
+    turns = [(n, after) for n in range(1, steps + 1) for after in (False, True)][
+        CASES.index(case) % every :: every
+    ]
+    left_out(2 * steps - len(turns))
+    for n, after in turns[: None if ALL else 6]:
+        ending, _ = await _lost(case, tmp_path / f"{n}-{after}.sqlite", n, after=after)
+        _same(
+            ending, undisturbed, f"{case}: the engine lost its workflow at step {n}, after its work: {after}"
+        )
+
+
+async def test_an_engine_that_forgot_everything_costs_time_and_nothing_else(tmp_path: Path) -> None:
+    """Its database was put back to before the run, or is gone: what is live goes on after the restart."""
+    case = next(c for c in CASES if "after an approval" in c.name)
+    rig = case.rig(tmp_path / "rig.sqlite")
+    await rig.born()
+    await rig.run(90)
+    await rig.die()
+    rig.journal.started.clear()
+    rig.journal.results.clear()
+    rig.journal.ended.clear()
+    await rig.born()
+    await rig.until(lambda: calm(rig, case), LIMIT)
+    await invariants(rig)
+    assert (await ending_of(rig)).incidents == (case.ends.value,)
+    await rig.close()

@@ -1,0 +1,184 @@
+"""Promise 10: no write of any kind under a pause, an observe ceiling or a freeze, unless a person ordered that very write knowing
+of it. Held for everything that can write: actions, undos that the rule wants, undos that a person orders, ends of temporary
+changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.errors import Refused
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.target import Kind
+from app.policy.model import Day, Otherwise, Temporary, Window
+from tests.crash.cases import flood
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_runs, born, policy, the_run, trail, writes
+
+Hold = Callable[[Rig], Awaitable[None]]
+
+
+async def pause_all(rig: Rig) -> None:
+    await rig.operations.pause("all", "cluster upgrade: hands off", "kim", None)
+
+
+async def pause_target(rig: Rig) -> None:
+    (run,) = await all_runs(rig)
+    await rig.operations.pause(f"target:{run.target_key}", "mine", "kim", None)
+
+
+async def observe(rig: Rig) -> None:
+    """The policy's ceiling; the service's own setting comes with a restart."""
+    rig.policy = rig.policy.model_copy(update={"mode": Mode.OBSERVE})
+
+
+async def restart_observing(rig: Rig) -> None:
+    await rig.die()
+    rig.ceiling = Mode.OBSERVE
+    await rig.born()
+
+
+async def freeze(rig: Rig) -> None:
+    written = {
+        "name": "release",
+        "days": [day.value for day in Day],
+        "from": "00:00",
+        "to": "24:00",
+        "timezone": "UTC",
+    }
+    frozen = Window.model_validate_json(json.dumps(written))
+    rig.policy = rig.policy.model_copy(update={"freeze": (frozen,)})
+
+
+HOLDS: dict[str, Hold] = {
+    "pause all": pause_all,
+    "pause of the target": pause_target,
+    "ceiling of the policy": observe,
+    "ceiling of the service": restart_observing,
+    "freeze": freeze,
+}
+EVERY_HOLD = pytest.mark.parametrize("hold", HOLDS.values(), ids=HOLDS.keys())
+
+
+def _replicas(rig: Rig) -> int:
+    found = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph-api")
+    assert found is not None
+    return int(found["spec"]["replicas"])
+
+
+async def _state(rig: Rig, state: RunState) -> bool:
+    return any(run.state is state for run in await all_runs(rig))
+
+
+async def _to_be_undone(path: Path) -> Rig:
+    """A step has scaled out what no number of replicas carries; the rule undoes it when it has not helped."""
+    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE), steps=("scale-out",))
+    rig = await born(path, rules=rules, world=flood())
+    await rig.until(lambda: bool(writes(rig)), 60)
+    return rig
+
+
+async def _temporary(path: Path) -> Rig:
+    """A temporary scale-out that helped, and whose load is over."""
+    rig = await born(
+        path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
+    )
+    await rig.until(lambda: _state(rig, RunState.FIXED))
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    return rig
+
+
+@EVERY_HOLD
+async def test_an_undo_that_the_rule_wants_waits_as_long_as_something_holds_it(
+    hold: Hold, tmp_path: Path
+) -> None:
+    """A person is called, because what did not help stays in place."""
+    rig = await _to_be_undone(tmp_path)
+    await hold(rig)
+    await rig.run(3_600)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    run = await the_run(rig)
+    assert (run.state, run.waits_for.partition(":")[0]) == (RunState.UNDOING, "held")
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_a_held_undo_goes_on_when_nothing_holds_it_any_more(tmp_path: Path) -> None:
+    rig = await _to_be_undone(tmp_path)
+    await pause_all(rig)
+    await rig.run(1_800)
+    await rig.operations.resume("all", "kim")
+    await rig.run(60)
+    assert (writes(rig)[-1], _replicas(rig)) == ("patch langgraph-api (undo)", 2)
+    assert (await the_run(rig)).state is RunState.NOT_FIXED
+    await rig.close()
+
+
+@EVERY_HOLD
+async def test_the_end_of_a_temporary_change_waits_as_long_as_something_holds_it(
+    hold: Hold, tmp_path: Path
+) -> None:
+    rig = await _temporary(tmp_path)
+    await hold(rig)
+    await rig.run(3_600)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    await rig.close()
+
+
+async def test_a_temporary_change_stays_while_its_reason_is_there(tmp_path: Path) -> None:
+    """The rush goes on: the size is not taken back and lent again, it stays, and the thread says why."""
+    rig = await born(
+        tmp_path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
+    )
+    await rig.until(lambda: _state(rig, RunState.FIXED))
+    await rig.run(5_400)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    assert "Still needed" in rig.notebook.text
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    await rig.until(lambda: _state(rig, RunState.REVERTED))
+    assert (writes(rig)[1:], _replicas(rig)) == (["patch langgraph-api (undo)"], 2)
+    await rig.close()
+
+
+@EVERY_HOLD
+async def test_a_person_undoes_in_spite_of_what_holds_it_only_by_saying_so(
+    hold: Hold, tmp_path: Path
+) -> None:
+    rig = await _temporary(tmp_path)
+    await hold(rig)
+    run = await the_run(rig)
+    with pytest.raises(Refused) as refused:
+        await rig.operations.undo(run.id, "ana")
+    assert refused.value.code == "held"
+    assert "--despite" in str(refused.value)
+    await rig.run(60)
+    assert writes(rig) == ["patch langgraph-api"]
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.run(60)
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    assert (await the_run(rig)).state is RunState.UNDONE
+    await rig.close()
+
+
+async def test_a_pause_that_is_set_after_an_order_holds_it_all_the_same(tmp_path: Path) -> None:
+    """Who ordered it did not know of it."""
+    rig = await _temporary(tmp_path)
+    run = await the_run(rig)
+    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    rig.cluster.allow("patch", Kind.DEPLOYMENT)
+    await pause_target(rig)
+    await rig.operations.undo(run.id, "ana", despite=True)
+    rig.clock.advance(1)
+    await pause_all(rig)
+    await rig.run(600)
+    assert writes(rig) == ["patch langgraph-api"]
+    await rig.operations.resume("all", "kim")
+    await rig.run(60)
+    assert writes(rig)[1:] == ["patch langgraph-api (undo)"]
+    await rig.close()
