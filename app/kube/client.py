@@ -220,7 +220,8 @@ class KubeCluster:
         try:
             found = await self._pages(POD_METRICS, namespace, selector, "")
         except (ClusterRefused, ClusterUnavailable) as error:
-            raise ProbeUnavailable("the cluster serves no pod metrics", where=error.where) from error
+            text = f"the cluster serves no pod metrics: {error.message}"
+            raise ProbeUnavailable(text, where=error.where) from error
         return [parse_usage(item) for item in found]
 
     async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:

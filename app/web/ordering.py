@@ -170,7 +170,7 @@ async def undo_run(
 
 @router.post("/runs/{run_id}/keep", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
 async def keep_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
-    """Keep what a run has on loan: it is not taken back."""
+    """Keep the temporary change of a run: it is not taken back."""
     return await using.operations.keep(run_id, by.name)
 
 

@@ -35,7 +35,7 @@ class Operations(Protocol):
         ...
 
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
-        """Keep what a run has on loan."""
+        """Keep the temporary change of a run."""
         ...
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:

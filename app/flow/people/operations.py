@@ -40,7 +40,7 @@ class Operations:
         return await undo.request(self._services, run_id, by, despite=despite)
 
     async def keep(self, run_id: str, by: str) -> dict[str, Any]:
-        """Keep what a run has on loan."""
+        """Keep the temporary change of a run."""
         return await temporary.keep(self._services, run_id, by)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:

@@ -88,8 +88,7 @@ async def look(services: Services, run: Run) -> Found:
     if needed is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
     temporary = Rule.from_json(run.settings["rule"]).temporary
-    span = temporary.revert_after if temporary and not needed.startswith(_BLIND) else _UNKNOWN
-    return _extended(services, run, actions, needed, span)
+    return _extended(services, run, actions, needed, temporary.revert_after if temporary else _UNKNOWN)
 
 
 _BLIND = "whether it is still needed cannot be told"

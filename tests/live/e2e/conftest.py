@@ -11,7 +11,7 @@ from tests.live.e2e.scene import Tools
 from tests.live.e2e.service import Place
 from tests.live.e2e.slack import SlackServer
 from tests.live.e2e.stage import Stage, selected
-from tests.live.stack import AlertmanagerFactory, ControlPlane, Postgres, Redis
+from tests.live.stack import AlertmanagerFactory, ControlPlane, MetricsServer, Postgres, Redis
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +42,10 @@ def stage(
     slack: SlackServer,
     new_place: Callable[..., Place],
     alertmanager: AlertmanagerFactory,
+    metrics_api: MetricsServer,
 ) -> Iterator[Stage]:
-    """All selected scenes, told side by side."""
+    """All selected scenes, told side by side, on a cluster that knows what its pods use."""
+    del metrics_api
 
     def postgres() -> Postgres:
         found: Postgres = request.getfixturevalue("postgres")

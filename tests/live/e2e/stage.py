@@ -92,7 +92,7 @@ class Stage:
     """The scenes of this test run; they are told when the first of them is asked for."""
 
     def __init__(self, tools: Tools, keys: Sequence[Key]) -> None:
-        self._tools = tools
+        self.tools = tools
         self._failed: dict[Key, BaseException] = {}
         self._scenes: list[Scene] = []
         left = deque(sorted(keys, key=lambda key: not key[0].first))
@@ -106,7 +106,7 @@ class Stage:
 
     def _open(self, key: Key) -> _Act:
         told, case = key
-        scene = Scene(self._tools, told.cast)
+        scene = Scene(self.tools, told.cast)
         self._scenes.append(scene)
         script = told.write(scene) if case is None else told.write(scene, case)
         return _Act(scene, script, lambda: True, time.monotonic() + _PATIENCE)

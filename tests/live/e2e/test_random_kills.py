@@ -1,0 +1,164 @@
+"""kill -9 at random moments over many incidents on the real API server, its audit log as the witness.
+
+KILLS and INCIDENTS say how many (`make kills` takes 200 of each on SQLite, and 50 kills of two replicas on Postgres); by
+default a few, so that the daily run stays short. Whatever the moments: no alert is lost, no write happens twice, and no run is
+left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from app.domain.json import Obj
+from tests.live.e2e.scene import Tools
+from tests.live.e2e.service import Place, Service, body_of, policy
+from tests.live.e2e.shop import GOOD, Shop
+from tests.live.e2e.stage import Stage
+
+pytestmark = pytest.mark.live
+
+SERVE = ("tests.live.e2e.command", "serve")
+KILLS = int(os.environ.get("KILLS", "8"))
+INCIDENTS = int(os.environ.get("INCIDENTS", "8"))
+LIMIT = 1_500.0  # seconds
+_DONE = frozenset({"fixed", "escalated", "stuck"})
+
+
+class Crowd:
+    """Many Deployments of one namespace, each with one alert."""
+
+    def __init__(self, tools: Tools, number: int) -> None:
+        self.shop = Shop(tools.plane)
+        self.names = [f"web-{n:03d}" for n in range(number)]
+        self.began = datetime.now(UTC)
+        for name in self.names:
+            self._create(name)
+
+    def _create(self, name: str) -> None:
+        labels = {"app": name}
+        resources = {"limits": {"memory": "512Mi"}, "requests": {"memory": "256Mi", "cpu": "10m"}}
+        container = {"name": "main", "image": GOOD, "resources": resources}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+        spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+        manifest = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec}
+        self.shop.plane.create(self.shop.path("").rstrip("/"), manifest)
+
+    def body(self, name: str, *, resolved: bool) -> Obj:
+        """Its alert, or the end of it."""
+        labels = {"alertname": "HighLatency", "namespace": self.shop.namespace, "deployment": name}
+        return body_of({**labels, "severity": "critical"}, self.began, resolved=resolved)
+
+    def scaled(self) -> set[str]:
+        """Whose change is in place."""
+        items = self.shop.get(self.shop.path("").rstrip("/"))["items"]
+        return {d["metadata"]["name"] for d in items if d["spec"]["replicas"] == 2}
+
+
+def _policy() -> str:
+    document = json.loads(policy())
+    document["blast_radius"]["targets_in_flight"] = 10_000
+    for rule in document["rules"]:
+        if rule["remediation"] == "high-latency":
+            rule["params"] = {"scale_to": 2}
+    return json.dumps(document)
+
+
+def _place(tools: Tools, database_url: str) -> Place:
+    return tools.new_place(database_url=database_url, policy_text=_policy())
+
+
+def _posted(services: Sequence[Service], body: Obj) -> bool:
+    """Accepted by whoever lives; Alertmanager repeats what was not."""
+    for service in services:
+        try:
+            if service.post(body).status_code == 202:
+                return True
+        except httpx.TransportError:
+            continue
+    return False
+
+
+def _states(services: Sequence[Service]) -> Counter[str]:
+    for service in services:
+        try:
+            found: list[Obj] = []
+            cursor = ""
+            while True:
+                page = service.get("incidents", limit="200", **({"cursor": cursor} if cursor else {}))
+                found += page["items"]
+                cursor = page.get("next") or ""
+                if not cursor:
+                    return Counter(i["state"] for i in found)
+        except httpx.HTTPError:
+            continue
+    return Counter()
+
+
+def _live(services: list[Service], crowd: Crowd, kills: int, dice: random.Random) -> None:
+    """Fire, resolve and kill until everything has ended."""
+    fire, resolve, killed = list(crowd.names), set(crowd.names), 0
+    end, next_kill = time.monotonic() + LIMIT, time.monotonic() + 3.0
+    while time.monotonic() < end:
+        for service in services:
+            if service.dead:
+                service.fork(SERVE)
+        for name in fire[:4]:
+            if _posted(services, crowd.body(name, resolved=False)):
+                fire.remove(name)
+        for name in sorted(crowd.scaled() & resolve)[:20]:
+            if _posted(services, crowd.body(name, resolved=True)):
+                resolve.discard(name)
+        if killed < kills and time.monotonic() >= next_kill:
+            victim = dice.choice(services)
+            if not victim.dead:
+                victim.kill_and_leave()
+                killed += 1
+            next_kill = time.monotonic() + dice.uniform(0.2, 2.5)
+        if not fire and not resolve and killed >= kills:
+            states = _states(services)
+            if states and sum(states[s] for s in _DONE) == len(crowd.names):
+                return
+        time.sleep(0.05)  # real processes: nothing else tells that time has passed
+    raise AssertionError(f"not over: {len(fire)} to fire, {len(resolve)} to resolve, {_states(services)}")
+
+
+def _check(services: Sequence[Service], crowd: Crowd) -> Counter[str]:
+    written = Counter(m.name for m in crowd.shop.written if m.target == "deployments")
+    doubled = {name: n for name, n in written.items() if n != 1}
+    assert not doubled, f"written more than once: {doubled}"
+    assert set(written) == set(crowd.names), f"never written: {set(crowd.names) - set(written)}"
+    states = _states(services)
+    assert states["stuck"] == 0, states
+    return states
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+def test_nothing_is_lost_doubled_or_left_behind_by_random_kills(stage: Stage, backend: str) -> None:
+    tools = stage.tools
+    url = tools.postgres().fresh_database() if backend == "postgres" else ""
+    place = _place(tools, url)
+    crowd = Crowd(tools, INCIDENTS)
+    services = [Service(place, f"replica-{n}") for n in range(2 if backend == "postgres" else 1)]
+    seed = int(os.environ.get("SEED", "7"))
+    try:
+        for service in services:
+            service.fork(SERVE)
+        _live(services, crowd, KILLS, random.Random(seed))
+        states = _check(services, crowd)
+        asked = services[0].ask("audit", "verify")
+        while asked.running:
+            time.sleep(0.05)
+        assert "ok: " in asked.log_tail(), asked.log_tail()
+    finally:
+        for service in services:
+            service.close()
+    print(f"{backend}: {KILLS} kills, {INCIDENTS} incidents, seed {seed}: {dict(states)}")
