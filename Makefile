@@ -5,7 +5,7 @@ UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 JOBS ?= 2
 
-.PHONY: help install demo test crash live check fix bench build-live clean
+.PHONY: help install demo test crash kills live check fix bench build-live clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -37,6 +37,10 @@ crash: install   ## the crash harness with every cut at every boundary (about ha
 
 live: build-live ## build if needed, then run the live tier; a skip is a failure
 	LIVE_ALL=1 $(RUN) pytest -p no:xdist --require-live -m live tests
+
+kills: build-live ## kill -9 at random moments: 200 over 200 incidents on SQLite, 50 over 50 on two Postgres replicas (half an hour)
+	KILLS=200 INCIDENTS=200 $(RUN) pytest -p no:xdist --require-live -m live -s tests/live/e2e/test_random_kills.py -k sqlite
+	KILLS=50 INCIDENTS=50 $(RUN) pytest -p no:xdist --require-live -m live -s tests/live/e2e/test_random_kills.py -k postgres
 
 check: install   ## lint, types, import direction
 	$(RUN) ruff check .

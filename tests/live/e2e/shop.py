@@ -27,6 +27,7 @@ def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
     return found
 
 
+METRICS = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]}
 READS = verbs.READS + verbs.CONFIG_READS
 WRITES = tuple(p for kind in ActionKind for p in verbs.permissions_of(kind)) + verbs.EVENTS
 
@@ -38,7 +39,7 @@ class Shop:
         self.plane = plane
         self.namespace = plane.create_namespace("e2e")
         granted = (*READS, *WRITES) if writes else READS
-        plane.grant(SERVICE_USER, rules(granted), self.namespace)
+        plane.grant(SERVICE_USER, [*rules(granted), METRICS], self.namespace)
 
     @property
     def labels(self) -> dict[str, str]:

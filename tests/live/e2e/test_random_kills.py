@@ -33,7 +33,7 @@ LIMIT = 1_500.0  # seconds
 _DONE = frozenset({"fixed", "escalated", "stuck"})
 
 
-class Crowd:
+class Many:
     """Many Deployments of one namespace, each with one alert."""
 
     def __init__(self, tools: Tools, number: int) -> None:
@@ -103,7 +103,7 @@ def _states(services: Sequence[Service]) -> Counter[str]:
     return Counter()
 
 
-def _live(services: list[Service], crowd: Crowd, kills: int, dice: random.Random) -> None:
+def _live(services: list[Service], crowd: Many, kills: int, dice: random.Random) -> None:
     """Fire, resolve and kill until everything has ended."""
     fire, resolve, killed = list(crowd.names), set(crowd.names), 0
     end, next_kill = time.monotonic() + LIMIT, time.monotonic() + 3.0
@@ -131,7 +131,7 @@ def _live(services: list[Service], crowd: Crowd, kills: int, dice: random.Random
     raise AssertionError(f"not over: {len(fire)} to fire, {len(resolve)} to resolve, {_states(services)}")
 
 
-def _check(services: Sequence[Service], crowd: Crowd) -> Counter[str]:
+def _check(services: Sequence[Service], crowd: Many) -> Counter[str]:
     written = Counter(m.name for m in crowd.shop.written if m.target == "deployments")
     doubled = {name: n for name, n in written.items() if n != 1}
     assert not doubled, f"written more than once: {doubled}"
@@ -146,7 +146,7 @@ def test_nothing_is_lost_doubled_or_left_behind_by_random_kills(stage: Stage, ba
     tools = stage.tools
     url = tools.postgres().fresh_database() if backend == "postgres" else ""
     place = _place(tools, url)
-    crowd = Crowd(tools, INCIDENTS)
+    crowd = Many(tools, INCIDENTS)
     services = [Service(place, f"replica-{n}") for n in range(2 if backend == "postgres" else 1)]
     seed = int(os.environ.get("SEED", "7"))
     try:
