@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.policy.assumed import ClusterFacts
-from app.policy.backtest import Acted, Replay
-from app.policy.backtest_gates import Prepared, Quick, facts_of
-from app.policy.backtest_history import Incident
-from app.policy.backtest_known import Assumptions, Said
-from app.policy.backtest_records import Heard
 from app.policy.decide import decide
 from app.policy.model import Policy
+from app.policytools.assumed import ClusterFacts
+from app.policytools.backtest import Acted, Replay
+from app.policytools.backtest_gates import Prepared, Quick, facts_of
+from app.policytools.backtest_history import Incident
+from app.policytools.backtest_known import Assumptions, Said
+from app.policytools.backtest_records import Heard
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 MINUTE = 60_000_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.policy import backtest_known
-from app.policy.backtest import Replay
-from app.policy.backtest_known import Assumptions, Lookup, Said
-from app.policy.backtest_records import Reading, read_lines
+from app.policytools import backtest_known
+from app.policytools.backtest import Replay
+from app.policytools.backtest_known import Assumptions, Lookup, Said
+from app.policytools.backtest_records import Reading, read_lines
 from remediations import CATALOGUE
 from tests.bench.backtest import lines, policy
 
