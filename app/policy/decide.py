@@ -7,7 +7,6 @@ line for explanations. Pure: the same input gives the same decision. Deny wins, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Step
@@ -81,7 +80,7 @@ def _unseen(gate: GateResult) -> GateResult:
     """A gate that is closed only because nobody looked does not deny: looking is put off, not impossible."""
     if gate.code is not Code.UNKNOWN_FACT:
         return gate
-    return replace(gate, verdict=Verdict.OBSERVE, remedy="the storm is over, then the cluster is looked at")
+    return gate._replace(verdict=Verdict.OBSERVE, remedy="the storm is over, then the cluster is looked at")
 
 
 def _in_storm(policy: Policy, rule: Rule, gates: tuple[GateResult, ...]) -> Decision:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeAlias
@@ -20,7 +19,7 @@ from app.domain.plan import Step
 from app.policy.budgets import BudgetScope, scopes_for
 from app.policy.facts import Facts, Past, Spend
 from app.policy.trust import Evidence, TrustLevel, count, fresh, key_of
-from app.policytools.assumed import Ground, assumed_facts
+from app.policytools.assumed import Ground
 from app.policytools.backtest_records import instant, micros
 
 Key: TypeAlias = "tuple[object, ...]"
@@ -33,27 +32,24 @@ _EVIDENCE = {RunState.FIXED: Evidence.FIXED, RunState.NOT_FIXED: Evidence.NOT_FI
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What stays the same about a rule on a target over a replay: the assumed step, the facts of a quiet moment, and the key
-    of its runs there (`past`)."""
+    """What stays the same about a rule on a target over a replay: the assumed step, the facts of a quiet moment (also of
+    another target under the same rule), and the key of its runs there (`past`)."""
 
     ground: Ground
     step: Step
     quiet: Facts
-    nothing_spent: Mapping[BudgetScope, Spend]
-    keys: tuple[str, ...]
     target: str
     past: tuple[str, str]
 
+    @property
+    def scopes(self) -> tuple[BudgetScope, ...]:
+        """The limits that hold for it."""
+        return scopes_for(self.ground.policy, self.ground.rule, self.ground.target)
 
-def prepare(ground: Ground, step: Step) -> Prepared:
-    """The rule on this target, before anything happened."""
-    quiet = assumed_facts(ground, instant(0))
-    scopes = scopes_for(ground.policy, ground.rule, ground.target)
-    keys = tuple(dict.fromkeys(scope.key for scope in scopes))
-    target = ground.target.key
-    return Prepared(
-        ground, step, quiet, dict.fromkeys(scopes, _NOTHING), keys, target, (target, ground.rule.remediation)
-    )
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What its actions are counted under."""
+        return tuple(dict.fromkeys(scope.key for scope in self.scopes))
 
 
 @dataclass(slots=True, eq=False)
@@ -116,14 +112,14 @@ class History:
             last = run.at if last is None else max(last, run.at)
         return Facts(  # written out: `replace` takes five times as long, and a replay asks a million times
             now=at,
-            target=quiet.target,
+            target=p.ground.target,
             firing=incident.fires(now) or incident.heard == now,
             last_seen=at if now < incident.until else instant(incident.heard),
             marks=quiet.marks,
             managers=quiet.managers,
             rollout_paused=quiet.rollout_paused,
             replicas=quiet.replicas,
-            spend=self._spend(p, now),
+            spend=_Spending(self, p, now),
             last_action=None if last is None else instant(last),
             busy_with="an earlier run" if run is not None else "",
             targets_in_flight=len(self.live) - (run is not None),
@@ -178,12 +174,8 @@ class History:
         self._ended = {name: at for name, at in self._ended.items() if at >= since}
         self._results = {name: past for name, past in self._results.items() if micros(past[0].at) >= since}
 
-    def _spend(self, p: Prepared, now: int) -> Mapping[BudgetScope, Spend]:
-        if not any(key in self._spent for key in p.keys):
-            return p.nothing_spent
-        return {scope: self._spent_of(scope, now) for scope in p.nothing_spent}
-
-    def _spent_of(self, scope: BudgetScope, now: int) -> Spend:
+    def spent(self, scope: BudgetScope, now: int) -> Spend:
+        """What was spent of this scope inside its window."""
         times, window = self._spent.get(scope.key), scope.limit.window // _US
         if not times or times[-1] < now - window:
             return _NOTHING
@@ -201,6 +193,29 @@ class History:
             if not self._names[name]:
                 del self._names[name]
         return len(self._names)
+
+
+class _Spending(dict[BudgetScope, Spend]):
+    """What was spent at one moment, counted when a gate asks for it: most decisions are settled before that."""
+
+    def __init__(self, history: History, p: Prepared, now: int) -> None:
+        super().__init__()
+        self._history, self._p, self._now = history, p, now
+
+    def __missing__(self, scope: BudgetScope) -> Spend:
+        if not self._count():
+            raise KeyError(scope)
+        return self[scope]
+
+    def __contains__(self, scope: object) -> bool:
+        return super().__contains__(scope) or (self._count() and super().__contains__(scope))
+
+    def _count(self) -> bool:
+        """Count all; False when that was done before."""
+        if self:
+            return False
+        self.update((s, self._history.spent(s, self._now)) for s in self._p.scopes)
+        return True
 
 
 def _name(p: Prepared, incident: Incident) -> str:

@@ -16,6 +16,7 @@ from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
 from app.domain.target import Kind, Target
 from app.policy.consistency import Handler
+from app.policy.facts import Facts
 from app.policy.match import NoHint, match_rule
 from app.policy.model import Block, Ceiling, Duration, Policy, Rule
 from app.policytools.assumed import (
@@ -24,10 +25,12 @@ from app.policytools.assumed import (
     ClusterFacts,
     Ground,
     StepSpec,
+    assumed_facts,
     find_target,
     step_of,
 )
-from app.policytools.backtest_history import Key, Prepared, prepare
+from app.policytools.backtest_history import Key, Prepared
+from app.policytools.backtest_records import instant
 
 _CACHED = 60_000
 K = TypeVar("K")
@@ -94,6 +97,7 @@ class Lookup:
         self._labels = tuple(dict.fromkeys((*_HINTS, *named, *matched)))
         self._known: _Recent[tuple[str | None, ...], Known] = _Recent()
         self._rules: _Recent[tuple[str | None, ...], tuple[Rule | None]] = _Recent()
+        self._quiet: dict[str, Facts] = {}
         self._prepared: _Recent[tuple[str, str, Kind, str], Prepared] = _Recent()
 
     def at(self, labels: Mapping[str, str]) -> Known:
@@ -139,7 +143,11 @@ class Lookup:
         if prepared is None:
             ground = Ground(self._policy, rule, target, self._assumed.cluster)
             step = step_of(self._assumed.step, ground, self._catalogue)
-            prepared = self._prepared.keep(name, prepare(ground, step))
+            quiet = self._quiet.get(rule.name)
+            if quiet is None:
+                quiet = self._quiet[rule.name] = assumed_facts(ground, instant(0))
+            past = (target.key, rule.remediation)
+            prepared = self._prepared.keep(name, Prepared(ground, step, quiet, target.key, past))
         return prepared
 
 
