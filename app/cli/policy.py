@@ -38,18 +38,13 @@ class Level(StrEnum):
     AUTO = Mode.AUTO.value
 
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check policy documents.")
 app.command()(backtest)
 
 Folder = Annotated[
     Path,
     typer.Argument(metavar="DIR", envvar="REMEDIATOR_POLICY_DIR", help="Folder of the policy documents."),
 ]
-
-
-@app.callback()
-def _group() -> None:
-    """Policy documents."""
 
 
 @app.command()

@@ -68,7 +68,9 @@ def _boundaries_of_day(windows: tuple[Window, ...], until: datetime) -> tuple[da
     """Boundaries in the 24 hours up to and with `until`, in order. Local days of all zones that touch this UTC day lie within
     one day of it."""
     after, days = until - timedelta(days=1), [until.date() + timedelta(days=n) for n in (-2, -1, 0, 1)]
-    return tuple(sorted({m for w in windows for day in days for m in _boundaries(w, day) if after < m <= until}))
+    return tuple(
+        sorted({m for w in windows for day in days for m in _boundaries(w, day) if after < m <= until})
+    )
 
 
 def _end(window: Window) -> int:
