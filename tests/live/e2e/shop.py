@@ -28,7 +28,7 @@ def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
 
 
 READS = verbs.READS + verbs.CONFIG_READS
-WRITES = tuple(p for kind in ActionKind for p in verbs.permissions_of(kind)) + verbs.EVENTS
+WRITES = tuple(p for do in ActionKind for on in Kind for p in verbs.permissions_for(do, on)) + verbs.EVENTS
 
 
 class Shop:
