@@ -7,6 +7,7 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.plan import ActionKind
+from app.domain.target import Kind
 from app.kube import verbs
 from tests.live.stack import FAULT, ControlPlane, Mutation, wait_until
 
