@@ -200,7 +200,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         timedelta(days=settings.retention_days),
         settings.slack_channel,
     )
-    shared = messages.client  # one door for a process: it keeps the pace of its token
+    shared = messages.client  # one client for a process: it keeps the pace of its token
     client = shared if isinstance(shared, SlackClient) else _slack_client(settings, parts.clock)
     interactions = Interactions(
         services,

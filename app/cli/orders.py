@@ -98,7 +98,7 @@ def undo(
 
 
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
-    """Keep what a finished run has on loan: it is not taken back at the end of its lease."""
+    """Keep the temporary changes of a finished run: they are not taken back at their end."""
     _order(Remote(url, token), run_path(run, "keep"), as_json, f"changes of run {run} stay")
 
 

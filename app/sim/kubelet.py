@@ -1,6 +1,6 @@
 """Scheduler and kubelet: runs the containers of all pods, reports their status, ends deleted pods.
 
-Called by the world for pods that are due. Knows the running containers, which the cluster's door asks for logs and usage
+Called by the world for pods that are due. Knows the running containers, which the cluster asks for logs and usage
 and the traffic model for load. Never creates pods.
 """
 

@@ -6,6 +6,7 @@ Each test walks all files once and names all offenders at once.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ BROAD = {
     "app/flow/upkeep/loops.py": "step boundary: one bad turn does not end a loop",
     "app/web/problems.py": "HTTP boundary",
 }
+_MODULE = re.compile(r"`((?:app|remediations|tests)(?:[./]\w+)+(?:\.py)?)`")
 _BROADEST = ("Exception", "BaseException")
 PROMISES = {
     1: "stored_before_answered",
@@ -111,3 +113,28 @@ def test_no_project_file_names_this_machine() -> None:
     """Paths of a developer's machine have no place in the project."""
     others = [p for p in SOURCES + TESTS if p != Path(__file__)]
     assert [_named(p) for p in others if "/work/" in p.read_text(encoding="utf-8")] == []
+
+
+def test_docstrings_and_documents_name_modules_that_exist() -> None:
+    """A sentence about a module that has moved or gone is false."""
+    texts = [(_named(p), doc) for p in SOURCES + TESTS for doc in _docstrings(_tree(p))]
+    texts += [
+        (_named(p), p.read_text(encoding="utf-8")) for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    ]
+    named = {(where, name) for where, text in texts for name in _MODULE.findall(text)}
+    assert {one for one in named if "my_" not in one[1] and not _exists(one[1])} == set()
+
+
+def _docstrings(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def _exists(name: str) -> bool:
+    """A file, a folder, a module, or a name that stands in a module."""
+    path = ROOT / (name if "/" in name else name.replace(".", "/"))
+    if path.exists() or path.with_suffix(".py").exists():
+        return True
+    inside = [p for p in (path.parent.with_suffix(".py"), path.parent / "__init__.py") if p.exists()]
+    return any(re.search(rf"\b{path.name}\b", p.read_text(encoding="utf-8")) for p in inside)

@@ -27,7 +27,7 @@ def offline(modules: set[str]) -> set[str]:
 
 def test_serve_imports_neither_the_simulator_nor_the_offline_policy_tools() -> None:
     modules = imported()
-    assert {"app.main", "app.serving", "app.flow.running.run", "app.policy.load"} <= modules
+    assert {"app.main", "app.serving", "app.flow.running.advance", "app.policy.load"} <= modules
     assert offline(modules) == set()
 
 
