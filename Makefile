@@ -24,7 +24,7 @@ demo: install    ## the four stories on a simulated cluster; leaves the service 
 	$(RUN) remediator demo $(DEMO_ARGS)
 
 test: install    ## all tests; the live tier too when its binaries are cached
-	$(RUN) pytest -n $(JOBS) --dist worksteal -m "not live" tests
+	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live" tests
 	@if $(RUN) python -m tests.live.build --check; then $(RUN) pytest -p no:xdist -m live -rs tests; else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
 	  echo "'make live' builds them (about 15 minutes the first time) and runs it."; fi

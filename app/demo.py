@@ -2,6 +2,7 @@
 
 Starts the service on loopback, POSTs real Alertmanager bodies over HTTP as the simulated alerts fire and resolve, and
 prints each Slack message as it would be posted. Owns no behaviour of the service; everything shown is what `serve` does.
+Only from here does the simulator meet the service.
 """
 
 from __future__ import annotations
@@ -63,6 +64,13 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
             return 0 if good else 1
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def simulated() -> Parts:
+    """What `serve` runs on with CLUSTER=simulated: one broken workload, in real time."""
+    parts = Parts()
+    parts.cluster = SimCluster(parts.clock, load_scenario("high-error-rate"))
+    return parts
 
 
 def _settings(state: Path, port: int) -> Settings:

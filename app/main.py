@@ -57,7 +57,6 @@ from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
-from app.sim import SimCluster, load_scenario
 from app.store import claims
 from app.store.database import Store, Tx
 from app.store.presence import Presence, keep_watch
@@ -73,7 +72,8 @@ MakeEngine = Callable[[Workflow], Engine]
 
 @dataclass(slots=True)
 class Parts:
-    """Concrete parts that tests and the demo put in the place of the real ones; None means: build it from settings."""
+    """Concrete parts that tests and the demo put in the place of the real ones; None means: build it from settings. A
+    simulated cluster is always put in: the service itself does not know the simulator."""
 
     clock: Clock = field(default_factory=SystemClock)
     ids: Ids = field(default_factory=TimeIds)
@@ -200,7 +200,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         timedelta(days=settings.retention_days),
         settings.slack_channel,
     )
-    shared = messages.client  # one door for a process: it keeps the pace of its token
+    shared = messages.client  # one client for a process: it keeps the pace of its token
     client = shared if isinstance(shared, SlackClient) else _slack_client(settings, parts.clock)
     interactions = Interactions(
         services,
@@ -218,7 +218,7 @@ async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: 
     if parts.cluster is not None:
         return parts.cluster
     if settings.cluster == "simulated":
-        return SimCluster(parts.clock, load_scenario("high-error-rate"))
+        raise BadInput("no simulated cluster was put in", code="bad_setting", where="REMEDIATOR_CLUSTER")
 
     def observe(verb: str, kind: str, code: str, seconds: float) -> None:
         metrics.kube_seconds.labels(verb, kind, code).observe(seconds)

@@ -82,14 +82,14 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-async def run_service(settings: Settings) -> None:
+async def run_service(settings: Settings, parts: Parts | None = None) -> None:
     """Serve until SIGINT or SIGTERM."""
     logs.configure()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as (service, url):
+    async with serving(settings, parts) as (service, url):
         log.info("serving", url=url, **describe(service))
         # What was imported and built stays: without this every full collection walks it and holds up all requests.
         gc.collect()

@@ -8,15 +8,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
-from app.cli import audit, orders, policy, queries, serve, trust
+from app.cli import audit, orders, queries, serve, trust
 from app.cli.output import say
 from app.domain.errors import BadInput, RemediatorError
 
+
+class _Commands(TyperGroup):
+    """The commands; `policy` with its tools is imported when somebody asks for it, so that `serve` runs without."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names."""
+        return [*super().list_commands(ctx), _POLICY]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name."""
+        if cmd_name != _POLICY:
+            return super().get_command(ctx, cmd_name)
+        from app.cli import policy
+
+        group = typer.main.get_command(policy.app)
+        group.name = _POLICY
+        return group
+
+
+_POLICY = "policy"
 app = typer.Typer(
     name="remediator",
+    cls=_Commands,
     help="Alert-driven auto-remediation for Kubernetes: acts once, checks, undoes or escalates, and explains itself.",
     no_args_is_help=True,
     add_completion=False,
@@ -36,7 +60,6 @@ app.command()(queries.runs)
 app.command()(queries.explain)
 app.command()(queries.scorecard)
 app.add_typer(trust.app, name="trust")
-app.add_typer(policy.app, name="policy", help="Check policy documents.")
 app.add_typer(audit.app, name="audit", help="Verify and export the audit trail.")
 app.add_typer(audit.db, name="db", help="The database schema.")
 

@@ -98,7 +98,7 @@ def undo(
 
 
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
-    """Keep the temporary change of a finished run: it is not taken back at its end."""
+    """Keep the temporary changes of a finished run: they are not taken back at their end."""
     _order(Remote(url, token), run_path(run, "keep"), as_json, f"changes of run {run} stay")
 
 

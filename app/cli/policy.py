@@ -14,17 +14,17 @@ from app.cli.output import AsJson, give, say, write
 from app.cli.policy_backtest import backtest, instant_of, span_of
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
-from app.policy.assumed import World
-from app.policy.cases import read_cases
 from app.policy.faults import PolicyInvalid
-from app.policy.hypothetical import explain_alert, parse_labels
-from app.policy.lint import lint as lint_policy
-from app.policy.lint_findings import Severity, Timing
-from app.policy.lint_rules import read_rules
 from app.policy.load import load_dir
-from app.policy.schema import json_schema
-from app.policy.testing import report_lines, run_cases
 from app.policy.units import counted
+from app.policytools.assumed import World
+from app.policytools.cases import read_cases
+from app.policytools.hypothetical import explain_alert, parse_labels
+from app.policytools.lint import lint as lint_policy
+from app.policytools.lint_findings import Severity, Timing
+from app.policytools.lint_rules import read_rules
+from app.policytools.schema import json_schema
+from app.policytools.testing import report_lines, run_cases
 from remediations import CATALOGUE
 
 T = TypeVar("T")
@@ -38,18 +38,13 @@ class Level(StrEnum):
     AUTO = Mode.AUTO.value
 
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check policy documents.")
 app.command()(backtest)
 
 Folder = Annotated[
     Path,
     typer.Argument(metavar="DIR", envvar="REMEDIATOR_POLICY_DIR", help="Folder of the policy documents."),
 ]
-
-
-@app.callback()
-def _group() -> None:
-    """Policy documents."""
 
 
 @app.command()

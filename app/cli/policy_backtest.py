@@ -13,15 +13,15 @@ import typer
 
 from app.cli.output import AsJson, give, say, write
 from app.domain.errors import BadInput
-from app.policy.backtest import Replay
-from app.policy.backtest_known import Assumptions
-from app.policy.backtest_records import Heard, Reading, micros, read_lines
-from app.policy.backtest_report import Backtest, limits_hit
-from app.policy.backtest_text import report_json, report_lines
-from app.policy.cases import parse_instant
 from app.policy.load import load_dir
 from app.policy.units import parse_duration
 from app.policy.written import read_one
+from app.policytools.backtest import Replay
+from app.policytools.backtest_known import Assumptions
+from app.policytools.backtest_records import Heard, Reading, micros, read_lines
+from app.policytools.backtest_report import Backtest, limits_hit
+from app.policytools.backtest_text import report_json, report_lines
+from app.policytools.cases import parse_instant
 from remediations import CATALOGUE
 
 Alerts = Annotated[

@@ -1,4 +1,4 @@
-"""The port to a Kubernetes cluster: the one door for reads and writes, implemented by `app.kube` (real) and `app.sim`.
+"""The port to a Kubernetes cluster: the one way to read and write, implemented by `app.kube` (real) and `app.sim`.
 
 It is deliberately as narrow as the API server itself: manifests in, manifests out, one request a call. What a rollback
 or a restart *is* lives above this port, so that the simulated cluster runs the same logic as the real one.

@@ -20,7 +20,7 @@
     │   └── DisruptionBlocked  an eviction that a PodDisruptionBudget does not allow now
     └── OutcomeUnclear       a write may or may not have happened: read back, never repeat blindly
 
-Foreign exceptions are translated at the door of each outside system and kept as `__cause__`.
+Foreign exceptions are translated at the edge of each outside system and kept as `__cause__`.
 """
 
 from __future__ import annotations

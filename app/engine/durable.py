@@ -1,7 +1,7 @@
 """The durable engine: DBOS on SQLite (one process) or Postgres (several replicas).
 
 Owns the workflow library: its configuration, its tables (a database file or schema of their own) and its process-wide
-instance. Never knows what a story does.
+instance. Never knows what a workflow does.
 
 The library carries no truth: a workflow only calls the next look at its run. Its record may lag behind ours after a power cut
 (its SQLite runs WAL with synchronous=NORMAL, safe against a killed process) or be lost altogether; then the flow starts
@@ -35,7 +35,7 @@ from app.engine.context import Json, RunContext, Work, Workflow
 log = structlog.get_logger(__name__)
 
 APPLICATION_VERSION = "1"
-"""Pinned: raised only when a story's order of steps changes so that old runs can no longer be told again."""
+"""Pinned: raised only when a workflow's order of steps changes so that old runs can no longer be told again."""
 
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _KEPT = timedelta(minutes=10)  # an ended workflow, for whoever looks into the library's tables

@@ -140,7 +140,7 @@ class _JournalContext(RunContext):
         recorded, result = known[self._position]
         if recorded != name:
             raise RuntimeError(
-                f"{self.run_id}: step {self._position} was {recorded}, the story now says {name}"
+                f"{self.run_id}: step {self._position} was {recorded}, the workflow now says {name}"
             )
         self._position += 1
         return True, json.loads(result)

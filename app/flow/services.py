@@ -54,7 +54,7 @@ class Nudge:
 
 @dataclass(slots=True)
 class EngineSlot:
-    """Holds the engine, which needs the story, which needs the services: set once by `app.main`."""
+    """Holds the engine, which needs the workflow, which needs the services: set once by `app.main`."""
 
     current: Engine | None = None
 

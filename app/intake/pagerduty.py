@@ -131,20 +131,9 @@ def _text(data: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def needs_alert_body(delivery: Delivery) -> bool:
-    """True when a firing PagerDuty alert names no namespace, so that no target can be found without its body."""
-    return any(lacks_labels(alert) for alert in delivery.alerts)
-
-
 def lacks_labels(alert: Alert) -> bool:
     """True for a firing PagerDuty alert that has only what the webhook told. Its fingerprint is the incident's id."""
     return alert.source is Source.PAGERDUTY and alert.status is AlertStatus.FIRING and not alert.namespace
-
-
-def with_alert_body(delivery: Delivery, alerts_json: Mapping[str, Any]) -> Delivery:
-    """The delivery with the answer of `GET /incidents/{id}/alerts` merged into the alerts that lack labels."""
-    alerts = tuple(enriched(a, alerts_json) if lacks_labels(a) else a for a in delivery.alerts)
-    return dataclasses.replace(delivery, alerts=alerts)
 
 
 def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:

@@ -54,11 +54,6 @@ def format_memory(amount: int) -> str:
     return str(amount)
 
 
-def format_cpu(millicores: int) -> str:
-    """Millicores in the API server's form: whole cores without a suffix, else with `m`."""
-    return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
-
-
 def say_memory(amount: int) -> str:
     """Bytes for people: `512 MiB`, `1.5 GiB`, `900 B`; at most one decimal."""
     for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2), ("KiB", 1)):

@@ -76,9 +76,3 @@ def permissions_for(kind: ActionKind, on: Kind) -> tuple[Permission, ...]:
     if on not in _OBJECTS[kind]:
         return ()
     return (Permission("get", on), Permission("patch", on))
-
-
-def permissions_of(kind: ActionKind) -> tuple[Permission, ...]:
-    """What one action needs on all the object kinds that it may act on."""
-    kinds = (Kind.POD,) if kind in _PODS else _OBJECTS[kind]
-    return tuple(p for on in kinds for p in permissions_for(kind, on))

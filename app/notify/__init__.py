@@ -1,1 +1,1 @@
-"""What people read: messages made from the story of an incident, and the doors they leave through."""
+"""What people read: messages made from the timeline of an incident, and the clients they leave through."""

@@ -1,4 +1,4 @@
-"""The door through which messages leave: its protocol, what posting gives, and what failing means.
+"""The client through which messages leave: its protocol, what posting gives, and what failing means.
 
 Implemented by `app.notify.slack` and `app.notify.console`, used by `app.flow.notifying.deliver`. The four failures say what the
 caller should do: later, never, find out first, or post a new message.
@@ -66,7 +66,7 @@ class MessageClient(Protocol):
     Retry, Never and PostAnew, `find` Retry only."""
 
     def knows(self, posted: Posted) -> bool:
-        """Whether this message is one of this door's, and not of another kind of door used earlier."""
+        """Whether this message is one of this client's, and not of another kind of client used earlier."""
         ...
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:

@@ -1,6 +1,6 @@
-"""The console as a message door: used when there is no Slack token. Prints every message in full.
+"""The console as a message client: used when there is no Slack token. Prints every message in full.
 
-Called by `app.flow.notifying.deliver` like Slack's door. Foreign text is never read as terminal markup.
+Called by `app.flow.notifying.deliver` like Slack's client. Foreign text is never read as terminal markup.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Thread entries: one message for each thing that happened, with all of its details.
 
-Called by `app.flow.notifying.deliver` with the topic and fact of an outbox row and the story of its incident. Pure.
+Called by `app.flow.notifying.deliver` with the topic and fact of an outbox row and the timeline of its incident. Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PagerDuty as a door: pages a person through Events v2, and leaves a note on an incident that came from PagerDuty.
+"""PagerDuty as a client: pages a person through Events v2, and leaves a note on an incident that came from PagerDuty.
 
 Called by `app.flow.notifying.deliver`. Both calls may be repeated: an event's dedup key is our incident's id, and a note is only
 posted when none with the same text is there. Keys and tokens never get into errors. Hosts come from settings only.

@@ -41,7 +41,7 @@ class Whisperer(Protocol):
 
 
 class Replies(Protocol):
-    """A door for replies. Never raises."""
+    """A client for replies. Never raises."""
 
     async def reply(self, place: Place, text: str) -> None:
         """Tell it to this person."""
@@ -50,7 +50,7 @@ class Replies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SlackReplies:
-    """`api_url` is the configured Slack Web API; `door` is None without a bot token."""
+    """`api_url` is the configured Slack Web API; `client` is None without a bot token."""
 
     http: httpx.AsyncClient
     api_url: str

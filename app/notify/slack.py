@@ -1,4 +1,4 @@
-"""Slack as a message door: the only place that talks to Slack's Web API for messages.
+"""Slack as a message client: the only place that talks to Slack's Web API for messages.
 
 Called by `app.flow.notifying.deliver`. Posts each message at most once a call: slack_sdk's default retry handlers post again
 after a lost connection, so they are switched off and every lost answer is `Unclear`. Slack knows no idempotency key, so
@@ -55,7 +55,7 @@ class SlackClient:
         self._ids: dict[str, str] = {}
 
     def knows(self, posted: Posted) -> bool:
-        """Slack's channels have ids; a name is from another door."""
+        """Slack's channels have ids; a name is from another client."""
         return bool(_CHANNEL_ID.fullmatch(posted.channel))
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:

@@ -1,7 +1,7 @@
 """Lines of a message as spans, and their two written forms: Slack's mrkdwn and plain text.
 
 Foreign text (labels, log lines, names) only ever enters as a span's content and is escaped where it is written, so a
-label such as `<!channel>` can neither ping nor break the layout. Pure; used by the builders and the doors.
+label such as `<!channel>` can neither ping nor break the layout. Pure; used by the builders and the clients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a message is made from: the story of one incident, and the single facts that thread entries tell.
+"""What a message is made from: the timeline of one incident, and the single facts that thread entries tell.
 
 Built by `app.flow` from the audit trail, read by `app.notify.message` and `app.notify.entries`. An outbox row carries
 `payload(topic, fact)`: the topic and the fact as it was when it happened, so that a row delivered late still tells
@@ -25,7 +25,7 @@ from app.domain.plan import Step
 class Topic(StrEnum):
     """What an outbox row tells; the closed list of values of `payload["event"]`."""
 
-    FIRED = "fired"  # no fact: told from the story
+    FIRED = "fired"  # no fact: told from the timeline
     EVIDENCE = "evidence"  # Diagnosis
     DECIDED = "decided"  # Decision, refusals too
     APPROVAL_ASKED = "approval.asked"  # ApprovalAsked

@@ -138,7 +138,7 @@ def undo_command(run_id: str) -> Line:
 
 
 def may_undo(timeline: Timeline) -> bool:
-    """Something reversible of ours is in place as far as the story knows."""
+    """Something reversible of ours is in place as far as the timeline knows."""
     # After a conflict our change is not the one in place any more; only a failed undo is worth a second try.
     gone = {u.action_id for u in timeline.undos if u.result is not UndoResult.FAILED}
     return bool(timeline.run_id) and any(

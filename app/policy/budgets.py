@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from app.domain.target import Target
 from app.policy.model import Per, Policy, Rule
 from app.policy.units import Limit
+
+T = TypeVar("T")
 
 
 class Origin(StrEnum):
@@ -29,6 +33,10 @@ class BudgetScope:
     limit: Limit
     origin: Origin
 
+    def __hash__(self) -> int:
+        """By the key alone: gates look scopes up for each alert, and a text remembers its hash."""
+        return hash(self.key)
+
 
 def ledger_keys(rule: Rule, target: Target) -> tuple[str, ...]:
     """All keys an action is counted under, whether or not a budget uses them now.
@@ -40,6 +48,28 @@ def ledger_keys(rule: Rule, target: Target) -> tuple[str, ...]:
 
 def scopes_for(policy: Policy, rule: Rule, target: Target) -> tuple[BudgetScope, ...]:
     """The limits that hold for this rule on this target: the rule's own first, then the shared budgets in file order."""
+    # Facts and two gates ask for the same ones in every decision.
+    return _scopes_for(_Same(policy), _Same(rule), target)
+
+
+class _Same(Generic[T]):
+    """One very object, as a key: comparing whole policies would cost more than what is remembered."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: T) -> None:
+        self.it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+
+@lru_cache(maxsize=256)
+def _scopes_for(its_policy: _Same[Policy], its_rule: _Same[Rule], target: Target) -> tuple[BudgetScope, ...]:
+    policy, rule = its_policy.it, its_rule.it
     own = [
         (_own_key(rule, target), rule.limits.per_target),
         (_key(Per.RULE, rule, target), rule.limits.in_all),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 
 from app.policy.model import Day, Scorecard, Window
 from app.policy.units import DAY_MINUTES
@@ -36,8 +37,8 @@ def next_change(windows: Sequence[Window], at: datetime, *, to_open: bool) -> da
     midnight = datetime.combine(at.astimezone(UTC).date(), time(), tzinfo=UTC)
     for _ in range(_HORIZON_DAYS):
         following = midnight + timedelta(days=1)
-        for moment in sorted(_boundaries_between(windows, max(at, midnight), following)):
-            if any(is_open(w, moment) for w in windows) is to_open:
+        for moment in _boundaries_of_day(tuple(windows), following):
+            if moment > at and any(is_open(w, moment) for w in windows) is to_open:
                 return moment
         midnight = following
     return None
@@ -62,10 +63,14 @@ def post_on(post: Scorecard, day: date) -> datetime:
     return wall.astimezone(UTC)
 
 
-def _boundaries_between(windows: Sequence[Window], after: datetime, until: datetime) -> set[datetime]:
-    """Boundaries in `(after, until]`. Local days of all zones that touch this UTC day lie within one day of it."""
-    days = [until.date() + timedelta(days=n) for n in (-2, -1, 0, 1)]
-    return {m for w in windows for day in days for m in _boundaries(w, day) if after < m <= until}
+@lru_cache(maxsize=1024)
+def _boundaries_of_day(windows: tuple[Window, ...], until: datetime) -> tuple[datetime, ...]:
+    """Boundaries in the 24 hours up to and with `until`, in order. Local days of all zones that touch this UTC day lie within
+    one day of it."""
+    after, days = until - timedelta(days=1), [until.date() + timedelta(days=n) for n in (-2, -1, 0, 1)]
+    return tuple(
+        sorted({m for w in windows for day in days for m in _boundaries(w, day) if after < m <= until})
+    )
 
 
 def _end(window: Window) -> int:

@@ -7,13 +7,12 @@ line for explanations. Pure: the same input gives the same decision. Deny wins, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Step
 from app.domain.target import Target
 from app.policy.facts import Facts
-from app.policy.gates import Case, evaluate
+from app.policy.gates import GATES, Case, evaluate
 from app.policy.model import Policy, Rule
 
 _NOT_OURS = frozenset(
@@ -30,13 +29,19 @@ _OPENINGS = {
 
 def decide(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Decision:
     """All gates over this step. Also the re-check before a mutation, with fresh facts and `approved_by` set."""
-    gates = evaluate(Case(policy, rule, step, facts))
-    against = strongest(gates)
-    if against is None:
-        text = f'Allowed by rule "{rule.name}": {len(gates)} of {len(gates)} gates'
-        code = Code.DRY_RUN if facts.dry_run else Code.ALLOWED
-        return _ended(policy, rule, (Verdict.ALLOW, code, text), step.name, gates)
-    return _against(policy, rule, against, gates, step.name)
+    case = Case(policy, rule, step, facts)
+    return _of_step(case, step, evaluate(case))
+
+
+def decide_briefly(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Decision:
+    """The same verdict, code, text and retry time as `decide`, without asking the gates that cannot change them any more: for
+    whoever judges many moments and shows none. Its trace ends at the gate that settled it."""
+    case, gates = Case(policy, rule, step, facts), []
+    for gate in GATES:
+        gates.append(gate(case))
+        if gates[-1].verdict is Verdict.DENY and gates[-1].retry_at is None:
+            break  # the first denial is the reason, and one that does not end by itself leaves no time to look again
+    return _of_step(case, step, tuple(gates))
 
 
 def decide_without_step(policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts) -> Decision:
@@ -75,7 +80,7 @@ def _unseen(gate: GateResult) -> GateResult:
     """A gate that is closed only because nobody looked does not deny: looking is put off, not impossible."""
     if gate.code is not Code.UNKNOWN_FACT:
         return gate
-    return replace(gate, verdict=Verdict.OBSERVE, remedy="the storm is over, then the cluster is looked at")
+    return gate._replace(verdict=Verdict.OBSERVE, remedy="the storm is over, then the cluster is looked at")
 
 
 def _in_storm(policy: Policy, rule: Rule, gates: tuple[GateResult, ...]) -> Decision:
@@ -98,6 +103,15 @@ def target_not_found(policy: Policy, rule: Rule, target: str | Target, why: str)
     """The labels name a target that the cluster does not have or does not show."""
     text = f"Not acting: {target} cannot be found: {why}"
     return _ended(policy, rule, (Verdict.DENY, Code.TARGET_NOT_FOUND, text))
+
+
+def _of_step(case: Case, step: Step, gates: tuple[GateResult, ...]) -> Decision:
+    policy, rule, against = case.policy, case.rule, strongest(gates)
+    if against is not None:
+        return _against(policy, rule, against, gates, step.name)
+    text = f'Allowed by rule "{rule.name}": {len(gates)} of {len(gates)} gates'
+    code = Code.DRY_RUN if case.facts.dry_run else Code.ALLOWED
+    return _ended(policy, rule, (Verdict.ALLOW, code, text), step.name, gates)
 
 
 def _against(

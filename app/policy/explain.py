@@ -25,11 +25,6 @@ def explain_lines(decision: Decision) -> list[str]:
     return lines
 
 
-def explain_text(decision: Decision) -> str:
-    """The lines as one text."""
-    return "\n".join(explain_lines(decision)) + "\n"
-
-
 def explain_json(decision: Decision) -> dict[str, JsonValue]:
     """The decision with its summary and what would have to change, for `--json` and the API."""
     return {

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 
+_SHOWN = 200  # characters of what a file says that a message repeats
+_TOLD = 50  # faults in one error text; `faults` has all
 _QUOTED = re.compile(r"'([^']*)'")
 _SAID = {
     "string_type": "expected text",
@@ -70,14 +72,19 @@ class PolicyInvalid(BadInput):
     code = "bad_policy"
 
     def __init__(self, faults: tuple[PolicyFault, ...]) -> None:
-        super().__init__("\n".join(map(str, faults)))
+        more = [f"and {len(faults) - _TOLD} more faults"] if len(faults) > _TOLD else []
+        super().__init__("\n".join([*map(str, faults[:_TOLD]), *more]))
         self.faults = faults
 
 
 def unknown_name(what: str, name: str, allowed: tuple[str, ...]) -> str:
     """`unknown key "colldown", did you mean "cooldown"?`."""
-    near = get_close_matches(name, allowed, n=1)
-    return f'unknown {what} "{name}"' + (f', did you mean "{near[0]}"?' if near else "")
+    near = get_close_matches(name, allowed, n=1) if len(name) <= _SHOWN else []
+    return f'unknown {what} "{_cut(name)}"' + (f', did you mean "{near[0]}"?' if near else "")
+
+
+def _cut(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def sentence(error: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, tuple[str, ...]]:
@@ -93,9 +100,9 @@ def sentence(error: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, tup
         allowed = tuple(_QUOTED.findall(context["expected"])) or (str(context["expected"]),)
         return unknown_name("value", str(given), allowed), allowed
     if kind == "value_error":
-        return str(context["error"]), ()
+        return _cut(str(context["error"]), 5 * _SHOWN), ()
     said = _SAID.get(kind)
-    return (f"{said}, got {given!r}" if said else f"{error['msg']}, got {given!r}"), ()
+    return f"{said or error['msg']}, got {_cut(repr(given))}", ()
 
 
 def allowed_keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[str, ...]:

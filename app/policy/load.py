@@ -16,7 +16,7 @@ from app.policy.consistency import Handler, Placed, head_faults, order_faults, r
 from app.policy.document import Document, RuleDocument, build_policy, build_rule
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.model import Policy
-from app.policy.source import Path, Source, read_source
+from app.policy.source import MAX_BYTES, Path, Source, read_source
 from app.policy.written import validated
 
 _SHARED = frozenset({"version", "rules"})
@@ -35,7 +35,8 @@ class _Loose:
 def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> Policy:
     """Merge the files in the order of their names and check them.
 
-    `catalogue` has the remediations by name. Raises PolicyInvalid with all faults.
+    `catalogue` has the remediations by name. Raises PolicyInvalid with all faults and nothing else, whatever the texts are.
+    Pure, so it may run in a thread: the worst file takes seconds.
     """
     faults: list[PolicyFault] = []
     sources = [read_source(file, texts[file]) for file in sorted(texts)]
@@ -63,7 +64,7 @@ def read_dir(folder: FilePath) -> dict[str, str]:
     """The texts of `*.yaml` and `*.yml` in a folder by file name, `*.test.*` left out. Raises BadInput."""
     try:
         files = [f for f in sorted(folder.iterdir()) if f.suffix in (".yaml", ".yml") and f.is_file()]
-        texts = {f.name: f.read_text("utf-8") for f in files if not f.stem.endswith(".test")}
+        texts = {f.name: _text(f) for f in files if not f.stem.endswith(".test")}
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"cannot read the policy folder: {error}", code="bad_policy", where=str(folder)
@@ -71,6 +72,13 @@ def read_dir(folder: FilePath) -> dict[str, str]:
     if not texts:
         raise BadInput("no policy file (*.yaml) in the folder", code="bad_policy", where=str(folder))
     return texts
+
+
+def _text(file: FilePath) -> str:
+    """The text of one file. Of one that is too long to be parsed just so much that it is refused for that."""
+    with file.open("rb") as stream:
+        found = stream.read(MAX_BYTES + 1)
+    return found.decode("utf-8", "strict" if len(found) <= MAX_BYTES else "replace")
 
 
 def _merged_head(sources: list[Source], faults: list[PolicyFault]) -> Document:

@@ -5,19 +5,31 @@ YAML 1.2: `yes` and `16:00` are text. Called by `app.policy.load` only. Pure: it
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from app.policy.faults import Place, PolicyFault
 
 Path: TypeAlias = tuple[str | int, ...]
+MAX_BYTES = 256 * 1024
+"""Of one file, in UTF-8; more than any policy has. Nothing longer is parsed."""
 MAX_NODES = 20_000
-"""More than any policy has; bounds what aliases can multiply to."""
+"""Of one file, counted while it is parsed; and once more while it is read, as aliases multiply them."""
+MAX_DEPTH = 40
+"""How deep values may stand inside of each other; a policy needs 8."""
+MAX_TEXT = 8 * 1024
+"""Characters of one key or value."""
+_MAX_DIGITS = 40
+"""Of a number; Python refuses to print the longest ones, and no policy means them."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -50,8 +62,13 @@ class Source:
 def read_source(file: str, text: str) -> Source:
     """Parse one document. Faults are collected in the result, never raised."""
     source = Source(file)
+    if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
+        source.faults.append(PolicyFault(file, 1, 1, f"longer than {MAX_BYTES // 1024} KB"))
+        return source
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Bounded
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
@@ -68,6 +85,23 @@ def read_source(file: str, text: str) -> Source:
         else:
             source.value = _Reader(source).read(node, ())
     return source
+
+
+class _Bounded(Composer):
+    """Stops parsing at the limits: what comes behind them is not even looked at."""
+
+    nodes = depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One value with everything in it. Raises MarkedYAMLError at a limit."""
+        self.nodes += 1
+        self.depth += 1
+        if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
+            why = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else "nested too deep"
+            raise MarkedYAMLError(problem=why, problem_mark=self.parser.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 class _Reader:
@@ -106,6 +140,9 @@ class _Reader:
                 self.source.faults.append(self._at(key_node, "a key must be plain text"))
                 continue
             key = str(key_node.value)
+            if why := _no_text(key):
+                self.source.faults.append(self._at(key_node, why))
+                continue
             if key in result:
                 self.source.faults.append(self._at(key_node, f'key "{key}" stands here twice'))
                 continue
@@ -120,10 +157,17 @@ class _Reader:
                 return None
             case "bool":
                 return text.lower() == "true"
+            case "int" | "float" if len(text) > _MAX_DIGITS:
+                message = f"a number of more than {_MAX_DIGITS} characters"
+                self.source.faults.append(self.source.fault(path, message))
+                return None
             case "int":
                 return _integer(text)
             case "float":
                 return _number(text)
+            case "str" | "timestamp" if why := _no_text(text):
+                self.source.faults.append(self.source.fault(path, why))
+                return None
             case "str" | "timestamp":
                 return text
             case _:
@@ -139,6 +183,13 @@ def _place(node: Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
+def _no_text(text: str) -> str:
+    """Why this is no text that a policy may have; empty when it is one."""
+    if len(text) > MAX_TEXT:
+        return f"a text of more than {MAX_TEXT} characters"
+    return "half of a surrogate pair is no text" if _SURROGATE.search(text) else ""
+
+
 def _integer(text: str) -> int | str:
     digits = text.replace("_", "")
     try:
@@ -150,6 +201,7 @@ def _integer(text: str) -> int | str:
 def _number(text: str) -> float | str:
     """Infinity and not-a-number stay text: no policy value may be one."""
     try:
-        return float(text) if text.strip("+-").lower() not in (".inf", ".nan") else text
+        number = float(text)
     except ValueError:
         return text
+    return number if math.isfinite(number) else text

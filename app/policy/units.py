@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.ASCII)
@@ -34,6 +35,7 @@ def parse_duration(text: object) -> timedelta:
     return span
 
 
+@lru_cache(maxsize=1024)
 def duration_text(span: timedelta) -> str:
     """Write a duration exactly: `0s`, `15m`, `24h`, `7d`, `1h30m`. Whole days only from two days on."""
     rest = int(span.total_seconds())

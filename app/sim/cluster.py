@@ -1,4 +1,4 @@
-"""The simulated cluster's door: the port `Cluster` in memory, on any clock.
+"""The simulated cluster: the port `Cluster` in memory, on any clock.
 
 Used by the demo, rehearsals and tests. Before each request the world catches up with the clock, tick by tick; nothing runs
 in between. Beyond the port it offers what a test needs: faults, hooks, the record of mutations, and other people's hands.

@@ -1,6 +1,6 @@
 """Faults on demand and the record of requests: how tests make the cluster fail, and what it was asked to change.
 
-Called by the cluster's door around each request. The faults' errors are those of the port.
+Called by the cluster around each request. The faults' errors are those of the port.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the API server knows of each kind: group and version, scope, whether it has a generation and a status.
 
-One table, used by the object store, the cluster's door and error texts. Never holds objects.
+One table, used by the object store, the cluster and error texts. Never holds objects.
 """
 
 from __future__ import annotations

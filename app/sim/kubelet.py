@@ -1,6 +1,6 @@
 """Scheduler and kubelet: runs the containers of all pods, reports their status, ends deleted pods.
 
-Called by the world for pods that are due. Knows the running containers, which the cluster's door asks for logs and usage
+Called by the world for pods that are due. Knows the running containers, which the cluster asks for logs and usage
 and the traffic model for load. Never creates pods.
 """
 
@@ -39,17 +39,17 @@ class Run:
     restarts: list[tuple[float, str]] = field(default_factory=list)
     """Each restart of a container with the reason of the end before it."""
     stopping_since: float = math.inf
+    main: Container = field(init=False)
+    """The container that serves: the first that is no init container."""
+
+    def __post_init__(self) -> None:
+        self.main = next(c for c in self.containers if not c.init)
 
     def ready(self, at: float) -> bool:
         """Does it take traffic?"""
         if self.stopping_since != math.inf:
             return False
         return all(c.done if c.init else c.ready(at) for c in self.containers)
-
-    @property
-    def main(self) -> Container:
-        """The container that serves: the first that is no init container."""
-        return next(c for c in self.containers if not c.init)
 
 
 class Kubelet:

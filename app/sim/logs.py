@@ -15,18 +15,20 @@ class Log:
 
     def __init__(self, pod: str) -> None:
         self._pod = pod
-        self._lines: deque[tuple[float, str]] = deque(maxlen=CAPACITY)
+        self._lines: deque[tuple[float, str, int]] = deque(maxlen=CAPACITY)  # written out when they are read
         self._count = 0
 
     def write(self, at: float, template: str) -> None:
         """Add one line from a scenario's template."""
         self._count += 1
-        request = f"req-{(self._count * 2654435761) & 0xFFFFFF:06x}"
-        line = template.format(time=stamp(at), request=request, pod=self._pod, number=self._count)
-        self._lines.append((at, line))
+        self._lines.append((at, template, self._count))
 
     def text(self, since: float, tail: int, limit_bytes: int) -> str:
         """The newest `tail` lines not older than `since` (seconds since 1970), cut after `limit_bytes`."""
-        lines = [line for at, line in self._lines if at >= since]
-        whole = "".join(f"{line}\n" for line in lines[-tail:] if tail > 0)
+        lines = [line for line in self._lines if line[0] >= since]
+        whole = "".join(f"{self._written(*line)}\n" for line in lines[-tail:] if tail > 0)
         return whole.encode()[:limit_bytes].decode(errors="replace")
+
+    def _written(self, at: float, template: str, number: int) -> str:
+        request = f"req-{(number * 2654435761) & 0xFFFFFF:06x}"
+        return template.format(time=stamp(at), request=request, pod=self._pod, number=number)

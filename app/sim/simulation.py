@@ -1,6 +1,6 @@
 """One simulated world put together: objects, controllers, kubelet, traffic, alerts, and the story of a scenario.
 
-Called by the cluster's door. The only place of this package that knows all its parts.
+Called by the cluster. The only place of this package that knows all its parts.
 """
 
 from __future__ import annotations

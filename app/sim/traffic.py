@@ -83,9 +83,13 @@ class Traffic:
     def _serve(self, app: str, rps: float, seconds: float) -> Sample:
         now = self._world.time
         runs = list(self._kubelet.runs(self._namespace, app))
-        ready = [r for r in runs if r.ready(now)]
+        ready = []
         for run in runs:
-            run.main.rps = rps / len(ready) if run in ready else 0.0
+            run.main.rps = 0.0
+            if run.ready(now):
+                ready.append(run)
+        for run in ready:
+            run.main.rps = rps / len(ready)
         errors, weighted = 0.0, 0.0
         for run in ready:
             ratio, latency = self._answer(run, seconds)

@@ -1,6 +1,6 @@
 """The simulated world's engine: virtual seconds, a work queue of object keys, timers, and Events.
 
-Called by the cluster's door, which lets the world catch up with its clock before each request. Controllers and the
+Called by the cluster, which lets the world catch up with its clock before each request. Controllers and the
 kubelet register one reconcile function a kind; a change of an object queues it and its owner, so that a world of ten
 thousand quiet objects costs nothing. Never waits and never reads a clock itself.
 """

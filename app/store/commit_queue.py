@@ -1,7 +1,7 @@
-"""Lanes: a bounded queue with threads that take what has queued up and commit it together.
+"""Commit queues: a bounded queue with threads that take what has queued up and commit it together.
 
-Owns the hand-over between the event loop and the writing threads. SQLite has one lane with one thread; Postgres has one
-lane for deliveries and one with several threads for functions. Used by `Store` only. Never drops a job silently: every
+Owns the hand-over between the event loop and the writing threads. SQLite has one queue with one thread; Postgres has one
+queue for deliveries and one with several threads for functions. Used by `Store` only. Never drops a job silently: every
 job ends in a result or an exception.
 """
 

@@ -1,4 +1,4 @@
-"""The store's door for foreign errors: what SQLAlchemy and the drivers raise becomes `app.domain.errors`.
+"""Foreign errors of the store: what SQLAlchemy and the drivers raise becomes `app.domain.errors`.
 
 Called by the writer, the readers and `open`. Never swallows anything: the cause is kept, its parameters (label values,
 connection strings) stay out of the message.

@@ -204,11 +204,6 @@ def open_for_target(conn: Connection, target_key: str, alertname: str, excluding
     return None if row is None else _incident(row)
 
 
-def open_count(conn: Connection) -> int:
-    """How many incidents are not closed."""
-    return _scalar_int(conn.execute(select(func.count()).select_from(incidents).where(OPEN)).scalar())
-
-
 UNDECIDED_FIRST = (incidents.c.decided_at.is_not(None), incidents.c.due_at, incidents.c.id)
 
 

@@ -1,7 +1,7 @@
 """The writer: takes the jobs that have queued up and commits them together.
 
 Owns the one transaction of a batch: deliveries first, recorded as one; then each function inside its own savepoint; then
-the audit records of all of them; then the commit. Only after it does anybody hear of success. Called by the lanes of
+the audit records of all of them; then the commit. Only after it does anybody hear of success. Called by the queues of
 `Store`, one writer per thread. Never lets one job's failure reach another, except when the transaction itself is lost.
 """
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy import exists, or_, select
+from sqlalchemy import BigInteger, bindparam, exists, or_, select
 
 from app.domain.alert import Receipt
 from app.domain.decision import Mode
@@ -46,7 +46,14 @@ from app.store.writer import StoreHooks
 from remediations import CATALOGUE
 from tests.scenario.inline import InlineStore
 
+_STILL, _IDLE_SWEEP = 10.0, 30.0
+"""Seconds without a commit after which the world counts as still, and between two sweeps then."""
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
+_FREE = or_(
+    incident_rows.c.claimed_until.is_(None),
+    incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),
+)
+_IS_DUE = select(exists().where(incident_rows.c.due_at <= bindparam("now", type_=BigInteger), _FREE))
 
 
 @cache
@@ -187,6 +194,10 @@ class Rig:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     outgoing: list[dict[str, Any]] = field(default_factory=list)
     _births: int = 0
+    _commits: int = 0
+    _seen: int = -1
+    _moved_at: float = 0.0
+    _swept_at: float = 0.0
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -207,7 +218,7 @@ class Rig:
         self._births += 1
         hooks = StoreHooks(
             before_commit=lambda: self.reaper("store before commit"),
-            after_commit=lambda: self.reaper("store after commit"),
+            after_commit=self._committed,
         )
         if not self.path.exists():
             shutil.copy(_empty_store(), self.path)
@@ -246,6 +257,10 @@ class Rig:
         self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()
         return self
+
+    def _committed(self) -> None:
+        self._commits += 1
+        self.reaper("store after commit")
 
     async def die(self) -> None:
         """The process is gone: tasks, threads and connections with it."""
@@ -287,18 +302,26 @@ class Rig:
             await self.quiet()
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)
-            await self._round("sweep", self.loops.sweep)
+            await self._round("sweep", self._sweep)
             if not decided and not sent:
                 return
 
     async def _decide_due(self) -> int:
         """As the loop does it, without a commit when nothing is due: such a cut would cut nothing."""
-        now, rows = micros(self.clock.now()), incident_rows.c
-        free = or_(rows.claimed_until.is_(None), rows.claimed_until <= now)
-        due = select(exists().where(rows.due_at <= now, free))
-        if not await self.store.read(lambda conn: conn.execute(due).scalar()):
+        now = {"now": micros(self.clock.now())}
+        if not await self.store.read(lambda conn: conn.execute(_IS_DUE, now).scalar()):
             return 0
         return await self.loops.decide_due()
+
+    async def _sweep(self) -> int:
+        """As often as the service while something happens; once in half a minute while nothing does."""
+        now = self.clock.monotonic()
+        if self._commits != self._seen:
+            self._seen, self._moved_at = self._commits, now
+        if now - self._moved_at > _STILL and now - self._swept_at < _IDLE_SWEEP:
+            return 0
+        self._swept_at = now
+        return await self.loops.sweep()
 
     async def _round(self, name: str, body: Callable[[], Awaitable[int]]) -> int:
         """A loop's body as far as it gets at this moment; it goes on in a later turn when it waits for the clock."""

@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from app.domain.decision import Code
 from app.domain.outcome import IncidentState
 from app.policy.model import Budget, Per
@@ -109,4 +111,16 @@ async def test_every_step_of_a_ladder_spends_once(tmp_path: Path) -> None:
     since = rig.clock.now() - timedelta(hours=1)
     spent = await rig.store.read(lambda conn: ledger.spent_since(conn, "cluster", since))
     assert spent == sum(r.step_index + 1 for r in runs) == 1
+    await rig.close()
+
+
+async def test_what_the_tests_take_for_a_breach_is_one(tmp_path: Path) -> None:
+    """Under a policy that allows nothing, the write that was made is over budget: the check sees writes, not reservations."""
+    rig = await born(tmp_path)
+    await rig.run(300)
+    assert len(writes(rig)) == 1
+    await never_over_budget(rig)
+    rig.policy = policy({"budgets": (Budget(per=Per.CLUSTER, limit=parse_limits("0 per 1h")),)})
+    with pytest.raises(AssertionError, match="cluster: 1 of 0 per 1h"):
+        await never_over_budget(rig)
     await rig.close()

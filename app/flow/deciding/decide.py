@@ -1,7 +1,7 @@
 """Decide: one due incident in, one decision out, with everything that follows from it in one transaction.
 
 Reads first (look, outside facts), then one transaction: counts re-read under the ledger's lock, gates, decision with its
-trace, reservation, requested run, messages, audit. Called by the decide loop and, for the next step, by `climb`.
+trace, reservation, requested run, messages, audit. Called by the decide loop and, for the next step, by `next_step`.
 """
 
 from __future__ import annotations

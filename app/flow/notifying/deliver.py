@@ -155,7 +155,7 @@ def _failed(tx: Tx, row: Row, error: str) -> None:
 
 
 def _audit_page(tx: Tx, row: Row, kind: EventKind, data: dict[str, str]) -> None:
-    """A page's row belongs to no incident, so that it waits for nobody; the incident's own story needs the page too."""
+    """A page's row belongs to no incident, so that it waits for nobody; the incident's own timeline needs the page too."""
     incident_id = str(row.payload.get("incident", ""))
     tx.audit(kind, incident_id=incident_id, data={"message": row.id, "kind": PAGE, **data})
 

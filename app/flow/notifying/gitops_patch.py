@@ -1,6 +1,6 @@
 """Permanent: a plan as the patch that a person applies to an object's source, where its truth lives in Git.
 
-Called by leases, and by questions about objects that Argo CD, Flux or Helm would set back. Pure; never applies anything.
+Called at the end of temporary changes, and by questions about objects that Argo CD, Flux or Helm would set back. Pure; never applies anything.
 """
 
 from __future__ import annotations

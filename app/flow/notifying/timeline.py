@@ -1,4 +1,4 @@
-"""Story: one incident told from its audit records alone, for messages and for `explain`.
+"""Timeline: one incident told from its audit records alone, for messages and for `explain`.
 
 Owns the folding of audit events into `IncidentStory`. If something cannot be told from here, an event is missing in the
 audit trail; nothing else is read.
@@ -41,12 +41,12 @@ _ENDED = frozenset(s for s in IncidentState if s.closed) | {IncidentState.ESCALA
 
 
 def timeline_of(conn: Connection, incident_id: str) -> Timeline:
-    """The story so far. Raises Missing when the trail knows no such incident."""
+    """The timeline so far. Raises Missing when the trail knows no such incident."""
     return fold(incident_id, audit.for_incident(conn, incident_id))
 
 
 def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
-    """Records in order, one story out. Pure."""
+    """Records in order, one timeline out. Pure."""
     if not records:
         raise Missing("no such incident", code="no_incident", where=incident_id)
     timeline = Timeline(
@@ -281,7 +281,7 @@ _TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What `explain` gives: the story, all records behind it, and where to read on."""
+    """What `explain` gives: the timeline, all records behind it, and where to read on."""
 
     timeline: Timeline
     records: tuple[AuditEvent, ...]

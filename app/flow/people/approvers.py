@@ -1,6 +1,6 @@
-"""Voters: who answers a question, under which names a rule may list them, and whether two names are one person.
+"""Approvers: who answers a question, under which names a rule may list them, and whether two names are one person.
 
-Called by `approve` and `interact`. A token's name and a Slack user are known to be one person, or two, only where a setting
+Called by `approve` and `clicks`. A token's name and a Slack user are known to be one person, or two, only where a setting
 connects them; what is not known counts as one, so that nobody answers twice under two names. Pure.
 """
 
@@ -45,7 +45,7 @@ def same_person(one: str, other: str, people: Mapping[str, str]) -> bool | None:
 
 
 def against(approver: Approver, approval: Approval, run_id: str) -> Refused | None:
-    """Why this voter may not answer questions of the rule; None when they may."""
+    """Why this person may not answer questions of the rule; None when they may."""
     if approver.names & set(approval.by) if approval.by else approver.operator:
         return None
     if not approval.by:
@@ -59,7 +59,7 @@ def against(approver: Approver, approval: Approval, run_id: str) -> Refused | No
 
 
 def against_same(approver: Approver, others: Mapping[str, str], people: Mapping[str, str]) -> Refused | None:
-    """Why this voter is not another person than all of `others` (name to what they did); None when they are."""
+    """Why this is not another person than all of `others` (name to what they did); None when they are."""
     for name, deed in others.items():
         same = same_person(name, approver.name, people)
         if same:

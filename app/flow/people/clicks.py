@@ -1,4 +1,4 @@
-"""Interact: a button clicked in Slack, from who clicked it to what it did, and a word to them when it did not.
+"""Clicks: a button clicked in Slack, from who clicked it to what it did, and a word to them when it did not.
 
 Called by the web and, for Socket Mode, by the composition root. Every click is taken once, whichever way and however often
 it is delivered: the transaction that does what it asks for also marks it as taken. A click has no rights of its own: the

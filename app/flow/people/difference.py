@@ -1,6 +1,6 @@
 """Difference: what is not the same in two plans, in sentences, for whoever answered the older one.
 
-Called by `decide` for a question that comes after an approved plan could not be carried out, and by `interact` for an
+Called by `decide` for a question that comes after an approved plan could not be carried out, and by `clicks` for an
 answer to a plan that is not the present one. Pure.
 """
 

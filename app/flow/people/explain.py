@@ -1,6 +1,6 @@
 """Reread: what a clicker of a button is told from the audit trail: why things stand as they do, and which plan is newer.
 
-Called by `interact`. Reads only.
+Called by `clicks`. Reads only.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.plan import ActionKind
+from app.domain.target import Kind
 from app.kube import verbs
 from tests.live.stack import FAULT, ControlPlane, Mutation, wait_until
 
@@ -29,7 +30,7 @@ def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
 
 METRICS = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]}
 READS = verbs.READS + verbs.CONFIG_READS
-WRITES = tuple(p for kind in ActionKind for p in verbs.permissions_of(kind)) + verbs.EVENTS
+WRITES = tuple(p for do in ActionKind for on in Kind for p in verbs.permissions_for(do, on)) + verbs.EVENTS
 
 
 class Shop:

@@ -21,6 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from rich.console import Console
 
 from app.cli import app as commands
+from app.demo import simulated
 from app.domain.decision import Code
 from app.main import Parts, build
 from app.notify.console import ConsoleClient
@@ -58,10 +59,12 @@ def walk() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     queue: list[tuple[tuple[str, ...], Any]] = [((), root)]
     while queue:
         words, command = queue.pop(0)
-        if hasattr(command, "commands"):
+        if hasattr(command, "list_commands"):
             if command.invoke_without_command and words:
                 yield words, command
-            queue += [((*words, name), child) for name, child in sorted(command.commands.items())]
+            context = typer.Context(command)
+            names = sorted(command.list_commands(context))
+            queue += [((*words, name), command.get_command(context, name)) for name in names]
         else:
             yield words, command
 
@@ -94,7 +97,8 @@ async def document() -> dict[str, Any]:
         given = Settings(
             state_dir=Path(folder), policy_dir=ROOT / "policies", cluster="simulated", tokens=None
         )
-        service = await build(given, Parts(client=client, make_engine=_no_engine))
+        parts = Parts(client=client, make_engine=_no_engine, cluster=simulated().cluster)
+        service = await build(given, parts)
         found: dict[str, Any] = service.app.openapi()
         await service._closing.aclose()
         return found

@@ -11,7 +11,7 @@ import yaml
 from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_of
+from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_for
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs.fences import blocks
@@ -42,7 +42,7 @@ def wanted() -> set[Rule]:
     """What the code says it needs, and the metrics API, whose resource is no kind of ours."""
     needed = {*READS, *CONFIG_READS, *EVENTS}
     for kind in ActionKind:
-        needed |= set(permissions_of(kind))
+        needed |= {p for on in Kind for p in permissions_for(kind, on)}
     rules = {(p.verb, p.rule[1], "/".join(filter(None, p.rule[2:]))) for p in needed}
     return rules | {("list", POD_METRICS.group, POD_METRICS.plural)}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.intake import pagerduty
-from app.intake.pagerduty import needs_alert_body, with_alert_body
+from app.intake.pagerduty import enriched, lacks_labels
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 3, 4, 10, 17, tzinfo=UTC)
@@ -201,18 +201,20 @@ BODIES = [
 def test_the_alert_body_fills_in_the_labels_that_all_alerts_share(
     body: dict[str, Any], labels: dict[str, str]
 ) -> None:
-    before = triggered()
-    assert needs_alert_body(before)
-    after = with_alert_body(before, body)
+    (before,) = triggered().alerts
+    assert lacks_labels(before)
+    after = enriched(before, body)
     own = {"pagerduty_service": "Checkout", "pagerduty_urgency": "high", "alertname": "HighErrorRate"}
-    assert after.alerts[0].labels == {**labels, **own}
-    assert not needs_alert_body(after)
-    assert after.alerts[0].episode == before.alerts[0].episode
+    assert after.labels == {**labels, **own}
+    assert not lacks_labels(after)
+    assert after.episode == before.episode
 
 
 def test_the_name_in_the_body_is_better_than_the_title() -> None:
-    after = with_alert_body(parse(event(title="5xx!")), alerts_json({**WANTED, "alertname": "HighErrorRate"}))
-    assert after.alerts[0].name == "HighErrorRate"
+    after = enriched(
+        parse(event(title="5xx!")).alerts[0], alerts_json({**WANTED, "alertname": "HighErrorRate"})
+    )
+    assert after.name == "HighErrorRate"
 
 
 def test_resolved_members_say_nothing_while_others_fire() -> None:
@@ -222,12 +224,12 @@ def test_resolved_members_say_nothing_while_others_fire() -> None:
             {"status": "triggered", "body": {"details": WANTED}},
         ]
     }
-    assert with_alert_body(triggered(), body).alerts[0].namespace == "shop"
+    assert enriched(triggered().alerts[0], body).namespace == "shop"
 
 
 def test_what_the_webhook_told_is_not_overwritten() -> None:
-    after = with_alert_body(triggered(), alerts_json({**WANTED, "pagerduty_service": "Other"}))
-    assert after.alerts[0].labels["pagerduty_service"] == "Checkout"
+    after = enriched(triggered().alerts[0], alerts_json({**WANTED, "pagerduty_service": "Other"}))
+    assert after.labels["pagerduty_service"] == "Checkout"
 
 
 def test_names_and_values_that_are_no_labels_are_left_out() -> None:
@@ -241,21 +243,21 @@ def test_names_and_values_that_are_no_labels_are_left_out() -> None:
         "list": ["a"],
         "empty": " ",
     }
-    labels = with_alert_body(triggered(), alerts_json(details)).alerts[0].labels
+    labels = enriched(triggered().alerts[0], alerts_json(details)).labels
     assert {k: labels[k] for k in ("n", "yes")} == {"n": "5", "yes": "true"}
     assert not {"a b", "x", "none", "list", "empty"} & set(labels)
 
 
 def test_a_body_with_thousands_of_entries_gives_a_bounded_number_of_labels() -> None:
-    labels = with_alert_body(triggered(), alerts_json({f"k{i}": "v" for i in range(5000)})).alerts[0].labels
+    labels = enriched(triggered().alerts[0], alerts_json({f"k{i}": "v" for i in range(5000)})).labels
     assert len(labels) < 80
 
 
 def test_only_firing_pagerduty_alerts_without_a_namespace_need_a_body() -> None:
     other = Alert(Source.ALERTMANAGER, "f", AlertStatus.FIRING, NOW, {"alertname": "X"})
-    assert not needs_alert_body(Delivery(Source.ALERTMANAGER, NOW, "am", alerts=(other,)))
-    assert not needs_alert_body(parse(event("incident.resolved")))
-    assert not needs_alert_body(parse(event("pagey.ping")))
+    assert not lacks_labels(other)
+    (resolved,) = parse(event("incident.resolved")).alerts
+    assert not lacks_labels(resolved)
 
 
 _ODD = st.recursive(
@@ -272,10 +274,10 @@ _ODD = st.recursive(
 
 @given(_ODD)
 def test_odd_alert_bodies_change_nothing_that_identifies(odd: Any) -> None:
-    before = triggered()
-    after = with_alert_body(before, {"alerts": odd})
-    assert after.alerts[0].episode == before.alerts[0].episode
-    assert after.alerts[0].name
+    (before,) = triggered().alerts
+    after = enriched(before, {"alerts": odd})
+    assert after.episode == before.episode
+    assert after.name
 
 
 @given(

@@ -8,7 +8,12 @@ from app.domain.plan import ActionKind
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.kube.actions import BUILDERS
 from app.kube.paths import RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_for, permissions_of
+from app.kube.verbs import CONFIG_READS, EVENTS, READS, Permission, permissions_for
+
+
+def permissions_of(kind: ActionKind) -> list[Permission]:
+    """On all kinds of objects that the action may touch."""
+    return [p for on in Kind for p in permissions_for(kind, on)]
 
 
 @pytest.mark.parametrize("kind", ActionKind)

@@ -74,7 +74,7 @@ def test_a_refusal_names_gate_value_threshold_remedy_and_next_look() -> None:
 
 
 def test_a_refusal_without_a_known_time_promises_none() -> None:
-    unknown = replace(timelines.COOLING, retry_at=None)
+    unknown = timelines.COOLING._replace(retry_at=None)
     timeline = replace(timelines.TIMELINES["refused"], decision=replace(timelines.DENIED, gates=(unknown,)))
     assert "Looks again" not in parent(timeline).readable()
 
@@ -82,8 +82,8 @@ def test_a_refusal_without_a_known_time_promises_none() -> None:
 def test_several_gates_against_are_all_named() -> None:
     gates = (
         timelines.COOLING,
-        replace(timelines.COOLING, gate="window"),
-        replace(timelines.COOLING, gate="storm"),
+        timelines.COOLING._replace(gate="window"),
+        timelines.COOLING._replace(gate="storm"),
     )
     timeline = replace(timelines.TIMELINES["refused"], decision=replace(timelines.DENIED, gates=gates))
     assert "; also window and storm" in parent(timeline).readable()

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.policy.assumed import ClusterFacts
-from app.policy.backtest import Acted, Replay
-from app.policy.backtest_gates import Prepared, Quick, facts_of
-from app.policy.backtest_history import Incident
-from app.policy.backtest_known import Assumptions, Said
-from app.policy.backtest_records import Heard
+from app.domain.decision import Decision
 from app.policy.decide import decide
 from app.policy.model import Policy
+from app.policytools.assumed import ClusterFacts
+from app.policytools.backtest import Acted, Replay
+from app.policytools.backtest_history import Incident, Prepared
+from app.policytools.backtest_known import Assumptions, Said
+from app.policytools.backtest_records import Heard
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 MINUTE = 60_000_000
@@ -51,14 +51,15 @@ class Workflow:
 class Checked(Replay):
     """Holds every decision of a replay against the live one."""
 
-    def judge(self, prepared: Prepared, incident: Incident) -> Quick:
-        measured = self._past.measure(prepared, incident, self.now)
-        quick = super().judge(prepared, incident)
-        ground = prepared.ground
-        live = decide(ground.policy, ground.rule, prepared.step, facts_of(prepared, measured))
-        assert [(w.verdict, w.code) for w in quick.words] == [(g.verdict, g.code) for g in live.gates]
-        assert (quick.verdict, quick.code) == (live.verdict, live.code)
-        return quick
+    def judge(self, prepared: Prepared, incident: Incident) -> Decision:
+        facts = self._past.measure(prepared, incident, self.now)
+        brief = super().judge(prepared, incident)
+        live = decide(prepared.ground.policy, prepared.ground.rule, prepared.step, facts)
+        assert brief.gates == live.gates[: len(brief.gates)]
+        assert replace(brief, gates=()) == replace(live, gates=())
+        assert brief.retry_at == live.retry_at
+        assert facts.spend == {scope: self._past.spent(scope, self.now) for scope in prepared.scopes}
+        return brief
 
 
 def at(minute: float) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.policy import backtest_known
-from app.policy.backtest import Replay
-from app.policy.backtest_known import Assumptions, Lookup, Said
-from app.policy.backtest_records import Reading, read_lines
+from app.policytools import backtest_known
+from app.policytools.backtest import Replay
+from app.policytools.backtest_history import History, Incident
+from app.policytools.backtest_known import Assumptions, Lookup, Said
+from app.policytools.backtest_records import Reading, read_lines
 from remediations import CATALOGUE
 from tests.bench.backtest import lines, policy
 
@@ -32,22 +33,18 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = Lookup(policy(), CATALOGUE, Assumptions())
     for n in range(1_000):
         lookup.at({"alertname": "Alert1", "namespace": "rag7", "deployment": f"service-{n}"})
-    for kept in (lookup._known, lookup._prepared, lookup._rules, lookup._shapes):
+    for kept in (lookup._known, lookup._prepared, lookup._rules):
         assert len(kept._young) + len(kept._old) <= 100
 
 
-def test_targets_of_one_namespace_and_kind_share_what_the_gates_say_of_them() -> None:
+def test_targets_under_one_rule_share_the_facts_of_a_quiet_moment_and_nothing_else() -> None:
     lookup = Lookup(policy(), CATALOGUE, Assumptions())
     labels = {"alertname": "Alert1", "namespace": "rag7"}
-    one, other, elsewhere = (
-        lookup.at({**labels, "namespace": namespace, "deployment": name}).prepared
-        for namespace, name in (("rag7", "a"), ("rag7", "b"), ("team-a", "a"))
-    )
+    one, other = (lookup.at({**labels, "deployment": name}).prepared for name in ("a", "b"))
     assert one is not None
     assert other is not None
-    assert elsewhere is not None
-    assert one.shape is other.shape
-    assert one.shape is not elsewhere.shape, "another namespace can be out of scope"
-    assert one.target != other.target
-    shared = [room for room, same in zip(one.rooms, other.rooms, strict=True) if room is same]
-    assert {room.key for room in shared} == {"cluster"}
+    assert one.quiet is other.quiet
+    history, incident = History(0, 0), Incident(("x",), one, 0)
+    assert history.measure(other, incident, 1).target == other.ground.target
+    assert [a.object.name for a in other.step.actions] == ["b"]
+    assert set(one.keys) & set(other.keys) == {"cluster"}

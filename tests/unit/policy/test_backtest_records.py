@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.policy.backtest_records import Heard, Reading, instant, read_lines
+from app.policytools.backtest_records import Heard, Reading, instant, read_lines
 
 LABELS = {"alertname": "HighErrorRate", "namespace": "rag7"}
 

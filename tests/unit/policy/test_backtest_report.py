@@ -10,13 +10,13 @@ from inline_snapshot import snapshot
 
 from app.domain.errors import BadInput
 from app.domain.workload import Manager
-from app.policy.assumed import ClusterFacts
-from app.policy.backtest import Replay
-from app.policy.backtest_known import Assumptions
-from app.policy.backtest_records import Heard, Reading, micros
-from app.policy.backtest_report import Backtest, limits_hit
-from app.policy.backtest_text import assumed_lines, report_json, report_lines
 from app.policy.model import Policy
+from app.policytools.assumed import ClusterFacts
+from app.policytools.backtest import Replay
+from app.policytools.backtest_known import Assumptions
+from app.policytools.backtest_records import Heard, Reading, micros
+from app.policytools.backtest_report import Backtest, limits_hit
+from app.policytools.backtest_text import assumed_lines, report_json, report_lines
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 START = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
@@ -51,7 +51,7 @@ Assumed:
 - an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved
 - nobody pauses anything and no blocking alert fires; the first step that the rule allows applies
 
-Policy 6ab112b3da76
+Policy 6e8d05be7d55
         3  acts by itself  on 2 targets
        12  blocked  cooldown: cooling_down 8, budget: budget_spent 3, scope: out_of_scope 1
         1  only observed  no_rule 1

@@ -82,10 +82,6 @@ def test_the_strongest_gate_decides(changes: dict[str, Any], verdict: Verdict, c
     assert [g.gate for g in decision.gates] == NAMES
 
 
-def test_the_same_input_gives_the_same_decision() -> None:
-    assert decided(**COOLING) == decided(**COOLING)
-
-
 def test_a_decision_reads_back_from_its_json() -> None:
     decision = decided(**COOLING)
     assert Decision.from_json(decision.to_json()) == decision

@@ -12,7 +12,7 @@ from app.domain.outcome import RunState
 from app.domain.workload import Manager
 from app.policy.budgets import scopes_for
 from app.policy.decide import decide, no_rule
-from app.policy.explain import explain_json, explain_lines, explain_text
+from app.policy.explain import explain_json, explain_lines
 from app.policy.facts import Past, Spend, Unknown
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
@@ -31,7 +31,7 @@ def decided(**changes: Any) -> Decision:
 
 def shown(decision: Decision) -> str:
     """The text without the version, which moves with every change of the policy's form."""
-    return explain_text(decision).replace(decision.policy_version or "-", "VERSION")
+    return "\n".join([*explain_lines(decision), ""]).replace(decision.policy_version or "-", "VERSION")
 
 
 def test_an_allowed_decision_shows_every_gate_with_value_and_threshold() -> None:
@@ -133,7 +133,7 @@ def test_a_decision_without_gates_is_two_lines() -> None:
 
 def test_the_explanation_needs_nothing_but_the_stored_decision() -> None:
     decision = decided(last_action=NOW - timedelta(minutes=4))
-    assert explain_text(Decision.from_json(decision.to_json())) == explain_text(decision)
+    assert explain_lines(Decision.from_json(decision.to_json())) == explain_lines(decision)
 
 
 def test_the_json_form_adds_counts_changes_and_the_next_look() -> None:

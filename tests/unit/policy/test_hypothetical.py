@@ -8,8 +8,8 @@ import pytest
 from inline_snapshot import snapshot
 
 from app.domain.errors import BadInput
-from app.policy.assumed import World
-from app.policy.hypothetical import explain_alert, parse_labels
+from app.policytools.assumed import World
+from app.policytools.hypothetical import explain_alert, parse_labels
 from tests.unit.policy.cases import CATALOGUE, NOW, policy_of
 
 WORLD = World(

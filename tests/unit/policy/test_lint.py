@@ -9,12 +9,12 @@ import pytest
 from inline_snapshot import snapshot
 
 from app.policy.faults import PolicyInvalid
-from app.policy.lint import covers, lint
-from app.policy.lint_findings import Finding, Timing
-from app.policy.lint_rules import AlertingRule, read_rules
 from app.policy.load import load_policy
 from app.policy.matchers import parse_when
 from app.policy.model import Policy
+from app.policytools.lint import covers, lint
+from app.policytools.lint_findings import Finding, Timing
+from app.policytools.lint_rules import AlertingRule, read_rules
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 NOW = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.policy.lint_promql import parse_span, read_query
+from app.policytools.lint_promql import parse_span, read_query
 
 
 @pytest.mark.parametrize(

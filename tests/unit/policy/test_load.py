@@ -235,7 +235,7 @@ def test_rules_that_can_never_be_used_are_refused(name: str, when: str, target: 
         ((HEAD + "budgets: &x [*x]\n",), "an alias contains itself"),
         ((HEAD + f"budgets: {'[' * 3_000}{']' * 3_000}\n",), "nested too deep"),
         ((HEAD + "storm: !storm {targets: 3}\n",), "a.yaml:3:8: the tag !storm is not accepted"),
-        ((HEAD + 'mode: "\\ud800"\n',), "unable to parse"),
+        ((HEAD + 'mode: "\\ud800"\n',), "a.yaml:3:7: half of a surrogate pair is no text"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(texts: tuple[str, ...], message: str) -> None:

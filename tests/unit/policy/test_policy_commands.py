@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli.policy import app
 from app.domain.errors import BadInput
-from app.policy.schema import json_schema
+from app.policytools.schema import json_schema
 
 SHIPPED = Path(__file__).parents[3] / "policies"
 RULE = """\

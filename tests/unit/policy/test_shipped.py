@@ -13,8 +13,8 @@ from app.domain.target import Kind
 from app.policy.load import load_policy, read_dir
 from app.policy.match import Hint, match_rule, target_hint
 from app.policy.model import Policy
-from app.policy.schema import json_schema
 from app.policy.source import read_source
+from app.policytools.schema import json_schema
 from remediations import CATALOGUE
 
 FOLDER = Path(__file__).parents[3] / "policies"

@@ -8,9 +8,9 @@ import pytest
 from inline_snapshot import snapshot
 
 from app.domain.errors import BadInput
-from app.policy.cases import PolicyCase, parse_instant, read_cases
 from app.policy.faults import PolicyInvalid
-from app.policy.testing import Report, report_lines, run_cases
+from app.policytools.cases import PolicyCase, parse_instant, read_cases
+from app.policytools.testing import Report, report_lines, run_cases
 from tests.unit.policy.cases import CATALOGUE, policy_of
 
 SECOND_RULE = """

@@ -7,15 +7,15 @@ from textwrap import dedent, indent
 import pytest
 
 from app.domain.decision import Mode
-from app.policy.assumed import World
-from app.policy.backtest_known import Assumptions
-from app.policy.cases import read_cases
 from app.policy.faults import PolicyInvalid
-from app.policy.hypothetical import explain_alert
-from app.policy.lint_trust import trust_findings
 from app.policy.model import Promotion, Proof, Rule, Start, TargetClass, TrustTerms
-from app.policy.testing import run_cases
 from app.policy.units import Percent
+from app.policytools.assumed import World
+from app.policytools.backtest_known import Assumptions
+from app.policytools.cases import read_cases
+from app.policytools.hypothetical import explain_alert
+from app.policytools.lint_trust import trust_findings
+from app.policytools.testing import run_cases
 from tests.unit.policy.cases import CATALOGUE, NOW, policy_of
 from tests.unit.policy.test_backtest import Workflow
 

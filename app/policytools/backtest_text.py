@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
-from app.policy.assumed import ClusterFacts
-from app.policy.backtest import Replay
-from app.policy.backtest_known import Assumptions
-from app.policy.backtest_records import Reading, instant
-from app.policy.backtest_report import Backtest, Tally
 from app.policy.model import Policy
 from app.policy.units import counted, duration_text, moment
+from app.policytools.assumed import ClusterFacts
+from app.policytools.backtest import Replay
+from app.policytools.backtest_known import Assumptions
+from app.policytools.backtest_records import Reading, instant
+from app.policytools.backtest_report import Backtest, Tally
 
 _SHOWN = 20
 _WORDS = ("acted", "asked", "blocked", "observed", "joined", "fixed", "person")

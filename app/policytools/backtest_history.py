@@ -1,7 +1,7 @@
 """A replay's history: incidents, runs, spent budgets and storms, on the recorded alerts' own time.
 
 It moves as the service's store does: a decision reserves under every key at once, a run holds its target, a question that
-nobody answers gives its reservation back. Called by `app.policy.backtest`. Pure; forgets what no gate can ask for any
+nobody answers gives its reservation back. Called by `app.policytools.backtest`. Pure; forgets what no gate can ask for any
 more, so that memory does not grow with the number of alerts. Instants and spans are microseconds.
 """
 
@@ -10,19 +10,46 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeAlias
 
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
-from app.policy.backtest_gates import Measured, Prepared, Room
-from app.policy.backtest_records import instant
+from app.domain.plan import Step
+from app.policy.budgets import BudgetScope, scopes_for
+from app.policy.facts import Facts, Past, Spend
 from app.policy.trust import Evidence, TrustLevel, count, fresh, key_of
+from app.policytools.assumed import Ground
+from app.policytools.backtest_records import instant, micros
 
 Key: TypeAlias = "tuple[object, ...]"
 _RESULTS = 20
 _TRIM = 64
-_NOTHING: tuple[int, int | None] = (0, None)
+_NOTHING = Spend(0)
+_US = timedelta(microseconds=1)
 _EVIDENCE = {RunState.FIXED: Evidence.FIXED, RunState.NOT_FIXED: Evidence.NOT_FIXED}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What stays the same about a rule on a target over a replay: the assumed step, the facts of a quiet moment (also of
+    another target under the same rule), and the key of its runs there (`past`)."""
+
+    ground: Ground
+    step: Step
+    quiet: Facts
+    target: str
+    past: tuple[str, str]
+
+    @property
+    def scopes(self) -> tuple[BudgetScope, ...]:
+        """The limits that hold for it."""
+        return scopes_for(self.ground.policy, self.ground.rule, self.ground.target)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What its actions are counted under."""
+        return tuple(dict.fromkeys(scope.key for scope in self.scopes))
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +95,7 @@ class History:
         self._longest = longest
         self._spent: dict[str, list[int]] = {}
         self._ended: dict[tuple[str, str], int] = {}
-        self._results: dict[tuple[str, str], deque[tuple[RunState, int]]] = {}
+        self._results: dict[tuple[str, str], deque[Past]] = {}
         self._opened: deque[tuple[int, object]] = deque()
         self._names: Counter[object] = Counter()
 
@@ -77,23 +104,29 @@ class History:
         self._opened.append((now, name))
         self._names[name] += 1
 
-    def measure(self, p: Prepared, incident: Incident, now: int) -> Measured:
-        """The facts of this moment."""
-        run = self.live.get(p.target)
+    def measure(self, p: Prepared, incident: Incident, now: int) -> Facts:
+        """The facts of this moment, as the live gates take them."""
+        quiet, run, at = p.quiet, self.live.get(p.target), instant(now)
         last = self._ended.get(p.past)
         if run is not None and run.prepared.past[1] == p.past[1]:
             last = run.at if last is None else max(last, run.at)
-        return Measured(
-            now=now,
+        return Facts(  # written out: `replace` takes five times as long, and a replay asks a million times
+            now=at,
+            target=p.ground.target,
             firing=incident.fires(now) or incident.heard == now,
-            last_seen=now if now < incident.until else incident.heard,
-            spend=tuple([self._spend(room, now) for room in p.rooms]),
-            last_action=last,
-            busy=run is not None,
-            in_flight=len(self.live) - (run is not None),
+            last_seen=at if now < incident.until else instant(incident.heard),
+            marks=quiet.marks,
+            managers=quiet.managers,
+            rollout_paused=quiet.rollout_paused,
+            replicas=quiet.replicas,
+            spend=_Spending(self, p, now),
+            last_action=None if last is None else instant(last),
+            busy_with="an earlier run" if run is not None else "",
+            targets_in_flight=len(self.live) - (run is not None),
             results=tuple(self._results.get(p.past, ())),
             storm_targets=self._storm(now),
-            level=self._trust_level(p, incident, now).level if p.earned else Mode.OBSERVE,
+            blocking=quiet.blocking,
+            trust_level=None if quiet.trust_level is None else self._trust_level(p, incident, now),
         )
 
     def _trust_level(self, p: Prepared, incident: Incident, now: int) -> TrustLevel:
@@ -117,7 +150,7 @@ class History:
         p = run.prepared
         del self.live[p.target]
         name = p.past
-        self._results.setdefault(name, deque(maxlen=_RESULTS)).appendleft((state, now))
+        self._results.setdefault(name, deque(maxlen=_RESULTS)).appendleft(Past(state, instant(now)))
         self._count(run.incident, state, now)
         if state in (RunState.EXPIRED, RunState.ABANDONED):
             for key in p.keys:
@@ -128,7 +161,7 @@ class History:
     def _count(self, incident: Incident, state: RunState, now: int) -> None:
         """The run's result in the trust level of its alert, as the service counts it."""
         p, evidence = incident.prepared, _EVIDENCE.get(state)
-        if p is None or not p.earned or evidence is None:
+        if p is None or p.quiet.trust_level is None or evidence is None:
             return
         before = self._trust_level(p, incident, now)
         after, _ = count(before, evidence, p.ground.rule.trust, instant(now), "a run")
@@ -139,17 +172,18 @@ class History:
         since = now - self._longest
         self._spent = {key: at for key, at in self._spent.items() if at and at[-1] >= since}
         self._ended = {name: at for name, at in self._ended.items() if at >= since}
-        self._results = {name: past for name, past in self._results.items() if past[0][1] >= since}
+        self._results = {name: past for name, past in self._results.items() if micros(past[0].at) >= since}
 
-    def _spend(self, room: Room, now: int) -> tuple[int, int | None]:
-        times = self._spent.get(room.key)
-        if not times or times[-1] < now - room.window:
+    def spent(self, scope: BudgetScope, now: int) -> Spend:
+        """What was spent of this scope inside its window."""
+        times, window = self._spent.get(scope.key), scope.limit.window // _US
+        if not times or times[-1] < now - window:
             return _NOTHING
-        first = bisect_left(times, now - room.window)
+        first = bisect_left(times, now - window)
         if first > _TRIM and times[_TRIM] < now - self._longest:
             del times[: bisect_left(times, now - self._longest)]
-            first = bisect_left(times, now - room.window)
-        return len(times) - first, times[first] if first < len(times) else None
+            first = bisect_left(times, now - window)
+        return Spend(len(times) - first, instant(times[first])) if first < len(times) else _NOTHING
 
     def _storm(self, now: int) -> int:
         since = now - self._storm_within
@@ -159,6 +193,29 @@ class History:
             if not self._names[name]:
                 del self._names[name]
         return len(self._names)
+
+
+class _Spending(dict[BudgetScope, Spend]):
+    """What was spent at one moment, counted when a gate asks for it: most decisions are settled before that."""
+
+    def __init__(self, history: History, p: Prepared, now: int) -> None:
+        super().__init__()
+        self._history, self._p, self._now = history, p, now
+
+    def __missing__(self, scope: BudgetScope) -> Spend:
+        if not self._count():
+            raise KeyError(scope)
+        return self[scope]
+
+    def __contains__(self, scope: object) -> bool:
+        return super().__contains__(scope) or (self._count() and super().__contains__(scope))
+
+    def _count(self) -> bool:
+        """Count all; False when that was done before."""
+        if self:
+            return False
+        self.update((s, self._history.spent(s, self._now)) for s in self._p.scopes)
+        return True
 
 
 def _name(p: Prepared, incident: Incident) -> str:

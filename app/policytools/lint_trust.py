@@ -1,6 +1,6 @@
 """Lint of mode earned: levels that nothing can reach, and numbers that say something else than their writer may think.
 
-Called by `app.policy.lint`. Pure.
+Called by `app.policytools.lint`. Pure.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from app.domain.decision import Mode
-from app.policy.lint_findings import Finding, Severity
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import LEVELS, MAX_RUNS, TrustLevel, lower_bound, measured, missing, proof, share
 from app.policy.units import counted
+from app.policytools.lint_findings import Finding, Severity
 
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,7 +1,7 @@
 """PromQL, as far as a policy's lint needs it: how far an expression looks back, and which labels its result can have.
 
 A tolerant reader, not a full parser: what it does not understand makes the answer unsure, never wrong with confidence.
-Called by `app.policy.lint_rules`. Pure.
+Called by `app.policytools.lint_rules`. Pure.
 """
 
 from __future__ import annotations

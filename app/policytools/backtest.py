@@ -14,18 +14,24 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import NamedTuple
 
-from app.domain.decision import Verdict
+from app.domain.decision import Decision, Verdict, strongest
 from app.domain.outcome import RunState
-from app.policy.backtest_gates import Hours, Prepared, Quick, judge_quickly
-from app.policy.backtest_history import History, Incident, Key, Run
-from app.policy.backtest_known import Assumptions, Known, Lookup, Said
-from app.policy.backtest_records import Heard
 from app.policy.consistency import Handler
+from app.policy.decide import decide_briefly
 from app.policy.model import Policy
+from app.policytools.backtest_history import History, Incident, Key, Prepared, Run
+from app.policytools.backtest_known import Assumptions, Known, Lookup, Said
+from app.policytools.backtest_records import Heard, micros
 
 _US = timedelta(microseconds=1)
 _WOKEN = 20  # refused incidents that have their turn when a run ends, as in the service
 _SWEEP = 20_000  # records between two rounds of forgetting
+_WORDS = {
+    Verdict.ALLOW: "acted",
+    Verdict.ASK: "asked",
+    Verdict.OBSERVE: "observed",
+    Verdict.DENY: "blocked",
+}
 _IDLE = timedelta(hours=24) // _US  # an incident of which nothing was heard for so long is over
 
 
@@ -52,7 +58,6 @@ class Replay:
     _episodes: dict[object, Incident] = field(default_factory=dict)
     _resting: dict[int, Incident] = field(default_factory=dict)
     _queue: list[tuple[int, int, Run | Incident]] = field(default_factory=list)
-    _hours: Hours = field(default_factory=Hours)
     _lookup: Lookup = field(init=False)
     _past: History = field(init=False)
     _records: int = 0
@@ -93,9 +98,10 @@ class Replay:
             return Said("person", "", "", known.rule, known.target)
         return self._decide(incident)
 
-    def judge(self, prepared: Prepared, incident: Incident) -> Quick:
-        """The decision at this moment."""
-        return judge_quickly(prepared, self._past.measure(prepared, incident, self.now), self._hours)
+    def judge(self, prepared: Prepared, incident: Incident) -> Decision:
+        """The live decision at this moment."""
+        ground, facts = prepared.ground, self._past.measure(prepared, incident, self.now)
+        return decide_briefly(ground.policy, ground.rule, prepared.step, facts)
 
     def _open(self, key: Key, known: Known) -> Incident:
         before = self._incidents.get(key)
@@ -137,11 +143,9 @@ class Replay:
         p = incident.prepared
         if p is None:
             raise AssertionError("only what has a rule and a target is decided")
-        quick = self.judge(p, incident)
-        what = {Verdict.ALLOW: "acted", Verdict.ASK: "asked", Verdict.OBSERVE: "observed"}.get(
-            quick.verdict, "blocked"
-        )
-        said = Said(what, quick.code, quick.gate, p.shape.rule.name, p.target)
+        decision = self.judge(p, incident)
+        what, decisive = _WORDS[decision.verdict], strongest(decision.gates)
+        said = Said(what, decision.code, decisive.gate if decisive else "", decision.rule, p.target)
         if what in ("acted", "asked"):
             self._resting.pop(id(incident), None)
             self.acted.append(Acted(self.now, what, str(incident.key[0]), said))
@@ -151,7 +155,7 @@ class Replay:
             self._resting.setdefault(id(incident), incident)
         else:
             self._resting.pop(id(incident), None)
-        due = -1 if quick.retry_at is None else max(quick.retry_at, self.now + 1)
+        due = -1 if decision.retry_at is None else max(micros(decision.retry_at), self.now + 1)
         if due >= 0 and due != incident.due:
             self._push(due, incident)
         incident.due = due
@@ -162,7 +166,7 @@ class Replay:
         run = self._past.start(p, incident, self.now, asks=asks)
         end = self.now + self.assumed.run // _US
         if asks:
-            end = self.now + p.shape.rule.approval.expires // _US
+            end = self.now + p.ground.rule.approval.expires // _US
             if not incident.unended:
                 end = min(end, max(incident.until, self.now))
         self._push(end, run)

@@ -14,9 +14,15 @@ from app.domain.decision import Decision, Mode, Verdict, strongest
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
-from app.policy.assumed import FRESH, GATE_NAMES, Ground, Judged, World, judge
 from app.policy.budgets import BudgetScope, ledger_keys
-from app.policy.cases import (
+from app.policy.consistency import Handler
+from app.policy.facts import Facts, Past, Pause, Spend, Unknown
+from app.policy.matchers import When
+from app.policy.model import Per, Policy
+from app.policy.trust import TrustLevel
+from app.policy.units import counted
+from app.policytools.assumed import FRESH, GATE_NAMES, Ground, Judged, World, judge
+from app.policytools.cases import (
     NONE,
     Expectation,
     HistoryFacts,
@@ -27,12 +33,6 @@ from app.policy.cases import (
     WrittenCase,
     before,
 )
-from app.policy.consistency import Handler
-from app.policy.facts import Facts, Past, Pause, Spend, Unknown
-from app.policy.matchers import When
-from app.policy.model import Per, Policy
-from app.policy.trust import TrustLevel
-from app.policy.units import counted
 
 _FACT_OF = {
     "alert": "firing",

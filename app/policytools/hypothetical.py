@@ -11,11 +11,11 @@ from datetime import datetime
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
-from app.policy.assumed import Judged, World, judge
 from app.policy.explain import explain_json, explain_lines
 from app.policy.match import Hint, NoHint, match_rule, target_hint
 from app.policy.matchers import Operator, parse_matchers
 from app.policy.units import counted, moment
+from app.policytools.assumed import Judged, World, judge
 
 
 def parse_labels(text: str) -> dict[str, str]:

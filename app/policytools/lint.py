@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 
 from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
-from app.policy.lint_findings import Finding, Severity, Timing
-from app.policy.lint_pairs import Pair, pair_findings
-from app.policy.lint_rules import AlertingRule
-from app.policy.lint_trust import trust_findings
 from app.policy.matchers import Matcher, Operator, When
 from app.policy.model import Budget, Policy, Rule
+from app.policytools.lint_findings import Finding, Severity, Timing
+from app.policytools.lint_pairs import Pair, pair_findings
+from app.policytools.lint_rules import AlertingRule
+from app.policytools.lint_trust import trust_findings
 
 
 def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tuple[Finding, ...]:

@@ -1,5 +1,5 @@
 """Lint of one rule with one alert that it is used for: can the alert clear in time, does it name a target, does its
-timing fit. Called by `app.policy.lint`. Pure."""
+timing fit. Called by `app.policytools.lint`. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.policy.lint_findings import Finding, Severity, Timing
-from app.policy.lint_promql import Lookback
-from app.policy.lint_rules import AlertingRule
 from app.policy.model import FromLabel, Rule
 from app.policy.units import duration_text
+from app.policytools.lint_findings import Finding, Severity, Timing
+from app.policytools.lint_promql import Lookback
+from app.policytools.lint_rules import AlertingRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a replay knows of labels: the rule, the target and the prepared gates, looked up once for many alerts.
 
-Recorded alerts differ in labels that no policy looks at; here they become one. Called by `app.policy.backtest`. Pure; its
+Recorded alerts differ in labels that no policy looks at; here they become one. Called by `app.policytools.backtest`. Pure; its
 caches are bounded.
 """
 
@@ -14,22 +14,23 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
-from app.domain.plan import Step
 from app.domain.target import Kind, Target
-from app.policy.assumed import (
+from app.policy.consistency import Handler
+from app.policy.facts import Facts
+from app.policy.match import NoHint, match_rule
+from app.policy.model import Block, Ceiling, Duration, Policy, Rule
+from app.policytools.assumed import (
     ASSUMED_CLUSTER,
     ASSUMED_STEP,
     ClusterFacts,
     Ground,
     StepSpec,
+    assumed_facts,
     find_target,
     step_of,
 )
-from app.policy.backtest_gates import Prepared, Shape, place, shape_of
-from app.policy.backtest_history import Key
-from app.policy.consistency import Handler
-from app.policy.match import NoHint, match_rule
-from app.policy.model import Block, Ceiling, Duration, Policy, Rule
+from app.policytools.backtest_history import Key, Prepared
+from app.policytools.backtest_records import instant
 
 _CACHED = 60_000
 K = TypeVar("K")
@@ -96,8 +97,8 @@ class Lookup:
         self._labels = tuple(dict.fromkeys((*_HINTS, *named, *matched)))
         self._known: _Recent[tuple[str | None, ...], Known] = _Recent()
         self._rules: _Recent[tuple[str | None, ...], tuple[Rule | None]] = _Recent()
+        self._quiet: dict[str, Facts] = {}
         self._prepared: _Recent[tuple[str, str, Kind, str], Prepared] = _Recent()
-        self._shapes: _Recent[tuple[str, str, Kind], Shape] = _Recent()
 
     def at(self, labels: Mapping[str, str]) -> Known:
         """What holds for an alert with these labels."""
@@ -141,15 +142,13 @@ class Lookup:
         prepared = self._prepared.get(name)
         if prepared is None:
             ground = Ground(self._policy, rule, target, self._assumed.cluster)
-            alike = (rule.name, target.namespace, target.kind)
-            shape = self._shapes.get(alike)
-            if shape is None:
-                shape = self._shapes.keep(alike, shape_of(ground, self._step))
-            prepared = self._prepared.keep(name, place(shape, ground))
+            step = step_of(self._assumed.step, ground, self._catalogue)
+            quiet = self._quiet.get(rule.name)
+            if quiet is None:
+                quiet = self._quiet[rule.name] = assumed_facts(ground, instant(0))
+            past = (target.key, rule.remediation)
+            prepared = self._prepared.keep(name, Prepared(ground, step, quiet, target.key, past))
         return prepared
-
-    def _step(self, ground: Ground) -> Step:
-        return step_of(self._assumed.step, ground, self._catalogue)
 
 
 class _Recent(Generic[K, V]):

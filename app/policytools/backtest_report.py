@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from app.domain.errors import BadInput
-from app.policy.backtest import Acted, Replay
-from app.policy.backtest_known import Said
-from app.policy.backtest_records import Heard
 from app.policy.units import counted
+from app.policytools.backtest import Acted, Replay
+from app.policytools.backtest_known import Said
+from app.policytools.backtest_records import Heard
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Alerting rules out of Prometheus rule files: `PrometheusRule` manifests, lists of them, and plain rule groups.
 
-Called by `app.policy.lint`. Pure: it is given the texts. What is not about alerts (recording rules, other kinds) is passed
+Called by `app.policytools.lint`. Pure: it is given the texts. What is not about alerts (recording rules, other kinds) is passed
 over; a file that cannot be read is told with its place.
 """
 
@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Any
 
 from app.policy.faults import PolicyFault, PolicyInvalid
-from app.policy.lint_promql import Query, parse_span, read_query
 from app.policy.matchers import Matcher, When
 from app.policy.source import Path, Source, read_source
+from app.policytools.lint_promql import Query, parse_span, read_query
 
 _TEMPLATE = "{{"
 
