@@ -68,10 +68,16 @@ def explanation(found: dict[str, Any]) -> list[str]:
                 title,
                 *(f"  {row['result']}: {_told(row)}" for row in found[key]),
             ]
+    if found.get("ladder"):
+        lines += ["", "Steps", *(f"  {step}" for step in found["ladder"])]
+    if person := found.get("escalation"):
+        lines += ["", "A person is needed", f"  {person['reason'].removeprefix('A person is needed: ')}"]
+        lines += [f"  Tried: {text}" for text in person["tried"]]
+        lines += [f"  Look at: {text}" for text in person["look_at"]]
     if found.get("trust_levels"):
         lines += ["", "Trust", *(f"  {s['change']}: {s['key']}: {s['why']}" for s in found["trust_levels"])]
     lines += ["", "Trail"]
-    lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_dedup_key(e)}" for e in found["events"]]
+    lines += [f"  {e['seq']:>6}  {e['at'][:19]}  {e['kind']:<20}  {_said(e)}" for e in found["events"]]
     return lines
 
 
@@ -81,7 +87,7 @@ def _told(row: dict[str, Any]) -> str:
     return text if text.startswith(summary) else f"{summary}: {text}" if text else summary
 
 
-def _dedup_key(event: dict[str, Any]) -> str:
+def _said(event: dict[str, Any]) -> str:
     data = event["data"]
     for key in ("text", "summary", "reason", "target", "state", "alertname"):
         if data.get(key):

@@ -5,7 +5,7 @@ Called by `app.flow.notifying.deliver` with the topic and fact of an outbox row 
 
 from __future__ import annotations
 
-from app.domain.decision import Decision, Verdict
+from app.domain.decision import Code, Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
 from app.notify.message import Context, Message, Part, Section
@@ -38,6 +38,7 @@ from app.notify.wording import (
     undo_command,
 )
 
+_AGAIN = "Looks again in 5 min, later each time, and at once when another run ends, a pause is lifted or the policy changes"
 _ALERTS_SHOWN = 10
 _VERDICT_WORDS = {
     Verdict.ALLOW: "Allowed",
@@ -153,10 +154,9 @@ def _refusal(timeline: Timeline, decision: Decision) -> Message:
         lines.append(line(bold(gate.gate), f": {measured(gate)}"))
         if gate.remedy:
             lines.append(line(f"    What would have to change: {gate.remedy}"))
-    again = looks_again(decision.retry_at) or [
-        line("Looks again every 5 min, when another run ends, a pause is lifted or the policy changes")
-    ]
-    return _entry(timeline, _word(decision), Section((*lines, *again)), *_trace(decision))
+    if decision.code not in (Code.PERSON_NEEDED, Code.NO_STEP):  # those are a person's now
+        lines += looks_again(decision.retry_at) or [line(_AGAIN)]
+    return _entry(timeline, _word(decision), Section(tuple(lines)), *_trace(decision))
 
 
 def _trace(decision: Decision) -> list[Part]:
@@ -254,7 +254,8 @@ def _trust_level(timeline: Timeline, changed: TrustChange) -> Message:
 
 def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
     word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
-    tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Tried: nothing")]
+    tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Nothing was changed")]
+    tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
     look = [line(f"Look at: {t}") for t in escalation.look_at]
     return _entry(
         timeline, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))

@@ -91,6 +91,7 @@ def note_for(timeline: Timeline, escalation: Escalation) -> str:
     lines = [
         f"alert-remediator handed this to a person: {escalation.reason}",
         *[f"Tried: {t}" for t in escalation.tried],
+        *[f"Not taken: {t}" for t in escalation.not_taken],
         *[f"Look at: {t}" for t in escalation.look_at],
         f"Details: remediator explain {timeline.incident_id}",
     ]

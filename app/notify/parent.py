@@ -150,7 +150,7 @@ def _right(timeline: Timeline) -> list[Line]:
     if decision is None:
         return [line(f"Requested by {timeline.requested_by}")] if timeline.requested_by else []
     if decision.verdict is Verdict.DENY:
-        return _stopped(decision)
+        return _stopped(decision, again=timeline.state is IncidentState.REFUSED)
     if decision.verdict is Verdict.OBSERVE:
         return [line(f'Rule: "{decision.rule}", {gates_summary(decision)}')] if decision.rule else []
     who = f"; requested by {timeline.requested_by}" if timeline.requested_by else ""
@@ -169,7 +169,7 @@ def _answered(timeline: Timeline) -> tuple[Piece | str, ...]:
     return (f"{answer.answer.capitalize()} by ", *before, *_by(answer))
 
 
-def _stopped(decision: Decision) -> list[Line]:
+def _stopped(decision: Decision, *, again: bool) -> list[Line]:
     gates = against(decision)
     if not gates:
         return []
@@ -177,7 +177,7 @@ def _stopped(decision: Decision) -> list[Line]:
     others = f"; also {joined([g.gate for g in gates[1:]])}" if len(gates) > 1 else ""
     lines = [line("Stopped by: ", bold(first.gate), f": {measured(first)}{others}")]
     lines.extend(line(f"What would have to change: {g.remedy}") for g in gates if g.remedy)
-    return [*lines, *looks_again(decision.retry_at)]
+    return [*lines, *(looks_again(decision.retry_at) if again else [])]
 
 
 def _check(timeline: Timeline) -> list[Line]:
@@ -209,7 +209,8 @@ def _person(timeline: Timeline) -> list[Line]:
     escalation = timeline.escalation
     if escalation is None:
         return []
-    lines = [line(bold("A person is needed"), f": {escalation.reason}")]
+    reason = escalation.reason.removeprefix("A person is needed: ")
+    lines = [line(bold("A person is needed"), f": {reason}")]
     look = [line(f"Look at: {text}") for text in escalation.look_at[:_LOOK_AT]]
     return [*lines, *look]
 

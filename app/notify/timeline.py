@@ -162,12 +162,14 @@ class TrustChange:
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Why a person is needed, what was tried, and what to look at first. `stuck`: an undo failed."""
+    """Why a person is needed, what was carried out (`tried`), which steps were not taken and why, and what to look at first.
+    `stuck`: an undo failed."""
 
     reason: str
     tried: tuple[str, ...] = ()
     look_at: tuple[str, ...] = ()
     stuck: bool = False
+    not_taken: tuple[str, ...] = ()
 
 
 Fact: TypeAlias = (
@@ -266,7 +268,7 @@ class Timeline:
     `target` is `namespace/Kind/name` or empty while unknown; `ended_at` is set once nothing more will be done;
     `reason` says why the incident stands where it stands (the reason of the last INCIDENT_MOVED); `alerts` counts all
     alerts of the incident, `firing` those still firing, `alert_lines` a few of them. `plan` is the step the current
-    run works on, `actions`, `verifications` and `undos` are in order of time over all steps. `answer` is the approval's answer,
+    run works on, `ladder` has each step of the last decision with why it applies or not, `actions`, `verifications` and `undos` are in order of time over all steps. `answer` is the approval's answer,
     `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
     `undo_asked` and `paused` are what somebody ordered afterwards. `trust levels` has the last change of each trust level that the
     incident moved, by key.
@@ -298,6 +300,7 @@ class Timeline:
     undo_asked: ApprovalAnswer | None = None
     paused: ApprovalAnswer | None = None
     step_index: int = 0
+    ladder: tuple[str, ...] = ()
     actions: tuple[ActionDone, ...] = ()
     verifications: tuple[Verification, ...] = ()
     undos: tuple[UndoDone, ...] = ()

@@ -124,7 +124,8 @@ def action_line(action: ActionDone) -> Line:
     if action.result is ActionResult.APPLIED:
         return line(f"{dry}{action.summary}")
     text = f" ({action.text})" if action.text else ""
-    return line(f"{action.summary}: ", bold(ACTION_WORDS[action.result]), text)
+    word = ACTION_WORDS[action.result] if action.sent else "not sent, our own check stopped it"
+    return line(f"{action.summary}: ", bold(word), text)
 
 
 def looks_again(at: datetime | None) -> list[Line]:

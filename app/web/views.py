@@ -247,7 +247,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "rule": run.rule,
         "remediation": run.remediation,
         "mode": run.mode,
-        "target": run.target_key,
+        "target": run.target_key.partition("#")[0],  # an order that started nothing holds no target
         "state": run.state,
         "step": run.step.name,
         "step_index": run.step_index,

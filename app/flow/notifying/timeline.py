@@ -148,7 +148,10 @@ def _decided(timeline: Timeline, record: AuditEvent) -> Timeline:
     fact = fact_from_json(Topic.DECIDED, record.data)
     plan = record.data.get("plan")
     step = Step.from_json(plan) if plan else None
-    return replace(timeline, decision=fact, plan=step) if isinstance(fact, Decision) else timeline
+    if not isinstance(fact, Decision):
+        return timeline
+    ladder = tuple(f"{s['name']}: {s['why']}" for s in record.data.get("ladder") or () if s.get("why"))
+    return replace(timeline, decision=fact, plan=step, ladder=ladder or timeline.ladder)
 
 
 def _requested(timeline: Timeline, record: AuditEvent) -> Timeline:

@@ -94,6 +94,8 @@ def as_json(found: timeline.Explanation) -> dict[str, Any]:
         "decision": explain_json(told.decision) if told.decision else None,
         "gates": explain_lines(told.decision) if told.decision else [],
         "plan": told.plan.to_json() if told.plan else None,
+        "ladder": list(told.ladder),
+        "escalation": fact_to_json(Topic.ESCALATED, told.escalation) if told.escalation else None,
         "actions": [
             {"id": a.id, "summary": a.summary, "result": a.result.value, "text": a.text} for a in told.actions
         ],
