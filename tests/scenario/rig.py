@@ -46,8 +46,6 @@ from app.store.writer import StoreHooks
 from remediations import CATALOGUE
 from tests.scenario.inline import InlineStore
 
-_STILL, _IDLE_SWEEP = 10.0, 30.0
-"""Seconds without a commit after which the world counts as still, and between two sweeps then."""
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
@@ -194,10 +192,6 @@ class Rig:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     outgoing: list[dict[str, Any]] = field(default_factory=list)
     _births: int = 0
-    _commits: int = 0
-    _seen: int = -1
-    _moved_at: float = 0.0
-    _swept_at: float = 0.0
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -218,7 +212,7 @@ class Rig:
         self._births += 1
         hooks = StoreHooks(
             before_commit=lambda: self.reaper("store before commit"),
-            after_commit=self._committed,
+            after_commit=lambda: self.reaper("store after commit"),
         )
         if not self.path.exists():
             shutil.copy(_empty_store(), self.path)
@@ -257,10 +251,6 @@ class Rig:
         self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()
         return self
-
-    def _committed(self) -> None:
-        self._commits += 1
-        self.reaper("store after commit")
 
     async def die(self) -> None:
         """The process is gone: tasks, threads and connections with it."""
@@ -302,7 +292,7 @@ class Rig:
             await self.quiet()
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)
-            await self._round("sweep", self._sweep)
+            await self._round("sweep", self.loops.sweep)
             if not decided and not sent:
                 return
 
@@ -312,16 +302,6 @@ class Rig:
         if not await self.store.read(lambda conn: conn.execute(_IS_DUE, now).scalar()):
             return 0
         return await self.loops.decide_due()
-
-    async def _sweep(self) -> int:
-        """As often as the service while something happens; once in half a minute while nothing does."""
-        now = self.clock.monotonic()
-        if self._commits != self._seen:
-            self._seen, self._moved_at = self._commits, now
-        if now - self._moved_at > _STILL and now - self._swept_at < _IDLE_SWEEP:
-            return 0
-        self._swept_at = now
-        return await self.loops.sweep()
 
     async def _round(self, name: str, body: Callable[[], Awaitable[int]]) -> int:
         """A loop's body as far as it gets at this moment; it goes on in a later turn when it waits for the clock."""
