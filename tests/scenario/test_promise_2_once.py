@@ -4,14 +4,27 @@ at every boundary are in tests/crash."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 
 from app.domain.outcome import RunState
+from app.policy.model import Otherwise
 from app.sim.faults import Fault, FaultKind
+from tests.crash.cases import flood
 from tests.scenario.rig import Died, Reaper, Rig
-from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, the_incident, the_run, writes
+from tests.scenario.scenes import (
+    alert,
+    all_incidents,
+    all_runs,
+    body,
+    born,
+    policy,
+    the_incident,
+    the_run,
+    writes,
+)
 
 
 async def test_a_storm_of_repeats_is_one_write(tmp_path: Path) -> None:
@@ -119,3 +132,26 @@ async def _replica(rig: Rig) -> Rig:
     )
     other._births = 50
     return await other.born()
+
+
+async def test_a_store_that_was_put_back_does_not_act_again_on_what_carries_our_marker(
+    tmp_path: Path,
+) -> None:
+    """A restored copy has forgotten its action, its cooldown and its budget; the object has not."""
+    rig = await born(tmp_path, rules=policy(otherwise=(Otherwise.ESCALATE,)), world=flood())
+    copy = tmp_path / "copy.sqlite"
+    shutil.copy(rig.path, copy)
+    await rig.until(lambda: bool(writes(rig)))
+    await rig.run(60)
+    await rig.die()
+    for leftover in rig.path.parent.glob("rig.sqlite*"):
+        leftover.unlink()
+    shutil.copy(copy, rig.path)
+    rig.journal.started.clear()
+    await rig.born()
+    fired = alert(rig, alertname="HighLatency", deployment="langgraph-api", severity="warning", started=30)
+    await rig.send(body(fired))
+    await rig.run(240, alerts=False)
+    assert writes(rig) == ["patch langgraph-api"]
+    assert any("restored copy" in run.result for run in await all_runs(rig))
+    await rig.close()
