@@ -56,6 +56,7 @@ async def _accepting(service: Service, listener: socket.socket) -> AsyncIterator
         service.app,
         log_config=None,
         access_log=False,
+        ws="none",  # no route speaks WebSocket, so no handshake is parsed
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
         timeout_graceful_shutdown=5,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
@@ -22,6 +23,15 @@ from app.intake.times import rfc3339
 VERSION = "4"
 _STATUS = {"firing": AlertStatus.FIRING, "resolved": AlertStatus.RESOLVED}
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+MAX_ALERTS = 5_000
+"""Alerts of one body; a receiver's `max_alerts` keeps Alertmanager below it."""
+MAX_LABELS = 128
+MAX_NAME = 256
+MAX_VALUE = 4_096
+MAX_ANNOTATION = 10_000
+MAX_URL = 2_048
+_TOLD_SINGLY = 20
+_MAX_RAW = 2_000
 _MAX_TRUNCATED = 2**31 - 1  # what the store's column holds
 
 
@@ -47,21 +57,34 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     items = data.get("alerts")
     if type(items) is not list:
         raise BadInput("expected a list", code="invalid_field", where="/alerts")
+    if len(items) > MAX_ALERTS:
+        raise BadInput(
+            f"{len(items)} alerts are more than {MAX_ALERTS}; set max_alerts in Alertmanager's webhook receiver",
+            code="too_many_alerts",
+            where="/alerts",
+        )
     alerts: list[Alert] = []
     rejected: list[RejectedAlert] = []
+    more = 0
     for index, item in enumerate(items):
         try:
             alerts.append(_alert(item, received_at))
         except _Unusable as fault:
+            if len(rejected) == _TOLD_SINGLY:
+                more += 1
+                continue
             where = pointer("alerts", index, *fault.path)
-            rejected.append(RejectedAlert(index, fault.code, where, fault.reason, item))
+            rejected.append(RejectedAlert(index, fault.code, where, fault.reason, _raw(item)))
+    if more:
+        reason = f"{more} more alerts of this body could not be understood"
+        rejected.append(RejectedAlert(len(items), "more_rejected", "/alerts", reason, None))
     return Delivery(
         source=Source.ALERTMANAGER,
         received_at=received_at,
         sender=sender,
         alerts=tuple(alerts),
         rejected=tuple(rejected),
-        group_key=_text(data, "groupKey"),
+        group_key=_text(data, "groupKey")[:MAX_VALUE],
         truncated_alerts=_truncated(data.get("truncatedAlerts", 0)),
         note=_note(data),
     )
@@ -89,16 +112,21 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         labels,
         _annotations(item.get("annotations")),
         ends_at,
-        _text(item, "generatorURL"),
+        _text(item, "generatorURL")[:MAX_URL],
     )
 
 
 def _labels(value: Any) -> dict[str, str]:
     if type(value) is not dict or not value:
         raise _Unusable("no_labels", ("labels",), "expected an object with at least one label")
+    if len(value) > MAX_LABELS:
+        raise _Unusable("too_many_labels", ("labels",), f"expected at most {MAX_LABELS} labels")
     for name, text in value.items():
         if type(text) is not str:
             raise _Unusable("bad_label", ("labels", name), "expected a string")
+        if len(name) > MAX_NAME or len(text) > MAX_VALUE:
+            reason = f"a label's name has at most {MAX_NAME} characters and its value {MAX_VALUE}"
+            raise _Unusable("label_too_long", ("labels", name[:MAX_NAME]), reason)
     return value
 
 
@@ -106,7 +134,16 @@ def _annotations(value: Any) -> dict[str, str]:
     if type(value) is not dict:
         return {}
     # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
-    return {name: text if type(text) is str else canonical(text) for name, text in value.items()}
+    return {
+        name[:MAX_NAME]: (text if type(text) is str else canonical(text))[:MAX_ANNOTATION]
+        for name, text in islice(value.items(), MAX_LABELS)
+    }
+
+
+def _raw(item: Any) -> Any:
+    """The item as it was sent, or the beginning of its text when that is long."""
+    text = canonical(item)
+    return item if len(text) <= _MAX_RAW else text[:_MAX_RAW]
 
 
 def _identity(value: Any, labels: dict[str, str]) -> str:
@@ -118,9 +155,8 @@ def _identity(value: Any, labels: dict[str, str]) -> str:
 
 
 def _truncated(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise BadInput("expected a count", code="invalid_field", where="/truncatedAlerts")
-    return min(value, _MAX_TRUNCATED)
+    # Advisory: an odd count must not cost the alerts beside it.
+    return min(value, _MAX_TRUNCATED) if type(value) is int and value > 0 else 0
 
 
 def _text(data: dict[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
+from app.domain.text import CONTROL
 from app.notify.limits import length
 
 
@@ -57,7 +58,6 @@ class Who:
 Piece: TypeAlias = Span | When | Ref | Who
 Line: TypeAlias = tuple[Piece, ...]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _SLACK_USER = re.compile(r"slack:([UW][A-Z0-9]{2,30})", re.ASCII)
 _URL = re.compile(r"https?://[^\s<>|\"\x00-\x1f]+")
 
@@ -83,8 +83,8 @@ def escape(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """One line without control characters or lone surrogates, which neither Slack nor a terminal should get."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r", "\n").replace("\n", " "))
+    """One line without control, bidi or zero-width characters and lone surrogates, which neither Slack nor a terminal should get."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r", "\n").replace("\n", " "))
 
 
 def mrkdwn(content: Line) -> str:

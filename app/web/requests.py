@@ -21,6 +21,7 @@ from app.web.problems import REQUEST_ID, guarded
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _log = structlog.get_logger("app.web")
+_LONGEST_PATH = 200  # characters of a stranger's path that a log line shows
 
 
 async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
@@ -113,7 +114,7 @@ class RequestLog:
                 "request refused" if status < 500 else "request not served",
                 request=scope[REQUEST_ID],
                 method=scope["method"],
-                path=scope["path"],
+                path=scope["path"][:_LONGEST_PATH],
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
             )

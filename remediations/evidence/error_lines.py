@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.text import bounded
+
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_LINE = 4_000
+_LONGEST_RECORD = 4_000  # characters of a JSON line, decoded as a whole
+_LONGEST_TEXT = 500  # characters of what any pattern sees; 300 are shown at most
 _LONGEST_KEY = 160
 
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
@@ -108,7 +111,7 @@ def errors_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator[
     """The errors that these lines of one container report; a traceback belongs to the error line before it."""
     reader = _Reader(tokens)
     for line in lines:
-        yield from reader.feed(line.rstrip()[:_LONGEST_LINE])
+        yield from reader.feed(line[:_LONGEST_RECORD].rstrip())
     if reader.pending:
         yield reader.pending
 
@@ -124,6 +127,8 @@ class _Reader:
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
         """Take one line; gives the error before it once that is complete."""
+        if not line.startswith("{"):
+            line = bounded(line, _LONGEST_TEXT)
         if line.strip() == _TRACE:
             self._in_trace = True
             return
@@ -165,6 +170,7 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if line.startswith("{") and (record := _json(line)) is not None:
         return _from_json(record)
+    line = bounded(line, _LONGEST_TEXT)
     for pattern in (_THROWN, _PANIC):
         if found := pattern.match(line):
             return _typed("panic" if pattern is _PANIC else "Exception", found["text"], None)
@@ -201,15 +207,17 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     text = _text(record, _MESSAGE_FIELDS)
     kind = _text(record, _TYPE_FIELDS)
     if kind:
-        return ErrorLine(kind.rpartition(".")[2], text, at, named=True)
+        kind = kind.rpartition(".")[2][:_LONGEST_KEY]
+        return ErrorLine(kind, bounded(text, _LONGEST_TEXT), at, named=True)
     trace = next((x for f in _TRACE_FIELDS if _TRACE in (x := _text(record, (f,)))), "")
-    last = trace.strip().splitlines()[-1] if trace else ""
+    last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
     found = _typed("ERROR", text.partition(_TRACE)[0].rstrip(), at)
     return replace(_raised(last, found), at=found.at) if last and _RAISED.match(last) else found
 
 
 def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     """With the exception's name as the type where the text names one; then the text starts after it."""
+    text = bounded(text, _LONGEST_TEXT)
     best = next((m for m in _TYPE.finditer(text) if m["rest"]), None) or _TYPE.search(text)
     if best is None:
         return ErrorLine(word, text, at)
@@ -248,7 +256,7 @@ _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
         "<uuid>",
     ),
     (_TIME, "<time>"),
-    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+"), "<email>"),
+    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,190}"), "<email>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"), "<ip>"),
     (re.compile(r"\[?\b(?:[0-9a-f]{1,4}:){3,7}:?[0-9a-f]{0,4}\]?(?::\d{1,5})?", re.IGNORECASE), "<ip>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
@@ -264,7 +272,7 @@ _NUMBER = re.compile(
 
 def normalise(text: str) -> str:
     """`text` with what varies from one occurrence to the next replaced; HTTP status codes stay, they tell types apart."""
-    line = " ".join(text[:_LONGEST_LINE].split())
+    line = " ".join(bounded(text, _LONGEST_TEXT).split())
     for pattern, name in _VARYING:
         line = pattern.sub(name, line)
     return _NUMBER.sub(lambda m: m[0] if m["status"] else "<n>", line)

@@ -16,6 +16,7 @@ from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.text import bounded
 from app.domain.workload import ContainerState, Pod
 from app.observe.logs import redact
 from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in
@@ -27,6 +28,8 @@ MAX_KEYS = 500
 POD_BYTES = 256 * 1024
 TOTAL_BYTES = 2 * 1024 * 1024
 _AT_ONCE = 4
+_LONGEST_LINE = 500
+_TURN = 16  # error lines that are sorted into groups before others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,14 @@ class _Read:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    pod: str
+    error: ErrorLine
+    key: str
+    nature: Nature
+
+
 async def read_errors(
     cluster: Cluster, pods: Sequence[Pod], now: datetime, window: float, tokens: Sequence[str] = TOKENS
 ) -> ErrorLog:
@@ -100,14 +111,18 @@ async def read_errors(
         errors = errors_in(r.text.splitlines(), tokens)
         found += [(r.pod, error) for error in errors if error.at is None or error.at >= start]
         await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
-    groups = _grouped(found)
+    sorted_in: list[_Sorted] = []
+    for at, (pod, error) in enumerate(found):
+        sorted_in.append(_Sorted(pod, error, error.key, error.nature))
+        if at % _TURN == 0:
+            await asyncio.sleep(0)
     return ErrorLog(
         window=window,
         pods=len(chosen),
         lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
         errors=len(found),
-        groups=groups,
-        natures=Counter(error.nature for _, error in found),
+        groups=_grouped(sorted_in),
+        natures=Counter(s.nature for s in sorted_in),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
     )
@@ -163,22 +178,22 @@ async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequenc
         if error:
             return short(redact(_words(error[0])), 200)
         if said := next((line for line in reversed(lines) if line.strip()), ""):
-            return short(redact(said), 200)
+            return short(redact(bounded(said, _LONGEST_LINE)), 200)
     return ""
 
 
-def _grouped(found: Iterable[tuple[str, ErrorLine]]) -> tuple[ErrorGroup, ...]:
+def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
     counts: Counter[str] = Counter()
     first: dict[str, ErrorLine] = {}
     times: dict[str, datetime] = {}
     pods: dict[str, set[str]] = {}
-    for pod, error in found:
-        key = error.key
+    for line in found:
+        key, error = line.key, line.error
         if key not in first and len(first) >= MAX_KEYS:
             continue  # nothing groups any more; the frequent ones have been met by now
         counts[key] += 1
         first.setdefault(key, error)
-        pods.setdefault(key, set()).add(pod)
+        pods.setdefault(key, set()).add(line.pod)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
     return tuple(

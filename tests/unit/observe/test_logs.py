@@ -232,3 +232,34 @@ def test_a_person_at_a_terminal_gets_text_instead_of_json(stream: io.StringIO) -
     assert "started" in text
     assert "port=8080" in text
     assert "hunter2" not in text
+
+
+def _seconds(text: str) -> float:
+    times = []
+    for _ in range(3):
+        begun = time.process_time()
+        redact(text)
+        times.append(time.process_time() - begun)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    "unit", ["a://b:", "eyJ-", "password=" + "\\" * 8, "\\", "redis://c:", "--token ", "Cookie:", "=,"]
+)
+def test_twice_the_text_takes_at_most_some_twice_the_time(unit: str) -> None:
+    short = _seconds(unit * (8_000 // len(unit)))
+    assert _seconds(unit * (16_000 // len(unit))) < 4 * short + 0.01
+
+
+def test_a_text_of_megabytes_costs_no_more_than_its_first_part() -> None:
+    begun = time.process_time()
+    assert len(redact("a://b:" * 200_000)) <= 16_002
+    assert time.process_time() - begun < 1
+
+
+def test_a_log_line_holds_no_character_that_controls_a_terminal() -> None:
+    out = io.StringIO()
+    configure(out, as_json=True)
+    structlog.get_logger().info("refused", path="/\x1b[2J\x9b31m\u202e\x7f\u2028")
+    assert out.getvalue().strip().isascii()
+    assert "\\u202e" in out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -181,3 +182,20 @@ async def test_the_last_words_are_the_last_error_else_the_last_line(
     cluster = Logs({("a", "app", True): previous, ("a", "app", False): current})
     assert await last_words(cluster, pod("a"), "app") == said
     assert {q.tail_lines for q in cluster.asked} == {100}
+
+
+@pytest.mark.parametrize("word", ["A9bA9b", "1", "a.a.", "redis://cache:", "eyJ-", "a@"])
+async def test_hostile_lines_cost_a_look_at_their_beginning_only(word: str) -> None:
+    long = f"ERROR {word * 700}\n"
+    cluster = Logs({("a", "app", False): long * 40})
+    begun = time.process_time()
+    log = await read(cluster, pod("a"))
+    assert log.errors == 40
+    assert time.process_time() - begun < 2
+
+
+async def test_a_last_line_of_a_megabyte_is_cut_before_it_is_searched() -> None:
+    cluster = Logs({("a", "app", True): "redis://cache:" * 70_000})
+    begun = time.process_time()
+    assert len(await last_words(cluster, pod("a"), "app")) <= 200
+    assert time.process_time() - begun < 1

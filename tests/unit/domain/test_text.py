@@ -1,0 +1,51 @@
+"""Text of strangers is cut before it is searched and cannot control what shows it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.text import bounded, visible
+from app.notify.text import clean
+
+CONTROLS = [
+    "\x1b[2J",
+    "\x9b31m",
+    "\x9d0;x",
+    "\x7f",
+    "\u202e",
+    "\u2066",
+    "\u200b",
+    "\u2028",
+    "\ufeff",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_a_control_character_is_shown_as_its_escape_and_leaves_messages(text: str) -> None:
+    assert visible(text).isascii()
+    assert visible(text).startswith("\\")
+    assert text[0] not in clean(text)
+
+
+@given(st.text(st.characters(), max_size=100))
+def test_no_control_bidi_or_surrogate_character_survives(text: str) -> None:
+    for shown in (visible(text).replace("\n", "").replace("\t", ""), clean(text).replace("\t", "")):
+        assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+        assert not [
+            c for c in shown if unicodedata.bidirectional(c) in ("RLO", "LRO", "RLE", "LRE", "RLI", "LRI")
+        ]
+
+
+@given(st.text(max_size=300), st.integers(1, 300))
+def test_a_text_is_cut_to_its_limit(text: str, limit: int) -> None:
+    assert len(bounded(text, limit)) <= limit + 2
+
+
+def test_a_cut_leaves_no_half_of_a_secret() -> None:
+    assert "hunter" not in bounded("connecting to redis://u:hunter2@cache", 32)
+    assert "hunter" not in bounded(f"redis://u:hunter{'2' * 600}@cache", 500)
