@@ -76,7 +76,7 @@ class Services:
     `people` has Slack user ids by token name. `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
 
     Three things of this process alone, which a restart may forget: `advancing` has the runs that it is looking at, `lost` the
-    attempts that each lost in a row, `last_looks` when it last measured each, on the monotonic clock.
+    attempts that each lost in a row and when it is tried again, `last_looks` when it last measured each, on the monotonic clock.
     """
 
     store: Store
@@ -99,6 +99,6 @@ class Services:
     engine: EngineSlot = field(default_factory=EngineSlot)
     presence: Gone | None = None
     advancing: set[str] = field(default_factory=set)
-    lost: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, tuple[int, float]] = field(default_factory=dict)
     last_looks: dict[str, float] = field(default_factory=dict)
     lease: timedelta = timedelta(seconds=60)

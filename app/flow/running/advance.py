@@ -212,8 +212,9 @@ async def _lost(services: Services, workflow: str, error: Exception) -> float:
     """An attempt was lost. The store being away is nobody's fault and costs no attempt; any other error ends the run after
     `MAX_ATTEMPTS`, as stuck: nobody knows what is in place then."""
     run_id = run_of(workflow)
-    number = services.lost[run_id] = services.lost.get(run_id, -1) + 1
+    number = services.lost[run_id][0] + 1 if run_id in services.lost else 0
     seconds = _RETRY * (1 << min(number, _DOUBLINGS))
+    services.lost[run_id] = (number, services.clock.monotonic() + seconds)
     if isinstance(error, StoreUnavailable):
         log.warning("run_waits_for_the_store", run=run_id, error=str(error), seconds=seconds)
     elif isinstance(error, RemediatorError | TimeoutError):

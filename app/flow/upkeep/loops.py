@@ -40,6 +40,12 @@ _DRIVEN = 100  # runs driven anew in one sweep
 _PRUNE_BATCH = 500
 
 
+def _comes_back(services: Services, run_id: str) -> bool:
+    """A workflow of this process has lost an attempt and waits for its next one."""
+    lost = services.lost.get(run_id)
+    return lost is not None and services.clock.monotonic() < lost[1] + _OVERDUE.total_seconds()
+
+
 @dataclass(slots=True)
 class Loops:
     """The background tasks of one process. `deliver` is the delivery loop's body: messages handled, 0 when idle. Without a
@@ -142,7 +148,7 @@ class Loops:
         s = self.services
         before = s.clock.now() - _OVERDUE
         for run in await s.store.read(lambda conn: driving.overdue(conn, before, _DRIVEN)):
-            if run.id in s.advancing:
+            if run.id in s.advancing or _comes_back(s, run.id):
                 continue
             due = s.clock.now() + _BEGINS
             workflow = await s.store.write(lambda tx, run=run, due=due: driving.hand_over(tx, run, due))  # type: ignore[misc]
