@@ -361,7 +361,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
             trust=lambda: views.trust(services),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
-        check_order=views.order_check(services.catalogue),
+        check_order=views.order_check(services),
         interactions=interactions,
     )
 

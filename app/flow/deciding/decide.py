@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 import structlog
@@ -43,7 +44,7 @@ from app.store import facts as counts
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 
-__all__ = ["Case", "blind", "decide_incident", "decide_on", "firing_alerts", "settle_without"]
+__all__ = ["Case", "blind", "decide_incident", "decide_on", "failed", "firing_alerts", "settle_without"]
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -244,6 +245,17 @@ async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone
     workflow = await services.store.write(write)
     if gone:
         await services.engine().signal(workflow, WAKE)
+
+
+def failed(tx: Tx, policy: Policy, incident_id: str, fault: str, again: datetime) -> None:
+    """Deciding failed: decided again then, and with a `fault` of ours said so, once."""
+    incident = incidents.get(tx.conn, incident_id)
+    if fault and counts.live_of(tx.conn, incident_id) is None and not incident.state.closed:
+        text = f"deciding failed: {fault}"
+        word = Decision(Verdict.DENY, Code.UNKNOWN_FACT, text, "", "", "", (), policy.version)
+        if incident.manual is None:
+            settle_without(tx, incident, word, None)
+    incidents.schedule(tx, incident_id, again)
 
 
 def _resolved(tx: Tx, incident: Incident) -> None:
