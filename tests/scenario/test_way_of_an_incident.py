@@ -135,7 +135,8 @@ async def test_an_order_may_not_ask_for_more_than_the_rule_says(tmp_path: Path) 
     await rig.run(20, alerts=False)
     found = await decision(rig)
     assert (found.verdict, writes(rig)) == (Verdict.DENY, [])
-    assert "param_over_rule" in found.text or "5 at most" in found.text
+    assert "lets an order ask for 10 at most" in found.text
+    assert "params.scale_to" in found.text
     await rig.close()
 
 
