@@ -48,7 +48,7 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         clock=clock,
         cluster=cluster,
         metric_source=cluster.metrics,
-        alert_state=cluster.alertmanager,
+        alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
         client=ConsoleClient(console),
         speed=speed,

@@ -26,11 +26,10 @@ from rich.console import Console
 from app.domain.cluster import Cluster
 from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
-from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
+from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.target import Kind
 from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
-from app.flow.deciding.enrich import IncidentBodies
 from app.flow.notifying import scorecard
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
@@ -50,6 +49,7 @@ from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.replies import SlackReplies
 from app.notify.slack import SlackClient
 from app.notify.socket import SocketMode
+from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.metrics import Metrics
@@ -79,7 +79,7 @@ class Parts:
     ids: Ids = field(default_factory=TimeIds)
     cluster: Cluster | None = None
     metric_source: MetricSource | None = None
-    alert_state: AlertState | None = None
+    alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
     client: MessageClient | None = None
@@ -173,6 +173,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     alertmanager = (
         Alertmanager(http, settings.alertmanager_url, parts.clock) if settings.alertmanager_url else None
     )
+    pagerduty = _bodies(settings, http, parts.clock)
     services = Services(
         store=store,
         cluster=cluster,
@@ -184,9 +185,9 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         metrics=metrics,
         replica=settings.replica or socket.gethostname(),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
-        alert_state=parts.alert_state or alertmanager,
+        alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,
-        incident_bodies=_bodies(settings, http, parts.clock),
+        incident_bodies=pagerduty,
         ceiling=settings.ceiling,
         people=settings.people,
     )
@@ -249,7 +250,7 @@ def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Pr
     return Prometheus(http, settings.prometheus_url, clock) if settings.prometheus_url else None
 
 
-def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> IncidentBodies | None:
+def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyRest | None:
     token = settings.pagerduty_api_token
     if token is None:
         return None
@@ -360,7 +361,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
             trust=lambda: views.trust(services),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
-        check_order=views.order_check(services.catalogue),
+        check_order=views.order_check(services),
         interactions=interactions,
     )
 

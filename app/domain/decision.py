@@ -47,6 +47,7 @@ class Code(StrEnum):
     PROTECTED = "protected"
     NOT_FIRING = "not_firing"
     STALE = "stale"
+    SILENCED = "silenced"
     OWNED = "owned"
     ROLLOUT_PAUSED = "rollout_paused"
     OUTSIDE_WINDOW = "outside_window"

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from app.domain.alert import Alert
+from app.domain.alert_report import AlertReport
+
 
 class Clock(Protocol):
     """Time. Nothing else in the program asks the operating system for it."""
@@ -89,19 +92,9 @@ class Dependencies(Protocol):
         ...
 
 
-class AlertState(Protocol):
-    """Alertmanager's API: is this alert still firing? Raises ProbeUnavailable."""
+class AlertSources(Protocol):
+    """Where alerts come from: does this one still fire?"""
 
-    async def firing(self, labels: Mapping[str, str]) -> FiringState:
-        """State of the alert with exactly these labels."""
+    async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        """One report an alert, in their order. Never raises: what cannot be asked is unknown, and says why."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class FiringState:
-    """`known` False means the source could not tell. `silenced` alerts say nothing about health."""
-
-    known: bool
-    firing: bool = False
-    silenced: bool = False
-    text: str = ""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.decision import Mode
-from app.domain.ports import AlertState, Clock, Dependencies, Ids, MetricSource
+from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
 from app.engine.context import Engine
 from app.flow.deciding.enrich import IncidentBodies
@@ -89,7 +89,7 @@ class Services:
     metrics: Metrics
     replica: str
     metric_source: MetricSource | None = None
-    alert_state: AlertState | None = None
+    alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
     incident_bodies: IncidentBodies | None = None
     ceiling: Mode = Mode.AUTO

@@ -1,6 +1,6 @@
-"""Alertmanager's API v2 as the AlertState port: is this alert still firing, is a blocking alert firing?
+"""Alertmanager's API v2 about its own alerts: does one still fire, is it silenced, is a blocking alert firing?
 
-Asked by the flow before an action and during verification, because a webhook does not tell everything: an alert that
+Behind the AlertSources port (`app.observe.alert_sources`). Asked by the flow before an action and during verification, because a webhook does not tell everything: an alert that
 resolves while it is silenced, inhibited or muted sends no message. Never writes, so it never makes or ends a silence.
 
 An alert that Alertmanager no longer lists counts as gone. A Prometheus that died looks the same after some minutes;
@@ -9,29 +9,37 @@ that is why the flow also wants a healthy rollout.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
-from app.domain.ports import Clock, FiringState
+from app.domain.alert import Alert
+from app.domain.alert_report import AlertReport, Reported
+from app.domain.errors import RemediatorError
+from app.domain.ports import Clock
 from app.observe.http_json import JsonSource
 
 _CLASSIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_SILENCE_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+_NAMED = 3  # silences whose maker is looked up
 _EVERY_STATE = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedAlert:
-    """One alert as Alertmanager lists it. `hidden` says why nobody is told of it, empty when somebody is."""
+    """One alert as Alertmanager lists it. `hidden` says why nobody is told of it, empty when somebody is; `stopped` when that is a
+    silence or an inhibition and not just the hour of the day. `silences` has the ids of its silences."""
 
     labels: Mapping[str, str]
     starts_at: datetime
     hidden: str
-    silenced: bool = False
+    silences: tuple[str, ...] = ()
+    stopped: bool = False
 
 
 class Alertmanager:
@@ -40,16 +48,29 @@ class Alertmanager:
     def __init__(self, client: httpx.AsyncClient, url: str, clock: Clock) -> None:
         self._source = JsonSource(client, url, clock, name="Alertmanager")
 
-    async def firing(self, labels: Mapping[str, str]) -> FiringState:
-        """State of the alert with exactly these labels. Raises ProbeUnavailable."""
-        wanted = dict(labels)
-        listed = await self.firing_matching([matcher(k, v) for k, v in sorted(wanted.items())])
-        alert = next((a for a in listed if dict(a.labels) == wanted), None)
-        if alert is None:
-            return FiringState(known=True, firing=False, text="Alertmanager no longer lists the alert")
-        since = f"firing since {alert.starts_at:%Y-%m-%d %H:%M:%S} UTC"
-        text = f"{since}, {alert.hidden}" if alert.hidden else since
-        return FiringState(known=True, firing=True, silenced=alert.silenced, text=text)
+    async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        """What Alertmanager says of each of its alerts, with one query for all of them: those of an incident share labels."""
+        try:
+            listed = await self.firing_matching(_shared([a.labels for a in alerts]))
+        except RemediatorError as error:
+            unknown = AlertReport(Reported.UNKNOWN, f"Alertmanager could not be asked: {error.message}")
+            return [unknown] * len(alerts)
+        found = {frozenset(a.labels.items()): a for a in listed}
+        mine = [found.get(frozenset(a.labels.items())) for a in alerts]
+        ids = sorted({i for a in mine if a is not None for i in a.silences})[:_NAMED]
+        named = dict(zip(ids, await asyncio.gather(*(self._silence(i) for i in ids)), strict=True))
+        return [_report(a, named) for a in mine]
+
+    async def _silence(self, silence_id: str) -> str:
+        """Who made a silence and until when; its id alone when that cannot be read."""
+        if _SILENCE_ID.fullmatch(silence_id) is None:
+            return ""
+        try:
+            found = await self._source.get(f"/api/v2/silence/{silence_id}", [])
+            ends = datetime.fromisoformat(str(found["endsAt"])).astimezone(UTC)
+            return f"silenced by {str(found['createdBy'])[:80] or 'nobody named'} until {ends:%Y-%m-%d %H:%M} UTC"
+        except (RemediatorError, KeyError, TypeError, ValueError):
+            return ""
 
     async def firing_matching(self, matchers: Sequence[str]) -> Sequence[ListedAlert]:
         """All alerts that match every one of `matchers` (one of Alertmanager's matchers each, e.g. `severity="page"`),
@@ -63,10 +84,29 @@ class Alertmanager:
         try:
             labels = {str(k): str(v) for k, v in item["labels"].items()}
             status = item["status"]
-            silenced = bool(status.get("silencedBy"))
-            return ListedAlert(labels, datetime.fromisoformat(item["startsAt"]), _hidden(status), silenced)
+            silences = tuple(str(i) for i in status.get("silencedBy") or ())
+            stopped = bool(silences or status.get("inhibitedBy"))
+            since = datetime.fromisoformat(item["startsAt"])
+            return ListedAlert(labels, since, _hidden(status), silences, stopped)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise self._source.fault("gave an alert that could not be read") from e
+
+
+def _shared(labels: Sequence[Mapping[str, str]]) -> list[str]:
+    """Matchers for what all of these have in common; none lists everything."""
+    first, *rest = labels
+    common = {k: v for k, v in sorted(first.items()) if all(m.get(k) == v for m in rest)}
+    return [matcher(k, v) for k, v in common.items()]
+
+
+def _report(alert: ListedAlert | None, silences: Mapping[str, str]) -> AlertReport:
+    if alert is None:
+        return AlertReport(Reported.GONE, "Alertmanager no longer lists the alert")
+    if alert.stopped:
+        named = next((silences[i] for i in alert.silences if silences.get(i)), alert.hidden)
+        return AlertReport(Reported.SILENCED, named)
+    since = f"firing since {alert.starts_at:%Y-%m-%d %H:%M:%S} UTC"
+    return AlertReport(Reported.FIRING, f"{since}, {alert.hidden}" if alert.hidden else since)
 
 
 def _hidden(status: Mapping[str, Any]) -> str:

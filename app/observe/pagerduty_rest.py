@@ -1,4 +1,4 @@
-"""PagerDuty's REST API, read only: the alerts of an incident, which its webhook does not carry.
+"""PagerDuty's REST API, read only: an incident's status, and its alerts, which its webhook does not carry.
 
 Asked by the flow before deciding. The host comes from settings, never from a payload; the token goes to that host only
 (no redirects). Every failure becomes ProbeUnavailable, without token and URL. Source: PagerDuty REST API, 960 requests
@@ -25,6 +25,7 @@ LIMIT = 4 * 1024 * 1024
 ATTEMPTS = 3
 _LONGEST_WAIT = 10.0
 _WHERE = "pagerduty"
+_STATUSES = frozenset({"triggered", "acknowledged", "resolved"})
 _INCIDENT_ID = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 
 
@@ -44,12 +45,27 @@ class PagerDutyRest:
         }
         self._clock = clock
 
+    async def incident_status(self, incident_id: str) -> str:
+        """Status of an incident: `triggered`, `acknowledged` or `resolved`. Raises ProbeUnavailable."""
+        answer = await self._of_incident(incident_id, "")
+        incident = answer.get("incident") if isinstance(answer, dict) else None
+        status = incident.get("status") if isinstance(incident, dict) else None
+        if status not in _STATUSES:
+            raise _refused("the answer is not an incident with a status")
+        return str(status)
+
     async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
         """The answer of `GET /incidents/{id}/alerts`: `{"alerts": [{..., "body": {"details": ...}}]}`, 100 at most.
 
         Raises ProbeUnavailable; `code` is `pagerduty_refused` when a repeat will not help (wrong token, no such
         incident).
         """
+        answer = await self._of_incident(incident_id, "/alerts")
+        if not isinstance(answer, dict) or not isinstance(answer.get("alerts"), list):
+            raise _refused("the answer is not a list of alerts")
+        return answer
+
+    async def _of_incident(self, incident_id: str, below: str) -> Any:
         if _INCIDENT_ID.fullmatch(incident_id) is None:
             # It comes out of a payload and would become part of the path.
             raise _refused("the incident id has an unexpected form")
@@ -60,10 +76,7 @@ class PagerDutyRest:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        answer: Any = await attempts(self._get, f"/incidents/{incident_id}/alerts")
-        if not isinstance(answer, dict) or not isinstance(answer.get("alerts"), list):
-            raise _refused("the answer is not a list of alerts")
-        return answer
+        return await attempts(self._get, f"/incidents/{incident_id}{below}")
 
     async def _get(self, path: str) -> Any:
         request = self._client.stream(

@@ -99,12 +99,22 @@ def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[P
             yield placed.fault(("steps", at), unknown_name("step", step, handler.steps), handler.steps)
         elif step in placed.rule.steps[:at]:
             yield placed.fault(("steps", at), f'step "{step}" stands here twice')
+    yield from _params(placed, handler, "params", placed.rule.params)
+    yield from _params(placed, handler, "order_params", {**placed.rule.params, **placed.rule.order_params})
+
+
+def _params(
+    placed: Placed, handler: Handler, block: str, params: Mapping[str, object]
+) -> Iterator[PolicyFault]:
+    """Faults of one block of params; what `params` says already is not said again for `order_params`."""
     try:
-        handler.params.model_validate(dict(placed.rule.params))
+        handler.params.model_validate(dict(params))
     except ValidationError as error:
         for entry in error.errors():
+            if block != "params" and str(entry["loc"][0]) not in placed.rule.order_params:
+                continue
             message, names = sentence(entry, handler.params)
-            where = (*placed.path, "params", *entry["loc"])
+            where = (*placed.path, block, *entry["loc"])
             yield placed.source.fault(where, message, names, of_key=entry["type"] == "extra_forbidden")
 
 

@@ -55,6 +55,9 @@ class RuleDocument(Block):
     params: Mapping[str, Any] = Field(
         default={}, description="Of the remediation; its defaults are the runbook's values."
     )
+    order_params: Mapping[str, Any] = Field(
+        default={}, description="The highest numbers that an order may ask for; else those of params."
+    )
     steps: tuple[str, ...] = Field(
         default=(), description="Only these steps; none means all, in ladder order."
     )
@@ -139,6 +142,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         remediation=rule.remediation,
         mode=rule.mode,
         params=rule.params,
+        order_params=rule.order_params,
         steps=rule.steps,
         blocked_by=(*head.blocked_by, *rule.blocked_by),
         limits=rule.limits,

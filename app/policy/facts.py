@@ -87,7 +87,8 @@ class Facts:
     """Measured at `now` (UTC) for one target, rule and step.
 
     Mode ceiling: `ceiling` is the process setting, None for no ceiling.
-    Alert: `firing` is the word of the best source; `last_seen` the newest moment at which any source (a delivery, or a
+    Alert: `firing` is the word of the best source; `silenced` says by what all its firing alerts are silenced or inhibited, empty
+    for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`), absent where it is not set.
@@ -98,7 +99,7 @@ class Facts:
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
     Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
-    People: `ordered_by` is set for a manual request, `approved_by` once a person approved this very plan.
+    People: `ordered_by` is set for a manual request, `ordered_as` are the other names of who ordered it, `approved_by` once a person approved this very plan.
     """
 
     now: datetime
@@ -118,7 +119,9 @@ class Facts:
     pauses: Fact[tuple[Pause, ...]] = ()
     blocking: Fact[Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     ceiling: Mode | None = None
+    silenced: str = ""
     ordered_by: str = ""
+    ordered_as: tuple[str, ...] = ()
     approved_by: str = ""
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None

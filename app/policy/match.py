@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from app.domain.decision import Mode
 from app.domain.target import Kind
-from app.policy.model import FromLabel, Policy, Rule
+from app.policy.model import FromLabel, OnDefault, Policy, Rule
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -46,7 +46,28 @@ class NoHint:
 def match_rule(policy: Policy, labels: Mapping[str, str]) -> Matched | None:
     """The first rule whose matchers hold for these labels; None when there is none."""
     found = [rule for rule in policy.rules if rule.when.matches(labels)]
-    return Matched(found[0], tuple(rule.name for rule in found[1:])) if found else None
+    if not found:
+        return None
+    return Matched(_as_named(found[0], labels), tuple(rule.name for rule in found[1:]))
+
+
+def _as_named(rule: Rule, labels: Mapping[str, str]) -> Rule:
+    """The rule, at most in mode approve where its target's label is missing and only the default names the workload: a guess
+    is asked about unless the rule says `on_default: act`."""
+    spec = rule.target
+    named = [source.label for source in (spec.name, spec.pod) if source is not None and source.label]
+    guessed = bool(named) and bool(spec.name.default) and not any(labels.get(label) for label in named)
+    if not guessed or spec.on_default is OnDefault.ACT or rule.mode is Mode.OBSERVE:
+        return rule
+    return rule.model_copy(update={"mode": Mode.APPROVE})
+
+
+_SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "warn": 2, "info": 3}
+
+
+def severity_rank(labels: Mapping[str, str]) -> int:
+    """0 for the most severe; by the label `severity`, what is not known last."""
+    return _SEVERITIES.get(labels.get("severity", "").lower(), len(_SEVERITIES))
 
 
 def rule_for_order(policy: Policy, remediation: str, params: Mapping[str, object]) -> Rule:

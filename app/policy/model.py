@@ -237,14 +237,22 @@ class FromLabel(Block):
     default: str = ""
 
 
+class OnDefault(StrEnum):
+    """What to do when the alert names no workload, so that the default is a guess."""
+
+    ASK = "ask"
+    ACT = "act"
+
+
 class TargetSpec(Block):
     """How a rule finds its target in the alert's labels: the label of `name`, else the pod of `pod` (its owner is the
-    target), else the default of `name`. A label never widens the scope: the scope gate looks at what comes out."""
+    target), else the default of `name`. That is a guess, and the mode is approve at most unless `on_default` is act. A label never widens the scope: the scope gate looks at what comes out."""
 
     kind: Kind = Kind.DEPLOYMENT
     name: FromLabel = FromLabel()
     namespace: FromLabel = FromLabel(label="namespace")
     pod: FromLabel | None = None
+    on_default: OnDefault = OnDefault.ASK
 
 
 class RuleLimits(Block):
@@ -352,6 +360,7 @@ class Rule(Block):
     otherwise: tuple[Otherwise, ...]
     temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
+    order_params: Mapping[str, Any] = {}
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way."""

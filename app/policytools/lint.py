@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
 from app.policy.matchers import Matcher, Operator, When
-from app.policy.model import Budget, Policy, Rule
+from app.policy.model import Budget, OnDefault, Policy, Rule
 from app.policytools.lint_findings import Finding, Severity, Timing
 from app.policytools.lint_pairs import Pair, pair_findings
 from app.policytools.lint_rules import AlertingRule
@@ -36,6 +36,7 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
     for at, rule in enumerate(policy.rules):
         found += _reached(policy.rules[:at], rule, alerts, used)
         found += _allows(policy, rule)
+        found += _guesses(rule)
         found += trust_findings(policy, rule)
     return tuple(sorted(dict.fromkeys(found), key=lambda f: list(Severity).index(f.severity)))
 
@@ -102,6 +103,18 @@ def covers(first: When, second: When) -> bool:
 def _implied(mine: Sequence[Matcher], theirs: Sequence[Matcher]) -> bool:
     fixed = {m.name: m.value for m in theirs if m.operator is Operator.EQUAL}
     return all(m in theirs or (m.name in fixed and m.matches(fixed)) for m in mine)
+
+
+def _guesses(rule: Rule) -> Iterator[Finding]:
+    """What it does when the alert names no workload."""
+    spec = rule.target
+    if not spec.name.label or not spec.name.default or rule.mode is Mode.OBSERVE:
+        return
+    guess = f"an alert without the label {spec.name.label} is taken to mean {spec.name.default}"
+    if spec.on_default is OnDefault.ACT:
+        yield _of_rule(rule, "default_target", Severity.NOTE, f"{guess}, and on_default lets it act on that")
+    elif rule.mode is not Mode.APPROVE:
+        yield _of_rule(rule, "default_target", Severity.NOTE, f"{guess}, and a person is asked")
 
 
 def _allows(policy: Policy, rule: Rule) -> Iterator[Finding]:

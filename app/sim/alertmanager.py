@@ -1,6 +1,6 @@
 """The simulated Alertmanager: groups alerts, says when a notification is due, and builds its version 4 body.
 
-`SimAlertmanager` also implements the port `AlertState`. It sends nothing itself: the demo and the tests POST the bodies
+`SimAlertmanager` also implements the port `AlertSources`. It sends nothing itself: the demo and the tests POST the bodies
 that `poll` gives.
 """
 
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.domain.alert import Alert
+from app.domain.alert_report import AlertReport, Reported
 from app.domain.json import Obj
-from app.domain.ports import FiringState
 from app.sim.alerts import ActiveAlert, Alerts
 from app.sim.kinds import stamp
 from app.sim.world import World
@@ -100,14 +101,17 @@ class SimAlertmanager:
         """Silence all alerts that have these labels."""
         self._silences.append(dict(matchers))
 
-    async def firing(self, labels: Mapping[str, str]) -> FiringState:
-        """State of the alert with exactly these labels."""
-        for alert in self.alerts():
-            if dict(alert.labels) == dict(labels):
-                silenced = self._silenced(alert)
-                text = f"firing since {stamp(alert.starts_at)}" + (", silenced" if silenced else "")
-                return FiringState(known=True, firing=True, silenced=silenced, text=text)
-        return FiringState(known=True, text="not firing")
+    async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        """What it says of each of these; an alert is known by its labels."""
+        firing = {frozenset(a.labels.items()): a for a in self.alerts()}
+        return [self._report(firing.get(frozenset(a.labels.items()))) for a in alerts]
+
+    def _report(self, alert: ActiveAlert | None) -> AlertReport:
+        if alert is None:
+            return AlertReport(Reported.GONE, "Alertmanager no longer lists the alert")
+        if self._silenced(alert):
+            return AlertReport(Reported.SILENCED, "silenced by a person")
+        return AlertReport(Reported.FIRING, f"firing since {stamp(alert.starts_at)}")
 
     def poll(self) -> list[Obj]:
         """The bodies that are due now, each once. Silenced alerts are in none of them, not even resolved ones."""

@@ -1,4 +1,4 @@
-"""Commit queues: a bounded queue with threads that take what has queued up and commit it together.
+"""Commit queues: a bounded queue with threads that take what has queued up and commit it together, deliveries first.
 
 Owns the hand-over between the event loop and the writing threads. SQLite has one queue with one thread; Postgres has one
 queue for deliveries and one with several threads for functions. Used by `Store` only. Never drops a job silently: every
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from app.domain.alert import Delivery
 from app.domain.errors import StoreUnavailable
 from app.store.writer import Failed, Work, Writer
 
@@ -38,6 +39,8 @@ class CommitQueueSize:
     threads: int = 1
     batch: int = 256
     queue: int = 10_000
+    beside: int = 8
+    """Functions at most that share a commit with deliveries: an alert that waits for its answer goes first."""
 
 
 class _Kept:
@@ -61,7 +64,8 @@ class CommitQueue:
     def __init__(self, name: str, size: CommitQueueSize, make_writer: Callable[[], Writer]) -> None:
         self._size = size
         self._make_writer = make_writer
-        self._jobs: deque[Job] = deque()
+        self._deliveries: deque[Job] = deque()
+        self._functions: deque[Job] = deque()
         self._ready = threading.Condition()
         self._closing = False
         self._dead: BaseException | None = None
@@ -75,7 +79,7 @@ class CommitQueue:
     @property
     def waiting(self) -> int:
         """Jobs that wait for a commit now."""
-        return len(self._jobs)
+        return len(self._deliveries) + len(self._functions)
 
     def submit(self, work: Work) -> asyncio.Future[Any]:
         """Queue `work`; the future resolves after its commit. Raises StoreUnavailable when full or closed."""
@@ -86,13 +90,14 @@ class CommitQueue:
                 raise self._dead
             if self._closing:
                 raise StoreUnavailable("the store is closed")
-            if len(self._jobs) >= self._size.queue:
+            if self.waiting >= self._size.queue:
                 raise StoreUnavailable(
                     f"{self._size.queue} writes are waiting",
                     code="store_overloaded",
                     retry_after=_FULL_RETRY_AFTER,
                 )
-            self._jobs.append(Job(work, loop, future))
+            queue = self._deliveries if isinstance(work, Delivery) else self._functions
+            queue.append(Job(work, loop, future))
             self._ready.notify()
         return future
 
@@ -123,15 +128,20 @@ class CommitQueue:
 
     def _take(self) -> list[Job]:
         with self._ready:
-            while not self._jobs and not self._closing:
+            while not self.waiting and not self._closing:
                 self._ready.wait()
-            return [self._jobs.popleft() for _ in range(min(len(self._jobs), self._size.batch))]
+            # Every commit takes some of both, so that neither waits for ever.
+            functions = min(len(self._functions), self._size.beside if self._deliveries else self._size.batch)
+            deliveries = min(len(self._deliveries), self._size.batch - functions)
+            taken = [self._deliveries.popleft() for _ in range(deliveries)]
+            return [*taken, *(self._functions.popleft() for _ in range(functions))]
 
     def _die(self, death: BaseException, jobs: Sequence[Job]) -> None:
         with self._ready:
             self._dead = death
-            left = [*jobs, *self._jobs]
-            self._jobs.clear()
+            left = [*jobs, *self._deliveries, *self._functions]
+            self._deliveries.clear()
+            self._functions.clear()
             self._closing = True
             self._ready.notify_all()
         _answer(left, [Failed(death)] * len(left))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from app.domain.alert import Alert, ManualRequest, incident_key, target_hint
 from app.domain.events import EventKind
@@ -17,6 +18,7 @@ from app.store.encoding import storable, to_text
 from app.store.prepared import members
 from app.store.tx import Tx
 
+_SOON = timedelta(minutes=5) // timedelta(microseconds=1)
 _RESTING = (IncidentState.OBSERVED.value, IncidentState.REFUSED.value)
 _TITLE_LENGTH = 200
 
@@ -31,10 +33,9 @@ class OpenIncident:
     due_at: int | None
     closed_at: int | None
 
-    @property
-    def rests(self) -> bool:
-        """Decided not to act, and nobody will look again by himself: a repeated alert is the reason to."""
-        return self.state in _RESTING and self.due_at is None
+    def rests(self, now: int) -> bool:
+        """Decided not to act, and nobody will look again by himself for minutes: a message of an alert is the reason to."""
+        return self.state in _RESTING and (self.due_at is None or self.due_at > now + _SOON)
 
 
 class IncidentGrouping:
@@ -68,6 +69,8 @@ class IncidentGrouping:
         """The open incident the loaded alert belongs to, opened if there is none."""
         key = self._keys[id(alert)]
         if incident := self._by_key.get(key):
+            if incident.rests(self._tx.stamp):  # one alert more may be a more severe one
+                self.ring(incident.id)
             return incident.id
         words = (alert.name, alert.namespace, target_hint(alert.labels))
         title = alert.annotations.get("summary") or " ".join(filter(None, words))

@@ -183,7 +183,7 @@ class _Batch:
         if episode.status == _FIRING:
             episode.last_seen = max(received, episode.last_seen)
             if incident and (incident.closed_at is None or received - incident.closed_at <= LATE):
-                if incident.rests:
+                if incident.rests(self._tx.stamp):
                     self._incidents.ring(incident.id)
                 return incident.id
         # It fires on, or again, after it had been put aside: an alert that fires is never left without an open incident.

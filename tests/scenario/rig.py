@@ -231,7 +231,7 @@ class Rig:
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,
-            alert_state=self.cluster.alertmanager if self.use_api else None,
+            alert_sources=self.cluster.alertmanager if self.use_api else None,
             ceiling=self.ceiling,
         )
         boundary: Boundary = self.reaper

@@ -153,7 +153,7 @@ async def _serve(
         clock=clock,
         cluster=cluster,
         metric_source=cluster.metrics,
-        alert_state=cluster.alertmanager,
+        alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
         client=ConsoleClient(Console(file=io.StringIO())),
         make_engine=engine,

@@ -49,7 +49,7 @@ def parts() -> Parts:
         clock=clock,
         cluster=cluster,
         metric_source=cluster.metrics,
-        alert_state=cluster.alertmanager,
+        alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
         make_engine=engine,
         speed=SPEED,

@@ -20,7 +20,7 @@ from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
 from app.flow import counting
-from app.flow.deciding.decide import DEDUP_KEY, RESOLVED_ALONE, dedup_key
+from app.flow.deciding.settle import DEDUP_KEY, RESOLVED_ALONE, dedup_key
 from app.flow.notifying.fan_out import join
 from app.flow.services import Services
 from app.policy import decide as policy_decide

@@ -6,11 +6,11 @@ What cannot be read becomes `Unknown` with its reason. Called by `decide` and, r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.cluster import OPT
+from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
@@ -19,6 +19,7 @@ from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
 from app.policy.budgets import scopes_for
 from app.policy.facts import Fact, Facts, Past, Pause, Replicas, Spend, Unknown
+from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
 from app.store import incidents, pauses
@@ -36,6 +37,7 @@ class Outside:
     marks: Fact[Mapping[str, str]]
     firing: Fact[bool] | None
     blocking: Fact[Mapping[str, tuple[str, ...]]]
+    silenced: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,55 +58,68 @@ class Own:
 
 
 async def outside(
-    services: Services, rule: Rule, target: Target, workload: Workload | str, alerts: list[StoredAlert]
+    services: Services,
+    rule: Rule,
+    target: Target,
+    workload: Workload | str,
+    alerts: list[StoredAlert],
+    *,
+    read: bool = True,
 ) -> Outside:
-    """Gather what only cluster and Alertmanager know. `workload` is the snapshot or why there is none."""
+    """Gather what only the cluster and the alerts' sources know. `workload` is the snapshot or why there is none; `read` is
+    False for a target that is off limits."""
     known = workload if isinstance(workload, Workload) else None
-    marks, firing, blocking = await asyncio.gather(
-        _marks(services, target, known), _firing(services, alerts), _blocking(services, rule)
+    marks, reported, blocking = await asyncio.gather(
+        _marks(services, target, known, read=read), reports(services, alerts), _blocking(services, rule)
     )
+    report = combined(reported)
     return Outside(
         at=services.clock.now(),
         target=target,
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marks,
-        firing=firing,
+        firing=_firing(report),
+        silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
     )
 
 
-async def _marks(services: Services, target: Target, workload: Workload | None) -> Fact[Mapping[str, str]]:
-    if workload is None:
+async def _marks(
+    services: Services, target: Target, workload: Workload | None, *, read: bool
+) -> Fact[Mapping[str, str]]:
+    """The marks that can be read; of a target that is off limits only the one on its namespace, if the policy covers it."""
+    if off_limits_by_name(services.policy().scope, target.namespace, target.kind):
+        return Unknown("nothing is read of what is off limits")
+    if workload is None and read:
         return Unknown("the target could not be read")
     try:
         namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
     except RemediatorError as error:
         return Unknown(f"namespace {target.namespace} could not be read: {error.message}")
-    marks = {}
-    metadata = namespace.get("metadata", {})
-    for where, labels, notes in (
-        ("namespace", metadata.get("labels") or {}, metadata.get("annotations") or {}),
-        ("object", workload.labels, workload.annotations),
-    ):
-        value = labels.get(OPT) or notes.get(OPT)
-        if value is not None:
-            marks[where] = value
-    return marks
+    found = {"namespace": mark_of(namespace.get("metadata", {}))}
+    if workload is not None:
+        found["object"] = mark_of({"labels": workload.labels, "annotations": workload.annotations})
+    return {where: mark for where, mark in found.items() if mark is not None}
 
 
-async def _firing(services: Services, alerts: list[StoredAlert]) -> Fact[bool] | None:
-    """Alertmanager's word on the incident's alerts; None when it is not configured or not asked."""
-    if services.alert_state is None or not alerts:
-        return None
-    try:
-        states = await asyncio.gather(*(services.alert_state.firing(a.labels) for a in alerts[:5]))
-    except RemediatorError as error:
-        return Unknown(f"Alertmanager could not be asked: {error.message}")
-    if any(s.known and s.firing for s in states):
-        return True
-    if all(s.known for s in states):
-        return False
-    return Unknown(next(s.text for s in states if not s.known))
+async def reports(services: Services, alerts: Sequence[StoredAlert]) -> Sequence[AlertReport]:
+    """What the sources of these alerts say of each of them."""
+    if services.alert_sources is None or not alerts:
+        return [TOLD] * len(alerts)
+    return await services.alert_sources.states([a.alert() for a in alerts])
+
+
+def _firing(report: AlertReport) -> Fact[bool] | None:
+    """Whether the incident fires by its sources; None when only messages tell."""
+    match report.state:
+        case Reported.FIRING | Reported.SILENCED:
+            return True
+        case Reported.GONE:
+            return False
+        case Reported.UNKNOWN:
+            return Unknown(report.text)
+        case Reported.TOLD:
+            return None
 
 
 async def _blocking(services: Services, rule: Rule) -> Fact[Mapping[str, tuple[str, ...]]]:
@@ -161,11 +176,19 @@ def facts_in(
         pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(conn, now)),
         blocking=seen.blocking,
         ceiling=services.ceiling,
+        silenced=seen.silenced,
+        ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         approved_by=own.approved_by,
         dry_run=incident.manual.dry_run if incident.manual else False,
         trust_level=trust.trust_level_of(conn, rule, incident, target, now),
     )
+
+
+def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:
+    """How else a rule may name who ordered it: the Slack user that belongs to the token."""
+    user = services.people.get(incident.manual.requested_by) if incident.manual else None
+    return (f"slack:{user}",) if user else ()
 
 
 def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 import structlog
 from pydantic import ValidationError
@@ -17,19 +18,21 @@ from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorE
 from app.domain.evidence import Diagnosis
 from app.domain.plan import Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
-from app.domain.target import Target
+from app.domain.target import Kind, Target
 from app.domain.workload import Workload
 from app.flow.services import Services
 from app.kube import read
 from app.kube.resolve import resolve
 from app.policy import decide as policy_decide
-from app.policy.match import NoHint, match_rule, rule_for_order, target_hint
+from app.policy.gates.scope import mark_of, off_limits_by_name
+from app.policy.match import NoHint, match_rule, rule_for_order, severity_rank, target_hint
 from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
 
 log = structlog.get_logger(__name__)
 
 _PATIENCE = timedelta(minutes=5)
+NOT_READ = "the target is off limits, so nothing of it was read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A subject whose target was found and looked at. `fault` is set when looking failed: then there is no ladder."""
+    """A subject whose target was found and looked at. `fault` is set when looking failed: then there is no ladder. `read`
+    is False for a target that is off limits: nobody looked."""
 
     subject: Subject
     target: Target
@@ -54,6 +58,7 @@ class Seen:
     diagnosis: Diagnosis
     ladder: tuple[Step, ...]
     fault: str = ""
+    read: bool = True
 
     @property
     def step(self) -> Step | None:
@@ -67,13 +72,18 @@ def subject_of(
     """The rule for this incident, or the decision that there is none."""
     if incident.manual is not None:
         return _ordered(services, policy, incident)
-    labels = dict(alerts[0].labels)
+    labels = dict(leading(alerts).labels)
     matched = match_rule(policy, labels)
     if matched is None:
         return policy_decide.no_rule(policy, labels.get("alertname", ""))
     remediation = services.catalogue[matched.rule.remediation]
     fired_at = min(a.starts_at for a in alerts)
     return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))
+
+
+def leading(alerts: Sequence[StoredAlert]) -> StoredAlert:
+    """The alert that the rule is chosen by: the most severe that fires, among equals the oldest."""
+    return min(alerts, key=lambda a: (severity_rank(a.labels), a.starts_at, a.episode))
 
 
 def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
@@ -88,8 +98,32 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
             code="unknown_remediation",
             where=order.remediation,
         )
-    rule = rule_for_order(policy, remediation.name, order.params)
-    return Subject(incident, {}, incident.opened_at, rule, remediation, _params(remediation, rule))
+    rule, params = order_params(policy, remediation, order.params)
+    return Subject(incident, {}, incident.opened_at, rule, remediation, params)
+
+
+def order_params(
+    policy: Policy, remediation: AnyRemediation, params: Mapping[str, object]
+) -> tuple[Rule, Params]:
+    """The rule and the params of an order. Raises BadInput: `bad_params`, and `param_over_rule` for a number above what the
+    rule, or else the remediation's default, says and `order_params` does not allow."""
+    own = rule_for_order(policy, remediation.name, {})
+    rule = rule_for_order(policy, remediation.name, params)
+    found = _params(remediation, rule)
+    highest = _params(remediation, own.model_copy(update={"params": {**own.params, **own.order_params}}))
+    for name in params:
+        value, limit = getattr(found, name, None), getattr(highest, name, None)
+        if _number(value) and _number(limit) and value > limit:
+            raise BadInput(
+                f"the rule {own.name!r} lets an order ask for {limit} at most",
+                code="param_over_rule",
+                where=f"params.{name}",
+            )
+    return rule, found
+
+
+def _number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _params(remediation: AnyRemediation, rule: Rule) -> Params:
@@ -102,16 +136,40 @@ def _params(remediation: AnyRemediation, rule: Rule) -> Params:
     return params
 
 
-async def find_target(services: Services, policy: Policy, subject: Subject) -> Target | Decision:
-    """The workload behind the labels, following owners. Raises TryLater when the cluster cannot be asked."""
+def named_target(policy: Policy, subject: Subject) -> Target | Decision:
+    """What the labels or the order name; a pod stands for its owner."""
     if subject.incident.manual is not None:
-        named = Target.parse(subject.incident.manual.target)
-        hint = (named.namespace, named.kind, named.name)
-    else:
-        found = target_hint(subject.rule, subject.labels)
-        if isinstance(found, NoHint):
-            return policy_decide.no_target(policy, subject.rule, found.why)
-        hint = (found.namespace, found.kind, found.name)
+        return Target.parse(subject.incident.manual.target)
+    found = target_hint(subject.rule, subject.labels)
+    if isinstance(found, NoHint):
+        return policy_decide.no_target(policy, subject.rule, found.why)
+    return Target(found.namespace, found.kind, found.name)
+
+
+async def off_limits(services: Services, policy: Policy, target: Target) -> bool:
+    """Whether the target is not even read: out of the scope, protected, or its namespace opted out. Of the namespace only the
+    object that bears its name is read, and only when the policy covers it."""
+    if off_limits_by_name(policy.scope, target.namespace, target.kind):
+        return True
+    try:
+        namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
+    except RemediatorError:
+        return False  # the scope gate says so
+    mark = mark_of(namespace.get("metadata", {}))
+    return mark is not None and mark != "true"
+
+
+def unread(subject: Subject, target: Target) -> Seen:
+    """A target that is off limits: nothing was looked at."""
+    return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
+
+
+async def find_target(services: Services, policy: Policy, subject: Subject) -> Target | Decision:
+    """The workload behind the name, following owners. Raises TryLater when the cluster cannot be asked."""
+    named = named_target(policy, subject)
+    if isinstance(named, Decision):
+        return named
+    hint = (named.namespace, named.kind, named.name)
     try:
         return await resolve(services.cluster, *hint)
     except (ObjectMissing, AccessDenied, BadInput) as error:

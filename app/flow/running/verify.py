@@ -9,12 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.alert_report import Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import Result
 from app.domain.target import Target
 from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState, RolloutStatus, Workload
+from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.notifying.record import tell
 from app.flow.running import undo
@@ -115,25 +117,28 @@ async def _rollout(services: Services, run: Run) -> tuple[Workload | None, Rollo
 async def _alert(
     services: Services, incident: Incident, alerts: tuple[StoredAlert, ...], began: datetime
 ) -> tuple[AlertCondition, str]:
-    """The alert's word: gone only when told so, by a resolved message or by Alertmanager's API."""
+    """The alert's word: gone only when told so, by a resolved message or by the source. All alerts that fire are looked at."""
     if incident.manual is not None:
         return AlertCondition.NONE, "no alert belongs to a manual order"
     if not alerts:
         return AlertCondition.GONE, "the alert has resolved"
-    if services.alert_state is None:
-        return _told(alerts, began)
-    try:
-        states = [await services.alert_state.firing(a.labels) for a in alerts[:5]]
-    except RemediatorError as error:
-        return AlertCondition.UNREADABLE, f"Alertmanager could not be asked: {error.message}"
-    firing = sum(s.known and s.firing for s in states)
+    reports = await facts.reports(services, alerts)
+    firing = sum(r.state is Reported.FIRING for r in reports)
     if firing:
-        return AlertCondition.FIRING, f"{firing} of {len(states)} alerts still fire"
-    if any(s.silenced for s in states):
-        return AlertCondition.SILENCED, "the alert is silenced, so its state says nothing"
-    if all(s.known for s in states):
-        return AlertCondition.GONE, "Alertmanager no longer lists the alert"
-    return AlertCondition.UNREADABLE, next(s.text for s in states if not s.known)
+        return AlertCondition.FIRING, f"{firing} of {len(reports)} alerts still fire"
+    told = tuple(a for a, r in zip(alerts, reports, strict=True) if r.state is Reported.TOLD)
+    if told and (heard := _told(told, began))[0] is AlertCondition.FIRING:
+        return heard
+    word = combined(reports)
+    match word.state:
+        case Reported.SILENCED:
+            return AlertCondition.SILENCED, f"its state says nothing: {word.text}"
+        case Reported.UNKNOWN:
+            return AlertCondition.UNREADABLE, word.text
+        case Reported.TOLD:
+            return _told(told, began)
+        case _:
+            return AlertCondition.GONE, word.text
 
 
 def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertCondition, str]:

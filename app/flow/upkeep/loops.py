@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import structlog
 
-from app.domain.errors import RemediatorError, TryLater
+from app.domain.errors import TryLater
 from app.domain.workflows import first_workflow
 from app.flow import counting
 from app.flow.deciding import bulk, decide
@@ -23,9 +23,12 @@ from app.store import claims, driving, incidents, retention
 
 log = structlog.get_logger(__name__)
 
-_BATCH = 16  # incidents decided at the same time
+_POOL = 16  # incidents decided at the same time
+_FAILED = timedelta(seconds=5)
+"""Until an incident is decided again after the store, or we ourselves, failed; twice as late each time, up to five minutes."""
+_LATEST = timedelta(minutes=5)
 _LOADED = 8  # waiting writes from which on deciding makes room for intake
-_LOADED_BATCH = 4
+_LOADED_POOL = 4
 _YIELD = 0.1  # seconds
 _LOOK = 1.0  # seconds between looks when nobody nudges
 _GATHER = 0.25  # seconds
@@ -56,6 +59,8 @@ class Loops:
     retention: timedelta
     channel: str = ""
     _crowded: bool = False
+    _deciding: set[asyncio.Task[None]] = field(default_factory=set)
+    _failures: dict[str, int] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -73,9 +78,10 @@ class Loops:
 
     async def stop(self) -> None:
         """End; what was under way is picked up after the next start."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._deciding]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
 
     async def _forever(
@@ -99,38 +105,62 @@ class Loops:
                     await self.services.clock.sleep(gather)
 
     async def decide_due(self) -> int:
-        """Decide every incident that is due; returns how many."""
+        """Begin to decide what is due, as much as there is room for; returns how much was begun. Each incident has a place in
+        the pool for itself, so that a slow one holds up nobody but itself."""
         s = self.services
-        limit = _BATCH
+        room = _POOL
         if s.store.waiting > _LOADED:
             # A storm is coming in: an alert that is not stored is lost, one that is decided later is not.
             await s.clock.sleep(_YIELD)
-            limit = _LOADED_BATCH
+            room = _LOADED_POOL
         # A full batch is the sign of a bulk: a single alert pays for no question about it.
-        if self._crowded and (settled := await bulk.settle_due(s, loaded=limit < _BATCH)):
+        if self._crowded and (settled := await bulk.settle_due(s, loaded=room < _POOL)):
             s.deliver_nudge()
             return settled
-        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, limit))
-        self._crowded = len(claimed) == limit
-        await asyncio.gather(*(self._decide(incident.id) for incident in claimed))
-        if claimed:
-            s.deliver_nudge()
+        free = room - len(self._deciding)
+        if free <= 0:
+            return 0
+        claimed = await s.store.write(lambda tx: incidents.claim_due(tx, s.replica, s.lease, free))
+        self._crowded = len(claimed) == free
+        for incident in claimed:
+            task = asyncio.create_task(self._decide(incident.id), name=f"decide {incident.id}")
+            self._deciding.add(task)
+            task.add_done_callback(self._decided)
         return len(claimed)
+
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        self._deciding.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: whatever ended it was the process's own death
+        self.services.deliver_nudge()
+        self.services.decide_nudge()  # its place is free
 
     async def _decide(self, incident_id: str) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident_id):
             try:
                 run_id = await decide.decide_incident(self.services, incident_id)
             except TryLater as error:
-                log.warning(
-                    "decide_waits", code=error.code, error=str(error)
-                )  # the claim runs out, then again
+                log.warning("decide_waits", code=error.code, error=str(error))
+                await self._decide_later(incident_id, "")
                 return
-            except RemediatorError as error:
-                log.error("decide_failed", code=error.code, error=str(error))
+            except Exception as error:
+                log.exception("decide_failed")
+                await self._decide_later(incident_id, type(error).__name__)
                 return
+            self._failures.pop(incident_id, None)
             if run_id is not None:
                 await self.services.engine().start(first_workflow(run_id))
+
+    async def _decide_later(self, incident_id: str, fault: str) -> None:
+        """Have it decided again soon, and told that it could not be when that is a defect of ours. Without the store the claim
+        runs out instead."""
+        s = self.services
+        failures = self._failures[incident_id] = self._failures.get(incident_id, 0) + 1
+        after = min(_FAILED * 2 ** min(failures - 1, 10), _LATEST)
+        try:
+            await s.store.write(lambda tx: decide.failed(tx, s.policy(), incident_id, fault, tx.now + after))
+        except Exception:
+            log.exception("decide_not_rescheduled")
 
     async def sweep(self) -> int:
         """Give runs that have lost their workflow to a new one, take over from replicas that are gone, have digests edited."""

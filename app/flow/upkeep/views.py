@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput
-from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
+from app.flow.deciding.investigate import order_params
 from app.flow.deciding.trust import as_trust_level, terms_of
 from app.flow.services import Services
 from app.policy.model import Per, Policy
@@ -113,20 +112,15 @@ def _keys(conn: Connection, policy: Policy, per: Per) -> list[str]:
             return [f"remediation:{name}" for name in sorted({r.remediation for r in policy.rules})]
 
 
-def order_check(catalogue: Mapping[str, AnyRemediation]) -> Callable[[ManualRequest], None]:
+def order_check(services: Services) -> Callable[[ManualRequest], None]:
     """A check of manual orders before they are stored. It raises BadInput with the place of the fault."""
 
     def check(order: ManualRequest) -> None:
-        remediation = catalogue.get(order.remediation)
+        remediation = services.catalogue.get(order.remediation)
         if remediation is None:
-            allowed = ", ".join(sorted(catalogue))
+            allowed = ", ".join(sorted(services.catalogue))
             raise BadInput(f"there are {allowed}", code="unknown_remediation", where="remediation")
         Target.parse(order.target)
-        try:
-            remediation.params.model_validate(dict(order.params))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in ("params", *first["loc"]))
-            raise BadInput(str(first["msg"]), code="bad_params", where=where) from error
+        order_params(services.policy(), remediation, order.params)
 
     return check

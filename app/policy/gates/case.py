@@ -63,11 +63,14 @@ class Case:
 
     @property
     def approved_by(self) -> str:
-        """Who agreed to this plan: an approval, or the order itself unless more people are asked for. Empty for nobody."""
+        """Who agreed to this plan: an approval, or the order itself of somebody who may approve, unless more people are asked for.
+        Empty for nobody."""
         if self.facts.approved_by:
             return f"approved by {self.facts.approved_by}"
-        alone = self.rule.approval.approvals == 1 and not self.rule.approval.four_eyes
-        if self.facts.ordered_by and alone:
+        asked = self.rule.approval
+        alone = asked.approvals == 1 and not asked.four_eyes
+        may = not asked.by or not {self.facts.ordered_by, *self.facts.ordered_as}.isdisjoint(asked.by)
+        if self.facts.ordered_by and alone and may:
             return f"ordered by {self.facts.ordered_by}"
         return ""
 

@@ -11,7 +11,8 @@ _SAY = Voice("freshness")
 
 
 def freshness(case: Case) -> GateResult:
-    """Deny when the alert is resolved or its last word is older than the rule's freshness. A manual order has no alert."""
+    """Deny when the alert is resolved, silenced or inhibited, or its last word is older than the rule's freshness. A manual order
+    has no alert."""
     facts, threshold = case.facts, f"fires, last word at most {duration_text(case.rule.freshness)} old"
     if facts.ordered_by:
         return _SAY.allow(f"ordered by {facts.ordered_by}, needs no alert", threshold)
@@ -19,6 +20,9 @@ def freshness(case: Case) -> GateResult:
         return _SAY.unknown("state of the alert", facts.firing, threshold)
     if not facts.firing:
         return _SAY.deny(Code.NOT_FIRING, "the alert is resolved", threshold, "the alert fires again")
+    if facts.silenced:
+        remedy = "the silence or inhibition ends"
+        return _SAY.deny(Code.SILENCED, facts.silenced, f"{threshold}, not silenced", remedy)
     if isinstance(facts.last_seen, Unknown):
         return _SAY.unknown("time of the alert's last word", facts.last_seen, threshold)
     age = facts.now - facts.last_seen

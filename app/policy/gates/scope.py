@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from app.domain.cluster import OPT
 from app.domain.decision import Code, GateResult
+from app.domain.target import Kind
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.model import PROTECTED_NAMESPACES, Opt
+from app.policy.model import PROTECTED_NAMESPACES, Opt, Scope
 
 _SAY = Voice("scope")
+
+
+def off_limits_by_name(rules: Scope, namespace: str, kind: Kind) -> bool:
+    """Whether the name alone tells that this gate is closed, so that nobody has to read the object."""
+    return namespace in PROTECTED_NAMESPACES or not rules.covers(namespace) or kind in rules.protected_kinds
+
+
+def mark_of(metadata: Mapping[str, Any]) -> str | None:
+    """The opt-in or opt-out mark on an object, by its label or else its annotation; None without one."""
+    value = (metadata.get("labels") or {}).get(OPT) or (metadata.get("annotations") or {}).get(OPT)
+    return None if value is None else str(value)
 
 
 def scope(case: Case) -> GateResult:

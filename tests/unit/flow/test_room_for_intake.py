@@ -94,6 +94,7 @@ async def test_many_due_incidents_are_settled_together_and_fewer_at_once_under_p
         clock=Naps(),
         metrics=None,
         deliver_nudge=lambda: None,
+        decide_nudge=lambda: None,
         replica="one",
         lease=timedelta(seconds=60),
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from app.domain.alert import Alert, AlertStatus, Source
+from app.domain.alert_report import AlertReport, Reported
 from app.domain.errors import ProbeUnavailable
-from app.domain.ports import FiringState
 from app.observe.alertmanager import Alertmanager, ListedAlert, matcher
 
 LABELS = {"alertname": "HighErrorRate", "deployment": "langgraph", "namespace": "rag7"}
@@ -46,54 +48,72 @@ def listed(labels: Mapping[str, str] = LABELS, **status: Any) -> dict[str, Any]:
     }
 
 
+SINCE = "firing since 2026-03-04 10:15:22 UTC"
+GONE = AlertReport(Reported.GONE, "Alertmanager no longer lists the alert")
+
+
+def alert(**more: str) -> Alert:
+    return Alert(Source.ALERTMANAGER, "", AlertStatus.FIRING, Still().now(), {**LABELS, **more})
+
+
 @pytest.mark.parametrize(
     ("alerts", "expected"),
     [
-        ([], FiringState(known=True, firing=False, text="Alertmanager no longer lists the alert")),
-        (
-            [listed()],
-            FiringState(known=True, firing=True, text="firing since 2026-03-04 10:15:22 UTC"),
-        ),
-        (
-            [listed(state="suppressed", silencedBy=["8e2f"])],
-            FiringState(
-                known=True,
-                firing=True,
-                silenced=True,
-                text="firing since 2026-03-04 10:15:22 UTC, silenced by silence 8e2f",
-            ),
-        ),
+        ([], GONE),
+        ([listed()], AlertReport(Reported.FIRING, SINCE)),
         (
             [listed(state="suppressed", inhibitedBy=["a1", "b2"])],
-            FiringState(
-                known=True,
-                firing=True,
-                text="firing since 2026-03-04 10:15:22 UTC, inhibited by alert a1, b2",
-            ),
+            AlertReport(Reported.SILENCED, "inhibited by alert a1, b2"),
         ),
         (
             [listed(state="suppressed", mutedBy=["weekends"])],
-            FiringState(
-                known=True,
-                firing=True,
-                text="firing since 2026-03-04 10:15:22 UTC, muted by time interval weekends",
-            ),
+            AlertReport(Reported.FIRING, f"{SINCE}, muted by time interval weekends"),
         ),
-        (
-            # The filter also lets through alerts that have more labels: they are other alerts.
-            [listed({**LABELS, "pod": "langgraph-1"})],
-            FiringState(known=True, firing=False, text="Alertmanager no longer lists the alert"),
-        ),
-        (
-            [listed({**LABELS, "pod": "langgraph-1"}), listed()],
-            FiringState(known=True, firing=True, text="firing since 2026-03-04 10:15:22 UTC"),
-        ),
+        # The filter also lets through alerts that have more labels: they are other alerts.
+        ([listed({**LABELS, "pod": "langgraph-1"})], GONE),
+        ([listed({**LABELS, "pod": "langgraph-1"}), listed()], AlertReport(Reported.FIRING, SINCE)),
     ],
 )
 async def test_the_state_is_that_of_the_alert_with_exactly_these_labels(
-    alerts: list[dict[str, Any]], expected: FiringState
+    alerts: list[dict[str, Any]], expected: AlertReport
 ) -> None:
-    assert await alertmanager(lambda _: httpx.Response(200, json=alerts)).firing(LABELS) == expected
+    client = alertmanager(lambda _: httpx.Response(200, json=alerts))
+    assert await client.states([alert()]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (
+            httpx.Response(200, json={"createdBy": "kim", "endsAt": "2026-03-04T12:00:00.000Z"}),
+            "silenced by kim until 2026-03-04 12:00 UTC",
+        ),
+        (httpx.Response(404), "silenced by silence 8e2f"),
+        (httpx.Response(200, json=[]), "silenced by silence 8e2f"),
+    ],
+)
+async def test_a_silence_is_told_with_its_maker_and_its_end_where_they_can_be_read(
+    answer: httpx.Response, text: str
+) -> None:
+    def both(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v2/silence/8e2f":
+            return answer
+        return httpx.Response(200, json=[listed(state="suppressed", silencedBy=["8e2f"])])
+
+    assert await alertmanager(both).states([alert()]) == [AlertReport(Reported.SILENCED, text)]
+
+
+async def test_all_alerts_of_an_incident_are_asked_for_in_one_query_by_what_they_share() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=[listed({**LABELS, "pod": "7"})])
+
+    found = await alertmanager(answer).states([alert(pod=str(n)) for n in range(8)])
+
+    assert [r.state for r in found] == [Reported.GONE] * 7 + [Reported.FIRING]
+    assert [r.url.params.get_list("filter") for r in seen] == [[matcher(k, v) for k, v in LABELS.items()]]
 
 
 async def test_every_state_is_asked_for_and_every_label_is_a_filter() -> None:
@@ -103,7 +123,8 @@ async def test_every_state_is_asked_for_and_every_label_is_a_filter() -> None:
         seen.append(request)
         return httpx.Response(200, json=[])
 
-    await alertmanager(answer).firing({"b": 'say "hi"\\\n', "a.b": "x"})
+    labels = {"b": 'say "hi"\\\n', "a.b": "x"}
+    await alertmanager(answer).states([replace(alert(), labels=labels)])
 
     params = seen[0].url.params
     assert seen[0].url.path == "/api/v2/alerts"
@@ -119,7 +140,9 @@ async def test_blocking_alerts_come_with_what_hides_them() -> None:
     )
 
     at = datetime(2026, 3, 4, 10, 15, 22, 713123, tzinfo=UTC)
-    assert found == [ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", silenced=True)]
+    assert found == [
+        ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", ("8e2f",), stopped=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -144,10 +167,13 @@ async def test_blocking_alerts_come_with_what_hides_them() -> None:
     ],
 )
 async def test_what_cannot_be_read_is_unavailable_and_never_gone(response: httpx.Response, text: str) -> None:
+    client = alertmanager(lambda _: response)
     with pytest.raises(ProbeUnavailable) as caught:
-        await alertmanager(lambda _: response).firing(LABELS)
+        await client.firing_matching(['severity="page"'])
 
     assert caught.value.message == text
+    unknown = AlertReport(Reported.UNKNOWN, f"Alertmanager could not be asked: {text}")
+    assert await client.states([alert()]) == [unknown]
 
 
 @pytest.mark.parametrize(

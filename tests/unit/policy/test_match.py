@@ -120,3 +120,23 @@ def test_an_order_without_a_rule_needs_an_approval_under_the_defaults() -> None:
     assert (rule.name, rule.remediation, rule.mode) == ("manual restart", "restart", Mode.APPROVE)
     assert rule.cooldown == policy.rules[0].cooldown
     assert type(rule).from_json(rule.to_json()) == rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "mode"),
+    [
+        ("", {}, Mode.APPROVE),
+        ("", {"deployment": ""}, Mode.APPROVE),
+        ("", {"deployment": "api"}, Mode.AUTO),
+        ("", {"pod": "api-5d-x"}, Mode.AUTO),
+        ("target: {name: {label: deployment, default: langgraph}, on_default: act}\n", {}, Mode.AUTO),
+        ("target: {name: {default: langgraph}}\n", {}, Mode.AUTO),
+        ("mode: observe\n", {}, Mode.OBSERVE),
+    ],
+)
+def test_a_default_target_is_a_guess_that_a_person_is_asked_about(
+    rule: str, labels: dict[str, str], mode: Mode
+) -> None:
+    matched = match_rule(policy_of(rule=rule), {"alertname": "HighErrorRate", **labels})
+    assert matched is not None
+    assert matched.rule.mode is mode

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from app.domain.alert import Alert, AlertStatus, Source
+from app.domain.alert_report import AlertReport, Reported
 from app.domain.cluster import LogQuery
 from app.domain.errors import ProbeUnavailable
 from app.domain.json import Obj
@@ -190,12 +193,17 @@ async def test_an_alert_waits_fires_and_resolves() -> None:
         "severity": "critical",
     }
     assert alert.annotations["summary"].endswith("of the requests to web fail")
-    state = await world.cluster.alertmanager.firing(alert.labels)
-    assert (state.known, state.firing, state.silenced) == (True, True, False)
+    assert (await _reported(world, alert.labels)).state is Reported.FIRING
     world.cluster.traffic.set_rps("web", 10)
     world.wait(90)
     assert world.cluster.alertmanager.alerts() == []
-    assert not (await world.cluster.alertmanager.firing(alert.labels)).firing
+    assert (await _reported(world, alert.labels)).state is Reported.GONE
+
+
+async def _reported(world: World, labels: Mapping[str, str]) -> AlertReport:
+    alert = Alert(Source.ALERTMANAGER, "", AlertStatus.FIRING, datetime(2026, 3, 4, tzinfo=UTC), labels)
+    (report,) = await world.cluster.alertmanager.states([alert])
+    return report
 
 
 def _firing() -> World:
@@ -265,8 +273,7 @@ async def test_a_silenced_alert_sends_nothing_not_even_that_it_resolved() -> Non
     world = _firing()
     (body,) = _notified(world, 120)
     world.cluster.alertmanager.silence({"alertname": "HighErrorRate"})
-    state = await world.cluster.alertmanager.firing(body["alerts"][0]["labels"])
-    assert (state.firing, state.silenced) == (True, True)
+    assert (await _reported(world, body["alerts"][0]["labels"])).state is Reported.SILENCED
     world.cluster.traffic.set_rps("web", 10)
     assert _notified(world, 300) == []
 

@@ -1,0 +1,38 @@
+"""Reports: what the source of an alert says about it now, and what several of them mean together.
+
+Given by the port `AlertSources`, read by decisions and by the verification, so that both mean the same by "fires". Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reported(StrEnum):
+    """A source's word, the one that counts most first."""
+
+    FIRING = "firing"
+    SILENCED = "silenced"  # fires, and a person or another alert keeps it from being told
+    UNKNOWN = "unknown"  # the source could not be asked
+    TOLD = "told"  # there is nobody to ask: its own messages are all there is
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertReport:
+    """One alert's state. `text` is one clause: since when it fires, who silenced it, why it is not known."""
+
+    state: Reported
+    text: str = ""
+
+
+TOLD = AlertReport(Reported.TOLD, "its source cannot be asked, only its messages tell")
+
+
+def combined(reports: Iterable[AlertReport]) -> AlertReport:
+    """What holds for an incident with all these alerts: one that fires openly is enough, and it is gone when all are.
+    Without any report there is nobody to ask."""
+    order = list(Reported)
+    return min(reports, key=lambda r: order.index(r.state), default=TOLD)

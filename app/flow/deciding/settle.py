@@ -1,0 +1,278 @@
+"""Settle: everything that follows from a decision, in one transaction: counts re-read under the ledger's lock, gates, decision
+with its trace, reservation, requested run, messages, audit.
+
+Called by `decide` at the end of an incident's way and, for the words it shares with the next step, by the runs. Reads nothing
+outside of the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.decision import Code, Decision, Mode, Verdict
+from app.domain.json import JsonValue
+from app.domain.outcome import IncidentState, RunState
+from app.domain.plan import Step
+from app.flow.deciding import facts, investigate, trust
+from app.flow.notifying.record import announce, escalate, move, tell
+from app.flow.people import approval_request
+from app.flow.services import Services
+from app.notify.timeline import Escalation, Topic
+from app.policy import decide as policy_decide
+from app.policy.budgets import ledger_keys
+from app.policy.facts import Facts, Unknown
+from app.policy.model import Policy
+from app.store import decisions, incidents, ledger, runs
+from app.store import facts as counts
+from app.store.database import Tx
+from app.store.incidents import Incident, StoredAlert
+from app.store.runs import NewRun, run_id_for
+
+_BLIND = (timedelta(seconds=30), timedelta(minutes=5))
+_RESTS = (timedelta(minutes=5), timedelta(hours=1))
+"""How soon and how late an incident is looked at again when a fact was unknown, and after a refusal that no clock lifts (opt-out,
+owner, blocking alert, blast radius). In between, after as long as the same answer has stood: twice as late each time."""
+_SILENT = 96
+"""An alert that nobody can be asked about is gone when it was not heard of for so many times its rule's freshness: a day for
+the usual 15 minutes, longer than any common repeat interval."""
+MAX_RUNS = 5
+"""Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
+RESOLVED_ALONE = "the alert resolved without our doing"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One incident on the table: policy, its alerts, and what was seen of its target."""
+
+    policy: Policy
+    incident: Incident
+    alerts: tuple[StoredAlert, ...]
+    seen: investigate.Seen
+    outside: facts.Outside
+
+
+def _claim_target(tx: Tx, incident: Incident, target_key: str) -> bool:
+    """Put the target on the incident, or merge it into the open incident that has it already (True)."""
+    other = incidents.open_for_target(tx.conn, target_key, incident.alertname, incident.id)
+    if other is None or incident.manual is not None:
+        incidents.set_target(tx, incident.id, target_key)
+        return False
+    incidents.merge(tx, incident.id, other.id)
+    announce(tx, Topic.MOVED, incident_id=incident.id, once="merged")
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A decision and the run it requested, if any."""
+
+    decision: Decision
+    run_id: str | None
+
+
+def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
+    """Decide and write down everything that follows; None when a run was requested meanwhile, or when the incident
+    was merged into the open one that has its target already."""
+    ledger.lock(tx)
+    target_key = case.outside.target.key
+    if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
+        return None
+    incident = incidents.get(tx.conn, case.incident.id)
+    if counts.live_of(tx.conn, incident.id) is not None:
+        return None
+    rule, seen = case.seen.subject.rule, case.seen
+    ground = facts.Ground(case.policy, rule)
+    measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
+    trust.begin(tx, rule, incident, case.outside.target)
+    decision = decide_on(case.policy, seen, measured)
+    number = counts.count_of(tx.conn, incident.id) + 1
+    acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.step is not None and not measured.dry_run
+    if acts and seen.step is not None and number <= MAX_RUNS:
+        return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
+    if acts:
+        decision = _too_many(decision)
+    settle_without(tx, incident, decision, seen, gone=_gone(case, decision, measured))
+    return Settled(decision, None)
+
+
+def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decision:
+    """The policy's word on what was seen."""
+    rule = seen.subject.rule
+    if seen.fault:
+        return Decision(
+            Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
+        )
+    if seen.step is None:
+        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured)
+    return policy_decide.decide(policy, rule, seen.step, measured)
+
+
+def _too_many(decision: Decision) -> Decision:
+    text = f"{MAX_RUNS} runs were begun for this incident and it still fires"
+    return Decision(
+        Verdict.DENY,
+        Code.PERSON_NEEDED,
+        text,
+        decision.rule,
+        decision.remediation,
+        decision.step,
+        decision.gates,
+        decision.policy_version,
+    )
+
+
+def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: Step, number: int) -> str:
+    """Reserve the budget and request the run, with its messages."""
+    seen, rule = case.seen, case.seen.subject.rule
+    asks = decision.verdict is Verdict.ASK
+    run = runs.request(
+        tx,
+        NewRun(
+            id=run_id_for(incident.id, number),
+            incident_id=incident.id,
+            rule=rule.name,
+            remediation=rule.remediation,
+            mode=Mode.APPROVE if asks else Mode.AUTO,
+            target_key=seen.target.key,
+            step=step,
+            step_index=0,
+            settings={"rule": rule.to_json(), "policy": case.policy.version},
+            params=seen.subject.params.model_dump(mode="json"),
+            expires_at=tx.now + rule.approval.expires if asks else None,
+        ),
+    )
+    if asks:
+        runs.move(tx, run.id, RunState.WAITING)
+    ledger.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
+    _tell_decision(tx, incident, decision, seen, once=run.id)
+    if asks:
+        approval_request.ask(tx, run, seen, decision.text)
+    state = IncidentState.WAITING if asks else IncidentState.ACTING
+    move(tx, incident, state, once=run.id, reason=decision.text)
+    incidents.schedule(tx, incident.id, None)
+    return run.id
+
+
+def _gone(case: Case, decision: Decision, measured: Facts) -> str:
+    """Why there is nothing left to decide although no message said so; empty when there is. Only once the alert's last
+    message is old: its source may be starting, and a message may be on its way."""
+    codes, last = {g.code for g in decision.gates}, measured.last_seen
+    if isinstance(last, Unknown) or case.incident.manual is not None:
+        return ""
+    silent, freshness = measured.now - last, case.seen.subject.rule.freshness
+    if case.outside.firing is False and Code.NOT_FIRING in codes and silent > freshness:
+        return "its source no longer has the alert, and no message said so"
+    if case.outside.firing is None and Code.STALE in codes and silent > _SILENT * freshness:
+        return f"nothing was heard of the alert since {last:%Y-%m-%d %H:%M} UTC, and there is nobody to ask"
+    return ""
+
+
+def settle_without(
+    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, *, gone: str = ""
+) -> None:
+    """A decision that starts nothing: observed, refused, handed to a person, or closed because its alert is `gone`. Told
+    only when it says something new."""
+    last = decisions.latest(tx.conn, incident.id)
+    new = last is None or dedup_key(Decision.from_json(last.body)) != dedup_key(decision)
+    number = len(decisions.for_incident(tx.conn, incident.id)) + 1 if new else 0
+    if new:
+        _tell_decision(tx, incident, decision, seen, once=str(number))
+    if incident.manual is not None:
+        _close_order(tx, incident, decision, seen)
+        return
+    if gone:
+        move(tx, incident, IncidentState.RESOLVED, once="gone", reason=gone)
+        return
+    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
+        escalate(tx, incident, _handed_over(decision, seen), once=str(number))
+        incidents.schedule(tx, incident.id, None)
+        return
+    observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
+    state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
+    move(tx, incident, state, once=str(number), reason=decision.text)
+    again = decision.retry_at
+    if again is None and not observe:
+        again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
+    incidents.schedule(tx, incident.id, again)
+
+
+def _rest(decision: Decision, stood: timedelta) -> timedelta:
+    """Until it is looked at again, when the same answer has `stood` for so long; what may lift a refusal wakes it at once."""
+    soonest, latest = _BLIND if blind(decision) else _RESTS
+    return min(max(stood, soonest), latest)
+
+
+def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> None:
+    """A manual order that starts nothing still gets its run, so that whoever ordered can read why. One that was abandoned
+    and may not begin again has its run already, and the message says why not."""
+    order = incident.manual
+    if order is None:
+        return
+    move(tx, incident, IncidentState.RESOLVED, once="order", reason=decision.text)
+    incidents.schedule(tx, incident.id, None)
+    if counts.count_of(tx.conn, incident.id) > 0:
+        return
+    step = (seen.step if seen else None) or Step("", decision.text)
+    run_id = run_id_for(incident.id, 1)
+    runs.request(
+        tx,
+        NewRun(
+            id=run_id,
+            incident_id=incident.id,
+            rule=decision.rule,
+            remediation=order.remediation,
+            mode=Mode.OBSERVE,
+            target_key=f"{incident.target_key or order.target}#{run_id}",
+            step=step,
+            step_index=0,
+            settings={},
+            params=dict(order.params),
+            dry_run=order.dry_run,
+        ),
+    )
+    runs.move(tx, run_id, RunState.ABANDONED, result=decision.text)
+
+
+def _tell_decision(
+    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, *, once: str
+) -> None:
+    if incident.decided_at is None:
+        announce(tx, Topic.FIRED, incident_id=incident.id, once="1")
+    if seen is not None and not seen.fault and seen.read:
+        tell(tx, Topic.EVIDENCE, seen.diagnosis, incident_id=incident.id, once=once)
+    plan = seen.step.to_json() if seen is not None and seen.step is not None else None
+    ladder: list[JsonValue] = (
+        [{"name": r.name, "why": r.why, "applies": r.applies} for r in seen.ladder] if seen else []
+    )
+    body: dict[str, JsonValue] = {**decision.to_json(), "plan": plan, "ladder": ladder}
+    decisions.put(tx, f"{incident.id}/{once}", incident.id, None, body)
+    announce(tx, Topic.DECIDED, incident_id=incident.id, once=once, fact=decision)
+
+
+OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})
+"""Targets that are none of our business, so that nothing of them is read."""
+
+
+def blind(decision: Decision) -> bool:
+    """Something that the decision needs could not be read."""
+    if decision.code in OFF_LIMITS:  # nobody wanted to read more
+        return False
+    return decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
+
+
+DEDUP_KEY = ("verdict", "code", "rule", "step")
+
+
+def dedup_key(decision: Decision) -> tuple[str, str, str, str]:
+    """What makes a decision another one, in the order of `GIST`, the keys of its JSON."""
+    return decision.verdict.value, decision.code.value, decision.rule, decision.step
+
+
+def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalation:
+    ladder = seen.ladder if seen is not None else ()
+    return Escalation(
+        reason=decision.text,
+        tried=tuple(f"{r.name}: {r.why}" for r in ladder),
+        look_at=tuple(r.advice for r in ladder if r.advice),
+    )
