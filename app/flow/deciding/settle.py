@@ -273,6 +273,6 @@ def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalatio
     ladder = seen.ladder if seen is not None else ()
     return Escalation(
         reason=decision.text,
-        tried=tuple(f"{r.name}: {r.why}" for r in ladder),
+        not_taken=tuple(f"{r.name}: {r.why}" for r in ladder),
         look_at=tuple(r.advice for r in ladder if r.advice),
     )
