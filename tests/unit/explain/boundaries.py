@@ -123,6 +123,7 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
     "freshness": (
         row("the last word is exactly 15 minutes old", ALLOW, last_seen=NOW - 15 * MINUTE),
         row("a second older", DENY, Code.STALE, last_seen=NOW - 15 * MINUTE - SECOND),
+        row("silenced", DENY, Code.SILENCED, silenced="silenced by alice until 2026-03-04 05:00 UTC: known"),
         row("the alert has resolved", DENY, Code.NOT_FIRING, firing=False),
         row(
             "nobody knows whether it fires",
