@@ -120,7 +120,8 @@ class SlackRig(Rig):
     async def born(self) -> SlackRig:
         """Start (again)."""
         await Rig.born(self)
-        self.services.people.update(self.people)  # type: ignore[attr-defined]  # a dict, as the rig makes it
+        known = {alias: name for name, user in self.people.items() for alias in (name, f"slack:{user}")}
+        self.services.people.update(known)  # type: ignore[attr-defined]  # a dict, as the rig makes it
         self.interactions = Interactions(
             self.services, self.whispers, Groups(self.groupbook, self.clock), self.operators
         )
