@@ -66,7 +66,6 @@ async def _accepting(
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
         http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # called as a class is
-        ws="none",
         server_header=False,
         timeout_graceful_shutdown=5,
     )
