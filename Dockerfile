@@ -1,9 +1,11 @@
 # syntax=docker/dockerfile:1
 # Two stages: build the environment from the lock file, then copy only that. Runs as a fixed non-root user on a
 # read-only root file system; the one writable place is the volume /state (and an emptyDir on /tmp, if wanted).
-FROM python:3.12-slim AS build
+# Pin the base by digest where images can be looked up: --build-arg PYTHON_BASE=python:3.12-slim@sha256:...
+ARG PYTHON_BASE=python:3.12-slim
+FROM ${PYTHON_BASE} AS build
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/opt/remediator
-RUN pip install --no-cache-dir "uv>=0.9"
+RUN pip install --no-cache-dir "uv==0.13.9"
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --frozen --no-default-groups --no-install-project
@@ -11,7 +13,7 @@ COPY app ./app
 COPY remediations ./remediations
 RUN uv sync --frozen --no-default-groups --no-editable
 
-FROM python:3.12-slim
+FROM ${PYTHON_BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin remediator \
     && install -d -o 10001 -g 10001 -m 0700 /state
 COPY --from=build /opt/remediator /opt/remediator

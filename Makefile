@@ -5,14 +5,14 @@ UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 JOBS ?= 2
 
-.PHONY: help install demo test crash kills live check fix bench build-live clean
+.PHONY: help install demo test crash kills live check fix bench build-live audit sbom clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9"
 
 .venv/.installed: $(UV) pyproject.toml uv.lock
 	$(UV) sync --frozen --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
@@ -56,6 +56,17 @@ fix: install     ## format and repair what can be repaired
 
 bench: install   ## measure; prints ratios of one run
 	$(RUN) python -m tests.bench $(BENCH_ARGS)
+
+audit: install   ## look for known vulnerabilities in the locked packages; says so when no database can be reached
+	@$(UV) export --frozen --no-default-groups --no-emit-project --quiet -o $(TOOLS)/runtime.txt
+	@$(UV) tool run pip-audit --disable-pip --require-hashes -r $(TOOLS)/runtime.txt > $(TOOLS)/audit.log 2>&1; code=$$?; \
+	cat $(TOOLS)/audit.log; \
+	if [ $$code -eq 0 ]; then exit 0; fi; \
+	if grep -qE "^Found [0-9]+ known vulnerabilit" $(TOOLS)/audit.log; then exit 1; fi; \
+	echo; echo "AUDIT SKIPPED: pip-audit or its advisory database could not be reached; nothing was checked."
+
+sbom: install    ## write sbom.json: the locked runtime packages as CycloneDX
+	$(UV) export --frozen --no-default-groups --format cyclonedx1.5 --quiet -o sbom.json
 
 clean:           ## remove what was built here
 	rm -rf $(TOOLS) .venv build dist state

@@ -80,7 +80,7 @@ def _settings(state: Path, port: int) -> Settings:
     try:
         return load_settings(
             state_dir=state,
-            database_url="",
+            database_url=None,
             policy_dir=folder,
             cluster="simulated",
             host="127.0.0.1",

@@ -6,7 +6,6 @@ Owns construction and the order of start and stop. No logic: whatever decides an
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,7 +39,6 @@ from app.flow.services import FiringAlerts, Gone, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
-from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.kube.client import KubeCluster
 from app.notify.client import MessageClient
 from app.notify.console import ConsoleClient
@@ -145,7 +143,7 @@ def _counted(hooks: StoreHooks | None, metrics: Metrics) -> StoreHooks:
 def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None = None) -> Store:
     """Open the domain store of these settings. Raises BadInput, StoreUnavailable."""
     parts = parts or Parts()
-    if not settings.database_url:
+    if settings.database_url is None:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Store.open(
         settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks
@@ -181,7 +179,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         ids=parts.ids,
         policy=keeper,
         catalogue=CATALOGUE,
-        dependencies=parts.dependencies or _dependencies(settings, parts.clock),
+        dependencies=parts.dependencies or ConfiguredDependencies(settings.dsns, parts.clock),
         metrics=metrics,
         replica=settings.replica or socket.gethostname(),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
@@ -189,7 +187,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
         ceiling=settings.ceiling,
-        people=settings.people,
+        people=settings.persons,
     )
     services = replace(services, presence=_presence(settings, services.replica, closing))
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
@@ -231,19 +229,6 @@ async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: 
         cluster = await KubeCluster.from_kubeconfig(None, settings.kube_context or None, observer=observe)
     closing.push_async_callback(cluster.close)
     return cluster
-
-
-def _dependencies(settings: Settings, clock: Clock) -> ConfiguredDependencies:
-    text = settings.dependencies.get_secret_value() if settings.dependencies else "{}"
-    try:
-        dsns = json.loads(text)
-        if not isinstance(dsns, dict) or not all(isinstance(v, str) for v in dsns.values()):
-            raise ValueError("not an object of strings")
-    except ValueError as error:
-        raise BadInput(
-            "must be a JSON object of name to DSN", code="bad_setting", where="REMEDIATOR_DEPENDENCIES"
-        ) from error
-    return ConfiguredDependencies(dsns, clock)
 
 
 def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Prometheus | None:
@@ -335,18 +320,9 @@ def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDu
 
 
 def _web(settings: Settings, services: Services, interactions: Interactions) -> WebServices:
-    secrets = settings.pagerduty_webhook_secrets
-    signing = settings.slack_signing_secret
-    orchestration = settings.orchestration_secret
-    access = Access(
-        tokens=parse_tokens(settings.tokens.get_secret_value()) if settings.tokens else None,
-        pagerduty_secrets=parse_secrets(secrets.get_secret_value()) if secrets else (),
-        orchestration_secret=orchestration.get_secret_value() if orchestration else "",
-        slack_secret=signing.get_secret_value() if signing else "",
-    )
     return WebServices(
         store=services.store,
-        access=access,
+        access=settings.access,
         clock=services.clock,
         ids=services.ids,
         metrics=services.metrics,

@@ -8,6 +8,7 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 
 import structlog
 import uvicorn
@@ -16,6 +17,7 @@ from app.domain.errors import BadInput
 from app.main import Parts, Service, build, describe
 from app.observe import logs
 from app.settings import Settings
+from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 
 log = structlog.get_logger(__name__)
 
@@ -38,20 +40,24 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, parts: Parts | None = None) -> AsyncIterator[tuple[Service, str]]:
+async def serving(
+    settings: Settings, parts: Parts | None = None, limits: ConnectionLimits = LIMITS
+) -> AsyncIterator[tuple[Service, str]]:
     """Run a service inside the block; gives it and its URL. Raises BadInput when the address cannot be bound."""
     async with contextlib.AsyncExitStack() as closing:
         listener = closing.enter_context(bind(settings.host, settings.port))
         service = await build(settings, parts)
         closing.push_async_callback(service.stop)
         await service.start()
-        await closing.enter_async_context(_accepting(service, listener))
+        await closing.enter_async_context(_accepting(service, listener, limits))
         host, port = listener.getsockname()[:2]
         yield service, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.asynccontextmanager
-async def _accepting(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def _accepting(
+    service: Service, listener: socket.socket, limits: ConnectionLimits
+) -> AsyncIterator[None]:
     config = uvicorn.Config(
         service.app,
         log_config=None,
@@ -59,6 +65,8 @@ async def _accepting(service: Service, listener: socket.socket) -> AsyncIterator
         ws="none",  # no route speaks WebSocket, so no handshake is parsed
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
+        http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # called as a class is
+        server_header=False,
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)

@@ -7,6 +7,7 @@ here: it lives in documents that a team reviews.
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,10 +19,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.urls import fault_in
+from app.intake.auth import Access, parse_secrets, parse_tokens
 
 PREFIX = "REMEDIATOR_"
 _SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
-_PERSON = re.compile(r"([A-Za-z0-9._-]{1,64}):([UW][A-Z0-9]{2,30})", re.ASCII)
+_MEMBER = re.compile(r"[A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}", re.ASCII)
+_URLS = (
+    "prometheus_url",
+    "alertmanager_url",
+    "slack_api_url",
+    "pagerduty_api_url",
+    "pagerduty_events_url",
+)
 
 
 class Settings(BaseSettings):
@@ -30,7 +40,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     state_dir: Path = Field(Path("state"), description="folder of the SQLite files")
-    database_url: str = Field("", description="SQLite in STATE_DIR when empty; postgresql://... to scale out")
+    database_url: SecretStr | None = Field(
+        None, description="SQLite in STATE_DIR without it; postgresql://... to scale out"
+    )
     policy_dir: Path = Field(Path("policies"), description="folder of the policy documents")
     cluster: Literal["", "kubeconfig", "in-cluster", "simulated"] = Field(
         "", description="which cluster; empty: in-cluster when running in a pod, else kubeconfig"
@@ -52,9 +64,10 @@ class Settings(BaseSettings):
         description="comma-separated Slack users (U...) and user groups (S...) who may undo and pause, and answer where a "
         "rule names nobody; empty: nobody from Slack",
     )
-    slack_people: str = Field(
+    people: str = Field(
         "",
-        description="comma-separated name:U...; which Slack user the owner of a token is, so that both are one person",
+        description="comma-separated persons, each all of their token names and Slack users joined by `+`: "
+        "alice+alice-laptop+slack:U...; all of one person count once",
     )
     slack_channel: str = Field("#incidents", description="channel of all messages")
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API")
@@ -89,20 +102,39 @@ class Settings(BaseSettings):
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         return {**values, **_file_secrets(os.environ, values)}
 
-    @field_validator(
-        "prometheus_url", "alertmanager_url", "slack_api_url", "pagerduty_api_url", "pagerduty_events_url"
-    )
+    @field_validator("*")
+    @classmethod
+    def _no_empty_secret(cls, value: Any) -> Any:
+        # A secret that somebody has yet to fill in must never mean "no secret is asked for".
+        if isinstance(value, SecretStr) and not value.get_secret_value().strip(" \t\r\n,"):
+            raise ValueError("is empty; give it a value or unset it")
+        return value
+
+    @field_validator(*_URLS)
     @classmethod
     def _http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must be an http(s) URL")
+        if value and (fault := fault_in(value)):
+            raise ValueError(fault)
         return value
 
     @field_validator("database_url")
     @classmethod
-    def _database(cls, value: str) -> str:
-        if value and not value.startswith(("sqlite:///", "postgresql://")):
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else "sqlite:///"
+        if not text.startswith(("sqlite:///", "postgresql://")):
             raise ValueError("must begin with sqlite:/// or postgresql://")
+        if text.startswith("postgresql://") and (fault := fault_in(text)):
+            raise ValueError(fault)
+        return value
+
+    @field_validator("dependencies")
+    @classmethod
+    def _dsns(cls, value: SecretStr | None) -> SecretStr | None:
+        for name, dsn in _dsns_in(value).items():
+            if fault := fault_in(dsn):
+                raise ValueError(f"dependency {name}: {fault}")
         return value
 
     @field_validator("slack_operators")
@@ -112,15 +144,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{wrong[0]!r} is no id of a Slack user (U...) or user group (S...)")
         return value
 
-    @field_validator("slack_people")
+    @field_validator("people")
     @classmethod
-    def _slack_pairs(cls, value: str) -> str:
-        pairs = [_PERSON.fullmatch(p) for p in _listed(value)]
-        known = [m for m in pairs if m is not None]
-        if len(known) < len(pairs):
-            raise ValueError("expected name:U..., separated by commas")
-        if len({m[1] for m in known}) < len(known) or len({m[2] for m in known}) < len(known):
-            raise ValueError("a name or a Slack user stands there twice")
+    def _known_people(cls, value: str) -> str:
+        members = [member.strip() for person in _listed(value) for member in person.split("+")]
+        if not all(_MEMBER.fullmatch(member) for member in members):
+            raise ValueError("expected name+name+slack:U..., separated by commas")
+        if len(set(members)) < len(members):
+            raise ValueError("a token's name or a Slack user stands there twice")
         return value
 
     @property
@@ -129,9 +160,25 @@ class Settings(BaseSettings):
         return frozenset(_listed(self.slack_operators))
 
     @property
-    def people(self) -> dict[str, str]:
-        """Slack user ids by token name."""
-        return {name: user for name, _, user in (p.partition(":") for p in _listed(self.slack_people))}
+    def persons(self) -> dict[str, str]:
+        """The person behind each audited name (a token's name or `slack:U...`): the first name of the entry."""
+        entries = ([member.strip() for member in person.split("+")] for person in _listed(self.people))
+        return {member: entry[0] for entry in entries for member in entry}
+
+    @property
+    def dsns(self) -> dict[str, str]:
+        """DSNs by the name of the dependency."""
+        return _dsns_in(self.dependencies)
+
+    @property
+    def access(self) -> Access:
+        """How callers prove who they are. Raises BadInput (`bad_setting`) for tokens that cannot be read."""
+        return Access(
+            tokens=None if self.tokens is None else parse_tokens(self.tokens.get_secret_value()),
+            pagerduty_secrets=parse_secrets(_revealed(self.pagerduty_webhook_secrets)),
+            orchestration_secret=_revealed(self.orchestration_secret),
+            slack_secret=_revealed(self.slack_signing_secret),
+        )
 
     @property
     def interactive(self) -> bool:
@@ -140,8 +187,8 @@ class Settings(BaseSettings):
 
     @property
     def open(self) -> bool:
-        """No way to authenticate a caller of the API is configured."""
-        return self.tokens is None
+        """No way to authenticate a caller of the API is configured: what `access` says, and nothing else."""
+        return self.access.open
 
     @property
     def ceiling(self) -> Mode:
@@ -151,11 +198,25 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """Where the domain store lives."""
-        return self.database_url or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
+        return _revealed(self.database_url) or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
 
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
+
+
+def _dsns_in(secret: SecretStr | None) -> dict[str, str]:
+    try:
+        found = json.loads(_revealed(secret) or "{}")
+    except ValueError:  # its text would show a part of the value
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(dsn, str) for dsn in found.values()):
+        raise ValueError("must be a JSON object of name to DSN")
+    return found
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
@@ -172,10 +233,13 @@ def _file_secrets(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[
             raise BadInput(f"set {variable} or {variable}_FILE, not both", code="bad_setting", where=variable)
         try:
             found[name] = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise BadInput(
-                f"cannot read the file: {error.strerror}", code="bad_setting", where=f"{variable}_FILE"
-            ) from error
+                f"cannot read the file: {reason}", code="bad_setting", where=f"{variable}_FILE"
+            ) from None
+        if not found[name]:
+            raise BadInput("the file is empty", code="bad_setting", where=f"{variable}_FILE")
     return found
 
 

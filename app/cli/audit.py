@@ -63,7 +63,7 @@ def export() -> None:
 def upgrade_schema(as_json: AsJson = False) -> None:
     """Bring the database's schema to this version and print its revision."""
     settings = load_settings()
-    if not settings.database_url:
+    if settings.database_url is None:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     revision = upgrade(settings.store_url)
     give({"revision": revision}) if as_json else write(revision)

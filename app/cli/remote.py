@@ -72,7 +72,7 @@ class Remote:
             raise ProbeUnavailable(
                 f"no answer ({type(error).__name__}); is the service running there?",
                 code="service_unreachable",
-                where=str(self._url),
+                where=_shown(self._url),
             ) from error
         if answer.is_success:
             return _decoded(answer)
@@ -82,11 +82,16 @@ class Remote:
 def _address(url: str) -> httpx.URL:
     try:
         found = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise BadInput(f"not a URL: {error}", code="bad_url", where="--url") from error
+    except httpx.InvalidURL:  # its text may show a part of a password
+        raise BadInput("not a URL", code="bad_url", where="--url") from None
     if found.scheme not in ("http", "https") or not found.host:
         raise BadInput("expected http://HOST:PORT", code="bad_url", where="--url")
     return found
+
+
+def _shown(url: httpx.URL) -> str:
+    """The URL for an error's text: a password in it stays out."""
+    return str(url.copy_with(userinfo=b""))
 
 
 def run_path(any_id: str, what: str) -> str:
@@ -101,7 +106,7 @@ def _decoded(answer: httpx.Response) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ProbeUnavailable(
-            "what answered there is not this service", code="service_unreachable", where=str(answer.url)
+            "what answered there is not this service", code="service_unreachable", where=_shown(answer.url)
         )
     return found
 

@@ -73,7 +73,7 @@ Gone = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 class Services:
     """Everything the chapters use. `policy` gives the policy in force at the moment of the call.
 
-    `people` has Slack user ids by token name. `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
+    `people` has the person of each audited name (a token's, or slack:U...). `ceiling` is the process-wide mode ceiling (setting MODE). `replica` names this process in claims.
 
     Three things of this process alone, which a restart may forget: `advancing` has the runs that it is looking at, `lost` the
     attempts that each lost in a row and when it is tried again, `last_looks` when it last measured each, on the monotonic clock.

@@ -24,6 +24,7 @@ SLACK_WINDOW = 300
 """Seconds that a Slack request may be old or ahead (Slack's own rule against replays)."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_OF_NOTHING = frozenset(hashlib.sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n", b" "))
 _TIMESTAMP = re.compile(r"\d{1,12}", re.ASCII)
 
 
@@ -56,6 +57,8 @@ class TokenTable:
 
     def find(self, token: str) -> Principal | None:
         """The owner of `token`, None when nobody's."""
+        if not token:
+            return None
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
         for known, principal in self.entries:  # no early end: the time must not tell the position
@@ -86,8 +89,8 @@ class TokenTable:
 def parse_tokens(text: str) -> TokenTable:
     """Read `name:scope[+scope]:sha256-of-token`, separated by commas or newlines.
 
-    Raises BadInput (`bad_setting`) that names the entry by its number and, where it is readable, its name; never its
-    digest.
+    Raises BadInput (`bad_setting`) that names the entry by its number and shows nothing of it: whoever mixes up the
+    fields has a token where a name or a scope belongs.
     """
     entries: list[tuple[str, Principal]] = []
     parts = [part.strip() for part in re.split(r"[,\n]", text)]
@@ -96,7 +99,7 @@ def parse_tokens(text: str) -> TokenTable:
         if any(entry[0] == known for known, _ in entries):
             raise _bad(f"{SETTING} entry {number}", "the same token is given twice")
         if any(entry[1].name == other.name for _, other in entries):
-            raise _bad(f"{SETTING} entry {number}", f"the name {entry[1].name} is given twice")
+            raise _bad(f"{SETTING} entry {number}", "the same name is given twice")
         entries.append(entry)
     if not entries:
         raise _bad(SETTING, "no token in it")
@@ -112,10 +115,12 @@ def _entry(text: str, where: str) -> tuple[str, Principal]:
         raise _bad(where, "a name has up to 64 letters, digits, dots, dashes and underscores")
     known = {scope.value for scope in Scope}
     wanted = scopes.split("+")
-    if unknown := [s for s in wanted if s not in known]:
-        raise _bad(where, f"{name}: no such scope {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    if not known.issuperset(wanted):
+        raise _bad(where, f"a scope is one of {', '.join(sorted(known))}, several are joined by +")
     if _SHA256.fullmatch(digest.lower()) is None:
-        raise _bad(where, f"{name}: expected the SHA-256 of the token in 64 hex digits, not the token itself")
+        raise _bad(where, "expected the SHA-256 of the token in 64 hex digits, not the token itself")
+    if digest.lower() in _OF_NOTHING:
+        raise _bad(where, "that is the SHA-256 of an empty token")
     return digest.lower(), Principal(name, frozenset(Scope(s) for s in wanted))
 
 

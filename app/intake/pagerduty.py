@@ -8,8 +8,9 @@ The webhook itself carries a title but no alerts and no labels: `needs_alert_bod
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
@@ -19,6 +20,8 @@ from app.intake.body import decode, pointer
 from app.intake.labels import alert_name, common, from_firing_text, scalars
 from app.intake.times import rfc3339
 
+MAX_AGE = timedelta(hours=6)
+"""How old a firing event may be that is acted on. PagerDuty tries again for less than that."""
 MAX_BYTES = 512 * 1024
 """PagerDuty itself drops events above 256 KB."""
 _STATUS = {
@@ -36,35 +39,48 @@ def parse(
     body: bytes,
     *,
     received_at: datetime,
-    webhook_id: str = "",
     sender: str = "pagerduty",
     own_agents: frozenset[str] = frozenset(),
 ) -> Delivery:
     """One signed event. Never raises.
 
-    `webhook_id` is X-Webhook-Id, equal on every attempt; the event's id stands in when it is missing. Events caused by
-    `own_agents` (ids of the users and integrations that this service acts as) are noted and not acted on.
+    Told apart by what is signed only: the event's id, or the whole body where it has none. Events caused by
+    `own_agents` (ids of the users and integrations that this service acts as) are noted and not acted on, and so is
+    what began to fire longer ago than MAX_AGE: a recorded request stays signed for ever.
     """
-    blank = Delivery(Source.PAGERDUTY, received_at, sender, dedupe_key=webhook_id)
+    blank = Delivery(
+        Source.PAGERDUTY, received_at, sender, dedupe_key=f"body:{hashlib.sha256(body).hexdigest()}"
+    )
     try:
         event = _mapping(decode(body, max_bytes=MAX_BYTES), "event")
     except BadInput as error:
         return _unreadable(blank, error, body.decode("utf-8", "replace")[:_RAW_LIMIT])
     kind = _text(event, "event_type") or "event without a type"
-    known = dataclasses.replace(blank, dedupe_key=webhook_id or _text(event, "id"), note=kind)
+    known = dataclasses.replace(blank, dedupe_key=_text(event, "id") or blank.dedupe_key, note=kind)
     if _text(_maybe(event, "agent"), "id") in own_agents - {""}:
         return dataclasses.replace(known, note=f"{kind}: our own doing")
     status = _STATUS.get(kind)
     if status is None:
         return known
     try:
-        alert = _alert(event, status, received_at, reopened=kind == "incident.reopened")
+        occurred = _occurred(event)
+        alert = _alert(event, status, occurred, reopened=kind == "incident.reopened")
     except BadInput as error:
         return _unreadable(known, error, event)
+    if status is AlertStatus.FIRING and received_at - occurred > MAX_AGE:
+        # An old end does no harm: it ends the episode it names, and a reopened incident is another one.
+        return dataclasses.replace(known, note=f"{kind}: of {occurred.isoformat()}, too old to act on")
     return dataclasses.replace(known, alerts=(alert,))
 
 
-def _alert(event: Mapping[str, Any], status: AlertStatus, received_at: datetime, *, reopened: bool) -> Alert:
+def _occurred(event: Mapping[str, Any]) -> datetime:
+    occurred = rfc3339(event.get("occurred_at"))
+    if occurred is None:
+        raise BadInput("expected an RFC 3339 time", code="bad_time", where=pointer("event", "occurred_at"))
+    return occurred
+
+
+def _alert(event: Mapping[str, Any], status: AlertStatus, occurred: datetime, *, reopened: bool) -> Alert:
     data = _mapping(event, "data")
     incident = data if data.get("type") in ("incident", None) else _mapping(data, "incident")
     identity = _text(incident, "id")
@@ -72,7 +88,6 @@ def _alert(event: Mapping[str, Any], status: AlertStatus, received_at: datetime,
         raise BadInput(
             "an incident without an id", code="no_incident_id", where=pointer("event", "data", "id")
         )
-    occurred = rfc3339(event.get("occurred_at")) or received_at
     # A reopened incident is a new episode; its later `resolved` carries reopened_at too.
     starts_at = rfc3339(incident.get("reopened_at")) or (
         occurred if reopened else rfc3339(incident.get("created_at"))
@@ -155,10 +170,16 @@ def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
 
 
 def _labels_of(item: Mapping[str, Any]) -> dict[str, str]:
-    details = _maybe(item, "body").get("details")
+    body = _maybe(item, "body")
+    # A global integration puts them in the Common Event Format, beside or instead of the usual place.
+    found = _labels_in(_maybe(body, "cef_details").get("details"))
+    return scalars({"severity": item.get("severity")}) | found | _labels_in(body.get("details"))
+
+
+def _labels_in(details: Any) -> dict[str, str]:
     if isinstance(details, str):
         details = _object_in(details) or {"firing": details}
-    found = scalars({"severity": item.get("severity")})
+    found: dict[str, str] = {}
     if isinstance(details, Mapping):
         for key in _NESTED:
             found |= scalars(_without_blocks(_maybe(details, key)))

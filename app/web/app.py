@@ -5,19 +5,15 @@ Called by the composition root and by tests. Never opens a connection or a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
 from importlib.metadata import version
-from types import MappingProxyType
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import RemediatorError
-from app.web import health, ordering, reading, slack, webhooks
-from app.web.documented import document, webhook_documents
+from app.web import health, ordering, reading, reference, slack, webhooks
+from app.web.documented import document
 from app.web.problems import handle_http, handle_ours, handle_validation
 from app.web.requests import RequestLog
 from app.web.services import WebServices
@@ -28,27 +24,13 @@ _ABOUT = (
 )
 
 
-class _App(FastAPI):
-    """The framework's application, with a way around it: its layers cost more than storing an alert does.
-
-    POSTs to the webhooks get the outermost layer of ours and nothing else; whatever is not such a POST goes the usual
-    way, where the same webhooks stand as routes.
-    """
-
-    webhooks_at: Mapping[str, ASGIApp] = MappingProxyType({})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        hook = self.webhooks_at.get(scope.get("path", "")) if scope.get("method") == "POST" else None
-        await (hook(scope, receive, send) if hook else super().__call__(scope, receive, send))
-
-
 def create_app(services: WebServices) -> FastAPI:
     """The whole HTTP side over `services`."""
-    app = _App(
+    app = FastAPI(
         title="alert-remediator",
         version=version("alert-remediator"),
         description=_ABOUT,
+        docs_url=None,  # the framework's page loads a script from somewhere else; ours is plain
         redoc_url=None,
         redirect_slashes=False,  # a redirected webhook would lose its body
         exception_handlers={
@@ -58,12 +40,16 @@ def create_app(services: WebServices) -> FastAPI:
         },
     )
     app.state.services = services
-    hooks = [*webhooks.routes(services), *slack.routes(services)]
-    app.router.routes[:0] = hooks
-    for router in (reading.router, ordering.router, health.router):
+    routers = (
+        webhooks.router(services),
+        slack.router(services),
+        reading.router,
+        ordering.router,
+        health.router,
+        reference.router,
+    )
+    for router in routers:
         app.include_router(router)
-    layer = partial(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
-    app.add_middleware(layer)
-    app.webhooks_at = {hook.path: layer(hook.endpoint) for hook in hooks}
-    app.openapi = document(app, webhook_documents(), ordering.BODIES)  # type: ignore[method-assign]
+    app.add_middleware(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
+    app.openapi = document(app, ordering.BODIES)  # type: ignore[method-assign]
     return app

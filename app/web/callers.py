@@ -7,7 +7,8 @@ Host (DNS rebinding) and, for every mode, a foreign Origin on requests that chan
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,31 @@ from app.domain.errors import NotAuthenticated, NotPermitted
 from app.intake.auth import ANYONE, Access, Principal, Scope
 
 Headers = dict[bytes, bytes]
-"""Request headers by lower-case name, as they stand in the ASGI scope; of repeated ones the last."""
+"""Request headers by lower-case name, as they stand in the ASGI scope."""
+_ONCE = frozenset(
+    {
+        b"authorization",
+        b"host",
+        b"origin",
+        b"x-pagerduty-signature",
+        b"x-remediator-token",
+        b"x-slack-request-timestamp",
+        b"x-slack-signature",
+    }
+)
+_HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:]{2,39}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+
+
+def headers_of(scope: Mapping[str, Any]) -> Headers:
+    """The headers of a request. Raises NotAuthenticated (`repeated_header`) when one that proves something is there
+    twice: a proxy may have checked the other one."""
+    given = scope["headers"]
+    found: Headers = dict(given)
+    if len(found) < len(given):
+        for name in _ONCE & found.keys():
+            if sum(name == other for other, _ in given) > 1:
+                raise NotAuthenticated("send it once", code="repeated_header", where=name.decode().title())
+    return found
 
 
 def caller(access: Access, headers: Headers, scope: Scope) -> Principal:
@@ -41,8 +66,8 @@ def caller(access: Access, headers: Headers, scope: Scope) -> Principal:
 
 
 def _require_local_host(headers: Headers) -> None:
-    host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname or ""
-    if not _is_local(host):
+    found = _HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
+    if found is None or not _is_local(found[1]):
         raise NotPermitted(
             "without REMEDIATOR_TOKENS only requests to a loopback name are served",
             code="host_refused",
@@ -51,10 +76,10 @@ def _require_local_host(headers: Headers) -> None:
 
 
 def _is_local(host: str) -> bool:
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -74,7 +99,7 @@ def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]
     """A FastAPI dependency: the caller with `scope`; requests that change something must also be of the same site."""
 
     async def authenticated(request: Request) -> Principal:
-        headers: Headers = dict(request.scope["headers"])
+        headers = headers_of(request.scope)
         if request.method != "GET":
             require_same_site(headers)
         return caller(request.app.state.services.access, headers, scope)

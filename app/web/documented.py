@@ -1,6 +1,6 @@
 """What the OpenAPI document says beyond what the framework finds by itself.
 
-Owns the error responses of each kind of route, the security schemes, and the webhooks, which are no FastAPI routes.
+Owns the error responses of each kind of route, the security schemes, and bodies that routes read themselves.
 A test walks the document: every status that a route can answer stands in it.
 """
 
@@ -14,7 +14,6 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from app.web.problems import MEDIA_TYPE, Problem
-from app.web.views import Accepted
 
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 _REFERENCE = "#/components/schemas/{model}"
@@ -76,9 +75,12 @@ def secured(body: type[BaseModel] | None = None, *, required: bool = True) -> di
     return extra
 
 
-def document(
-    app: FastAPI, webhooks: dict[str, dict[str, Any]], models: tuple[type[BaseModel], ...]
-) -> Callable[[], Any]:
+def json_body(schema: dict[str, Any], media_type: str = "application/json") -> dict[str, Any]:
+    """A required request body that the route reads itself."""
+    return {"required": True, "content": {media_type: {"schema": schema}}}
+
+
+def document(app: FastAPI, models: tuple[type[BaseModel], ...]) -> Callable[[], Any]:
     """The function that makes the OpenAPI document, once."""
 
     def openapi() -> dict[str, Any]:
@@ -86,11 +88,10 @@ def document(
             schema = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
-            schema["paths"] = {**webhooks, **schema["paths"]}
             components = schema.setdefault("components", {})
             components["securitySchemes"] = _SCHEMES
             known = components.setdefault("schemas", {})
-            shown: tuple[type[BaseModel], ...] = (Problem, Accepted, *models)
+            shown: tuple[type[BaseModel], ...] = (Problem, *models)
             for model in shown:
                 _add_model(known, model)
             for unused in ("HTTPValidationError", "ValidationError"):
@@ -107,8 +108,7 @@ def _add_model(known: dict[str, Any], model: type[BaseModel]) -> None:
     known[model.__name__] = schema
 
 
-_ANY_OBJECT = {"type": "object"}
-_ALERTMANAGER = {
+ALERTMANAGER_BODY: dict[str, Any] = {
     "type": "object",
     "required": ["version", "alerts"],
     "description": "Alertmanager's webhook body. Unknown fields are ignored; an alert that cannot be understood is kept "
@@ -120,60 +120,3 @@ _ALERTMANAGER = {
         "alerts": {"type": "array", "items": {}},
     },
 }
-
-
-def webhook_documents() -> dict[str, dict[str, Any]]:
-    """Path items of the webhooks."""
-    return {
-        "/webhooks/alertmanager": _webhook(
-            "Alerts of Alertmanager", _ALERTMANAGER, SECURITY, approvals(401, 403, 413, 415, 422, 503)
-        ),
-        "/webhooks/pagerduty": _webhook(
-            "Events of PagerDuty (V3)", _ANY_OBJECT, [{"pagerduty": []}], approvals(401, 403, 413, 415, 503)
-        ),
-        "/webhooks/pagerduty/orchestration": _webhook(
-            "Automation actions of PagerDuty Event Orchestration",
-            _ANY_OBJECT,
-            [{"orchestration": []}],
-            approvals(401, 403, 413, 415, 503),
-        ),
-        "/webhooks/slack/interactions": slack_document(),
-    }
-
-
-def slack_document() -> dict[str, Any]:
-    """Path item of Slack's interactions."""
-    schema = {"type": "object", "required": ["payload"], "properties": {"payload": {"type": "string"}}}
-    operation = {
-        "tags": ["webhooks"],
-        "summary": "Buttons clicked in Slack; what a click did is told in Slack",
-        "security": [{"slack": []}],
-        "requestBody": {
-            "required": True,
-            "content": {"application/x-www-form-urlencoded": {"schema": schema}},
-        },
-        "responses": {"200": {"description": "Taken, or not understood and ignored."}}
-        | {str(status): answer for status, answer in approvals(401, 413, 415, 422).items()},
-    }
-    return {"post": operation}
-
-
-def _webhook(
-    summary: str,
-    body: dict[str, Any],
-    security: list[dict[str, list[str]]],
-    errors: dict[int | str, dict[str, Any]],
-) -> dict[str, Any]:
-    accepted = {"$ref": _REFERENCE.format(model="Accepted")}
-    responses: dict[str, Any] = {
-        "202": {"description": "Committed to disk.", "content": {"application/json": {"schema": accepted}}}
-    }
-    responses |= {str(status): answer for status, answer in errors.items()}
-    operation = {
-        "tags": ["webhooks"],
-        "summary": summary,
-        "security": security,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": responses,
-    }
-    return {"post": operation}

@@ -20,6 +20,17 @@ from app.observe.metrics import Metrics
 from app.web.problems import REQUEST_ID, guarded
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""On every answer: nothing here is for a browser to keep, to guess at, to frame or to load more from."""
 _log = structlog.get_logger("app.web")
 _LONGEST_PATH = 200  # characters of a stranger's path that a log line shows
 
@@ -89,8 +100,6 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if isinstance(getattr(self._app, "path", None), str):
-            scope["endpoint"] = self._app  # served around the router, which would have noted it
         request_id = scope[REQUEST_ID] = self._ids.new("req")
         began = self._clock.monotonic()
         answer = _Answer(send, request_id)
@@ -133,11 +142,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._id)]
+            message["headers"] = [*message.get("headers", ()), *_SAFETY, (b"x-request-id", self._id)]
         await self._send(message)
 
 
 def _route(scope: MutableMapping[str, Any]) -> str:
     """The template of the matched route: paths themselves would make one series each."""
-    # A webhook is a plain route, for which the framework notes the endpoint only.
-    return str(getattr(scope.get("route") or scope.get("endpoint"), "path", "unmatched"))
+    return str(getattr(scope.get("route"), "path", "unmatched"))

@@ -1,6 +1,6 @@
 """Slack's button clicks: signature over the raw bytes first, then 200 within Slack's 3 seconds, whatever the click does.
 
-A plain ASGI endpoint like the webhooks. Whoever clicked is told by a reply that only they see when a click does not count;
+Whoever clicked is told by a reply that only they see when a click does not count;
 an HTTP error would only show them a warning sign. Never answers 5xx by itself and never trusts anything in the payload for
 rights.
 """
@@ -11,13 +11,14 @@ import asyncio
 from typing import ClassVar
 
 import structlog
+from fastapi import APIRouter, Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError, TryLater
 from app.intake import auth, slack
-from app.web.problems import of_error
+from app.web.callers import headers_of
+from app.web.documented import approvals, json_body
 from app.web.requests import read_body
 from app.web.services import WebServices
 
@@ -36,22 +37,21 @@ class SlackInteractions:
         self._services = services
         self._signatures = slack.Signatures()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one POST."""
+    async def __call__(self, request: Request) -> Response:
+        """Serve one POST. Raises BadInput, NotAuthenticated."""
         try:
-            body = await self._signed_body(scope, receive)
+            body = await self._signed_body(request.scope, request.receive)
         except RemediatorError as error:
             result = "replayed" if error.code == "replayed" else "not_accepted"
             self._services.metrics.clicks.labels("unknown", result).inc()
-            await of_error(scope, error)(scope, receive, send)
-            return
+            raise
         await self._hand_on(body)
-        await Response(status_code=200)(scope, receive, send)
+        return Response(status_code=200)
 
     async def _signed_body(self, scope: Scope, receive: Receive) -> bytes:
         """Raises BadInput for a body beyond the limits, NotAuthenticated (also `replayed`)."""
         services = self._services
-        headers = dict(scope["headers"])
+        headers = headers_of(scope)
         try:
             body = await read_body(
                 scope, receive, limit=slack.MAX_BYTES, seconds=services.limits.body_seconds
@@ -85,7 +85,22 @@ class SlackInteractions:
             await asyncio.wait({self._services.interactions.begin(payload)}, timeout=ANSWER_WITHIN)
 
 
-def routes(services: WebServices) -> list[Route]:
+def router(services: WebServices) -> APIRouter:
     """The endpoint as a route."""
-    endpoint = SlackInteractions(services)
-    return [Route(endpoint.path, endpoint, methods=["POST"], include_in_schema=False)]
+    found, endpoint = APIRouter(tags=["webhooks"]), SlackInteractions(services)
+    form = {"type": "object", "required": ["payload"], "properties": {"payload": {"type": "string"}}}
+    found.add_api_route(
+        endpoint.path,
+        endpoint.__call__,
+        methods=["POST"],
+        name="SlackInteractions",
+        description="Buttons clicked in Slack; what a click did is told in Slack",
+        response_class=Response,
+        response_description="Taken, or not understood and ignored.",
+        responses=approvals(401, 413, 415, 422),
+        openapi_extra={
+            "security": [{"slack": []}],
+            "requestBody": json_body(form, "application/x-www-form-urlencoded"),
+        },
+    )
+    return found

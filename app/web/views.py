@@ -21,11 +21,22 @@ from app.store.journal import JournalEntry
 from app.store.runs import Run
 
 
+class RejectedView(BaseModel):
+    """One alert of a delivery that cannot be understood. `where` is a JSON pointer into the body."""
+
+    index: int
+    code: str
+    where: str
+
+
 class Accepted(BaseModel):
     """A stored delivery."""
 
     delivery: str
     incidents: list[str] = Field(description="every incident it touched")
+    rejected: list[RejectedView] = Field(
+        default_factory=list, description="the first alerts that cannot be understood; kept, and not acted on"
+    )
 
 
 class Ordered(BaseModel):

@@ -1,4 +1,4 @@
-"""Webhooks: bytes in, committed, 202. The hot path of the service, as plain ASGI endpoints.
+"""Webhooks: bytes in, committed, 202. The hot path of the service.
 
 Order of every request: who sent it (token or secret; a signature needs the body first), the body within limits, parse,
 commit, answer, wake the decide loop. Never answers 2xx for what is not committed; never answers 4xx to a signed
@@ -7,22 +7,28 @@ PagerDuty request, however odd its content.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+import structlog
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
 
 from app.domain.alert import Delivery, Receipt, Source
 from app.domain.errors import NotAuthenticated, RemediatorError
 from app.intake import alertmanager, auth, orchestration, pagerduty
-from app.web.callers import Headers, caller, require_same_site
-from app.web.problems import of_error, status_of
+from app.web.callers import Headers, caller, headers_of, require_same_site
+from app.web.documented import ALERTMANAGER_BODY, SECURITY, approvals, json_body
+from app.web.problems import status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
+from app.web.views import Accepted
 
 _PD_LIMIT = pagerduty.MAX_BYTES
+_TOLD = 20
+"""How many rejected alerts an answer names; all of them are kept."""
+_LONGEST = 200
+_log = structlog.get_logger("app.web")
 
 
 class Webhook(ABC):
@@ -30,6 +36,10 @@ class Webhook(ABC):
 
     path: ClassVar[str]
     source: ClassVar[Source]
+    summary: ClassVar[str]
+    security: ClassVar[list[dict[str, list[str]]]]
+    body: ClassVar[dict[str, Any]] = {"type": "object"}
+    errors: ClassVar[tuple[int, ...]] = (401, 403, 413, 415, 503)
 
     def __init__(self, services: WebServices) -> None:
         self.services = services
@@ -51,32 +61,37 @@ class Webhook(ABC):
     def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:
         """The parsed body. Raises BadInput, NotAuthenticated."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one POST."""
+    async def __call__(self, request: Request) -> Response:
+        """Serve one POST. Raises RemediatorError."""
         try:
-            receipt = await self._take(scope, receive)
+            delivery, receipt = await self._take(request)
         except RemediatorError as error:
             self.services.metrics.deliveries.labels(self.source.value, _result_of(error)).inc()
-            await of_error(scope, error)(scope, receive, send)
-            return
-        content = json.dumps({"delivery": receipt.delivery_id, "incidents": receipt.incident_ids}).encode()
-        length = str(len(content)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
-        await send({"type": "http.response.start", "status": 202, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+            raise
+        answer = {
+            "delivery": receipt.delivery_id,
+            "incidents": receipt.incident_ids,
+            "rejected": [
+                {"index": bad.index, "code": bad.code, "where": bad.where[:_LONGEST]}
+                for bad in delivery.rejected[:_TOLD]
+            ],
+        }
+        return JSONResponse(answer, status_code=202)
 
-    async def _take(self, scope: Scope, receive: Receive) -> Receipt:
+    async def _take(self, request: Request) -> tuple[Delivery, Receipt]:
         services = self.services
-        headers: Headers = dict(scope["headers"])
+        headers = headers_of(request.scope)
         require_same_site(headers)
         sender = self.sender(headers)
-        body = await read_body(scope, receive, limit=self.limit, seconds=services.limits.body_seconds)
+        body = await read_body(
+            request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
+        )
         delivery = self.delivery(headers, body, sender)
         receipt = await services.store.ingest(delivery)
         if receipt.incident_ids and not receipt.replayed:
             services.nudge()
         self._count(delivery, receipt)
-        return receipt
+        return delivery, receipt
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -87,6 +102,15 @@ class Webhook(ABC):
             self._alerts[alert.status].inc()
         if delivery.rejected:
             self._alerts["rejected"].inc(len(delivery.rejected))
+            first = delivery.rejected[0]
+            _log.warning(
+                "alerts rejected",
+                source=self.source.value,
+                delivery=receipt.delivery_id,
+                count=len(delivery.rejected),
+                code=first.code,
+                where=first.where[:_LONGEST],
+            )
         if delivery.truncated_alerts:
             self._truncated.inc(delivery.truncated_alerts)
 
@@ -108,6 +132,10 @@ class AlertmanagerWebhook(Webhook):
 
     path = "/webhooks/alertmanager"
     source = Source.ALERTMANAGER
+    summary = "Alerts of Alertmanager"
+    security = SECURITY
+    body = ALERTMANAGER_BODY
+    errors = (401, 403, 413, 415, 422, 503)
 
     def __init__(self, services: WebServices) -> None:
         super().__init__(services)
@@ -128,6 +156,8 @@ class PagerDutyWebhook(Webhook):
 
     path = "/webhooks/pagerduty"
     source = Source.PAGERDUTY
+    summary = "Events of PagerDuty (V3)"
+    security: ClassVar[list[dict[str, list[str]]]] = [{"pagerduty": []}]
 
     def sender(self, headers: Headers) -> str:
         """PagerDuty, once the signature holds; without a configured secret only the open API accepts anything."""
@@ -148,7 +178,6 @@ class PagerDutyWebhook(Webhook):
         return pagerduty.parse(
             body,
             received_at=self.services.clock.now(),
-            webhook_id=headers.get(b"x-webhook-id", b"").decode("latin-1")[:255],
             sender=sender,
             own_agents=self.services.pagerduty_agents,
         )
@@ -159,6 +188,8 @@ class OrchestrationWebhook(Webhook):
 
     path = "/webhooks/pagerduty/orchestration"
     source = Source.ORCHESTRATION
+    summary = "Automation actions of PagerDuty Event Orchestration"
+    security: ClassVar[list[dict[str, list[str]]]] = [{"orchestration": []}]
 
     def sender(self, headers: Headers) -> str:
         """Event Orchestration, when the secret is right."""
@@ -177,6 +208,21 @@ class OrchestrationWebhook(Webhook):
 WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, OrchestrationWebhook)
 
 
-def routes(services: WebServices) -> list[Route]:
-    """The webhooks as routes."""
-    return [Route(hook.path, hook(services), methods=["POST"], include_in_schema=False) for hook in WEBHOOKS]
+def router(services: WebServices) -> APIRouter:
+    """The webhooks as routes, with what the document says of each."""
+    found = APIRouter(tags=["webhooks"])
+    for kind in WEBHOOKS:
+        hook = kind(services)
+        found.add_api_route(
+            hook.path,
+            hook.__call__,
+            methods=["POST"],
+            name=kind.__name__,
+            description=hook.summary,
+            status_code=202,
+            response_model=Accepted,
+            response_description="Committed to disk.",
+            responses=approvals(*hook.errors),
+            openapi_extra={"security": hook.security, "requestBody": json_body(hook.body)},
+        )
+    return found

@@ -25,8 +25,8 @@ from app.notify.message import Message
 from app.notify.replies import Place
 from app.policy.model import Approval, Policy
 from app.store.runs import Run
+from app.web.app import create_app
 from app.web.services import WebServices
-from app.web.slack import SlackInteractions
 from tests.doubles import slack_click
 from tests.doubles.slack import TOKEN, SlackDouble, Stored
 from tests.doubles.slack_click import SECRET, Signed
@@ -120,7 +120,8 @@ class SlackRig(Rig):
     async def born(self) -> SlackRig:
         """Start (again)."""
         await Rig.born(self)
-        self.services.people.update(self.people)  # type: ignore[attr-defined]  # a dict, as the rig makes it
+        known = {alias: name for name, user in self.people.items() for alias in (name, f"slack:{user}")}
+        self.services.people.update(known)  # type: ignore[attr-defined]  # a dict, as the rig makes it
         self.interactions = Interactions(
             self.services, self.whispers, Groups(self.groupbook, self.clock), self.operators
         )
@@ -138,7 +139,7 @@ class SlackRig(Rig):
             check_order=nothing,
             interactions=self.interactions,
         )
-        transport = httpx.ASGITransport(SlackInteractions(web))
+        transport = httpx.ASGITransport(create_app(web))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://rig")
         return self
 
@@ -158,7 +159,7 @@ class SlackRig(Rig):
 
     async def deliver_click(self, request: Signed) -> int:
         """Send it to the service; the status it got."""
-        url = SlackInteractions.path
+        url = "/webhooks/slack/interactions"
         answer = await self.client.post(url, content=request.body, headers=request.headers)
         await self.interactions.idle()
         return answer.status_code

@@ -70,7 +70,7 @@ async def test_a_token_and_a_slack_user_that_may_be_one_person_are_not_counted_a
     with pytest.raises(Refused) as caught:
         await two.operations.approve(run.id, "alice")
     assert caught.value.code == "maybe_same_person"
-    assert "REMEDIATOR_SLACK_PEOPLE" in caught.value.message
+    assert "REMEDIATOR_PEOPLE" in caught.value.message
 
 
 async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -> None:

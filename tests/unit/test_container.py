@@ -65,7 +65,8 @@ def test_the_last_user_is_a_number_and_not_root() -> None:
 
 
 def test_the_base_has_a_version_that_the_project_supports() -> None:
-    for base in _all("FROM"):
+    default = dict(rest.split("=", 1) for rest in _all("ARG"))["PYTHON_BASE"]
+    for base in (rest.replace("${PYTHON_BASE}", default) for rest in _all("FROM")):
         found = re.match(r"python:3\.(\d+)", base)
         assert found, base
         assert int(found[1]) >= 11

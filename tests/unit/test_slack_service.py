@@ -122,9 +122,10 @@ async def test_a_click_over_socket_mode_is_taken(tmp_path: Path) -> None:
     ("given", "name"),
     [
         ({"slack_operators": "ana"}, "REMEDIATOR_SLACK_OPERATORS"),
-        ({"slack_people": "alice=U0ANA"}, "REMEDIATOR_SLACK_PEOPLE"),
-        ({"slack_people": "alice:U0ANA,alice:U0BEN"}, "REMEDIATOR_SLACK_PEOPLE"),
-        ({"slack_people": "alice:U0ANA,bob:U0ANA"}, "REMEDIATOR_SLACK_PEOPLE"),
+        ({"people": "alice:U0ANA"}, "REMEDIATOR_PEOPLE"),
+        ({"people": "alice+slack:ana"}, "REMEDIATOR_PEOPLE"),
+        ({"people": "alice+laptop,bob+laptop"}, "REMEDIATOR_PEOPLE"),
+        ({"people": "alice+slack:U0ANA,bob+slack:U0ANA"}, "REMEDIATOR_PEOPLE"),
     ],
 )
 def test_a_bad_list_of_people_refuses_to_start(given: dict[str, str], name: str) -> None:
@@ -134,7 +135,7 @@ def test_a_bad_list_of_people_refuses_to_start(given: dict[str, str], name: str)
 
 
 def test_people_and_operators_are_read_from_lists() -> None:
-    found = load_settings(slack_operators=" U0ANA, S0ONCALL ", slack_people="alice:U0ANA, bob:W0BEN")
+    found = load_settings(slack_operators=" U0ANA, S0ONCALL ", people="alice + laptop+slack:U0ANA, bob")
     assert found.operators == {"U0ANA", "S0ONCALL"}
-    assert found.people == {"alice": "U0ANA", "bob": "W0BEN"}
+    assert found.persons == {"alice": "alice", "laptop": "alice", "slack:U0ANA": "alice", "bob": "bob"}
     assert not found.interactive

@@ -114,12 +114,16 @@ class Said:
 
 async def approve(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
     """Say yes to the plan that stands. Raises Refused (code) when it is not waiting, expired, changed or not theirs."""
-    return await answer(services, run_id, Said("approved", approvers.of_token(by), plan_hash))
+    return await answer(
+        services, run_id, Said("approved", approvers.of_token(by, services.people), plan_hash)
+    )
 
 
 async def reject(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
     """Say no; one no is enough. Raises Refused like `approve`."""
-    return await answer(services, run_id, Said("rejected", approvers.of_token(by), plan_hash))
+    return await answer(
+        services, run_id, Said("rejected", approvers.of_token(by, services.people), plan_hash)
+    )
 
 
 async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:

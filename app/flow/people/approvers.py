@@ -1,7 +1,8 @@
 """Approvers: who answers a question, under which names a rule may list them, and whether two names are one person.
 
-Called by `approve` and `clicks`. A token's name and a Slack user are known to be one person, or two, only where a setting
-connects them; what is not known counts as one, so that nobody answers twice under two names. Pure.
+Called by `approve` and `clicks`. A person may have several tokens and Slack users; the setting
+REMEDIATOR_PEOPLE says which. Whether a token's owner and a Slack user are one is known only from there, and what is not
+known counts as one, so that nobody answers twice under two names. Pure.
 """
 
 from __future__ import annotations
@@ -28,20 +29,34 @@ class Approver:
     unread: tuple[str, ...] = ()
 
 
-def of_token(name: str) -> Approver:
-    """The owner of an API token with the scope `operate`."""
-    return Approver(name, frozenset({name}))
+def of_token(name: str, people: Mapping[str, str] | None = None) -> Approver:
+    """The owner of an API token with the scope `operate`, with all names of that person."""
+    return Approver(name, names_of(name, people or {}))
+
+
+def names_of(name: str, people: Mapping[str, str]) -> frozenset[str]:
+    """All audited names of the person who has this one."""
+    person = people.get(name)
+    return frozenset({name} | {other for other, whose in people.items() if person and whose == person})
 
 
 def same_person(one: str, other: str, people: Mapping[str, str]) -> bool | None:
-    """Whether two audited names are one person; None when nobody can tell. `people` has Slack ids by token name."""
+    """Whether two audited names are one person; None when nobody can tell.
+
+    `people` has the person of each name that the setting knows. It lists all tokens of a person when it lists one, and
+    all Slack users alike; so two names of one kind are two people unless it says otherwise.
+    """
     if one == other:
         return True
-    ids = [n.removeprefix(SLACK) if n.startswith(SLACK) else people.get(n) for n in (one, other)]
-    if None not in ids:
-        return ids[0] == ids[1]
-    by_token = [not n.startswith(SLACK) for n in (one, other)]
-    return False if all(by_token) else None
+    persons = (people.get(one), people.get(other))
+    if None not in persons:
+        return persons[0] == persons[1]
+    first, second = (_kinds(names_of(name, people)) for name in (one, other))
+    return False if first & second else None
+
+
+def _kinds(names: frozenset[str]) -> set[bool]:
+    return {name.startswith(SLACK) for name in names}
 
 
 def against(approver: Approver, approval: Approval, run_id: str) -> Refused | None:
@@ -66,7 +81,7 @@ def against_same(approver: Approver, others: Mapping[str, str], people: Mapping[
             return Refused(f"you {deed}; another person has to approve", code="same_person")
         if same is None:
             text = f"nobody can tell whether {approver.name} and {name}, who {deed}, are one person: name them in "
-            return Refused(f"{text}REMEDIATOR_SLACK_PEOPLE", code="maybe_same_person")
+            return Refused(f"{text}REMEDIATOR_PEOPLE", code="maybe_same_person")
     return None
 
 

@@ -170,7 +170,7 @@ class Interactions:
     async def _approver(self, user: str, named: tuple[str, ...]) -> Approver:
         """Who clicked, under all names that this rule may list; groups are read only when nothing else is enough."""
         name, by_id = self._name(user), f"{approvers.SLACK}{user}"
-        names = {name, by_id}
+        names = {name, *approvers.names_of(by_id, self.services.people)}
         unread: list[str] = []
         if not names & set(named):
             for group in (n for n in named if n.startswith(SLACK_GROUP)):
@@ -181,9 +181,9 @@ class Interactions:
         return Approver(name, frozenset(names), operator, tuple(unread))
 
     def _name(self, user: str) -> str:
-        """The name for the audit trail: that of the person's token when a setting connects them."""
-        known = (name for name, slack_id in self.services.people.items() if slack_id == user)
-        return next(known, f"{approvers.SLACK}{user}")
+        """The name for the audit trail: that of the person when a setting knows them."""
+        by_id = f"{approvers.SLACK}{user}"
+        return self.services.people.get(by_id, by_id)
 
     async def _is_operator(self, user: str, unread: list[str]) -> bool:
         if user in self.operators:

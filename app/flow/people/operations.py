@@ -45,7 +45,9 @@ class Operations:
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""
-        return await promotion.promote(self._services, key, reason, approvers.of_token(by))
+        return await promotion.promote(
+            self._services, key, reason, approvers.of_token(by, self._services.people)
+        )
 
     async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Lower a trust level by one level."""

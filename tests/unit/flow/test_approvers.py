@@ -7,7 +7,16 @@ import pytest
 from app.flow.people.approvers import Approver, against, against_same, of_token, same_person
 from app.policy.model import Approval
 
-PEOPLE = {"alice": "U0ALICE", "bob": "U0BOB"}
+PEOPLE = {
+    "alice": "alice",
+    "alice-laptop": "alice",
+    "slack:U0ALICE": "alice",
+    "slack:U1ALICE": "alice",
+    "bob": "bob",
+    "slack:U0BOB": "bob",
+    "kim": "kim",
+    "kim-ci": "kim",
+}
 
 
 @pytest.mark.parametrize(
@@ -16,12 +25,18 @@ PEOPLE = {"alice": "U0ALICE", "bob": "U0BOB"}
         ("alice", "alice", True),
         ("alice", "bob", False),
         ("alice", "zoe", False),
+        ("alice", "alice-laptop", True),
+        ("slack:U0ALICE", "slack:U1ALICE", True),
+        ("alice-laptop", "slack:U1ALICE", True),
+        ("kim", "kim-ci", True),
+        ("kim-ci", "slack:U9X", None),
+        ("kim-ci", "slack:U0BOB", False),
         ("slack:U1X", "slack:U2X", False),
         ("alice", "slack:U0ALICE", True),
         ("alice", "slack:U0BOB", False),
         ("slack:U9X", "alice", False),
         ("zoe", "slack:U9X", None),
-        ("slack:U0ALICE", "zoe", None),
+        ("slack:U0ALICE", "zoe", False),
     ],
 )
 def test_two_names_are_one_person_two_or_nobody_can_tell(one: str, other: str, same: bool | None) -> None:
@@ -35,6 +50,9 @@ def test_two_names_are_one_person_two_or_nobody_can_tell(one: str, other: str, s
         (of_token("alice"), (), True),
         (of_token("alice"), ("alice",), True),
         (of_token("alice"), ("bob",), False),
+        (of_token("alice-laptop", PEOPLE), ("alice",), True),
+        (of_token("alice-laptop", PEOPLE), ("slack:U0ALICE",), True),
+        (of_token("alice-laptop", PEOPLE), ("bob",), False),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=False), (), False),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), (), True),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), ("alice",), False),
@@ -69,3 +87,10 @@ def test_what_nobody_can_tell_counts_as_one_person() -> None:
     refusal = against_same(of_token("zoe"), {"slack:U9X": "ordered it"}, PEOPLE)
     assert refusal is not None
     assert refusal.code == "maybe_same_person"
+
+
+@pytest.mark.parametrize("other", ["alice-laptop", "slack:U0ALICE", "slack:U1ALICE"])
+def test_one_person_is_one_approver_however_many_tokens_and_accounts(other: str) -> None:
+    refusal = against_same(of_token("alice", PEOPLE), {other: "ordered it"}, PEOPLE)
+    assert refusal is not None
+    assert refusal.code == "same_person"

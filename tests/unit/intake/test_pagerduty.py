@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.intake.pagerduty import enriched, lacks_labels
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 3, 4, 10, 17, tzinfo=UTC)
 CREATED = datetime(2026, 3, 4, 10, 16, 31, tzinfo=UTC)
+EVENT = "01HQ4T9ZK2M7N3XW8VRB5YD6CE"
 OCCURRED = CREATED.replace(microsecond=284_000)
 
 
@@ -34,12 +35,12 @@ def event(kind: str = "incident.triggered", **incident: Any) -> dict[str, Any]:
 
 
 def triggered() -> Delivery:
-    return parse(event(), webhook_id="wh-1")
+    return parse(event())
 
 
 def test_a_triggered_incident_is_a_firing_alert() -> None:
     delivery = triggered()
-    assert (delivery.source, delivery.sender, delivery.dedupe_key) == (Source.PAGERDUTY, "pagerduty", "wh-1")
+    assert (delivery.source, delivery.sender, delivery.dedupe_key) == (Source.PAGERDUTY, "pagerduty", EVENT)
     assert delivery.note == "incident.triggered"
     [alert] = delivery.alerts
     assert (alert.fingerprint, alert.status) == ("Q0X7LMN2P4RST8", AlertStatus.FIRING)
@@ -94,9 +95,41 @@ def test_the_test_event_is_noted_under_its_own_id_when_no_header_came() -> None:
     assert (delivery.note, delivery.dedupe_key) == ("pagey.ping", "01HQ4TB6QWJ5C9F2A8XKPZ70NM")
 
 
-def test_repeats_under_one_webhook_id_are_the_same_whatever_their_bytes() -> None:
-    one, other = parse(event(), webhook_id="w"), parse(event(title="edited"), webhook_id="w")
-    assert one.body_digest == other.body_digest
+def test_an_event_is_told_apart_by_its_signed_id_alone() -> None:
+    one, other = parse(event()), parse(event(title="edited"))
+    assert (one.dedupe_key, one.body_digest) == (other.dedupe_key, other.body_digest) == (EVENT, "")
+
+
+def test_an_event_without_an_id_is_told_apart_by_its_bytes() -> None:
+    body, more = event(), event(title="another")
+    del body["event"]["id"], more["event"]["id"]
+    assert parse(body).dedupe_key == parse(body).dedupe_key != parse(more).dedupe_key
+
+
+@pytest.mark.parametrize("kind", ["incident.triggered", "incident.reopened"])
+@pytest.mark.parametrize(("hours", "acted_on"), [(5, True), (7, False), (24 * 24, False)])
+def test_an_old_event_is_kept_as_a_note_and_not_acted_on(kind: str, hours: int, acted_on: bool) -> None:
+    body = event(kind)
+    body["event"]["occurred_at"] = (NOW - timedelta(hours=hours)).isoformat()
+    delivery = parse(body)
+    assert bool(delivery.alerts) is acted_on
+    assert delivery.rejected == ()
+    assert ("too old to act on" in delivery.note) is not acted_on
+
+
+def test_an_old_end_still_ends_its_episode() -> None:
+    body = event("incident.resolved")
+    body["event"]["occurred_at"] = (NOW - timedelta(days=2)).isoformat()
+    assert parse(body).alerts[0].status is AlertStatus.RESOLVED
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", 5])
+def test_an_event_without_a_time_is_kept_and_not_acted_on(time: object) -> None:
+    body = event()
+    body["event"]["occurred_at"] = time
+    delivery = parse(body)
+    assert delivery.alerts == ()
+    assert [(r.code, r.where) for r in delivery.rejected] == [("bad_time", "/event/occurred_at")]
 
 
 def test_our_own_doing_is_not_taken_for_an_alert() -> None:
@@ -120,22 +153,25 @@ def test_an_incident_inside_other_data_is_found() -> None:
     assert parse(body).alerts[0].fingerprint == "Q0X7LMN2P4RST8"
 
 
+_TRIGGERED = {"event_type": "incident.triggered", "occurred_at": "2026-03-04T10:16:31Z"}
 UNREADABLE = [
     (b"", "invalid_json"),
     (b"\xff\x00", "invalid_json"),
     (b"[]", "invalid_field"),
     ({}, "invalid_field"),
     ({"event": []}, "invalid_field"),
-    ({"event": {"event_type": "incident.triggered"}}, "invalid_field"),
-    ({"event": {"event_type": "incident.triggered", "data": {"type": "incident"}}}, "no_incident_id"),
-    ({"event": {"event_type": "incident.triggered", "data": {"type": "incident_note"}}}, "invalid_field"),
+    ({"event": {"event_type": "incident.triggered"}}, "bad_time"),
+    ({"event": _TRIGGERED}, "invalid_field"),
+    ({"event": {**_TRIGGERED, "data": {"type": "incident"}}}, "no_incident_id"),
+    ({"event": {**_TRIGGERED, "data": {"type": "incident_note"}}}, "invalid_field"),
 ]
 
 
 @pytest.mark.parametrize(("body", "code"), UNREADABLE)
 def test_what_cannot_be_read_is_kept_with_the_reason_instead_of_refused(body: object, code: str) -> None:
-    delivery = parse(body, webhook_id="w")
-    assert (delivery.alerts, delivery.dedupe_key) == ((), "w")
+    delivery = parse(body)
+    assert delivery.alerts == ()
+    assert delivery.dedupe_key.startswith("body:")
     assert [r.code for r in delivery.rejected] == [code]
 
 
@@ -189,6 +225,8 @@ BODIES = [
     (alerts_json(FIRING.format(pod="a")), {**WANTED, "pod": "a", "severity": "critical"}),
     (alerts_json(json.dumps(WANTED)), WANTED),
     (alerts_json({"labels": WANTED, "other": [1]}), WANTED),
+    ({"alerts": [{"body": {"cef_details": {"details": WANTED}}}]}, WANTED),
+    ({"alerts": [{"body": {"details": {"namespace": "shop"}, "cef_details": {"details": WANTED}}}]}, WANTED),
     (alerts_json({"custom_details": WANTED}), WANTED),
     (alerts_json({"firing": [{"labels": {**WANTED, "pod": p}} for p in "ab"]}), WANTED),
     (alerts_json({**WANTED, "pod": "a"}, {**WANTED, "pod": "b"}), WANTED),

@@ -60,8 +60,8 @@ async def test_an_accepted_delivery_is_committed_answered_and_wakes_the_decide_l
     assert response.status_code == 202
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
-    assert set(answer) == {"delivery", "incidents"}
-    assert len(answer["incidents"]) == 1
+    assert set(answer) == {"delivery", "incidents", "rejected"}
+    assert (len(answer["incidents"]), answer["rejected"]) == (1, [])
     assert await stored(rig.store) == 1
     assert len(rig.nudges) == 1
 
@@ -184,6 +184,7 @@ async def test_one_bad_alert_is_kept_and_its_neighbours_proceed(rig: Rig) -> Non
         response = await client.post(AM, json=body)
     assert response.status_code == 202
     assert len(response.json()["incidents"]) == 1
+    assert response.json()["rejected"] == [{"index": 0, "code": "no_labels", "where": "/alerts/0/labels"}]
     codes = await rig.store.read(lambda conn: list(conn.execute(select(rejected_alerts.c.code)).scalars()))
     assert codes == ["no_labels"]
     counts = [
@@ -320,3 +321,66 @@ async def test_an_answer_never_shows_the_token(rig: Rig) -> None:
     async with rig.client() as client:
         response: httpx.Response = await client.post(AM, headers={"authorization": "Bearer hunter2-hunter2"})
     assert "hunter2" not in response.text
+
+
+async def test_of_many_rejected_alerts_the_answer_names_the_first(rig: Rig) -> None:
+    body = {"version": "4", "alerts": [{"labels": {"x" * 5_000: 1}}] + [0] * 50}
+    async with rig.client("ingest") as client:
+        told = (await client.post(AM, json=body)).json()["rejected"]
+    assert [t["index"] for t in told] == list(range(20))
+    assert max(len(t["where"]) for t in told) == 200
+
+
+async def test_a_captured_pagerduty_request_is_taken_once_whatever_its_unsigned_headers_say(rig: Rig) -> None:
+    async with rig.client() as client:
+        answers = [
+            (
+                await client.post(
+                    PD, content=TRIGGERED, headers=signed(TRIGGERED, **{"x-webhook-id": f"wh-{n}"})
+                )
+            ).json()
+            for n in range(3)
+        ]
+    assert answers[0] == answers[1] == answers[2]
+    assert (await stored(rig.store), len(rig.nudges)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [(AM, "authorization"), (PD, "x-pagerduty-signature"), (EO, "x-remediator-token")]
+)
+async def test_a_header_that_proves_something_is_refused_when_it_comes_twice(
+    rig: Rig, path: str, name: str
+) -> None:
+    body, headers = good(path)
+    for pair in ([("wrong", "good")], [("good", "wrong")])[0:2]:
+        values = [headers[name] if which == "good" else "wrong" for which in pair[0]]
+        async with rig.client() as client:
+            response = await client.post(path, content=body, headers=[(name, value) for value in values])
+        problem_of(response, 401, "repeated_header")
+    assert await stored(rig.store) == 0
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "[::1].evil",
+        "localhost.evil",
+        "127.0.0.1.evil",
+        "127.0.0.1@evil",
+        "localhost:80:80",
+        "",
+        "[::1",
+        "evil",
+    ],
+)
+async def test_without_any_authentication_only_an_exact_loopback_host_is_served(
+    open_rig: Rig, host: str
+) -> None:
+    async with open_rig.client() as client:
+        problem_of(await client.get("/api/v1/runs", headers={"host": host}), 403, "host_refused")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.1.2.3:1", "[::1]:8080"])
+async def test_without_any_authentication_loopback_names_are_served(open_rig: Rig, host: str) -> None:
+    async with open_rig.client() as client:
+        assert (await client.get("/api/v1/runs", headers={"host": host})).status_code == 200

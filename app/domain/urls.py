@@ -1,0 +1,31 @@
+"""URLs that may hold a password: whether they can be taken apart without guessing, in words that show nothing of them.
+
+Called by the settings, before anything connects. A password with a bare `@`, `/`, `#` or `?` in it would be cut at that
+place, and the rest of it would be taken for a host name, which errors and evidence show. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+# RFC 3986; libpq's comma-separated hosts too. A password is `(?:unreserved | sub-delims | ":" | %XX)+`.
+_PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?"
+_AUTHORITY = re.compile(
+    rf"(?:(?P<user>{_PART}*)(?::(?P<password>(?:{_PART}|:)*))?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)", re.ASCII
+)
+_SPACE = re.compile(r"[\x00-\x20\x7f]")
+
+
+def fault_in(url: str) -> str:
+    """What is wrong with the user, password or host of `url`, as one clause; empty when nothing is."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme:
+        return "it is no URL"
+    authority, tail = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    found = _AUTHORITY.fullmatch(authority)
+    if found is None or "@" in tail or "#" in tail or _SPACE.search(url):
+        return "user and password have to be percent-encoded (an @ is %40, a / %2F, a # %23, a ? %3F)"
+    if found["password"] == "":
+        return "the password is empty"
+    return ""

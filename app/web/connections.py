@@ -1,0 +1,129 @@
+"""Connections: how long and how much a client may send before it has to have said what it wants.
+
+Owns the guard around uvicorn's HTTP protocol, which itself waits for ever for the rest of a head. Used by `app.serving`.
+Never looks into a request: bodies have their own limits in `app.web.requests`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_MANY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """`head_seconds` is the time for a whole head and between two requests; `request_seconds` from a head to the end of
+    its answer; `head_bytes` is request line and headers; `headers` and `connections` are counts."""
+
+    head_seconds: float = 10.0
+    request_seconds: float = 60.0
+    head_bytes: int = 32 * 1024
+    headers: int = 100
+    connections: int = 512
+
+
+LIMITS = ConnectionLimits()
+
+
+class _HeadTooLarge(Exception):
+    """Raised in the parser's callbacks; ends the connection."""
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a deadline for each head and each request, and a size and count of what stands in a head."""
+
+    def __init__(self, *args: Any, limits: ConnectionLimits = LIMITS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._in_head = True
+        self._head_bytes = 0
+        self.since = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection; at the limit the one that has waited longest without a request gives way."""
+        others = self.server_state.connections
+        full = len(others) >= self._limits.connections
+        waiting = [c for c in others if isinstance(c, GuardedProtocol) and c.waits] if full else []
+        super().connection_made(transport)
+        if full and not waiting:
+            self._end(_TOO_MANY)
+            return
+        if waiting:
+            min(waiting, key=lambda c: c.since).give_way()
+        self.since = self.loop.time()
+        self._within(self._limits.head_seconds)
+
+    @property
+    def waits(self) -> bool:
+        """No request is under way, and the connection is not ending."""
+        return self._in_head and not self.transport.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._within(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes; those of a head are counted before the parser keeps them."""
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
+            self._end(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: size and count are known, whatever pieces it came in."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._limits.head_bytes or len(self.headers) > self._limits.headers:
+            self._end(_TOO_LARGE)
+            raise _HeadTooLarge
+        self._in_head, self._head_bytes = False, 0
+        self._within(self._limits.request_seconds)
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; nothing more is written to a connection that was ended already."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def on_response_complete(self) -> None:
+        """The answer is out; whoever still sends the body of an answered request is not listened to."""
+        if self.cycle.more_body and self.cycle.response_complete:
+            self._end()
+        super().on_response_complete()
+        if not self.pipeline:
+            self._in_head, self.since = True, self.loop.time()
+            self._within(self._limits.head_seconds)
+
+    def give_way(self) -> None:
+        """Close: another client needs the place."""
+        self._end()
+
+    def _within(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        self.transport.abort()
+
+    def _end(self, answer: bytes = b"") -> None:
+        if answer:
+            self.transport.write(answer)
+        self.transport.close()

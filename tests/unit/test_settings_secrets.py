@@ -1,0 +1,131 @@
+"""Secrets in the settings: an empty one never means that none is asked for, and no error shows a part of one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import BadInput
+from app.domain.urls import fault_in
+from app.settings import SECRETS, load_settings
+
+BLANKS = ["", " ", "\n\n", ",", " , "]
+DIGEST = hashlib.sha256(b"token").hexdigest()
+CANARY = "CANARYsecret"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in os.environ if n.startswith("REMEDIATOR_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_empty_secret_refuses_to_start(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"REMEDIATOR_{name.upper()}", blank)
+    with pytest.raises(BadInput) as caught:
+        load_settings()
+    assert caught.value.where == f"REMEDIATOR_{name.upper()}"
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_empty_file_of_a_secret_refuses_to_start(
+    name: str, blank: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(blank)
+    monkeypatch.setenv(f"REMEDIATOR_{name.upper()}_FILE", str(tmp_path / "secret"))
+    with pytest.raises(BadInput) as caught:
+        load_settings()
+    assert caught.value.where.startswith(f"REMEDIATOR_{name.upper()}")
+
+
+def test_a_file_of_comments_is_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tokens").write_text("# nobody yet\n")
+    monkeypatch.setenv("REMEDIATOR_TOKENS_FILE", str(tmp_path / "tokens"))
+    with pytest.raises(BadInput, match="no token in it"):
+        load_settings()
+
+
+@pytest.mark.parametrize("tokens", [None, f"alice:read:{DIGEST}"])
+def test_the_settings_and_the_routes_agree_on_whether_the_api_is_open(tokens: str | None) -> None:
+    found = load_settings(tokens=tokens)
+    assert found.open is found.access.open is (tokens is None)
+
+
+@pytest.mark.parametrize("nothing", [b"", b"\n", b" "])
+def test_the_digest_of_an_empty_token_is_refused(nothing: bytes) -> None:
+    with pytest.raises(BadInput, match="empty token"):
+        load_settings(tokens=f"alice:read:{hashlib.sha256(nothing).hexdigest()}")
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        f"alice:{CANARY}:read",
+        f"{CANARY}:read:alice",
+        f"alice:read:{CANARY}",
+        f"{CANARY}:{DIGEST}",
+        f"alice:read+{CANARY}:{DIGEST}",
+        f"{CANARY} {CANARY}:read:{DIGEST}",
+    ],
+)
+def test_an_error_about_tokens_shows_nothing_of_them(tokens: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_settings(tokens=tokens)
+    assert CANARY not in str(caught.value) + repr(caught.value)
+    assert caught.value.where.startswith("REMEDIATOR_TOKENS")
+
+
+UNENCODED = [
+    f"postgresql://u:{CANARY}@x@db/shop",
+    f"postgresql://u:{CANARY}/x@db/shop",
+    f"postgresql://u:1/{CANARY}@db/shop",
+    f"postgresql://u:1?{CANARY}@db/shop",
+    f"postgresql://u:1#{CANARY}@db/shop",
+    f"postgresql://u:{CANARY}[@db/shop",
+    f"postgresql://u:{CANARY}%@db/shop",
+    f"postgresql://u:{CANARY} @db/shop",
+    "postgresql://u:@db/shop",
+]
+
+
+@pytest.mark.parametrize("dsn", UNENCODED)
+def test_a_password_that_is_not_percent_encoded_is_refused_by_setting_and_name(dsn: str) -> None:
+    import json
+
+    for setting, value in (("dependencies", json.dumps({"orders": dsn})), ("database_url", dsn)):
+        with pytest.raises(BadInput) as caught:
+            load_settings(**{setting: value})
+        assert caught.value.where == f"REMEDIATOR_{setting.upper()}"
+        assert CANARY not in str(caught.value)
+        assert ("orders" in caught.value.message) is (setting == "dependencies")
+
+
+@pytest.mark.parametrize("value", ["{" + CANARY, f'["{CANARY}"]', f'{{"a": {{"b": "{CANARY}"}}}}'])
+def test_dependencies_that_cannot_be_read_are_refused_unseen(value: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_settings(dependencies=value)
+    assert caught.value.where == "REMEDIATOR_DEPENDENCIES"
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://db/shop",
+        "postgresql:///shop?host=/var/run",
+        "postgresql://u@db/shop",
+        "postgresql://u:p%40ss%2Fw%23rd@db:5432/shop?sslmode=require",
+        "postgresql://u:a:b@[::1]:5432/shop",
+        "postgresql://u:p@one:5432,two:5432/shop",
+        "redis://:secret@cache:6379/0",
+        "https://prometheus.example:9090/base",
+    ],
+)
+def test_an_encoded_url_is_accepted(url: str) -> None:
+    assert fault_in(url) == ""

@@ -1,0 +1,149 @@
+"""Connections end when a client does not say in time, or in little enough, what it wants. Raw sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+
+from app.store.database import Store
+from app.web.connections import ConnectionLimits, GuardedProtocol
+from app.web.services import Limits
+from tests.unit.web.rig import Rig, token
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LIMITS = ConnectionLimits(head_seconds=0.2, request_seconds=5.0, head_bytes=4096, headers=20, connections=3)
+PATIENCE = 5.0  # seconds on the wall after which something counts as never happening
+
+
+class Door:
+    """A listening server over the rig's application."""
+
+    def __init__(self, rig: Rig, limits: ConnectionLimits) -> None:
+        config = uvicorn.Config(rig.app, lifespan="off", log_config=None, ws="none", server_header=False)
+        config.load()
+        self._server = uvicorn.Server(config)
+        self._config, self._limits = config, limits
+        self._open: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._protocol, "127.0.0.1", 0)
+
+    def _protocol(self) -> GuardedProtocol:
+        state = self._server.server_state
+        return GuardedProtocol(config=self._config, server_state=state, app_state={}, limits=self._limits)
+
+    async def connect(self, sent: bytes = b"") -> Stream:
+        reader, writer = await asyncio.open_connection(*self._listening.sockets[0].getsockname())
+        self._open.append(writer)
+        writer.write(sent)
+        return reader, writer
+
+    async def stop(self) -> None:
+        for writer in self._open:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        self._listening.close()
+        await asyncio.gather(*self._server.server_state.tasks)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def door(store: Store) -> AsyncIterator[Door]:
+    """The server with small limits; bodies have 50 ms."""
+    found = Door(Rig(store, limits=Limits(body_seconds=0.05)), LIMITS)
+    await found.start()
+    yield found
+    await found.stop()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the server ends the connection."""
+    async with asyncio.timeout(PATIENCE):
+        with contextlib.suppress(ConnectionError):
+            return await reader.read()
+    return b""
+
+
+async def head(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(PATIENCE):
+        return await reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"G", b"GET /healthz HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nA: b"]
+)
+async def test_a_connection_without_a_whole_head_in_time_is_ended(door: Door, sent: bytes) -> None:
+    reader, _ = await door.connect(sent)
+    assert await rest(reader) == b""
+
+
+async def test_a_head_that_drips_is_ended_however_steadily_it_drips(door: Door) -> None:
+    reader, writer = await door.connect(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"a")
+            await asyncio.sleep(0.01)
+
+    dripping = asyncio.create_task(drip())
+    assert await rest(reader) == b""
+    dripping.cancel()
+
+
+async def test_a_second_request_has_the_same_time_for_its_head(door: Door) -> None:
+    reader, _ = await door.connect(GET + b"GET /healthz HTTP/1.1\r\nA: ")
+    answer = await rest(reader)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"a" * 5000,
+        b"GET / HTTP/1.1\r\nA: " + b"a" * 5000,
+        b"GET / HTTP/1.1\r\nA: " + b"a" * 5000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 21 + b"\r\n",
+    ],
+)
+async def test_a_head_that_is_too_large_is_431_and_the_end(door: Door, sent: bytes) -> None:
+    reader, _ = await door.connect(sent)
+    assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_that_is_late_ends_the_connection_with_its_answer(door: Door) -> None:
+    credentials = f"Authorization: Bearer {token('ingest')}\r\n".encode()
+    reader, _ = await door.connect(
+        b"POST /webhooks/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n" + credentials + b"\r\n{"
+    )
+    answer = await rest(reader)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"body_timeout"' in answer
+
+
+async def test_an_answer_before_the_body_ends_the_connection(door: Door) -> None:
+    reader, _ = await door.connect(
+        b"POST /webhooks/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+    )
+    assert (await rest(reader)).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_at_the_limit_the_longest_idle_connection_gives_way(store: Store) -> None:
+    door = Door(Rig(store), ConnectionLimits(connections=3, head_seconds=60))
+    await door.start()
+    idle = [await door.connect() for _ in range(6)]
+    reader, _ = await door.connect(GET)
+    assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
+    assert await rest(idle[0][0]) == b""
+    await door.stop()
+
+
+async def test_the_answers_carry_no_banner(door: Door) -> None:
+    reader, _ = await door.connect(GET)
+    assert b"server:" not in await head(reader)
