@@ -37,6 +37,7 @@ from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
 from remediations.steps import act, refuse, rollback_step
 
 ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
+_SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
 
 
 class HighErrorRateParams(Params):
@@ -133,6 +134,8 @@ class _Errors:
     def __init__(self, diagnosis: Diagnosis) -> None:
         finding = diagnosis.finding("errors.grouped")
         data: Any = finding.data if finding and finding.certainty is Certainty.KNOWN else {}
+        self.none = "errors" in data and not data["errors"]
+        """The logs could be read and have no error lines."""
         self.total: int = data.get("errors", 0)
         self._groups: Sequence[Any] = data.get("groups", ())
         self._natures: Mapping[str, int] = data.get("natures", {})
@@ -155,9 +158,19 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
+        if rollout.data["nothing_older"] is True:
+            return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
+    if rollout.data["restored"] is True:
+        return refuse(
+            ROLL_BACK, f"{rollout.text}, and it still fires", "deploy a known good version from its source"
+        )
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
+    if errors.none and not (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL:
+        return refuse(
+            ROLL_BACK, f"the logs have no errors that a deployment could have brought: {rollout.text}"
+        )
     if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
         return Step(ROLL_BACK, no.why, advice=no.advice)
     unsure = unknown_dependencies(diagnosis)

@@ -119,6 +119,8 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
     older = measured(diagnosis, "pods.revision", "older_ready") or 0
     stuck = older > 0 and revision.data["newest_ready"] == 0
     if rollout.data["recent"] is not True and not stuck:
+        if rollout.data["nothing_older"] is True:
+            return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")

@@ -32,7 +32,8 @@ P = TypeVar("P", bound=Params)
 class History:
     """What this service already did and measured for this incident and target.
 
-    `left_revisions` are template fingerprints this incident rolled away from; `tried` the steps already taken;
+    `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
+    steps already taken;
     `memory` earlier memory samples of the workload's pods in bytes by pod.
     """
 

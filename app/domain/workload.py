@@ -99,6 +99,7 @@ class Revision:
 
     `template` has the pod-template-hash label and restart annotations removed; `fingerprint` is the digest of that,
     so a mere restart has the fingerprint of its predecessor (protocol fact: a restart makes a revision).
+    `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number.
     """
 
     number: int
@@ -109,6 +110,7 @@ class Revision:
     fingerprint: str
     current: bool = False
     change_cause: str = ""
+    earlier: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from app.kube.quantity import parse_cpu, parse_memory
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 TEMPLATE_HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 REVISION_HASH = "controller-revision-hash"
 
@@ -244,7 +245,12 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         template=essential_template(template),
         fingerprint=fingerprint(template),
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
+        earlier=_numbers((meta.get("annotations") or {}).get(REVISION_HISTORY, "")),
     )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part.strip().isdigit())
 
 
 def parse_event(manifest: Obj) -> KubeEvent:

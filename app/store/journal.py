@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.errors import Missing
 from app.store.encoding import moment, moment_or_none, object_or_none, to_json, to_text
-from app.store.schema import run_journal
+from app.store.schema import run_journal, runs
 from app.store.tx import Tx
 
 
@@ -71,6 +71,18 @@ def entries(conn: Connection, run_id: str) -> list[JournalEntry]:
         .order_by(run_journal.c.begun_at, run_journal.c.name)
     )
     return [_entry(row) for row in conn.execute(query)]
+
+
+def entries_on(conn: Connection, target_key: str, kind: str) -> list[JournalEntry]:
+    """Steps of all remembered runs on a target that meant an action of this kind, oldest first."""
+    query = (
+        select(run_journal)
+        .join(runs, runs.c.id == run_journal.c.run_id)
+        .where(runs.c.target_key == target_key, run_journal.c.intent.contains(kind, autoescape=True))
+        .order_by(run_journal.c.begun_at, run_journal.c.name)
+    )
+    found = [_entry(row) for row in conn.execute(query)]
+    return [one for one in found if one.intent.get("kind") == kind]
 
 
 def _find(conn: Connection, run_id: str, name: str) -> Row[Any] | None:

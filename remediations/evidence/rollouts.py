@@ -16,6 +16,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.remediation import Scene
 from app.domain.workload import Revision, Workload
+from app.kube.lineage import is_return, template_written_at
 from app.kube.read import revisions
 from remediations.evidence.units import span
 
@@ -23,16 +24,20 @@ from remediations.evidence.units import span
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """The change that made the present template: its revision, the one before it (None for the first), its age in
-    seconds, and what differs in words."""
+    seconds, what differs in words, and whether it went back to an older template."""
 
     revision: Revision
     previous: Revision | None
     age: float
     change: str
+    restored: bool = False
 
 
-def last_deployment(found: Sequence[Revision], now: datetime) -> Deployment | None:
-    """The newest real change of the template among `found` (newest first); None when there is no current revision."""
+def last_deployment(
+    found: Sequence[Revision], now: datetime, written_at: datetime | None = None
+) -> Deployment | None:
+    """The newest real change of the template among `found` (newest first); None when there is no current revision.
+    `written_at` is when the workload's template was last written; unknown counts as now."""
     start = next((i for i, r in enumerate(found) if r.current), None)
     if start is None:
         return None
@@ -43,13 +48,17 @@ def last_deployment(found: Sequence[Revision], now: datetime) -> Deployment | No
         same += 1
     first = older[same - 1] if same else current
     previous = older[same] if same < len(older) else None
-    age = max(0.0, (now - first.created_at).total_seconds())
-    return Deployment(first, previous, age, _change(previous, first))
+    restored = is_return(current, found)
+    # The ReplicaSet of a restored template is as old as its first life: only the workload tells when it came back.
+    at = max(first.created_at, written_at or now) if restored else first.created_at
+    age = max(0.0, (now - at).total_seconds())
+    return Deployment(first, previous, age, _change(previous, first), restored)
 
 
 def _change(old: Revision | None, new: Revision) -> str:
     if old is None:
-        return f"first revision, {', '.join(tag(i) for i in new.images)}"
+        first = "first revision, " if new.number <= 1 else ""
+        return f"{first}{', '.join(tag(i) for i in new.images)}"
     if old.images == new.images:
         return f"same image {', '.join(tag(i) for i in new.images)}, changed {_parts(old, new)}"
     if len(old.images) == len(new.images):
@@ -86,23 +95,33 @@ async def read_revisions(cluster: Cluster, workload: Workload) -> list[Revision]
         return e.message
 
 
+def _no_older(revision: Revision, workload: Workload) -> str:
+    if revision.number <= 1:
+        return "; there is no revision before it"
+    kept = workload.manifest["spec"].get("revisionHistoryLimit", 10)
+    return f"; no older revision is kept (revisionHistoryLimit is {kept})"
+
+
 def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float) -> Finding:
     """The finding `rollout.recent`.
 
     Its data says in `recent` whether the last deployment lies within `window` seconds, and in `after_alert` whether it
-    came after the alert: then it cannot be the cause, and is perhaps somebody's repair.
+    came after the alert: then it cannot be the cause, and is perhaps somebody's repair. A return to an older template
+    (`restored`) always is one, whenever it happened.
     """
     code, now = "rollout.recent", scene.now
     if isinstance(found, str):
         return Finding(code, f"The rollout history could not be read: {found}", Certainty.UNKNOWN)
-    last = last_deployment(found, now)
+    last = last_deployment(found, now, template_written_at(scene.workload))
     if last is None:
         return Finding(code, "The rollout history has no revision of the present template", Certainty.UNKNOWN)
     recent = last.age <= window and last.previous is not None
-    after_alert = last.age < (now - scene.fired_at).total_seconds()
+    after_alert = last.restored or last.age < (now - scene.fired_at).total_seconds()
     data: dict[str, JsonValue] = {
         "recent": recent,
         "after_alert": after_alert,
+        "restored": last.restored,
+        "nothing_older": last.previous is None and last.age <= window,
         "revision": last.revision.number,
         "previous": last.previous.number if last.previous else None,
         "age_seconds": round(last.age),
@@ -114,9 +133,12 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float
         + (f", {r.change_cause}" if r.change_cause else "")
         for r in found[:5]
     )
-    text = f"Revision {last.revision.number} ({last.change}) was deployed {span(last.age)} ago"
-    if last.previous is None:
-        text += "; there is no revision before it"
+    done = "restored" if last.restored else "deployed"
+    text = f"Revision {last.revision.number} ({last.change}) was {done} {span(last.age)} ago"
+    if last.restored:
+        text += ", after another version: a return and no deployment"
+    elif last.previous is None:
+        text += _no_older(last.revision, scene.workload)
     elif recent and after_alert:
         text += ", after the alert fired"
     elif not recent:

@@ -56,7 +56,7 @@ async def test_a_target_that_fails_again_and_again_ends_with_a_person(tmp_path: 
     rig = await born(tmp_path, rules=policy(cooldown=timedelta(seconds=30)), use_api=False)
     image = "/spec/template/spec/containers/0/image"
     codes: set[Code] = set()
-    for _ in range(5):
+    for build in range(5):
         firing = alert(rig, started=1)
         await rig.send(body(firing))
         await rig.run(60, alerts=False)
@@ -64,7 +64,8 @@ async def test_a_target_that_fails_again_and_again_ends_with_a_person(tmp_path: 
         await rig.send(body({**firing, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
         await rig.run(120, alerts=False)
         bad = {"op": "replace", "path": image, "value": "ghcr.io/stacey77/rag7:v1.5.0"}
-        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [bad])
+        fresh = {"op": "add", "path": "/spec/template/metadata/labels/build", "value": str(build)}
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [bad, fresh])
         await rig.run(60, alerts=False)
     forward = [w for w in writes(rig) if "undo" not in w]
     assert len(forward) == 2, "two an hour per target and rule"

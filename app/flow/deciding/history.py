@@ -17,8 +17,7 @@ _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
 def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime) -> History:
-    """Revisions this incident rolled away from, steps already tried (a refused one too), memory samples of the target's pods."""
-    left: set[str] = set()
+    """Revisions this target was rolled away from in any incident, steps already tried (a refused one too), memory samples of the target's pods."""
     tried: dict[str, None] = {}
     for run in facts.of_incident(conn, incident_id):
         for entry in runs.entries(conn, run.id):
@@ -26,14 +25,22 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
             if not _tried(intent, outcome):
                 continue
             tried[intent["step"]] = None
-            applied = outcome["result"] == ActionResult.APPLIED
-            if applied and intent["kind"] == ActionKind.ROLL_BACK and intent.get("left"):
-                left.add(intent["left"])
     return History(
-        left_revisions=frozenset(left),
+        left_revisions=_left(conn, target_key),
         tried=tuple(tried),
         memory=samples.get(conn, target_key, now - _MEMORY),
     )
+
+
+def _left(conn: Connection, target_key: str) -> frozenset[str]:
+    """Fingerprints that this service rolled the target away from, in any incident that is still remembered. One whose
+    write had an unclear outcome counts: to refuse a good version costs a question, to return to a bad one an outage."""
+    found = set()
+    for entry in runs.entries_on(conn, target_key, ActionKind.ROLL_BACK):
+        result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
+        if result in (ActionResult.APPLIED, ActionResult.UNCLEAR) and entry.intent.get("entry") == "action":
+            found.add(str(entry.intent.get("left") or ""))
+    return frozenset(found - {""})
 
 
 def _tried(intent: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:

@@ -30,5 +30,5 @@ def removal(kind: ActionKind, verb: str, pod: Pod, workload: Workload) -> Action
         pods_affected=1,
         reversible=False,
         undo=f"nothing to undo: {pod.owner.kind} {pod.owner.name} makes a new pod",
-        params={"pod": pod.name, "node": pod.node, "owner_uid": pod.owner.uid},
+        params={"pod": pod.name, "node": pod.node, "owner_uid": pod.owner.uid, "ready": pod.ready},
     )

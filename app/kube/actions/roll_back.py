@@ -15,8 +15,10 @@ from app.kube.actions.delete_pod import delete_pod
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.template import refusal
 from app.kube.fields import annotation_path, value_at
+from app.kube.lineage import is_return, left_by_return
 from app.kube.parse import CHANGE_CAUSE, fingerprint
 
+_ADVICE = "deploy a known good version from its source"
 _TEMPLATE = "/spec/template"
 _CAUSE = annotation_path(CHANGE_CAUSE)
 
@@ -24,19 +26,26 @@ _CAUSE = annotation_path(CHANGE_CAUSE)
 def roll_back(
     workload: Workload, revisions: Sequence[Revision], left: frozenset[str] = frozenset()
 ) -> Action | Impossible:
-    """Restore the newest older revision whose template really differs.
+    """Restore the newest older revision whose template really differs and that nobody rolled back from.
 
-    `revisions` are newest first; `left` are fingerprints that this incident already rolled away from. The fingerprint
-    that this action leaves is in `params["left"]`.
+    `revisions` are newest first; `left` are fingerprints that this service already rolled this target away from. What a
+    rollback put in place, ours or a person's, is never rolled back in turn. The fingerprint that this action leaves is
+    in `params["left"]`.
     """
     if no := refusal(workload, "a rollback"):
         return no
     template = workload.manifest["spec"]["template"]
     current = next((r for r in revisions if r.current), None)
     present = {fingerprint(template)} | ({current.fingerprint} if current else set())
+    if current is not None and is_return(current, revisions):
+        return Impossible(
+            f"revision {current.number} of {workload.target} was restored by a rollback already, and it still fires",
+            _ADVICE,
+        )
     older = [r for r in revisions if current is None or r.number < current.number]
     different = [r for r in older if r.fingerprint not in present]
-    goal = next((r for r in different if r.fingerprint not in left), None)
+    never = left | left_by_return(revisions)
+    goal = next((r for r in different if r.fingerprint not in never), None)
     if goal is None:
         return _nowhere(workload, older, different)
     changes = [FieldChange(_TEMPLATE, template, goal.template)]
@@ -75,18 +84,19 @@ def _action(
 
 def _nowhere(workload: Workload, older: Sequence[Revision], different: Sequence[Revision]) -> Impossible:
     kept = workload.manifest["spec"].get("revisionHistoryLimit", 10)
-    advice = "deploy a known good version from its source"
     if not older:
-        return Impossible(f"{workload.target} has no older revision (revisionHistoryLimit is {kept})", advice)
+        return Impossible(
+            f"no older revision of {workload.target} is kept (revisionHistoryLimit is {kept})", _ADVICE
+        )
     if not different:
         return Impossible(
             f"all {len(older)} older revisions of {workload.target} have the present template (restarts only)",
-            advice,
+            _ADVICE,
         )
     numbers = ", ".join(str(r.number) for r in different)
     return Impossible(
-        f"this incident already rolled away from every different revision of {workload.target} ({numbers})",
-        advice,
+        f"{workload.target} was already rolled away from every different revision ({numbers})",
+        _ADVICE,
     )
 
 

@@ -55,7 +55,8 @@ def at_risk(step: Step, replicas: Replicas) -> int:
     risk = 0
     for action in step.actions:
         if action.kind not in _ROLLING:
-            risk += action.pods_affected
+            # A pod that is not ready serves nobody: to delete it takes nothing away.
+            risk += 0 if action.params.get("ready") is False else action.pods_affected
             continue
         bound = action.pods_affected if replicas.at_once is None else replicas.at_once
         spent = replicas.broken if action.object.kind in _COUNTS_BROKEN and bound < replicas.desired else 0

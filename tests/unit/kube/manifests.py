@@ -59,10 +59,15 @@ def deployment(template_: Obj | None = None, *, replicas: int = 3, **spec: Any) 
     }
 
 
-def replica_set(number: int, template_: Obj, *, cause: str = "", owner: str = "dep-uid") -> Obj:
+def replica_set(
+    number: int, template_: Obj, *, cause: str = "", owner: str = "dep-uid", earlier: str = "", made: int = 0
+) -> Obj:
+    """`made` is when it was created, in minutes; unless told, revisions were created in the order of their numbers."""
     stored = copy.deepcopy(template_)
     stored["metadata"]["labels"]["pod-template-hash"] = f"hash{number}"
     annotations = {"deployment.kubernetes.io/revision": str(number)}
+    if earlier:
+        annotations["deployment.kubernetes.io/revision-history"] = earlier
     if cause:
         annotations["kubernetes.io/change-cause"] = cause
     name = f"langgraph-hash{number}"
@@ -74,7 +79,7 @@ def replica_set(number: int, template_: Obj, *, cause: str = "", owner: str = "d
             "namespace": NAMESPACE,
             "uid": f"{name}-uid",
             "resourceVersion": "9",
-            "creationTimestamp": TIMES[number % 2],
+            "creationTimestamp": f"2026-03-04T01:{made or number:02}:00Z",
             "annotations": annotations,
             "labels": {"app": "langgraph"},
             "ownerReferences": [owned_by("Deployment", "langgraph", owner)],
@@ -84,7 +89,7 @@ def replica_set(number: int, template_: Obj, *, cause: str = "", owner: str = "d
 
 
 def controller_revision(
-    number: int, template_: Obj, *, kind: str = "StatefulSet", owner: str = "sts-uid"
+    number: int, template_: Obj, *, kind: str = "StatefulSet", owner: str = "sts-uid", made: int = 0
 ) -> Obj:
     return {
         "apiVersion": "apps/v1",
@@ -94,7 +99,7 @@ def controller_revision(
             "namespace": NAMESPACE,
             "uid": f"cr{number}",
             "resourceVersion": "9",
-            "creationTimestamp": TIMES[number % 2],
+            "creationTimestamp": f"2026-03-04T01:{made or number:02}:00Z",
             "labels": {"app": "postgres"},
             "ownerReferences": [owned_by(kind, "postgres", owner)],
         },

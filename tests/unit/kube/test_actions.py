@@ -127,6 +127,7 @@ def test_a_pod_is_removed_only_if_somebody_brings_it_back(build: object, kind: A
     action = built(build(m.pod_snapshot(), m.workload()))
     assert (action.kind, action.object.uid, action.changes) == (kind, "langgraph-hash2-abcde-uid", ())
     assert (action.pods_affected, action.reversible) == (1, False)
+    assert action.params["ready"] is True
     assert action.summary == f"{verb} pod langgraph-hash2-abcde of rag7/Deployment/langgraph on node node-1"
     assert action.undo == "nothing to undo: ReplicaSet langgraph-hash2 makes a new pod"
     assert "has no controller" in refused(build(m.pod_snapshot(owner={}), m.workload()))

@@ -71,28 +71,56 @@ async def test_a_history_of_restarts_only_leads_nowhere() -> None:
     )
 
 
-async def test_a_second_rollback_goes_further_back_and_not_to_the_one_left() -> None:
-    """After v3 -> v2, the restored v2 is the newest revision and v3 the one before it."""
-    workload, revisions = await _history(V2, (1, V1), (3, V3), (4, V2))
-    left = frozenset({fingerprint(V3)})
-    assert built(roll_back(workload, revisions, left)).params["to_revision"] == 1
+@pytest.mark.parametrize(
+    ("now", "stored"),
+    [
+        (V2, [m.replica_set(1, V1), m.replica_set(3, V3), m.replica_set(4, V2, earlier="2", made=2)]),
+        (V2, [m.replica_set(1, V1), m.replica_set(3, V3), m.replica_set(4, V2, made=2)]),
+        (V2, [m.replica_set(2, V2), m.replica_set(3, V3), m.replica_set(4, V2_AGAIN)]),
+        (V2_AGAIN, [m.replica_set(3, V3), m.replica_set(4, V2, earlier="2"), m.replica_set(5, V2_AGAIN)]),
+        (V2, [m.replica_set(4, V2, earlier="2")]),
+        (V2, [m.replica_set(2, V2), m.replica_set(3, V3)]),
+    ],
+    ids=["annotation", "age", "another ReplicaSet", "restarted since", "pruned", "not numbered yet"],
+)
+async def test_what_a_rollback_restored_is_not_rolled_back(now: Obj, stored: list[Obj]) -> None:
+    workload = m.workload(m.deployment(now))
+    revisions = await read.revisions(FakeCluster(*stored), workload)
+    assert "was restored by a rollback already, and it still fires" in refused(roll_back(workload, revisions))
+
+
+async def test_going_back_from_a_restart_is_no_rollback() -> None:
+    workload = m.workload(m.deployment(V2))
+    stored = (m.replica_set(1, V1), m.replica_set(3, V2_AGAIN), m.replica_set(4, V2, earlier="2", made=2))
+    action = built(roll_back(workload, await read.revisions(FakeCluster(*stored), workload)))
+    assert action.params["to_revision"] == 1
+
+
+async def test_a_version_that_somebody_rolled_back_from_is_never_the_goal() -> None:
+    """v1, v2, back to v1, then v3: before v3 ran v1, and v2 is the one that was given up."""
+    workload = m.workload(m.deployment(V3))
+    stored = (m.replica_set(2, V2), m.replica_set(3, V1, earlier="1", made=1), m.replica_set(4, V3))
+    revisions = await read.revisions(FakeCluster(*stored), workload)
     assert built(roll_back(workload, revisions)).params["to_revision"] == 3
-    everything = left | {fingerprint(V1)}
-    assert refused(roll_back(workload, revisions, everything)) == snapshot(
-        "this incident already rolled away from every different revision of rag7/Deployment/langgraph (3, 1)"
+    assert refused(roll_back(workload, revisions, frozenset({fingerprint(V1)}))) == snapshot(
+        "rag7/Deployment/langgraph was already rolled away from every different revision (3, 2)"
     )
 
 
-async def test_revisions_newer_than_the_present_one_are_not_older() -> None:
-    workload, revisions = await _history(V1, (1, V1), (2, V2))
-    assert "has no older revision" in refused(roll_back(workload, revisions))
+async def test_a_version_that_this_service_left_is_never_the_goal() -> None:
+    workload, revisions = await _history(V3, (1, V1), (2, V2), (3, V3))
+    assert built(roll_back(workload, revisions)).params["to_revision"] == 2
+    assert built(roll_back(workload, revisions, frozenset({fingerprint(V2)}))).params["to_revision"] == 1
 
 
 async def test_without_history_the_limit_is_named() -> None:
     workload, revisions = await _history(V2, (2, V2), revisionHistoryLimit=0)
-    assert refused(roll_back(workload, revisions)) == snapshot(
-        "rag7/Deployment/langgraph has no older revision (revisionHistoryLimit is 0)"
+    no = roll_back(workload, revisions)
+    assert refused(no) == snapshot(
+        "no older revision of rag7/Deployment/langgraph is kept (revisionHistoryLimit is 0)"
     )
+    assert isinstance(no, Impossible)
+    assert no.advice == "deploy a known good version from its source"
 
 
 async def test_a_template_that_no_controller_has_seen_goes_back_to_the_newest_revision() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.decision import Code, Mode, Verdict
 from app.domain.outcome import RunState
-from app.domain.plan import ActionKind, Step
+from app.domain.plan import Action, ActionKind, Step
 from app.domain.target import Kind, ObjectRef
 from app.policy.budgets import ledger_keys, scopes_for
 from app.policy.facts import Past, Replicas, Spend, Unknown
@@ -128,6 +128,10 @@ STATEFUL = ObjectRef(Kind.STATEFUL_SET, "rag7", "cache", "uid-3", "5")
 POD = ObjectRef(Kind.POD, "rag7", "langgraph-x", "uid-4", "5")
 
 
+def removal_of(*, ready: bool) -> Action:
+    return replace(action_of(ActionKind.DELETE_POD, 1, POD), params={"ready": ready})
+
+
 def rolling(pods: int, ref: ObjectRef = WORKLOAD) -> Step:
     return step_of(action_of(ActionKind.ROLL_BACK, pods, ref))
 
@@ -167,6 +171,15 @@ def rolling(pods: int, ref: ObjectRef = WORKLOAD) -> Step:
             Replicas(3, 3, 3, 0),
             2,
             Verdict.DENY,
+        ),
+        # a pod that is not ready is nothing to lose: a stuck StatefulSet's rollback deletes it
+        (step_of(removal_of(ready=False)), Replicas(3, 2, 3, 1), 0, Verdict.ALLOW),
+        (step_of(removal_of(ready=True)), Replicas(3, 2, 3, 1), 1, Verdict.ALLOW),
+        (
+            step_of(action_of(ActionKind.ROLL_BACK, 3, STATEFUL), removal_of(ready=False)),
+            Replicas(3, 2, 1, 1),
+            1,
+            Verdict.ALLOW,
         ),
         # scaling up touches no pod
         (step_of(action_of(ActionKind.SCALE, 0)), Replicas(3, 1, 3, None), 0, Verdict.ALLOW),

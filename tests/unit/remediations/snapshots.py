@@ -74,7 +74,7 @@ def workload(desired: int = 2, containers: Sequence[ContainerSpec] = (), **field
         "selector": "app=app",
         "containers": tuple(containers)
         or (ContainerSpec("app", "registry/app:v2", memory_limit=512 * MIB, cpu_limit=500),),
-        "manifest": {"spec": {"replicas": desired, "template": {"spec": {}}}},
+        "manifest": {"metadata": {}, "spec": {"replicas": desired, "template": {"spec": {}}}},
         **fields,
     }
     return Workload(**values)

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from inline_snapshot import snapshot
 
+from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import ActionKind
 from app.domain.remediation import History
 from app.domain.target import Kind
@@ -151,7 +152,7 @@ async def test_a_restart_in_the_history_is_not_taken_for_a_deployment() -> None:
     assert action.params["to_images"] == ["ghcr.io/stacey77/rag7:v1.4.2"]
 
 
-async def test_a_version_that_this_incident_left_is_not_returned_to() -> None:
+async def test_a_version_that_this_target_was_rolled_away_from_is_not_returned_to() -> None:
     play = stage()
     old = next(
         r
@@ -162,7 +163,7 @@ async def test_a_version_that_this_incident_left_is_not_returned_to() -> None:
     _, steps = await play.look(dependencies=BOTH)
 
     assert not steps["roll-back"].applies
-    assert "already rolled away from every different revision" in steps["roll-back"].why
+    assert "rolled away from every different revision" in steps["roll-back"].why
 
 
 async def test_a_paused_rollout_is_left_alone() -> None:
@@ -284,3 +285,20 @@ async def test_a_rollback_is_not_proposed_when_its_revisions_cannot_be_read_any_
 
     assert not roll_back.applies
     assert roll_back.why.startswith("The revisions could not be read: cannot list replicasets")
+
+
+async def test_readable_logs_without_errors_do_not_justify_a_rollback() -> None:
+    """The revision is recent, the logs are read and silent; failing requests in the metrics still count."""
+    play = stage()
+    scene, handler = await play.scene(), CATALOGUE["high-error-rate"]
+    params = handler.params()
+    found = await handler.diagnose(scene, params)
+    silent = Finding("errors.grouped", "No error lines in 5 min", data={"errors": 0})
+    rest = tuple(f for f in found.findings if f.code not in ("errors.grouped", "metrics.errors"))
+    failing = Finding("metrics.errors", "30 % fail", data={"value": 0.3})
+
+    (refused, _) = await handler.ladder(scene, params, Diagnosis("", (silent, *rest)))
+    (applied, _) = await handler.ladder(scene, params, Diagnosis("", (silent, failing, *rest)))
+
+    assert refused.why.startswith("The logs have no errors that a deployment could have brought")
+    assert (refused.applies, applied.applies) == (False, True)

@@ -10,6 +10,7 @@ import pytest
 from app.domain.evidence import Certainty
 from app.domain.remediation import Scene
 from app.domain.workload import Revision
+from app.kube.lineage import template_written_at
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.rollouts import last_deployment, rollout_finding, tag
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
@@ -49,14 +50,69 @@ def test_a_restart_is_looked_through_to_the_deployment_before_it() -> None:
     assert (last.revision.number, last.age) == (8, 2 * 86_400)
 
 
-def test_a_rolled_back_workload_is_dated_by_the_version_it_runs() -> None:
+def test_a_rolled_back_workload_is_dated_by_its_return_and_never_blamed() -> None:
     # The ReplicaSet of a restored revision keeps its old creation time and gets a new number.
-    back = revision(9, V1, current=True, created_at=ago(days=3))
-    last = last_deployment([back, revision(8, V2, created_at=ago(minutes=14))], NOW)
+    back = revision(9, V1, current=True, created_at=ago(days=3), earlier=(7,))
+    found = [back, revision(8, V2, created_at=ago(minutes=14))]
+    last = last_deployment(found, NOW, ago(minutes=1))
 
     assert last is not None
-    assert (last.revision.number, last.change) == (9, "v2 -> v1")
-    assert last.age == 3 * 86_400
+    assert (last.revision.number, last.change, last.age) == (9, "v2 -> v1", 60)
+    now = last_deployment(found, NOW)
+    assert now is not None
+    assert now.age == 0
+    finding = rollout_finding(found, scene(ago(seconds=10)), 3600)
+    assert (finding.data["restored"], finding.data["after_alert"]) == (True, True)
+    assert (
+        finding.text
+        == "Revision 9 (v2 -> v1) was restored 0 s ago, after another version: a return and no deployment"
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "at"),
+    [
+        ({"metadata": {}}, None),
+        (
+            {
+                "metadata": {},
+                "status": {
+                    "conditions": [{"type": "Progressing", "lastUpdateTime": ago(minutes=3).isoformat()}]
+                },
+            },
+            ago(minutes=3),
+        ),
+        (
+            {
+                "metadata": {
+                    "managedFields": [
+                        {"manager": "helm", "time": ago(days=1).isoformat(), "fieldsV1": {"f:spec": {}}},
+                        {
+                            "manager": "kubectl-rollout",
+                            "time": ago(minutes=2).isoformat(),
+                            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}},
+                        },
+                    ]
+                }
+            },
+            ago(minutes=2),
+        ),
+    ],
+)
+def test_the_template_was_written_when_its_fields_or_its_rollout_say(
+    manifest: dict[str, Any], at: datetime | None
+) -> None:
+    assert template_written_at(workload(manifest=manifest)) == at
+
+
+def test_a_workload_that_keeps_no_history_says_so() -> None:
+    kept = workload(manifest={"metadata": {}, "spec": {"revisionHistoryLimit": 0}})
+    looked = Scene(SimCluster(VirtualClock()), kept, "HighErrorRate", {}, NOW, NOW, Services({}))
+    finding = rollout_finding([revision(2, V2, current=True)], looked, 3600)
+    assert finding.text == (
+        "Revision 2 (v2) was deployed 14 min ago; no older revision is kept (revisionHistoryLimit is 0)"
+    )
+    assert finding.data["nothing_older"] is True
 
 
 @pytest.mark.parametrize("found", [[], [revision(1)]])

@@ -1,0 +1,112 @@
+"""A bad version that was rolled back from never comes back by our hand: not in the next incident, not after a person."""
+
+from __future__ import annotations
+
+import copy
+from datetime import timedelta
+from pathlib import Path
+
+from app.domain.outcome import IncidentState
+from app.domain.target import Kind
+from app.flow.deciding.history import history_of
+from app.kube.parse import fingerprint
+from app.policy.model import Policy
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import TARGET, alert, all_incidents, body, born, policy, writes
+
+BAD, GOOD = "v1.5.0", "v1.4.2"
+
+
+def _image(rig: Rig) -> str:
+    deployment = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    assert deployment is not None
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+def _long_memory() -> Policy:
+    """No cooldown, and a window in which the good version's ReplicaSet counts as recent too."""
+    quick = policy(cooldown=timedelta(seconds=1))
+    rules = [
+        r.model_copy(update={"params": {**r.params, "recent_deployment": 30 * 86_400}})
+        if r.remediation in ("high-error-rate", "pod-restarting")
+        else r
+        for r in quick.rules
+    ]
+    return quick.model_copy(update={"rules": tuple(rules)})
+
+
+async def _person_restores(rig: Rig) -> None:
+    """`kubectl rollout undo`: the old ReplicaSet's template without its hash."""
+    sets = await rig.cluster.list_objects(Kind.REPLICA_SET, "rag7", "app=langgraph")
+    old = next(s for s in sets if GOOD in s["spec"]["template"]["spec"]["containers"][0]["image"])
+    template = copy.deepcopy(old["spec"]["template"])
+    template["metadata"]["labels"].pop("pod-template-hash", None)
+    patch = [{"op": "replace", "path": "/spec/template", "value": template}]
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", patch, manager="kubectl-rollout")
+
+
+async def test_the_next_incident_does_not_bring_the_bad_version_back(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=_long_memory(), use_api=False)
+    try:
+        await rig.run(900)
+        assert (_image(rig), writes(rig)) == (GOOD, ["patch langgraph"])
+        await rig.send(body(alert(rig, started=5, severity="warning")))
+        await rig.run(300)
+        assert (_image(rig), writes(rig)) == (GOOD, ["patch langgraph"])
+        last = (await all_incidents(rig))[-1]
+        assert last.state is IncidentState.ESCALATED
+        assert "a return and no deployment, and it still fires" in rig.notebook.text
+    finally:
+        await rig.close()
+
+
+async def test_a_persons_rollback_is_not_taken_for_a_deployment(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=_long_memory(), use_api=False)
+    try:
+        await _person_restores(rig)
+        await rig.run(10)
+        await rig.send(body(alert(rig)))
+        await rig.run(600)
+        assert (_image(rig), writes(rig)) == (GOOD, [])
+    finally:
+        await rig.close()
+
+
+async def test_what_the_target_was_rolled_away_from_is_remembered_across_incidents_and_restarts(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path)
+    bad = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    assert bad is not None
+    try:
+        await rig.run(900)
+        await rig.die()
+        await rig.born()
+        now = rig.clock.now()
+        other = await rig.store.read(lambda conn: history_of(conn, "inc_another", TARGET, now))
+        elsewhere = await rig.store.read(
+            lambda conn: history_of(conn, "inc_another", "rag7/Deployment/x", now)
+        )
+        assert other.left_revisions == {fingerprint(bad["spec"]["template"])}
+        assert (other.tried, elsewhere.left_revisions) == ((), frozenset())
+    finally:
+        await rig.close()
+
+
+async def test_a_version_that_somebody_deploys_again_after_our_rollback_is_a_persons_matter(
+    tmp_path: Path,
+) -> None:
+    """Whoever put it back overruled us: to take it away again would be a fight, and is told instead."""
+    rig = await born(tmp_path, rules=_long_memory(), use_api=False)
+    bad = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    assert bad is not None
+    try:
+        await rig.run(900)
+        assert (_image(rig), writes(rig)) == (GOOD, ["patch langgraph"])
+        again = {"op": "replace", "path": "/spec/template", "value": bad["spec"]["template"]}
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [again], manager="pipeline")
+        await rig.run(900)
+        assert (_image(rig), writes(rig)) == (BAD, ["patch langgraph"])
+        assert (await all_incidents(rig))[-1].state is IncidentState.ESCALATED
+    finally:
+        await rig.close()
