@@ -23,6 +23,7 @@ from app.domain.cluster import FIELD_MANAGER, LogQuery, PodUsage
 from app.domain.errors import (
     BadInput,
     ClusterRefused,
+    ClusterThrottled,
     ClusterUnavailable,
     ObjectChanged,
     ObjectInvalid,
@@ -38,6 +39,7 @@ READ_SECONDS = 10.0
 WRITE_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 _PAGE = 500
+_PATIENCE = 10.0  # seconds that one throttled read may wait in all
 _JSON_PATCH = "application/json-patch+json"
 
 # What the library raises for a file that is empty, half written or no kubeconfig; yaml is its parser and comes with it.
@@ -46,6 +48,7 @@ _BROKEN_FILE = (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError)
 Observer = Callable[[str, str, str, float], None]
 """Told after each request: verb, resource, HTTP status or `error`, seconds."""
 Query = list[tuple[str, str]]
+Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,17 @@ class KubeCluster:
         *,
         renew: Callable[[], Awaitable[None]] | None = None,
         observer: Observer | None = None,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        """`renew` fetches fresh credentials into the configuration when the API server no longer takes ours."""
+        """`renew` fetches fresh credentials into the configuration when the API server no longer takes ours. `sleep` waits out
+        what a throttled read is told to wait."""
         configuration.retries = None
         self.name = name
         self._api = ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
         self._renew = renew
         self._observer = observer
+        self._sleep = sleep
 
     @classmethod
     async def from_kubeconfig(
@@ -254,6 +260,20 @@ class KubeCluster:
         return decoded
 
     async def _bytes(self, call: _Call) -> bytes:
+        """The body of a successful answer. A throttled read waits as long as the server tells it, within limits, so that
+        one busy second does not cost a whole investigation; a write is never sent again."""
+        left = _PATIENCE
+        while True:
+            try:
+                return await self._answered(call)
+            except ClusterThrottled as error:
+                wait = error.retry_after if error.retry_after is not None else 1.0
+                if call.method != "GET" or wait > left:
+                    raise
+                left -= max(wait, 1.0)
+                await self._sleep(wait)
+
+    async def _answered(self, call: _Call) -> bytes:
         """The body of a successful answer. Fresh credentials are fetched once when ours have run out: after a 401
         nothing can have happened, so even a write may be sent again."""
         try:

@@ -82,7 +82,11 @@ def refusal(request: Request, answer: Answer) -> RemediatorError:
     status = answer.status
     if status == 429 or _is_budget(answer):
         return _too_many(answer, where)
-    if status in (401, 403):
+    if status == 401:
+        # Nothing was done. Tokens rotate: what is refused now is accepted in a moment, or a person hears of it at last.
+        text = "the API server does not accept our credentials"
+        return ClusterUnavailable(text, code="not_authenticated", where=where)
+    if status == 403:
         return _denied(request, answer)
     if status == 404:
         return ObjectMissing(text or "not found", where=where)
@@ -122,8 +126,6 @@ def _denied(request: Request, answer: Answer) -> RemediatorError:
     """403 is RBAC's answer and also that of quotas and admission rules, which is about the object."""
     if answer.status == 403 and any(sign in answer.message for sign in _ADMISSION):
         return ObjectInvalid(_shown(answer), code="admission_denied", where=request.text)
-    if answer.status == 401:
-        return AccessDenied("the API server does not accept our credentials", where=request.text)
     namespace = request.where.partition("/")[0]
     scope = f" in namespace {namespace}" if namespace else ""
     return AccessDenied(

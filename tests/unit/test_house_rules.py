@@ -20,6 +20,7 @@ MAX_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 50, 6
 BROAD = {
     "app/engine/memory.py": "a workflow's death is kept for the test that asks",
     "app/flow/deciding/investigate.py": "step boundary: a handler's defect becomes an unknown fact",
+    "app/flow/deciding/decide.py": "step boundary: a defect on the way becomes a decision that is told and tried again",
     "app/flow/running/advance.py": "step boundary: an error costs a retry, at last a person",
     "app/flow/upkeep/loops.py": "step boundary: one bad turn does not end a loop",
     "app/web/problems.py": "HTTP boundary",

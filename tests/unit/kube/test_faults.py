@@ -36,8 +36,8 @@ _CAUSE = [{"field": "spec.replicas", "message": "Invalid value: -7: must be grea
 @pytest.mark.parametrize(
     ("request_", "status", "body", "kind", "code"),
     [
-        (READ, 401, {}, e.AccessDenied, "access_denied"),
-        (WRITE, 401, {}, e.AccessDenied, "access_denied"),
+        (READ, 401, {}, e.ClusterUnavailable, "not_authenticated"),
+        (WRITE, 401, {}, e.ClusterUnavailable, "not_authenticated"),
         (
             READ,
             403,
