@@ -92,7 +92,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def run_service(settings: Settings, parts: Parts | None = None) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM. Raises BadInput (code `already_running`) when another process has the store."""
     logs.configure()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
