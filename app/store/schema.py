@@ -192,6 +192,8 @@ LIVE = runs.c.ended_at.is_(None)
 RUN_DUE = runs.c.due_at.is_not(None)
 partial_index("uq_runs_live_target", runs.c.target_key, where=LIVE, unique=True)
 partial_index("ix_runs_due", runs.c.due_at, where=RUN_DUE)
+# With the column of its condition: SQLite would rather read all of a wider index that has it.
+partial_index("ix_runs_live", runs.c.ended_at, runs.c.target_key, where=LIVE)
 DRIVEN = runs.c.claimed_by.is_not(None)
 partial_index("ix_runs_driven", runs.c.claimed_by, where=DRIVEN)
 Index("ix_runs_incident", runs.c.incident_id)

@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import BadInput, StoreUnavailable
 from app.store.exclusive import only_process
 from app.store.presence import Presence
-from tests.contract.stores import Stores
+from tests.contract.stores import Stores, open_incident
 
 
 def test_a_second_process_on_the_same_store_is_refused_until_the_first_is_gone(database_url: str) -> None:
@@ -34,13 +34,16 @@ def test_a_store_that_cannot_be_reached_is_no_second_process() -> None:
         raise AssertionError("there is no database")
 
 
-def test_the_files_of_a_store_are_its_users_only(sqlite_stores: Stores, tmp_path: Path) -> None:
+def modes(folder: Path) -> dict[str, int]:
+    """The rights of the files in a folder."""
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_the_files_of_a_store_are_its_users_only(sqlite_stores: Stores, tmp_path: Path) -> None:
     path = tmp_path / "only.db"
     path.touch(0o644)
-    sqlite_stores()
-    assert {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == dict.fromkeys(
-        ("only.db", "only.db-wal", "only.db-shm"), 384
-    )
+    await open_incident(sqlite_stores())
+    assert modes(tmp_path) == dict.fromkeys(("only.db", "only.db-wal", "only.db-shm"), 0o600)
     other = Stores(f"sqlite:///{tmp_path / 'new' / 'store.db'}", sqlite_stores._clock)
     other()
     other.close()

@@ -18,6 +18,7 @@ depends_on = None
 _INDEXES = (
     ("ix_incidents_open", "incidents", ["state", "id"], "closed_at IS NULL"),
     ("ix_incidents_held", "incidents", ["claimed_by"], "claimed_by IS NOT NULL"),
+    ("ix_runs_live", "runs", ["ended_at", "target_key"], "ended_at IS NULL"),
     ("ix_runs_driven", "runs", ["claimed_by"], "claimed_by IS NOT NULL"),
     ("ix_outbox_queue", "outbox", ["state", "seq"], "state IN ('pending', 'sending')"),
     ("ix_outbox_loose", "outbox", ["created_at"], "incident_id = ''"),
