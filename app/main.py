@@ -56,6 +56,7 @@ from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
 from app.store import claims
+from app.store.chain import NO_KEYS, Keys
 from app.store.database import Store, Tx
 from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
@@ -145,9 +146,18 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
     parts = parts or Parts()
     if settings.database_url is None:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Store.open(
-        settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks
-    )
+    hooks = replace(parts.hooks or StoreHooks(), keys=audit_keys(settings))
+    return Store.open(settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=hooks)
+
+
+def audit_keys(settings: Settings) -> Keys:
+    """The keys of the audit trail. Raises BadInput for one that is too short."""
+    return Keys.parse(settings.audit_key.get_secret_value()) if settings.audit_key else NO_KEYS
+
+
+def replica_name(settings: Settings) -> str:
+    """Under which name this process claims work."""
+    return settings.replica or socket.gethostname()
 
 
 async def build(settings: Settings, parts: Parts | None = None) -> Service:
@@ -181,7 +191,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         catalogue=CATALOGUE,
         dependencies=parts.dependencies or ConfiguredDependencies(settings.dsns, parts.clock),
         metrics=metrics,
-        replica=settings.replica or socket.gethostname(),
+        replica=replica_name(settings),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
         alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -14,9 +15,10 @@ import structlog
 import uvicorn
 
 from app.domain.errors import BadInput
-from app.main import Parts, Service, build, describe
+from app.main import Parts, Service, build, describe, replica_name
 from app.observe import logs
 from app.settings import Settings
+from app.store.exclusive import only_process
 from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 
 log = structlog.get_logger(__name__)
@@ -92,13 +94,16 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def run_service(settings: Settings, parts: Parts | None = None) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM. Raises BadInput (code `already_running`) when another process has the store."""
     logs.configure()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings, parts) as (service, url):
+    os.umask(0o077)  # whatever this process writes is its user's only, also the engine's files
+    async with contextlib.AsyncExitStack() as closing:
+        closing.enter_context(only_process(settings.store_url, replica_name(settings)))
+        service, url = await closing.enter_async_context(serving(settings, parts))
         log.info("serving", url=url, **describe(service))
         # What was imported and built stays: without this every full collection walks it and holds up all requests.
         gc.collect()

@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     dependencies: SecretStr | None = Field(
         None, description="JSON object name -> postgres://... or redis://... for dependency checks"
     )
+    audit_key: SecretStr | None = Field(
+        None,
+        description="keys the hashes of the audit trail, 32 characters at least; to change it, the new one, a comma, the old one",
+    )
     retention_days: int = Field(30, ge=1, description="days that closed incidents are kept")
 
     @model_validator(mode="before")

@@ -6,13 +6,15 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from app.cli.output import AsJson, give, say, write
-from app.main import open_store
+from app.main import audit_keys, open_store
 from app.settings import load_settings
-from app.store import audit
+from app.store import audit, trail
+from app.store.chain import Head
 from app.store.migrate import upgrade
 
 app = typer.Typer(no_args_is_help=True)
@@ -30,21 +32,46 @@ def _db() -> None:
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    head: Annotated[
+        str,
+        typer.Option("--head", help="A head that `audit head` printed before: SEQ:HASH.", metavar="SEQ:HASH"),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Recompute the hash chain: finds a changed, missing or reordered record. Exit 1 when it does not fit."""
-    store = open_store(load_settings(), migrate=False)
+    settings = load_settings()
+    keys, known = audit_keys(settings), Head.parse(head) if head else None
+    store = open_store(settings, migrate=False)
     try:
-        report = asyncio.run(store.read(audit.verify))
+        report = asyncio.run(store.read(lambda conn: audit.verify(conn, keys, known)))
     finally:
         store.close()
     if as_json:
         give(asdict(report))
     elif report.ok:
         write(f"ok: {report.checked} records, {report.first_seq} to {report.last_seq}")
+        if report.keyed_from is None:
+            say(
+                "without a key: whoever can write the database can make all hashes anew (see REMEDIATOR_AUDIT_KEY)"
+            )
+        if known is None:
+            say("without --head: a trail whose end was cut off together with its head looks like this, too")
     else:
         write(f"broken at record {report.at_seq}: {report.problem}")
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command(name="head")
+def print_head(as_json: AsJson = False) -> None:
+    """Print the newest record's number and hash, to be kept elsewhere for `audit verify --head`."""
+    store = open_store(load_settings(), migrate=False)
+    try:
+        found = asyncio.run(store.read(trail.head))
+    finally:
+        store.close()
+    give(asdict(found)) if as_json else write(str(found))
 
 
 @app.command()

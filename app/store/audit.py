@@ -1,32 +1,42 @@
-"""The audit trail: append-only, one hash chain over everything, verifiable and exportable.
+"""The audit trail: append-only, one hash chain over everything.
 
 Each record's hash covers the hash before it and its own fields, so a changed, removed or reordered record breaks every
-later link; the stored head tells a cut-off tail. `retention` may remove the oldest part and leaves an anchor, the
-sequence number and hash to start from. `append` is called by the writer only; everybody else goes through `Tx.audit`.
-Never updates or deletes a record, and never sees a secret (callers keep them out of `data`).
+later link; the stored head tells a cut-off tail, and a head written down elsewhere tells a trail that was rewritten with its
+head. `trail` verifies, exports and cuts. `append` is called by the writer only; everybody else goes through `Tx.audit`.
+Never updates or deletes a record (triggers forbid it), and never sees a secret (callers keep them out of `data`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from app.domain.errors import BadInput
 from app.domain.events import EventKind
-from app.store.encoding import moment, plain_text, to_json
+from app.store.chain import GENESIS, NO_KEYS, Keys, key_of
+from app.store.encoding import moment, to_json
 from app.store.prepared import Prepared
 from app.store.schema import ABOUT_RUN, audit, audit_chain
 from app.store.segments import PAGE, events_of
+from app.store.trail import AuditReport, export, verify
 from app.store.tx import AuditRecord
 
-GENESIS = "0" * 64
-"""The hash before the first record."""
-
-_CHUNK = 1_000  # records read at a time by verify and export
+__all__ = [
+    "GENESIS",
+    "AuditEvent",
+    "AuditReport",
+    "append",
+    "export",
+    "for_incident",
+    "for_run",
+    "page",
+    "require_key",
+    "verify",
+]
 
 _HEAD = Prepared(
     select(audit_chain.c.seq, audit_chain.c.hash)
@@ -57,27 +67,7 @@ class AuditEvent:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """What `verify` found. `at_seq` is the first record that does not fit, None when all do."""
-
-    ok: bool
-    checked: int
-    first_seq: int
-    last_seq: int
-    at_seq: int | None = None
-    problem: str = ""
-
-
-def link(before: str, seq: int, record: AuditRecord) -> str:
-    """The hash of a record: SHA-256 over the hash before it and the canonical JSON array of its fields, hex.
-
-    `data` goes in as its canonical text, so that anyone can recompute it from an export.
-    """
-    return hashlib.sha256((before + plain_text([seq, *record])).encode()).hexdigest()
-
-
-def append(conn: Connection, records: Sequence[AuditRecord]) -> None:
+def append(conn: Connection, records: Sequence[AuditRecord], keys: Keys = NO_KEYS) -> None:
     """Append records in order, in the transaction of `conn`. On Postgres the head row is locked until the commit.
 
     The head is read each time, not remembered: another process (a command line) may have appended in between.
@@ -88,7 +78,7 @@ def append(conn: Connection, records: Sequence[AuditRecord]) -> None:
     rows = []
     for record in records:
         seq += 1
-        head = link(head, seq, record)
+        head = keys.link(head, seq, record)
         rows.append((seq, *record, head, seq // PAGE))
     _INSERT.many(conn, rows)
     _ADVANCE.one(conn, seq, head, 1)
@@ -112,58 +102,15 @@ def page(conn: Connection, after_seq: int, limit: int) -> list[AuditEvent]:
     return [_event(row) for row in conn.execute(query)]
 
 
-def export(conn: Connection) -> Iterator[dict[str, Any]]:
-    """The whole trail as JSON objects, oldest first, read in chunks. `at` is in microseconds, as it was hashed."""
-    for row in _rows(conn):
-        yield {
-            "seq": row.seq,
-            "at": row.at,
-            "kind": row.kind,
-            "incident_id": row.incident_id,
-            "run_id": row.run_id,
-            "actor": row.actor,
-            "data": to_json(row.data),
-            "hash": row.hash,
-        }
-
-
-def verify(conn: Connection) -> AuditReport:
-    """Recompute the chain from the anchor to the stored head; stop at the first record that does not fit."""
-    chain = conn.execute(select(audit_chain).where(audit_chain.c.id == 1)).one()
-    expected, head = chain.anchor_seq, chain.anchor_hash
-    checked = 0
-
-    def report(at_seq: int | None = None, problem: str = "") -> AuditReport:
-        return AuditReport(at_seq is None, checked, chain.anchor_seq + 1, chain.seq, at_seq, problem)
-
-    for row in _rows(conn):
-        expected += 1
-        if row.seq != expected:
-            # A record older than the anchor was put back, or the expected one is gone.
-            odd = min(row.seq, expected)
-            return report(
-                odd, f"record {expected} is missing" if row.seq > expected else "record is out of place"
-            )
-        head = link(
-            head, row.seq, AuditRecord(row.at, row.kind, row.incident_id, row.run_id, row.actor, row.data)
+def require_key(conn: Connection, keys: Keys) -> None:
+    """Raise BadInput when the trail goes on with a key that is not given: a plain record would break it for good."""
+    key = key_of(_HEAD.one(conn, 1).one()[1])
+    if not keys.has(key) or (key and not keys.current):
+        raise BadInput(
+            "the audit trail was made with a key, and it goes on with one only: give this key, or a new one and this one",
+            code="audit_key_missing",
+            where="REMEDIATOR_AUDIT_KEY",
         )
-        if head != row.hash:
-            return report(row.seq, f"record {row.seq} was changed, moved or follows a changed record")
-        checked += 1
-    if (expected, head) != (chain.seq, chain.hash):
-        return report(
-            expected + 1, f"the trail ends at record {expected}, the stored head is record {chain.seq}"
-        )
-    return report()
-
-
-def _rows(conn: Connection) -> Iterator[Row[Any]]:
-    after = -1
-    while rows := conn.execute(
-        select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_CHUNK)
-    ).all():
-        yield from rows
-        after = rows[-1].seq
 
 
 def _event(row: Row[Any]) -> AuditEvent:

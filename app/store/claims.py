@@ -13,15 +13,13 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
 
-from app.store.schema import UNSENT, incidents, outbox, runs
+from app.store.schema import DRIVEN, HELD, UNSENT, incidents, outbox, runs
 from app.store.tx import Tx
 
 FREE: Final = MappingProxyType({"claimed_by": None, "claimed_until": None})
 """Column values of a row that nobody holds."""
 
 _SENDING = (UNSENT, outbox.c.state == "sending")
-_HELD_INCIDENTS = incidents.c.claimed_by.is_not(None)
-_HELD_RUNS = runs.c.claimed_by.is_not(None)
 
 
 def is_free(table: Table, now: int) -> ColumnElement[bool]:
@@ -41,8 +39,8 @@ def taken(tx: Tx, owner: str, lease: timedelta) -> dict[str, Any]:
 
 def holders(conn: Connection, own: str) -> tuple[str, ...]:
     """Replicas other than `own` that hold a claim, sorted."""
-    deciding = conn.execute(select(incidents.c.claimed_by).distinct().where(_HELD_INCIDENTS)).scalars()
-    driving = conn.execute(select(runs.c.claimed_by).distinct().where(_HELD_RUNS)).scalars()
+    deciding = conn.execute(select(incidents.c.claimed_by).distinct().where(HELD)).scalars()
+    driving = conn.execute(select(runs.c.claimed_by).distinct().where(DRIVEN)).scalars()
     sending = conn.execute(select(outbox.c.claimed_by).distinct().where(*_SENDING)).scalars()
     # Messages are claimed under the replica's name and the number of its start.
     names = {*deciding, *driving, *(owner.rpartition("/")[0] for owner in sending if owner)}

@@ -14,15 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.alert import Delivery, Receipt
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
+from app.store import audit
 from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.engines import READERS, parse, reader_engine, writer_engine
-from app.store.faults import translate
+from app.store.faults import translated
 from app.store.migrate import require_current, upgrade_engine
+from app.store.probe import WriteProbe, touch
 from app.store.tx import Tx
 from app.store.writer import Cuts, StoreHooks, Writer
 
@@ -37,10 +38,15 @@ class Store:
     """The domain store. Make it with `Store.open`; `close` it at the end."""
 
     def __init__(
-        self, writer: Engine, reader: Engine, make_writer: Callable[[], Writer], size: CommitQueueSize
+        self,
+        engines: tuple[Engine, Engine],
+        make_writer: Callable[[], Writer],
+        size: CommitQueueSize,
+        clock: Clock,
     ) -> None:
-        self._engines = (writer, reader)
-        self._reader = reader
+        self._probe = WriteProbe(clock.monotonic, lambda: self.write(touch))
+        self._engines = engines
+        writer, self._reader = engines
         self._ingest = CommitQueue("ingest", size, make_writer)
         shared = writer.dialect.name == "sqlite"
         self._writes = (
@@ -65,22 +71,24 @@ class Store:
         """Open `sqlite:///PATH` or `postgresql://...`; blocking, before the event loop serves.
 
         `clock` and `ids` are called from the writing threads. Raises BadInput for the URL, StoreUnavailable when the
-        database cannot be opened or (with `migrate` False) has not the schema of this version.
+        database cannot be opened or (with `migrate` False) has not the schema of this version. The keys of the audit
+        trail come with `hooks`; with `migrate`, which only who writes asks for, BadInput (code `audit_key_missing`) when the
+        trail was made with one that is not given.
         """
         parsed = parse(url)
-        writer = writer_engine(parsed)
+        writer, cuts = writer_engine(parsed), Cuts(hooks)
         try:
             if migrate:
                 upgrade_engine(writer)
+                with translated(), writer.connect() as conn:
+                    audit.require_key(conn, cuts.keys)
             else:
                 require_current(writer)
         except BaseException:
             writer.dispose()
             raise
-        cuts = Cuts(hooks)
-        return cls(
-            writer, reader_engine(parsed), lambda: Writer(writer, clock, ids, cuts), size or CommitQueueSize()
-        )
+        engines = (writer, reader_engine(parsed))
+        return cls(engines, lambda: Writer(writer, clock, ids, cuts), size or CommitQueueSize(), clock)
 
     @property
     def backend(self) -> str:
@@ -115,6 +123,13 @@ class Store:
             raise StoreUnavailable("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
 
+    async def probe_write(self) -> None:
+        """Find out whether the store can write now; asked of the database every few seconds at most.
+
+        Raises StoreUnavailable when it cannot: disk full, read-only, locked, away.
+        """
+        await self._probe()
+
     def close(self) -> None:
         """Commit what is queued, end the threads, close the connections. Blocks for that long; safe to repeat."""
         self._closed = True
@@ -125,8 +140,5 @@ class Store:
             engine.dispose()
 
     def _read(self, fn: Callable[[Connection], T]) -> T:
-        try:
-            with self._reader.connect() as conn:
-                return fn(conn)
-        except SQLAlchemyError as error:
-            raise translate(error) from error
+        with translated(), self._reader.connect() as conn:
+            return fn(conn)

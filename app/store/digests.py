@@ -76,7 +76,7 @@ def join(tx: Tx, incident_ids: Sequence[str]) -> tuple[str, bool]:
         select(digests.c.id)
         .where(GROWING, digests.c.joined_at >= micros(tx.now - LULL))
         .where(digests.c.opened_at >= micros(tx.now - LONGEST))
-        .order_by(digests.c.id.desc())
+        .order_by(digests.c.opened_at.desc(), digests.c.id.desc())
         .limit(1)
     )
     found = tx.conn.execute(growing).scalar()

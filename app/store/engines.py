@@ -5,6 +5,8 @@ Called by `Store.open` and `migrate.upgrade`. Never runs a query of its own beyo
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +55,21 @@ def parse(url: str) -> URL:
 def writer_engine(url: URL) -> Engine:
     """For the writing threads, which keep their connection, and for migrations."""
     if url.get_backend_name() == "sqlite":
-        Path(url.database or "").resolve().parent.mkdir(parents=True, exist_ok=True)
+        _private(Path(url.database or "").resolve())
         return _sqlite(url, _PRAGMAS, begin="BEGIN IMMEDIATE", poolclass=NullPool)
     return create_engine(
         url, poolclass=NullPool, connect_args={"options": _POSTGRES_WRITER, "connect_timeout": 5}
     )
+
+
+def _private(path: Path) -> None:
+    """Make the file readable by its owner only, and its folder when it is new; SQLite's files beside it follow the file."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # A folder that cannot be written, a full disk, another owner's file: opening it says so in its own words.
+    with suppress(OSError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def reader_engine(url: URL) -> Engine:

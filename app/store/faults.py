@@ -6,6 +6,8 @@ connection strings) stay out of the message.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from sqlite3 import SQLITE_ERROR
 
 from sqlalchemy.exc import (
@@ -63,6 +65,15 @@ def translate(error: SQLAlchemyError) -> RemediatorError:
     if isinstance(error, DataError):
         return BadInput(f"the store cannot hold a value: {reason}", code="unstorable")
     return RemediatorError(f"the store refused a statement: {reason}", code="store_fault")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our error for a foreign one inside the block."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise translate(error) from error
 
 
 def _reason(error: SQLAlchemyError) -> str:

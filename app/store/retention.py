@@ -1,9 +1,9 @@
 """Retention: removes what is old, in bounded batches, so that the database stays bounded.
 
-Called by the flow's sweep, again as long as `Pruned.more` says so. Removes closed incidents with everything that is
-theirs, deliveries, strays, samples, lifted pauses, and the oldest part of the audit trail as far as no remaining incident
-needs it; the chain keeps an anchor there and still verifies. Never removes anything of an open incident, of a live run or
-of an unsent message.
+Called by `pruning`, again as long as `Pruned.more` says so. Removes closed incidents with everything that is theirs,
+deliveries, strays, samples, lifted pauses, trust that nobody renewed, and the records of the audit trail that are about no
+incident that is still here; what is left of the trail still verifies. Never removes anything of an open incident, of a
+live run or of an unsent message, so an incident that stays open costs its own rows and nobody else's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    update,
 )
 
 from app.domain.events import EventKind
+from app.store import trail
 from app.store.encoding import micros
 from app.store.schema import (
     CLOSED,
+    GROWN,
+    LIFTED,
     LIVE,
+    OF_NO_INCIDENT,
     STRAY,
     UNSENT,
     audit,
@@ -51,6 +54,7 @@ from app.store.schema import (
     run_journal,
     runs,
     samples,
+    trust_levels,
 )
 from app.store.segments import all_episodes
 from app.store.tx import Tx
@@ -61,15 +65,17 @@ _PER_LIMIT = 10
 _SAID_KEPT = timedelta(days=14) // timedelta(microseconds=1)
 """How long a message of no incident is kept at least: its id is what keeps a week from being told twice."""
 
+TRUST_KEPT = timedelta(days=180)
+"""Trust that no run and no person renewed for so long is forgotten: its target may be gone, and one that is not begins anew
+from its rule's first level."""
+
 _VACUUM_SHARE = 4
 """Free pages go back to the file system when they are more than one in this many; fewer are soon used again."""
-
-_VACUUM_PAGES = 4_000
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows removed by one call. `more`: a bound was reached, call again."""
+    """Rows removed by one call. `more`: a bound was reached, call again, with `audit_from` the next part of the trail."""
 
     incidents: int = 0
     episodes: int = 0
@@ -78,11 +84,16 @@ class Pruned:
     samples: int = 0
     audit: int = 0
     others: int = 0
+    trust_levels: int = 0
     more: bool = False
+    audit_from: int = 0
 
 
-def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
-    """Remove what was over before `older_than`: at most `limit` incidents and ten times as many rows of other kinds."""
+def prune(tx: Tx, older_than: datetime, limit: int, audit_from: int = 0) -> Pruned:
+    """Remove what was over before `older_than`: at most `limit` incidents and ten times as many rows of other kinds.
+
+    `audit_from` is where the call before stopped in the audit trail, 0 to begin.
+    """
     conn, before, rows = tx.conn, micros(older_than), limit * _PER_LIMIT
     candidates = _candidates(conn, before, limit)
     gone, gone_episodes = _delete_episodes(conn, candidates, rows)
@@ -90,17 +101,10 @@ def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
     strays = _delete_first(conn, episodes, and_(STRAY, episodes.c.last_seen < before), rows)
     old_deliveries = _delete_deliveries(conn, before, rows)
     old_samples = _delete_first(conn, samples, samples.c.at < before, rows)
-    others = _count(conn.execute(delete(pauses).where(pauses.c.lifted_at < before)))
-    others += _delete_first(conn, clicks, clicks.c.at < before, rows)
-    others += _delete_first(conn, digests, digests.c.closed_at < before, rows)
-    others += _delete_first(
-        conn,
-        outbox,
-        and_(outbox.c.incident_id == "", ~UNSENT, outbox.c.created_at < min(before, tx.stamp - _SAID_KEPT)),
-        rows,
-    )
-    old_audit = _prune_audit(tx, before, rows)
-    full = max(gone_episodes, strays, old_deliveries, old_samples, old_audit) >= rows
+    others = _delete_others(tx, before, rows)
+    old_trust = _delete_first(conn, trust_levels, trust_levels.c.updated_at < _unrenewed(tx, before), rows)
+    old_audit, resume = _prune_audit(tx, before, rows, audit_from)
+    full = max(gone_episodes, strays, old_deliveries, old_samples, *others) >= rows
     pruned = Pruned(
         incidents=len(gone),
         episodes=gone_episodes + strays,
@@ -108,13 +112,30 @@ def prune(tx: Tx, older_than: datetime, limit: int) -> Pruned:
         deliveries=old_deliveries,
         samples=old_samples,
         audit=old_audit,
-        others=others,
-        more=full or len(candidates) >= limit,
+        others=sum(others),
+        trust_levels=old_trust,
+        more=full or len(candidates) >= limit or resume > 0,
+        audit_from=resume,
     )
-    if any((pruned.incidents, pruned.episodes, pruned.deliveries, pruned.audit)):
-        tx.audit(EventKind.PRUNED, data={"older_than": older_than.isoformat(), **asdict(pruned)})
-    _give_pages_back(conn)
+    if any((pruned.incidents, pruned.episodes, pruned.deliveries, pruned.audit, pruned.trust_levels)):
+        counts = {name: value for name, value in asdict(pruned).items() if name != "audit_from"}
+        tx.audit(EventKind.PRUNED, data={"older_than": older_than.isoformat(), **counts, **trail.told(conn)})
+    _give_pages_back(conn, rows)
     return pruned
+
+
+def _unrenewed(tx: Tx, before: int) -> int:
+    return min(before, tx.stamp - TRUST_KEPT // timedelta(microseconds=1))
+
+
+def _delete_others(tx: Tx, before: int, rows: int) -> list[int]:
+    conn, said = tx.conn, min(before, tx.stamp - _SAID_KEPT)
+    return [
+        _delete_first(conn, pauses, and_(LIFTED, pauses.c.lifted_at < before), rows),
+        _delete_first(conn, clicks, clicks.c.at < before, rows),
+        _delete_first(conn, digests, and_(GROWN, digests.c.closed_at < before), rows),
+        _delete_first(conn, outbox, and_(OF_NO_INCIDENT, ~UNSENT, outbox.c.created_at < said), rows),
+    ]
 
 
 def _candidates(conn: Connection, before: int, limit: int) -> list[str]:
@@ -174,30 +195,42 @@ def _delete_deliveries(conn: Connection, before: int, limit: int) -> int:
     return _count(conn.execute(delete(deliveries).where(deliveries.c.id.in_(ids))))
 
 
-def _prune_audit(tx: Tx, before: int, limit: int) -> int:
-    """Remove the oldest records up to the first that is young or belongs to an incident that is still here."""
+def _prune_audit(tx: Tx, before: int, limit: int, start: int) -> tuple[int, int]:
+    """Remove records that are old and about no incident that is still here, among `limit` from `start` on; how many went,
+    and where to go on, 0 at the end of what is old."""
     conn = tx.conn
     chain = conn.execute(select(audit_chain).where(audit_chain.c.id == 1).with_for_update()).one()
-    oldest = (
-        select(audit.c.seq, audit.c.hash, audit.c.at, incidents.c.id)
-        .select_from(audit.outerjoin(incidents, incidents.c.id == audit.c.incident_id))
-        .where(audit.c.seq < chain.seq)  # the newest stays: the chain's head is a record one can look at
+    # The newest record stays: the chain's head is a record one can look at.
+    end = min(_first_young(conn, before, chain.anchor_seq + 1, chain.seq), chain.seq)
+    part = (
+        select(audit.c.seq, audit.c.hash, audit.c.incident_id)
+        .where(audit.c.seq > max(start, chain.anchor_seq), audit.c.seq < end)
         .order_by(audit.c.seq)
         .limit(limit)
+        .subquery()
     )
-    anchor, count = None, 0
-    for row in conn.execute(oldest):
-        if row.at >= before or row.id is not None:
-            break
-        anchor, count = row, count + 1
-    if anchor is not None:
-        conn.execute(delete(audit).where(audit.c.seq <= anchor.seq))
-        conn.execute(
-            update(audit_chain)
-            .where(audit_chain.c.id == 1)
-            .values(anchor_seq=anchor.seq, anchor_hash=anchor.hash)
-        )
-    return count
+    looked_at = (
+        select(part.c.seq, part.c.hash, incidents.c.id)
+        .select_from(part.outerjoin(incidents, incidents.c.id == part.c.incident_id))
+        .order_by(part.c.seq)
+    )
+    found = conn.execute(looked_at).all()
+    removed = [(row.seq, row.hash) for row in found if row.id is None]
+    trail.cut(tx, removed)
+    return len(removed), found[-1].seq if len(found) == limit else 0
+
+
+def _first_young(conn: Connection, before: int, low: int, high: int) -> int:
+    """The first record that is not older than `before`, by halving: records are in the order of their time."""
+    while low < high:
+        middle = (low + high) // 2
+        query = select(audit.c.seq, audit.c.at).where(audit.c.seq >= middle).order_by(audit.c.seq).limit(1)
+        row = conn.execute(query).one_or_none()
+        if row is None or row.at >= before:
+            high = middle
+        else:
+            low = row.seq + 1
+    return low
 
 
 def _delete_first(conn: Connection, table: Table, where: ColumnElement[bool], limit: int) -> int:
@@ -208,7 +241,7 @@ def _delete_first(conn: Connection, table: Table, where: ColumnElement[bool], li
     return _count(conn.execute(delete(table).where(tuple_(*keys).in_(found))))
 
 
-def _give_pages_back(conn: Connection) -> None:
+def _give_pages_back(conn: Connection, most: int) -> None:
     """SQLite: shrink the file when much of it is free."""
     if conn.dialect.name != "sqlite":
         return
@@ -218,7 +251,7 @@ def _give_pages_back(conn: Connection) -> None:
         return
     # The statement frees a page per step, and the driver makes one step of a statement without columns.
     cursor = conn.connection.cursor()
-    for _ in range(min(free, _VACUUM_PAGES)):
+    for _ in range(min(free, most)):
         cursor.execute("PRAGMA incremental_vacuum(1)")
     cursor.close()
 

@@ -21,6 +21,7 @@ from app.domain.alert import Delivery
 from app.domain.errors import RemediatorError
 from app.domain.ports import Clock, Ids
 from app.store import audit
+from app.store.chain import NO_KEYS, Keys
 from app.store.faults import breaks_transaction, is_collision, translate
 from app.store.ingest import record
 from app.store.tx import AuditRecord, Tx
@@ -34,13 +35,14 @@ class StoreHooks:
 
     `before_commit` and `after_commit` may raise a BaseException to play death: the store then writes nothing more.
     `committed` hears of each commit (seconds it took from taking up the work, writes that shared it), `failed` of each
-    that did not happen; both are called from the writing threads and must not raise.
+    that did not happen; both are called from the writing threads and must not raise. `keys` are those of the audit trail.
     """
 
     before_commit: Callable[[], None] | None = None
     after_commit: Callable[[], None] | None = None
     committed: Callable[[float, int], None] = lambda _seconds, _writes: None
     failed: Callable[[], None] = lambda: None
+    keys: Keys = NO_KEYS
 
 
 class Cuts:
@@ -49,6 +51,7 @@ class Cuts:
     def __init__(self, hooks: StoreHooks | None) -> None:
         self._hooks = hooks or StoreHooks()
         self.committed, self.failed = self._hooks.committed, self._hooks.failed
+        self.keys = self._hooks.keys
         self.death: BaseException | None = None
 
     def before_commit(self) -> None:
@@ -175,7 +178,7 @@ class Writer:
                 if one_by_one or not isinstance(item, Delivery):
                     results[place], kept = self._alone(conn, now, item)
                     records += kept
-            audit.append(conn, records)
+            audit.append(conn, records, self._cuts.keys)
             self._cuts.before_commit()
         self._cuts.after_commit()
         return results

@@ -1,7 +1,7 @@
 """Owns the bench of a full store: how long a single post takes with millions of stored alerts, against an empty store.
 
-The rows are made by SQL from one real alert's rows, so that they have every column the present schema has: each stands
-for an ended alert of a closed incident, with its delivery and its audit record. Two services, one on each store, take
+Every table that grows is filled: five million ended alerts with their deliveries and audit records, half a million closed
+incidents, two million sent messages, and the runs, decisions, steps and samples that go with them. Two services, one on each store, take
 turns; one connection posts one new alert after another.
 """
 
@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sqlalchemy import create_engine
+
+from tests import history
 from tests.bench import servers
 from tests.bench.load import Load, run
 from tests.bench.report import Measure, Scale, below, percentile
@@ -19,7 +23,9 @@ from tests.bench.servers import STORE
 
 BENCH = "crowded"
 FACTOR = 1.2
-_PER_INCIDENT = 100
+_PER_INCIDENT = 10
+_COPIED = frozenset({"deliveries", "episodes", "audit"})
+"""Tables that are filled by SQL from a real alert's rows: the largest ones."""
 _CHUNK = 100_000
 
 
@@ -69,7 +75,19 @@ def _take_turns(empty: Path, full: Path, rounds: int, posts: int) -> dict[str, l
 
 
 def fill(path: Path, count: int) -> None:
-    """Put `count` ended alerts into the store, as if they had come over the last month. Nobody may have it open."""
+    """Put `count` ended alerts into the store, as if they had come over the last month, and the history of a tenth as many
+    incidents into every other table that grows. Nobody may have it open."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as conn:
+        conn.exec_driver_sql("PRAGMA synchronous=OFF")
+        conn.exec_driver_sql("PRAGMA cache_size=-262144")
+        history.fill(conn, max(1, count // _PER_INCIDENT), datetime.now(UTC), skip=_COPIED)
+        conn.commit()
+    engine.dispose()
+    _fill_alerts(path, count)
+
+
+def _fill_alerts(path: Path, count: int) -> None:
     conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("PRAGMA synchronous=OFF")
     conn.execute("PRAGMA cache_size=-262144")
@@ -78,43 +96,19 @@ def fill(path: Path, count: int) -> None:
     at = f"({begin} + n * {30 * 86_400 * 1_000_000 // count})"
     incident = f"printf('inc_0000%012x', n / {_PER_INCIDENT})"
     for low in range(0, count, _CHUNK):
-        high = min(count, low + _CHUNK)
+        numbers = (low, min(count, low + _CHUNK), 1)
         conn.execute("BEGIN")
-        _copy(
-            conn,
-            "incidents",
-            (low, high, _PER_INCIDENT),
-            _INCIDENT | {"id": incident, "opened_at": at, "closed_at": at, "updated_at": at},
-        )
-        _copy(conn, "deliveries", (low, high, 1), {"id": "printf('dlv_0000%012x', n)", "received_at": at})
-        _copy(
-            conn,
-            "episodes",
-            (low, high, 1),
-            _EPISODE
-            | {"incident_id": incident, "starts_at": at, "ends_at": at, "first_seen": at, "last_seen": at},
-        )
-        _copy(
-            conn,
-            "audit",
-            (low, high, 1),
-            {"seq": f"{base} + 1 + n", "at": at, "incident_id": incident, "hash": "printf('%064x', n)"},
-            where="kind = 'alert.fired'",
-        )
+        _copy(conn, "deliveries", numbers, {"id": "printf('dlv_0000%012x', n)", "received_at": at})
+        times = dict.fromkeys(("starts_at", "ends_at", "first_seen", "last_seen"), at)
+        _copy(conn, "episodes", numbers, {**_EPISODE, "incident_id": incident, **times})
+        event = {"seq": f"{base} + 1 + n", "at": at, "incident_id": incident, "hash": "printf('%064x', n)"}
+        _copy(conn, "audit", numbers, event, where="kind = 'alert.fired'")
         conn.execute("COMMIT")
     conn.execute("UPDATE audit_chain SET seq = seq + ?, hash = ?", (count, f"{count - 1:064x}"))
     conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     conn.close()
 
 
-_INCIDENT = {
-    "key": "printf('Old|bench|%x', n)",
-    "state": "'resolved'",
-    "due_at": "NULL",
-    "claimed_by": "NULL",
-    "claimed_until": "NULL",
-    "target_key": "printf('bench/Deployment/old-%d', n % 1000)",
-}
 _EPISODE = {
     "key": "printf('20200101T%018d.000000Z/alertmanager/%016x', n, n)",
     "fingerprint": "printf('%016x', n)",

@@ -9,14 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
-from app.domain.errors import Refused
+from app.domain.errors import BadInput, Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.store import audit, incidents, retention
+from app.store import audit, incidents, retention, schema, trail
 from app.store.audit import GENESIS, AuditReport
-from app.store.database import Store, Tx
+from app.store.chain import NO_KEYS, Head, Keys
+from app.store.database import Store, StoreHooks, Tx
+from app.store.tx import AuditRecord
 from tests.contract.stores import START, HandClock, Stores, delivery, firing, open_incident
 
 
@@ -44,7 +47,15 @@ async def verified(store: Store) -> AuditReport:
 
 async def tamper(store: Store, sql: str) -> None:
     """What somebody with access to the database could do."""
+    await without_guards(store)
     await store.write(lambda tx: tx.conn.exec_driver_sql(sql))
+
+
+async def without_guards(store: Store) -> None:
+    """Take the triggers away, as the owner of the database can."""
+    on = "" if store.backend == "sqlite" else " ON audit"
+    for name in ("audit_no_update", "audit_no_delete"):
+        await store.write(lambda tx, name=name: tx.conn.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on}"))  # type: ignore[misc]
 
 
 async def test_events_come_back_in_order_with_all_they_had(store: Store) -> None:
@@ -151,16 +162,212 @@ async def test_a_trail_longer_than_a_chunk_is_read_whole(store: Store) -> None:
 async def test_a_pruned_trail_verifies_from_its_anchor_and_tampering_is_still_found(
     store: Store, clock: HandClock
 ) -> None:
+    await pruned_trail(store, clock)
+    report = await verified(store)
+    assert (report.ok, report.first_seq, report.last_seq, report.checked) == (True, 4, 9, 6)
+    assert report.removed == 3
+    events = await store.read(lambda conn: audit.page(conn, 0, 100))
+    assert events[-1].kind is EventKind.PRUNED
+    assert events[-1].data["audit"] == 3
+    await tamper(store, "DELETE FROM audit WHERE seq = 4")
+    assert (await verified(store)).at_seq == 4
+
+
+async def pruned_trail(store: Store, clock: HandClock) -> None:
+    """Three records that went, five that stay, and the record of the removal."""
     incident_id = await open_incident(store)
     await store.write(lambda tx: incidents.move(tx, incident_id, IncidentState.FIXED))
     clock.forward(days=40)
     await fill(store, 5)
     pruned = await store.write(lambda tx: retention.prune(tx, clock.now() - timedelta(days=30), 100))
     assert pruned.audit == 3
+
+
+GUARDED = {
+    "an update": "UPDATE audit SET actor = 'bob' WHERE seq = 4",
+    "a deletion": "DELETE FROM audit WHERE seq = 4",
+    "a deletion of all": "DELETE FROM audit",
+}
+
+
+@pytest.mark.parametrize("case", GUARDED)
+async def test_the_database_itself_refuses_to_change_or_delete_a_record(store: Store, case: str) -> None:
+    await fill(store)
+    with pytest.raises(RemediatorError) as refused:
+        await store.write(lambda tx: tx.conn.exec_driver_sql(GUARDED[case]))
+    assert "append-only" in str(refused.value)
+    assert (await verified(store)).checked == 10
+
+
+COLUMNS = {
+    "seq": "UPDATE audit SET seq = 4000 WHERE seq = 4",
+    "at": "UPDATE audit SET at = at - 1 WHERE seq = 4",
+    "kind": "UPDATE audit SET kind = 'run.moved' WHERE seq = 4",
+    "incident_id": "UPDATE audit SET incident_id = 'inc_2' WHERE seq = 4",
+    "run_id": "UPDATE audit SET run_id = 'run_9' WHERE seq = 4",
+    "actor": "UPDATE audit SET actor = 'bob' WHERE seq = 4",
+    "data": "UPDATE audit SET data = data || ' ' WHERE seq = 4",
+    "hash": "UPDATE audit SET hash = 'f' || substr(hash, 2) WHERE seq = 4",
+    "page": "UPDATE audit SET page = page + 100000 WHERE seq = 4",
+}
+
+
+def test_every_column_has_a_case_of_tampering() -> None:
+    assert set(COLUMNS) == {column.name for column in schema.audit.c}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_a_change_of_any_column_is_found(store: Store, column: str) -> None:
+    await fill(store)
+    await tamper(store, COLUMNS[column])
     report = await verified(store)
-    assert (report.ok, report.first_seq, report.last_seq, report.checked) == (True, 4, 9, 6)
-    events = await store.read(lambda conn: audit.page(conn, 0, 100))
-    assert events[-1].kind is EventKind.PRUNED
-    assert events[-1].data["audit"] == 3
-    await tamper(store, "DELETE FROM audit WHERE seq = 4")
-    assert (await verified(store)).at_seq == 4
+    assert (report.ok, report.at_seq) == (False, 4)
+
+
+GAPS = {
+    "the anchor moved": (
+        "DELETE FROM audit WHERE seq <= 5",
+        "UPDATE audit_chain SET anchor_seq = 5, anchor_hash = (SELECT hash FROM kept WHERE seq = 5)",
+    ),
+    "a gap made up": (
+        "INSERT INTO audit_gaps SELECT 6, 6, hash FROM kept WHERE seq = 6",
+        "DELETE FROM audit WHERE seq = 6",
+    ),
+    "the gap widened": (
+        "UPDATE audit_chain SET anchor_seq = 4, anchor_hash = (SELECT hash FROM kept WHERE seq = 4)",
+        "DELETE FROM audit WHERE seq = 4",
+    ),
+    "the record of the removal cut off with it": (
+        "DELETE FROM audit WHERE seq = 9",
+        "INSERT INTO audit_gaps SELECT 6, 6, hash FROM kept WHERE seq = 6",
+        "DELETE FROM audit WHERE seq = 6",
+        "UPDATE audit_chain SET seq = 8, hash = (SELECT hash FROM kept WHERE seq = 8)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GAPS)
+async def test_a_removal_that_no_record_tells_of_is_found(store: Store, clock: HandClock, case: str) -> None:
+    await pruned_trail(store, clock)
+    await tamper(store, "CREATE TABLE kept AS SELECT * FROM audit")
+    for sql in GAPS[case]:
+        await tamper(store, sql)
+    report = await verified(store)
+    assert not report.ok
+    assert "no record of a removal tells of it" in report.problem
+
+
+KEY, OTHER = "k" * 32, "o" * 40
+
+# What a hand that knows the code and holds the database can do, past triggers and the stored head.
+REWRITES = {
+    "the tail cut with the head": (
+        "DELETE FROM audit WHERE seq > 7",
+        "UPDATE audit_chain SET seq = 7, hash = (SELECT hash FROM audit WHERE seq = 7)",
+    ),
+    "the trail reset": (
+        "DELETE FROM audit",
+        f"UPDATE audit_chain SET seq = 0, hash = '{GENESIS}', anchor_seq = 0, anchor_hash = '{GENESIS}'",
+    ),
+    "head and tail cut together": (
+        "DELETE FROM audit WHERE seq <= 3 OR seq > 7",
+        (
+            "UPDATE audit_chain SET seq = 7, hash = (SELECT hash FROM audit WHERE seq = 7), "
+            "anchor_seq = 3, anchor_hash = (SELECT hash FROM kept WHERE seq = 3)"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REWRITES)
+@pytest.mark.parametrize("key", ["", KEY])
+async def test_a_trail_rewritten_with_its_head_is_found_by_a_head_kept_elsewhere(
+    make_store: Stores, case: str, key: str
+) -> None:
+    """A key does not help here: what is left was made with it. Only the head outside tells."""
+    keys = Keys.parse(key) if key else NO_KEYS
+    store = make_store(hooks=StoreHooks(keys=keys))
+    await fill(store)
+    outside = Head.parse(str(await store.read(trail.head)))
+    assert (await store.read(lambda conn: audit.verify(conn, keys, outside))).ok
+    await tamper(store, "CREATE TABLE kept AS SELECT * FROM audit")
+    for sql in REWRITES[case]:
+        await tamper(store, sql)
+    if (
+        case != "head and tail cut together"
+    ):  # which even a check from inside finds: the anchor is not told of
+        assert (await store.read(lambda conn: audit.verify(conn, keys))).ok
+    report = await store.read(lambda conn: audit.verify(conn, keys, outside))
+    assert not report.ok
+
+
+async def recompute(store: Store, keys: Keys) -> None:
+    """Change an actor and make all hashes anew."""
+
+    def work(tx: Tx) -> None:
+        before = GENESIS
+        for row in tx.conn.execute(select(schema.audit).order_by(schema.audit.c.seq)).all():
+            record = AuditRecord(row.at, row.kind, row.incident_id, row.run_id, "bob", row.data)
+            before = keys.link(before, row.seq, record)
+            change = update(schema.audit).where(schema.audit.c.seq == row.seq)
+            tx.conn.execute(change.values(actor="bob", hash=before))
+        tx.conn.execute(update(schema.audit_chain).values(hash=before))
+
+    await without_guards(store)
+    await store.write(work)
+
+
+async def test_a_recomputed_trail_is_found_by_its_key_and_by_a_head_kept_elsewhere(
+    make_store: Stores,
+) -> None:
+    keys = Keys.parse(KEY)
+    store = make_store(hooks=StoreHooks(keys=keys))
+    await fill(store)
+    outside = await store.read(trail.head)
+    report = await store.read(lambda conn: audit.verify(conn, keys))
+    assert (report.ok, report.keyed_from) == (True, 1)
+    await recompute(store, NO_KEYS)
+    found = await store.read(lambda conn: audit.verify(conn, keys))
+    assert (found.ok, found.problem) == (False, "no record was made with a key, although there is one")
+    # Without a key nothing inside tells; the head outside does.
+    assert (await store.read(audit.verify)).ok
+    found = await store.read(lambda conn: audit.verify(conn, NO_KEYS, outside))
+    assert (found.ok, found.at_seq) == (False, 10)
+    assert "rewritten" in found.problem
+
+
+async def test_a_trail_goes_over_to_a_key_and_to_the_next_but_never_back(make_store: Stores) -> None:
+    await fill(make_store(), 2)
+    await fill(make_store(hooks=StoreHooks(keys=Keys.parse(KEY))), 2)
+    both = Keys.parse(f"{OTHER}, {KEY}")
+    last = make_store(hooks=StoreHooks(keys=both))
+    await fill(last, 2)
+    report = await last.read(lambda conn: audit.verify(conn, both))
+    assert (report.ok, report.checked, report.keyed_from) == (True, 6, 3)
+    report = await last.read(lambda conn: audit.verify(conn, Keys.parse(OTHER)))
+    assert (report.at_seq, report.problem) == (3, "record 3 was made with a key that is not given")
+    for keys in (NO_KEYS, Keys.parse(KEY)):
+        with pytest.raises(BadInput) as refused:
+            make_store(hooks=StoreHooks(keys=keys))
+        assert refused.value.code == "audit_key_missing"
+    # A plain record after keyed ones, as a forger without the key would add it.
+    await last.write(lambda tx: audit.append(tx.conn, [AuditRecord(1, "measured", "", "", "x", "{}")]))
+    report = await last.read(lambda conn: audit.verify(conn, both))
+    assert (report.ok, report.at_seq) == (False, 7)
+
+
+def test_a_short_key_is_refused_and_no_key_shows_in_a_text() -> None:
+    with pytest.raises(BadInput) as refused:
+        Keys.parse(f"{KEY},short-and-secret")
+    assert "short-and-secret" not in str(refused.value)
+    assert KEY not in repr(Keys.parse(KEY))
+
+
+async def test_a_head_that_retention_removed_says_so(store: Store, clock: HandClock) -> None:
+    await pruned_trail(store, clock)
+    for seq, ok in ((2, False), (4, True)):
+        (row,) = await store.read(lambda conn: audit.page(conn, 3, 1))
+        known = Head(seq, row.hash)
+        report = await store.read(lambda conn, known=known: audit.verify(conn, NO_KEYS, known))  # type: ignore[misc]
+        assert report.ok is ok
+        assert ok or "give a younger one" in report.problem

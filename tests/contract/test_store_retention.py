@@ -9,11 +9,14 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from app.domain.alert import RejectedAlert
+from app.domain.decision import Mode
+from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.store import audit, incidents, ledger, outbox, pauses, retention, runs, samples
+from app.store import audit, incidents, ledger, outbox, pauses, retention, runs, samples, trail, trust_levels
 from app.store.database import Store, Tx
 from app.store.retention import Pruned
 from app.store.schema import metadata
+from app.store.trust_levels import StoredTrustLevel
 from tests.contract.stores import (
     START,
     TARGET,
@@ -31,16 +34,16 @@ from tests.contract.stores import (
 KEEP = timedelta(days=30)
 
 
-async def prune(store: Store, limit: int = 100) -> Pruned:
+async def prune(store: Store, limit: int = 100, audit_from: int = 0) -> Pruned:
     """Remove what is older than 30 days."""
-    return await store.write(lambda tx: retention.prune(tx, tx.now - KEEP, limit))
+    return await store.write(lambda tx: retention.prune(tx, tx.now - KEEP, limit, audit_from))
 
 
 async def prune_all(store: Store, limit: int = 100) -> int:
     """Call as often as it takes; returns how often."""
-    calls = 1
-    while (await prune(store, limit)).more:
-        calls += 1
+    calls, done = 1, await prune(store, limit)
+    while done.more:
+        calls, done = calls + 1, await prune(store, limit, done.audit_from)
     return calls
 
 
@@ -129,19 +132,66 @@ async def test_a_merged_incident_stays_as_long_as_the_one_it_joined(store: Store
     assert "episodes" not in await counts(store)
 
 
-async def test_the_trail_is_pruned_only_up_to_what_a_remaining_incident_needs(
+async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     store: Store, clock: HandClock
 ) -> None:
     await a_whole_timeline(store, "f1", "First")
     stays = await open_incident(store, "f2", "Stays")
     await a_whole_timeline(store, "f3", "Third")
     before = await store.read(lambda conn: audit.for_incident(conn, stays))
+    last_old = (await store.read(trail.head)).seq
     clock.forward(days=31)
     await prune_all(store)
-    events = await store.read(lambda conn: audit.page(conn, 0, 1))
-    assert events[0].seq == before[0].seq
+    events = await store.read(lambda conn: audit.page(conn, 0, 100))
+    assert [e.seq for e in events if e.kind is not EventKind.PRUNED] == [*(e.seq for e in before), last_old]
     assert await store.read(lambda conn: audit.for_incident(conn, stays)) == before
+    report = await store.read(audit.verify)
+    assert (report.ok, report.removed) == (True, last_old - 1 - len(before))
+    # When it goes as well, the gaps around it become one.
+    await store.write(closing(stays))
+    clock.forward(days=31)
+    await prune_all(store)
+    await prune_all(store)
+    assert await store.read(lambda conn: audit.for_incident(conn, stays)) == []
+    assert len(await store.read(trail.gaps)) == 1
     assert (await store.read(audit.verify)).ok
+
+
+async def test_a_month_with_ghosts_leaves_the_trail_pruned(store: Store, clock: HandClock) -> None:
+    """Incidents whose resolved message never comes, from the first day on and in between, keep their own records only."""
+    ghosts = []
+    for day in range(60):
+        if day % 20 == 0:
+            ghosts.append(await open_incident(store, f"ghost{day}", f"Ghost{day}"))
+        for number in range(5):
+            alert = firing(f"f{day}-{number}", starts_at=clock.now(), name=f"A{number}")
+            (incident_id,) = (await store.ingest(delivery(alert, at=clock.now()))).incident_ids
+            await store.write(closing(incident_id))
+        clock.forward(days=1)
+        await prune_all(store)
+    kept = {"deliveries": 0, "episodes": 0, "audit": 0, **await counts(store)}
+    # Thirty days of five incidents with three records each, a record of each day's pruning, and three ghosts.
+    assert kept["incidents"] <= 5 * 31 + len(ghosts)
+    assert kept["audit"] <= 3 * 5 * 31 + 2 * 31 + 2 * len(ghosts)
+    assert kept["deliveries"] <= 5 * 31 + len(ghosts)
+    for ghost in ghosts:
+        assert (await audit_kinds(store, ghost))[:2] == ["incident.opened", "alert.fired"]
+    report = await store.read(audit.verify)
+    assert (report.ok, report.checked + report.removed) == (True, report.last_seq)
+
+
+async def test_trust_that_nobody_renewed_for_half_a_year_is_forgotten(store: Store, clock: HandClock) -> None:
+    def grown(key: str) -> StoredTrustLevel:
+        return StoredTrustLevel(key, "A", "high-error-rate", f"rag7/Deployment/{key}", "r", Mode.AUTO, START)
+
+    await store.write(lambda tx: trust_levels.open_one(tx, grown("gone"), {}))
+    clock.forward(days=179)
+    await store.write(lambda tx: trust_levels.open_one(tx, grown("used"), {}))
+    await prune_all(store)
+    assert [t.key for t in await store.read(trust_levels.listed)] == ["gone", "used"]
+    clock.forward(days=2)
+    await prune_all(store)
+    assert [t.key for t in await store.read(trust_levels.listed)] == ["used"]
 
 
 async def test_batches_are_bounded_also_for_one_huge_incident(store: Store, clock: HandClock) -> None:
@@ -151,7 +201,7 @@ async def test_batches_are_bounded_also_for_one_huge_incident(store: Store, cloc
     clock.forward(days=31)
     calls = [await prune(store, limit=3)]
     while calls[-1].more:
-        calls.append(await prune(store, limit=3))
+        calls.append(await prune(store, 3, calls[-1].audit_from))
     assert [(c.incidents, c.episodes) for c in calls if c.episodes] == [(0, 30), (0, 30), (0, 30), (1, 10)]
     assert max(max(c.episodes, c.audit, c.deliveries) for c in calls) == 30
     assert "episodes" not in await counts(store)

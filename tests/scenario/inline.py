@@ -81,10 +81,12 @@ class InlineStore(Store):
         """Open a migrated SQLite store."""
         store = cls.open(url, clock=clock, ids=ids, migrate=False, hooks=hooks)
         assert isinstance(store, InlineStore)
-        for engine in store._engines:
+        for engine in store._engines if store.backend == "sqlite" else ():
             event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         commit_queue: Any = store._ingest
         commit_queue.close()
+        if store._writes is not store._ingest:
+            store._writes.close()
         store._ingest = store._writes = InlineCommitQueue(commit_queue._make_writer())  # type: ignore[assignment]  # same shape
         return store
 

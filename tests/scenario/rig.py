@@ -167,10 +167,11 @@ class Notebook:
 class Rig:
     """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too.
 
-    `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops.
+    `url` is another migrated database than the file `path`. `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops.
     """
 
     path: Path
+    url: str = field(default="", kw_only=True)
     scenarios: tuple[str, ...] = ("high-error-rate",)
     world: Scenario | None = None
     policy_texts: dict[str, str] | None = None
@@ -214,10 +215,13 @@ class Rig:
             before_commit=lambda: self.reaper("store before commit"),
             after_commit=lambda: self.reaper("store after commit"),
         )
-        if not self.path.exists():
+        if not self.url and not self.path.exists():
             shutil.copy(_empty_store(), self.path)
         store = InlineStore.at(
-            f"sqlite:///{self.path}", clock=self.clock, ids=Numbers(self._births * 1_000_000), hooks=hooks
+            self.url or f"sqlite:///{self.path}",
+            clock=self.clock,
+            ids=Numbers(self._births * 1_000_000),
+            hooks=hooks,
         )
         self.store = store
         self.services = Services(

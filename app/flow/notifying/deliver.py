@@ -22,6 +22,7 @@ from app.domain.json import digest as json_digest
 from app.domain.ports import Clock
 from app.flow.notifying.fan_out import DIGEST, PAGE, collapse_storm, order_pages, page_of, put_pages
 from app.flow.notifying.scorecard import WEEKLY
+from app.notify.audit_head import head_message
 from app.notify.blocks import to_slack
 from app.notify.client import MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.digest import SHOWN, Digest, digest
@@ -37,6 +38,7 @@ from app.store.incidents import Incident
 from app.store.outbox import Message as Row
 from app.store.tx import Tx
 
+AUDIT_HEAD: Final = "audit_head"
 _FIRST_WAIT: Final = 5.0
 _LONGEST_WAIT: Final = 300.0
 _MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
@@ -185,6 +187,9 @@ async def _send(services: DeliverServices, row: Row) -> Posted:
         return await _page(services, row)
     if row.kind == DIGEST:
         return await _digest(services, row)
+    if row.kind == AUDIT_HEAD:
+        said = head_message(row.payload["data"])
+        return await _post_once(services, row, said, None, row.id, services.channel)
     if row.kind == WEEKLY:
         return await _post_once(services, row, weekly(row.payload["data"]), None, row.id, services.channel)
     return await _tell(services, row)

@@ -19,7 +19,9 @@ from app.flow.deciding import bulk, decide
 from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Nudge, Services
-from app.store import claims, driving, incidents, retention
+from app.flow.upkeep import audit_head
+from app.store import claims, driving, incidents
+from app.store.pruning import Pruner
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +42,6 @@ _OVERDUE = timedelta(seconds=3)
 """How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
 _BEGINS = timedelta(seconds=30)  # until a new workflow has to have begun
 _DRIVEN = 100  # runs driven anew in one sweep
-_PRUNE_BATCH = 500
 
 
 def _comes_back(services: Services, run_id: str) -> bool:
@@ -61,7 +62,11 @@ class Loops:
     _crowded: bool = False
     _deciding: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
+    _pruner: Pruner = field(init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._pruner = Pruner(self.services.store, self.services.clock)
 
     def start(self) -> None:
         """Begin; call after the engine was launched."""
@@ -169,6 +174,7 @@ class Loops:
         await self._take_over()
         await refresh_digests(s.store, s.clock.now())
         await scorecard.post_due(s, self.channel)
+        await audit_head.tell_due(s, self.channel)
         await counting.gauges(s)
         return 0
 
@@ -199,7 +205,5 @@ class Loops:
             s.deliver_nudge()
 
     async def prune(self) -> int:
-        """Drop closed incidents older than the retention, in bounded batches."""
-        older = self.services.clock.now() - self.retention
-        pruned = await self.services.store.write(lambda tx: retention.prune(tx, older, _PRUNE_BATCH))
-        return int(pruned.more)
+        """Drop what is older than the retention, in small steps."""
+        return int(await self._pruner.step(self.services.clock.now() - self.retention))

@@ -75,6 +75,7 @@ def test_an_intact_trail_verifies(shell: Shell, trail: Path) -> None:
 
 def test_a_changed_record_is_found(shell: Shell, trail: Path) -> None:
     with sqlite3.connect(trail) as db:
+        db.execute("DROP TRIGGER audit_no_update")
         changed = db.execute("UPDATE audit SET actor = 'somebody' WHERE seq = 2").rowcount
     db.close()
     assert changed == 1
@@ -82,6 +83,42 @@ def test_a_changed_record_is_found(shell: Shell, trail: Path) -> None:
     assert ended.code == 1
     assert ended.out.startswith("broken at record 2: ")
     assert shell("audit", "verify", "--json").json["at_seq"] == 2
+
+
+def test_a_head_kept_elsewhere_finds_a_trail_that_was_cut_with_its_head(shell: Shell, trail: Path) -> None:
+    head = shell.good("audit", "head").out.strip()
+    assert shell.good("audit", "head", "--json").json == {"seq": 3, "hash": head.removeprefix("3:")}
+    assert shell.good("audit", "verify", "--head", head).err.count("\n") == 1  # only that there is no key
+    with sqlite3.connect(trail) as db:
+        db.executescript(
+            "DROP TRIGGER audit_no_delete; DELETE FROM audit WHERE seq = 3;"
+            "UPDATE audit_chain SET seq = 2, hash = (SELECT hash FROM audit WHERE seq = 2);"
+        )
+    db.close()
+    without = shell.good("audit", "verify")
+    assert "without --head" in without.err
+    ended = shell("audit", "verify", "--head", head)
+    assert (ended.code, ended.out) == (
+        1,
+        "broken at record 3: the trail ends at record 2, before the given head, record 3\n",
+    )
+    assert shell("audit", "verify", "--head", "nonsense").code == 2
+
+
+@pytest.fixture
+async def keyed(shell: Shell, state: Path) -> None:
+    """A database with three audit records made with a key, which is set."""
+    del state
+    shell.set(REMEDIATOR_AUDIT_KEY="k" * 32)
+    await _trail()
+
+
+@pytest.mark.usefixtures("keyed")
+def test_a_keyed_trail_verifies_with_its_key_only(shell: Shell) -> None:
+    assert "without a key" not in shell.good("audit", "verify").err
+    shell.set(REMEDIATOR_AUDIT_KEY="o" * 32)
+    ended = shell("audit", "verify")
+    assert ended.out == "broken at record 1: record 1 was made with a key that is not given\n"
 
 
 def test_an_export_is_one_json_object_a_line_oldest_first(shell: Shell, trail: Path) -> None:

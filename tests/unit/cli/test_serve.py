@@ -67,6 +67,36 @@ def test_serve_answers_until_a_signal_and_ends_cleanly(tmp_path: Path, number: s
     assert (tmp_path / "remediator.sqlite").is_file()
 
 
+def test_a_second_process_on_one_state_folder_is_refused(tmp_path: Path) -> None:
+    """And what the first one writes is its user's only."""
+    with _running(tmp_path) as (process, _):
+        second = subprocess.run(
+            (*COMMAND, "serve"),
+            env=_environment(
+                REMEDIATOR_STATE_DIR=str(tmp_path),
+                REMEDIATOR_POLICY_DIR=str(POLICIES),
+                REMEDIATOR_CLUSTER="simulated",
+                REMEDIATOR_PORT="0",
+            ),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert f"another process (pid {process.pid}) serves" in second.stderr
+    assert "[already_running]" in second.stderr
+    assert "remediator-engine.sqlite" in modes
+    assert set(modes.values()) == {0o600}
+    with _running(tmp_path) as (process, url):  # the dead one's lock is gone
+        assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=PATIENCE)
+
+
 def test_a_port_in_use_is_a_usage_error_that_names_the_setting(tmp_path: Path) -> None:
     with _running(tmp_path / "one") as (_, url):
         environment = _environment(

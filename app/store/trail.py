@@ -1,0 +1,250 @@
+"""The trail as a whole: verified, exported, its head told, and cut where nothing needs it any more.
+
+A cut leaves a gap: the numbers of the records that went and the hash of the last of them, which is where the chain goes on.
+The oldest gap, from record 1, is the chain's anchor; the others stand in `audit_gaps`. Each removal appends a record (kind
+`audit.pruned`) with the digest over all gaps there are, so a gap that was made in any other way is found. Triggers let go of a
+record only after a gap says so, on Postgres only through the function `audit_cut`.
+
+Called by `retention` (to cut), the command line and the sweep. Never decides what may go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+
+from app.domain.events import EventKind
+from app.store.chain import GENESIS, NO_KEYS, Head, Keys, key_of
+from app.store.encoding import plain_text, to_json
+from app.store.schema import audit, audit_chain, audit_gaps
+from app.store.segments import PAGE
+from app.store.tx import AuditRecord, Tx
+
+_CHUNK = 1_000  # records read at a time by verify and export
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What `verify` found. `at_seq` is the first record that does not fit, None when all do; `removed` counts the records
+    that retention removed, `keyed_from` is the first record made with a key, None without one."""
+
+    ok: bool
+    checked: int
+    first_seq: int
+    last_seq: int
+    at_seq: int | None = None
+    problem: str = ""
+    removed: int = 0
+    keyed_from: int | None = None
+
+
+class Gap(NamedTuple):
+    """Records that were removed, both ends included; `hash` is that of the last one."""
+
+    first: int
+    last: int
+    hash: str
+
+
+class _DoesNotFitError(Exception):
+    """Where the chain breaks, and how."""
+
+    def __init__(self, seq: int, problem: str) -> None:
+        super().__init__(problem)
+        self.seq = seq
+
+
+def head(conn: Connection) -> Head:
+    """The head as it is stored now."""
+    row = conn.execute(select(audit_chain.c.seq, audit_chain.c.hash).where(audit_chain.c.id == 1)).one()
+    return Head(row.seq, row.hash)
+
+
+def export(conn: Connection) -> Iterator[dict[str, Any]]:
+    """The whole trail as JSON objects, oldest first, read in chunks. `at` is in microseconds, as it was hashed."""
+    for row in _rows(conn):
+        yield {
+            "seq": row.seq,
+            "at": row.at,
+            "kind": row.kind,
+            "incident_id": row.incident_id,
+            "run_id": row.run_id,
+            "actor": row.actor,
+            "data": to_json(row.data),
+            "hash": row.hash,
+        }
+
+
+def verify(conn: Connection, keys: Keys = NO_KEYS, known: Head | None = None) -> AuditReport:
+    """Recompute the chain over records and gaps to the stored head; stop at the first that does not fit.
+
+    `known` is a head that was written down outside of the database before: the trail must still go through it.
+    """
+    check = _Check(conn, keys, known)
+    first = check.anchor.last + 1 if check.anchor else 1
+    stored = head(conn)
+    at_seq, problem = None, ""
+    try:
+        check.run(stored)
+    except _DoesNotFitError as found:
+        at_seq, problem = found.seq, str(found)
+    return AuditReport(
+        at_seq is None, check.checked, first, stored.seq, at_seq, problem, check.removed, check.keyed_from
+    )
+
+
+class _Check:
+    """One walk along the trail."""
+
+    def __init__(self, conn: Connection, keys: Keys, known: Head | None) -> None:
+        self._conn, self._keys, self._known = conn, keys, known
+        self._gaps = gaps(conn)
+        self.anchor = self._gaps[0] if self._gaps and self._gaps[0].first == 1 else None
+        self._at, self._hash = 0, GENESIS
+        self._pruned: Row[Any] | None = None
+        self.checked = self.removed = 0
+        self.keyed_from: int | None = None
+
+    def run(self, stored: Head) -> None:
+        left = self._gaps[::-1]
+        for row in _rows(self._conn):
+            while left and left[-1].first <= row.seq:
+                self._gap(left.pop())
+            self._record(row)
+        for gap in reversed(left):
+            self._gap(gap)
+        if (self._at, self._hash) != (stored.seq, stored.hash):
+            problem = f"the trail ends at record {self._at}, the stored head is record {stored.seq}"
+            raise _DoesNotFitError(self._at + 1, problem)
+        if self._known is not None and self._known.seq > self._at:
+            problem = f"the trail ends at record {self._at}, before the given head, record {self._known.seq}"
+            raise _DoesNotFitError(self._at + 1, problem)
+        self._removals()
+        if self._at and self._keys.current and self.keyed_from is None:
+            raise _DoesNotFitError(self._at, "no record was made with a key, although there is one")
+
+    def _gap(self, gap: Gap) -> None:
+        if gap.first != self._at + 1 or gap.last < gap.first:
+            raise _DoesNotFitError(self._at + 1, f"the gap {gap.first} to {gap.last} is out of place")
+        if self._known is not None and gap.first <= self._known.seq < gap.last:
+            problem = (
+                f"the given head, record {self._known.seq}, was removed by retention: give a younger one"
+            )
+            raise _DoesNotFitError(self._known.seq, problem)
+        self.removed += gap.last - gap.first + 1
+        self._go_on(gap.last, gap.hash)
+
+    def _record(self, row: Row[Any]) -> None:
+        expected = self._at + 1
+        if row.seq != expected:
+            # A record that had gone was put back, or the expected one is gone.
+            problem = f"record {expected} is missing" if row.seq > expected else "record is out of place"
+            raise _DoesNotFitError(min(row.seq, expected), problem)
+        record = AuditRecord(row.at, row.kind, row.incident_id, row.run_id, row.actor, row.data)
+        key = key_of(row.hash)
+        if not self._keys.has(key):
+            raise _DoesNotFitError(row.seq, f"record {row.seq} was made with a key that is not given")
+        if self._keys.link(self._hash, row.seq, record, key) != row.hash:
+            problem = f"record {row.seq} was changed, moved or follows a changed record"
+            raise _DoesNotFitError(row.seq, problem)
+        if row.page != row.seq // PAGE:
+            raise _DoesNotFitError(row.seq, f"record {row.seq} was changed: it is filed under another page")
+        if key and self.keyed_from is None:
+            self.keyed_from = row.seq
+        if not key and self.keyed_from is not None:
+            raise _DoesNotFitError(row.seq, f"record {row.seq} has no key, although earlier ones have")
+        if row.kind == EventKind.PRUNED.value:
+            self._pruned = row
+        self.checked += 1
+        self._go_on(row.seq, row.hash)
+
+    def _go_on(self, seq: int, digest: str) -> None:
+        self._at, self._hash = seq, digest
+        if self._known is not None and self._known.seq == seq and self._known.hash != digest:
+            raise _DoesNotFitError(
+                seq, f"record {seq} is not the one of the given head: the trail was rewritten"
+            )
+
+    def _removals(self) -> None:
+        """The gaps are those that the newest record of a removal tells of."""
+        said = to_json(self._pruned.data) if self._pruned is not None else None
+        if said is None and not self._gaps:
+            return
+        if said is not None and "gaps" not in said and self._gaps == [self.anchor]:
+            return  # a version that kept an anchor only was the last to remove any
+        if said is None or said.get("gaps") != gaps_digest(self._gaps):
+            problem = "records were removed, and no record of a removal tells of it"
+            raise _DoesNotFitError(self._gaps[0].first if self._gaps else self._at, problem)
+
+
+def gaps(conn: Connection) -> list[Gap]:
+    """All gaps in order, the anchor first."""
+    chain = conn.execute(
+        select(audit_chain.c.anchor_seq, audit_chain.c.anchor_hash).where(audit_chain.c.id == 1)
+    ).one()
+    found = [Gap(1, chain.anchor_seq, chain.anchor_hash)] if chain.anchor_seq else []
+    query = select(audit_gaps.c.first_seq, audit_gaps.c.last_seq, audit_gaps.c.hash)
+    return found + [Gap(*row) for row in conn.execute(query.order_by(audit_gaps.c.first_seq))]
+
+
+def gaps_digest(found: Sequence[Gap]) -> str:
+    """What the record of a removal says about all gaps: SHA-256 over their canonical JSON."""
+    return hashlib.sha256(plain_text([list(gap) for gap in found]).encode()).hexdigest()
+
+
+def cut(tx: Tx, removed: Sequence[tuple[int, str]]) -> None:
+    """Remove these records, given as (seq, hash) in order. The caller tells of it with `told` in the same transaction."""
+    if not removed:
+        return
+    conn, fresh = tx.conn, _ranges(Gap(seq, seq, digest) for seq, digest in removed)
+    before = gaps(conn)
+    after = _ranges(sorted([*before, *fresh]))
+    _keep_gaps(conn, before, after)
+    statement = delete(audit).where(audit.c.seq.between(text(":first"), text(":last")))
+    if tx.postgres:  # the only way for a role that may not delete
+        statement = select(func.audit_cut(text(":first"), text(":last")))  # type: ignore[assignment]
+    for gap in fresh:
+        conn.execute(statement, {"first": gap.first, "last": gap.last})
+
+
+def told(conn: Connection) -> dict[str, Any]:
+    """What the record of a removal says: the digest over all gaps, how many there are, and how many records went so far."""
+    found = gaps(conn)
+    removed = sum(gap.last - gap.first + 1 for gap in found)
+    return {"gaps": gaps_digest(found), "gap_count": len(found), "removed": removed}
+
+
+def _keep_gaps(conn: Connection, before: Sequence[Gap], after: Sequence[Gap]) -> None:
+    stale, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    if stale:
+        conn.execute(delete(audit_gaps).where(audit_gaps.c.first_seq.in_([g.first for g in stale])))
+    for gap in new:
+        if gap.first == 1:
+            anchor = {"anchor_seq": gap.last, "anchor_hash": gap.hash}
+            conn.execute(update(audit_chain).where(audit_chain.c.id == 1).values(anchor))
+        else:
+            conn.execute(insert(audit_gaps).values(first_seq=gap.first, last_seq=gap.last, hash=gap.hash))
+
+
+def _ranges(found: Iterable[Gap]) -> list[Gap]:
+    """The gaps with those joined that follow each other."""
+    joined: list[Gap] = []
+    for gap in found:
+        if joined and gap.first == joined[-1].last + 1:
+            joined[-1] = Gap(joined[-1].first, gap.last, gap.hash)
+        else:
+            joined.append(gap)
+    return joined
+
+
+def _rows(conn: Connection) -> Iterator[Row[Any]]:
+    after = -1
+    while rows := conn.execute(
+        select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_CHUNK)
+    ).all():
+        yield from rows
+        after = rows[-1].seq

@@ -1,0 +1,50 @@
+"""One process per store, and what its files are open to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import BadInput, StoreUnavailable
+from app.store.exclusive import only_process
+from app.store.presence import Presence
+from tests.contract.stores import Stores, open_incident
+
+
+def test_a_second_process_on_the_same_store_is_refused_until_the_first_is_gone(database_url: str) -> None:
+    with only_process(database_url, "pod-0"):
+        with pytest.raises(BadInput) as refused, only_process(database_url, "pod-0"):
+            raise AssertionError("both serve")
+        assert refused.value.code == "already_running"
+    with only_process(database_url, "pod-0"):
+        pass
+
+
+def test_replicas_of_other_names_share_a_database_and_their_presence(postgres_stores: Stores) -> None:
+    url = postgres_stores.url
+    with only_process(url, "pod-0"), only_process(url, "pod-1"):
+        presence = Presence(url.replace("postgresql://", "postgresql+psycopg://"), "pod-0")
+        assert presence.hold()
+        presence.close()
+
+
+def test_a_store_that_cannot_be_reached_is_no_second_process() -> None:
+    with pytest.raises(StoreUnavailable), only_process("postgresql://nobody@127.0.0.1:1/none", "pod-0"):
+        raise AssertionError("there is no database")
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The rights of the files in a folder."""
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_the_files_of_a_store_are_its_users_only(sqlite_stores: Stores, tmp_path: Path) -> None:
+    path = tmp_path / "only.db"
+    path.touch(0o644)
+    await open_incident(sqlite_stores())
+    assert modes(tmp_path) == dict.fromkeys(("only.db", "only.db-wal", "only.db-shm"), 0o600)
+    other = Stores(f"sqlite:///{tmp_path / 'new' / 'store.db'}", sqlite_stores._clock)
+    other()
+    other.close()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
