@@ -59,6 +59,7 @@ from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
 from app.store import claims
 from app.store.database import Store, Tx
+from app.store.pre_images import Keys
 from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
 from app.web.app import create_app
@@ -148,7 +149,20 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
     if not settings.database_url:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Store.open(
-        settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=parts.hooks
+        settings.store_url,
+        clock=parts.clock,
+        ids=parts.ids,
+        migrate=migrate,
+        hooks=parts.hooks,
+        keys=settings.keys,
+    )
+
+
+def _keys(settings: Settings) -> Keys:
+    secret, encryption = settings.secret_key, settings.encryption_key
+    listed = encryption.get_secret_value().split(",") if encryption else ()
+    return Keys(
+        secret.get_secret_value() if secret else "", tuple(key.strip() for key in listed if key.strip())
     )
 
 

@@ -82,6 +82,16 @@ class Settings(BaseSettings):
     dependencies: SecretStr | None = Field(
         None, description="JSON object name -> postgres://... or redis://... for dependency checks"
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="key of the digests that stand for hidden values, 32 characters or more; empty: one made at the first "
+        "start and kept in the database",
+    )
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="comma-separated Fernet keys for the values kept to carry out and undo changes, the first encrypts; "
+        "empty: kept unencrypted",
+    )
     retention_days: int = Field(30, ge=1, description="days that closed incidents are kept")
 
     @model_validator(mode="before")
@@ -103,6 +113,13 @@ class Settings(BaseSettings):
     def _database(cls, value: str) -> str:
         if value and not value.startswith(("sqlite:///", "postgresql://")):
             raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have 32 characters or more")
         return value
 
     @field_validator("slack_operators")

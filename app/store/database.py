@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -23,22 +24,37 @@ from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.engines import READERS, parse, reader_engine, writer_engine
 from app.store.faults import translate
 from app.store.migrate import require_current, upgrade_engine
+from app.store.pre_images import Keys, Vault, open_vault
 from app.store.tx import Tx
 from app.store.writer import Cuts, StoreHooks, Writer
 
-__all__ = ["Store", "StoreHooks", "Tx"]
+__all__ = ["Store", "StoreHooks", "StoreOptions", "Tx"]
 
 T = TypeVar("T")
 
 _POSTGRES_THREADS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What is rarely set: how much is queued and committed together, and the keys of what is hidden."""
+
+    size: CommitQueueSize = CommitQueueSize()
+    keys: Keys = Keys()
+
+
 class Store:
     """The domain store. Make it with `Store.open`; `close` it at the end."""
 
     def __init__(
-        self, writer: Engine, reader: Engine, make_writer: Callable[[], Writer], size: CommitQueueSize
+        self,
+        writer: Engine,
+        reader: Engine,
+        make_writer: Callable[[], Writer],
+        size: CommitQueueSize,
+        vault: Vault,
     ) -> None:
+        self.vault = vault
         self._engines = (writer, reader)
         self._reader = reader
         self._ingest = CommitQueue("ingest", size, make_writer)
@@ -60,13 +76,14 @@ class Store:
         ids: Ids,
         migrate: bool = True,
         hooks: StoreHooks | None = None,
-        size: CommitQueueSize | None = None,
+        options: StoreOptions | None = None,
     ) -> Store:
         """Open `sqlite:///PATH` or `postgresql://...`; blocking, before the event loop serves.
 
-        `clock` and `ids` are called from the writing threads. Raises BadInput for the URL, StoreUnavailable when the
+        `clock` and `ids` are called from the writing threads. Raises BadInput for the URL or a key, StoreUnavailable when the
         database cannot be opened or (with `migrate` False) has not the schema of this version.
         """
+        options = options or StoreOptions()
         parsed = parse(url)
         writer = writer_engine(parsed)
         try:
@@ -74,12 +91,17 @@ class Store:
                 upgrade_engine(writer)
             else:
                 require_current(writer)
+            vault = open_vault(writer, options.keys)
         except BaseException:
             writer.dispose()
             raise
         cuts = Cuts(hooks)
         return cls(
-            writer, reader_engine(parsed), lambda: Writer(writer, clock, ids, cuts), size or CommitQueueSize()
+            writer,
+            reader_engine(parsed),
+            lambda: Writer(writer, clock, ids, cuts, vault),
+            options.size,
+            vault,
         )
 
     @property

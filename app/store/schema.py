@@ -229,6 +229,18 @@ run_journal = Table(
     _maybe_time("ended_at"),
 )
 
+pre_images = Table(
+    "pre_images",
+    metadata,
+    _text("run_id", primary_key=True),
+    Column("step_index", Integer, primary_key=True, autoincrement=False),
+    Column("action_index", Integer, primary_key=True, autoincrement=False),
+    _text("coding"),
+    _text("body"),
+)
+
+installation = Table("installation", metadata, _text("name", primary_key=True), _text("value"))
+
 run_approvals = Table(
     "run_approvals",
     metadata,

@@ -83,7 +83,13 @@ class Stores:
 
     def __call__(self, *, hooks: StoreHooks | None = None, size: CommitQueueSize | None = None) -> Store:
         """Open another store on the database."""
-        store = Store.open(self.url, clock=self._clock, ids=self._ids, hooks=hooks, size=size)
+        store = Store.open(
+            self.url,
+            clock=self._clock,
+            ids=self._ids,
+            hooks=hooks,
+            options=StoreOptions(size or CommitQueueSize()),
+        )
         self._opened.append(store)
         return store
 

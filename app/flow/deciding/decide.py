@@ -139,7 +139,11 @@ async def _find(
     if isinstance(target, Decision):
         return target
     history, _, _ = await asyncio.gather(
-        services.store.read(lambda conn: history_of(conn, incident.id, target.key, services.clock.now())),
+        services.store.read(
+            lambda conn: history_of(
+                conn, incident.id, target.key, services.clock.now(), services.store.vault.key
+            )
+        ),
         read.ahead(view, target),
         read.pods_ahead(view, target),
     )
@@ -314,7 +318,7 @@ def _tell_decision(
         announce(tx, Topic.FIRED, incident_id=incident.id, once="1")
     if seen is not None and not seen.fault:
         tell(tx, Topic.EVIDENCE, seen.diagnosis, incident_id=incident.id, once=once)
-    plan = seen.step.to_json() if seen is not None and seen.step is not None else None
+    plan = seen.step.seal(tx.vault.key).to_json() if seen is not None and seen.step is not None else None
     ladder: list[JsonValue] = (
         [{"name": r.name, "why": r.why, "applies": r.applies} for r in seen.ladder] if seen else []
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain.change import Digested, DigestKey
 from app.domain.outcome import ActionResult
 from app.domain.plan import ActionKind
 from app.domain.remediation import History
@@ -16,8 +17,8 @@ from app.store import facts, runs, samples
 _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
-def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime) -> History:
-    """Revisions this incident rolled away from, steps already tried (a refused one too), memory samples of the target's pods."""
+def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime, key: DigestKey) -> History:
+    """Revisions (by their keyed fingerprints) this incident rolled away from, steps already tried (a refused one too), memory samples of the target's pods."""
     left: set[str] = set()
     tried: dict[str, None] = {}
     for run in facts.of_incident(conn, incident_id):
@@ -30,7 +31,7 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
             if applied and intent["kind"] == ActionKind.ROLL_BACK and intent.get("left"):
                 left.add(intent["left"])
     return History(
-        left_revisions=frozenset(left),
+        left_revisions=Digested(key, frozenset(left)),
         tried=tuple(tried),
         memory=samples.get(conn, target_key, now - _MEMORY),
     )

@@ -6,7 +6,7 @@ becomes the newest, so that a second "undo" would bring the bad one back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
@@ -22,7 +22,7 @@ _CAUSE = annotation_path(CHANGE_CAUSE)
 
 
 def roll_back(
-    workload: Workload, revisions: Sequence[Revision], left: frozenset[str] = frozenset()
+    workload: Workload, revisions: Sequence[Revision], left: Container[str] = frozenset()
 ) -> Action | Impossible:
     """Restore the newest older revision whose template really differs.
 
@@ -67,7 +67,6 @@ def _action(
             "from_images": images,
             "to_images": list(goal.images),
             "left": fingerprint(workload.manifest["spec"]["template"]),
-            "to_fingerprint": goal.fingerprint,
             "to_created_at": goal.created_at.isoformat(),
         },
     )
