@@ -58,7 +58,7 @@ from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
 from app.store import claims
-from app.store.database import Store, Tx
+from app.store.database import Store, StoreOptions, Tx
 from app.store.pre_images import Keys
 from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
@@ -154,7 +154,7 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
         ids=parts.ids,
         migrate=migrate,
         hooks=parts.hooks,
-        keys=settings.keys,
+        options=StoreOptions(keys=_keys(settings)),
     )
 
 

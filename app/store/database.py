@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -39,8 +39,8 @@ _POSTGRES_THREADS = 4
 class StoreOptions:
     """What is rarely set: how much is queued and committed together, and the keys of what is hidden."""
 
-    size: CommitQueueSize = CommitQueueSize()
-    keys: Keys = Keys()
+    size: CommitQueueSize = field(default_factory=CommitQueueSize)
+    keys: Keys = field(default_factory=Keys)
 
 
 class Store:

@@ -19,7 +19,7 @@ from app.domain.decision import Mode
 from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.store.commit_queue import CommitQueueSize
-from app.store.database import Store, StoreHooks, Tx
+from app.store.database import Store, StoreHooks, StoreOptions, Tx
 from app.store.runs import NewRun
 from tests.contract.postgres import Postgres
 
