@@ -140,7 +140,8 @@ async def test_an_order_to_restart_lets_no_secret_out(tmp_path: Path, logged: io
             if r.remediation == "high-latency"
         )
         rig.policy = rig.policy.model_copy(update={"rules": rules})
-        await rig.run(600)
+        await rig.until(lambda: writes(rig))
+        assert str((await the_run(rig)).step.actions[0].kind) == "rollout-restart"
         await expect_nothing(rig, logged, kept=False)
 
 
