@@ -39,9 +39,9 @@ _SAID = f" password={CANARY}-log-line at postgresql://app:{CANARY}-log-url@db/ap
 _TEMPLATE = "/spec/template/spec/containers/0"
 
 
-def planted(name: str, *, in_git: bool = False) -> Scenario:
-    """A shipped scenario with canaries in it; `in_git`: Argo CD owns its Deployments."""
-    shipped = load_scenario(name)
+def planted(scenario: str | Scenario, *, in_git: bool = False) -> Scenario:
+    """A scenario (a shipped one by its name) with canaries in it; `in_git`: Argo CD owns its Deployments."""
+    shipped = load_scenario(scenario) if isinstance(scenario, str) else scenario
     return shipped.model_copy(
         update={
             "objects": tuple(_object(o, in_git=in_git) for o in shipped.objects),

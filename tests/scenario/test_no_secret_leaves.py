@@ -14,13 +14,16 @@ import structlog
 from cryptography.fernet import Fernet
 
 from app.domain.decision import Mode
+from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind, Target
 from app.flow.deciding.history import history_of
 from app.kube.read import read_workload, revisions
 from app.observe import logs
-from app.store import retention
+from app.sim.scenario import Scenario
+from app.store import audit, retention
 from app.store.pre_images import Keys
+from tests.crash.cases import flood
 from tests.scenario.canaries import (
     CANARY,
     ENCODED,
@@ -48,10 +51,12 @@ def logged() -> Iterator[io.StringIO]:
 
 
 @asynccontextmanager
-async def rig_of(path: Path, name: str, *, in_git: bool = False, **changes: Any) -> AsyncIterator[Rig]:
+async def rig_of(
+    path: Path, scenario: str | Scenario, *, in_git: bool = False, **changes: Any
+) -> AsyncIterator[Rig]:
     """A service on a scenario with canaries, whose databases quote their DSN."""
     mode = changes.pop("mode", Mode.AUTO)
-    rig = Rig(path / "rig.sqlite", world=planted(name, in_git=in_git), **changes)
+    rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
     rig.policy = policy(mode=mode)
     await rig.born()
     failing = FailingDependencies(rig.services.dependencies)
@@ -131,17 +136,15 @@ async def test_no_remediation_lets_a_secret_out(tmp_path: Path, logged: io.Strin
         await expect_nothing(rig, logged, kept=False)
 
 
-async def test_an_order_to_restart_lets_no_secret_out(tmp_path: Path, logged: io.StringIO) -> None:
-    """Ordered where the restart is the step that is left."""
-    async with rig_of(tmp_path, "high-latency", keys=SEALED) as rig:
-        rules = tuple(
-            r.model_copy(update={"steps": ("restart",)})
-            for r in rig.policy.rules
-            if r.remediation == "high-latency"
-        )
-        rig.policy = rig.policy.model_copy(update={"rules": rules})
-        await rig.until(lambda: writes(rig))
-        assert str((await the_run(rig)).step.actions[0].kind) == "rollout-restart"
+async def test_a_restart_after_a_step_that_did_not_help_lets_no_secret_out(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    """More replicas do not carry the load, and neither does a restart: a person is paged."""
+    async with rig_of(tmp_path, flood(), keys=SEALED) as rig:
+        await ended(rig)
+        done = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
+        plans = [r.data["plan"]["kind"] for r in done if r.kind is EventKind.ACTION_INTENDED]
+        assert plans == ["scale", "rollout-restart"]
         await expect_nothing(rig, logged, kept=False)
 
 
