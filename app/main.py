@@ -56,9 +56,9 @@ from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
-from app.store import claims
+from app.store import claims, pre_images
 from app.store.chain import NO_KEYS, Keys
-from app.store.database import Store, Tx
+from app.store.database import Store, StoreOptions, Tx
 from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
 from app.web.app import create_app
@@ -154,12 +154,28 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
     if settings.database_url is None:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     hooks = replace(parts.hooks or StoreHooks(), keys=audit_keys(settings))
-    return Store.open(settings.store_url, clock=parts.clock, ids=parts.ids, migrate=migrate, hooks=hooks)
+    return Store.open(
+        settings.store_url,
+        clock=parts.clock,
+        ids=parts.ids,
+        migrate=migrate,
+        hooks=hooks,
+        options=StoreOptions(keys=value_keys(settings)),
+    )
 
 
 def audit_keys(settings: Settings) -> Keys:
     """The keys of the audit trail. Raises BadInput for one that is too short."""
     return Keys.parse(settings.audit_key.get_secret_value()) if settings.audit_key else NO_KEYS
+
+
+def value_keys(settings: Settings) -> pre_images.Keys:
+    """The keys of hidden values: of their digests, and of what is kept to carry out and undo changes."""
+    secret, encryption = settings.secret_key, settings.encryption_key
+    listed = encryption.get_secret_value().split(",") if encryption else ()
+    return pre_images.Keys(
+        secret.get_secret_value() if secret else "", tuple(key.strip() for key in listed if key.strip())
+    )
 
 
 def replica_name(settings: Settings) -> str:

@@ -99,6 +99,16 @@ class Settings(BaseSettings):
         None,
         description="keys the hashes of the audit trail, 32 characters at least; to change it, the new one, a comma, the old one",
     )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="key of the digests that stand for hidden values, 32 characters or more; empty: one made at the first "
+        "start and kept in the database",
+    )
+    encryption_key: SecretStr | None = Field(
+        None,
+        description="comma-separated Fernet keys for the values kept to carry out and undo changes, the first encrypts; "
+        "empty: kept unencrypted",
+    )
     retention_days: int = Field(30, ge=1, description="days that closed incidents are kept")
 
     @model_validator(mode="before")
@@ -139,6 +149,13 @@ class Settings(BaseSettings):
         for name, dsn in _dsns_in(value).items():
             if fault := fault_in(dsn):
                 raise ValueError(f"dependency {name}: {fault}")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have 32 characters or more")
         return value
 
     @field_validator("slack_operators")

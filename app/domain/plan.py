@@ -1,18 +1,26 @@
 """Plans: typed actions with their undo, grouped into steps of a ladder.
 
 An action names the exact object and, field by field, what it replaces by what; that one list serves the patch, the
-read-back, the undo, the conflict check and the explanation. Never touches the cluster.
+read-back, the undo, the conflict check and the explanation. A *sealed* action has the values that may hold secrets replaced
+by keyed digests: it is what records, messages and answers get, and it can be compared but not carried out. Never touches the
+cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from app.domain.change import DigestKey, FieldChange, shown
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
+
+__all__ = ["Action", "ActionKind", "FieldChange", "Step"]
+
+_FINGERPRINTS = ("left",)
+"""Params that are digests of a whole template, which may hold secrets that can be guessed."""
 
 
 class ActionKind(StrEnum):
@@ -28,22 +36,12 @@ class ActionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class FieldChange:
-    """One field. `path` is a JSON pointer (RFC 6901) into the object, except that a list element may be chosen by
-    name as `[name=app]`, e.g. `/spec/template/spec/containers/[name=app]/resources/limits/memory`.
-    None for `before` or `after` means the field is absent."""
-
-    path: str
-    before: Any
-    after: Any
-
-
-@dataclass(frozen=True, slots=True)
 class Action:
     """One mutation of one object, decided beforehand.
 
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
-    to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor).
+    to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `sealed`: some
+    of its values are hidden.
     """
 
     kind: ActionKind
@@ -55,6 +53,18 @@ class Action:
     reversible: bool
     undo: str
     params: Mapping[str, JsonValue] = field(default_factory=dict)
+    sealed: bool = False
+
+    def seal(self, key: DigestKey | None = None) -> Action:
+        """The action as it may be shown and recorded. Without a key what is hidden cannot be compared."""
+        if self.sealed:
+            return self
+        changes = shown(self.changes, key)
+        params = {
+            k: (key.digest(v) if key else "") if k in _FINGERPRINTS and v else v
+            for k, v in self.params.items()
+        }
+        return replace(self, changes=changes, params=params, sealed=changes != self.changes)
 
     def identity(self) -> JsonValue:
         """What an approval is for: kind, exact object and field values; not the resourceVersion, which any status
@@ -66,18 +76,19 @@ class Action:
         }
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store and the audit trail; `from_json` reads it back. Shares field values with this object: a template
-        is too big to be copied for each of the records that a decision writes."""
+        """For records, messages and answers, always sealed; `from_json` reads it back."""
+        seal = self.seal()
         return {
-            "kind": self.kind.value,
-            "object": _fields(self.object),
-            "target": _fields(self.target),
-            "changes": [_fields(change) for change in self.changes],
-            "summary": self.summary,
-            "pods_affected": self.pods_affected,
-            "reversible": self.reversible,
-            "undo": self.undo,
-            "params": dict(self.params),
+            "kind": seal.kind.value,
+            "object": _fields(seal.object),
+            "target": _fields(seal.target),
+            "changes": [_fields(change) for change in seal.changes],
+            "summary": seal.summary,
+            "pods_affected": seal.pods_affected,
+            "reversible": seal.reversible,
+            "undo": seal.undo,
+            "params": dict(seal.params),
+            "sealed": seal.sealed,
         }
 
     @classmethod
@@ -94,6 +105,7 @@ class Action:
             reversible=data["reversible"],
             undo=data["undo"],
             params=dict(data["params"]),
+            sealed=data.get("sealed", False),
         )
 
 
@@ -126,11 +138,18 @@ class Step:
 
     @property
     def hash(self) -> str:
-        """What an approval is bound to: 64 hex digits over the actions' identities."""
+        """What an approval is bound to: 64 hex digits over the actions' identities, in which values that may hold secrets
+        stand as keyed digests. Raises ValueError when some would have to and do not: seal the step first."""
+        if any(a.seal().sealed and not a.sealed for a in self.actions):
+            raise ValueError("only a sealed step has a hash")
         return digest([self.name, [a.identity() for a in self.actions]])
 
+    def seal(self, key: DigestKey | None = None) -> Step:
+        """The step with its actions sealed."""
+        return replace(self, actions=tuple(a.seal(key) for a in self.actions))
+
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store and the audit trail."""
+        """For records, messages and answers, always sealed."""
         return {
             "name": self.name,
             "why": self.why,

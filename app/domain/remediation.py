@@ -5,7 +5,7 @@ A handler looks and proposes. It never loops, sleeps, notifies, writes, checks l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -37,7 +37,7 @@ class History:
     `memory` earlier memory samples of the workload's pods in bytes by pod.
     """
 
-    left_revisions: frozenset[str] = frozenset()
+    left_revisions: Container[str] = frozenset()
     tried: tuple[str, ...] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 

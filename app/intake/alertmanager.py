@@ -16,6 +16,7 @@ from typing import Any
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import canonical
+from app.domain.redact import redact_value, without_userinfo
 from app.intake.body import MAX_BYTES, decode, pointer
 from app.intake.fingerprint import fingerprint
 from app.intake.times import rfc3339
@@ -112,7 +113,7 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         labels,
         _annotations(item.get("annotations")),
         ends_at,
-        _text(item, "generatorURL")[:MAX_URL],
+        without_userinfo(_text(item, "generatorURL"), MAX_URL),
     )
 
 
@@ -135,15 +136,15 @@ def _annotations(value: Any) -> dict[str, str]:
         return {}
     # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
     return {
-        name[:MAX_NAME]: (text if type(text) is str else canonical(text))[:MAX_ANNOTATION]
+        name[:MAX_NAME]: without_userinfo(text if type(text) is str else canonical(text), MAX_ANNOTATION)
         for name, text in islice(value.items(), MAX_LABELS)
     }
 
 
 def _raw(item: Any) -> Any:
-    """The item as it was sent, or the beginning of its text when that is long."""
+    """The item as it was sent, or the beginning of its text when that is long; without what looks like a secret."""
     text = canonical(item)
-    return item if len(text) <= _MAX_RAW else text[:_MAX_RAW]
+    return redact_value(item if len(text) <= _MAX_RAW else text[:_MAX_RAW])
 
 
 def _identity(value: Any, labels: dict[str, str]) -> str:

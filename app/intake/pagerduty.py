@@ -16,6 +16,7 @@ from typing import Any
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
+from app.domain.redact import redact_value, without_userinfo
 from app.intake.body import decode, pointer
 from app.intake.labels import alert_name, common, from_firing_text, scalars
 from app.intake.times import rfc3339
@@ -121,11 +122,11 @@ def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
         "pagerduty_url": _text(incident, "html_url"),  # shown, never fetched
         "pagerduty_number": str(incident.get("number") or ""),
     }
-    return {name: value for name, value in entries.items() if value}
+    return {name: without_userinfo(value, MAX_BYTES) for name, value in entries.items() if value}
 
 
 def _unreadable(delivery: Delivery, error: BadInput, raw: JsonValue) -> Delivery:
-    rejected = RejectedAlert(0, error.code, error.where, error.message, raw)
+    rejected = RejectedAlert(0, error.code, error.where, error.message, redact_value(raw))
     return dataclasses.replace(delivery, rejected=(rejected,))
 
 

@@ -28,7 +28,7 @@ from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
 from app.kube.event import event_for
 from app.kube.fields import operations, same, value_at
-from app.kube.look import POD_KINDS, marker_of, moved, obstacle
+from app.kube.look import POD_KINDS, marker_of, moved, obstacle, require_values
 from app.kube.parse import parse_ref
 from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, pod_gone, read_back, real_sleep, removed
 from app.kube.undo import Undone, undo, undo_id
@@ -79,6 +79,7 @@ async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckR
 
     Raises the port's read errors except ObjectMissing.
     """
+    require_values(action)
     ref = action.object
     try:
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
@@ -118,6 +119,7 @@ async def dry_run(
     Raises ClusterRefused when the server refuses it, when the object is not as in `ref` any more, or when an admission
     rule would turn our values into others (ObjectInvalid, `admission_changed`). Raises TryLater.
     """
+    require_values(action)
     if action.kind in POD_KINDS:
         await _remove(cluster, action, dry_run=True)
         return "the dry run was accepted"
@@ -176,6 +178,7 @@ async def apply(
     spaces the looks after a lost answer. Raises TryLater (throttled, not reachable, or certainly not applied): nothing was
     written, the call may be repeated.
     """
+    require_values(action)
     try:
         if action.kind in POD_KINDS:
             return await _remove_pod(cluster, action, sleep)

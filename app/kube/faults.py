@@ -24,6 +24,7 @@ from app.domain.errors import (
     OutcomeUnclear,
     RemediatorError,
 )
+from app.domain.redact import redact
 
 _LONGEST = 300
 
@@ -114,7 +115,7 @@ def _is_budget(answer: Answer) -> bool:
 def _too_many(answer: Answer, where: str) -> RemediatorError:
     if _is_budget(answer):
         causes = "; ".join(str(c["message"]) for c in answer.causes if c.get("message"))
-        text = causes or answer.message
+        text = redact(causes or answer.message)
         return DisruptionBlocked(text[:_LONGEST], where=where, retry_after=answer.seconds)
     return ClusterThrottled("the API server limits requests", where=where, retry_after=answer.seconds)
 
@@ -167,7 +168,7 @@ def _shown(answer: Answer) -> str:
 
 
 def _hide(text: str) -> str:
-    return _QUOTED.sub(r"\1\2", text)
+    return redact(_QUOTED.sub(r"\1\2", text))
 
 
 def broken(request: Request, error: BaseException, *, sent: bool) -> RemediatorError:

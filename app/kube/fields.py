@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from app.domain.change import escape, tokens
 from app.domain.cluster import MARKER
 from app.domain.errors import BadInput, ObjectChanged
 from app.domain.json import Obj
@@ -19,18 +20,6 @@ from app.kube.quantity import parse_quantity
 Operation = dict[str, Any]
 ANNOTATIONS = "/metadata/annotations"
 _QUANTITIES = frozenset({"limits", "requests"})
-
-
-def tokens(path: str) -> tuple[str, ...]:
-    """The unescaped steps of a path."""
-    if not path.startswith("/"):
-        raise BadInput("a path starts with /", code="bad_path", where=path)
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/"))
-
-
-def escape(name: str) -> str:
-    """A field name as one step of a path."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def annotation_path(name: str) -> str:

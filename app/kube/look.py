@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from app.domain.change import hidden
 from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
@@ -22,6 +23,12 @@ _LONGEST = 80
 def marker_of(manifest: Obj) -> str:
     """Id of our last action on this object, empty when there was none."""
     return str(value_at(manifest, annotation_path(MARKER)) or "")
+
+
+def require_values(action: Action) -> None:
+    """Raise ValueError for a sealed action: what it shows in the place of hidden values must never reach a cluster."""
+    if action.sealed:
+        raise ValueError(f"a sealed action cannot be carried out: {action.summary}")
 
 
 def obstacle(manifest: Obj, action: Action) -> str:
@@ -53,12 +60,16 @@ def _still_scales(manifest: Obj, action: Action) -> bool:
 def moved(manifest: Obj, path: str, expected: Any) -> str:
     """A sentence on a field that is not as expected: what it is, and who changed it."""
     current = value_at(manifest, path)
-    text = f"{path} is {show(current)}, not {show(expected)}"
+    text = f"{path} is {_show_at(path, current)}, not {_show_at(path, expected)}"
     writers = who_changed(manifest, path)
     if not writers:
         return text
     who, at = writers[0]
     return f"{text} (last set by {who}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''})"
+
+
+def _show_at(path: str, value: Any) -> str:
+    return show(value if isinstance(value, dict) else hidden(path, value))
 
 
 def show(value: Any) -> str:

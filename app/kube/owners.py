@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from app.domain.change import tokens
 from app.domain.json import Obj
 from app.domain.workload import Manager
-from app.kube.fields import tokens
 from app.kube.parse import parse_time
 
 ARGO_TRACKING = "argocd.argoproj.io/tracking-id"

@@ -16,7 +16,7 @@ from app.domain.outcome import UndoResult
 from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
 from app.kube.fields import operations, pointer, same, value_at
-from app.kube.look import marker_of, moved
+from app.kube.look import marker_of, moved, require_values
 from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, read_back, real_sleep
 
 _ATTEMPTS = 5
@@ -45,6 +45,7 @@ async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep
     """
     if not action.reversible or not action.changes:
         return Undone(UndoResult.NOTHING, action.undo)
+    require_values(action)
     try:
         return await _undo(cluster, action, undo_id(action_id), sleep)
     except ObjectMissing:

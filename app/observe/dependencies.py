@@ -17,7 +17,7 @@ import psycopg
 
 from app.domain.errors import BadInput, ProbeUnavailable
 from app.domain.ports import Clock, DependencyResult, SlowQuery
-from app.observe.logs import redact
+from app.domain.redact import redact
 
 TIMEOUT = 3.0
 """Seconds for one whole check: connect, ask, answer."""

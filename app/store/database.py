@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -23,15 +24,24 @@ from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.engines import READERS, parse, reader_engine, writer_engine
 from app.store.faults import translated
 from app.store.migrate import require_current, upgrade_engine
+from app.store.pre_images import Keys, Vault, open_vault
 from app.store.probe import WriteProbe, touch
 from app.store.tx import Tx
 from app.store.writer import Cuts, StoreHooks, Writer
 
-__all__ = ["Store", "StoreHooks", "Tx"]
+__all__ = ["Store", "StoreHooks", "StoreOptions", "Tx"]
 
 T = TypeVar("T")
 
 _POSTGRES_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """What is rarely set: how much is queued and committed together, and the keys of what is hidden."""
+
+    size: CommitQueueSize = field(default_factory=CommitQueueSize)
+    keys: Keys = field(default_factory=Keys)
 
 
 class Store:
@@ -43,8 +53,10 @@ class Store:
         make_writer: Callable[[], Writer],
         size: CommitQueueSize,
         clock: Clock,
+        vault: Vault,
     ) -> None:
         self._probe = WriteProbe(clock.monotonic, lambda: self.write(touch))
+        self.vault = vault
         self._engines = engines
         writer, self._reader = engines
         self._ingest = CommitQueue("ingest", size, make_writer)
@@ -66,15 +78,16 @@ class Store:
         ids: Ids,
         migrate: bool = True,
         hooks: StoreHooks | None = None,
-        size: CommitQueueSize | None = None,
+        options: StoreOptions | None = None,
     ) -> Store:
         """Open `sqlite:///PATH` or `postgresql://...`; blocking, before the event loop serves.
 
-        `clock` and `ids` are called from the writing threads. Raises BadInput for the URL, StoreUnavailable when the
+        `clock` and `ids` are called from the writing threads. Raises BadInput for the URL or a key, StoreUnavailable when the
         database cannot be opened or (with `migrate` False) has not the schema of this version. The keys of the audit
         trail come with `hooks`; with `migrate`, which only who writes asks for, BadInput (code `audit_key_missing`) when the
         trail was made with one that is not given.
         """
+        options = options or StoreOptions()
         parsed = parse(url)
         writer, cuts = writer_engine(parsed), Cuts(hooks)
         try:
@@ -84,11 +97,12 @@ class Store:
                     audit.require_key(conn, cuts.keys)
             else:
                 require_current(writer)
+            vault = open_vault(writer, options.keys)
         except BaseException:
             writer.dispose()
             raise
         engines = (writer, reader_engine(parsed))
-        return cls(engines, lambda: Writer(writer, clock, ids, cuts), size or CommitQueueSize(), clock)
+        return cls(engines, lambda: Writer(writer, clock, ids, cuts, vault), options.size, clock, vault)
 
     @property
     def backend(self) -> str:

@@ -49,6 +49,7 @@ from app.store.schema import (
     ledger,
     outbox,
     pauses,
+    pre_images,
     rejected_alerts,
     run_approvals,
     run_journal,
@@ -170,6 +171,7 @@ def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
     run_ids = list(conn.execute(select(runs.c.id).where(runs.c.incident_id.in_(gone))).scalars())
     for table, column, keys in (
         (run_journal, run_journal.c.run_id, run_ids),
+        (pre_images, pre_images.c.run_id, run_ids),
         (run_approvals, run_approvals.c.run_id, run_ids),
         (ledger, ledger.c.run_id, run_ids),
         (runs, runs.c.id, run_ids),

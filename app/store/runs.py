@@ -10,7 +10,7 @@ Who drives a run, and when it is due, is `app.store.driving`'s business.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ Answer = Literal["approved", "rejected"]
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """What a run is requested with. `settings` is the rule it is decided under; an ended `state` makes a mere record."""
+    """What a run is requested with. `step` has its real values; the row gets it sealed. `settings` is the rule it is decided under; an ended `state` makes a mere record."""
 
     id: str
     incident_id: str
@@ -84,7 +84,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. `plan_hash` is what an approval is for; `answer` and `answered_by` are empty until somebody answered.
+    """One run. `step` is sealed: its real values are the vault's. `plan_hash` is what an approval is for; `answer` and `answered_by` are empty until somebody answered.
 
     `attempt` counts the failed attempts of its present transition, `waits_for` says in words what it waits for, `due_at` is
     when it is looked at next (None: never by itself), `workflow` is the engine's workflow that drives it, and `life` is what
@@ -141,7 +141,8 @@ def request(tx: Tx, new: NewRun) -> Run:
     """
     if (row := _find(tx.conn, new.id)) is not None:
         return run_from(row)
-    _occupying(tx, new.target_key, _INSERT, _values(tx, new))
+    step = tx.vault.keep(tx.conn, new.id, new.step_index, new.step)
+    _occupying(tx, new.target_key, _INSERT, _values(tx, replace(new, step=step)))
     run = get(tx.conn, new.id)
     data = {
         "rule": run.rule,
@@ -267,7 +268,7 @@ def set_step(tx: Tx, run_id: str, step: Step, index: int, *, expires_at: datetim
         update(runs)
         .where(runs.c.id == run_id)
         .values(
-            **_plan(step, index),
+            **_plan(tx.vault.keep(tx.conn, run_id, index, step), index),
             answer="",
             answered_by="",
             expires_at=micros_or_none(expires_at),

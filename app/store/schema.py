@@ -210,6 +210,18 @@ run_journal = Table(
     maybe_time("ended_at"),
 )
 
+pre_images = Table(
+    "pre_images",
+    metadata,
+    text_column("run_id", primary_key=True),
+    Column("step_index", Integer, primary_key=True, autoincrement=False),
+    Column("action_index", Integer, primary_key=True, autoincrement=False),
+    text_column("coding"),
+    text_column("body"),
+)
+
+installation = Table("installation", metadata, text_column("name", primary_key=True), text_column("value"))
+
 run_approvals = Table(
     "run_approvals",
     metadata,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from app.domain.events import EventKind
 from app.domain.ports import Ids
 from app.store.encoding import micros, storable, to_text
+from app.store.pre_images import Vault
 
 
 class AuditRecord(NamedTuple):
@@ -40,6 +41,7 @@ class Tx:
     conn: Connection
     now: datetime
     ids: Ids
+    vault: Vault
     records: list[AuditRecord] = field(default_factory=list)
     stamp: int = field(init=False)
     """`now` in microseconds, as the tables hold it."""

@@ -24,6 +24,7 @@ from app.store import audit
 from app.store.chain import NO_KEYS, Keys
 from app.store.faults import breaks_transaction, is_collision, translate
 from app.store.ingest import record
+from app.store.pre_images import Vault
 from app.store.tx import AuditRecord, Tx
 
 _ATTEMPTS = 4  # a collision on Postgres is rare; four in a row mean something is wrong
@@ -115,8 +116,9 @@ class _Caught:
 class Writer:
     """Commits batches on one connection, kept open between them."""
 
-    def __init__(self, engine: Engine, clock: Clock, ids: Ids, cuts: Cuts) -> None:
+    def __init__(self, engine: Engine, clock: Clock, ids: Ids, cuts: Cuts, vault: Vault) -> None:
         self._engine = engine
+        self._vault = vault
         self._clock = clock
         self._ids = ids
         self._cuts = cuts
@@ -170,7 +172,7 @@ class Writer:
         deliveries = [(place, item) for place, item in enumerate(work) if isinstance(item, Delivery)]
         with conn.begin():
             if deliveries and not one_by_one:
-                tx = Tx(conn, now, self._ids)
+                tx = Tx(conn, now, self._ids, self._vault)
                 for (place, _), result in zip(deliveries, self._record(tx, deliveries), strict=True):
                     results[place] = result
                 records += tx.records
@@ -190,7 +192,7 @@ class Writer:
         raise _SpoiledError
 
     def _alone(self, conn: Connection, now: datetime, item: Work) -> tuple[Any, list[AuditRecord]]:
-        tx = Tx(conn, now, self._ids)
+        tx = Tx(conn, now, self._ids, self._vault)
         with _Caught() as caught, conn.begin_nested():
             if not isinstance(item, Delivery):
                 return item(tx), tx.records

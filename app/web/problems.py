@@ -29,8 +29,8 @@ from app.domain.errors import (
     RemediatorError,
     TryLater,
 )
+from app.domain.redact import redact
 from app.intake.body import pointer
-from app.observe.logs import redact
 
 _log = structlog.get_logger("app.web")
 

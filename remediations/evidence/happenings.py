@@ -11,9 +11,9 @@ from datetime import datetime
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
+from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Pod, Workload
 from app.kube.read import events_about
-from app.observe.logs import redact
 from remediations.evidence.units import count, short, span
 
 _SHOWN = 6

@@ -16,9 +16,9 @@ from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.redact import redact
 from app.domain.text import bounded
 from app.domain.workload import ContainerState, Pod
-from app.observe.logs import redact
 from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in
 from remediations.evidence.units import count, short, span
 

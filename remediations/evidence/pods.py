@@ -15,9 +15,9 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.redact import redact
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
-from app.observe.logs import redact
 from remediations.evidence.units import count, memory, millicores, short
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})

@@ -14,6 +14,7 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.redact import redact
 from app.domain.remediation import Scene
 from app.domain.workload import Revision, Workload
 from app.kube.lineage import is_return, template_written_at
@@ -130,7 +131,7 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float
     }
     details = tuple(
         f"revision {r.number}: {', '.join(r.images)}, {span((now - r.created_at).total_seconds())} ago"
-        + (f", {r.change_cause}" if r.change_cause else "")
+        + (f", {redact(r.change_cause)}" if r.change_cause else "")
         for r in found[:5]
     )
     done = "restored" if last.restored else "deployed"

@@ -19,7 +19,7 @@ from app.domain.decision import Mode
 from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.store.commit_queue import CommitQueueSize
-from app.store.database import Store, StoreHooks, Tx
+from app.store.database import Store, StoreHooks, StoreOptions, Tx
 from app.store.runs import NewRun
 from tests.contract.postgres import Postgres
 
@@ -83,7 +83,13 @@ class Stores:
 
     def __call__(self, *, hooks: StoreHooks | None = None, size: CommitQueueSize | None = None) -> Store:
         """Open another store on the database."""
-        store = Store.open(self.url, clock=self._clock, ids=self._ids, hooks=hooks, size=size)
+        store = Store.open(
+            self.url,
+            clock=self._clock,
+            ids=self._ids,
+            hooks=hooks,
+            options=StoreOptions(size or CommitQueueSize()),
+        )
         self._opened.append(store)
         return store
 

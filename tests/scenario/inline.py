@@ -15,7 +15,8 @@ from sqlalchemy import Connection, event
 
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
-from app.store.database import Store
+from app.store.database import Store, StoreOptions
+from app.store.pre_images import Keys
 from app.store.writer import Failed, StoreHooks, Work, Writer
 
 T = TypeVar("T")
@@ -77,9 +78,11 @@ class InlineStore(Store):
     """The store on one thread."""
 
     @classmethod
-    def at(cls, url: str, *, clock: Clock, ids: Ids, hooks: StoreHooks) -> InlineStore:
+    def at(cls, url: str, *, clock: Clock, ids: Ids, hooks: StoreHooks, keys: Keys) -> InlineStore:
         """Open a migrated SQLite store."""
-        store = cls.open(url, clock=clock, ids=ids, migrate=False, hooks=hooks)
+        store = cls.open(
+            url, clock=clock, ids=ids, migrate=False, hooks=hooks, options=StoreOptions(keys=keys)
+        )
         assert isinstance(store, InlineStore)
         for engine in store._engines if store.backend == "sqlite" else ():
             event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))

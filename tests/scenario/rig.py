@@ -41,6 +41,7 @@ from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
 from app.store.migrate import upgrade
+from app.store.pre_images import Keys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
@@ -165,7 +166,7 @@ class Notebook:
 
 @dataclass(slots=True)
 class Rig:
-    """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too.
+    """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too. `keys` are those of the store.
 
     `url` is another migrated database than the file `path`. `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops.
     """
@@ -177,6 +178,7 @@ class Rig:
     policy_texts: dict[str, str] | None = None
     reaper: Reaper = field(default_factory=Reaper)
     use_api: bool = True
+    keys: Keys = field(default_factory=Keys)
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
     engine_type: type[JournalEngine] = JournalEngine
@@ -222,6 +224,7 @@ class Rig:
             clock=self.clock,
             ids=Numbers(self._births * 1_000_000),
             hooks=hooks,
+            keys=self.keys,
         )
         self.store = store
         self.services = Services(

@@ -11,7 +11,7 @@ from app.domain.alert import Receipt
 from app.domain.errors import StoreUnavailable
 from app.store import audit
 from app.store.commit_queue import CommitQueueSize
-from app.store.database import Store
+from app.store.database import Store, StoreOptions
 from tests.scenario.rig import Died, Numbers, Rig
 from tests.scenario.scenes import alert, all_incidents, body, born, trail, writes
 
@@ -49,7 +49,10 @@ async def test_a_full_queue_is_a_request_to_come_again(tmp_path: Path) -> None:
     """Overload answers 503 with a time; Alertmanager repeats on that and gives up on a 429."""
     rig = Rig(tmp_path / "rig.sqlite")
     store = Store.open(
-        f"sqlite:///{tmp_path / 'full.sqlite'}", clock=rig.clock, ids=Numbers(), size=CommitQueueSize(queue=0)
+        f"sqlite:///{tmp_path / 'full.sqlite'}",
+        clock=rig.clock,
+        ids=Numbers(),
+        options=StoreOptions(CommitQueueSize(queue=0)),
     )
     rig.store = store  # type: ignore[assignment]  # a store that never has room
     with pytest.raises(StoreUnavailable) as refused:

@@ -82,13 +82,14 @@ async def test_what_the_target_was_rolled_away_from_is_remembered_across_inciden
         await rig.run(900)
         await rig.die()
         await rig.born()
-        now = rig.clock.now()
-        other = await rig.store.read(lambda conn: history_of(conn, "inc_another", TARGET, now))
+        now, key = rig.clock.now(), rig.store.vault.key
+        other = await rig.store.read(lambda conn: history_of(conn, "inc_another", TARGET, now, key))
         elsewhere = await rig.store.read(
-            lambda conn: history_of(conn, "inc_another", "rag7/Deployment/x", now)
+            lambda conn: history_of(conn, "inc_another", "rag7/Deployment/x", now, key)
         )
-        assert other.left_revisions == {fingerprint(bad["spec"]["template"])}
-        assert (other.tried, elsewhere.left_revisions) == ((), frozenset())
+        left = fingerprint(bad["spec"]["template"])
+        assert (left in other.left_revisions, left in elsewhere.left_revisions) == (True, False)
+        assert other.tried == ()
     finally:
         await rig.close()
 

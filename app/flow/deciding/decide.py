@@ -114,7 +114,11 @@ async def look_at_the_target(way: Way) -> Way:
         return way
     services, incident, target, view = way.services, way.incident, _known(way.target), way.view
     history, _, _ = await asyncio.gather(
-        services.store.read(lambda conn: history_of(conn, incident.id, target.key, services.clock.now())),
+        services.store.read(
+            lambda conn: history_of(
+                conn, incident.id, target.key, services.clock.now(), services.store.vault.key
+            )
+        ),
         read.ahead(view, target),
         read.pods_ahead(view, target),
     )

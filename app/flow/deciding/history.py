@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain.change import Digested, DigestKey
 from app.domain.outcome import ActionResult
 from app.domain.plan import ActionKind
 from app.domain.remediation import History
@@ -16,8 +17,9 @@ from app.store import facts, runs, samples
 _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
-def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime) -> History:
-    """Revisions this target was rolled away from in any incident, steps already tried (a refused one too), memory samples of the target's pods."""
+def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime, key: DigestKey) -> History:
+    """Revisions (by their keyed fingerprints) this target was rolled away from in any incident, steps already tried (a refused
+    one too), memory samples of the target's pods."""
     tried: dict[str, None] = {}
     for run in facts.of_incident(conn, incident_id):
         for entry in runs.entries(conn, run.id):
@@ -26,7 +28,7 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
                 continue
             tried[intent["step"]] = None
     return History(
-        left_revisions=_left(conn, target_key),
+        left_revisions=Digested(key, _left(conn, target_key)),
         tried=tuple(tried),
         memory=samples.get(conn, target_key, now - _MEMORY),
     )

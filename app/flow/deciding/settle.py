@@ -241,7 +241,7 @@ def _tell_decision(
         announce(tx, Topic.FIRED, incident_id=incident.id, once="1")
     if seen is not None and not seen.fault and seen.read:
         tell(tx, Topic.EVIDENCE, seen.diagnosis, incident_id=incident.id, once=once)
-    plan = seen.step.to_json() if seen is not None and seen.step is not None else None
+    plan = seen.step.seal(tx.vault.key).to_json() if seen is not None and seen.step is not None else None
     ladder: list[JsonValue] = (
         [{"name": r.name, "why": r.why, "applies": r.applies} for r in seen.ladder] if seen else []
     )

@@ -1,6 +1,7 @@
 """Permanent: a plan as the patch that a person applies to an object's source, where its truth lives in Git.
 
-Called at the end of temporary changes, and by questions about objects that Argo CD, Flux or Helm would set back. Pure; never applies anything.
+Called at the end of temporary changes, and by questions about objects that Argo CD, Flux or Helm would set back. Pure; never
+applies anything, and never shows a value that may hold a secret: it names the path.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from app.domain.change import HIDDEN, is_hidden, tokens
 from app.domain.json import canonical
 from app.domain.plan import Action
 from app.domain.workload import Manager, Workload
-from app.kube.fields import tokens
 
 _FROM_GIT = frozenset({Manager.ARGO_CD, Manager.FLUX, Manager.HELM})
 _SHORT = 1_500  # characters that a thread can show; a whole template is brought back by reverting its commit
@@ -26,9 +27,13 @@ def for_git(workload: Workload | None, actions: Sequence[Action]) -> str:
 
 
 def gitops_patch(actions: Sequence[Action]) -> str:
-    """One `kubectl patch` line an object, the same values as ours: a person applies it, or copies them into Git."""
+    """One `kubectl patch` line an object, the same values as ours: a person applies it, or copies them into Git. Where values
+    are hidden, as in a rollback, it is the list of the fields that differ."""
     lines = []
-    for action in actions:
+    for action in (a.seal() for a in actions):
+        if action.sealed:
+            lines += _paths(action)
+            continue
         body: dict[str, Any] = {}
         for change in action.changes:
             _put(body, list(tokens(change.path)), change.after)
@@ -37,6 +42,16 @@ def gitops_patch(actions: Sequence[Action]) -> str:
             f"kubectl patch {action.object.kind.lower()} {action.object.name} -n {action.object.namespace} -p '{text}'"
         )
     return "\n".join(lines)
+
+
+def _paths(action: Action) -> list[str]:
+    parents = {c.path for c in action.changes if any(o.path.startswith(f"{c.path}/") for o in action.changes)}
+    lines = [f"in the source of {action.object}:"]
+    for change in action.changes:
+        if change.path not in parents:
+            value = HIDDEN if is_hidden(change.after) else canonical(change.after)
+            lines.append(f"  {change.path}: {'remove it' if change.after is None else value}")
+    return lines
 
 
 def _put(body: dict[str, Any], steps: list[str], value: Any) -> None:

@@ -25,7 +25,7 @@ def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str) -> None:
     actions = run.step.actions
     question = ApprovalAsked(
         run_id=run.id,
-        plan_hash=run.step.hash,
+        plan_hash=run.plan_hash,
         expires_at=tx.now + approval.expires,
         actions=tuple(a.summary for a in actions),
         why=why,

@@ -6,6 +6,9 @@ answer to a plan that is not the present one. Pure.
 
 from __future__ import annotations
 
+from typing import Any
+
+from app.domain.change import HIDDEN, is_hidden
 from app.domain.plan import Action, FieldChange, Step
 from app.kube.look import show
 
@@ -43,7 +46,15 @@ def _field(path: str, old: FieldChange | None, new: FieldChange | None) -> list[
         return [f"{path} would {'not ' if new is None else ''}be changed" + (" too" if old is None else "")]
     told = []
     if old.before != new.before:
-        told.append(f"{path} is {show(new.before)} now, it was {show(old.before)}")
+        told.append(f"{path} {_values('is {} now, it was {}', 'is not what it was', new.before, old.before)}")
     if old.after != new.after:
-        told.append(f"{path} would become {show(new.after)}, not {show(old.after)}")
+        other = "would become something else"
+        told.append(f"{path} {_values('would become {}, not {}', other, new.after, old.after)}")
     return told
+
+
+def _values(words: str, without: str, new: Any, old: Any) -> str:
+    """Both values in words; of hidden ones only that they differ can be told."""
+    if is_hidden(new) and is_hidden(old):
+        return f"{without} (values hidden)"
+    return words.format(*(HIDDEN if is_hidden(v) else show(v) for v in (new, old)))

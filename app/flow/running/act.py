@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.decision import Decision, Verdict
@@ -42,6 +43,7 @@ from app.store import facts as counts
 from app.store import incidents, ledger, runs
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
+from app.store.pre_images import PreImageUnreadable, Vault
 from app.store.runs import JournalEntry, Run
 
 log = structlog.get_logger(__name__)
@@ -53,18 +55,16 @@ _RESULTS = {Event.APPLIED: ActionResult.APPLIED, Event.UNCLEAR: ActionResult.UNC
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One action of a run's step, with the run it belongs to."""
+    """One action of a run's step with its real values, and the run it belongs to. `fault`: they cannot be had, and `action` is
+    the sealed one."""
 
     run: Run
     incident: Incident
     alerts: tuple[StoredAlert, ...]
     rule: Rule
     index: int
-
-    @property
-    def action(self) -> Action:
-        """The action itself."""
-        return self.run.step.actions[self.index]
+    action: Action
+    fault: str = ""
 
     @property
     def id(self) -> str:
@@ -82,9 +82,14 @@ async def look(services: Services, run: Run) -> Found:
     index = int(run.life.get("action", 0))
     if index >= len(run.step.actions):
         return Found(Event.ABANDONED, "the step has nothing to do")
-    planned, recorded = await services.store.read(lambda conn: _load_with_entry(conn, run, index))
+    vault = services.store.vault
+    planned, recorded = await services.store.read(lambda conn: _load_with_entry(conn, vault, run, index))
     if recorded is not None and recorded.outcome is not None:
         return await _as_recorded(services, planned, recorded.outcome["answer"])
+    if planned.fault and recorded:
+        return _unclear(services, planned, planned.fault)
+    if planned.fault:
+        return await _settle(services, planned, Event.REFUSED, planned.fault)
     try:
         applied = await apply.in_place(services.cluster, planned.action, planned.id) if recorded else ""
     except (TryLater, ClusterRefused) as error:
@@ -122,10 +127,19 @@ def _unclear(services: Services, planned: Planned, text: str) -> Found:
     return Found(seconds=_RETRY, failed=True, waits_for=text)
 
 
-def _load_with_entry(conn: Any, run: Run, index: int) -> tuple[Planned, JournalEntry | None]:
+def _load_with_entry(
+    conn: Connection, vault: Vault, run: Run, index: int
+) -> tuple[Planned, JournalEntry | None]:
     incident = incidents.get(conn, run.incident_id)
     alerts = firing_alerts(conn, incident.id)
-    planned = Planned(run, incident, alerts, Rule.from_json(run.settings["rule"]), index)
+    planned = Planned(
+        run, incident, alerts, Rule.from_json(run.settings["rule"]), index, run.step.actions[index]
+    )
+    try:
+        whole = vault.whole(conn, run.id, (run.step_index, index), planned.action)
+        planned = replace(planned, action=whole)
+    except PreImageUnreadable as error:
+        planned = replace(planned, fault=str(error))
     return planned, runs.entry(conn, run.id, planned.id)
 
 
@@ -225,11 +239,12 @@ def _against(decision: Decision) -> str:
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
-    action = planned.action
+    action = planned.run.step.actions[planned.index]  # sealed: everybody reads this
     intent: Mapping[str, Any] = {
         "entry": "action",
         "step": planned.run.step.name,
         "step_index": planned.run.step_index,
+        "action_index": planned.index,
         "kind": action.kind.value,
         "object": str(action.object),
         "left": action.params.get("left", ""),

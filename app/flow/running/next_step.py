@@ -44,7 +44,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         lambda conn: (
             incidents.get(conn, run.incident_id),
             decide.firing_alerts(conn, run.incident_id),
-            history_of(conn, run.incident_id, run.target_key, services.clock.now()),
+            history_of(conn, run.incident_id, run.target_key, services.clock.now(), services.store.vault.key),
         )
     )
     policy = services.policy()
@@ -76,7 +76,7 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     if not last and decide.blind(decision):
         return Found(seconds=_AGAIN, failed=True, waits_for=decision.text)
     once = f"{run.id}/{index}"
-    body = {**decision.to_json(), "plan": seen.step.to_json() if seen.step else None}
+    body = {**decision.to_json(), "plan": seen.step.seal(tx.vault.key).to_json() if seen.step else None}
     decisions.put(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
     announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
@@ -97,7 +97,8 @@ def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> 
     expires_at = tx.now + rule.approval.expires if asks else None
     runs.set_step(tx, run.id, step, index, expires_at=expires_at)
     ledger.reserve(tx, run.id, index, ledger_keys(rule, case.seen.target))
-    data = {"step": step.to_json(), "plan_hash": step.hash, "step_index": index}
+    held = runs.get(tx.conn, run.id)
+    data = {"step": held.step.to_json(), "plan_hash": held.plan_hash, "step_index": index}
     tx.audit(EventKind.RUN_REQUESTED, incident_id=run.incident_id, run_id=run.id, data=data)
     if asks:
-        approval_request.ask(tx, runs.get(tx.conn, run.id), case.seen, asks)
+        approval_request.ask(tx, held, case.seen, asks)

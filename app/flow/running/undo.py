@@ -30,6 +30,7 @@ from app.policy.trust import Evidence
 from app.store import approvals, driving, pauses, runs
 from app.store.database import Tx
 from app.store.driving import Changes
+from app.store.pre_images import PreImageUnreadable
 from app.store.runs import JournalEntry, Run
 
 _RETRY = 5.0  # seconds, when the cluster does not say
@@ -128,7 +129,11 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     if not action.reversible:
         return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, action.undo)
     try:
-        done = await apply.undo(services.cluster, action, acted.name, sleep=services.clock.sleep)
+        whole = await services.store.read(lambda conn: _whole(conn, services, acted, action))
+    except PreImageUnreadable as error:
+        return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, str(error))
+    try:
+        done = await apply.undo(services.cluster, whole, acted.name, sleep=services.clock.sleep)
     except (TryLater, OutcomeUnclear) as error:
         if last_attempt(run):
             why = f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
@@ -138,6 +143,12 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     except RemediatorError as error:
         return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, str(error))
     return _settled(services, run, (action, acted.name, name), done.result, done.text)
+
+
+def _whole(conn: Connection, services: Services, acted: JournalEntry, action: Action) -> Action:
+    """The action with the values it had when it was carried out. Raises PreImageUnreadable."""
+    place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
+    return services.store.vault.whole(conn, acted.run_id, place, action)
 
 
 def entry_name(action_id: str, number: int) -> str:

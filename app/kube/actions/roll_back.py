@@ -6,7 +6,7 @@ becomes the newest, so that a second "undo" would bring the bad one back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
@@ -24,7 +24,7 @@ _CAUSE = annotation_path(CHANGE_CAUSE)
 
 
 def roll_back(
-    workload: Workload, revisions: Sequence[Revision], left: frozenset[str] = frozenset()
+    workload: Workload, revisions: Sequence[Revision], left: Container[str] = frozenset()
 ) -> Action | Impossible:
     """Restore the newest older revision whose template really differs and that nobody rolled back from.
 
@@ -44,8 +44,8 @@ def roll_back(
         )
     older = [r for r in revisions if current is None or r.number < current.number]
     different = [r for r in older if r.fingerprint not in present]
-    never = left | left_by_return(revisions)
-    goal = next((r for r in different if r.fingerprint not in never), None)
+    returned = left_by_return(revisions)
+    goal = next((r for r in different if r.fingerprint not in left and r.fingerprint not in returned), None)
     if goal is None:
         return _nowhere(workload, older, different)
     changes = [FieldChange(_TEMPLATE, template, goal.template)]
@@ -76,7 +76,6 @@ def _action(
             "from_images": images,
             "to_images": list(goal.images),
             "left": fingerprint(workload.manifest["spec"]["template"]),
-            "to_fingerprint": goal.fingerprint,
             "to_created_at": goal.created_at.isoformat(),
         },
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from app.domain.change import escape
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import Workload
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.template import refusal
-from app.kube.fields import escape, value_at
+from app.kube.fields import value_at
 from app.kube.parse import RESTARTED_AT
 
 _PATH = f"/spec/template/metadata/annotations/{escape(RESTARTED_AT)}"

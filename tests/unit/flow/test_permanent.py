@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.plan import Action
+from app.domain.plan import Action, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Manager, Workload
 from app.flow.notifying.gitops_patch import for_git
@@ -37,7 +37,23 @@ def test_other_objects_come_without(managers: tuple[Manager, ...]) -> None:
     assert for_git(None, [action]) == ""
 
 
+def test_a_rollback_names_the_fields_that_differ_and_no_value_that_may_be_a_secret() -> None:
+    workload, action = scaled(Manager.ARGO_CD)
+    before = m.template(
+        m.container(image="registry.test/api:v2", env=[{"name": "PASSWORD", "value": "hunter2"}])
+    )
+    after = m.template(
+        m.container(image="registry.test/api:v1", env=[{"name": "PASSWORD", "value": "hunter1"}])
+    )
+    change = FieldChange("/spec/template", before, after)
+    assert for_git(workload, [replace(action, changes=(change,))]).splitlines() == [
+        "in the source of rag7/Deployment/langgraph:",
+        "  /spec/template/spec/containers/[name=app]/env/[name=PASSWORD]/value: [hidden]",
+        '  /spec/template/spec/containers/[name=app]/image: "registry.test/api:v1"',
+    ]
+
+
 def test_what_nobody_could_read_in_a_thread_is_left_out() -> None:
     workload, action = scaled(Manager.FLUX)
-    change = replace(action.changes[0], path="/spec/template", after={"spec": {"note": "x" * 2_000}})
+    change = replace(action.changes[0], path="/spec/template", after={"spec": {"n" * 2_000: 1}})
     assert for_git(workload, [replace(action, changes=(change,))]) == ""

@@ -22,7 +22,7 @@ _RESTART = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restarted
 
 def built(result: Action | Impossible) -> Action:
     assert isinstance(result, Action), result
-    assert Action.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert Action.from_json(json.loads(json.dumps(result.to_json()))) == result.seal()
     return result
 
 

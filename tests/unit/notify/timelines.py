@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from app.domain.change import DigestKey
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
@@ -190,7 +191,7 @@ PLAN = Step(
             undo="put the template of revision 8 back",
         ),
     ),
-)
+).seal(DigestKey(b"a key of a test"))
 
 OPEN = Timeline(
     incident_id="inc_0k3m",

@@ -14,7 +14,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.observe.logs import REDACTED, bind, configure, redact, redact_value
+from app.domain.redact import REDACTED, redact, redact_value
+from app.observe.logs import bind, configure
 
 R = REDACTED
 

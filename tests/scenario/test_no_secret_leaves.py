@@ -1,0 +1,248 @@
+"""No secret leaves: whatever is remediated, only the pre-images hold values of the cluster, and with a key not even they."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from cryptography.fernet import Fernet
+
+from app.domain.decision import Mode
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.target import Kind, Target
+from app.flow.deciding.history import history_of
+from app.kube.read import read_workload, revisions
+from app.observe import logs
+from app.sim.scenario import Scenario
+from app.store import audit, retention
+from app.store.pre_images import Keys
+from tests.crash.cases import flood
+from tests.scenario.canaries import (
+    CANARY,
+    ENCODED,
+    FailingDependencies,
+    RefusingCluster,
+    answers,
+    planted,
+    rows_with,
+    told,
+)
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import alert, all_runs, body, policy, the_run, writes
+
+SEALED = Keys(encryption=(Fernet.generate_key().decode(),))
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """What the service logs, at its most talkative."""
+    stream = io.StringIO()
+    logs.configure(stream, level="DEBUG", as_json=True)
+    yield stream
+    logs.configure()
+    structlog.reset_defaults()
+
+
+@asynccontextmanager
+async def rig_of(
+    path: Path, scenario: str | Scenario, *, in_git: bool = False, **changes: Any
+) -> AsyncIterator[Rig]:
+    """A service on a scenario with canaries, whose databases quote their DSN."""
+    mode = changes.pop("mode", Mode.AUTO)
+    rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
+    rig.policy = policy(mode=mode)
+    await rig.born()
+    failing = FailingDependencies(rig.services.dependencies)
+    object.__setattr__(rig.services, "dependencies", failing)
+    yield rig
+    await rig.close()
+
+
+async def expect_nothing(rig: Rig, logged: io.StringIO, *, kept: bool) -> None:
+    """The search. `kept`: the pre-images have values in the clear."""
+    places = {**await answers(rig), "messages": told(rig), "log": logged.getvalue()}
+    leaks = {name: _around(text) for name, text in places.items() if CANARY in text or ENCODED in text}
+    assert leaks == {}
+    rows = rows_with(rig.path, CANARY, ENCODED)
+    assert {t: [_around(r) for r in found] for t, found in rows.items() if t != "pre_images"} == {}
+    assert ("pre_images" in rows) is kept
+
+
+def _around(text: str) -> str:
+    at = max(text.find(CANARY), text.find(ENCODED))
+    return text[max(0, at - 200) : at + 60]
+
+
+async def ended(rig: Rig) -> RunState:
+    """Let time pass until the newest run has ended; how."""
+
+    async def over() -> bool:
+        found = await all_runs(rig)
+        return bool(found) and found[-1].state.ended
+
+    await rig.until(over)
+    await rig.run(30)
+    return (await all_runs(rig))[-1].state
+
+
+async def asked(rig: Rig) -> str:
+    """Let time pass until somebody is asked; the run."""
+
+    async def waits() -> bool:
+        return any(r.state is RunState.WAITING for r in await all_runs(rig))
+
+    await rig.until(waits)
+    await rig.run(10)
+    return (await the_run(rig)).id
+
+
+@pytest.mark.parametrize("keys", [Keys(), SEALED], ids=["no key", "a key"])
+async def test_of_a_rollback_and_its_undo_only_the_pre_image_has_values(
+    tmp_path: Path, logged: io.StringIO, keys: Keys
+) -> None:
+    """The undo needs them: it brings every value back that the rollback took away."""
+    async with rig_of(tmp_path, "high-error-rate", keys=keys) as rig:
+        before = template(rig)
+        assert await ended(rig) is RunState.FIXED
+        assert f"{CANARY}-new-args" not in str(template(rig))
+        run = await the_run(rig)
+        await rig.operations.undo(run.id, "alice")
+        assert await ended(rig) is RunState.UNDONE
+        assert template(rig) == before
+        assert f"{CANARY}-new-env" in str(before)
+        assert "[redacted]" in rig.notebook.text, "the log lines with the canary were evidence"
+        await expect_nothing(rig, logged, kept=not keys.encryption)
+
+
+def template(rig: Rig) -> Any:
+    found = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    assert found is not None
+    return found["spec"]["template"]
+
+
+@pytest.mark.parametrize("name", ["high-latency", "out-of-memory", "pod-restarting"])
+async def test_no_remediation_lets_a_secret_out(tmp_path: Path, logged: io.StringIO, name: str) -> None:
+    """Scaling, raising memory, restarting, rolling a crash loop back; and whatever comes after."""
+    async with rig_of(tmp_path, name, keys=SEALED) as rig:
+        await ended(rig)
+        assert writes(rig)
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_a_restart_after_a_step_that_did_not_help_lets_no_secret_out(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    """More replicas do not carry the load, and neither does a restart: a person is paged."""
+    async with rig_of(tmp_path, flood(), keys=SEALED) as rig:
+        await ended(rig)
+        done = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
+        plans = [r.data["plan"]["kind"] for r in done if r.kind is EventKind.ACTION_INTENDED]
+        assert plans == ["scale", "rollout-restart"]
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_a_question_and_its_approval_let_no_secret_out(tmp_path: Path, logged: io.StringIO) -> None:
+    """What is approved is bound to the values all the same."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, mode=Mode.APPROVE) as rig:
+        run_id = await asked(rig)
+        await expect_nothing(rig, logged, kept=False)
+        await rig.operations.approve(run_id, "alice", (await the_run(rig)).plan_hash)
+        assert await ended(rig) is RunState.FIXED
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_the_patch_for_an_object_kept_in_git_names_paths_only(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    """A person reverts the commit; the values are in Git."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, in_git=True) as rig:
+        await asked(rig)
+        assert "/spec/template/spec/containers/[name=langgraph]/args: [hidden]" in rig.notebook.text
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_what_the_api_server_quotes_does_not_get_out(tmp_path: Path, logged: io.StringIO) -> None:
+    """Its refusal is told to people, without the value."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, cluster_type=RefusingCluster) as rig:
+        assert await ended(rig) is RunState.FAILED
+        assert 'admission webhook "no" denied the request' in rig.notebook.text
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_what_senders_put_into_urls_does_not_get_out(tmp_path: Path, logged: io.StringIO) -> None:
+    """Of an alert that is taken, and of one that is rejected."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, use_api=False) as rig:
+        url = f"https://grafana:{CANARY}-url@metrics.example/graph"
+        good = {
+            **alert(rig),
+            "generatorURL": url,
+            "annotations": {"runbook_url": url, "description": f"see {url}"},
+        }
+        bad = {**good, "status": "odd", "annotations": {"password": f"{CANARY}-rejected"}}
+        await rig.send({**body(good, bad), "externalURL": url})
+        await rig.run(60, alerts=False)
+        assert "https://grafana:[redacted]@metrics.example/graph" in rig.notebook.text
+        await expect_nothing(rig, logged, kept=False)
+
+
+async def test_a_second_rollback_knows_by_digests_what_was_left(tmp_path: Path, logged: io.StringIO) -> None:
+    """The journal has no digest of a template that could be guessed from outside."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED) as rig:
+        await ended(rig)
+        run = await the_run(rig)
+        left = run.step.actions[0].params["left"]
+        history = await rig.store.read(
+            lambda conn: history_of(
+                conn, run.incident_id, run.target_key, rig.clock.now(), rig.store.vault.key
+            )
+        )
+        older = await revisions(rig.cluster, await read_workload(rig.cluster, Target.parse(run.target_key)))
+        assert [r.fingerprint in history.left_revisions for r in older] == [False, True]
+        assert left not in {r.fingerprint for r in older}
+
+
+async def test_without_its_key_a_planned_change_is_refused_and_an_undo_is_a_persons_work(
+    tmp_path: Path,
+) -> None:
+    """Nothing that stands for a hidden value ever reaches the cluster."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, mode=Mode.APPROVE) as rig:
+        run_id = await asked(rig)
+        await rig.die()
+        rig.keys = Keys()
+        await rig.born()
+        await rig.operations.approve(run_id, "alice")
+        assert await ended(rig) is RunState.FAILED
+        assert "no encryption key is set" in (await the_run(rig)).result
+        assert writes(rig) == []
+
+
+async def test_an_undo_without_the_key_is_stuck_and_says_why(tmp_path: Path) -> None:
+    """Somebody lost the key after the rollback."""
+    async with rig_of(tmp_path, "high-error-rate", keys=SEALED) as rig:
+        assert await ended(rig) is RunState.FIXED
+        await rig.die()
+        rig.keys = Keys(encryption=(Fernet.generate_key().decode(),))
+        await rig.born()
+        await rig.operations.undo((await the_run(rig)).id, "alice")
+        assert await ended(rig) is RunState.STUCK
+        assert "encrypted with a key that is not set" in rig.notebook.text
+        assert len(writes(rig)) == 1
+
+
+async def test_pre_images_go_with_their_run(tmp_path: Path) -> None:
+    """Retention removes both."""
+    async with rig_of(tmp_path, "high-error-rate") as rig:
+        await ended(rig)
+        assert "pre_images" in rows_with(rig.path, CANARY)
+        await rig.run(7200, alerts=False)
+        later = rig.clock.now() + timedelta(days=1)
+        await rig.store.write(lambda tx: retention.prune(tx, later, 100))
+        assert await all_runs(rig) == []
+        assert rows_with(rig.path, CANARY) == {}
