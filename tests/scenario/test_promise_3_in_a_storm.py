@@ -140,7 +140,8 @@ async def test_a_storm_that_goes_on_is_looked_at_once_it_is_over(tmp_path: Path)
             await storm.fire(*storm.fired)
             await rig.run(200, alerts=False)
         assert len(set(rig.cluster.asked)) >= size - 1
-        assert len(writes(rig)) <= 6, "the namespace's budget"
+        acted = [w for w in writes(rig) if not w.endswith("(undo)")]
+        assert len(acted) <= 6, "the namespace's budget"
 
 
 async def test_a_person_gets_through_in_a_storm(tmp_path: Path) -> None:

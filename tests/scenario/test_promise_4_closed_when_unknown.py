@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Code, Verdict
-from app.domain.errors import ProbeUnavailable
 from app.domain.outcome import IncidentState
 from app.domain.target import Kind
 from app.policy.matchers import parse_when
@@ -23,10 +23,11 @@ def _deny(verb: str, kind: Kind) -> Callable[[Rig], None]:
 
 
 def _deaf(rig: Rig) -> None:
-    async def firing(_labels: Any) -> Any:
-        raise ProbeUnavailable("connection refused", where="alertmanager")
+    async def states(alerts: Sequence[Any]) -> Sequence[AlertReport]:
+        why = "Alertmanager could not be asked: connection refused"
+        return [AlertReport(Reported.UNKNOWN, why)] * len(alerts)
 
-    vars(rig.cluster.alertmanager)["firing"] = firing
+    vars(rig.cluster.alertmanager)["states"] = states
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ async def test_the_gate_opens_when_the_fact_can_be_read_again(tmp_path: Path) ->
     _deaf(rig)
     await rig.run(60)
     assert writes(rig) == []
-    del vars(rig.cluster.alertmanager)["firing"]
+    del vars(rig.cluster.alertmanager)["states"]
     await rig.run(60)
     assert writes(rig) == ["patch langgraph"]
     await rig.close()
