@@ -363,6 +363,26 @@ def test_a_short_key_is_refused_and_no_key_shows_in_a_text() -> None:
     assert KEY not in repr(Keys.parse(KEY))
 
 
+async def test_an_anchor_of_the_version_before_verifies_until_the_next_removal_tells_of_it(
+    store: Store, clock: HandClock
+) -> None:
+    await fill(store, 5)
+    await store.write(lambda tx: tx.audit(EventKind.PRUNED, data={"audit": 2}))
+    for sql in (
+        "UPDATE audit_chain SET anchor_seq = 2, anchor_hash = (SELECT hash FROM audit WHERE seq = 2)",
+        "DELETE FROM audit WHERE seq <= 2",
+    ):
+        await store.write(lambda tx, sql=sql: tx.conn.exec_driver_sql(sql))  # type: ignore[misc]
+    report = await verified(store)
+    assert (report.ok, report.removed, report.checked) == (True, 2, 4)
+    clock.forward(days=40)
+    await fill(store, 1)
+    assert (await store.write(lambda tx: retention.prune(tx, tx.now - timedelta(days=30), 100))).audit == 4
+    report = await verified(store)
+    assert (report.ok, report.removed) == (True, 6)
+    assert len(await store.read(trail.gaps)) == 1
+
+
 async def test_a_head_that_retention_removed_says_so(store: Store, clock: HandClock) -> None:
     await pruned_trail(store, clock)
     for seq, ok in ((2, False), (4, True)):
