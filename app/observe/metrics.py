@@ -24,6 +24,7 @@ class Metrics:
         self._count_decisions(registry)
         self._count_runs(registry)
         self._time_parts(registry)
+        self._watch_upkeep(registry)
 
     def _count_intake(self, to: CollectorRegistry) -> None:
         self.deliveries = _counter(
@@ -75,6 +76,21 @@ class Metrics:
         self.approvals = _counter(to, "approvals", "Answers of people to requests for approval.", "answer")
         self.clicks = _counter(
             to, "clicks", "Buttons clicked in Slack, by what became of it.", "action", "result"
+        )
+
+    def _watch_upkeep(self, to: CollectorRegistry) -> None:
+        self.task_up = _gauge(to, "task_up", "1 while a background task works, 0 while it fails.", "task")
+        self.task_failures = _counter(
+            to, "task_failures", "Rounds of a background task that failed; it is run again.", "task"
+        )
+        self.missing_rights = _gauge(
+            to,
+            "missing_rights",
+            "1 for each permission at the API server that is needed and not granted.",
+            "verb",
+            "resource",
+            "namespace",
+            "remediation",
         )
 
     def _time_parts(self, to: CollectorRegistry) -> None:

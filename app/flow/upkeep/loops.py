@@ -1,12 +1,11 @@
 """Sweep: the loops that keep everything moving: decide what is due, deliver messages, start what was requested and not
-started, prune what is old. Each survives any single failure and says so. Never decides anything itself.
+started, prune what is old. `app.flow.upkeep.supervisor` runs them. Never decides anything itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,8 +17,9 @@ from app.flow import counting
 from app.flow.deciding import bulk, decide
 from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
-from app.flow.services import Nudge, Services
+from app.flow.services import Services
 from app.flow.upkeep import audit_head
+from app.flow.upkeep.supervisor import Task, each
 from app.store import claims, driving, incidents
 from app.store.pruning import Pruner
 
@@ -52,7 +52,7 @@ def _comes_back(services: Services, run_id: str) -> bool:
 
 @dataclass(slots=True)
 class Loops:
-    """The background tasks of one process. `deliver` is the delivery loop's body: messages handled, 0 when idle. Without a
+    """The bodies of the background tasks of one process. `deliver` is the delivery loop's body: messages handled, 0 when idle. Without a
     `channel` no weekly scorecard is posted."""
 
     services: Services
@@ -63,51 +63,26 @@ class Loops:
     _deciding: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
     _pruner: Pruner = field(init=False)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._pruner = Pruner(self.services.store, self.services.clock)
 
-    def start(self) -> None:
-        """Begin; call after the engine was launched."""
+    def tasks(self) -> Sequence[Task]:
+        """What the supervisor keeps running once the engine was launched."""
         s = self.services
-        for name, body, nudge, pause, gather in (
-            ("decide", self.decide_due, s.decide_nudge, _LOOK, 0.0),
-            ("deliver", self.deliver, s.deliver_nudge, _LOOK, _GATHER),
-            ("sweep", self.sweep, Nudge(), _SWEEP, 0.0),
-            ("prune", self.prune, Nudge(), _PRUNE, 0.0),
-        ):
-            self._tasks.append(
-                asyncio.create_task(self._forever(name, body, nudge, pause, gather), name=name)
-            )
+        return (
+            Task("decide", self.decide_due, _LOOK, s.decide_nudge),
+            Task("deliver", self.deliver, _LOOK, s.deliver_nudge, _GATHER),
+            Task("sweep", self.sweep, _SWEEP),
+            Task("prune", self.prune, _PRUNE),
+        )
 
     async def stop(self) -> None:
-        """End; what was under way is picked up after the next start."""
-        tasks = [*self._tasks, *self._deciding]
+        """End what is being decided, after the supervisor stopped; it is picked up after the next start."""
+        tasks = list(self._deciding)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
-
-    async def _forever(
-        self, name: str, body: Callable[[], Awaitable[int]], nudge: Nudge, pause: float, gather: float
-    ) -> None:
-        while True:
-            nudge.event.clear()
-            try:
-                busy = await body()
-            except TryLater as error:
-                log.warning("loop_waits", loop=name, code=error.code, error=str(error))
-                busy = 0
-            except Exception:
-                log.exception("loop_failed", loop=name)
-                busy = 0
-            if not busy:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await nudge.event.wait()
-                if gather and nudge.event.is_set():
-                    await self.services.clock.sleep(gather)
 
     async def decide_due(self) -> int:
         """Begin to decide what is due, as much as there is room for; returns how much was begun. Each incident has a place in
@@ -170,12 +145,17 @@ class Loops:
     async def sweep(self) -> int:
         """Give runs that have lost their workflow to a new one, take over from replicas that are gone, have digests edited."""
         s = self.services
-        await self.drive_overdue()
-        await self._take_over()
-        await refresh_digests(s.store, s.clock.now())
-        await scorecard.post_due(s, self.channel)
-        await audit_head.tell_due(s, self.channel)
-        await counting.gauges(s)
+        now = s.clock.now()
+        await each(
+            {
+                "drive": self.drive_overdue,
+                "take_over": self._take_over,
+                "digests": lambda: refresh_digests(s.store, now),
+                "scorecard": lambda: scorecard.post_due(s, self.channel),
+                "audit_head": lambda: audit_head.tell_due(s, self.channel),
+                "gauges": lambda: counting.gauges(s),
+            }
+        )
         return 0
 
     async def drive_overdue(self) -> None:
