@@ -5,10 +5,9 @@ Owns construction and the order of start and stop. No logic: whatever decides an
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -23,10 +22,9 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from app.domain.cluster import Cluster
-from app.domain.errors import BadInput, RemediatorError
+from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
-from app.domain.target import Kind
 from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
 from app.flow.notifying import scorecard
@@ -37,8 +35,11 @@ from app.flow.people.operations import Operations
 from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import FiringAlerts, Gone, Services
 from app.flow.upkeep import views
+from app.flow.upkeep.access import AccessCheck
+from app.flow.upkeep.health import Health, probe_write
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
+from app.flow.upkeep.supervisor import Supervisor, Task
 from app.kube.client import KubeCluster
 from app.notify.client import MessageClient
 from app.notify.console import ConsoleClient
@@ -65,6 +66,8 @@ from app.web.services import Views, WebServices
 from remediations import CATALOGUE
 
 log = structlog.get_logger(__name__)
+
+_POLICY, _CLUSTER, _SOCKET = 2.0, 30.0, 5.0  # seconds between two looks
 
 MakeEngine = Callable[[Workflow], Engine]
 
@@ -98,9 +101,10 @@ class Service:
     loops: Loops
     keeper: PolicyKeeper
     interactions: Interactions
+    access: AccessCheck
+    supervisor: Supervisor
     _closing: AsyncExitStack
     socket: SocketMode | None = None
-    _watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Launch the engine (which resumes what was under way) and the loops."""
@@ -114,21 +118,23 @@ class Service:
 
         await self.services.store.write(begin)
         await self.engine.launch()
-        self.loops.start()
-        s = self.services
-        self._watch = asyncio.create_task(self.keeper.watch(s.store, s.clock, s.decide_nudge))
+        for task in self._tasks():
+            self.supervisor.start(task)
+
+    def _tasks(self) -> Iterator[Task]:
+        store, nudge = self.services.store, self.services.decide_nudge
+        yield from self.loops.tasks()
+        yield Task("policy", lambda: self.keeper.look(store, nudge), _POLICY)
+        yield Task("cluster", self.access.look, _CLUSTER)
         if self.socket is not None:
-            self.socket.start()
+            yield Task("slack-socket", self.socket.look, _SOCKET)
 
     async def stop(self) -> None:
         """Stop loops and engine, close connections. Whatever was under way is resumed by the next start."""
+        await self.supervisor.stop()
         if self.socket is not None:
             await self.socket.stop()
         await self.interactions.close()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
-        await self.loops.stop()
         await self.engine.close()
         await self._closing.aclose()
 
@@ -217,9 +223,28 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         Groups(client, parts.clock),
         settings.operators,
     )
-    app = create_app(_web(settings, services, interactions))
+    access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
+    health = Health(
+        parts.clock,
+        lambda: probe_write(store),
+        (
+            lambda: supervisor.problems,
+            lambda: access.problems,
+            lambda: {"policy": keeper.problem} if keeper.problem else {},
+        ),
+    )
     return Service(
-        settings, services, app, engine, loops, keeper, interactions, closing, _socket(settings, interactions)
+        settings=settings,
+        services=services,
+        app=create_app(_web(settings, services, interactions, health)),
+        engine=engine,
+        loops=loops,
+        keeper=keeper,
+        interactions=interactions,
+        access=access,
+        supervisor=supervisor,
+        _closing=closing,
+        socket=_socket(settings, interactions),
     )
 
 
@@ -329,7 +354,7 @@ def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDu
     return PagerDutyClient(access, http, clock)
 
 
-def _web(settings: Settings, services: Services, interactions: Interactions) -> WebServices:
+def _web(settings: Settings, services: Services, interactions: Interactions, health: Health) -> WebServices:
     return WebServices(
         store=services.store,
         access=settings.access,
@@ -337,7 +362,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
         ids=services.ids,
         metrics=services.metrics,
         nudge=services.decide_nudge,
-        ready=_ready(services),
+        ready=health,
         operations=Operations(services),
         views=Views(
             remediations=lambda: views.remediations(services),
@@ -350,26 +375,6 @@ def _web(settings: Settings, services: Services, interactions: Interactions) -> 
         check_order=views.order_check(services),
         interactions=interactions,
     )
-
-
-def _ready(services: Services) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    async def ready() -> Mapping[str, str]:
-        problems: dict[str, str] = {}
-        try:
-            await services.store.read(lambda conn: conn.exec_driver_sql("SELECT 1").scalar())
-        except RemediatorError as error:
-            problems["store"] = str(error)
-        try:
-            scope = services.policy().scope.namespaces
-            plain = next((n for n in scope if "*" not in n), "")
-            may = await services.cluster.can_i("list", Kind.POD, plain or "default")
-            if plain and not may:
-                problems["cluster"] = f"may not list pods in namespace {plain}"
-        except RemediatorError as error:
-            problems["cluster"] = str(error)
-        return problems
-
-    return ready
 
 
 def describe(service: Service) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Params, Scene
 from app.kube.actions import scale
 from remediations.evidence.error_lines import TOKENS, Nature
@@ -65,6 +65,9 @@ class HighErrorRate:
     runbook = "High Error Rate"
     steps: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
     params: type[HighErrorRateParams] = HighErrorRateParams
+    actions: frozenset[ActionKind] = frozenset(
+        {ActionKind.ROLL_BACK, ActionKind.DELETE_POD, ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS}
+    )
 
     async def diagnose(self, scene: Scene, params: HighErrorRateParams) -> Diagnosis:
         """Grouped errors, dependencies, error metrics, rollout history, pods and their usage."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from app.domain.evidence import Diagnosis, Finding
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.evidence.leaks import LeakParams, leak_finding
@@ -55,6 +55,9 @@ class HighLatency:
     runbook = "High Latency"
     steps: tuple[str, ...] = (SCALE_OUT, RESTART)
     params: type[HighLatencyParams] = HighLatencyParams
+    actions: frozenset[ActionKind] = frozenset(
+        {ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ROLLOUT_RESTART}
+    )
 
     async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
         """Request duration, usage, limits, dependencies and their slow queries, memory over time."""

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
 from app.kube.read import limit_ranges, quota_headroom
@@ -52,6 +52,9 @@ class OutOfMemory:
     runbook = "Out of Memory (OOM)"
     steps: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
     params: type[OutOfMemoryParams] = OutOfMemoryParams
+    actions: frozenset[ActionKind] = frozenset(
+        {ActionKind.RAISE_MEMORY_LIMIT, ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS}
+    )
 
     async def diagnose(self, scene: Scene, params: OutOfMemoryParams) -> Diagnosis:
         """Kills, usage against limits, OOM events, memory over time."""

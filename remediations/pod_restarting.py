@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Params, Scene
 from app.kube.actions import rollout_restart
 from remediations.evidence.causes import image_finding, killed_finding, revision_finding, words_finding
@@ -42,6 +42,9 @@ class PodRestarting:
     runbook = "Pod Crash Loop"
     steps: tuple[str, ...] = (ROLL_BACK, RESTART, BY_HAND)
     params: type[PodRestartingParams] = PodRestartingParams
+    actions: frozenset[ActionKind] = frozenset(
+        {ActionKind.ROLL_BACK, ActionKind.DELETE_POD, ActionKind.ROLLOUT_RESTART}
+    )
 
     async def diagnose(self, scene: Scene, params: PodRestartingParams) -> Diagnosis:
         """Pods and last words, missing and changed configuration, images, limits, events, rollout history."""

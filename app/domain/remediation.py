@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.domain.cluster import Cluster
 from app.domain.evidence import Diagnosis
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
 from app.domain.workload import Workload
 
@@ -67,6 +67,8 @@ class Remediation(Protocol, Generic[P]):
     steps: tuple[str, ...]
     """Names of all its steps, in ladder order."""
     params: type[P]
+    actions: frozenset[ActionKind]
+    """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes."""
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""

@@ -21,6 +21,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from app.notify.client import Retry
+
 log = structlog.get_logger(__name__)
 
 _INTERACTIVE = "interactive"
@@ -72,6 +74,26 @@ class SocketMode:
         client.socket_mode_request_listeners.append(self._take)
         self._client = client
         self._connecting = asyncio.create_task(client.connect(), name="slack-socket")  # type: ignore[no-untyped-call]
+
+    async def look(self) -> int:
+        """Open the connection when there is none, and begin anew when one of its tasks has ended. Raises Retry while no
+        connection stands: clicks do not arrive then."""
+        if self._client is None:
+            self.start()
+            return 0
+        if self._client.message_processor.done() or (self._ended() and not self.connected):
+            await self.stop()
+            self.start()
+            raise Retry("the connection for Slack's clicks ended and is opened anew", code="socket_ended")
+        if not self.connected:
+            raise Retry("there is no connection for Slack's clicks", code="socket_away")
+        return 0
+
+    def _ended(self) -> bool:
+        """Nobody is left who would open a new connection."""
+        monitor = self._client.current_session_monitor if self._client else None
+        connecting = self._connecting is not None and not self._connecting.done()
+        return not connecting and (monitor is None or monitor.done())
 
     async def stop(self) -> None:
         """Close the connection; clicks that come meanwhile stay with Slack, which tells their clicker."""

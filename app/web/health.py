@@ -19,10 +19,11 @@ class Alive(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether all parts work; `problems` says by part what does not."""
+    """Whether alerts are taken; `problems` says by part what keeps them out, `degraded` what else does not work as it should."""
 
     ready: bool
     problems: dict[str, str] = Field(default_factory=dict)
+    degraded: dict[str, str] = Field(default_factory=dict)
 
 
 @router.get("/healthz", responses=approvals())
@@ -33,14 +34,18 @@ async def healthz() -> Alive:
 
 @router.get(
     "/readyz",
-    responses={**approvals(), 503: {"description": "A part does not work.", "model": Readiness}},
+    responses={
+        **approvals(),
+        503: {"description": "The store cannot write, so no alert can be taken.", "model": Readiness},
+    },
 )
 async def readyz(using: Using, response: Response) -> Readiness:
-    """Ready to take alerts and to act."""
-    problems = dict(await using.ready())
-    if problems:
+    """Ready to take alerts, which needs the store alone. A cluster that is away, a missing right, a task that fails or a policy
+    that was refused is `degraded`."""
+    found = await using.ready()
+    if found.problems:
         response.status_code = 503
-    return Readiness(ready=not problems, problems=problems)
+    return Readiness(ready=not found.problems, problems=dict(found.problems), degraded=dict(found.degraded))
 
 
 @router.get(

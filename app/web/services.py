@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from app.domain.alert import ManualRequest
 from app.domain.ports import Clock, Ids
+from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
 from app.intake.body import MAX_BYTES
 from app.observe.metrics import Metrics
@@ -94,7 +95,7 @@ class Limits:
 class WebServices:
     """Everything the routes use.
 
-    `nudge` wakes the decide loop after something was stored. `ready` gives the problems by part, empty when none.
+    `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
     `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
@@ -105,7 +106,7 @@ class WebServices:
     ids: Ids
     metrics: Metrics
     nudge: Callable[[], None]
-    ready: Callable[[], Awaitable[Mapping[str, str]]]
+    ready: Callable[[], Awaitable[Findings]]
     operations: Operations
     views: Views
     check_order: Callable[[ManualRequest], None]

@@ -89,6 +89,7 @@ class Interactions:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("press_failed", task=task.get_name(), exc_info=error)
+            self._count("unknown", "failed")
 
     async def _take_all(self, payload: Any) -> None:
         try:

@@ -121,7 +121,7 @@ async def each(parts: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
     for name, part in parts.items():
         try:
             await part()
-        except Exception as error:  # noqa: BLE001 - raised at the end: one failing part must not skip the next
+        except Exception as error:
             error.add_note(f"in the part {name}")
             failures.append(error)
             if _passes(error):

@@ -36,7 +36,7 @@ def _one_mutation(s: Scene, service: Service) -> bool:
 def test_five_deliveries_at_the_same_moment_are_one_mutation(s: Scene) -> Script:
     yield from s.opens()
     # Exactly the rights that the service says it needs are enough to be ready.
-    assert s.service.ready() == {"ready": True, "problems": {}}
+    assert s.service.ready() == {"ready": True, "problems": {}, "degraded": {}}
     approvals = _post_at_once(s, s.services, 5)
     assert [answer.status_code for answer in approvals] == [202] * 5
     assert len({incident for answer in approvals for incident in answer.json()["incidents"]}) == 1

@@ -58,7 +58,11 @@ def _address(lines: Iterator[str]) -> str:
 def test_serve_answers_until_a_signal_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     with _running(tmp_path) as (process, url):
         assert httpx.get(f"{url}/healthz", timeout=30).json() == {"status": "alive"}
-        assert httpx.get(f"{url}/readyz", timeout=30).json() == {"ready": True, "problems": {}}
+        assert httpx.get(f"{url}/readyz", timeout=30).json() == {
+            "ready": True,
+            "problems": {},
+            "degraded": {},
+        }
         process.send_signal(number)
         out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import UTC, datetime
 from typing import Any, cast
 
-from app.flow.services import Nudge, Services
-from app.flow.upkeep.loops import Loops
+from prometheus_client import CollectorRegistry
+
+from app.domain.ports import Clock
+from app.flow.services import Nudge
+from app.flow.upkeep.supervisor import Supervisor, Task
+from app.observe.metrics import Metrics
 
 
 class HeldClock:
@@ -26,18 +29,6 @@ class HeldClock:
         await self.wake.wait()
 
 
-class IdleStore:
-    """A store in which nothing is due."""
-
-    waiting = 0
-
-    async def write(self, _fn: Any) -> list[Any]:
-        return []
-
-    async def read(self, _fn: Any) -> list[Any]:
-        return []
-
-
 async def until(condition: Any) -> None:
     for _ in range(1_000):
         if condition():
@@ -48,17 +39,14 @@ async def until(condition: Any) -> None:
 
 async def test_after_a_nudge_messages_gather_and_further_nudges_join_them() -> None:
     clock, nudge, sent = HeldClock(), Nudge(), 0
-    services = SimpleNamespace(
-        store=IdleStore(), clock=clock, decide_nudge=Nudge(), deliver_nudge=nudge, replica="one"
-    )
 
     async def deliver() -> int:
         nonlocal sent
         sent += 1
         return 0
 
-    loops = Loops(cast("Services", services), deliver, timedelta(days=30))
-    task = asyncio.create_task(loops._forever("deliver", deliver, nudge, 60.0, 0.25))
+    supervisor = Supervisor(cast("Clock", clock), Metrics(CollectorRegistry()))
+    supervisor.start(Task("deliver", deliver, 60.0, nudge, 0.25))
     await until(lambda: sent == 1)  # at the start nothing is waited for
     nudge()
     await until(lambda: clock.asleep)
@@ -69,4 +57,4 @@ async def test_after_a_nudge_messages_gather_and_further_nudges_join_them() -> N
     for _ in range(10):
         await asyncio.sleep(0)
     assert (sent, clock.asleep) == (2, [0.25])  # the second nudge was part of the same gathering
-    task.cancel()
+    await supervisor.stop()

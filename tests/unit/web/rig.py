@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput, Missing
+from app.flow.upkeep.health import Findings
 from app.intake.auth import Access, Scope, parse_tokens
 from app.observe.metrics import Metrics
 from app.observe.system import TimeIds
@@ -123,6 +124,7 @@ class Rig:
     limits: Limits = field(default_factory=Limits)
     agents: frozenset[str] = frozenset()
     problems: dict[str, str] = field(default_factory=dict)
+    degraded: dict[str, str] = field(default_factory=dict)
     orders: RecordedOrders = field(default_factory=RecordedOrders)
     nudges: list[None] = field(default_factory=list)
     metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
@@ -132,8 +134,8 @@ class Rig:
         self.app: FastAPI = create_app(self.services)
 
     def _services(self) -> WebServices:
-        async def ready() -> Mapping[str, str]:
-            return self.problems
+        async def ready() -> Findings:
+            return Findings(self.problems, self.degraded)
 
         async def three() -> list[Mapping[str, Any]]:
             return _rows(3)

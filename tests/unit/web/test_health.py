@@ -15,15 +15,23 @@ async def test_alive_asks_nobody(rig: Rig) -> None:
 async def test_ready_while_there_is_no_problem(rig: Rig) -> None:
     async with rig.client() as client:
         response = await client.get("/readyz")
-    assert (response.status_code, response.json()) == (200, {"ready": True, "problems": {}})
+    assert (response.status_code, response.json()) == (200, {"ready": True, "problems": {}, "degraded": {}})
 
 
-async def test_not_ready_names_each_part_that_does_not_work(rig: Rig) -> None:
-    rig.problems["cluster"] = "no answer for 30 s"
+async def test_not_ready_when_alerts_cannot_be_stored(rig: Rig) -> None:
+    rig.problems["store"] = "the disk is full"
     async with rig.client() as client:
         response = await client.get("/readyz")
     assert response.status_code == 503
-    assert response.json() == {"ready": False, "problems": {"cluster": "no answer for 30 s"}}
+    assert response.json() == {"ready": False, "problems": {"store": "the disk is full"}, "degraded": {}}
+
+
+async def test_what_alerts_do_not_need_is_told_and_keeps_none_out(rig: Rig) -> None:
+    rig.degraded["cluster"] = "no answer for 30 s"
+    async with rig.client() as client:
+        response = await client.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {"ready": True, "problems": {}, "degraded": {"cluster": "no answer for 30 s"}}
 
 
 async def test_metrics_are_in_prometheus_text_format(rig: Rig) -> None:
