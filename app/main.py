@@ -209,43 +209,25 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
-    loops = Loops(
-        services,
-        lambda: deliver_once(messages),
-        timedelta(days=settings.retention_days),
-        settings.slack_channel,
-    )
-    shared = messages.client  # one client for a process: it keeps the pace of its token
-    client = shared if isinstance(shared, SlackClient) else _slack_client(settings, parts.clock)
-    interactions = Interactions(
-        services,
-        SlackReplies(http, settings.slack_api_url, client),
-        Groups(client, parts.clock),
-        settings.operators,
-    )
+    kept = timedelta(days=settings.retention_days)
+    loops = Loops(services, lambda: deliver_once(messages), kept, settings.slack_channel)
+    interactions = _interactions(settings, services, messages.client, http)
     access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
-    health = Health(
-        parts.clock,
-        lambda: probe_write(store),
-        (
-            lambda: supervisor.problems,
-            lambda: access.problems,
-            lambda: {"policy": keeper.problem} if keeper.problem else {},
-        ),
-    )
+    health = Health(parts.clock, lambda: probe_write(store), (supervisor, access, keeper))
+    app = create_app(_web(settings, services, interactions, health))
+    clicks = _socket(settings, interactions)
     return Service(
-        settings=settings,
-        services=services,
-        app=create_app(_web(settings, services, interactions, health)),
-        engine=engine,
-        loops=loops,
-        keeper=keeper,
-        interactions=interactions,
-        access=access,
-        supervisor=supervisor,
-        _closing=closing,
-        socket=_socket(settings, interactions),
+        settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing, clicks
     )
+
+
+def _interactions(
+    settings: Settings, services: Services, shared: MessageClient, http: httpx.AsyncClient
+) -> Interactions:
+    # One client for a process: it keeps the pace of its token.
+    client = shared if isinstance(shared, SlackClient) else _slack_client(settings, services.clock)
+    replies = SlackReplies(http, settings.slack_api_url, client)
+    return Interactions(services, replies, Groups(client, services.clock), settings.operators)
 
 
 async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: AsyncExitStack) -> Cluster:

@@ -6,15 +6,18 @@ lines are missing and which command shows them. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from app.notify import limits
+from app.notify.buttons import Click, read_token
 from app.notify.limits import length, shorten
 from app.notify.message import Button, Confirm, Context, Message, Part, Section
 from app.notify.text import Line, clean, code, cut, line, mrkdwn
 
 _SUMMARY_LINES = 3
+_AS_COMMANDS: Mapping[str, str] = {Click.APPROVE: "approve", Click.REJECT: "reject", Click.UNDO: "undo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,27 @@ def to_slack(message: Message) -> SlackBody:
     if dropped:
         blocks.append(_section(_more(dropped, message.incident_id)))
     return SlackBody(_text(message), (*blocks, *closing))
+
+
+def to_plain(message: Message) -> SlackBody:
+    """The message without blocks, for when Slack refuses them: its first lines, and the commands in the place of buttons."""
+    commands = [line("Then: ", code(c)) for c in _commands(message)]
+    lines = [
+        message.headline,
+        *(li for part in message.parts if isinstance(part, Section) for li in part.lines),
+    ]
+    room = limits.SECTION - sum(length(mrkdwn(c)) + 1 for c in commands)
+    return SlackBody("\n".join([_fit(tuple(lines), room, message.incident_id), *map(mrkdwn, commands)]), ())
+
+
+def _commands(message: Message) -> list[str]:
+    """What to run instead of clicking, each once, and at last what tells the rest."""
+    found = [f"remediator explain {message.incident_id[:80]}"]
+    for button in reversed(message.buttons):
+        token = read_token(button.value)
+        if button.action_id in _AS_COMMANDS and token is not None:
+            found.insert(0, f"remediator {_AS_COMMANDS[button.action_id]} {token.run_id}")
+    return found
 
 
 def _block(part: Part, room: int, incident_id: str) -> dict[str, Any] | None:

@@ -37,6 +37,12 @@ class Retry(ProbeUnavailable):
     code = "message_retry"
 
 
+class Away(Retry):
+    """As Retry, and no other message would be taken now either."""
+
+    code = "client_away"
+
+
 class Never(CallerError):
     """Nothing was posted and a repeat gives the same answer; the message says what a person has to change."""
 
@@ -47,6 +53,18 @@ class NoAccess(Never):
     """As Never, but the message is fine: a token, scope, channel or membership is missing. The message says which."""
 
     code = "message_no_access"
+
+
+class BadToken(NoAccess):
+    """As NoAccess, and it holds for every message: the token itself is not accepted."""
+
+    code = "message_bad_token"
+
+
+class Misfit(Never):
+    """As Never, for the message's layout or length: in plain text it may be taken."""
+
+    code = "message_misfit"
 
 
 class Unclear(OutcomeUnclear):

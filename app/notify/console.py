@@ -22,7 +22,7 @@ _STYLES = {Style.PLAIN: "", Style.BOLD: "bold", Style.CODE: "cyan"}
 
 
 class ConsoleClient:
-    """Prints messages; thread entries are set in, edits say that they are edits. Never fails, never forgets an order."""
+    """Prints messages; each thread entry stands under a rule with its incident, as threads of several come mixed. Never fails, never forgets an order."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -41,7 +41,7 @@ class ConsoleClient:
             self._shown[posted.ts] = message.readable()
             self._card(message)
         else:
-            self._console.print(Rule(style="dim"))
+            self._console.print(Rule(Text(clean(message.incident_id)), style="dim", align="left"))
             self._console.print(render(message))
         return posted
 

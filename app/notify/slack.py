@@ -16,15 +16,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from app.domain.ports import Clock
-from app.notify.blocks import SlackBody, to_slack
-from app.notify.client import Found, Never, PostAnew, Posted, Retry, Unclear
+from app.notify.blocks import SlackBody, to_plain, to_slack
+from app.notify.client import Away, Found, Misfit, Never, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message
 from app.notify.slack_errors import classify, classify_status
+
+log = structlog.get_logger(__name__)
 
 EVENT_TYPE = "remediator_message"
 """`metadata.event_type` of all our messages. Metadata is readable by the whole workspace: it holds ids only."""
@@ -60,20 +63,23 @@ class SlackClient:
 
     async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
         """Post a message. Raises Retry, Never, Unclear, and PostAnew when the thread is gone."""
-        body = self._body(message)
-        await self._pace(channel)
-        answer = await self._call(
-            "chat.postMessage",
-            lambda: self._client.chat_postMessage(
-                channel=channel,
-                text=body.text,
-                blocks=list(body.blocks),
-                thread_ts=thread_ts,
-                metadata=_metadata(message, client_tag),
-                unfurl_links=False,
-                unfurl_media=False,
-            ),
-        )
+
+        async def send(body: SlackBody) -> AsyncSlackResponse:
+            await self._pace(channel)
+            return await self._call(
+                "chat.postMessage",
+                lambda: self._client.chat_postMessage(
+                    channel=channel,
+                    text=body.text,
+                    blocks=list(body.blocks),
+                    thread_ts=thread_ts,
+                    metadata=_metadata(message, client_tag),
+                    unfurl_links=False,
+                    unfurl_media=False,
+                ),
+            )
+
+        answer = await self._say(message, send)
         posted = Posted(str(answer["channel"]), str(answer["ts"]))
         if channel != posted.channel:
             # From now on name and id share one pace.
@@ -84,10 +90,10 @@ class SlackClient:
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         """Edit a message. Raises Retry, Never and PostAnew; a lost answer is Retry too, as a second edit is harmless."""
-        body = self._body(message)
-        await self._pace(posted.channel)
-        try:
-            answer = await self._call(
+
+        async def send(body: SlackBody) -> AsyncSlackResponse:
+            await self._pace(posted.channel)
+            return await self._call(
                 "chat.update",
                 lambda: self._client.chat_update(
                     channel=posted.channel,
@@ -97,12 +103,22 @@ class SlackClient:
                     metadata=_metadata(message, client_tag),
                 ),
             )
+
+        try:
+            answer = await self._say(message, send)
         except Unclear as unclear:
             raise Retry(unclear.message, code=unclear.code) from unclear
         return Posted(str(answer["channel"]), str(answer["ts"]))
 
-    def _body(self, message: Message) -> SlackBody:
-        return to_slack(message if self._interactive else replace(message, buttons=()))
+    async def _say(
+        self, message: Message, send: Callable[[SlackBody], Awaitable[AsyncSlackResponse]]
+    ) -> AsyncSlackResponse:
+        """In blocks; where Slack refuses those, in plain text with the commands, so that no question is lost to its layout."""
+        try:
+            return await send(to_slack(message if self._interactive else replace(message, buttons=())))
+        except Misfit as refused:
+            log.warning("message_told_in_plain_text", incident=message.incident_id, code=refused.code)
+        return await send(to_plain(message))
 
     async def whisper(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
         """Post what only `user` sees; `text` is mrkdwn. Raises Retry, Never, Unclear."""
@@ -195,7 +211,7 @@ class SlackClient:
     async def _call(self, what: str, call: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
         """One request, with every failure translated."""
         if (wait := self._blocked_until - self._clock.monotonic()) > 0:
-            raise Retry(f"Slack asked us to wait before {what}", code="ratelimited", retry_after=wait)
+            raise Away(f"Slack asked us to wait before {what}", code="ratelimited", retry_after=wait)
         try:
             return await call()
         except SlackApiError as error:
@@ -205,7 +221,7 @@ class SlackClient:
             raise failure from error
         except aiohttp.ClientConnectorError as error:
             # No connection was made, so nothing was sent.
-            raise Retry(f"Slack could not be reached for {what}", code="unreachable") from error
+            raise Away(f"Slack could not be reached for {what}", code="unreachable") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unclear(f"the answer to {what} was lost ({type(error).__name__})") from error
 

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 from typing import Final
 
-from app.notify.client import Never, NoAccess, PostAnew, Retry, Unclear
+from app.notify.client import Away, BadToken, Misfit, Never, NoAccess, PostAnew, Retry, Unclear
 
 _RETRY: Final = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
 _UNCLEAR: Final = frozenset({"internal_error", "fatal_error", "request_timeout"})
 _ANEW: Final = frozenset(
     {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
 )
+_TOKEN: Final = {
+    "invalid_auth": "Slack does not accept what REMEDIATOR_SLACK_BOT_TOKEN holds",
+    "not_authed": "nothing was sent as REMEDIATOR_SLACK_BOT_TOKEN",
+    "account_inactive": "the bot's account was deactivated: install the app again",
+    "token_revoked": "the token was revoked; install the app again and set the new one",
+    "token_expired": "the token has expired: set a new one",
+    "missing_scope": "the token lacks a scope: the app needs chat:write, channels:history, channels:read and, for rules that "
+    "name user groups, usergroups:read",
+}
 _ACCESS: Final = {
     "channel_not_found": "the channel does not exist or is private: check REMEDIATOR_SLACK_CHANNEL and invite the bot",
     "not_in_channel": "invite the bot to the channel: /invite @alert-remediator",
     "is_archived": "the channel is archived: unarchive it or choose another in REMEDIATOR_SLACK_CHANNEL",
-    "invalid_auth": "Slack does not accept the token: check REMEDIATOR_SLACK_BOT_TOKEN",
-    "not_authed": "no token was sent: check REMEDIATOR_SLACK_BOT_TOKEN",
-    "account_inactive": "the bot's account was deactivated: install the app again",
-    "token_revoked": "the token was revoked: install the app again and set the new token",
-    "token_expired": "the token has expired: set a new one",
-    "missing_scope": "the token lacks a scope: the app needs chat:write, channels:history, channels:read and, for rules that "
-    "name user groups, usergroups:read",
     "restricted_action": "a workspace setting forbids posting in this channel: ask an administrator",
     "message_limit_exceeded": "the workspace's message limit is reached: free some or upgrade",
 }
-_HINTS: Final = {
+_MISFIT: Final = {
     "invalid_blocks": "Slack refused the layout of this message; please report it",
     "msg_too_long": "Slack found this message too long; please report it",
     "msg_blocks_too_long": "Slack found this message too long; please report it",
+    "invalid_attachments": "Slack refused the layout of this message; please report it",
+}
+_HINTS: Final = {
     "no_text": "Slack found this message empty; please report it",
     "metadata_too_large": "Slack found this message's metadata too large; please report it",
 }
@@ -44,15 +49,19 @@ def classify(
     """The failure for an `ok: false` answer with this error word. An unknown word is final: it is a refusal."""
     text = f"Slack answered {error[:80]} to {what}"
     if error in _RETRY:
-        return Retry(text, code=error, retry_after=retry_after)
+        return Away(text, code=error, retry_after=retry_after)
     if error in _UNCLEAR:
         return Unclear(text, code=error)
     if error in _ANEW:
         return PostAnew(text, code=error)
+    if hint := _hint(_TOKEN, error):
+        return BadToken(f"{text}; {hint}", code=error[:80])
     if hint := _hint(_ACCESS, error):
-        return NoAccess(f"{text}: {hint}", code=error[:80])
+        return NoAccess(f"{text}; {hint}", code=error[:80])
+    if hint := _hint(_MISFIT, error):
+        return Misfit(f"{text}; {hint}", code=error[:80])
     hint = _hint(_HINTS, error)
-    return Never(f"{text}: {hint}" if hint else text, code=error[:80])
+    return Never(f"{text}; {hint}" if hint else text, code=error[:80])
 
 
 def _hint(hints: dict[str, str], error: str) -> str:
@@ -64,7 +73,7 @@ def classify_status(status: int, *, what: str, retry_after: float | None = None)
     """The failure for an answer that is not Slack's JSON: 429 was not processed, any 5xx may have been."""
     text = f"Slack answered HTTP {status} to {what}"
     if status == 429:
-        return Retry(text, code="ratelimited", retry_after=retry_after)
+        return Away(text, code="ratelimited", retry_after=retry_after)
     if status >= 500 or status == 200:
         return Unclear(text, code=f"http_{status}")
     return Never(text, code=f"http_{status}")

@@ -136,7 +136,10 @@ def sent(tx: Tx, message_id: str, channel: str, ts: str) -> None:
 
 
 def failed(tx: Tx, message_id: str, error: str, retry_at: datetime | None) -> None:
-    """It did not go out: try again at `retry_at`, or give it up when None. Raises Missing."""
+    """It did not go out: try again at `retry_at`, or give it up when None. Raises Missing.
+
+    What certainly was not sent because nothing is taken now is for `waits`.
+    """
     text = storable(error)
     if retry_at is not None:
         _settle(tx, message_id, MessageState.PENDING, error=text, retry_at=micros_or_none(retry_at))
@@ -144,6 +147,29 @@ def failed(tx: Tx, message_id: str, error: str, retry_at: datetime | None) -> No
     message = _settle(tx, message_id, MessageState.FAILED, error=text)
     data = {"message": message_id, "kind": message.kind, "error": text}
     tx.audit(EventKind.NOTIFY_FAILED, incident_id=message.incident_id, data=data)
+
+
+def waits(tx: Tx, message_ids: Sequence[str], error: str, retry_at: datetime) -> None:
+    """Claimed messages were not even tried: until `retry_at` nothing is taken. That counts no attempt."""
+    tx.conn.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(message_ids), outbox.c.state == MessageState.SENDING.value)
+        .values(
+            state=MessageState.PENDING.value,
+            attempts=outbox.c.attempts - 1,
+            error=storable(error),
+            retry_at=micros(retry_at),
+            **claims.FREE,
+        )
+    )
+
+
+def due_again(tx: Tx) -> int:
+    """Every message that waits for its next attempt is due now; returns how many."""
+    waiting = update(outbox).where(
+        UNSENT, outbox.c.state == MessageState.PENDING.value, outbox.c.retry_at > micros(tx.now)
+    )
+    return tx.conn.execute(waiting.values(retry_at=None)).rowcount
 
 
 def digest(tx: Tx, message_ids: Sequence[str], into: str) -> int:
@@ -158,9 +184,11 @@ def digest(tx: Tx, message_ids: Sequence[str], into: str) -> int:
     return done.rowcount
 
 
-def pending(conn: Connection, limit: int = 1_000) -> list[Message]:
-    """Messages that wait to be sent, oldest first."""
+def pending(conn: Connection, limit: int = 1_000, kinds: Sequence[str] = ()) -> list[Message]:
+    """Messages that wait to be sent, oldest first; of these kinds only, when any are named."""
     query = select(outbox).where(UNSENT, outbox.c.state == MessageState.PENDING.value)
+    if kinds:
+        query = query.where(outbox.c.kind.in_(kinds))
     return [_message(row) for row in conn.execute(query.order_by(outbox.c.seq).limit(limit))]
 
 

@@ -20,11 +20,12 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
 from app.domain.ports import Clock
-from app.flow.notifying.fan_out import DIGEST, PAGE, collapse_storm, order_pages, page_of, put_pages
+from app.flow.notifying.fan_out import DIGEST, PAGE, QUIET, collapse_storm, order_pages, page_of, put_pages
+from app.flow.notifying.outage import Outage
 from app.flow.notifying.scorecard import WEEKLY
 from app.notify.audit_head import head_message
 from app.notify.blocks import to_slack
-from app.notify.client import MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
+from app.notify.client import Away, BadToken, MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.digest import SHOWN, Digest, digest
 from app.notify.entries import thread_entry
 from app.notify.message import Message
@@ -40,7 +41,13 @@ from app.store.tx import Tx
 
 AUDIT_HEAD: Final = "audit_head"
 _FIRST_WAIT: Final = 5.0
-_LONGEST_WAIT: Final = 300.0
+_LONGEST_WAIT: Final = 60.0
+_ACCESS_WAIT: Final = 15.0
+"""Seconds between two tries of a message for which a setting has to be repaired, so that the repair shows soon."""
+_TRIES: Final = 12
+"""How often a message of unclear outcome is tried while Slack takes others: then it is the message that is wrong."""
+_POISON: Final = timedelta(seconds=_LONGEST_WAIT)
+_SIGNS: Final = 3  # attempts of one message of which the failing is a sign that Slack is away
 _MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
 _SHOWN_KEPT: Final = 10_000
 _WEEK: Final = timedelta(days=7)  # then the next scorecard is there
@@ -54,7 +61,8 @@ class DeliverServices:
     when PagerDuty is not configured.
 
     More than `storm` incidents with their first messages pending become one digest. `shown` remembers what each parent
-    message shows, so that it is not edited to the same text; losing it costs an edit.
+    message shows, so that it is not edited to the same text; losing it costs an edit. No message is given up because Slack
+    is away; entries about evidence and decisions that waited longer than `details_for` are told by the parent message alone.
     """
 
     store: Store
@@ -68,9 +76,10 @@ class DeliverServices:
     storm: int = 20
     batch: int = 10
     lease: timedelta = timedelta(minutes=5)
-    give_up_after: timedelta = timedelta(days=1)
+    details_for: timedelta = timedelta(days=1)
     attempted: Callable[[str, str], None] = lambda _channel, _result: None  # `pager` or `chat`; how it went
     shown: dict[str, str] = field(default_factory=dict)
+    outage: Outage = field(default_factory=Outage)
 
     @property
     def owner(self) -> str:
@@ -91,8 +100,15 @@ async def deliver_once(services: DeliverServices) -> int:
         lambda tx: outbox.claim(tx, now, services.batch, services.owner, services.lease)
     )
     # Pages first: a slow Slack must not keep a person asleep.
+    held = []
     for row in sorted(rows, key=lambda r: (r.kind != PAGE, r.seq)):
-        await _one(services, row)
+        if row.kind != PAGE and services.outage.holds(services.clock.now()):
+            held.append(row.id)
+        else:
+            await _one(services, row)
+    if held:
+        until = services.outage.until or services.clock.now()
+        await _settle(services, lambda tx: outbox.waits(tx, held, "Slack takes nothing now", until))
     return len(rows)
 
 
@@ -120,6 +136,9 @@ async def _one(services: DeliverServices, row: Row) -> None:
     channel = "pager" if row.kind == PAGE else "chat"
     try:
         posted = await _send(services, row)
+    except (Away, BadToken) as away:
+        services.attempted(channel, "no_access" if isinstance(away, BadToken) else "later")
+        await _held(services, row, away)
     except Retry as later:
         services.attempted(channel, "later")
         await _again(services, row, str(later), later.retry_after)
@@ -127,7 +146,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
         # The message is fine; somebody has to fix a setting, and then it shall go out.
         services.attempted(channel, "no_access")
         log.warning("message cannot be sent", message=row.id, code=closed.code, hint=closed.message)
-        await _again(services, row, str(closed), _LONGEST_WAIT)
+        await _again(services, row, str(closed), _ACCESS_WAIT)
     except (Unclear, PostAnew) as unclear:
         # Whatever the parent message seems to show, look at it again: it may be gone with its thread.
         services.attempted(channel, "unclear")
@@ -142,6 +161,8 @@ async def _one(services: DeliverServices, row: Row) -> None:
     else:
         services.attempted(channel, "sent")
         await _settle(services, lambda tx: _sent(tx, row, posted))
+        if channel == "chat" and posted.ts and services.outage.took(services.clock.now()):
+            await services.store.write(outbox.due_again)
 
 
 def _sent(tx: Tx, row: Row, posted: Posted) -> None:
@@ -166,12 +187,25 @@ async def _settle(services: DeliverServices, settle: Callable[[Tx], None]) -> No
     await services.store.write(settle)
 
 
+async def _held(services: DeliverServices, row: Row, away: Away | BadToken) -> None:
+    """Nothing is taken now, whatever the message: it waits with all the others, and that counts no attempt."""
+    if isinstance(away, BadToken):
+        log.warning("message cannot be sent", message=row.id, code=away.code, hint=away.message)
+    wait = away.retry_after if isinstance(away, Away) else None
+    until = services.outage.failed(services.clock.now(), away.code, wait)
+    await _settle(services, lambda tx: outbox.waits(tx, [row.id], str(away), until))
+
+
 async def _again(services: DeliverServices, row: Row, error: str, wait: float | None) -> None:
-    """Back into the queue, later each time; given up after a day."""
+    """Back into the queue, later each time. Given up is only what is out of date, or what alone fails while others go out."""
     now = services.clock.now()
-    if now - row.created_at > (_WEEK if row.kind == WEEKLY else services.give_up_after):
+    took = services.outage.took_at
+    alone = wait is None and row.attempts >= _TRIES and took is not None and now - took < 2 * _POISON
+    if alone or (row.kind == WEEKLY and now - row.created_at > _WEEK):
         await _give_up(services, row, f"{error} (tried {row.attempts} times)")
         return
+    if row.kind != PAGE and wait is None and row.attempts <= _SIGNS:
+        services.outage.begin(now, "unclear")
     backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
     at = now + timedelta(seconds=backoff if wait is None else wait)
     await _settle(services, lambda tx: outbox.failed(tx, row.id, error, at))
@@ -210,7 +244,7 @@ async def _tell(services: DeliverServices, row: Row) -> Posted:
         # Its first messages went into a digest; a change of state alone opens no thread.
         return Posted("", "")
     head = await _head(services, row, incident, timeline)
-    if entry is None:
+    if entry is None or (topic in QUIET and services.clock.now() - row.created_at > services.details_for):
         return head
     return await _post_once(services, row, entry, head.ts, row.id, head.channel)
 

@@ -24,7 +24,7 @@ from app.store.tx import Tx
 
 PAGE: Final = "page"
 DIGEST: Final = "digest"
-_QUIET: Final = frozenset({Topic.FIRED, Topic.EVIDENCE, Topic.DECIDED, Topic.MOVED})
+QUIET: Final = frozenset({Topic.FIRED, Topic.EVIDENCE, Topic.DECIDED, Topic.MOVED})
 """Topics that a digest may tell; what was done, asked or handed over always has its own message."""
 _SEEN: Final = 1_000
 _EDITED: Final = timedelta(seconds=15)
@@ -41,7 +41,7 @@ async def order_pages(store: Store) -> None:
 
 
 def _unpaged(conn: Connection) -> list[Row]:
-    waiting = outbox.pending(conn, _SEEN)
+    waiting = outbox.pending(conn, _SEEN, (Topic.ESCALATED.value, DIGEST))
     return [r for r in waiting if _pages(r) and not _exists(conn, _page_id(r))]
 
 
@@ -106,7 +106,9 @@ async def collapse_storm(store: Store, limit: int) -> None:
 
 def _first_messages(conn: Connection, limit: int) -> tuple[list[Row], set[str]]:
     """Pending quiet rows that a digest shall tell, and the incidents among them that were decided in a storm."""
-    quiet = [r for r in outbox.pending(conn, _SEEN) if r.incident_id and r.payload.get("event") in _QUIET]
+    quiet = [r for r in outbox.pending(conn, _SEEN, sorted(QUIET)) if r.incident_id]
+    if not quiet:
+        return [], set()
     unseen = incidents.without_thread(conn, list({r.incident_id for r in quiet}))
     quiet = [r for r in quiet if r.incident_id in unseen]
     storms = {r.incident_id for r in quiet if _code(r) == Code.STORM}

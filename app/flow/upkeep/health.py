@@ -7,9 +7,9 @@ Never repairs anything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import update
 
@@ -29,13 +29,22 @@ class Findings:
     degraded: Mapping[str, str] = field(default_factory=dict)
 
 
+class Part(Protocol):
+    """What can say what it cannot do at present."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """By part, in words; empty when all is well."""
+        ...
+
+
 @dataclass(slots=True)
 class Health:
-    """`probe` raises RemediatorError kinds when the store cannot write. `degraded` are the parts' own findings."""
+    """`probe` raises RemediatorError kinds when the store cannot write. `parts` are those that no alert needs to get in."""
 
     clock: Clock
     probe: Callable[[], Awaitable[None]]
-    degraded: tuple[Callable[[], Mapping[str, str]], ...]
+    parts: Sequence[Part]
     _asked: float | None = None
     _store: str = ""
 
@@ -50,8 +59,8 @@ class Health:
             except RemediatorError as error:
                 self._store = error.message
         found: dict[str, str] = {}
-        for part in self.degraded:
-            found.update(part())
+        for part in self.parts:
+            found.update(part.problems)
         return Findings({"store": self._store} if self._store else {}, found)
 
 

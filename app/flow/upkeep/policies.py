@@ -51,11 +51,11 @@ class PolicyKeeper:
         return self._in_force
 
     @property
-    def problem(self) -> str:
-        """Why the files are not what is in force; empty when they are."""
+    def problems(self) -> Mapping[str, str]:
+        """Under `policy`, that the files are not what is in force."""
         if self._refused is None:
-            return ""
-        return f"the policy files were refused; version {self._in_force.version} stays in force"
+            return {}
+        return {"policy": f"the policy files were refused; version {self._in_force.version} stays in force"}
 
     async def look(self, store: Store, nudge: Callable[[], None]) -> int:
         """Look at the files once and bring into force what changed; then tell the audit trail. Returns 1 when it told it

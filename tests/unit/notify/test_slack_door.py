@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.notify.client import Never, NoAccess, PostAnew, Posted, Retry, Unclear
+from app.notify.client import Away, BadToken, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message, Section
 from app.notify.parent import parent
 from app.notify.slack import SlackClient
@@ -82,10 +82,10 @@ async def test_different_channels_do_not_wait_for_each_other(rig: Rig) -> None:
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (Fault(status=429, retry_after=17, error="ratelimited"), Retry),
-        (Fault(error="service_unavailable"), Retry),
-        (Fault(error="invalid_blocks"), Never),
-        (Fault(error="msg_blocks_too_long"), Never),
+        (Fault(status=429, retry_after=17, error="ratelimited"), Away),
+        (Fault(error="service_unavailable"), Away),
+        (Fault(error="no_text"), Never),
+        (Fault(error="invalid_auth"), BadToken),
         (Fault(error="some_new_error"), Never),
         (Fault(error="is_archived"), NoAccess),
         (Fault(error="restricted_action_read_only_channel"), NoAccess),

@@ -1,0 +1,155 @@
+"""The policy in force follows the files, whatever the store does, and the brake is always read."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from app.domain.decision import Mode
+from app.domain.errors import StoreUnavailable
+from app.flow.upkeep import policies
+from app.flow.upkeep.policies import PolicyKeeper
+from app.observe.metrics import Metrics
+from app.policy.load import load_policy
+from app.store import facts
+from app.store.database import Store
+from remediations import CATALOGUE
+
+SHIPPED = Path(__file__).resolve().parents[3] / "policies"
+
+
+class Trail:
+    """A store that keeps what is audited, and can be away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.kept: list[tuple[str, Mapping[str, str]]] = []
+
+    async def write(self, fn: Callable[[Any], Any]) -> None:
+        if self.away:
+            raise StoreUnavailable("10000 writes are waiting")
+        fn(SimpleNamespace(audit=lambda kind, data: self.kept.append((kind.value, data))))
+
+
+@pytest.fixture(autouse=True)
+def no_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
+
+
+class Kept:
+    """A keeper over a copy of the shipped policy."""
+
+    def __init__(self, folder: Path) -> None:
+        for file in SHIPPED.glob("*.yaml"):
+            shutil.copy(file, folder)
+        self.folder, self.trail = folder, Trail()
+        self.metrics = Metrics(CollectorRegistry())
+        self.keeper = PolicyKeeper(folder, CATALOGUE, self.metrics)
+        self.file = next(f for f in sorted(folder.glob("*.yaml")) if "rules:" in f.read_text())
+
+    async def look(self) -> int:
+        return await self.keeper.look(cast("Store", self.trail), lambda: None)
+
+    def edit(self, before: str, after: str) -> None:
+        text = self.file.read_text()
+        assert before in text
+        self.file.write_text(text.replace(before, after))
+
+    @property
+    def reload_ok(self) -> float | None:
+        return self.metrics.registry.get_sample_value("remediator_policy_reload_ok")
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+async def test_a_store_that_is_away_never_keeps_a_changed_policy_out_of_force(kept: Kept) -> None:
+    await kept.look()
+    first = kept.keeper().version
+    kept.trail.away = True
+    kept.edit("mode: auto", "mode: approve")
+    with pytest.raises(StoreUnavailable):
+        await kept.look()
+    second = kept.keeper().version
+    assert second != first
+    kept.trail.away = False
+    await kept.look()
+    assert kept.trail.kept == [
+        ("policy.loaded", {"version": first}),
+        ("policy.loaded", {"version": second, "before": first}),
+    ]
+    assert await kept.look() == 0, "told once"
+
+
+async def test_an_emergency_observe_is_in_force_even_from_files_that_are_refused(kept: Kept) -> None:
+    await kept.look()
+    assert kept.keeper().mode is not Mode.OBSERVE
+    (kept.folder / "zz-broken.yaml").write_text("version: 1\nrules: {not: [a, list\n")
+    await kept.look()
+    assert (kept.keeper().mode is Mode.OBSERVE, kept.reload_ok) == (False, 0)
+    (kept.folder / "zz-broken.yaml").write_text("version: 1\nmode: observe  # stop!\nrules: {not: [a, list\n")
+    await kept.look()
+    assert kept.keeper().mode is Mode.OBSERVE
+    assert kept.keeper().version.endswith("+observe")
+    assert "refused" in kept.keeper.problems["policy"]
+
+
+async def test_a_rules_own_observe_is_no_brake(kept: Kept) -> None:
+    (kept.folder / "zz-broken.yaml").write_text("rules:\n  - name: x\n    mode: observe\n    when: [\n")
+    await kept.look()
+    assert kept.keeper().mode is not Mode.OBSERVE
+
+
+async def test_files_put_back_as_they_were_are_in_force_again_and_no_problem(kept: Kept) -> None:
+    before, text = kept.keeper().version, kept.file.read_text()
+    kept.file.write_text("version: 1\nmode: observe\nrules: [")
+    await kept.look()
+    assert kept.keeper().mode is Mode.OBSERVE
+    kept.file.write_text(text)
+    await kept.look()
+    assert (kept.keeper().version, kept.keeper.problems, kept.reload_ok) == (before, {}, 1)
+
+
+async def test_a_folder_that_cannot_be_read_is_told_once_and_not_every_two_seconds(kept: Kept) -> None:
+    kept.file.write_bytes(b"version: 1\n\xff\xfe")
+    for _ in range(3):
+        await kept.look()
+    assert [kind for kind, _ in kept.trail.kept] == ["policy.loaded", "policy.refused"]
+
+
+async def test_whatever_a_file_makes_the_parser_do_is_a_refusal(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(_texts: Any, _catalogue: Any) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(policies, "load_policy", defect)
+    kept.edit("mode: auto", "mode: approve")
+    await kept.look()
+    assert kept.trail.kept[-1][0] == "policy.refused"
+    assert kept.reload_ok == 0
+
+
+async def test_a_policy_is_parsed_beside_the_event_loop(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    real = load_policy
+
+    def seen(texts: Any, catalogue: Any) -> Any:
+        threads.append(threading.get_ident())
+        return real(texts, catalogue)
+
+    monkeypatch.setattr(policies, "load_policy", seen)
+    kept.edit("mode: auto", "mode: approve")
+    await asyncio.wait_for(kept.look(), 30)
+    assert threads
+    assert threading.get_ident() not in threads
