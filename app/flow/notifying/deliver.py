@@ -113,16 +113,16 @@ async def deliver_once(services: DeliverServices) -> int:
 
 
 def _free_the_dead(tx: Tx, services: DeliverServices, now: datetime) -> None:
-    """Rows that a dead process left behind may be out or not; their next claim is not their first and looks first.
+    """Rows that a dead process or a failed pass left behind may be out or not; their next claim is not their first and looks
+    first.
 
-    An earlier start of this replica is certainly dead; of another replica only the end of its claim tells.
+    What this replica holds before a pass is of an earlier start or of a pass that the store ended; of another replica only
+    the end of its claim tells.
     """
     for row in outbox.unsure(tx.conn, now + services.lease):
-        mine_before = (row.claimed_by or "").startswith(
-            f"{services.replica}/"
-        ) and row.claimed_by != services.owner
-        if mine_before or (row.claimed_until is not None and row.claimed_until <= now):
-            outbox.failed(tx, row.id, "the process that was sending it ended", now)
+        mine = (row.claimed_by or "").startswith(f"{services.replica}/")
+        if mine or (row.claimed_until is not None and row.claimed_until <= now):
+            outbox.failed(tx, row.id, "what was sending it ended", now)
 
 
 async def _one(services: DeliverServices, row: Row) -> None:

@@ -78,11 +78,11 @@ class Loops:
         )
 
     async def stop(self) -> None:
-        """End the investigations under way; they are picked up after the next start."""
-        deciding = list(self._deciding)
-        for task in deciding:
+        """End what is being decided, after the supervisor stopped; it is picked up after the next start."""
+        tasks = list(self._deciding)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*deciding, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def decide_due(self) -> int:
         """Begin to decide what is due, as much as there is room for; returns how much was begun. Each incident has a place in

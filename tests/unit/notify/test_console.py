@@ -84,3 +84,11 @@ async def test_a_console_cannot_be_searched_and_says_so() -> None:
     found = await client.find("#incidents", None, "t", timelines.OPENED)
     assert found.posted is None
     assert found.unknown
+
+
+async def test_each_thread_entry_names_its_incident() -> None:
+    client, out = _client()
+    for incident in ("inc_1", "inc_2"):
+        await client.post("#incidents", Message(incident, line("Verified"), ()), "1", "t")
+    rows = out.getvalue().splitlines()
+    assert [r.split()[0] for r in rows if "inc_" in r] == ["inc_1", "inc_2"]

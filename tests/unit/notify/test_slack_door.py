@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from app.notify import slack_errors
 from app.notify.client import Away, BadToken, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message, Section
 from app.notify.parent import parent
 from app.notify.slack import SlackClient
 from app.notify.text import line
+from app.observe.logs import redact
 from tests.doubles.slack import ALL_SCOPES, TOKEN, Fault, SlackDouble, Stored, serving
 from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
@@ -251,3 +253,11 @@ def test_the_door_knows_its_own_messages() -> None:
     client = SlackClient(token=TOKEN, base_url="http://127.0.0.1:9/", clock=SteppingClock())
     assert client.knows(Posted("C0INCIDENTS", "1.1"))
     assert not client.knows(Posted("console", "3"))
+
+
+@pytest.mark.parametrize(
+    "word", [*slack_errors._TOKEN, *slack_errors._ACCESS, *slack_errors._MISFIT, *slack_errors._HINTS]
+)
+def test_no_hint_is_cut_by_the_redaction_of_the_logs(word: str) -> None:
+    failure = slack_errors.classify(word, what="chat.postMessage")
+    assert redact(failure.message) == failure.message
