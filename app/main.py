@@ -132,6 +132,7 @@ class Service:
     async def stop(self) -> None:
         """Stop loops and engine, close connections. Whatever was under way is resumed by the next start."""
         await self.supervisor.stop()
+        await self.loops.stop()
         if self.socket is not None:
             await self.socket.stop()
         await self.interactions.close()

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.redact import redact
 from app.notify import slack_errors
 from app.notify.client import Away, BadToken, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message, Section
 from app.notify.parent import parent
 from app.notify.slack import SlackClient
 from app.notify.text import line
-from app.observe.logs import redact
 from tests.doubles.slack import ALL_SCOPES, TOKEN, Fault, SlackDouble, Stored, serving
 from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
