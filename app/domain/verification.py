@@ -142,9 +142,15 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
         return Result.FIXED, f"healthy for {_span(watch.healthy)}: {last.text}"
     if last.rollout is RolloutState.FAILED:
         return Result.NOT_FIXED, f"the rollout failed: {last.text}"
-    if watch.watched < timeout.total_seconds() or watch.healthy is not None:
+    settling = watch.healthy is not None and watch.watched < (timeout + 2 * settle).total_seconds()
+    if watch.watched < timeout.total_seconds() or settling:
         return None
     waited = _span(watch.watched)
+    if watch.healthy is not None:
+        return (
+            Result.INCONCLUSIVE,
+            f"healthy at the last look, never watched long enough in {waited}: {last.text}",
+        )
     if not watch.measured:
         return Result.PROBE_ERROR, f"nothing could be measured in {waited}: {last.text}"
     if last.rollout is RolloutState.PROGRESSING and last.quiet:

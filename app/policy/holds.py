@@ -2,7 +2,7 @@
 
 Three things do: a pause that covers the target, a ceiling of observe, a freeze. Actions meet them as gates; everything else
 asks here, right before the write. A person who orders that very write while a hold stands, knowing of it, gets through; a
-pause that is set after their order holds it all the same. Pure: the time and the pauses come in.
+hold that comes after their order holds it all the same. Pure: the time and the pauses come in.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ class Standing(Protocol):
     """A pause in force."""
 
     @property
+    def id(self) -> str:
+        """Which one."""
+        ...
+
+    @property
     def scope(self) -> str:
         """What it covers."""
         ...
@@ -37,29 +42,24 @@ class Standing(Protocol):
         """Who set it."""
         ...
 
-    @property
-    def set_at(self) -> datetime:
-        """Since when."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that wants to happen. `despite`: since when a person wants it in spite of what holds it; None when nobody does."""
+    """A write that wants to happen. `despite` are the keys of the holds that a person knew of when they ordered it."""
 
     target: Target
     rule: str
     remediation: str
-    despite: datetime | None = None
+    despite: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What forbids it, in words, and since when (None: nobody set it at a moment)."""
+    """What forbids it, in words. `key` names this very hold: another pause, or another freeze, is another one."""
 
     code: Code
     text: str
-    since: datetime | None = None
+    key: str
 
 
 def holds(
@@ -70,18 +70,22 @@ def holds(
         Hold(
             Code.KILL_SWITCH if pause.scope == "all" else Code.PAUSED,
             f"{pause.scope} is paused by {pause.author}: {pause.reason or 'no reason given'}",
-            pause.set_at,
+            f"pause:{pause.id}",
         )
         for pause in pauses
         if pause.scope in scopes_of(write.target, write.rule, write.remediation)
     ]
     found += [
-        Hold(Code.CEILING, f"{who} is set to observe")
+        Hold(Code.CEILING, f"{who} is set to observe", f"ceiling:{who}")
         for who, mode in (("the service", ceiling), ("the policy", policy.mode))
         if mode is Mode.OBSERVE
     ]
-    found += [Hold(Code.FROZEN, f"frozen: {window_text(f)}") for f in policy.freeze if is_open(f, now)]
-    return tuple(hold for hold in found if not _known(hold, write.despite))
+    found += [
+        Hold(Code.FROZEN, f"frozen: {window_text(f)}", f"freeze:{f.name}")
+        for f in policy.freeze
+        if is_open(f, now)
+    ]
+    return tuple(hold for hold in found if hold.key not in write.despite)
 
 
 def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
@@ -95,8 +99,3 @@ def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
             f"remediation:{remediation}",
         }
     )
-
-
-def _known(hold: Hold, despite: datetime | None) -> bool:
-    """Whoever ordered the write knew of this hold."""
-    return despite is not None and (hold.since is None or hold.since <= despite)

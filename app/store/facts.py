@@ -15,7 +15,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
 from app.store.runs import Run
-from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, runs
+from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
 from app.store.segments import EPISODES_OF, episodes_of
 from app.store.tx import Tx
 
@@ -186,3 +186,16 @@ _FIRING_ON = (
 def firing_on(conn: Connection, target_key: str) -> list[str]:
     """Names of alerts with an open incident on the target."""
     return list(conn.execute(_FIRING_ON, {"target": target_key}).scalars())
+
+
+def later_temporary(conn: Connection, target_key: str, run_id: str, entry: str) -> str:
+    """A later run on the target whose temporary change is still open; empty when there is none."""
+    query = (
+        select(runs.c.id)
+        .join(run_journal, run_journal.c.run_id == runs.c.id)
+        .where(runs.c.target_key == target_key, runs.c.id > run_id)
+        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None))
+        .order_by(runs.c.id.desc())
+        .limit(1)
+    )
+    return str(conn.execute(query).scalar() or "")

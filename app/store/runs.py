@@ -259,11 +259,21 @@ def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
     return True
 
 
-def set_step(tx: Tx, run_id: str, step: Step, index: int, *, expires_at: datetime | None = None) -> None:
+def set_step(  # the rule's six parameters
+    tx: Tx,
+    run_id: str,
+    step: Step,
+    index: int,
+    *,
+    expires_at: datetime | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """The run goes on with another step: its plan hash changes, and an earlier answer was not for this one.
 
-    `expires_at` is when an approval of this step expires, None when it needs none.
+    `expires_at` is when an approval of this step expires, None when it needs none. `settings` is the rule that this step was
+    decided under; None: as before.
     """
+    changed = {"settings": to_text(dict(settings))} if settings is not None else {}
     tx.conn.execute(
         update(runs)
         .where(runs.c.id == run_id)
@@ -273,6 +283,7 @@ def set_step(tx: Tx, run_id: str, step: Step, index: int, *, expires_at: datetim
             answered_by="",
             expires_at=micros_or_none(expires_at),
             updated_at=tx.stamp,
+            **changed,
         )
     )
 

@@ -169,7 +169,13 @@ def _requested(timeline: Timeline, record: AuditEvent) -> Timeline:
 
 
 def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
-    return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=RunState(record.data["to"]))
+    state = RunState(record.data["to"])
+    over = state in (
+        RunState.UNDONE,
+        RunState.REVERTED,
+    )  # whoever was called before is not needed for it any more
+    escalation = None if over else timeline.escalation
+    return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=state, escalation=escalation)
 
 
 def _of_type(topic: Topic, record: AuditEvent) -> Any:

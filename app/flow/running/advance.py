@@ -175,8 +175,10 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
         driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, life.to_json()))
         return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
     if life.state is not run.state:
-        if life.state in (RunState.CHOOSING, RunState.UNDOING):
-            ending.give_back_unused(tx, run)
+        if (run.state is RunState.WAITING and life.state is not RunState.ACTING) or (
+            run.state is RunState.ACTING and life.state is not RunState.VERIFYING
+        ):
+            ending.leave_step(tx, run, life)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = claims.taken(tx, services.replica, _CLAIM)

@@ -47,7 +47,7 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.ABANDONED: Consequence(),  # untouched, the incident is decided anew instead
     RunState.FAILED: Consequence(),
     RunState.UNDONE: Consequence(gives_back=False, person=False),  # counted when it was ordered
-    RunState.UNDO_CONFLICT: Consequence(gives_back=False),
+    RunState.UNDO_CONFLICT: Consequence(gives_back=False, person=False),  # their hand is on it already
     RunState.REVERTED: Consequence(gives_back=False, person=False),
     RunState.STUCK: Consequence(gives_back=False, evidence=Evidence.STUCK),  # what may have happened is spent
 }
@@ -67,10 +67,8 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     incident = incidents.hold(tx, run.incident_id)
     done = undo.carried_out(tx.conn, run.id)
     if follows.gives_back:
-        give_back_unused(tx, run)
+        leave_step(tx, run, life)
     end_run(tx, run.id, life.state, life.reason)
-    if run.state is RunState.WAITING and life.state is not RunState.REJECTED:
-        _close_request(tx, run, life)
     if follows.evidence is not None:
         trust.count(tx, services, run, follows.evidence)
     if life.state is RunState.FIXED:
@@ -79,13 +77,16 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         _untouched(tx, incident, run, life.reason)
     elif follows.person:
         _hand_over(tx, run, life, incident)
-    elif life.state in (RunState.UNDONE, RunState.REJECTED):
+    elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
         _leave_with_person(tx, run, life, incident)
     return Ended()
 
 
-def give_back_unused(tx: Tx, run: Run) -> None:
-    """The run leaves its present step: a step that changed nothing (refused, rejected, expired) has spent nothing."""
+def leave_step(tx: Tx, run: Run, life: Life) -> None:
+    """The run leaves its present step: a step that changed nothing (refused, rejected, expired, not needed any more) has spent
+    nothing, and its approval request stands no more."""
+    if run.state is RunState.WAITING and run.answer != "rejected":
+        _close_request(tx, run, life)
     done = undo.carried_out(tx.conn, run.id)
     if not any(entry.intent.get("step_index") == run.step_index for entry in done):
         ledger.give_back(tx, run.id, run.step_index)
@@ -127,7 +128,11 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
 
 def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     """A person said it: they have the incident, and nobody else is called."""
-    reason = f"undone: {life.reason}" if life.state is RunState.UNDONE else life.reason
+    words = {
+        RunState.UNDONE: "undone: ",
+        RunState.UNDO_CONFLICT: "not undone, somebody else changed it since: ",
+    }
+    reason = f"{words.get(life.state, '')}{life.reason}"
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
@@ -137,8 +142,8 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
 
 def _close_request(tx: Tx, run: Run, life: Life) -> None:
     """The approval request stands no more; whoever looks at it reads why."""
-    word = "expired" if life.state is RunState.EXPIRED else "refused"
-    fact = ApprovalAnswer(run.id, word, "service", life.reason)
+    word = "expired" if run.expires_at is not None and tx.now >= run.expires_at else "refused"
+    fact = ApprovalAnswer(run.id, word, "service", life.reason or "it is not needed any more")
     once = f"{run.id}/{run.step_index}"
     announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
 

@@ -71,8 +71,8 @@ class Life:
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
     place, of any step. `otherwise` is what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the
-    run ends when nothing is left. `undos` counts how often its undo was begun; `despite` is when a person ordered it in spite
-    of what holds it (ISO 8601, else empty).
+    run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
+    ordered it knew of.
     """
 
     state: RunState
@@ -85,7 +85,7 @@ class Life:
     reason: str = ""
     cause: Cause = Cause.NONE
     undos: int = 0
-    despite: str = ""
+    despite: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """What the row keeps; the other fields are derived from the run."""
@@ -96,7 +96,7 @@ class Life:
             "reason": self.reason,
             "cause": self.cause.value,
             "undos": self.undos,
-            "despite": self.despite,
+            "despite": list(self.despite),
         }
 
     @classmethod
@@ -115,7 +115,7 @@ class Life:
             reason=str(data.get("reason", "")),
             cause=Cause(data.get("cause", "")),
             undos=int(data.get("undos", 0)),
-            despite=str(data.get("despite", "")),
+            despite=tuple(data.get("despite", ())),
         )
 
 
@@ -197,9 +197,9 @@ def after_undo(life: Life, text: str) -> Life:
 
 def after_conflict(life: Life, text: str) -> Life:
     """Somebody else's hand wins: what they changed stays, and a person hears of it."""
-    if life.cause is Cause.PERSON:
-        return end(replace(life, in_place=False), RunState.UNDO_CONFLICT, text)
-    return after_undo(life, text)
+    if life.cause is Cause.OTHERWISE:
+        return after_undo(life, text)
+    return end(life, RunState.UNDO_CONFLICT, text)
 
 
 def undo(cause: Cause) -> Becomes:

@@ -95,7 +95,8 @@ def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> 
         raise AssertionError("a step that is taken exists")
     rule, index = case.seen.subject.rule, run.step_index + 1
     expires_at = tx.now + rule.approval.expires if asks else None
-    runs.set_step(tx, run.id, step, index, expires_at=expires_at)
+    settings = {"rule": rule.to_json(), "policy": case.policy.version}
+    runs.set_step(tx, run.id, step, index, expires_at=expires_at, settings=settings)
     ledger.reserve(tx, run.id, index, ledger_keys(rule, case.seen.target))
     held = runs.get(tx.conn, run.id)
     data = {"step": held.step.to_json(), "plan_hash": held.plan_hash, "step_index": index}

@@ -24,7 +24,7 @@ from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce
 from app.flow.running import undo
-from app.flow.running.life import Event, Found
+from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
 from app.kube import quantity, read
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
@@ -65,14 +65,25 @@ def _sizes(conn: Any, run_id: str) -> list[Action]:
     return [action for action in actions if action.kind in SIZES]
 
 
-async def look(services: Services, run: Run) -> Found:
-    """A fixed run whose temporary change may be over."""
-    entry, actions, held, firing = await services.store.read(
+async def look(services: Services, run: Run) -> Look:
+    """A fixed run whose temporary change may be over. What a person said while this looked wins."""
+    found = await _look(services, run)
+
+    def unless_settled(tx: Tx, held: Run) -> Found:
+        entry = runs.entry(tx.conn, held.id, TEMPORARY_ENTRY)
+        return Found(over=True) if entry is None or entry.outcome is not None else found
+
+    return unless_settled
+
+
+async def _look(services: Services, run: Run) -> Found:
+    entry, actions, held, firing, later = await services.store.read(
         lambda conn: (
             runs.entry(conn, run.id, TEMPORARY_ENTRY),
             _sizes(conn, run.id),
             undo.held(conn, services, run),
             facts.firing_on(conn, run.target_key),
+            facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY),
         )
     )
     if entry is None or entry.outcome is not None:
@@ -84,6 +95,8 @@ async def look(services: Services, run: Run) -> Found:
         return Found(seconds=left, waits_for="the end of its temporary change")
     if held:
         return Found(seconds=_HELD, waits_for=f"its temporary change is over, but {held}")
+    if later:  # taken back first, so that each goes back to what it found
+        return Found(seconds=_HELD, waits_for=f"the temporary change of {later}, which came after it")
     needed = f"{', '.join(firing)} fires on the target" if firing else await _needed(services, run, actions)
     if needed is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)

@@ -7,8 +7,8 @@ again: each order has journal entries of its own. Never overwrites what somebody
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,15 +19,15 @@ from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.domain.target import Target
 from app.flow.deciding import trust
-from app.flow.notifying.record import announce
+from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.kube import apply
 from app.notify.timeline import Escalation, Topic, UndoDone
-from app.policy.holds import Write, holds
+from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
-from app.store import approvals, driving, pauses, runs
+from app.store import approvals, driving, incidents, pauses, runs
 from app.store.database import Tx
 from app.store.driving import Changes
 from app.store.pre_images import PreImageUnreadable
@@ -35,7 +35,7 @@ from app.store.runs import JournalEntry, Run
 
 _RETRY = 5.0  # seconds, when the cluster does not say
 _HELD = 15.0  # seconds between looks at what holds a write
-_DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value, UndoResult.CONFLICT.value})
+_DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value})
 
 
 def carried_out(conn: Connection, run_id: str) -> list[JournalEntry]:
@@ -49,35 +49,47 @@ def was_applied(entry: JournalEntry) -> bool:
 
 
 def in_place(conn: Connection, run_id: str) -> list[JournalEntry]:
-    """The actions of a run that were applied and not taken back, oldest first."""
+    """The actions of a run that are, or may be, in place, oldest first: applied, or sent without a clear outcome, and not taken
+    back. What somebody else had changed when it was to be taken back may be ours again by now."""
     entries = runs.entries(conn, run_id)
     back = {
         entry.intent.get("of")
         for entry in entries
         if entry.intent.get("entry") == "undo" and (entry.outcome or {}).get("result") in _DONE
     }
-    return [entry for entry in entries if was_applied(entry) and entry.name not in back]
+    return [entry for entry in entries if _may_be_there(entry) and entry.name not in back]
+
+
+def _may_be_there(entry: JournalEntry) -> bool:
+    result = (entry.outcome or {}).get("result", "unclear")
+    return entry.intent.get("entry") == "action" and result in ("applied", "unclear")
+
+
+def _left(conn: Connection, run: Run) -> list[JournalEntry]:
+    """What this order has still to take back: each action once."""
+    number = Life.from_json(run.life, run.state, 0, ()).undos
+    tried = {
+        entry.intent.get("of")
+        for entry in runs.entries(conn, run.id)
+        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number and entry.outcome
+    }
+    return [entry for entry in in_place(conn, run.id) if entry.name not in tried]
 
 
 def held(conn: Connection, services: Services, run: Run) -> str:
     """What forbids this run's next write that is no action, in words; empty when it may happen."""
+    return "; ".join(hold.text for hold in _holds(conn, services, run, run.life.get("despite", ())))
+
+
+def _holds(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
     now = services.clock.now()
-    despite = run.life.get("despite")
-    write = Write(
-        Target.parse(run.target_key),
-        run.rule,
-        run.remediation,
-        datetime.fromisoformat(despite) if despite else None,
-    )
-    found = holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
-    return "; ".join(hold.text for hold in found)
+    write = Write(Target.parse(run.target_key), run.rule, run.remediation, frozenset(despite))
+    return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
 
 
 async def look(services: Services, run: Run) -> Found:
     """Take back the newest action that is still in place, unless something holds it."""
-    entries, hold = await services.store.read(
-        lambda conn: (in_place(conn, run.id), held(conn, services, run))
-    )
+    entries, hold = await services.store.read(lambda conn: (_left(conn, run), held(conn, services, run)))
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
     if hold:
@@ -102,7 +114,7 @@ def _hold(run: Run, hold: str) -> Found:
         if life.cause is Cause.OTHERWISE:  # it did not help, and it stays in place: somebody has to know
             why = Escalation(f"{life.reason}; its undo waits: {hold}", look_at=(despite,))
             once = f"{run.id}/held/{life.undos}"
-            record(tx, Topic.ESCALATED, why, incident_id=run.incident_id, once=once, run_id=run.id)
+            escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id)
 
     return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also)
 
@@ -125,7 +137,11 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     action = Action.from_json(acted.intent["action"])
     number = Life.from_json(run.life, run.state, 0, ()).undos
     name = entry_name(acted.name, number)
-    await services.store.write(lambda tx: _intend(tx, run, action, (name, acted.name, number)))
+    hold = await services.store.write(
+        lambda tx: _intend(tx, services, run, (action, name, acted.name, number))
+    )
+    if hold:
+        return _hold(run, hold)
     if not action.reversible:
         return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, action.undo)
     try:
@@ -133,6 +149,9 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     except PreImageUnreadable as error:
         return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, str(error))
     try:
+        if not was_applied(acted) and not await apply.in_place(services.cluster, whole, acted.name):
+            text = "reading back shows that it never happened"
+            return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
         done = await apply.undo(services.cluster, whole, acted.name, sleep=services.clock.sleep)
     except (TryLater, OutcomeUnclear) as error:
         if last_attempt(run):
@@ -156,13 +175,16 @@ def entry_name(action_id: str, number: int) -> str:
     return f"{action_id}/undo" if number <= 1 else f"{action_id}/undo.{number}"
 
 
-def _intend(tx: Tx, run: Run, action: Action, names: tuple[str, str, int]) -> None:
-    name, of, number = names
+def _intend(tx: Tx, services: Services, run: Run, what: tuple[Action, str, str, int]) -> str:
+    """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write."""
+    if hold := held(tx.conn, services, run):
+        return hold
+    action, name, of, number = what
     entry = {"entry": "undo", "of": of, "number": number}
-    if runs.begin_entry(tx, run.id, name, entry).resumed:
-        return
-    data = {"action": name, "summary": f"undo: {action.summary}"}
-    tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
+    if not runs.begin_entry(tx, run.id, name, entry).resumed:
+        data = {"action": name, "summary": f"undo: {action.summary}"}
+        tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
+    return ""
 
 
 def _settled(
@@ -219,7 +241,8 @@ def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> s
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    after = replace(after, despite=tx.now.isoformat() if despite else "")
+    known = tuple(hold.key for hold in _holds(tx.conn, services, run, ())) if despite else ()
+    after = replace(after, despite=known)
     driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
     data = {"by": by, "despite": despite}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)

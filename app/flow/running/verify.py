@@ -64,8 +64,10 @@ async def look(services: Services, run: Run) -> Found:
 
 async def _watch(services: Services, run: Run, gap: float) -> Watch:
     """All looks so far and this one."""
+    began = services.clock.monotonic()
     seen = await measure(services, run)
     now = services.clock.monotonic()
+    gap += now - began  # a slow look is no gap
     key = f"{run.id}/{run.step_index}"
     last = services.last_looks.get(key)
     services.last_looks[key] = now
