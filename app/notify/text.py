@@ -1,7 +1,7 @@
 """Lines of a message as spans, and their two written forms: Slack's mrkdwn and plain text.
 
 Foreign text (labels, log lines, names) only ever enters as a span's content and is escaped where it is written, so a
-label such as `<!channel>` can neither ping nor break the layout. Pure; used by the builders and the clients.
+label such as `<!channel>` or `*FIXED* in 3m` can neither ping, nor format, nor break the layout. Pure; used by the builders and the clients.
 """
 
 from __future__ import annotations
@@ -99,26 +99,53 @@ def _mrkdwn(piece: Piece) -> str:
             return f"<!date^{int(at.timestamp())}^{shown}|{utc(at)}>"
         case Ref(label, url):
             if _URL.fullmatch(url):
-                return f"<{escape(url)}|{escape(clean(label)).replace('|', '/')}>"
-            return escape(f"{clean(label)} {clean(url)}")
+                return f"<{escape(url)}|{neutral(escape(clean(label))).replace('|', '/')}>"
+            return neutral(escape(f"{clean(label)} {clean(url)}"))
         case Who(name):
             found = _SLACK_USER.fullmatch(name)
-            return f"<@{found[1]}>" if found else escape(clean(name))
+            return f"<@{found[1]}>" if found else neutral(escape(clean(name)))
         case Span(text, style):
             return _styled(escape(clean(text)), style)
 
 
 def _styled(text: str, style: Style) -> str:
-    # The marks themselves are taken out of marked text: Slack has no escape for them.
     if not text.strip():
         return text
     match style:
         case Style.BOLD:
-            return f"*{text.replace('*', '').strip()}*"
+            return f"*{neutral(text).strip()}*"
         case Style.CODE:
+            # Slack formats nothing inside code but its end.
             return f"`{text.replace('`', chr(39)).strip()}`"
         case Style.PLAIN:
-            return text
+            return neutral(text)
+
+
+_MARKS = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "`": "'"})
+_EDGE_MARKS = re.compile(r"[_~]+")
+_NEUTRAL_EDGE = str.maketrans({"_": "\N{MODIFIER LETTER LOW MACRON}", "~": "\N{TILDE OPERATOR}"})
+_EMOJI = re.compile(r":(?=(?:[\w'+-]*[^\W\d][\w'+-]*|[+-]1|100|1234)(?:::skin-tone-\d)?:)")
+_CROWD = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
+_QUOTE = re.compile(r"^(\s*)&gt;")
+
+
+def _edge(marks: re.Match[str]) -> str:
+    text = marks.string
+    within = (
+        text[marks.start() - 1 : marks.start()].isalnum() and text[marks.end() : marks.end() + 1].isalnum()
+    )
+    return marks[0] if within else marks[0].translate(_NEUTRAL_EDGE)
+
+
+def neutral(escaped: str) -> str:
+    """Escaped text whose marks Slack would format, each as a character that looks alike and formats nothing.
+
+    Slack has no escape for its marks. `_` and `~` within a word, as in `max_tokens`, are no marks and stay, so that names
+    can be copied. An emoji's first colon, the @ of a whole channel and the `>` that quotes a line are replaced as well.
+    """
+    text = _EDGE_MARKS.sub(_edge, escaped.translate(_MARKS))
+    text = _CROWD.sub("\N{FULLWIDTH COMMERCIAL AT}", _EMOJI.sub("\N{RATIO}", text))
+    return _QUOTE.sub("\\1\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}", text)
 
 
 def plain(content: Line) -> str:

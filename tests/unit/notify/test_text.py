@@ -58,6 +58,49 @@ def test_foreign_text_never_becomes_a_mention_or_link(hostile: str, style: Style
     assert "<" not in mrkdwn((Span(f"pod {hostile} x", style),))
 
 
+# What Slack formats: marks around a word, emoji, a quoted line.
+_FORMATTED = re.compile(
+    r"(?<![^\W_])([*_~])(?=[^\s*_~]).*?(?<=\S)\1(?![^\W_])|`|:[\w'+-]*[^\W\d][\w'+-]*:|^\s*&gt;|@(?:channel|here|everyone)\b"
+)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "*FIXED* in 3m",
+        "_now_",
+        "~old~",
+        "`code`",
+        "x :white_check_mark: y",
+        "@channel",
+        "> quoted",
+        "*a* _b_ ~c~",
+        "_*x*_",
+        ":+1:",
+    ],
+)
+def test_foreign_marks_are_shown_as_characters_that_format_nothing(foreign: str) -> None:
+    shown = mrkdwn((Span(foreign),))
+    assert _FORMATTED.search(shown) is None
+    assert len(clean(foreign)) <= len(shown)
+    assert shown != mrkdwn(line(bold("FIXED"), " in 3m"))
+
+
+@given(
+    st.text("ab1 *_~`:@>&<+-'\n")
+    | st.lists(st.sampled_from(["*", "_", "~", "`", ":", "x", " ", "tada", "@here", ">"])).map("".join)
+)
+def test_no_foreign_text_is_formatted(text: str) -> None:
+    assert _FORMATTED.search(mrkdwn((Span(text),))) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["max_tokens", "a__b", "10:15:22", "ops@example.org", "a~b", "https://x.example/a_b"]
+)
+def test_names_times_and_addresses_stay_as_they_can_be_copied(text: str) -> None:
+    assert mrkdwn((Span(text),)) == text
+
+
 @given(LINES)
 def test_only_our_own_dates_and_links_are_tokens(content: Line) -> None:
     assert all(_OURS.fullmatch(token) for token in _TOKENS.findall(mrkdwn(content)))
@@ -100,7 +143,7 @@ def test_lone_surrogates_and_terminal_escapes_are_replaced() -> None:
     [
         (line("a & b"), "a &amp; b"),
         (line(bold("FIXED"), " now"), "*FIXED* now"),
-        (line(bold("a*b")), "*ab*"),
+        (line(bold("a*b")), "*a\N{ASTERISK OPERATOR}b*"),
         (line(code("remediator undo run_1")), "`remediator undo run_1`"),
         (line(code("a`b")), "`a'b`"),
         (line(bold("")), ""),
