@@ -1,6 +1,6 @@
 """Alertmanager's webhook body, version 4, becomes a Delivery. The hot path: every alert of a storm comes through here.
 
-Strict about what the service needs (version, status, labels, start), indifferent to everything else: fields appear
+Strict about what the service needs (status, labels, start), indifferent to everything else: fields appear
 with new releases. One alert that cannot be understood is kept as a RejectedAlert; its neighbours proceed. Firing and
 resolved are decided per alert, because one message mixes both. Written by hand instead of as a pydantic model, which
 would refuse the whole list for one bad element.
@@ -24,6 +24,7 @@ from app.intake.times import rfc3339
 VERSION = "4"
 _STATUS = {"firing": AlertStatus.FIRING, "resolved": AlertStatus.RESOLVED}
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+_HALF = re.compile("[\ud800-\udfff]")
 MAX_ALERTS = 5_000
 """Alerts of one body; a receiver's `max_alerts` keeps Alertmanager below it."""
 MAX_LABELS = 128
@@ -47,14 +48,11 @@ class _Unusable(Exception):
 def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = MAX_BYTES) -> Delivery:
     """One webhook request. `sender` is the authenticated name.
 
-    Raises BadInput when the body as a whole cannot be used: not JSON, another version, no list of alerts.
+    Raises BadInput when the body as a whole cannot be used: not JSON, no list of alerts.
     """
-    data = decode(body, max_bytes=max_bytes)
+    data = decode(body, max_bytes=max_bytes, halves=True)
     if type(data) is not dict:
         raise BadInput("expected a JSON object", code="not_an_object", where="body")
-    version = data.get("version")
-    if version != VERSION:
-        raise BadInput('expected version "4"', code="unsupported_version", where="/version")
     items = data.get("alerts")
     if type(items) is not list:
         raise BadInput("expected a list", code="invalid_field", where="/alerts")
@@ -125,6 +123,9 @@ def _labels(value: Any) -> dict[str, str]:
     for name, text in value.items():
         if type(text) is not str:
             raise _Unusable("bad_label", ("labels", name), "expected a string")
+        if _has_half(name) or _has_half(text):
+            path = ("labels",) if _has_half(name) else ("labels", name[:MAX_NAME])
+            raise _Unusable("bad_label", path, "half of a surrogate pair is no text")
         if len(name) > MAX_NAME or len(text) > MAX_VALUE:
             reason = f"a label's name has at most {MAX_NAME} characters and its value {MAX_VALUE}"
             raise _Unusable("label_too_long", ("labels", name[:MAX_NAME]), reason)
@@ -136,7 +137,9 @@ def _annotations(value: Any) -> dict[str, str]:
         return {}
     # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
     return {
-        name[:MAX_NAME]: without_userinfo(text if type(text) is str else canonical(text), MAX_ANNOTATION)
+        _whole(name[:MAX_NAME]): without_userinfo(
+            _whole(text if type(text) is str else canonical(text)), MAX_ANNOTATION
+        )
         for name, text in islice(value.items(), MAX_LABELS)
     }
 
@@ -162,12 +165,24 @@ def _truncated(value: Any) -> int:
 
 def _text(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
-    return value if type(value) is str else ""
+    return _whole(value) if type(value) is str else ""
+
+
+def _has_half(text: str) -> bool:
+    return not text.isascii() and _HALF.search(text) is not None
+
+
+def _whole(text: str) -> str:
+    """`text` with U+FFFD for every half of a surrogate pair: what is only shown must not cost its alert."""
+    return text if text.isascii() else _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _note(data: dict[str, Any]) -> str:
     receiver, reason = unquote_receiver(_text(data, "receiver")), _text(data, "notification_reason")
-    return "; ".join(part for part in (receiver and f"receiver {receiver}", reason) if part)
+    # Advisory: what counts is the shape of the alerts, so another version is remembered and its alerts are read.
+    version = data.get("version")
+    other = "" if version == VERSION else f'version {_whole(canonical(version))[:40]} instead of "{VERSION}"'
+    return "; ".join(part for part in (receiver and f"receiver {receiver}", reason, other) if part)
 
 
 def unquote_receiver(name: str) -> str:

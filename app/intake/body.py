@@ -5,6 +5,7 @@ Used by every module of the intake and by the JSON routes. Never looks at what t
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any, TypeVar
@@ -24,8 +25,10 @@ MAX_DEPTH = 32
 _MAYBE_HUGE = re.compile(rb"[0-9][eE]\+?[0-9]{2,}|[0-9]{300}")
 
 
-def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+def decode(body: bytes, *, max_bytes: int = MAX_BYTES, halves: bool = False) -> Any:
     """`body` as a JSON value. Of duplicate keys the last one counts.
+
+    With `halves` a lone half of a surrogate pair is let through for the caller to judge, who knows what it spoils.
 
     Raises BadInput: `body_too_large`, `invalid_json` (also invalid UTF-8, NaN, lone surrogates, with line and column),
     `json_too_deep`, `number_out_of_range` (a float beyond the range, such as 1e999).
@@ -35,6 +38,8 @@ def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as error:
+        if halves and ("surrogate" in str(error) or "hex escape" in str(error)):
+            return _decode_with_halves(body)
         reason, at, place = str(error).rpartition(" at line ")
         if reason.startswith("recursion limit"):
             raise _too_deep() from error
@@ -44,6 +49,22 @@ def decode(body: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH or _MAYBE_HUGE.search(body) is not None:
         _check_depth_and_range(value)
     return value
+
+
+def _decode_with_halves(body: bytes) -> Any:
+    # The fast parser refuses the whole body for one half character; the standard library's keeps it.
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
+        raise BadInput("the body is not JSON", code="invalid_json", where="body") from error
+    _check_depth_and_range(value)
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _check_depth_and_range(value: Any) -> None:

@@ -79,9 +79,8 @@ BODIES = [
     (b"not json", "invalid_json", "body line 1 column 2"),
     ([], "not_an_object", "body"),
     ("x", "not_an_object", "body"),
-    ({}, "unsupported_version", "/version"),
-    (message(version="3"), "unsupported_version", "/version"),
-    (message(version=4), "unsupported_version", "/version"),
+    ({}, "invalid_field", "/alerts"),
+    ({"version": "3"}, "invalid_field", "/alerts"),
     (message(alerts=None), "invalid_field", "/alerts"),
     (message(alerts={}), "invalid_field", "/alerts"),
     (message(alerts=[0] * 5_001), "too_many_alerts", "/alerts"),
@@ -89,7 +88,7 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("body", "code", "where"), BODIES)
-def test_a_body_that_is_no_version_4_message_is_refused(body: object, code: str, where: str) -> None:
+def test_a_body_without_a_list_of_alerts_is_refused(body: object, code: str, where: str) -> None:
     with pytest.raises(BadInput) as caught:
         parse(body)
     assert (caught.value.code, caught.value.where) == (code, where)
@@ -263,3 +262,45 @@ def test_annotations_and_links_are_cut_because_nothing_is_decided_by_them() -> N
     kept = parse(message(alert(annotations={"summary": "x" * 20_000}, generatorURL="u" * 5_000))).alerts[0]
     assert len(kept.annotations["summary"]) == 10_000
     assert len(kept.generator_url) == 2_048
+
+
+@pytest.mark.parametrize(
+    ("version", "noted"),
+    [("5", '"5"'), (4, "4"), (None, "null"), ({"a": "\ud800"}, '{"a":"\N{REPLACEMENT CHARACTER}"}')],
+)
+def test_another_version_of_the_known_shape_is_read_and_noted(version: Any, noted: str) -> None:
+    delivery = parse({**message(alert()), "version": version})
+    assert (len(delivery.alerts), delivery.rejected) == (1, ())
+    assert delivery.note == f'version {noted} instead of "4"'
+
+
+def test_half_a_character_in_a_label_costs_that_alert_and_not_its_neighbours() -> None:
+    fine, spoilt, odd_name = alert(), alert(), alert()
+    spoilt["labels"] = {**spoilt["labels"], "pod": "a\ud800"}
+    odd_name["labels"] = {**odd_name["labels"], "\udfff": "x"}
+    delivery = parse(message(spoilt, fine, odd_name))
+    assert len(delivery.alerts) == 1
+    assert [(r.code, r.where) for r in delivery.rejected] == [
+        ("bad_label", "/alerts/0/labels/pod"),
+        ("bad_label", "/alerts/2/labels"),
+    ]
+
+
+def test_half_a_character_in_what_is_only_shown_is_replaced() -> None:
+    delivery = parse(
+        message(
+            alert(annotations={"summary": "a\ud800b"}, generatorURL="http://x/\udfff"), receiver="r\ud800"
+        )
+    )
+    [read] = delivery.alerts
+    assert read.annotations["summary"] == "a\N{REPLACEMENT CHARACTER}b"
+    assert read.generator_url == "http://x/\N{REPLACEMENT CHARACTER}"
+    assert delivery.note == "receiver r\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    "rest", [b"NaN", b"1e999", b"[" * 40 + b"]" * 40, b"[" * 200_000, b"oops", b"9" * 5_000]
+)
+def test_half_a_character_lets_nothing_else_through(rest: bytes) -> None:
+    with pytest.raises(BadInput):
+        parse(b'{"version":"4","alerts":[],"a":"\\ud800","b":' + rest + b"}")

@@ -161,7 +161,7 @@ async def test_a_web_page_of_another_site_is_refused(rig: Rig, path: str) -> Non
 
 BODIES = [
     (b"", "invalid_json", "body line 1 column 0"),
-    (b"{}", "unsupported_version", "/version"),
+    (b"{}", "invalid_field", "/alerts"),
     (b'{"version":"4"}', "invalid_field", "/alerts"),
     (b'{"version":"4","alerts":' + b"[" * 40 + b"]" * 40 + b"}", "json_too_deep", "body"),
 ]
