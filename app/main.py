@@ -36,7 +36,7 @@ from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import FiringAlerts, Gone, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.access import AccessCheck
-from app.flow.upkeep.health import Health, probe_write
+from app.flow.upkeep.health import Health
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task
@@ -135,6 +135,7 @@ class Service:
         await self.loops.stop()
         if self.socket is not None:
             await self.socket.stop()
+        await self.loops.stop()
         await self.interactions.close()
         await self.engine.close()
         await self._closing.aclose()
@@ -230,7 +231,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     loops = Loops(services, lambda: deliver_once(messages), kept, settings.slack_channel)
     interactions = _interactions(settings, services, messages.client, http)
     access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
-    health = Health(parts.clock, lambda: probe_write(store), (supervisor, access, keeper))
+    health = Health(store.probe_write, (supervisor, access, keeper))
     app = create_app(_web(settings, services, interactions, health))
     clicks = _socket(settings, interactions)
     return Service(

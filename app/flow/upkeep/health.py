@@ -9,16 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
-
-from sqlalchemy import update
+from typing import Protocol
 
 from app.domain.errors import RemediatorError
-from app.domain.ports import Clock
-from app.store.database import Store
-from app.store.schema import audit_chain
-
-_FRESH: Final = 2.0  # seconds for which an answer of the store stands, however many ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +31,21 @@ class Part(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Health:
     """`probe` raises RemediatorError kinds when the store cannot write. `parts` are those that no alert needs to get in."""
 
-    clock: Clock
     probe: Callable[[], Awaitable[None]]
     parts: Sequence[Part]
-    _asked: float | None = None
-    _store: str = ""
 
     async def __call__(self) -> Findings:
-        """What is the matter now. The store is tried at most every two seconds."""
-        now = self.clock.monotonic()
-        if self._asked is None or now - self._asked >= _FRESH:
-            self._asked = now
-            try:
-                await self.probe()
-                self._store = ""
-            except RemediatorError as error:
-                self._store = error.message
-        found: dict[str, str] = {}
+        """What is the matter now."""
+        problems: dict[str, str] = {}
+        try:
+            await self.probe()
+        except RemediatorError as error:
+            problems["store"] = error.message
+        degraded: dict[str, str] = {}
         for part in self.parts:
-            found.update(part.problems)
-        return Findings({"store": self._store} if self._store else {}, found)
-
-
-async def probe_write(store: Store) -> None:
-    """Commit a row as it is: it goes through the log and the disk like any other. Raises StoreUnavailable."""
-    same = update(audit_chain).where(audit_chain.c.id == 1).values(seq=audit_chain.c.seq)
-    await store.write(lambda tx: tx.conn.execute(same))
+            degraded.update(part.problems)
+        return Findings(problems, degraded)
