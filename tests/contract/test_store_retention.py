@@ -98,7 +98,7 @@ async def test_an_old_story_goes_with_everything_that_is_its_own(store: Store, c
     )
     assert not pruned.more
     # What is left of the trail is its newest old record, which the head names, and the record of the pruning.
-    assert await counts(store) == {"audit": 2, "audit_chain": 1}
+    assert await counts(store) == {"audit": 2, "audit_chain": 1, "installation": 1}
     assert (await store.read(audit.verify)).ok
 
 
@@ -209,7 +209,7 @@ async def test_batches_are_bounded_also_for_one_huge_incident(store: Store, cloc
 
 async def test_nothing_old_means_nothing_done_and_nothing_told(store: Store) -> None:
     assert await prune(store) == Pruned()
-    assert await counts(store) == {"audit_chain": 1}
+    assert await counts(store) == {"audit_chain": 1, "installation": 1}
 
 
 async def test_the_size_of_the_database_can_be_asked(store: Store) -> None:

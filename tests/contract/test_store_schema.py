@@ -107,7 +107,7 @@ QUERIES = {
         "SELECT id FROM incidents WHERE due_at <= ? AND due_at IS NOT NULL",
     ),
     "live run of a target": (
-        "uq_runs_live_target",
+        "ix_runs_live (ended_at=? AND target_key=?)",
         "SELECT id FROM runs WHERE ended_at IS NULL AND target_key = ?",
     ),
     "events of an incident": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -83,7 +84,11 @@ def _python(words: list[str]) -> None:
 
 
 def _new_token(words: list[str]) -> None:
+    """A new token with its digest, or a new key of hidden values: 32 bytes that the service takes."""
     ended = subprocess.run(words, capture_output=True, text=True, check=True)
+    if len(ended.stdout.split()) == 1:
+        assert len(base64.urlsafe_b64decode(ended.stdout)) == 32
+        return
     token, digest = ended.stdout.split()
     found = parse_tokens(f"alertmanager:ingest:{digest}").find(token)
     assert found is not None

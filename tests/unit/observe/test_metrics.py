@@ -9,6 +9,9 @@ from app.observe.metrics import Metrics
 
 EXPECTED = {
     "remediator_promotions_waiting": ("gauge", ()),
+    "remediator_task_up": ("gauge", ("task",)),
+    "remediator_task_failures": ("counter", ("task",)),
+    "remediator_missing_rights": ("gauge", ("verb", "resource", "namespace", "remediation")),
     "remediator_trust_levels": ("gauge", ("level",)),
     "remediator_deliveries": ("counter", ("source", "result")),
     "remediator_alerts": ("counter", ("source", "status")),
