@@ -105,7 +105,7 @@ async def test_a_repeat_wakes_an_incident_only_when_it_rests_for_good(
     store: Store, clock: HandClock, state: IncidentState, *, scheduled: bool, looked_at_again: bool
 ) -> None:
     incident_id = await open_incident(store)
-    later = clock.now() + timedelta(hours=1) if scheduled else None
+    later = clock.now() + timedelta(minutes=4) if scheduled else None
     await store.write(lambda tx: incidents.claim_due(tx, "me", timedelta(minutes=1), 1))
     await store.write(lambda tx: incidents.move(tx, incident_id, state, due_at=later))
     await store.ingest(delivery(firing()))
