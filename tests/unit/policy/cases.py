@@ -53,7 +53,7 @@ scope: {namespaces: [rag7, "team-*"], exclude_namespaces: [team-payments]}
 RULE = """\
 name: errors
 when: alertname="HighErrorRate"
-target: {name: {label: deployment, default: langgraph}, namespace: {label: namespace, default: rag7}, pod: {label: pod}}
+target: {name: {label: deployment, default: langgraph}, namespace: {label: namespace, default: rag7}, pod: {label: pod}, on_default: act}
 remediation: high-error-rate
 mode: auto
 """
