@@ -108,13 +108,11 @@ def _implied(mine: Sequence[Matcher], theirs: Sequence[Matcher]) -> bool:
 def _guesses(rule: Rule) -> Iterator[Finding]:
     """What it does when the alert names no workload."""
     spec = rule.target
-    if not spec.name.label or not spec.name.default or rule.mode is Mode.OBSERVE:
-        return
-    guess = f"an alert without the label {spec.name.label} is taken to mean {spec.name.default}"
-    if spec.on_default is OnDefault.ACT:
-        yield _of_rule(rule, "default_target", Severity.NOTE, f"{guess}, and on_default lets it act on that")
-    elif rule.mode is not Mode.APPROVE:
-        yield _of_rule(rule, "default_target", Severity.NOTE, f"{guess}, and a person is asked")
+    asks = rule.mode in (Mode.AUTO, Mode.EARNED) and spec.on_default is OnDefault.ASK
+    if asks and spec.name.label and spec.name.default:
+        text = f"mode {rule.mode}, but an alert without the label {spec.name.label} is asked about: "
+        text += f"that it means {spec.name.default} is a guess, unless on_default is act"
+        yield _of_rule(rule, "default_target", Severity.NOTE, text)
 
 
 def _allows(policy: Policy, rule: Rule) -> Iterator[Finding]:

@@ -95,6 +95,14 @@ def test_with_a_default_a_missing_label_is_a_warning() -> None:
     )
 
 
+def test_a_default_target_that_only_asks_is_noted_where_the_rule_says_it_acts() -> None:
+    target = "target: {name: {label: deployment, default: langgraph}, namespace: {default: rag7}"
+    asked = policy_of(rule=f"{target}}}\n")
+    assert "note default_target" in codes(found(asked, alert()))
+    said = policy_of(rule=f"{target}, on_default: act}}\n")
+    assert "note default_target" not in codes(found(said, alert()))
+
+
 def test_timing_that_does_not_fit_is_noted() -> None:
     policy = policy_of()
     assert codes(found(policy, alert(more="for: 5m"))) == ["note back_before_cooldown"]

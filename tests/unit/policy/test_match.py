@@ -137,6 +137,8 @@ def test_an_order_without_a_rule_needs_an_approval_under_the_defaults() -> None:
 def test_a_default_target_is_a_guess_that_a_person_is_asked_about(
     rule: str, labels: dict[str, str], mode: Mode
 ) -> None:
-    matched = match_rule(policy_of(rule=rule), {"alertname": "HighErrorRate", **labels})
+    target = "target: {name: {label: deployment, default: langgraph}, pod: {label: pod}}\n"
+    policy = policy_of(rule=rule if "target:" in rule else target + rule)
+    matched = match_rule(policy, {"alertname": "HighErrorRate", **labels})
     assert matched is not None
     assert matched.rule.mode is mode
