@@ -84,6 +84,13 @@ class Died(BaseException):
     """A simulated death of the process. Not an Exception, so that nothing in the product can catch it by accident."""
 
 
+def _passes(error: BaseException | None) -> bool:
+    """What the supervisor takes for passing by itself; a process that died has no say any more."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_passes(e) for e in error.exceptions)
+    return isinstance(error, Died | TryLater)
+
+
 class Reaper:
     """Counts boundaries and kills at the n-th; once dead, every further boundary kills too."""
 
@@ -317,9 +324,7 @@ class Rig:
         if not task.done():
             self._busy[name] = task
             return 0
-        if isinstance(task.exception(), Died | TryLater):
-            return 0
-        return task.result()
+        return 0 if _passes(task.exception()) else task.result()
 
     async def step(self, seconds: float = 5.0, *, alerts: bool = True) -> None:
         """Move time by `seconds` at most to the next wake-up, deliver due notifications, run the loops."""

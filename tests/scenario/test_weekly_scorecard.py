@@ -220,7 +220,7 @@ async def test_429_gives_no_second_card(tmp_path: Path) -> None:
     await rig.born()
     await _pass(rig, 2 * DAY)
     assert isinstance(rig.notebook, Calls)
-    assert rig.notebook.refused == 2
+    assert rig.notebook.refused >= 2
     assert _cards(rig) == ["scorecard:2026-W11"]
     await rig.close()
 

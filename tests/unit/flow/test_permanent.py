@@ -53,9 +53,10 @@ def test_a_rollback_names_the_fields_that_differ_and_no_value_that_may_be_a_secr
     ]
 
 
-def test_what_nobody_could_read_in_a_thread_is_left_out() -> None:
+def test_a_template_of_another_shape_is_named_as_a_whole_and_not_shown() -> None:
     workload, action = scaled(Manager.FLUX)
-    change = replace(
-        action.changes[0], path="/spec/template", after={"spec": {f"{n:0100}": "x" for n in range(20)}}
-    )
-    assert for_git(workload, [replace(action, changes=(change,))]) == ""
+    change = replace(action.changes[0], path="/spec/template", after={"spec": {"n" * 2_000: 1}})
+    assert for_git(workload, [replace(action, changes=(change,))]).splitlines() == [
+        "in the source of rag7/Deployment/langgraph:",
+        "  /spec/template: [hidden]",
+    ]
