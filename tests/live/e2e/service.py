@@ -99,7 +99,7 @@ class Place:
             "SLACK_CHANNEL": self.channel,
             **self.extra,
         }
-        named = {f"REMEDIATOR_{name}": value for name, value in given.items()}
+        named = {f"REMEDIATOR_{name}": value for name, value in given.items() if value}
         return {**named, "KUBECONFIG": str(self.kubeconfig), "PYTHONPATH": str(ROOT)}
 
 

@@ -50,7 +50,7 @@ def test_the_end_of_a_temporary_change_leaves_a_persons_edit_alone(s: Scene) -> 
     yield s.scaled(8)
     s.shop.edit({"spec": {"replicas": 6}})
     s.fire(resolved=True)
-    yield s.ended("reverted")
+    yield s.ended("undo_conflict")
     yield lambda: "kubectl-edit" in s.thread
     assert s.shop.get()["spec"]["replicas"] == 6
     assert len(s.written) == 1
