@@ -92,20 +92,21 @@ async def test_a_repeat_changes_last_seen_and_nothing_else(store: Store, clock: 
 
 
 @pytest.mark.parametrize(
-    ("state", "scheduled", "looked_at_again"),
+    ("state", "minutes", "looked_at_again"),
     [
-        (IncidentState.OBSERVED, False, True),
-        (IncidentState.REFUSED, False, True),
-        (IncidentState.REFUSED, True, False),
-        (IncidentState.ACTING, False, False),
-        (IncidentState.ESCALATED, False, False),
+        (IncidentState.OBSERVED, None, True),
+        (IncidentState.REFUSED, None, True),
+        (IncidentState.REFUSED, 4, False),
+        (IncidentState.REFUSED, 60, True),
+        (IncidentState.ACTING, None, False),
+        (IncidentState.ESCALATED, None, False),
     ],
 )
-async def test_a_repeat_wakes_an_incident_only_when_it_rests_for_good(
-    store: Store, clock: HandClock, state: IncidentState, *, scheduled: bool, looked_at_again: bool
+async def test_a_repeat_wakes_an_incident_only_when_it_rests_for_minutes(
+    store: Store, clock: HandClock, state: IncidentState, minutes: int | None, *, looked_at_again: bool
 ) -> None:
     incident_id = await open_incident(store)
-    later = clock.now() + timedelta(minutes=4) if scheduled else None
+    later = None if minutes is None else clock.now() + timedelta(minutes=minutes)
     await store.write(lambda tx: incidents.claim_due(tx, "me", timedelta(minutes=1), 1))
     await store.write(lambda tx: incidents.move(tx, incident_id, state, due_at=later))
     await store.ingest(delivery(firing()))
