@@ -239,7 +239,8 @@ class KubeCluster:
             "group": resource.group,
             "resource": resource.plural,
             "subresource": subresource,
-            "namespace": namespace if resource.namespaced else "",
+            # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it.
+            "namespace": namespace if resource.namespaced or kind is Kind.NAMESPACE else "",
         }
         body = {
             "apiVersion": ACCESS_REVIEWS.api_version,
