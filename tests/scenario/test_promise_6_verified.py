@@ -44,6 +44,15 @@ async def test_fixed_means_healthy_and_quiet_for_the_settle_time(tmp_path: Path)
     await rig.close()
 
 
+async def test_of_a_verification_that_is_over_the_process_remembers_nothing(tmp_path: Path) -> None:
+    """A service that runs for months grows by nothing for each run."""
+    rig = await _acted(tmp_path)
+    await rig.until(lambda: bool(rig.services.last_looks), 60)
+    assert await _ended(rig) is RunState.FIXED
+    assert rig.services.last_looks == {}
+    await rig.close()
+
+
 async def test_an_alert_that_resolves_while_silenced_is_inconclusive_without_a_source_to_ask(
     tmp_path: Path,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Storm: decides many due incidents in one transaction, where one look at a time would never come to the end.
+"""Bulk: decides many due incidents in one transaction, where one look at a time would never come to the end.
 
 Two kinds of them need no look: those whose alerts are all gone, and, in a storm of many times the policy's size, all
 others, because whatever one saw the answer is to observe. Called by the decide loop before it looks one by one. Reads the
@@ -20,7 +20,7 @@ from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
 from app.flow import counting
-from app.flow.deciding.settle import DEDUP_KEY, RESOLVED_ALONE, dedup_key
+from app.flow.deciding.settle import RESOLVED_ALONE, repeats
 from app.flow.notifying.fan_out import join
 from app.flow.services import Services
 from app.policy import decide as policy_decide
@@ -76,13 +76,12 @@ def _poor(services: Services, alert: Firing) -> bool:
 
 def _measure(tx: Tx, services: Services) -> _Storm:
     policy = services.policy()
-    trust_level = pauses.active(tx.conn, tx.now)
     return _Storm(
         policy,
         services.ceiling,
         tx.now,
         counts.targets_since(tx.conn, tx.now - policy.storm.within),
-        tuple(Pause(p.scope, p.reason, p.author, p.until) for p in trust_level),
+        tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(tx.conn, tx.now)),
         frozenset(runs.live_targets(tx.conn)),
     )
 
@@ -95,7 +94,7 @@ class _Storm:
     ceiling: Mode
     now: datetime
     targets: int
-    trust_level: tuple[Pause, ...]
+    paused: tuple[Pause, ...]
     live: frozenset[str]
     _spent: dict[BudgetScope, Spend] = field(default_factory=dict)
 
@@ -155,7 +154,7 @@ class _Storm:
             targets_in_flight=len(self.live - {target.key}),
             results=tuple(Past(state, at) for state, at in past),
             storm_targets=self.targets,
-            pauses=self.trust_level,
+            pauses=self.paused,
             blocking=_NOT_LOOKED if rule.blocked_by else {},
             ceiling=self.ceiling,
             trust_level=_NOT_LOOKED if rule.mode is Mode.EARNED else None,
@@ -173,7 +172,7 @@ class _Storm:
         state = IncidentState.REFUSED if decision.verdict is Verdict.DENY else IncidentState.OBSERVED
         number, body = last or (0, {})
         due = decision.retry_at or self._again(incident)
-        if dedup_key(decision) == tuple(body.get(part) for part in DEDUP_KEY):
+        if repeats(decision, body):
             return Word(incident, state, decision.text, due)
         told = {**decision.to_json(), "plan": None, "ladder": []}
         return Word(incident, state, decision.text, due, f"{incident.id}/{number + 1}", told)

@@ -102,7 +102,9 @@ async def resolve_the_target(way: Way) -> Way | Decision:
     """The workload behind the name, following owners. Nothing is asked for what is off limits."""
     if way.seen is not None:
         return way
-    target = await investigate.find_target(way.reading, way.policy, _known(way.subject))
+    target = await investigate.find_target(
+        way.reading, way.policy, _known(way.subject).rule, _known(way.target)
+    )
     if isinstance(target, Decision):
         return target
     return await _within_scope(way, target)

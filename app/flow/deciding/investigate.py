@@ -1,4 +1,4 @@
-"""Look: an incident's alerts -> rule, target, workload, diagnosis and ladder. Reads only; changes nothing.
+"""Investigate: an incident's alerts -> rule, target, workload, diagnosis and ladder. Reads only; changes nothing.
 
 The one place where a handler's unexpected exception is caught: it becomes an unknown fact, which closes the gates.
 """
@@ -164,16 +164,13 @@ def unread(subject: Subject, target: Target) -> Seen:
     return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
 
 
-async def find_target(services: Services, policy: Policy, subject: Subject) -> Target | Decision:
+async def find_target(services: Services, policy: Policy, rule: Rule, named: Target) -> Target | Decision:
     """The workload behind the name, following owners. Raises TryLater when the cluster cannot be asked."""
-    named = named_target(policy, subject)
-    if isinstance(named, Decision):
-        return named
     hint = (named.namespace, named.kind, named.name)
     try:
         return await resolve(services.cluster, *hint)
     except (ObjectMissing, AccessDenied, BadInput) as error:
-        return policy_decide.target_not_found(policy, subject.rule, "/".join(hint), error.message)
+        return policy_decide.target_not_found(policy, rule, "/".join(hint), error.message)
 
 
 async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:

@@ -7,8 +7,10 @@ outside of the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.json import JsonValue
@@ -110,16 +112,7 @@ def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decisi
 
 def _too_many(decision: Decision) -> Decision:
     text = f"{MAX_RUNS} runs were begun for this incident and it still fires"
-    return Decision(
-        Verdict.DENY,
-        Code.PERSON_NEEDED,
-        text,
-        decision.rule,
-        decision.remediation,
-        decision.step,
-        decision.gates,
-        decision.policy_version,
-    )
+    return replace(decision, verdict=Verdict.DENY, code=Code.PERSON_NEEDED, text=text)
 
 
 def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: Step, number: int) -> str:
@@ -174,7 +167,7 @@ def settle_without(
     """A decision that starts nothing: observed, refused, handed to a person, or closed because its alert is `gone`. Told
     only when it says something new."""
     last = decisions.latest(tx.conn, incident.id)
-    new = last is None or dedup_key(Decision.from_json(last.body)) != dedup_key(decision)
+    new = last is None or not repeats(decision, last.body)
     number = len(decisions.for_incident(tx.conn, incident.id)) + 1 if new else 0
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
@@ -261,12 +254,9 @@ def blind(decision: Decision) -> bool:
     return decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
 
 
-DEDUP_KEY = ("verdict", "code", "rule", "step")
-
-
-def dedup_key(decision: Decision) -> tuple[str, str, str, str]:
-    """What makes a decision another one, in the order of `GIST`, the keys of its JSON."""
-    return decision.verdict.value, decision.code.value, decision.rule, decision.step
+def repeats(decision: Decision, body: Mapping[str, Any]) -> bool:
+    """Whether the decision says nothing that an earlier one, given as its JSON, did not say; measured values may differ."""
+    return all(body.get(part) == getattr(decision, part) for part in ("verdict", "code", "rule", "step"))
 
 
 def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalation:

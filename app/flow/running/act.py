@@ -213,8 +213,8 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         ledger.lock(tx)
         if not counts.holds(tx.conn, run.id, run.step_index):
             return "the budget reservation is gone"
-        # The stricter of the rule that this was decided under and the one in force now.
-        for rule in (in_force, planned.rule):
+        # The stricter of the rule in force now and the one that this was decided under, where that is another one.
+        for rule in (in_force,) if in_force == planned.rule else (in_force, planned.rule):
             ground = facts.Ground(policy, rule)
             measured = facts.facts_in(tx, services, ground, around, planned.incident, own)
             decision = policy_decide.decide(policy, rule, run.step, measured)

@@ -203,6 +203,8 @@ def _move_incident(tx: Tx, run: Run, state: RunState, text: str) -> None:
 def _tell(services: Services, moved: _Moved) -> None:
     """What metrics and the other loops hear of a transition, after its commit."""
     services.deliver_nudge()
+    if moved.run.state is not RunState.VERIFYING:
+        verify.forget(services, moved.run)
     if moved.ended:
         counting.ended(services, moved.run, moved.run.state)
         if ending.CONSEQUENCES[moved.run.state].person:

@@ -65,7 +65,6 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     """End the run as its life says, with everything that follows. The only function that ends a run."""
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
-    done = undo.carried_out(tx.conn, run.id)
     if follows.gives_back:
         leave_step(tx, run, life)
     end_run(tx, run.id, life.state, life.reason)
@@ -73,7 +72,7 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         trust.count(tx, services, run, follows.evidence)
     if life.state is RunState.FIXED:
         return _fixed(tx, run, life, incident)
-    if life.state is RunState.ABANDONED and not done:
+    if life.state is RunState.ABANDONED and not undo.carried_out(tx.conn, run.id):
         _untouched(tx, incident, run, life.reason)
     elif follows.person:
         _hand_over(tx, run, life, incident)

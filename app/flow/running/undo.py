@@ -7,7 +7,7 @@ again: each order has journal entries of its own. Never overwrites what somebody
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +51,10 @@ def was_applied(entry: JournalEntry) -> bool:
 def in_place(conn: Connection, run_id: str) -> list[JournalEntry]:
     """The actions of a run that are, or may be, in place, oldest first: applied, or sent without a clear outcome, and not taken
     back. What somebody else had changed when it was to be taken back may be ours again by now."""
-    entries = runs.entries(conn, run_id)
+    return _in_place(runs.entries(conn, run_id))
+
+
+def _in_place(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
     back = {
         entry.intent.get("of")
         for entry in entries
@@ -67,13 +70,24 @@ def _may_be_there(entry: JournalEntry) -> bool:
 
 def _left(conn: Connection, run: Run) -> list[JournalEntry]:
     """What this order has still to take back: each action once."""
-    number = Life.from_json(run.life, run.state, 0, ()).undos
-    tried = {
-        entry.intent.get("of")
-        for entry in runs.entries(conn, run.id)
-        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number and entry.outcome
-    }
-    return [entry for entry in in_place(conn, run.id) if entry.name not in tried]
+    entries = runs.entries(conn, run.id)
+    tried = {entry.intent.get("of") for entry in _of_this_order(entries, run) if entry.outcome}
+    return [entry for entry in _in_place(entries) if entry.name not in tried]
+
+
+def _of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntry]:
+    """What the undo that stands has written so far."""
+    number = _life(run).undos
+    return [
+        entry
+        for entry in entries
+        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number
+    ]
+
+
+def _life(run: Run) -> Life:
+    """The run's life as far as an undo needs it: why it undoes, and how often it began to."""
+    return Life.from_json(run.life, run.state, len(run.step.actions), ())
 
 
 def held(conn: Connection, services: Services, run: Run) -> str:
@@ -94,10 +108,7 @@ async def look(services: Services, run: Run) -> Found:
         return await services.store.read(lambda conn: _all_done(conn, run))
     if hold:
         return _hold(run, hold)
-    newest = entries[-1]
-    found = await _undo_one(services, run, newest)
-    services.deliver_nudge()
-    return found
+    return await _undo_one(services, run, entries[-1])
 
 
 def _hold(run: Run, hold: str) -> Found:
@@ -106,7 +117,7 @@ def _hold(run: Run, hold: str) -> Found:
     def also(tx: Tx, now: Run) -> None:
         if now.waits_for == f"held: {hold}":
             return
-        life = Life.from_json(now.life, now.state, 0, ())
+        life = _life(now)
         despite = f"remediator undo {run.id} --despite"
         data = {"held": hold, "despite": despite}
         tx.audit(EventKind.UNDO_HELD, incident_id=run.incident_id, run_id=run.id, data=data)
@@ -120,12 +131,7 @@ def _hold(run: Run, hold: str) -> Found:
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
-    number = Life.from_json(run.life, run.state, 0, ()).undos
-    mine = [
-        entry
-        for entry in runs.entries(conn, run.id)
-        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number
-    ]
+    mine = _of_this_order(runs.entries(conn, run.id), run)
     results = [str((entry.outcome or {}).get("result")) for entry in mine]
     text = ", ".join(f"{results.count(r)} {r.replace('_', ' ')}" for r in sorted(set(results)))
     conflict = UndoResult.CONFLICT.value in results
@@ -135,7 +141,7 @@ def _all_done(conn: Connection, run: Run) -> Found:
 async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     """Undo one action; the first outcome of this order stands."""
     action = Action.from_json(acted.intent["action"])
-    number = Life.from_json(run.life, run.state, 0, ()).undos
+    number = _life(run).undos
     name = entry_name(acted.name, number)
     hold = await services.store.write(
         lambda tx: _intend(tx, services, run, (action, name, acted.name, number))
@@ -233,7 +239,7 @@ async def request(
 
 def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> str:
     """The workflow to start; empty when this very order stands already."""
-    life = Life.from_json(run.life, run.state, len(run.step.actions), ())
+    life = _life(run)
     ordered_before = run.state is RunState.UNDOING and life.cause is Cause.PERSON
     if ordered_before and not despite:
         return ""

@@ -68,13 +68,21 @@ async def _watch(services: Services, run: Run, gap: float) -> Watch:
     seen = await measure(services, run)
     now = services.clock.monotonic()
     gap += now - began  # a slow look is no gap
-    key = f"{run.id}/{run.step_index}"
-    last = services.last_looks.get(key)
-    services.last_looks[key] = now
+    last = services.last_looks.get(_key(run))
+    services.last_looks[_key(run)] = now
     so_far = Watch.from_json(run.life.get("watch", {}))
     if so_far.looks == 0:
         return so_far.look(seen, 0.0, gap)
     return so_far.look(seen, None if last is None else now - last, gap)
+
+
+def forget(services: Services, run: Run) -> None:
+    """The verification of this step is over: when it was last looked at is of no use any more."""
+    services.last_looks.pop(_key(run), None)
+
+
+def _key(run: Run) -> str:
+    return f"{run.id}/{run.step_index}"
 
 
 def _changed(before: Measurement, now: Measurement) -> bool:
