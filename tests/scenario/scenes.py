@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app.domain.alert import Alert
+from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.events import EventKind
 from app.policy.model import Policy, Verify
@@ -69,6 +71,16 @@ def body(*alerts: dict[str, Any]) -> dict[str, Any]:
         "externalURL": "http://alertmanager.simulated",
         "alerts": list(alerts),
     }
+
+
+def deafen(rig: Rig) -> None:
+    """From now on Alertmanager does not answer."""
+
+    async def states(alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        why = "Alertmanager could not be asked: connection refused"
+        return [AlertReport(Reported.UNKNOWN, why)] * len(alerts)
+
+    vars(rig.cluster.alertmanager)["states"] = states
 
 
 def writes(rig: Rig) -> list[str]:

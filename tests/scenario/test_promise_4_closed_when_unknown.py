@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Kind
 from app.policy.matchers import parse_when
 from app.sim.faults import Fault, FaultKind
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, body, born, closed, decision, policy, the_incident, the_run, writes
+from tests.scenario.scenes import (
+    alert,
+    body,
+    born,
+    closed,
+    deafen,
+    decision,
+    policy,
+    the_incident,
+    the_run,
+    writes,
+)
 
 
 def _deny(verb: str, kind: Kind) -> Callable[[Rig], None]:
     return lambda rig: rig.cluster.deny(verb, kind)
 
 
-def _deaf(rig: Rig) -> None:
-    async def states(alerts: Sequence[Any]) -> Sequence[AlertReport]:
-        why = "Alertmanager could not be asked: connection refused"
-        return [AlertReport(Reported.UNKNOWN, why)] * len(alerts)
-
-    vars(rig.cluster.alertmanager)["states"] = states
-
-
 @pytest.mark.parametrize(
     ("blind", "gates"),
     [
         pytest.param(_deny("get", Kind.NAMESPACE), {"scope"}, id="namespace"),
-        pytest.param(_deaf, {"freshness"}, id="alertmanager"),
+        pytest.param(deafen, {"freshness"}, id="alertmanager"),
     ],
 )
 async def test_an_unreadable_fact_closes_exactly_the_gate_that_needs_it(
@@ -85,7 +86,7 @@ async def test_a_rule_with_blocking_alerts_does_not_act_without_a_source_to_ask(
 async def test_the_gate_opens_when_the_fact_can_be_read_again(tmp_path: Path) -> None:
     """An incident refused for an unknown fact comes up again by itself, without a new delivery."""
     rig = await born(tmp_path)
-    _deaf(rig)
+    deafen(rig)
     await rig.run(60)
     assert writes(rig) == []
     del vars(rig.cluster.alertmanager)["states"]
@@ -97,7 +98,7 @@ async def test_the_gate_opens_when_the_fact_can_be_read_again(tmp_path: Path) ->
 async def test_a_fact_lost_between_decision_and_write_stops_the_write(tmp_path: Path) -> None:
     """The second look needs all facts as well."""
     rig = await born(tmp_path)
-    rig.cluster.on_request(lambda request, when: _deaf(rig) if request.dry_run and when == "after" else None)
+    rig.cluster.on_request(lambda request, when: deafen(rig) if request.dry_run and when == "after" else None)
     await rig.run(30)
     run = await the_run(rig)
     assert writes(rig) == []

@@ -6,12 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from app.domain.errors import ProbeUnavailable
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, body, born, the_incident, the_run, trail, writes
+from tests.scenario.scenes import alert, body, born, deafen, the_incident, the_run, trail, writes
 
 BROKEN = "ghcr.io/stacey77/rag7:v1.5.0"
 
@@ -120,11 +119,7 @@ async def test_a_rollout_that_cannot_be_read_is_a_probe_error(tmp_path: Path) ->
 async def test_an_alertmanager_that_does_not_answer_is_a_probe_error(tmp_path: Path) -> None:
     """Its silence is not taken for the alert's."""
     rig = await _acted(tmp_path)
-
-    async def firing(_labels: Any) -> Any:
-        raise ProbeUnavailable("connection refused", where="alertmanager")
-
-    vars(rig.cluster.alertmanager)["firing"] = firing
+    deafen(rig)
     assert await _ended(rig, alerts=False) is RunState.PROBE_ERROR
     await rig.close()
 
