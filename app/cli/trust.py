@@ -1,4 +1,4 @@
-"""Standings of rules with mode earned, at a running service: how far each has come, and people's word on it."""
+"""Trust levels of rules with mode earned, at a running service: how far each has come, and people's word on it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A signed request is never refused: PagerDuty drops an event at once on a 4xx and switches the subscription off after
 three, so what is unwanted is a Delivery with a note, and what cannot be read is a Delivery with a RejectedAlert.
-The webhook itself carries a title but no alerts and no labels: `needs_alert_body` says when to fetch them.
+The webhook itself carries a title but no alerts and no labels: they are fetched from its REST API.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Metrics:
             to, "policy_reloads", "Attempts to load changed policy files.", "result"
         )
         self.trust_levels = _gauge(
-            to, "trust_levels", "Standings of rules with mode earned, by level.", "level"
+            to, "trust_levels", "Trust levels of rules with mode earned, by level.", "level"
         )
         self.promotions = _gauge(to, "promotions_waiting", "Promotions that wait for a person.")
         self.paused = _gauge(to, "pauses", "Pauses in force, by kind of scope.", "scope")

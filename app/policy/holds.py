@@ -15,11 +15,12 @@ from typing import Protocol
 from app.domain.decision import Code, Mode
 from app.domain.target import Target
 from app.policy.calendar import is_open
+from app.policy.gates.kill_switch import only_observing, scopes_of
 from app.policy.gates.window import window_text
 from app.policy.model import Policy
 
 
-class Standing(Protocol):
+class ActivePause(Protocol):
     """A pause in force."""
 
     @property
@@ -63,7 +64,7 @@ class Hold:
 
 
 def holds(
-    policy: Policy, ceiling: Mode, pauses: Iterable[Standing], write: Write, now: datetime
+    policy: Policy, ceiling: Mode, pauses: Iterable[ActivePause], write: Write, now: datetime
 ) -> tuple[Hold, ...]:
     """Everything that forbids this write at this moment, people's pauses first; empty when it may happen."""
     found = [
@@ -77,8 +78,7 @@ def holds(
     ]
     found += [
         Hold(Code.CEILING, f"{who} is set to observe", f"ceiling:{who}")
-        for who, mode in (("the service", ceiling), ("the policy", policy.mode))
-        if mode is Mode.OBSERVE
+        for who in only_observing(policy, ceiling)
     ]
     found += [
         Hold(Code.FROZEN, f"frozen: {window_text(f)}", f"freeze:{f.name}")
@@ -86,16 +86,3 @@ def holds(
         if is_open(f, now)
     ]
     return tuple(hold for hold in found if hold.key not in write.despite)
-
-
-def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
-    """The scopes of pauses that cover a write."""
-    return frozenset(
-        {
-            "all",
-            f"namespace:{target.namespace}",
-            f"target:{target.key}",
-            f"rule:{rule}",
-            f"remediation:{remediation}",
-        }
-    )

@@ -1,4 +1,4 @@
-"""Standings: one row for each alert, remediation and class of targets whose rule has mode earned.
+"""Trust levels: one row for each alert, remediation and class of targets whose rule has mode earned.
 
 Called by the flow inside its transactions, by the API for reading. A change is one update with its audit record, in the
 transaction of what it follows from. Never judges: which level a trust level has is the policy's to say.

@@ -234,13 +234,17 @@ def _tell_decision(
         announce(tx, Topic.FIRED, incident_id=incident.id, once="1")
     if seen is not None and not seen.fault and seen.read:
         tell(tx, Topic.EVIDENCE, seen.diagnosis, incident_id=incident.id, once=once)
-    plan = seen.step.seal(tx.vault.key).to_json() if seen is not None and seen.step is not None else None
     ladder: list[JsonValue] = (
         [{"name": r.name, "why": r.why, "applies": r.applies} for r in seen.ladder] if seen else []
     )
-    body: dict[str, JsonValue] = {**decision.to_json(), "plan": plan, "ladder": ladder}
+    body = {**recorded(tx, decision, seen.step if seen else None), "ladder": ladder}
     decisions.put(tx, f"{incident.id}/{once}", incident.id, None, body)
     announce(tx, Topic.DECIDED, incident_id=incident.id, once=once, fact=decision)
+
+
+def recorded(tx: Tx, decision: Decision, step: Step | None) -> dict[str, JsonValue]:
+    """The decision as it is kept, with the step that it is about, sealed."""
+    return {**decision.to_json(), "plan": step.seal(tx.vault.key).to_json() if step else None}
 
 
 OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})

@@ -1,4 +1,4 @@
-"""Permanent: a plan as the patch that a person applies to an object's source, where its truth lives in Git.
+"""GitOps patch: a plan as the patch that a person applies to an object's source, where its truth lives in Git.
 
 Called at the end of temporary changes, and by questions about objects that Argo CD, Flux or Helm would set back. Pure; never
 applies anything, and never shows a value that may hold a secret: it names the path.

@@ -1,6 +1,6 @@
 """Timeline: one incident told from its audit records alone, for messages and for `explain`.
 
-Owns the folding of audit events into `IncidentStory`. If something cannot be told from here, an event is missing in the
+Owns the folding of audit events into a `Timeline`. If something cannot be told from here, an event is missing in the
 audit trail; nothing else is read.
 """
 

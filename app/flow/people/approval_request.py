@@ -1,4 +1,4 @@
-"""Question: a plan put to people, with everything they need to say yes or no.
+"""Approval request: a plan put to people, with everything they need to say yes or no.
 
 Called by `decide` and `next_step` in the transaction that requests the step. When an approved plan could not be carried out
 because things had changed meanwhile, the new question says what is different. Never takes answers.

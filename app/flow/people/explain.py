@@ -1,4 +1,4 @@
-"""Reread: what a clicker of a button is told from the audit trail: why things stand as they do, and which plan is newer.
+"""Explain: what a clicker of a button is told from the audit trail: why things stand as they do, and which plan is newer.
 
 Called by `clicks`. Reads only.
 """

@@ -1,4 +1,4 @@
-"""Operate: what people order through API and command line: trigger, approve, reject, undo, pause, resume, explain.
+"""Operations: what people order through API and command line: trigger, approve, reject, undo, pause, resume, explain.
 
 Each order is audited with who gave it. The web layer checks scopes; who may answer a question is checked here, by rule.
 """

@@ -13,7 +13,7 @@ from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
 from app.domain.plan import Step
 from app.domain.target import Target
-from app.flow.deciding import decide, facts, investigate
+from app.flow.deciding import decide, facts, investigate, settle
 from app.flow.deciding.history import history_of
 from app.flow.notifying.record import announce
 from app.flow.people import approval_request
@@ -76,7 +76,7 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     if not last and decide.blind(decision):
         return Found(seconds=_AGAIN, failed=True, waits_for=decision.text)
     once = f"{run.id}/{index}"
-    body = {**decision.to_json(), "plan": seen.step.seal(tx.vault.key).to_json() if seen.step else None}
+    body = settle.recorded(tx, decision, seen.step)
     decisions.put(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
     announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):

@@ -1,4 +1,4 @@
-"""Sweep: the loops that keep everything moving: decide what is due, deliver messages, start what was requested and not
+"""Loops: the loops that keep everything moving: decide what is due, deliver messages, start what was requested and not
 started, prune what is old. `app.flow.upkeep.supervisor` runs them. Never decides anything itself.
 """
 

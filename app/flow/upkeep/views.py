@@ -65,7 +65,7 @@ async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:
 
 
 async def trust(services: Services) -> Sequence[Mapping[str, Any]]:
-    """Standings in the order of their keys, with their numbers and what would have to happen for the next level."""
+    """Trust levels in the order of their keys, with their numbers and what would have to happen for the next level."""
     policy = services.policy()
     rows = await services.store.read(trust_levels.listed)
     return [_trust_level_json(policy, row) for row in rows]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.target import Target
 from app.policy.facts import Pause, Unknown
 from app.policy.gates.case import Case, Voice
+from app.policy.model import Policy
 from app.policy.units import moment
 
 _SAY = Voice("kill switch")
@@ -20,11 +22,11 @@ def kill_switch(case: Case) -> GateResult:
     pauses = case.facts.pauses
     if isinstance(pauses, Unknown):
         return _SAY.unknown("pauses", pauses, _THRESHOLD)
-    in_force = [p for p in pauses if _covers(p, case) and (p.until is None or p.until > case.facts.now)]
+    in_force = [p for p in pauses if (p.until is None or p.until > case.facts.now) and _covers(p, case)]
     if in_force:
         return _paused(max(in_force, key=lambda p: p.until or _FOREVER))
-    for who, ceiling in (("the service", case.facts.ceiling), ("the policy", case.policy.mode)):
-        if ceiling is Mode.OBSERVE and not case.facts.dry_run:
+    for who in only_observing(case.policy, case.facts.ceiling):
+        if not case.facts.dry_run:
             value, remedy = f"{who} is set to observe", f"the mode of {who} is raised"
             return _SAY.hold(Verdict.OBSERVE, Code.CEILING, value, _THRESHOLD, remedy)
     return _SAY.allow("no pause", _THRESHOLD)
@@ -39,11 +41,23 @@ def _paused(pause: Pause) -> GateResult:
 
 
 def _covers(pause: Pause, case: Case) -> bool:
-    target = case.facts.target
-    return pause.scope in {
-        "all",
-        f"namespace:{target.namespace}",
-        f"target:{target.key}",
-        f"rule:{case.rule.name}",
-        f"remediation:{case.rule.remediation}",
-    }
+    return pause.scope in scopes_of(case.facts.target, case.rule.name, case.rule.remediation)
+
+
+def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
+    """The scopes of pauses that cover a write, whatever it is."""
+    return frozenset(
+        {
+            "all",
+            f"namespace:{target.namespace}",
+            f"target:{target.key}",
+            f"rule:{rule}",
+            f"remediation:{remediation}",
+        }
+    )
+
+
+def only_observing(policy: Policy, ceiling: Mode | None) -> tuple[str, ...]:
+    """Whose ceiling lets nothing be written: the service's, the policy's, both or none."""
+    whose = (("the service", ceiling), ("the policy", policy.mode))
+    return tuple(who for who, mode in whose if mode is Mode.OBSERVE)

@@ -1,4 +1,4 @@
-"""Standings at a running service: listed with their numbers, raised and lowered with a reason."""
+"""Trust levels at a running service: listed with their numbers, raised and lowered with a reason."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from app.flow.deciding import bulk, decide
 from app.flow.services import Services
 from app.flow.upkeep.loops import Loops
 from app.store import incidents
+from tests.unit.flow.naps import Naps
 
 
 class LoadedStore:
@@ -27,19 +28,6 @@ class LoadedStore:
 
     async def write(self, fn: Callable[[Any], Any]) -> Any:
         return fn(None)
-
-
-class Naps:
-    """A clock that only notes how long it was asked to wait."""
-
-    def __init__(self) -> None:
-        self.naps: list[float] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 4, tzinfo=UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
 
 
 @pytest.mark.parametrize(

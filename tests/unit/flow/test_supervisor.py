@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -16,20 +15,7 @@ from app.domain.ports import Clock
 from app.flow.services import Nudge
 from app.flow.upkeep.supervisor import Supervisor, Task, each
 from app.observe.metrics import Metrics
-
-
-class Naps:
-    """A clock that notes how long somebody sleeps and wakes them at once."""
-
-    def __init__(self) -> None:
-        self.naps: list[float] = []
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 4, tzinfo=UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        await asyncio.sleep(0)
+from tests.unit.flow.naps import Naps
 
 
 class Body:

@@ -1,4 +1,4 @@
-"""Standings: how far one alert, remediation and class of targets has come by its verified fixes.
+"""Trust levels: how far one alert, remediation and class of targets has come by its verified fixes.
 
 Only adds a table: safe to run before the new version is deployed, and the old version keeps working with it.
 """

@@ -1,4 +1,4 @@
-"""Standings: one row a key, changed under a lock with its audit record: the same on SQLite and Postgres."""
+"""Trust levels: one row a key, changed under a lock with its audit record: the same on SQLite and Postgres."""
 
 from __future__ import annotations
 
