@@ -17,11 +17,20 @@ from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import load_settings
 from app.sim import SimCluster
+from app.sim.behaviour import Behaviour, When
 from app.sim.faults import Request
+from app.sim.scenario import Scenario
 from tests.bench import bodies
 from tests.bench.react_world import NAMESPACE, deployment, image, policy
 
 _WAIT = 30.0
+_ERRORS = ("{time} ERROR server [{request}] OperationalError: connection refused",) * 20
+_WORLD = Scenario(
+    name=NAMESPACE,
+    summary="the second release of every deployment logs errors; that is why it is rolled back",
+    namespace=NAMESPACE,
+    behaviours=(Behaviour(name="second release", when=When(image=image(2)), start_lines=_ERRORS),),
+)
 
 
 def measure_simulated(samples: int, rest: float) -> list[float]:
@@ -35,7 +44,7 @@ def measure_simulated(samples: int, rest: float) -> list[float]:
 
 
 async def _measure(folder: Path, samples: int, rest: float) -> list[float]:
-    cluster = SimCluster(SystemClock())
+    cluster = SimCluster(SystemClock(), _WORLD)
     for number in range(samples):
         cluster.create(deployment(number))
     await asyncio.sleep(3)  # simulated pods become ready in real time here

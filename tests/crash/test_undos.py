@@ -10,7 +10,7 @@ import pytest
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Action, FieldChange
-from app.kube.fields import pointer
+from app.kube.fields import pointer, value_at
 from app.store import audit, runs
 from tests.crash.cases import Case, cases
 from tests.crash.lives import invariants, live
@@ -65,7 +65,8 @@ def _other(value: Any) -> Any:
 async def _change(rig: Rig, action: Action, change: FieldChange) -> None:
     ref = action.object
     manifest: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
-    patch = {"op": "replace", "path": pointer(manifest, change.path), "value": _other(change.after)}
+    found = value_at(manifest, change.path)  # the recorded value may be hidden
+    patch = {"op": "replace", "path": pointer(manifest, change.path), "value": _other(found)}
     rig.cluster.edit(ref.kind, ref.namespace, ref.name, [patch])
 
 
