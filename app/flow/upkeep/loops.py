@@ -38,6 +38,7 @@ _GATHER = 0.25  # seconds
 """How long messages gather after a nudge. A decision is followed by a write at the cluster within a tenth of a second:
 telling it at once would compete with doing it, and the thread's first message says more when it waits."""
 _SWEEP = 5.0
+_REPORT = 15.0
 _PRUNE = 600.0
 _OVERDUE = timedelta(seconds=3)
 """How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
@@ -76,6 +77,7 @@ class Loops:
             Task("decide", self.decide_due, _LOOK, s.decide_nudge),
             Task("deliver", self.deliver, _LOOK, s.deliver_nudge, _GATHER),
             Task("sweep", self.sweep, _SWEEP),
+            Task("report", self.report, _REPORT),
             Task("prune", self.prune, _PRUNE),
         )
 
@@ -159,6 +161,15 @@ class Loops:
                 "drive": self.drive_overdue,
                 "take_over": self._take_over,
                 "digests": lambda: refresh_digests(s.store, now),
+            }
+        )
+        return 0
+
+    async def report(self) -> int:
+        """Set the gauges; queue the week's scorecard and the day's head of the audit trail when they are due."""
+        s = self.services
+        await each(
+            {
                 "scorecard": lambda: scorecard.post_due(s, self.channel),
                 "audit_head": lambda: audit_head.tell_due(s, self.channel),
                 "gauges": lambda: counting.gauges(s),
