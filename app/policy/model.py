@@ -230,6 +230,14 @@ class Ownership(Block):
     helm: OwnedMode = OwnedMode.ALLOW
 
 
+class NewPodsTerms(Block):
+    """A step that makes pods has to prove that one could start. `unknown` is for what cannot be read, such as Secrets without
+    the right to read them; what optional rights would tell (nodes, a dry run of a pod) closes nothing. A step that may take
+    all running pods down asks at least."""
+
+    unknown: OwnedMode = OwnedMode.ASK
+
+
 class FromLabel(Block):
     """A value taken from an alert label by name, with what to use when the alert lacks it."""
 
@@ -358,6 +366,7 @@ class Rule(Block):
     ownership: Ownership
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
+    new_pods: NewPodsTerms = NewPodsTerms()
     temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
     order_params: Mapping[str, Any] = {}

@@ -126,6 +126,7 @@ class History:
             results=tuple(self._results.get(p.past, ())),
             storm_targets=self._storm(now),
             blocking=quiet.blocking,
+            new_pods=quiet.new_pods,
             trust_level=None if quiet.trust_level is None else self._trust_level(p, incident, now),
         )
 

@@ -30,6 +30,7 @@ _TITLES = {
 }
 
 
+@_SAY.of
 def ownership(case: Case) -> GateResult:
     """Deny on a rollout that somebody paused; deny or ask when another writer owns what the step changes."""
     rules, facts = case.rule.ownership, case.facts

@@ -15,6 +15,7 @@ from app.policy.units import counted
 _SAY = Voice("trust")
 
 
+@_SAY.of
 def trust(case: Case) -> GateResult:
     """Observe at level observe, ask at level approve until a person agreed, allow at level auto; not in use in other modes."""
     if case.rule.mode is not Mode.EARNED:

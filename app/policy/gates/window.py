@@ -11,6 +11,7 @@ from app.policy.units import moment, wall_time_text
 _SAY = Voice("window")
 
 
+@_SAY.of
 def window(case: Case) -> GateResult:
     """Deny during a freeze (until it ends) and outside of all windows (until one opens)."""
     policy, now = case.policy, case.facts.now

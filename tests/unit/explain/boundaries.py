@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.decision import Code, Mode, Verdict
+from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.outcome import RunState
 from app.domain.plan import Step
 from app.domain.target import Kind, Target
@@ -34,6 +35,28 @@ BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
 BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
 BLOCKING = 'alertname="KubeAPIDown"'
+_THERE = PodCheck(Part.CONFIGURATION, Finding.OK)
+_NO_NODES = PodCheck(
+    Part.NODES, Finding.UNTOLD, "nodes may not be listed", "the right to list nodes is granted"
+)
+_GONE = PodCheck(
+    Part.CONFIGURATION,
+    Finding.MISSING,
+    "container app needs ConfigMap app-v1, which does not exist",
+    "ConfigMap app-v1 exists",
+)
+_FULL = PodCheck(
+    Part.QUOTA,
+    Finding.MISSING,
+    "ResourceQuota team refuses new pods: they need 512 MiB more limits.memory, and it has 0 B of 2 GiB limits.memory left",
+    "ResourceQuota team leaves room for them",
+)
+_UNREAD = PodCheck(
+    Part.CONFIGURATION,
+    Finding.UNKNOWN,
+    "Secret app-keys may not be read",
+    "the right to get secrets is granted",
+)
 
 
 @dataclass(frozen=True)
@@ -185,6 +208,34 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("two of three", ALLOW, **_spent(BUDGET, "", 2)),
         row("three of three", DENY, Code.BUDGET_SPENT, **_spent(BUDGET, "", 3)),
         row("nobody counted", DENY, Code.UNKNOWN_FACT, head=BUDGET, spend=AWAY),
+    ),
+    "new pods": (
+        row("all that could be looked at is there", ALLOW),
+        row("an optional right is missing", ALLOW, new_pods=NewPods((_THERE, _NO_NODES))),
+        row("a ConfigMap is gone", DENY, Code.POD_CANNOT_START, new_pods=NewPods((_GONE, _FULL))),
+        row("Secrets may not be read", ASK, Code.POD_UNPROVEN, new_pods=NewPods((_UNREAD,))),
+        row("the same and a person agreed", ALLOW, new_pods=NewPods((_UNREAD,)), approved_by="erin"),
+        row(
+            "the same and the rule takes it for there",
+            ALLOW,
+            new_pods=NewPods((_UNREAD,)),
+            rule="new_pods: {unknown: allow}\n",
+        ),
+        row(
+            "the rule takes it for there and all running pods would go at once",
+            ASK,
+            Code.POD_UNPROVEN,
+            new_pods=NewPods((_UNREAD,), all_down=True),
+            rule="new_pods: {unknown: allow}\n",
+        ),
+        row(
+            "the same and the rule keeps out",
+            DENY,
+            Code.POD_UNPROVEN,
+            new_pods=NewPods((_UNREAD,)),
+            rule="new_pods: {unknown: deny}\n",
+        ),
+        row("nobody looked", DENY, Code.UNKNOWN_FACT, new_pods=NEVER_TOLD),
     ),
     "blast radius": (
         row("3 of 10 pods at risk", ALLOW, **_risk(at_once=3)),
