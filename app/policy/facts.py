@@ -19,6 +19,7 @@ from typing import TypeAlias, TypeVar
 from app.domain.decision import Mode
 from app.domain.new_pods import NewPods
 from app.domain.outcome import RunState
+from app.domain.owner import Owners
 from app.domain.target import Target
 from app.domain.workload import Manager
 from app.policy.budgets import BudgetScope
@@ -94,7 +95,8 @@ class Facts:
     poll of Alertmanager's API) said that it fires.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`), absent where it is not set.
-    Cluster: `managers` (an autoscaler counts as Manager.HPA), `rollout_paused`, `replicas`, and `new_pods`: what is known of
+    Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
+    `rollout_paused`, `replicas`, and `new_pods`: what is known of
     whether the step's new pods could start.
     Store: `spend` by scope of `budgets.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the live run on the target, empty for none; `targets_in_flight` counts the other targets with a live
@@ -129,3 +131,4 @@ class Facts:
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
     new_pods: Fact[NewPods] = NOT_LOOKED
+    owners: Fact[Owners] = NOT_LOOKED

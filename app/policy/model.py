@@ -223,11 +223,15 @@ class OwnedMode(StrEnum):
 
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
-    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade."""
+    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
+    an object with a controller of its own (an operator's), whatever is changed; `vpa` for sizes that a
+    VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
     helm: OwnedMode = OwnedMode.ALLOW
+    controller: OwnedMode = OwnedMode.ASK
+    vpa: OwnedMode = OwnedMode.ASK
 
 
 class NewPodsTerms(Block):

@@ -17,6 +17,7 @@ from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
+from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
@@ -64,8 +65,16 @@ class ClusterFacts(Block):
     managers: tuple[Manager, ...] = ()
     marks: Mapping[Literal["namespace", "object"], str] = {}
     paused: bool = False
+    owned_by: str = Field(default="", description="KIND/NAME of the controller that owns the target.")
     obstacles: tuple[str, ...] = Field(default=(), description="What keeps new pods from starting.")
     unproven: tuple[str, ...] = Field(default=(), description="What of it cannot be read.")
+
+    def other_controllers(self, target: Target) -> Owners:
+        """The owner that is assumed, as the gates hear it."""
+        if not self.owned_by:
+            return Owners()
+        kind, _, name = self.owned_by.partition("/")
+        return Owners((Owner(Relation.CONTROLS, target.kind, kind, "", target.namespace, name),))
 
     def new_pods(self) -> NewPods:
         """Whether new pods could start, as the gates hear it."""
@@ -201,6 +210,7 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         storm_targets=1,
         blocking={str(when): () for when in ground.rule.blocked_by},
         new_pods=cluster.new_pods(),
+        owners=cluster.other_controllers(ground.target),
         trust_level=trust.fresh(ground.rule.trust, now) if ground.rule.mode is Mode.EARNED else None,
     )
 

@@ -127,6 +127,7 @@ class History:
             storm_targets=self._storm(now),
             blocking=quiet.blocking,
             new_pods=quiet.new_pods,
+            owners=quiet.owners,
             trust_level=None if quiet.trust_level is None else self._trust_level(p, incident, now),
         )
 

@@ -158,7 +158,7 @@ class SimCluster:
 
         def act() -> Obj:
             try:
-                return self._simulation.dry_run_pod(pod, FIELD_MANAGER)
+                return self._simulation.dry_run_pod(namespace, pod, FIELD_MANAGER)
             except AccessDenied as refusal:  # admission's 403 is about the object, as the port says
                 raise ObjectInvalid(refusal.message, code="admission_denied", where=str(request)) from refusal
 

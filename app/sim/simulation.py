@@ -74,9 +74,10 @@ class Simulation:
             self._account(key.name)
         return created
 
-    def dry_run_pod(self, manifest: Obj, manager: str) -> Obj:
+    def dry_run_pod(self, namespace: str, manifest: Obj, manager: str) -> Obj:
         """A pod as it would be stored, after validation and admission; nothing is. Gives a copy."""
         pod: Obj = clone(manifest)
+        pod.setdefault("metadata", {})["namespace"] = namespace
         defaults.pod_spec(pod["spec"])
         defaults.pod_requests(pod["spec"])
         self.admission.admit(pod)

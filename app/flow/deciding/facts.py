@@ -13,12 +13,14 @@ from datetime import datetime
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
+from app.domain.owner import Owners
 from app.domain.plan import Action
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
 from app.flow.deciding import trust
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
+from app.kube.controllers import owners_of
 from app.kube.newpods import new_pods
 from app.policy.budgets import scopes_for
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
@@ -42,6 +44,7 @@ class Outside:
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
+    owners: Fact[Owners] = NOT_LOOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +79,12 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marks, reported, blocking, starting = await asyncio.gather(
+    marks, reported, blocking, starting, owners = await asyncio.gather(
         _marks(services, target, known, read=sight.read),
         reports(services, alerts),
         _blocking(services, rule),
         _new_pods(services, sight),
+        _owners(services, sight),
     )
     report = combined(reported)
     return Outside(
@@ -92,6 +96,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
+        owners=owners,
     )
 
 
@@ -103,6 +108,16 @@ async def _new_pods(services: Services, sight: Sight) -> Fact[NewPods]:
         return Unknown("no step was looked at")
     try:
         return await new_pods(services.cluster, sight.workload, sight.actions, services.clock.now())
+    except RemediatorError as error:
+        return Unknown(error.message)
+
+
+async def _owners(services: Services, sight: Sight) -> Fact[Owners]:
+    """Who else owns the target and what the step changes."""
+    if isinstance(sight.workload, str):
+        return Unknown(sight.workload)
+    try:
+        return await owners_of(services.cluster, sight.workload)
     except RemediatorError as error:
         return Unknown(error.message)
 
@@ -201,6 +216,7 @@ def facts_in(
         ceiling=services.ceiling,
         silenced=seen.silenced,
         new_pods=seen.new_pods,
+        owners=seen.owners,
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         approved_by=own.approved_by,

@@ -21,7 +21,7 @@ from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.newpods.goal import Goal, goal_of, pod_of
 from app.kube.newpods.limit_ranges import completed, limits_check
-from app.kube.newpods.nodes import nodes_check
+from app.kube.newpods.nodes import daemon_check, nodes_check
 from app.kube.newpods.quotas import Pods, makes_pods, quota_check
 from app.kube.newpods.references import reference_checks
 from app.kube.newpods.refused import refused_check
@@ -47,7 +47,7 @@ async def new_pods(cluster: Cluster, workload: Workload, actions: Sequence[Actio
         _room(cluster, goal, present),
         _refused(cluster, goal, now),
         _admitted(cluster, goal),
-        _nodes(cluster, goal),
+        _nodes(cluster, goal, present),
     )
     checks = [*references, *room, refused, admitted, nodes]
     order = list(Part)
@@ -123,13 +123,13 @@ async def _admitted(cluster: Cluster, goal: Goal) -> PodCheck:
     return PodCheck(Part.ADMISSION, Finding.OK)
 
 
-async def _nodes(cluster: Cluster, goal: Goal) -> PodCheck:
+async def _nodes(cluster: Cluster, goal: Goal, present: dict[str, Obj]) -> PodCheck:
     """Which node a DaemonSet's pod goes to is not free: its controller has chosen it."""
-    if goal.workload.target.kind is Kind.DAEMON_SET:
-        return PodCheck(Part.NODES, Finding.UNTOLD, "each pod of a DaemonSet has its node")
     try:
         nodes = await cluster.list_objects(Kind.NODE, "")
     except (AccessDenied, ObjectMissing, TryLater) as error:
         why = "may not be listed" if isinstance(error, AccessDenied) else "could not be read"
         return PodCheck(Part.NODES, Finding.UNTOLD, f"nodes {why}", "the right to list nodes is granted")
+    if goal.workload.target.kind is Kind.DAEMON_SET:
+        return daemon_check([spec.get("nodeName", "") for spec in present.values()], nodes)
     return nodes_check(goal.spec, nodes)

@@ -101,3 +101,21 @@ def _too_small(spec: Mapping[str, Any], node: Obj) -> str:
         if wanted and (name not in offered or amount(name, offered[name]) < wanted):
             return f"too small ({name})"
     return ""
+
+
+def daemon_check(placed: Sequence[str], nodes: Sequence[Obj]) -> PodCheck:
+    """The nodes that a DaemonSet's pods are on: on one that is not ready the rollout stands still, and one that is cordoned is
+    in somebody's hands, although a pod of a DaemonSet is put there all the same."""
+    ours = [n for n in nodes if n["metadata"]["name"] in set(placed)]
+    down = [n["metadata"]["name"] for n in ours if node_fault(_NO_WISHES, n) == "not ready"]
+    if down:
+        text = f"not ready, so that no new pod starts there: node {', '.join(down)}"
+        return PodCheck(Part.NODES, Finding.MISSING, text, f"node {', '.join(down)} is ready")
+    cordoned = [n["metadata"]["name"] for n in ours if (n.get("spec") or {}).get("unschedulable")]
+    if cordoned:
+        text = f"cordoned, so somebody takes it out of service: node {', '.join(cordoned)}"
+        return PodCheck(Part.NODES, Finding.UNKNOWN, text, f"node {', '.join(cordoned)} is uncordoned")
+    return PodCheck(Part.NODES, Finding.OK)
+
+
+_NO_WISHES: Mapping[str, Any] = {"tolerations": [{"operator": "Exists"}]}

@@ -7,15 +7,16 @@ new reason of a gate too: `test_gate_explanations` fails without them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.decision import Code, Mode, Verdict
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.outcome import RunState
-from app.domain.plan import Step
-from app.domain.target import Kind, Target
+from app.domain.owner import Owner, Owners, Relation
+from app.domain.plan import ActionKind, FieldChange, Step
+from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy.budgets import scopes_for
 from app.policy.facts import Past, Pause, Replicas, Spend, Unknown
@@ -35,6 +36,24 @@ BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
 BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
 BLOCKING = 'alertname="KubeAPIDown"'
+_PG = Owner(
+    Relation.CONTROLS, Kind.DEPLOYMENT, "Cluster", "postgresql.cnpg.io", "rag7", "pg", "CloudNativePG"
+)
+_KEDA = Owner(Relation.CONTROLS, Kind.HPA, "ScaledObject", "keda.sh", "rag7", "web", "KEDA")
+_ROLLOUT = Owner(Relation.TEMPLATE, Kind.DEPLOYMENT, "Rollout", "argoproj.io", "rag7", "web", "Argo Rollouts")
+_VPA = Owner(
+    Relation.SIZES,
+    Kind.DEPLOYMENT,
+    "VerticalPodAutoscaler",
+    "autoscaling.k8s.io",
+    "rag7",
+    "web",
+    note="recommends app 768 MiB",
+)
+_RAISE_MINIMUM = replace(
+    action_of(ActionKind.RAISE_MIN_REPLICAS, 0, ObjectRef(Kind.HPA, "rag7", "keda-hpa-web", "uid-2", "1")),
+    changes=(FieldChange("/spec/minReplicas", 2, 8),),
+)
 _THERE = PodCheck(Part.CONFIGURATION, Finding.OK)
 _NO_NODES = PodCheck(
     Part.NODES, Finding.UNTOLD, "nodes may not be listed", "the right to list nodes is granted"
@@ -166,6 +185,34 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             managers=(Manager.ARGO_CD,),
             rule="ownership: {gitops: deny}\n",
         ),
+        row("an operator made it from its own object", ASK, Code.OWNED, owners=Owners((_PG,))),
+        row("an operator made it and a person agreed", ALLOW, owners=Owners((_PG,)), approved_by="erin"),
+        row(
+            "KEDA made the autoscaler whose minimum would be raised",
+            DENY,
+            Code.OWNED,
+            owners=Owners((_KEDA,)),
+            step=step_of(_RAISE_MINIMUM),
+            approved_by="erin",
+        ),
+        row("KEDA made the autoscaler, and it is not touched", ALLOW, owners=Owners((_KEDA,))),
+        row(
+            "it is only the template of a Rollout",
+            DENY,
+            Code.OWNED,
+            owners=Owners((_ROLLOUT,)),
+            approved_by="erin",
+        ),
+        row(
+            "a VPA sets the sizes that would be raised",
+            ASK,
+            Code.OWNED,
+            owners=Owners((_VPA,)),
+            step=step_of(action_of(ActionKind.RAISE_MEMORY_LIMIT)),
+        ),
+        row("a VPA sets sizes that stay as they are", ALLOW, owners=Owners((_VPA,))),
+        row("nobody may look for Rollouts", ALLOW, owners=Owners(untold=("Rollout",))),
+        row("nobody read who owns it", DENY, Code.UNKNOWN_FACT, owners=NEVER_TOLD),
         row("somebody paused the rollout", DENY, Code.ROLLOUT_PAUSED, rollout_paused=True),
         row("nobody read who writes it", DENY, Code.UNKNOWN_FACT, managers=NEVER_TOLD),
     ),

@@ -9,10 +9,12 @@ import pytest
 from app.domain.errors import ClusterUnavailable
 from app.domain.json import Obj
 from app.domain.new_pods import Finding, Part
+from app.domain.plan import Action
 from app.domain.target import Kind
+from app.kube.actions import rollout_restart
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import raising
-from tests.unit.kube.newpods import faults, looked, named, node, world
+from tests.unit.kube.newpods import NOW, faults, looked, named, node, world
 
 
 def _with(**fields: Any) -> Obj:
@@ -197,3 +199,26 @@ async def test_without_the_optional_right_nodes_are_not_known_and_close_nothing(
     found = await looked(cluster)
     assert [c.text for c in found.found(Finding.UNTOLD)] == ["nodes may not be listed"]
     assert found.found(Finding.MISSING, Finding.UNKNOWN) == ()
+
+
+DAEMONS: list[tuple[Obj, Finding, str]] = [
+    (node(), Finding.OK, ""),
+    (node(ready=False), Finding.MISSING, "not ready, so that no new pod starts there: node node-1"),
+    (node(unschedulable=True), Finding.UNKNOWN, "cordoned, so somebody takes it out of service: node node-1"),
+]
+
+
+@pytest.mark.parametrize(("where", "finding", "text"), DAEMONS)
+async def test_a_daemon_set_s_pods_go_to_the_nodes_they_are_on(
+    where: Obj, finding: Finding, text: str
+) -> None:
+    """A cordoned node is in somebody's hands: it asks."""
+    manifest = m.daemon_set()
+    pod = m.pod("agent-x", owner=m.owned_by("DaemonSet", "agent", "ds-uid"))
+    cluster = world(manifest, pod)
+    cluster.put(where)
+    workload = m.workload(manifest)
+    restart = rollout_restart(workload, NOW)
+    assert isinstance(restart, Action)
+    found = await looked(cluster, workload, (restart,))
+    assert [(c.finding, c.text) for c in found.checks if c.part is Part.NODES] == [(finding, text)]

@@ -44,7 +44,7 @@ rule "errors" · remediation high-error-rate · step roll-back · reason allowed
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 ok    cooldown         no action before                                              allowed: 15m since the last action
@@ -75,7 +75,7 @@ rule "errors" · remediation high-error-rate · step roll-back · reason cooling
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 NO    cooldown         last action 4m ago                                            allowed: 15m since the last action
@@ -109,7 +109,7 @@ rule "errors" · remediation high-error-rate · step roll-back · reason unknown
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ASK   ownership        managed by Argo CD                                            allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ASK   ownership        managed by Argo CD                                            allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 ok    cooldown         no action before                                              allowed: 15m since the last action
