@@ -159,10 +159,14 @@ def parse_pod(manifest: Obj) -> Pod:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_CONTROLLERS = {
+    k.value: k for k in (Kind.REPLICA_SET, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.JOB)
+}
+
+
 def _owner_ref(owner: Mapping[str, Any], namespace: str) -> ObjectRef | None:
     """None for a controller of a kind that we do not know (an operator's own kind): nobody we can speak for."""
-    known = {k.value: k for k in Kind}
-    kind = known.get(owner["kind"])
+    kind = _CONTROLLERS.get(owner["kind"])
     return ObjectRef(kind, namespace, owner["name"], owner["uid"], "") if kind else None
 
 

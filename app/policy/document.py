@@ -24,6 +24,7 @@ from app.policy.model import (
     Duration,
     Flapping,
     Matcher,
+    NewPodsTerms,
     Otherwise,
     Ownership,
     Policy,
@@ -69,6 +70,9 @@ class RuleDocument(Block):
     verify: Verify | None = None
     approval: Approval | None = None
     ownership: Ownership | None = None
+    new_pods: NewPodsTerms | None = Field(
+        default=None, description="What to do where a new pod's start cannot be proven."
+    )
     flapping: Flapping | None = None
     otherwise: tuple[Otherwise, ...] | None = None
     temporary: Temporary | None = Field(
@@ -101,6 +105,7 @@ class Document(Block):
     verify: Verify = Verify()
     approval: Approval = Approval()
     ownership: Ownership = Ownership()
+    new_pods: NewPodsTerms = NewPodsTerms()
     trust: TrustTerms = TrustTerms()
     otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
     scorecard: Scorecard | None = Field(
@@ -152,6 +157,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         verify=_over(head.verify, rule.verify),
         approval=_over(head.approval, rule.approval),
         ownership=_over(head.ownership, rule.ownership),
+        new_pods=_over(head.new_pods, rule.new_pods),
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         temporary=rule.temporary,
