@@ -22,10 +22,9 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
 from app.kube.read import limit_ranges, quota_headroom
-from remediations.evidence.causes import killed_finding
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, leak_finding
-from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles
+from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, pods_of, troubles
 from remediations.evidence.services import known, shown
 from remediations.evidence.units import joined, span
 from remediations.evidence.usage import usage_finding

@@ -31,6 +31,9 @@ class Kind(StrEnum):
     RESOURCE_QUOTA = "ResourceQuota"
     SERVICE = "Service"
     JOB = "Job"
+    SERVICE_ACCOUNT = "ServiceAccount"
+    PVC = "PersistentVolumeClaim"
+    NETWORK_POLICY = "NetworkPolicy"
 
 
 WORKLOAD_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)

@@ -46,7 +46,15 @@ EVENTS = (Permission("create", Kind.EVENT),)
 READS: tuple[Permission, ...] = (
     *(
         Permission("get", kind)
-        for kind in (*_TEMPLATED, Kind.REPLICA_SET, Kind.POD, Kind.HPA, Kind.NAMESPACE)
+        for kind in (
+            *_TEMPLATED,
+            Kind.REPLICA_SET,
+            Kind.POD,
+            Kind.HPA,
+            Kind.NAMESPACE,
+            Kind.SERVICE_ACCOUNT,
+            Kind.PVC,
+        )
     ),
     *(
         Permission("list", kind)
@@ -66,7 +74,14 @@ READS: tuple[Permission, ...] = (
 """What resolving, diagnosing, the gates and the verification read."""
 
 CONFIG_READS = (Permission("get", Kind.CONFIG_MAP), Permission("get", Kind.SECRET))
-"""What `missing_config` reads besides; without it that finding is unknown."""
+"""What tells of missing and changed configuration; without it that is unknown."""
+
+OPTIONAL = (
+    Permission("list", Kind.NODE),
+    Permission("list", Kind.SERVICE),
+    Permission("list", Kind.NETWORK_POLICY),
+)
+"""What tells more where it is granted, and closes nothing where it is not."""
 
 
 def permissions_for(kind: ActionKind, on: Kind) -> tuple[Permission, ...]:

@@ -41,6 +41,9 @@ APIS: Mapping[Kind, Api] = {
     Kind.RESOURCE_QUOTA: Api("v1", "resourcequotas", status=True),
     Kind.SERVICE: Api("v1", "services", status=True),
     Kind.JOB: Api("batch/v1", "jobs", generation=True, status=True),
+    Kind.SERVICE_ACCOUNT: Api("v1", "serviceaccounts"),
+    Kind.PVC: Api("v1", "persistentvolumeclaims", status=True),
+    Kind.NETWORK_POLICY: Api("networking.k8s.io/v1", "networkpolicies", generation=True),
 }
 
 

@@ -11,7 +11,7 @@ import yaml
 from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_for
+from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, permissions_for
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs.fences import blocks
@@ -40,7 +40,7 @@ def granted() -> set[Rule]:
 
 def wanted() -> set[Rule]:
     """What the code says it needs, and the metrics API, whose resource is no kind of ours."""
-    needed = {*READS, *CONFIG_READS, *EVENTS}
+    needed = {*READS, *CONFIG_READS, *OPTIONAL, *EVENTS}
     for kind in ActionKind:
         needed |= {p for on in Kind for p in permissions_for(kind, on)}
     rules = {(p.verb, p.rule[1], "/".join(filter(None, p.rule[2:]))) for p in needed}
@@ -51,10 +51,13 @@ def test_the_roles_allow_exactly_what_is_needed() -> None:
     assert granted() == wanted()
 
 
-def test_namespaces_are_read_by_the_cluster_role_and_everything_else_by_the_namespaced_one() -> None:
+def test_what_has_no_namespace_is_read_by_the_cluster_role_and_everything_else_by_the_namespaced_one() -> (
+    None
+):
     kinds = {d["kind"]: d for d in _documents()}
-    assert [r["resources"] for r in kinds["ClusterRole"]["rules"]] == [["namespaces"]]
-    assert not any("namespaces" in r["resources"] for r in kinds["Role"]["rules"])
+    wide = {r.plural for r in RESOURCES.values() if not r.namespaced}
+    assert {name for rule in kinds["ClusterRole"]["rules"] for name in rule["resources"]} <= wide
+    assert not any(wide & set(rule["resources"]) for rule in kinds["Role"]["rules"])
 
 
 def test_the_bindings_bind_these_roles_to_the_service_account() -> None:
