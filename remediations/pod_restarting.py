@@ -65,15 +65,20 @@ class PodRestarting:
         rollout = rollout_finding(revisions, scene, params.recent_deployment)
         findings = (state, *findings_of(found), rollout, limits_finding(scene.workload), events)
         summary = joined([state.text, findings[1].text, rollout.text])
-        return Diagnosis(found.rest or summary, findings, found.rest)
+        rest = found.nothing_to_do
+        return Diagnosis(rest or summary, findings, rest)
 
     async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""
         del params  # their thresholds are in the findings already
         cause = FirstCause(diagnosis)
         if cause.unknown or cause.code is None:
-            return tuple(refuse(name, cause.text) for name in self.steps)
-        return (await _roll_back(scene, diagnosis, cause), _restart(scene, diagnosis, cause), _by_hand(cause))
+            return tuple(refuse(name, diagnosis.rest or cause.text) for name in self.steps)
+        return (
+            await _roll_back(scene, diagnosis, cause),
+            _restart(scene, diagnosis, cause),
+            _by_hand(diagnosis, cause),
+        )
 
 
 async def _roll_back(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
@@ -123,8 +128,8 @@ def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
     return f"{changed.text}, after the last crash {since} ago: the pods have not tried it yet"
 
 
-def _by_hand(cause: FirstCause) -> Step:
+def _by_hand(diagnosis: Diagnosis, cause: FirstCause) -> Step:
     """Never acts: what is left is a person's work."""
-    if cause.rest:
-        return refuse(BY_HAND, cause.rest)
+    if diagnosis.rest:
+        return refuse(BY_HAND, diagnosis.rest)
     return refuse(BY_HAND, f"only a person can fix this: {cause.text}", cause.advice)

@@ -24,6 +24,12 @@ class Investigation:
     blame: Blame | None
     rest: str
 
+    @property
+    def nothing_to_do(self) -> str:
+        """`recovered 12 min ago, nothing to do: 3 of 3 pods ready`; empty when something is."""
+        how, colon, state = self.rest.partition(": ")
+        return f"{how}, nothing to do{colon}{state}" if self.rest else ""
+
 
 async def investigate(scene: Scene) -> Investigation:
     """Look, and conclude."""

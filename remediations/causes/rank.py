@@ -148,11 +148,11 @@ def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:
         times = [c.since for p in ready if (c := p.condition("Ready")) is not None and c.since is not None]
         restarts = sum(c.restarts for p in ready for c in p.containers)
         if not times:
-            return f"healthy, nothing to do: {state}"
+            return f"healthy: {state}"
         since = span((seen.now - max(times)).total_seconds())
         again = max(times) >= seen.fired_at or restarts
         how = f"recovered {since} ago" if again else f"healthy for {since}"
-        return f"{how}, nothing to do: {state}"
+        return f"{how}: {state}"
     newest = max((p.created_at for p in seen.alive if not p.ready), default=None)
     if newest is None:
         return ""

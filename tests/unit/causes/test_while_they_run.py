@@ -202,7 +202,7 @@ def starting() -> World:
     [
         (World, "Healthy for 30 min, nothing to do: 3 of 3 pods ready"),
         (lambda: restarted(12), "Recovered 12 min ago, nothing to do: 3 of 3 pods ready"),
-        (starting, "Still starting: 3 of 3 pods ready, the newest was made 60 s ago"),
+        (starting, "Still starting, nothing to do: 3 of 3 pods ready, the newest was made 60 s ago"),
         (old_ones_leave, "Healthy for 30 min, nothing to do: 3 of 3 pods ready"),
     ],
     ids=["healthy", "recovered", "starting", "old pods leave"],

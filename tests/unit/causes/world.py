@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.domain.cluster import LogQuery
-from app.domain.errors import AccessDenied
+from app.domain.cluster import LogQuery, PodUsage
+from app.domain.errors import AccessDenied, ProbeUnavailable
 from app.domain.evidence import Diagnosis
 from app.domain.json import Obj
 from app.domain.plan import Step
 from app.domain.ports import DependencyResult, SlowQuery
-from app.domain.remediation import Scene
+from app.domain.remediation import AnyRemediation, Scene
 from app.domain.target import Kind, Target
 from app.kube.read import read_workload
 from remediations.causes import Investigation, investigate
@@ -58,7 +58,11 @@ class _Cluster(FakeCluster):
 
     async def logs(self, query: LogQuery) -> str:
         self.reads += 1
-        return self.log.get((query.container, query.previous), "")
+        own = self.log.get((query.pod, query.previous))
+        return self.log.get((query.container, query.previous), "") if own is None else own
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        raise ProbeUnavailable("no metrics API")
 
     def _count(self, kind: Kind) -> None:
         self.reads += 1
@@ -383,9 +387,11 @@ class World:
     async def investigate(self) -> Investigation:
         return await investigate(await self.scene())
 
-    async def look(self) -> tuple[Diagnosis, Mapping[str, Step]]:
-        """Diagnosis and steps of the handler of pods."""
-        handler, scene = PodRestarting(), await self.scene()
-        params = handler.params()
-        diagnosis = await handler.diagnose(scene, params)
-        return diagnosis, {s.name: s for s in await handler.ladder(scene, params, diagnosis)}
+    async def look(
+        self, handler: AnyRemediation | None = None, **params: Any
+    ) -> tuple[Diagnosis, Mapping[str, Step]]:
+        """Diagnosis and steps of a handler, of that for pods when none is named."""
+        handler, scene = handler or PodRestarting(), await self.scene()
+        checked = handler.params(**params)
+        diagnosis = await handler.diagnose(scene, checked)
+        return diagnosis, {s.name: s for s in await handler.ladder(scene, checked, diagnosis)}
