@@ -71,6 +71,7 @@ class Code(StrEnum):
     TARGET_NOT_FOUND = "target_not_found"
     NO_STEP = "no_step"
     PERSON_NEEDED = "person_needed"
+    NOTHING_TO_DO = "nothing_to_do"
     DRY_RUN = "dry_run"
 
 

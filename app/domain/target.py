@@ -37,6 +37,7 @@ class Kind(StrEnum):
     PRIORITY_CLASS = "PriorityClass"
     ROLLOUT = "Rollout"
     VPA = "VerticalPodAutoscaler"
+    NETWORK_POLICY = "NetworkPolicy"
 
 
 WORKLOAD_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)

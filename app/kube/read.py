@@ -162,11 +162,11 @@ async def _owned(cluster: Cluster, workload: Workload, kind: Kind) -> list[Obj]:
 
 
 async def events_about(
-    cluster: Cluster, namespace: str, names: Collection[str], limit: int = 50
+    cluster: Cluster, namespace: str, names: Collection[str], limit: int = 50, fields: str = ""
 ) -> list[KubeEvent]:
-    """Events about objects with one of these names, newest first, at most `limit`."""
+    """Events about objects with one of these names, newest first, at most `limit`. `fields` is a field selector of events."""
     wanted = set(names)
-    events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace)]
+    events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace, fields=fields)]
     about = [e for e in events if e.about.partition("/")[2] in wanted]
     about.sort(key=lambda e: e.last_seen or datetime.min.replace(tzinfo=UTC), reverse=True)
     return about[:limit]

@@ -78,6 +78,8 @@ CONFIG_READS = (Permission("get", Kind.CONFIG_MAP), Permission("get", Kind.SECRE
 
 OPTIONAL = (
     Permission("list", Kind.NODE),
+    Permission("list", Kind.SERVICE),
+    Permission("list", Kind.NETWORK_POLICY),
     Permission("get", Kind.PRIORITY_CLASS),
     Permission("list", Kind.ROLLOUT),
     Permission("list", Kind.VPA),

@@ -153,6 +153,23 @@ def test_without_a_step_a_person_is_called_unless_the_target_is_not_ours(
     assert len(decision.gates) == len(NAMES)
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, Code.NOTHING_TO_DO),
+        ({"ceiling": Mode.OBSERVE}, Code.NOTHING_TO_DO),
+        (PAUSED, Code.KILL_SWITCH),
+        ({"firing": False}, Code.NOT_FIRING),
+    ],
+)
+def test_nobody_is_called_for_a_workload_that_is_healthy_again(changes: dict[str, Any], code: Code) -> None:
+    rest = "recovered 12 min ago, nothing to do: 3 of 3 pods ready"
+    decision = decide_without_step(POLICY, RULE, (IMAGE,), facts_of(POLICY, **changes), rest)
+    assert decision.code is code
+    if code is Code.NOTHING_TO_DO:
+        assert (decision.verdict, decision.text) == (Verdict.OBSERVE, f"Nothing is done: {rest}")
+
+
 def test_every_alert_ends_in_a_decision() -> None:
     unmatched = no_rule(POLICY, "Watchdog")
     assert (unmatched.verdict, unmatched.code) == (Verdict.OBSERVE, Code.NO_RULE)
