@@ -72,7 +72,7 @@ def subject_of(
     """The rule for this incident, or the decision that there is none."""
     if incident.manual is not None:
         return _ordered(services, policy, incident)
-    labels = dict(leading(alerts).labels)
+    labels = policy.labels.names.read(leading(alerts).labels)
     matched = match_rule(policy, labels)
     if matched is None:
         return policy_decide.no_rule(policy, labels.get("alertname", ""))
