@@ -95,7 +95,7 @@ async def match_the_rule(way: Way) -> Way | Decision:
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
-    """Whether the namespace and kind that the labels or the order name are ours to read."""
+    """Whether the namespace that the labels or the order name is ours to read."""
     named = investigate.named_target(way.policy, _known(way.subject))
     return named if isinstance(named, Decision) else await _within_scope(way, named)
 

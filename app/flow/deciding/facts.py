@@ -88,7 +88,7 @@ async def _marks(
     services: Services, target: Target, workload: Workload | None, *, read: bool
 ) -> Fact[Mapping[str, str]]:
     """The marks that can be read; of a target that is off limits only the one on its namespace, if the policy covers it."""
-    if off_limits_by_name(services.policy().scope, target.namespace, target.kind):
+    if off_limits_by_name(services.policy().scope, target.namespace):
         return Unknown("nothing is read of what is off limits")
     if workload is None and read:
         return Unknown("the target could not be read")

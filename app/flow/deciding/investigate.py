@@ -148,9 +148,9 @@ def named_target(policy: Policy, subject: Subject) -> Target | Decision:
 
 
 async def off_limits(services: Services, policy: Policy, target: Target) -> bool:
-    """Whether the target is not even read: out of the scope, protected, or its namespace opted out. Of the namespace only the
+    """Whether the target is not even read: its namespace is out of the scope, protected or opted out. Of the namespace only the
     object that bears its name is read, and only when the policy covers it."""
-    if off_limits_by_name(policy.scope, target.namespace, target.kind):
+    if off_limits_by_name(policy.scope, target.namespace):
         return True
     try:
         namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
