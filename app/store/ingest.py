@@ -181,8 +181,8 @@ class _Batch:
             self._end(self._episodes[k], k, ends, delivery_id, received) for k in earlier if self._fires(k)
         ]
         if episode is None:
-            # It never fired for us under this start; kept so that a straggling firing message is known.
-            if alert.start_told or not ended:
+            # It never fired for us, under this or another start; kept so that a straggling firing message is known.
+            if not ended:
                 self._insert(alert, key, received, ends_at=ends)
             return next((incident for incident in ended if incident), None)
         episode.seen += 1
