@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 LIMIT = 30.0
 """Seconds that an investigation may take; well below the lease of a claim, so that nobody else begins the same one."""
-_ALERTS = 2_000  # alerts of an incident that are looked at; they share alert name and target
+_ALERTS = facts.ALERTS + 1  # one more, so that a rest is known to be there
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ from app.store import incidents, pauses
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 
+ALERTS = 2_000
+"""Alerts of an incident that their sources are asked about; they share alert name and target."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -103,10 +106,14 @@ async def _marks(
 
 
 async def reports(services: Services, alerts: Sequence[StoredAlert]) -> Sequence[AlertReport]:
-    """What the sources of these alerts say of each of them."""
+    """What the sources of these alerts say of each of them. Of more than ALERTS the rest is not known: that none of those asked
+    about fires does not say that none does."""
     if services.alert_sources is None or not alerts:
         return [TOLD] * len(alerts)
-    return await services.alert_sources.states([a.alert() for a in alerts])
+    found = await services.alert_sources.states([a.alert() for a in alerts[:ALERTS]])
+    if len(alerts) <= ALERTS:
+        return found
+    return [*found, AlertReport(Reported.UNKNOWN, f"only {ALERTS:,} of its alerts were asked about")]
 
 
 def _firing(report: AlertReport) -> Fact[bool] | None:
