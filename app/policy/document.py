@@ -14,11 +14,12 @@ from pydantic import Field
 
 from app.domain.decision import Mode
 from app.domain.json import digest
+from app.policy.block import Block
+from app.policy.labels import LabelMapping
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Approval,
     BlastRadius,
-    Block,
     Budget,
     Ceiling,
     Duration,
@@ -107,6 +108,9 @@ class Document(Block):
     ownership: Ownership = Ownership()
     new_pods: NewPodsTerms = NewPodsTerms()
     trust: TrustTerms = TrustTerms()
+    labels: LabelMapping = Field(
+        default=LabelMapping(), description="Which labels name namespace, pod and workload."
+    )
     otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
     scorecard: Scorecard | None = Field(
         default=None, description="When the week's scorecard is posted; never without."
@@ -125,6 +129,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         freeze=head.freeze,
         storm=head.storm,
         scorecard=head.scorecard,
+        labels=head.labels,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(build_rule(rule, head) for rule in rules),
     )
@@ -162,6 +167,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         temporary=rule.temporary,
         trust=_over(head.trust, rule.trust),
+        labels=head.labels,
     )
 
 

@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -28,6 +26,8 @@ from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
 from app.domain.target import Kind
 from app.policy import units
+from app.policy.block import Block
+from app.policy.labels import LabelMapping
 from app.policy.matchers import When, parse_when
 from app.policy.zones import parse_zone
 
@@ -70,12 +70,6 @@ Matcher = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
     ),
 ]
-
-
-class Block(BaseModel):
-    """Base of every part of a policy: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", regex_engine="python-re")
 
 
 class Opt(StrEnum):
@@ -257,8 +251,10 @@ class OnDefault(StrEnum):
 
 
 class TargetSpec(Block):
-    """How a rule finds its target in the alert's labels: the label of `name`, else the pod of `pod` (its owner is the
-    target), else the default of `name`. That is a guess, and the mode is approve at most unless `on_default` is act. A label never widens the scope: the scope gate looks at what comes out."""
+    """How a rule finds its target in the alert's labels: the label of `name`, else another label that names a workload, else
+    the pod of `pod` (its owner is the target), else the default of `name`. That is a guess, and the mode is approve at most
+    unless `on_default` is act; no guess is made where the labels name something else. A label never widens the scope: the scope
+    gate looks at what comes out."""
 
     kind: Kind = Kind.DEPLOYMENT
     name: FromLabel = FromLabel()
@@ -374,10 +370,12 @@ class Rule(Block):
     temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
     order_params: Mapping[str, Any] = {}
+    labels: LabelMapping = LabelMapping()
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store: what a run was decided under; a reload does not change a run under way."""
-        return self.model_dump(mode="json", by_alias=True)
+        """For the store: what a run was decided under; a reload does not change a run under way. Without how labels were
+        read: its target is known."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"labels"})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rule:
@@ -398,6 +396,7 @@ class Policy(Block):
     defaults: Rule
     rules: tuple[Rule, ...]
     scorecard: Scorecard | None = None
+    labels: LabelMapping = LabelMapping()
 
     def rule(self, name: str) -> Rule | None:
         """The rule of this name."""

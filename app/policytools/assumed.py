@@ -13,21 +13,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import Action, ActionKind, Step
-from app.domain.target import Kind, ObjectRef, Target
+from app.domain.subject import owners_by_name
+from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy import decide as policy_decide
 from app.policy import trust
+from app.policy.block import Block
 from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Replicas, Spend
 from app.policy.match import NoHint, match_rule, target_hint
-from app.policy.model import Block, Policy, Rule
+from app.policy.model import (
+    Policy,
+    Rule,
+)
 
 FRESH = timedelta(seconds=20)
 """Assumed age of an alert's last word."""
@@ -185,9 +189,10 @@ def find_target(rule: Rule, labels: Mapping[str, str], cluster: ClusterFacts) ->
     if cluster.target:
         return Target.parse(cluster.target)
     if hint.kind is Kind.POD:
-        owner = hint_of_labels({"pod": hint.name}).removeprefix("Pod/")
-        return Target(hint.namespace, rule.target.kind, owner)
-    return Target(hint.namespace, hint.kind, hint.name)
+        kind, owner = next(iter(owners_by_name(hint.name)), (rule.target.kind, hint.name))
+        return Target(hint.namespace, Kind(kind), owner)
+    kind = hint.kind if hint.kind in WORKLOAD_KINDS else rule.target.kind
+    return Target(hint.namespace, kind, hint.name)
 
 
 def assumed_facts(ground: Ground, now: datetime) -> Facts:

@@ -291,9 +291,7 @@ class Rig:
     async def send(self, body: dict[str, Any]) -> Receipt:
         """Deliver one Alertmanager body, as the webhook does after authentication."""
         self.bodies.append(body)
-        delivery = alertmanager.parse(
-            canonical(body).encode(), received_at=self.clock.now(), sender="am", max_bytes=1_048_576
-        )
+        delivery = alertmanager.parse(canonical(body).encode(), received_at=self.clock.now(), sender="am")
         return await self.store.ingest(delivery)
 
     async def quiet(self) -> None:

@@ -31,6 +31,9 @@ from app.store import incidents, pauses
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 
+ALERTS = 2_000
+"""Alerts of an incident that their sources are asked about; they share alert name and target."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -126,7 +129,7 @@ async def _marks(
     services: Services, target: Target, workload: Workload | None, *, read: bool
 ) -> Fact[Mapping[str, str]]:
     """The marks that can be read; of a target that is off limits only the one on its namespace, if the policy covers it."""
-    if off_limits_by_name(services.policy().scope, target.namespace, target.kind):
+    if off_limits_by_name(services.policy().scope, target.namespace):
         return Unknown("nothing is read of what is off limits")
     if workload is None and read:
         return Unknown("the target could not be read")
@@ -141,10 +144,14 @@ async def _marks(
 
 
 async def reports(services: Services, alerts: Sequence[StoredAlert]) -> Sequence[AlertReport]:
-    """What the sources of these alerts say of each of them."""
+    """What the sources of these alerts say of each of them. Of more than ALERTS the rest is not known: that none of those asked
+    about fires does not say that none does."""
     if services.alert_sources is None or not alerts:
         return [TOLD] * len(alerts)
-    return await services.alert_sources.states([a.alert() for a in alerts])
+    found = await services.alert_sources.states([a.alert() for a in alerts[:ALERTS]])
+    if len(alerts) <= ALERTS:
+        return found
+    return [*found, AlertReport(Reported.UNKNOWN, f"only {ALERTS:,} of its alerts were asked about")]
 
 
 def _firing(report: AlertReport) -> Fact[bool] | None:
