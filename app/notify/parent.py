@@ -188,9 +188,12 @@ def _check(timeline: Timeline) -> list[Line]:
 
 
 def _undo(timeline: Timeline) -> list[Line]:
-    several = len(timeline.undos) > 1 or len(timeline.actions) > 1
+    latest = {
+        undo.action_id: undo for undo in timeline.undos
+    }  # an earlier attempt that failed is no news any more
+    several = len(latest) > 1 or len(timeline.actions) > 1
     lines = []
-    for undo in timeline.undos:
+    for undo in latest.values():
         what = f": {undo.summary}" if several else ""
         lines.append(
             line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
