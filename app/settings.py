@@ -23,6 +23,7 @@ from app.domain.urls import fault_in
 from app.intake.auth import Access, parse_secrets, parse_tokens
 
 PREFIX = "REMEDIATOR_"
+_HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
 _SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
 _MEMBER = re.compile(r"[A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}", re.ASCII)
 _URLS = (
@@ -118,10 +119,13 @@ class Settings(BaseSettings):
 
     @field_validator("*")
     @classmethod
-    def _no_empty_secret(cls, value: Any) -> Any:
+    def _some_text(cls, value: Any) -> Any:
         # A secret that somebody has yet to fill in must never mean "no secret is asked for".
         if isinstance(value, SecretStr) and not value.get_secret_value().strip(" \t\r\n,"):
             raise ValueError("is empty; give it a value or unset it")
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and _HALF.search(text):
+            raise ValueError("is not UTF-8")
         return value
 
     @field_validator(*_URLS)

@@ -19,4 +19,5 @@ def canonical(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    # Half of a surrogate pair, which JSON can spell, is hashed as it is.
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()

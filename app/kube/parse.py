@@ -6,6 +6,7 @@ Called by `app.kube.read`. Never reads the cluster; tolerates absent optional fi
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -225,7 +226,7 @@ def parse_replica_set(manifest: Obj) -> Revision:
     """A revision of a Deployment, from one of its ReplicaSets."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
-    number = int(annotations.get(REVISION, "0"))
+    number = next(iter(_numbers(annotations.get(REVISION, ""))), 0)
     return _revision(number, meta, manifest["spec"]["template"])
 
 
@@ -249,8 +250,12 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
     )
 
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    """The numbers of a comma-separated annotation, which anybody who may write the object can have written."""
+    return tuple(int(part) for part in map(str.strip, text.split(",")) if _NUMBER.fullmatch(part))
 
 
 def parse_event(manifest: Obj) -> KubeEvent:

@@ -7,6 +7,7 @@ PagerDuty request, however odd its content.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ _PD_LIMIT = pagerduty.MAX_BYTES
 _TOLD = 20
 """How many rejected alerts an answer names; all of them are kept."""
 _LONGEST = 200
+_AT_ONCE = 32 * 1024
+"""Bytes of a body that is parsed in the event loop; some thirty alerts."""
 _log = structlog.get_logger("app.web")
 
 
@@ -41,8 +44,9 @@ class Webhook(ABC):
     body: ClassVar[dict[str, Any]] = {"type": "object"}
     errors: ClassVar[tuple[int, ...]] = (401, 403, 413, 415, 503)
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
         self.services = services
+        self._long_bodies = long_bodies
         self.limit = _PD_LIMIT
         metrics = services.metrics
         # Children are looked up once: `labels()` costs more than the increment.
@@ -86,12 +90,20 @@ class Webhook(ABC):
         body = await read_body(
             request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
         )
-        delivery = self.delivery(headers, body, sender)
+        delivery = await self._parsed(headers, body, sender)
         receipt = await services.store.ingest(delivery)
         if receipt.incident_ids and not receipt.replayed:
             services.nudge()
         self._count(delivery, receipt)
         return delivery, receipt
+
+    async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+        """A body of ordinary size at once; a long one in a thread, one at a time, so that whatever is in it holds up nobody
+        but its sender. Raises what `delivery` does."""
+        if len(body) <= _AT_ONCE:
+            return self.delivery(headers, body, sender)
+        async with self._long_bodies:
+            return await asyncio.to_thread(self.delivery, headers, body, sender)
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -137,8 +149,8 @@ class AlertmanagerWebhook(Webhook):
     body = ALERTMANAGER_BODY
     errors = (401, 403, 413, 415, 422, 503)
 
-    def __init__(self, services: WebServices) -> None:
-        super().__init__(services)
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
+        super().__init__(services, long_bodies)
         self.limit = services.limits.alertmanager_bytes
 
     def sender(self, headers: Headers) -> str:
@@ -211,8 +223,9 @@ WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, Or
 def router(services: WebServices) -> APIRouter:
     """The webhooks as routes, with what the document says of each."""
     found = APIRouter(tags=["webhooks"])
+    long_bodies = asyncio.Lock()
     for kind in WEBHOOKS:
-        hook = kind(services)
+        hook = kind(services, long_bodies)
         found.add_api_route(
             hook.path,
             hook.__call__,

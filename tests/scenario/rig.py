@@ -41,7 +41,7 @@ from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
 from app.store.migrate import upgrade
-from app.store.pre_images import Keys
+from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
@@ -185,7 +185,7 @@ class Rig:
     policy_texts: dict[str, str] | None = None
     reaper: Reaper = field(default_factory=Reaper)
     use_api: bool = True
-    keys: Keys = field(default_factory=Keys)
+    keys: VaultKeys = field(default_factory=VaultKeys)
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
     engine_type: type[JournalEngine] = JournalEngine

@@ -22,7 +22,7 @@ from app.kube.read import read_workload, revisions
 from app.observe import logs
 from app.sim.scenario import Scenario
 from app.store import audit, retention
-from app.store.pre_images import Keys
+from app.store.pre_images import VaultKeys
 from tests.crash.cases import flood
 from tests.scenario.canaries import (
     CANARY,
@@ -37,7 +37,7 @@ from tests.scenario.canaries import (
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_runs, body, policy, the_run, writes
 
-SEALED = Keys(encryption=(Fernet.generate_key().decode(),))
+SEALED = VaultKeys(encryption=(Fernet.generate_key().decode(),))
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ async def asked(rig: Rig) -> str:
     return (await the_run(rig)).id
 
 
-@pytest.mark.parametrize("keys", [Keys(), SEALED], ids=["no key", "a key"])
+@pytest.mark.parametrize("keys", [VaultKeys(), SEALED], ids=["no key", "a key"])
 async def test_of_a_rollback_and_its_undo_only_the_pre_image_has_values(
-    tmp_path: Path, logged: io.StringIO, keys: Keys
+    tmp_path: Path, logged: io.StringIO, keys: VaultKeys
 ) -> None:
     """The undo needs them: it brings every value back that the rollback took away."""
     async with rig_of(tmp_path, "high-error-rate", keys=keys) as rig:
@@ -215,7 +215,7 @@ async def test_without_its_key_a_planned_change_is_refused_and_an_undo_is_a_pers
     async with rig_of(tmp_path, "high-error-rate", keys=SEALED, mode=Mode.APPROVE) as rig:
         run_id = await asked(rig)
         await rig.die()
-        rig.keys = Keys()
+        rig.keys = VaultKeys()
         await rig.born()
         await rig.operations.approve(run_id, "alice")
         assert await ended(rig) is RunState.FAILED
@@ -228,7 +228,7 @@ async def test_an_undo_without_the_key_is_stuck_and_says_why(tmp_path: Path) -> 
     async with rig_of(tmp_path, "high-error-rate", keys=SEALED) as rig:
         assert await ended(rig) is RunState.FIXED
         await rig.die()
-        rig.keys = Keys(encryption=(Fernet.generate_key().decode(),))
+        rig.keys = VaultKeys(encryption=(Fernet.generate_key().decode(),))
         await rig.born()
         await rig.operations.undo((await the_run(rig)).id, "alice")
         assert await ended(rig) is RunState.STUCK
