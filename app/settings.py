@@ -7,7 +7,6 @@ here: it lives in documents that a team reviews.
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.json import decoded
 from app.domain.urls import fault_in
 from app.intake.auth import Access, parse_secrets, parse_tokens
 
@@ -236,7 +236,7 @@ def _revealed(secret: SecretStr | None) -> str:
 
 def _dsns_in(secret: SecretStr | None) -> dict[str, str]:
     try:
-        found = json.loads(_revealed(secret) or "{}")
+        found = decoded(_revealed(secret) or "{}")
     except ValueError:  # its text would show a part of the value
         found = None
     if not isinstance(found, dict) or not all(isinstance(dsn, str) for dsn in found.values()):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from app.domain.events import EventKind
-from app.store.chain import GENESIS, NO_KEYS, Head, AuditKeys, key_of
+from app.store.chain import GENESIS, NO_KEYS, AuditKeys, Head, key_of
 from app.store.encoding import plain_text, to_json
 from app.store.schema import audit, audit_chain, audit_gaps
 from app.store.segments import PAGE

@@ -87,7 +87,9 @@ def _is_local(host: str) -> bool:
 def require_same_site(headers: Headers) -> None:
     """Refuse a browser's request from another site. Raises NotPermitted (`cross_site`)."""
     origin = headers.get(b"origin")
-    if origin is not None and _authority(origin.decode("latin-1")) != headers.get(b"host", b"").decode("latin-1"):
+    if origin is not None and _authority(origin.decode("latin-1")) != headers.get(b"host", b"").decode(
+        "latin-1"
+    ):
         raise NotPermitted(
             "requests from web pages of another site are refused", code="cross_site", where="Origin"
         )

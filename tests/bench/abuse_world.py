@@ -21,8 +21,22 @@ _WORD = "A9bA9b" * 640
 _HOSTILE = tuple(
     "{time} ERROR server " + text[:3_870].replace("{", "{{").replace("}", "}}")
     for text in (
-        *(_WORD, "1234567890" * 400, "a.b-c@" * 700, "a://b:" * 700, "password=" * 430, "1.1.1.1:" * 500, "\\" * 4_000),
-        *('{"level":"error","msg":"' + "x" * 3_800, "{" * 4_000, "Error: " * 560, "[redacted]" * 400, "'a'" * 1_300),
+        *(
+            _WORD,
+            "1234567890" * 400,
+            "a.b-c@" * 700,
+            "a://b:" * 700,
+            "password=" * 430,
+            "1.1.1.1:" * 500,
+            "\\" * 4_000,
+        ),
+        *(
+            '{"level":"error","msg":"' + "x" * 3_800,
+            "{" * 4_000,
+            "Error: " * 560,
+            "[redacted]" * 400,
+            "'a'" * 1_300,
+        ),
     )
 )
 _WORLD = Scenario(
@@ -54,7 +68,11 @@ def policy(padding: int = 0) -> str:
     rule = {
         "name": "errors",
         "when": 'alertname=~".*Error.*Rate.*"',
-        "target": {"kind": "Deployment", "name": {"label": "deployment"}, "namespace": {"label": "namespace"}},
+        "target": {
+            "kind": "Deployment",
+            "name": {"label": "deployment"},
+            "namespace": {"label": "namespace"},
+        },
         "remediation": "high-error-rate",
         "params": {"dependencies": []},
         "mode": "observe",
@@ -75,7 +93,7 @@ def policy(padding: int = 0) -> str:
 
 def main() -> None:
     """Serve on this world; configured by the environment, as `remediator serve` is."""
-    import asyncio  # noqa: PLC0415 - a process of its own
+    import asyncio
 
     import uvicorn
 

@@ -17,7 +17,7 @@ from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.store import audit, incidents, retention, schema, trail
 from app.store.audit import GENESIS, AuditReport
-from app.store.chain import NO_KEYS, Head, AuditKeys
+from app.store.chain import NO_KEYS, AuditKeys, Head
 from app.store.database import Store, StoreHooks, Tx
 from app.store.tx import AuditRecord
 from tests.contract.stores import START, HandClock, Stores, delivery, firing, open_incident

@@ -24,7 +24,9 @@ _STALLED = 25  # seconds on the wall for one input with all that a busy machine 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fuzz; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the parsers of foreign bytes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Fuzz the parsers of foreign bytes."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(TARGETS)} (all)")
     parser.add_argument("--seconds", type=int, default=600, help="for each target (600)")
     parser.add_argument("--jobs", type=int, default=2, help="targets at a time (2)")
@@ -50,7 +52,9 @@ def fuzz(name: str, seconds: int) -> bool:
             (old / f"{number:04}").write_bytes(data)
         words = base / "words"
         words.write_text("".join(f"{_quoted(word)}\n" for word in target.words if len(word) <= 64), "ascii")
-        done = _run(name, [str(old), f"-dict={words}", f"-max_total_time={seconds}", f"-timeout={_STALLED}"], base)
+        done = _run(
+            name, [str(old), f"-dict={words}", f"-max_total_time={seconds}", f"-timeout={_STALLED}"], base
+        )
         culprits = [f for f in base.iterdir() if f.name.startswith(("crash-", "timeout-", "oom-"))]
         failed = done.returncode != 0
         if failed:
@@ -70,7 +74,12 @@ def _run(name: str, arguments: list[str], base: Path) -> subprocess.CompletedPro
     itself.write_text(f"#!/bin/sh\n{python}\n", "ascii")
     itself.chmod(0o700)
     command = [str(itself), *arguments]
-    command += [f"-max_len={_LONGEST}", f"-artifact_prefix={base}/", "-print_final_stats=1", "-rss_limit_mb=2048"]
+    command += [
+        f"-max_len={_LONGEST}",
+        f"-artifact_prefix={base}/",
+        "-print_final_stats=1",
+        "-rss_limit_mb=2048",
+    ]
     return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, errors="replace", check=False)
 
 
@@ -80,12 +89,16 @@ def _quoted(word: bytes) -> str:
 
 def _last_words(text: str) -> str:
     lines = text.splitlines()
-    start = next((i for i, line in enumerate(lines) if "Uncaught Python exception" in line or "ERROR: " in line), -30)
+    start = next(
+        (i for i, line in enumerate(lines) if "Uncaught Python exception" in line or "ERROR: " in line), -30
+    )
     return "\n".join(line[:300] for line in lines[start:][:40])
 
 
 def _count(text: str) -> str:
-    runs = next((x.split()[-1] for x in text.splitlines() if x.startswith("stat::number_of_executed_units")), "0")
+    runs = next(
+        (x.split()[-1] for x in text.splitlines() if x.startswith("stat::number_of_executed_units")), "0"
+    )
     return f"{int(runs):,} inputs tried"
 
 

@@ -82,7 +82,9 @@ def _refusal(data: bytes) -> None:
         return
     status = int(code) if code.isdigit() and len(code) == 3 else 422
     for verb in ("patch", "get"):
-        error = refusal(Request(verb, "deployments.apps", "rag7/x", mutates=verb == "patch"), Answer(status, decoded))
+        error = refusal(
+            Request(verb, "deployments.apps", "rag7/x", mutates=verb == "patch"), Answer(status, decoded)
+        )
         assert isinstance(error, RemediatorError)
         assert len(error.message) <= 400
 
@@ -97,7 +99,9 @@ def _objects(data: bytes) -> None:
         "labels": {"app": one, two: three, parse.TEMPLATE_HASH: two},
         "managedFields": [{"manager": one, "fieldsV1": {"f:spec": {two: {}}}}, {"manager": two, "time": None}],
     }  # fmt: skip
-    spec = {"containers": [{"name": "app", "image": one, "env": [{"name": two, "value": three}], "args": [four]}]}
+    spec = {
+        "containers": [{"name": "app", "image": one, "env": [{"name": two, "value": three}], "args": [four]}]
+    }
     template = {"metadata": meta, "spec": spec}
     ended = {"reason": two, "message": three, "exitCode": 1, "finishedAt": "2026-03-04T10:00:00Z"}
     state = {"name": "app", "restartCount": 3, "state": {"waiting": {"reason": one, "message": four}},
@@ -115,7 +119,9 @@ def _objects(data: bytes) -> None:
                                           "conditions": [{"type": "Ready", "status": words[1]}]}})  # fmt: skip
         found = pods_finding(workload, [pod], troubles([pod], NOW))
         texts += [found.text, to_text(found.data)]
-    event = parse.parse_event({"metadata": meta, "reason": one, "note": two, "type": three, "regarding": {"name": four}})
+    event = parse.parse_event(
+        {"metadata": meta, "reason": one, "note": two, "type": three, "regarding": {"name": four}}
+    )
     texts.append(_row(event, NOW))
     parse.parse_replica_set({"metadata": meta, "spec": {"template": template}})
     managers_of(workload.manifest, autoscaled=True)
@@ -141,8 +147,14 @@ _LISTED = [
     {"labels": {"alertname": "HighErrorRate"}, "startsAt": "2026-03-04T10:00:00Z",
      "status": {"state": "suppressed", "silencedBy": ["s1"], "inhibitedBy": [], "mutedBy": ["night"]}}
 ]  # fmt: skip
-_SERIES = {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {"pod": "x"}, "value": [1.5, "2"]}]}}
-_WINDOW = {"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "NaN"], [2, "1e3"]]}]}}
+_SERIES = {
+    "status": "success",
+    "data": {"resultType": "vector", "result": [{"metric": {"pod": "x"}, "value": [1.5, "2"]}]},
+}
+_WINDOW = {
+    "status": "success",
+    "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1, "NaN"], [2, "1e3"]]}]},
+}
 _STATUS = {
     "kind": "Status", "reason": "Invalid", "message": 'Invalid value: "x": must be y',
     "details": {"causes": [{"reason": "DisruptionBudget", "message": "m", "field": "spec"}], "retryAfterSeconds": 3},
@@ -166,7 +178,7 @@ TARGETS = (
                (b'"incident"', b'"alerts"', *JSON_WORDS)),
     FuzzTarget("kubernetes-refusal", _refusal, (_answer(_STATUS, 422), _answer(_STATUS, 429), _answer({"message": "admission webhook"}, 403)),
                (b'"details"', b'"causes"', b'"message"', b'"retryAfterSeconds"', *JSON_WORDS)),
-    FuzzTarget("object-texts", _objects, (b"3\0" b"1,2\0cause\0args", b"\xc2\xb2\0\xc2\xb2,1\0CrashLoopBackOff\0x", b"OOMKilled\0Ready\0True\0"),
+    FuzzTarget("object-texts", _objects, ((b"3\0" b"1,2\0cause\0args"), b"\xc2\xb2\0\xc2\xb2,1\0CrashLoopBackOff\0x", b"OOMKilled\0Ready\0True\0"),
                (b"\0", b"1" * 5000, b"-1", b"True", b"Warning", b"<!channel>")),
     FuzzTarget("usage", _usage, (b"12Mi\0250m", b"1e99\0-1", b"x\0y"), (b"Ki", b"n", b"\0")),
 )  # fmt: skip

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from slack_sdk.socket_mode.request import SocketModeRequest
+
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.errors import BadInput
 from app.intake import alertmanager, manual, orchestration, pagerduty, slack
 from app.notify.buttons import read_token
 from app.notify.socket import SocketMode, _WithoutTickets
 from app.store.encoding import storable, to_json, to_text
-from slack_sdk.socket_mode.request import SocketModeRequest
 from tests.bench.bodies import alert, message
 from tests.fuzz.target import FuzzTarget, parts_of, text_of
 
@@ -67,7 +68,9 @@ def _pagerduty(data: bytes) -> None:
     expect_kept(found)
 
 
-_BARE = Alert(Source.PAGERDUTY, "PGR0VU2", AlertStatus.FIRING, NOW, {"alertname": "HighErrorRate"}, {}, None, "")
+_BARE = Alert(
+    Source.PAGERDUTY, "PGR0VU2", AlertStatus.FIRING, NOW, {"alertname": "HighErrorRate"}, {}, None, ""
+)
 
 
 def _pagerduty_alerts(data: bytes) -> None:
@@ -125,7 +128,9 @@ class _Acknowledging:
 def _socket(data: bytes) -> None:
     """A frame as the library takes it apart, then what we make of it."""
     frame = text_of(data)
-    record = logging.LogRecord("socket", logging.ERROR, "", 0, f"failed: wss://x?ticket=CANARY&a={frame}", (), None)
+    record = logging.LogRecord(
+        "socket", logging.ERROR, "", 0, f"failed: wss://x?ticket=CANARY&a={frame}", (), None
+    )
     _WithoutTickets().filter(record)
     assert "CANARY" not in record.msg
     try:
@@ -178,7 +183,12 @@ def _json(value: Any) -> bytes:
 
 
 _RESOLVED = {**alert(2, "2026-03-04T10:00:00Z"), "status": "resolved", "endsAt": "2026-03-04T10:10:00+02:00"}
-_ODD = {"labels": {"a": "\ud800"}, "status": "firing", "startsAt": "2026-03-04T10:00:00Z", "annotations": {"x": [1]}}
+_ODD = {
+    "labels": {"a": "\ud800"},
+    "status": "firing",
+    "startsAt": "2026-03-04T10:00:00Z",
+    "annotations": {"x": [1]},
+}
 
 TARGETS = (
     FuzzTarget(

@@ -21,7 +21,7 @@ from app.intake.auth import Access, Scope, pagerduty_signed, slack_signed
 from app.observe.system import TimeIds
 from app.store.database import Store
 from app.web.callers import caller, headers_of, require_same_site
-from app.web.connections import ConnectionLimits, GuardedProtocol
+from app.web.connections import ConnectionLimits, GuardedProtocol, Waiting
 from app.web.paging import decode, decode_number, encode
 from tests.fuzz.bodies import JSON_WORDS, NOW
 from tests.fuzz.target import FuzzTarget, parts_of, text_of
@@ -45,7 +45,9 @@ def _proofs(data: bytes) -> None:
         pass
     first, second = parts[3].decode("latin-1"), parts[4].decode("latin-1")
     body = parts[5]
-    assert not slack_signed("s", timestamp=second, signature=first, body=body, now=NOW) or first.startswith("v0=")
+    assert not slack_signed("s", timestamp=second, signature=first, body=body, now=NOW) or first.startswith(
+        "v0="
+    )
     assert not pagerduty_signed(("s",), first, body) or "v1=" in first
 
 
@@ -60,9 +62,12 @@ def _cursors(data: bytes) -> None:
         assert decode(encode(text)) == text
 
 
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a store that nobody else sees, without waiting for a disk
+
+
 @cache
 def _rig() -> Rig:
-    folder = TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    folder = TemporaryDirectory(prefix="fuzz-", dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None)
     atexit.register(folder.cleanup)
     store = Store.open(f"sqlite:///{folder.name}/store.sqlite", clock=StillClock(), ids=TimeIds())
     atexit.register(store.close)
@@ -80,7 +85,10 @@ def _request(data: bytes) -> None:
         if colon and name.isascii() and name.isalnum():
             headers.append((name.lower(), value.strip().replace(b"\r", b"")))
     signature = hmac.new(PD_SECRET.encode(), body, hashlib.sha256).hexdigest()
-    headers += [(b"x-pagerduty-signature", b"v1=" + signature.encode()), (b"x-remediator-token", ORCHESTRATION.encode())]
+    headers += [
+        (b"x-pagerduty-signature", b"v1=" + signature.encode()),
+        (b"x-remediator-token", ORCHESTRATION.encode()),
+    ]
     if not any(name == b"content-type" for name, _ in headers):
         headers.append((b"content-type", b"application/json"))
     scope = {
@@ -149,13 +157,18 @@ _LIMITS = ConnectionLimits(head_bytes=2_048, headers=20)
 
 @cache
 def _config() -> uvicorn.Config:
-    config = uvicorn.Config(_echo, lifespan="off", log_config=None, access_log=False, ws="none", server_header=False)  # type: ignore[arg-type]
+    config = uvicorn.Config(
+        _echo, lifespan="off", log_config=None, access_log=False, ws="none", server_header=False
+    )
     config.load()
     return config
 
 
 async def _connect(pieces: list[bytes]) -> None:
-    protocol = GuardedProtocol(config=_config(), server_state=ServerState(), app_state={}, limits=_LIMITS, waiting=(waiting := {}))
+    waiting: Waiting = {}
+    protocol = GuardedProtocol(
+        config=_config(), server_state=ServerState(), app_state={}, limits=_LIMITS, waiting=waiting
+    )
     transport = _Transport()
     protocol.connection_made(transport)
     for piece in pieces:
@@ -175,7 +188,11 @@ async def _connect(pieces: list[bytes]) -> None:
 def _connection(data: bytes) -> None:
     """The bytes in one piece, in three, and one by one at the beginning."""
     third = len(data) // 3 + 1
-    for pieces in ([data], [data[i : i + third] for i in range(0, len(data), third)], [*(data[i : i + 1] for i in range(40)), data[40:]]):
+    for pieces in (
+        [data],
+        [data[i : i + third] for i in range(0, len(data), third)],
+        [*(data[i : i + 1] for i in range(40)), data[40:]],
+    ):
         _LOOP.run_until_complete(_connect([p for p in pieces if p]))
 
 
@@ -184,7 +201,15 @@ _POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 _CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 _AM = b'{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"A"},"startsAt":"2026-03-04T10:00:00Z"}]}'
 _ORDER = b'{"remediation":"high-error-rate","reason":"r","target":{"namespace":"a","kind":"Pod","name":"b"}}'
-_API = (b"incidents", b"runs", b"runs/run_1/explain", b"audit?cursor=MTox", b"budgets", b"trust", b"scorecard?days=7")
+_API = (
+    b"incidents",
+    b"runs",
+    b"runs/run_1/explain",
+    b"audit?cursor=MTox",
+    b"budgets",
+    b"trust",
+    b"scorecard?days=7",
+)
 
 TARGETS = (
     FuzzTarget(

@@ -7,9 +7,12 @@ traceback and are left as a file.
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Any
 
-import atheris
+# Not in the usual environment, and without types.
+atheris: Any = importlib.import_module("atheris")
 
 with atheris.instrument_imports(include=["app", "remediations"]):
     from tests.fuzz.targets import TARGETS

@@ -8,7 +8,5 @@ from tests.fuzz import answers, bodies, doors, records, words
 from tests.fuzz.target import FuzzTarget
 
 TARGETS: Mapping[str, FuzzTarget] = {
-    target.name: target
-    for module in (bodies, words, answers, doors, records)
-    for target in module.TARGETS
+    target.name: target for module in (bodies, words, answers, doors, records) for target in module.TARGETS
 }

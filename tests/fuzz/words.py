@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -83,7 +84,9 @@ def _logged(data: bytes) -> None:
     stream = io.StringIO()
     logs.configure(stream, as_json=True)
     name, value = map(text_of, parts_of(data, 2))
-    structlog.get_logger("fuzz").info("event", value=value, path=name, **{f"k_{len(name)}": [name, {name: value}]})
+    structlog.get_logger("fuzz").info(
+        "event", value=value, path=name, **{f"k_{len(name)}": [name, {name: value}]}
+    )
     logging.getLogger("library").warning("%s happened", value)
     told = stream.getvalue()
     assert told.count("\n") == 2
@@ -122,10 +125,10 @@ def _policy(data: bytes) -> None:
 def _units(data: bytes) -> None:
     text = text_of(data)
     for parse, write in (
-        (parse_duration, lambda found: duration_text(found)),
+        (parse_duration, duration_text),
         (parse_percent, str),
         (parse_limits, str),
-        (parse_wall_time, lambda found: wall_time_text(found)),
+        (parse_wall_time, wall_time_text),
     ):
         try:
             found = parse(text)
@@ -153,10 +156,8 @@ def _tokens(data: bytes) -> None:
     text = text_of(data)
     fault_in(text)
     fault_in(f"postgresql://{text}")
-    try:
+    with contextlib.suppress(BadInput):
         Target.parse(text)
-    except BadInput:
-        pass
     try:
         parse_tokens(text)
     except BadInput as error:
