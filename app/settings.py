@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     @classmethod
     def _some_text(cls, value: Any) -> Any:
         # A secret that somebody has yet to fill in must never mean "no secret is asked for".
-        if isinstance(value, SecretStr) and not value.get_secret_value().strip(" \t\r\n,"):
+        if isinstance(value, SecretStr) and _is_blank(value.get_secret_value()):
             raise ValueError("is empty; give it a value or unset it")
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _HALF.search(text):
@@ -224,6 +224,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Where the domain store lives."""
         return _revealed(self.database_url) or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
+
+
+def _is_blank(secret: str) -> bool:
+    """Nothing is in it that anybody could see: blanks of any alphabet, a byte order mark, commas."""
+    return not any(c.isprintable() and c not in " ," for c in secret)
 
 
 def _listed(text: str) -> list[str]:

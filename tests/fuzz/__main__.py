@@ -58,13 +58,13 @@ def fuzz(name: str, seconds: int) -> bool:
         culprits = [f for f in base.iterdir() if f.name.startswith(("crash-", "timeout-", "oom-"))]
         failed = done.returncode != 0
         if failed:
-            print(f"--- {name}\n{_last_words(done.stderr)}")
+            print(f"--- {name}\n{_last_words(done.stdout)}")
         for file in culprits:
             print(f"{name}: {file.name.partition('-')[0]} on {file.read_bytes()[:2_000]!r}", flush=True)
         _run(name, ["-merge=1", str(new), str(old)], base)
         kept = [file.read_bytes() for file in new.iterdir()]
         corpus.write(name, [*(f.read_bytes() for f in culprits), *(kept or corpus.read(name))])
-        print(f"{name}: {_count(done.stderr)}, {len(corpus.read(name))} inputs kept", flush=True)
+        print(f"{name}: {_count(done.stdout)}, {len(corpus.read(name))} inputs kept", flush=True)
         return failed
 
 
@@ -80,7 +80,15 @@ def _run(name: str, arguments: list[str], base: Path) -> subprocess.CompletedPro
         "-print_final_stats=1",
         "-rss_limit_mb=2048",
     ]
-    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, errors="replace", check=False)
+    return subprocess.run(
+        command,
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def _quoted(word: bytes) -> str:
