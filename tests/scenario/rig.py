@@ -33,6 +33,7 @@ from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
 from app.notify.client import Found, Posted
 from app.notify.message import Message
+from app.notify.pagerduty import PagerDutyClient
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
@@ -193,6 +194,7 @@ class Rig:
     clock: VirtualClock = field(default_factory=VirtualClock)
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
+    pager: PagerDutyClient | None = None
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
@@ -261,6 +263,7 @@ class Rig:
             channel="#incidents",
             replica="rig",
             boot=str(self._births),
+            pager=self.pager,
         )
         self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()
