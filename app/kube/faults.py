@@ -68,13 +68,22 @@ class Answer:
     @property
     def causes(self) -> list[Mapping[str, Any]]:
         """Status.details.causes."""
-        return list((self.body.get("details") or {}).get("causes") or ())
+        causes = self._details.get("causes")
+        return [c for c in causes if isinstance(c, Mapping)] if isinstance(causes, list) else []
 
     @property
     def seconds(self) -> float | None:
         """How long to wait: the header's word, else the Status's."""
-        told = (self.body.get("details") or {}).get("retryAfterSeconds")
-        return self.retry_after if self.retry_after is not None else (float(told) if told else None)
+        told = self._details.get("retryAfterSeconds")
+        if self.retry_after is not None or not isinstance(told, int) or not 0 < told < 1_000_000:
+            return self.retry_after
+        return float(told)
+
+    @property
+    def _details(self) -> Mapping[str, Any]:
+        # A proxy in between, or an extension's API server, may put anything there.
+        found = self.body.get("details")
+        return found if isinstance(found, Mapping) else {}
 
 
 def refusal(request: Request, answer: Answer) -> RemediatorError:
