@@ -125,6 +125,6 @@ def test_the_limits_of_bodies_are_the_documented_ones() -> None:
     from app.intake import body, manual, orchestration, pagerduty
     from app.web.services import Limits
 
-    assert body.MAX_BYTES == Limits().alertmanager_bytes == 1024**2
+    assert body.MAX_BYTES == Limits().alertmanager_bytes == 16 * 1024**2
     assert pagerduty.MAX_BYTES == orchestration.MAX_BYTES == 512 * 1024
     assert (manual.MAX_BYTES, Limits().body_seconds) == (64 * 1024, 10.0)
