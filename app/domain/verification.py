@@ -88,9 +88,12 @@ class Watch:
 
     def look(self, seen: Measurement, seconds: float | None, gap: float) -> Watch:
         """With one more look. `seconds` have passed since the last one on a clock that never jumps, None when nobody can
-        tell (another process looked); `gap` seconds without a look are the most that count as watched."""
+        tell (another process looked): then the wall clock says what counts towards the timeout, so that a process that dies
+        between all looks gives up some day too. `gap` seconds without a look are the most that count as watched."""
         unbroken = seconds is not None and seconds <= gap
-        passed = 0.0 if seconds is None else min(max(0.0, seconds), gap)
+        if seconds is None:
+            seconds = (seen.at - self.last.at).total_seconds() if self.last else 0.0
+        passed = min(max(0.0, seconds), gap)
         if not seen.healthy:
             healthy = None
         elif self.healthy is None or not unbroken:

@@ -15,6 +15,7 @@ from app.domain.errors import ObjectMissing
 from app.domain.json import Obj
 from app.domain.subject import owners_by_name
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
+from app.kube.jobs import job_story
 from app.kube.parse import controller_of
 
 _KINDS = {k.value.lower(): k for k in Kind}
@@ -109,9 +110,8 @@ async def _owner(cluster: Cluster, namespace: str, manifest: Obj) -> Target:
     if owner["kind"] == Kind.REPLICA_SET:
         return await _owner(cluster, namespace, await cluster.get(Kind.REPLICA_SET, namespace, owner["name"]))
     if owner["kind"] == Kind.JOB:
-        raise _missing(
-            f"{me} belongs to Job {owner['name']}: a run to completion is not restarted or rolled back"
-        )
+        story = await job_story(cluster, namespace, owner["name"])
+        raise _missing(f"{me} belongs to {story}. A run to completion is not restarted or rolled back")
     return await _named(cluster, namespace, owner["kind"], owner["name"])
 
 

@@ -6,7 +6,6 @@ never with its URL, which may carry credentials. Never writes, never follows a r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
 
 TIMEOUT = 5.0
@@ -91,7 +91,7 @@ class JsonSource:
 
     def _decode(self, body: bytes) -> Any:
         try:
-            return json.loads(body)
+            return decoded(body)
         except ValueError as e:  # includes UnicodeDecodeError
             raise self.fault("gave an answer that is not JSON") from e
 
@@ -106,8 +106,8 @@ def _may_pass(status: int) -> bool:
 def _reason(body: bytes) -> str:
     """The server's own words: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
     try:
-        decoded = json.loads(body)
+        answer = decoded(body)
     except ValueError:
         return ""
-    text = decoded.get("error") if isinstance(decoded, dict) else decoded
+    text = answer.get("error") if isinstance(answer, dict) else answer
     return f": {text[:200]}" if isinstance(text, str) and text else ""

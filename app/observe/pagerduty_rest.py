@@ -7,7 +7,6 @@ a minute for a key; 429 sometimes comes without a header.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
 
 TIMEOUT = 5.0
@@ -122,7 +122,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return decoded(body)
     except ValueError as error:  # UnicodeDecodeError too
         raise _refused("the answer is not JSON") from error
 

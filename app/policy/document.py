@@ -25,6 +25,7 @@ from app.policy.model import (
     Duration,
     Flapping,
     Matcher,
+    NewPodsTerms,
     Otherwise,
     Ownership,
     Policy,
@@ -70,6 +71,9 @@ class RuleDocument(Block):
     verify: Verify | None = None
     approval: Approval | None = None
     ownership: Ownership | None = None
+    new_pods: NewPodsTerms | None = Field(
+        default=None, description="What to do where a new pod's start cannot be proven."
+    )
     flapping: Flapping | None = None
     otherwise: tuple[Otherwise, ...] | None = None
     temporary: Temporary | None = Field(
@@ -102,6 +106,7 @@ class Document(Block):
     verify: Verify = Verify()
     approval: Approval = Approval()
     ownership: Ownership = Ownership()
+    new_pods: NewPodsTerms = NewPodsTerms()
     trust: TrustTerms = TrustTerms()
     labels: LabelMapping = Field(
         default=LabelMapping(), description="Which labels name namespace, pod and workload."
@@ -157,6 +162,7 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         verify=_over(head.verify, rule.verify),
         approval=_over(head.approval, rule.approval),
         ownership=_over(head.ownership, rule.ownership),
+        new_pods=_over(head.new_pods, rule.new_pods),
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         temporary=rule.temporary,

@@ -15,6 +15,8 @@ from pydantic import Field
 
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
+from app.domain.new_pods import Finding, NewPods, Part, PodCheck
+from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.subject import owners_by_name
 from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
@@ -34,24 +36,6 @@ from app.policy.model import (
 FRESH = timedelta(seconds=20)
 """Assumed age of an alert's last word."""
 
-GATE_NAMES = (
-    "kill switch",
-    "scope",
-    "freshness",
-    "ownership",
-    "window",
-    "blocking alerts",
-    "cooldown",
-    "rate limit",
-    "budget",
-    "blast radius",
-    "target busy",
-    "flapping",
-    "storm",
-    "trust",
-    "approval",
-)
-"""Names of all gates, in their order."""
 
 _KINDS = {
     "scale-up": ActionKind.SCALE,
@@ -85,6 +69,28 @@ class ClusterFacts(Block):
     managers: tuple[Manager, ...] = ()
     marks: Mapping[Literal["namespace", "object"], str] = {}
     paused: bool = False
+    owned_by: str = Field(default="", description="KIND/NAME of the controller that owns the target.")
+    obstacles: tuple[str, ...] = Field(default=(), description="What keeps new pods from starting.")
+    unproven: tuple[str, ...] = Field(default=(), description="What of it cannot be read.")
+
+    def other_controllers(self, target: Target) -> Owners:
+        """The owner that is assumed, as the gates hear it."""
+        if not self.owned_by:
+            return Owners()
+        kind, _, name = self.owned_by.partition("/")
+        return Owners((Owner(Relation.CONTROLS, target.kind, kind, "", target.namespace, name),))
+
+    def new_pods(self) -> NewPods:
+        """Whether new pods could start, as the gates hear it."""
+        found = [
+            PodCheck(Part.CONFIGURATION, Finding.MISSING, text, "it is there") for text in self.obstacles
+        ]
+        found += [
+            PodCheck(Part.CONFIGURATION, Finding.UNKNOWN, text, "it can be read") for text in self.unproven
+        ]
+        n = self.measured()
+        all_down = bool(n.ready and n.at_once is not None and n.at_once >= n.ready)
+        return NewPods(tuple(found), all_down)
 
     def measured(self) -> Replicas:
         """The pods as the gates count them."""
@@ -208,6 +214,8 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         results=(),
         storm_targets=1,
         blocking={str(when): () for when in ground.rule.blocked_by},
+        new_pods=cluster.new_pods(),
+        owners=cluster.other_controllers(ground.target),
         trust_level=trust.fresh(ground.rule.trust, now) if ground.rule.mode is Mode.EARNED else None,
     )
 

@@ -7,6 +7,7 @@ PagerDuty request, however odd its content.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -30,6 +31,8 @@ _PD_LIMIT = pagerduty.MAX_BYTES
 _TOLD = 20
 """How many rejected alerts an answer names; all of them are kept."""
 _LONGEST = 200
+_AT_ONCE = 32 * 1024
+"""Bytes of a body that is parsed in the event loop; some thirty alerts."""
 _log = structlog.get_logger("app.web")
 
 
@@ -45,8 +48,9 @@ class Webhook(ABC):
     too_large: ClassVar[str] = ""
     """What the sender can set against bodies that are too large."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
         self.services = services
+        self._long_bodies = long_bodies
         self.limit = _PD_LIMIT
         metrics = services.metrics
         # Children are looked up once: `labels()` costs more than the increment.
@@ -93,7 +97,7 @@ class Webhook(ABC):
             )
         except BadInput as error:
             raise self._smaller(error, sender) from error
-        delivery = self.delivery(headers, body, sender)
+        delivery = await self._parsed(headers, body, sender)
         if (names := services.label_names()) is not NAMES:
             delivery = replace(delivery, names=names)
         receipt = await services.store.ingest(delivery)
@@ -110,6 +114,14 @@ class Webhook(ABC):
             "body too large", source=self.source.value, sender=sender, limit=self.limit, hint=self.too_large
         )
         return BadInput(f"{error.message}: {self.too_large}", code=error.code, where=error.where)
+
+    async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+        """A body of ordinary size at once; a long one in a thread, one at a time, so that whatever is in it holds up nobody
+        but its sender. Raises what `delivery` does."""
+        if len(body) <= _AT_ONCE:
+            return self.delivery(headers, body, sender)
+        async with self._long_bodies:
+            return await asyncio.to_thread(self.delivery, headers, body, sender)
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -156,8 +168,8 @@ class AlertmanagerWebhook(Webhook):
     errors = (401, 403, 413, 415, 422, 503)
     too_large = "group by more labels, or set max_alerts in the webhook receiver"
 
-    def __init__(self, services: WebServices) -> None:
-        super().__init__(services)
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
+        super().__init__(services, long_bodies)
         self.limit = services.limits.alertmanager_bytes
 
     def sender(self, headers: Headers) -> str:
@@ -230,8 +242,9 @@ WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, Or
 def router(services: WebServices) -> APIRouter:
     """The webhooks as routes, with what the document says of each."""
     found = APIRouter(tags=["webhooks"])
+    long_bodies = asyncio.Lock()
     for kind in WEBHOOKS:
-        hook = kind(services)
+        hook = kind(services, long_bodies)
         found.add_api_route(
             hook.path,
             hook.__call__,

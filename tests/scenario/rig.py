@@ -33,6 +33,7 @@ from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
 from app.notify.client import Found, Posted
 from app.notify.message import Message
+from app.notify.pagerduty import PagerDutyClient
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
@@ -41,7 +42,7 @@ from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
 from app.store.migrate import upgrade
-from app.store.pre_images import Keys
+from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
@@ -186,7 +187,7 @@ class Rig:
     policy_texts: dict[str, str] | None = None
     reaper: Reaper = field(default_factory=Reaper)
     use_api: bool = True
-    keys: Keys = field(default_factory=Keys)
+    keys: VaultKeys = field(default_factory=VaultKeys)
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
     engine_type: type[JournalEngine] = JournalEngine
@@ -194,6 +195,7 @@ class Rig:
     clock: VirtualClock = field(default_factory=VirtualClock)
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
+    pager: PagerDutyClient | None = None
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
@@ -263,6 +265,7 @@ class Rig:
             channel="#incidents",
             replica="rig",
             boot=str(self._births),
+            pager=self.pager,
         )
         self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()

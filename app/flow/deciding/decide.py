@@ -136,9 +136,9 @@ async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
     workload = seen.workload or seen.fault or investigate.NOT_READ
-    around = await facts.outside(
-        way.reading, seen.subject.rule, target, workload, list(way.alerts), read=seen.read
-    )
+    actions = seen.step.actions if seen.step else ()
+    sight = facts.Sight(target, workload, actions, read=seen.read)
+    around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 
 

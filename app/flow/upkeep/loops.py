@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -20,7 +20,7 @@ from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Services
 from app.flow.upkeep import audit_head
 from app.flow.upkeep.supervisor import Task, each
-from app.store import claims, driving, incidents
+from app.store import audit, claims, driving, incidents
 from app.store.pruning import Pruner
 
 log = structlog.get_logger(__name__)
@@ -44,6 +44,7 @@ _OVERDUE = timedelta(seconds=3)
 """How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
 _BEGINS = timedelta(seconds=30)  # until a new workflow has to have begun
 _DRIVEN = 100  # runs driven anew in one sweep
+_SET_BACK = timedelta(seconds=5)  # a clock that is corrected by less is no news
 
 
 def _comes_back(services: Services, run_id: str) -> bool:
@@ -65,6 +66,7 @@ class Loops:
     _batch_seconds: float = 0.0
     _deciding: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
+    _offset: datetime | None = None
     _pruner: Pruner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -158,6 +160,7 @@ class Loops:
         now = s.clock.now()
         await each(
             {
+                "clock": self._follow_the_clock,
                 "drive": self.drive_overdue,
                 "take_over": self._take_over,
                 "digests": lambda: refresh_digests(s.store, now),
@@ -176,6 +179,21 @@ class Loops:
             }
         )
         return 0
+
+    async def _follow_the_clock(self) -> None:
+        """Nothing waits longer because the wall clock was set back: while this process runs, the monotonic clock tells; at
+        its start, the newest record of the trail."""
+        s = self.services
+        offset = s.clock.now() - timedelta(seconds=s.clock.monotonic())
+        before, self._offset = self._offset, offset
+        if before is None:
+            newest = await s.store.read(audit.newest_at)
+            by = newest - s.clock.now() if newest is not None else timedelta()
+        else:
+            by = before - offset
+        if by > _SET_BACK:
+            log.warning("clock_was_set_back", seconds=round(by.total_seconds()))
+            await s.store.write(lambda tx: claims.set_back(tx, by))
 
     async def drive_overdue(self) -> None:
         """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died

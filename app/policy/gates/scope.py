@@ -26,6 +26,7 @@ def mark_of(metadata: Mapping[str, Any]) -> str | None:
     return None if value is None else str(value)
 
 
+@_SAY.of
 def scope(case: Case) -> GateResult:
     """Deny outside of the namespaces, for protected namespaces and kinds, and where the owners opted out."""
     rules, target = case.policy.scope, case.facts.target

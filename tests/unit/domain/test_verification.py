@@ -133,6 +133,19 @@ def test_a_dead_process_does_not_bring_the_timeout_nearer_than_a_gap() -> None:
     assert looks("f").look(seen, None, 30.0).watched == 0.0
 
 
+@pytest.mark.parametrize("letter", "fh")
+@pytest.mark.parametrize("seconds", [None, 60.0], ids=["a process of its own", "slower than any gap"])
+def test_a_verification_whose_looks_never_join_ends_too(letter: str, seconds: float | None) -> None:
+    """Each look is made by another process, or comes later than what counts as watched."""
+    watch = Watch()
+    for number in range(20):
+        seen = Measurement(BEGAN + timedelta(seconds=60 * number), *_LOOKS[letter], "as seen")
+        watch = watch.look(seen, seconds if number else 0.0, 30.0)
+        if result(watch) is not None:
+            break
+    assert result(watch) is (Result.NOT_FIXED if letter == "f" else Result.INCONCLUSIVE)
+
+
 def test_a_watch_comes_back_as_it_was() -> None:
     watch = looks("fhh")
     assert Watch.from_json(watch.to_json()) == watch

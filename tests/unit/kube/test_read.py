@@ -257,7 +257,7 @@ async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str
     ("kind", "name", "why"),
     [
         ("Deployment", "nothing", "not found"),
-        ("Pod", "nightly-1", "belongs to Job nightly: a run to completion"),
+        ("Pod", "nightly-1", "belongs to Job nightly. A run to completion"),
         ("Pod", "canary-1", "Rollout canary is not a workload that can be remediated"),
         ("Pod", "bare", "Pod bare has no controller"),
         ("Pod", "nobody-7c9f8b6d5-x2x4z", "no workload is named nobody-7c9f8b6d5-x2x4z or nobody"),

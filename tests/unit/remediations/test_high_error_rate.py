@@ -42,6 +42,10 @@ errors.grouped: 921 error lines in 5 min on 3 pods, 884 of them "OperationalErro
     884 x OperationalError: connection refused
     37 x ToolTimeout: search tool did not answer in 10 s
 pods.state: 3 of 3 pods ready
+cause.first: Healthy for 15 min: 3 of 3 pods ready
+changes.recent: Last change 15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
+    15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
+errors.origin: The last rollout can have brought the errors
 usage.pods: 3 pods measured: CPU 10 % of the limit on average, memory 30 % of the limit at most
     langgraph-POD: CPU 100m of 1 core, memory 310 MiB of 1 GiB
     langgraph-POD: CPU 100m of 1 core, memory 310 MiB of 1 GiB
@@ -278,7 +282,7 @@ async def test_a_rollback_is_not_proposed_when_its_revisions_cannot_be_read_any_
     play = stage()
     scene = await play.scene()
     handler = CATALOGUE["high-error-rate"]
-    params = handler.params()
+    params = handler.params(dependencies=BOTH)
     diagnosis = await handler.diagnose(scene, params)
     play.cluster.deny("list", Kind.REPLICA_SET)
     roll_back, _ = await handler.ladder(scene, params, diagnosis)
@@ -291,7 +295,7 @@ async def test_readable_logs_without_errors_do_not_justify_a_rollback() -> None:
     """The revision is recent, the logs are read and silent; failing requests in the metrics still count."""
     play = stage()
     scene, handler = await play.scene(), CATALOGUE["high-error-rate"]
-    params = handler.params()
+    params = handler.params(dependencies=BOTH)
     found = await handler.diagnose(scene, params)
     silent = Finding("errors.grouped", "No error lines in 5 min", data={"errors": 0})
     rest = tuple(f for f in found.findings if f.code not in ("errors.grouped", "metrics.errors"))
