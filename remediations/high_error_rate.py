@@ -32,6 +32,7 @@ from remediations.evidence.services import (
     measured,
     metric_finding,
     unknown_dependencies,
+    with_the_errors,
 )
 from remediations.evidence.units import joined, percent, seconds, short
 from remediations.evidence.usage import usage_finding
@@ -80,7 +81,9 @@ class HighErrorRate:
             dependency_findings(scene.dependencies, params.dependencies),
             _metrics(scene, params),
         )
-        findings = tuple(f for group in groups for f in group)
+        pods, rollout, dependencies, metrics = groups
+        errors = next((f for f in pods if f.code == "errors.grouped"), None)
+        findings = (*pods, *rollout, *with_the_errors(dependencies, errors), *metrics)
         return Diagnosis(_summary(Diagnosis("", findings)), findings)
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
@@ -137,7 +140,7 @@ def _summary(diagnosis: Diagnosis) -> str:
 
 
 def _answer(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'approvals' if len(names) == 1 else 'answer'}"
+    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
 
 
 class _Errors:
@@ -236,7 +239,7 @@ def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step |
 
 def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
     errors, cause = _Errors(diagnosis), FirstCause(diagnosis)
-    if no := _dependency_first(diagnosis, errors, "more replicas would click it harder"):
+    if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
     if cause.sure:
         return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
@@ -269,7 +272,7 @@ _NOT_CAPACITY = (
     ),
     (
         Nature.DEPENDENCY,
-        "the errors speak of a dependency, and more replicas would click it harder",
+        "the errors speak of a dependency, and more replicas would load it more",
         "check what the pods connect to, also its connection limit",
     ),
 )

@@ -16,7 +16,8 @@ from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.leaks import LeakParams, leak_finding
-from remediations.evidence.pods import limits_finding, pods_finding, troubles, unread_pods
+from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.services import (
     dependency_findings,
     failed_dependencies,
@@ -27,6 +28,8 @@ from remediations.evidence.services import (
     shown,
     slow_queries,
     slow_query_findings,
+    unreachable,
+    with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
@@ -35,6 +38,7 @@ from remediations.queries import LATENCY
 from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
+_ERRORS_OF = 300  # seconds of logs
 
 
 class HighLatencyParams(LeakParams):
@@ -91,8 +95,18 @@ async def _pods(scene: Scene) -> list[Finding]:
 
 async def _databases(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     checked = await dependency_findings(scene.dependencies, params.dependencies)
+    if unreachable(checked):
+        checked = with_the_errors(checked, await _errors(scene))
     slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
     return [*checked, *slow]
+
+
+async def _errors(scene: Scene) -> Finding | None:
+    """What the workload itself says, asked only where our own check of a dependency cannot tell."""
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return None
+    return errors_finding(await read_errors(scene.cluster, pods, scene.now, _ERRORS_OF))
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:

@@ -56,6 +56,8 @@ class Code(StrEnum):
     COOLING_DOWN = "cooling_down"
     RATE_LIMITED = "rate_limited"
     BUDGET_SPENT = "budget_spent"
+    POD_CANNOT_START = "pod_cannot_start"
+    POD_UNPROVEN = "pod_unproven"
     BLAST_RADIUS = "blast_radius"
     TARGET_BUSY = "target_busy"
     FLAPPING = "flapping"

@@ -31,8 +31,12 @@ class Kind(StrEnum):
     RESOURCE_QUOTA = "ResourceQuota"
     SERVICE = "Service"
     JOB = "Job"
+    CRON_JOB = "CronJob"
     SERVICE_ACCOUNT = "ServiceAccount"
     PVC = "PersistentVolumeClaim"
+    PRIORITY_CLASS = "PriorityClass"
+    ROLLOUT = "Rollout"
+    VPA = "VerticalPodAutoscaler"
     NETWORK_POLICY = "NetworkPolicy"
 
 

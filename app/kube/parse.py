@@ -174,10 +174,14 @@ def _condition(condition: Mapping[str, Any]) -> PodCondition:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_CONTROLLERS = {
+    k.value: k for k in (Kind.REPLICA_SET, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.JOB)
+}
+
+
 def _owner_ref(owner: Mapping[str, Any], namespace: str) -> ObjectRef | None:
     """None for a controller of a kind that we do not know (an operator's own kind): nobody we can speak for."""
-    known = {k.value: k for k in Kind}
-    kind = known.get(owner["kind"])
+    kind = _CONTROLLERS.get(owner["kind"])
     return ObjectRef(kind, namespace, owner["name"], owner["uid"], "") if kind else None
 
 
@@ -242,7 +246,7 @@ def parse_replica_set(manifest: Obj) -> Revision:
     """A revision of a Deployment, from one of its ReplicaSets."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
-    number = int(annotations.get(REVISION, "0"))
+    number = next(iter(_numbers(annotations.get(REVISION, ""))), 0)
     return _revision(number, meta, manifest["spec"]["template"])
 
 
@@ -266,8 +270,12 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
     )
 
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    """The numbers of a comma-separated annotation, which anybody who may write the object can have written."""
+    return tuple(int(part) for part in map(str.strip, text.split(",")) if _NUMBER.fullmatch(part))
 
 
 def parse_event(manifest: Obj) -> KubeEvent:

@@ -6,7 +6,6 @@ Used by `remediations.evidence.logs`. Understands JSON and logfmt lines with a l
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.json import decoded
 from app.domain.text import bounded
 
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
@@ -200,8 +200,8 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
 
 def _json(line: str) -> Mapping[str, Any] | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = decoded(line)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 

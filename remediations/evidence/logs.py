@@ -113,9 +113,12 @@ async def read_errors(
     reads = _bounded(await asyncio.gather(*(read(q) for q in queries)))
     found: list[tuple[str, ErrorLine]] = []
     for r in reads:
-        errors = errors_in(r.text.splitlines(), tokens)
-        found += [(r.pod, error) for error in errors if error.at is None or error.at >= start]
-        await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
+        for at, error in enumerate(errors_in(r.text.splitlines(), tokens)):
+            if error.at is None or error.at >= start:
+                found.append((r.pod, error))
+            if at % _TURN == 0:
+                await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
+        await asyncio.sleep(0)
     sorted_in: list[_Sorted] = []
     for at, (pod, error) in enumerate(found):
         sorted_in.append(_Sorted(pod, error, error.key, error.nature))
@@ -126,7 +129,7 @@ async def read_errors(
         pods=len(chosen),
         lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
         errors=len(found),
-        groups=_grouped(sorted_in),
+        groups=await _grouped(sorted_in),
         natures=Counter(s.nature for s in sorted_in),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
@@ -191,7 +194,7 @@ async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequenc
     return ""
 
 
-def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
+async def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
     counts: Counter[str] = Counter()
     first: dict[str, ErrorLine] = {}
     times: dict[str, datetime] = {}
@@ -205,11 +208,14 @@ def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
         pods.setdefault(key, set()).add(line.pod)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
-    return tuple(
-        ErrorGroup(
-            type=first[key].type,
-            # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
-            key=replace(first[key], text=redact(first[key].text)).key,
+    groups = []
+    for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
+        await asyncio.sleep(0)
+        # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
+        plain = replace(first[key], text=redact(first[key].text))
+        group = ErrorGroup(
+            type=plain.type,
+            key=plain.key,
             count=number,
             nature=first[key].nature,
             first_seen=times.get(key),
@@ -217,8 +223,8 @@ def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
             names=frozenset(pods[key]),
             example=short(redact(_words(first[key])), 300),
         )
-        for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]
-    )
+        groups.append(group)
+    return tuple(groups)
 
 
 def _words(error: ErrorLine) -> str:

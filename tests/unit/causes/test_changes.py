@@ -109,7 +109,7 @@ async def test_promise_4_what_may_not_be_read_is_unknown_and_says_why(
     world = World()
     world.both(lambda s: s["containers"][0].update(envFrom=[{"configMapRef": {"name": "web-config"}}]))
     world.crash("new-0", first=3, restarts=4)
-    world.cluster.denied.add(kind)
+    world.cluster.unreadable.add(kind)
     diagnosis, steps = await world.look()
 
     finding = diagnosis.finding(code)
@@ -129,7 +129,7 @@ async def test_a_rollback_waits_for_a_person_where_configuration_may_have_change
         pod["metadata"]["creationTimestamp"] = at(minutes=8)
     world.both(lambda s: s["containers"][0].update(envFrom=[{"secretRef": {"name": "web-keys"}}]))
     world.config("web-keys", kind="Secret").crash(first=3, restarts=4)
-    world.cluster.denied |= set() if readable else {Kind.SECRET}
+    world.cluster.unreadable |= set() if readable else {Kind.SECRET}
     world.fired = 2
     _, steps = await world.look()
 
@@ -142,7 +142,7 @@ async def test_a_rollback_waits_for_a_person_where_configuration_may_have_change
 )
 async def test_a_right_that_is_optional_costs_no_more_than_its_own_cause(kind: Kind) -> None:
     world = World().rolling().crash("new-0")
-    world.cluster.denied.add(kind)
+    world.cluster.unreadable.add(kind)
     diagnosis, steps = await world.look()
 
     cause = diagnosis.finding("cause.first")

@@ -87,7 +87,7 @@ def worlds(draw: st.DrawFn) -> World:
         world.put("Service", "web", changed=1, spec={"selector": {"app": "other"}, "ports": [{"port": 80}]})
     world.replicas = draw(st.sampled_from([0, 3, 3, 3]))
     world.fired = draw(st.sampled_from([1.0, 5.0, 60.0]))
-    world.cluster.denied = draw(
+    world.cluster.unreadable = draw(
         st.sets(st.sampled_from([Kind.CONFIG_MAP, Kind.SECRET, Kind.EVENT, Kind.POD]), max_size=1)
     )
     return world

@@ -40,7 +40,7 @@ class _Cluster(FakeCluster):
     def __init__(self) -> None:
         super().__init__()
         self.log: dict[tuple[str, bool], str] = {}
-        self.denied: set[Kind] = set()
+        self.unreadable: set[Kind] = set()
         self.reads = 0
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
@@ -66,7 +66,7 @@ class _Cluster(FakeCluster):
 
     def _count(self, kind: Kind) -> None:
         self.reads += 1
-        if kind in self.denied:
+        if kind in self.unreadable:
             raise AccessDenied(f"cannot read {kind}")
 
 

@@ -59,7 +59,7 @@ dependency.redis: redis: PING answered in 2 ms
 [roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "OperationalError: connection refused" (884 of 921 error lines); postgres and redis answer
     do: Roll back rag7/Deployment/langgraph from revision 2 (ghcr.io/stacey77/rag7:v1.5.0) to revision 1 (ghcr.io/stacey77/rag7:v1.4.2)
 
-[scale-up] The errors speak of a dependency, and more replicas would click it harder: "OperationalError: connection refused" (884 of 921 error lines)
+[scale-up] The errors speak of a dependency, and more replicas would load it more: "OperationalError: connection refused" (884 of 921 error lines)
     advice: Check what the pods connect to, also its connection limit; the most frequent error is "OperationalError: connection refused" (884 of 921 error lines)
 """)
 
@@ -87,7 +87,7 @@ async def test_a_dependency_that_is_down_is_named_instead_of_rolling_back(down: 
         f"Restore {down} first ({down}: connection refused (2 ms)); "
         'the most frequent error is "OperationalError: connection refused" ('
     )
-    assert "more replicas would click it harder" in steps["scale-up"].why
+    assert "more replicas would load it more" in steps["scale-up"].why
 
 
 async def test_a_dependency_of_which_nothing_is_known_closes_the_rollback_when_errors_speak_of_one() -> None:
