@@ -375,6 +375,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
         check_order=views.order_check(services),
         check_target=views.target_check(services),
         interactions=interactions,
+        label_names=lambda: services.policy().labels.names,
     )
 
 

@@ -189,6 +189,13 @@ class KubeCluster:
         if answer.get("status") == "Failure":
             raise refusal(request, Answer(int(answer.get("code", 500)), answer))
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port."""
+        resource = RESOURCES[Kind.POD]
+        request = Request("create", resource.full_name, _place(resource, namespace), mutates=False)
+        query = [*_write_query(dry_run=True), ("fieldValidation", "Ignore")]
+        return await self._json(_Call("POST", resource.path(namespace), request, query, pod))
+
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         resource, meta = RESOURCES[Kind.EVENT], event["metadata"]

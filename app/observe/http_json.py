@@ -19,8 +19,10 @@ from app.domain.ports import Clock
 TIMEOUT = 5.0
 """Seconds that one attempt may take to connect, and again to send each part of its answer."""
 LIMIT = 8 * 1024 * 1024
-"""Bytes of an answer that are read; a query that returns more is too wide to be evidence."""
+"""Bytes of an answer that are read unless a source has a limit of its own; a query that returns more is too wide to be
+evidence."""
 
+_ATTEMPTS = 3
 Params = Sequence[tuple[str, str]]
 
 
@@ -32,13 +34,13 @@ class JsonSource:
     """One HTTP server below `base` that answers GET requests with JSON. `name` is what people call it."""
 
     def __init__(
-        self, client: httpx.AsyncClient, base: str, clock: Clock, *, name: str, attempts: int = 3
+        self, client: httpx.AsyncClient, base: str, clock: Clock, *, name: str, limit: int = LIMIT
     ) -> None:
         self._client = client
         self._base = base.rstrip("/")
         self._clock = clock
         self._name = name
-        self._attempts = attempts
+        self._limit = limit
 
     def fault(self, text: str) -> ProbeUnavailable:
         """An error of this source, to be raised by its reader."""
@@ -47,7 +49,7 @@ class JsonSource:
     async def get(self, path: str, params: Params) -> Any:
         """The decoded body of a 2xx answer. Raises ProbeUnavailable."""
         attempts = AsyncRetrying(
-            stop=stop_after_attempt(self._attempts),
+            stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.2, max=2),
             retry=retry_if_exception_type(_Transient),
             sleep=self._clock.sleep,
@@ -82,8 +84,8 @@ class JsonSource:
         size = 0
         async for part in response.aiter_bytes():
             size += len(part)
-            if size > LIMIT:
-                raise self.fault(f"answered with more than {LIMIT // 1024 // 1024} MiB")
+            if size > self._limit:
+                raise self.fault(f"answered with more than {self._limit // 1024 // 1024} MiB")
             parts.append(part)
         return b"".join(parts)
 

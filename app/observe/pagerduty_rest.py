@@ -50,9 +50,9 @@ class PagerDutyRest:
         answer = await self._of_incident(incident_id, "")
         incident = answer.get("incident") if isinstance(answer, dict) else None
         status = incident.get("status") if isinstance(incident, dict) else None
-        if status not in _STATUSES:
+        if not isinstance(status, str) or status not in _STATUSES:
             raise _refused("the answer is not an incident with a status")
-        return str(status)
+        return status
 
     async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
         """The answer of `GET /incidents/{id}/alerts`: `{"alerts": [{..., "body": {"details": ...}}]}`, 100 at most.

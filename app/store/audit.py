@@ -102,6 +102,12 @@ def page(conn: Connection, after_seq: int, limit: int) -> list[AuditEvent]:
     return [_event(row) for row in conn.execute(query)]
 
 
+def newest_at(conn: Connection) -> datetime | None:
+    """When the newest record was written, by the clock of its writer; None without any."""
+    at = conn.execute(select(audit.c.at).order_by(audit.c.seq.desc()).limit(1)).scalar()
+    return None if at is None else moment(at)
+
+
 def require_key(conn: Connection, keys: AuditKeys) -> None:
     """Raise BadInput when the trail goes on with a key that is not given: a plain record would break it for good."""
     key = key_of(_HEAD.one(conn, 1).one()[1])

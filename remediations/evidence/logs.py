@@ -19,7 +19,7 @@ from app.domain.json import JsonValue
 from app.domain.redact import redact
 from app.domain.text import bounded
 from app.domain.workload import ContainerState, Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in
+from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in, first_time
 from remediations.evidence.units import count, short, span
 
 MAX_PODS = 12
@@ -43,11 +43,13 @@ class ErrorGroup:
     first_seen: datetime | None
     pods: int
     example: str
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorLog:
-    """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read."""
+    """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
+    the time of the first line of any present container, None when no line tells one; `read` names the pods."""
 
     window: float
     pods: int
@@ -57,6 +59,8 @@ class ErrorLog:
     natures: Mapping[Nature, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
+    begins: datetime | None = None
+    read: frozenset[str] = frozenset()
 
     @property
     def known(self) -> bool:
@@ -79,6 +83,7 @@ class _Read:
     container: str
     text: str = ""
     fault: str = ""
+    previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,10 @@ async def read_errors(
         natures=Counter(s.nature for s in sorted_in),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
+        begins=min(
+            (t for r in reads if not r.previous and (t := first_time(r.text)) and t >= start), default=None
+        ),
+        read=frozenset(p.name for p in chosen),
     )
 
 
@@ -157,7 +166,7 @@ def _has_run(state: ContainerState) -> bool:
 
 async def _read(cluster: Cluster, query: LogQuery) -> _Read:
     try:
-        return _Read(query.pod, query.container, await cluster.logs(query))
+        return _Read(query.pod, query.container, await cluster.logs(query), previous=query.previous)
     except (ClusterRefused, TryLater) as e:
         return _Read(query.pod, query.container, fault=e.message)
 
@@ -211,6 +220,7 @@ async def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
             nature=first[key].nature,
             first_seen=times.get(key),
             pods=len(pods[key]),
+            names=frozenset(pods[key]),
             example=short(redact(_words(first[key])), 300),
         )
         groups.append(group)

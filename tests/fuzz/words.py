@@ -7,7 +7,9 @@ import io
 import json
 import logging
 import re
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
@@ -124,12 +126,13 @@ def _policy(data: bytes) -> None:
 
 def _units(data: bytes) -> None:
     text = text_of(data)
-    for parse, write in (
+    pairs: tuple[tuple[Callable[[str], Any], Callable[[Any], str]], ...] = (
         (parse_duration, duration_text),
         (parse_percent, str),
         (parse_limits, str),
         (parse_wall_time, wall_time_text),
-    ):
+    )
+    for parse, write in pairs:
         try:
             found = parse(text)
         except ValueError:

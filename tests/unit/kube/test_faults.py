@@ -53,6 +53,22 @@ _CAUSE = [{"field": "spec.replicas", "message": "Invalid value: -7: must be grea
             e.ObjectInvalid,
             "admission_denied",
         ),
+        *(
+            (WRITE, 403, _status(f'pods "x" is forbidden: {why}'), e.ObjectInvalid, "admission_denied")
+            for why in (
+                "maximum memory usage per Container is 1Gi, but limit is 2Gi",
+                'error looking up service account rag7/app: serviceaccount "app" not found',
+                "no PriorityClass with name high was found",
+                'violates PodSecurity "restricted:latest": privileged',
+            )
+        ),
+        (
+            WRITE,
+            403,
+            _status('pods is forbidden: User "u" cannot create resource "pods"'),
+            e.AccessDenied,
+            "access_denied",
+        ),
         (READ, 404, _status("not found"), e.ObjectMissing, "object_missing"),
         (READ, 404, {}, e.ObjectMissing, "object_missing"),
         (WRITE, 409, _status("the object has been modified", "Conflict"), e.ObjectChanged, "object_changed"),

@@ -64,5 +64,5 @@ async def test_what_is_wrong_with_a_long_body_is_told_as_with_a_short_one(rig: R
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]", "null", "//", "\xb2"])
 async def test_an_origin_that_is_no_url_is_refused_and_no_fault_of_ours(open_rig: Rig, origin: str) -> None:
     async with open_rig.client() as http:
-        answer = await http.post(PATH, content=SHORT, headers={"origin": origin.encode("latin-1")})
+        answer = await http.post(PATH, content=SHORT, headers={b"origin": origin.encode("latin-1")})
     assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
