@@ -17,6 +17,7 @@ from app.intake import manual
 from app.intake.auth import Principal, Scope
 from app.intake.body import decode, validated
 from app.intake.times import rfc3339
+from app.store.ingest import is_known
 from app.web.callers import require
 from app.web.documented import approvals, secured
 from app.web.reading import RunId, Using
@@ -124,6 +125,8 @@ async def trigger_remediation(
     )
     if order.manual is not None:
         using.check_order(order.manual)
+        if not await using.store.read(lambda conn: is_known(conn, order)):
+            await using.check_target(order.manual)
     receipt = await using.store.ingest(order)
     if not receipt.run_ids:
         raise Refused("the order led to no run", code="no_run")
