@@ -55,6 +55,10 @@ class Guarded:
             await self._ask()
         await self._cluster.evict_pod(namespace, name, uid, dry_run=dry_run)
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port; nothing is stored."""
+        return await self._cluster.dry_run_pod(namespace, pod)
+
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         await self._cluster.create_event(event)

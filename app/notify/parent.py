@@ -138,11 +138,10 @@ def _by(answer: ApprovalAnswer) -> tuple[Piece | str, ...]:
 
 
 def _why(timeline: Timeline) -> list[Line]:
-    return (
-        [line(f"Why: {timeline.diagnosis.summary}")]
-        if timeline.diagnosis and timeline.diagnosis.summary
-        else []
-    )
+    """Why this step was chosen; without one, what was found."""
+    step = timeline.plan.why if timeline.plan and timeline.plan.actions else ""
+    text = step or (timeline.diagnosis.summary if timeline.diagnosis else "")
+    return [line(f"Why: {text}")] if text else []
 
 
 def _right(timeline: Timeline) -> list[Line]:

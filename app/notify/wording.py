@@ -80,7 +80,7 @@ def allowed(gates: Sequence[GateResult]) -> int:
 
 
 def gates_summary(decision: Decision) -> str:
-    """`15 of 15 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
+    """`16 of 16 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
     gates = decision.gates
     total = f"{allowed(gates)} of {counted(len(gates), 'gate')}"
     tight = tightest(gates)

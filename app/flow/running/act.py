@@ -204,7 +204,8 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
         workload: Any = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
-    return await facts.outside(services, planned.rule, target, workload, list(planned.alerts))
+    sight = facts.Sight(target, workload, (planned.action,))
+    return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 
 async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str | frozenset[str]:

@@ -83,6 +83,6 @@ def _tells_the_story(s: Scene, words: str) -> None:
     assert words in s.parent
     told = [entry.split(maxsplit=1)[0] for entry in s.entries]
     assert told == ["*Fired*:", "*Evidence*:", "*Allowed", "*Done*:", "*Checked*:"]
-    assert "15 of 15 gates allow" in s.entries[2]
+    assert "16 of 16 gates allow" in s.entries[2]
     assert "Undo: " in s.entries[3]
     assert not any(ping in s.parent + s.thread for ping in ("<!here", "<!channel", "<!everyone", "<@"))
