@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
+from app.domain.units import duration
 from app.domain.workload import RolloutState
 
 _PATIENCE = 3
@@ -139,13 +140,13 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if last is None:
         return None
     if watch.healthy is not None and watch.healthy >= settle.total_seconds():
-        return Result.FIXED, f"healthy for {_span(watch.healthy)}: {last.text}"
+        return Result.FIXED, f"healthy for {duration(timedelta(seconds=watch.healthy))}: {last.text}"
     if last.rollout is RolloutState.FAILED:
         return Result.NOT_FIXED, f"the rollout failed: {last.text}"
     settling = watch.healthy is not None and watch.watched < (timeout + 2 * settle).total_seconds()
     if watch.watched < timeout.total_seconds() or settling:
         return None
-    waited = _span(watch.watched)
+    waited = duration(timedelta(seconds=watch.watched))
     if watch.healthy is not None:
         return (
             Result.INCONCLUSIVE,
@@ -165,8 +166,3 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if not last.readable:
         return Result.PROBE_ERROR, f"the last look after {waited} failed: {last.text}"
     return Result.INCONCLUSIVE, f"cannot tell after {waited}: {last.text}"
-
-
-def _span(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.outcome import IncidentState
+from app.domain.units import counted
 from app.notify.message import Button, Confirm
-from app.notify.text import count, joined
+from app.notify.text import joined
 from app.notify.timeline import Timeline
 from app.notify.wording import above, may_undo
 
@@ -89,7 +90,7 @@ def _answers(timeline: Timeline) -> tuple[Button, ...]:
     confirm = None
     if share is None or share > CONFIRM_ABOVE:
         known = (
-            f"{count(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
+            f"{counted(asked.pods, 'pod')} ({share} %)" if share is not None else "an unknown number of pods"
         )
         text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {timeline.place} at worst."
         confirm = Confirm("Approve this?", text, "Approve")

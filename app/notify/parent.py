@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from app.domain.decision import Decision, Verdict
 from app.domain.outcome import ActionResult, IncidentState, RunState
+from app.domain.units import counted, duration
 from app.notify.buttons import buttons
 from app.notify.message import Context, Message, Part, Section
-from app.notify.text import Line, Piece, Ref, When, Who, bold, code, count, duration, joined, line
+from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
 from app.notify.wording import (
     RESULT_WORDS,
@@ -232,7 +233,7 @@ def _paused(timeline: Timeline) -> list[Line]:
 
 
 def _small_print(timeline: Timeline) -> list[Line]:
-    facts = [timeline.severity or "no severity", count(timeline.alerts, "alert")]
+    facts = [timeline.severity or "no severity", counted(timeline.alerts, "alert")]
     if timeline.firing != timeline.alerts and timeline.ended_at is None:
         facts.append(f"{timeline.firing:,} still firing")
     if timeline.mode:

@@ -14,11 +14,11 @@ from pydantic import Field
 
 from app.domain.decision import Mode
 from app.domain.json import digest
+from app.policy.block import Block
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Approval,
     BlastRadius,
-    Block,
     Budget,
     Ceiling,
     Duration,

@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -28,6 +26,7 @@ from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
 from app.domain.target import Kind
 from app.policy import units
+from app.policy.block import Block
 from app.policy.matchers import When, parse_when
 from app.policy.zones import parse_zone
 
@@ -70,12 +69,6 @@ Matcher = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
     ),
 ]
-
-
-class Block(BaseModel):
-    """Base of every part of a policy: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", regex_engine="python-re")
 
 
 class Opt(StrEnum):
@@ -224,8 +217,7 @@ class OwnedMode(StrEnum):
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
     the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
-    an object with a controller of its own (an operator's), whatever is changed; `vpa` for sizes that a
-    VerticalPodAutoscaler sets."""
+    whatever an operator owns, `vpa` for sizes that a VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
@@ -235,9 +227,8 @@ class Ownership(Block):
 
 
 class NewPodsTerms(Block):
-    """A step that makes pods has to prove that one could start. `unknown` is for what cannot be read, such as Secrets without
-    the right to read them; what optional rights would tell (nodes, a dry run of a pod) closes nothing. A step that may take
-    all running pods down asks at least."""
+    """`unknown`: what cannot be read of whether a new pod could start, such as Secrets without the right to. Optional rights
+    close nothing. A step that may take all running pods down asks at least."""
 
     unknown: OwnedMode = OwnedMode.ASK
 

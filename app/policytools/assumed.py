@@ -23,11 +23,12 @@ from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy import decide as policy_decide
 from app.policy import trust
+from app.policy.block import Block
 from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Replicas, Spend
 from app.policy.match import NoHint, match_rule, target_hint
-from app.policy.model import Block, Policy, Rule
+from app.policy.model import Policy, Rule
 
 FRESH = timedelta(seconds=20)
 """Assumed age of an alert's last word."""

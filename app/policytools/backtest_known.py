@@ -15,10 +15,11 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
 from app.domain.target import Kind, Target
+from app.policy.block import Block
 from app.policy.consistency import Handler
 from app.policy.facts import Facts
 from app.policy.match import NoHint, match_rule
-from app.policy.model import Block, Ceiling, Duration, Policy, Rule
+from app.policy.model import Ceiling, Duration, Policy, Rule
 from app.policytools.assumed import (
     ASSUMED_CLUSTER,
     ASSUMED_STEP,

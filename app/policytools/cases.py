@@ -14,9 +14,10 @@ from pydantic import Field, PlainValidator
 
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
+from app.policy.block import Block
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
 from app.policy.gates import GATE_NAMES
-from app.policy.model import Block, Ceiling, Duration, Per
+from app.policy.model import Ceiling, Duration, Per
 from app.policy.source import Source, read_source
 from app.policy.units import parse_duration
 from app.policy.written import validated

@@ -11,10 +11,10 @@ from datetime import datetime
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
+from app.domain.units import counted, utc
 from app.policy.explain import explain_json, explain_lines
 from app.policy.match import Hint, NoHint, match_rule, target_hint
 from app.policy.matchers import Operator, parse_matchers
-from app.policy.units import counted, moment
 from app.policytools.assumed import ClusterFacts, Judged, World, judge
 
 
@@ -71,7 +71,7 @@ def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
     cluster, pods = world.cluster, world.cluster.measured()
     rule = world.policy.rule(judged.decision.rule)
     lines = [
-        f"it is {moment(now)}; the alert fires and was heard 20s ago",
+        f"it is {utc(now)}; the alert fires and was heard 20s ago",
         "nothing was done before, no other run is live, nobody paused anything, no other alert fires",
     ]
     if judged.decision.gates:

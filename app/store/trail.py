@@ -5,7 +5,7 @@ The oldest gap, from record 1, is the chain's anchor; the others stand in `audit
 `audit.pruned`) with the digest over all gaps there are, so a gap that was made in any other way is found. Triggers let go of a
 record only after a gap says so, on Postgres only through the function `audit_cut`.
 
-Called by `retention` (to cut), the command line and the sweep. Never decides what may go.
+Called by `retention` (to cut), the command line and the task `report`. Never decides what may go.
 """
 
 from __future__ import annotations

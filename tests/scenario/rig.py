@@ -48,6 +48,7 @@ from remediations import CATALOGUE
 from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
+_REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
     incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),
@@ -203,6 +204,7 @@ class Rig:
     outgoing: list[dict[str, Any]] = field(default_factory=list)
     _births: int = 0
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
+    _report_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.cluster = self.cluster_type(self.clock, self.world or _scenario(*self.scenarios))
@@ -307,6 +309,9 @@ class Rig:
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)
             await self._round("sweep", self.loops.sweep)
+            if self.clock.monotonic() >= self._report_at:
+                self._report_at = self.clock.monotonic() + _REPORT
+                await self._round("report", self.loops.report)
             if not decided and not sent:
                 return
 

@@ -29,7 +29,7 @@ from tests.scenario.scenes import (
         pytest.param({"alertname": "NeverHeardOf"}, Code.NO_RULE, id="no rule"),
         pytest.param({"alertname": ""}, Code.NO_RULE, id="no name"),
         pytest.param({"deployment": "ghost"}, Code.TARGET_NOT_FOUND, id="no such target"),
-        pytest.param({"namespace": "kube-system"}, Code.TARGET_NOT_FOUND, id="out of scope and not there"),
+        pytest.param({"namespace": "kube-system"}, Code.PROTECTED, id="protected, and never looked for"),
         pytest.param({"deployment": "redis"}, Code.PERSON_NEEDED, id="nothing to be done"),
     ],
 )

@@ -38,7 +38,7 @@ from app.store.incidents import Incident
 MANY = 32
 """So many due incidents are taken together; fewer are looked at one by one as always."""
 _BATCH = 200  # a fraction of a second in which nothing else is written
-_LOADED_BATCH = 25
+_LOADED_BATCH = 50
 _PER_SECOND = 10  # looks at what was not looked at, once the storm is over
 _STEP = timedelta(seconds=30)  # they are due in steps, so that many share one statement
 _NOT_LOOKED = Unknown("nobody looks at single targets in a storm of this size")

@@ -10,9 +10,9 @@ from __future__ import annotations
 from app.domain.decision import Code, GateResult
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
+from app.domain.units import counted
 from app.policy.facts import Replicas, Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import counted
 
 _SAY = Voice("blast radius")
 _ROLLING = frozenset({ActionKind.ROLL_BACK, ActionKind.ROLLOUT_RESTART, ActionKind.RAISE_MEMORY_LIMIT})

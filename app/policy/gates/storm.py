@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult, Verdict
+from app.domain.units import counted
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import counted, duration_text
+from app.policy.units import duration_text
 
 _SAY = Voice("storm")
 

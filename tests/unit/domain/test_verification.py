@@ -104,7 +104,7 @@ def test_the_text_says_how_long_it_was_watched() -> None:
     verdict = judge(looks("ffffffhhhh"), SETTLE, TIMEOUT)
     assert verdict == (Result.FIXED, "healthy for 30s: as seen")
     verdict = judge(looks("fffffff"), SETTLE, TIMEOUT)
-    assert verdict == (Result.NOT_FIXED, "still not healthy after 1m00s: as seen")
+    assert verdict == (Result.NOT_FIXED, "still not healthy after 1m: as seen")
 
 
 def test_health_that_nobody_watched_does_not_count() -> None:

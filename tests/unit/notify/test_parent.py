@@ -95,5 +95,5 @@ def test_fixed_always_tells_how_long_it_took(seconds: int) -> None:
         timelines.TIMELINES["fixed"], ended_at=timelines.OPENED + timedelta(seconds=seconds)
     )
     assert plain(headline(timeline)).startswith(
-        f"FIXED in {['0s', '59s', '1h00m'][[0, 59, 3600].index(seconds)]} ·"
+        f"FIXED in {['0s', '59s', '1h'][[0, 59, 3600].index(seconds)]} ·"
     )
