@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Scene
+from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart
 from remediations.evidence.causes import image_finding, killed_finding, revision_finding, words_finding
 from remediations.evidence.config import changed_finding, missing_finding, missing_refs
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.pods import Fault, limits_finding, pods_finding, pods_of, troubles
-from remediations.evidence.rollouts import read_revisions, rollout_finding
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.evidence.services import measured
 from remediations.evidence.units import joined, span
 from remediations.params import Seconds
@@ -27,11 +27,10 @@ from remediations.steps import act, refuse, rollback_step
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 
 
-class PodRestartingParams(Params):
-    """`recent_deployment`: how old a deployment may be to be held responsible. `crash_window`: how long ago a
+class PodRestartingParams(RollbackParams):
+    """`crash_window`: how long ago a
     container may have ended to count as crashing now."""
 
-    recent_deployment: Seconds = 3600
     crash_window: Seconds = 3600
 
 
@@ -55,7 +54,7 @@ class PodRestarting:
             missing_finding(cluster, workload),
             changed_finding(scene.now, cluster, workload),
         )
-        rollout = rollout_finding(revisions, scene, params.recent_deployment)
+        rollout = rollout_finding(revisions, scene, params)
         always = [missing, changed, rollout, limits_finding(workload)]
         if isinstance(pods, Finding):
             return Diagnosis(pods.text, (pods, *always))
@@ -76,8 +75,11 @@ class PodRestarting:
 
     async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""
-        del params  # their thresholds are in the findings already
-        return (await _roll_back(scene, diagnosis), _restart(scene, diagnosis), _by_hand(scene, diagnosis))
+        return (
+            await _roll_back(scene, params, diagnosis),
+            _restart(scene, diagnosis),
+            _by_hand(scene, diagnosis),
+        )
 
 
 _CAUSES = ("config.missing", "image.pull", "memory.killed", "logs.last")
@@ -111,7 +113,7 @@ def _nothing_wrong(diagnosis: Diagnosis) -> str:
     return f"no container is crashing now: {state.text}"
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
+async def _roll_back(scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Step:
     if nothing := _nothing_wrong(diagnosis):
         return refuse(ROLL_BACK, nothing)
     rollout, revision = diagnosis.finding("rollout.recent"), diagnosis.finding("pods.revision")
@@ -123,7 +125,9 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
     stuck = older > 0 and revision.data["newest_ready"] == 0
     if rollout.data["recent"] is not True and not stuck:
         if rollout.data["nothing_older"] is True:
-            return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
+            return await rollback_step(
+                ROLL_BACK, rollout.text, scene, params
+            )  # says why there is no way back
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
@@ -134,7 +138,7 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
         )
     cause = _cause(diagnosis)
     parts = [rollout.text, revision.text, *([cause.text] if cause else [])]
-    return await rollback_step(ROLL_BACK, joined(parts), scene)
+    return await rollback_step(ROLL_BACK, joined(parts), scene, params)
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis) -> Step:

@@ -62,6 +62,7 @@ class Code(StrEnum):
     STORM = "storm"
     MODE_OBSERVE = "mode_observe"
     NOT_EARNED = "not_earned"
+    UNSURE = "unsure"
     APPROVAL_NEEDED = "approval_needed"
     UNKNOWN_FACT = "unknown_fact"
     NO_RULE = "no_rule"

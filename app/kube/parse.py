@@ -225,7 +225,7 @@ def parse_replica_set(manifest: Obj) -> Revision:
     """A revision of a Deployment, from one of its ReplicaSets."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
-    number = int(annotations.get(REVISION, "0"))
+    number = next(iter(_numbers(annotations.get(REVISION, ""))), 0)
     return _revision(number, meta, manifest["spec"]["template"])
 
 
@@ -246,7 +246,12 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         fingerprint=fingerprint(template),
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
         earlier=_numbers((meta.get("annotations") or {}).get(REVISION_HISTORY, "")),
+        marks={**_marks(meta), **_marks(template.get("metadata") or {})},
     )
+
+
+def _marks(meta: Mapping[str, Any]) -> dict[str, str]:
+    return {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
 
 
 def _numbers(text: str) -> tuple[int, ...]:
