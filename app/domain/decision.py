@@ -48,6 +48,8 @@ class Code(StrEnum):
     NOT_FIRING = "not_firing"
     STALE = "stale"
     SILENCED = "silenced"
+    ACKNOWLEDGED = "acknowledged"
+    CHANGED_SINCE = "changed_since"
     OWNED = "owned"
     ROLLOUT_PAUSED = "rollout_paused"
     OUTSIDE_WINDOW = "outside_window"

@@ -17,6 +17,7 @@ from app.domain.workload import Manager, Workload
 from app.flow.deciding import trust
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
+from app.kube.hands import hand_since
 from app.policy.budgets import scopes_for
 from app.policy.facts import Fact, Facts, Past, Pause, Replicas, Spend, Unknown
 from app.policy.gates.scope import mark_of, off_limits_by_name
@@ -38,6 +39,8 @@ class Outside:
     firing: Fact[bool] | None
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
+    acknowledged: str = ""
+    changed_by: Fact[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,21 @@ async def outside(
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marks,
         firing=_firing(report),
+        acknowledged=report.held_by if report.state is Reported.FIRING else "",
+        changed_by=_changed_by(workload, alerts),
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
     )
+
+
+def _changed_by(workload: Workload | str, alerts: Sequence[StoredAlert]) -> Fact[str]:
+    """Who else changed the target since the first of these alerts fired; an order has none."""
+    if isinstance(workload, str):
+        return Unknown(workload)
+    if not alerts:
+        return ""
+    hand = hand_since(workload.manifest, min(a.starts_at for a in alerts))
+    return "" if hand is None else f"{hand.text}, after the alert fired"
 
 
 async def _marks(
@@ -177,6 +192,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
+        acknowledged=seen.acknowledged,
+        changed_by=seen.changed_by,
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         approved_by=own.approved_by,

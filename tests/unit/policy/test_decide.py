@@ -22,6 +22,7 @@ NAMES = [
     "kill switch",
     "scope",
     "freshness",
+    "hands",
     "ownership",
     "window",
     "blocking alerts",
@@ -48,7 +49,7 @@ def test_with_nothing_against_it_the_step_is_allowed_with_every_gate_in_the_trac
     assert len(GATES) == len(NAMES)
     assert (decision.rule, decision.remediation, decision.step) == ("errors", "high-error-rate", "roll-back")
     assert decision.policy_version == POLICY.version
-    assert decision.text == 'Allowed by rule "errors": 15 of 15 gates'
+    assert decision.text == 'Allowed by rule "errors": 16 of 16 gates'
 
 
 COOLING = {"last_action": NOW - timedelta(minutes=4)}
@@ -101,6 +102,7 @@ UNREADABLE = [
     "results",
     "storm_targets",
     "pauses",
+    "changed_by",
 ]
 
 

@@ -23,7 +23,8 @@ WORLD = World(
 def test_the_whole_explanation() -> None:
     lines, _ = explain_alert(WORLD, {"alertname": "HighErrorRate", "pod": "worker-5d9c7b8f6d-x2x4z"}, NOW)
     assert "\n".join([lines[0], *lines[lines.index("") + 16 :]]) == snapshot("""\
-Allowed by rule "errors": 15 of 15 gates
+Allowed by rule "errors": 16 of 16 gates
+ok    trust            not in use                                                    allowed: mode auto needs no trust level
 ok    approval         acts by itself                                                allowed: mode auto
 
 Target: rag7/Deployment/worker (name by label "pod", namespace by the rule's default)
@@ -35,7 +36,7 @@ Assumed:
 - the target exists: 3 of 3 pods ready, 0 taken down at once; nobody else writes the object
 - the diagnosis takes the step roll-back\
 """)
-    assert sum(line.startswith("ok") for line in lines) == 15
+    assert sum(line.startswith("ok") for line in lines) == 16
 
 
 @pytest.mark.parametrize(
