@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.alert import Alert, Delivery, ManualRequest, Source
+from app.domain.alert_report import AlertReport, Reported
+from app.domain.decision import Code
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
@@ -21,6 +24,8 @@ from tests.scenario.scenes import (
     all_runs,
     body,
     born,
+    closed,
+    decision,
     policy,
     the_incident,
     the_run,
@@ -166,4 +171,42 @@ async def test_d_the_second_time_calls_a_person_whoever_it_was(tmp_path: Path) -
     mine = (await all_runs(rig))[-1].incident_id
     (called,) = [r for r in await trail(rig, EventKind.ESCALATED) if r.incident_id == mine]
     assert "2 runs on it were taken over in 7 days" in called.data["reason"]
+    await rig.close()
+
+
+async def test_d_an_acknowledgement_holds_automatic_steps_and_is_said(tmp_path: Path) -> None:
+    """Until it ends: whoever acknowledged the incident has it."""
+    rig = await born(tmp_path, rules=rules(), world=flood())
+    held = ["acknowledged in PagerDuty by Ann at 03:01"]
+
+    async def states(alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        return [AlertReport(Reported.FIRING, "fires", held[0])] * len(alerts)
+
+    vars(rig.cluster.alertmanager)["states"] = states
+    await rig.run(120)
+    assert writes(rig) == []
+    assert (await the_incident(rig)).state is IncidentState.REFUSED
+    assert closed(await decision(rig)) == {"hands": Code.ACKNOWLEDGED}
+    assert "acknowledged in PagerDuty by Ann" in rig.notebook.text
+    held[0] = ""
+    await rig.until(lambda: bool(writes(rig)), 900)
+    await rig.close()
+
+
+async def test_d_a_change_after_the_alert_fired_makes_it_ask(tmp_path: Path) -> None:
+    """Nothing is written over what somebody has just done, unless a person says so."""
+    rig = await born(tmp_path, rules=rules(), world=flood(), use_api=False)
+    await rig.run(30, alerts=False)
+    label = [{"op": "add", "path": "/spec/template/metadata/labels/by", "value": "hand"}]
+    rig.cluster.edit(*API, label, manager="kubectl-edit")
+    await rig.run(5, alerts=False)
+    await _fires(rig, 20)
+    await rig.run(60, alerts=False)
+    assert writes(rig) == []
+    assert (await the_incident(rig)).state is IncidentState.WAITING
+    assert closed(await decision(rig)) == {"hands": Code.CHANGED_SINCE}
+    assert "kubectl-edit changed template" in rig.notebook.text
+    run = await the_run(rig)
+    await rig.operations.approve(run.id, "kim", run.plan_hash)
+    await rig.until(lambda: bool(writes(rig)), 60)
     await rig.close()

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.domain.alert_report import AlertReport, Reported, combined
 from app.domain.errors import ProbeUnavailable
 from app.observe import pagerduty_rest
 from app.observe.pagerduty_rest import PagerDutyRest
@@ -155,3 +156,38 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_lost_connection_keeps_its_cause() -> None:
     error = await failed(Client(httpx.ConnectError))
     assert isinstance(error.__cause__, httpx.ConnectError)
+
+
+@pytest.mark.parametrize(
+    ("incident", "told"),
+    [
+        ({"status": "triggered"}, ("triggered", "")),
+        ({"status": "resolved", "acknowledgements": [{"at": "x"}]}, ("resolved", "")),
+        ({"status": "acknowledged"}, ("acknowledged", "acknowledged in PagerDuty by somebody")),
+        (
+            {
+                "status": "acknowledged",
+                "acknowledgements": [
+                    {"at": "2026-03-04T03:01:00Z", "acknowledger": {"summary": "Ann Ops"}},
+                    {"at": "2026-03-04T03:05:00Z", "acknowledger": {"summary": "Ben\u202eOps"}},
+                ],
+            },
+            ("acknowledged", "acknowledged in PagerDuty by Ben\\u202eOps at 2026-03-04T03:05:00Z"),
+        ),
+        (
+            {"status": "acknowledged", "acknowledgements": "odd"},
+            ("acknowledged", "acknowledged in PagerDuty by somebody"),
+        ),
+    ],
+)
+async def test_d_who_acknowledged_an_incident_is_told(
+    incident: dict[str, Any], told: tuple[str, str]
+) -> None:
+    assert await Client(ok({"incident": incident})).rest.incident_status("Q0X7") == told
+
+
+async def test_d_an_incident_counts_as_acknowledged_when_all_that_fires_is() -> None:
+    held = AlertReport(Reported.FIRING, "acknowledged", "acknowledged in PagerDuty by Ann")
+    assert combined([held]).held_by == "acknowledged in PagerDuty by Ann"
+    assert combined([held, AlertReport(Reported.FIRING, "fires")]).held_by == ""
+    assert combined([held, AlertReport(Reported.GONE)]).held_by != ""
