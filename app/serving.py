@@ -67,7 +67,7 @@ async def _accepting(
         ws="none",  # no route speaks WebSocket, so no handshake is parsed
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
-        http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # called as a class is
+        http=partial(GuardedProtocol, limits=limits, waiting={}),  # type: ignore[arg-type]  # called as a class is
         server_header=False,
         timeout_graceful_shutdown=5,
     )

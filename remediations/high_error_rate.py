@@ -15,9 +15,12 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import scale
+from remediations.causes import FirstCause, findings_of, investigate
+from remediations.causes.errors import ORIGIN, origin_finding
+from remediations.causes.neighbours import neighbour_findings
 from remediations.evidence.error_lines import TOKENS, Nature
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.pods import pods_finding, pods_of, troubles
+from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.evidence.services import (
     Metric,
@@ -29,6 +32,7 @@ from remediations.evidence.services import (
     measured,
     metric_finding,
     unknown_dependencies,
+    with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent, seconds, short
 from remediations.evidence.usage import usage_finding
@@ -76,7 +80,9 @@ class HighErrorRate:
             dependency_findings(scene.dependencies, params.dependencies),
             _metrics(scene, params),
         )
-        findings = tuple(f for group in groups for f in group)
+        pods, rollout, dependencies, metrics = groups
+        errors = next((f for f in pods if f.code == "errors.grouped"), None)
+        findings = (*pods, *rollout, *with_the_errors(dependencies, errors), *metrics)
         return Diagnosis(_summary(Diagnosis("", findings)), findings)
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
@@ -85,14 +91,20 @@ class HighErrorRate:
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
-    pods = await pods_of(scene.cluster, scene.workload)
-    if isinstance(pods, Finding):
-        return [pods]
+    found = await investigate(scene)
+    pods = found.seen.pods
+    if why := found.seen.unread.get("pods"):
+        return [unread_pods(why)]
     log, usage = await asyncio.gather(
         read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
         usage_finding(scene.cluster, scene.workload, pods),
     )
-    return [errors_finding(log), pods_finding(scene.workload, pods, troubles(pods, scene.fired_at)), usage]
+    state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
+    neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
+    named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
+    origin = origin_finding(found.seen, log)
+    cause = findings_of(found)[:2]
+    return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -127,7 +139,7 @@ def _summary(diagnosis: Diagnosis) -> str:
 
 
 def _answer(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'approvals' if len(names) == 1 else 'answer'}"
+    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
 
 
 class _Errors:
@@ -177,6 +189,8 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         )
     if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
         return Step(ROLL_BACK, no.why, advice=no.advice)
+    if no := _innocent(diagnosis, errors):
+        return no
     unsure = unknown_dependencies(diagnosis)
     if unsure and errors.share(Nature.DEPENDENCY) >= 0.5:
         return refuse(
@@ -192,6 +206,28 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     return await rollback_step(ROLL_BACK, joined(parts), scene, params)
 
 
+def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
+    """The step that is refused because the last rollout did not bring this, or nobody can tell; None when it can have."""
+    cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
+    if acquitted := cause.acquits:
+        return refuse(ROLL_BACK, acquitted, cause.advice)
+    if origin is None:
+        return None
+    if origin.data["rollout"] is not True:
+        return refuse(
+            ROLL_BACK, origin.text, f"look at {origin.data['instead']}" if origin.data["instead"] else ""
+        )
+    if origin.data["dependency"] is True and not healthy_dependencies(diagnosis):
+        if origin.data["only_newest"] is True or unknown_dependencies(diagnosis):
+            return None  # told from the old version, or refused with the dependency's name below
+        return refuse(
+            ROLL_BACK,
+            f"the errors speak of a dependency, and none is checked: {errors.top}",
+            f"check what the pods connect to, and name it in the rule's params (dependencies); the most frequent error is {errors.top}",
+        )
+    return None
+
+
 def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step | None:
     failed = failed_dependencies(diagnosis)
     if not failed:
@@ -203,9 +239,11 @@ def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step |
 
 
 def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
-    errors = _Errors(diagnosis)
-    if no := _dependency_first(diagnosis, errors, "more replicas would click it harder"):
+    errors, cause = _Errors(diagnosis), FirstCause(diagnosis)
+    if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
+    if cause.sure:
+        return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
     for nature, why, advice in _NOT_CAPACITY:
         if errors.share(nature) >= 0.5:
             return refuse(
@@ -237,7 +275,7 @@ _NOT_CAPACITY = (
     ),
     (
         Nature.DEPENDENCY,
-        "the errors speak of a dependency, and more replicas would click it harder",
+        "the errors speak of a dependency, and more replicas would load it more",
         "check what the pods connect to, also its connection limit",
     ),
 )

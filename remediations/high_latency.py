@@ -14,8 +14,10 @@ from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
+from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.leaks import LeakParams, leak_finding
-from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles
+from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.services import (
     dependency_findings,
     failed_dependencies,
@@ -26,6 +28,8 @@ from remediations.evidence.services import (
     shown,
     slow_queries,
     slow_query_findings,
+    unreachable,
+    with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
@@ -34,6 +38,7 @@ from remediations.queries import LATENCY
 from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
+_ERRORS_OF = 300  # seconds of logs
 
 
 class HighLatencyParams(LeakParams):
@@ -79,18 +84,29 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
 
 
 async def _pods(scene: Scene) -> list[Finding]:
-    pods = await pods_of(scene.cluster, scene.workload)
-    if isinstance(pods, Finding):
-        return [pods, limits_finding(scene.workload)]
+    found = await investigate(scene)
+    pods = found.seen.pods
+    if why := found.seen.unread.get("pods"):
+        return [unread_pods(why), limits_finding(scene.workload)]
     usage = await usage_finding(scene.cluster, scene.workload, pods)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    return [usage, limits_finding(scene.workload), state]
+    return [usage, limits_finding(scene.workload), state, *findings_of(found)[:2]]
 
 
 async def _databases(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     checked = await dependency_findings(scene.dependencies, params.dependencies)
+    if unreachable(checked):
+        checked = with_the_errors(checked, await _errors(scene))
     slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
     return [*checked, *slow]
+
+
+async def _errors(scene: Scene) -> Finding | None:
+    """What the workload itself says, asked only where our own check of a dependency cannot tell."""
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return None
+    return errors_finding(await read_errors(scene.cluster, pods, scene.now, _ERRORS_OF))
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
@@ -103,7 +119,7 @@ def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
 
 
 def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
-    """The cause when it lies outside of the workload: what it is, and what a person should do about it."""
+    """The cause when neither size nor age of the pods is it: what it is, and what a person should do about it."""
     if failed := failed_dependencies(diagnosis):
         names = " and ".join(str(f.data["name"]) for f in failed)
         down = "; ".join(f.text for f in failed)
@@ -111,12 +127,15 @@ def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
     if slow := slow_queries(diagnosis):
         text = slow[0].text
         return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
+    cause = FirstCause(diagnosis)
+    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
+        return cause.text, cause.advice
     return None
 
 
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(diagnosis):
-        return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would ask it more", cause[1])
+        return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
     if SCALE_OUT in scene.history.tried and SCALE_OUT not in scene.history.not_taken:
         return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
     leak = diagnosis.finding("memory.leak")

@@ -61,7 +61,7 @@ def _pair(text: str) -> tuple[str, Any]:
         raise BadInput("expected KEY=VALUE", code="bad_param", where=text)
     try:
         return key, json.loads(value, parse_constant=_no_number)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
 
 

@@ -14,9 +14,9 @@ from app.cli.output import AsJson, give, say, write
 from app.cli.policy_backtest import backtest, instant_of, span_of
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.units import counted
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
-from app.policy.units import counted
 from app.policytools.assumed import World
 from app.policytools.cases import read_cases
 from app.policytools.hypothetical import explain_alert, parse_labels

@@ -13,6 +13,7 @@ import httpx
 import typer
 
 from app.domain.errors import BadInput, ProbeUnavailable, Refused
+from app.domain.json import decoded
 
 Url = Annotated[
     str, typer.Option("--url", envvar="REMEDIATOR_URL", help="Where the service runs.", show_default=True)
@@ -101,7 +102,7 @@ def run_path(any_id: str, what: str) -> str:
 
 def _decoded(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        found = decoded(answer.content)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -113,7 +114,7 @@ def _decoded(answer: httpx.Response) -> dict[str, Any]:
 
 def _error(answer: httpx.Response) -> BadInput | Refused | ProbeUnavailable:
     try:
-        problem = answer.json()
+        problem = decoded(answer.content)
     except ValueError:
         problem = None
     if not isinstance(problem, dict):

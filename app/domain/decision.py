@@ -58,6 +58,8 @@ class Code(StrEnum):
     COOLING_DOWN = "cooling_down"
     RATE_LIMITED = "rate_limited"
     BUDGET_SPENT = "budget_spent"
+    POD_CANNOT_START = "pod_cannot_start"
+    POD_UNPROVEN = "pod_unproven"
     BLAST_RADIUS = "blast_radius"
     TARGET_BUSY = "target_busy"
     FLAPPING = "flapping"
@@ -72,6 +74,7 @@ class Code(StrEnum):
     TARGET_NOT_FOUND = "target_not_found"
     NO_STEP = "no_step"
     PERSON_NEEDED = "person_needed"
+    NOTHING_TO_DO = "nothing_to_do"
     DRY_RUN = "dry_run"
 
 

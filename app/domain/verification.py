@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
+from app.domain.units import duration
 from app.domain.workload import RolloutState
 
 _CERTAIN = 3
@@ -99,9 +100,12 @@ class Watch:
 
     def look(self, seen: Measurement, seconds: float | None, gap: float) -> Watch:
         """With one more look. `seconds` have passed since the last one on a clock that never jumps, None when nobody can
-        tell (another process looked); `gap` seconds without a look are the most that count as watched."""
+        tell (another process looked): then the wall clock says what counts towards the timeout, so that a process that dies
+        between all looks gives up some day too. `gap` seconds without a look are the most that count as watched."""
         unbroken = seconds is not None and seconds <= gap
-        passed = 0.0 if seconds is None else min(max(0.0, seconds), gap)
+        if seconds is None:
+            seconds = (seen.at - self.last.at).total_seconds() if self.last else 0.0
+        passed = min(max(0.0, seconds), gap)
         if not seen.healthy:
             healthy = None
         elif self.healthy is None or not unbroken:
@@ -160,7 +164,7 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if last.hand:
         return Result.TAKEN_OVER, f"{last.hand}; what follows is not our doing ({last.text})"
     if watch.healthy is not None and watch.healthy >= settle.total_seconds():
-        return Result.FIXED, f"healthy for {_span(watch.healthy)}: {last.text}"
+        return Result.FIXED, f"healthy for {duration(timedelta(seconds=watch.healthy))}: {last.text}"
     if last.rollout is RolloutState.FAILED:
         cause = f"{last.doomed}; " if last.doomed else ""
         return Result.NOT_FIXED, f"the rollout failed: {cause}{last.text}"
@@ -171,7 +175,7 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     settling = watch.healthy is not None and watch.watched < (timeout + 2 * settle).total_seconds()
     if watch.watched < timeout.total_seconds() or settling:
         return None
-    waited = _span(watch.watched)
+    waited = duration(timedelta(seconds=watch.watched))
     if watch.healthy is not None:
         return (
             Result.INCONCLUSIVE,
@@ -194,8 +198,3 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if not last.readable:
         return Result.PROBE_ERROR, f"the last look after {waited} failed: {last.text}"
     return Result.INCONCLUSIVE, f"cannot tell after {waited}: {last.text}"
-
-
-def _span(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"

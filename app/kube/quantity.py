@@ -7,32 +7,28 @@ read, raise and write back is the one that was meant. Rule of the API server: a 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from collections.abc import Callable
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
+
+from kubernetes.utils import quantity
 
 from app.domain.errors import BadInput
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_FORM = re.compile(
-    r"(?P<number>[+-]?(?:\d+\.?\d*|\.\d+))(?:[eE](?P<exponent>[+-]?\d{1,2})|(?P<suffix>[KMGTPE]i|[numkMGTPE]))?",
-    re.ASCII,
-)
+# The library also takes spaces, underscores, NaN and the suffix K, which the API server does not.
+_FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
 _LONGEST = 64
+_EXACT = Context(prec=2 * _LONGEST)
+_parse: Callable[[str], Decimal] = quantity.parse_quantity
 
 
-def parse_quantity(text: str | float) -> Fraction:
+def parse_quantity(text: str | float) -> Decimal:
     """The exact value of a quantity. Raises BadInput (`bad_quantity`) for anything the API server would not take."""
     written = str(text).strip()
-    match = _FORM.fullmatch(written) if len(written) <= _LONGEST else None
-    if match is None:
+    if len(written) > _LONGEST or _FORM.fullmatch(written) is None:
         raise BadInput(f"not a quantity: {written[:_LONGEST]!r}", code="bad_quantity")
-    number = Fraction(match["number"])
-    if match["exponent"] is not None:
-        return number * _power(10, int(match["exponent"]))
-    suffix = match["suffix"] or ""
-    if suffix in _BINARY:
-        return number * _power(1024, _BINARY[suffix])
-    return number * _power(10, _DECIMAL[suffix])
+    with localcontext(_EXACT):
+        return _parse(written)
 
 
 def parse_memory(text: str | float) -> int:
@@ -42,7 +38,7 @@ def parse_memory(text: str | float) -> int:
 
 def parse_cpu(text: str | float) -> int:
     """Millicores, rounded up. Raises BadInput."""
-    return _ceil(parse_quantity(text) * 1000)
+    return _ceil(parse_quantity(text).scaleb(3, _EXACT))
 
 
 def format_memory(amount: int) -> str:
@@ -64,10 +60,5 @@ def say_memory(amount: int) -> str:
     return f"{amount} B"
 
 
-def _ceil(value: Fraction) -> int:
-    return -(-value.numerator // value.denominator)
-
-
-def _power(base: int, exponent: int) -> Fraction:
-    size = Fraction(int(base ** abs(exponent)))
-    return size if exponent >= 0 else 1 / size
+def _ceil(value: Decimal) -> int:
+    return int(value.to_integral_value(ROUND_CEILING, _EXACT))

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.outcome import IncidentState
+from app.domain.units import counted
 from app.notify.message import Context, Message, Section
 from app.notify.parent import headline
-from app.notify.text import When, bold, code, count, line
+from app.notify.text import When, bold, code, line
 from app.notify.timeline import Timeline
 from app.notify.wording import STATE_WORDS
 
@@ -46,7 +47,9 @@ def digest(told: Digest) -> Message:
     if not told.total:
         raise ValueError("a digest needs at least one incident")
     states = ", ".join(f"{n:,} {STATE_WORDS[state].lower()}" for state, n in told.states)
-    head = line(bold("STORM"), f" · {count(told.total, 'incident')} since ", When(told.since), f": {states}")
+    head = line(
+        bold("STORM"), f" · {counted(told.total, 'incident')} since ", When(told.since), f": {states}"
+    )
     where = Section(
         (
             line(f"Alerts: {_most(told.alertnames, 'name')}"),
@@ -61,7 +64,7 @@ def digest(told: Digest) -> Message:
     return Message(first, head, (where, Section(tuple(lines)), small))
 
 
-def _most(counted: Counted, noun: str) -> str:
-    shown = ", ".join(f"{word or 'without a ' + noun} {number:,}" for word, number in counted[:_WORDS])
-    rest = len(counted) - _WORDS
-    return f"{shown} and {count(rest, f'more {noun}')}" if rest > 0 else shown
+def _most(most: Counted, noun: str) -> str:
+    shown = ", ".join(f"{word or 'without a ' + noun} {number:,}" for word, number in most[:_WORDS])
+    rest = len(most) - _WORDS
+    return f"{shown} and {counted(rest, f'more {noun}')}" if rest > 0 else shown

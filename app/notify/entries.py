@@ -8,8 +8,9 @@ from __future__ import annotations
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
+from app.domain.units import counted, duration
 from app.notify.message import Context, Message, Part, Section
-from app.notify.text import Line, Ref, When, bold, code, count, duration, line
+from app.notify.text import Line, Ref, When, bold, code, line
 from app.notify.timeline import (
     ActionDone,
     AlertLine,
@@ -108,11 +109,11 @@ def _fired(timeline: Timeline) -> Message:
     shown = timeline.alert_lines[:_ALERTS_SHOWN]
     lines = [li for alert in shown for li in _alert(alert)]
     if timeline.alerts > len(shown) and shown:
-        lines.append(line(f"… and {count(timeline.alerts - len(shown), 'more alert')}"))
+        lines.append(line(f"… and {counted(timeline.alerts - len(shown), 'more alert')}"))
     if timeline.requested_by:
         head = line(bold("Requested"), f" by {timeline.requested_by}")
     else:
-        head = line(bold("Fired"), f": {count(timeline.alerts, 'alert')}, ", When(timeline.opened_at))
+        head = line(bold("Fired"), f": {counted(timeline.alerts, 'alert')}, ", When(timeline.opened_at))
     links = [line(Ref(li.label, li.url)) for li in timeline.links]
     return _entry(timeline, head, Section(tuple(lines)), Context(tuple(links)))
 
@@ -127,7 +128,7 @@ def _evidence(timeline: Timeline, diagnosis: Diagnosis) -> Message:
     unknown = sum(f.certainty is Certainty.UNKNOWN for f in diagnosis.findings)
     gaps = f", {unknown} could not be read" if unknown else ""
     head = line(
-        bold("Evidence"), f": {diagnosis.summary} ({count(len(diagnosis.findings), 'finding')}{gaps})"
+        bold("Evidence"), f": {diagnosis.summary} ({counted(len(diagnosis.findings), 'finding')}{gaps})"
     )
     return _entry(timeline, head, *(Section(tuple(_finding(f))) for f in diagnosis.findings))
 
@@ -167,7 +168,7 @@ def _trace(decision: Decision) -> list[Part]:
         f"reason {decision.code}" if decision.verdict is not Verdict.ALLOW else "",
         f"policy {decision.policy_version}" if decision.policy_version else "",
     ]
-    total = f"{allowed(decision.gates)} of {count(len(decision.gates), 'gate')} allow"
+    total = f"{allowed(decision.gates)} of {counted(len(decision.gates), 'gate')} allow"
     return [
         Section((line(total), *gate_lines(decision)) if decision.gates else ()),
         Context((line(" · ".join(f for f in facts if f)),)),
@@ -190,7 +191,7 @@ def _asked(timeline: Timeline, asked: ApprovalAsked) -> Message:
     bound = line(
         "The answer is for plan ", code(asked.plan_hash[:12]), " only, once, until ", When(asked.expires_at)
     )
-    head = line(bold("Approval needed"), f": {count(len(asked.actions), 'action')} on {timeline.place}")
+    head = line(bold("Approval needed"), f": {counted(len(asked.actions), 'action')} on {timeline.place}")
     source = [line("Its source would set it back. To change it there instead:"), *_patch(asked.patch)]
     git = Section(tuple(source)) if asked.patch else Section(())
     return _entry(timeline, head, Section(tuple(lines)), git, Section(approvals), Context((bound,)))
@@ -220,7 +221,7 @@ def _action(timeline: Timeline, action: ActionDone) -> Message:
 
 def _verified(timeline: Timeline, check: Verification) -> Message:
     took = f", {duration(check.took)}" if check.took is not None else ""
-    measured = line(f"{count(check.measurements, 'measurement')}{took}")
+    measured = line(f"{counted(check.measurements, 'measurement')}{took}")
     head = line(bold("Checked"), f": {RESULT_WORDS[check.result]}")
     return _entry(timeline, head, Section((line(check.text),)), Context((measured,)))
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from app.domain.decision import Decision, Verdict
 from app.domain.outcome import ActionResult, IncidentState, RunState
+from app.domain.units import counted, duration
 from app.notify.buttons import buttons
 from app.notify.message import Context, Message, Part, Section
-from app.notify.text import Line, Piece, Ref, When, Who, bold, code, count, duration, joined, line
+from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
 from app.notify.wording import (
     RESULT_WORDS,
@@ -138,11 +139,10 @@ def _by(answer: ApprovalAnswer) -> tuple[Piece | str, ...]:
 
 
 def _why(timeline: Timeline) -> list[Line]:
-    return (
-        [line(f"Why: {timeline.diagnosis.summary}")]
-        if timeline.diagnosis and timeline.diagnosis.summary
-        else []
-    )
+    """Why this step was chosen; without one, what was found."""
+    step = timeline.plan.why if timeline.plan and timeline.plan.actions else ""
+    text = step or (timeline.diagnosis.summary if timeline.diagnosis else "")
+    return [line(f"Why: {text}")] if text else []
 
 
 def _right(timeline: Timeline) -> list[Line]:
@@ -189,9 +189,12 @@ def _check(timeline: Timeline) -> list[Line]:
 
 
 def _undo(timeline: Timeline) -> list[Line]:
-    several = len(timeline.undos) > 1 or len(timeline.actions) > 1
+    latest = {
+        undo.action_id: undo for undo in timeline.undos
+    }  # an earlier attempt that failed is no news any more
+    several = len(latest) > 1 or len(timeline.actions) > 1
     lines = []
-    for undo in timeline.undos:
+    for undo in latest.values():
         what = f": {undo.summary}" if several else ""
         lines.append(
             line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
@@ -233,7 +236,7 @@ def _paused(timeline: Timeline) -> list[Line]:
 
 
 def _small_print(timeline: Timeline) -> list[Line]:
-    facts = [timeline.severity or "no severity", count(timeline.alerts, "alert")]
+    facts = [timeline.severity or "no severity", counted(timeline.alerts, "alert")]
     if timeline.firing != timeline.alerts and timeline.ended_at is None:
         facts.append(f"{timeline.firing:,} still firing")
     if timeline.mode:

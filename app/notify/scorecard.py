@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.units import counted, duration
 from app.notify.message import Context, Message, Section
-from app.notify.text import When, bold, code, count, duration, line
+from app.notify.text import When, bold, code, line
 
 _OFFENDERS = 5  # named in the message; the command names all it is given
 
@@ -45,7 +46,7 @@ def offenders(card: Card, most: int) -> list[tuple[str, int]]:
 
 def _number(card: Card, before: Card | None, key: str, noun: str = "") -> str:
     number = int(card[key])
-    text = count(number, noun) if noun else f"{number:,}"
+    text = counted(number, noun) if noun else f"{number:,}"
     return f"{text} (before: {int(before[key]):,})" if before else text
 
 
@@ -69,12 +70,14 @@ def weekly(card: Card) -> Message:
     """The week's message. Raises KeyError for what is no card."""
     fixed, acted, setbacks = int(card["fixed"]), int(card["acted"]), int(card["setbacks"])
     word = (
-        f"{fixed:,} of {count(acted, 'run')} verified fixed, {setbacks:,} harmful" if acted else "did nothing"
+        f"{fixed:,} of {counted(acted, 'run')} verified fixed, {setbacks:,} harmful"
+        if acted
+        else "did nothing"
     )
     head = line(bold("THE WEEK"), f" · {word}")
     lines = [line(f"{name.capitalize()}: {value}") for name, value in rows(card)]
     worst = [
-        line(f"- {target}: {count(number, 'incident')}") for target, number in offenders(card, _OFFENDERS)
+        line(f"- {target}: {counted(number, 'incident')}") for target, number in offenders(card, _OFFENDERS)
     ]
     repeat = [line("Repeat offenders:"), *worst] if worst else [line("No target had more than one incident")]
     small = [

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
 from app.domain.text import CONTROL
+from app.domain.units import utc
 from app.notify.limits import length
 
 
@@ -98,7 +99,7 @@ def _mrkdwn(piece: Piece) -> str:
             shown = "{date_short_pretty} {time}"
             return f"<!date^{int(at.timestamp())}^{shown}|{utc(at)}>"
         case Ref(label, url):
-            if _URL.fullmatch(url):
+            if _URL.fullmatch(url) and CONTROL.search(url) is None:
                 return f"<{escape(url)}|{neutral(escape(clean(label))).replace('|', '/')}>"
             return neutral(escape(f"{clean(label)} {clean(url)}"))
         case Who(name):
@@ -190,29 +191,6 @@ def _shorten(span: Span, room: int) -> Span | None:
         else:
             high = middle - 1
     return replace(span, text=span.text[:low]) if low else None
-
-
-def utc(at: datetime) -> str:
-    """A moment as text, to the second."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def duration(span: timedelta) -> str:
-    """A duration with its two biggest units: `45s`, `3m12s`, `1h04m`, `2d03h`."""
-    seconds = max(0, round(span.total_seconds()))
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if days:
-        return f"{days}d{hours % 24:02d}h"
-    if hours:
-        return f"{hours}h{minutes % 60:02d}m"
-    if minutes:
-        return f"{minutes}m{seconds % 60:02d}s"
-    return f"{seconds}s"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 alert`, `3 alerts`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def joined(lines: Sequence[str], last: str = " and ") -> str:

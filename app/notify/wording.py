@@ -9,7 +9,8 @@ from datetime import datetime
 
 from app.domain.decision import Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
-from app.notify.text import Line, When, bold, code, count, line
+from app.domain.units import counted
+from app.notify.text import Line, When, bold, code, line
 from app.notify.timeline import ActionDone, Timeline
 
 GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", Verdict.DENY: "NO"}
@@ -82,9 +83,9 @@ def allowed(gates: Sequence[GateResult]) -> int:
 
 
 def gates_summary(decision: Decision) -> str:
-    """`15 of 15 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
+    """`16 of 16 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
     gates = decision.gates
-    total = f"{allowed(gates)} of {count(len(gates), 'gate')}"
+    total = f"{allowed(gates)} of {counted(len(gates), 'gate')}"
     tight = tightest(gates)
     return f"{total} ({', '.join(tight)})" if tight else total
 

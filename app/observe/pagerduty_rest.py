@@ -7,7 +7,6 @@ a minute for a key; 429 sometimes comes without a header.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
 from app.domain.text import bounded, visible
 
@@ -53,9 +53,9 @@ class PagerDutyRest:
         answer = await self._of_incident(incident_id, "")
         incident = answer.get("incident") if isinstance(answer, dict) else None
         status = incident.get("status") if isinstance(incident, dict) else None
-        if not isinstance(incident, dict) or status not in _STATUSES:
+        if not isinstance(incident, dict) or not isinstance(status, str) or status not in _STATUSES:
             raise _refused("the answer is not an incident with a status")
-        return str(status), _acknowledged(incident) if status == "acknowledged" else ""
+        return status, _acknowledged(incident) if status == "acknowledged" else ""
 
     async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
         """The answer of `GET /incidents/{id}/alerts`: `{"alerts": [{..., "body": {"details": ...}}]}`, 100 at most.
@@ -136,7 +136,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return decoded(body)
     except ValueError as error:  # UnicodeDecodeError too
         raise _refused("the answer is not JSON") from error
 

@@ -59,7 +59,11 @@ class Prometheus:
     async def _data(self, path: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         body = await self._source.get(path, params)
         data = body.get("data") if isinstance(body, dict) and body.get("status") == "success" else None
-        if not isinstance(data, dict) or not isinstance(data.get("result"), list):
+        if not (
+            isinstance(data, dict)
+            and isinstance(data.get("resultType"), str)
+            and isinstance(data.get("result"), list)
+        ):
             raise self._source.fault("gave an answer that is not a query result")
         return data
 

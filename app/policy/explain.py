@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from app.domain.decision import Decision, GateResult, Verdict
 from app.domain.json import JsonValue
-from app.policy.units import moment
+from app.domain.units import utc
 
 _MARKS = {Verdict.ALLOW: "ok", Verdict.DENY: "NO", Verdict.ASK: "ASK", Verdict.OBSERVE: "LOOK"}
 
@@ -36,7 +36,7 @@ def explain_json(decision: Decision) -> dict[str, JsonValue]:
 
 
 def gates_line(gates: Sequence[GateResult]) -> str:
-    """`12 of 15 gates allow it`."""
+    """`13 of 16 gates allow it`."""
     allowed = sum(g.verdict is Verdict.ALLOW for g in gates)
     return f"{allowed} of {len(gates)} gates allow it"
 
@@ -55,7 +55,7 @@ def change_lines(decision: Decision) -> list[str]:
     """For each gate that stands against it, what opens it; and when it is looked at again by itself."""
     lines = [f"{g.gate}: {g.remedy}" for g in decision.gates if g.verdict is not Verdict.ALLOW and g.remedy]
     if decision.retry_at:
-        lines.append(f"by itself at the earliest: {moment(decision.retry_at)}")
+        lines.append(f"by itself at the earliest: {utc(decision.retry_at)}")
     return lines
 
 

@@ -17,7 +17,9 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from app.domain.decision import Mode
+from app.domain.new_pods import NewPods
 from app.domain.outcome import RunState
+from app.domain.owner import Owners
 from app.domain.target import Target
 from app.domain.workload import Manager
 from app.policy.budgets import BudgetScope
@@ -33,6 +35,7 @@ class Unknown:
     reason: str
 
 
+NOT_LOOKED = Unknown("nobody looked")
 Fact: TypeAlias = "T | Unknown"
 """A value, or the reason why there is none."""
 
@@ -94,7 +97,9 @@ class Facts:
     the alert fired, what and when.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`), absent where it is not set.
-    Cluster: `managers` (an autoscaler counts as Manager.HPA), `rollout_paused`, `replicas`.
+    Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
+    `rollout_paused`, `replicas`, and `new_pods`: what is known of
+    whether the step's new pods could start.
     Store: `spend` by scope of `budgets.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the live run on the target, empty for none; `targets_in_flight` counts the other targets with a live
     run; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
@@ -129,3 +134,5 @@ class Facts:
     approved_by: str = ""
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
+    new_pods: Fact[NewPods] = NOT_LOOKED
+    owners: Fact[Owners] = NOT_LOOKED

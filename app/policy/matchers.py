@@ -166,6 +166,14 @@ def _contradiction(matchers: list[Matcher]) -> None:
                 raise ValueError(f"can never match: {fixed} contradicts {against[0]}")
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
 class _Reader:
     """Position in the text of one matcher list."""
 
@@ -207,6 +215,9 @@ class _Reader:
             value = self.text[start : self.at]
             if not value:
                 raise self.fault(expected)
+            if not _is_utf8(value):
+                self.at = start
+                raise self.fault("valid UTF-8")
         self._skip_blanks()
         return value
 

@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -28,6 +26,8 @@ from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
 from app.domain.target import Kind
 from app.policy import units
+from app.policy.block import Block
+from app.policy.labels import LabelMapping
 from app.policy.matchers import When, parse_when
 from app.policy.zones import parse_zone
 
@@ -70,12 +70,6 @@ Matcher = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
     ),
 ]
-
-
-class Block(BaseModel):
-    """Base of every part of a policy: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", regex_engine="python-re")
 
 
 class Opt(StrEnum):
@@ -223,11 +217,23 @@ class OwnedMode(StrEnum):
 
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
-    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade."""
+    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
+    an object with a controller of its own (an operator's), whatever is changed; `vpa` for sizes that a
+    VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
     helm: OwnedMode = OwnedMode.ALLOW
+    controller: OwnedMode = OwnedMode.ASK
+    vpa: OwnedMode = OwnedMode.ASK
+
+
+class NewPodsTerms(Block):
+    """A step that makes pods has to prove that one could start. `unknown` is for what cannot be read, such as Secrets without
+    the right to read them; what optional rights would tell (nodes, a dry run of a pod) closes nothing. A step that may take
+    all running pods down asks at least."""
+
+    unknown: OwnedMode = OwnedMode.ASK
 
 
 class FromLabel(Block):
@@ -245,8 +251,10 @@ class OnDefault(StrEnum):
 
 
 class TargetSpec(Block):
-    """How a rule finds its target in the alert's labels: the label of `name`, else the pod of `pod` (its owner is the
-    target), else the default of `name`. That is a guess, and the mode is approve at most unless `on_default` is act. A label never widens the scope: the scope gate looks at what comes out."""
+    """How a rule finds its target in the alert's labels: the label of `name`, else another label that names a workload, else
+    the pod of `pod` (its owner is the target), else the default of `name`. That is a guess, and the mode is approve at most
+    unless `on_default` is act; no guess is made where the labels name something else. A label never widens the scope: the scope
+    gate looks at what comes out."""
 
     kind: Kind = Kind.DEPLOYMENT
     name: FromLabel = FromLabel()
@@ -358,13 +366,16 @@ class Rule(Block):
     ownership: Ownership
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
+    new_pods: NewPodsTerms = NewPodsTerms()
     temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
     order_params: Mapping[str, Any] = {}
+    labels: LabelMapping = LabelMapping()
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store: what a run was decided under; a reload does not change a run under way."""
-        return self.model_dump(mode="json", by_alias=True)
+        """For the store: what a run was decided under; a reload does not change a run under way. Without how labels were
+        read: its target is known."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"labels"})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rule:
@@ -385,6 +396,7 @@ class Policy(Block):
     defaults: Rule
     rules: tuple[Rule, ...]
     scorecard: Scorecard | None = None
+    labels: LabelMapping = LabelMapping()
 
     def rule(self, name: str) -> Rule | None:
         """The rule of this name."""

@@ -77,7 +77,11 @@ def read_source(file: str, text: str) -> Source:
         )
     except RecursionError:
         source.faults.append(PolicyFault(file, 1, 1, "not YAML: nested too deep"))
-    except (YAMLError, ValueError) as error:
+    except (
+        YAMLError,
+        ValueError,
+        AssertionError,
+    ) as error:  # the last for a version that is none, as in "%YAML 1.9"
         source.faults.append(PolicyFault(file, 1, 1, f"not YAML: {error}"))
     else:
         if node is None:

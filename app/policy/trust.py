@@ -19,8 +19,9 @@ from statistics import NormalDist
 
 from app.domain.decision import Mode
 from app.domain.target import Target
+from app.domain.units import counted
 from app.policy.model import Promotion, Proof, TargetClass, TrustTerms
-from app.policy.units import Percent, counted
+from app.policy.units import Percent
 
 LEVELS = (Mode.OBSERVE, Mode.APPROVE, Mode.AUTO)
 MAX_RUNS = 1_000

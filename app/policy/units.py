@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -48,28 +48,6 @@ def duration_text(span: timedelta) -> str:
         if n:
             parts.append(f"{n}{unit}")
     return sign + "".join(parts) if parts else "0s"
-
-
-def rough(span: timedelta) -> str:
-    """Write a measured span with its two largest units, for people: `4m12s`, `3h20m`, `5d4h`. Negative shows as 0s."""
-    rest = max(0, int(span.total_seconds()))
-    sizes = list(_UNITS.items())
-    for at, (unit, size) in enumerate(sizes):
-        n, rest = divmod(rest, size)
-        if n:
-            minor = rest // sizes[at + 1][1] if at + 1 < len(sizes) else 0
-            return f"{n}{unit}" + (f"{minor}{sizes[at + 1][0]}" if minor else "")
-    return "0s"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 pod`, `2 pods`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def moment(at: datetime) -> str:
-    """Write an instant for people, in UTC to the second."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from app.domain.errors import BadInput
-from app.policy.units import counted
+from app.domain.units import counted
 from app.policytools.backtest import Acted, Replay
 from app.policytools.backtest_known import Said
 from app.policytools.backtest_records import Heard

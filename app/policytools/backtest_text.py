@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
+from app.domain.units import counted, utc
 from app.policy.model import Policy
-from app.policy.units import counted, duration_text, moment
+from app.policy.units import duration_text
 from app.policytools.assumed import ClusterFacts
 from app.policytools.backtest import Replay
 from app.policytools.backtest_known import Assumptions
@@ -68,11 +69,7 @@ def report_lines(backtest: Backtest, reading: Reading) -> list[str]:
 
 
 def _header(backtest: Backtest, reading: Reading) -> str:
-    span = (
-        f", {moment(instant(backtest.since))} to {moment(instant(backtest.until))}"
-        if backtest.records
-        else ""
-    )
+    span = f", {utc(instant(backtest.since))} to {utc(instant(backtest.until))}" if backtest.records else ""
     rest = f"; {reading.passed_over} lines without alerts" if reading.passed_over else ""
     bad = f"; {counted(reading.unreadable, 'line')} unreadable, among them:" if reading.unreadable else ""
     return f"{counted(backtest.records, 'record')} replayed{span}{rest}{bad}"
@@ -91,7 +88,7 @@ def _difference_lines(backtest: Backtest) -> list[str]:
     lines = [f"{counted(total, 'record')} decided differently (old -> new):"]
     for (name, namespace, old, new), found in most[:_SHOWN]:
         about = f"{name or 'no name'} {namespace}".rstrip()
-        lines.append(f"  {found.count:>7}  {about}: {old} -> {new}, first {moment(instant(found.first))}")
+        lines.append(f"  {found.count:>7}  {about}: {old} -> {new}, first {utc(instant(found.first))}")
     if len(most) > _SHOWN:
         lines.append(f"  and {len(most) - _SHOWN} more kinds")
     for name, target, n in backtest.newly_automatic()[:_SHOWN]:

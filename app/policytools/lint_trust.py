@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from app.domain.decision import Mode
+from app.domain.units import counted
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import LEVELS, MAX_RUNS, TrustLevel, lower_bound, measured, missing, proof, share
-from app.policy.units import counted
 from app.policytools.lint_findings import Finding, Severity
 
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)

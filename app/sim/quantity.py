@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from collections.abc import Callable
+from decimal import ROUND_CEILING, Decimal
+
+from kubernetes.utils import quantity
 
 from app.domain.errors import ObjectInvalid
 
-_SUFFIX = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "": Decimal(1),
-    **{letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", 1)},
-    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", 1)},
-}
-_FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([A-Za-z]*)\Z")
+# The library also takes spaces, underscores, NaN and the suffix K, which the API server does not.
+_FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
+_parse: Callable[[str], Decimal] = quantity.parse_quantity
 
 
 def _number(text: str | int, where: str) -> Decimal:
-    match = _FORM.match(str(text))
-    if match is None or match[2] not in _SUFFIX:
+    if _FORM.fullmatch(str(text)) is None:
         raise ObjectInvalid(f"not a quantity: {text!r}", where=where)
-    try:
-        return Decimal(match[1]) * _SUFFIX[match[2]]
-    except InvalidOperation as error:
-        raise ObjectInvalid(f"not a quantity: {text!r}", where=where) from error
+    return _parse(str(text))
 
 
 def memory(text: str | int, where: str = "") -> int:

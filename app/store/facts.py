@@ -219,13 +219,15 @@ def firing_on(conn: Connection, target_key: str) -> list[str]:
 
 
 def later_temporary(conn: Connection, target_key: str, run_id: str, entry: str) -> str:
-    """A later run on the target whose temporary change is still open; empty when there is none."""
+    """Another run on the target whose temporary change was granted later and is still open; empty when there is none."""
+    own = run_journal.alias()
+    begun = select(own.c.begun_at).where(own.c.run_id == run_id, own.c.name == entry).scalar_subquery()
     query = (
         select(runs.c.id)
         .join(run_journal, run_journal.c.run_id == runs.c.id)
-        .where(runs.c.target_key == target_key, runs.c.id > run_id)
-        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None))
-        .order_by(runs.c.id.desc())
+        .where(runs.c.target_key == target_key, runs.c.id != run_id)
+        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None), run_journal.c.begun_at > begun)
+        .order_by(run_journal.c.begun_at.desc(), runs.c.id.desc())
         .limit(1)
     )
     return str(conn.execute(query).scalar() or "")

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 from app.domain.alert import ManualRequest
 from app.domain.ports import Clock, Ids
+from app.domain.subject import NAMES, LabelNames
 from app.flow.upkeep.health import Findings
+from app.intake.alertmanager import MAX_BYTES
 from app.intake.auth import Access
-from app.intake.body import MAX_BYTES
 from app.observe.metrics import Metrics
 from app.store.database import Store
 
@@ -97,7 +98,7 @@ class WebServices:
 
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
-    `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `label_names` says how the policy in force reads labels. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -113,3 +114,4 @@ class WebServices:
     pagerduty_agents: frozenset[str] = frozenset()
     interactions: Interactions | None = None
     limits: Limits = field(default_factory=Limits)
+    label_names: Callable[[], LabelNames] = lambda: NAMES

@@ -6,6 +6,7 @@ service measured itself during the incident. Too few samples or too short a time
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,18 +88,14 @@ def fit_line(samples: Sequence[Sample]) -> Line | None:
     origin = samples[0].at
     xs = [(s.at - origin).total_seconds() for s in samples]
     ys = [s.value for s in samples]
-    n = len(samples)
-    mean_x, mean_y = sum(xs) / n, sum(ys) / n
-    var_x = sum((x - mean_x) ** 2 for x in xs)
-    var_y = sum((y - mean_y) ** 2 for y in ys)
-    if var_x == 0:
-        return None
-    cov = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
-    slope = cov / var_x
-    fit = cov * cov / (var_x * var_y) if var_y > 0 else 0.0
     length = max(xs) - min(xs)
-    first = mean_y + slope * (min(xs) - mean_x)
-    return Line(slope, fit, length, first, first + slope * length, n)
+    if length == 0:
+        return None
+    slope, at_zero = statistics.linear_regression(xs, ys)
+    flat = min(ys) == max(ys)
+    fit = 0.0 if flat else statistics.correlation(xs, ys) ** 2
+    first = at_zero + slope * min(xs)
+    return Line(slope, fit, length, first, first + slope * length, len(samples))
 
 
 def judge(samples: Sequence[Sample], limits: Thresholds) -> tuple[Verdict, Line | None]:

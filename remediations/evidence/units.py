@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from app.domain.units import counted as count
 from app.kube.quantity import say_memory
 
 __all__ = ["count", "joined", "memory", "millicores", "percent", "seconds", "short", "span"]
@@ -46,11 +47,6 @@ def millicores(value: int) -> str:
         return f"{value}m"
     cores = round(value / 1000, 1)
     return "1 core" if cores == 1 else f"{cores:g} cores"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun: `1 pod`, `3 pods`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def short(text: str, length: int) -> str:

@@ -5,7 +5,9 @@ The same without the framework stands beside it as the floor: nothing is asked o
 
 All servers run at once and take turns (A B C A B C), so that whatever else the machine does hits all. Ours has
 authentication on and all loops running; the alerts are a storm on TARGETS deployments whose incidents are open and
-decided before the clock starts. The variant with repeats sends the same alerts again and again.
+decided before the clock starts. The variant with repeats sends the same alerts again and again. The variant with
+decisions sends alerts that a rule of the shipped policy matches, each on a new target, so that every post also makes a
+decision due while the next ones come in.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from collections.abc import Callable, Sequence
 from tests.bench import servers
 from tests.bench.bodies import TARGETS
 from tests.bench.load import Load, Report, run
-from tests.bench.report import Measure, Scale, at_least, cpu_seconds
+from tests.bench.report import Measure, Scale, at_least, below, cpu_seconds, percentile
 from tests.bench.servers import Server
 
 BENCH = "accept"
 RATIO = 0.7
 """Our posts in a second, as a part of the stack's."""
+DECIDING_RATIO = 0.4
+"""The same while every alert has to be decided."""
+DECIDING_P99 = 3.0
+"""The 99th percentile of a post's latency while every alert has to be decided, as a multiple of the plain one."""
 _ROUNDS = 5
 _DECIDED = 10.0  # seconds for the first decisions on the storm's targets
 
@@ -49,7 +55,33 @@ def measure(scale: Scale) -> list[Measure]:
             first = load(rounds).first
         repeats = Load(posts, 1, 0, distinct=10 * TARGETS)
         found += _compare("1 repeated alert a post", taking_turns, lambda _: repeats, rounds, scale)
+        found += _deciding(stack, ours, first, scale)
     return found
+
+
+def _deciding(stack: Server, ours: Server, first: int, scale: Scale) -> list[Measure]:
+    """One alert a post: the stack, ours with nothing to decide, ours with a decision for each alert."""
+    posts, rounds = scale.of(2000, 1000, 30), scale.of(_ROUNDS, 3, 1)
+    rates, slow = [], []
+    for _ in range(rounds):
+        plain, wave = Load(posts, 1, first), Load(posts, 1, first + posts, wave=1)
+        theirs = _checked(run(stack.url, stack.token, wave))
+        calm = _checked(run(ours.url, ours.token, plain))
+        busy = _checked(run(ours.url, ours.token, wave))
+        rates.append(busy.rate / theirs.rate)
+        slow.append(percentile(busy.latencies, 0.99) / percentile(calm.latencies, 0.99))
+        first += 2 * posts
+        time.sleep(0 if scale.tiny else _DECIDED)
+    note = f"median of {rounds} turns"
+    ratio = Measure(
+        BENCH, "deciding, 1 new target a post: ratio to stack", statistics.median(rates), "", note=note
+    )
+    p99 = Measure(
+        BENCH, "deciding, 1 new target a post: p99 to plain", statistics.median(slow), "", note=note
+    )
+    if scale.tiny:
+        return [ratio, p99]
+    return [at_least(ratio, DECIDING_RATIO), below(p99, DECIDING_P99)]
 
 
 def _open_incidents(taking_turns: Sequence[Server]) -> int:

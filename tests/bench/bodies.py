@@ -2,6 +2,7 @@
 
 A storm is spread over TARGETS deployments, each with as many pods as it takes, so that every alert is one of its own
 while the incidents stay few: that is what a storm looks like. No rule of the shipped policy matches its alert name.
+A wave is the opposite: a rule matches each alert, and each has a target of its own that was never decided.
 """
 
 from __future__ import annotations
@@ -44,6 +45,19 @@ def alert(number: int, starts_at: str) -> dict[str, Any]:
     }
 
 
+def wave_alert(number: int, starts_at: str) -> dict[str, Any]:
+    """One firing alert that a rule of the shipped policy matches, on a deployment that nobody heard of before."""
+    plain = alert(number, starts_at)
+    labels = {
+        **plain["labels"],
+        "alertname": "HighErrorRate",
+        "namespace": "rag7",
+        "deployment": f"service-{number:x}",
+        "pod": f"service-{number:x}-7d9f8b6c5-x2x4z",
+    }
+    return {**plain, "labels": labels}
+
+
 def message(alerts: list[dict[str, Any]]) -> bytes:
     """The body of one webhook request."""
     body = {
@@ -61,13 +75,16 @@ def message(alerts: list[dict[str, Any]]) -> bytes:
     return json.dumps(body).encode()
 
 
-def storm(posts: int, per_post: int, first: int = 0, distinct: int = 0) -> Iterator[bytes]:
+def storm(
+    posts: int, per_post: int, first: int = 0, distinct: int = 0, *, wave: bool = False
+) -> Iterator[bytes]:
     """`posts` bodies with `per_post` alerts each, numbered from `first`; with `distinct`, only so many different
-    alerts, which come again and again."""
+    alerts, which come again and again; with `wave`, each on a new target."""
+    one = wave_alert if wave else alert
     starts_at = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).isoformat()
     numbers = itertools.count(first) if not distinct else itertools.cycle(range(first, first + distinct))
     for _ in range(posts):
-        yield message([alert(next(numbers), starts_at) for _ in range(per_post)])
+        yield message([one(next(numbers), starts_at) for _ in range(per_post)])
 
 
 def request(body: bytes, host: str, token: str, path: str = PATH) -> bytes:

@@ -49,13 +49,15 @@ class Report:
 
 @dataclass(frozen=True)
 class Load:
-    """What to send: `posts` of `per_post` alerts numbered from `first` over `connections`; `distinct` of them, 0 for all."""
+    """What to send: `posts` of `per_post` alerts numbered from `first` over `connections`; `distinct` of them, 0 for all;
+    with `wave` 1, each on a new target that a rule matches."""
 
     posts: int
     per_post: int = 1
     first: int = 0
     distinct: int = 0
     connections: int = 64
+    wave: int = 0
 
     @property
     def after(self) -> int:
@@ -144,7 +146,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     options: Any = parser.parse_args(argv)
     token = sys.stdin.read().strip()
-    sent = bodies.storm(options.posts, options.per_post, options.first, options.distinct)
+    sent = bodies.storm(
+        options.posts, options.per_post, options.first, options.distinct, wave=bool(options.wave)
+    )
     requests = deque(
         bodies.request(body, options.host, token) for body in itertools.islice(sent, options.posts)
     )

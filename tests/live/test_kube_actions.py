@@ -16,7 +16,6 @@ from app.domain.errors import (
     ObjectInvalid,
     ObjectMissing,
     OutcomeUnclear,
-    ProbeUnavailable,
 )
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult, UndoResult
@@ -197,8 +196,6 @@ async def test_faults_of_the_real_api_server_become_ours(cluster: KubeCluster, s
     pods = await cluster.list_objects(Kind.POD, shop.namespace)
     with pytest.raises(ObjectChanged):
         await cluster.delete_pod(shop.namespace, pods[0]["metadata"]["name"], "another-uid")
-    with pytest.raises(ProbeUnavailable):
-        await cluster.pod_usage(shop.namespace, "app=web")
 
 
 async def test_missing_permissions_are_named(control_plane: ControlPlane, shop: Shop) -> None:

@@ -51,12 +51,13 @@ log = structlog.get_logger(__name__)
 
 LIMIT = 30.0
 """Seconds that an investigation may take; well below the lease of a claim, so that nobody else begins the same one."""
-_ALERTS = 2_000  # alerts of an incident that are looked at; they share alert name and target
+_ALERTS = facts.ALERTS + 1  # one more, so that a rest is known to be there
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An incident on its way: what is known of it so far. `view` is one look at the cluster for all stages."""
+    """An incident on its way: what is known of it so far. `view` is one look at the cluster for all stages, `how` says how the
+    target was found where no controller told it."""
 
     services: Services
     policy: Policy
@@ -65,6 +66,7 @@ class Way:
     view: View
     subject: investigate.Subject | None = None
     target: Target | None = None
+    how: str = ""
     seen: investigate.Seen | None = None
     outside: facts.Outside | None = None
 
@@ -93,7 +95,7 @@ async def match_the_rule(way: Way) -> Way | Decision:
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
-    """Whether the namespace and kind that the labels or the order name are ours to read."""
+    """Whether the namespace that the labels or the order name is ours to read."""
     named = investigate.named_target(way.policy, _known(way.subject))
     return named if isinstance(named, Decision) else await _within_scope(way, named)
 
@@ -102,12 +104,12 @@ async def resolve_the_target(way: Way) -> Way | Decision:
     """The workload behind the name, following owners. Nothing is asked for what is off limits."""
     if way.seen is not None:
         return way
-    target = await investigate.find_target(
+    found = await investigate.find_target(
         way.reading, way.policy, _known(way.subject).rule, _known(way.target)
     )
-    if isinstance(target, Decision):
-        return target
-    return await _within_scope(way, target)
+    if isinstance(found, Decision):
+        return found
+    return await _within_scope(replace(way, how=found.how), found.target)
 
 
 async def look_at_the_target(way: Way) -> Way:
@@ -126,6 +128,7 @@ async def look_at_the_target(way: Way) -> Way:
     )
     seen = await investigate.look_at(way.reading, _known(way.subject), target, history)
     age = services.clock.now() - incident.opened_at
+    seen = investigate.told_how(seen, way.how)
     return replace(way, seen=investigate.look_again_first(seen, view.transient_errors, age))
 
 
@@ -133,9 +136,9 @@ async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
     workload = seen.workload or seen.fault or investigate.NOT_READ
-    around = await facts.outside(
-        way.reading, seen.subject.rule, target, workload, list(way.alerts), read=seen.read
-    )
+    actions = seen.step.actions if seen.step else ()
+    sight = facts.Sight(target, workload, actions, read=seen.read)
+    around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 
 

@@ -106,7 +106,7 @@ def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decisi
             Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
         )
     if seen.step is None:
-        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured)
+        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured, seen.diagnosis.rest)
     return policy_decide.decide(policy, rule, seen.step, measured)
 
 
@@ -185,7 +185,7 @@ def settle_without(
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
-    if again is None and not observe:
+    if again is None and (not observe or decision.code is Code.NOTHING_TO_DO):
         again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
     incidents.schedule(tx, incident.id, again)
 

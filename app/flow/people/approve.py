@@ -16,6 +16,7 @@ from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.units import utc
 from app.flow.deciding import investigate, trust
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
@@ -25,7 +26,7 @@ from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
 from app.notify.buttons import MAX_SNOOZES
-from app.notify.text import joined, utc
+from app.notify.text import joined
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.model import Rule
 from app.policy.trust import Evidence

@@ -18,6 +18,7 @@ import structlog
 from app.domain.errors import BadInput, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.target import Target
+from app.domain.units import utc
 from app.flow.notifying.record import announce
 from app.flow.people import approve, approvers, explain, promotion
 from app.flow.people.approve import Said
@@ -29,7 +30,6 @@ from app.notify.buttons import Click as Button
 from app.notify.buttons import Token, read_token
 from app.notify.groups import Groups
 from app.notify.replies import Place, Replies
-from app.notify.text import utc
 from app.notify.timeline import Topic
 from app.policy.model import SLACK_GROUP, Rule
 from app.store import approvals, pauses, runs

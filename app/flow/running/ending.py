@@ -7,15 +7,16 @@ Owns the consequences: reservation, incident, escalation and page, what the run 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import trust
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move
 from app.flow.running import temporary, undo
-from app.flow.running.life import Life
+from app.flow.running.life import Cause, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
@@ -58,10 +59,11 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """When an ended run is looked at again, and what it waits for: the end of a temporary change."""
+    """When an ended run is looked at again, what it waits for (the end of a temporary change), and what its row keeps for it."""
 
     due_at: datetime | None = None
     waits_for: str = ""
+    keeps: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
@@ -69,12 +71,16 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
     if follows.gives_back:
-        leave_step(tx, run, life)
+        leave_step(tx, run, life.reason)
     end_run(tx, run.id, life.state, life.reason)
     if follows.evidence is not None:
         trust.count(tx, services, run, follows.evidence)
+    if life.state in HELPED and life.cause is Cause.REVERT:
+        keeps = temporary.go_on(tx, run, life)
+        return Ended(datetime.fromisoformat(str(keeps["until"])), temporary.WAITS, keeps)
     if life.state in HELPED:
         return _helped(tx, run, life, incident)
+    temporary.close(tx, run, life.state)
     if life.state is RunState.TAKEN_OVER:
         _taken_over(tx, run, life, incident)
         return Ended()
@@ -87,11 +93,11 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     return Ended()
 
 
-def leave_step(tx: Tx, run: Run, life: Life) -> None:
+def leave_step(tx: Tx, run: Run, why: str) -> None:
     """The run leaves its present step: a step that changed nothing (refused, rejected, expired, not needed any more) has spent
     nothing, and its approval request stands no more."""
     if run.state is RunState.WAITING and run.answer != "rejected":
-        _close_request(tx, run, life)
+        _close_request(tx, run, why)
     done = undo.carried_out(tx.conn, run.id)
     if not any(entry.intent.get("step_index") == run.step_index for entry in done):
         ledger.give_back(tx, run.id, run.step_index)
@@ -108,7 +114,7 @@ def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
     else:
         move(tx, incident, state, once=run.id, reason=life.reason)
     until = temporary.grant(tx, run)
-    return Ended(until, "the end of its temporary change" if until else "")
+    return Ended(until, temporary.WAITS if until else "")
 
 
 def _taken_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
@@ -162,10 +168,10 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)
 
 
-def _close_request(tx: Tx, run: Run, life: Life) -> None:
+def _close_request(tx: Tx, run: Run, why: str) -> None:
     """The approval request stands no more; whoever looks at it reads why."""
     word = "expired" if run.expires_at is not None and tx.now >= run.expires_at else "refused"
-    fact = ApprovalAnswer(run.id, word, "service", life.reason or "it is not needed any more")
+    fact = ApprovalAnswer(run.id, word, "service", why or "it is not needed any more")
     once = f"{run.id}/{run.step_index}"
     announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
 

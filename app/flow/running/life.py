@@ -53,6 +53,7 @@ class Event(StrEnum):
     ALL_UNDONE = "all_undone"
     UNDO_CONFLICT = "undo_conflict"  # all done that could be; somebody else had changed some of it
     UNDO_FAILED = "undo_failed"
+    NOT_WANTED = "not_wanted"  # while something held the undo, its reason went away
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
     REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
     BROKEN = "broken"  # every attempt of this transition raised an unexpected error
@@ -211,6 +212,22 @@ def undo(cause: Cause) -> Becomes:
     )
 
 
+def order(life: Life, _text: str) -> Life:
+    """The undo that is under way is a person's from now on: whoever is at it goes on."""
+    return replace(life, cause=Cause.PERSON, rest=(), reason="")
+
+
+def leave_in_place(life: Life, text: str) -> Life:
+    """What was held is not done later on its own: a person is asked, and a temporary change goes on. Their own order stands."""
+    match life.cause:
+        case Cause.PERSON:
+            return life
+        case Cause.REVERT:
+            return end(life, life.outcome or RunState.FIXED, text)
+        case _:
+            return end(life, life.outcome or RunState.ABANDONED, text)
+
+
 def stay(life: Life, _text: str) -> Life:
     """The same state goes on."""
     return life
@@ -278,9 +295,11 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.UNDOING, E.ALL_UNDONE): after_undo,
     (S.UNDOING, E.UNDO_CONFLICT): after_conflict,
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
+    (S.UNDOING, E.NOT_WANTED): leave_in_place,
+    (S.UNDOING, E.UNDO_ORDERED): order,
     # After its end.
     **{(state, E.REVERT_DUE): undo(Cause.REVERT) for state in (S.FIXED, S.CONTAINED)},
-    **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended or state is S.UNDOING},
+    **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended},
     # An error that no attempt got past: nobody knows what is in place.
     **{(state, E.BROKEN): finish(S.STUCK) for state in S if not state.ended},
 }

@@ -8,6 +8,7 @@ from app.policy.gates.case import Case, Voice
 _SAY = Voice("approval")
 
 
+@_SAY.of
 def approval(case: Case) -> GateResult:
     """Observe in mode observe, ask in mode approve until a person agreed; mode earned is left to the gate trust. A dry run
     changes nothing and needs nobody. A step of which something is not known asks in every mode that acts."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from app.domain.decision import Code, GateResult
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
+from app.domain.units import counted
 from app.policy.facts import Replicas, Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import counted
 
 _SAY = Voice("blast radius")
 _ROLLING = frozenset({ActionKind.ROLL_BACK, ActionKind.ROLLOUT_RESTART, ActionKind.RAISE_MEMORY_LIMIT})
@@ -21,6 +21,7 @@ _COUNTS_BROKEN = frozenset({Kind.DEPLOYMENT, Kind.DAEMON_SET})
 StatefulSet replaces by ordinal, so a ready pod may be the next one."""
 
 
+@_SAY.of
 def blast_radius(case: Case) -> GateResult:
     """Deny when more ready pods are at risk than the rule allows, or when too many targets would be in flight."""
     rules = case.rule.blast_radius

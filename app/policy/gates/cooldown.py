@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult
+from app.domain.units import duration, utc
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import duration_text, moment, rough
+from app.policy.units import duration_text
 
 _SAY = Voice("cooldown")
 
 
+@_SAY.of
 def cooldown(case: Case) -> GateResult:
     """Deny until the cooldown since the last action is over; the end itself is over."""
     last, span = case.facts.last_action, case.rule.cooldown
@@ -20,6 +22,6 @@ def cooldown(case: Case) -> GateResult:
         return _SAY.allow("no action before", threshold)
     age, end = case.facts.now - last, last + span
     if case.facts.now < end:
-        remedy = f"the cooldown ends ({moment(end)})"
-        return _SAY.deny(Code.COOLING_DOWN, f"last action {rough(age)} ago", threshold, remedy, end)
-    return _SAY.allow(f"last action {rough(age)} ago", threshold)
+        remedy = f"the cooldown ends ({utc(end)})"
+        return _SAY.deny(Code.COOLING_DOWN, f"last action {duration(age)} ago", threshold, remedy, end)
+    return _SAY.allow(f"last action {duration(age)} ago", threshold)

@@ -24,6 +24,7 @@ DID_NOT_HELP = frozenset(
 """Endings of a run that acted or tried to. Rejected, expired and abandoned runs say nothing about the remediation."""
 
 
+@_SAY.of
 def flapping(case: Case) -> GateResult:
     """Ask after too many runs in a row that did not fix it, or when it was fixed again and again within the window."""
     rules, results = case.rule.flapping, case.facts.results

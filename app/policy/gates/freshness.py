@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult
+from app.domain.units import duration
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import duration_text, rough
+from app.policy.units import duration_text
 
 _SAY = Voice("freshness")
 
 
+@_SAY.of
 def freshness(case: Case) -> GateResult:
     """Deny when the alert is resolved, silenced or inhibited, or its last word is older than the rule's freshness. A manual order
     has no alert."""
@@ -28,5 +30,5 @@ def freshness(case: Case) -> GateResult:
     age = facts.now - facts.last_seen
     if age > case.rule.freshness:
         remedy = "the alert is delivered again, or Alertmanager's API confirms it"
-        return _SAY.deny(Code.STALE, f"last word {rough(age)} ago", threshold, remedy)
-    return _SAY.allow(f"fires, last word {rough(age)} ago", threshold)
+        return _SAY.deny(Code.STALE, f"last word {duration(age)} ago", threshold, remedy)
+    return _SAY.allow(f"fires, last word {duration(age)} ago", threshold)

@@ -10,6 +10,7 @@ _SAY = Voice("hands")
 _THRESHOLD = "no acknowledgement, and no change of the target by others since the alert fired"
 
 
+@_SAY.of
 def hands(case: Case) -> GateResult:
     """Deny while somebody has acknowledged the incident; ask when somebody else changed the target after the alert fired. Who
     orders or approves this very plan knows of it."""

@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
 from app.domain.target import Target
+from app.domain.units import utc
 from app.policy.facts import Pause, Unknown
 from app.policy.gates.case import Case, Voice
 from app.policy.model import Policy
-from app.policy.units import moment
 
 _SAY = Voice("kill switch")
 _THRESHOLD = "no pause, ceiling above observe"
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
+@_SAY.of
 def kill_switch(case: Case) -> GateResult:
     """Deny under a pause that covers this target, rule or remediation; observe under a ceiling of observe, except for a
     dry run, which changes nothing."""
@@ -34,7 +35,7 @@ def kill_switch(case: Case) -> GateResult:
 
 def _paused(pause: Pause) -> GateResult:
     """Shown is the pause that ends last: until then nothing happens."""
-    end = moment(pause.until) if pause.until else "when someone resumes it"
+    end = utc(pause.until) if pause.until else "when someone resumes it"
     value = f"{pause.scope} paused by {pause.author}: {pause.reason or 'no reason given'}"
     code = Code.KILL_SWITCH if pause.scope == "all" else Code.PAUSED
     return _SAY.deny(code, value, _THRESHOLD, f"the pause ends ({end})", pause.until)

@@ -10,20 +10,24 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from app.domain.decision import Code, GateResult
+from app.domain.units import utc
 from app.policy.budgets import BudgetScope, Origin, scopes_for
 from app.policy.facts import Spend, Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import moment
+
+_OWN, _SHARED = Voice("rate limit"), Voice("budget")
 
 
+@_OWN.of
 def rate_limit(case: Case) -> GateResult:
     """Deny when one of the rule's own limits is used up, until the oldest action leaves its window."""
-    return _measure(case, Voice("rate limit"), Origin.RULE, Code.RATE_LIMITED)
+    return _measure(case, _OWN, Origin.RULE, Code.RATE_LIMITED)
 
 
+@_SHARED.of
 def budget(case: Case) -> GateResult:
     """Deny when one of the shared budgets is used up, until the oldest action leaves its window."""
-    return _measure(case, Voice("budget"), Origin.SHARED, Code.BUDGET_SPENT)
+    return _measure(case, _SHARED, Origin.SHARED, Code.BUDGET_SPENT)
 
 
 def _measure(case: Case, say: Voice, origin: Origin, code: Code) -> GateResult:
@@ -40,7 +44,7 @@ def _measure(case: Case, say: Voice, origin: Origin, code: Code) -> GateResult:
     full = [s for s in scopes if spend[s].count >= s.limit.count]
     if full:
         retry_at = _room_at(full, spend)
-        when = f"an action leaves the window ({moment(retry_at)})" if retry_at else "the limit is raised"
+        when = f"an action leaves the window ({utc(retry_at)})" if retry_at else "the limit is raised"
         return say.deny(code, "; ".join(_used(s, spend) for s in full), threshold, when, retry_at)
     tightest = min(scopes, key=lambda s: s.limit.count - spend[s].count)
     return say.allow(_used(tightest, spend), threshold)

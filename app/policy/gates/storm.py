@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult, Verdict
+from app.domain.units import counted
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
-from app.policy.units import counted, duration_text
+from app.policy.units import duration_text
 
 _SAY = Voice("storm")
 
 
+@_SAY.of
 def storm(case: Case) -> GateResult:
     """Observe during a storm. A person's order or approval of this plan goes through: they saw it."""
     rules, count = case.policy.storm, case.facts.storm_targets

@@ -6,15 +6,16 @@ Beside `approval`, because a person can open this one too. A person's own order 
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.units import counted
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
 from app.policy.model import TrustTerms
 from app.policy.trust import TrustLevel, next_text, proof, proof_text, share, tally_text
-from app.policy.units import counted
 
 _SAY = Voice("trust")
 
 
+@_SAY.of
 def trust(case: Case) -> GateResult:
     """Observe at level observe, ask at level approve until a person agreed, allow at level auto; not in use in other modes."""
     if case.rule.mode is not Mode.EARNED:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from app.domain.decision import Code, GateResult
+from app.domain.units import utc
 from app.policy.calendar import is_open, next_change
 from app.policy.gates.case import Case, Voice
 from app.policy.model import Window
-from app.policy.units import moment, wall_time_text
+from app.policy.units import wall_time_text
 
 _SAY = Voice("window")
 
 
+@_SAY.of
 def window(case: Case) -> GateResult:
     """Deny during a freeze (until it ends) and outside of all windows (until one opens)."""
     policy, now = case.policy, case.facts.now
@@ -18,15 +20,13 @@ def window(case: Case) -> GateResult:
     threshold = _threshold(policy.windows, policy.freeze)
     if frozen:
         end = next_change(policy.freeze, now, to_open=False)
-        remedy = f"the freeze ends ({moment(end)})" if end else "the freeze is taken out of the policy"
+        remedy = f"the freeze ends ({utc(end)})" if end else "the freeze is taken out of the policy"
         return _SAY.deny(Code.FROZEN, f"frozen: {window_text(frozen[0])}", threshold, remedy, end)
     open_now = [w for w in policy.windows if is_open(w, now)]
     if policy.windows and not open_now:
         opening = next_change(policy.windows, now, to_open=True)
-        remedy = (
-            f"the next window opens ({moment(opening)})" if opening else "the policy names a coming window"
-        )
-        return _SAY.deny(Code.OUTSIDE_WINDOW, f"{moment(now)}, no window open", threshold, remedy, opening)
+        remedy = f"the next window opens ({utc(opening)})" if opening else "the policy names a coming window"
+        return _SAY.deny(Code.OUTSIDE_WINDOW, f"{utc(now)}, no window open", threshold, remedy, opening)
     return _SAY.allow(f"inside {open_now[0].name}" if open_now else "no freeze stands", threshold)
 
 

@@ -29,7 +29,7 @@ def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
 
 
 METRICS = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]}
-READS = verbs.READS + verbs.CONFIG_READS
+READS = verbs.READS + verbs.CONFIG_READS + verbs.OPTIONAL
 WRITES = tuple(p for do in ActionKind for on in Kind for p in verbs.permissions_for(do, on)) + verbs.EVENTS
 
 

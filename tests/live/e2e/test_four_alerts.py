@@ -84,6 +84,6 @@ def _tells_the_story(s: Scene, word: str, words: str) -> None:
     assert words in s.parent
     told = [entry.split(maxsplit=1)[0] for entry in s.entries]
     assert told == ["*Fired*:", "*Evidence*:", "*Allowed", "*Done*:", "*Checked*:"]
-    assert "16 of 16 gates allow" in s.entries[2]
+    assert "17 of 17 gates allow" in s.entries[2]
     assert "Undo: " in s.entries[3]
     assert not any(ping in s.parent + s.thread for ping in ("<!here", "<!channel", "<!everyone", "<@"))

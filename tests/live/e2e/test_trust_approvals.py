@@ -88,7 +88,7 @@ if ALL:  # a question stands for a minute at least
         yield s.ended("expired")
         yield s.says("ESCALATED")
         s.click(Click.APPROVE, value=s.value())
-        yield lambda: "nobody answered in time" in s.told(s.ana)
+        yield lambda: "nobody answered about scale-out in time" in s.told(s.ana)
         assert s.buttons == []
         assert _untouched(s)
 

@@ -11,7 +11,7 @@ import yaml
 from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, permissions_for
+from app.kube.verbs import CONFIG_READS, DRY_RUN_POD, EVENTS, OPTIONAL, READS, permissions_for
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs.fences import blocks
@@ -40,7 +40,7 @@ def granted() -> set[Rule]:
 
 def wanted() -> set[Rule]:
     """What the code says it needs, and the metrics API, whose resource is no kind of ours."""
-    needed = {*READS, *CONFIG_READS, *EVENTS}
+    needed = {*READS, *CONFIG_READS, *EVENTS, *OPTIONAL}
     for kind in ActionKind:
         needed |= {p for on in Kind for p in permissions_for(kind, on)}
     rules = {(p.verb, p.rule[1], "/".join(filter(None, p.rule[2:]))) for p in needed}
@@ -51,10 +51,30 @@ def test_the_roles_allow_exactly_what_is_needed() -> None:
     assert granted() == wanted()
 
 
-def test_namespaces_are_read_by_the_cluster_role_and_everything_else_by_the_namespaced_one() -> None:
+def test_the_strong_right_stands_in_the_threat_model_alone() -> None:
+    (block,) = [
+        b for b in blocks("yaml", documents=("docs/security.md",)) if b.title == "dry-run-of-pods.yaml"
+    ]
+    rules = yaml.safe_load(block.text)["rules"]
+    found = {
+        (v, g, r)
+        for rule in rules
+        for g in rule["apiGroups"]
+        for r in rule["resources"]
+        for v in rule["verbs"]
+    }
+    assert found == {(p.verb, p.rule[1], p.rule[2]) for p in DRY_RUN_POD}
+    assert not found & granted()
+
+
+def test_what_has_no_namespace_is_read_by_the_cluster_role_and_everything_else_by_the_namespaced_one() -> (
+    None
+):
     kinds = {d["kind"]: d for d in _documents()}
-    assert [r["resources"] for r in kinds["ClusterRole"]["rules"]] == [["namespaces"]]
-    assert not any("namespaces" in r["resources"] for r in kinds["Role"]["rules"])
+    of_cluster = {k for k in Kind if not RESOURCES[k].namespaced}
+    found = {resource for r in kinds["ClusterRole"]["rules"] for resource in r["resources"]}
+    assert found == {RESOURCES[k].plural for k in of_cluster}
+    assert not any(found & set(r["resources"]) for r in kinds["Role"]["rules"])
 
 
 def test_the_bindings_bind_these_roles_to_the_service_account() -> None:
@@ -83,6 +103,8 @@ def _rule(request: Request) -> Rule | None:
 
 async def test_all_four_stories_need_no_other_right(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.sqlite", scenarios=TIMELINES)
+    for permission in DRY_RUN_POD:
+        rig.cluster.deny(permission.verb, permission.kind)
     asked: set[Rule] = set()
     rig.cluster.on_request(lambda request, _when: asked.update(filter(None, [_rule(request)])))
     await rig.born()

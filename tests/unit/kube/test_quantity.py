@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -79,16 +79,16 @@ def test_memory_survives_being_written_and_read(amount: int) -> None:
 def test_reading_never_loses_and_rounds_up_by_less_than_one(number: int, suffix: str) -> None:
     exact = parse_quantity(f"{number}{suffix}")
     assert 0 <= parse_memory(f"{number}{suffix}") - exact < 1
-    assert isinstance(exact, Fraction)
+    assert isinstance(exact, Decimal)
 
 
 @given(st.text(max_size=12))
 def test_any_text_is_a_number_or_a_clear_refusal(text: str) -> None:
     try:
-        known: Fraction | str = parse_quantity(text)
+        known: Decimal | str = parse_quantity(text)
     except BadInput as error:
         known = error.code
-    assert known == "bad_quantity" or isinstance(known, Fraction)
+    assert known == "bad_quantity" or isinstance(known, Decimal)
 
 
 @pytest.mark.parametrize(

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.notify.limits import length
-from app.notify.text import (
-    Line,
-    Ref,
-    Span,
-    Style,
-    When,
-    bold,
-    clean,
-    code,
-    count,
-    cut,
-    duration,
-    joined,
-    line,
-    mrkdwn,
-    plain,
-)
+from app.notify.text import Line, Ref, Span, Style, When, bold, clean, code, cut, joined, line, mrkdwn, plain
 
 AT = datetime(2026, 3, 4, 3, 12, 5, tzinfo=UTC)
 _PIECES = st.one_of(
@@ -158,27 +142,17 @@ def test_mrkdwn_of_a_line(content: Line, expected: str) -> None:
     assert mrkdwn(content) == expected
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (45, "45s"),
-        (59.6, "1m00s"),
-        (192, "3m12s"),
-        (3840, "1h04m"),
-        (183_600, "2d03h"),
-        (-5, "0s"),
-    ],
-)
-def test_durations_have_their_two_biggest_units(seconds: float, text: str) -> None:
-    assert duration(timedelta(seconds=seconds)) == text
-
-
-def test_counts_and_lists_read_as_english() -> None:
-    assert [count(n, "alert") for n in (0, 1, 2, 1234)] == ["0 alerts", "1 alert", "2 alerts", "1,234 alerts"]
+def test_lists_read_as_english() -> None:
     assert [joined(x) for x in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
 
 
 def test_length_counts_as_utf16_does() -> None:
     assert length("aé") == 2
     assert length("\N{ROCKET}") == 2
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u200b", "\x9b", "\u2066"])
+def test_a_link_with_a_hidden_character_in_its_address_is_shown_as_text(hidden: str) -> None:
+    shown = mrkdwn(line(Ref("runbook", f"https://a.test/{hidden}x")))
+    assert hidden not in shown
+    assert not shown.startswith("<")

@@ -191,3 +191,45 @@ async def test_d_an_incident_counts_as_acknowledged_when_all_that_fires_is() -> 
     assert combined([held]).held_by == "acknowledged in PagerDuty by Ann"
     assert combined([held, AlertReport(Reported.FIRING, "fires")]).held_by == ""
     assert combined([held, AlertReport(Reported.GONE)]).held_by != ""
+
+
+@pytest.mark.parametrize("status", ["triggered", "acknowledged", "resolved"])
+async def test_the_status_of_an_incident_is_asked_for_with_the_same_token(status: str) -> None:
+    client = Client(ok({"incident": {"id": "Q0X7", "status": status, "priority": None}}))
+    assert (await client.rest.incident_status("Q0X7"))[0] == status
+    [request] = client.requests
+    assert str(request.url) == "https://api.example.net/incidents/Q0X7?limit=100"
+    assert request.headers["authorization"] == f"Token token={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"incident": None},
+        {"incident": []},
+        {"incident": {"status": None}},
+        {"incident": {"status": "snoozed"}},
+        {"incident": {"status": ["resolved"]}},
+        {"error": {"code": 2010}},
+    ],
+)
+async def test_an_answer_without_a_known_status_is_unknown_and_never_resolved(body: Any) -> None:
+    client = Client(ok(body))
+    with pytest.raises(ProbeUnavailable, match="not an incident with a status") as caught:
+        await client.rest.incident_status("Q0X7")
+    assert caught.value.code == "pagerduty_refused"
+
+
+async def test_a_status_is_asked_for_again_when_pagerduty_is_busy_and_not_when_it_refuses() -> None:
+    busy = Client(httpx.Response(429), ok({"incident": {"status": "triggered"}}))
+    assert await busy.rest.incident_status("Q0X7") == ("triggered", "")
+    assert (len(busy.requests), len(busy.clock.slept)) == (2, 1)
+    refused = Client(httpx.Response(404))
+    with pytest.raises(ProbeUnavailable, match="no such incident"):
+        await refused.rest.incident_status("Q0X7")
+    assert len(refused.requests) == 1
+    with pytest.raises(ProbeUnavailable, match="unexpected form"):
+        await refused.rest.incident_status("../users")
+    assert len(refused.requests) == 1

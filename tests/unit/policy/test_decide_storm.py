@@ -35,7 +35,7 @@ def test_what_nobody_looked_at_is_put_off_and_the_storm_is_the_reason() -> None:
     decision = unseen()
     assert (decision.verdict, decision.code) == (Verdict.OBSERVE, Code.STORM)
     assert decision.text.startswith(
-        "Only observing: storm: 10000 targets with new alerts within 5m (allowed: fewer"
+        "Only observing: storm: 10,000 targets with new alerts within 5m (allowed: fewer"
     )
     assert len(decision.gates) == len(GATES)
     put_off = {g.gate: g for g in decision.gates if g.code is Code.UNKNOWN_FACT}

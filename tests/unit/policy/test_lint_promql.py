@@ -88,6 +88,10 @@ def test_labels_that_are_taken_away_or_fixed() -> None:
         "sum(x) y",
         "f(x,,y)",
         "(" * 5000,
+        "x" + " or x" * 5000,
+        "-" * 100_000 + "x",
+        "rate(x[9999999999y])",
+        "info(sum by (a) (x))",
     ],
 )
 def test_what_is_not_understood_is_unsure(text: str) -> None:

@@ -106,3 +106,9 @@ pieces = st.sampled_from(
 def test_any_text_is_a_policy_or_refused_as_one(text: str) -> None:
     with pytest.raises(PolicyInvalid):
         load_policy({"a.yaml": text}, CATALOGUE)
+
+
+@pytest.mark.parametrize("directive", ["%YAML 1.9", "%YAML 3.1", "%YAML 1.11", "%YAML x", "%TAG ! x", "%ODD"])
+def test_a_directive_that_yaml_does_not_know_is_a_fault_of_the_file(directive: str) -> None:
+    with pytest.raises(PolicyInvalid):
+        load_policy({"a.yaml": f"{directive}\n---\nversion: 1\n"}, CATALOGUE)

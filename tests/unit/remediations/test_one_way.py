@@ -15,6 +15,7 @@ from remediations.evidence.rollouts import RollbackParams, records_of, rollout_f
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services, Stage
 
+BOTH = ("postgres", "redis")
 V1, V2 = "registry/app:v1", "registry/app:v2"
 GOAL = revision(7, V1, created_at=ago(days=3))
 
@@ -103,7 +104,7 @@ async def test_c_a_mark_on_the_goal_itself_is_no_step_in_between() -> None:
 async def test_c_jobs_that_cannot_be_read_make_it_ask() -> None:
     stage = Stage("high-error-rate")
     stage.cluster.deny("list", Kind.JOB)
-    _, steps = await stage.look()
+    _, steps = await stage.look(dependencies=BOTH)
     assert steps["roll-back"].applies
     assert steps["roll-back"].asks.startswith(
         "whether a migration ran since then is not known: Jobs could not be read"
@@ -111,7 +112,7 @@ async def test_c_jobs_that_cannot_be_read_make_it_ask() -> None:
 
 
 async def test_c_the_step_says_why_its_goal_is_known_good() -> None:
-    _, steps = await Stage("high-error-rate").look()
+    _, steps = await Stage("high-error-rate").look(dependencies=BOTH)
     assert steps["roll-back"].asks == ""
     assert "revision 1 ran " in steps["roll-back"].why
     assert steps["roll-back"].why.endswith("without an alert")
@@ -119,7 +120,7 @@ async def test_c_the_step_says_why_its_goal_is_known_good() -> None:
 
 async def test_c_a_goal_that_is_not_known_to_be_good_is_asked_for() -> None:
     stage = Stage("high-error-rate")
-    _, steps = await stage.look(known_good="300d")
+    _, steps = await stage.look(known_good="300d", dependencies=BOTH)
     assert steps["roll-back"].applies
     assert steps["roll-back"].asks.startswith("revision 1 is not known to be good: revision 1 ran only ")
 

@@ -1,0 +1,28 @@
+"""Counts, durations and moments as people read them. Pure; used by gates, evidence and messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_SIZES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 pod`, `3 pods`, `1,200 alerts`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(span: timedelta) -> str:
+    """A measured span with its two largest units: `45s`, `3m12s`, `1h4m`, `2d3h`, `1h`. A negative one is `0s`."""
+    rest = max(0, round(span.total_seconds()))
+    for at, (unit, size) in enumerate(_SIZES):
+        number, rest = divmod(rest, size)
+        if number:
+            minor = rest // _SIZES[at + 1][1] if at + 1 < len(_SIZES) else 0
+            return f"{number}{unit}" + (f"{minor}{_SIZES[at + 1][0]}" if minor else "")
+    return "0s"
+
+
+def utc(at: datetime) -> str:
+    """A moment in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
