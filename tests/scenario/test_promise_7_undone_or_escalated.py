@@ -217,12 +217,12 @@ async def test_a_second_step_that_is_rejected_leaves_nothing_of_the_first_one(tm
 async def test_an_alert_that_goes_away_after_a_step_was_our_doing_until_shown_otherwise(
     tmp_path: Path,
 ) -> None:
-    """While people are asked about another step, the first one may help late: that is verified, and told as a fix."""
+    """While people are asked about another step, the first one may help late: that is verified, and told as what helped."""
     rig = await _asked_about_a_second_step(tmp_path)
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     await _settled(rig)
     run, incident = await the_run(rig), await the_incident(rig)
-    assert (run.state, incident.state) == (RunState.FIXED, IncidentState.FIXED)
+    assert (run.state, incident.state) == (RunState.CONTAINED, IncidentState.CONTAINED)
     assert "without our doing" not in rig.notebook.text
     await rig.close()
 
