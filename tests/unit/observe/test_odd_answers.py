@@ -66,6 +66,6 @@ async def test_a_series_without_values_is_no_answer(row: str) -> None:
     clock = Waits()
     with pytest.raises(ProbeUnavailable):
         await Prometheus(_client((body % ("vector", row)).encode()), "http://p.test", clock).instant("up")
+    client = _client((body % ("matrix", row)).encode())
     with pytest.raises(ProbeUnavailable):
-        client = _client((body % ("matrix", row)).encode())
         await Prometheus(client, "http://p.test", clock).window("up", NOW - timedelta(hours=1), NOW, 60)
