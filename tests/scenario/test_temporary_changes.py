@@ -38,7 +38,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     found = Rig(tmp_path / "store.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
     await found.born()
     await found.run(600)
-    assert (await _run(found)).state is RunState.FIXED
+    assert (await _run(found)).state is RunState.CONTAINED
     assert _replicas(found) == 8
     found.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
     yield found
@@ -162,6 +162,6 @@ async def test_a_rollback_is_no_loan(tmp_path: Path) -> None:
     texts["rag7.yaml"] = texts["rag7.yaml"].replace(marker, f"{marker}    temporary: {{revert_after: 1h}}\n")
     rig = await Rig(tmp_path / "store.sqlite", policy_texts=texts).born()
     await rig.run(600)
-    assert (await _run(rig)).state is RunState.FIXED
+    assert (await _run(rig)).state is RunState.CONTAINED
     assert "On loan" not in rig.notebook.text
     await rig.close()

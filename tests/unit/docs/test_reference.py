@@ -130,9 +130,9 @@ def test_paths_in_backquotes_exist(document: str) -> None:
 
 
 def test_the_limits_of_bodies_are_the_documented_ones() -> None:
-    from app.intake import body, manual, orchestration, pagerduty
+    from app.intake import alertmanager, manual, orchestration, pagerduty
     from app.web.services import Limits
 
-    assert body.MAX_BYTES == Limits().alertmanager_bytes == 1024**2
+    assert alertmanager.MAX_BYTES == Limits().alertmanager_bytes == 16 * 1024**2
     assert pagerduty.MAX_BYTES == orchestration.MAX_BYTES == 512 * 1024
     assert (manual.MAX_BYTES, Limits().body_seconds) == (64 * 1024, 10.0)
