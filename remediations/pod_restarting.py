@@ -45,6 +45,7 @@ class PodRestarting:
     actions: frozenset[ActionKind] = frozenset(
         {ActionKind.ROLL_BACK, ActionKind.DELETE_POD, ActionKind.ROLLOUT_RESTART}
     )
+    reads_config = True
 
     async def diagnose(self, scene: Scene, params: PodRestartingParams) -> Diagnosis:
         """Pods and last words, missing and changed configuration, images, limits, events, rollout history."""

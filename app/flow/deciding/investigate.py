@@ -198,7 +198,27 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     except Exception as error:
         log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
         return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
-    return Seen(subject, target, workload, diagnosis, _chosen(subject.rule, ladder, history))
+    steps = await _permitted(services, subject.rule, target, _chosen(subject.rule, ladder, history))
+    return Seen(subject, target, workload, diagnosis, steps)
+
+
+async def _permitted(
+    services: Services, rule: Rule, target: Target, steps: tuple[Step, ...]
+) -> tuple[Step, ...]:
+    """A remediation that lacks a right where the target is, is disabled there: no step applies, and a person is told what to
+    grant. Half of its steps would be worse than none."""
+    rights = services.rights.current
+    if rights is None or not any(step.applies for step in steps):
+        return steps
+    lacking = await rights.lacking(rule, target.namespace)
+    if not lacking:
+        return steps
+    what = ", ".join(need.told for need in lacking)
+    advice = (
+        f"Grant {what} (remediator rbac prints the role); until then {rule.remediation} is disabled there."
+    )
+    why = f"Disabled: the service may not {what}"
+    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
 
 
 def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta = timedelta()) -> Seen:

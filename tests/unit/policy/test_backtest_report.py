@@ -51,7 +51,7 @@ Assumed:
 - an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved
 - nobody pauses anything and no blocking alert fires; the first step that the rule allows applies
 
-Policy 525ff2cb30d7
+Policy 94d7e4009219
         3  acts by itself  on 2 targets
        12  blocked  cooldown: cooling_down 8, budget: budget_spent 3, scope: out_of_scope 1
         1  only observed  no_rule 1
