@@ -10,6 +10,7 @@ import typer
 
 from app.cli.output import AsJson, give, write
 from app.cli.policy import or_faults
+from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.policy.load import load_dir
 from app.policytools.rbac import Account, as_values, as_yaml, manifests, namespaces_of
@@ -21,6 +22,13 @@ class Format(StrEnum):
 
     YAML = "yaml"
     HELM = "helm"
+
+
+class ModeSetting(StrEnum):
+    """The setting MODE."""
+
+    NORMAL = "normal"
+    OBSERVE = "observe"
 
 
 def rbac(
@@ -43,10 +51,16 @@ def rbac(
     account: Annotated[
         str, typer.Option("--service-account", metavar="NS/NAME", help="Whom the roles are bound to.")
     ] = "alert-remediator/alert-remediator",
+    mode: Annotated[
+        ModeSetting,
+        typer.Option("--mode", envvar="REMEDIATOR_MODE", help="observe: no right to change anything."),
+    ] = ModeSetting.NORMAL,
     as_json: AsJson = False,
 ) -> None:
     """Print the roles that the rules of a policy need: one a namespace, each right with the remediations that need it."""
     loaded = or_faults(lambda: load_dir(policy, CATALOGUE), as_json=as_json)
+    if mode is ModeSetting.OBSERVE:
+        loaded = loaded.model_copy(update={"mode": Mode.OBSERVE})
     spaces = namespaces_of(loaded, namespace or ())
     owner, slash, name = account.partition("/")
     if not (owner and slash and name):

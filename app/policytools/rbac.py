@@ -61,6 +61,13 @@ class Grant:
         }
         return {**found, "resourceNames": list(self.names)} if self.names else found
 
+    @property
+    def comment(self) -> str:
+        """Who needs it: names of remediations in a row, sentences each for itself."""
+        plain = [o for o in self.needed_by if " " not in o]
+        sentences = [o for o in self.needed_by if " " in o]
+        return "; ".join([*([", ".join(plain)] if plain else []), *sentences])
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -184,13 +191,7 @@ def as_values(policy: Policy, catalogue: Mapping[str, AnyRemediation], namespace
 
 def _lines(rules: Sequence[Grant]) -> Iterator[str]:
     for grant in rules:
-        yield f"{_flow(grant)}  # {'; '.join(_grouped(grant.needed_by))}"
-
-
-def _grouped(owners: Sequence[str]) -> list[str]:
-    """Names of remediations in a row, sentences each for itself."""
-    plain = [o for o in owners if " " not in o]
-    return [*([", ".join(plain)] if plain else []), *(o for o in owners if " " in o)]
+        yield f"{_flow(grant)}  # {grant.comment}"
 
 
 def _flow(grant: Grant) -> str:

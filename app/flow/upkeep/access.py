@@ -2,7 +2,7 @@
 
 The supervisor calls `look`; `app.flow.upkeep.health` and the metrics show what it found. Every permission of the reads and
 of each rule's remediation is asked for by a SelfSubjectAccessReview of its own, at the start, after a policy change, and
-again from time to time. A remediation that lacks a right to write in a namespace is disabled there: whoever decides asks
+again from time to time; what a pattern of the scope stands for is known from the alerts that came. A remediation that lacks a right to write in a namespace is disabled there: whoever decides asks
 `lacking`. A read that is missing closes only what needs it. Never changes anything at the API server.
 """
 
@@ -29,8 +29,10 @@ _MISSING_AGAIN: Final = 60.0  # seconds while one is missing, so that a repair s
 _SHOWN: Final = 10
 _KEPT: Final = 10_000  # answers; patterns of namespaces bring one more for each namespace
 
+_PATTERNED: Final = 200  # namespaces behind patterns whose rights are reviewed
+
 _Asked = tuple[Permission, str]
-"""A permission and the namespace that it was asked for; empty: all of them."""
+"""A permission and the namespace that it was asked for."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,9 @@ class AccessCheck:
     missing: Sequence[Need] = ()
     unreachable: str = ""
     _reviewed: tuple[str, float] | None = field(default=None)  # the policy's version, on the monotonic clock
+    _came: dict[str, None] = field(
+        default_factory=dict
+    )  # namespaces that were asked about, patterns stand for some
     _answers: dict[_Asked, tuple[bool, float]] = field(default_factory=dict)
 
     @property
@@ -79,6 +84,8 @@ class AccessCheck:
         policy, handler = services.policy(), services.catalogue.get(rule.remediation)
         if handler is None or not may_act(rule, policy, services.ceiling):
             return ()
+        if namespace not in self._came and len(self._came) < _PATTERNED:
+            self._came[namespace] = None
         wanted = sorted(Need(p, namespace, rule.remediation) for p in writes(rule, handler, policy.scope))
         try:
             granted = await asyncio.gather(*(self._granted((n.permission, n.namespace)) for n in wanted))
@@ -110,7 +117,7 @@ class AccessCheck:
         services = self.services
         answers: dict[_Asked, bool] = {}
         missing = []
-        for need in needs(policy, services.catalogue, services.ceiling):
+        for need in needs(policy, services.catalogue, services.ceiling, self._came):
             asked = (need.permission, need.namespace)
             if asked not in answers:
                 answers[asked] = await self._granted(asked, fresh=True)
@@ -125,4 +132,4 @@ class AccessCheck:
         gauge = services.metrics.missing_rights
         gauge.clear()
         for need in missing:
-            gauge.labels(need.permission.verb, need.resource, need.namespace or "*", need.remediation).set(1)
+            gauge.labels(need.permission.verb, need.resource, need.namespace, need.remediation).set(1)

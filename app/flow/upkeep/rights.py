@@ -6,7 +6,7 @@ missing. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ _PATTERN = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Need:
-    """One permission that a remediation needs in a namespace; an empty namespace means in all of them."""
+    """One permission that a remediation needs in a namespace."""
 
     permission: Permission
     namespace: str
@@ -38,8 +38,7 @@ class Need:
     @property
     def told(self) -> str:
         """`patch deployments in namespace rag7`."""
-        where = f"namespace {self.namespace}" if self.namespace else "all namespaces"
-        return f"{self.permission.verb} {self.resource} in {where}"
+        return f"{self.permission.verb} {self.resource} in namespace {self.namespace}"
 
     def __str__(self) -> str:
         return f"may not {self.told} (needed by {self.remediation})"
@@ -56,12 +55,16 @@ def named_namespaces(scope: Scope) -> list[str]:
     return sorted(named - set(PROTECTED_NAMESPACES))
 
 
-def needs(policy: Policy, catalogue: Mapping[str, AnyRemediation], ceiling: Mode = Mode.AUTO) -> list[Need]:
-    """What the rules of this policy need, each once. Rules that can only observe need no writes. A pattern of namespaces covers
-    those that come later: only a right in all of them is enough for it."""
-    spaces = named_namespaces(policy.scope)
-    if any(is_pattern(n) for n in policy.scope.namespaces):
-        spaces = ["", *spaces]
+def needs(
+    policy: Policy,
+    catalogue: Mapping[str, AnyRemediation],
+    ceiling: Mode = Mode.AUTO,
+    more: Collection[str] = (),
+) -> list[Need]:
+    """What the rules of this policy need, each once, in the namespaces that the scope names and in those of `more` that it covers.
+    Rules that can only observe need no writes."""
+    covered = {n for n in more if policy.scope.covers(n)} - set(PROTECTED_NAMESPACES)
+    spaces = sorted({*named_namespaces(policy.scope), *covered})
     found = {Need(p, n, EVERY) for p in READS for n in spaces}
     for rule in policy.rules:
         handler = catalogue.get(rule.remediation)
