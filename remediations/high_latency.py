@@ -42,7 +42,7 @@ _ERRORS_OF = 300  # seconds of logs
 
 
 class HighLatencyParams(LeakParams):
-    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak clicks
+    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
     when a container has used `memory_high` of its limit."""
 
     scale_to: Replicas = 8

@@ -180,8 +180,7 @@ class OwnedMode(StrEnum):
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
     the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
-    an object with a controller of its own (an operator's), whatever is changed; `vpa` for sizes that a
-    VerticalPodAutoscaler sets."""
+    whatever an operator owns, `vpa` for sizes that a VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
@@ -191,9 +190,8 @@ class Ownership(Block):
 
 
 class NewPodsTerms(Block):
-    """A step that makes pods has to prove that one could start. `unknown` is for what cannot be read, such as Secrets without
-    the right to read them; what optional rights would tell (nodes, a dry run of a pod) closes nothing. A step that may take
-    all running pods down asks at least."""
+    """`unknown`: what cannot be read of whether a new pod could start, such as Secrets without the right to. Optional rights
+    close nothing. A step that may take all running pods down asks at least."""
 
     unknown: OwnedMode = OwnedMode.ASK
 

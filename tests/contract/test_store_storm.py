@@ -198,6 +198,10 @@ async def test_after_a_lull_another_storm_has_another_digest_and_nobody_is_told_
     assert new
     assert second != first
     assert await store.read(lambda conn: digests.told_by_one(conn, [a, b, "inc_none"])) == {a, b}
+    clock.forward(minutes=6)
+    assert await store.write(lambda tx: digests.join(tx, [a])) == (first, False), (
+        "no digest without an incident"
+    )
     for digest in (first, second):
         counted = await store.read(lambda conn, d=digest: digests.count(conn, d))  # type: ignore[misc]
         assert counted.states == ((IncidentState.OPEN, 1),)

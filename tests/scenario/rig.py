@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -339,9 +340,10 @@ class Rig:
         self.clock.advance(min(seconds, max(0.0, (deadline or now + seconds) - now)) or seconds)
         if alerts:
             self.outgoing += self.cluster.alertmanager.poll()
-            while self.outgoing:  # what was not answered with success is sent again, as Alertmanager does
-                await self.send(self.outgoing[0])
-                del self.outgoing[0]
+            with suppress(TryLater):  # what was not answered with success is sent again, as Alertmanager does
+                while self.outgoing:
+                    await self.send(self.outgoing[0])
+                    del self.outgoing[0]
         await self.turn()
 
     async def run(self, seconds: float, *, alerts: bool = True) -> None:

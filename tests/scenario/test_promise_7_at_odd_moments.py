@@ -211,6 +211,9 @@ async def test_after_a_second_undo_the_headline_says_nothing_of_the_first_ones_f
     assert "STUCK" not in now
     assert "The undo failed" in failed
     assert "The undo failed" not in now
+    assert "cannot patch" in failed
+    assert "cannot patch" not in now
+    assert (await rig.operations.explain(run.id))["escalation"] is None
     await rig.close()
 
 

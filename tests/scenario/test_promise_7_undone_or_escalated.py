@@ -285,7 +285,9 @@ async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_fo
     rig.cluster.deny("patch", Kind.DEPLOYMENT)
     dry_runs: list[str] = []
     rig.cluster.on_request(
-        lambda request, when: dry_runs.append(when) if request.dry_run and when == "before" else None
+        lambda request, when: (
+            dry_runs.append(when) if request.dry_run and (request.verb, when) == ("patch", "before") else None
+        )
     )
     await _settled(rig)
     await rig.run(1_800)

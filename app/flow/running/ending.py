@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
-from app.flow.deciding import trust
+from app.flow.deciding import settle, trust
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move
 from app.flow.running import temporary, undo
@@ -151,6 +151,7 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     )
     once = f"{run.id}/{life.undos}" if life.undos else run.id
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
+    _watch(tx, incident)
 
 
 def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
@@ -164,8 +165,15 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
+        _watch(tx, incident)
     else:
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)
+
+
+def _watch(tx: Tx, incident: Incident) -> None:
+    """A person has it. Whether its alert is still there is looked at now and then: it may have resolved during the run."""
+    if incident.manual is None:
+        incidents.schedule(tx, incident.id, settle.watched(tx.now, incident.id))
 
 
 def _close_request(tx: Tx, run: Run, why: str) -> None:

@@ -137,12 +137,12 @@ class Service:
         """Starts the process and waits until it answers."""
         self.start()
 
-        def approvals() -> bool:
+        def answers() -> bool:
             if self.process is not None:
                 self.process.check()
             return self.serves()
 
-        wait_until(approvals, 60.0, what=f"the service; its log: {self.log}")
+        wait_until(answers, 60.0, what=f"the service; its log: {self.log}")
 
     def serves(self) -> bool:
         """Whether it answers now. A process that starts takes connections before it answers; nobody waits for that."""

@@ -37,9 +37,9 @@ def test_five_deliveries_at_the_same_moment_are_one_mutation(s: Scene) -> Script
     yield from s.opens()
     # Exactly the rights that the service says it needs are enough to be ready.
     assert s.service.ready() == {"ready": True, "problems": {}, "degraded": {}}
-    approvals = _post_at_once(s, s.services, 5)
-    assert [answer.status_code for answer in approvals] == [202] * 5
-    assert len({incident for answer in approvals for incident in answer.json()["incidents"]}) == 1
+    answers = _post_at_once(s, s.services, 5)
+    assert [answer.status_code for answer in answers] == [202] * 5
+    assert len({incident for answer in answers for incident in answer.json()["incidents"]}) == 1
     yield s.scaled(8)
     _post_at_once(s, s.services, 5, resolved=True)
     yield s.ended("contained")
@@ -72,8 +72,8 @@ def _has_delivered(url: str) -> bool:
 @scene(Cast(replicas=2, on_postgres=True))
 def test_two_replicas_on_one_database_make_one_mutation(s: Scene) -> Script:
     yield from s.opens()
-    approvals = _post_at_once(s, s.services, 3)
-    assert [answer.status_code for answer in approvals] == [202] * 6
+    answers = _post_at_once(s, s.services, 3)
+    assert [answer.status_code for answer in answers] == [202] * 6
     yield s.scaled(8)
     _post_at_once(s, s.services, 1, resolved=True)
     yield s.ended("contained")

@@ -97,6 +97,14 @@ def test_the_readme_shows_every_command_that_a_person_on_call_needs() -> None:
             assert f"\nremediator {words[0]}" in text, words
 
 
+def test_every_command_has_its_exit_codes_and_a_test_that_shows_them(reference: str) -> None:
+    rows = re.findall(r"^\| (`.*) \| .* \| `([\w/.]+)::(\w+)` \|$", reference, re.MULTILINE)
+    told = [name for cell, _, _ in rows for name in names([cell])]
+    assert sorted(told) == sorted(" ".join(words) for words, _ in tables.walk())
+    for _, file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / "unit" / file).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_settings_that_exist(document: str) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}

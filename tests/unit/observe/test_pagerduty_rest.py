@@ -40,16 +40,16 @@ Answer = httpx.Response | type[httpx.TransportError]
 class Client:
     """A client over scripted answers; the last one repeats."""
 
-    def __init__(self, *approvals: Answer) -> None:
+    def __init__(self, *answers: Answer) -> None:
         self.requests: list[httpx.Request] = []
-        self.approvals = list(approvals)
+        self.answers = list(answers)
         self.clock = RecordedSleeps()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.rest = PagerDutyRest(client, "https://api.example.net/", TOKEN, self.clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        answer = self.approvals.pop(0) if len(self.approvals) > 1 else self.approvals[0]
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, httpx.Response):
             return answer
         raise answer("lost")
