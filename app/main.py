@@ -373,6 +373,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services),
+        check_target=views.target_check(services),
         interactions=interactions,
         label_names=lambda: services.policy().labels.names,
     )

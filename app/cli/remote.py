@@ -95,9 +95,9 @@ def _shown(url: httpx.URL) -> str:
     return str(url.copy_with(userinfo=b""))
 
 
-def run_path(any_id: str, what: str) -> str:
-    """The path of an order or question about a run or incident; whatever was typed stays one segment of it."""
-    return f"/api/v1/runs/{quote(any_id, safe='')}/{what}"
+def run_path(any_id: str, what: str = "") -> str:
+    """The path of a run, or of an order or question about a run or incident; whatever was typed stays one segment of it."""
+    return f"/api/v1/runs/{quote(any_id, safe='')}" + (f"/{what}" if what else "")
 
 
 def _decoded(answer: httpx.Response) -> dict[str, Any]:

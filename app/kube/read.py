@@ -25,7 +25,6 @@ from app.kube.limits import (
     memory_rules,
     quota_rooms,
 )
-from app.kube.missing import missing_config
 from app.kube.owners import managers_of
 from app.kube.parse import (
     REVISION_HASH,
@@ -49,7 +48,6 @@ __all__ = [
     "ahead",
     "events_about",
     "limit_ranges",
-    "missing_config",
     "pdbs_for",
     "pods_ahead",
     "quota_headroom",

@@ -67,6 +67,7 @@ READS: tuple[Permission, ...] = (
             Kind.EVENT,
             Kind.LIMIT_RANGE,
             Kind.RESOURCE_QUOTA,
+            Kind.JOB,
         )
     ),
     Permission("get", Kind.POD, "log"),
@@ -74,7 +75,7 @@ READS: tuple[Permission, ...] = (
 """What resolving, diagnosing, the gates and the verification read."""
 
 CONFIG_READS = (Permission("get", Kind.CONFIG_MAP), Permission("get", Kind.SECRET))
-"""What `missing_config` and the gate `new pods` read besides; without it they are unknown."""
+"""What the investigation of causes and the gate `new pods` read besides; without it they are unknown."""
 
 OPTIONAL = (
     Permission("list", Kind.NODE),

@@ -22,9 +22,7 @@ from app.policy.model import (
     BlastRadius,
     Budget,
     Ceiling,
-    Duration,
     Flapping,
-    Matcher,
     NewPodsTerms,
     Otherwise,
     Ownership,
@@ -40,6 +38,7 @@ from app.policy.model import (
     Verify,
     Window,
 )
+from app.policy.values import Duration, Matcher
 
 B = TypeVar("B", bound=Block)
 VERSION_LENGTH = 12

@@ -11,14 +11,11 @@ from datetime import date, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PlainSerializer,
-    PlainValidator,
     WithJsonSchema,
 )
 
@@ -28,48 +25,13 @@ from app.domain.target import Kind
 from app.policy import units
 from app.policy.block import Block
 from app.policy.labels import LabelMapping
-from app.policy.matchers import When, parse_when
-from app.policy.zones import parse_zone
+from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 """Never touched, whatever a policy says: what runs there keeps the cluster alive."""
 APPROVER = r"^([A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30})$"
 """A token's name, a Slack user or a Slack user group."""
 SLACK_GROUP = "slack-group:"
-
-
-def _written(
-    parse: Any, write: Any, pattern: str | None, example: str, base: Mapping[str, Any] | None = None
-) -> tuple[Any, ...]:
-    schema = dict(base or {"type": "string"}) | {"examples": [example]}
-    if pattern:
-        schema["pattern"] = pattern
-    return (PlainValidator(parse), PlainSerializer(write), WithJsonSchema(schema))
-
-
-Duration = Annotated[
-    timedelta,
-    *_written(units.parse_duration, units.duration_text, r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "15m"),
-]
-Percentage = Annotated[units.Percent, *_written(units.parse_percent, str, r"^\d{1,3}(\.\d{1,2})? ?%$", "30%")]
-RateLimits = Annotated[
-    units.Limits,
-    *_written(units.parse_limits, str, r"^\d+ per \S+( and \d+ per \S+)*$", "3 per 1h and 7 per 24h"),
-]
-WallTime = Annotated[
-    int, *_written(units.parse_wall_time, units.wall_time_text, r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "16:00")
-]
-Zone = Annotated[ZoneInfo, *_written(parse_zone, str, None, "Europe/Berlin")]
-Matcher = Annotated[
-    When,
-    *_written(
-        parse_when,
-        When.as_written,
-        None,
-        'alertname="HighErrorRate", severity=~"critical|warning"',
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
-    ),
-]
 
 
 class Opt(StrEnum):
@@ -218,8 +180,7 @@ class OwnedMode(StrEnum):
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
     the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
-    an object with a controller of its own (an operator's), whatever is changed; `vpa` for sizes that a
-    VerticalPodAutoscaler sets."""
+    whatever an operator owns, `vpa` for sizes that a VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
@@ -229,9 +190,8 @@ class Ownership(Block):
 
 
 class NewPodsTerms(Block):
-    """A step that makes pods has to prove that one could start. `unknown` is for what cannot be read, such as Secrets without
-    the right to read them; what optional rights would tell (nodes, a dry run of a pod) closes nothing. A step that may take
-    all running pods down asks at least."""
+    """`unknown`: what cannot be read of whether a new pod could start, such as Secrets without the right to. Optional rights
+    close nothing. A step that may take all running pods down asks at least."""
 
     unknown: OwnedMode = OwnedMode.ASK
 

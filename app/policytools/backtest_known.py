@@ -20,12 +20,8 @@ from app.policy.block import Block
 from app.policy.consistency import Handler
 from app.policy.facts import Facts
 from app.policy.match import NoHint, match_rule
-from app.policy.model import (
-    Ceiling,
-    Duration,
-    Policy,
-    Rule,
-)
+from app.policy.model import Ceiling, Policy, Rule
+from app.policy.values import Duration
 from app.policytools.assumed import (
     ASSUMED_CLUSTER,
     ASSUMED_STEP,

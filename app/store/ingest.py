@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import Connection, bindparam, select
+
 from app.domain.alert import Alert, AlertStatus, Delivery, Receipt, Source
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
@@ -19,6 +21,7 @@ from app.store.incident_grouping import IncidentGrouping
 from app.store.other_starts import Identity, concerned, firing_under_any_start, identity
 from app.store.prepared import members
 from app.store.runs import run_id_for
+from app.store.schema import HAS_DEDUPE_KEY, deliveries
 from app.store.tx import AuditRecord, Tx
 
 LATE = timedelta(minutes=10) // timedelta(microseconds=1)
@@ -43,6 +46,19 @@ def record(tx: Tx, deliveries: Sequence[Delivery]) -> list[Outcome]:
     outcomes = [batch.take(delivery) for delivery in deliveries]
     batch.flush()
     return outcomes
+
+
+def is_known(conn: Connection, delivery: Delivery) -> bool:
+    """A delivery with this source and dedupe key was recorded before."""
+    if not delivery.dedupe_key:
+        return False
+    at = {"source": delivery.source.value, "key": storable(delivery.dedupe_key)}
+    return conn.execute(_KNOWN, at).scalar() is not None
+
+
+_KNOWN = select(deliveries.c.id).where(
+    HAS_DEDUPE_KEY, deliveries.c.source == bindparam("source"), deliveries.c.dedupe_key == bindparam("key")
+)
 
 
 @dataclass(slots=True)

@@ -97,8 +97,9 @@ class WebServices:
     """Everything the routes use.
 
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
-    `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
-    `label_names` says how the policy in force reads labels. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
+    `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
+    `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -111,6 +112,7 @@ class WebServices:
     operations: Operations
     views: Views
     check_order: Callable[[ManualRequest], None]
+    check_target: Callable[[ManualRequest], Awaitable[None]]
     pagerduty_agents: frozenset[str] = frozenset()
     interactions: Interactions | None = None
     limits: Limits = field(default_factory=Limits)

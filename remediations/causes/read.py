@@ -75,6 +75,12 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         reads.one("revisions", _replica_sets(scene), []),
         reads.one("events", cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS), []),
     )
+    if workload.desired == 0:
+        # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
+        told_of_it = cluster.list_objects(
+            Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}"
+        )
+        events = [*events, *await reads.one("events", told_of_it, [])]
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
     names |= {claim for m in listed for claim in claims_of(m.get("spec") or {})}
     told = [e for m in events if (e := parse_event(m)).about.partition("/")[2] in names]

@@ -87,7 +87,7 @@ def _volume(seen: Snapshot, name: str, pods: tuple[str, ...], said: str) -> Caus
     namespace = seen.workload.target.namespace
     unbound = sorted(n for n, c in seen.claims.items() if c is None or _phase(c) != "Bound")
     name = name or (unbound[0] if unbound else "")
-    exists = seen.claims.get(name, {}) is not None and "not found" not in said
+    exists = seen.claims[name] is not None if name in seen.claims else not _GONE.search(said)
     events = seen.about(Kind.PVC, name, "ProvisioningFailed", "FailedBinding") if name else []
     why = f": {short(redact(events[0].message), 200)}" if events else ""
     what = f"PersistentVolumeClaim {name}" if name else "a PersistentVolumeClaim"
@@ -119,6 +119,7 @@ def _storage(seen: Snapshot, name: str) -> str:
 
 
 _UNBOUND = "its PersistentVolumeClaims are not bound"
+_GONE = re.compile(r'persistentvolumeclaim "[^"]+" not found')
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)"')
 _TOTAL = re.compile(r"0/(?P<all>\d+) nodes are available")
 _PREEMPTION = re.compile(r"\.? ?preemption: .*$", re.DOTALL)

@@ -17,6 +17,8 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
     target = workload.target
     if workload.desired == 0 and target.kind is not Kind.DAEMON_SET:
         by, at = _writer(seen, "/spec/replicas")
+        if not by:
+            at = _scaled_down(seen)
         yield Cause(
             code=CauseCode.SCALED_TO_ZERO,
             object=f"{target.kind} {target.name}",
@@ -50,6 +52,16 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
 def _writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:
     found = who_changed(seen.workload.manifest, path)
     return found[0] if found else ("", None)
+
+
+_DOWN = ("ScalingReplicaSet", "SuccessfulDelete", "SuccessfulRescale")
+
+
+def _scaled_down(seen: Snapshot) -> datetime | None:
+    """When its controller took pods away last, as its events tell."""
+    about = f"{seen.workload.target.kind}/{seen.workload.target.name}"
+    times = [e.last_seen for e in seen.events if e.about == about and e.reason in _DOWN and e.last_seen]
+    return max(times, default=None)
 
 
 def _by(seen: Snapshot, by: str, at: datetime | None) -> str:

@@ -7,6 +7,7 @@ that the test fails until it is mended. Exit codes: 0 nothing was found, 1 somet
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in TARGETS]:
         parser.error(f"no such target: {', '.join(unknown)}")
+    if importlib.util.find_spec("atheris") is None:
+        parser.error("atheris is not installed here; `make fuzz` brings it")
     names = options.names or list(TARGETS)
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(lambda name: fuzz(name, options.seconds), names))

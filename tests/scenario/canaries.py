@@ -223,6 +223,7 @@ async def answers(rig: Rig) -> dict[str, str]:
             trust=lambda: views.trust(rig.services),
         ),
         check_order=views.order_check(rig.services),
+        check_target=views.target_check(rig.services),
     )
     runs, incidents = [r.id for r in await all_runs(rig)], [i.id for i in await all_incidents(rig)]
     paths = ["/incidents", "/runs", "/remediations", "/policies", "/budgets", "/scorecard", "/trust"]

@@ -74,6 +74,7 @@ class Service:
             operations=nothing,
             views=nothing,
             check_order=nothing,
+            check_target=nothing,
             label_names=lambda: rig.policy.labels.names,
         )
         transport = httpx.ASGITransport(create_app(web))

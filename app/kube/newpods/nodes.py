@@ -12,6 +12,7 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.new_pods import Finding, Part, PodCheck
+from app.domain.units import counted
 from app.kube.newpods.demand import amount, pod_amounts
 
 _HARD = ("NoSchedule", "NoExecute")
@@ -24,7 +25,7 @@ def nodes_check(spec: Mapping[str, Any], nodes: Sequence[Obj]) -> PodCheck:
         finding = Finding.OK if faults[""] else Finding.UNTOLD
         return PodCheck(Part.NODES, finding, "" if faults[""] else "the cluster shows no node")
     told = ", ".join(f"{count} {fault}" for fault, count in faults.most_common())
-    text = f"none of {len(nodes)} nodes could take a new pod: {told}"
+    text = f"none of {counted(len(nodes), 'node')} could take a new pod: {told}"
     return PodCheck(Part.NODES, Finding.MISSING, text, "a node is ready, allowed and big enough for the pod")
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from app.domain.json import Obj
 from app.domain.new_pods import Finding, Part, PodCheck
 from app.domain.target import Kind
+from app.domain.units import duration
 from app.domain.workload import KubeEvent
 from app.kube.faults import without_values
 from app.kube.newpods.goal import Goal
@@ -36,8 +37,8 @@ def refused_check(goal: Goal, replica_sets: Sequence[Obj], events: Sequence[Obj]
             continue
         if made is not None and made.last_seen is not None and made.last_seen > last.last_seen:
             continue
-        ago = int((now - last.last_seen).total_seconds())
-        text = f"{kind} {name} was refused a pod {ago} s ago: {without_values(last.message)[:_LONGEST]}"
+        ago = duration(now - last.last_seen)
+        text = f"{kind} {name} was refused a pod {ago} ago: {without_values(last.message)[:_LONGEST]}"
         return PodCheck(Part.REFUSALS, Finding.MISSING, text, f"{kind} {name} can make pods again")
     return PodCheck(Part.REFUSALS, Finding.OK)
 

@@ -9,6 +9,7 @@ import pytest
 from app.domain.evidence import Certainty
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
+from remediations.causes import CauseCode
 from remediations.causes.blame import needs
 from remediations.causes.changes import Write, last_write
 from remediations.causes.report import FirstCause, is_missing
@@ -166,3 +167,30 @@ async def test_without_a_look_nothing_is_known() -> None:
     diagnosis, _ = await World().look()
     assert not is_missing(diagnosis)
     assert FirstCause(diagnosis).code is None
+
+
+async def test_promise_12_of_a_secret_only_the_names_of_its_keys_are_known() -> None:
+    """Each reference that leads nowhere is named, optional ones are not, and no value is in what was read."""
+    env = [
+        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}},
+        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "gone"}}},
+        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
+        {"name": "D", "valueFrom": {"secretKeyRef": {"name": "absent", "key": "x"}}},
+        {"name": "E", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "x", "optional": True}}},
+        {"name": "F", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "blob"}}},
+    ]
+    world = World().both(lambda s: s["containers"][0].update(env=env))
+    world.put("ConfigMap", "settings", data={"url": "x"}, binaryData={"blob": "eA=="})
+    world.put("Secret", "keys", data={"token": "c2VjcmV0LXZhbHVl"})
+    found = await world.investigate()
+    diagnosis, _ = await world.look()
+
+    assert [(c.code, c.text) for c in found.causes] == [
+        (
+            CauseCode.CONFIG_MISSING,
+            "container app needs key gone of ConfigMap settings, which does not have it",
+        ),
+        (CauseCode.CONFIG_MISSING, "container app needs Secret absent, which does not exist"),
+    ]
+    assert is_missing(diagnosis)
+    assert "c2VjcmV0" not in repr((found.seen.kept, found.causes, diagnosis))

@@ -57,6 +57,16 @@ def scaled(world: World, by: str = "kubectl-scale") -> World:
     return world
 
 
+def traceless() -> World:
+    """The API server drops the owner of a replica count of 0."""
+    world = World()
+    world.replicas = 0
+    world.pods.clear()
+    return world.event(
+        "ScalingReplicaSet", "Scaled down replica set web-r2 from 3 to 0", "Deployment/web", ago=3
+    )
+
+
 def paused() -> World:
     world = World().rolling(new=0)
     world.spec["paused"] = True
@@ -157,6 +167,7 @@ UNREADY = [
 ]  # fmt: skip
 AROUND = [
     Row("scaled to 0", lambda: scaled(World()), C.SCALED_TO_ZERO, "Deployment web", words=("by kubectl-scale 20 min ago",)),
+    Row("scaled to 0, and who did it left no trace", traceless, C.SCALED_TO_ZERO, "Deployment web", words=("is scaled to 0 3 min ago",)),
     Row("paused in a rollout", paused, C.PAUSED, "Deployment web", words=("rollout resume",)),
     Row("Service with another selector", lambda: service(selector={"app": "webb"}), C.SERVICE_SELECTOR, "Service web", words=("it selects app=webb", "changed 4 min ago by kubectl-edit")),
     Row("Service with a port that is not there", lambda: service(targetPort="metrics"), C.SERVICE_PORT, "Service web", words=("which no container names",)),

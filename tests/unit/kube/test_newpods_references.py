@@ -157,7 +157,7 @@ async def test_no_value_of_a_secret_is_kept() -> None:
 
 
 NODES: list[tuple[dict[str, Any], list[Obj], str]] = [
-    ({}, [node(ready=False)], "none of 1 nodes could take a new pod: 1 not ready"),
+    ({}, [node(ready=False)], "none of 1 node could take a new pod: 1 not ready"),
     (
         {},
         [node("a", unschedulable=True), node("b", taints=[{"key": "gpu", "effect": "NoSchedule"}])],
@@ -166,12 +166,12 @@ NODES: list[tuple[dict[str, Any], list[Obj], str]] = [
     (
         {"nodeSelector": {"kubernetes.io/arch": "arm64"}},
         [node()],
-        "none of 1 nodes could take a new pod: 1 without the label kubernetes.io/arch=arm64",
+        "none of 1 node could take a new pod: 1 without the label kubernetes.io/arch=arm64",
     ),
     (
         {},
         [node(allocatable={"memory": "128Mi"})],
-        "none of 1 nodes could take a new pod: 1 too small (memory)",
+        "none of 1 node could take a new pod: 1 too small (memory)",
     ),
     ({}, [node(ready=False), node("b")], ""),
     (

@@ -212,7 +212,7 @@ async def test_what_a_limit_range_fills_in_counts_for_the_quota() -> None:
 
 RS = "ReplicaSet/langgraph-hash2"
 NOTE = 'Error creating: pods "langgraph-" is forbidden: violates PodSecurity "restricted:latest"'
-REFUSED = {Part.REFUSALS: f"ReplicaSet langgraph-hash2 was refused a pod 60 s ago: {NOTE}"}
+REFUSED = {Part.REFUSALS: f"ReplicaSet langgraph-hash2 was refused a pod 1m ago: {NOTE}"}
 EVENTS: list[tuple[str, int, list[Obj], dict[Part, str]]] = [
     ("it was refused a minute ago and lacks a pod", 1, [event("FailedCreate", RS, NOTE)], REFUSED),
     ("it has all its pods again", 0, [event("FailedCreate", RS, NOTE)], {}),

@@ -9,11 +9,11 @@ import pytest
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
-from app.domain.workload import ConfigRef, Manager, Workload
+from app.domain.workload import Manager, Workload
 from app.kube import read
 from app.kube.resolve import find
 from tests.unit.kube import manifests as m
-from tests.unit.kube.fake import FakeCluster, raising
+from tests.unit.kube.fake import FakeCluster
 
 TARGET = Target(m.NAMESPACE, Kind.DEPLOYMENT, "langgraph")
 _V1 = m.template(m.container(image="registry.test/langgraph:v1"))
@@ -127,44 +127,8 @@ async def test_events_are_filtered_by_name_newest_first_and_bounded() -> None:
     assert [e.reason for e in await read.events_about(cluster, m.NAMESPACE, {"a"}, 2)] == ["e4", "e2"]
 
 
-def _needing_config() -> Workload:
-    env = [
-        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}},
-        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "gone"}}},
-        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
-        {"name": "D", "valueFrom": {"secretKeyRef": {"name": "absent", "key": "x"}}},
-        {"name": "E", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "x", "optional": True}}},
-        {"name": "F", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "blob"}}},
-    ]
-    return m.workload(m.deployment(m.template(m.container(env=env))))
-
-
 def _config(kind: str, name: str, **fields: Any) -> Obj:
     return {"kind": kind, "metadata": {"name": name, "namespace": m.NAMESPACE}, **fields}
-
-
-async def test_missing_config_is_named_and_no_secret_value_leaves() -> None:
-    cluster = FakeCluster(
-        _config("ConfigMap", "settings", data={"url": "x"}, binaryData={"blob": "eA=="}),
-        _config("Secret", "keys", data={"token": "c2VjcmV0LXZhbHVl"}),
-    )
-    found = await read.missing_config(cluster, _needing_config())
-    assert found == [
-        (
-            ConfigRef(Kind.CONFIG_MAP, "settings", "gone"),
-            "container app needs key gone of ConfigMap settings, which does not have it",
-        ),
-        (ConfigRef(Kind.SECRET, "absent", "x"), "container app needs Secret absent, which does not exist"),
-    ]
-    assert "c2VjcmV0" not in repr(found)
-    assert cluster.gets.count(("ConfigMap", "settings")) == 1
-
-
-async def test_config_that_may_not_be_read_is_unknown_rather_than_present() -> None:
-    cluster = FakeCluster(_config("ConfigMap", "settings", data={}))
-    cluster.on_get = [raising(AccessDenied("the verb get on configmaps is not granted"))]
-    with pytest.raises(AccessDenied):
-        await read.missing_config(cluster, _needing_config())
 
 
 async def test_memory_rules_and_quota_room_are_read_in_bytes() -> None:

@@ -144,10 +144,10 @@ async def test_a_parent_message_that_is_always_refused_holds_up_no_question(
 
 async def test_one_message_that_is_always_refused_holds_up_no_other(tmp_path: Path) -> None:
     async with rig_at(tmp_path) as rig:
-        rows = [await rig.put(await _incident(rig, n), Topic.FIRED) for n in range(3)]
-        rig.slack.fail(
-            "chat.postMessage", *[Fault(error="invalid_blocks")] * 6
-        )  # head and entry of the first
+        incidents = [await _incident(rig, n) for n in range(3)]
+        rows = [await rig.put(incident, Topic.FIRED) for incident in incidents]
+        for word in ("svc-0", incidents[0]):
+            rig.slack.refuse("chat.postMessage", word, "invalid_blocks")
         await rig.deliver()
         states = [(await rig.row(row)).state for row in rows]
         assert states == [MessageState.FAILED, MessageState.SENT, MessageState.SENT]

@@ -49,3 +49,23 @@ async def test_an_odd_answer_is_no_answer(question: str, body: bytes) -> None:
             asked = PagerDutyRest(client, "http://d.test", "token", clock).incident_status("P1")
     with pytest.raises(ProbeUnavailable):
         await asked
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "1",
+        "{}",
+        '{"metric":{}}',
+        '{"metric":{},"value":1,"values":1}',
+        '{"metric":{},"value":{},"values":[1]}',
+    ],
+)
+async def test_a_series_without_values_is_no_answer(row: str) -> None:
+    body = '{"status":"success","data":{"resultType":"%s","result":[%s]}}'
+    clock = Waits()
+    with pytest.raises(ProbeUnavailable):
+        await Prometheus(_client((body % ("vector", row)).encode()), "http://p.test", clock).instant("up")
+    client = _client((body % ("matrix", row)).encode())
+    with pytest.raises(ProbeUnavailable):
+        await Prometheus(client, "http://p.test", clock).window("up", NOW - timedelta(hours=1), NOW, 60)

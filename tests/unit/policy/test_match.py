@@ -195,3 +195,11 @@ def test_a_policy_names_its_own_labels() -> None:
     found = target_hint(policy.rules[0], labels)
     assert isinstance(found, Hint)
     assert (found.namespace, found.kind, found.name) == ("shop", Kind.DEPLOYMENT, "api")
+
+
+def test_a_policy_can_read_the_labels_of_the_scrape_only() -> None:
+    policy = policy_of("labels: {namespace: [namespace], pod: [pod]}\n", rule=DEFAULTING)
+    labels = {"namespace": "rag7", "pod": "web-0", "exported_namespace": "shop", "exported_pod": "pay-0"}
+    found = target_hint(policy.rules[0], labels)
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.kind, found.name) == ("rag7", Kind.POD, "web-0")
