@@ -231,6 +231,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     loops = Loops(services, lambda: deliver_once(messages), kept, settings.slack_channel)
     interactions = _interactions(settings, services, messages.client, http)
     access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
+    services.rights.current = access
     health = Health(store.probe_write, (supervisor, access, keeper))
     app = create_app(_web(settings, services, interactions, health))
     clicks = _socket(settings, interactions)

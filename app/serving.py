@@ -86,10 +86,11 @@ async def _accepting(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises BadInput naming the setting."""
+    """A listening socket; `::` takes IPv4 as well, where the system can. Raises BadInput naming the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         raise BadInput(
             f"cannot bind {host}:{port}: {error.strerror}", code="bad_setting", where="REMEDIATOR_PORT"

@@ -66,6 +66,7 @@ class HighErrorRate:
 
     name = "high-error-rate"
     runbook = "High Error Rate"
+    reads_config = True
     steps: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
     params: type[HighErrorRateParams] = HighErrorRateParams
     actions: frozenset[ActionKind] = frozenset(

@@ -58,6 +58,7 @@ class HighLatency:
 
     name = "high-latency"
     runbook = "High Latency"
+    reads_config = True
     steps: tuple[str, ...] = (SCALE_OUT, RESTART)
     params: type[HighLatencyParams] = HighLatencyParams
     actions: frozenset[ActionKind] = frozenset(

@@ -50,6 +50,7 @@ class OutOfMemory:
 
     name = "out-of-memory"
     runbook = "Out of Memory (OOM)"
+    reads_config = True
     steps: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
     params: type[OutOfMemoryParams] = OutOfMemoryParams
     actions: frozenset[ActionKind] = frozenset(

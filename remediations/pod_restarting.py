@@ -48,6 +48,7 @@ class PodRestarting:
     actions: frozenset[ActionKind] = frozenset(
         {ActionKind.ROLL_BACK, ActionKind.DELETE_POD, ActionKind.ROLLOUT_RESTART}
     )
+    reads_config = True
 
     async def diagnose(self, scene: Scene, params: PodRestartingParams) -> Diagnosis:
         """The cause, recent changes, pods, configuration, limits, events, rollout history."""

@@ -6,6 +6,7 @@ commands that give orders are clients of a running service, so that there is one
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,24 +21,29 @@ from app.domain.errors import BadInput, RemediatorError
 
 
 class _Commands(TyperGroup):
-    """The commands; `policy` with its tools is imported when somebody asks for it, so that `serve` runs without."""
+    """The commands; those with tools that `serve` does without are imported when somebody asks for them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names."""
-        return [*super().list_commands(ctx), _POLICY]
+        return [*super().list_commands(ctx), *_LATER]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of this name."""
-        if cmd_name != _POLICY:
+        if cmd_name not in _LATER:
             return super().get_command(ctx, cmd_name)
-        from app.cli import policy
+        module = importlib.import_module(f"app.cli.{cmd_name}")
+        if hasattr(module, "app"):
+            found = typer.main.get_command(module.app)
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command()(getattr(module, cmd_name))
+            found = typer.main.get_command(alone)
+        found.name = cmd_name
+        return found
 
-        group = typer.main.get_command(policy.app)
-        group.name = _POLICY
-        return group
 
-
-_POLICY = "policy"
+_LATER = ("policy", "rbac")
+"""Each is a module of this package: with an `app` of several commands, or with the one function of its name."""
 app = typer.Typer(
     name="remediator",
     cls=_Commands,

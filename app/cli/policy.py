@@ -50,7 +50,7 @@ Folder = Annotated[
 @app.command()
 def check(folder: Folder = Path("policies"), as_json: AsJson = False) -> None:
     """Check all documents of a folder: every fault with file, line, column and what is allowed there."""
-    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
     rules = [{"name": r.name, "remediation": r.remediation, "mode": r.mode.value} for r in policy.rules]
     if as_json:
         give({"ok": True, "version": policy.version, "rules": rules})
@@ -71,8 +71,8 @@ def run_tests(
     as_json: AsJson = False,
 ) -> None:
     """Run the cases of *.test.yaml against the policy of the folder. Exit 1 when one does not come out as expected."""
-    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
-    cases = _or_faults(lambda: read_cases(_test_files(folder)), as_json=as_json)
+    policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    cases = or_faults(lambda: read_cases(_test_files(folder)), as_json=as_json)
     report = run_cases(policy, CATALOGUE, cases)
     if as_json:
         give(report.to_json())
@@ -99,7 +99,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """What the policy would say about an alert that nobody raised: rule, target and all gates, under assumed facts."""
-    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
     world = World(policy, CATALOGUE, level=Mode(level.value) if level else None)
     lines, data = explain_alert(world, parse_labels(alert), instant_of("--at", at) or _now())
     if as_json:
@@ -121,8 +121,8 @@ def lint(
     as_json: AsJson = False,
 ) -> None:
     """Does the policy fit the alerts that Prometheus is told to raise? Exit 1 when something surely does not work."""
-    policy = _or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
-    alerts = _or_faults(lambda: read_rules(_texts(rules)), as_json=as_json)
+    policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
+    alerts = or_faults(lambda: read_rules(_texts(rules)), as_json=as_json)
     repeat = span_of("--repeat-interval", repeat_interval)
     found = lint_policy(policy, alerts, Timing(_now(), repeat, span_of("--group-interval", group_interval)))
     counts = {severity.value: sum(f.severity is severity for f in found) for severity in Severity}
@@ -162,7 +162,7 @@ def _test_files(folder: Path) -> dict[str, str]:
     return texts
 
 
-def _or_faults(read: Callable[[], T], *, as_json: bool) -> T:
+def or_faults(read: Callable[[], T], *, as_json: bool) -> T:
     """What was read; or every fault of it and exit code 1."""
     try:
         return read()

@@ -80,7 +80,10 @@ class Remediation(Protocol, Generic[P]):
     """Names of all its steps, in ladder order."""
     params: type[P]
     actions: frozenset[ActionKind]
-    """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes."""
+    """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes.
+
+    A handler that looks for missing or changed configuration also says `reads_config = True`: the printed roles then let it
+    read ConfigMaps, and the Secrets that the policy names."""
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""

@@ -15,7 +15,7 @@ from app.domain.remediation import AnyRemediation
 from app.engine.context import Engine
 from app.flow.deciding.enrich import IncidentBodies
 from app.observe.metrics import Metrics
-from app.policy.model import Policy
+from app.policy.model import Policy, Rule
 from app.store.database import Store
 
 
@@ -65,6 +65,30 @@ class EngineSlot:
         return self.current
 
 
+class Rights(Protocol):
+    """Who knows what we may do at the API server."""
+
+    async def lacking(self, rule: Rule, namespace: str) -> Sequence[Lack]:
+        """What the rule's remediation needs to act in this namespace and is not granted."""
+        ...
+
+
+class Lack(Protocol):
+    """One permission that is not granted."""
+
+    @property
+    def told(self) -> str:
+        """`patch deployments in namespace rag7`."""
+        ...
+
+
+@dataclass(slots=True)
+class RightsSlot:
+    """Holds who knows our rights, which needs the services: set once by `app.main`. Without, nothing is known to be missing."""
+
+    current: Rights | None = None
+
+
 Gone = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 """Which of these replicas are gone. None where there is one process. Raises StoreUnavailable."""
 
@@ -97,6 +121,7 @@ class Services:
     decide_nudge: Nudge = field(default_factory=Nudge)
     deliver_nudge: Nudge = field(default_factory=Nudge)
     engine: EngineSlot = field(default_factory=EngineSlot)
+    rights: RightsSlot = field(default_factory=RightsSlot)
     presence: Gone | None = None
     advancing: set[str] = field(default_factory=set)
     lost: dict[str, tuple[int, float]] = field(default_factory=dict)

@@ -246,8 +246,9 @@ class KubeCluster:
             "group": resource.group,
             "resource": resource.plural,
             "subresource": subresource,
-            # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it.
+            # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it, also one for its name alone.
             "namespace": namespace if resource.namespaced or kind is Kind.NAMESPACE else "",
+            "name": namespace if kind is Kind.NAMESPACE else "",
         }
         body = {
             "apiVersion": ACCESS_REVIEWS.api_version,

@@ -42,10 +42,12 @@ class Opt(StrEnum):
 
 
 class Scope(Block):
-    """Where the service may act at all. Namespace patterns may contain `*`."""
+    """Where the service may act at all. Namespace patterns may contain `*`. `secrets` names the Secrets whose keys may be looked
+    at, to tell which one is missing: `remediator rbac` grants `get` on these names and on no other Secret."""
 
     namespaces: tuple[str, ...] = Field(min_length=1)
     exclude_namespaces: tuple[str, ...] = ()
+    secrets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")], ...] = ()
     opt: Opt = Opt.OUT
     protected_kinds: tuple[Kind, ...] = ()
 

@@ -81,6 +81,8 @@ class Tool:
         if self.name == "alertmanager":
             version = self.required_version("github.com/prometheus/alertmanager").removeprefix("v")
             values = {"github.com/prometheus/common/version.Version": version}
+        if self.name == "helm":
+            values = {"helm.sh/helm/v4/internal/version.version": self.required_version("helm.sh/helm/v4")}
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
 
 
@@ -99,6 +101,7 @@ TOOLS = (
     Tool(
         "metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, "two minutes"
     ),
+    Tool("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, "five minutes"),
     Tool(
         "kubernetes",
         {

@@ -10,6 +10,7 @@ import pytest
 
 from app.kube.client import KubeCluster
 from tests.live import build, controlplane
+from tests.live.chart.helm import Helm
 from tests.live.stack import (
     Alertmanager,
     AlertmanagerFactory,
@@ -99,6 +100,13 @@ def redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     _need(request, "redis")
     with Redis(_folder(tmp_path_factory, "redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def helm(request: pytest.FixtureRequest) -> Helm:
+    """The real helm."""
+    _need(request, "helm")
+    return Helm(build.binary("helm"))
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ async def _temporary(path: Path) -> Rig:
     rig = await born(
         path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
     )
-    await rig.until(lambda: _state(rig, RunState.FIXED))
+    await rig.until(lambda: _state(rig, RunState.CONTAINED))
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     return rig
 
@@ -138,7 +138,7 @@ async def test_a_temporary_change_stays_while_its_reason_is_there(tmp_path: Path
     rig = await born(
         tmp_path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
     )
-    await rig.until(lambda: _state(rig, RunState.FIXED))
+    await rig.until(lambda: _state(rig, RunState.CONTAINED))
     await rig.run(5_400)
     assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
     assert "Still needed" in rig.notebook.text

@@ -201,7 +201,27 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
     ordered = subject.incident.manual is not None
     chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in ladder)
-    return Seen(subject, target, workload, diagnosis, chosen)
+    steps = await _permitted(services, subject.rule, target, chosen)
+    return Seen(subject, target, workload, diagnosis, steps)
+
+
+async def _permitted(
+    services: Services, rule: Rule, target: Target, steps: tuple[Step, ...]
+) -> tuple[Step, ...]:
+    """A remediation that lacks a right where the target is, is disabled there: no step applies, and a person is told what to
+    grant. Half of its steps would be worse than none."""
+    rights = services.rights.current
+    if rights is None or not any(step.applies for step in steps):
+        return steps
+    lacking = await rights.lacking(rule, target.namespace)
+    if not lacking:
+        return steps
+    what = ", ".join(need.told for need in lacking)
+    advice = (
+        f"Grant {what} (remediator rbac prints the role); until then {rule.remediation} is disabled there."
+    )
+    why = f"Disabled: the service may not {what}"
+    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
 
 
 def told_how(seen: Seen, how: str) -> Seen:

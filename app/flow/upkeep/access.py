@@ -2,24 +2,24 @@
 
 The supervisor calls `look`; `app.flow.upkeep.health` and the metrics show what it found. Every permission of the reads and
 of each rule's remediation is asked for by a SelfSubjectAccessReview of its own, at the start, after a policy change, and
-again from time to time. Only reads: a missing right is told long before the first alert needs it, and closes nothing here.
+again from time to time; what a pattern of the scope stands for is known from the alerts that came. A remediation that lacks a right to write in a namespace is disabled there: whoever decides asks
+`lacking`. A read that is missing closes only what needs it. Never changes anything at the API server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from app.domain.decision import Mode
 from app.domain.errors import RemediatorError
-from app.domain.plan import ActionKind
-from app.domain.remediation import AnyRemediation
 from app.domain.target import Kind
 from app.flow.services import Services
-from app.kube.verbs import READS, Permission, permissions_for
+from app.flow.upkeep.rights import Need, may_act, named_namespaces, needs, writes
+from app.kube.verbs import Permission
 from app.policy.model import Policy, Rule
 
 log = structlog.get_logger(__name__)
@@ -27,55 +27,12 @@ log = structlog.get_logger(__name__)
 _AGAIN: Final = 600.0  # seconds between two reviews of all rights
 _MISSING_AGAIN: Final = 60.0  # seconds while one is missing, so that a repair shows soon
 _SHOWN: Final = 10
-_EVERY: Final = "all"  # whose right it is when every remediation needs it
+_KEPT: Final = 10_000  # answers; patterns of namespaces bring one more for each namespace
 
+_PATTERNED: Final = 200  # namespaces behind patterns whose rights are reviewed
 
-@dataclass(frozen=True, slots=True, order=True)
-class Need:
-    """One permission that a remediation needs in a namespace; an empty namespace means in all of them."""
-
-    permission: Permission
-    namespace: str
-    remediation: str
-
-    @property
-    def resource(self) -> str:
-        """`pods/eviction`, as RBAC has it."""
-        _, _, plural, subresource = self.permission.rule
-        return f"{plural}/{subresource}" if subresource else plural
-
-    def __str__(self) -> str:
-        where = f"namespace {self.namespace}" if self.namespace else "all namespaces"
-        who = "every remediation" if self.remediation == _EVERY else self.remediation
-        return f"may not {self.permission.verb} {self.resource} in {where} (needed by {who})"
-
-
-def needs(policy: Policy, catalogue: Mapping[str, AnyRemediation], ceiling: Mode = Mode.AUTO) -> list[Need]:
-    """What the rules of this policy need, each once. Rules that can only observe need no writes."""
-    spaces = _namespaces(policy)
-    found = {Need(p, n, _EVERY) for p in READS for n in spaces}
-    if Mode.OBSERVE not in (policy.mode, ceiling):
-        for rule in policy.rules:
-            handler = catalogue.get(rule.remediation)
-            if rule.mode is not Mode.OBSERVE and handler is not None:
-                found |= {Need(p, n, rule.remediation) for p in _writes(rule, handler) for n in spaces}
-    return sorted(found)
-
-
-def _namespaces(policy: Policy) -> list[str]:
-    """A pattern covers namespaces that come later: only a right in all of them is enough for it."""
-    return sorted({"" if "*" in n else n for n in policy.scope.namespaces})
-
-
-def _writes(rule: Rule, handler: AnyRemediation) -> Iterator[Permission]:
-    kinds = {rule.target.kind, Kind.HPA, Kind.POD}
-    for action in handler.actions:
-        if action is ActionKind.RAISE_MIN_REPLICAS or action in (ActionKind.DELETE_POD, ActionKind.EVICT_POD):
-            on = kinds
-        else:
-            on = {rule.target.kind}
-        for kind in on:
-            yield from permissions_for(action, kind)
+_Asked = tuple[Permission, str]
+"""A permission and the namespace that it was asked for."""
 
 
 @dataclass(slots=True)
@@ -86,6 +43,10 @@ class AccessCheck:
     missing: Sequence[Need] = ()
     unreachable: str = ""
     _reviewed: tuple[str, float] | None = field(default=None)  # the policy's version, on the monotonic clock
+    _came: dict[str, None] = field(
+        default_factory=dict
+    )  # namespaces that were asked about, patterns stand for some
+    _answers: dict[_Asked, tuple[bool, float]] = field(default_factory=dict)
 
     @property
     def problems(self) -> Mapping[str, str]:
@@ -108,12 +69,43 @@ class AccessCheck:
             if self._due(policy):
                 await self._review(policy)
             else:
-                await services.cluster.can_i("list", Kind.POD, _namespaces(policy)[0])
+                space = next(iter(named_namespaces(policy.scope)), "")
+                await services.cluster.can_i("list", Kind.POD, space)
         except RemediatorError as error:
             self.unreachable = error.message
             raise
         self.unreachable = ""
         return 0
+
+    async def lacking(self, rule: Rule, namespace: str) -> Sequence[Need]:
+        """What the rule's remediation needs to act in this namespace and is not granted; empty where it only observes. An API
+        server that cannot be asked says nothing here: the dry run will."""
+        services = self.services
+        policy, handler = services.policy(), services.catalogue.get(rule.remediation)
+        if handler is None or not may_act(rule, policy, services.ceiling):
+            return ()
+        if namespace not in self._came and len(self._came) < _PATTERNED:
+            self._came[namespace] = None
+        wanted = sorted(Need(p, namespace, rule.remediation) for p in writes(rule, handler, policy.scope))
+        try:
+            granted = await asyncio.gather(*(self._granted((n.permission, n.namespace)) for n in wanted))
+        except RemediatorError:
+            return ()
+        return [need for need, yes in zip(wanted, granted, strict=True) if not yes]
+
+    async def _granted(self, asked: _Asked, *, fresh: bool = False) -> bool:
+        now = self.services.clock.monotonic()
+        known = self._answers.get(asked)
+        if known is not None and not fresh and now - known[1] < (_AGAIN if known[0] else _MISSING_AGAIN):
+            return known[0]
+        permission, namespace = asked
+        yes = await self.services.cluster.can_i(
+            permission.verb, permission.kind, namespace, permission.subresource
+        )
+        if len(self._answers) >= _KEPT:
+            self._answers.clear()
+        self._answers[asked] = yes, now
+        return yes
 
     def _due(self, policy: Policy) -> bool:
         if self._reviewed is None or self._reviewed[0] != policy.version:
@@ -123,12 +115,12 @@ class AccessCheck:
 
     async def _review(self, policy: Policy) -> None:
         services = self.services
-        answers: dict[tuple[Permission, str], bool] = {}
+        answers: dict[_Asked, bool] = {}
         missing = []
-        for need in needs(policy, services.catalogue, services.ceiling):
-            p, asked = need.permission, (need.permission, need.namespace)
+        for need in needs(policy, services.catalogue, services.ceiling, self._came):
+            asked = (need.permission, need.namespace)
             if asked not in answers:
-                answers[asked] = await services.cluster.can_i(p.verb, p.kind, need.namespace, p.subresource)
+                answers[asked] = await self._granted(asked, fresh=True)
             if not answers[asked]:
                 missing.append(need)
         if missing != list(self.missing):
@@ -140,4 +132,4 @@ class AccessCheck:
         gauge = services.metrics.missing_rights
         gauge.clear()
         for need in missing:
-            gauge.labels(need.permission.verb, need.resource, need.namespace or "*", need.remediation).set(1)
+            gauge.labels(need.permission.verb, need.resource, need.namespace, need.remediation).set(1)

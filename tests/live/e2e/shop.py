@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
+from app.domain.decision import Mode
 from app.domain.json import Obj
-from app.domain.plan import ActionKind
-from app.domain.target import Kind
-from app.kube import verbs
+from app.policy.load import load_policy
+from app.policytools.rbac import grants
+from remediations import CATALOGUE
 from tests.live.stack import FAULT, ControlPlane, Mutation, wait_until
 
 SERVICE_USER = "remediator"
@@ -18,19 +18,14 @@ BAD, GOOD = "registry.test/web:v2", "registry.test/web:v1"
 ERRORS = ["INFO started"] + ["ERROR OperationalError: connection pool exhausted in v2"] * 40
 
 
-def rules(permissions: Sequence[verbs.Permission]) -> list[Obj]:
-    """RBAC rules that allow exactly these permissions."""
-    found = []
-    for permission in permissions:
-        verb, group, resource, subresource = permission.rule
-        name = f"{resource}/{subresource}" if subresource else resource
-        found.append({"apiGroups": [group], "resources": [name], "verbs": [verb]})
-    return found
+def role_rules(namespace: str, *, writes: bool = True) -> list[Obj]:
+    """The rules of the role that `remediator rbac` prints for the tests' policy: exactly these rights have to be enough."""
+    from tests.live.e2e.service import policy
 
-
-METRICS = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods"], "verbs": ["list"]}
-READS = verbs.READS + verbs.CONFIG_READS + verbs.OPTIONAL
-WRITES = tuple(p for do in ActionKind for on in Kind for p in verbs.permissions_for(do, on)) + verbs.EVENTS
+    loaded = load_policy({"policy.yaml": policy()}, CATALOGUE)
+    if not writes:
+        loaded = loaded.model_copy(update={"mode": Mode.OBSERVE})
+    return [grant.rule() for grant in grants(loaded, CATALOGUE, namespace)]
 
 
 class Shop:
@@ -39,8 +34,7 @@ class Shop:
     def __init__(self, plane: ControlPlane, *, writes: bool = True) -> None:
         self.plane = plane
         self.namespace = plane.create_namespace("e2e")
-        granted = (*READS, *WRITES) if writes else READS
-        plane.grant(SERVICE_USER, [*rules(granted), METRICS], self.namespace)
+        plane.grant(SERVICE_USER, role_rules(self.namespace, writes=writes), self.namespace)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -9,7 +9,16 @@ from typing import Any
 
 from tests.unit.docs.tables import ROOT
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/reference.md", "docs/secrets.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "ARCHITECTURE.md",
+    "charts/alert-remediator/README.md",
+    "charts/alert-remediator/UPGRADE.md",
+    "docs/alerts.md",
+    "docs/reference.md",
+    "docs/secrets.md",
+)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

@@ -27,11 +27,15 @@ from app.main import Parts, build
 from app.notify.console import ConsoleClient
 from app.observe.metrics import Metrics
 from app.policy.gates import GATES
+from app.policy.load import load_dir
+from app.policytools.rbac import Account, as_yaml, namespaces_of
 from app.settings import PREFIX, SECRETS, Settings
+from remediations import CATALOGUE
 from tests.unit.policy.cases import facts_of, policy_of, step_of
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference.md"
+README = ROOT / "README.md"
 Rows = Iterable[Sequence[str]]
 
 
@@ -188,7 +192,23 @@ def placed(text: str, made: dict[str, str]) -> str:
     return text
 
 
+def roles() -> str:
+    """What `remediator rbac` prints for the shipped policy, as the README shows it."""
+    policy = load_dir(ROOT / "policies", CATALOGUE)
+    return as_yaml(policy, CATALOGUE, namespaces_of(policy), Account())
+
+
+def with_roles(readme: str) -> str:
+    """The README with the roles in its block rbac.yaml."""
+    pattern = re.compile(r"(^```yaml\n# rbac\.yaml\n).*?(^```$)", re.DOTALL | re.MULTILINE)
+    made, count = pattern.subn(lambda m: f"{m[1]}{roles()}{m[2]}", readme)
+    if count != 1:
+        raise ValueError(f"the README has {count} places for the roles")
+    return made
+
+
 async def _main() -> None:
+    README.write_text(with_roles(README.read_text(encoding="utf-8")), encoding="utf-8")
     REFERENCE.write_text(placed(REFERENCE.read_text(encoding="utf-8"), await tables()), encoding="utf-8")
     sys.stderr.write(f"{REFERENCE} is up to date\n")
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from app.policy.load import load_policy
 from app.store import incidents
 from remediations import CATALOGUE
 from tests.scenario.rig import Rig
+from tests.unit.chart.generate import values as chart_defaults
+from tests.unit.chart.test_values import faults as chart_faults
+from tests.unit.chart.test_values import merged as chart_merged
 from tests.unit.cli.shell import Shell
 from tests.unit.docs.conftest import ORCHESTRATION, token_without
 from tests.unit.docs.example import worked_example
@@ -62,6 +66,7 @@ def test_every_command_runs(block: Block, line: str, service: Served, shell: She
         "python": _python,
         "python3": _new_token,
         "export": _export,
+        "helm": _helm,
         "kubectl": lambda words: _kubectl(block, words),
         "remediator": lambda words: _remediator(words, service, shell),
     }
@@ -100,6 +105,26 @@ def _export(words: list[str]) -> None:
     name, _, value = words[1].partition("=")
     assert re.fullmatch(r"PATH|REMEDIATOR_[A-Z_]+", name)
     assert value
+
+
+def _helm(words: list[str]) -> None:
+    """The chart is there and takes the values; what it makes of them the live tier shows with the real helm."""
+    if words[1] == "test":
+        return
+    assert words[1] == "install"
+    assert (ROOT / words[3] / "Chart.yaml").is_file()
+    said: dict[str, Any] = {}
+    for option, value in pairwise(words):
+        if option in ("--set", "--set-file"):
+            key, _, text = value.partition("=")
+            first, *rest = re.split(r"(?<!\\)\.", key)
+            place = said.setdefault(first, {})
+            for word in rest[:-1]:
+                place = place.setdefault(word, {})
+            file = ROOT / text
+            shown = file.read_text("utf-8") if option == "--set-file" and file.is_file() else text
+            place[rest[-1].replace("\\", "")] = shown
+    assert chart_faults(chart_merged(chart_defaults(), said)) == ""
 
 
 def _kubectl(block: Block, words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The README's roles allow what the service does, and no more: compared with the list of permissions and with requests."""
+"""The README's roles are the command's, and allow what the service does: compared with requests of all stories."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 import httpx
 import yaml
 
-from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import CONFIG_READS, DRY_RUN_POD, EVENTS, OPTIONAL, READS, permissions_for
+from app.kube.verbs import DRY_RUN_POD
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
+from tests.unit.docs import tables
 from tests.unit.docs.fences import blocks
 from tests.unit.served import TIMELINES, Served
 
+README = tables.README.read_text(encoding="utf-8")
 Rule = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)."""
 
@@ -38,17 +39,13 @@ def granted() -> set[Rule]:
     }
 
 
-def wanted() -> set[Rule]:
-    """What the code says it needs, and the metrics API, whose resource is no kind of ours."""
-    needed = {*READS, *CONFIG_READS, *EVENTS, *OPTIONAL}
-    for kind in ActionKind:
-        needed |= {p for on in Kind for p in permissions_for(kind, on)}
-    rules = {(p.verb, p.rule[1], "/".join(filter(None, p.rule[2:]))) for p in needed}
-    return rules | {("list", POD_METRICS.group, POD_METRICS.plural)}
+def test_the_readme_shows_what_the_command_prints() -> None:
+    assert tables.with_roles(README) == README
 
 
-def test_the_roles_allow_exactly_what_is_needed() -> None:
-    assert granted() == wanted()
+def test_no_role_has_a_wildcard_and_none_is_cluster_wide() -> None:
+    assert {d["kind"] for d in _documents()} == {"ServiceAccount", "Role", "RoleBinding"}
+    assert not [rule for rule in granted() if "*" in "".join(rule)]
 
 
 def test_the_strong_right_stands_in_the_threat_model_alone() -> None:
@@ -67,23 +64,18 @@ def test_the_strong_right_stands_in_the_threat_model_alone() -> None:
     assert not found & granted()
 
 
-def test_what_has_no_namespace_is_read_by_the_cluster_role_and_everything_else_by_the_namespaced_one() -> (
-    None
-):
-    kinds = {d["kind"]: d for d in _documents()}
-    of_cluster = {k for k in Kind if not RESOURCES[k].namespaced}
-    found = {resource for r in kinds["ClusterRole"]["rules"] for resource in r["resources"]}
-    assert found == {RESOURCES[k].plural for k in of_cluster}
-    assert not any(found & set(r["resources"]) for r in kinds["Role"]["rules"])
+def test_secrets_are_read_by_name_only() -> None:
+    rules = [r for d in _documents() for r in d.get("rules", ()) if "secrets" in r["resources"]]
+    assert rules
+    assert all(r["verbs"] == ["get"] and r["resourceNames"] for r in rules)
 
 
-def test_the_bindings_bind_these_roles_to_the_service_account() -> None:
+def test_the_binding_binds_the_role_to_the_service_account() -> None:
     kinds = {d["kind"]: d for d in _documents()}
     account = kinds["ServiceAccount"]["metadata"]
-    for binding, role in (("RoleBinding", "Role"), ("ClusterRoleBinding", "ClusterRole")):
-        reference = kinds[binding]["roleRef"]
-        assert (reference["kind"], reference["name"]) == (role, kinds[role]["metadata"]["name"])
-        assert kinds[binding]["subjects"] == [{"kind": "ServiceAccount", **account}]
+    reference = kinds["RoleBinding"]["roleRef"]
+    assert (reference["kind"], reference["name"]) == ("Role", kinds["Role"]["metadata"]["name"])
+    assert kinds["RoleBinding"]["subjects"] == [{"kind": "ServiceAccount", **account}]
 
 
 def _rule(request: Request) -> Rule | None:

@@ -14,7 +14,8 @@ from app.domain.errors import ClusterUnavailable
 from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.flow.services import Services
-from app.flow.upkeep.access import AccessCheck, needs
+from app.flow.upkeep.access import AccessCheck
+from app.flow.upkeep.rights import needs
 from app.observe.metrics import Metrics
 from app.policy.load import load_dir
 from app.policy.model import Policy
@@ -50,7 +51,15 @@ def check(
     cluster: Granting, policy: Policy = POLICY, ceiling: Mode = Mode.AUTO
 ) -> tuple[AccessCheck, Metrics, Hands]:
     metrics, clock = Metrics(CollectorRegistry()), Hands()
-    services: Any = SimpleNamespace(
+    services = services_with(cluster, policy, clock, metrics, ceiling)
+    return AccessCheck(services), metrics, clock
+
+
+def services_with(
+    cluster: Any, policy: Policy, clock: Any, metrics: Metrics, ceiling: Mode = Mode.AUTO
+) -> Services:
+    """Only what the check of our rights uses."""
+    found = SimpleNamespace(
         cluster=cluster,
         clock=clock,
         policy=lambda: policy,
@@ -58,7 +67,7 @@ def check(
         metrics=metrics,
         ceiling=ceiling,
     )
-    return AccessCheck(cast("Services", services)), metrics, clock
+    return cast("Services", found)
 
 
 async def test_a_missing_right_names_verb_resource_namespace_and_remediation() -> None:
@@ -110,10 +119,17 @@ def test_who_only_observes_needs_no_writes(how: str) -> None:
     assert any(n.permission.verb == "patch" for n in needs(POLICY, CATALOGUE))
 
 
-def test_a_pattern_of_namespaces_needs_the_right_in_all_of_them() -> None:
+async def test_what_a_pattern_stands_for_is_reviewed_once_alerts_came_from_there() -> None:
+    """RBAC knows no patterns, so that a right in all namespaces is more than anybody should grant."""
     scope = POLICY.scope.model_copy(update={"namespaces": ("rag7", "team-*")})
-    found = needs(POLICY.model_copy(update={"scope": scope}), CATALOGUE)
-    assert {n.namespace for n in found} == {"rag7", ""}
+    policy = POLICY.model_copy(update={"scope": scope})
+    assert {n.namespace for n in needs(policy, CATALOGUE)} == {"rag7"}
+    access, _, clock = check(Granting(("patch", Kind.DEPLOYMENT)), policy)
+    await access.look()
+    await access.lacking(policy.rules[0], "team-a")
+    clock.at = 61.0
+    await access.look()
+    assert {n.namespace for n in access.missing} == {"rag7", "team-a"}
 
 
 def test_every_shipped_remediation_says_which_actions_it_takes() -> None:

@@ -1,0 +1,98 @@
+"""Rights: what the rules of a policy need at the API server, in RBAC's words.
+
+Called by `app.flow.upkeep.access`, which asks whether we have them, and by the commands that print roles and look for what is
+missing. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.decision import Mode
+from app.domain.remediation import AnyRemediation
+from app.domain.target import WORKLOAD_KINDS, Kind
+from app.kube.verbs import READS, Permission, permissions_for
+from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope
+
+EVERY: Final = "every remediation"
+"""Whose right it is when all of them need it."""
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Need:
+    """One permission that a remediation needs in a namespace."""
+
+    permission: Permission
+    namespace: str
+    remediation: str
+
+    @property
+    def resource(self) -> str:
+        """`pods/eviction`, as RBAC has it."""
+        _, _, plural, subresource = self.permission.rule
+        return f"{plural}/{subresource}" if subresource else plural
+
+    @property
+    def told(self) -> str:
+        """`patch deployments in namespace rag7`."""
+        return f"{self.permission.verb} {self.resource} in namespace {self.namespace}"
+
+    def __str__(self) -> str:
+        return f"may not {self.told} (needed by {self.remediation})"
+
+
+def is_pattern(namespace: str) -> bool:
+    """Whether an entry of the scope stands for namespaces that come later, too."""
+    return bool(_PATTERN & set(namespace))
+
+
+def named_namespaces(scope: Scope) -> list[str]:
+    """The namespaces that the scope names, patterns and those that it keeps away from aside."""
+    named = {n for n in scope.namespaces if not is_pattern(n) and scope.covers(n)}
+    return sorted(named - set(PROTECTED_NAMESPACES))
+
+
+def needs(
+    policy: Policy,
+    catalogue: Mapping[str, AnyRemediation],
+    ceiling: Mode = Mode.AUTO,
+    more: Collection[str] = (),
+) -> list[Need]:
+    """What the rules of this policy need, each once, in the namespaces that the scope names and in those of `more` that it covers.
+    Rules that can only observe need no writes."""
+    covered = {n for n in more if policy.scope.covers(n)} - set(PROTECTED_NAMESPACES)
+    spaces = sorted({*named_namespaces(policy.scope), *covered})
+    found = {Need(p, n, EVERY) for p in READS for n in spaces}
+    for rule in policy.rules:
+        handler = catalogue.get(rule.remediation)
+        if handler is not None and may_act(rule, policy, ceiling):
+            allowed = writes(rule, handler, policy.scope)
+            found |= {Need(p, n, rule.remediation) for p in allowed for n in spaces}
+    return sorted(found)
+
+
+def may_act(rule: Rule, policy: Policy, ceiling: Mode = Mode.AUTO) -> bool:
+    """Whether the rule may come to change something."""
+    return Mode.OBSERVE not in (policy.mode, ceiling, rule.mode)
+
+
+def writes(rule: Rule, handler: AnyRemediation, scope: Scope) -> frozenset[Permission]:
+    """What the remediation needs to act on the rule's targets. Kinds that the policy protects are none of them."""
+    return frozenset(_writes(rule, handler, scope))
+
+
+def _writes(rule: Rule, handler: AnyRemediation, scope: Scope) -> Iterator[Permission]:
+    targets = set(_target_kinds(rule)) - set(scope.protected_kinds)
+    for action in handler.actions:
+        for kind in targets | {Kind.HPA, Kind.POD} if targets else ():
+            yield from permissions_for(action, kind)
+
+
+def _target_kinds(rule: Rule) -> tuple[Kind, ...]:
+    """A pod stands for its owner, which may be of any kind."""
+    if rule.target.pod is not None or rule.target.kind not in WORKLOAD_KINDS:
+        return WORKLOAD_KINDS
+    return (rule.target.kind,)

@@ -1,0 +1,147 @@
+{{- define "alert-remediator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "alert-remediator.serviceAccount" -}}
+{{- default (include "alert-remediator.fullname" .) .Values.serviceAccount.name -}}
+{{- end }}
+
+{{- define "alert-remediator.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "alert-remediator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
+{{ include "alert-remediator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* metadata of one object: root, name, and perhaps namespace, labels, annotations */}}
+{{- define "alert-remediator.meta" -}}
+name: {{ .name }}
+namespace: {{ default .root.Release.Namespace .namespace }}
+labels:
+  {{- include "alert-remediator.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "alert-remediator.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}{{ .repository }}@{{ .digest }}{{- else -}}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "alert-remediator.policyConfigMap" -}}
+{{- default (printf "%s-policy" (include "alert-remediator.fullname" .)) .Values.policy.existingConfigMap -}}
+{{- end }}
+
+{{/* Whether an object of a kind that a cluster may not know is rendered: "true" or "". args: root, api, values */}}
+{{- define "alert-remediator.render" -}}
+{{- if .values.enabled -}}
+{{- if or (eq .values.render "always") (.root.Capabilities.APIVersions.Has .api) -}}
+true
+{{- else if eq .values.render "fail" -}}
+{{- fail (printf "%s: the cluster does not know %s; install it, or set render to skip or always" .key .api) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Environment and volumes that are the same in the service and in its tests. */}}
+{{- define "alert-remediator.env" -}}
+- {name: REMEDIATOR_STATE_DIR, value: /state}
+- {name: REMEDIATOR_POLICY_DIR, value: /policies}
+- {name: REMEDIATOR_CLUSTER, value: in-cluster}
+- {name: REMEDIATOR_PORT, value: "8080"}
+{{- if not (hasKey .Values.settings "HOST") }}
+- {name: REMEDIATOR_HOST, value: 0.0.0.0}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+- name: REMEDIATOR_{{ $name }}
+  value: {{ toString $value | quote }}
+{{- end }}
+{{- range $name, $key := .Values.secret.keys }}
+{{- if $.Values.secret.asEnv }}
+- name: REMEDIATOR_{{ $name }}
+  valueFrom: {secretKeyRef: {name: {{ $.Values.secret.name }}, key: {{ $key }}}}
+{{- else }}
+- {name: REMEDIATOR_{{ $name }}_FILE, value: /secrets/{{ $name | lower }}}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "alert-remediator.mounts" -}}
+- {name: policy, mountPath: /policies, readOnly: true}
+- {name: tmp, mountPath: /tmp}
+- {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- if not .Values.secret.asEnv }}
+- {name: secrets, mountPath: /secrets, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "alert-remediator.volumes" -}}
+- name: policy
+  configMap: {name: {{ include "alert-remediator.policyConfigMap" . }}}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+- name: token
+  projected:
+    defaultMode: 0440
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3600}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- if not .Values.secret.asEnv }}
+- name: secrets
+  secret:
+    secretName: {{ .Values.secret.name }}
+    defaultMode: 0440
+    items:
+      {{- range $name, $key := .Values.secret.keys }}
+      - {key: {{ $key }}, path: {{ $name | lower }}}
+      {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "alert-remediator.podSecurity" -}}
+runAsNonRoot: true
+{{- with .Values.runAsUser }}
+runAsUser: {{ int . }}
+runAsGroup: {{ int . }}
+fsGroup: {{ int . }}
+fsGroupChangePolicy: OnRootMismatch
+{{- end }}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "alert-remediator.security" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}

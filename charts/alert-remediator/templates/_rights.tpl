@@ -1,0 +1,108 @@
+{{/* What policy.files say, as JSON: mode, scope and rules of all files. A file that is no YAML ends the rendering. */}}
+{{- define "alert-remediator.policy" -}}
+{{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}
+{{- range $file, $text := .Values.policy.files -}}
+{{- if not (regexMatch "\\.test\\.ya?ml$" $file) -}}
+{{- $document := fromYaml $text -}}
+{{- if hasKey $document "Error" -}}
+{{- fail (printf "policy.files.%s is no YAML: %s" $file (get $document "Error")) -}}
+{{- end -}}
+{{- with $document.mode }}{{- $mode = . -}}{{- end -}}
+{{- with $document.scope }}{{- $scope = . -}}{{- end -}}
+{{- with $document.rules }}{{- $rules = concat $rules . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (toString .Values.settings.MODE) "observe" }}{{- $mode = "observe" -}}{{- end -}}
+{{- dict "mode" $mode "scope" $scope "rules" $rules | toJson -}}
+{{- end }}
+
+{{/* "true" when one of the patterns fits the name. args: name, patterns */}}
+{{- define "alert-remediator.fits" -}}
+{{- $name := .name -}}{{- $found := "" -}}
+{{- range .patterns -}}
+{{- $regex := . | replace "." "\\." | replace "*" ".*" | replace "?" "." | replace "[!" "[^" -}}
+{{- if regexMatch (printf "^%s$" $regex) $name }}{{- $found = "true" -}}{{- end -}}
+{{- end -}}
+{{- $found -}}
+{{- end }}
+
+{{/* The namespaces that get a role, as a JSON list. args: root, policy, table */}}
+{{- define "alert-remediator.namespaces" -}}
+{{- $scope := .policy.scope -}}{{- $protected := .table.protectedNamespaces -}}{{- $found := list -}}
+{{- range concat (default (list) $scope.namespaces) .root.Values.rbac.namespaces -}}
+{{- $covered := include "alert-remediator.fits" (dict "name" . "patterns" (default (list) $scope.namespaces)) -}}
+{{- $excluded := include "alert-remediator.fits" (dict "name" . "patterns" (default (list) $scope.exclude_namespaces)) -}}
+{{- if not (regexMatch "[*?\\[]" .) -}}
+{{- if and $covered (not $excluded) (not (has . $protected)) -}}
+{{- $found = append $found . -}}
+{{- else if has . $.root.Values.rbac.namespaces -}}
+{{- fail (printf "rbac.namespaces: the policy does not act in %s" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $found -}}
+{{- fail (printf "rbac.namespaces: RBAC knows no patterns; name the namespaces that the policy's scope (%s) stands for" (join ", " (default (list) $scope.namespaces))) -}}
+{{- end -}}
+{{- $found | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{/* The rules of one role, each with a comment that says who needs it: what `remediator rbac` prints. args: policy, table, namespace */}}
+{{- define "alert-remediator.rules" -}}
+{{- $table := .table -}}{{- $policy := .policy -}}{{- $scope := .policy.scope -}}{{- $needed := dict -}}
+{{- range $table.every -}}
+{{- $_ := set $needed (printf "%s %s %s " .group .resource .verb) (dict $table.texts.every true) -}}
+{{- end -}}
+{{- $_ := set $needed (printf " namespaces get %s" .namespace) (dict $table.texts.mark true) -}}
+{{- range $rule := $policy.rules -}}
+{{- $handler := get $table.remediations (toString $rule.remediation) -}}
+{{- if not $handler -}}
+{{- fail (printf "policy.files: rule %q names the remediation %q; there are %s" (toString $rule.name) (toString $rule.remediation) (keys $table.remediations | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- $rights := list -}}
+{{- if $handler.readsConfig -}}
+{{- range $table.config }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
+{{- with $scope.secrets }}{{- $rights = append $rights (printf " secrets get %s" (uniq . | sortAlpha | join ",")) -}}{{- end -}}
+{{- end -}}
+{{- if and (ne $policy.mode "observe") (ne (default "observe" $rule.mode) "observe") -}}
+{{- $target := default (dict) $rule.target -}}
+{{- $kinds := list (default "Deployment" $target.kind) -}}
+{{- if or $target.pod (not (has (first $kinds) $table.workloadKinds)) }}{{- $kinds = $table.workloadKinds -}}{{- end -}}
+{{- range $kind := $kinds -}}
+{{- if not (has $kind (default (list) $scope.protected_kinds)) -}}
+{{- range get $handler.writes $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $table.events -}}
+{{- $key := printf "%s %s %s " .group .resource .verb -}}
+{{- $_ := set $needed $key (merge (dict $table.texts.events true) (default (dict) (get $needed $key))) -}}
+{{- end -}}
+{{- end -}}
+{{- range $rights -}}
+{{- $_ := set $needed . (merge (dict (toString $rule.remediation) true) (default (dict) (get $needed .))) -}}
+{{- end -}}
+{{- end -}}
+{{- $merged := dict -}}{{- $order := list -}}
+{{- range $key := keys $needed | sortAlpha -}}
+{{- $owners := keys (get $needed $key) | sortAlpha -}}
+{{- if has $table.texts.every $owners }}{{- $owners = list $table.texts.every -}}{{- end -}}
+{{- $part := splitList " " $key -}}
+{{- $line := printf "%s %s %s %s" (index $part 0) (index $part 1) (index $part 3) ($owners | toJson) -}}
+{{- if not (hasKey $merged $line) -}}
+{{- $order = append $order $line -}}
+{{- $_ := set $merged $line (dict "group" (index $part 0) "resource" (index $part 1) "names" (index $part 3) "owners" $owners "verbs" (list)) -}}
+{{- end -}}
+{{- $grant := get $merged $line -}}
+{{- $_ := set $grant "verbs" (append $grant.verbs (index $part 2)) -}}
+{{- end -}}
+{{- range $line := $order -}}
+{{- with get $merged $line }}
+{{- $plain := list -}}{{- $sentences := list -}}
+{{- range .owners -}}
+{{- if contains " " . }}{{- $sentences = append $sentences . -}}{{- else }}{{- $plain = append $plain . -}}{{- end -}}
+{{- end -}}
+{{- if $plain }}{{- $sentences = prepend $sentences (join ", " $plain) -}}{{- end }}
+- {apiGroups: [{{ .group | quote }}], resources: [{{ .resource }}], verbs: [{{ join ", " .verbs }}]
+  {{- if .names }}, resourceNames: {{ splitList "," .names | toJson }}{{ end }}}  # {{ join "; " $sentences }}
+{{- end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,1 @@
+"""The chart with the real helm, and on a real API server."""

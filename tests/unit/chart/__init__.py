@@ -1,0 +1,1 @@
+"""The Helm chart: its schema, its generated parts, and what it renders."""

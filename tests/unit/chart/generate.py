@@ -1,0 +1,142 @@
+"""The parts of the chart that are made from the code; `python -m tests.unit.chart.generate` writes them anew.
+
+The table of rights, the schema of settings and secrets, and the reference of all values. A test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from app.policytools.rbac import rights_table
+from app.settings import SECRETS, Settings
+from remediations import CATALOGUE
+
+CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
+SCHEMA, RIGHTS, REFERENCE = CHART / "values.schema.json", CHART / "files" / "rights.yaml", CHART / "README.md"
+OURS = frozenset({"state_dir", "policy_dir", "cluster", "kube_context", "port", "replica"})
+"""Settings that the chart sets itself, from other values."""
+
+
+def values() -> dict[str, Any]:
+    """The defaults."""
+    found: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text("utf-8"))
+    return found
+
+
+def schema_text() -> str:
+    """The schema with the parts that the settings say."""
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    settings = {
+        n.upper(): _setting(f) for n, f in Settings.model_fields.items() if n not in {*SECRETS, *OURS}
+    }
+    keys = {
+        name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
+        for name in SECRETS
+    }
+    schema["$defs"] = {
+        "settings": _object(
+            "Settings by name, without the prefix REMEDIATOR_; secrets stand in the Secret.", settings
+        ),
+        "secretKeys": _object("Which key of the Secret has which secret, by the setting's name.", keys),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _object(text: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": text,
+        "additionalProperties": False,
+        "properties": dict(properties),
+    }
+
+
+def _text(name: str) -> str:
+    return str(Settings.model_fields[name].description)
+
+
+def _setting(field: FieldInfo) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": str(field.description)}
+    if field.annotation is int:
+        found["type"] = "integer"
+        for bound in field.metadata:
+            if (least := getattr(bound, "ge", None)) is not None:
+                found["minimum"] = least
+            if (most := getattr(bound, "le", None)) is not None:
+                found["maximum"] = most
+    elif choices := get_args(field.annotation):
+        found["enum"] = [c for c in choices if isinstance(c, str)]
+    else:
+        found["type"] = "string"
+    return found
+
+
+def rights_text() -> str:
+    """The table of rights."""
+    head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs.\n"
+    return head + yaml.safe_dump(rights_table(CATALOGUE), sort_keys=False, width=120)
+
+
+def reference_text() -> str:
+    """The chart's README with the table of values."""
+    rows = [
+        "| value | default | what it is |",
+        "| --- | --- | --- |",
+        *_rows(json.loads(schema_text()), values()),
+    ]
+    table = "\n".join(rows)
+    pattern = re.compile(r"(<!-- values -->\n).*?(<!-- /values -->)", re.DOTALL)
+    text, count = pattern.subn(lambda m: f"{m[1]}{table}\n{m[2]}", REFERENCE.read_text("utf-8"))
+    if count != 1:
+        raise ValueError(f"the chart's README has {count} places for the values")
+    return text
+
+
+def _rows(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    for path, part in walk(schema):
+        default: Any = defaults
+        for word in path:
+            default = default.get(word) if isinstance(default, Mapping) else None
+        if path == ("global",):
+            continue
+        shown = "" if default in (None, "", {}, []) else f"`{json.dumps(default)}`"
+        text = str(part["description"]).replace("|", "\\|")
+        if "enum" in part and len(part["enum"]) < 6:
+            text += f" One of {', '.join(json.dumps(v) for v in part['enum'])}."
+        yield f"| `{'.'.join(path)}` | {shown} | {text} |"
+
+
+def walk(
+    schema: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Every value that has no values inside, with its schema. Settings and secrets stand in the project's own reference."""
+    for name, part in schema.get("properties", {}).items():
+        if part.get("properties"):
+            yield from walk(part, (*path, name))
+        else:
+            whole = (
+                json.loads(schema_text())["$defs"][part["$ref"].rpartition("/")[2]]
+                if "$ref" in part
+                else part
+            )
+            yield (*path, name), whole
+
+
+def main() -> None:
+    """Write them."""
+    SCHEMA.write_text(schema_text(), "utf-8")
+    RIGHTS.write_text(rights_text(), "utf-8")
+    REFERENCE.write_text(reference_text(), "utf-8")
+    sys.stderr.write(f"{CHART} is up to date\n")
+
+
+if __name__ == "__main__":
+    main()
