@@ -13,7 +13,7 @@ from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Scene
+from app.domain.remediation import Scene
 from app.kube.actions import scale
 from remediations.causes import FirstCause, findings_of, investigate
 from remediations.causes.errors import ORIGIN, origin_finding
@@ -21,7 +21,7 @@ from remediations.causes.neighbours import neighbour_findings
 from remediations.evidence.error_lines import TOKENS, Nature
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import read_revisions, rollout_finding
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.evidence.services import (
     Metric,
     dependency_findings,
@@ -34,7 +34,7 @@ from remediations.evidence.services import (
     unknown_dependencies,
     with_the_errors,
 )
-from remediations.evidence.units import joined, percent, seconds, short
+from remediations.evidence.units import count, joined, percent, seconds, short
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
 from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
@@ -44,11 +44,10 @@ ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
 _SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
 
 
-class HighErrorRateParams(Params):
-    """`recent_deployment`: how old a deployment may be to be held responsible. `scale_to`: replicas. The `*_high`
+class HighErrorRateParams(RollbackParams):
+    """`scale_to`: replicas. The `*_high`
     values and `capacity_errors` (share of the error lines) are the signs of a capacity problem."""
 
-    recent_deployment: Seconds = 3600
     scale_to: Replicas = 5
     dependencies: Names = ()
     logs: Seconds = 300
@@ -88,7 +87,7 @@ class HighErrorRate:
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
-        return (await _roll_back(scene, diagnosis), _scale_up(scene, params, diagnosis))
+        return (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -110,7 +109,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     found = await read_revisions(scene.cluster, scene.workload)
-    return [rollout_finding(found, scene, params.recent_deployment)]
+    return [rollout_finding(found, scene, params)]
 
 
 async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -168,13 +167,15 @@ class _Errors:
         return self._natures.get(nature.value, 0) / self.total if self.total else 0.0
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
+async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
     rollout, errors = diagnosis.finding("rollout.recent"), _Errors(diagnosis)
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
         if rollout.data["nothing_older"] is True:
-            return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
+            return await rollback_step(
+                ROLL_BACK, rollout.text, scene, params
+            )  # says why there is no way back
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["restored"] is True:
         return refuse(
@@ -202,7 +203,7 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
         parts.append(f"most frequent is {errors.top}")
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    return await rollback_step(ROLL_BACK, joined(parts), scene)
+    return await rollback_step(ROLL_BACK, joined(parts), scene, params)
 
 
 def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
@@ -256,7 +257,9 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
             f"no sign of a capacity problem ({'; '.join(measures) or 'nothing could be measured'})",
             f"find out why {scene.workload.target} fails{about}",
         )
-    return act(SCALE_UP, f"capacity problem: {'; '.join(signs)}", scale(scene.workload, params.scale_to))
+    task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    why = f"capacity problem: {'; '.join(signs)}"
+    return act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
 
 
 _NOT_CAPACITY = (

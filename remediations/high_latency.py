@@ -42,7 +42,7 @@ _ERRORS_OF = 300  # seconds of logs
 
 
 class HighLatencyParams(LeakParams):
-    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak clicks
+    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
     when a container has used `memory_high` of its limit."""
 
     scale_to: Replicas = 8
@@ -136,14 +136,16 @@ def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(diagnosis):
         return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
-    if SCALE_OUT in scene.history.tried:
+    if SCALE_OUT in scene.history.tried and SCALE_OUT not in scene.history.not_taken:
         return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
     leak = diagnosis.finding("memory.leak")
     used = measured(diagnosis, "usage.pods", "memory_share")
     if leak and shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high:
         why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
         return refuse(SCALE_OUT, why)
-    return act(SCALE_OUT, _load(scene, diagnosis), scale(scene.workload, params.scale_to))
+    task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    built = scale(scene.workload, params.scale_to)
+    return act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:
@@ -155,8 +157,14 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     if cause := _elsewhere(diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
+    task = "find out what the restart freed, or the latency comes back"
     if leak and shown(diagnosis, "memory.leak", "leak"):
         why = f"{leak.text}; a restart frees it for a while"
+        task = f"find the leak ({leak.text}): it will fill up again"
+    elif missed := scene.history.not_taken.get(SCALE_OUT):
+        return refuse(
+            RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
+        )
     elif SCALE_OUT in scene.history.tried:
         why = "latency stayed high after scaling out"
     elif scene.workload.desired >= params.scale_to:
@@ -166,7 +174,7 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
         return refuse(
             RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
         )
-    return act(RESTART, why, rollout_restart(scene.workload, scene.now))
+    return act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
 
 
 def _advice(diagnosis: Diagnosis) -> str:

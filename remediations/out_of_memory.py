@@ -146,4 +146,5 @@ def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) ->
     why = f"{text}; more replicas share the load"
     if shown(diagnosis, "memory.leak", "leak"):
         why += ", which slows the leak and does not stop it"
-    return act(SCALE_OUT, why, scale(scene.workload, params.scale_to))
+    task = f"find out what fills the memory of {', '.join(names)}"
+    return act(SCALE_OUT, why, scale(scene.workload, params.scale_to), open_task=task)

@@ -12,13 +12,13 @@ from datetime import timedelta
 
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Scene
+from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.report import CHANGED, MISSING, is_missing, time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.pods import limits_finding, pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import read_revisions, rollout_finding
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.evidence.services import measured
 from remediations.evidence.units import joined, span
 from remediations.params import Seconds
@@ -32,11 +32,9 @@ _RUNS_AGAIN = frozenset(
 """What repaired configuration can end, once a container begins anew."""
 
 
-class PodRestartingParams(Params):
-    """`recent_deployment`: how old a deployment may be to be held responsible. `crash_window`: how long ago a
-    container may have ended to be counted among those in trouble."""
+class PodRestartingParams(RollbackParams):
+    """`crash_window`: how long ago a container may have ended to be counted among those in trouble."""
 
-    recent_deployment: Seconds = 3600
     crash_window: Seconds = 3600
 
 
@@ -62,7 +60,7 @@ class PodRestarting:
         if "pods" in seen.unread:
             state = unread_pods(seen.unread["pods"])
         events = await events_finding(scene.cluster, scene.workload, seen.pods, scene.now)
-        rollout = rollout_finding(revisions, scene, params.recent_deployment)
+        rollout = rollout_finding(revisions, scene, params)
         findings = (state, *findings_of(found), rollout, limits_finding(scene.workload), events)
         summary = joined([state.text, findings[1].text, rollout.text])
         rest = found.nothing_to_do
@@ -70,25 +68,26 @@ class PodRestarting:
 
     async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""
-        del params  # their thresholds are in the findings already
         cause = FirstCause(diagnosis)
         if cause.unknown or cause.code is None:
             return tuple(refuse(name, diagnosis.rest or cause.text) for name in self.steps)
         return (
-            await _roll_back(scene, diagnosis, cause),
+            await _roll_back(scene, params, diagnosis, cause),
             _restart(scene, diagnosis, cause),
             _by_hand(diagnosis, cause),
         )
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
+async def _roll_back(
+    scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis, cause: FirstCause
+) -> Step:
     rollout, revision = diagnosis.finding("rollout.recent"), diagnosis.finding("pods.revision")
     if rollout is None or rollout.certainty is Certainty.UNKNOWN or revision is None:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     older = measured(diagnosis, "pods.revision", "older_ready") or 0
     stuck = older > 0 and revision.data["newest_ready"] == 0
     if rollout.data["nothing_older"] is True:
-        return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
+        return await rollback_step(ROLL_BACK, rollout.text, scene, params)  # says why there is no way back
     if rollout.data["recent"] is not True and not stuck:
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:
@@ -100,7 +99,7 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> S
     if not cause.by_rollout:
         return refuse(ROLL_BACK, f"{cause.text}; {cause.rollout_why}", cause.advice)
     why = joined([cause.text, cause.rollout_why, rollout.text, revision.text])
-    return await rollback_step(ROLL_BACK, why, scene)
+    return await rollback_step(ROLL_BACK, why, scene, params)
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:

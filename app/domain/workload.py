@@ -126,7 +126,8 @@ class Revision:
 
     `template` has the pod-template-hash label and restart annotations removed; `fingerprint` is the digest of that,
     so a mere restart has the fingerprint of its predecessor (protocol fact: a restart makes a revision).
-    `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number.
+    `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number. `marks` are
+    the labels and annotations of the stored revision and of its template.
     """
 
     number: int
@@ -138,6 +139,7 @@ class Revision:
     current: bool = False
     change_cause: str = ""
     earlier: tuple[int, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

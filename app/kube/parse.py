@@ -267,7 +267,12 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         fingerprint=fingerprint(template),
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
         earlier=_numbers((meta.get("annotations") or {}).get(REVISION_HISTORY, "")),
+        marks={**_marks(meta), **_marks(template.get("metadata") or {})},
     )
+
+
+def _marks(meta: Mapping[str, Any]) -> dict[str, str]:
+    return {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
 
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)

@@ -67,6 +67,7 @@ READS: tuple[Permission, ...] = (
             Kind.EVENT,
             Kind.LIMIT_RANGE,
             Kind.RESOURCE_QUOTA,
+            Kind.JOB,
         )
     ),
     Permission("get", Kind.POD, "log"),

@@ -34,13 +34,14 @@ def headline(timeline: Timeline) -> Line:
     """`FIXED in 3m12s · HighErrorRate · rag7/langgraph`."""
     word = STATE_WORDS[timeline.state]
     took = timeline.duration
-    if took is not None and timeline.state is IncidentState.FIXED:
+    if took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):
         word += f" in {duration(took)}"
     elif took is not None and timeline.state is IncidentState.RESOLVED:
         word += f" after {duration(took)}"
     if timeline.dry_run:
         # Nothing was changed, so whatever the state says, it must not read like a repair.
-        word = "DRY RUN" if timeline.state is IncidentState.FIXED else f"DRY RUN · {word}"
+        helped = timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)
+        word = "DRY RUN" if helped else f"DRY RUN · {word}"
     return line(bold(word), f" · {timeline.alertname or 'no alertname'} · {timeline.place}")
 
 

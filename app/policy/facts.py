@@ -93,6 +93,8 @@ class Facts:
     Alert: `firing` is the word of the best source; `silenced` says by what all its firing alerts are silenced or inhibited, empty
     for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
+    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `changed_by` who else changed the target since
+    the alert fired, what and when.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`), absent where it is not set.
     Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
@@ -125,6 +127,8 @@ class Facts:
     blocking: Fact[Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     ceiling: Mode | None = None
     silenced: str = ""
+    acknowledged: str = ""
+    changed_by: Fact[str] = ""
     ordered_by: str = ""
     ordered_as: tuple[str, ...] = ()
     approved_by: str = ""

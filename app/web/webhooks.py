@@ -21,7 +21,7 @@ from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
 from app.domain.subject import NAMES
 from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
-from app.web.documented import ALERTMANAGER_BODY, SECURITY, approvals, json_body
+from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
 from app.web.problems import status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
@@ -254,7 +254,7 @@ def router(services: WebServices) -> APIRouter:
             status_code=202,
             response_model=Accepted,
             response_description="Committed to disk.",
-            responses=approvals(*hook.errors),
+            responses=answers(*hook.errors),
             openapi_extra={"security": hook.security, "requestBody": json_body(hook.body)},
         )
     return found

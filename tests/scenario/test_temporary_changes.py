@@ -38,7 +38,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     found = Rig(tmp_path / "store.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
     await found.born()
     await found.run(600)
-    assert (await _run(found)).state is RunState.FIXED
+    assert (await _run(found)).state is RunState.CONTAINED
     assert _replicas(found) == 8
     found.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
     yield found
@@ -99,7 +99,7 @@ async def test_a_change_that_is_kept_while_its_end_is_looked_at_stays(rig: Rig) 
     kept = during(rig, "pod_usage", lambda: rig.operations.keep(run.id, "alice"))
     await rig.run(1_200)
     assert kept
-    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.FIXED, 8)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
     await rig.close()
 
 
@@ -122,7 +122,7 @@ async def _two_of_them(rig: Rig) -> tuple[runs.Run, runs.Run]:
     found = await rig.store.read(lambda conn: runs.page(conn, None, 5))
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     second, first = found
-    assert (first.state, second.state, _replicas(rig)) == (RunState.FIXED, RunState.FIXED, 9)
+    assert (first.state, second.state, _replicas(rig)) == (RunState.CONTAINED, RunState.CONTAINED, 9)
     return first, second
 
 

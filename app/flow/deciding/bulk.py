@@ -143,6 +143,7 @@ class _Storm:
             last_seen=alert.last_seen,
             marks=_NOT_LOOKED,
             managers=_NOT_LOOKED,
+            changed_by=_NOT_LOOKED,
             rollout_paused=_NOT_LOOKED,
             replicas=_NOT_LOOKED,
             spend={

@@ -21,6 +21,7 @@ from app.flow.deciding import trust
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
 from app.kube.controllers import owners_of
+from app.kube.hands import hand_since
 from app.kube.newpods import new_pods
 from app.policy.budgets import scopes_for
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
@@ -46,6 +47,8 @@ class Outside:
     firing: Fact[bool] | None
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
+    acknowledged: str = ""
+    changed_by: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
 
@@ -96,11 +99,23 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marks,
         firing=_firing(report),
+        acknowledged=report.held_by if report.state is Reported.FIRING else "",
+        changed_by=_changed_by(workload, alerts),
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
         owners=owners,
     )
+
+
+def _changed_by(workload: Workload | str, alerts: Sequence[StoredAlert]) -> Fact[str]:
+    """Who else changed the target since the first of these alerts fired; an order has none."""
+    if isinstance(workload, str):
+        return Unknown(workload)
+    if not alerts:
+        return ""
+    hand = hand_since(workload.manifest, min(a.starts_at for a in alerts))
+    return "" if hand is None else f"{hand.text}, after the alert fired"
 
 
 async def _new_pods(services: Services, sight: Sight) -> Fact[NewPods]:
@@ -222,6 +237,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
+        acknowledged=seen.acknowledged,
+        changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,
         ordered_as=_other_names(services, incident),

@@ -199,7 +199,9 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     except Exception as error:
         log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
         return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
-    return Seen(subject, target, workload, diagnosis, _chosen(subject.rule, ladder, history))
+    ordered = subject.incident.manual is not None
+    chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in ladder)
+    return Seen(subject, target, workload, diagnosis, chosen)
 
 
 def told_how(seen: Seen, how: str) -> Seen:
@@ -218,17 +220,21 @@ def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta
     return replace(seen, ladder=(), fault=f"a read failed and is tried again: {transient_errors[0]}")
 
 
-def _chosen(rule: Rule, ladder: Sequence[Step], history: History) -> tuple[Step, ...]:
-    """The ladder as policy and history leave it: what may not or need not be tried again says why."""
-    steps = []
-    for step in ladder:
-        if step.applies and rule.steps and step.name not in rule.steps:
-            steps.append(replace(step, actions=(), why=f"the rule {rule.name!r} does not list it"))
-        elif step.applies and step.name in history.tried:
-            steps.append(replace(step, actions=(), why="already tried for this incident"))
-        else:
-            steps.append(step)
-    return tuple(steps)
+def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:
+    """The step as policy and history leave it: what may not or need not be tried again says why. What somebody took back
+    is repeated only when a person orders it."""
+    if not step.applies:
+        return step
+    if rule.steps and step.name not in rule.steps:
+        return replace(step, actions=(), why=f"the rule {rule.name!r} does not list it")
+    if step.name in history.tried:
+        return replace(step, actions=(), why="already tried for this incident")
+    if step.name in history.overruled and not ordered:
+        why = f"not repeated, as somebody overruled it: {history.overruled[step.name]}"
+        return replace(
+            step, actions=(), why=why, advice="ask who changed it, or order it: remediator trigger"
+        )
+    return step
 
 
 def _blind(subject: Subject, target: Target, workload: Workload | None, fault: str) -> Seen:

@@ -63,6 +63,7 @@ HANDLERS: Mapping[RunState, Handler] = {
     RunState.CHOOSING: next_step.look,
     RunState.UNDOING: partial(undo.look, needed=temporary.needed),
     RunState.FIXED: temporary.look,
+    RunState.CONTAINED: temporary.look,
 }
 """Who finds out what happened to a run in this state. A run in any other state has nothing to wait for."""
 

@@ -1,4 +1,4 @@
-"""Temporary changes: after a fix, scale and memory changes of a rule with `temporary` are taken back when their time is over,
+"""Temporary changes: after a run that helped, scale and memory changes of a rule with `temporary` are taken back when their time is over,
 unless somebody keeps them or they are still needed.
 
 The time is a due date in the row of the run. When it comes, the reason for the change is looked at first: as long as it is
@@ -18,7 +18,7 @@ from app.domain.cluster import PodUsage
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
-from app.domain.outcome import RunState
+from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Target
 from app.domain.workload import Workload
@@ -51,7 +51,7 @@ _ROOM = 0.8
 
 
 def grant(tx: Tx, run: Run) -> datetime | None:
-    """In the transaction that ends a run as fixed: when its changes are taken back. None when the rule or the run has none."""
+    """In the transaction that ends a run that helped: when its changes are taken back. None when the rule or the run has none."""
     rule = Rule.from_json(run.settings["rule"])
     actions = _sizes(tx.conn, run.id)
     if rule.temporary is None or not actions:
@@ -228,7 +228,7 @@ async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
     def write(tx: Tx) -> None:
         run = runs.hold(tx, run_id)
         entry = runs.entry(tx.conn, run_id, TEMPORARY_ENTRY)
-        if entry is None or entry.outcome is not None or run.state is not RunState.FIXED:
+        if entry is None or entry.outcome is not None or run.state not in HELPED:
             raise Refused("the run has no temporary change", code="no_temporary_change", where=run_id)
         runs.end_entry(tx, run_id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
         driving.keep(tx, run_id, Changes(None, life=run.life))

@@ -15,6 +15,7 @@ from app.policy.gates.case import Case, Gate, name_of
 from app.policy.gates.cooldown import cooldown
 from app.policy.gates.flapping import flapping
 from app.policy.gates.freshness import freshness
+from app.policy.gates.hands import hands
 from app.policy.gates.kill_switch import kill_switch
 from app.policy.gates.new_pods import new_pods
 from app.policy.gates.ownership import ownership
@@ -28,6 +29,7 @@ GATES: tuple[Gate, ...] = (
     kill_switch,  # people first: whatever else holds, a pause stops it
     scope,
     freshness,
+    hands,  # who is at it already comes before who owns it in general
     ownership,
     window,
     blocking,

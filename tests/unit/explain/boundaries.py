@@ -35,6 +35,9 @@ WINDOW = 'windows: [{name: office hours, days: [fri], from: "08:00", to: "16:00"
 BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
 BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
+ACKNOWLEDGED = "acknowledged in PagerDuty by Ann Ops at 2026-03-04T03:01:00Z"
+CHANGED = "kubectl-edit changed template at 03:02:10 UTC, after the alert fired"
+UNSURE = replace(step_of(), asks="revision 7 is not known to be good: revision 7 ran only 4 min")
 BLOCKING = 'alertname="KubeAPIDown"'
 _PG = Owner(
     Relation.CONTROLS, Kind.DEPLOYMENT, "Cluster", "postgresql.cnpg.io", "rag7", "pg", "CloudNativePG"
@@ -173,6 +176,31 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             Code.UNKNOWN_FACT,
             firing=Unknown("Alertmanager did not answer"),
         ),
+    ),
+    "hands": (
+        row("nobody is at it", ALLOW),
+        row("somebody acknowledged it", DENY, Code.ACKNOWLEDGED, acknowledged=ACKNOWLEDGED),
+        row(
+            "acknowledged, and erin approved this plan", ALLOW, acknowledged=ACKNOWLEDGED, approved_by="erin"
+        ),
+        row("acknowledged, and erin ordered it", ALLOW, acknowledged=ACKNOWLEDGED, ordered_by="erin"),
+        row("somebody changed it since", ASK, Code.CHANGED_SINCE, changed_by=CHANGED),
+        row(
+            "changed since, in mode observe",
+            OBSERVE,
+            Code.CHANGED_SINCE,
+            changed_by=CHANGED,
+            rule="mode: observe\n",
+        ),
+        row("changed since, and erin approved this plan", ALLOW, changed_by=CHANGED, approved_by="erin"),
+        row(
+            "changed by its own holder",
+            DENY,
+            Code.ACKNOWLEDGED,
+            changed_by=CHANGED,
+            acknowledged=ACKNOWLEDGED,
+        ),
+        row("nobody can tell", DENY, Code.UNKNOWN_FACT, changed_by=NEVER_TOLD),
     ),
     "ownership": (
         row("nobody else writes it", ALLOW),
@@ -323,6 +351,10 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("mode auto", ALLOW),
         row("mode approve", ASK, Code.APPROVAL_NEEDED, rule="mode: approve\n"),
         row("mode approve and erin said yes", ALLOW, rule="mode: approve\n", approved_by="erin"),
+        row("a revision that nobody knows to be good", ASK, Code.UNSURE, step=UNSURE),
+        row("and erin said yes", ALLOW, step=UNSURE, approved_by="erin"),
+        row("and the rule only looks", OBSERVE, Code.MODE_OBSERVE, step=UNSURE, rule="mode: observe\n"),
+        row("and it is a dry run", ALLOW, Code.DRY_RUN, step=UNSURE, dry_run=True),
         row("mode observe", OBSERVE, Code.MODE_OBSERVE, rule="mode: observe\n"),
         row("a dry run in mode observe", ALLOW, Code.DRY_RUN, rule="mode: observe\n", dry_run=True),
     ),

@@ -34,7 +34,7 @@ def test_with_nothing_against_it_the_step_is_allowed_with_every_gate_in_the_trac
     assert len(GATES) == len(NAMES) == len(set(NAMES))
     assert (decision.rule, decision.remediation, decision.step) == ("errors", "high-error-rate", "roll-back")
     assert decision.policy_version == POLICY.version
-    assert decision.text == 'Allowed by rule "errors": 16 of 16 gates'
+    assert decision.text == 'Allowed by rule "errors": 17 of 17 gates'
 
 
 COOLING = {"last_action": NOW - timedelta(minutes=4)}
@@ -87,6 +87,7 @@ UNREADABLE = [
     "results",
     "storm_targets",
     "pauses",
+    "changed_by",
 ]
 
 

@@ -37,13 +37,14 @@ def shown(decision: Decision) -> str:
 
 def test_an_allowed_decision_shows_every_gate_with_value_and_threshold() -> None:
     assert shown(decided()) == snapshot("""\
-Allowed by rule "errors": 16 of 16 gates
+Allowed by rule "errors": 17 of 17 gates
 rule "errors" · remediation high-error-rate · step roll-back · reason allowed · policy VERSION
 
-16 of 16 gates allow it
+17 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
 ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
@@ -71,10 +72,11 @@ def test_a_refusal_says_what_would_have_to_change_and_when() -> None:
 Not acting: cooldown: last action 4m ago (allowed: 15m since the last action)
 rule "errors" · remediation high-error-rate · step roll-back · reason cooling_down · policy VERSION
 
-14 of 16 gates allow it
+15 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
 ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
@@ -105,10 +107,11 @@ def test_questions_and_unknown_facts_are_told_apart() -> None:
 Not acting: storm: targets with new alerts unknown: the store did not answer (allowed: fewer than 10 targets with new alerts within 5m)
 rule "errors" · remediation high-error-rate · step roll-back · reason unknown_fact · policy VERSION
 
-13 of 16 gates allow it
+14 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
 ASK   ownership        managed by Argo CD                                            allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none

@@ -24,7 +24,8 @@ WORLD = World(
 def test_the_whole_explanation() -> None:
     lines, _ = explain_alert(WORLD, {"alertname": "HighErrorRate", "pod": "worker-5d9c7b8f6d-x2x4z"}, NOW)
     assert "\n".join([lines[0], *lines[lines.index("") + 16 :]]) == snapshot("""\
-Allowed by rule "errors": 16 of 16 gates
+Allowed by rule "errors": 17 of 17 gates
+ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
 ok    trust            not in use                                                    allowed: mode auto needs no trust level
 ok    approval         acts by itself                                                allowed: mode auto
 

@@ -147,7 +147,7 @@ def test_a_hypothetical_alert_is_explained(tmp_path: Path) -> None:
     )
     result = run(*arguments)
     assert result.exit_code == 0
-    assert 'Allowed by rule "crash": 16 of 16 gates' in result.stdout
+    assert 'Allowed by rule "crash": 17 of 17 gates' in result.stdout
     assert "- it is 2026-03-04 03:00:00 UTC; the alert fires" in result.stdout
     assert data(run(*arguments, "--json"))["target"] == "prod/Deployment/a"
 

@@ -56,7 +56,7 @@ rollout.recent: Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago
 dependency.postgres: postgres: SELECT 1 answered in 2 ms
 dependency.redis: redis: PING answered in 2 ms
 
-[roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "OperationalError: connection refused" (884 of 921 error lines); postgres and redis answer
+[roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "OperationalError: connection refused" (884 of 921 error lines); postgres and redis answer; revision 1 ran 5 d without an alert
     do: Roll back rag7/Deployment/langgraph from revision 2 (ghcr.io/stacey77/rag7:v1.5.0) to revision 1 (ghcr.io/stacey77/rag7:v1.4.2)
 
 [scale-up] The errors speak of a dependency, and more replicas would load it more: "OperationalError: connection refused" (884 of 921 error lines)

@@ -57,7 +57,7 @@ limits.containers: Requests and limits: worker: memory 256 MiB to 512 MiB, CPU 2
 events.recent: 1 warning recorded, the newest BackOff 81 s ago (6 times): Back-off restarting failed container worker in pod langgraph-worker-POD
     BackOff 81 s ago (6 times): Back-off restarting failed container worker in pod langgraph-worker-POD
 
-[roll-back] Container worker of langgraph-worker-POD crashes with exit code 1, 6 restarts: said last "KeyError: 'RAG_QUEUE_NAME'"; only pods of revision 2 show it, which changed containers[worker].image; revision 2 (v1.4.2 -> v1.5.1) was deployed 7 min ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready
+[roll-back] Container worker of langgraph-worker-POD crashes with exit code 1, 6 restarts: said last "KeyError: 'RAG_QUEUE_NAME'"; only pods of revision 2 show it, which changed containers[worker].image; revision 2 (v1.4.2 -> v1.5.1) was deployed 7 min ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready; revision 1 ran 5 d without an alert
     do: Roll back rag7/Deployment/langgraph-worker from revision 2 (ghcr.io/stacey77/rag7-worker:v1.5.1) to revision 1 (ghcr.io/stacey77/rag7-worker:v1.4.2)
 
 [restart] Nothing was fixed since the last crash (ConfigMap langgraph-config was last changed 6 d ago by kubectl-client-side-apply), so a restart would end the same way
@@ -100,7 +100,7 @@ limits.containers: Requests and limits: worker: memory 256 MiB to 512 MiB, CPU 2
 events.recent: 1 warning recorded, the newest Failed 8 s ago (6 times): couldn't find key RAG_QUEUE_NAME in ConfigMap rag7/langgraph-config
     Failed 8 s ago (6 times): couldn't find key RAG_QUEUE_NAME in ConfigMap rag7/langgraph-config
 
-[roll-back] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it; only pods of revision 2 show it, which changed containers[worker].env; revision 2 (same image v1.4.2, changed env) was deployed 59 s ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready
+[roll-back] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it; only pods of revision 2 show it, which changed containers[worker].env; revision 2 (same image v1.4.2, changed env) was deployed 59 s ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready; revision 1 ran 6 d without an alert
     do: Roll back rag7/Deployment/langgraph-worker from revision 2 (ghcr.io/stacey77/rag7-worker:v1.4.2) to revision 1 (ghcr.io/stacey77/rag7-worker:v1.4.2)
 
 [restart] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it: a restart would end the same way
