@@ -57,7 +57,7 @@ from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.settings import Settings
 from app.store import claims, pre_images
-from app.store.chain import NO_KEYS, Keys
+from app.store.chain import NO_KEYS, AuditKeys
 from app.store.database import Store, StoreOptions, Tx
 from app.store.presence import Presence, keep_watch
 from app.store.writer import StoreHooks
@@ -165,16 +165,16 @@ def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None 
     )
 
 
-def audit_keys(settings: Settings) -> Keys:
+def audit_keys(settings: Settings) -> AuditKeys:
     """The keys of the audit trail. Raises BadInput for one that is too short."""
-    return Keys.parse(settings.audit_key.get_secret_value()) if settings.audit_key else NO_KEYS
+    return AuditKeys.parse(settings.audit_key.get_secret_value()) if settings.audit_key else NO_KEYS
 
 
-def value_keys(settings: Settings) -> pre_images.Keys:
+def value_keys(settings: Settings) -> pre_images.VaultKeys:
     """The keys of hidden values: of their digests, and of what is kept to carry out and undo changes."""
     secret, encryption = settings.secret_key, settings.encryption_key
     listed = encryption.get_secret_value().split(",") if encryption else ()
-    return pre_images.Keys(
+    return pre_images.VaultKeys(
         secret.get_secret_value() if secret else "", tuple(key.strip() for key in listed if key.strip())
     )
 
@@ -378,7 +378,9 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services),
+        check_target=views.target_check(services),
         interactions=interactions,
+        label_names=lambda: services.policy().labels.names,
     )
 
 

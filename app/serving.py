@@ -15,13 +15,16 @@ import structlog
 import uvicorn
 
 from app.domain.errors import BadInput
+from app.flow.upkeep.supervisor import Task
 from app.main import Parts, Service, build, describe, replica_name
 from app.observe import logs
 from app.settings import Settings
-from app.store.exclusive import only_process
+from app.store.exclusive import Hold, only_process, taken
 from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 
 log = structlog.get_logger(__name__)
+
+_KEPT = 5.0  # seconds between looks at whether this process is still the only one of its name
 
 
 class _Server(uvicorn.Server):
@@ -67,7 +70,7 @@ async def _accepting(
         ws="none",  # no route speaks WebSocket, so no handshake is parsed
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
-        http=partial(GuardedProtocol, limits=limits),  # type: ignore[arg-type]  # called as a class is
+        http=partial(GuardedProtocol, limits=limits, waiting={}),  # type: ignore[arg-type]  # called as a class is
         server_header=False,
         timeout_graceful_shutdown=5,
     )
@@ -95,7 +98,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 async def run_service(settings: Settings, parts: Parts | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. Raises BadInput (code `already_running`) when another process has the store."""
+    """Serve until SIGINT or SIGTERM. Raises BadInput (code `already_running`) when another process has the store, or has
+    taken it while the database restarted."""
     logs.configure()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -103,11 +107,30 @@ async def run_service(settings: Settings, parts: Parts | None = None) -> None:
         loop.add_signal_handler(number, stop.set)
     os.umask(0o077)  # whatever this process writes is its user's only, also the engine's files
     async with contextlib.AsyncExitStack() as closing:
-        closing.enter_context(only_process(settings.store_url, replica_name(settings)))
+        hold = closing.enter_context(only_process(settings.store_url, replica_name(settings)))
         service, url = await closing.enter_async_context(serving(settings, parts))
+        lost = _keep_alone(service, hold, stop)
         log.info("serving", url=url, **describe(service))
         # What was imported and built stays: without this every full collection walks it and holds up all requests.
         gc.collect()
         gc.freeze()
         await stop.wait()
         log.info("stopping")
+    if lost:
+        raise taken(replica_name(settings))
+
+
+def _keep_alone(service: Service, hold: Hold, stop: asyncio.Event) -> list[str]:
+    """Keep the lock of this replica's name, also over a restart of the database. Where another process has taken it
+    meanwhile, this one stops; what is returned then names the loss."""
+    lost: list[str] = []
+
+    async def keep() -> int:
+        if not lost and not await asyncio.to_thread(hold):
+            lost.append("replica")
+            log.error("another_process_has_this_name", replica=service.services.replica)
+            stop.set()
+        return 0
+
+    service.supervisor.start(Task("alone", keep, _KEPT))
+    return lost

@@ -7,7 +7,6 @@ here: it lives in documents that a team reviews.
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -19,10 +18,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.json import decoded
 from app.domain.urls import fault_in
 from app.intake.auth import Access, parse_secrets, parse_tokens
 
 PREFIX = "REMEDIATOR_"
+_HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
 _SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
 _MEMBER = re.compile(r"[A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}", re.ASCII)
 _URLS = (
@@ -118,10 +119,13 @@ class Settings(BaseSettings):
 
     @field_validator("*")
     @classmethod
-    def _no_empty_secret(cls, value: Any) -> Any:
+    def _some_text(cls, value: Any) -> Any:
         # A secret that somebody has yet to fill in must never mean "no secret is asked for".
-        if isinstance(value, SecretStr) and not value.get_secret_value().strip(" \t\r\n,"):
+        if isinstance(value, SecretStr) and _is_blank(value.get_secret_value()):
             raise ValueError("is empty; give it a value or unset it")
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and _HALF.search(text):
+            raise ValueError("is not UTF-8")
         return value
 
     @field_validator(*_URLS)
@@ -222,6 +226,11 @@ class Settings(BaseSettings):
         return _revealed(self.database_url) or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
 
 
+def _is_blank(secret: str) -> bool:
+    """Nothing is in it that anybody could see: blanks of any alphabet, a byte order mark, commas."""
+    return not any(c.isprintable() and c not in " ," for c in secret)
+
+
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -232,7 +241,7 @@ def _revealed(secret: SecretStr | None) -> str:
 
 def _dsns_in(secret: SecretStr | None) -> dict[str, str]:
     try:
-        found = json.loads(_revealed(secret) or "{}")
+        found = decoded(_revealed(secret) or "{}")
     except ValueError:  # its text would show a part of the value
         found = None
     if not isinstance(found, dict) or not all(isinstance(dsn, str) for dsn in found.values()):

@@ -13,12 +13,15 @@ from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Scene
+from app.domain.remediation import Scene
 from app.kube.actions import scale
+from remediations.causes import FirstCause, findings_of, investigate
+from remediations.causes.errors import ORIGIN, origin_finding
+from remediations.causes.neighbours import neighbour_findings
 from remediations.evidence.error_lines import TOKENS, Nature
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.pods import pods_finding, pods_of, troubles
-from remediations.evidence.rollouts import read_revisions, rollout_finding
+from remediations.evidence.pods import pods_finding, troubles, unread_pods
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.evidence.services import (
     Metric,
     dependency_findings,
@@ -29,8 +32,9 @@ from remediations.evidence.services import (
     measured,
     metric_finding,
     unknown_dependencies,
+    with_the_errors,
 )
-from remediations.evidence.units import joined, percent, seconds, short
+from remediations.evidence.units import count, joined, percent, seconds, short
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
 from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
@@ -40,11 +44,10 @@ ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
 _SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
 
 
-class HighErrorRateParams(Params):
-    """`recent_deployment`: how old a deployment may be to be held responsible. `scale_to`: replicas. The `*_high`
+class HighErrorRateParams(RollbackParams):
+    """`scale_to`: replicas. The `*_high`
     values and `capacity_errors` (share of the error lines) are the signs of a capacity problem."""
 
-    recent_deployment: Seconds = 3600
     scale_to: Replicas = 5
     dependencies: Names = ()
     logs: Seconds = 300
@@ -63,6 +66,7 @@ class HighErrorRate:
 
     name = "high-error-rate"
     runbook = "High Error Rate"
+    reads_config = True
     steps: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
     params: type[HighErrorRateParams] = HighErrorRateParams
     actions: frozenset[ActionKind] = frozenset(
@@ -77,28 +81,36 @@ class HighErrorRate:
             dependency_findings(scene.dependencies, params.dependencies),
             _metrics(scene, params),
         )
-        findings = tuple(f for group in groups for f in group)
+        pods, rollout, dependencies, metrics = groups
+        errors = next((f for f in pods if f.code == "errors.grouped"), None)
+        findings = (*pods, *rollout, *with_the_errors(dependencies, errors), *metrics)
         return Diagnosis(_summary(Diagnosis("", findings)), findings)
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
-        return (await _roll_back(scene, diagnosis), _scale_up(scene, params, diagnosis))
+        return (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
-    pods = await pods_of(scene.cluster, scene.workload)
-    if isinstance(pods, Finding):
-        return [pods]
+    found = await investigate(scene)
+    pods = found.seen.pods
+    if why := found.seen.unread.get("pods"):
+        return [unread_pods(why)]
     log, usage = await asyncio.gather(
         read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
         usage_finding(scene.cluster, scene.workload, pods),
     )
-    return [errors_finding(log), pods_finding(scene.workload, pods, troubles(pods, scene.fired_at)), usage]
+    state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
+    neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
+    named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
+    origin = origin_finding(found.seen, log)
+    cause = findings_of(found)[:2]
+    return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     found = await read_revisions(scene.cluster, scene.workload)
-    return [rollout_finding(found, scene, params.recent_deployment)]
+    return [rollout_finding(found, scene, params)]
 
 
 async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -128,7 +140,7 @@ def _summary(diagnosis: Diagnosis) -> str:
 
 
 def _answer(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'approvals' if len(names) == 1 else 'answer'}"
+    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
 
 
 class _Errors:
@@ -156,13 +168,15 @@ class _Errors:
         return self._natures.get(nature.value, 0) / self.total if self.total else 0.0
 
 
-async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
+async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
     rollout, errors = diagnosis.finding("rollout.recent"), _Errors(diagnosis)
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
         if rollout.data["nothing_older"] is True:
-            return await rollback_step(ROLL_BACK, rollout.text, scene)  # says why there is no way back
+            return await rollback_step(
+                ROLL_BACK, rollout.text, scene, params
+            )  # says why there is no way back
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["restored"] is True:
         return refuse(
@@ -176,6 +190,8 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
         )
     if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
         return Step(ROLL_BACK, no.why, advice=no.advice)
+    if no := _innocent(diagnosis, errors):
+        return no
     unsure = unknown_dependencies(diagnosis)
     if unsure and errors.share(Nature.DEPENDENCY) >= 0.5:
         return refuse(
@@ -188,7 +204,29 @@ async def _roll_back(scene: Scene, diagnosis: Diagnosis) -> Step:
         parts.append(f"most frequent is {errors.top}")
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    return await rollback_step(ROLL_BACK, joined(parts), scene)
+    return await rollback_step(ROLL_BACK, joined(parts), scene, params)
+
+
+def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
+    """The step that is refused because the last rollout did not bring this, or nobody can tell; None when it can have."""
+    cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
+    if acquitted := cause.acquits:
+        return refuse(ROLL_BACK, acquitted, cause.advice)
+    if origin is None:
+        return None
+    if origin.data["rollout"] is not True:
+        return refuse(
+            ROLL_BACK, origin.text, f"look at {origin.data['instead']}" if origin.data["instead"] else ""
+        )
+    if origin.data["dependency"] is True and not healthy_dependencies(diagnosis):
+        if origin.data["only_newest"] is True or unknown_dependencies(diagnosis):
+            return None  # told from the old version, or refused with the dependency's name below
+        return refuse(
+            ROLL_BACK,
+            f"the errors speak of a dependency, and none is checked: {errors.top}",
+            f"check what the pods connect to, and name it in the rule's params (dependencies); the most frequent error is {errors.top}",
+        )
+    return None
 
 
 def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step | None:
@@ -202,9 +240,11 @@ def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step |
 
 
 def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
-    errors = _Errors(diagnosis)
-    if no := _dependency_first(diagnosis, errors, "more replicas would click it harder"):
+    errors, cause = _Errors(diagnosis), FirstCause(diagnosis)
+    if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
+    if cause.sure:
+        return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
     for nature, why, advice in _NOT_CAPACITY:
         if errors.share(nature) >= 0.5:
             return refuse(
@@ -218,7 +258,9 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
             f"no sign of a capacity problem ({'; '.join(measures) or 'nothing could be measured'})",
             f"find out why {scene.workload.target} fails{about}",
         )
-    return act(SCALE_UP, f"capacity problem: {'; '.join(signs)}", scale(scene.workload, params.scale_to))
+    task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    why = f"capacity problem: {'; '.join(signs)}"
+    return act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
 
 
 _NOT_CAPACITY = (
@@ -234,7 +276,7 @@ _NOT_CAPACITY = (
     ),
     (
         Nature.DEPENDENCY,
-        "the errors speak of a dependency, and more replicas would click it harder",
+        "the errors speak of a dependency, and more replicas would load it more",
         "check what the pods connect to, also its connection limit",
     ),
 )

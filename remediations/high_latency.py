@@ -14,8 +14,10 @@ from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
+from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.leaks import LeakParams, leak_finding
-from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles
+from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.services import (
     dependency_findings,
     failed_dependencies,
@@ -26,6 +28,8 @@ from remediations.evidence.services import (
     shown,
     slow_queries,
     slow_query_findings,
+    unreachable,
+    with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
@@ -34,10 +38,11 @@ from remediations.queries import LATENCY
 from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
+_ERRORS_OF = 300  # seconds of logs
 
 
 class HighLatencyParams(LeakParams):
-    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak clicks
+    """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
     when a container has used `memory_high` of its limit."""
 
     scale_to: Replicas = 8
@@ -53,6 +58,7 @@ class HighLatency:
 
     name = "high-latency"
     runbook = "High Latency"
+    reads_config = True
     steps: tuple[str, ...] = (SCALE_OUT, RESTART)
     params: type[HighLatencyParams] = HighLatencyParams
     actions: frozenset[ActionKind] = frozenset(
@@ -79,18 +85,29 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
 
 
 async def _pods(scene: Scene) -> list[Finding]:
-    pods = await pods_of(scene.cluster, scene.workload)
-    if isinstance(pods, Finding):
-        return [pods, limits_finding(scene.workload)]
+    found = await investigate(scene)
+    pods = found.seen.pods
+    if why := found.seen.unread.get("pods"):
+        return [unread_pods(why), limits_finding(scene.workload)]
     usage = await usage_finding(scene.cluster, scene.workload, pods)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    return [usage, limits_finding(scene.workload), state]
+    return [usage, limits_finding(scene.workload), state, *findings_of(found)[:2]]
 
 
 async def _databases(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     checked = await dependency_findings(scene.dependencies, params.dependencies)
+    if unreachable(checked):
+        checked = with_the_errors(checked, await _errors(scene))
     slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
     return [*checked, *slow]
+
+
+async def _errors(scene: Scene) -> Finding | None:
+    """What the workload itself says, asked only where our own check of a dependency cannot tell."""
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return None
+    return errors_finding(await read_errors(scene.cluster, pods, scene.now, _ERRORS_OF))
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
@@ -103,7 +120,7 @@ def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
 
 
 def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
-    """The cause when it lies outside of the workload: what it is, and what a person should do about it."""
+    """The cause when neither size nor age of the pods is it: what it is, and what a person should do about it."""
     if failed := failed_dependencies(diagnosis):
         names = " and ".join(str(f.data["name"]) for f in failed)
         down = "; ".join(f.text for f in failed)
@@ -111,20 +128,25 @@ def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
     if slow := slow_queries(diagnosis):
         text = slow[0].text
         return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
+    cause = FirstCause(diagnosis)
+    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
+        return cause.text, cause.advice
     return None
 
 
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(diagnosis):
-        return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would ask it more", cause[1])
-    if SCALE_OUT in scene.history.tried:
+        return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
+    if SCALE_OUT in scene.history.tried and SCALE_OUT not in scene.history.not_taken:
         return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
     leak = diagnosis.finding("memory.leak")
     used = measured(diagnosis, "usage.pods", "memory_share")
     if leak and shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high:
         why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
         return refuse(SCALE_OUT, why)
-    return act(SCALE_OUT, _load(scene, diagnosis), scale(scene.workload, params.scale_to))
+    task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    built = scale(scene.workload, params.scale_to)
+    return act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:
@@ -136,8 +158,14 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     if cause := _elsewhere(diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
+    task = "find out what the restart freed, or the latency comes back"
     if leak and shown(diagnosis, "memory.leak", "leak"):
         why = f"{leak.text}; a restart frees it for a while"
+        task = f"find the leak ({leak.text}): it will fill up again"
+    elif missed := scene.history.not_taken.get(SCALE_OUT):
+        return refuse(
+            RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
+        )
     elif SCALE_OUT in scene.history.tried:
         why = "latency stayed high after scaling out"
     elif scene.workload.desired >= params.scale_to:
@@ -147,7 +175,7 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
         return refuse(
             RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
         )
-    return act(RESTART, why, rollout_restart(scene.workload, scene.now))
+    return act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
 
 
 def _advice(diagnosis: Diagnosis) -> str:

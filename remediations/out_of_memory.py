@@ -22,10 +22,10 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
 from app.kube.read import limit_ranges, quota_headroom
-from remediations.evidence.causes import killed_finding
+from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, leak_finding
-from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles
+from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
 from remediations.evidence.services import known, shown
 from remediations.evidence.units import joined, span
 from remediations.evidence.usage import usage_finding
@@ -50,6 +50,7 @@ class OutOfMemory:
 
     name = "out-of-memory"
     runbook = "Out of Memory (OOM)"
+    reads_config = True
     steps: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
     params: type[OutOfMemoryParams] = OutOfMemoryParams
     actions: frozenset[ActionKind] = frozenset(
@@ -59,9 +60,11 @@ class OutOfMemory:
     async def diagnose(self, scene: Scene, params: OutOfMemoryParams) -> Diagnosis:
         """Kills, usage against limits, OOM events, memory over time."""
         cluster, workload = scene.cluster, scene.workload
-        pods, leak = await asyncio.gather(pods_of(cluster, workload), leak_finding(scene, params))
-        if isinstance(pods, Finding):
-            return Diagnosis(pods.text, (pods, limits_finding(workload), leak))
+        looked, leak = await asyncio.gather(investigate(scene), leak_finding(scene, params))
+        pods = looked.seen.pods
+        if why := looked.seen.unread.get("pods"):
+            unread = unread_pods(why)
+            return Diagnosis(unread.text, (unread, limits_finding(workload), leak))
         usage, events = await asyncio.gather(
             usage_finding(cluster, workload, pods), events_finding(cluster, workload, pods, scene.now, "OOM")
         )
@@ -74,6 +77,7 @@ class OutOfMemory:
             limits_finding(workload),
             events,
             leak,
+            *findings_of(looked)[:2],
         )
         told = known(Diagnosis("", findings), "usage.pods", "memory.leak")
         return Diagnosis(joined([killed.text, *told]), findings)
@@ -121,11 +125,27 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     return act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built)
 
 
+def _steady(diagnosis: Diagnosis) -> bool:
+    """Memory is known not to grow with time."""
+    leak = diagnosis.finding("memory.leak")
+    return leak is not None and leak.certainty is Certainty.KNOWN and leak.data.get("leak") is False
+
+
 def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
     names, text = _killed(diagnosis)
     if not names:
         return refuse(SCALE_OUT, text)
+    cause = FirstCause(diagnosis)
+    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
+        return refuse(SCALE_OUT, f"{cause.text}: more replicas would not change that", cause.advice)
+    if RAISE_MEMORY in scene.history.tried and not _steady(diagnosis):
+        return refuse(
+            SCALE_OUT,
+            f"the limit was raised in this incident and it was killed again: more pods would fill up as well ({text})",
+            f"find out what fills the memory of {', '.join(names)} of {scene.workload.target}",
+        )
     why = f"{text}; more replicas share the load"
     if shown(diagnosis, "memory.leak", "leak"):
         why += ", which slows the leak and does not stop it"
-    return act(SCALE_OUT, why, scale(scene.workload, params.scale_to))
+    task = f"find out what fills the memory of {', '.join(names)}"
+    return act(SCALE_OUT, why, scale(scene.workload, params.scale_to), open_task=task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from app.cli.output import AsJson, give, say, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, Refused
+from app.domain.outcome import RunState
 from app.domain.target import Target
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
@@ -61,7 +63,7 @@ def _pair(text: str) -> tuple[str, Any]:
         raise BadInput("expected KEY=VALUE", code="bad_param", where=text)
     try:
         return key, json.loads(value, parse_constant=_no_number)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key, value
 
 
@@ -84,17 +86,48 @@ def undo(
     despite: Annotated[
         bool, typer.Option("--despite", help="Undo although a pause, a ceiling or a freeze holds it.")
     ] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for its end; 0: do not wait.")
+    ] = 60.0,
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
-    """Undo a finished run, field by field, where its values are still in place."""
-    _order(
-        Remote(url, token),
-        run_path(run, "undo") + ("?despite=true" if despite else ""),
-        as_json,
-        f"undo of run {run} requested",
-    )
+    """Undo a finished run, field by field, where its values are still in place. Exit 1 when something could not be put back."""
+    remote = Remote(url, token)
+    path = run_path(run, "undo") + ("?despite=true" if despite else "")
+    answer = remote.post(path)
+    ended = _end_of(remote, run, wait) if wait else None
+    if as_json:
+        give(answer if ended is None else ended)
+    elif ended is None:
+        write(f"undo of run {run} requested")
+    else:
+        write(f"run {run} {ended['state'].replace('_', ' ')}: {ended['result']}")
+    if ended is not None and ended["state"] not in _TAKEN_BACK:
+        raise typer.Exit(1)
+
+
+_TAKEN_BACK = (RunState.UNDONE, RunState.REVERTED)
+_UNDER_WAY = tuple(state for state in RunState if not state.ended)
+_POLL = 0.5  # seconds
+
+
+def _end_of(remote: Remote, run: str, seconds: float) -> dict[str, Any] | None:
+    """The run once its undo has ended; None when that is not in time, or not for this token to see, which is said."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            found = remote.get(run_path(run))
+        except Refused as refusal:
+            say(f"how it ends cannot be read with this token: {refusal}")
+            return None
+        if found["state"] not in _UNDER_WAY:
+            return found
+        if time.monotonic() >= until:
+            say(f"it has not ended yet; follow it with: remediator explain {run}")
+            return None
+        time.sleep(_POLL)
 
 
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:

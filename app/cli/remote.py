@@ -13,6 +13,7 @@ import httpx
 import typer
 
 from app.domain.errors import BadInput, ProbeUnavailable, Refused
+from app.domain.json import decoded
 
 Url = Annotated[
     str, typer.Option("--url", envvar="REMEDIATOR_URL", help="Where the service runs.", show_default=True)
@@ -94,14 +95,14 @@ def _shown(url: httpx.URL) -> str:
     return str(url.copy_with(userinfo=b""))
 
 
-def run_path(any_id: str, what: str) -> str:
-    """The path of an order or question about a run or incident; whatever was typed stays one segment of it."""
-    return f"/api/v1/runs/{quote(any_id, safe='')}/{what}"
+def run_path(any_id: str, what: str = "") -> str:
+    """The path of a run, or of an order or question about a run or incident; whatever was typed stays one segment of it."""
+    return f"/api/v1/runs/{quote(any_id, safe='')}" + (f"/{what}" if what else "")
 
 
 def _decoded(answer: httpx.Response) -> dict[str, Any]:
     try:
-        found = answer.json()
+        found = decoded(answer.content)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -113,7 +114,7 @@ def _decoded(answer: httpx.Response) -> dict[str, Any]:
 
 def _error(answer: httpx.Response) -> BadInput | Refused | ProbeUnavailable:
     try:
-        problem = answer.json()
+        problem = decoded(answer.content)
     except ValueError:
         problem = None
     if not isinstance(problem, dict):

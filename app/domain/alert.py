@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from app.domain.json import JsonValue
+from app.domain.subject import NAMES, NAMESPACE, POD, WORKLOAD_LABELS, LabelNames, owners_by_name
 
 
 class Source(StrEnum):
@@ -39,7 +40,8 @@ def _stamp(at: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert in one delivery. Times are timezone-aware UTC; `ends_at` is None while it fires."""
+    """One alert in one delivery. Times are timezone-aware UTC; `ends_at` is None while it fires. Where the sender told no
+    start (`start_told`), `starts_at` is when it was heard of, and the alert is the one that fires already, if one does."""
 
     source: Source
     fingerprint: str
@@ -49,6 +51,7 @@ class Alert:
     annotations: Mapping[str, str] = field(default_factory=dict)
     ends_at: datetime | None = None
     generator_url: str = ""
+    start_told: bool = True
 
     @property
     def name(self) -> str:
@@ -94,7 +97,7 @@ class Delivery:
     """One authenticated request: what is committed before it is answered with 202.
 
     `dedupe_key` is the sender's own id of the delivery (X-Webhook-Id, Idempotency-Key) or empty;
-    `body_digest` tells whether two requests under one key are the same.
+    `body_digest` tells whether two requests under one key are the same. `names` says how its labels are read.
     """
 
     source: Source
@@ -107,6 +110,7 @@ class Delivery:
     dedupe_key: str = ""
     body_digest: str = ""
     note: str = ""
+    names: LabelNames = NAMES
     manual: ManualRequest | None = None
 
 
@@ -125,34 +129,21 @@ def target_hint(labels: Mapping[str, str]) -> str:
 
     Used only to group alerts into incidents before the cluster is asked; the resolved target decides everything else.
     A pod name is reduced to its owner by the name pattern of ReplicaSets, StatefulSets and DaemonSets, so that the
-    pods of one rollout meet in one incident.
+    pods of one rollout meet in one incident. `labels` are those of the subject (`LabelNames.subject`).
     """
-    for label, kind in _HINT_LABELS:
+    for label, kind in WORKLOAD_LABELS.items():
         if value := labels.get(label):
             return f"{kind}/{value}"
-    pod = labels.get("pod", "")
+    pod = labels.get(POD, "")
     return f"Pod/{_owner_of(pod)}" if pod else ""
 
 
-_HINT_LABELS = (
-    ("deployment", "Deployment"),
-    ("statefulset", "StatefulSet"),
-    ("daemonset", "DaemonSet"),
-    ("horizontalpodautoscaler", "HorizontalPodAutoscaler"),
-)
-_SAFE = frozenset("bcdfghjklmnpqrstvwxz2456789")  # the alphabet of generated name suffixes
-
-
 def _owner_of(pod: str) -> str:
-    parts = pod.split("-")
-    generated = len(parts) > 1 and len(parts[-1]) == 5 and set(parts[-1]) <= _SAFE
-    if generated and len(parts) > 2 and 6 <= len(parts[-2]) <= 10 and set(parts[-2]) <= _SAFE:
-        return "-".join(parts[:-2])
-    if generated or (len(parts) > 1 and parts[-1].isdigit()):
-        return "-".join(parts[:-1])
-    return pod
+    found = owners_by_name(pod)
+    return found[0][1] if found else pod
 
 
-def incident_key(alert: Alert) -> str:
+def incident_key(alert: Alert, names: LabelNames = NAMES) -> str:
     """Alerts with the same key belong to one open incident: alert name, namespace and target hint."""
-    return f"{alert.name}|{alert.namespace}|{target_hint(alert.labels) or alert.fingerprint}"
+    subject = names.subject(alert.labels)
+    return f"{alert.name}|{subject.get(NAMESPACE, '')}|{target_hint(subject) or alert.fingerprint}"

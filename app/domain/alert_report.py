@@ -22,17 +22,20 @@ class Reported(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertReport:
-    """One alert's state. `text` is one clause: since when it fires, who silenced it, why it is not known."""
+    """One alert's state. `text` is one clause: since when it fires, who silenced it, why it is not known. `held_by` is another:
+    who has acknowledged it; empty for nobody."""
 
     state: Reported
     text: str = ""
+    held_by: str = ""
 
 
 TOLD = AlertReport(Reported.TOLD, "its source cannot be asked, only its messages tell")
 
 
 def combined(reports: Iterable[AlertReport]) -> AlertReport:
-    """What holds for an incident with all these alerts: one that fires openly is enough, and it is gone when all are.
+    """What holds for an incident with all these alerts: one that fires openly is enough, and it is gone when all are. It is
+    acknowledged when all are that fire.
     Without any report there is nobody to ask."""
     order = list(Reported)
-    return min(reports, key=lambda r: order.index(r.state), default=TOLD)
+    return min(reports, key=lambda r: (order.index(r.state), bool(r.held_by)), default=TOLD)

@@ -52,7 +52,9 @@ class DigestKey:
 
     def digest(self, value: Any) -> str:
         """HMAC-SHA256 of the canonical form, 128 bits of it as 32 hex digits."""
-        return hmac.new(self.secret, canonical(value).encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(
+            self.secret, canonical(value).encode("utf-8", "surrogatepass"), hashlib.sha256
+        ).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,11 @@ class Cluster(Protocol):
         """Evict a pod if it still has this uid. DisruptionBlocked when a PodDisruptionBudget says no."""
         ...
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """Ask whether a pod like this would be accepted (dryRun=All, admission included); nothing is stored. Gives it as it
+        would be stored. Raises ObjectInvalid when validation or admission refuses it."""
+        ...
+
     async def create_event(self, event: Obj) -> None:
         """Create an events.k8s.io/v1 Event. The name makes it once: an existing one of that name counts as success."""
         ...

@@ -18,6 +18,7 @@
     │   ├── AccessDenied       401/403: which verb on which resource is missing
     │   ├── ObjectInvalid      400/422: validation or admission refused the object
     │   └── DisruptionBlocked  an eviction that a PodDisruptionBudget does not allow now
+    ├── Held                 a pause, a ceiling or a freeze forbids the write: nothing was sent
     └── OutcomeUnclear       a write may or may not have happened: read back, never repeat blindly
 
 Foreign exceptions are translated at the edge of each outside system and kept as `__cause__`.
@@ -151,6 +152,12 @@ class DisruptionBlocked(ClusterRefused):
     def __init__(self, message: str, *, where: str = "", retry_after: float | None = None) -> None:
         super().__init__(message, where=where)
         self.retry_after = retry_after
+
+
+class Held(RemediatorError):
+    """Something that people set forbids the write at this moment. Nothing was sent."""
+
+    code = "held"
 
 
 class OutcomeUnclear(RemediatorError):

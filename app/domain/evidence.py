@@ -36,10 +36,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The evidence of one look at the target. `summary` is the one sentence for 3 a.m."""
+    """The evidence of one look at the target. `summary` is the one sentence for 3 a.m.; `rest` says why nothing is to be done
+    now, because the target is healthy (again) or still starting, and is empty otherwise."""
 
     summary: str
     findings: tuple[Finding, ...]
+    rest: str = ""
 
     def finding(self, code: str) -> Finding | None:
         """The first finding with this code."""

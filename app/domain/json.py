@@ -17,6 +17,15 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def decoded(text: str | bytes) -> Any:
+    """The value of a JSON text from outside. Raises ValueError, also for one that is nested deeper than the parser goes."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
 def digest(value: Any) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    # Half of a surrogate pair, which JSON can spell, is hashed as it is.
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,6 +18,7 @@ class IncidentState(StrEnum):
     ACTING = "acting"
     VERIFYING = "verifying"
     FIXED = "fixed"
+    CONTAINED = "contained"  # relief that buys time; a person has an open task
     ESCALATED = "escalated"  # handed to a person
     STUCK = "stuck"  # an undo failed: a person must look
     RESOLVED = "resolved"  # the alert went away without our doing
@@ -26,7 +27,12 @@ class IncidentState(StrEnum):
     @property
     def closed(self) -> bool:
         """No more work will be done for it."""
-        return self in (IncidentState.FIXED, IncidentState.RESOLVED, IncidentState.MERGED)
+        return self in (
+            IncidentState.FIXED,
+            IncidentState.CONTAINED,
+            IncidentState.RESOLVED,
+            IncidentState.MERGED,
+        )
 
 
 class RunState(StrEnum):
@@ -39,9 +45,11 @@ class RunState(StrEnum):
     CHOOSING = "choosing"  # the last step did not fix it; the next one is investigated
     UNDOING = "undoing"
     FIXED = "fixed"
+    CONTAINED = "contained"  # the alert is gone by relief that buys time; the cause is still there
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
+    TAKEN_OVER = "taken_over"  # somebody else changed the target while it was verified: their hand wins
     REJECTED = "rejected"  # a person said no
     EXPIRED = "expired"  # nobody answered in time
     ABANDONED = "abandoned"  # the look before touching found a reason not to act
@@ -69,13 +77,19 @@ _LIVE = frozenset(
 )
 
 
+HELPED = frozenset({RunState.FIXED, RunState.CONTAINED})
+"""Verified: the rollout is healthy and the alert gone. Only these can have a temporary change."""
+
+
 class Result(StrEnum):
-    """The four results of a verification. Never measured is never fixed."""
+    """The results of a verification. Never measured is never fixed, and relief that buys time is no fix."""
 
     FIXED = "fixed"
+    CONTAINED = "contained"  # healthy and quiet, by a step that relieves and does not repair
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
+    TAKEN_OVER = "taken_over"  # what is measured is not ours any more
 
 
 class ActionResult(StrEnum):

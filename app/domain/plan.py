@@ -118,13 +118,16 @@ class Step:
     """One step of a remediation's ladder, as it stands for this target now.
 
     A step that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
-    exactly what is wrong and what to do.
+    exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
+    mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
     """
 
     name: str
     why: str
     actions: tuple[Action, ...] = ()
     advice: str = ""
+    asks: str = ""
+    open_task: str = ""
 
     @property
     def applies(self) -> bool:
@@ -154,6 +157,8 @@ class Step:
             "name": self.name,
             "why": self.why,
             "advice": self.advice,
+            "asks": self.asks,
+            "open_task": self.open_task,
             "actions": [a.to_json() for a in self.actions],
         }
 
@@ -161,5 +166,10 @@ class Step:
     def from_json(cls, data: Mapping[str, Any]) -> Step:
         """Rebuild from `to_json`."""
         return cls(
-            data["name"], data["why"], tuple(Action.from_json(a) for a in data["actions"]), data["advice"]
+            data["name"],
+            data["why"],
+            tuple(Action.from_json(a) for a in data["actions"]),
+            data["advice"],
+            data.get("asks", ""),
+            data.get("open_task", ""),
         )

@@ -62,13 +62,16 @@ class MetricSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DependencyResult:
-    """Answer of one dependency check; `text` never contains credentials."""
+    """Answer of one dependency check; `text` never contains credentials. `healthy` is what the dependency itself said, None when
+    it said nothing of itself: it refused our login, is not configured, or this check could not reach it (`unreachable`), of
+    which its own network may be the cause."""
 
     name: str
     kind: str
     healthy: bool | None
     text: str
     milliseconds: float | None = None
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

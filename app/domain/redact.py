@@ -235,14 +235,20 @@ def _without(text: str, spans: Iterable[Span]) -> str:
     return "".join([*kept, text[at:]]) if kept else text
 
 
+def _shown_key(key: Any) -> Any:
+    # Names in a stranger's JSON are a stranger's text; most are plain words, and no known token is as short.
+    plain = not isinstance(key, str) or (len(key) < 16 and key.isascii() and key.isidentifier())
+    return key if plain else visible(redact(key))
+
+
 def redact_value(value: Any, name: str = "") -> Any:
-    """`value` with secrets removed at any depth; everything under a name that speaks of a secret is replaced whole."""
+    """`value` with secrets removed at any depth, from names too; everything under a name that speaks of a secret is replaced whole."""
     if name and is_secret_name(name) and not isinstance(value, bool | int | float | None):
         return REDACTED
     if isinstance(value, str):
         return visible(redact(value))
     if isinstance(value, Mapping):
-        return {k: redact_value(v, str(k)) for k, v in value.items()}
+        return {_shown_key(k): redact_value(v, str(k)) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [redact_value(v) for v in value]
     return value

@@ -29,16 +29,28 @@ P = TypeVar("P", bound=Params)
 
 
 @dataclass(frozen=True, slots=True)
+class PastAlert:
+    """One incident of this service on a target. `closed` is None while it is open."""
+
+    name: str
+    opened: datetime
+    closed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What this service already did and measured for this incident and target.
 
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
-    steps already taken;
-    `memory` earlier memory samples of the workload's pods in bytes by pod.
+    steps already tried in this incident, and `not_taken` those of them whose rollout never got done, with what was seen last;
+    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod.
     """
 
     left_revisions: Container[str] = frozenset()
     tried: tuple[str, ...] = ()
+    not_taken: Mapping[str, str] = field(default_factory=dict)
+    overruled: Mapping[str, str] = field(default_factory=dict)
+    alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"[|>][+-]?[ \t]*\r?\n(?P<indent>[ \t]+)")
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
 _SCHEMES = re.compile(r"(?:digest|aws4-hmac-sha256|hawk|oauth|ntlm|negotiate)\b[^\r\n]*", re.IGNORECASE)
 _LINE = re.compile(r"[^\"'\\\r\n]*")
-_WORD = re.compile(r"\"[^\"]*\"?|'[^']*'?|[^\s\"'|;]+")
+_WORD = re.compile(r"\"[^\"\r\n]*\"?|'[^'\r\n]*'?|[^\s\"'|;]+")
 
 Span = tuple[int, int]
 
@@ -30,17 +30,20 @@ def read_value(text: str, at: int, *, counts: bool = False) -> Span | None:
     if _EMPTY.match(text, at):
         return None
     if opened := _OPEN.match(text, at):
-        return _quoted(text, opened.end(), opened[1], opened[2])
+        return _quoted(text, opened)
     if block := _BLOCK.match(text, at):
         return block.end(), _end_of_block(text, block.end(), block["indent"])
     if text[at : at + 1] in _BRACKETS and at < len(text):
-        return at, _bare(text, _closing(text, at))
+        return at, _line_end(text, at, _bare(text, _closing(text, at)))
     end = _bare(text, at)
     return (at, end) if end > at else None
 
 
-def _quoted(text: str, at: int, escape: str, quote: str) -> Span | None:
-    """Up to the same quote; one that is escaped or doubled belongs to the value. Unclosed it ends with the text."""
+def _quoted(text: str, opened: re.Match[str]) -> Span | None:
+    """Up to the same quote; one that is escaped or doubled belongs to the value. Unclosed it ends with the text. When it
+    closes on another line, the rest of that line and the opening quote belong to it too: perhaps nobody closed it, and the
+    quote was the first of a pair that holds another secret."""
+    at, (escape, quote) = opened.end(), opened.groups()
     mark = escape + quote
     end = at
     while (end := text.find(mark, end)) >= 0:
@@ -52,8 +55,18 @@ def _quoted(text: str, at: int, escape: str, quote: str) -> Span | None:
         elif doubled:
             end += 2
         else:
+            if (line_end := _line_end(text, at, end)) != end:
+                return opened.start(), line_end
             return (at, end) if end > at else None
     return (at, len(text)) if at < len(text) else None
+
+
+def _line_end(text: str, at: int, end: int) -> int:
+    """`end`, or the end of its line when that is not the line of `at`."""
+    if "\n" not in text[at:end]:
+        return end
+    newline = text.find("\n", end)
+    return newline if newline >= 0 else len(text)
 
 
 def _odd_backslashes(text: str, at: int, end: int) -> bool:
@@ -116,9 +129,9 @@ def _end_of_block(text: str, at: int, indent: str) -> int:
 def read_header(text: str, at: int) -> Span | None:
     """The value of a header: inside its quotes, else up to a quote, or the whole line for schemes with quoted parts."""
     if opened := _OPEN.match(text, at):
-        return _quoted(text, opened.end(), opened[1], opened[2])
+        return _quoted(text, opened)
     if text[at : at + 1] in ("[", "("):
-        return at, _closing(text, at)
+        return at, _line_end(text, at, _closing(text, at))
     found = _SCHEMES.match(text, at) or _LINE.match(text, at)
     return found.span() if found and found.end() > at else None
 

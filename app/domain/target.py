@@ -31,6 +31,13 @@ class Kind(StrEnum):
     RESOURCE_QUOTA = "ResourceQuota"
     SERVICE = "Service"
     JOB = "Job"
+    CRON_JOB = "CronJob"
+    SERVICE_ACCOUNT = "ServiceAccount"
+    PVC = "PersistentVolumeClaim"
+    PRIORITY_CLASS = "PriorityClass"
+    ROLLOUT = "Rollout"
+    VPA = "VerticalPodAutoscaler"
+    NETWORK_POLICY = "NetworkPolicy"
 
 
 WORKLOAD_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)

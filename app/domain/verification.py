@@ -1,4 +1,4 @@
-"""Verification: from looks at rollout and alert to one of four results.
+"""Verification: from looks at rollout and alert to a result.
 
 Pure: the run looks, this judges. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
 time, with somebody watching; never measured is never fixed; errors of the probe are told apart from failures of the target.
@@ -18,6 +18,8 @@ from app.domain.outcome import Result
 from app.domain.units import duration
 from app.domain.workload import RolloutState
 
+_CERTAIN = 3
+"""Looks in a row at which no new pod could start: then waiting for the timeout would only prolong the fault."""
 _PATIENCE = 3
 """A rollout that still progresses while the alert is gone gets so many timeouts: slow is not failed, and undoing what helps
 can be the harmful action."""
@@ -36,12 +38,15 @@ class AlertCondition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One look at rollout and alert; `text` is one sentence with numbers."""
+    """One look at rollout and alert; `text` is one sentence with numbers. `hand`: somebody else changed the target since our
+    write, in words. `doomed`: why no new pod can start, empty as long as one may."""
 
     at: datetime
     rollout: RolloutState
     alert: AlertCondition
     text: str
+    hand: str = ""
+    doomed: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -65,32 +70,42 @@ class Measurement:
             "rollout": self.rollout.value,
             "alert": self.alert.value,
             "text": self.text,
+            "hand": self.hand,
+            "doomed": self.doomed,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
         """Rebuild from `to_json`."""
         at = datetime.fromisoformat(data["at"])
-        return cls(at, RolloutState(data["rollout"]), AlertCondition(data["alert"]), data["text"])
+        hand, doomed = data.get("hand", ""), data.get("doomed", "")
+        rollout, alert = RolloutState(data["rollout"]), AlertCondition(data["alert"])
+        return cls(at, rollout, alert, data["text"], hand, doomed)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
     """All looks of one verification, added up. `watched` are the seconds since the first look that somebody watched,
     `healthy` those of unbroken health up to the last look (None when it was not healthy), `measured` whether any look could
-    measure anything."""
+    measure anything. `rolled_out`: some look saw the rollout complete, so that the step has really been taken. `doomed` are the
+    looks in a row up to the last one at which no new pod could start."""
 
     looks: int = 0
     watched: float = 0.0
     healthy: float | None = None
     measured: bool = False
     last: Measurement | None = None
+    rolled_out: bool = False
+    doomed: int = 0
 
     def look(self, seen: Measurement, seconds: float | None, gap: float) -> Watch:
         """With one more look. `seconds` have passed since the last one on a clock that never jumps, None when nobody can
-        tell (another process looked); `gap` seconds without a look are the most that count as watched."""
+        tell (another process looked): then the wall clock says what counts towards the timeout, so that a process that dies
+        between all looks gives up some day too. `gap` seconds without a look are the most that count as watched."""
         unbroken = seconds is not None and seconds <= gap
-        passed = 0.0 if seconds is None else min(max(0.0, seconds), gap)
+        if seconds is None:
+            seconds = (seen.at - self.last.at).total_seconds() if self.last else 0.0
+        passed = min(max(0.0, seconds), gap)
         if not seen.healthy:
             healthy = None
         elif self.healthy is None or not unbroken:
@@ -103,6 +118,8 @@ class Watch:
             healthy=healthy,
             measured=self.measured or seen.readable,
             last=seen,
+            rolled_out=self.rolled_out or seen.rollout is RolloutState.COMPLETE,
+            doomed=self.doomed + 1 if seen.doomed else 0,
         )
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -113,6 +130,8 @@ class Watch:
             "healthy": self.healthy,
             "measured": self.measured,
             "last": self.last.to_json() if self.last else None,
+            "rolled_out": self.rolled_out,
+            "doomed": self.doomed,
         }
 
     @classmethod
@@ -127,22 +146,32 @@ class Watch:
             data["healthy"],
             data["measured"],
             Measurement.from_json(last) if last else None,
+            data.get("rolled_out", False),
+            data.get("doomed", 0),
         )
 
 
 def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, str] | None:
     """The result and why, or None while it is too early to tell.
 
-    What is healthy at the timeout gets the rest of its settle time; the first unhealthy look after the timeout ends it. A
+    Somebody else's hand on the target ends it: what is measured from then on is not what we did. It ends early too when no new
+    pod can start. What is healthy at the timeout gets the rest of its settle time; the first unhealthy look after the timeout ends it. A
     rollout that progresses within its own deadline while no alert fires is waited for, up to three timeouts.
     """
     last = watch.last
     if last is None:
         return None
+    if last.hand:
+        return Result.TAKEN_OVER, f"{last.hand}; what follows is not our doing ({last.text})"
     if watch.healthy is not None and watch.healthy >= settle.total_seconds():
         return Result.FIXED, f"healthy for {duration(timedelta(seconds=watch.healthy))}: {last.text}"
     if last.rollout is RolloutState.FAILED:
-        return Result.NOT_FIXED, f"the rollout failed: {last.text}"
+        cause = f"{last.doomed}; " if last.doomed else ""
+        return Result.NOT_FIXED, f"the rollout failed: {cause}{last.text}"
+    if watch.doomed >= _CERTAIN:
+        # While no alert fires nothing is taken back: that can be the harmful action.
+        result = Result.INCONCLUSIVE if last.quiet else Result.NOT_FIXED
+        return result, f"the rollout cannot succeed: {last.doomed}; {last.text}"
     settling = watch.healthy is not None and watch.watched < (timeout + 2 * settle).total_seconds()
     if watch.watched < timeout.total_seconds() or settling:
         return None
@@ -161,6 +190,9 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
             Result.INCONCLUSIVE,
             f"no alert fires, and the rollout still goes on after {waited}: {last.text}",
         )
+    if last.alert is AlertCondition.FIRING and last.rollout is RolloutState.COMPLETE:
+        text = f"the change is in place and its rollout is healthy, and after {waited} it did not help: {last.text}"
+        return Result.NOT_FIXED, text
     if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
         return Result.NOT_FIXED, f"still not healthy after {waited}: {last.text}"
     if not last.readable:

@@ -47,11 +47,13 @@ class Terminated:
     exit_code: int
     finished_at: datetime | None
     message: str = ""
+    started_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """One container of a pod now; `waiting` is the waiting reason (CrashLoopBackOff, ImagePullBackOff, ...) or empty."""
+    """One container of a pod now; `waiting` is the waiting reason (CrashLoopBackOff, ImagePullBackOff, ...) or empty,
+    `running_since` when its present run began, None when it does not run."""
 
     name: str
     init: bool
@@ -61,6 +63,7 @@ class ContainerState:
     waiting_message: str = ""
     terminated: Terminated | None = None
     last_terminated: Terminated | None = None
+    running_since: datetime | None = None
 
     @property
     def oom_killed(self) -> Terminated | None:
@@ -72,8 +75,20 @@ class ContainerState:
 
 
 @dataclass(frozen=True, slots=True)
+class PodCondition:
+    """One condition of a pod's status. `since` is when its status last changed."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod. `owner` is its controller (a ReplicaSet for Deployments)."""
+    """One pod. `owner` is its controller (a ReplicaSet for Deployments); `reason` and `message` are those of the whole pod,
+    e.g. of an eviction."""
 
     ref: ObjectRef
     phase: str
@@ -86,11 +101,23 @@ class Pod:
     owner: ObjectRef | None = None
     terminating: bool = False
     template_hash: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+    reason: str = ""
+    message: str = ""
 
     @property
     def name(self) -> str:
         """Pod name."""
         return self.ref.name
+
+    @property
+    def over(self) -> bool:
+        """True for a pod that has ended or is ending: nothing of it will become ready."""
+        return self.terminating or self.phase in ("Succeeded", "Failed")
+
+    def condition(self, kind: str) -> PodCondition | None:
+        """The condition of this type."""
+        return next((c for c in self.conditions if c.type == kind), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +126,8 @@ class Revision:
 
     `template` has the pod-template-hash label and restart annotations removed; `fingerprint` is the digest of that,
     so a mere restart has the fingerprint of its predecessor (protocol fact: a restart makes a revision).
-    `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number.
+    `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number. `marks` are
+    the labels and annotations of the stored revision and of its template.
     """
 
     number: int
@@ -111,6 +139,7 @@ class Revision:
     current: bool = False
     change_cause: str = ""
     earlier: tuple[int, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +208,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class KubeEvent:
-    """A Kubernetes Event about an object."""
+    """A Kubernetes Event about an object, `Kind/name`; `container` is the one it is about, empty for none."""
 
     reason: str
     message: str
@@ -187,3 +216,5 @@ class KubeEvent:
     count: int
     last_seen: datetime | None
     about: str
+    first_seen: datetime | None = None
+    container: str = ""

@@ -1,9 +1,10 @@
-"""Alertmanager's webhook body, version 4, becomes a Delivery. The hot path: every alert of a storm comes through here.
+"""The webhook body of Alertmanager becomes a Delivery. The hot path: every alert of a storm comes through here.
 
-Strict about what the service needs (status, labels, start), indifferent to everything else: fields appear
-with new releases. One alert that cannot be understood is kept as a RejectedAlert; its neighbours proceed. Firing and
-resolved are decided per alert, because one message mixes both. Written by hand instead of as a pydantic model, which
-would refuse the whole list for one bad element.
+Version 4 of Prometheus' and Mimir's Alertmanager, and version 1 of Grafana's, which adds fields to the same shape. Strict
+about what the service cannot do without (status and labels of an alert), indifferent to everything else: fields appear with
+new releases. One alert that cannot be understood is kept as a RejectedAlert; its neighbours proceed. Firing and resolved
+are decided per alert, because one message mixes both. Written by hand instead of as a pydantic model, which would refuse the
+whole list for one bad element.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import canonical
 from app.domain.redact import redact_value, without_userinfo
-from app.intake.body import MAX_BYTES, decode, pointer
+from app.intake.body import decode, pointer
 from app.intake.fingerprint import fingerprint
 from app.intake.times import rfc3339
 
-VERSION = "4"
+VERSIONS = frozenset({"4", "1"})
+"""Alertmanager's, and that of Grafana's own."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Bytes of a body: 5,000 alerts with long annotations."""
 _STATUS = {"firing": AlertStatus.FIRING, "resolved": AlertStatus.RESOLVED}
 _FINGERPRINT = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
 _HALF = re.compile("[\ud800-\udfff]")
-MAX_ALERTS = 5_000
-"""Alerts of one body; a receiver's `max_alerts` keeps Alertmanager below it."""
+MAX_ALERTS = 10_000
+"""Alerts of one body that are read; what comes after them is counted as cut off. A receiver's `max_alerts` sets its own."""
 MAX_LABELS = 128
 MAX_NAME = 256
 MAX_VALUE = 4_096
@@ -46,26 +50,20 @@ class _Unusable(Exception):
 
 
 def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = MAX_BYTES) -> Delivery:
-    """One webhook request. `sender` is the authenticated name.
+    """One webhook request. `sender` is the authenticated name. Beyond MAX_ALERTS the rest is counted as truncated.
 
     Raises BadInput when the body as a whole cannot be used: not JSON, no list of alerts.
     """
     data = decode(body, max_bytes=max_bytes, halves=True)
     if type(data) is not dict:
         raise BadInput("expected a JSON object", code="not_an_object", where="body")
-    items = data.get("alerts")
+    items = [] if data.get("alerts", 0) is None else data.get("alerts")  # Go writes an empty list as null
     if type(items) is not list:
         raise BadInput("expected a list", code="invalid_field", where="/alerts")
-    if len(items) > MAX_ALERTS:
-        raise BadInput(
-            f"{len(items)} alerts are more than {MAX_ALERTS}; set max_alerts in Alertmanager's webhook receiver",
-            code="too_many_alerts",
-            where="/alerts",
-        )
     alerts: list[Alert] = []
     rejected: list[RejectedAlert] = []
-    more = 0
-    for index, item in enumerate(items):
+    more, cut = 0, max(0, len(items) - MAX_ALERTS)
+    for index, item in enumerate(islice(items, MAX_ALERTS)):
         try:
             alerts.append(_alert(item, received_at))
         except _Unusable as fault:
@@ -77,6 +75,13 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     if more:
         reason = f"{more} more alerts of this body could not be understood"
         rejected.append(RejectedAlert(len(items), "more_rejected", "/alerts", reason, None))
+    if cut:
+        # Refusing the body would refuse it for ever: the same group comes again with its next change.
+        reason = (
+            f"{len(items)} alerts are more than the {MAX_ALERTS} that are read of a body: group by more labels, "
+            "or set max_alerts in the webhook receiver"
+        )
+        rejected.append(RejectedAlert(MAX_ALERTS, "too_many_alerts", "/alerts", reason, None))
     return Delivery(
         source=Source.ALERTMANAGER,
         received_at=received_at,
@@ -84,7 +89,7 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
         alerts=tuple(alerts),
         rejected=tuple(rejected),
         group_key=_text(data, "groupKey")[:MAX_VALUE],
-        truncated_alerts=_truncated(data.get("truncatedAlerts", 0)),
+        truncated_alerts=min(_truncated(data.get("truncatedAlerts")) + cut, _MAX_TRUNCATED),
         note=_note(data),
     )
 
@@ -93,12 +98,11 @@ def _alert(item: Any, received_at: datetime) -> Alert:
     if type(item) is not dict:
         raise _Unusable("not_an_object", (), "expected a JSON object")
     labels = _labels(item.get("labels"))
-    status = _STATUS.get(item["status"]) if type(item.get("status")) is str else None
+    said = item.get("status")
+    status = _STATUS.get(said) or _STATUS.get(said.strip().lower()) if type(said) is str else None
     if status is None:
         raise _Unusable("bad_status", ("status",), "expected firing or resolved")
     starts_at = rfc3339(item.get("startsAt"))
-    if starts_at is None:
-        raise _Unusable("bad_time", ("startsAt",), "expected an RFC 3339 time since 1970")
     ends_at = None
     if status is AlertStatus.RESOLVED:
         # The end is for reading only: a resolved alert with an unreadable one ended when we heard of it.
@@ -107,11 +111,12 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         Source.ALERTMANAGER,
         _identity(item.get("fingerprint"), labels),
         status,
-        starts_at,
+        starts_at or received_at,
         labels,
         _annotations(item.get("annotations")),
         ends_at,
         without_userinfo(_text(item, "generatorURL"), MAX_URL),
+        starts_at is not None,
     )
 
 
@@ -122,7 +127,7 @@ def _labels(value: Any) -> dict[str, str]:
         raise _Unusable("too_many_labels", ("labels",), f"expected at most {MAX_LABELS} labels")
     for name, text in value.items():
         if type(text) is not str:
-            raise _Unusable("bad_label", ("labels", name), "expected a string")
+            return _labels(_as_texts(value))
         if _has_half(name) or _has_half(text):
             path = ("labels",) if _has_half(name) else ("labels", name[:MAX_NAME])
             raise _Unusable("bad_label", path, "half of a surrogate pair is no text")
@@ -130,6 +135,18 @@ def _labels(value: Any) -> dict[str, str]:
             reason = f"a label's name has at most {MAX_NAME} characters and its value {MAX_VALUE}"
             raise _Unusable("label_too_long", ("labels", name[:MAX_NAME]), reason)
     return value
+
+
+def _as_texts(labels: dict[str, Any]) -> dict[str, str]:
+    """Labels that a template left as numbers or empty: a number or boolean in JSON's words, and none for null."""
+    for name, value in labels.items():
+        if isinstance(value, dict | list):
+            raise _Unusable("bad_label", ("labels", name[:MAX_NAME]), "expected a string")
+    return {
+        name: value if type(value) is str else canonical(value)
+        for name, value in labels.items()
+        if value is not None
+    }
 
 
 def _annotations(value: Any) -> dict[str, str]:
@@ -151,11 +168,10 @@ def _raw(item: Any) -> Any:
 
 
 def _identity(value: Any, labels: dict[str, str]) -> str:
-    if value is None or value == "":
-        return fingerprint(labels)
-    if type(value) is not str or _FINGERPRINT.fullmatch(value) is None:
-        raise _Unusable("bad_fingerprint", ("fingerprint",), "expected up to 64 letters and digits")
-    return value
+    """The sender's fingerprint, or that of the labels where it gives none that is one."""
+    if type(value) is str and _FINGERPRINT.fullmatch(value) is not None:
+        return value
+    return fingerprint(labels)
 
 
 def _truncated(value: Any) -> int:
@@ -181,7 +197,8 @@ def _note(data: dict[str, Any]) -> str:
     receiver, reason = unquote_receiver(_text(data, "receiver")), _text(data, "notification_reason")
     # Advisory: what counts is the shape of the alerts, so another version is remembered and its alerts are read.
     version = data.get("version")
-    other = "" if version == VERSION else f'version {_whole(canonical(version))[:40]} instead of "{VERSION}"'
+    known = type(version) is str and version in VERSIONS
+    other = "" if known else f'version {_whole(canonical(version))[:40]} instead of "4"'
     return "; ".join(part for part in (receiver and f"receiver {receiver}", reason, other) if part)
 
 

@@ -57,7 +57,7 @@ class TokenTable:
 
     def find(self, token: str) -> Principal | None:
         """The owner of `token`, None when nobody's."""
-        if not token:
+        if not token.strip():  # whatever digests are configured
             return None
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None

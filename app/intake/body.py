@@ -18,7 +18,7 @@ from app.domain.errors import BadInput
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES = 1024 * 1024
-"""Default limit of a body: some hundred alerts of ordinary size."""
+"""Default limit of a body, for what has none of its own."""
 MAX_DEPTH = 32
 """Objects and arrays inside one another; every known sender stays below ten."""
 

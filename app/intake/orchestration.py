@@ -65,12 +65,22 @@ def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> De
 
 
 def _entries(data: Mapping[str, Any]) -> dict[str, str]:
-    """Scalars of the top level and one level down; the top level wins, then the first that has the key."""
+    """Scalars of the top level and one level down; the top level wins, then the first that has the key. A list of objects
+    with `key` and `value`, as the action names its parameters, counts as one object."""
     found = scalars(data)
     for value in data.values():
-        if isinstance(value, Mapping):
-            found = {**scalars(value), **found}
+        inner = _pairs(value) if isinstance(value, list) else value
+        if isinstance(inner, Mapping):
+            found = {**scalars(inner), **found}
     return found
+
+
+def _pairs(items: list[Any]) -> dict[str, Any]:
+    return {
+        item["key"]: item.get("value")
+        for item in items
+        if isinstance(item, Mapping) and isinstance(item.get("key"), str)
+    }
 
 
 def _first(entries: Mapping[str, str], names: tuple[str, ...]) -> str:

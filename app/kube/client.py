@@ -8,7 +8,7 @@ validates responses (the library's models refuse objects with a null list and dr
 from __future__ import annotations
 
 import asyncio
-import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -29,7 +29,7 @@ from app.domain.errors import (
     ObjectInvalid,
     ProbeUnavailable,
 )
-from app.domain.json import Obj
+from app.domain.json import Obj, decoded
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.faults import Answer, Request, broken, refusal
@@ -190,6 +190,13 @@ class KubeCluster:
         if answer.get("status") == "Failure":
             raise refusal(request, Answer(int(answer.get("code", 500)), answer))
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port."""
+        resource = RESOURCES[Kind.POD]
+        request = Request("create", resource.full_name, _place(resource, namespace), mutates=False)
+        query = [*_write_query(dry_run=True), ("fieldValidation", "Ignore")]
+        return await self._json(_Call("POST", resource.path(namespace), request, query, pod))
+
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         resource, meta = RESOURCES[Kind.EVENT], event["metadata"]
@@ -272,12 +279,12 @@ class KubeCluster:
     async def _json(self, call: _Call) -> Obj:
         data = await self._bytes(call)
         try:
-            decoded = json.loads(data)
+            found = decoded(data)
         except ValueError as error:
             raise broken(call.request, error, sent=True) from error
-        if not isinstance(decoded, dict):
+        if not isinstance(found, dict):
             raise broken(call.request, TypeError("no object"), sent=True)
-        return decoded
+        return found
 
     async def _bytes(self, call: _Call) -> bytes:
         """The body of a successful answer. A throttled read waits as long as the server tells it, within limits, so that
@@ -371,12 +378,15 @@ def _delete_options(uid: str, *, dry_run: bool) -> Obj:
 
 def _status_object(data: bytes) -> Mapping[str, Any]:
     try:
-        decoded = json.loads(data)
+        found = decoded(data)
     except ValueError:
         return {}
-    return decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else {}
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
+
+
+_SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else None
+    return float(text) if _SECONDS.fullmatch(text) else None

@@ -68,13 +68,22 @@ class Answer:
     @property
     def causes(self) -> list[Mapping[str, Any]]:
         """Status.details.causes."""
-        return list((self.body.get("details") or {}).get("causes") or ())
+        causes = self._details.get("causes")
+        return [c for c in causes if isinstance(c, Mapping)] if isinstance(causes, list) else []
 
     @property
     def seconds(self) -> float | None:
         """How long to wait: the header's word, else the Status's."""
-        told = (self.body.get("details") or {}).get("retryAfterSeconds")
-        return self.retry_after if self.retry_after is not None else (float(told) if told else None)
+        told = self._details.get("retryAfterSeconds")
+        if self.retry_after is not None or not isinstance(told, int) or not 0 < told < 1_000_000:
+            return self.retry_after
+        return float(told)
+
+    @property
+    def _details(self) -> Mapping[str, Any]:
+        # A proxy in between, or an extension's API server, may put anything there.
+        found = self.body.get("details")
+        return found if isinstance(found, Mapping) else {}
 
 
 def refusal(request: Request, answer: Answer) -> RemediatorError:
@@ -120,12 +129,13 @@ def _too_many(answer: Answer, where: str) -> RemediatorError:
     return ClusterThrottled("the API server limits requests", where=where, retry_after=answer.seconds)
 
 
-_ADMISSION = ("admission webhook", "exceeded quota", "violates PodSecurity", "ValidatingAdmissionPolicy")
+_RBAC = re.compile(r'forbidden: User "|^forbidden$|^$')
+"""How every authorizer's refusal reads; a 403 with other words comes from admission (quota, LimitRange, Pod Security, a webhook,
+a missing ServiceAccount or PriorityClass), and is about the object."""
 
 
 def _denied(request: Request, answer: Answer) -> RemediatorError:
-    """403 is RBAC's answer and also that of quotas and admission rules, which is about the object."""
-    if answer.status == 403 and any(sign in answer.message for sign in _ADMISSION):
+    if answer.status == 403 and _RBAC.search(answer.message) is None:
         return ObjectInvalid(_shown(answer), code="admission_denied", where=request.text)
     namespace = request.where.partition("/")[0]
     scope = f" in namespace {namespace}" if namespace else ""
@@ -162,12 +172,13 @@ def _shown(answer: Answer) -> str:
     """The Status's message for people: bounded, and without the field values that validation quotes (environment
     variables are field values too)."""
     if answer.causes and answer.status in (400, 422):
-        causes = ((c.get("field", ""), _hide(str(c.get("message", "")))) for c in answer.causes)
+        causes = ((c.get("field", ""), without_values(str(c.get("message", "")))) for c in answer.causes)
         return "; ".join(f"{field}: {text}" for field, text in causes)[:_LONGEST]
-    return _hide(answer.message)[:_LONGEST]
+    return without_values(answer.message)[:_LONGEST]
 
 
-def _hide(text: str) -> str:
+def without_values(text: str) -> str:
+    """A message of the API server without the field values that it quotes, and redacted."""
     return redact(_QUOTED.sub(r"\1\2", text))
 
 

@@ -6,6 +6,7 @@ Called by `app.kube.read`. Never reads the cluster; tolerates absent optional fi
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from app.domain.workload import (
     ContainerState,
     KubeEvent,
     Pod,
+    PodCondition,
     Revision,
     Terminated,
     Workload,
@@ -140,11 +142,11 @@ def parse_pod(manifest: Obj) -> Pod:
     states = [_container_state(s, init=True) for s in status.get("initContainerStatuses") or ()]
     states += [_container_state(s, init=False) for s in status.get("containerStatuses") or ()]
     owner, labels = controller_of(manifest), meta.get("labels") or {}
-    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    conditions = tuple(_condition(c) for c in status.get("conditions") or ())
     return Pod(
         ref=parse_ref(Kind.POD, manifest),
         phase=status.get("phase", ""),
-        ready=conditions.get("Ready") == "True",
+        ready=any(c.type == "Ready" and c.status == "True" for c in conditions),
         node=spec.get("nodeName", ""),
         created_at=parse_time(meta.get("creationTimestamp")) or _EPOCH,
         labels=labels,
@@ -153,16 +155,33 @@ def parse_pod(manifest: Obj) -> Pod:
         owner=_owner_ref(owner, meta.get("namespace", "")) if owner else None,
         terminating="deletionTimestamp" in meta,
         template_hash=labels.get(TEMPLATE_HASH) or labels.get(REVISION_HASH, ""),
+        conditions=conditions,
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+    )
+
+
+def _condition(condition: Mapping[str, Any]) -> PodCondition:
+    return PodCondition(
+        type=condition["type"],
+        status=condition["status"],
+        reason=condition.get("reason", ""),
+        message=condition.get("message", ""),
+        since=parse_time(condition.get("lastTransitionTime")),
     )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_CONTROLLERS = {
+    k.value: k for k in (Kind.REPLICA_SET, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.JOB)
+}
+
+
 def _owner_ref(owner: Mapping[str, Any], namespace: str) -> ObjectRef | None:
     """None for a controller of a kind that we do not know (an operator's own kind): nobody we can speak for."""
-    known = {k.value: k for k in Kind}
-    kind = known.get(owner["kind"])
+    kind = _CONTROLLERS.get(owner["kind"])
     return ObjectRef(kind, namespace, owner["name"], owner["uid"], "") if kind else None
 
 
@@ -178,6 +197,7 @@ def _container_state(status: Mapping[str, Any], *, init: bool) -> ContainerState
         waiting_message=waiting.get("message", ""),
         terminated=_terminated(state.get("terminated")),
         last_terminated=_terminated(last.get("terminated")),
+        running_since=parse_time((state.get("running") or {}).get("startedAt")),
     )
 
 
@@ -189,6 +209,7 @@ def _terminated(state: Mapping[str, Any] | None) -> Terminated | None:
         state.get("exitCode", 0),
         parse_time(state.get("finishedAt")),
         state.get("message", ""),
+        parse_time(state.get("startedAt")),
     )
 
 
@@ -225,7 +246,7 @@ def parse_replica_set(manifest: Obj) -> Revision:
     """A revision of a Deployment, from one of its ReplicaSets."""
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
-    number = int(annotations.get(REVISION, "0"))
+    number = next(iter(_numbers(annotations.get(REVISION, ""))), 0)
     return _revision(number, meta, manifest["spec"]["template"])
 
 
@@ -246,11 +267,20 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         fingerprint=fingerprint(template),
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
         earlier=_numbers((meta.get("annotations") or {}).get(REVISION_HISTORY, "")),
+        marks={**_marks(meta), **_marks(template.get("metadata") or {})},
     )
 
 
+def _marks(meta: Mapping[str, Any]) -> dict[str, str]:
+    return {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+
+
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    """The numbers of a comma-separated annotation, which anybody who may write the object can have written."""
+    return tuple(int(part) for part in map(str.strip, text.split(",")) if _NUMBER.fullmatch(part))
 
 
 def parse_event(manifest: Obj) -> KubeEvent:
@@ -263,6 +293,11 @@ def parse_event(manifest: Obj) -> KubeEvent:
         manifest.get("eventTime"),
         manifest["metadata"].get("creationTimestamp"),
     )
+    began = (
+        manifest.get("deprecatedFirstTimestamp") or manifest.get("firstTimestamp"),
+        manifest.get("eventTime"),
+        manifest["metadata"].get("creationTimestamp"),
+    )
     counts = (series.get("count"), manifest.get("deprecatedCount"), manifest.get("count"), 1)
     return KubeEvent(
         reason=manifest.get("reason", ""),
@@ -271,7 +306,12 @@ def parse_event(manifest: Obj) -> KubeEvent:
         count=next(c for c in counts if c),
         last_seen=next((t for t in map(parse_time, times) if t), None),
         about=f"{about.get('kind', '')}/{about.get('name', '')}",
+        first_seen=next((t for t in map(parse_time, began) if t), None),
+        container=found[1] if (found := _CONTAINER.match(about.get("fieldPath") or "")) else "",
     )
+
+
+_CONTAINER = re.compile(r"^spec\.(?:initContainers|ephemeralContainers|containers)\{(.*)\}$")
 
 
 def parse_usage(manifest: Obj) -> PodUsage:

@@ -59,6 +59,13 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.RESOURCE_QUOTA: Resource("", "v1", "resourcequotas"),
     Kind.SERVICE: Resource("", "v1", "services"),
     Kind.JOB: Resource("batch", "v1", "jobs"),
+    Kind.CRON_JOB: Resource("batch", "v1", "cronjobs"),
+    Kind.SERVICE_ACCOUNT: Resource("", "v1", "serviceaccounts"),
+    Kind.PVC: Resource("", "v1", "persistentvolumeclaims"),
+    Kind.PRIORITY_CLASS: Resource("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
+    Kind.ROLLOUT: Resource("argoproj.io", "v1alpha1", "rollouts"),
+    Kind.VPA: Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers"),
+    Kind.NETWORK_POLICY: Resource("networking.k8s.io", "v1", "networkpolicies"),
 }
 POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)

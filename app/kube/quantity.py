@@ -18,6 +18,8 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 # The library also takes spaces, underscores, NaN and the suffix K, which the API server does not.
 _FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
 _LONGEST = 64
+_MOST = Decimal(2**63 - 1)
+"""The API server caps the magnitude of every quantity here (Kubernetes API reference, Quantity)."""
 _EXACT = Context(prec=2 * _LONGEST)
 _parse: Callable[[str], Decimal] = quantity.parse_quantity
 
@@ -28,7 +30,7 @@ def parse_quantity(text: str | float) -> Decimal:
     if len(written) > _LONGEST or _FORM.fullmatch(written) is None:
         raise BadInput(f"not a quantity: {written[:_LONGEST]!r}", code="bad_quantity")
     with localcontext(_EXACT):
-        return _parse(written)
+        return max(-_MOST, min(_MOST, _parse(written)))
 
 
 def parse_memory(text: str | float) -> int:

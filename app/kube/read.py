@@ -25,7 +25,6 @@ from app.kube.limits import (
     memory_rules,
     quota_rooms,
 )
-from app.kube.missing import missing_config
 from app.kube.owners import managers_of
 from app.kube.parse import (
     REVISION_HASH,
@@ -49,7 +48,6 @@ __all__ = [
     "ahead",
     "events_about",
     "limit_ranges",
-    "missing_config",
     "pdbs_for",
     "pods_ahead",
     "quota_headroom",
@@ -99,18 +97,30 @@ async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None
 
 async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:
     """The workload's own pods, by name; a pod that only wears its labels is not one of them."""
+    pods = [parse_pod(m) for m in await pod_manifests(cluster, workload)]
+    return sorted(pods, key=lambda p: p.name)
+
+
+async def pod_manifests(cluster: Cluster, workload: Workload) -> list[Obj]:
+    """The same pods as manifests, in no order."""
     owners, manifests = await asyncio.gather(
         _pod_owners(cluster, workload),
         cluster.list_objects(Kind.POD, workload.target.namespace, workload.selector),
     )
-    pods = [parse_pod(m) for m in manifests if (controller_of(m) or {}).get("uid") in owners]
-    return sorted(pods, key=lambda p: p.name)
+    return [m for m in manifests if (controller_of(m) or {}).get("uid") in owners]
 
 
 async def _pod_owners(cluster: Cluster, workload: Workload) -> set[str]:
     if workload.target.kind is not Kind.DEPLOYMENT:
         return {workload.ref.uid}
-    return {m["metadata"]["uid"] for m in await _owned(cluster, workload, Kind.REPLICA_SET)}
+    return {m["metadata"]["uid"] for m in await replica_sets_of(cluster, workload)}
+
+
+async def replica_sets_of(cluster: Cluster, workload: Workload) -> list[Obj]:
+    """The ReplicaSets of a Deployment as manifests; none for other kinds."""
+    if workload.target.kind is not Kind.DEPLOYMENT:
+        return []
+    return await _owned(cluster, workload, Kind.REPLICA_SET)
 
 
 async def revisions(cluster: Cluster, workload: Workload) -> list[Revision]:
@@ -150,11 +160,11 @@ async def _owned(cluster: Cluster, workload: Workload, kind: Kind) -> list[Obj]:
 
 
 async def events_about(
-    cluster: Cluster, namespace: str, names: Collection[str], limit: int = 50
+    cluster: Cluster, namespace: str, names: Collection[str], limit: int = 50, fields: str = ""
 ) -> list[KubeEvent]:
-    """Events about objects with one of these names, newest first, at most `limit`."""
+    """Events about objects with one of these names, newest first, at most `limit`. `fields` is a field selector of events."""
     wanted = set(names)
-    events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace)]
+    events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace, fields=fields)]
     about = [e for e in events if e.about.partition("/")[2] in wanted]
     about.sort(key=lambda e: e.last_seen or datetime.min.replace(tzinfo=UTC), reverse=True)
     return about[:limit]

@@ -46,7 +46,15 @@ EVENTS = (Permission("create", Kind.EVENT),)
 READS: tuple[Permission, ...] = (
     *(
         Permission("get", kind)
-        for kind in (*_TEMPLATED, Kind.REPLICA_SET, Kind.POD, Kind.HPA, Kind.NAMESPACE)
+        for kind in (
+            *_TEMPLATED,
+            Kind.REPLICA_SET,
+            Kind.POD,
+            Kind.HPA,
+            Kind.NAMESPACE,
+            Kind.SERVICE_ACCOUNT,
+            Kind.PVC,
+        )
     ),
     *(
         Permission("list", kind)
@@ -59,6 +67,7 @@ READS: tuple[Permission, ...] = (
             Kind.EVENT,
             Kind.LIMIT_RANGE,
             Kind.RESOURCE_QUOTA,
+            Kind.JOB,
         )
     ),
     Permission("get", Kind.POD, "log"),
@@ -66,7 +75,21 @@ READS: tuple[Permission, ...] = (
 """What resolving, diagnosing, the gates and the verification read."""
 
 CONFIG_READS = (Permission("get", Kind.CONFIG_MAP), Permission("get", Kind.SECRET))
-"""What `missing_config` reads besides; without it that finding is unknown."""
+"""What the investigation of causes and the gate `new pods` read besides; without it they are unknown."""
+
+OPTIONAL = (
+    Permission("list", Kind.NODE),
+    Permission("list", Kind.SERVICE),
+    Permission("list", Kind.NETWORK_POLICY),
+    Permission("get", Kind.PRIORITY_CLASS),
+    Permission("list", Kind.ROLLOUT),
+    Permission("list", Kind.VPA),
+    Permission("get", Kind.JOB),
+)
+"""What tells more where it is granted, and closes nothing where it is not."""
+
+DRY_RUN_POD = (Permission("create", Kind.POD),)
+"""Strong: whoever may create pods can run anything. Used for server-side dry runs alone, and only where it is granted."""
 
 
 def permissions_for(kind: ActionKind, on: Kind) -> tuple[Permission, ...]:

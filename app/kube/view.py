@@ -64,6 +64,10 @@ class View:
         """See the port."""
         return await self._cluster.can_i(verb, kind, namespace, subresource)
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port: a question, which changes nothing."""
+        return await self._cluster.dry_run_pod(namespace, pod)
+
     async def ahead(self, kind: Kind, namespace: str, name: str) -> None:
         """Begin to read what will be asked for; whoever asks for it hears what went wrong."""
         with suppress(RemediatorError):

@@ -6,18 +6,16 @@ lines are missing and which command shows them. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from app.notify import limits
-from app.notify.buttons import Click, read_token
 from app.notify.limits import length, shorten
 from app.notify.message import Button, Confirm, Context, Message, Part, Section
-from app.notify.text import Line, clean, code, cut, line, mrkdwn
+from app.notify.text import Line, bold, clean, code, cut, line, mrkdwn
 
 _SUMMARY_LINES = 3
-_AS_COMMANDS: Mapping[str, str] = {Click.APPROVE: "approve", Click.REJECT: "reject", Click.UNDO: "undo"}
+_INCIDENT = "inc_"  # digests and the audit head have ids of their own, which nothing explains
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +51,28 @@ def to_slack(message: Message) -> SlackBody:
 def to_plain(message: Message) -> SlackBody:
     """The message without blocks, for when Slack refuses them: its first lines, and the commands in the place of buttons."""
     commands = [line("Then: ", code(c)) for c in _commands(message)]
+    small = (li for part in message.parts if isinstance(part, Context) for li in part.lines)
     lines = [
         message.headline,
         *(li for part in message.parts if isinstance(part, Section) for li in part.lines),
+        *small,
     ]
     room = limits.SECTION - sum(length(mrkdwn(c)) + 1 for c in commands)
     return SlackBody("\n".join([_fit(tuple(lines), room, message.incident_id), *map(mrkdwn, commands)]), ())
 
 
+def to_bare(message: Message) -> SlackBody:
+    """Only that there is a message and its commands, without a word from outside: for when Slack refuses the plain text too."""
+    told = line("A message that Slack refused. ", bold("Read it here"), ":")
+    commands = [line("Then: ", code(c)) for c in _commands(message)]
+    return SlackBody("\n".join(map(mrkdwn, (told, *commands))), ())
+
+
 def _commands(message: Message) -> list[str]:
-    """What to run instead of clicking, each once, and at last what tells the rest."""
-    found = [f"remediator explain {message.incident_id[:80]}"]
-    for button in reversed(message.buttons):
-        token = read_token(button.value)
-        if button.action_id in _AS_COMMANDS and token is not None:
-            found.insert(0, f"remediator {_AS_COMMANDS[button.action_id]} {token.run_id}")
-    return found
+    """What to run instead of clicking, and at last what tells the rest."""
+    found = [button.command[: limits.LINE] for button in message.buttons if button.command]
+    of_incident = message.incident_id.startswith(_INCIDENT)
+    return [*found, f"remediator explain {message.incident_id[:80]}"] if of_incident else found
 
 
 def _block(part: Part, room: int, incident_id: str) -> dict[str, Any] | None:

@@ -78,7 +78,8 @@ def _promotion(timeline: Timeline) -> tuple[Button, ...]:
     level = above(asked.level)
     confirm = Confirm(f"Promote to {level}?", f"{asked.key}: {asked.text}", "Promote")
     value = str(Token(timeline.run_id, 0, asked.mark))
-    return (Button(Click.PROMOTE, f"Promote to {level}", value, "primary", confirm),)
+    command = f"remediator trust promote {asked.key} --reason '...'"
+    return (Button(Click.PROMOTE, f"Promote to {level}", value, "primary", confirm, command),)
 
 
 def _answers(timeline: Timeline) -> tuple[Button, ...]:
@@ -95,8 +96,10 @@ def _answers(timeline: Timeline) -> tuple[Button, ...]:
         text = f"{joined(list(asked.actions))}. It takes down {asked.pods_affected} of {known} of {timeline.place} at worst."
         confirm = Confirm("Approve this?", text, "Approve")
     found = [
-        Button(Click.APPROVE, "Approve", value, "primary", confirm),
-        Button(Click.REJECT, "Reject", value, "danger"),
+        Button(
+            Click.APPROVE, "Approve", value, "primary", confirm, command=f"remediator approve {asked.run_id}"
+        ),
+        Button(Click.REJECT, "Reject", value, "danger", command=f"remediator reject {asked.run_id}"),
     ]
     if timeline.snoozes < MAX_SNOOZES:
         found.append(Button(Click.SNOOZE, "Snooze 1h", value))
@@ -113,7 +116,7 @@ def _afterwards(timeline: Timeline, value: str) -> tuple[Button, ...]:
     confirm = Confirm("Undo this?", f"Takes back on {timeline.place}: {done}", "Undo")
     namespace = timeline.place.partition("/")[0]
     found = [
-        Button(Click.UNDO, "Undo", value, "danger", confirm),
+        Button(Click.UNDO, "Undo", value, "danger", confirm, command=f"remediator undo {timeline.run_id}"),
         Button(Click.EXPLAIN, "Explain", value),
     ]
     if timeline.paused is None:

@@ -40,13 +40,15 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button: `value` is an opaque id that the service looks up; it never carries rights."""
+    """A button: `value` is an opaque id that the service looks up; it never carries rights. `command` does the same where
+    nobody can click; empty when there is none."""
 
     action_id: str
     label: str
     value: str
     style: str = ""
     confirm: Confirm | None = None
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, decoded
 from app.domain.ports import Clock
 from app.notify.client import Never, Retry
 from app.notify.limits import shorten
@@ -201,7 +201,7 @@ def _retry_after(answer: httpx.Response) -> float | None:
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = answer.json()
+        body = decoded(answer.content)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -34,13 +34,14 @@ def headline(timeline: Timeline) -> Line:
     """`FIXED in 3m12s · HighErrorRate · rag7/langgraph`."""
     word = STATE_WORDS[timeline.state]
     took = timeline.duration
-    if took is not None and timeline.state is IncidentState.FIXED:
+    if took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):
         word += f" in {duration(took)}"
     elif took is not None and timeline.state is IncidentState.RESOLVED:
         word += f" after {duration(took)}"
     if timeline.dry_run:
         # Nothing was changed, so whatever the state says, it must not read like a repair.
-        word = "DRY RUN" if timeline.state is IncidentState.FIXED else f"DRY RUN · {word}"
+        helped = timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)
+        word = "DRY RUN" if helped else f"DRY RUN · {word}"
     return line(bold(word), f" · {timeline.alertname or 'no alertname'} · {timeline.place}")
 
 
@@ -138,11 +139,10 @@ def _by(answer: ApprovalAnswer) -> tuple[Piece | str, ...]:
 
 
 def _why(timeline: Timeline) -> list[Line]:
-    return (
-        [line(f"Why: {timeline.diagnosis.summary}")]
-        if timeline.diagnosis and timeline.diagnosis.summary
-        else []
-    )
+    """Why this step was chosen; without one, what was found."""
+    step = timeline.plan.why if timeline.plan and timeline.plan.actions else ""
+    text = step or (timeline.diagnosis.summary if timeline.diagnosis else "")
+    return [line(f"Why: {text}")] if text else []
 
 
 def _right(timeline: Timeline) -> list[Line]:
@@ -189,9 +189,12 @@ def _check(timeline: Timeline) -> list[Line]:
 
 
 def _undo(timeline: Timeline) -> list[Line]:
-    several = len(timeline.undos) > 1 or len(timeline.actions) > 1
+    latest = {
+        undo.action_id: undo for undo in timeline.undos
+    }  # an earlier attempt that failed is no news any more
+    several = len(latest) > 1 or len(timeline.actions) > 1
     lines = []
-    for undo in timeline.undos:
+    for undo in latest.values():
         what = f": {undo.summary}" if several else ""
         lines.append(
             line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")

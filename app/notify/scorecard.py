@@ -16,17 +16,22 @@ from app.notify.text import When, bold, code, line
 _OFFENDERS = 5  # named in the message; the command names all it is given
 
 Card = Mapping[str, Any]
+_NEW = {"contained": 0, "taken_over": 0}
 
 
 def rows(card: Card) -> list[tuple[str, str]]:
     """Name and value of each line, with what it was in the span before in brackets."""
     before = card.get("before")
+    # A message of an earlier version may still wait in the outbox.
+    card, before = {**_NEW, **card}, before and {**_NEW, **before}
     return [
         ("alerts", _number(card, before, "alerts")),
         ("incidents", _number(card, before, "incidents")),
         ("acted", _number(card, before, "acted", "run")),
         ("verified fixed", _number(card, before, "fixed")),
+        ("contained", _number(card, before, "contained")),
         ("not fixed", _number(card, before, "not_fixed")),
+        ("taken over", _number(card, before, "taken_over")),
         ("undone", _number(card, before, "undone")),
         ("setbacks", _number(card, before, "setbacks")),
         ("time to mitigate", _took(card, before)),

@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from app.domain.ports import Clock
-from app.notify.blocks import SlackBody, to_plain, to_slack
+from app.notify.blocks import SlackBody, to_bare, to_plain, to_slack
 from app.notify.client import Away, Found, Misfit, Never, PostAnew, Posted, Retry, Unclear
 from app.notify.message import Message
 from app.notify.slack_errors import classify, classify_status
@@ -113,12 +113,15 @@ class SlackClient:
     async def _say(
         self, message: Message, send: Callable[[SlackBody], Awaitable[AsyncSlackResponse]]
     ) -> AsyncSlackResponse:
-        """In blocks; where Slack refuses those, in plain text with the commands, so that no question is lost to its layout."""
-        try:
-            return await send(to_slack(message if self._interactive else replace(message, buttons=())))
-        except Misfit as refused:
-            log.warning("message_told_in_plain_text", incident=message.incident_id, code=refused.code)
-        return await send(to_plain(message))
+        """In blocks; where Slack refuses those, in plain text with the commands, and at last the commands alone, so that no
+        question is lost to its layout or its words."""
+        shown = message if self._interactive else replace(message, buttons=())
+        for body in (to_slack(shown), to_plain(message)):
+            try:
+                return await send(body)
+            except Misfit as refused:
+                log.warning("message_told_more_simply", incident=message.incident_id, code=refused.code)
+        return await send(to_bare(message))
 
     async def whisper(self, channel: str, user: str, text: str, thread_ts: str | None) -> None:
         """Post what only `user` sees; `text` is mrkdwn. Raises Retry, Never, Unclear."""

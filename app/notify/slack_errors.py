@@ -35,6 +35,8 @@ _MISFIT: Final = {
     "invalid_blocks": "Slack refused the layout of this message; please report it",
     "msg_too_long": "Slack found this message too long; please report it",
     "msg_blocks_too_long": "Slack found this message too long; please report it",
+    "block_mismatch": "Slack refused the layout of this message; please report it",
+    "invalid_arguments": "Slack refused the layout of this message; please report it",
     "invalid_attachments": "Slack refused the layout of this message; please report it",
 }
 _HINTS: Final = {

@@ -99,7 +99,7 @@ def _mrkdwn(piece: Piece) -> str:
             shown = "{date_short_pretty} {time}"
             return f"<!date^{int(at.timestamp())}^{shown}|{utc(at)}>"
         case Ref(label, url):
-            if _URL.fullmatch(url):
+            if _URL.fullmatch(url) and CONTROL.search(url) is None:
                 return f"<{escape(url)}|{neutral(escape(clean(label))).replace('|', '/')}>"
             return neutral(escape(f"{clean(label)} {clean(url)}"))
         case Who(name):

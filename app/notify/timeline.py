@@ -233,6 +233,7 @@ def diagnosis_to_json(diagnosis: Diagnosis) -> dict[str, JsonValue]:
     """A diagnosis as JSON, findings in order."""
     return {
         "summary": diagnosis.summary,
+        "rest": diagnosis.rest,
         "findings": [
             {
                 "code": f.code,
@@ -258,7 +259,7 @@ def diagnosis_from_json(data: Mapping[str, Any]) -> Diagnosis:
         )
         for f in data["findings"]
     )
-    return Diagnosis(data["summary"], findings)
+    return Diagnosis(data["summary"], findings, data.get("rest", ""))
 
 
 @dataclass(frozen=True, slots=True)

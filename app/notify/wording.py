@@ -18,9 +18,11 @@ GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", 
 
 RESULT_WORDS = {
     Result.FIXED: "fixed",
+    Result.CONTAINED: "contained, which buys time and is no fix",
     Result.NOT_FIXED: "not fixed",
     Result.INCONCLUSIVE: "inconclusive, which does not count as fixed",
     Result.PROBE_ERROR: "could not be measured, which does not count as fixed",
+    Result.TAKEN_OVER: "taken over by somebody else, which counts neither as fixed nor as failed",
 }
 
 ACTION_WORDS = {
@@ -44,6 +46,7 @@ STATE_WORDS = {
     IncidentState.ACTING: "ACTING",
     IncidentState.VERIFYING: "VERIFYING",
     IncidentState.FIXED: "FIXED",
+    IncidentState.CONTAINED: "CONTAINED",
     IncidentState.ESCALATED: "ESCALATED",
     IncidentState.STUCK: "STUCK",
     IncidentState.RESOLVED: "RESOLVED",
@@ -80,7 +83,7 @@ def allowed(gates: Sequence[GateResult]) -> int:
 
 
 def gates_summary(decision: Decision) -> str:
-    """`15 of 15 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
+    """`16 of 16 gates (budget 1 of 3 per 1h, blast radius 0 of 3 ready pods at risk)`."""
     gates = decision.gates
     total = f"{allowed(gates)} of {counted(len(gates), 'gate')}"
     tight = tightest(gates)

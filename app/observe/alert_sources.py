@@ -46,9 +46,9 @@ class Sources:
         if self._pagerduty is None:
             return TOLD
         try:
-            status = await self._pagerduty.incident_status(incident_id)
+            status, held_by = await self._pagerduty.incident_status(incident_id)
         except RemediatorError as error:
             return AlertReport(Reported.UNKNOWN, f"PagerDuty could not be asked: {error.message}")
         if status == "resolved":
             return AlertReport(Reported.GONE, "PagerDuty's incident is resolved")
-        return AlertReport(Reported.FIRING, f"PagerDuty's incident is {status}")
+        return AlertReport(Reported.FIRING, f"PagerDuty's incident is {status}", held_by)

@@ -26,27 +26,27 @@ from app.observe.http_json import JsonSource
 
 _CLASSIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _SILENCE_ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
+_LIMIT = 64 * 1024 * 1024  # bytes: some ten thousand alerts with long annotations
 _NAMED = 3  # silences whose maker is looked up
 _EVERY_STATE = [("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true")]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedAlert:
-    """One alert as Alertmanager lists it. `hidden` says why nobody is told of it, empty when somebody is; `stopped` when that is a
-    silence or an inhibition and not just the hour of the day. `silences` has the ids of its silences."""
+    """One alert as Alertmanager lists it. `hidden` says why nobody is told of it: a silence, an inhibition or a mute time interval
+    (`mutedBy`, of the releases that have it); empty when somebody is. `silences` has the ids of its silences."""
 
     labels: Mapping[str, str]
     starts_at: datetime
     hidden: str
     silences: tuple[str, ...] = ()
-    stopped: bool = False
 
 
 class Alertmanager:
     """Reads of `/api/v2/alerts`. Any one replica will do: they all hold every alert."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, clock: Clock) -> None:
-        self._source = JsonSource(client, url, clock, name="Alertmanager")
+        self._source = JsonSource(client, url, clock, name="Alertmanager", limit=_LIMIT)
 
     async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
         """What Alertmanager says of each of its alerts, with one query for all of them: those of an incident share labels."""
@@ -85,9 +85,8 @@ class Alertmanager:
             labels = {str(k): str(v) for k, v in item["labels"].items()}
             status = item["status"]
             silences = tuple(str(i) for i in status.get("silencedBy") or ())
-            stopped = bool(silences or status.get("inhibitedBy"))
             since = datetime.fromisoformat(item["startsAt"])
-            return ListedAlert(labels, since, _hidden(status), silences, stopped)
+            return ListedAlert(labels, since, _hidden(status), silences)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise self._source.fault("gave an alert that could not be read") from e
 
@@ -102,11 +101,10 @@ def _shared(labels: Sequence[Mapping[str, str]]) -> list[str]:
 def _report(alert: ListedAlert | None, silences: Mapping[str, str]) -> AlertReport:
     if alert is None:
         return AlertReport(Reported.GONE, "Alertmanager no longer lists the alert")
-    if alert.stopped:
+    if alert.hidden:
         named = next((silences[i] for i in alert.silences if silences.get(i)), alert.hidden)
         return AlertReport(Reported.SILENCED, named)
-    since = f"firing since {alert.starts_at:%Y-%m-%d %H:%M:%S} UTC"
-    return AlertReport(Reported.FIRING, f"{since}, {alert.hidden}" if alert.hidden else since)
+    return AlertReport(Reported.FIRING, f"firing since {alert.starts_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _hidden(status: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Built by the composition root from the setting that maps a dependency's name to its DSN; handlers ask through the
 Dependencies port. The runbook starts a debug pod for this; asking from here needs no right to create pods. Each check
-opens one connection, reads, and closes it. Never writes to a dependency, never shows a DSN or a password.
+opens one connection, reads, and closes it. What cannot be reached from here is not known to be down. Never writes to a dependency, never shows a DSN or a password.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _LOGIN_REFUSED = re.compile(
     r"password authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
     r"|(?:role|database) \"[^\"]*\" does not exist|authentication method"
 )
+_SERVER_SAID = re.compile(r"(?:FATAL|PANIC|ERROR): ")
+"""How a server's own refusal of a connection looks in libpq's text; everything else happened on the way to it."""
 _SLOWEST = """
     SELECT s.query, s.calls, s.mean_exec_time
     FROM pg_stat_statements AS s JOIN pg_database AS d ON d.oid = s.dbid
@@ -102,10 +104,16 @@ class ConfiguredDependencies:
         try:
             async with asyncio.timeout(TIMEOUT):
                 healthy, text = await (_select_one(dsn) if dsn.kind == POSTGRES else _ping(dsn))
+        except _Unreachable as away:
+            return DependencyResult(name, dsn.kind, None, str(away), unreachable=True)
         except TimeoutError:
-            healthy, text = False, f"no answer within {TIMEOUT:g} s"
+            return DependencyResult(name, dsn.kind, None, f"no answer within {TIMEOUT:g} s", unreachable=True)
         spent = (self._clock.monotonic() - began) * 1000
         return DependencyResult(name, dsn.kind, healthy, text, round(spent, 1))
+
+
+class _Unreachable(Exception):
+    """No word of the dependency itself: TLS, DNS, a NetworkPolicy or a firewall look like a server that is down."""
 
 
 async def _select_one(dsn: _Dsn) -> tuple[bool | None, str]:
@@ -115,6 +123,8 @@ async def _select_one(dsn: _Dsn) -> tuple[bool | None, str]:
         text = dsn.clean(e)
         if _LOGIN_REFUSED.search(str(e)):
             return None, f"answers, but refuses the login of this check: {text}"
+        if e.sqlstate is None and not _SERVER_SAID.search(str(e)):
+            raise _Unreachable(text) from e
         return False, text
     return True, "answers SELECT 1"
 
@@ -132,10 +142,10 @@ async def _ask(dsn: _Dsn, query: str, values: tuple[int, ...]) -> list[tuple[Any
 
 async def _ping(dsn: _Dsn) -> tuple[bool | None, str]:
     # Imported by the first check of a Redis: it would be a tenth of every start.
+    from redis import exceptions as faults
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
     try:
         client = Redis.from_url(
@@ -150,9 +160,13 @@ async def _ping(dsn: _Dsn) -> tuple[bool | None, str]:
             await client.ping()
         finally:
             await client.aclose()
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as e:
+    except (faults.AuthenticationError, faults.AuthorizationError, faults.NoPermissionError) as e:
         return None, f"answers, but refuses the login of this check: {dsn.clean(e)}"
-    except (RedisError, OSError, ValueError) as e:
+    except (faults.ConnectionError, faults.TimeoutError, OSError, ValueError) as e:
+        if isinstance(e, faults.BusyLoadingError) or "max number of clients" in str(e):
+            return False, dsn.clean(e)
+        raise _Unreachable(dsn.clean(e)) from e
+    except faults.RedisError as e:
         return False, dsn.clean(e)
     return True, "answers PING"
 

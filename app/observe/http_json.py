@@ -6,7 +6,6 @@ never with its URL, which may carry credentials. Never writes, never follows a r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +13,16 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
 
 TIMEOUT = 5.0
 """Seconds that one attempt may take to connect, and again to send each part of its answer."""
 LIMIT = 8 * 1024 * 1024
-"""Bytes of an answer that are read; a query that returns more is too wide to be evidence."""
+"""Bytes of an answer that are read unless a source has a limit of its own; a query that returns more is too wide to be
+evidence."""
 
+_ATTEMPTS = 3
 Params = Sequence[tuple[str, str]]
 
 
@@ -32,13 +34,13 @@ class JsonSource:
     """One HTTP server below `base` that answers GET requests with JSON. `name` is what people call it."""
 
     def __init__(
-        self, client: httpx.AsyncClient, base: str, clock: Clock, *, name: str, attempts: int = 3
+        self, client: httpx.AsyncClient, base: str, clock: Clock, *, name: str, limit: int = LIMIT
     ) -> None:
         self._client = client
         self._base = base.rstrip("/")
         self._clock = clock
         self._name = name
-        self._attempts = attempts
+        self._limit = limit
 
     def fault(self, text: str) -> ProbeUnavailable:
         """An error of this source, to be raised by its reader."""
@@ -47,7 +49,7 @@ class JsonSource:
     async def get(self, path: str, params: Params) -> Any:
         """The decoded body of a 2xx answer. Raises ProbeUnavailable."""
         attempts = AsyncRetrying(
-            stop=stop_after_attempt(self._attempts),
+            stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential(multiplier=0.2, max=2),
             retry=retry_if_exception_type(_Transient),
             sleep=self._clock.sleep,
@@ -82,14 +84,14 @@ class JsonSource:
         size = 0
         async for part in response.aiter_bytes():
             size += len(part)
-            if size > LIMIT:
-                raise self.fault(f"answered with more than {LIMIT // 1024 // 1024} MiB")
+            if size > self._limit:
+                raise self.fault(f"answered with more than {self._limit // 1024 // 1024} MiB")
             parts.append(part)
         return b"".join(parts)
 
     def _decode(self, body: bytes) -> Any:
         try:
-            return json.loads(body)
+            return decoded(body)
         except ValueError as e:  # includes UnicodeDecodeError
             raise self.fault("gave an answer that is not JSON") from e
 
@@ -104,8 +106,8 @@ def _may_pass(status: int) -> bool:
 def _reason(body: bytes) -> str:
     """The server's own words: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
     try:
-        decoded = json.loads(body)
+        answer = decoded(body)
     except ValueError:
         return ""
-    text = decoded.get("error") if isinstance(decoded, dict) else decoded
+    text = answer.get("error") if isinstance(answer, dict) else answer
     return f": {text[:200]}" if isinstance(text, str) and text else ""

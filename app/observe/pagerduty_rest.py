@@ -7,7 +7,6 @@ a minute for a key; 429 sometimes comes without a header.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,9 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
+from app.domain.text import bounded, visible
 
 TIMEOUT = 5.0
 """Seconds for connecting, and again for each part of the answer."""
@@ -25,6 +26,7 @@ LIMIT = 4 * 1024 * 1024
 ATTEMPTS = 3
 _LONGEST_WAIT = 10.0
 _WHERE = "pagerduty"
+_SHORT = 80
 _STATUSES = frozenset({"triggered", "acknowledged", "resolved"})
 _INCIDENT_ID = re.compile(r"[A-Za-z0-9]{1,64}", re.ASCII)
 
@@ -45,14 +47,15 @@ class PagerDutyRest:
         }
         self._clock = clock
 
-    async def incident_status(self, incident_id: str) -> str:
-        """Status of an incident: `triggered`, `acknowledged` or `resolved`. Raises ProbeUnavailable."""
+    async def incident_status(self, incident_id: str) -> tuple[str, str]:
+        """Status of an incident (`triggered`, `acknowledged` or `resolved`), and by whom it is acknowledged, as one clause that is
+        empty unless it is. Raises ProbeUnavailable."""
         answer = await self._of_incident(incident_id, "")
         incident = answer.get("incident") if isinstance(answer, dict) else None
         status = incident.get("status") if isinstance(incident, dict) else None
-        if status not in _STATUSES:
+        if not isinstance(incident, dict) or not isinstance(status, str) or status not in _STATUSES:
             raise _refused("the answer is not an incident with a status")
-        return str(status)
+        return status, _acknowledged(incident) if status == "acknowledged" else ""
 
     async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
         """The answer of `GET /incidents/{id}/alerts`: `{"alerts": [{..., "body": {"details": ...}}]}`, 100 at most.
@@ -99,6 +102,17 @@ class PagerDutyRest:
             raise _refused("the answer could not be read") from error
 
 
+def _acknowledged(incident: Mapping[str, Any]) -> str:
+    """The newest acknowledgement: `{"at": ..., "acknowledger": {"summary": ...}}`."""
+    given = incident.get("acknowledgements")
+    entries = [e for e in given if isinstance(e, dict)] if isinstance(given, list) else []
+    newest = max(entries, key=lambda e: str(e.get("at", "")), default={})
+    who = newest.get("acknowledger")
+    name = str(who.get("summary") or "") if isinstance(who, dict) else ""
+    at = f" at {visible(str(newest['at']))[:_SHORT]}" if newest.get("at") else ""
+    return f"acknowledged in PagerDuty by {visible(bounded(name, _SHORT)) or 'somebody'}{at}"
+
+
 def _check(response: httpx.Response) -> None:
     status = response.status_code
     if status == 429 or status >= 500:
@@ -122,7 +136,7 @@ async def _read(response: httpx.Response) -> bytes:
 
 def _decode(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return decoded(body)
     except ValueError as error:  # UnicodeDecodeError too
         raise _refused("the answer is not JSON") from error
 

@@ -33,7 +33,7 @@ class Prometheus:
             result = [{"metric": {}, "value": result}]
         elif kind != "vector":
             raise self._source.fault(f"answered with a {kind} where one value per series was expected")
-        rows = ((self._labels(row), self._sample(row["value"])) for row in result)
+        rows = ((self._labels(row), self._sample(row.get("value"))) for row in result)
         return [(labels, sample.value) for labels, sample in rows if sample is not None]
 
     async def window(
@@ -51,15 +51,21 @@ class Prometheus:
             raise self._source.fault(f"answered with a {data['resultType']} where a window was expected")
         found = []
         for row in data["result"]:
-            samples = [s for pair in row["values"] if (s := self._sample(pair)) is not None]
-            if samples:
-                found.append((self._labels(row), samples))
+            labels, pairs = self._labels(row), row.get("values")
+            if not isinstance(pairs, list):
+                raise self._source.fault("gave a series without values")
+            if samples := [s for pair in pairs if (s := self._sample(pair)) is not None]:
+                found.append((labels, samples))
         return found
 
     async def _data(self, path: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         body = await self._source.get(path, params)
         data = body.get("data") if isinstance(body, dict) and body.get("status") == "success" else None
-        if not isinstance(data, dict) or not isinstance(data.get("result"), list):
+        if not (
+            isinstance(data, dict)
+            and isinstance(data.get("resultType"), str)
+            and isinstance(data.get("result"), list)
+        ):
             raise self._source.fault("gave an answer that is not a query result")
         return data
 

@@ -44,11 +44,14 @@ def decide_briefly(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Deci
     return _of_step(case, step, tuple(gates))
 
 
-def decide_without_step(policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts) -> Decision:
-    """No step applies: PERSON_NEEDED with the advice, or NO_RUNG with every step's reason; unless the target is none of
+def decide_without_step(
+    policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts, rest: str = ""
+) -> Decision:
+    """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; unless the target is none of
     our business (paused, out of scope, not firing), which is then the answer. In a storm nobody is called for one target.
 
-    The verdict is DENY, in observe mode OBSERVE.
+    The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is
+    NOTHING_TO_DO and OBSERVE: nobody is called for a workload that is healthy again or still starting.
     """
     case = Case(policy, rule, None, facts)
     gates = evaluate(case)
@@ -57,6 +60,10 @@ def decide_without_step(policy: Policy, rule: Rule, ladder: Sequence[Step], fact
         return _against(policy, rule, silencing, gates, "")
     if case.storming:
         return _in_storm(policy, rule, gates)
+    if rest:
+        return _ended(
+            policy, rule, (Verdict.OBSERVE, Code.NOTHING_TO_DO, f"Nothing is done: {rest}"), "", gates
+        )
     verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
     advice = [step.advice for step in ladder if step.advice]
     if advice:

@@ -14,16 +14,16 @@ from pydantic import Field
 
 from app.domain.decision import Mode
 from app.domain.json import digest
+from app.policy.block import Block
+from app.policy.labels import LabelMapping
 from app.policy.matchers import parse_when
 from app.policy.model import (
     Approval,
     BlastRadius,
-    Block,
     Budget,
     Ceiling,
-    Duration,
     Flapping,
-    Matcher,
+    NewPodsTerms,
     Otherwise,
     Ownership,
     Policy,
@@ -38,6 +38,7 @@ from app.policy.model import (
     Verify,
     Window,
 )
+from app.policy.values import Duration, Matcher
 
 B = TypeVar("B", bound=Block)
 VERSION_LENGTH = 12
@@ -69,6 +70,9 @@ class RuleDocument(Block):
     verify: Verify | None = None
     approval: Approval | None = None
     ownership: Ownership | None = None
+    new_pods: NewPodsTerms | None = Field(
+        default=None, description="What to do where a new pod's start cannot be proven."
+    )
     flapping: Flapping | None = None
     otherwise: tuple[Otherwise, ...] | None = None
     temporary: Temporary | None = Field(
@@ -101,7 +105,11 @@ class Document(Block):
     verify: Verify = Verify()
     approval: Approval = Approval()
     ownership: Ownership = Ownership()
+    new_pods: NewPodsTerms = NewPodsTerms()
     trust: TrustTerms = TrustTerms()
+    labels: LabelMapping = Field(
+        default=LabelMapping(), description="Which labels name namespace, pod and workload."
+    )
     otherwise: tuple[Otherwise, ...] = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
     scorecard: Scorecard | None = Field(
         default=None, description="When the week's scorecard is posted; never without."
@@ -120,6 +128,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         freeze=head.freeze,
         storm=head.storm,
         scorecard=head.scorecard,
+        labels=head.labels,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(build_rule(rule, head) for rule in rules),
     )
@@ -152,10 +161,12 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         verify=_over(head.verify, rule.verify),
         approval=_over(head.approval, rule.approval),
         ownership=_over(head.ownership, rule.ownership),
+        new_pods=_over(head.new_pods, rule.new_pods),
         flapping=_over(head.flapping, rule.flapping),
         otherwise=head.otherwise if rule.otherwise is None else rule.otherwise,
         temporary=rule.temporary,
         trust=_over(head.trust, rule.trust),
+        labels=head.labels,
     )
 
 

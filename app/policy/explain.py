@@ -36,7 +36,7 @@ def explain_json(decision: Decision) -> dict[str, JsonValue]:
 
 
 def gates_line(gates: Sequence[GateResult]) -> str:
-    """`12 of 15 gates allow it`."""
+    """`13 of 16 gates allow it`."""
     allowed = sum(g.verdict is Verdict.ALLOW for g in gates)
     return f"{allowed} of {len(gates)} gates allow it"
 

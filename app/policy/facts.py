@@ -17,7 +17,9 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from app.domain.decision import Mode
+from app.domain.new_pods import NewPods
 from app.domain.outcome import RunState
+from app.domain.owner import Owners
 from app.domain.target import Target
 from app.domain.workload import Manager
 from app.policy.budgets import BudgetScope
@@ -33,6 +35,7 @@ class Unknown:
     reason: str
 
 
+NOT_LOOKED = Unknown("nobody looked")
 Fact: TypeAlias = "T | Unknown"
 """A value, or the reason why there is none."""
 
@@ -90,9 +93,13 @@ class Facts:
     Alert: `firing` is the word of the best source; `silenced` says by what all its firing alerts are silenced or inhibited, empty
     for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
+    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `changed_by` who else changed the target since
+    the alert fired, what and when.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`), absent where it is not set.
-    Cluster: `managers` (an autoscaler counts as Manager.HPA), `rollout_paused`, `replicas`.
+    Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
+    `rollout_paused`, `replicas`, and `new_pods`: what is known of
+    whether the step's new pods could start.
     Store: `spend` by scope of `budgets.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the live run on the target, empty for none; `targets_in_flight` counts the other targets with a live
     run; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
@@ -120,8 +127,12 @@ class Facts:
     blocking: Fact[Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     ceiling: Mode | None = None
     silenced: str = ""
+    acknowledged: str = ""
+    changed_by: Fact[str] = ""
     ordered_by: str = ""
     ordered_as: tuple[str, ...] = ()
     approved_by: str = ""
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
+    new_pods: Fact[NewPods] = NOT_LOOKED
+    owners: Fact[Owners] = NOT_LOOKED

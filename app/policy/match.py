@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.decision import Mode
+from app.domain.subject import OTHER_OBJECTS, POD, WORKLOAD_LABELS
 from app.domain.target import Kind
-from app.policy.model import FromLabel, OnDefault, Policy, Rule
+from app.policy.model import FromLabel, OnDefault, Policy, Rule, TargetSpec
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -44,20 +45,22 @@ class NoHint:
 
 
 def match_rule(policy: Policy, labels: Mapping[str, str]) -> Matched | None:
-    """The first rule whose matchers hold for these labels; None when there is none."""
-    found = [rule for rule in policy.rules if rule.when.matches(labels)]
+    """The first rule whose matchers hold for these labels, read as the policy's `labels` say; None when there is none."""
+    read = policy.labels.names.read(labels)
+    found = [rule for rule in policy.rules if rule.when.matches(read)]
     if not found:
         return None
     return Matched(_as_named(found[0], labels), tuple(rule.name for rule in found[1:]))
 
 
 def _as_named(rule: Rule, labels: Mapping[str, str]) -> Rule:
-    """The rule, at most in mode approve where its target's label is missing and only the default names the workload: a guess
-    is asked about unless the rule says `on_default: act`."""
+    """The rule, at most in mode approve where no label names the workload and the default does: a guess is asked about unless the
+    rule says `on_default: act`."""
+    if rule.target.on_default is OnDefault.ACT or rule.mode is Mode.OBSERVE:
+        return rule
     spec = rule.target
-    named = [source.label for source in (spec.name, spec.pod) if source is not None and source.label]
-    guessed = bool(named) and bool(spec.name.default) and not any(labels.get(label) for label in named)
-    if not guessed or spec.on_default is OnDefault.ACT or rule.mode is Mode.OBSERVE:
+    _, name, _ = _named(spec, rule.labels.names.subject(labels))
+    if name or not spec.name.default or not (spec.name.label or spec.pod):
         return rule
     return rule.model_copy(update={"mode": Mode.APPROVE})
 
@@ -88,17 +91,42 @@ def rule_for_order(policy: Policy, remediation: str, params: Mapping[str, object
 def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:
     """What the labels say about the target. A value that cannot be a Kubernetes name is no target."""
     spec = rule.target
-    namespace, namespace_by = _value(spec.namespace, labels)
+    subject = rule.labels.names.subject(labels)
+    namespace, namespace_by = _value(spec.namespace, subject)
     if not _NAMESPACE.fullmatch(namespace):
         return NoHint(_why("namespace", spec.namespace, namespace))
-    kind, name, said_by = spec.kind, labels.get(spec.name.label, ""), f'label "{spec.name.label}"'
-    if not name and spec.pod and labels.get(spec.pod.label):
-        kind, name, said_by = Kind.POD, labels[spec.pod.label], f'label "{spec.pod.label}"'
-    if not name:
-        name, said_by = spec.name.default, "the rule's default"
+    kind, name, label = _named(spec, subject)
+    if not name and spec.name.default and (why := _about_something_else(labels, subject)):
+        return NoHint(why)
+    said_by = f'label "{label}"' if name else "the rule's default"
+    name = name or spec.name.default
     if not _NAME.fullmatch(name):
         return NoHint(_why("name", spec.name, name))
     return Hint(namespace, kind, name, f"name by {said_by}, namespace by {namespace_by}")
+
+
+def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str]:
+    """Kind, name and label of the object that the labels name: the rule's own label first, then what names a workload, then
+    the pod. Without any the name is empty."""
+    if name := subject.get(spec.name.label):
+        return spec.kind, name, spec.name.label
+    if spec.name.label:  # a rule for one fixed workload means that one
+        for label, kind in WORKLOAD_LABELS.items():
+            if name := subject.get(label):
+                return Kind(kind), name, label
+    if spec.pod and (name := subject.get(spec.pod.label)):
+        return Kind.POD, name, spec.pod.label
+    return spec.kind, "", ""
+
+
+def _about_something_else(labels: Mapping[str, str], subject: Mapping[str, str]) -> str:
+    """Why no default may stand in for what the labels name; empty when it may."""
+    for label, kind in OTHER_OBJECTS.items():
+        if name := subject.get(label):
+            return f"the alert is about {kind} {name[:80]}, and no label names a workload"
+    if labels.get(POD) and POD not in subject:
+        return "the labels name only the exporter that measured the alert"
+    return ""
 
 
 def _value(source: FromLabel, labels: Mapping[str, str]) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import re2
 
+MAX_MATCHERS = 100
+"""Of one list; all of them are compared with each other."""
 _RESERVED = frozenset("{}!=~,\\\"'`")
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34}
 _CODED = {"x": 2, "u": 4, "U": 8}
@@ -108,6 +110,8 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     matchers = []
     while not reader.done and not reader.ahead("}"):
         matchers.append(_one(reader))
+        if len(matchers) > MAX_MATCHERS:
+            raise ValueError(f"more than {MAX_MATCHERS} matchers in one list")
         if not reader.take(","):
             break
     if braces and not reader.take("}"):
@@ -166,6 +170,14 @@ def _contradiction(matchers: list[Matcher]) -> None:
                 raise ValueError(f"can never match: {fixed} contradicts {against[0]}")
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
 class _Reader:
     """Position in the text of one matcher list."""
 
@@ -207,6 +219,9 @@ class _Reader:
             value = self.text[start : self.at]
             if not value:
                 raise self.fault(expected)
+            if not _is_utf8(value):
+                self.at = start
+                raise self.fault("valid UTF-8")
         self._skip_blanks()
         return value
 

@@ -11,16 +11,11 @@ from datetime import date, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    PlainValidator,
     WithJsonSchema,
 )
 
@@ -28,54 +23,15 @@ from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
 from app.domain.target import Kind
 from app.policy import units
-from app.policy.matchers import When, parse_when
-from app.policy.zones import parse_zone
+from app.policy.block import Block
+from app.policy.labels import LabelMapping
+from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 """Never touched, whatever a policy says: what runs there keeps the cluster alive."""
 APPROVER = r"^([A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30})$"
 """A token's name, a Slack user or a Slack user group."""
 SLACK_GROUP = "slack-group:"
-
-
-def _written(
-    parse: Any, write: Any, pattern: str | None, example: str, base: Mapping[str, Any] | None = None
-) -> tuple[Any, ...]:
-    schema = dict(base or {"type": "string"}) | {"examples": [example]}
-    if pattern:
-        schema["pattern"] = pattern
-    return (PlainValidator(parse), PlainSerializer(write), WithJsonSchema(schema))
-
-
-Duration = Annotated[
-    timedelta,
-    *_written(units.parse_duration, units.duration_text, r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "15m"),
-]
-Percentage = Annotated[units.Percent, *_written(units.parse_percent, str, r"^\d{1,3}(\.\d{1,2})? ?%$", "30%")]
-RateLimits = Annotated[
-    units.Limits,
-    *_written(units.parse_limits, str, r"^\d+ per \S+( and \d+ per \S+)*$", "3 per 1h and 7 per 24h"),
-]
-WallTime = Annotated[
-    int, *_written(units.parse_wall_time, units.wall_time_text, r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "16:00")
-]
-Zone = Annotated[ZoneInfo, *_written(parse_zone, str, None, "Europe/Berlin")]
-Matcher = Annotated[
-    When,
-    *_written(
-        parse_when,
-        When.as_written,
-        None,
-        'alertname="HighErrorRate", severity=~"critical|warning"',
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
-    ),
-]
-
-
-class Block(BaseModel):
-    """Base of every part of a policy: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", regex_engine="python-re")
 
 
 class Opt(StrEnum):
@@ -225,11 +181,21 @@ class OwnedMode(StrEnum):
 
 class Ownership(Block):
     """Other writers of the target. `hpa` concerns replica numbers, `gitops` (Argo CD, Flux) and `helm` every change of
-    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade."""
+    the spec; a GitOps controller may revert our change, a Helm release only shows it at the next upgrade. `controller` is for
+    whatever an operator owns, `vpa` for sizes that a VerticalPodAutoscaler sets."""
 
     hpa: OwnedMode = OwnedMode.ALLOW
     gitops: OwnedMode = OwnedMode.ASK
     helm: OwnedMode = OwnedMode.ALLOW
+    controller: OwnedMode = OwnedMode.ASK
+    vpa: OwnedMode = OwnedMode.ASK
+
+
+class NewPodsTerms(Block):
+    """`unknown`: what cannot be read of whether a new pod could start, such as Secrets without the right to. Optional rights
+    close nothing. A step that may take all running pods down asks at least."""
+
+    unknown: OwnedMode = OwnedMode.ASK
 
 
 class FromLabel(Block):
@@ -247,8 +213,10 @@ class OnDefault(StrEnum):
 
 
 class TargetSpec(Block):
-    """How a rule finds its target in the alert's labels: the label of `name`, else the pod of `pod` (its owner is the
-    target), else the default of `name`. That is a guess, and the mode is approve at most unless `on_default` is act. A label never widens the scope: the scope gate looks at what comes out."""
+    """How a rule finds its target in the alert's labels: the label of `name`, else another label that names a workload, else
+    the pod of `pod` (its owner is the target), else the default of `name`. That is a guess, and the mode is approve at most
+    unless `on_default` is act; no guess is made where the labels name something else. A label never widens the scope: the scope
+    gate looks at what comes out."""
 
     kind: Kind = Kind.DEPLOYMENT
     name: FromLabel = FromLabel()
@@ -360,13 +328,16 @@ class Rule(Block):
     ownership: Ownership
     flapping: Flapping
     otherwise: tuple[Otherwise, ...]
+    new_pods: NewPodsTerms = NewPodsTerms()
     temporary: Temporary | None = None
     trust: TrustTerms = TrustTerms()
     order_params: Mapping[str, Any] = {}
+    labels: LabelMapping = LabelMapping()
 
     def to_json(self) -> dict[str, JsonValue]:
-        """For the store: what a run was decided under; a reload does not change a run under way."""
-        return self.model_dump(mode="json", by_alias=True)
+        """For the store: what a run was decided under; a reload does not change a run under way. Without how labels were
+        read: its target is known."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"labels"})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rule:
@@ -387,6 +358,7 @@ class Policy(Block):
     defaults: Rule
     rules: tuple[Rule, ...]
     scorecard: Scorecard | None = None
+    labels: LabelMapping = LabelMapping()
 
     def rule(self, name: str) -> Rule | None:
         """The rule of this name."""

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from app.policy.faults import Place, PolicyFault
@@ -77,7 +78,11 @@ def read_source(file: str, text: str) -> Source:
         )
     except RecursionError:
         source.faults.append(PolicyFault(file, 1, 1, "not YAML: nested too deep"))
-    except (YAMLError, ValueError) as error:
+    except (
+        YAMLError,
+        ValueError,
+        AssertionError,
+    ) as error:  # the last for a version that is none, as in "%YAML 1.9"
         source.faults.append(PolicyFault(file, 1, 1, f"not YAML: {error}"))
     else:
         if node is None:
@@ -99,6 +104,14 @@ class _Bounded(Composer):
         if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
             why = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else "nested too deep"
             raise MarkedYAMLError(problem=why, problem_mark=self.parser.peek_event().start_mark)
+        event = self.parser.peek_event()
+        if (
+            isinstance(event, NodeEvent)
+            and not isinstance(event, AliasEvent)
+            and event.anchor in self.anchors
+        ):
+            why = f"the anchor &{event.anchor} stands here twice"
+            raise MarkedYAMLError(problem=why, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node

@@ -10,8 +10,8 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from app.domain.json import canonical
+from app.policy.block import Block
 from app.policy.faults import PolicyFault, PolicyInvalid, sentence
-from app.policy.model import Block
 from app.policy.source import Path, Source, read_source
 
 M = TypeVar("M", bound=Block)

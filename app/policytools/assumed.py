@@ -13,41 +13,29 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
+from app.domain.new_pods import Finding, NewPods, Part, PodCheck
+from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import Action, ActionKind, Step
-from app.domain.target import Kind, ObjectRef, Target
+from app.domain.subject import owners_by_name
+from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy import decide as policy_decide
 from app.policy import trust
+from app.policy.block import Block
 from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Replicas, Spend
 from app.policy.match import NoHint, match_rule, target_hint
-from app.policy.model import Block, Policy, Rule
+from app.policy.model import (
+    Policy,
+    Rule,
+)
 
 FRESH = timedelta(seconds=20)
 """Assumed age of an alert's last word."""
 
-GATE_NAMES = (
-    "kill switch",
-    "scope",
-    "freshness",
-    "ownership",
-    "window",
-    "blocking alerts",
-    "cooldown",
-    "rate limit",
-    "budget",
-    "blast radius",
-    "target busy",
-    "flapping",
-    "storm",
-    "trust",
-    "approval",
-)
-"""Names of all gates, in their order."""
 
 _KINDS = {
     "scale-up": ActionKind.SCALE,
@@ -81,6 +69,28 @@ class ClusterFacts(Block):
     managers: tuple[Manager, ...] = ()
     marks: Mapping[Literal["namespace", "object"], str] = {}
     paused: bool = False
+    owned_by: str = Field(default="", description="KIND/NAME of the controller that owns the target.")
+    obstacles: tuple[str, ...] = Field(default=(), description="What keeps new pods from starting.")
+    unproven: tuple[str, ...] = Field(default=(), description="What of it cannot be read.")
+
+    def other_controllers(self, target: Target) -> Owners:
+        """The owner that is assumed, as the gates hear it."""
+        if not self.owned_by:
+            return Owners()
+        kind, _, name = self.owned_by.partition("/")
+        return Owners((Owner(Relation.CONTROLS, target.kind, kind, "", target.namespace, name),))
+
+    def new_pods(self) -> NewPods:
+        """Whether new pods could start, as the gates hear it."""
+        found = [
+            PodCheck(Part.CONFIGURATION, Finding.MISSING, text, "it is there") for text in self.obstacles
+        ]
+        found += [
+            PodCheck(Part.CONFIGURATION, Finding.UNKNOWN, text, "it can be read") for text in self.unproven
+        ]
+        n = self.measured()
+        all_down = bool(n.ready and n.at_once is not None and n.at_once >= n.ready)
+        return NewPods(tuple(found), all_down)
 
     def measured(self) -> Replicas:
         """The pods as the gates count them."""
@@ -179,9 +189,10 @@ def find_target(rule: Rule, labels: Mapping[str, str], cluster: ClusterFacts) ->
     if cluster.target:
         return Target.parse(cluster.target)
     if hint.kind is Kind.POD:
-        owner = hint_of_labels({"pod": hint.name}).removeprefix("Pod/")
-        return Target(hint.namespace, rule.target.kind, owner)
-    return Target(hint.namespace, hint.kind, hint.name)
+        kind, owner = next(iter(owners_by_name(hint.name)), (rule.target.kind, hint.name))
+        return Target(hint.namespace, Kind(kind), owner)
+    kind = hint.kind if hint.kind in WORKLOAD_KINDS else rule.target.kind
+    return Target(hint.namespace, kind, hint.name)
 
 
 def assumed_facts(ground: Ground, now: datetime) -> Facts:
@@ -203,6 +214,8 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         results=(),
         storm_targets=1,
         blocking={str(when): () for when in ground.rule.blocked_by},
+        new_pods=cluster.new_pods(),
+        owners=cluster.other_controllers(ground.target),
         trust_level=trust.fresh(ground.rule.trust, now) if ground.rule.mode is Mode.EARNED else None,
     )
 

@@ -126,6 +126,8 @@ class History:
             results=tuple(self._results.get(p.past, ())),
             storm_targets=self._storm(now),
             blocking=quiet.blocking,
+            new_pods=quiet.new_pods,
+            owners=quiet.owners,
             trust_level=None if quiet.trust_level is None else self._trust_level(p, incident, now),
         )
 

@@ -14,11 +14,14 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from app.domain.alert import target_hint as hint_of_labels
 from app.domain.decision import Code
+from app.domain.subject import MEASURED_BY, NAMESPACE, POD
 from app.domain.target import Kind, Target
+from app.policy.block import Block
 from app.policy.consistency import Handler
 from app.policy.facts import Facts
 from app.policy.match import NoHint, match_rule
-from app.policy.model import Block, Ceiling, Duration, Policy, Rule
+from app.policy.model import Ceiling, Policy, Rule
+from app.policy.values import Duration
 from app.policytools.assumed import (
     ASSUMED_CLUSTER,
     ASSUMED_STEP,
@@ -35,15 +38,7 @@ from app.policytools.backtest_records import instant
 _CACHED = 60_000
 K = TypeVar("K")
 V = TypeVar("V")
-_HINTS = (
-    "alertname",
-    "namespace",
-    "deployment",
-    "statefulset",
-    "daemonset",
-    "horizontalpodautoscaler",
-    "pod",
-)
+_ALWAYS = ("alertname", *MEASURED_BY)
 
 
 class Assumptions(Block):
@@ -91,10 +86,12 @@ class Lookup:
         matched = dict.fromkeys(
             m.name for rule in policy.rules for matchers in rule.when.lists for m in matchers
         )
-        pods = {"pod", *(spec.pod.label for spec in specs if spec.pod)}
+        names = policy.labels.names.sources
+        pods = {*names[POD], *(spec.pod.label for spec in specs if spec.pod)}
         self._matched = tuple(matched)
         self._pods = frozenset(pods - matched.keys())
-        self._labels = tuple(dict.fromkeys((*_HINTS, *named, *matched)))
+        read = [source for sources in names.values() for source in sources]
+        self._labels = tuple(dict.fromkeys((*_ALWAYS, *read, *named, *matched)))
         self._known: _Recent[tuple[str | None, ...], Known] = _Recent()
         self._rules: _Recent[tuple[str | None, ...], tuple[Rule | None]] = _Recent()
         self._quiet: dict[str, Facts] = {}
@@ -112,8 +109,9 @@ class Lookup:
         return known
 
     def _learn(self, labels: Mapping[str, str]) -> Known:
-        alertname, namespace = labels.get("alertname", ""), labels.get("namespace", "")
-        hint = hint_of_labels(labels)
+        subject = self._policy.labels.names.subject(labels)
+        alertname, namespace = labels.get("alertname", ""), subject.get(NAMESPACE, "")
+        hint = hint_of_labels(subject)
         name = f"{alertname}|{namespace}|{hint}"
         key: Key | None = (name,) if hint else None
         rule = self._rule(labels)
@@ -130,7 +128,8 @@ class Lookup:
 
     def _rule(self, labels: Mapping[str, str]) -> Rule | None:
         """The live match, asked once for each combination of the labels that matchers look at."""
-        compared = tuple([labels.get(name) for name in self._matched])
+        read = self._policy.labels.names.read(labels)
+        compared = tuple([read.get(name) for name in self._matched])
         known = self._rules.get(compared)
         if known is None:
             found = match_rule(self._policy, labels)

@@ -14,13 +14,16 @@ from pydantic import Field, PlainValidator
 
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
+from app.policy.block import Block
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
-from app.policy.model import Block, Ceiling, Duration, Per
+from app.policy.gates import GATE_NAMES
+from app.policy.model import Ceiling, Per
 from app.policy.source import Source, read_source
 from app.policy.units import parse_duration
+from app.policy.values import Duration
 from app.policy.written import validated
 from app.policy.zones import parse_zone
-from app.policytools.assumed import GATE_NAMES, ClusterFacts, StepSpec
+from app.policytools.assumed import ClusterFacts, StepSpec
 
 B = TypeVar("B", bound=Block)
 QUIET_NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

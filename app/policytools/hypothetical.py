@@ -15,7 +15,7 @@ from app.domain.units import counted, utc
 from app.policy.explain import explain_json, explain_lines
 from app.policy.match import Hint, NoHint, match_rule, target_hint
 from app.policy.matchers import Operator, parse_matchers
-from app.policytools.assumed import Judged, World, judge
+from app.policytools.assumed import ClusterFacts, Judged, World, judge
 
 
 def parse_labels(text: str) -> dict[str, str]:
@@ -57,6 +57,15 @@ def _hint(world: World, labels: Mapping[str, str]) -> str:
     return found.why if isinstance(found, NoHint) else found.said_by
 
 
+def _pods_start(cluster: ClusterFacts) -> str:
+    """What is assumed of new pods."""
+    if cluster.obstacles:
+        return f"a new pod could not start: {', '.join(cluster.obstacles)}"
+    if cluster.unproven:
+        return f"whether a new pod could start is not proven: {', '.join(cluster.unproven)}"
+    return "a new pod could start"
+
+
 def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
     """What nobody asked, for people."""
     cluster, pods = world.cluster, world.cluster.measured()
@@ -73,7 +82,7 @@ def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
         )
         lines.append(
             f"the target exists: {pods.ready} of {counted(pods.desired, 'pod')} ready, {pods.at_once} taken down at"
-            f" once; {others}"
+            f" once; {others}; {_pods_start(cluster)}"
         )
     if judged.decision.gates and rule is not None and rule.mode is Mode.EARNED:
         level = world.level or rule.trust.start.value

@@ -17,8 +17,8 @@ from app.domain.errors import BadInput
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.upkeep.rights import EVERY, is_pattern, may_act, named_namespaces, writes
-from app.kube.paths import POD_METRICS
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, Permission, permissions_for
+from app.kube.paths import POD_METRICS, RESOURCES
+from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, Permission, permissions_for
 from app.policy.model import PROTECTED_NAMESPACES, Policy
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -127,8 +127,8 @@ def _rights(
 
 
 def _looks() -> list[Right]:
-    """What every remediation reads. The metrics API's pods are no kind of ours."""
-    reads = [Right.of(p) for p in READS if p.kind is not Kind.NAMESPACE]
+    """What every remediation reads inside of a namespace. The metrics API's pods are no kind of ours."""
+    reads = {Right.of(p) for p in (*READS, *OPTIONAL) if RESOURCES[p.kind].namespaced}
     return sorted([*reads, Right(POD_METRICS.group, POD_METRICS.plural, "list")])
 
 

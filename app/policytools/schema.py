@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from app.policy.block import Block
 from app.policy.document import Document
-from app.policy.model import Block
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -18,10 +18,11 @@ from app.domain.units import counted
 from app.policy.budgets import BudgetScope, ledger_keys
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
+from app.policy.gates import GATE_NAMES
 from app.policy.matchers import When
 from app.policy.model import Per, Policy
 from app.policy.trust import TrustLevel
-from app.policytools.assumed import FRESH, GATE_NAMES, Ground, Judged, World, judge
+from app.policytools.assumed import FRESH, Ground, Judged, World, judge
 from app.policytools.cases import (
     NONE,
     Expectation,

@@ -27,6 +27,8 @@ from app.sim.selectors import field_selector, label_selector
 from app.sim.simulation import Simulation
 
 T = TypeVar("T")
+_SUBRESOURCES = {"eviction": "evict", "log": "logs"}
+"""Subresources that have a verb of their own here."""
 
 
 class SimCluster:
@@ -76,6 +78,7 @@ class SimCluster:
         """
 
         def act() -> list[Obj]:
+            self._served(kind)
             by_label, by_field = label_selector(selector), field_selector(fields)
             return [
                 {k: clone(v) for k, v in o.items() if k not in {"apiVersion", "kind"}}
@@ -118,10 +121,11 @@ class SimCluster:
 
         return await self._request(Request("usage", None, namespace, ""), act)
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:  # noqa: ARG002
+    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
         """May we do this? Yes, unless `deny` says no."""
+        asked = _SUBRESOURCES.get(subresource, verb)
         return await self._request(
-            Request("can_i", None, namespace, ""), lambda: (verb, kind) not in self._denied
+            Request("can_i", None, namespace, ""), lambda: (asked, kind) not in self._denied
         )
 
     # --- the port: writes ---
@@ -148,6 +152,18 @@ class SimCluster:
         """Evict a pod if it still has this uid and its disruption budget allows it."""
         await self._remove(Request("evict", Kind.POD, namespace, name, dry_run), uid)
 
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """Ask whether a pod like this would be accepted; nothing is stored."""
+        request = Request("create", Kind.POD, namespace, "", dry_run=True)
+
+        def act() -> Obj:
+            try:
+                return self._simulation.dry_run_pod(namespace, pod, FIELD_MANAGER)
+            except AccessDenied as refusal:  # admission's 403 is about the object, as the port says
+                raise ObjectInvalid(refusal.message, code="admission_denied", where=str(request)) from refusal
+
+        return await self._request(request, act)
+
     async def create_event(self, event: Obj) -> None:
         """Create an Event; an existing one of that name counts as success."""
         metadata = event.get("metadata", {})
@@ -163,6 +179,11 @@ class SimCluster:
             self._record(request, created)
 
         await self._request(request, act)
+
+    def _served(self, kind: Kind) -> None:
+        """A custom kind that nobody has installed is not served. Raises ObjectMissing."""
+        if APIS[kind].custom and next(iter(self._store.all(kind)), None) is None:
+            raise ObjectMissing("the server could not find the requested resource", where=APIS[kind].resource)
 
     async def _remove(self, request: Request, uid: str) -> None:
         def act() -> None:

@@ -27,6 +27,8 @@ def fill(kind: Kind, obj: Obj) -> None:
         metadata = obj["metadata"]
         metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
         _put(obj, {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})
+    if kind is Kind.PVC:
+        obj["status"] = {"phase": "Pending"}  # as created; what binds it writes the status
     filler = _FILLERS.get(kind)
     if filler is not None and isinstance(obj.get("spec"), dict):
         filler(obj["spec"])

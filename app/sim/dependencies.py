@@ -64,4 +64,6 @@ class SimDependencies:
         runs = self._kubelet.runs(self._namespace, dependency.app)
         if any(run.ready(self._world.time) for run in runs):
             return DependencyResult(name, dependency.kind, True, f"{word} answered in 2 ms", 2.0)
-        return DependencyResult(name, dependency.kind, False, f"{word} failed: connection refused")
+        return DependencyResult(
+            name, dependency.kind, None, f"{word} failed: connection refused", unreachable=True
+        )

@@ -14,13 +14,15 @@ from app.domain.target import Kind
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One resource. `generation`: a change of spec counts it up; `status`: it has the status subresource."""
+    """One resource. `generation`: a change of spec counts it up; `status`: it has the status subresource; `custom`: it is not
+    served before somebody has put an object of it there."""
 
     version: str
     resource: str
     namespaced: bool = True
     generation: bool = False
     status: bool = False
+    custom: bool = False
 
 
 APIS: Mapping[Kind, Api] = {
@@ -41,6 +43,13 @@ APIS: Mapping[Kind, Api] = {
     Kind.RESOURCE_QUOTA: Api("v1", "resourcequotas", status=True),
     Kind.SERVICE: Api("v1", "services", status=True),
     Kind.JOB: Api("batch/v1", "jobs", generation=True, status=True),
+    Kind.CRON_JOB: Api("batch/v1", "cronjobs", generation=True, status=True),
+    Kind.SERVICE_ACCOUNT: Api("v1", "serviceaccounts"),
+    Kind.PVC: Api("v1", "persistentvolumeclaims", status=True),
+    Kind.PRIORITY_CLASS: Api("scheduling.k8s.io/v1", "priorityclasses", namespaced=False, generation=True),
+    Kind.ROLLOUT: Api("argoproj.io/v1alpha1", "rollouts", generation=True, status=True, custom=True),
+    Kind.VPA: Api("autoscaling.k8s.io/v1", "verticalpodautoscalers", generation=True, custom=True),
+    Kind.NETWORK_POLICY: Api("networking.k8s.io/v1", "networkpolicies", generation=True),
 }
 
 

@@ -19,6 +19,7 @@ from app.sim.kinds import stamp
 from app.sim.objects import Key
 from app.sim.obstacles import config_obstacle, volume_obstacle
 from app.sim.patch import clone
+from app.sim.placement import fitting, refusal
 from app.sim.podstatus import pod_status, unschedulable
 from app.sim.world import World
 
@@ -98,13 +99,14 @@ class Kubelet:
 
     def _bind(self, key: Key, pod: Obj) -> Run | None:
         if not pod["spec"].get("nodeName"):
-            nodes = [n["metadata"]["name"] for n in self._world.store.all(Kind.NODE)]
-            if not nodes:
-                self._world.set_status(pod, unschedulable(pod, self._world.time), "kube-scheduler")
+            nodes = list(self._world.store.all(Kind.NODE))
+            if why := refusal(self._world.store, pod, nodes):
+                self._world.set_status(pod, unschedulable(pod, why, self._world.time), "kube-scheduler")
+                self._world.event(pod, "FailedScheduling", why, component="default-scheduler", warning=True)
                 self._world.later(key, self._world.time + 5)
                 return None
-            bound = clone(pod)
-            bound["spec"]["nodeName"] = nodes[next(self._turn) % len(nodes)]
+            bound, names = clone(pod), fitting(pod, nodes)
+            bound["spec"]["nodeName"] = names[next(self._turn) % len(names)]
             pod = self._world.store.update(bound, "kube-scheduler")
         at = self._world.time + 1
         name = key.name

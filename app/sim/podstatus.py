@@ -41,9 +41,8 @@ def pod_status(pod: Obj, containers: Sequence[Container], started: float, at: fl
     return status
 
 
-def unschedulable(pod: Obj, at: float) -> Obj:
-    """The status of a pod for which there is no node."""
-    text = "0/0 nodes are available"
+def unschedulable(pod: Obj, text: str, at: float) -> Obj:
+    """The status of a pod for which there is no node, for the reason in `text`."""
     new, _ = condition(pod["status"].get("conditions", []), "PodScheduled", False, "Unschedulable", text, at)
     return {**pod["status"], "phase": "Pending", "conditions": [{**new, "lastProbeTime": None}]}
 

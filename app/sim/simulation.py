@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.sim import controllers
+from app.sim import controllers, defaults
 from app.sim.alertmanager import SimAlertmanager
 from app.sim.alerts import Alerts
 from app.sim.behaviour import Behaviours
@@ -47,7 +47,7 @@ class Simulation:
             lambda namespace, name, key: has_key(store, Kind.CONFIG_MAP, (namespace, name), key),
         )
         self.kubelet = Kubelet(self.world, behaviours)
-        self.budgets = controllers.install(self.world, self._cpu_use)
+        self.budgets, self.admission = controllers.install(self.world, self._cpu_use)
         space = scenario.namespace
         self.traffic = Traffic(self.world, self.kubelet, space, scenario.traffic)
         signals = Signals(self.world, self.kubelet, self.traffic, space)
@@ -70,7 +70,19 @@ class Simulation:
         if key.kind is Kind.POD:
             manifest.setdefault("status", {"phase": "Pending", "qosClass": "BestEffort"})
         created: Obj = clone(self.world.store.create(manifest, manager))
+        if key.kind is Kind.NAMESPACE:
+            self._account(key.name)
         return created
+
+    def dry_run_pod(self, namespace: str, manifest: Obj, manager: str) -> Obj:
+        """A pod as it would be stored, after validation and admission; nothing is. Gives a copy."""
+        pod: Obj = clone(manifest)
+        pod.setdefault("metadata", {})["namespace"] = namespace
+        defaults.pod_spec(pod["spec"])
+        defaults.pod_requests(pod["spec"])
+        self.admission.admit(pod)
+        stored: Obj = clone(self.world.store.create(pod, manager, dry_run=True))
+        return stored
 
     def delete(self, key: Key) -> None:
         """Delete an object with all that it owns; a pod gets its time to stop."""
@@ -92,6 +104,14 @@ class Simulation:
         if self.world.store.find(make_key(Kind.NAMESPACE, "", name)) is None:
             manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             self.world.store.create(manifest, "kube-apiserver")
+        self._account(name)
+
+    def _account(self, namespace: str) -> None:
+        """The ServiceAccount `default` that its controller makes in each namespace."""
+        if self.world.store.find(Key(Kind.SERVICE_ACCOUNT, namespace, "default")) is None:
+            metadata = {"name": "default", "namespace": namespace}
+            manifest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+            self.world.store.create(manifest, "kube-controller-manager")
 
     def _play(self, step: Step) -> None:
         space = self._scenario.namespace

@@ -39,6 +39,7 @@ _ORDER = (
     Kind.PDB,
     Kind.RESOURCE_QUOTA,
 )
+_KINDS = frozenset(Kind)
 _COUNTS_PODS = (Kind.PDB, Kind.RESOURCE_QUOTA)
 
 
@@ -119,7 +120,8 @@ class World:
         self.queue(key)
         obj = new or old or {}
         for reference in obj["metadata"].get("ownerReferences", []):
-            self.queue(Key(Kind(reference["kind"]), key.namespace, reference["name"]))
+            if reference["kind"] in _KINDS:  # an operator's own kind has no controller here
+                self.queue(Key(Kind(reference["kind"]), key.namespace, reference["name"]))
         if key.kind is Kind.POD:
             for kind in _COUNTS_PODS:
                 for counting in self.store.all(kind, key.namespace):

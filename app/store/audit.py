@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
-from app.store.chain import GENESIS, NO_KEYS, Keys, key_of
+from app.store.chain import GENESIS, NO_KEYS, AuditKeys, key_of
 from app.store.encoding import moment, to_json
 from app.store.prepared import Prepared
 from app.store.schema import ABOUT_RUN, audit, audit_chain
@@ -67,7 +67,7 @@ class AuditEvent:
     hash: str
 
 
-def append(conn: Connection, records: Sequence[AuditRecord], keys: Keys = NO_KEYS) -> None:
+def append(conn: Connection, records: Sequence[AuditRecord], keys: AuditKeys = NO_KEYS) -> None:
     """Append records in order, in the transaction of `conn`. On Postgres the head row is locked until the commit.
 
     The head is read each time, not remembered: another process (a command line) may have appended in between.
@@ -102,7 +102,13 @@ def page(conn: Connection, after_seq: int, limit: int) -> list[AuditEvent]:
     return [_event(row) for row in conn.execute(query)]
 
 
-def require_key(conn: Connection, keys: Keys) -> None:
+def newest_at(conn: Connection) -> datetime | None:
+    """When the newest record was written, by the clock of its writer; None without any."""
+    at = conn.execute(select(audit.c.at).order_by(audit.c.seq.desc()).limit(1)).scalar()
+    return None if at is None else moment(at)
+
+
+def require_key(conn: Connection, keys: AuditKeys) -> None:
     """Raise BadInput when the trail goes on with a key that is not given: a plain record would break it for good."""
     key = key_of(_HEAD.one(conn, 1).one()[1])
     if not keys.has(key) or (key and not keys.current):

@@ -6,7 +6,7 @@ incident, with the same outcome. Never decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,8 +26,8 @@ from app.store.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """The alert of an incident that stands for all: source and labels of the first that fires, and when one was last heard
-    of."""
+    """The alert of an incident that stands for all: source and labels of the most severe that fires, and when one was last
+    heard of."""
 
     source: Source
     labels: Mapping[str, str]
@@ -69,20 +69,26 @@ def take(tx: Tx, limit: int) -> list[Incident]:
     return one.get_all(tx.conn, ids)
 
 
-def firing(conn: Connection, found: Sequence[Incident]) -> dict[str, Firing]:
-    """The alerts that fire, by incident; an incident without one is not in it."""
+def firing(
+    conn: Connection, found: Sequence[Incident], rank: Callable[[Mapping[str, str]], int]
+) -> dict[str, Firing]:
+    """The alert that stands for all, by incident: the one with the lowest `rank` of its labels, among equals the oldest. An
+    incident of which none fires is not in it."""
     e = episodes.c
     query = (
         select(e.incident_id, e.source, e.labels, e.last_seen)
         .where(episodes_of_all(conn, [i.id for i in found]), e.status == AlertStatus.FIRING.value)
         .order_by(e.key)
     )
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[str, tuple[int, str, Mapping[str, str]]] = {}
     last: dict[str, int] = {}
-    for incident_id, source, labels, seen in conn.execute(query):
-        first.setdefault(incident_id, (source, labels))
+    for incident_id, source, text, seen in conn.execute(query):
+        labels = to_json(text)
+        ranked = rank(labels)
+        if incident_id not in first or ranked < first[incident_id][0]:
+            first[incident_id] = (ranked, source, labels)
         last[incident_id] = max(seen, last.get(incident_id, 0))
-    return {i: Firing(Source(s), to_json(text), moment(last[i])) for i, (s, text) in first.items()}
+    return {i: Firing(Source(s), labels, moment(last[i])) for i, (_, s, labels) in first.items()}
 
 
 def last_decisions(conn: Connection, ids: Sequence[str]) -> dict[str, tuple[int, Mapping[str, Any]]]:

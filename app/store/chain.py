@@ -25,7 +25,7 @@ _ID_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class AuditKeys:
     """The keys of the trail by their ids, none for a plain one. New records are made with the one named `current`."""
 
     current: str = ""
@@ -63,7 +63,7 @@ class Keys:
         return not key or key in self._secrets
 
 
-NO_KEYS = Keys()
+NO_KEYS = AuditKeys()
 
 
 def key_of(stored: str) -> str:

@@ -53,3 +53,16 @@ def free(tx: Tx, replica: str) -> None:
         tx.conn.execute(update(table).where(table.c.claimed_by == replica).values(**FREE, due_at=tx.stamp))
     mine = outbox.c.claimed_by.startswith(f"{replica}/", autoescape=True)
     tx.conn.execute(update(outbox).where(*_SENDING, mine).values(claimed_until=tx.stamp))
+
+
+def set_back(tx: Tx, by: timedelta) -> None:
+    """The clock was set back by so much: what is due, and until when something is held, count on the new time."""
+    step = by // timedelta(microseconds=1)
+    for table in (incidents, runs):
+        due, held_until = table.c.due_at, table.c.claimed_until
+        tx.conn.execute(update(table).where(due > tx.stamp).values(due_at=due - step))
+        tx.conn.execute(update(table).where(held_until > tx.stamp).values(claimed_until=held_until - step))
+    held_until = outbox.c.claimed_until
+    tx.conn.execute(
+        update(outbox).where(UNSENT, held_until > tx.stamp).values(claimed_until=held_until - step)
+    )

@@ -152,14 +152,14 @@ def _answer(jobs: Sequence[Job], results: Sequence[Any]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for job, result in zip(jobs, results, strict=True):
         by_loop.setdefault(job.loop, []).append((job.future, result))
-    for loop, approvals in by_loop.items():
+    for loop, answers in by_loop.items():
         # A closed loop has nobody left who waits; what was committed stays committed.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_resolve, approvals)
+            loop.call_soon_threadsafe(_resolve, answers)
 
 
-def _resolve(approvals: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in approvals:
+def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
         if future.done():  # its caller was cancelled; the write stands
             continue
         if isinstance(result, Failed):

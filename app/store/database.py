@@ -24,7 +24,7 @@ from app.store.commit_queue import CommitQueue, CommitQueueSize
 from app.store.engines import READERS, parse, reader_engine, writer_engine
 from app.store.faults import translated
 from app.store.migrate import require_current, upgrade_engine
-from app.store.pre_images import Keys, Vault, open_vault
+from app.store.pre_images import Vault, VaultKeys, open_vault
 from app.store.probe import WriteProbe, touch
 from app.store.tx import Tx
 from app.store.writer import Cuts, StoreHooks, Writer
@@ -41,7 +41,7 @@ class StoreOptions:
     """What is rarely set: how much is queued and committed together, and the keys of what is hidden."""
 
     size: CommitQueueSize = field(default_factory=CommitQueueSize)
-    keys: Keys = field(default_factory=Keys)
+    keys: VaultKeys = field(default_factory=VaultKeys)
 
 
 class Store:

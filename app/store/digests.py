@@ -70,8 +70,14 @@ class Counts:
 def join(tx: Tx, incident_ids: Sequence[str]) -> tuple[str, bool]:
     """Let the incidents join the storm's digest, opened when none is growing; its id, and whether it is new.
 
-    Call under the ledger's lock: two replicas must not open two. An incident that is told by one already stays there.
+    Call under the ledger's lock: two replicas must not open two. An incident that is told by one already stays there, and
+    opens no other.
     """
+    have = told_by_one(tx.conn, incident_ids)
+    wanted = [i for i in dict.fromkeys(incident_ids) if i not in have]
+    if not wanted:
+        of = select(digest_incidents.c.digest_id).where(digest_incidents.c.incident_id == incident_ids[0])
+        return str(tx.conn.execute(of).scalar_one()), False
     growing = (
         select(digests.c.id)
         .where(GROWING, digests.c.joined_at >= micros(tx.now - LULL))
@@ -84,11 +90,8 @@ def join(tx: Tx, incident_ids: Sequence[str]) -> tuple[str, bool]:
     if found is None:
         values = {"opened_at": tx.stamp, "joined_at": tx.stamp, "told_at": tx.stamp, "edits": 0}
         tx.conn.execute(insert(digests).values(id=digest_id, channel="", ts="", told="", **values))
-    have = told_by_one(tx.conn, incident_ids)
-    rows = [{"incident_id": i, "digest_id": digest_id} for i in dict.fromkeys(incident_ids) if i not in have]
-    if rows:
-        tx.conn.execute(insert(digest_incidents), rows)
-        tx.conn.execute(update(digests).where(digests.c.id == digest_id).values(joined_at=tx.stamp))
+    tx.conn.execute(insert(digest_incidents), [{"incident_id": i, "digest_id": digest_id} for i in wanted])
+    tx.conn.execute(update(digests).where(digests.c.id == digest_id).values(joined_at=tx.stamp))
     return str(digest_id), found is None
 
 

@@ -95,6 +95,11 @@ def keep(tx: Tx, run_id: str, changes: Changes, claim: Mapping[str, Any] = claim
     tx.conn.execute(_CHANGE, {"run": run_id, **values})
 
 
+def change(tx: Tx, run_id: str, life: Mapping[str, Any]) -> None:
+    """Another life for a run that somebody may be looking at: their claim stands, and it is due now."""
+    tx.conn.execute(_CHANGE, {"run": run_id, "life": to_text(dict(life)), "due_at": tx.stamp})
+
+
 def wake(tx: Tx, run_id: str) -> None:
     """The run is due now: something that it waits for has happened. An ended run that waits for nothing stays as it is."""
     tx.conn.execute(_CHANGE.where(LIVE), {"run": run_id, "due_at": tx.stamp})

@@ -9,40 +9,38 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
 from sqlalchemy import URL
 
 from app.domain.errors import BadInput
+from app.store.advisory import NamedLock
 from app.store.engines import parse
-from app.store.faults import translated
 
 _CLASS: Final = 0x72656D78
 """First half of the advisory lock's key, another than that of the presence of replicas; the second is the name's hash."""
-_SESSION: Final = (
-    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-    " -c application_name=alert-remediator-exclusive"
-)
-_TAKE = sa.text("SELECT pg_try_advisory_lock(:class, hashtext(:name))")
+Hold = Callable[[], bool]
+"""Have the lock still, or anew after the server restarted. False when another process has taken it. Blocking; raises
+StoreUnavailable."""
 
 
 @contextmanager
-def only_process(url: str, replica: str) -> Iterator[None]:
-    """Be the only process on this store for the length of the block; blocking at its start.
+def only_process(url: str, replica: str) -> Iterator[Hold]:
+    """Be the only process on this store for the length of the block; blocking at its start. What it gives keeps the lock: the
+    caller asks it now and then, because a session's lock goes with a restart of the server.
 
     Raises BadInput (code `already_running`) when another one is, StoreUnavailable when Postgres does not answer.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
         with _file_lock(Path(parsed.database or "")):
-            yield
+            yield lambda: True  # the file is open until the end
     else:
-        with _session_lock(parsed, replica):
-            yield
+        with _session_lock(parsed, replica) as hold:
+            yield hold
 
 
 @contextmanager
@@ -69,28 +67,20 @@ def _file_lock(store: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _session_lock(url: URL, replica: str) -> Iterator[None]:
-    engine = sa.create_engine(
-        url,
-        poolclass=sa.NullPool,
-        isolation_level="AUTOCOMMIT",
-        connect_args={"options": _SESSION, "connect_timeout": 5},
-    )
+def _session_lock(url: URL, replica: str) -> Iterator[Hold]:
+    lock = NamedLock(url, replica, _CLASS, "exclusive")
     try:
-        with translated():
-            session = engine.connect()
-            taken = session.execute(_TAKE, {"class": _CLASS, "name": replica}).scalar()
-        if not taken:
-            session.close()
-            raise BadInput(
-                f"another process runs as replica {replica!r} on this database; give each its own name",
-                code="already_running",
-                where="REMEDIATOR_REPLICA",
-            )
-        try:
-            yield
-        finally:
-            session.invalidate()
-            session.close()
+        if not lock.hold():
+            raise taken(replica)
+        yield lock.hold
     finally:
-        engine.dispose()
+        lock.close()
+
+
+def taken(replica: str) -> BadInput:
+    """Another process runs under this replica's name."""
+    return BadInput(
+        f"another process runs as replica {replica!r} on this database; give each its own name",
+        code="already_running",
+        where="REMEDIATOR_REPLICA",
+    )

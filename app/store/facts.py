@@ -121,6 +121,36 @@ def results(
     return [(RunState(state), moment(at)) for state, at in conn.execute(_RESULTS, asked)]
 
 
+def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
+    """Runs on the target that ended since then because somebody else changed it, oldest first."""
+    query = (
+        select(runs.c.id)
+        .where(runs.c.target_key == target_key, runs.c.state == RunState.TAKEN_OVER.value)
+        .where(runs.c.ended_at >= micros(since))
+        .order_by(runs.c.ended_at, runs.c.id)
+    )
+    return [run_store.get(conn, run_id) for run_id in conn.execute(query).scalars()]
+
+
+_MOST_ALERTS = 200
+_ALERTS_ON = (
+    select(incidents.c.alertname, incidents.c.opened_at, incidents.c.closed_at)
+    .where(incidents.c.target_key == _TARGET, incidents.c.target_key.is_not(None))
+    .where(incidents.c.opened_at >= _SINCE, incidents.c.manual.is_(None), incidents.c.merged_into.is_(None))
+    .order_by(incidents.c.opened_at.desc())
+    .limit(_MOST_ALERTS)
+)
+
+
+def alerts_on(
+    conn: Connection, target_key: str, since: datetime
+) -> list[tuple[str, datetime, datetime | None]]:
+    """Name, opening and close of the incidents on the target that were opened since then, oldest first, at most the newest
+    200."""
+    rows = conn.execute(_ALERTS_ON, {"target": target_key, "since": micros(since)}).all()
+    return [(str(name), moment(opened), moment_or_none(closed)) for name, opened, closed in reversed(rows)]
+
+
 def targets_since(conn: Connection, since: datetime) -> int:
     """Distinct targets (or, before one is resolved, incident keys) in trouble by incidents opened since then."""
     return int(conn.execute(_TARGETS_SINCE, {"since": micros(since)}).scalar() or 0)
@@ -189,13 +219,15 @@ def firing_on(conn: Connection, target_key: str) -> list[str]:
 
 
 def later_temporary(conn: Connection, target_key: str, run_id: str, entry: str) -> str:
-    """A later run on the target whose temporary change is still open; empty when there is none."""
+    """Another run on the target whose temporary change was granted later and is still open; empty when there is none."""
+    own = run_journal.alias()
+    begun = select(own.c.begun_at).where(own.c.run_id == run_id, own.c.name == entry).scalar_subquery()
     query = (
         select(runs.c.id)
         .join(run_journal, run_journal.c.run_id == runs.c.id)
-        .where(runs.c.target_key == target_key, runs.c.id > run_id)
-        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None))
-        .order_by(runs.c.id.desc())
+        .where(runs.c.target_key == target_key, runs.c.id != run_id)
+        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None), run_journal.c.begun_at > begun)
+        .order_by(run_journal.c.begun_at.desc(), runs.c.id.desc())
         .limit(1)
     )
     return str(conn.execute(query).scalar() or "")

@@ -12,6 +12,7 @@ from datetime import timedelta
 from app.domain.alert import Alert, ManualRequest, incident_key, target_hint
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
+from app.domain.subject import NAMES, NAMESPACE, LabelNames
 from app.store import ingest_rows as rows
 from app.store import segments
 from app.store.encoding import storable, to_text
@@ -44,6 +45,7 @@ class IncidentGrouping:
     def __init__(self, tx: Tx) -> None:
         self._tx = tx
         self._keys: dict[int, str] = {}  # by identity: the alerts live as long as the batch
+        self._names: dict[int, LabelNames] = {}
         self._by_id: dict[str, OpenIncident] = {}
         self._by_key: dict[str, OpenIncident] = {}
         self.page = 0
@@ -51,10 +53,12 @@ class IncidentGrouping:
         self._new: list[rows.IncidentRow] = []
         self._step: dict[str, None] = {}
 
-    def load(self, alerts: Iterable[Alert], ids: Iterable[str]) -> None:
+    def load(self, alerts: Iterable[tuple[Alert, LabelNames]], ids: Iterable[str]) -> None:
         """Read, and on Postgres lock, the open incidents of these alerts and all with these ids; then the page."""
         conn = self._tx.conn
-        self._keys = {id(alert): storable(incident_key(alert)) for alert in alerts}
+        for alert, names in alerts:
+            self._keys[id(alert)] = storable(incident_key(alert, names))
+            self._names[id(alert)] = names
         if wanted := sorted(set(self._keys.values())):
             self._keep(OpenIncident(*row) for row in rows.FIND_OPEN.one(conn, members(wanted)))
         if linked := sorted(set(ids) - self._by_id.keys()):
@@ -72,9 +76,11 @@ class IncidentGrouping:
             if incident.rests(self._tx.stamp):  # one alert more may be a more severe one
                 self.ring(incident.id)
             return incident.id
-        words = (alert.name, alert.namespace, target_hint(alert.labels))
+        subject = self._names.get(id(alert), NAMES).subject(alert.labels)
+        namespace = subject.get(NAMESPACE, "")
+        words = (alert.name, namespace, target_hint(subject))
         title = alert.annotations.get("summary") or " ".join(filter(None, words))
-        row = self._row(key, title, alert.namespace)
+        row = self._row(key, title, namespace)
         return self._open(
             row._replace(alertname=storable(alert.name), severity=storable(alert.labels.get("severity", "")))
         )

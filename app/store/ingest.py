@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import Connection, bindparam, select
+
 from app.domain.alert import Alert, AlertStatus, Delivery, Receipt, Source
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.store import ingest_rows as rows
 from app.store.encoding import micros, moment, plain_text, storable, to_json, to_text
 from app.store.incident_grouping import IncidentGrouping
+from app.store.other_starts import Identity, concerned, firing_under_any_start, identity
 from app.store.prepared import members
 from app.store.runs import run_id_for
+from app.store.schema import HAS_DEDUPE_KEY, deliveries
 from app.store.tx import AuditRecord, Tx
 
 LATE = timedelta(minutes=10) // timedelta(microseconds=1)
@@ -44,6 +48,19 @@ def record(tx: Tx, deliveries: Sequence[Delivery]) -> list[Outcome]:
     return outcomes
 
 
+def is_known(conn: Connection, delivery: Delivery) -> bool:
+    """A delivery with this source and dedupe key was recorded before."""
+    if not delivery.dedupe_key:
+        return False
+    at = {"source": delivery.source.value, "key": storable(delivery.dedupe_key)}
+    return conn.execute(_KNOWN, at).scalar() is not None
+
+
+_KNOWN = select(deliveries.c.id).where(
+    HAS_DEDUPE_KEY, deliveries.c.source == bindparam("source"), deliveries.c.dedupe_key == bindparam("key")
+)
+
+
 @dataclass(slots=True)
 class _Episode:
     """An episode as the batch leaves it. `seen` and `late` count this batch's messages."""
@@ -66,20 +83,26 @@ class _Batch:
         self._receipts: dict[tuple[str, str], tuple[str, Receipt]] = {}
         self._keys: dict[int, str] = {}  # by identity: an alert computes its key anew each time it is asked
         self._episodes: dict[str, _Episode] = {}
+        self._firing: dict[Identity, list[tuple[int, str]]] = {}
+        self._concerned: set[Identity] = set()
         self._new_deliveries: list[rows.DeliveryRow] = []
         self._new_rejected: list[rows.RejectedRow] = []
 
     def load(self, deliveries: Sequence[Delivery]) -> None:
         """Read, and on Postgres lock, everything the batch may touch."""
         self._load_receipts(deliveries)
-        alerts = [alert for delivery in deliveries for alert in delivery.alerts]
+        named = [(alert, delivery.names) for delivery in deliveries for alert in delivery.alerts]
+        alerts = [alert for alert, _ in named]
         self._keys = {id(alert): storable(alert.episode) for alert in alerts}
-        keys = sorted(set(self._keys.values()))
+        moved = [(alert, names) for alert, names in named if concerned(alert)]
+        self._firing = firing_under_any_start(self._tx.conn, moved)
+        self._concerned = {identity(alert) for alert, _ in moved}
+        keys = sorted({*self._keys.values(), *(key for found in self._firing.values() for _, key in found)})
         if keys:
             for key, *known in rows.FIND_EPISODES.one(self._tx.conn, members(keys)):
                 self._episodes[key] = _Episode(*known)
         self._incidents.load(
-            (alert for alert in alerts if alert.status is AlertStatus.FIRING),
+            (pair for pair in named if pair[0].status is AlertStatus.FIRING),
             (episode.incident_id for episode in self._episodes.values() if episode.incident_id),
         )
 
@@ -141,6 +164,8 @@ class _Batch:
 
     def _alert(self, alert: Alert, delivery_id: str, received: int) -> str | None:
         """The incident the alert belongs to, None when it has none."""
+        if not alert.start_told:
+            self._find_start(alert)
         key = self._keys[id(alert)]
         episode = self._episodes.get(key)
         if alert.status is AlertStatus.RESOLVED:
@@ -152,24 +177,45 @@ class _Batch:
             return incident
         return self._repeated(alert, episode, delivery_id, received)
 
+    def _find_start(self, alert: Alert) -> None:
+        """An alert without a start is the newest of its fingerprint that fires."""
+        firing = [key for _, key in self._firing.get(identity(alert), ()) if self._fires(key)]
+        if firing:
+            self._keys[id(alert)] = firing[-1]
+
+    def _fires(self, key: str) -> bool:
+        episode = self._episodes.get(key)
+        return episode is not None and episode.status == _FIRING
+
     def _resolved(
         self, alert: Alert, key: str, episode: _Episode | None, delivery_id: str, received: int
     ) -> str | None:
         ends = micros(alert.ends_at) if alert.ends_at else received
+        # A source has one alert with a fingerprint at a time: its end is the end of all that began before it.
+        earlier = [k for at, k in self._firing.get(identity(alert), ()) if at <= ends and k != key]
+        ended = [
+            self._end(self._episodes[k], k, ends, delivery_id, received) for k in earlier if self._fires(k)
+        ]
         if episode is None:
-            # It never fired for us, so there is nothing to decide; kept so that a straggling firing message is known.
-            self._insert(alert, key, received, ends_at=ends)
-            return None
+            # It never fired for us, under this or another start; kept so that a straggling firing message is known.
+            if not ended:
+                self._insert(alert, key, received, ends_at=ends)
+            return next((incident for incident in ended if incident), None)
         episode.seen += 1
         episode.changed = True
         if episode.status == _FIRING:
-            episode.status, episode.ends_at, episode.last_seen = _RESOLVED, ends, received
-            self._tx.audit(
-                EventKind.ALERT_RESOLVED,
-                incident_id=episode.incident_id or "",
-                data={"delivery": delivery_id, "ends_at": moment(ends).isoformat(), "episode": key},
-            )
-            self._incidents.ring(episode.incident_id)
+            self._end(episode, key, ends, delivery_id, received)
+        return episode.incident_id
+
+    def _end(self, episode: _Episode, key: str, ends: int, delivery_id: str, received: int) -> str | None:
+        episode.status, episode.ends_at, episode.last_seen = _RESOLVED, ends, received
+        episode.changed = True
+        self._tx.audit(
+            EventKind.ALERT_RESOLVED,
+            incident_id=episode.incident_id or "",
+            data={"delivery": delivery_id, "ends_at": moment(ends).isoformat(), "episode": key},
+        )
+        self._incidents.ring(episode.incident_id)
         return episode.incident_id
 
     def _repeated(self, alert: Alert, episode: _Episode, delivery_id: str, received: int) -> str | None:
@@ -224,6 +270,8 @@ class _Batch:
             self._incidents.page,
         )
         self._episodes[key] = _Episode(status, incident_id, received, ends_at, row.page, 1, 0, row)
+        if status == _FIRING and (who := identity(alert)) in self._concerned:
+            self._firing.setdefault(who, []).append((row.starts_at, key))
         return labels, annotations
 
     def _fired(self, alert: Alert, delivery_id: str, texts: tuple[str, str], incident: str) -> None:

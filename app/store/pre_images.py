@@ -42,7 +42,7 @@ class PreImageUnreadable(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class VaultKeys:
     """What the settings say: `secret` is the key of the digests, empty for the one kept in the database; `encryption` the
     Fernet keys of pre-images, the first of which encrypts, empty for none."""
 
@@ -112,7 +112,7 @@ def _text(run_id: str, action: Action) -> str:
     return to_text({"run": run_id, "changes": changes, "params": dict(action.params)})
 
 
-def open_vault(engine: Engine, keys: Keys) -> Vault:
+def open_vault(engine: Engine, keys: VaultKeys) -> Vault:
     """The vault of the database behind `engine`. Raises BadInput for keys that are none, StoreUnavailable."""
     return Vault(_digest_key(engine, keys.secret), _cipher(keys.encryption))
 

@@ -139,6 +139,12 @@ partial_index(
     incidents.c.target_key,
     where=and_(OPEN, incidents.c.target_key.is_not(None)),
 )
+partial_index(
+    "ix_incidents_target",
+    incidents.c.target_key,
+    incidents.c.opened_at,
+    where=incidents.c.target_key.is_not(None),
+)
 partial_index("ix_incidents_closed", incidents.c.closed_at, where=CLOSED)
 partial_index("ix_incidents_open", incidents.c.state, incidents.c.id, where=OPEN)
 HELD = incidents.c.claimed_by.is_not(None)

@@ -10,21 +10,23 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select
 
-from app.domain.outcome import RunState
+from app.domain.outcome import HELPED, RunState
 from app.store.encoding import micros, moment_or_none
 from app.store.schema import audit, episodes, incidents, run_journal, runs
 
 _WORST = 10  # repeat offenders listed
 _FIXED = (RunState.FIXED.value, RunState.REVERTED.value)
+_HELPED = tuple(state.value for state in HELPED)
 
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
     """Counts from `since` up to, but not with, `until`; `runs` by their present state.
 
-    `acted` runs changed something. `fixed` were verified, also those whose temporary change was taken back.
+    `acted` runs changed something. `fixed` were verified, also those whose temporary change was taken back; `contained` were
+    verified too, by relief that left the cause to a person; `taken_over` ended because somebody else changed the target.
     `undone` were taken back by a person, `rejected` are runs that had changed something before a person said no to what
-    they wanted next. `mitigation` are seconds from the incident's opening to the end of the run that fixed it, sorted;
+    they wanted next. `mitigation` are seconds from the incident's opening to the end of the run that fixed or contained it, sorted;
     `offenders` are targets with more than one incident, the worst first.
     """
 
@@ -34,6 +36,8 @@ class Scorecard:
     incidents: int
     acted: int
     fixed: int = 0
+    contained: int = 0
+    taken_over: int = 0
     undone: int = 0
     rejected: int = 0
     runs: dict[str, int] = field(default_factory=dict)
@@ -64,6 +68,8 @@ def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
         incidents=_count(conn, incidents.c.id, _within(incidents.c.opened_at, first, last)),
         acted=_count(conn, runs.c.id, begun, _ACTED),
         fixed=_count(conn, runs.c.id, begun, runs.c.state.in_(_FIXED)),
+        contained=_count(conn, runs.c.id, begun, runs.c.state == RunState.CONTAINED.value),
+        taken_over=_count(conn, runs.c.id, begun, runs.c.state == RunState.TAKEN_OVER.value),
         undone=_count(conn, runs.c.id, begun, runs.c.state == RunState.UNDONE.value),
         rejected=_count(conn, runs.c.id, begun, runs.c.state == RunState.REJECTED.value, _ACTED),
         runs=dict(sorted(Counter({row[0]: row[1] for row in states}).items())),
@@ -97,7 +103,7 @@ def _mitigation(conn: Connection, begun: ColumnElement[bool]) -> tuple[float, ..
     query = (
         select(runs.c.ended_at - incidents.c.opened_at)
         .join(incidents, incidents.c.id == runs.c.incident_id)
-        .where(runs.c.state == RunState.FIXED.value, begun)
+        .where(runs.c.state.in_(_HELPED), begun)
     )
     return tuple(sorted(span / 1_000_000 for span in conn.execute(query).scalars() if span is not None))
 

@@ -52,7 +52,8 @@ def _numbers_postgresql(element: _Numbers, compiler: SQLCompiler, **kw: Any) -> 
     return f"(SELECT CAST(jsonb_array_elements_text(CAST({text} AS jsonb)) AS bigint))"
 
 
-def _among(column: ColumnElement[int], pages: ColumnElement[str]) -> ColumnElement[bool]:
+def in_pages(column: ColumnElement[int], pages: ColumnElement[str]) -> ColumnElement[bool]:
+    """The condition "written in one of these pages", given as the text of a JSON array."""
     return column.op("IN", is_comparison=True)(_Numbers(pages))
 
 
@@ -60,7 +61,7 @@ _LIFE = select(incidents.c.page, incidents.c.last_page).where(incidents.c.id == 
 
 
 def _owned(pages: ColumnElement[str], incident: ColumnElement[str]) -> ColumnElement[bool]:
-    return and_(_among(episodes.c.page, pages), episodes.c.incident_id == incident)
+    return and_(in_pages(episodes.c.page, pages), episodes.c.incident_id == incident)
 
 
 EPISODES_OF = _owned(bindparam("pages", type_=Text()), bindparam("incident", type_=Text()))
@@ -94,7 +95,7 @@ def episodes_of_all(conn: Connection, incident_ids: Sequence[str]) -> ColumnElem
     """The condition "episode of one of these open incidents"."""
     first = conn.execute(select(func.min(incidents.c.page)).where(incidents.c.id.in_(incident_ids))).scalar()
     pages = range(current(conn) + 1 if first is None else first, current(conn) + 1)
-    return and_(_among(episodes.c.page, _list(pages)), episodes.c.incident_id.in_(incident_ids))
+    return and_(in_pages(episodes.c.page, _list(pages)), episodes.c.incident_id.in_(incident_ids))
 
 
 def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
@@ -104,7 +105,7 @@ def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
         anchor = conn.execute(select(audit_chain.c.anchor_seq).where(audit_chain.c.id == 1)).scalar()
         first = int(anchor or 0) // PAGE
     pages = range(first, current(conn) + 1)
-    return and_(_among(audit.c.page, _list(pages)), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
+    return and_(in_pages(audit.c.page, _list(pages)), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
 
 
 def _list(pages: range) -> ColumnElement[str]:

@@ -5,7 +5,7 @@ The oldest gap, from record 1, is the chain's anchor; the others stand in `audit
 `audit.pruned`) with the digest over all gaps there are, so a gap that was made in any other way is found. Triggers let go of a
 record only after a gap says so, on Postgres only through the function `audit_cut`.
 
-Called by `retention` (to cut), the command line and the sweep. Never decides what may go.
+Called by `retention` (to cut), the command line and the task `report`. Never decides what may go.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from app.domain.events import EventKind
-from app.store.chain import GENESIS, NO_KEYS, Head, Keys, key_of
+from app.store.chain import GENESIS, NO_KEYS, AuditKeys, Head, key_of
 from app.store.encoding import plain_text, to_json
 from app.store.schema import audit, audit_chain, audit_gaps
 from app.store.segments import PAGE
@@ -65,7 +65,8 @@ def head(conn: Connection) -> Head:
 
 
 def export(conn: Connection) -> Iterator[dict[str, Any]]:
-    """The whole trail as JSON objects, oldest first, read in chunks. `at` is in microseconds, as it was hashed."""
+    """The whole trail as JSON objects, oldest first, read in chunks. `at` is in microseconds, as it was hashed; `data` is the
+    stored text where somebody made it unreadable, so that the rest can still be exported."""
     for row in _rows(conn):
         yield {
             "seq": row.seq,
@@ -74,12 +75,12 @@ def export(conn: Connection) -> Iterator[dict[str, Any]]:
             "incident_id": row.incident_id,
             "run_id": row.run_id,
             "actor": row.actor,
-            "data": to_json(row.data),
+            "data": _read(row.data),
             "hash": row.hash,
         }
 
 
-def verify(conn: Connection, keys: Keys = NO_KEYS, known: Head | None = None) -> AuditReport:
+def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = None) -> AuditReport:
     """Recompute the chain over records and gaps to the stored head; stop at the first that does not fit.
 
     `known` is a head that was written down outside of the database before: the trail must still go through it.
@@ -100,7 +101,7 @@ def verify(conn: Connection, keys: Keys = NO_KEYS, known: Head | None = None) ->
 class _Check:
     """One walk along the trail."""
 
-    def __init__(self, conn: Connection, keys: Keys, known: Head | None) -> None:
+    def __init__(self, conn: Connection, keys: AuditKeys, known: Head | None) -> None:
         self._conn, self._keys, self._known = conn, keys, known
         self._gaps = gaps(conn)
         self.anchor = self._gaps[0] if self._gaps and self._gaps[0].first == 1 else None
@@ -171,7 +172,9 @@ class _Check:
 
     def _removals(self) -> None:
         """The gaps are those that the newest record of a removal tells of."""
-        said = to_json(self._pruned.data) if self._pruned is not None else None
+        said = _read(self._pruned.data) if self._pruned is not None else None
+        if self._pruned is not None and not isinstance(said, dict):
+            raise _DoesNotFitError(self._pruned.seq, f"record {self._pruned.seq} of a removal cannot be read")
         if said is None and not self._gaps:
             return
         if said is not None and "gaps" not in said and self._gaps == [self.anchor]:
@@ -179,6 +182,14 @@ class _Check:
         if said is None or said.get("gaps") != gaps_digest(self._gaps):
             problem = "records were removed, and no record of a removal tells of it"
             raise _DoesNotFitError(self._gaps[0].first if self._gaps else self._at, problem)
+
+
+def _read(data: str) -> Any:
+    """What is stored as JSON; the text itself when it is none, which only tampering makes of it."""
+    try:
+        return to_json(data)
+    except (ValueError, RecursionError):
+        return data
 
 
 def gaps(conn: Connection) -> list[Gap]:

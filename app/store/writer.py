@@ -21,7 +21,7 @@ from app.domain.alert import Delivery
 from app.domain.errors import RemediatorError
 from app.domain.ports import Clock, Ids
 from app.store import audit
-from app.store.chain import NO_KEYS, Keys
+from app.store.chain import NO_KEYS, AuditKeys
 from app.store.faults import breaks_transaction, is_collision, translate
 from app.store.ingest import record
 from app.store.pre_images import Vault
@@ -43,7 +43,7 @@ class StoreHooks:
     after_commit: Callable[[], None] | None = None
     committed: Callable[[float, int], None] = lambda _seconds, _writes: None
     failed: Callable[[], None] = lambda: None
-    keys: Keys = NO_KEYS
+    keys: AuditKeys = NO_KEYS
 
 
 class Cuts:

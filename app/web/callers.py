@@ -87,12 +87,20 @@ def _is_local(host: str) -> bool:
 def require_same_site(headers: Headers) -> None:
     """Refuse a browser's request from another site. Raises NotPermitted (`cross_site`)."""
     origin = headers.get(b"origin")
-    if origin is not None and urlsplit(origin.decode("latin-1")).netloc != headers.get(b"host", b"").decode(
+    if origin is not None and _authority(origin.decode("latin-1")) != headers.get(b"host", b"").decode(
         "latin-1"
     ):
         raise NotPermitted(
             "requests from web pages of another site are refused", code="cross_site", where="Origin"
         )
+
+
+def _authority(origin: str) -> str | None:
+    """Host and port of an Origin; None for what is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # an unfinished IPv6 address
+        return None
 
 
 def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]:

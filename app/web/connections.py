@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -31,6 +31,8 @@ class ConnectionLimits:
 
 
 LIMITS = ConnectionLimits()
+Waiting: TypeAlias = "dict[GuardedProtocol, None]"
+"""The connections of one server on which no request is under way, the longest waiting first."""
 
 
 class _HeadTooLarge(Exception):
@@ -40,35 +42,37 @@ class _HeadTooLarge(Exception):
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a deadline for each head and each request, and a size and count of what stands in a head."""
 
-    def __init__(self, *args: Any, limits: ConnectionLimits = LIMITS, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, waiting: Waiting, limits: ConnectionLimits = LIMITS, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._waiting = waiting
         self._in_head = True
         self._head_bytes = 0
-        self.since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection; at the limit the one that has waited longest without a request gives way."""
-        others = self.server_state.connections
-        full = len(others) >= self._limits.connections
-        waiting = [c for c in others if isinstance(c, GuardedProtocol) and c.waits] if full else []
+        full = len(self.server_state.connections) >= self._limits.connections
         super().connection_made(transport)
-        if full and not waiting:
-            self._end(_TOO_MANY)
-            return
-        if waiting:
-            min(waiting, key=lambda c: c.since).give_way()
-        self.since = self.loop.time()
-        self._within(self._limits.head_seconds)
+        if full:
+            longest = next(iter(self._waiting), None)
+            if longest is None:
+                self._end(_TOO_MANY)
+                return
+            longest.give_way()
+        self._waits()
 
-    @property
-    def waits(self) -> bool:
-        """No request is under way, and the connection is not ending."""
-        return self._in_head and not self.transport.is_closing()
+    def _waits(self) -> None:
+        """From now on no request is under way."""
+        self._in_head = True
+        self._waiting[self] = None
+        self._within(self._limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
+        self._waiting.pop(self, None)
         self._within(None)
         super().connection_lost(exc)
 
@@ -94,6 +98,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end(_TOO_LARGE)
             raise _HeadTooLarge
         self._in_head, self._head_bytes = False, 0
+        self._waiting.pop(self, None)
         self._within(self._limits.request_seconds)
         super().on_headers_complete()
 
@@ -108,8 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end()
         super().on_response_complete()
         if not self.pipeline:
-            self._in_head, self.since = True, self.loop.time()
-            self._within(self._limits.head_seconds)
+            self._waits()
 
     def give_way(self) -> None:
         """Close: another client needs the place."""
@@ -124,6 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _end(self, answer: bytes = b"") -> None:
+        self._waiting.pop(self, None)
         if answer:
             self.transport.write(answer)
         self.transport.close()

@@ -53,7 +53,7 @@ _SCHEMES = {
 }
 
 
-def approvals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can answer these error statuses; 500 always can."""
     return {status: _problem(status) for status in (*statuses, 500)}
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from app.web.documented import approvals
+from app.web.documented import answers
 from app.web.reading import Using
 
 router = APIRouter(tags=["health"])
@@ -26,7 +26,7 @@ class Readiness(BaseModel):
     degraded: dict[str, str] = Field(default_factory=dict)
 
 
-@router.get("/healthz", responses=approvals())
+@router.get("/healthz", responses=answers())
 async def healthz() -> Alive:
     """Alive: nothing outside of the process is asked, so that an outage elsewhere restarts nobody."""
     return Alive()
@@ -35,7 +35,7 @@ async def healthz() -> Alive:
 @router.get(
     "/readyz",
     responses={
-        **approvals(),
+        **answers(),
         503: {"description": "The store cannot write, so no alert can be taken.", "model": Readiness},
     },
 )
@@ -56,7 +56,7 @@ async def readyz(using: Using, response: Response) -> Readiness:
             "description": "Prometheus text format.",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-        **approvals(),
+        **answers(),
     },
 )
 async def metrics(using: Using, _request: Request) -> Response:

@@ -17,15 +17,16 @@ from app.intake import manual
 from app.intake.auth import Principal, Scope
 from app.intake.body import decode, validated
 from app.intake.times import rfc3339
+from app.store.ingest import is_known
 from app.web.callers import require
-from app.web.documented import approvals, secured
+from app.web.documented import answers, secured
 from app.web.reading import RunId, Using
 from app.web.requests import read_body
 from app.web.views import Ordered
 
 M = TypeVar("M", bound=BaseModel)
-_ERRORS = approvals(401, 403, 404, 409, 413, 415, 422, 503)
-_WITHOUT_BODY = approvals(401, 403, 404, 409, 422, 503)
+_ERRORS = answers(401, 403, 404, 409, 413, 415, 422, 503)
+_WITHOUT_BODY = answers(401, 403, 404, 409, 422, 503)
 _ScopeText = Annotated[
     str,
     Field(
@@ -124,6 +125,8 @@ async def trigger_remediation(
     )
     if order.manual is not None:
         using.check_order(order.manual)
+        if not await using.store.read(lambda conn: is_known(conn, order)):
+            await using.check_target(order.manual)
     receipt = await using.store.ingest(order)
     if not receipt.run_ids:
         raise Refused("the order led to no run", code="no_run")

@@ -15,7 +15,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.intake.auth import Scope
 from app.store import audit, decisions, incidents, journal, runs
 from app.web.callers import require
-from app.web.documented import approvals, secured
+from app.web.documented import answers, secured
 from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
 from app.web.services import WebServices
 from app.web.views import (
@@ -34,8 +34,8 @@ from app.web.views import (
 _SHOWN_ALERTS = 200
 _SHOWN_DECISIONS = 100
 _SHOWN_RUNS = 100
-_LIST = approvals(401, 403, 422, 503)
-_ONE = approvals(401, 403, 404, 422, 503)
+_LIST = answers(401, 403, 422, 503)
+_ONE = answers(401, 403, 404, 422, 503)
 
 router = APIRouter(prefix="/api/v1", tags=["reading"], dependencies=[Depends(require(Scope.READ))])
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 from app.domain.alert import ManualRequest
 from app.domain.ports import Clock, Ids
+from app.domain.subject import NAMES, LabelNames
 from app.flow.upkeep.health import Findings
+from app.intake.alertmanager import MAX_BYTES
 from app.intake.auth import Access
-from app.intake.body import MAX_BYTES
 from app.observe.metrics import Metrics
 from app.store.database import Store
 
@@ -96,7 +97,8 @@ class WebServices:
     """Everything the routes use.
 
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
-    `check_order` raises BadInput for a remediation that does not exist or params that do not fit.
+    `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
+    `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
     `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
@@ -110,6 +112,8 @@ class WebServices:
     operations: Operations
     views: Views
     check_order: Callable[[ManualRequest], None]
+    check_target: Callable[[ManualRequest], Awaitable[None]]
     pagerduty_agents: frozenset[str] = frozenset()
     interactions: Interactions | None = None
     limits: Limits = field(default_factory=Limits)
+    label_names: Callable[[], LabelNames] = lambda: NAMES

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError, TryLater
 from app.intake import auth, slack
 from app.web.callers import headers_of
-from app.web.documented import approvals, json_body
+from app.web.documented import answers, json_body
 from app.web.requests import read_body
 from app.web.services import WebServices
 
@@ -97,7 +97,7 @@ def router(services: WebServices) -> APIRouter:
         description="Buttons clicked in Slack; what a click did is told in Slack",
         response_class=Response,
         response_description="Taken, or not understood and ignored.",
-        responses=approvals(401, 413, 415, 422),
+        responses=answers(401, 413, 415, 422),
         openapi_extra={
             "security": [{"slack": []}],
             "requestBody": json_body(form, "application/x-www-form-urlencoded"),

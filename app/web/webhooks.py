@@ -7,7 +7,9 @@ PagerDuty request, however odd its content.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import structlog
@@ -15,10 +17,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from app.domain.alert import Delivery, Receipt, Source
-from app.domain.errors import NotAuthenticated, RemediatorError
+from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
+from app.domain.subject import NAMES
 from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
-from app.web.documented import ALERTMANAGER_BODY, SECURITY, approvals, json_body
+from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
 from app.web.problems import status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
@@ -28,6 +31,8 @@ _PD_LIMIT = pagerduty.MAX_BYTES
 _TOLD = 20
 """How many rejected alerts an answer names; all of them are kept."""
 _LONGEST = 200
+_AT_ONCE = 32 * 1024
+"""Bytes of a body that is parsed in the event loop; some thirty alerts."""
 _log = structlog.get_logger("app.web")
 
 
@@ -40,9 +45,12 @@ class Webhook(ABC):
     security: ClassVar[list[dict[str, list[str]]]]
     body: ClassVar[dict[str, Any]] = {"type": "object"}
     errors: ClassVar[tuple[int, ...]] = (401, 403, 413, 415, 503)
+    too_large: ClassVar[str] = ""
+    """What the sender can set against bodies that are too large."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
         self.services = services
+        self._long_bodies = long_bodies
         self.limit = _PD_LIMIT
         metrics = services.metrics
         # Children are looked up once: `labels()` costs more than the increment.
@@ -83,15 +91,37 @@ class Webhook(ABC):
         headers = headers_of(request.scope)
         require_same_site(headers)
         sender = self.sender(headers)
-        body = await read_body(
-            request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
-        )
-        delivery = self.delivery(headers, body, sender)
+        try:
+            body = await read_body(
+                request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
+            )
+        except BadInput as error:
+            raise self._smaller(error, sender) from error
+        delivery = await self._parsed(headers, body, sender)
+        if (names := services.label_names()) is not NAMES:
+            delivery = replace(delivery, names=names)
         receipt = await services.store.ingest(delivery)
         if receipt.incident_ids and not receipt.replayed:
             services.nudge()
         self._count(delivery, receipt)
         return delivery, receipt
+
+    def _smaller(self, error: BadInput, sender: str) -> BadInput:
+        """A body that is too large will be too large again: its sender's log and ours say what to set."""
+        if error.code != "body_too_large" or not self.too_large:
+            return error
+        _log.warning(
+            "body too large", source=self.source.value, sender=sender, limit=self.limit, hint=self.too_large
+        )
+        return BadInput(f"{error.message}: {self.too_large}", code=error.code, where=error.where)
+
+    async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+        """A body of ordinary size at once; a long one in a thread, one at a time, so that whatever is in it holds up nobody
+        but its sender. Raises what `delivery` does."""
+        if len(body) <= _AT_ONCE:
+            return self.delivery(headers, body, sender)
+        async with self._long_bodies:
+            return await asyncio.to_thread(self.delivery, headers, body, sender)
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -136,9 +166,10 @@ class AlertmanagerWebhook(Webhook):
     security = SECURITY
     body = ALERTMANAGER_BODY
     errors = (401, 403, 413, 415, 422, 503)
+    too_large = "group by more labels, or set max_alerts in the webhook receiver"
 
-    def __init__(self, services: WebServices) -> None:
-        super().__init__(services)
+    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
+        super().__init__(services, long_bodies)
         self.limit = services.limits.alertmanager_bytes
 
     def sender(self, headers: Headers) -> str:
@@ -146,7 +177,7 @@ class AlertmanagerWebhook(Webhook):
         return caller(self.services.access, headers, auth.Scope.INGEST).name
 
     def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
-        """Version 4 of the body. Raises BadInput."""
+        """Alertmanager's, Mimir's or Grafana's body. Raises BadInput."""
         now = self.services.clock.now()
         return alertmanager.parse(body, received_at=now, sender=sender, max_bytes=self.limit)
 
@@ -211,8 +242,9 @@ WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, Or
 def router(services: WebServices) -> APIRouter:
     """The webhooks as routes, with what the document says of each."""
     found = APIRouter(tags=["webhooks"])
+    long_bodies = asyncio.Lock()
     for kind in WEBHOOKS:
-        hook = kind(services)
+        hook = kind(services, long_bodies)
         found.add_api_route(
             hook.path,
             hook.__call__,
@@ -222,7 +254,7 @@ def router(services: WebServices) -> APIRouter:
             status_code=202,
             response_model=Accepted,
             response_description="Committed to disk.",
-            responses=approvals(*hook.errors),
+            responses=answers(*hook.errors),
             openapi_extra={"security": hook.security, "requestBody": json_body(hook.body)},
         )
     return found

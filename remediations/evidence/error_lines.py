@@ -6,7 +6,6 @@ Used by `remediations.evidence.logs`. Understands JSON and logfmt lines with a l
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from app.domain.json import decoded
 from app.domain.text import bounded
 
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
@@ -22,9 +22,11 @@ _LONGEST_RECORD = 4_000  # characters of a JSON line, decoded as a whole
 _LONGEST_TEXT = 500  # characters of what any pattern sees; 300 are shown at most
 _LONGEST_KEY = 160
 
+_PLAIN = frozenset({"Error", "error", "fatal"})
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
 _LEVEL_FIELDS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel")
 _MESSAGE_FIELDS = ("message", "msg", "event", "error", "exception", "err")
+_DETAIL_FIELDS = ("error", "err", "exception", "cause", "error.message", "exception.message")
 _TYPE_FIELDS = ("exc_type", "error.type", "exception.type", "error_type", "exception_class")
 _TRACE_FIELDS = ("exc_info", "exception", "stack", *_MESSAGE_FIELDS)
 _TIME_FIELDS = ("timestamp", "time", "ts", "@timestamp", "asctime")
@@ -32,6 +34,12 @@ _TIME_FIELDS = ("timestamp", "time", "ts", "@timestamp", "asctime")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?")
 _LOGFMT = re.compile(r"(?:^|\s)(?:level|lvl|severity)=\"?([A-Za-z]+)")
 _LOGFMT_MESSAGE = re.compile(r"(?:^|\s)(?:msg|message|err|error)=(?:\"((?:[^\"\\]|\\.)*)\"|(\S+))")
+_BARE = re.compile(
+    r"^(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*\s+)?(?:\([^)]{1,60}\) )?(?:Uncaught |Unhandled )?"
+    r"(?P<name>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w{0,60}(?:Error|Exception)|Error|error|fatal)"
+    r"(?: \[\w{1,40}\])?: (?P<text>\S.*)"
+)
+"""A line that only names its error, as Node, gRPC and command line tools write it: `Error: 14 UNAVAILABLE: ...`."""
 _KLOG = re.compile(r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{1,80}\] ")
 _TYPE = re.compile(
     r"(?<![\w/.])(?:[A-Za-z_]\w*\.)*(?P<name>[A-Z]\w{0,60}(?:Error|Exception|Timeout|Failure|Refused|Fault)|"
@@ -68,7 +76,7 @@ _NATURES: tuple[tuple[Nature, re.Pattern[str]], ...] = (
             r"connection (?:refused|reset|timed out|timeout|aborted|closed)|could not connect|cannot connect"
             r"|econn(?:refused|reset|aborted)|name or service not known|no such host|could not (?:resolve|translate)"
             r"|too many (?:clients|connections)|queuepool limit|server closed the connection|no route to host"
-            r"|broken pipe|(?:operational|interface|connection|busyloading)error\b",
+            r"|\b14 unavailable\b|code = unavailable|no connection established|broken pipe|(?:operational|interface|connection|busyloading)error\b",
             re.IGNORECASE,
         ),
     ),
@@ -178,19 +186,22 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if level := _LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
             return None
-        message = _LOGFMT_MESSAGE.search(line)
-        return _typed("ERROR", (message[1] or message[2] or "") if message else line, at)
+        said = dict.fromkeys(m[1] or m[2] or "" for m in _LOGFMT_MESSAGE.finditer(line))
+        return _typed("ERROR", ": ".join(filter(None, said)) or line, at)
     if klog := _KLOG.match(line):
         return _typed("ERROR", line[klog.end() :], at)
     if found := word.search(line):
         return _typed(found[0], line[found.end() :].lstrip(" \t]:|-"), at)
+    if bare := _BARE.match(line):
+        name = bare["name"].rpartition(".")[2]
+        return ErrorLine(name, bare["text"], at, named=name not in _PLAIN)
     return None
 
 
 def _json(line: str) -> Mapping[str, Any] | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = decoded(line)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 
@@ -201,10 +212,13 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     if level is None and isinstance(log, dict):
         level = log.get("level")
     bad = level >= 50 if isinstance(level, int | float) else str(level).lower() in _BAD_LEVELS
-    if not bad:
+    detail = _detail(record)
+    if not bad and not (level is None and detail):
         return None
     at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
     text = _text(record, _MESSAGE_FIELDS)
+    if detail and detail not in text and _TRACE not in text and _TRACE not in detail:
+        text = f"{text}: {detail}" if text else detail
     kind = _text(record, _TYPE_FIELDS)
     if kind:
         kind = kind.rpartition(".")[2][:_LONGEST_KEY]
@@ -213,6 +227,17 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
     found = _typed("ERROR", text.partition(_TRACE)[0].rstrip(), at)
     return replace(_raised(last, found), at=found.at) if last and _RAISED.match(last) else found
+
+
+def _detail(record: Mapping[str, Any]) -> str:
+    """What the error's own field says, behind a message such as "request failed"."""
+    for field in _DETAIL_FIELDS:
+        value = record.get(field)
+        if isinstance(value, dict):
+            value = value.get("message") or value.get("msg")
+        if isinstance(value, str) and value.strip():
+            return value.strip().splitlines()[0] if _TRACE not in value else ""
+    return ""
 
 
 def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
@@ -248,6 +273,18 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def first_time(text: str) -> datetime | None:
+    """The time of the first of a log's first lines that tells one."""
+    for line in text[:_LONGEST_RECORD].splitlines()[:10]:
+        if line.startswith("{") and (record := _json(line)) is not None:
+            at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
+        else:
+            at = _time(line)
+        if at is not None:
+            return at
+    return None
 
 
 _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (

@@ -16,6 +16,8 @@ from app.domain.workload import KubeEvent, Pod, Workload
 from app.kube.read import events_about
 from remediations.evidence.units import count, short, span
 
+WARNINGS = "type=Warning"
+"""Field selector of warnings: what is normal is most of what a cluster records."""
 _SHOWN = 6
 
 
@@ -26,7 +28,7 @@ async def events_finding(
     whose reason or message has this word."""
     names = {workload.target.name, *(p.name for p in pods), *(p.owner.name for p in pods if p.owner)}
     try:
-        found = await events_about(cluster, workload.target.namespace, names)
+        found = await events_about(cluster, workload.target.namespace, names, fields=WARNINGS)
     except (ClusterRefused, TryLater) as e:
         return Finding("events.recent", f"Events could not be read: {e.message}", Certainty.UNKNOWN)
     warnings = [e for e in found if e.type == "Warning" and only.lower() in f"{e.reason} {e.message}".lower()]

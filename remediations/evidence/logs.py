@@ -19,7 +19,7 @@ from app.domain.json import JsonValue
 from app.domain.redact import redact
 from app.domain.text import bounded
 from app.domain.workload import ContainerState, Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in
+from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in, first_time
 from remediations.evidence.units import count, short, span
 
 MAX_PODS = 12
@@ -43,11 +43,13 @@ class ErrorGroup:
     first_seen: datetime | None
     pods: int
     example: str
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorLog:
-    """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read."""
+    """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
+    the time of the first line of any present container, None when no line tells one; `read` names the pods."""
 
     window: float
     pods: int
@@ -57,6 +59,8 @@ class ErrorLog:
     natures: Mapping[Nature, int] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
+    begins: datetime | None = None
+    read: frozenset[str] = frozenset()
 
     @property
     def known(self) -> bool:
@@ -79,6 +83,7 @@ class _Read:
     container: str
     text: str = ""
     fault: str = ""
+    previous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,12 @@ async def read_errors(
     reads = _bounded(await asyncio.gather(*(read(q) for q in queries)))
     found: list[tuple[str, ErrorLine]] = []
     for r in reads:
-        errors = errors_in(r.text.splitlines(), tokens)
-        found += [(r.pod, error) for error in errors if error.at is None or error.at >= start]
-        await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
+        for at, error in enumerate(errors_in(r.text.splitlines(), tokens)):
+            if error.at is None or error.at >= start:
+                found.append((r.pod, error))
+            if at % _TURN == 0:
+                await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
+        await asyncio.sleep(0)
     sorted_in: list[_Sorted] = []
     for at, (pod, error) in enumerate(found):
         sorted_in.append(_Sorted(pod, error, error.key, error.nature))
@@ -121,10 +129,14 @@ async def read_errors(
         pods=len(chosen),
         lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
         errors=len(found),
-        groups=_grouped(sorted_in),
+        groups=await _grouped(sorted_in),
         natures=Counter(s.nature for s in sorted_in),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
+        begins=min(
+            (t for r in reads if not r.previous and (t := first_time(r.text)) and t >= start), default=None
+        ),
+        read=frozenset(p.name for p in chosen),
     )
 
 
@@ -154,7 +166,7 @@ def _has_run(state: ContainerState) -> bool:
 
 async def _read(cluster: Cluster, query: LogQuery) -> _Read:
     try:
-        return _Read(query.pod, query.container, await cluster.logs(query))
+        return _Read(query.pod, query.container, await cluster.logs(query), previous=query.previous)
     except (ClusterRefused, TryLater) as e:
         return _Read(query.pod, query.container, fault=e.message)
 
@@ -182,7 +194,7 @@ async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequenc
     return ""
 
 
-def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
+async def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
     counts: Counter[str] = Counter()
     first: dict[str, ErrorLine] = {}
     times: dict[str, datetime] = {}
@@ -196,19 +208,23 @@ def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
         pods.setdefault(key, set()).add(line.pod)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
-    return tuple(
-        ErrorGroup(
-            type=first[key].type,
-            # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
-            key=replace(first[key], text=redact(first[key].text)).key,
+    groups = []
+    for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
+        await asyncio.sleep(0)
+        # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
+        plain = replace(first[key], text=redact(first[key].text))
+        group = ErrorGroup(
+            type=plain.type,
+            key=plain.key,
             count=number,
             nature=first[key].nature,
             first_seen=times.get(key),
             pods=len(pods[key]),
+            names=frozenset(pods[key]),
             example=short(redact(_words(first[key])), 300),
         )
-        for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]
-    )
+        groups.append(group)
+    return tuple(groups)
 
 
 def _words(error: ErrorLine) -> str:

@@ -15,10 +15,9 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
-from app.domain.redact import redact
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
-from remediations.evidence.units import count, memory, millicores, short
+from remediations.evidence.units import count, memory, millicores
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_START = frozenset(
@@ -78,7 +77,12 @@ async def pods_of(cluster: Cluster, workload: Workload) -> list[Pod] | Finding:
     try:
         return await read_pods(cluster, workload)
     except (ClusterRefused, TryLater) as e:
-        return Finding("pods.state", f"The pods could not be read: {e.message}", Certainty.UNKNOWN)
+        return unread_pods(e.message)
+
+
+def unread_pods(why: str) -> Finding:
+    """The unknown finding `pods.state`."""
+    return Finding("pods.state", f"The pods could not be read: {why}", Certainty.UNKNOWN)
 
 
 def troubles(pods: Sequence[Pod], since: datetime) -> list[Trouble]:
@@ -173,6 +177,23 @@ def _pair(request: int | None, limit: int | None, text: Callable[[int], str]) ->
     return f"{asked} to {'no limit' if limit is None else text(limit)}"
 
 
-def message_of(trouble: Trouble) -> str:
-    """The kubelet's words about it in short, without secrets; empty when it said nothing."""
-    return short(redact(trouble.message), 300)
+def killed_finding(found: Sequence[Trouble]) -> Finding | None:
+    """The finding `memory.killed`: which containers ran into which limit; data has their `containers`."""
+    killed = [t for t in found if t.fault is Fault.OUT_OF_MEMORY]
+    if not killed:
+        return None
+    limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs}
+    names = sorted({t.container.name for t in killed})
+    shown = ", ".join(f"{n} (limit {_limit(limits.get(n))})" for n in names)
+    pods = len({t.pod.name for t in killed})
+    text = f"Killed for memory (OOMKilled) on {count(pods, 'pod')}: {shown}"
+    data: dict[str, JsonValue] = {
+        "containers": names,
+        "pods": pods,
+        "limits": {n: limits.get(n) for n in names},
+    }
+    return Finding("memory.killed", text, data=data, details=tuple(t.text for t in killed[:8]))
+
+
+def _limit(limit: int | None) -> str:
+    return "none" if limit is None else memory(limit)

@@ -10,16 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.cluster import Cluster
+from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.redact import redact
-from app.domain.remediation import Scene
+from app.domain.remediation import Params, Scene
 from app.domain.workload import Revision, Workload
-from app.kube.lineage import is_return, template_written_at
+from app.kube.known_good import Records, Word
+from app.kube.lineage import is_return, lives, put_back, template_written_at
+from app.kube.owners import who_changed
 from app.kube.read import revisions
+from remediations.evidence.one_way import ONE_WAY
 from remediations.evidence.units import span
+from remediations.params import Names, Seconds
+
+_ROLLS_BACK = frozenset({FIELD_MANAGER, "kubectl-rollout"})
+"""Writers of a template that only ever put an older one back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,49 @@ class Deployment:
     age: float
     change: str
     restored: bool = False
+    redeployed: bool = False
+
+
+class RollbackParams(Params):
+    """Params of a handler that rolls back. `recent_deployment`: how old a deployment may be to be held responsible.
+    `known_good`: so long a revision has to have run without an alert to be gone back to without asking. `one_way`: labels or
+    annotations of a revision that mark a step behind which an older version may not work."""
+
+    recent_deployment: Seconds = 3600
+    known_good: Seconds = 1800
+    one_way: Names = (ONE_WAY,)
+
+
+def records_of(found: Sequence[Revision], scene: Scene, least: float) -> Records:
+    """What standings of revisions are told from."""
+    return Records(lives(found, template_written_at(scene.workload)), scene.history.alerts, least)
+
+
+def was_redeployed(found: Sequence[Revision], scene: Scene, records: Records) -> bool:
+    """Is the present template an older one that was deployed again, and no rollback? So it is when it had been rolled back from
+    before, or when it replaced, before the alert, a version that ran well. In doubt it is a rollback, which is a repair."""
+    current = next((r for r in found if r.current), None)
+    written_at = template_written_at(scene.workload)
+    if current is None or written_at is None or not is_return(current, found):
+        return False
+    writers = who_changed(scene.workload.manifest, "/spec/template")
+    if written_at >= scene.fired_at or (writers and writers[0][0] in _ROLLS_BACK):
+        return False
+    if put_back(found):
+        return True
+    return len(records.lives) > 1 and records.of(records.lives[-2]).word is Word.GOOD
 
 
 def last_deployment(
-    found: Sequence[Revision], now: datetime, written_at: datetime | None = None
+    found: Sequence[Revision],
+    now: datetime,
+    written_at: datetime | None = None,
+    *,
+    redeployed: bool = False,
 ) -> Deployment | None:
     """The newest real change of the template among `found` (newest first); None when there is no current revision.
-    `written_at` is when the workload's template was last written; unknown counts as now."""
+    `written_at` is when the workload's template was last written; unknown counts as now. `redeployed`: the return to an older
+    template was no rollback."""
     start = next((i for i, r in enumerate(found) if r.current), None)
     if start is None:
         return None
@@ -49,11 +92,12 @@ def last_deployment(
         same += 1
     first = older[same - 1] if same else current
     previous = older[same] if same < len(older) else None
-    restored = is_return(current, found)
+    came_back = is_return(current, found)
     # The ReplicaSet of a restored template is as old as its first life: only the workload tells when it came back.
-    at = max(first.created_at, written_at or now) if restored else first.created_at
+    at = max(first.created_at, written_at or now) if came_back else first.created_at
     age = max(0.0, (now - at).total_seconds())
-    return Deployment(first, previous, age, _change(previous, first), restored)
+    again = came_back and redeployed
+    return Deployment(first, previous, age, _change(previous, first), came_back and not again, again)
 
 
 def _change(old: Revision | None, new: Revision) -> str:
@@ -103,17 +147,18 @@ def _no_older(revision: Revision, workload: Workload) -> str:
     return f"; no older revision is kept (revisionHistoryLimit is {kept})"
 
 
-def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float) -> Finding:
+def rollout_finding(found: Sequence[Revision] | str, scene: Scene, params: RollbackParams) -> Finding:
     """The finding `rollout.recent`.
 
-    Its data says in `recent` whether the last deployment lies within `window` seconds, and in `after_alert` whether it
-    came after the alert: then it cannot be the cause, and is perhaps somebody's repair. A return to an older template
-    (`restored`) always is one, whenever it happened.
+    Its data says in `recent` whether the last deployment lies within `recent_deployment` seconds, and in `after_alert` whether it
+    came after the alert: then it cannot be the cause, and is perhaps somebody's repair. A rollback to an older template
+    (`restored`) always is one, whenever it happened; an older template that was deployed again (`redeployed`) is a deployment.
     """
-    code, now = "rollout.recent", scene.now
+    code, now, window = "rollout.recent", scene.now, params.recent_deployment
     if isinstance(found, str):
         return Finding(code, f"The rollout history could not be read: {found}", Certainty.UNKNOWN)
-    last = last_deployment(found, now, template_written_at(scene.workload))
+    again = was_redeployed(found, scene, records_of(found, scene, params.known_good))
+    last = last_deployment(found, now, template_written_at(scene.workload), redeployed=again)
     if last is None:
         return Finding(code, "The rollout history has no revision of the present template", Certainty.UNKNOWN)
     recent = last.age <= window and last.previous is not None
@@ -122,6 +167,7 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float
         "recent": recent,
         "after_alert": after_alert,
         "restored": last.restored,
+        "redeployed": last.redeployed,
         "nothing_older": last.previous is None and last.age <= window,
         "revision": last.revision.number,
         "previous": last.previous.number if last.previous else None,
@@ -134,7 +180,7 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, window: float
         + (f", {redact(r.change_cause)}" if r.change_cause else "")
         for r in found[:5]
     )
-    done = "restored" if last.restored else "deployed"
+    done = "restored" if last.restored else "deployed again" if last.redeployed else "deployed"
     text = f"Revision {last.revision.number} ({last.change}) was {done} {span(last.age)} ago"
     if last.restored:
         text += ", after another version: a return and no deployment"

@@ -5,7 +5,8 @@ Called by the handlers. Each source that does not answer becomes an unknown find
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import TryLater
@@ -13,6 +14,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
+from remediations.evidence.error_lines import Nature
 from remediations.evidence.units import count, seconds, short
 from remediations.queries import aim
 
@@ -35,8 +37,58 @@ def _dependency(result: DependencyResult) -> Finding:
         if " ms" not in text:
             text += f" ({result.milliseconds:.0f} ms)"
         data["milliseconds"] = result.milliseconds
+    if result.unreachable:
+        text = f"{result.name} cannot be reached from here, so whether it is down is not known: {short(result.text, 200)}"
+        data |= {"unreachable": True, "said": short(result.text, 200)}
     certainty = Certainty.UNKNOWN if result.healthy is None else Certainty.KNOWN
     return Finding(f"{_DEPENDENCY}{result.name}", text, certainty, data)
+
+
+_SPOKEN_OF = {
+    "postgres": re.compile(
+        r"postgres|psycopg|pq:|pgx|npgsql|sqlalchemy|operationalerror|queuepool|:5432\b|\b5432\b",
+        re.IGNORECASE,
+    ),
+    "redis": re.compile(r"redis|jedis|lettuce|:6379\b|\b6379\b", re.IGNORECASE),
+}
+"""By kind, the words with which clients speak of it in their errors."""
+
+
+def unreachable(findings: Sequence[Finding]) -> bool:
+    """Whether one of the dependencies could not be reached by our own check."""
+    return any(f.data.get("unreachable") is True for f in findings)
+
+
+def with_the_errors(findings: Sequence[Finding], errors: Finding | None) -> list[Finding]:
+    """The findings of the dependencies, in which one that our check cannot reach is down when the workload's own errors
+    (`errors.grouped`) say the same of it."""
+    return [_confirmed(f, errors) if f.data.get("unreachable") is True else f for f in findings]
+
+
+def _confirmed(finding: Finding, errors: Finding | None) -> Finding:
+    group = _speaks_of(str(finding.data["name"]), str(finding.data["kind"]), errors)
+    if group is None:
+        return finding
+    text = (
+        f"{finding.data['name']} cannot be reached, from here ({finding.data['said']}) and by the workload: "
+        f'"{short(str(group["key"]), 120)}" ({count(int(str(group["count"])), "error line")})'
+    )
+    return Finding(finding.code, text, data={**finding.data, "healthy": False})
+
+
+def _speaks_of(name: str, kind: str, errors: Finding | None) -> Mapping[str, JsonValue] | None:
+    """The most frequent group of errors about a dependency that names this one, by its name or its kind's clients."""
+    if errors is None or errors.certainty is Certainty.UNKNOWN:
+        return None
+    groups = errors.data.get("groups")
+    words = _SPOKEN_OF.get(kind)
+    for group in groups if isinstance(groups, list) else ():
+        if not isinstance(group, Mapping) or group.get("nature") != Nature.DEPENDENCY.value:
+            continue
+        said = f"{group.get('type')} {group.get('key')}"
+        if name.lower() in said.lower() or (words is not None and words.search(said)):
+            return group
+    return None
 
 
 def failed_dependencies(diagnosis: Diagnosis) -> list[Finding]:

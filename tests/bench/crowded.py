@@ -7,6 +7,7 @@ turns; one connection posts one new alert after another.
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -36,8 +37,8 @@ def measure(scale: Scale) -> list[Measure]:
         TemporaryDirectory(prefix="bench-crowded-") as empty,
         TemporaryDirectory(prefix="bench-crowded-") as full,
     ):
-        for folder in (empty, full):
-            _seed(Path(folder))
+        _seed(Path(empty))
+        shutil.copytree(empty, full, dirs_exist_ok=True)
         fill(Path(full) / STORE, stored)
         latencies = _take_turns(Path(empty), Path(full), rounds, posts)
     found = []

@@ -15,8 +15,9 @@ SECONDS = 3.0
 
 def measure(scale: Scale) -> list[Measure]:
     """The first start, which also makes the databases, and starts on existing ones."""
-    with servers.service():
-        pass  # what was never imported on this machine is compiled now
+    if not scale.tiny:
+        with servers.service():
+            pass  # what was never imported on this machine is compiled now
     with TemporaryDirectory(prefix="bench-ready-") as folder:
         fresh, fresh_cpu = _start(Path(folder))
         again = [_start(Path(folder)) for _ in range(scale.of(5, 3, 1))]

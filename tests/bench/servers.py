@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -56,9 +56,11 @@ def baseline(kind: Literal["stack", "bare"]) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def service(env: Mapping[str, str] | None = None, folder: Path | None = None) -> Iterator[Server]:
-    """Our service: `remediator serve` with authentication, all loops, and the simulated cluster unless `env` says
-    otherwise. A `folder` of the caller's is kept."""
+def service(
+    env: Mapping[str, str] | None = None, folder: Path | None = None, command: Sequence[str] | None = None
+) -> Iterator[Server]:
+    """Our service: `remediator serve` (or `command` in its place) with authentication, all loops, and the simulated
+    cluster unless `env` says otherwise. A `folder` of the caller's is kept."""
     with contextlib.ExitStack() as stack:
         kept = folder or Path(stack.enter_context(TemporaryDirectory(prefix="bench-service-")))
         port, token = free_ports(1)[0], secrets.token_hex(16)
@@ -71,7 +73,7 @@ def service(env: Mapping[str, str] | None = None, folder: Path | None = None) ->
             **(env or {}),
         }
         argv = [sys.executable, "-c", "from app.cli import main; main()", "serve"]
-        yield stack.enter_context(_running("service", argv, settings, kept, port, token))
+        yield stack.enter_context(_running("service", list(command or argv), settings, kept, port, token))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.store import audit, incidents, retention, schema, trail
 from app.store.audit import GENESIS, AuditReport
-from app.store.chain import NO_KEYS, Head, Keys
+from app.store.chain import NO_KEYS, AuditKeys, Head
 from app.store.database import Store, StoreHooks, Tx
 from app.store.tx import AuditRecord
 from tests.contract.stores import START, HandClock, Stores, delivery, firing, open_incident
@@ -285,7 +285,7 @@ async def test_a_trail_rewritten_with_its_head_is_found_by_a_head_kept_elsewhere
     make_store: Stores, case: str, key: str
 ) -> None:
     """A key does not help here: what is left was made with it. Only the head outside tells."""
-    keys = Keys.parse(key) if key else NO_KEYS
+    keys = AuditKeys.parse(key) if key else NO_KEYS
     store = make_store(hooks=StoreHooks(keys=keys))
     await fill(store)
     outside = Head.parse(str(await store.read(trail.head)))
@@ -301,7 +301,7 @@ async def test_a_trail_rewritten_with_its_head_is_found_by_a_head_kept_elsewhere
     assert not report.ok
 
 
-async def recompute(store: Store, keys: Keys) -> None:
+async def recompute(store: Store, keys: AuditKeys) -> None:
     """Change an actor and make all hashes anew."""
 
     def work(tx: Tx) -> None:
@@ -320,7 +320,7 @@ async def recompute(store: Store, keys: Keys) -> None:
 async def test_a_recomputed_trail_is_found_by_its_key_and_by_a_head_kept_elsewhere(
     make_store: Stores,
 ) -> None:
-    keys = Keys.parse(KEY)
+    keys = AuditKeys.parse(KEY)
     store = make_store(hooks=StoreHooks(keys=keys))
     await fill(store)
     outside = await store.read(trail.head)
@@ -338,15 +338,15 @@ async def test_a_recomputed_trail_is_found_by_its_key_and_by_a_head_kept_elsewhe
 
 async def test_a_trail_goes_over_to_a_key_and_to_the_next_but_never_back(make_store: Stores) -> None:
     await fill(make_store(), 2)
-    await fill(make_store(hooks=StoreHooks(keys=Keys.parse(KEY))), 2)
-    both = Keys.parse(f"{OTHER}, {KEY}")
+    await fill(make_store(hooks=StoreHooks(keys=AuditKeys.parse(KEY))), 2)
+    both = AuditKeys.parse(f"{OTHER}, {KEY}")
     last = make_store(hooks=StoreHooks(keys=both))
     await fill(last, 2)
     report = await last.read(lambda conn: audit.verify(conn, both))
     assert (report.ok, report.checked, report.keyed_from) == (True, 6, 3)
-    report = await last.read(lambda conn: audit.verify(conn, Keys.parse(OTHER)))
+    report = await last.read(lambda conn: audit.verify(conn, AuditKeys.parse(OTHER)))
     assert (report.at_seq, report.problem) == (3, "record 3 was made with a key that is not given")
-    for keys in (NO_KEYS, Keys.parse(KEY)):
+    for keys in (NO_KEYS, AuditKeys.parse(KEY)):
         with pytest.raises(BadInput) as refused:
             make_store(hooks=StoreHooks(keys=keys))
         assert refused.value.code == "audit_key_missing"
@@ -358,9 +358,9 @@ async def test_a_trail_goes_over_to_a_key_and_to_the_next_but_never_back(make_st
 
 def test_a_short_key_is_refused_and_no_key_shows_in_a_text() -> None:
     with pytest.raises(BadInput) as refused:
-        Keys.parse(f"{KEY},short-and-secret")
+        AuditKeys.parse(f"{KEY},short-and-secret")
     assert "short-and-secret" not in str(refused.value)
-    assert KEY not in repr(Keys.parse(KEY))
+    assert KEY not in repr(AuditKeys.parse(KEY))
 
 
 async def test_an_anchor_of_the_version_before_verifies_until_the_next_removal_tells_of_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from app.domain.errors import BadInput, StoreUnavailable
@@ -27,6 +28,32 @@ def test_replicas_of_other_names_share_a_database_and_their_presence(postgres_st
         presence = Presence(url.replace("postgresql://", "postgresql+psycopg://"), "pod-0")
         assert presence.hold()
         presence.close()
+
+
+def test_the_lock_of_a_name_is_taken_anew_after_the_database_restarted(postgres_stores: Stores) -> None:
+    """Else a second process of this name would be let in for as long as the first one lives."""
+    url = postgres_stores.url
+    with only_process(url, "pod-0") as hold:
+        _cut(url)
+        assert hold()
+        with pytest.raises(BadInput), only_process(url, "pod-0"):
+            raise AssertionError("both serve")
+
+
+def test_who_lost_the_lock_to_another_process_hears_of_it(postgres_stores: Stores) -> None:
+    url = postgres_stores.url
+    with only_process(url, "pod-0") as hold:
+        _cut(url)
+        with only_process(url, "pod-0") as other:
+            assert (hold(), other()) == (False, True)
+
+
+def _cut(url: str) -> None:
+    """All sessions of these locks end, as with a restart of the server."""
+    name = "alert-remediator-exclusive"
+    with psycopg.connect(url, autocommit=True) as conn:
+        ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
+        conn.execute(ended, (name,))
 
 
 def test_a_store_that_cannot_be_reached_is_no_second_process() -> None:

@@ -13,6 +13,7 @@ from app.domain.alert import AlertStatus, Source
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
+from app.policy.match import severity_rank
 from app.store import audit, bulk, decisions, digests, incidents, ledger, retention, runs
 from app.store.bulk import Word
 from app.store.database import Store, Tx
@@ -84,9 +85,21 @@ async def test_the_alert_that_stands_for_an_incident_is_its_first_that_fires(
     await store.ingest(delivery(alert("svc-00", AlertStatus.RESOLVED, labels=on)))
     clock.forward(seconds=30)
     await store.ingest(delivery(later[1], at=clock.now()))
-    found = await store.write(lambda tx: bulk.firing(tx.conn, bulk.take(tx, 5)))
+    found = await store.write(lambda tx: bulk.firing(tx.conn, bulk.take(tx, 5), severity_rank))
     assert (found[one].labels["fp"], found[one].source) == ("a", Source.ALERTMANAGER)
     assert found[one].last_seen == clock.now()
+
+
+async def test_the_most_severe_alert_that_fires_stands_for_an_incident(store: Store) -> None:
+    on = {"deployment": "svc-00"}
+    told = [("w", "warning"), ("c", "critical"), ("i", "info"), ("d", "critical")]
+    alerts = [
+        alert(f, starts_at=START + timedelta(seconds=n), labels={**on, "fp": f, "severity": severity})
+        for n, (f, severity) in enumerate(told)
+    ]
+    (one,) = (await store.ingest(delivery(*alerts))).incident_ids
+    found = await store.write(lambda tx: bulk.firing(tx.conn, bulk.take(tx, 5), severity_rank))
+    assert found[one].labels["fp"] == "c"
 
 
 async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
@@ -185,6 +198,10 @@ async def test_after_a_lull_another_storm_has_another_digest_and_nobody_is_told_
     assert new
     assert second != first
     assert await store.read(lambda conn: digests.told_by_one(conn, [a, b, "inc_none"])) == {a, b}
+    clock.forward(minutes=6)
+    assert await store.write(lambda tx: digests.join(tx, [a])) == (first, False), (
+        "no digest without an incident"
+    )
     for digest in (first, second):
         counted = await store.read(lambda conn, d=digest: digests.count(conn, d))  # type: ignore[misc]
         assert counted.states == ((IncidentState.OPEN, 1),)

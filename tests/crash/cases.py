@@ -139,7 +139,12 @@ async def _approve(rig: Rig) -> None:
 
 
 VARIATIONS: Mapping[tuple[str, str], Case] = {
-    ("high-error-rate", "scale-up"): Case("high-error-rate", "scale-up", overload, params={"scale_to": 8}),
+    ("high-error-rate", "scale-up"): Case(
+        "high-error-rate", "scale-up", overload, params={"scale_to": 8}, ends=IncidentState.CONTAINED
+    ),
+    ("high-latency", "scale-out"): Case(
+        "high-latency", "scale-out", _shipped("high-latency"), ends=IncidentState.CONTAINED
+    ),
     ("high-latency", "restart"): Case(
         "high-latency",
         "restart",
@@ -159,7 +164,13 @@ PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand")})
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (
-    Case("high-latency", "scale-out", autoscaled, name="high-latency/scale-out under an autoscaler"),
+    Case(
+        "high-latency",
+        "scale-out",
+        autoscaled,
+        ends=IncidentState.CONTAINED,
+        name="high-latency/scale-out under an autoscaler",
+    ),
     Case(
         "high-latency",
         "scale-out",

@@ -26,7 +26,13 @@ LIMIT = 2_400.0
 """Virtual seconds in which every case has ended, whatever happened to it."""
 
 _RESTING = frozenset(
-    {IncidentState.FIXED, IncidentState.ESCALATED, IncidentState.STUCK, IncidentState.RESOLVED}
+    {
+        IncidentState.FIXED,
+        IncidentState.CONTAINED,
+        IncidentState.ESCALATED,
+        IncidentState.STUCK,
+        IncidentState.RESOLVED,
+    }
 )
 
 

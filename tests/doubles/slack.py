@@ -87,6 +87,7 @@ class SlackDouble:
         self._pace = pace
         self._numbers = 0
         self._faults: dict[str, deque[Fault | None]] = {}
+        self._refused: list[tuple[str, str, str]] = []
         self._posted_at: dict[str, list[float]] = {}
         self.scopes: dict[str, frozenset[str]] = {TOKEN: ALL_SCOPES}
         self.bots: dict[str, str] = {TOKEN: "B0REMEDIATOR"}
@@ -100,6 +101,10 @@ class SlackDouble:
     def fail(self, method: str, *faults: Fault | None) -> None:
         """The next calls of `method` go wrong in this order; None is a call that goes well."""
         self._faults.setdefault(method, deque()).extend(faults)
+
+    def refuse(self, method: str, word: str, error: str) -> None:
+        """Every call of `method` whose body has this word is answered with this error."""
+        self._refused.append((method, word, error))
 
     def count(self, method: str) -> int:
         """How often `method` was called, whatever the answer."""
@@ -151,6 +156,9 @@ class SlackDouble:
         fault = queue.popleft() if queue else None
         if fault and not fault.stored:
             return await _fail(request, fault)
+        for refused, word, error in self._refused:
+            if method == refused and word in str(body):
+                return await _fail(request, Fault(error=error))
         answer = self._answer(method, request.headers, body)
         if fault:
             return await _fail(request, fault)

@@ -11,15 +11,21 @@ import sqlite3
 from typing import Any
 
 import httpx
+import psycopg
+from sqlalchemy import Connection
 
 from app.domain.json import Obj
+from app.domain.ports import Clock
 from app.domain.target import Kind
 from app.flow.notifying import scorecard
+from app.flow.notifying.timeline import timeline_of
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
 from app.kube.faults import Answer, refusal
 from app.kube.faults import Request as Asked
+from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient, note_for
+from app.notify.timeline import Escalation
 from app.observe.dependencies import _Dsn
 from app.sim import SimCluster, load_scenario
 from app.sim.behaviour import Behaviour
@@ -137,12 +143,63 @@ class FailingDependencies:
         return await self._inner.slow_queries(name, limit)
 
 
-def rows_with(path: Any, *words: str) -> dict[str, list[str]]:
-    """Rows of every table that contain one of the words, by table."""
+class Pages:
+    """A PagerDuty that takes everything and remembers it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+
+    def client(self, clock: Clock) -> PagerDutyClient:
+        """A client of it that pages and leaves notes."""
+        access = PagerDutyAccess(
+            "https://events.test", "https://api.test", "key", "token", "oncall@example.org"
+        )
+        return PagerDutyClient(access, httpx.AsyncClient(transport=httpx.MockTransport(self._take)), clock)
+
+    def _take(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json={"notes": []})
+        self.bodies.append(request.content.decode())
+        return httpx.Response(202, json={})
+
+
+async def notes(rig: Rig) -> str:
+    """What would be noted on an incident of PagerDuty that the rig's came from: one note for each escalation."""
+    escalated = [
+        (incident.id, escalation)
+        for incident in await all_incidents(rig)
+        for escalation in await rig.store.read(lambda conn, i=incident.id: _escalations(conn, i))  # type: ignore[misc]
+    ]
+    timelines = [(await rig.store.read(lambda conn, i=i: timeline_of(conn, i)), e) for i, e in escalated]  # type: ignore[misc]
+    return "\n".join(note_for(timeline, escalation) for timeline, escalation in timelines)
+
+
+def _escalations(conn: Connection, incident_id: str) -> list[Escalation]:
+    found = timeline_of(conn, incident_id).escalation
+    return [found] if found is not None else []
+
+
+def _postgres_rows(url: str) -> dict[str, list[str]]:
+    with psycopg.connect(url) as conn:
+        query = """SELECT quote_ident(table_schema) || '.' || quote_ident(table_name), table_name FROM information_schema.tables
+                   WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema')"""
+        names = conn.execute(query).fetchall()
+        return {
+            name: [str(r) for r in conn.execute(f"SELECT * FROM {full}".encode())] for full, name in names
+        }
+
+
+def _sqlite_rows(path: Any) -> dict[str, list[str]]:
     with sqlite3.connect(path) as conn:
         names = [n for (n,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {n: [str(r) for r in conn.execute(f"SELECT * FROM {n}")] for n in names}
     conn.close()
+    return found
+
+
+def rows_with(place: Any, *words: str) -> dict[str, list[str]]:
+    """Rows of every table that contain one of the words, by table. `place`: a SQLite file, or the URL of a Postgres."""
+    found = _postgres_rows(place) if isinstance(place, str) else _sqlite_rows(place)
     hits = {n: [r for r in rows if any(w in r for w in words)] for n, rows in found.items()}
     return {n: rows for n, rows in hits.items() if rows}
 
@@ -166,6 +223,7 @@ async def answers(rig: Rig) -> dict[str, str]:
             trust=lambda: views.trust(rig.services),
         ),
         check_order=views.order_check(rig.services),
+        check_target=views.target_check(rig.services),
     )
     runs, incidents = [r.id for r in await all_runs(rig)], [i.id for i in await all_incidents(rig)]
     paths = ["/incidents", "/runs", "/remediations", "/policies", "/budgets", "/scorecard", "/trust"]

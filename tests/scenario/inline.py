@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
 from app.store.database import Store, StoreOptions
-from app.store.pre_images import Keys
+from app.store.pre_images import VaultKeys
 from app.store.writer import Failed, StoreHooks, Work, Writer
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class InlineStore(Store):
     """The store on one thread."""
 
     @classmethod
-    def at(cls, url: str, *, clock: Clock, ids: Ids, hooks: StoreHooks, keys: Keys) -> InlineStore:
+    def at(cls, url: str, *, clock: Clock, ids: Ids, hooks: StoreHooks, keys: VaultKeys) -> InlineStore:
         """Open a migrated SQLite store."""
         store = cls.open(
             url, clock=clock, ids=ids, migrate=False, hooks=hooks, options=StoreOptions(keys=keys)

@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -33,6 +34,7 @@ from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
 from app.notify.client import Found, Posted
 from app.notify.message import Message
+from app.notify.pagerduty import PagerDutyClient
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
@@ -41,13 +43,14 @@ from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
 from app.store.migrate import upgrade
-from app.store.pre_images import Keys
+from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
 from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
+_REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
     incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),
@@ -185,7 +188,7 @@ class Rig:
     policy_texts: dict[str, str] | None = None
     reaper: Reaper = field(default_factory=Reaper)
     use_api: bool = True
-    keys: Keys = field(default_factory=Keys)
+    keys: VaultKeys = field(default_factory=VaultKeys)
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
     engine_type: type[JournalEngine] = JournalEngine
@@ -193,6 +196,7 @@ class Rig:
     clock: VirtualClock = field(default_factory=VirtualClock)
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
+    pager: PagerDutyClient | None = None
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
@@ -203,6 +207,7 @@ class Rig:
     outgoing: list[dict[str, Any]] = field(default_factory=list)
     _births: int = 0
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
+    _report_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.cluster = self.cluster_type(self.clock, self.world or _scenario(*self.scenarios))
@@ -261,6 +266,7 @@ class Rig:
             channel="#incidents",
             replica="rig",
             boot=str(self._births),
+            pager=self.pager,
         )
         self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
         await self.engine.launch()
@@ -289,9 +295,7 @@ class Rig:
     async def send(self, body: dict[str, Any]) -> Receipt:
         """Deliver one Alertmanager body, as the webhook does after authentication."""
         self.bodies.append(body)
-        delivery = alertmanager.parse(
-            canonical(body).encode(), received_at=self.clock.now(), sender="am", max_bytes=1_048_576
-        )
+        delivery = alertmanager.parse(canonical(body).encode(), received_at=self.clock.now(), sender="am")
         return await self.store.ingest(delivery)
 
     async def quiet(self) -> None:
@@ -307,6 +311,9 @@ class Rig:
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)
             await self._round("sweep", self.loops.sweep)
+            if self.clock.monotonic() >= self._report_at:
+                self._report_at = self.clock.monotonic() + _REPORT
+                await self._round("report", self.loops.report)
             if not decided and not sent:
                 return
 
@@ -333,9 +340,10 @@ class Rig:
         self.clock.advance(min(seconds, max(0.0, (deadline or now + seconds) - now)) or seconds)
         if alerts:
             self.outgoing += self.cluster.alertmanager.poll()
-            while self.outgoing:  # what was not answered with success is sent again, as Alertmanager does
-                await self.send(self.outgoing[0])
-                del self.outgoing[0]
+            with suppress(TryLater):  # what was not answered with success is sent again, as Alertmanager does
+                while self.outgoing:
+                    await self.send(self.outgoing[0])
+                    del self.outgoing[0]
         await self.turn()
 
     async def run(self, seconds: float, *, alerts: bool = True) -> None:

@@ -137,6 +137,7 @@ class SlackRig(Rig):
             operations=nothing,
             views=nothing,
             check_order=nothing,
+            check_target=nothing,
             interactions=self.interactions,
         )
         transport = httpx.ASGITransport(create_app(web))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 
 from app.domain.decision import Mode
 from app.domain.events import EventKind
@@ -22,14 +23,19 @@ from app.kube.read import read_workload, revisions
 from app.observe import logs
 from app.sim.scenario import Scenario
 from app.store import audit, retention
-from app.store.pre_images import Keys
+from app.store.migrate import upgrade
+from app.store.pre_images import VaultKeys
+from tests.contract import postgres
+from tests.contract.stores import missing
 from tests.crash.cases import flood
 from tests.scenario.canaries import (
     CANARY,
     ENCODED,
     FailingDependencies,
+    Pages,
     RefusingCluster,
     answers,
+    notes,
     planted,
     rows_with,
     told,
@@ -37,7 +43,7 @@ from tests.scenario.canaries import (
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_runs, body, policy, the_run, writes
 
-SEALED = Keys(encryption=(Fernet.generate_key().decode(),))
+SEALED = VaultKeys(encryption=(Fernet.generate_key().decode(),))
 
 
 @pytest.fixture
@@ -54,10 +60,11 @@ def logged() -> Iterator[io.StringIO]:
 async def rig_of(
     path: Path, scenario: str | Scenario, *, in_git: bool = False, **changes: Any
 ) -> AsyncIterator[Rig]:
-    """A service on a scenario with canaries, whose databases quote their DSN."""
-    mode = changes.pop("mode", Mode.AUTO)
+    """A service on a scenario with canaries, whose databases quote their DSN, and which pages."""
+    mode, pages = changes.pop("mode", Mode.AUTO), changes.pop("pages", Pages())
     rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
     rig.policy = policy(mode=mode)
+    rig.pager = pages.client(rig.clock)
     await rig.born()
     failing = FailingDependencies(rig.services.dependencies)
     object.__setattr__(rig.services, "dependencies", failing)
@@ -65,12 +72,16 @@ async def rig_of(
     await rig.close()
 
 
-async def expect_nothing(rig: Rig, logged: io.StringIO, *, kept: bool) -> None:
-    """The search. `kept`: the pre-images have values in the clear."""
+async def expect_nothing(rig: Rig, logged: io.StringIO, *, kept: bool, pages: Pages | None = None) -> None:
+    """The search. `kept`: the pre-images have values in the clear; `pages`: somebody was paged, and what was said."""
     places = {**await answers(rig), "messages": told(rig), "log": logged.getvalue()}
+    if pages is not None:
+        assert pages.bodies
+        places |= {"pages": "\n".join(pages.bodies), "notes": await notes(rig)}
+        assert places["notes"]
     leaks = {name: _around(text) for name, text in places.items() if CANARY in text or ENCODED in text}
     assert leaks == {}
-    rows = rows_with(rig.path, CANARY, ENCODED)
+    rows = rows_with(rig.url or rig.path, CANARY, ENCODED)
     assert {t: [_around(r) for r in found] for t, found in rows.items() if t != "pre_images"} == {}
     assert ("pre_images" in rows) is kept
 
@@ -103,9 +114,9 @@ async def asked(rig: Rig) -> str:
     return (await the_run(rig)).id
 
 
-@pytest.mark.parametrize("keys", [Keys(), SEALED], ids=["no key", "a key"])
+@pytest.mark.parametrize("keys", [VaultKeys(), SEALED], ids=["no key", "a key"])
 async def test_of_a_rollback_and_its_undo_only_the_pre_image_has_values(
-    tmp_path: Path, logged: io.StringIO, keys: Keys
+    tmp_path: Path, logged: io.StringIO, keys: VaultKeys
 ) -> None:
     """The undo needs them: it brings every value back that the rollback took away."""
     async with rig_of(tmp_path, "high-error-rate", keys=keys) as rig:
@@ -127,6 +138,32 @@ def template(rig: Rig) -> Any:
     return found["spec"]["template"]
 
 
+async def test_on_postgres_only_the_pre_image_has_values_and_with_a_key_not_even_it(
+    tmp_path: Path, logged: io.StringIO, request: pytest.FixtureRequest
+) -> None:
+    """The same search through all schemas, with and without a key, and what a stuck undo says to PagerDuty."""
+    try:
+        with postgres.running() as server:
+            for keys in (VaultKeys(), SEALED):
+                url, pages = server.new_database(), Pages()
+                upgrade(url)
+                async with rig_of(tmp_path, "high-error-rate", keys=keys, url=url, pages=pages) as rig:
+                    assert await ended(rig) is RunState.FIXED
+                    run = await the_run(rig)
+                    rig.store.vault = replace(rig.store.vault, cipher=_other_cipher())
+                    await rig.operations.undo(run.id, "alice")
+                    assert await ended(rig) is (RunState.STUCK if keys.encryption else RunState.UNDONE)
+                    paged = pages if keys.encryption else None
+                    await expect_nothing(rig, logged, kept=not keys.encryption, pages=paged)
+    except postgres.PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+
+
+def _other_cipher() -> MultiFernet:
+    return MultiFernet([Fernet(Fernet.generate_key())])
+
+
 @pytest.mark.parametrize("name", ["high-latency", "out-of-memory", "pod-restarting"])
 async def test_no_remediation_lets_a_secret_out(tmp_path: Path, logged: io.StringIO, name: str) -> None:
     """Scaling, raising memory, restarting, rolling a crash loop back; and whatever comes after."""
@@ -140,12 +177,13 @@ async def test_a_restart_after_a_step_that_did_not_help_lets_no_secret_out(
     tmp_path: Path, logged: io.StringIO
 ) -> None:
     """More replicas do not carry the load, and neither does a restart: a person is paged."""
-    async with rig_of(tmp_path, flood(), keys=SEALED) as rig:
+    pages = Pages()
+    async with rig_of(tmp_path, flood(), keys=SEALED, pages=pages) as rig:
         await ended(rig)
         done = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
         plans = [r.data["plan"]["kind"] for r in done if r.kind is EventKind.ACTION_INTENDED]
         assert plans == ["scale", "rollout-restart"]
-        await expect_nothing(rig, logged, kept=False)
+        await expect_nothing(rig, logged, kept=False, pages=pages)
 
 
 async def test_a_question_and_its_approval_let_no_secret_out(tmp_path: Path, logged: io.StringIO) -> None:
@@ -170,10 +208,13 @@ async def test_the_patch_for_an_object_kept_in_git_names_paths_only(
 
 async def test_what_the_api_server_quotes_does_not_get_out(tmp_path: Path, logged: io.StringIO) -> None:
     """Its refusal is told to people, without the value."""
-    async with rig_of(tmp_path, "high-error-rate", keys=SEALED, cluster_type=RefusingCluster) as rig:
+    pages = Pages()
+    async with rig_of(
+        tmp_path, "high-error-rate", keys=SEALED, cluster_type=RefusingCluster, pages=pages
+    ) as rig:
         assert await ended(rig) is RunState.FAILED
         assert 'admission webhook "no" denied the request' in rig.notebook.text
-        await expect_nothing(rig, logged, kept=False)
+        await expect_nothing(rig, logged, kept=False, pages=pages)
 
 
 async def test_what_senders_put_into_urls_does_not_get_out(tmp_path: Path, logged: io.StringIO) -> None:
@@ -215,7 +256,7 @@ async def test_without_its_key_a_planned_change_is_refused_and_an_undo_is_a_pers
     async with rig_of(tmp_path, "high-error-rate", keys=SEALED, mode=Mode.APPROVE) as rig:
         run_id = await asked(rig)
         await rig.die()
-        rig.keys = Keys()
+        rig.keys = VaultKeys()
         await rig.born()
         await rig.operations.approve(run_id, "alice")
         assert await ended(rig) is RunState.FAILED
@@ -228,7 +269,7 @@ async def test_an_undo_without_the_key_is_stuck_and_says_why(tmp_path: Path) -> 
     async with rig_of(tmp_path, "high-error-rate", keys=SEALED) as rig:
         assert await ended(rig) is RunState.FIXED
         await rig.die()
-        rig.keys = Keys(encryption=(Fernet.generate_key().decode(),))
+        rig.keys = VaultKeys(encryption=(Fernet.generate_key().decode(),))
         await rig.born()
         await rig.operations.undo((await the_run(rig)).id, "alice")
         assert await ended(rig) is RunState.STUCK

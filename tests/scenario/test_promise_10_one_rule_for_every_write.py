@@ -17,7 +17,9 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Day, Otherwise, Temporary, Window
+from app.sim.faults import Fault, FaultKind
 from tests.crash.cases import flood
+from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_run, trail, writes
 
@@ -89,7 +91,7 @@ async def _temporary(path: Path) -> Rig:
     rig = await born(
         path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
     )
-    await rig.until(lambda: _state(rig, RunState.FIXED))
+    await rig.until(lambda: _state(rig, RunState.CONTAINED))
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     return rig
 
@@ -136,7 +138,7 @@ async def test_a_temporary_change_stays_while_its_reason_is_there(tmp_path: Path
     rig = await born(
         tmp_path, "high-latency", rules=policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
     )
-    await rig.until(lambda: _state(rig, RunState.FIXED))
+    await rig.until(lambda: _state(rig, RunState.CONTAINED))
     await rig.run(5_400)
     assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
     assert "Still needed" in rig.notebook.text
@@ -163,6 +165,93 @@ async def test_a_person_undoes_in_spite_of_what_holds_it_only_by_saying_so(
     await rig.run(60)
     assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
     assert (await the_run(rig)).state is RunState.UNDONE
+    await rig.close()
+
+
+LATER: dict[str, Hold] = {name: hold for name, hold in HOLDS.items() if name != "pause of the target"}
+
+
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER.keys())
+async def test_who_ordered_it_in_spite_of_one_hold_did_not_know_of_a_later_one(
+    later: Hold, tmp_path: Path
+) -> None:
+    """Holds are known one by one, whatever they are."""
+    rig = await _temporary(tmp_path)
+    run = await the_run(rig)
+    await pause_target(rig)
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await later(rig)
+    await rig.run(600)
+    assert (writes(rig), (await the_run(rig)).state) == (["patch langgraph-api"], RunState.UNDOING)
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.run(60)
+    assert (writes(rig)[1:], (await the_run(rig)).state) == (["patch langgraph-api (undo)"], RunState.UNDONE)
+    await rig.close()
+
+
+async def test_a_pause_that_is_lifted_and_set_again_is_another_one(tmp_path: Path) -> None:
+    rig = await _temporary(tmp_path)
+    run = await the_run(rig)
+    await pause_all(rig)
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.operations.resume("all", "kim")
+    await pause_all(rig)
+    await rig.run(600)
+    assert writes(rig) == ["patch langgraph-api"]
+    await rig.close()
+
+
+async def test_a_pause_between_the_intent_and_the_write_of_an_action_stops_it(tmp_path: Path) -> None:
+    """The holds are looked at once more for each request, right before it goes out."""
+    rig = await born(tmp_path)
+    after_the_first(rig, EventKind.ACTION_INTENDED, lambda: pause_all(rig))
+    await rig.until(lambda: _state(rig, RunState.ABANDONED), 120)
+    await rig.run(60)
+    assert writes(rig) == []
+    run = await the_run(rig)
+    assert "all is paused by kim" in run.result
+    await rig.operations.resume("all", "kim")
+    await rig.until(lambda: bool(writes(rig)), 600)
+    assert writes(rig) == ["patch langgraph"]
+    await rig.close()
+
+
+async def test_a_pause_between_two_attempts_of_one_write_stops_the_second(tmp_path: Path) -> None:
+    """The object had moved: the write is sent again, and asks again."""
+    rig = await born(tmp_path)
+    rig.cluster.faults.add(Fault(FaultKind.CONFLICT, verb="patch", dry_run=False, times=2))
+    sent: list[str] = []
+
+    async def stop() -> None:
+        sent.append("refused once")
+        await pause_all(rig)
+
+    during(
+        rig,
+        "get",
+        stop,
+        when=lambda: not rig.cluster.faults.waiting or rig.cluster.faults.waiting[0].times < 2,
+    )
+    await rig.run(120)
+    assert sent
+    assert writes(rig) == []
+    await rig.close()
+
+
+@pytest.mark.parametrize("moment", ["intent", "look"])
+async def test_a_pause_in_the_middle_of_an_undo_stops_it(moment: str, tmp_path: Path) -> None:
+    """Between the look and the intent, and between the intent and the write."""
+    rig = await _to_be_undone(tmp_path)
+    kind = EventKind.UNDO_INTENDED if moment == "intent" else EventKind.VERIFIED
+    after_the_first(rig, kind, lambda: pause_all(rig))
+    await rig.run(1_800)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], RunState.UNDOING)
+    assert "all is paused by kim" in run.waits_for
+    await rig.operations.resume("all", "kim")
+    await rig.run(60)
+    assert (writes(rig)[1:], _replicas(rig)) == (["patch langgraph-api (undo)"], 2)
+    assert len(await trail(rig, EventKind.UNDO_INTENDED)) == len(await trail(rig, EventKind.UNDO_ENDED)) == 1
     await rig.close()
 
 

@@ -65,11 +65,11 @@ async def test_a_full_queue_is_a_request_to_come_again(tmp_path: Path) -> None:
 async def test_a_bad_alert_is_kept_with_its_reason_and_its_neighbours_are_acted_upon(tmp_path: Path) -> None:
     """In one body."""
     rig = await born(tmp_path)
-    bad = {**alert(rig), "startsAt": "yesterday", "labels": {"alertname": "Odd"}}
+    bad = {**alert(rig), "status": "perhaps", "labels": {"alertname": "Odd"}}
     await rig.send(body(bad, alert(rig)))
     await rig.run(20, alerts=False)
     assert writes(rig) == ["patch langgraph"]
     rejected = [r for r in await trail(rig) if r.kind.value == "alert.rejected"]
     assert len(rejected) == 1
-    assert "startsAt" in str(rejected[0].data)
+    assert "/alerts/0/status" in str(rejected[0].data)
     await rig.close()

@@ -141,6 +141,11 @@ async def test_a_storm_that_goes_on_is_looked_at_once_it_is_over(tmp_path: Path)
             await rig.run(200, alerts=False)
         assert len(set(rig.cluster.asked)) >= size - 1
         acted = [w for w in writes(rig) if not w.endswith("(undo)")]
+        undone = [w for w in writes(rig) if w.endswith("(undo)")]
+        assert acted == [f"patch {name_of(n)}" for n in range(ALIVE - 1)], (
+            "each once; the bulk's are too many at once"
+        )
+        assert undone == [f"{write} (undo)" for write in acted[:_IN_FLIGHT]], "what did not help, each once"
         assert len(acted) <= 6, "the namespace's budget"
 
 

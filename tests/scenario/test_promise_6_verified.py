@@ -3,8 +3,11 @@ fixed, and nobody waits for ever for a word that does not come."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
@@ -40,6 +43,46 @@ async def test_fixed_means_healthy_and_quiet_for_the_settle_time(tmp_path: Path)
     gone = [r for r in await trail(rig, EventKind.MEASURED) if r.data["alert"] == "gone"]
     assert (verified.at - gone[0].at).total_seconds() >= 30
     assert (await the_incident(rig)).state is IncidentState.FIXED
+    await rig.close()
+
+
+async def test_looks_that_are_slower_than_the_poll_are_no_gaps(tmp_path: Path) -> None:
+    """A cluster that answers after minutes is watched all the same: the verification ends, and as fixed."""
+    rig = await born(tmp_path)
+    await rig.until(lambda: bool(writes(rig)), 60)
+    whole = rig.cluster.pod_usage
+
+    async def slow(*arguments: Any) -> Any:
+        await rig.clock.sleep(100.0)
+        return await whole(*arguments)
+
+    vars(rig.cluster)["pod_usage"] = slow
+
+    async def ended() -> bool:
+        return (await the_run(rig)).state.ended
+
+    await rig.until(ended, 1_800)
+    assert (await the_run(rig)).state is RunState.FIXED
+    await rig.close()
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_clock_that_jumps_does_not_hold_up_a_verification(hours: int, tmp_path: Path) -> None:
+    """Neither in the process that watches, nor in one that is started afterwards."""
+    rig = await born(tmp_path)
+    await rig.until(lambda: bool(writes(rig)), 60)
+    await rig.run(40)
+    for restart in (False, True):
+        if restart:
+            await rig.die()
+        rig.clock._start += timedelta(hours=hours)
+        if restart:
+            await rig.born()
+
+    async def ended() -> bool:
+        return (await the_run(rig)).state.ended
+
+    await rig.until(ended, 900)
     await rig.close()
 
 
@@ -93,13 +136,18 @@ async def test_a_healthy_rollout_with_a_firing_alert_is_not_fixed(tmp_path: Path
 async def test_a_gone_alert_with_a_rollout_that_does_not_finish_is_not_fixed(tmp_path: Path) -> None:
     """The alert may be gone because nothing is left that could fail."""
     rig = await _acted(tmp_path)
-    path = "/spec/template/spec/containers/0/image"
-    rig.cluster.edit(
-        Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "replace", "path": path, "value": "nowhere:1"}]
-    )
-    rig.cluster.edit(
-        Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "add", "path": "/spec/paused", "value": True}]
-    )
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    peek, real = rig.cluster, rig.cluster.get
+
+    async def late(kind: Kind, namespace: str, name: str) -> Any:
+        found = await real(kind, namespace, name)
+        return (
+            {**found, "status": {**found["status"], "conditions": [condition]}}
+            if name == "langgraph"
+            else found
+        )
+
+    vars(peek)["get"] = late
     assert await _ended(rig) is not RunState.FIXED
     (verified,) = await trail(rig, EventKind.VERIFIED)
     assert verified.data["result"] == "not_fixed"

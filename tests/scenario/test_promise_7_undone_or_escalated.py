@@ -34,6 +34,17 @@ async def _acted(path: Path) -> Rig:
     return rig
 
 
+async def _before_its_undo(path: Path) -> Rig:
+    """The step has not helped, and a pause holds its undo."""
+    rig = await _acted(path)
+    await rig.operations.pause("all", "wait", "kim", None)
+    for _ in range(100):
+        await rig.run(10)
+        if (await the_run(rig)).state is RunState.UNDOING:
+            return rig
+    raise AssertionError(rig.notebook.text[-2000:])
+
+
 def _replicas(rig: Rig) -> int:
     found: Any = rig.cluster.peek(*API)
     return int(found["spec"]["replicas"])
@@ -61,8 +72,9 @@ async def test_what_did_not_help_is_taken_back_and_handed_over(tmp_path: Path) -
 
 async def test_a_field_that_somebody_changed_since_is_left_alone_and_told(tmp_path: Path) -> None:
     """Their value stands, whatever ours was."""
-    rig = await _acted(tmp_path)
+    rig = await _before_its_undo(tmp_path)
     rig.cluster.edit(*API, [{"op": "replace", "path": "/spec/replicas", "value": 5}])
+    await rig.operations.resume("all", "kim")
     await _ended(rig)
     assert _replicas(rig) == 5
     (undone,) = await trail(rig, EventKind.UNDO_ENDED)
@@ -99,8 +111,9 @@ async def test_an_undo_that_meets_a_passing_fault_is_done_all_the_same(
 
 async def test_an_undo_whose_object_is_gone_has_nothing_to_undo(tmp_path: Path) -> None:
     """Our change went with it."""
-    rig = await _acted(tmp_path)
+    rig = await _before_its_undo(tmp_path)
     rig.cluster.recreate(*API)
+    await rig.operations.resume("all", "kim")
     await _ended(rig)
     (undone,) = await trail(rig, EventKind.UNDO_ENDED)
     assert undone.data["result"] == "nothing_to_undo"
@@ -204,12 +217,12 @@ async def test_a_second_step_that_is_rejected_leaves_nothing_of_the_first_one(tm
 async def test_an_alert_that_goes_away_after_a_step_was_our_doing_until_shown_otherwise(
     tmp_path: Path,
 ) -> None:
-    """While people are asked about another step, the first one may help late: that is verified, and told as a fix."""
+    """While people are asked about another step, the first one may help late: that is verified, and told as what helped."""
     rig = await _asked_about_a_second_step(tmp_path)
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     await _settled(rig)
     run, incident = await the_run(rig), await the_incident(rig)
-    assert (run.state, incident.state) == (RunState.FIXED, IncidentState.FIXED)
+    assert (run.state, incident.state) == (RunState.CONTAINED, IncidentState.CONTAINED)
     assert "without our doing" not in rig.notebook.text
     await rig.close()
 
@@ -272,7 +285,9 @@ async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_fo
     rig.cluster.deny("patch", Kind.DEPLOYMENT)
     dry_runs: list[str] = []
     rig.cluster.on_request(
-        lambda request, when: dry_runs.append(when) if request.dry_run and when == "before" else None
+        lambda request, when: (
+            dry_runs.append(when) if request.dry_run and (request.verb, when) == ("patch", "before") else None
+        )
     )
     await _settled(rig)
     await rig.run(1_800)

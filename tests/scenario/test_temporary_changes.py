@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.load import read_dir
 from app.store import audit, runs
+from tests.scenario.moments import during
 from tests.scenario.rig import POLICIES, Rig
 
 API = ("rag7", "langgraph-api")
@@ -35,7 +38,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     found = Rig(tmp_path / "store.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
     await found.born()
     await found.run(600)
-    assert (await _run(found)).state is RunState.FIXED
+    assert (await _run(found)).state is RunState.CONTAINED
     assert _replicas(found) == 8
     found.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
     yield found
@@ -87,6 +90,58 @@ async def test_what_a_person_changed_meanwhile_is_left_alone(rig: Rig) -> None:
     await rig.run(960)
     assert _replicas(rig) == 6
     assert "kubectl-scale" in rig.notebook.text
+    assert (await _run(rig)).state is RunState.UNDO_CONFLICT  # nothing was reverted
+
+
+async def test_a_change_that_is_kept_while_its_end_is_looked_at_stays(rig: Rig) -> None:
+    """What a person said in the middle of the look wins."""
+    run = await _run(rig)
+    kept = during(rig, "pod_usage", lambda: rig.operations.keep(run.id, "alice"))
+    await rig.run(1_200)
+    assert kept
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    await rig.close()
+
+
+async def _two_of_them(rig: Rig) -> tuple[runs.Run, runs.Run]:
+    """Somebody orders more on top of the temporary change, under the same rule: first and second run."""
+    order = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", {"scale_to": 9}, "more", "ana")
+    rig.policy = rig.policy.model_copy(
+        update={
+            "rules": tuple(
+                r.model_copy(update={"cooldown": timedelta(0), "order_params": {"scale_to": 9}})
+                for r in rig.policy.rules
+            )
+        }
+    )
+    rig.cluster.traffic.set_rps("langgraph-api", 60.0)
+    await rig.run(120)
+    delivery = Delivery(Source.MANUAL, rig.clock.now(), "ana", manual=order, dedupe_key="k", body_digest="k")
+    await rig.store.ingest(delivery)
+    await rig.run(300)
+    found = await rig.store.read(lambda conn: runs.page(conn, None, 5))
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    second, first = found
+    assert (first.state, second.state, _replicas(rig)) == (RunState.CONTAINED, RunState.CONTAINED, 9)
+    return first, second
+
+
+async def test_temporary_changes_of_one_target_are_taken_back_newest_first(rig: Rig) -> None:
+    """Each goes back to what it found: none is in the way of another."""
+    first, second = await _two_of_them(rig)
+    await rig.run(3_600)
+    ended = [run.state for run in await rig.store.read(lambda conn: runs.page(conn, None, 5))]
+    assert (ended, _replicas(rig)) == ([RunState.REVERTED] * 2, 2)
+    undos = [m.marker.partition("/")[0] for m in rig.cluster.mutations if m.marker.endswith("/undo")]
+    assert undos == [second.id, first.id]
+
+
+async def test_a_temporary_change_that_a_person_has_undone_is_in_nobodys_way(rig: Rig) -> None:
+    first, second = await _two_of_them(rig)
+    await rig.operations.undo(second.id, "ana")
+    await rig.run(1_800)
+    ended = (await rig.store.read(lambda conn: runs.get(conn, first.id))).state
+    assert (ended, _replicas(rig)) == (RunState.REVERTED, 2)
 
 
 async def test_a_lease_survives_a_restart(rig: Rig) -> None:

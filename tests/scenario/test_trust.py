@@ -215,8 +215,7 @@ async def test_an_order_counts_for_every_alert_of_its_remediation_and_class_and_
     assert found == {
         KEY: (Mode.OBSERVE, 1, 1),
         KEY.replace("HighErrorRate", "Broken", 1): (Mode.OBSERVE, 1, 1),
-        KEY.replace("rag7", "elsewhere"): (Mode.OBSERVE, 0, 0),  # out of scope: nothing to count
-    }
+    }, "what is out of scope has no trust level"
     await raised(rig, 1)
     await rig.operations.undo(run.id, "ana")
     found = {s.key: (s.level, s.successes, s.trials) for s in await rig.store.read(trust_levels.listed)}
@@ -373,4 +372,17 @@ async def test_other_modes_keep_no_trust_level(tmp_path: Path) -> None:
     assert await ended(rig, run.id) is RunState.FIXED
     assert await rig.store.read(trust_levels.listed) == []
     assert await scenes.trail(rig, EventKind.TRUST_CHANGED) == []
+    await rig.close()
+
+
+async def test_a_target_that_is_off_limits_opens_no_trust_level(tmp_path: Path) -> None:
+    """Nothing will ever be counted in it."""
+    rig = await scenes.born(tmp_path, rules=scenes.policy(mode=Mode.EARNED), use_api=False)
+    await rig.send(scenes.body(scenes.alert(rig, namespace="kube-system")))
+    await rig.run(60, alerts=False)
+    assert (await scenes.decision(rig)).verdict.value == "deny"
+    assert await rig.store.read(trust_levels.listed) == []
+    await rig.send(scenes.body(scenes.alert(rig)))
+    await rig.run(30, alerts=False)
+    assert len(await rig.store.read(trust_levels.listed)) == 1
     await rig.close()

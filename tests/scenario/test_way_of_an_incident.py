@@ -220,6 +220,19 @@ async def test_the_seventh_alert_that_still_fires_is_not_overlooked(tmp_path: Pa
     await rig.close()
 
 
+async def test_alerts_that_nobody_asked_about_are_never_taken_for_gone(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    source = Told(lambda _: Reported.GONE)
+    use(rig, alert_sources=source)
+    await rig.send(body(*(alert(rig, pod=f"langgraph-{n}") for n in range(2_003))))
+    await rig.run(5, alerts=False)
+    found = await decision(rig)
+    assert (found.verdict, closed(found)["freshness"]) == (Verdict.DENY, Code.UNKNOWN_FACT)
+    assert source.asked[0] == 2_000
+    assert writes(rig) == []
+    await rig.close()
+
+
 async def test_a_warning_that_became_critical_gets_the_critical_rule(tmp_path: Path) -> None:
     shipped = policy()
     rule = shipped.rule("errors after a deployment")

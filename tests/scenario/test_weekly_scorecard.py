@@ -58,7 +58,7 @@ def _cards(rig: Rig) -> list[str]:
 async def _pass(rig: Rig, span: timedelta) -> None:
     """Let time pass in which no alert is delivered."""
     await rig.run(span.total_seconds(), alerts=False)
-    await rig.turn()  # a nudge would deliver at once what the sweep has queued
+    await rig.turn()  # a nudge would deliver at once what the report has queued
 
 
 async def test_it_is_posted_once_a_week_at_its_hour(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ async def a_whole_life(rig: Rig) -> None:
     while await pruner.step(rig.clock.now() - timedelta(days=30)):
         pass
     await rig.loops.sweep()
+    await rig.loops.report()
     await rig.close()
 
 

@@ -12,7 +12,7 @@ from app.domain.errors import BadInput
 from app.domain.urls import fault_in
 from app.settings import SECRETS, load_settings
 
-BLANKS = ["", " ", "\n\n", ",", " , "]
+BLANKS = ["", " ", "\n\n", ",", " , ", "\ufeff", "\u00a0", "\u200b\t"]
 DIGEST = hashlib.sha256(b"token").hexdigest()
 CANARY = "CANARYsecret"
 
@@ -42,6 +42,19 @@ def test_an_empty_file_of_a_secret_refuses_to_start(
     with pytest.raises(BadInput) as caught:
         load_settings()
     assert caught.value.where.startswith(f"REMEDIATOR_{name.upper()}")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_is_not_utf8_is_refused_unseen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"REMEDIATOR_{name.upper()}", f"{CANARY}{os.fsdecode(bytes([255]))}" * 4)
+    with pytest.raises(BadInput) as caught:
+        load_settings()
+    assert caught.value.where == f"REMEDIATOR_{name.upper()}"
+    assert CANARY not in str(caught.value)
+
+
+def test_no_dependencies_are_no_empty_secret() -> None:
+    assert load_settings(dependencies="{}").dsns == {}
 
 
 def test_a_file_of_comments_is_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

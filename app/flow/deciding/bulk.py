@@ -26,7 +26,7 @@ from app.flow.services import Services
 from app.policy import decide as policy_decide
 from app.policy.budgets import BudgetScope, scopes_for
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
-from app.policy.match import NoHint, match_rule, target_hint
+from app.policy.match import NoHint, match_rule, severity_rank, target_hint
 from app.policy.model import Policy, Rule
 from app.store import bulk, ledger, pauses, runs
 from app.store import facts as counts
@@ -38,7 +38,7 @@ from app.store.incidents import Incident
 MANY = 32
 """So many due incidents are taken together; fewer are looked at one by one as always."""
 _BATCH = 200  # a fraction of a second in which nothing else is written
-_LOADED_BATCH = 25
+_LOADED_BATCH = 50
 _PER_SECOND = 10  # looks at what was not looked at, once the storm is over
 _STEP = timedelta(seconds=30)  # they are due in steps, so that many share one statement
 _NOT_LOOKED = Unknown("nobody looks at single targets in a storm of this size")
@@ -58,7 +58,7 @@ async def settle_due(services: Services, *, loaded: bool = False) -> int:
 def _settle(tx: Tx, services: Services, limit: int) -> list[tuple[Incident, Decision | None]]:
     ledger.lock(tx)
     taken = bulk.take(tx, limit)
-    firing = bulk.firing(tx.conn, taken)
+    firing = bulk.firing(tx.conn, taken, severity_rank)
     quiet = [i for i in taken if i.id not in firing]
     bulk.settle(tx, [Word(i, IncidentState.RESOLVED, RESOLVED_ALONE, None) for i in quiet])
     storm = _measure(tx, services)
@@ -143,6 +143,7 @@ class _Storm:
             last_seen=alert.last_seen,
             marks=_NOT_LOOKED,
             managers=_NOT_LOOKED,
+            changed_by=_NOT_LOOKED,
             rollout_paused=_NOT_LOOKED,
             replicas=_NOT_LOOKED,
             spend={

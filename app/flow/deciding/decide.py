@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus
+from app.domain.alert_report import Reported
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
+from app.domain.units import utc
 from app.flow import counting
 from app.flow.deciding import facts, investigate
 from app.flow.deciding.enrich import enrich
@@ -32,6 +35,7 @@ from app.flow.deciding.settle import (
     decide_on,
     settle,
     settle_without,
+    watched,
 )
 from app.flow.ids import WAKE
 from app.flow.notifying.record import move
@@ -51,12 +55,18 @@ log = structlog.get_logger(__name__)
 
 LIMIT = 30.0
 """Seconds that an investigation may take; well below the lease of a claim, so that nobody else begins the same one."""
-_ALERTS = 2_000  # alerts of an incident that are looked at; they share alert name and target
+_FRESH = timedelta(minutes=15)
+"""How old the last message of an alert is at least that is taken for vanished, where no rule says how old is stale."""
+_SILENT = 96
+"""An alert that nobody can be asked about is gone when it was not heard of for so many times that long: a day, longer than any
+common repeat interval."""
+_ALERTS = facts.ALERTS + 1  # one more, so that a rest is known to be there
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An incident on its way: what is known of it so far. `view` is one look at the cluster for all stages."""
+    """An incident on its way: what is known of it so far. `view` is one look at the cluster for all stages, `how` says how the
+    target was found where no controller told it."""
 
     services: Services
     policy: Policy
@@ -65,6 +75,7 @@ class Way:
     view: View
     subject: investigate.Subject | None = None
     target: Target | None = None
+    how: str = ""
     seen: investigate.Seen | None = None
     outside: facts.Outside | None = None
 
@@ -93,7 +104,7 @@ async def match_the_rule(way: Way) -> Way | Decision:
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
-    """Whether the namespace and kind that the labels or the order name are ours to read."""
+    """Whether the namespace that the labels or the order name is ours to read."""
     named = investigate.named_target(way.policy, _known(way.subject))
     return named if isinstance(named, Decision) else await _within_scope(way, named)
 
@@ -102,12 +113,12 @@ async def resolve_the_target(way: Way) -> Way | Decision:
     """The workload behind the name, following owners. Nothing is asked for what is off limits."""
     if way.seen is not None:
         return way
-    target = await investigate.find_target(
+    found = await investigate.find_target(
         way.reading, way.policy, _known(way.subject).rule, _known(way.target)
     )
-    if isinstance(target, Decision):
-        return target
-    return await _within_scope(way, target)
+    if isinstance(found, Decision):
+        return found
+    return await _within_scope(replace(way, how=found.how), found.target)
 
 
 async def look_at_the_target(way: Way) -> Way:
@@ -126,6 +137,7 @@ async def look_at_the_target(way: Way) -> Way:
     )
     seen = await investigate.look_at(way.reading, _known(way.subject), target, history)
     age = services.clock.now() - incident.opened_at
+    seen = investigate.told_how(seen, way.how)
     return replace(way, seen=investigate.look_again_first(seen, view.transient_errors, age))
 
 
@@ -133,9 +145,9 @@ async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
     workload = seen.workload or seen.fault or investigate.NOT_READ
-    around = await facts.outside(
-        way.reading, seen.subject.rule, target, workload, list(way.alerts), read=seen.read
-    )
+    actions = seen.step.actions if seen.step else ()
+    sight = facts.Sight(target, workload, actions, read=seen.read)
+    around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 
 
@@ -156,6 +168,8 @@ async def decide_incident(services: Services, incident_id: str) -> str | None:
     """
     way = await _claimed(services, incident_id)
     if way is None:
+        return None
+    if await _settled_by_silence(way):
         return None
     found = await _walk(way)
     if isinstance(found, Decision):
@@ -179,10 +193,56 @@ async def _claimed(services: Services, incident_id: str) -> Way | None:
     if not alerts and incident.manual is None:
         await services.store.write(lambda tx: _resolved(tx, incident))
         return None
-    if incident.state in (IncidentState.ESCALATED, IncidentState.STUCK) or incident.state.closed:
+    if incident.state.closed:
         await services.store.write(lambda tx: incidents.schedule(tx, incident.id, None))
         return None
     return Way(services, services.policy(), incident, alerts, View(services.cluster))
+
+
+async def _settled_by_silence(way: Way) -> bool:
+    """Close an incident that was decided before and whose alert has vanished without a message; leave a person's incident to
+    them. True: there is nothing to decide."""
+    services, incident = way.services, way.incident
+    with_person = incident.state in (IncidentState.ESCALATED, IncidentState.STUCK)
+    gone = await _vanished(way) if incident.decided_at is not None and incident.manual is None else ""
+
+    def write(tx: Tx) -> None:
+        held = incidents.hold(tx, incident.id)
+        if gone and not held.state.closed and counts.last_seen(tx.conn, incident.id) == _last_seen(way):
+            move(tx, held, IncidentState.RESOLVED, once="gone", reason=gone)
+            incidents.schedule(tx, incident.id, None)
+        else:
+            again = watched(tx.now, incident.id) if incident.manual is None else None
+            incidents.schedule(tx, incident.id, again if with_person else tx.now)
+
+    if gone or with_person:
+        await services.store.write(write)
+    return bool(gone) or with_person
+
+
+async def _vanished(way: Way) -> str:
+    """Why the incident's alert is taken for gone although no message said so; empty when it is not. Only once its last message
+    is old: its source may be starting, and a message may be on its way."""
+    now, last, freshness = way.services.clock.now(), _last_seen(way), _FRESH
+    with suppress(BadInput):
+        subject = investigate.subject_of(way.services, way.policy, way.incident, way.alerts)
+        freshness = freshness if isinstance(subject, Decision) else subject.rule.freshness
+    if now - last <= freshness:
+        return ""
+    states = {report.state for report in await facts.reports(way.services, way.alerts)}
+    if states == {Reported.GONE}:
+        return "its source no longer has the alert, and no message said so"
+    if (
+        Reported.TOLD in states
+        and states <= {Reported.TOLD, Reported.GONE}
+        and now - last > _SILENT * freshness
+    ):
+        return f"nothing was heard of the alert since {utc(last)}, and there is nobody to ask"
+    return ""
+
+
+def _last_seen(way: Way) -> datetime:
+    return max(alert.last_seen for alert in way.alerts)
 
 
 async def _walk(way: Way) -> Case | Decision:

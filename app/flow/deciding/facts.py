@@ -12,19 +12,28 @@ from datetime import datetime
 
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
+from app.domain.new_pods import NewPods
+from app.domain.owner import Owners
+from app.domain.plan import Action
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
 from app.flow.deciding import trust
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
+from app.kube.controllers import owners_of
+from app.kube.hands import hand_since
+from app.kube.newpods import new_pods
 from app.policy.budgets import scopes_for
-from app.policy.facts import Fact, Facts, Past, Pause, Replicas, Spend, Unknown
+from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
 from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
 from app.store import incidents, pauses
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
+
+ALERTS = 2_000
+"""Alerts of an incident that their sources are asked about; they share alert name and target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,21 @@ class Outside:
     firing: Fact[bool] | None
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
+    acknowledged: str = ""
+    changed_by: Fact[str] = ""
+    new_pods: Fact[NewPods] = NOT_LOOKED
+    owners: Fact[Owners] = NOT_LOOKED
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of the target: its snapshot or why there is none, and the actions, with their real values, of the step
+    that applies. `read` is False for a target that is off limits."""
+
+    target: Target
+    workload: Workload | str
+    actions: tuple[Action, ...] = ()
+    read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +81,16 @@ class Own:
     approved_by: str = ""
 
 
-async def outside(
-    services: Services,
-    rule: Rule,
-    target: Target,
-    workload: Workload | str,
-    alerts: list[StoredAlert],
-    *,
-    read: bool = True,
-) -> Outside:
-    """Gather what only the cluster and the alerts' sources know. `workload` is the snapshot or why there is none; `read` is
-    False for a target that is off limits."""
+async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
+    """Gather what only the cluster and the alerts' sources know."""
+    target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marks, reported, blocking = await asyncio.gather(
-        _marks(services, target, known, read=read), reports(services, alerts), _blocking(services, rule)
+    marks, reported, blocking, starting, owners = await asyncio.gather(
+        _marks(services, target, known, read=sight.read),
+        reports(services, alerts),
+        _blocking(services, rule),
+        _new_pods(services, sight),
+        _owners(services, sight),
     )
     report = combined(reported)
     return Outside(
@@ -79,16 +99,52 @@ async def outside(
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marks,
         firing=_firing(report),
+        acknowledged=report.held_by if report.state is Reported.FIRING else "",
+        changed_by=_changed_by(workload, alerts),
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
+        new_pods=starting,
+        owners=owners,
     )
+
+
+def _changed_by(workload: Workload | str, alerts: Sequence[StoredAlert]) -> Fact[str]:
+    """Who else changed the target since the first of these alerts fired; an order has none."""
+    if isinstance(workload, str):
+        return Unknown(workload)
+    if not alerts:
+        return ""
+    hand = hand_since(workload.manifest, min(a.starts_at for a in alerts))
+    return "" if hand is None else f"{hand.text}, after the alert fired"
+
+
+async def _new_pods(services: Services, sight: Sight) -> Fact[NewPods]:
+    """Whether the step's new pods could start; not looked at without a step, when the gate has nothing to judge."""
+    if isinstance(sight.workload, str):
+        return Unknown(sight.workload)
+    if not sight.actions:
+        return Unknown("no step was looked at")
+    try:
+        return await new_pods(services.cluster, sight.workload, sight.actions, services.clock.now())
+    except RemediatorError as error:
+        return Unknown(error.message)
+
+
+async def _owners(services: Services, sight: Sight) -> Fact[Owners]:
+    """Who else owns the target and what the step changes."""
+    if isinstance(sight.workload, str):
+        return Unknown(sight.workload)
+    try:
+        return await owners_of(services.cluster, sight.workload)
+    except RemediatorError as error:
+        return Unknown(error.message)
 
 
 async def _marks(
     services: Services, target: Target, workload: Workload | None, *, read: bool
 ) -> Fact[Mapping[str, str]]:
     """The marks that can be read; of a target that is off limits only the one on its namespace, if the policy covers it."""
-    if off_limits_by_name(services.policy().scope, target.namespace, target.kind):
+    if off_limits_by_name(services.policy().scope, target.namespace):
         return Unknown("nothing is read of what is off limits")
     if workload is None and read:
         return Unknown("the target could not be read")
@@ -103,10 +159,14 @@ async def _marks(
 
 
 async def reports(services: Services, alerts: Sequence[StoredAlert]) -> Sequence[AlertReport]:
-    """What the sources of these alerts say of each of them."""
+    """What the sources of these alerts say of each of them. Of more than ALERTS the rest is not known: that none of those asked
+    about fires does not say that none does."""
     if services.alert_sources is None or not alerts:
         return [TOLD] * len(alerts)
-    return await services.alert_sources.states([a.alert() for a in alerts])
+    found = await services.alert_sources.states([a.alert() for a in alerts[:ALERTS]])
+    if len(alerts) <= ALERTS:
+        return found
+    return [*found, AlertReport(Reported.UNKNOWN, f"only {ALERTS:,} of its alerts were asked about")]
 
 
 def _firing(report: AlertReport) -> Fact[bool] | None:
@@ -177,6 +237,10 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
+        acknowledged=seen.acknowledged,
+        changed_by=seen.changed_by,
+        new_pods=seen.new_pods,
+        owners=seen.owners,
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         approved_by=own.approved_by,

@@ -11,25 +11,42 @@ from sqlalchemy import Connection
 from app.domain.change import Digested, DigestKey
 from app.domain.outcome import ActionResult
 from app.domain.plan import ActionKind
-from app.domain.remediation import History
+from app.domain.remediation import History, PastAlert
 from app.store import facts, runs, samples
 
+TAKEN_OVER_FOR = timedelta(days=7)
+"""So long a run that somebody took over is remembered: its step is not repeated, and the second such run calls a person."""
+_ALERTS = timedelta(days=90)  # how far back alerts say something about a revision
 _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
 def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime, key: DigestKey) -> History:
     """Revisions (by their keyed fingerprints) this target was rolled away from in any incident, steps already tried (a refused
-    one too), memory samples of the target's pods."""
+    one too), those of them that were never really taken, those that somebody took back, memory samples of the target's pods."""
     tried: dict[str, None] = {}
+    not_taken: dict[str, str] = {}
     for run in facts.of_incident(conn, incident_id):
+        names: dict[int, str] = {}
         for entry in runs.entries(conn, run.id):
             intent, outcome = entry.intent, entry.outcome or {}
-            if not _tried(intent, outcome):
-                continue
-            tried[intent["step"]] = None
+            if _tried(intent, outcome):
+                names[intent.get("step_index", 0)] = intent["step"]
+                tried[intent["step"]] = None
+                if outcome.get("result") == ActionResult.REFUSED:
+                    not_taken[intent["step"]] = str(outcome.get("answer", {}).get("text", "it was refused"))
+            elif intent.get("entry") == "verified" and outcome.get("rolled_out") is False:
+                step = names.get(intent.get("step_index", 0))
+                if step is not None:
+                    not_taken[step] = str(outcome.get("text", "its rollout did not finish"))
     return History(
         left_revisions=Digested(key, _left(conn, target_key)),
         tried=tuple(tried),
+        not_taken=not_taken,
+        overruled={
+            run.step.name: f"{run.result} ({run.id})"
+            for run in facts.taken_over(conn, target_key, now - TAKEN_OVER_FOR)
+        },
+        alerts=tuple(PastAlert(*row) for row in facts.alerts_on(conn, target_key, now - _ALERTS)),
         memory=samples.get(conn, target_key, now - _MEMORY),
     )
 

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from app.domain.decision import Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
-from app.domain.evidence import Diagnosis
+from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.target import Kind, Target
 from app.domain.workload import Workload
 from app.flow.services import Services
 from app.kube import read
-from app.kube.resolve import resolve
+from app.kube.resolve import Found, find
 from app.policy import decide as policy_decide
 from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.match import NoHint, match_rule, rule_for_order, severity_rank, target_hint
@@ -32,6 +32,7 @@ from app.store.incidents import Incident, StoredAlert
 log = structlog.get_logger(__name__)
 
 _PATIENCE = timedelta(minutes=5)
+FOUND_BY_NAME = "target.by_name"
 NOT_READ = "the target is off limits, so nothing of it was read"
 
 
@@ -72,7 +73,7 @@ def subject_of(
     """The rule for this incident, or the decision that there is none."""
     if incident.manual is not None:
         return _ordered(services, policy, incident)
-    labels = dict(leading(alerts).labels)
+    labels = policy.labels.names.read(leading(alerts).labels)
     matched = match_rule(policy, labels)
     if matched is None:
         return policy_decide.no_rule(policy, labels.get("alertname", ""))
@@ -147,9 +148,9 @@ def named_target(policy: Policy, subject: Subject) -> Target | Decision:
 
 
 async def off_limits(services: Services, policy: Policy, target: Target) -> bool:
-    """Whether the target is not even read: out of the scope, protected, or its namespace opted out. Of the namespace only the
+    """Whether the target is not even read: its namespace is out of the scope, protected or opted out. Of the namespace only the
     object that bears its name is read, and only when the policy covers it."""
-    if off_limits_by_name(policy.scope, target.namespace, target.kind):
+    if off_limits_by_name(policy.scope, target.namespace):
         return True
     try:
         namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
@@ -164,11 +165,11 @@ def unread(subject: Subject, target: Target) -> Seen:
     return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
 
 
-async def find_target(services: Services, policy: Policy, rule: Rule, named: Target) -> Target | Decision:
+async def find_target(services: Services, policy: Policy, rule: Rule, named: Target) -> Found | Decision:
     """The workload behind the name, following owners. Raises TryLater when the cluster cannot be asked."""
     hint = (named.namespace, named.kind, named.name)
     try:
-        return await resolve(services.cluster, *hint)
+        return await find(services.cluster, *hint)
     except (ObjectMissing, AccessDenied, BadInput) as error:
         return policy_decide.target_not_found(policy, rule, "/".join(hint), error.message)
 
@@ -198,7 +199,9 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     except Exception as error:
         log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
         return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
-    steps = await _permitted(services, subject.rule, target, _chosen(subject.rule, ladder, history))
+    ordered = subject.incident.manual is not None
+    chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in ladder)
+    steps = await _permitted(services, subject.rule, target, chosen)
     return Seen(subject, target, workload, diagnosis, steps)
 
 
@@ -221,6 +224,14 @@ async def _permitted(
     return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
 
 
+def told_how(seen: Seen, how: str) -> Seen:
+    """`seen` with how its target was found as the first evidence, where no controller told it."""
+    if not how:
+        return seen
+    found = (Finding(FOUND_BY_NAME, how), *seen.diagnosis.findings)
+    return replace(seen, diagnosis=replace(seen.diagnosis, findings=found))
+
+
 def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta = timedelta()) -> Seen:
     """A look without a step in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
     five minutes (`age`) what cannot be read is what the person has to hear of."""
@@ -229,17 +240,21 @@ def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta
     return replace(seen, ladder=(), fault=f"a read failed and is tried again: {transient_errors[0]}")
 
 
-def _chosen(rule: Rule, ladder: Sequence[Step], history: History) -> tuple[Step, ...]:
-    """The ladder as policy and history leave it: what may not or need not be tried again says why."""
-    steps = []
-    for step in ladder:
-        if step.applies and rule.steps and step.name not in rule.steps:
-            steps.append(replace(step, actions=(), why=f"the rule {rule.name!r} does not list it"))
-        elif step.applies and step.name in history.tried:
-            steps.append(replace(step, actions=(), why="already tried for this incident"))
-        else:
-            steps.append(step)
-    return tuple(steps)
+def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:
+    """The step as policy and history leave it: what may not or need not be tried again says why. What somebody took back
+    is repeated only when a person orders it."""
+    if not step.applies:
+        return step
+    if rule.steps and step.name not in rule.steps:
+        return replace(step, actions=(), why=f"the rule {rule.name!r} does not list it")
+    if step.name in history.tried:
+        return replace(step, actions=(), why="already tried for this incident")
+    if step.name in history.overruled and not ordered:
+        why = f"not repeated, as somebody overruled it: {history.overruled[step.name]}"
+        return replace(
+            step, actions=(), why=why, advice="ask who changed it, or order it: remediator trigger"
+        )
+    return step
 
 
 def _blind(subject: Subject, target: Target, workload: Workload | None, fault: str) -> Seen:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.json import JsonValue
@@ -23,7 +24,7 @@ from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic
 from app.policy import decide as policy_decide
 from app.policy.budgets import ledger_keys
-from app.policy.facts import Facts, Unknown
+from app.policy.facts import Facts
 from app.policy.model import Policy
 from app.store import decisions, incidents, ledger, runs
 from app.store import facts as counts
@@ -35,9 +36,10 @@ _BLIND = (timedelta(seconds=30), timedelta(minutes=5))
 _RESTS = (timedelta(minutes=5), timedelta(hours=1))
 """How soon and how late an incident is looked at again when a fact was unknown, and after a refusal that no clock lifts (opt-out,
 owner, blocking alert, blast radius). In between, after as long as the same answer has stood: twice as late each time."""
-_SILENT = 96
-"""An alert that nobody can be asked about is gone when it was not heard of for so many times its rule's freshness: a day for
-the usual 15 minutes, longer than any common repeat interval."""
+WATCHED = timedelta(hours=6)
+"""How often it is looked whether the alert of an incident is still there that waits for nothing else: one that is only observed,
+or a person's."""
+_SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
 RESOLVED_ALONE = "the alert resolved without our doing"
@@ -86,15 +88,16 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
-    trust.begin(tx, rule, incident, case.outside.target)
     decision = decide_on(case.policy, seen, measured)
+    if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
+        trust.begin(tx, rule, incident, case.outside.target)
     number = counts.count_of(tx.conn, incident.id) + 1
     acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.step is not None and not measured.dry_run
     if acts and seen.step is not None and number <= MAX_RUNS:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
     if acts:
         decision = _too_many(decision)
-    settle_without(tx, incident, decision, seen, gone=_gone(case, decision, measured))
+    settle_without(tx, incident, decision, seen)
     return Settled(decision, None)
 
 
@@ -106,7 +109,7 @@ def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decisi
             Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
         )
     if seen.step is None:
-        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured)
+        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured, seen.diagnosis.rest)
     return policy_decide.decide(policy, rule, seen.step, measured)
 
 
@@ -147,25 +150,8 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     return run.id
 
 
-def _gone(case: Case, decision: Decision, measured: Facts) -> str:
-    """Why there is nothing left to decide although no message said so; empty when there is. Only once the alert's last
-    message is old: its source may be starting, and a message may be on its way."""
-    codes, last = {g.code for g in decision.gates}, measured.last_seen
-    if isinstance(last, Unknown) or case.incident.manual is not None:
-        return ""
-    silent, freshness = measured.now - last, case.seen.subject.rule.freshness
-    if case.outside.firing is False and Code.NOT_FIRING in codes and silent > freshness:
-        return "its source no longer has the alert, and no message said so"
-    if case.outside.firing is None and Code.STALE in codes and silent > _SILENT * freshness:
-        return f"nothing was heard of the alert since {last:%Y-%m-%d %H:%M} UTC, and there is nobody to ask"
-    return ""
-
-
-def settle_without(
-    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, *, gone: str = ""
-) -> None:
-    """A decision that starts nothing: observed, refused, handed to a person, or closed because its alert is `gone`. Told
-    only when it says something new."""
+def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> None:
+    """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new."""
     last = decisions.latest(tx.conn, incident.id)
     new = last is None or not repeats(decision, last.body)
     number = len(decisions.for_incident(tx.conn, incident.id)) + 1 if new else 0
@@ -174,20 +160,22 @@ def settle_without(
     if incident.manual is not None:
         _close_order(tx, incident, decision, seen)
         return
-    if gone:
-        move(tx, incident, IncidentState.RESOLVED, once="gone", reason=gone)
-        return
     if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
-        incidents.schedule(tx, incident.id, None)
+        incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
-    if again is None and not observe:
+    if again is None and (not observe or decision.code is Code.NOTHING_TO_DO):
         again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
-    incidents.schedule(tx, incident.id, again)
+    incidents.schedule(tx, incident.id, again or watched(tx.now, incident.id))
+
+
+def watched(now: datetime, incident_id: str) -> datetime:
+    """When it is looked whether the incident's alert is still there; spread, because a storm began many at once."""
+    return now + WATCHED + timedelta(seconds=crc32(incident_id.encode()) % _SPREAD)
 
 
 def _rest(decision: Decision, stood: timedelta) -> timedelta:

@@ -9,7 +9,7 @@ decides anything and never touches the cluster.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -243,10 +243,22 @@ async def _tell(services: DeliverServices, row: Row) -> Posted:
     if entry is None and _thread(services, incident) is None:
         # Its first messages went into a digest; a change of state alone opens no thread.
         return Posted("", "")
-    head = await _head(services, row, incident, timeline)
+    try:
+        head = await _head(services, row, incident, timeline)
+    except NoAccess:
+        raise
+    except Never as refused:
+        # The parent message is what cannot be told: what happened since is told all the same, with its buttons. Without a
+        # thread only what people have to hear stands alone in the channel.
+        known = _thread(services, incident)
+        if entry is None or (known is None and topic in QUIET):
+            raise
+        log.warning("parent message refused", incident=row.incident_id, code=refused.code)
+        head = known or Posted(services.channel, "")
+        entry = replace(entry, buttons=parent(timeline).buttons)
     if entry is None or (topic in QUIET and services.clock.now() - row.created_at > services.details_for):
         return head
-    return await _post_once(services, row, entry, head.ts, row.id, head.channel)
+    return await _post_once(services, row, entry, head.ts or None, row.id, head.channel)
 
 
 def _thread(services: DeliverServices, incident: Incident) -> Posted | None:

@@ -1,6 +1,6 @@
 """Scorecard: what a span of time was worth, for the command, the API, and the weekly message.
 
-The message is queued by the sweep under an id made of the week, in one transaction with its numbers: restarts and other
+The message is queued by the task `report` under an id made of the week, in one transaction with its numbers: restarts and other
 replicas find it there. A week whose hour passed while nobody ran is told late, once; an older one is not told any more.
 Reads counts and queues a message; never sends and never judges.
 """
@@ -50,7 +50,9 @@ def card_json(card: Scorecard) -> dict[str, Any]:
         "incidents": card.incidents,
         "acted": card.acted,
         "fixed": card.fixed,
+        "contained": card.contained,
         "not_fixed": card.runs.get(RunState.NOT_FIXED, 0),
+        "taken_over": card.taken_over,
         "undone": card.undone,
         "setbacks": card.setbacks,
         "runs": card.runs,

@@ -1,7 +1,7 @@
 """Act: one planned mutation, checked again right before, sent once, and settled whatever happens to the process.
 
 Owns the order of an action: recorded before? -> already in place? -> object as planned? -> dry run -> policy again ->
-intent on disk -> one write -> outcome on disk. Called by `advance`, so every path through it may be taken twice. Never says
+intent on disk -> holds once more -> one write -> outcome on disk. Called by `advance`, so every path through it may be taken twice. Never says
 what follows from an outcome.
 """
 
@@ -18,7 +18,14 @@ from sqlalchemy import Connection
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.decision import Decision, Verdict
-from app.domain.errors import ClusterRefused, DisruptionBlocked, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.errors import (
+    ClusterRefused,
+    DisruptionBlocked,
+    Held,
+    OutcomeUnclear,
+    RemediatorError,
+    TryLater,
+)
 from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult
@@ -30,6 +37,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
 from app.flow.notifying.record import tell
 from app.flow.people import approve, approvers
+from app.flow.running import undo
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.services import Services
 from app.kube import apply, read
@@ -160,10 +168,10 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
         return await _settle(services, planned, Event.REFUSED, refusal)
     if view.transient_errors:  # a read that failed in passing is no word against it: all is read again
         return _later(services, planned, f"a read failed: {view.transient_errors[0]}")
-    no = await _judge_again(services, planned, around)
-    if no:
-        return await _settle(services, planned, Event.ABANDONED, no)
-    return await _write(services, planned, found.ref, found.seen)
+    judged = await _judge_again(services, planned, around)
+    if isinstance(judged, str):
+        return await _settle(services, planned, Event.ABANDONED, judged)
+    return await _write(services, planned, found.ref, found.seen, judged)
 
 
 async def _written_by_a_lost_copy(services: Services, planned: Planned, manifest: Obj | None) -> str:
@@ -196,11 +204,13 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
         workload: Any = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
-    return await facts.outside(services, planned.rule, target, workload, list(planned.alerts))
+    sight = facts.Sight(target, workload, (planned.action,))
+    return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 
-async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str:
-    """All gates once more with fresh facts; the reason against it, or empty. The intent goes to disk with the yes."""
+async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str | frozenset[str]:
+    """All gates once more with fresh facts; the reason against it, or the holds that the gates let it pass. The intent goes
+    to disk with the yes."""
     run, policy = planned.run, services.policy()
     in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts)
     if isinstance(in_force, str):
@@ -209,7 +219,7 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         return "who may approve has changed since this was approved"
     own = facts.Own(run.id, run.step_index, approved_by=run.answered_by if run.answer == "approved" else "")
 
-    def verdict(tx: Tx) -> str:
+    def verdict(tx: Tx) -> str | frozenset[str]:
         ledger.lock(tx)
         if not counts.holds(tx.conn, run.id, run.step_index):
             return "the budget reservation is gone"
@@ -227,15 +237,19 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
             run_id=run.id,
             data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
         )
-        if yes:
-            _intend(tx, planned)
-        return "" if yes else _against(decision)
+        if not yes:
+            return _against(decision)
+        _intend(tx, planned)
+        return frozenset(hold.key for hold in undo.holds_on(tx.conn, services, run, ()))
 
     return await services.store.write(verdict)
 
 
+_AGAIN = "checked again right before the write"
+
+
 def _against(decision: Decision) -> str:
-    return f"checked again right before the write: {decision.text}"
+    return f"{_AGAIN}: {decision.text}"
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
@@ -260,10 +274,15 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None) -> Found:
-    sleep = services.clock.sleep
+async def _write(
+    services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None, known: frozenset[str]
+) -> Found:
+    """Send it. What holds it since the gates said yes stops each request that has not gone out."""
+    cluster, sleep = undo.guarded(services, planned.run, known), services.clock.sleep
     try:
-        done = await apply.apply(services.cluster, planned.action, planned.id, ref, seen, sleep=sleep)
+        done = await apply.apply(cluster, planned.action, planned.id, ref, seen, sleep=sleep)
+    except Held as hold:
+        return await _settle(services, planned, Event.ABANDONED, f"{_AGAIN}: {hold}")
     except ClusterRefused as error:
         return await _settle(services, planned, Event.REFUSED, f"the API server refused it: {error}")
     if done.code == DisruptionBlocked.code:  # the budget may allow it in a while

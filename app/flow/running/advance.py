@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -60,8 +61,9 @@ HANDLERS: Mapping[RunState, Handler] = {
     RunState.ACTING: act.look,
     RunState.VERIFYING: verify.look,
     RunState.CHOOSING: next_step.look,
-    RunState.UNDOING: undo.look,
+    RunState.UNDOING: partial(undo.look, needed=temporary.needed),
     RunState.FIXED: temporary.look,
+    RunState.CONTAINED: temporary.look,
 }
 """Who finds out what happened to a run in this state. A run in any other state has nothing to wait for."""
 
@@ -172,13 +174,14 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
     """Write the new state. Where it stands the engine comes back for it at once."""
     if life.state.ended:
         ended = ending.end(tx, services, run, life)
-        driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, life.to_json()))
+        kept = {**life.to_json(), **ended.keeps}
+        driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, kept))
         return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
     if life.state is not run.state:
         if (run.state is RunState.WAITING and life.state is not RunState.ACTING) or (
             run.state is RunState.ACTING and life.state is not RunState.VERIFYING
         ):
-            ending.leave_step(tx, run, life)
+            ending.leave_step(tx, run, text)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = claims.taken(tx, services.replica, _CLAIM)

@@ -7,14 +7,16 @@ Owns the consequences: reservation, incident, escalation and page, what the run 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from app.domain.outcome import IncidentState, RunState
-from app.flow.deciding import trust
+from app.domain.json import JsonValue
+from app.domain.outcome import HELPED, IncidentState, RunState
+from app.flow.deciding import settle, trust
+from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move
 from app.flow.running import temporary, undo
-from app.flow.running.life import Life
+from app.flow.running.life import Cause, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
@@ -39,9 +41,11 @@ class Consequence:
 
 CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.FIXED: Consequence(gives_back=False, person=False, evidence=Evidence.FIXED),
+    RunState.CONTAINED: Consequence(gives_back=False, person=False, evidence=Evidence.FIXED),
     RunState.NOT_FIXED: Consequence(evidence=Evidence.NOT_FIXED),
     RunState.INCONCLUSIVE: Consequence(evidence=Evidence.UNCLEAR),
     RunState.PROBE_ERROR: Consequence(evidence=Evidence.UNCLEAR),
+    RunState.TAKEN_OVER: Consequence(gives_back=False, person=False),  # no setback of ours, and no fix
     RunState.REJECTED: Consequence(person=False),  # who said no has it; counted when they said it
     RunState.EXPIRED: Consequence(),  # nobody looked: somebody has to be called
     RunState.ABANDONED: Consequence(),  # untouched, the incident is decided anew instead
@@ -55,10 +59,11 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """When an ended run is looked at again, and what it waits for: the end of a temporary change."""
+    """When an ended run is looked at again, what it waits for (the end of a temporary change), and what its row keeps for it."""
 
     due_at: datetime | None = None
     waits_for: str = ""
+    keeps: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
@@ -66,12 +71,19 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
     if follows.gives_back:
-        leave_step(tx, run, life)
+        leave_step(tx, run, life.reason)
     end_run(tx, run.id, life.state, life.reason)
     if follows.evidence is not None:
         trust.count(tx, services, run, follows.evidence)
-    if life.state is RunState.FIXED:
-        return _fixed(tx, run, life, incident)
+    if life.state in HELPED and life.cause is Cause.REVERT:
+        keeps = temporary.go_on(tx, run, life)
+        return Ended(datetime.fromisoformat(str(keeps["until"])), temporary.WAITS, keeps)
+    if life.state in HELPED:
+        return _helped(tx, run, life, incident)
+    temporary.close(tx, run, life.state)
+    if life.state is RunState.TAKEN_OVER:
+        _taken_over(tx, run, life, incident)
+        return Ended()
     if life.state is RunState.ABANDONED and not undo.carried_out(tx.conn, run.id):
         _untouched(tx, incident, run, life.reason)
     elif follows.person:
@@ -81,27 +93,43 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     return Ended()
 
 
-def leave_step(tx: Tx, run: Run, life: Life) -> None:
+def leave_step(tx: Tx, run: Run, why: str) -> None:
     """The run leaves its present step: a step that changed nothing (refused, rejected, expired, not needed any more) has spent
     nothing, and its approval request stands no more."""
     if run.state is RunState.WAITING and run.answer != "rejected":
-        _close_request(tx, run, life)
+        _close_request(tx, run, why)
     done = undo.carried_out(tx.conn, run.id)
     if not any(entry.intent.get("step_index") == run.step_index for entry in done):
         ledger.give_back(tx, run.id, run.step_index)
 
 
-def _fixed(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
+def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
     """An alert that joined after the last look keeps the incident open: it is decided anew, under its cooldown."""
+    state = IncidentState.FIXED if life.state is RunState.FIXED else IncidentState.CONTAINED
     last = datetime.fromisoformat(run.life["watch"]["last"]["at"])
     if counts.joined_since(tx.conn, incident.id, last):
-        reason = f"fixed, then another alert fired: {life.reason}"
+        reason = f"{state.value}, then another alert fired: {life.reason}"
         move(tx, incident, IncidentState.REFUSED, once=run.id, reason=reason)
         incidents.schedule(tx, incident.id, tx.now)
     else:
-        move(tx, incident, IncidentState.FIXED, once=run.id, reason=life.reason)
+        move(tx, incident, state, once=run.id, reason=life.reason)
     until = temporary.grant(tx, run)
-    return Ended(until, "the end of its temporary change" if until else "")
+    return Ended(until, temporary.WAITS if until else "")
+
+
+def _taken_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
+    """Somebody else's hand is on the target. A person who is at it is not called for what they do; a pipeline or controller
+    that overrules us is, and whoever it was when it is not the first time."""
+    if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
+        move(tx, incident, IncidentState.RESOLVED, once=run.id, reason=life.reason)
+        return
+    times = len(counts.taken_over(tx.conn, run.target_key, tx.now - TAKEN_OVER_FOR))
+    if times > 1:
+        life = replace(life, reason=f"{life.reason}; {times} runs on it were taken over in 7 days")
+    if times > 1 or not run.life.get("by_hand"):
+        _hand_over(tx, run, life, incident)
+    else:
+        _leave_with_person(tx, run, life, incident)
 
 
 def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
@@ -123,6 +151,7 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     )
     once = f"{run.id}/{life.undos}" if life.undos else run.id
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
+    _watch(tx, incident)
 
 
 def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
@@ -130,19 +159,27 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
     words = {
         RunState.UNDONE: "undone: ",
         RunState.UNDO_CONFLICT: "not undone, somebody else changed it since: ",
+        RunState.TAKEN_OVER: "left to whoever changed it: ",
     }
     reason = f"{words.get(life.state, '')}{life.reason}"
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
+        _watch(tx, incident)
     else:
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)
 
 
-def _close_request(tx: Tx, run: Run, life: Life) -> None:
+def _watch(tx: Tx, incident: Incident) -> None:
+    """A person has it. Whether its alert is still there is looked at now and then: it may have resolved during the run."""
+    if incident.manual is None:
+        incidents.schedule(tx, incident.id, settle.watched(tx.now, incident.id))
+
+
+def _close_request(tx: Tx, run: Run, why: str) -> None:
     """The approval request stands no more; whoever looks at it reads why."""
     word = "expired" if run.expires_at is not None and tx.now >= run.expires_at else "refused"
-    fact = ApprovalAnswer(run.id, word, "service", life.reason or "it is not needed any more")
+    fact = ApprovalAnswer(run.id, word, "service", why or "it is not needed any more")
     once = f"{run.id}/{run.step_index}"
     announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
 

@@ -4,7 +4,7 @@
 out what happened (`act`, `verify`, `next_step`, `undo`, `temporary`), `advance` asks this table and writes down the answer,
 and `ending` draws the consequences when a run has ended. Pure: no clock, no store, no cluster.
 
-    requested ──> [waiting] ──> acting ──> verifying ──> fixed ──> [undoing: its temporary change ends] ──> reverted
+    requested ──> [waiting] ──> acting ──> verifying ──> fixed or contained ──> [undoing: its temporary change ends] ──> reverted
                       │            │           │
                       └────────────┴───────────┴──> what the rule says otherwise, in order:
                                                     next (choosing ──> acting or waiting), undo (undoing), escalate ──> its end
@@ -41,9 +41,11 @@ class Event(StrEnum):
     ABANDONED = "abandoned"  # the check right before the write found a reason not to act
     UNCLEAR = "unclear"  # sent, and nobody can tell whether it happened
     FIXED = "fixed"
+    CONTAINED = "contained"  # the alert is gone by relief that buys time
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
+    TAKEN_OVER = "taken_over"  # somebody else changed the target while it was verified
     STEP_FOUND = "step_found"  # the next step may be taken
     STEP_ASKS = "step_asks"  # the next step needs an approval
     NO_STEP = "no_step"
@@ -51,6 +53,7 @@ class Event(StrEnum):
     ALL_UNDONE = "all_undone"
     UNDO_CONFLICT = "undo_conflict"  # all done that could be; somebody else had changed some of it
     UNDO_FAILED = "undo_failed"
+    NOT_WANTED = "not_wanted"  # while something held the undo, its reason went away
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
     REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
     BROKEN = "broken"  # every attempt of this transition raised an unexpected error
@@ -156,9 +159,9 @@ def finish(state: RunState) -> Becomes:
     return lambda life, text: end(life, state, text)
 
 
-def fixed(life: Life, text: str) -> Life:
+def helped(state: RunState) -> Becomes:
     """It helped: what earlier steps did not do is no news any more."""
-    return end(replace(life, reason=""), RunState.FIXED, text)
+    return lambda life, text: end(replace(life, reason=""), state, text)
 
 
 def otherwise(outcome: RunState) -> Becomes:
@@ -207,6 +210,22 @@ def undo(cause: Cause) -> Becomes:
     return lambda life, _text: replace(
         life, state=RunState.UNDOING, cause=cause, undos=life.undos + 1, rest=(), reason=""
     )
+
+
+def order(life: Life, _text: str) -> Life:
+    """The undo that is under way is a person's from now on: whoever is at it goes on."""
+    return replace(life, cause=Cause.PERSON, rest=(), reason="")
+
+
+def leave_in_place(life: Life, text: str) -> Life:
+    """What was held is not done later on its own: a person is asked, and a temporary change goes on. Their own order stands."""
+    match life.cause:
+        case Cause.PERSON:
+            return life
+        case Cause.REVERT:
+            return end(life, life.outcome or RunState.FIXED, text)
+        case _:
+            return end(life, life.outcome or RunState.ABANDONED, text)
 
 
 def stay(life: Life, _text: str) -> Life:
@@ -260,10 +279,13 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.ACTING, E.ABANDONED): rest_of_otherwise(S.ABANDONED),
     (S.ACTING, E.UNCLEAR): finish(S.STUCK),
     # Did it help? Only a certain "no" is followed by another step or an undo.
-    (S.VERIFYING, E.FIXED): fixed,
+    (S.VERIFYING, E.FIXED): helped(S.FIXED),
+    (S.VERIFYING, E.CONTAINED): helped(S.CONTAINED),
     (S.VERIFYING, E.NOT_FIXED): otherwise(S.NOT_FIXED),
     (S.VERIFYING, E.INCONCLUSIVE): finish(S.INCONCLUSIVE),
     (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),
+    # Their hand wins: nothing of ours is written over it, neither another step nor an undo.
+    (S.VERIFYING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     # The next step of the ladder, decided anew like the first one.
     (S.CHOOSING, E.STEP_FOUND): act,
     (S.CHOOSING, E.STEP_ASKS): wait,
@@ -273,9 +295,11 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.UNDOING, E.ALL_UNDONE): after_undo,
     (S.UNDOING, E.UNDO_CONFLICT): after_conflict,
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
+    (S.UNDOING, E.NOT_WANTED): leave_in_place,
+    (S.UNDOING, E.UNDO_ORDERED): order,
     # After its end.
-    (S.FIXED, E.REVERT_DUE): undo(Cause.REVERT),
-    **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended or state is S.UNDOING},
+    **{(state, E.REVERT_DUE): undo(Cause.REVERT) for state in (S.FIXED, S.CONTAINED)},
+    **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended},
     # An error that no attempt got past: nobody knows what is in place.
     **{(state, E.BROKEN): finish(S.STUCK) for state in S if not state.ended},
 }

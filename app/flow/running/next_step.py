@@ -60,7 +60,8 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         seen = await investigate.look_at(looking, subject, target, history)
         if not last:
             seen = investigate.look_again_first(seen, view.transient_errors)
-        around = await facts.outside(looking, subject.rule, target, seen.workload or seen.fault, list(alerts))
+        sight = facts.Sight(target, seen.workload or seen.fault, seen.step.actions if seen.step else ())
+        around = await facts.outside(looking, subject.rule, sight, alerts)
     except (RemediatorError, BadInput) as error:
         return str(error)
     return decide.Case(policy, incident, alerts, seen, around)

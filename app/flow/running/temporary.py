@@ -1,4 +1,4 @@
-"""Temporary changes: after a fix, scale and memory changes of a rule with `temporary` are taken back when their time is over,
+"""Temporary changes: after a run that helped, scale and memory changes of a rule with `temporary` are taken back when their time is over,
 unless somebody keeps them or they are still needed.
 
 The time is a due date in the row of the run. When it comes, the reason for the change is looked at first: as long as it is
@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from app.domain.cluster import PodUsage
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
-from app.domain.outcome import RunState
+from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Target
 from app.domain.workload import Workload
@@ -24,7 +26,7 @@ from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce
 from app.flow.running import undo
-from app.flow.running.life import Event, Found, Look
+from app.flow.running.life import Event, Found, Life, Look
 from app.flow.services import Services
 from app.kube import quantity, read
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
@@ -37,6 +39,9 @@ from app.store.runs import Run
 SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
 """Kinds that can be temporary: they change a size. A rollback or restart cannot."""
 
+WAITS = "the end of its temporary change"
+"""What a run with a temporary change waits for, in words."""
+
 _UNKNOWN = timedelta(
     hours=1
 )  # until it is looked at again whether the reason is gone, when that could not be told
@@ -46,7 +51,7 @@ _ROOM = 0.8
 
 
 def grant(tx: Tx, run: Run) -> datetime | None:
-    """In the transaction that ends a run as fixed: when its changes are taken back. None when the rule or the run has none."""
+    """In the transaction that ends a run that helped: when its changes are taken back. None when the rule or the run has none."""
     rule = Rule.from_json(run.settings["rule"])
     actions = _sizes(tx.conn, run.id)
     if rule.temporary is None or not actions:
@@ -66,24 +71,38 @@ def _sizes(conn: Any, run_id: str) -> list[Action]:
 
 
 async def look(services: Services, run: Run) -> Look:
-    """A fixed run whose temporary change may be over. What a person said while this looked wins."""
+    """A fixed run whose temporary change may be over. What a person said or set while this looked wins."""
     found = await _look(services, run)
 
-    def unless_settled(tx: Tx, held: Run) -> Found:
-        entry = runs.entry(tx.conn, held.id, TEMPORARY_ENTRY)
-        return Found(over=True) if entry is None or entry.outcome is not None else found
+    def unless_settled(tx: Tx, now: Run) -> Found:
+        entry = runs.entry(tx.conn, now.id, TEMPORARY_ENTRY)
+        if entry is None or entry.outcome is not None:
+            return Found(over=True)
+        if found.event is not None and (why := _waits(tx.conn, services, now)):
+            return Found(seconds=_HELD, waits_for=why)
+        return found
 
     return unless_settled
 
 
+def _waits(conn: Connection, services: Services, run: Run) -> str:
+    """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
+    if hold := undo.held(conn, services, run):
+        return f"its temporary change is over, but {hold}"
+    if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
+        # Taken back first, so that each goes back to what it found.
+        return f"the temporary change of {later}, which came after it"
+    if busy := facts.busy_with(conn, run.target_key, excluding=run.id):
+        return f"{busy}, which is at work on the target"
+    return ""
+
+
 async def _look(services: Services, run: Run) -> Found:
-    entry, actions, held, firing, later = await services.store.read(
+    entry, actions, waits = await services.store.read(
         lambda conn: (
             runs.entry(conn, run.id, TEMPORARY_ENTRY),
             _sizes(conn, run.id),
-            undo.held(conn, services, run),
-            facts.firing_on(conn, run.target_key),
-            facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY),
+            _waits(conn, services, run),
         )
     )
     if entry is None or entry.outcome is not None:
@@ -92,42 +111,68 @@ async def _look(services: Services, run: Run) -> Found:
         datetime.fromisoformat(run.life.get("until") or entry.intent["until"]) - services.clock.now()
     ).total_seconds()
     if left > 0:
-        return Found(seconds=left, waits_for="the end of its temporary change")
-    if held:
-        return Found(seconds=_HELD, waits_for=f"its temporary change is over, but {held}")
-    if later:  # taken back first, so that each goes back to what it found
-        return Found(seconds=_HELD, waits_for=f"the temporary change of {later}, which came after it")
-    needed = f"{', '.join(firing)} fires on the target" if firing else await _needed(services, run, actions)
-    if needed is None:
+        return Found(seconds=left, waits_for=WAITS)
+    if waits:
+        return Found(seconds=_HELD, waits_for=waits)
+    why = await needed(services, run)
+    if why is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
-    temporary = Rule.from_json(run.settings["rule"]).temporary
-    return _extended(services, run, actions, needed, temporary.revert_after if temporary else _UNKNOWN)
+    return _extended(services, run, actions, why)
 
 
 _BLIND = "whether it is still needed cannot be told"
 
 
-def _extended(services: Services, run: Run, actions: Sequence[Action], why: str, span: timedelta) -> Found:
+def _span(run: Run) -> timedelta:
+    temporary = Rule.from_json(run.settings["rule"]).temporary
+    return temporary.revert_after if temporary else _UNKNOWN
+
+
+def _extended(services: Services, run: Run, actions: Sequence[Action], why: str) -> Found:
+    span = _span(run)
     until = services.clock.now() + span
     number = int(run.life.get("extended", 0)) + 1
 
     def also(tx: Tx, held: Run) -> None:
         fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=why)
-        _notify(tx, held, EventKind.TEMPORARY_EXTENDED, fact, number=number)
+        # The first, second, fourth, eighth time: a rush of days is not told every hour.
+        of = None if number & (number - 1) else str(number)
+        _notify(tx, held, EventKind.TEMPORARY_EXTENDED, fact, of=of)
 
     keeps: dict[str, JsonValue] = {"until": until.isoformat(), "extended": number}
-    return Found(
-        seconds=span.total_seconds(), waits_for="the end of its temporary change", keeps=keeps, also=also
-    )
+    return Found(seconds=span.total_seconds(), waits_for=WAITS, keeps=keeps, also=also)
 
 
 def _over(tx: Tx, run: Run) -> None:
-    runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": "reverting"})
     _notify(tx, run, EventKind.TEMPORARY_ENDED, TemporaryChange(run.id, "ended", tx.now, ()))
 
 
-async def _needed(services: Services, run: Run, actions: Sequence[Action]) -> str | None:
-    """Why the change is still needed, or that nobody can tell; None when the size before would carry today's load."""
+def go_on(tx: Tx, run: Run, life: Life) -> dict[str, JsonValue]:
+    """The change was to be taken back, was held, and is needed again: it lasts for another while. What the row keeps of it."""
+    until = tx.now + _span(run)
+    actions = _sizes(tx.conn, run.id)
+    fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=life.reason)
+    _notify(tx, run, EventKind.TEMPORARY_EXTENDED, fact, of=f"undo {life.undos}")
+    return {"until": until.isoformat()}
+
+
+def close(tx: Tx, run: Run, state: RunState) -> None:
+    """The run has ended so that nothing of its temporary change is left to be taken back by itself."""
+    entry = runs.entry(tx.conn, run.id, TEMPORARY_ENTRY)
+    if entry is not None and entry.outcome is None:
+        runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": state.value})
+
+
+async def needed(services: Services, run: Run) -> str | None:
+    """Why the run's temporary change is still needed, or that nobody can tell; None when the size before would carry today's
+    load and no alert fires on the target."""
+    firing, actions = await services.store.read(
+        lambda conn: (facts.firing_on(conn, run.target_key), _sizes(conn, run.id))
+    )
+    return f"{', '.join(firing)} fires on the target" if firing else await _used(services, run, actions)
+
+
+async def _used(services: Services, run: Run, actions: Sequence[Action]) -> str | None:
     target = Target.parse(run.target_key)
     try:
         workload = await read.read_workload(services.cluster, target)
@@ -183,7 +228,7 @@ async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
     def write(tx: Tx) -> None:
         run = runs.hold(tx, run_id)
         entry = runs.entry(tx.conn, run_id, TEMPORARY_ENTRY)
-        if entry is None or entry.outcome is not None or run.state is not RunState.FIXED:
+        if entry is None or entry.outcome is not None or run.state not in HELPED:
             raise Refused("the run has no temporary change", code="no_temporary_change", where=run_id)
         runs.end_entry(tx, run_id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
         driving.keep(tx, run_id, Changes(None, life=run.life))
@@ -198,11 +243,11 @@ async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
 
 
 def _notify(
-    tx: Tx, run: Run, kind: EventKind, fact: TemporaryChange, *, actor: str = "service", number: int = 0
+    tx: Tx, run: Run, kind: EventKind, fact: TemporaryChange, *, actor: str = "service", of: str | None = ""
 ) -> None:
+    """`of` tells several facts of one kind apart; None: it is recorded, and not worth a message."""
     data = fact_to_json(Topic.TEMPORARY, fact)
     tx.audit(kind, incident_id=run.incident_id, run_id=run.id, actor=actor, data=data)
-    if number & (number - 1):  # the first, second, fourth, eighth time: a rush of days is not told every hour
-        return
-    once = f"{run.id}:{fact.change}" + (f":{number}" if number else "")
-    announce(tx, Topic.TEMPORARY, incident_id=run.incident_id, once=once, fact=fact)
+    if of is not None:
+        once = f"{run.id}:{fact.change}" + (f":{of}" if of else "")
+        announce(tx, Topic.TEMPORARY, incident_id=run.incident_id, once=once, fact=fact)

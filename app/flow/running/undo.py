@@ -1,29 +1,34 @@
 """Undo: take our changes back, newest first, only where they are still in place.
 
 Three ways in: the rule says so after a step that did not help, a person orders it, or a temporary change ends. Every single
-write asks first whether anything holds it (`app.policy.holds`). A failed undo is stuck, pages a person, and can be ordered
-again: each order has journal entries of its own. Never overwrites what somebody else changed since.
+request asks first whether anything holds it (`app.policy.holds`), and what was held asks afterwards whether it is still wanted. A
+failed undo is stuck, pages a person, and can be ordered again: each order has journal entries of its own. Never overwrites what
+somebody else changed since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.errors import OutcomeUnclear, Refused, RemediatorError, TryLater
+from app.domain.alert_report import Reported
+from app.domain.errors import Held, OutcomeUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.domain.target import Target
-from app.flow.deciding import trust
+from app.flow.deciding import facts, trust
+from app.flow.deciding.decide import firing_alerts
+from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.kube import apply
+from app.kube.guarded import Guarded
 from app.notify.timeline import Escalation, Topic, UndoDone
 from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
@@ -37,10 +42,19 @@ _RETRY = 5.0  # seconds, when the cluster does not say
 _HELD = 15.0  # seconds between looks at what holds a write
 _DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value})
 
+Needed = Callable[[Services, Run], Awaitable[str | None]]
+"""Why a temporary change is needed by now, or that nobody can tell; None when it is not."""
+
 
 def carried_out(conn: Connection, run_id: str) -> list[JournalEntry]:
     """The actions of a run that were applied, oldest first."""
-    return [entry for entry in runs.entries(conn, run_id) if was_applied(entry)]
+    return [entry for entry in _by_place(runs.entries(conn, run_id)) if was_applied(entry)]
+
+
+def _by_place(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """In the order of steps and actions: the clock may have been set back in between."""
+    places = ("step_index", "action_index")
+    return sorted(entries, key=lambda entry: tuple(int(entry.intent.get(name, 0)) for name in places))
 
 
 def was_applied(entry: JournalEntry) -> bool:
@@ -60,7 +74,7 @@ def _in_place(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
         for entry in entries
         if entry.intent.get("entry") == "undo" and (entry.outcome or {}).get("result") in _DONE
     }
-    return [entry for entry in entries if _may_be_there(entry) and entry.name not in back]
+    return [entry for entry in _by_place(entries) if _may_be_there(entry) and entry.name not in back]
 
 
 def _may_be_there(entry: JournalEntry) -> bool:
@@ -92,23 +106,62 @@ def _life(run: Run) -> Life:
 
 def held(conn: Connection, services: Services, run: Run) -> str:
     """What forbids this run's next write that is no action, in words; empty when it may happen."""
-    return "; ".join(hold.text for hold in _holds(conn, services, run, run.life.get("despite", ())))
+    return "; ".join(hold.text for hold in holds_on(conn, services, run, run.life.get("despite", ())))
 
 
-def _holds(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
+def holds_on(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
+    """What forbids the run's next write, but for the holds whose keys are in `despite`."""
     now = services.clock.now()
     write = Write(Target.parse(run.target_key), run.rule, run.remediation, frozenset(despite))
     return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
 
 
-async def look(services: Services, run: Run) -> Found:
-    """Take back the newest action that is still in place, unless something holds it."""
+def guarded(services: Services, run: Run, despite: Collection[str]) -> Guarded:
+    """The cluster for one write of this run: what holds it by then stops each request right before it goes out, by Held."""
+
+    async def ask() -> None:
+        found = await services.store.read(lambda conn: holds_on(conn, services, run, despite))
+        if found:
+            raise Held("; ".join(hold.text for hold in found))
+
+    return Guarded(services.cluster, ask)
+
+
+async def look(services: Services, run: Run, needed: Needed) -> Found:
+    """Take back the newest action that is still in place, unless something holds it, or it was held and is not wanted any
+    more: `needed` tells that of a temporary change."""
     entries, hold = await services.store.read(lambda conn: (_left(conn, run), held(conn, services, run)))
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
     if hold:
         return _hold(run, hold)
+    if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed)):
+        return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries[-1])
+
+
+async def _not_wanted(services: Services, run: Run, needed: Needed) -> str:
+    """Why what waited for a hold to end is not to be done by itself any more; empty when it is. A person's order stands."""
+    match _life(run).cause:
+        case Cause.REVERT:
+            return await needed(services, run) or ""
+        case Cause.OTHERWISE if await _gone(services, run):
+            return (
+                "the alert resolved while the undo was held, so that what was done may have helped: it stays in place until"
+                f" somebody says otherwise (remediator undo {run.id})"
+            )
+        case _:
+            return ""
+
+
+async def _gone(services: Services, run: Run) -> bool:
+    """The alerts of the run's incident are known to be gone."""
+    incident, alerts = await services.store.read(
+        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
+    )
+    if incident.manual is not None:
+        return False
+    return all(report.state is Reported.GONE for report in await facts.reports(services, alerts))
 
 
 def _hold(run: Run, hold: str) -> Found:
@@ -127,7 +180,7 @@ def _hold(run: Run, hold: str) -> Found:
             once = f"{run.id}/held/{life.undos}"
             escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id)
 
-    return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also)
+    return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also, keeps={"held": True})
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
@@ -158,7 +211,10 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
         if not was_applied(acted) and not await apply.in_place(services.cluster, whole, acted.name):
             text = "reading back shows that it never happened"
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
-        done = await apply.undo(services.cluster, whole, acted.name, sleep=services.clock.sleep)
+        cluster = guarded(services, run, run.life.get("despite", ()))
+        done = await apply.undo(cluster, whole, acted.name, sleep=services.clock.sleep)
+    except Held as by:
+        return _hold(run, str(by))
     except (TryLater, OutcomeUnclear) as error:
         if last_attempt(run):
             why = f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
@@ -233,27 +289,32 @@ async def request(
     if isinstance(ordered, Refused):
         raise ordered
     if ordered:
-        await services.engine().start(ordered)
+        await services.engine().start(ordered)  # one that runs already is woken
+        await services.engine().signal(ordered, WAKE)
     return {"run": run_id, "undo": "requested", "by": by}
 
 
 def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> str:
-    """The workflow to start; empty when this very order stands already."""
-    life = _life(run)
-    ordered_before = run.state is RunState.UNDOING and life.cause is Cause.PERSON
-    if ordered_before and not despite:
+    """The workflow to start or to wake; empty when this very order stands already. An undo that is under way becomes theirs:
+    whoever is at it goes on."""
+    life, under_way = _life(run), run.state is RunState.UNDOING
+    if under_way and life.cause is Cause.PERSON and not despite:
         return ""
     after = transition(life, Event.UNDO_ORDERED)
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    known = tuple(hold.key for hold in _holds(tx.conn, services, run, ())) if despite else ()
+    known = tuple(hold.key for hold in holds_on(tx.conn, services, run, ())) if despite else ()
     after = replace(after, despite=known)
-    driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
     data = {"by": by, "despite": despite}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
-    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/undo ordered {after.undos}")
+    once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
+    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
     trust.count(tx, services, run, Evidence.UNDONE)
+    if under_way:
+        driving.change(tx, run.id, after.to_json())
+        return run.workflow
+    driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
     return driving.start_again(tx, run)
 
 
@@ -277,7 +338,9 @@ def _against(tx: Tx, services: Services, run: Run, *, despite: bool) -> Refused 
 __all__: list[str] = [
     "carried_out",
     "entry_name",
+    "guarded",
     "held",
+    "holds_on",
     "in_place",
     "look",
     "request",

@@ -6,13 +6,16 @@ process; what nobody watched counts as nothing. Never touches the cluster otherw
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.alert_report import Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
+from app.domain.json import JsonValue
 from app.domain.outcome import Result
+from app.domain.plan import Action
 from app.domain.target import Target
 from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState, RolloutStatus, Workload
@@ -23,7 +26,10 @@ from app.flow.running import undo
 from app.flow.running.life import Event, Found
 from app.flow.services import Services
 from app.kube import read
+from app.kube.hands import Hand, hand_after_ours
+from app.kube.look import POD_KINDS
 from app.kube.rollout import rollout_status
+from app.kube.startup import no_new_pod_starts
 from app.notify.timeline import Topic, Verification
 from app.policy.model import Rule
 from app.store import incidents, runs, samples
@@ -34,17 +40,19 @@ from app.store.runs import Run
 _GAP = 3  # polls without a look that still count as watched
 _EVENTS = {
     Result.FIXED: Event.FIXED,
+    Result.CONTAINED: Event.CONTAINED,
     Result.NOT_FIXED: Event.NOT_FIXED,
     Result.INCONCLUSIVE: Event.INCONCLUSIVE,
     Result.PROBE_ERROR: Event.PROBE_ERROR,
+    Result.TAKEN_OVER: Event.TAKEN_OVER,
 }
 
 
 async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
-    watch = await _watch(services, run, _GAP * rule.poll.total_seconds())
-    verdict = judge(watch, rule.settle, rule.timeout)
+    watch, hand = await _watch(services, run, _GAP * rule.poll.total_seconds())
+    verdict = _told_apart(judge(watch, rule.settle, rule.timeout), run)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
 
@@ -55,25 +63,33 @@ async def look(services: Services, run: Run) -> Found:
         if verdict is not None:
             _conclude(tx, held, verdict, watch)
 
-    keeps = {"watch": watch.to_json()}
+    keeps: dict[str, JsonValue] = {"watch": watch.to_json(), "by_hand": hand is not None and hand.by_hand}
     if verdict is None:
         return Found(seconds=rule.poll.total_seconds(), waits_for="its verification", keeps=keeps, also=also)
     services.metrics.verifications.labels(run.remediation, verdict[0].value).inc()
     return Found(_EVENTS[verdict[0]], verdict[1], keeps=keeps, also=also)
 
 
-async def _watch(services: Services, run: Run, gap: float) -> Watch:
-    """All looks so far and this one."""
+def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, str] | None:
+    """Relief that buys time is not called a fix, and says what a person has still to do."""
+    task = run.step.open_task
+    if verdict is None or verdict[0] is not Result.FIXED or not task:
+        return verdict
+    return Result.CONTAINED, f"{verdict[1]}. The cause is still there: {task}"
+
+
+async def _watch(services: Services, run: Run, gap: float) -> tuple[Watch, Hand | None]:
+    """All looks so far and this one, and somebody else's hand at this one."""
     began = services.clock.monotonic()
-    seen = await measure(services, run)
+    seen, hand = await _look_once(services, run)
     now = services.clock.monotonic()
     gap += now - began  # a slow look is no gap
     last = services.last_looks.get(_key(run))
     services.last_looks[_key(run)] = now
     so_far = Watch.from_json(run.life.get("watch", {}))
     if so_far.looks == 0:
-        return so_far.look(seen, 0.0, gap)
-    return so_far.look(seen, None if last is None else now - last, gap)
+        return so_far.look(seen, 0.0, gap), hand
+    return so_far.look(seen, None if last is None else now - last, gap), hand
 
 
 def forget(services: Services, run: Run) -> None:
@@ -89,21 +105,64 @@ def _changed(before: Measurement, now: Measurement) -> bool:
     return (before.rollout, before.alert) != (now.rollout, now.alert)
 
 
-async def measure(services: Services, run: Run) -> Measurement:
-    """One look at rollout and alert."""
-    incident, alerts, acted = await services.store.read(lambda conn: _load(conn, run))
+async def _look_once(services: Services, run: Run) -> tuple[Measurement, Hand | None]:
+    """One look at rollout and alert, at what became of our values, and at the pods made since."""
+    about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
-    condition, text = await _alert(services, incident, alerts, acted)
+    condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
+    hand, stuck = None, ""
     if workload is not None:
+        hand = await _other_hand(services, workload, about)
+        stuck = await _cannot_start(services, workload, rollout, about.acted_at)
         await _sample(services, workload)
-    return Measurement(services.clock.now(), rollout.state, condition, f"{rollout.text}; {text}")
+    now, words = services.clock.now(), f"{rollout.text}; {text}"
+    return Measurement(now, rollout.state, condition, words, hand.text if hand else "", stuck), hand
 
 
-def _load(conn: Any, run: Run) -> tuple[Incident, tuple[StoredAlert, ...], datetime]:
-    """The incident, what fires of it, and when the last action was done."""
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a look goes by: the incident, what fires of it, the actions that were carried out, and when the last one was."""
+
+    incident: Incident
+    alerts: tuple[StoredAlert, ...]
+    actions: tuple[Action, ...]
+    acted_at: datetime
+
+
+def _load(conn: Any, run: Run) -> _About:
     acted = undo.carried_out(conn, run.id)
     at = acted[-1].ended_at if acted and acted[-1].ended_at else run.requested_at
-    return incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id), at
+    actions = tuple(Action.from_json(entry.intent["action"]) for entry in acted)
+    return _About(incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id), actions, at)
+
+
+async def _other_hand(services: Services, workload: Workload, about: _About) -> Hand | None:
+    """Somebody else's change of what we wrote to. An object that cannot be read says nothing."""
+    for ref in {a.object.name: a.object for a in about.actions if a.kind not in POD_KINDS}.values():
+        latest = {c.path: c for a in about.actions if a.object.name == ref.name for c in a.changes}
+        try:
+            manifest = (
+                workload.manifest
+                if ref.kind is workload.target.kind
+                else await services.cluster.get(ref.kind, ref.namespace, ref.name)
+            )
+        except RemediatorError:
+            continue
+        if hand := hand_after_ours(manifest, latest.values(), about.acted_at, ref.uid):
+            return hand
+    return None
+
+
+async def _cannot_start(
+    services: Services, workload: Workload, rollout: RolloutStatus, since: datetime
+) -> str:
+    """Why no pod made since our write can start; empty when one may, or nobody can tell."""
+    if rollout.state is RolloutState.COMPLETE:
+        return ""
+    try:
+        return no_new_pod_starts(workload, await read.read_pods(services.cluster, workload), since)
+    except RemediatorError:
+        return ""
 
 
 def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> None:
@@ -112,7 +171,12 @@ def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> No
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
     once = f"{run.id}/{run.step_index}" + (f".{number}" if number else "")
     runs.begin_entry(tx, run.id, f"verified {once}", {"entry": "verified", "step_index": run.step_index})
-    runs.end_entry(tx, run.id, f"verified {once}", {"result": result.value})
+    outcome = {
+        "result": result.value,
+        "rolled_out": watch.rolled_out,
+        "text": watch.last.text if watch.last else "",
+    }
+    runs.end_entry(tx, run.id, f"verified {once}", outcome)
     tell(tx, Topic.VERIFIED, fact, incident_id=run.incident_id, once=once, run_id=run.id)
 
 

@@ -1,6 +1,6 @@
 """The day's head of the audit trail, written where the database's owner cannot take it back: the log and the channel.
 
-Called by the sweep. The message is queued under an id made of the day, so that restarts and other replicas find it there. A
+Called by the task `report`. The message is queued under an id made of the day, so that restarts and other replicas find it there. A
 trail younger than a day has nothing to tell yet. Never verifies the trail.
 """
 

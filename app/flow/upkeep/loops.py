@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -20,7 +20,7 @@ from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Services
 from app.flow.upkeep import audit_head
 from app.flow.upkeep.supervisor import Task, each
-from app.store import claims, driving, incidents
+from app.store import audit, claims, driving, incidents
 from app.store.pruning import Pruner
 
 log = structlog.get_logger(__name__)
@@ -32,16 +32,19 @@ _LATEST = timedelta(minutes=5)
 _LOADED = 8  # waiting writes from which on deciding makes room for intake
 _LOADED_POOL = 4
 _YIELD = 0.1  # seconds
+_SHARE = 3  # while posts wait, the writing thread is theirs for so many times as long as a batch of decisions had it
 _LOOK = 1.0  # seconds between looks when nobody nudges
 _GATHER = 0.25  # seconds
 """How long messages gather after a nudge. A decision is followed by a write at the cluster within a tenth of a second:
 telling it at once would compete with doing it, and the thread's first message says more when it waits."""
 _SWEEP = 5.0
+_REPORT = 15.0
 _PRUNE = 600.0
 _OVERDUE = timedelta(seconds=3)
 """How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
 _BEGINS = timedelta(seconds=30)  # until a new workflow has to have begun
 _DRIVEN = 100  # runs driven anew in one sweep
+_SET_BACK = timedelta(seconds=5)  # a clock that is corrected by less is no news
 
 
 def _comes_back(services: Services, run_id: str) -> bool:
@@ -60,8 +63,10 @@ class Loops:
     retention: timedelta
     channel: str = ""
     _crowded: bool = False
+    _batch_seconds: float = 0.0
     _deciding: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
+    _offset: datetime | None = None
     _pruner: Pruner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +79,7 @@ class Loops:
             Task("decide", self.decide_due, _LOOK, s.decide_nudge),
             Task("deliver", self.deliver, _LOOK, s.deliver_nudge, _GATHER),
             Task("sweep", self.sweep, _SWEEP),
+            Task("report", self.report, _REPORT),
             Task("prune", self.prune, _PRUNE),
         )
 
@@ -91,10 +97,10 @@ class Loops:
         room = _POOL
         if s.store.waiting > _LOADED:
             # A storm is coming in: an alert that is not stored is lost, one that is decided later is not.
-            await s.clock.sleep(_YIELD)
+            await s.clock.sleep(max(_YIELD, _SHARE * self._batch_seconds))
             room = _LOADED_POOL
         # A full batch is the sign of a bulk: a single alert pays for no question about it.
-        if self._crowded and (settled := await bulk.settle_due(s, loaded=room < _POOL)):
+        if self._crowded and (settled := await self._settle_batch(loaded=room < _POOL)):
             s.deliver_nudge()
             return settled
         free = room - len(self._deciding)
@@ -107,6 +113,12 @@ class Loops:
             self._deciding.add(task)
             task.add_done_callback(self._decided)
         return len(claimed)
+
+    async def _settle_batch(self, *, loaded: bool) -> int:
+        began = self.services.clock.monotonic()
+        settled = await bulk.settle_due(self.services, loaded=loaded)
+        self._batch_seconds = self.services.clock.monotonic() - began if settled else 0.0
+        return settled
 
     def _decided(self, task: asyncio.Task[None]) -> None:
         self._deciding.discard(task)
@@ -148,15 +160,40 @@ class Loops:
         now = s.clock.now()
         await each(
             {
+                "clock": self._follow_the_clock,
                 "drive": self.drive_overdue,
                 "take_over": self._take_over,
                 "digests": lambda: refresh_digests(s.store, now),
+            }
+        )
+        return 0
+
+    async def report(self) -> int:
+        """Set the gauges; queue the week's scorecard and the day's head of the audit trail when they are due."""
+        s = self.services
+        await each(
+            {
                 "scorecard": lambda: scorecard.post_due(s, self.channel),
                 "audit_head": lambda: audit_head.tell_due(s, self.channel),
                 "gauges": lambda: counting.gauges(s),
             }
         )
         return 0
+
+    async def _follow_the_clock(self) -> None:
+        """Nothing waits longer because the wall clock was set back: while this process runs, the monotonic clock tells; at
+        its start, the newest record of the trail."""
+        s = self.services
+        offset = s.clock.now() - timedelta(seconds=s.clock.monotonic())
+        before, self._offset = self._offset, offset
+        if before is None:
+            newest = await s.store.read(audit.newest_at)
+            by = newest - s.clock.now() if newest is not None else timedelta()
+        else:
+            by = before - offset
+        if by > _SET_BACK:
+            log.warning("clock_was_set_back", seconds=round(by.total_seconds()))
+            await s.store.write(lambda tx: claims.set_back(tx, by))
 
     async def drive_overdue(self) -> None:
         """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died

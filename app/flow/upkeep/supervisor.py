@@ -1,6 +1,6 @@
 """Supervisor: keeps every background task of a process alive, and says which of them fails.
 
-The composition root and `app.flow.upkeep.loops` hand it the bodies: decide, deliver, sweep, prune, the policy watcher, the
+The composition root and `app.flow.upkeep.loops` hand it the bodies: decide, deliver, sweep, report, prune, the policy watcher, the
 look at Slack's connection, the check of the rights. A body that raises is logged, counted and run again after a wait that
 grows; until it succeeds the task stands among the problems that `/readyz` and the metrics show. Never decides anything
 and never swallows a cancellation.

@@ -1,22 +1,25 @@
-"""Views: what the API shows of the catalogue, the policy and the budgets, and the check of an order's params."""
+"""Views: what the API shows of the catalogue, the policy and the budgets, and the checks of an order before it is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, ObjectMissing, Refused, RemediatorError
 from app.domain.target import Target
-from app.flow.deciding.investigate import order_params
+from app.flow.deciding.investigate import off_limits, order_params
 from app.flow.deciding.trust import as_trust_level, terms_of
 from app.flow.services import Services
 from app.policy.model import Per, Policy
 from app.policy.trust import lower_bound, next_text, proof, proof_text
 from app.store import ledger, runs, trust_levels
 from app.store.trust_levels import StoredTrustLevel
+
+_LOOK_SECONDS = 3.0  # for the look whether an order's target is there
 
 
 async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
@@ -122,5 +125,24 @@ def order_check(services: Services) -> Callable[[ManualRequest], None]:
             raise BadInput(f"there are {allowed}", code="unknown_remediation", where="remediation")
         Target.parse(order.target)
         order_params(services.policy(), remediation, order.params)
+
+    return check
+
+
+def target_check(services: Services) -> Callable[[ManualRequest], Awaitable[None]]:
+    """A check whether the workload of a manual order is there, so that a slip of the pen is told at once. It raises Refused
+    (`no_such_target`). What is off limits is not looked for, and what cannot be told is left to the run."""
+
+    async def check(order: ManualRequest) -> None:
+        target = Target.parse(order.target)
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                if not await off_limits(services, services.policy(), target):
+                    await services.cluster.get(target.kind, target.namespace, target.name)
+        except ObjectMissing as error:
+            text = f"there is no {target.kind} {target.name} in the namespace {target.namespace}"
+            raise Refused(text, code="no_such_target", where="/target/name") from error
+        except (RemediatorError, TimeoutError):
+            return
 
     return check

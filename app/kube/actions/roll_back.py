@@ -15,7 +15,9 @@ from app.kube.actions.delete_pod import delete_pod
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.template import refusal
 from app.kube.fields import annotation_path, value_at
+from app.kube.known_good import Records, Word
 from app.kube.lineage import is_return, left_by_return
+from app.kube.owners import who_changed
 from app.kube.parse import CHANGE_CAUSE, fingerprint
 
 _ADVICE = "deploy a known good version from its source"
@@ -24,35 +26,89 @@ _CAUSE = annotation_path(CHANGE_CAUSE)
 
 
 def roll_back(
-    workload: Workload, revisions: Sequence[Revision], left: Container[str] = frozenset()
+    workload: Workload,
+    revisions: Sequence[Revision],
+    left: Container[str] = frozenset(),
+    records: Records | None = None,
+    *,
+    redeployed: bool = False,
 ) -> Action | Impossible:
-    """Restore the newest older revision whose template really differs and that nobody rolled back from.
+    """Restore the newest older revision whose template really differs and that nobody rolled back from: by the `records` the
+    newest that is known to be good, else the newest of which nothing bad is known.
 
     `revisions` are newest first; `left` are fingerprints that this service already rolled this target away from. What a
     rollback put in place, ours or a person's, is never rolled back in turn. The fingerprint that this action leaves is
-    in `params["left"]`.
+    in `params["left"]`. `redeployed`: the present template is an older one that was deployed again, which is no rollback.
     """
     if no := refusal(workload, "a rollback"):
         return no
     template = workload.manifest["spec"]["template"]
     current = next((r for r in revisions if r.current), None)
     present = {fingerprint(template)} | ({current.fingerprint} if current else set())
-    if current is not None and is_return(current, revisions):
+    if any(one in left for one in present):
+        return Impossible(
+            f"this service rolled {workload.target} back from the present template before, and somebody put it in place "
+            f"again{_by(workload)}: that is not repeated",
+            f"ask who deployed it; {_ADVICE}",
+        )
+    if current is not None and not redeployed and is_return(current, revisions):
         return Impossible(
             f"revision {current.number} of {workload.target} was restored by a rollback already, and it still fires",
             _ADVICE,
         )
     older = [r for r in revisions if current is None or r.number < current.number]
     different = [r for r in older if r.fingerprint not in present]
-    returned = left_by_return(revisions)
-    goal = next((r for r in different if r.fingerprint not in left and r.fingerprint not in returned), None)
-    if goal is None:
+    returned = left_by_return(revisions, before=redeployed)
+    kept = [r for r in different if r.fingerprint not in left and r.fingerprint not in returned]
+    if not kept:
         return _nowhere(workload, older, different)
+    goal = _best(kept, records)
+    if goal is None:
+        why = "; ".join(records.standing(r).why for r in kept[:3]) if records else ""
+        return Impossible(f"no older revision of {workload.target} is known to be good: {why}", _ADVICE)
+    if no := _held_back(workload, goal):
+        return no
     changes = [FieldChange(_TEMPLATE, template, goal.template)]
     cause = value_at(workload.manifest, _CAUSE)
     if (cause or "") != goal.change_cause:
         changes.append(FieldChange(_CAUSE, cause, goal.change_cause or None))
     return _action(workload, current, goal, tuple(changes))
+
+
+def _best(kept: Sequence[Revision], records: Records | None) -> Revision | None:
+    if records is None:
+        return kept[0]
+    for word in (Word.GOOD, Word.UNKNOWN):
+        if goal := next((r for r in kept if records.standing(r).word is word), None):
+            return goal
+    return None
+
+
+def _held_back(workload: Workload, goal: Revision) -> Impossible | None:
+    """A StatefulSet's partition keeps its lower pods at the revision that they have: only that one makes all of them equal."""
+    spec, status = workload.manifest["spec"], workload.manifest.get("status") or {}
+    partition = ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("partition", 0)
+    if workload.target.kind is not Kind.STATEFUL_SET or not partition:
+        return None
+    if partition >= workload.desired:
+        text = f"partition {partition} of {workload.target} holds all {workload.desired} pods back, so a rollback would not roll out"
+        return Impossible(text, "lower the partition first")
+    runs = status.get("currentRevision", "")
+    if goal.name == runs:
+        return None
+    text = (
+        f"the pods of {workload.target} below {partition} stay at {runs or 'another revision'} (partition), and revision "
+        f"{goal.number} is {goal.name}: two versions would run"
+    )
+    return Impossible(text, "finish or give up the partitioned rollout by hand")
+
+
+def _by(workload: Workload) -> str:
+    writers = who_changed(workload.manifest, _TEMPLATE)
+    if not writers:
+        return ""
+    who, at = writers[0]
+    return f" ({who}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''})"
 
 
 def _action(

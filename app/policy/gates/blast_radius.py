@@ -21,6 +21,7 @@ _COUNTS_BROKEN = frozenset({Kind.DEPLOYMENT, Kind.DAEMON_SET})
 StatefulSet replaces by ordinal, so a ready pod may be the next one."""
 
 
+@_SAY.of
 def blast_radius(case: Case) -> GateResult:
     """Deny when more ready pods are at risk than the rule allows, or when too many targets would be in flight."""
     rules = case.rule.blast_radius

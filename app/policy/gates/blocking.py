@@ -18,6 +18,7 @@ def blocking_matchers(rule: Rule) -> tuple[When, ...]:
     return rule.blocked_by
 
 
+@_SAY.of
 def blocking(case: Case) -> GateResult:
     """Deny while an alert of the rule's `blocked_by` fires, or while that cannot be told."""
     matchers = [str(m) for m in blocking_matchers(case.rule)]

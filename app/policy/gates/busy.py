@@ -10,6 +10,7 @@ _SAY = Voice("target busy")
 _THRESHOLD = "no other run on the target"
 
 
+@_SAY.of
 def busy(case: Case) -> GateResult:
     """Deny while another run holds the target."""
     run = case.facts.busy_with

@@ -87,11 +87,24 @@ class Case:
 Gate: TypeAlias = Callable[[Case], GateResult]
 
 
+_NAMES: dict[Gate, str] = {}
+
+
+def name_of(gate: Gate) -> str:
+    """The name with which this gate answers. Raises KeyError for a gate that no voice speaks for."""
+    return _NAMES[gate]
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A gate's name, with which it answers."""
 
     gate: str
+
+    def of(self, gate: Gate) -> Gate:
+        """Decorator of the gate that answers with this voice, so that its name is known without asking it."""
+        _NAMES[gate] = self.gate
+        return gate
 
     def allow(self, value: str, threshold: str, code: Code = Code.ALLOWED) -> GateResult:
         """Nothing stands against it."""

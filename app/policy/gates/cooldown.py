@@ -11,6 +11,7 @@ from app.policy.units import duration_text
 _SAY = Voice("cooldown")
 
 
+@_SAY.of
 def cooldown(case: Case) -> GateResult:
     """Deny until the cooldown since the last action is over; the end itself is over."""
     last, span = case.facts.last_action, case.rule.cooldown

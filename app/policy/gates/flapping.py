@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 
 from app.domain.decision import Code, GateResult
-from app.domain.outcome import RunState
+from app.domain.outcome import HELPED, RunState
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
 from app.policy.units import duration_text
@@ -24,6 +24,7 @@ DID_NOT_HELP = frozenset(
 """Endings of a run that acted or tried to. Rejected, expired and abandoned runs say nothing about the remediation."""
 
 
+@_SAY.of
 def flapping(case: Case) -> GateResult:
     """Ask after too many runs in a row that did not fix it, or when it was fixed again and again within the window."""
     rules, results = case.rule.flapping, case.facts.results
@@ -32,11 +33,9 @@ def flapping(case: Case) -> GateResult:
     if isinstance(results, Unknown):
         return _SAY.unknown("results of earlier runs", results, threshold)
     since = case.facts.now - rules.within
-    tried = [
-        r.state for r in results if r.at > since and (r.state in DID_NOT_HELP or r.state is RunState.FIXED)
-    ]
+    tried = [r.state for r in results if r.at > since and (r.state in DID_NOT_HELP or r.state in HELPED)]
     failures = len(list(takewhile(lambda state: state in DID_NOT_HELP, tried)))
-    fixes = tried.count(RunState.FIXED)
+    fixes = sum(state in HELPED for state in tried)
     value = f"{failures} not fixed in a row, {fixes} fixed within {within}"
     if failures < rules.not_fixed and fixes < rules.fixed:
         return _SAY.allow(value, threshold)

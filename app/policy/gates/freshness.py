@@ -11,6 +11,7 @@ from app.policy.units import duration_text
 _SAY = Voice("freshness")
 
 
+@_SAY.of
 def freshness(case: Case) -> GateResult:
     """Deny when the alert is resolved, silenced or inhibited, or its last word is older than the rule's freshness. A manual order
     has no alert."""

@@ -16,6 +16,7 @@ _THRESHOLD = "no pause, ceiling above observe"
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
+@_SAY.of
 def kill_switch(case: Case) -> GateResult:
     """Deny under a pause that covers this target, rule or remediation; observe under a ceiling of observe, except for a
     dry run, which changes nothing."""

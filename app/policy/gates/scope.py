@@ -7,7 +7,6 @@ from typing import Any
 
 from app.domain.cluster import OPT
 from app.domain.decision import Code, GateResult
-from app.domain.target import Kind
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
 from app.policy.model import PROTECTED_NAMESPACES, Opt, Scope
@@ -15,9 +14,10 @@ from app.policy.model import PROTECTED_NAMESPACES, Opt, Scope
 _SAY = Voice("scope")
 
 
-def off_limits_by_name(rules: Scope, namespace: str, kind: Kind) -> bool:
-    """Whether the name alone tells that this gate is closed, so that nobody has to read the object."""
-    return namespace in PROTECTED_NAMESPACES or not rules.covers(namespace) or kind in rules.protected_kinds
+def off_limits_by_name(rules: Scope, namespace: str) -> bool:
+    """Whether the namespace is none of ours, so that nothing in it is read. A protected kind in one of ours is read: what is
+    wrong with it is what its people want to know."""
+    return namespace in PROTECTED_NAMESPACES or not rules.covers(namespace)
 
 
 def mark_of(metadata: Mapping[str, Any]) -> str | None:
@@ -26,6 +26,7 @@ def mark_of(metadata: Mapping[str, Any]) -> str | None:
     return None if value is None else str(value)
 
 
+@_SAY.of
 def scope(case: Case) -> GateResult:
     """Deny outside of the namespaces, for protected namespaces and kinds, and where the owners opted out."""
     rules, target = case.policy.scope, case.facts.target

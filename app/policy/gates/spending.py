@@ -15,15 +15,19 @@ from app.policy.budgets import BudgetScope, Origin, scopes_for
 from app.policy.facts import Spend, Unknown
 from app.policy.gates.case import Case, Voice
 
+_OWN, _SHARED = Voice("rate limit"), Voice("budget")
 
+
+@_OWN.of
 def rate_limit(case: Case) -> GateResult:
     """Deny when one of the rule's own limits is used up, until the oldest action leaves its window."""
-    return _measure(case, Voice("rate limit"), Origin.RULE, Code.RATE_LIMITED)
+    return _measure(case, _OWN, Origin.RULE, Code.RATE_LIMITED)
 
 
+@_SHARED.of
 def budget(case: Case) -> GateResult:
     """Deny when one of the shared budgets is used up, until the oldest action leaves its window."""
-    return _measure(case, Voice("budget"), Origin.SHARED, Code.BUDGET_SPENT)
+    return _measure(case, _SHARED, Origin.SHARED, Code.BUDGET_SPENT)
 
 
 def _measure(case: Case, say: Voice, origin: Origin, code: Code) -> GateResult:

@@ -11,6 +11,7 @@ from app.policy.units import duration_text
 _SAY = Voice("storm")
 
 
+@_SAY.of
 def storm(case: Case) -> GateResult:
     """Observe during a storm. A person's order or approval of this plan goes through: they saw it."""
     rules, count = case.policy.storm, case.facts.storm_targets

@@ -15,6 +15,7 @@ from app.policy.trust import TrustLevel, next_text, proof, proof_text, share, ta
 _SAY = Voice("trust")
 
 
+@_SAY.of
 def trust(case: Case) -> GateResult:
     """Observe at level observe, ask at level approve until a person agreed, allow at level auto; not in use in other modes."""
     if case.rule.mode is not Mode.EARNED:

@@ -12,6 +12,7 @@ from app.policy.units import wall_time_text
 _SAY = Voice("window")
 
 
+@_SAY.of
 def window(case: Case) -> GateResult:
     """Deny during a freeze (until it ends) and outside of all windows (until one opens)."""
     policy, now = case.policy, case.facts.now

@@ -19,8 +19,8 @@ from app.sim.world import World
 __all__ = ["install"]
 
 
-def install(world: World, cpu_use: CpuUse) -> Budgets:
-    """Start all controllers; the disruption budgets are given back because evictions ask them."""
+def install(world: World, cpu_use: CpuUse) -> tuple[Budgets, Admission]:
+    """Start all controllers; the disruption budgets are given back because evictions ask them, and admission for dry runs."""
     admission = Admission(world)
     maker = PodMaker(world, admission)
     budgets = Budgets(world)
@@ -31,4 +31,4 @@ def install(world: World, cpu_use: CpuUse) -> Budgets:
     world.reconcile_with(Kind.HPA, Autoscalers(world, cpu_use).reconcile)
     world.reconcile_with(Kind.PDB, budgets.reconcile)
     world.reconcile_with(Kind.RESOURCE_QUOTA, admission.reconcile)
-    return budgets
+    return budgets, admission

@@ -86,6 +86,7 @@ class Scene:
             extra |= {"ALERTMANAGER_URL": self.alertmanager.url, "DEPENDENCIES": json.dumps(dependencies)}
         self.place.extra = extra
         self.began = datetime.now(UTC)
+        self._fired = False
 
     def fresh_database(self) -> str:
         """An empty database on Postgres."""
@@ -99,6 +100,7 @@ class Scene:
         for service in self.services:
             yield _up(service)
         yield self.shop.settled
+        self.began = datetime.now(UTC)
 
     def closes(self) -> None:
         """The scene is over: nobody needs the processes any more."""
@@ -150,6 +152,10 @@ class Scene:
     def fire(self, alertname: str = "HighLatency", *, resolved: bool = False) -> None:
         """Send the alert, or its end."""
         labels = self.labels(alertname)
+        if not (
+            self._fired or resolved
+        ):  # what was done to the workload before is no hand on it since the alert fired
+            self.began, self._fired = datetime.now(UTC), True
         if self.alertmanager is not None:
             tell = self.alertmanager.resolve if resolved else self.alertmanager.fire
             tell(labels, {"summary": f"{alertname} in {self.shop.namespace}"})
@@ -161,7 +167,7 @@ class Scene:
         """From the change to the end of the run: the alert resolves. Slack, which takes a message a second, is told later."""
         yield changed
         self.fire(alertname, resolved=True)
-        yield self.ended("fixed")
+        yield lambda: self.run["state"] in ("fixed", "contained")
 
     def says(self, word: str) -> Question:
         """Whether the message begins with this word."""

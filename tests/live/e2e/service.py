@@ -26,13 +26,13 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMAND = Path(sys.executable).with_name("remediator")
 INGEST, PERSON = "ingest-token-of-the-tests", "person-token-of-the-tests"
 ALERTS = {
-    "HighErrorRate": ("high-error-rate", {"dependencies": ["postgres", "redis"]}),
+    "HighErrorRate": ("high-error-rate", {"dependencies": ["postgres", "redis"], "known_good": "1s"}),
     "HighLatency": ("high-latency", {"scale_to": 8}),
     "OOM": ("out-of-memory", {"factor": 1.5, "max_memory": "4Gi"}),
-    "PodRestarting": ("pod-restarting", {}),
+    "PodRestarting": ("pod-restarting", {"known_good": "1s"}),
 }
 # Where nothing more happens by itself; a refused incident is decided again.
-_ENDED = frozenset({"fixed", "resolved", "escalated", "stuck", "observed", "merged"})
+_ENDED = frozenset({"fixed", "contained", "resolved", "escalated", "stuck", "observed", "merged"})
 
 
 def policy(**changes: Any) -> str:
@@ -137,12 +137,12 @@ class Service:
         """Starts the process and waits until it answers."""
         self.start()
 
-        def approvals() -> bool:
+        def answers() -> bool:
             if self.process is not None:
                 self.process.check()
             return self.serves()
 
-        wait_until(approvals, 60.0, what=f"the service; its log: {self.log}")
+        wait_until(answers, 60.0, what=f"the service; its log: {self.log}")
 
     def serves(self) -> bool:
         """Whether it answers now. A process that starts takes connections before it answers; nobody waits for that."""

@@ -29,7 +29,7 @@ def _one_mutation(s: Scene, service: Service) -> bool:
     (incident,) = service.incidents(s.shop.namespace)
     runs = service.get("runs", incident=str(incident["id"]))["items"]
     found = [(m.verb, m.target) for m in s.written]
-    return [run["state"] for run in runs] == ["fixed"] and found == [("patch", "deployments")]
+    return [run["state"] for run in runs] == ["contained"] and found == [("patch", "deployments")]
 
 
 @scene(Cast(of_policy=lambda shop: {"scope": {"namespaces": [shop.namespace]}}))
@@ -37,12 +37,12 @@ def test_five_deliveries_at_the_same_moment_are_one_mutation(s: Scene) -> Script
     yield from s.opens()
     # Exactly the rights that the service says it needs are enough to be ready.
     assert s.service.ready() == {"ready": True, "problems": {}, "degraded": {}}
-    approvals = _post_at_once(s, s.services, 5)
-    assert [answer.status_code for answer in approvals] == [202] * 5
-    assert len({incident for answer in approvals for incident in answer.json()["incidents"]}) == 1
+    answers = _post_at_once(s, s.services, 5)
+    assert [answer.status_code for answer in answers] == [202] * 5
+    assert len({incident for answer in answers for incident in answer.json()["incidents"]}) == 1
     yield s.scaled(8)
     _post_at_once(s, s.services, 5, resolved=True)
-    yield s.ended("fixed")
+    yield s.ended("contained")
     assert _one_mutation(s, s.service)
     (late,) = _post_at_once(s, s.services, 1)
     assert late.status_code == 202
@@ -58,7 +58,7 @@ def test_two_alertmanagers_that_both_deliver_are_one_mutation(s: Scene) -> Scrip
     yield s.scaled(8)
     yield lambda: all(map(_has_delivered, s.alertmanager.urls if s.alertmanager else []))
     s.fire(resolved=True)
-    yield s.ended("fixed")
+    yield s.ended("contained")
     assert _one_mutation(s, s.service)
 
 
@@ -72,11 +72,11 @@ def _has_delivered(url: str) -> bool:
 @scene(Cast(replicas=2, on_postgres=True))
 def test_two_replicas_on_one_database_make_one_mutation(s: Scene) -> Script:
     yield from s.opens()
-    approvals = _post_at_once(s, s.services, 3)
-    assert [answer.status_code for answer in approvals] == [202] * 6
+    answers = _post_at_once(s, s.services, 3)
+    assert [answer.status_code for answer in answers] == [202] * 6
     yield s.scaled(8)
     _post_at_once(s, s.services, 1, resolved=True)
-    yield s.ended("fixed")
+    yield s.ended("contained")
     assert all(_one_mutation(s, service) for service in s.services)
     code, text = yield from s.ask("audit", "verify")
     assert (code, "ok: " in text) == (0, True), text
@@ -88,7 +88,7 @@ def test_an_alert_that_fires_again_after_the_fix_is_a_new_story(s: Scene) -> Scr
     s.fire()
     yield s.scaled(8)
     s.fire(resolved=True)
-    yield s.ended("fixed")
+    yield s.ended("contained")
     s.began = datetime.now(UTC)
     s.fire()
     yield lambda: len(s.service.incidents(s.shop.namespace)) == 2

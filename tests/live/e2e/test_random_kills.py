@@ -30,7 +30,7 @@ SERVE = ("tests.live.e2e.command", "serve")
 KILLS = int(os.environ.get("KILLS", "8"))
 INCIDENTS = int(os.environ.get("INCIDENTS", "8"))
 LIMIT = 1_500.0  # seconds
-_DONE = frozenset({"fixed", "escalated", "stuck"})
+_DONE = frozenset({"fixed", "contained", "escalated", "stuck"})
 
 
 class Many:
@@ -39,9 +39,9 @@ class Many:
     def __init__(self, tools: Tools, number: int) -> None:
         self.shop = Shop(tools.plane)
         self.names = [f"web-{n:03d}" for n in range(number)]
-        self.began = datetime.now(UTC)
         for name in self.names:
             self._create(name)
+        self.began = datetime.now(UTC)
 
     def _create(self, name: str) -> None:
         labels = {"app": name}

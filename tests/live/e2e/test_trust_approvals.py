@@ -38,7 +38,7 @@ def test_an_approved_plan_is_carried_out_once_and_the_message_says_who_decided(s
     assert not {"Approve", "Reject"} & set(s.buttons)
     yield lambda: all(f"approved by slack:{s.ana}" in s.told(who) for who in (s.ana, s.ben))
     yield from s.fixed(s.scaled(8))
-    yield s.says("FIXED")
+    yield s.says("CONTAINED")
     assert _scaled_once(s)
     assert s.shop.dry_run_result[0].request_object == s.written[0].request_object
     assert s.run["answered_by"] == f"slack:{s.ana}"

@@ -23,7 +23,7 @@ def test_the_other_replica_verifies_what_the_dead_one_has_done(s: Scene) -> Scri
     assert s.owner() is not dead
     assert len(s.written) == 1
     yield from s.comes_back(dead)
-    assert (s.run["state"], len(s.written)) == ("fixed", 1)
+    assert (s.run["state"], len(s.written)) == ("contained", 1)
 
 
 @scene(Cast(replicas=2, on_postgres=True, of_rules={"mode": "approve"}), first=True)

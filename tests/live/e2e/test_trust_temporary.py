@@ -16,7 +16,7 @@ def test_a_temporary_size_is_taken_back_although_the_service_was_killed_meanwhil
     s.fire()
     yield s.scaled(8)
     s.fire(resolved=True)
-    yield s.ended("fixed")
+    yield s.ended("contained")
     yield from s.dies(s.service)
     assert len(s.written) == 1
     yield from s.comes_back(s.services[0])
@@ -40,7 +40,7 @@ def test_a_kept_size_is_temporary_no_more(s: Scene) -> Script:
     assert (code, "no temporary change" in text) == (1, True), text
     yield lambda: "the change stays" in s.thread
     assert s.shop.get()["spec"]["replicas"] == 8
-    assert (s.run["state"], len(s.written)) == ("fixed", 1)
+    assert (s.run["state"], len(s.written)) == ("contained", 1)
 
 
 @scene(temporary={"revert_after": "4s"})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
+import httpx
 import pytest
 
 from app.cli.orders import _pair
+from app.cli.remote import Remote
 from app.domain.errors import BadInput
 from app.domain.outcome import RunState
 from tests.unit.cli.shell import Shell
@@ -34,7 +39,7 @@ def test_a_rejected_plan_is_not_carried_out_and_a_second_answer_is_refused(
 
 def test_an_undo_puts_the_old_values_back(client: Shell, service: Served) -> None:
     run = service.run(service.incident("HighErrorRate", "fixed").id, "fixed")
-    assert client.good("undo", run.id).out == f"undo of run {run.id} requested\n"
+    assert client.good("undo", run.id, "--wait", "0").out == f"undo of run {run.id} requested\n"
     assert service.run(run.incident_id, "undone").id == run.id
 
 
@@ -133,3 +138,64 @@ def test_a_param_is_json_where_it_can_be_and_text_otherwise(text: str, value: ob
 def test_a_param_needs_a_name_and_a_value(text: str) -> None:
     with pytest.raises(BadInput, match="KEY=VALUE"):
         _pair(text)
+
+
+def test_an_order_for_a_workload_that_is_not_there_fails_in_words(client: Shell) -> None:
+    ended = client("trigger", "high-error-rate", "--target", "rag7/Deployment/nobody", "--reason", "a drill")
+    assert (ended.code, ended.out) == (1, "")
+    assert "there is no Deployment nobody in the namespace rag7 [no_such_target]" in ended.err
+
+
+def test_an_order_for_what_is_off_limits_is_not_looked_for(client: Shell) -> None:
+    target = ("--target", "kube-system/Deployment/nobody", "--reason", "a drill", "--json")
+    incident = client.good("trigger", "high-error-rate", *target).json["incident"]
+    assert "protected" in client.good("explain", incident).out
+
+
+class Ends:
+    """A service whose run undoes for a while and then ends as told."""
+
+    def __init__(self, *states: str, status: int = 200) -> None:
+        self.states, self.status = list(states), status
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(202, json={"run": "run_1", "state": "undoing"})
+        if self.status != 200:
+            return httpx.Response(
+                self.status, json={"code": "scope_missing", "detail": "tests lacks the scope read"}
+            )
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return httpx.Response(
+            200, json={"state": state, "result": "1 conflict" if "conflict" in state else "1 undone"}
+        )
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "told"),
+    [
+        (Ends("undoing", "undone"), 0, "run run_1 undone: 1 undone\n"),
+        (Ends("undoing", "reverted"), 0, "run run_1 reverted: 1 undone\n"),
+        (Ends("undoing", "undo_conflict"), 1, "run run_1 undo conflict: 1 conflict\n"),
+        (Ends("stuck"), 1, "run run_1 stuck: 1 undone\n"),
+        (Ends("undoing"), 0, "undo of run run_1 requested\n"),
+        (Ends("", status=403), 0, "undo of run run_1 requested\n"),
+    ],
+)
+def test_an_undo_ends_with_what_became_of_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, ends: Ends, code: int, told: str
+) -> None:
+    """A conflict or a stuck undo is a failure; what cannot be seen in time, or with this token, is said."""
+    now = itertools.count()
+    monkeypatch.setattr(
+        "app.cli.orders.time", SimpleNamespace(monotonic=lambda: next(now), sleep=lambda _: None)
+    )
+    real = Remote.__init__
+
+    def init(self: Remote, url: str, token: str = "", transport: object = None) -> None:
+        real(self, url, token, httpx.MockTransport(ends))
+
+    monkeypatch.setattr(Remote, "__init__", init)
+    ended = shell("undo", "run_1", "--wait", "5")
+    assert (ended.code, ended.out) == (code, told)
+    assert bool(ended.err) is (told.startswith("undo of"))

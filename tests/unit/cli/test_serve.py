@@ -142,7 +142,7 @@ def test_the_demo_fixes_all_four_stories_and_cuts_nothing_on_a_narrow_terminal()
     # A card is wrapped inside its frame; joined again it is whole.
     told = " ".join(line.strip("│╭╮╰╯─ ") for line in ended.stdout.splitlines())
     assert "…" not in told
-    assert "15 of 15 gates" in told
+    assert "17 of 17 gates" in told
     assert re.search(
         r"Checked: fixed: healthy for \S+: 3 of 3 pods are available; the alert has resolved", told
     )

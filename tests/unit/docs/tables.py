@@ -120,8 +120,8 @@ def gates() -> Rows:
     """Every gate, in the order in which they are evaluated and shown."""
     yield "gate", "what it does", "reasons"
     policy = policy_of()
-    approvals = [gate(_case(policy)) for gate in GATES]
-    for gate, answer in zip(GATES, approvals, strict=True):
+    answers = [gate(_case(policy)) for gate in GATES]
+    for gate, answer in zip(GATES, answers, strict=True):
         yield f"`{answer.gate}`", first_sentence(gate.__doc__ or ""), _codes(gate)
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
+from app.kube.verbs import DRY_RUN_POD
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs import tables
@@ -47,6 +48,22 @@ def test_no_role_has_a_wildcard_and_none_is_cluster_wide() -> None:
     assert not [rule for rule in granted() if "*" in "".join(rule)]
 
 
+def test_the_strong_right_stands_in_the_threat_model_alone() -> None:
+    (block,) = [
+        b for b in blocks("yaml", documents=("docs/security.md",)) if b.title == "dry-run-of-pods.yaml"
+    ]
+    rules = yaml.safe_load(block.text)["rules"]
+    found = {
+        (v, g, r)
+        for rule in rules
+        for g in rule["apiGroups"]
+        for r in rule["resources"]
+        for v in rule["verbs"]
+    }
+    assert found == {(p.verb, p.rule[1], p.rule[2]) for p in DRY_RUN_POD}
+    assert not found & granted()
+
+
 def test_secrets_are_read_by_name_only() -> None:
     rules = [r for d in _documents() for r in d.get("rules", ()) if "secrets" in r["resources"]]
     assert rules
@@ -78,6 +95,8 @@ def _rule(request: Request) -> Rule | None:
 
 async def test_all_four_stories_need_no_other_right(tmp_path: Path) -> None:
     rig = Rig(tmp_path / "store.sqlite", scenarios=TIMELINES)
+    for permission in DRY_RUN_POD:
+        rig.cluster.deny(permission.verb, permission.kind)
     asked: set[Rule] = set()
     rig.cluster.on_request(lambda request, _when: asked.update(filter(None, [_rule(request)])))
     await rig.born()

@@ -97,6 +97,14 @@ def test_the_readme_shows_every_command_that_a_person_on_call_needs() -> None:
             assert f"\nremediator {words[0]}" in text, words
 
 
+def test_every_command_has_its_exit_codes_and_a_test_that_shows_them(reference: str) -> None:
+    rows = re.findall(r"^\| (`.*) \| .* \| `([\w/.]+)::(\w+)` \|$", reference, re.MULTILINE)
+    told = [name for cell, _, _ in rows for name in names([cell])]
+    assert sorted(told) == sorted(" ".join(words) for words, _ in tables.walk())
+    for _, file, name in rows:
+        assert f"def {name}(" in (ROOT / "tests" / "unit" / file).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_settings_that_exist(document: str) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
@@ -122,9 +130,9 @@ def test_paths_in_backquotes_exist(document: str) -> None:
 
 
 def test_the_limits_of_bodies_are_the_documented_ones() -> None:
-    from app.intake import body, manual, orchestration, pagerduty
+    from app.intake import alertmanager, manual, orchestration, pagerduty
     from app.web.services import Limits
 
-    assert body.MAX_BYTES == Limits().alertmanager_bytes == 1024**2
+    assert alertmanager.MAX_BYTES == Limits().alertmanager_bytes == 16 * 1024**2
     assert pagerduty.MAX_BYTES == orchestration.MAX_BYTES == 512 * 1024
     assert (manual.MAX_BYTES, Limits().body_seconds) == (64 * 1024, 10.0)

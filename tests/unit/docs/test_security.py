@@ -10,7 +10,7 @@ TEXT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
-    named = re.findall(r"`((?:unit|scenario)/[\w/]+\.py)(?:::(test_\w+))?`", TEXT)
+    named = re.findall(r"`((?:unit|scenario|contract|fuzz)/[\w/]+\.py)(?:::(test_\w+))?`", TEXT)
     assert len(named) >= 9
     for path, name in named:
         source = (ROOT / "tests" / path).read_text(encoding="utf-8")

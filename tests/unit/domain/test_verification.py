@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,11 +16,14 @@ BEGAN = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 SETTLE, TIMEOUT = timedelta(seconds=30), timedelta(seconds=60)
 
 # One letter a look: health, and what stands in its way.
-_LOOKS = {
+_LOOKS: dict[str, tuple[Any, ...]] = {
     "h": (RolloutState.COMPLETE, AlertCondition.GONE),
     "m": (RolloutState.COMPLETE, AlertCondition.NONE),
     "f": (RolloutState.COMPLETE, AlertCondition.FIRING),
     "p": (RolloutState.PROGRESSING, AlertCondition.GONE),
+    "i": (RolloutState.PROGRESSING, AlertCondition.FIRING),
+    "d": (RolloutState.PROGRESSING, AlertCondition.FIRING, "no image"),
+    "D": (RolloutState.PROGRESSING, AlertCondition.GONE, "no image"),
     "x": (RolloutState.FAILED, AlertCondition.FIRING),
     "e": (RolloutState.COMPLETE, AlertCondition.TOLD_EARLIER),
     "s": (RolloutState.COMPLETE, AlertCondition.SILENCED),
@@ -27,12 +32,17 @@ _LOOKS = {
 }
 
 
+def _seen(seconds: float, letter: str) -> Measurement:
+    rollout, alert, *doomed = _LOOKS[letter]
+    return Measurement(BEGAN + timedelta(seconds=seconds), rollout, alert, "as seen", doomed="".join(doomed))
+
+
 def looks(letters: str, every: float = 10.0, gap: float = 100.0) -> Watch:
     """Looks `every` seconds, the first one right after the action; a blank is a look that was missed, `|` a new process."""
     watch, since, fresh = Watch(), 0.0, False
     for number, letter in enumerate(letters.replace("|", "")):
         if letter != " ":
-            seen = Measurement(BEGAN + timedelta(seconds=number * every), *_LOOKS[letter], "as seen")
+            seen = _seen(number * every, letter)
             watch = watch.look(seen, None if fresh else since, gap)
             since = 0.0
         since += every
@@ -103,15 +113,62 @@ def test_the_question_is_answered_within_timeout_and_settle_time_whatever_happen
 def test_the_text_says_how_long_it_was_watched() -> None:
     verdict = judge(looks("ffffffhhhh"), SETTLE, TIMEOUT)
     assert verdict == (Result.FIXED, "healthy for 30s: as seen")
-    verdict = judge(looks("fffffff"), SETTLE, TIMEOUT)
+    verdict = judge(looks("iiiiiii"), SETTLE, TIMEOUT)
     assert verdict == (Result.NOT_FIXED, "still not healthy after 1m: as seen")
+
+
+def test_e_a_healthy_rollout_under_a_firing_alert_is_called_what_it_is() -> None:
+    verdict = judge(looks("iffffff"), SETTLE, TIMEOUT)
+    text = "the change is in place and its rollout is healthy, and after 1m it did not help: as seen"
+    assert verdict == (Result.NOT_FIXED, text)
+
+
+def test_e_what_somebody_else_changed_is_not_judged_as_ours() -> None:
+    """Neither fixed, however healthy it is, nor failed."""
+    for letters in ("hhhh", "fffffff", "px", "i"):
+        watch = looks(letters)
+        seen = replace(watch.last, hand="kubectl-edit changed replicas") if watch.last else None
+        verdict = judge(replace(watch, last=seen), SETTLE, TIMEOUT)
+        assert verdict is not None
+        assert verdict[0] is Result.TAKEN_OVER
+        assert "kubectl-edit changed replicas" in verdict[1]
+
+
+@pytest.mark.parametrize(
+    ("letters", "expected"),
+    [
+        ("dd", None),  # two looks may be a registry that is slow to answer
+        ("ddd", Result.NOT_FIXED),
+        ("ddidd", None),  # one of them may get ready after all
+        ("DDD", Result.INCONCLUSIVE),  # no alert fires: nothing is taken back
+    ],
+)
+def test_e_a_rollout_that_cannot_succeed_ends_early_with_its_cause(
+    letters: str, expected: Result | None
+) -> None:
+    verdict = judge(looks(letters), SETTLE, TIMEOUT)
+    assert (verdict and verdict[0]) is expected
+    if verdict is not None:
+        assert verdict[1] == "the rollout cannot succeed: no image; as seen"
+
+
+def test_f3_a_rollout_that_progresses_while_the_alert_is_gone_is_never_not_fixed() -> None:
+    """However slow, and whatever came before."""
+    for before in ("", "f", "i", "iiiiiii", "d", "dd"):
+        for turns in range(1, 30):
+            verdict = judge(looks(before + "p" * turns), SETTLE, TIMEOUT)
+            assert verdict is None or verdict[0] is Result.INCONCLUSIVE
+
+
+def test_e_a_step_counts_as_taken_once_its_rollout_was_seen_complete() -> None:
+    assert [looks(letters).rolled_out for letters in ("iii", "pi", "if", "fi")] == [False, False, True, True]
 
 
 def test_health_that_nobody_watched_does_not_count() -> None:
     """Dead for a minute between two healthy looks: settling begins anew."""
     watch = looks("hh")
     assert watch.healthy == 10.0
-    seen = Measurement(BEGAN, *_LOOKS["h"], "as seen")
+    seen = _seen(0, "h")
     assert watch.look(seen, 60.0, 30.0).healthy == 0.0
     assert watch.look(seen, None, 30.0).healthy == 0.0  # another process: nobody can tell how long
     assert watch.look(seen, 20.0, 30.0).healthy == 30.0
@@ -120,17 +177,30 @@ def test_health_that_nobody_watched_does_not_count() -> None:
 @pytest.mark.parametrize("jump", [-7_200.0, 7_200.0])
 def test_a_clock_that_jumps_neither_fixes_nor_fails_anything(jump: float) -> None:
     """Only the monotonic clock counts: what the wall clock says at a look changes no result."""
-    seen = Measurement(BEGAN + timedelta(seconds=jump), *_LOOKS["f"], "as seen")
+    seen = _seen(jump, "f")
     watch = looks("f").look(seen, 10.0, 30.0)
     assert (watch.watched, result(watch)) == (10.0, None)
-    healthy = Measurement(BEGAN + timedelta(seconds=jump), *_LOOKS["h"], "as seen")
+    healthy = _seen(jump, "h")
     assert result(looks("h").look(healthy, 10.0, 30.0)) is None
 
 
 def test_a_dead_process_does_not_bring_the_timeout_nearer_than_a_gap() -> None:
-    seen = Measurement(BEGAN, *_LOOKS["f"], "as seen")
+    seen = _seen(0, "f")
     assert looks("f").look(seen, 100_000.0, 30.0).watched == 30.0
     assert looks("f").look(seen, None, 30.0).watched == 0.0
+
+
+@pytest.mark.parametrize("letter", "fh")
+@pytest.mark.parametrize("seconds", [None, 60.0], ids=["a process of its own", "slower than any gap"])
+def test_a_verification_whose_looks_never_join_ends_too(letter: str, seconds: float | None) -> None:
+    """Each look is made by another process, or comes later than what counts as watched."""
+    watch = Watch()
+    for number in range(20):
+        seen = _seen(60 * number, letter)
+        watch = watch.look(seen, seconds if number else 0.0, 30.0)
+        if result(watch) is not None:
+            break
+    assert result(watch) is (Result.NOT_FIXED if letter == "f" else Result.INCONCLUSIVE)
 
 
 def test_a_watch_comes_back_as_it_was() -> None:

@@ -7,14 +7,16 @@ new reason of a gate too: `test_gate_explanations` fails without them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.decision import Code, Mode, Verdict
+from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.outcome import RunState
-from app.domain.plan import Step
-from app.domain.target import Kind, Target
+from app.domain.owner import Owner, Owners, Relation
+from app.domain.plan import ActionKind, FieldChange, Step
+from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy.budgets import scopes_for
 from app.policy.facts import Past, Pause, Replicas, Spend, Unknown
@@ -33,7 +35,50 @@ WINDOW = 'windows: [{name: office hours, days: [fri], from: "08:00", to: "16:00"
 BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
 BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
+ACKNOWLEDGED = "acknowledged in PagerDuty by Ann Ops at 2026-03-04T03:01:00Z"
+CHANGED = "kubectl-edit changed template at 03:02:10 UTC, after the alert fired"
+UNSURE = replace(step_of(), asks="revision 7 is not known to be good: revision 7 ran only 4 min")
 BLOCKING = 'alertname="KubeAPIDown"'
+_PG = Owner(
+    Relation.CONTROLS, Kind.DEPLOYMENT, "Cluster", "postgresql.cnpg.io", "rag7", "pg", "CloudNativePG"
+)
+_KEDA = Owner(Relation.CONTROLS, Kind.HPA, "ScaledObject", "keda.sh", "rag7", "web", "KEDA")
+_ROLLOUT = Owner(Relation.TEMPLATE, Kind.DEPLOYMENT, "Rollout", "argoproj.io", "rag7", "web", "Argo Rollouts")
+_VPA = Owner(
+    Relation.SIZES,
+    Kind.DEPLOYMENT,
+    "VerticalPodAutoscaler",
+    "autoscaling.k8s.io",
+    "rag7",
+    "web",
+    note="recommends app 768 MiB",
+)
+_RAISE_MINIMUM = replace(
+    action_of(ActionKind.RAISE_MIN_REPLICAS, 0, ObjectRef(Kind.HPA, "rag7", "keda-hpa-web", "uid-2", "1")),
+    changes=(FieldChange("/spec/minReplicas", 2, 8),),
+)
+_THERE = PodCheck(Part.CONFIGURATION, Finding.OK)
+_NO_NODES = PodCheck(
+    Part.NODES, Finding.UNTOLD, "nodes may not be listed", "the right to list nodes is granted"
+)
+_GONE = PodCheck(
+    Part.CONFIGURATION,
+    Finding.MISSING,
+    "container app needs ConfigMap app-v1, which does not exist",
+    "ConfigMap app-v1 exists",
+)
+_FULL = PodCheck(
+    Part.QUOTA,
+    Finding.MISSING,
+    "ResourceQuota team refuses new pods: they need 512 MiB more limits.memory, and it has 0 B of 2 GiB limits.memory left",
+    "ResourceQuota team leaves room for them",
+)
+_UNREAD = PodCheck(
+    Part.CONFIGURATION,
+    Finding.UNKNOWN,
+    "Secret app-keys may not be read",
+    "the right to get secrets is granted",
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +177,31 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             firing=Unknown("Alertmanager did not answer"),
         ),
     ),
+    "hands": (
+        row("nobody is at it", ALLOW),
+        row("somebody acknowledged it", DENY, Code.ACKNOWLEDGED, acknowledged=ACKNOWLEDGED),
+        row(
+            "acknowledged, and erin approved this plan", ALLOW, acknowledged=ACKNOWLEDGED, approved_by="erin"
+        ),
+        row("acknowledged, and erin ordered it", ALLOW, acknowledged=ACKNOWLEDGED, ordered_by="erin"),
+        row("somebody changed it since", ASK, Code.CHANGED_SINCE, changed_by=CHANGED),
+        row(
+            "changed since, in mode observe",
+            OBSERVE,
+            Code.CHANGED_SINCE,
+            changed_by=CHANGED,
+            rule="mode: observe\n",
+        ),
+        row("changed since, and erin approved this plan", ALLOW, changed_by=CHANGED, approved_by="erin"),
+        row(
+            "changed by its own holder",
+            DENY,
+            Code.ACKNOWLEDGED,
+            changed_by=CHANGED,
+            acknowledged=ACKNOWLEDGED,
+        ),
+        row("nobody can tell", DENY, Code.UNKNOWN_FACT, changed_by=NEVER_TOLD),
+    ),
     "ownership": (
         row("nobody else writes it", ALLOW),
         row("Argo CD writes it", ASK, Code.OWNED, managers=(Manager.ARGO_CD,)),
@@ -143,6 +213,34 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             managers=(Manager.ARGO_CD,),
             rule="ownership: {gitops: deny}\n",
         ),
+        row("an operator made it from its own object", ASK, Code.OWNED, owners=Owners((_PG,))),
+        row("an operator made it and a person agreed", ALLOW, owners=Owners((_PG,)), approved_by="erin"),
+        row(
+            "KEDA made the autoscaler whose minimum would be raised",
+            DENY,
+            Code.OWNED,
+            owners=Owners((_KEDA,)),
+            step=step_of(_RAISE_MINIMUM),
+            approved_by="erin",
+        ),
+        row("KEDA made the autoscaler, and it is not touched", ALLOW, owners=Owners((_KEDA,))),
+        row(
+            "it is only the template of a Rollout",
+            DENY,
+            Code.OWNED,
+            owners=Owners((_ROLLOUT,)),
+            approved_by="erin",
+        ),
+        row(
+            "a VPA sets the sizes that would be raised",
+            ASK,
+            Code.OWNED,
+            owners=Owners((_VPA,)),
+            step=step_of(action_of(ActionKind.RAISE_MEMORY_LIMIT)),
+        ),
+        row("a VPA sets sizes that stay as they are", ALLOW, owners=Owners((_VPA,))),
+        row("nobody may look for Rollouts", ALLOW, owners=Owners(untold=("Rollout",))),
+        row("nobody read who owns it", DENY, Code.UNKNOWN_FACT, owners=NEVER_TOLD),
         row("somebody paused the rollout", DENY, Code.ROLLOUT_PAUSED, rollout_paused=True),
         row("nobody read who writes it", DENY, Code.UNKNOWN_FACT, managers=NEVER_TOLD),
     ),
@@ -186,6 +284,34 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("three of three", DENY, Code.BUDGET_SPENT, **_spent(BUDGET, "", 3)),
         row("nobody counted", DENY, Code.UNKNOWN_FACT, head=BUDGET, spend=AWAY),
     ),
+    "new pods": (
+        row("all that could be looked at is there", ALLOW),
+        row("an optional right is missing", ALLOW, new_pods=NewPods((_THERE, _NO_NODES))),
+        row("a ConfigMap is gone", DENY, Code.POD_CANNOT_START, new_pods=NewPods((_GONE, _FULL))),
+        row("Secrets may not be read", ASK, Code.POD_UNPROVEN, new_pods=NewPods((_UNREAD,))),
+        row("the same and a person agreed", ALLOW, new_pods=NewPods((_UNREAD,)), approved_by="erin"),
+        row(
+            "the same and the rule takes it for there",
+            ALLOW,
+            new_pods=NewPods((_UNREAD,)),
+            rule="new_pods: {unknown: allow}\n",
+        ),
+        row(
+            "the rule takes it for there and all running pods would go at once",
+            ASK,
+            Code.POD_UNPROVEN,
+            new_pods=NewPods((_UNREAD,), all_down=True),
+            rule="new_pods: {unknown: allow}\n",
+        ),
+        row(
+            "the same and the rule keeps out",
+            DENY,
+            Code.POD_UNPROVEN,
+            new_pods=NewPods((_UNREAD,)),
+            rule="new_pods: {unknown: deny}\n",
+        ),
+        row("nobody looked", DENY, Code.UNKNOWN_FACT, new_pods=NEVER_TOLD),
+    ),
     "blast radius": (
         row("3 of 10 pods at risk", ALLOW, **_risk(at_once=3)),
         row("4 of 10 pods at risk", DENY, Code.BLAST_RADIUS, **_risk(at_once=4)),
@@ -225,6 +351,10 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("mode auto", ALLOW),
         row("mode approve", ASK, Code.APPROVAL_NEEDED, rule="mode: approve\n"),
         row("mode approve and erin said yes", ALLOW, rule="mode: approve\n", approved_by="erin"),
+        row("a revision that nobody knows to be good", ASK, Code.UNSURE, step=UNSURE),
+        row("and erin said yes", ALLOW, step=UNSURE, approved_by="erin"),
+        row("and the rule only looks", OBSERVE, Code.MODE_OBSERVE, step=UNSURE, rule="mode: observe\n"),
+        row("and it is a dry run", ALLOW, Code.DRY_RUN, step=UNSURE, dry_run=True),
         row("mode observe", OBSERVE, Code.MODE_OBSERVE, rule="mode: observe\n"),
         row("a dry run in mode observe", ALLOW, Code.DRY_RUN, rule="mode: observe\n", dry_run=True),
     ),

@@ -15,6 +15,9 @@ class Naps:
     def now(self) -> datetime:
         return datetime(2026, 3, 4, tzinfo=UTC)
 
+    def monotonic(self) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
         await asyncio.sleep(0)

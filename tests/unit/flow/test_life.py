@@ -36,6 +36,10 @@ def after(start: Life, *events: Event) -> Life:
         ((E.BEGUN, E.APPLIED, E.FIXED), S.FIXED),
         ((E.BEGUN, E.APPLIED, E.INCONCLUSIVE), S.INCONCLUSIVE),
         ((E.BEGUN, E.APPLIED, E.PROBE_ERROR), S.PROBE_ERROR),
+        ((E.BEGUN, E.APPLIED, E.CONTAINED), S.CONTAINED),
+        ((E.BEGUN, E.APPLIED, E.CONTAINED, E.REVERT_DUE, E.ALL_UNDONE), S.REVERTED),
+        ((E.BEGUN, E.APPLIED, E.TAKEN_OVER), S.TAKEN_OVER),
+        ((E.BEGUN, E.APPLIED, E.TAKEN_OVER, E.UNDO_ORDERED, E.ALL_UNDONE), S.UNDONE),
         ((E.BEGUN, E.ABANDONED), S.ABANDONED),
         ((E.BEGUN, E.UNCLEAR), S.STUCK),
         ((E.BEGUN, E.BROKEN), S.STUCK),
@@ -97,6 +101,14 @@ def test_a_reason_names_every_step_that_did_not_help_and_a_fix_only_itself() -> 
     assert after(life(S.VERIFYING, in_place=True, reason="before"), E.FIXED).reason == "fixed"
 
 
+def test_d_a_hand_on_the_target_ends_the_run_without_another_step_or_an_undo() -> None:
+    """Whatever the rule says otherwise, and whatever is in place of earlier steps."""
+    for words in ((Word.NEXT, Word.UNDO), (Word.UNDO,), ()):
+        taken = after(life(S.VERIFYING, otherwise=words, in_place=True), E.TAKEN_OVER)
+        assert (taken.state, taken.rest) == (S.TAKEN_OVER, ())
+    assert CONSEQUENCES[S.TAKEN_OVER].evidence is None, "neither a setback of ours nor a fix"
+
+
 def test_an_event_that_comes_too_late_means_nothing() -> None:
     assert transition(life(S.FIXED), E.APPROVED) is None
     assert transition(life(S.WAITING), E.APPLIED) is None
@@ -125,7 +137,9 @@ def test_no_way_through_the_table_leaves_out_an_undo_that_the_rule_wants(
         moved = transition(at, event, "x")
         assert moved is not None
         at = moved
-        if at.state is S.NOT_FIXED and undo_first:
+        if (
+            at.state is S.NOT_FIXED and undo_first and event is not E.NOT_WANTED
+        ):  # held, and then nobody wanted it
             assert not at.in_place, f"{before} -> {event}"
 
 
@@ -144,7 +158,7 @@ def test_a_life_comes_back_from_its_row_as_it_was(choices: list[int]) -> None:
 
 
 def test_a_temporary_change_is_taken_back_once() -> None:
-    assert [state for state, event in LIFE if event is E.REVERT_DUE] == [S.FIXED]
+    assert [state for state, event in LIFE if event is E.REVERT_DUE] == [S.FIXED, S.CONTAINED]
     assert after(life(S.FIXED, in_place=True), E.REVERT_DUE).cause is Cause.REVERT
 
 

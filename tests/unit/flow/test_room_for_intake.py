@@ -56,7 +56,7 @@ async def test_a_loaded_store_is_given_time_before_the_next_decisions(
     assert (limits, clock.naps) == ([limit], naps)
 
 
-@pytest.mark.parametrize(("waiting", "most"), [(0, 200), (9, 25)])
+@pytest.mark.parametrize(("waiting", "most"), [(0, 200), (9, 50)])
 async def test_many_due_incidents_are_settled_together_and_fewer_at_once_under_pressure(
     monkeypatch: pytest.MonkeyPatch, waiting: int, most: int
 ) -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from app.domain.errors import BadInput
 from app.intake.auth import (
     Access,
+    Principal,
     Scope,
+    TokenTable,
     pagerduty_signed,
     parse_secrets,
     parse_tokens,
@@ -202,3 +204,11 @@ def test_a_shared_secret_is_compared_and_an_empty_one_matches_nothing(
 
 def test_signing_secrets_are_separated_by_commas() -> None:
     assert parse_secrets(" a , b,,") == ("a", "b")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", "\u00a0", "   "])
+def test_a_blank_token_is_nobodys_whatever_is_configured(blank: str) -> None:
+    table = TokenTable(((sha(blank), Principal("alice", frozenset(Scope))),))
+    assert table.find(blank) is None
+    assert table.authenticate(basic(f"x:{blank}")) is None
+    assert table.authenticate(f"Bearer {blank}") is None

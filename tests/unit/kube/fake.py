@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.domain.cluster import LogQuery, PodUsage
-from app.domain.errors import ObjectChanged, ObjectMissing
+from app.domain.errors import AccessDenied, ObjectChanged, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind
 
@@ -30,6 +30,9 @@ class FakeCluster:
         self.on_get: list[Hook] = []
         self.writes: list[tuple[str, bool]] = []
         self.gets: list[tuple[str, str]] = []
+        self.denied: set[tuple[str, Kind]] = set()
+        self.on_dry_run: list[Hook] = []
+        self.dry_runs: list[Obj] = []
         for manifest in manifests:
             self.put(manifest)
 
@@ -48,6 +51,7 @@ class FakeCluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         self.gets.append((kind.value, name))
+        self._allow("get", kind)
         _next(self.on_get)
         try:
             return copy.deepcopy(self.objects[kind.value, namespace, name])
@@ -57,6 +61,7 @@ class FakeCluster:
     async def list_objects(
         self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
     ) -> list[Obj]:
+        self._allow("list", kind)
         wanted = dict(pair.split("=") for pair in selector.split(",") if "=" in pair)
         return [
             copy.deepcopy(m)
@@ -106,7 +111,17 @@ class FakeCluster:
         raise NotImplementedError
 
     async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
-        raise NotImplementedError
+        del namespace, subresource
+        return (verb, kind) not in self.denied
+
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        self.dry_runs.append(copy.deepcopy(pod))
+        _next(self.on_dry_run)
+        return {**pod, "metadata": {**pod["metadata"], "namespace": namespace}}
+
+    def _allow(self, verb: str, kind: Kind) -> None:
+        if (verb, kind) in self.denied:
+            raise AccessDenied(f"may not {verb} {kind}")
 
 
 def raising(error: BaseException) -> Hook:

@@ -53,6 +53,22 @@ _CAUSE = [{"field": "spec.replicas", "message": "Invalid value: -7: must be grea
             e.ObjectInvalid,
             "admission_denied",
         ),
+        *(
+            (WRITE, 403, _status(f'pods "x" is forbidden: {why}'), e.ObjectInvalid, "admission_denied")
+            for why in (
+                "maximum memory usage per Container is 1Gi, but limit is 2Gi",
+                'error looking up service account rag7/app: serviceaccount "app" not found',
+                "no PriorityClass with name high was found",
+                'violates PodSecurity "restricted:latest": privileged',
+            )
+        ),
+        (
+            WRITE,
+            403,
+            _status('pods is forbidden: User "u" cannot create resource "pods"'),
+            e.AccessDenied,
+            "access_denied",
+        ),
         (READ, 404, _status("not found"), e.ObjectMissing, "object_missing"),
         (READ, 404, {}, e.ObjectMissing, "object_missing"),
         (WRITE, 409, _status("the object has been modified", "Conflict"), e.ObjectChanged, "object_changed"),
@@ -174,3 +190,13 @@ def test_a_request_without_an_answer_is_unclear_only_if_it_could_have_changed_so
         f"connection failed ({type(error).__name__})",
     }
     assert "Bearer" not in str(found)
+
+
+@pytest.mark.parametrize("details", [[], "x", 1, {"causes": "x"}, {"causes": [1, None, {}]}, {"retryAfterSeconds": "soon"},
+                                     {"retryAfterSeconds": -1}, {"retryAfterSeconds": 10**400}, {"causes": {"a": 1}}])  # fmt: skip
+@pytest.mark.parametrize("status", [403, 422, 429, 500])
+def test_an_odd_status_object_is_a_refusal_all_the_same(status: int, details: object) -> None:
+    """A proxy in between, or an extension's API server, writes what it likes."""
+    answer = Answer(status, {"kind": "Status", "message": "no", "details": details})
+    error = refusal(Request("patch", "deployments.apps", "rag7/x", mutates=True), answer)
+    assert getattr(error, "retry_after", None) is None

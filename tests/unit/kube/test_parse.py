@@ -10,6 +10,8 @@ import pytest
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
 from app.kube.parse import (
+    REVISION,
+    REVISION_HISTORY,
     fingerprint,
     parse_autoscaler,
     parse_controller_revision,
@@ -290,3 +292,17 @@ def test_usage_is_read_in_bytes_and_millicores() -> None:
     found = parse_usage({"metadata": {"name": "web-1"}, "timestamp": "2026-03-04T03:00:00Z", **usage})
     assert (found.memory, found.cpu) == ({"app": 128 * m.MIB, "b": 0}, {"app": 13, "b": 0})
     assert found.total_memory == 128 * m.MIB
+
+
+@pytest.mark.parametrize("text", ["", "x", "\u00b2", "-1", "1" * 5_000, " 3 "])
+def test_a_revision_that_is_no_number_costs_nothing_but_its_number(text: str) -> None:
+    """Anybody who may write a ReplicaSet writes its annotations."""
+    manifest = replica_set_with(text)
+    revision = parse_replica_set(manifest)
+    assert revision.number == (3 if text == " 3 " else 0)
+    assert revision.earlier == ((3,) if text == " 3 " else ())
+
+
+def replica_set_with(text: str) -> dict[str, Any]:
+    annotations = {REVISION: text, REVISION_HISTORY: text}
+    return {"metadata": {"name": "x", "annotations": annotations}, "spec": {"template": m.template()}}

@@ -119,3 +119,10 @@ def test_memory_is_written_in_the_servers_canonical_form(amount: int, text: str)
 )
 def test_memory_is_shown_with_a_unit_and_at_most_one_decimal(amount: int, text: str) -> None:
     assert say_memory(amount) == text
+
+
+@pytest.mark.parametrize("text", ["1e88", "9223372036854775808", "8Ei", "99999999999999E"])
+def test_a_quantity_beyond_what_the_api_server_holds_is_capped_as_it_does(text: str) -> None:
+    assert parse_memory(text) == 2**63 - 1
+    assert parse_memory(f"-{text}") == -(2**63 - 1)
+    assert parse_memory(format_memory(parse_memory(text))) == parse_memory(text)

@@ -9,10 +9,11 @@ import pytest
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
-from app.domain.workload import ConfigRef, Manager, Workload
+from app.domain.workload import Manager, Workload
 from app.kube import read
+from app.kube.resolve import find
 from tests.unit.kube import manifests as m
-from tests.unit.kube.fake import FakeCluster, raising
+from tests.unit.kube.fake import FakeCluster
 
 TARGET = Target(m.NAMESPACE, Kind.DEPLOYMENT, "langgraph")
 _V1 = m.template(m.container(image="registry.test/langgraph:v1"))
@@ -126,44 +127,8 @@ async def test_events_are_filtered_by_name_newest_first_and_bounded() -> None:
     assert [e.reason for e in await read.events_about(cluster, m.NAMESPACE, {"a"}, 2)] == ["e4", "e2"]
 
 
-def _needing_config() -> Workload:
-    env = [
-        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "url"}}},
-        {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "gone"}}},
-        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}},
-        {"name": "D", "valueFrom": {"secretKeyRef": {"name": "absent", "key": "x"}}},
-        {"name": "E", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "x", "optional": True}}},
-        {"name": "F", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "blob"}}},
-    ]
-    return m.workload(m.deployment(m.template(m.container(env=env))))
-
-
 def _config(kind: str, name: str, **fields: Any) -> Obj:
     return {"kind": kind, "metadata": {"name": name, "namespace": m.NAMESPACE}, **fields}
-
-
-async def test_missing_config_is_named_and_no_secret_value_leaves() -> None:
-    cluster = FakeCluster(
-        _config("ConfigMap", "settings", data={"url": "x"}, binaryData={"blob": "eA=="}),
-        _config("Secret", "keys", data={"token": "c2VjcmV0LXZhbHVl"}),
-    )
-    found = await read.missing_config(cluster, _needing_config())
-    assert found == [
-        (
-            ConfigRef(Kind.CONFIG_MAP, "settings", "gone"),
-            "container app needs key gone of ConfigMap settings, which does not have it",
-        ),
-        (ConfigRef(Kind.SECRET, "absent", "x"), "container app needs Secret absent, which does not exist"),
-    ]
-    assert "c2VjcmV0" not in repr(found)
-    assert cluster.gets.count(("ConfigMap", "settings")) == 1
-
-
-async def test_config_that_may_not_be_read_is_unknown_rather_than_present() -> None:
-    cluster = FakeCluster(_config("ConfigMap", "settings", data={}))
-    cluster.on_get = [raising(AccessDenied("the verb get on configmaps is not granted"))]
-    with pytest.raises(AccessDenied):
-        await read.missing_config(cluster, _needing_config())
 
 
 async def test_memory_rules_and_quota_room_are_read_in_bytes() -> None:
@@ -217,7 +182,10 @@ def _resolving() -> FakeCluster:
     twin["metadata"]["name"] = "twin"
     other = m.deployment()
     other["metadata"]["name"] = "twin"
+    left = m.replica_set(6, m.template())
+    left["metadata"]["name"] = "web-7c9f8b6d5"
     return FakeCluster(
+        left,
         m.deployment(),
         m.replica_set(2, m.template()),
         m.pod(),
@@ -253,11 +221,11 @@ async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str
     ("kind", "name", "why"),
     [
         ("Deployment", "nothing", "not found"),
-        ("Pod", "nightly-1", "belongs to Job nightly: a run to completion"),
+        ("Pod", "nightly-1", "belongs to Job nightly. A run to completion"),
         ("Pod", "canary-1", "Rollout canary is not a workload that can be remediated"),
         ("Pod", "bare", "Pod bare has no controller"),
         ("Pod", "nobody-7c9f8b6d5-x2x4z", "no workload is named nobody-7c9f8b6d5-x2x4z or nobody"),
-        ("Pod", "twin", "twin is the name of a Deployment and a DaemonSet"),
+        ("Pod", "twin", "pod twin is gone, and it may be of Deployment twin or DaemonSet twin"),
         ("ReplicaSet", "alone", "ReplicaSet alone has no controller"),
         ("Job", "nightly", "Job nightly is not a workload"),
         ("Node", "node-1", "Node node-1 is not a workload"),
@@ -267,3 +235,46 @@ async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str
 async def test_what_is_no_workload_is_told_and_never_guessed(kind: str, name: str, why: str) -> None:
     with pytest.raises(ObjectMissing, match=why):
         await read.resolve(_resolving(), m.NAMESPACE, kind, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "how"),
+    [
+        (
+            "langgraph-7c9f8b6d5-x2x4z",
+            "rag7/Deployment/langgraph",
+            "Pod langgraph-7c9f8b6d5-x2x4z is gone; by its name it was one of Deployment langgraph",
+        ),
+        (
+            "web-7c9f8b6d5-x2x4z",
+            "rag7/Deployment/langgraph",
+            "Pod web-7c9f8b6d5-x2x4z is gone; its ReplicaSet belongs to Deployment langgraph",
+        ),
+        (
+            "postgres-7",
+            "rag7/StatefulSet/postgres",
+            "Pod postgres-7 is gone; by its name it was one of StatefulSet postgres",
+        ),
+        (
+            "agent-x2x4z",
+            "rag7/DaemonSet/agent",
+            "Pod agent-x2x4z is gone; by its name it was one of DaemonSet agent",
+        ),
+        ("langgraph", "rag7/Deployment/langgraph", "No pod is named langgraph, but a Deployment is"),
+        ("postgres-0", "rag7/StatefulSet/postgres", ""),
+    ],
+)
+async def test_a_pod_that_is_gone_is_of_the_workload_its_name_tells_and_that_is_said(
+    name: str, key: str, how: str
+) -> None:
+    cluster = _resolving()
+    found = await find(cluster, m.NAMESPACE, "Pod", name)
+    assert (found.target.key, found.how) == (key, how)
+
+
+@pytest.mark.parametrize(
+    "name", ["postgres-7c9f8b6d5-x2x4z", "langgraph-0", "langgraph-x2x4z", "postgres-07"]
+)
+async def test_a_name_that_the_workload_of_that_name_would_not_make_is_no_hint_at_it(name: str) -> None:
+    with pytest.raises(ObjectMissing, match="is gone, and no workload is named"):
+        await find(_resolving(), m.NAMESPACE, "Pod", name)

@@ -8,7 +8,7 @@ from app.domain.plan import ActionKind
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.kube.actions import BUILDERS
 from app.kube.paths import RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, READS, Permission, permissions_for
+from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, Permission, permissions_for
 
 
 def permissions_of(kind: ActionKind) -> list[Permission]:
@@ -42,7 +42,7 @@ def test_permissions_are_as_narrow_as_the_action() -> None:
 
 
 def test_nothing_but_the_actions_own_writes_is_asked_for() -> None:
-    assert {p.verb for p in (*READS, *CONFIG_READS)} <= {"get", "list"}
+    assert {p.verb for p in (*READS, *CONFIG_READS, *OPTIONAL)} <= {"get", "list"}
     assert [p.rule for p in EVENTS] == [("create", "events.k8s.io", "events", "")]
     assert ("get", "", "pods", "log") in {p.rule for p in READS}
     assert all(any(p.kind is k for p in permissions_of(ActionKind.ROLL_BACK)) for k in WORKLOAD_KINDS)

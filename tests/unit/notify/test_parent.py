@@ -97,3 +97,15 @@ def test_fixed_always_tells_how_long_it_took(seconds: int) -> None:
     assert plain(headline(timeline)).startswith(
         f"FIXED in {['0s', '59s', '1h'][[0, 59, 3600].index(seconds)]} ·"
     )
+
+
+def test_the_parent_tells_why_the_step_was_chosen_and_without_one_what_was_found() -> None:
+    timeline = timelines.TIMELINES["fixed"]
+    plan, diagnosis = timeline.plan, timeline.diagnosis
+    assert plan is not None
+    assert diagnosis is not None
+    chosen = replace(timeline, plan=replace(plan, why="Only pods of revision 8 show it"))
+    without = replace(timeline, plan=replace(plan, actions=()))
+
+    assert "Why: Only pods of revision 8 show it" in parent(chosen).readable()
+    assert f"Why: {diagnosis.summary}" in parent(without).readable()

@@ -27,11 +27,13 @@ WEEK: dict[str, Any] = {
     "alerts": 12_034,
     "incidents": 71,
     "acted": 34,
-    "fixed": 31,
+    "fixed": 26,
+    "contained": 5,
     "not_fixed": 2,
+    "taken_over": 1,
     "undone": 1,
     "setbacks": 1,
-    "runs": {"fixed": 31, "not_fixed": 2, "undone": 1},
+    "runs": {"fixed": 26, "contained": 5, "not_fixed": 2, "taken_over": 1, "undone": 1},
     "mitigate_seconds": {"median": 162.0, "p90": 455.4},
     "offenders": [{"target": f"rag7/Deployment/svc-{n}", "incidents": 9 - n} for n in range(7)],
 }
@@ -41,7 +43,9 @@ BEFORE: dict[str, Any] = {
     "incidents": 80,
     "acted": 1,
     "fixed": 0,
+    "contained": 0,
     "not_fixed": 1,
+    "taken_over": 0,
     "undone": 0,
     "setbacks": 0,
     "mitigate_seconds": {"median": None, "p90": None},
@@ -65,7 +69,9 @@ def test_the_message_has_the_lines_of_the_command() -> None:
         "incidents",
         "acted",
         "verified fixed",
+        "contained",
         "not fixed",
+        "taken over",
         "undone",
         "setbacks",
         "time to mitigate",
@@ -105,7 +111,7 @@ async def test_the_card_goes_to_the_channel_once_and_to_a_console_in_full(tmp_pa
             await rig.store.write(lambda tx: outbox.put(tx, "scorecard:2026-W11", "", WEEKLY, data))
             await rig.deliver()
         (root,) = rig.slack.roots()
-        assert root.readable().startswith("*THE WEEK* · 31 of 34 runs verified fixed, 1 harmful")
+        assert root.readable().startswith("*THE WEEK* · 26 of 34 runs verified fixed, 1 harmful")
         out = StringIO()
         console = replace(rig.services, client=ConsoleClient(Console(file=out, width=250)), pager=None)
         await rig.store.write(lambda tx: outbox.put(tx, "scorecard:2026-W12", "", WEEKLY, data))

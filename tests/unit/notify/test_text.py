@@ -149,3 +149,10 @@ def test_lists_read_as_english() -> None:
 def test_length_counts_as_utf16_does() -> None:
     assert length("aé") == 2
     assert length("\N{ROCKET}") == 2
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u200b", "\x9b", "\u2066"])
+def test_a_link_with_a_hidden_character_in_its_address_is_shown_as_text(hidden: str) -> None:
+    shown = mrkdwn(line(Ref("runbook", f"https://a.test/{hidden}x")))
+    assert hidden not in shown
+    assert not shown.startswith("<")

@@ -156,6 +156,18 @@ DEMOTED = TrustChange(
 FIXED = Verification(
     Result.FIXED, "3 of 3 pods ready, alert gone for 2m", measurements=9, took=timedelta(seconds=165)
 )
+CONTAINED = Verification(
+    Result.CONTAINED,
+    "3 of 3 pods ready, alert gone for 2m. The cause is still there: find out why 3 replicas were not enough",
+    measurements=9,
+    took=timedelta(seconds=165),
+)
+TAKEN_OVER = Verification(
+    Result.TAKEN_OVER,
+    "our change was taken back by kubectl-edit at 03:14:10 UTC: /spec/replicas is 2, not 5",
+    measurements=3,
+    took=timedelta(seconds=25),
+)
 NOT_FIXED = Verification(Result.NOT_FIXED, "alert still firing after 10m", 20, timedelta(minutes=10))
 ASKED = ApprovalAsked(
     RUN,
@@ -242,6 +254,22 @@ TIMELINES: dict[str, Timeline] = {
         firing=0,
         actions=(ROLLED_BACK,),
         verifications=(FIXED,),
+    ),
+    "contained": replace(
+        DECIDED,
+        state=IncidentState.CONTAINED,
+        run_state=RunState.CONTAINED,
+        ended_at=OPENED + timedelta(minutes=3, seconds=12),
+        firing=0,
+        actions=(ROLLED_BACK,),
+        verifications=(CONTAINED,),
+    ),
+    "taken_over": replace(
+        DECIDED,
+        state=IncidentState.ESCALATED,
+        run_state=RunState.TAKEN_OVER,
+        actions=(ROLLED_BACK,),
+        verifications=(TAKEN_OVER,),
     ),
     "refused": replace(
         OPEN, state=IncidentState.REFUSED, decision=DENIED, diagnosis=DIAGNOSIS, mode=Mode.AUTO

@@ -37,9 +37,9 @@ class FakePostgres:
     error as (SQLSTATE, message)."""
 
     def __init__(
-        self, approvals: Mapping[str, Answer] | None = None, refuse: tuple[str, str] | None = None
+        self, answers: Mapping[str, Answer] | None = None, refuse: tuple[str, str] | None = None
     ) -> None:
-        self.approvals = approvals or {}
+        self.answers = answers or {}
         self.refuse = refuse
         self.asked: list[str] = []
 
@@ -85,7 +85,7 @@ class FakePostgres:
 
     def _reply(self, statement: str, *, simple: bool) -> bytes:
         self.asked.append(" ".join(statement.split()))
-        answer = next((a for part, a in self.approvals.items() if part in statement), None)
+        answer = next((a for part, a in self.answers.items() if part in statement), None)
         prefix = b"" if simple else _message(b"1", b"") + _message(b"2", b"")
         if isinstance(answer, tuple):
             return _error(*answer)

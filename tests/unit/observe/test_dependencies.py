@@ -114,29 +114,51 @@ async def test_a_redis_is_judged_by_its_answer_to_ping(
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])
-async def test_nobody_listening_is_unhealthy(scheme: str) -> None:
+async def test_a_server_that_cannot_be_reached_is_not_known_to_be_down(scheme: str) -> None:
     async with serving(silent) as port:
         pass
     result = await only(configured(scheme, port))
 
-    assert result.healthy is False
+    assert (result.healthy, result.unreachable) == (None, True)
     assert "refused" in result.text.lower() or "connect" in result.text.lower()
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])
-async def test_a_server_that_says_nothing_is_unhealthy_after_the_time_out(
+async def test_a_server_that_says_nothing_within_the_time_out_is_not_known_to_be_down(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "TIMEOUT", 0.05)
     async with serving(silent) as port:
         result = await only(configured(scheme, port))
 
-    assert result.healthy is False
+    assert (result.healthy, result.unreachable) == (None, True)
     assert result.text in (
         "no answer within 0.05 s",
         "Timeout reading from socket",
         "Timeout connecting to server",
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://app:pw@no-such-host.invalid/db",
+        "redis://:pw@no-such-host.invalid:6379/0",
+        "postgresql://app:pw@127.0.0.1:{port}/db?sslmode=require&gssencmode=disable",
+        "rediss://:pw@127.0.0.1:{port}/0",
+    ],
+    ids=[
+        "Postgres by a name that is none",
+        "Redis by a name that is none",
+        "Postgres without TLS",
+        "Redis without TLS",
+    ],
+)
+async def test_a_name_or_certificate_that_fails_us_says_nothing_of_the_server(url: str) -> None:
+    async with serving(FakeRedis("+PONG").talk if "redis" in url else FakePostgres().talk) as port:
+        found = ConfiguredDependencies({"it": url.format(port=port)}, Ticks())
+        result = await only(found)
+    assert (result.healthy, result.unreachable) == (None, True), result.text
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])

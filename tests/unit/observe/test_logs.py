@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.redact import REDACTED, redact, redact_value
+from app.domain.text import CONTROL
 from app.observe.logs import bind, configure
 
 R = REDACTED
@@ -264,3 +265,11 @@ def test_a_log_line_holds_no_character_that_controls_a_terminal() -> None:
     structlog.get_logger().info("refused", path="/\x1b[2J\x9b31m\u202e\x7f\u2028")
     assert out.getvalue().strip().isascii()
     assert "\\u202e" in out.getvalue()
+
+
+def test_names_in_a_strangers_json_are_cleaned_and_redacted_as_values_are(stream: io.StringIO) -> None:
+    structlog.get_logger("x").info("event", raw={"\x1b[2J": 1, "password=hunter2": 2, "plain": {"\u202e": 3}})
+    told = stream.getvalue()
+    assert "hunter2" not in told
+    assert CONTROL.search(told) is None
+    assert '"plain"' in told

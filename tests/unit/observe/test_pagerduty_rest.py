@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.domain.alert_report import AlertReport, Reported, combined
 from app.domain.errors import ProbeUnavailable
 from app.observe import pagerduty_rest
 from app.observe.pagerduty_rest import PagerDutyRest
@@ -39,16 +40,16 @@ Answer = httpx.Response | type[httpx.TransportError]
 class Client:
     """A client over scripted answers; the last one repeats."""
 
-    def __init__(self, *approvals: Answer) -> None:
+    def __init__(self, *answers: Answer) -> None:
         self.requests: list[httpx.Request] = []
-        self.approvals = list(approvals)
+        self.answers = list(answers)
         self.clock = RecordedSleeps()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self.rest = PagerDutyRest(client, "https://api.example.net/", TOKEN, self.clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        answer = self.approvals.pop(0) if len(self.approvals) > 1 else self.approvals[0]
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, httpx.Response):
             return answer
         raise answer("lost")
@@ -155,3 +156,80 @@ async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_lost_connection_keeps_its_cause() -> None:
     error = await failed(Client(httpx.ConnectError))
     assert isinstance(error.__cause__, httpx.ConnectError)
+
+
+@pytest.mark.parametrize(
+    ("incident", "told"),
+    [
+        ({"status": "triggered"}, ("triggered", "")),
+        ({"status": "resolved", "acknowledgements": [{"at": "x"}]}, ("resolved", "")),
+        ({"status": "acknowledged"}, ("acknowledged", "acknowledged in PagerDuty by somebody")),
+        (
+            {
+                "status": "acknowledged",
+                "acknowledgements": [
+                    {"at": "2026-03-04T03:01:00Z", "acknowledger": {"summary": "Ann Ops"}},
+                    {"at": "2026-03-04T03:05:00Z", "acknowledger": {"summary": "Ben\u202eOps"}},
+                ],
+            },
+            ("acknowledged", "acknowledged in PagerDuty by Ben\\u202eOps at 2026-03-04T03:05:00Z"),
+        ),
+        (
+            {"status": "acknowledged", "acknowledgements": "odd"},
+            ("acknowledged", "acknowledged in PagerDuty by somebody"),
+        ),
+    ],
+)
+async def test_d_who_acknowledged_an_incident_is_told(
+    incident: dict[str, Any], told: tuple[str, str]
+) -> None:
+    assert await Client(ok({"incident": incident})).rest.incident_status("Q0X7") == told
+
+
+async def test_d_an_incident_counts_as_acknowledged_when_all_that_fires_is() -> None:
+    held = AlertReport(Reported.FIRING, "acknowledged", "acknowledged in PagerDuty by Ann")
+    assert combined([held]).held_by == "acknowledged in PagerDuty by Ann"
+    assert combined([held, AlertReport(Reported.FIRING, "fires")]).held_by == ""
+    assert combined([held, AlertReport(Reported.GONE)]).held_by != ""
+
+
+@pytest.mark.parametrize("status", ["triggered", "acknowledged", "resolved"])
+async def test_the_status_of_an_incident_is_asked_for_with_the_same_token(status: str) -> None:
+    client = Client(ok({"incident": {"id": "Q0X7", "status": status, "priority": None}}))
+    assert (await client.rest.incident_status("Q0X7"))[0] == status
+    [request] = client.requests
+    assert str(request.url) == "https://api.example.net/incidents/Q0X7?limit=100"
+    assert request.headers["authorization"] == f"Token token={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"incident": None},
+        {"incident": []},
+        {"incident": {"status": None}},
+        {"incident": {"status": "snoozed"}},
+        {"incident": {"status": ["resolved"]}},
+        {"error": {"code": 2010}},
+    ],
+)
+async def test_an_answer_without_a_known_status_is_unknown_and_never_resolved(body: Any) -> None:
+    client = Client(ok(body))
+    with pytest.raises(ProbeUnavailable, match="not an incident with a status") as caught:
+        await client.rest.incident_status("Q0X7")
+    assert caught.value.code == "pagerduty_refused"
+
+
+async def test_a_status_is_asked_for_again_when_pagerduty_is_busy_and_not_when_it_refuses() -> None:
+    busy = Client(httpx.Response(429), ok({"incident": {"status": "triggered"}}))
+    assert await busy.rest.incident_status("Q0X7") == ("triggered", "")
+    assert (len(busy.requests), len(busy.clock.slept)) == (2, 1)
+    refused = Client(httpx.Response(404))
+    with pytest.raises(ProbeUnavailable, match="no such incident"):
+        await refused.rest.incident_status("Q0X7")
+    assert len(refused.requests) == 1
+    with pytest.raises(ProbeUnavailable, match="unexpected form"):
+        await refused.rest.incident_status("../users")
+    assert len(refused.requests) == 1

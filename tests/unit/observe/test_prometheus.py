@@ -129,8 +129,8 @@ async def test_a_failure_that_may_pass_is_tried_three_times(status: int) -> None
 
 
 async def test_the_second_attempt_may_succeed() -> None:
-    approvals = iter([httpx.Response(503), result("vector", [])])
-    assert await prometheus(lambda _: next(approvals)).instant("q") == []
+    answers = iter([httpx.Response(503), result("vector", [])])
+    assert await prometheus(lambda _: next(answers)).instant("q") == []
 
 
 @pytest.mark.parametrize(

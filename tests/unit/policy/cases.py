@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.domain.decision import GateResult
+from app.domain.new_pods import Finding, NewPods, Part, PodCheck
+from app.domain.owner import Owners
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.remediation import Params
 from app.domain.target import Kind, ObjectRef, Target
@@ -98,6 +100,8 @@ def facts_of(policy: Policy, rule: Rule | None = None, **changes: Any) -> Facts:
         targets_in_flight=0,
         results=(),
         storm_targets=1,
+        owners=Owners(),
+        new_pods=NewPods((PodCheck(Part.CONFIGURATION, Finding.OK), PodCheck(Part.QUOTA, Finding.OK))),
     )
     return replace(facts, **changes)
 

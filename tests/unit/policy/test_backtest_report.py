@@ -42,7 +42,8 @@ EAGER = policy_of("budgets: [{per: cluster, limit: 3 per 1h}]\n")
 
 
 def test_one_policy_is_told_in_counts_and_reasons() -> None:
-    assert "\n".join(report_lines(replayed(EAGER), Reading())) == snapshot("""\
+    text = "\n".join(report_lines(replayed(EAGER), Reading()))
+    assert text.replace(EAGER.version, "VERSION") == snapshot("""\
 16 records replayed, 2026-03-04 03:00:00 UTC to 2026-03-04 04:00:00 UTC
 
 Assumed:
@@ -51,7 +52,7 @@ Assumed:
 - an alert fires until its recorded end and is confirmed until then; without one it fires until it is said to be resolved
 - nobody pauses anything and no blocking alert fires; the first step that the rule allows applies
 
-Policy 94d7e4009219
+Policy VERSION
         3  acts by itself  on 2 targets
        12  blocked  cooldown: cooling_down 8, budget: budget_spent 3, scope: out_of_scope 1
         1  only observed  no_rule 1

@@ -13,28 +13,12 @@ from app.domain.plan import Step
 from app.domain.workload import Manager
 from app.policy.decide import decide, decide_without_step, no_rule, no_target, target_not_found
 from app.policy.facts import Past, Pause, Unknown
-from app.policy.gates import GATES
+from app.policy.gates import GATE_NAMES, GATES
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of("budgets: [{per: cluster, limit: 10 per 1h}]\n")
 RULE = POLICY.rules[0]
-NAMES = [
-    "kill switch",
-    "scope",
-    "freshness",
-    "ownership",
-    "window",
-    "blocking alerts",
-    "cooldown",
-    "rate limit",
-    "budget",
-    "blast radius",
-    "target busy",
-    "flapping",
-    "storm",
-    "trust",
-    "approval",
-]
+NAMES = list(GATE_NAMES)
 
 
 def decided(**changes: Any) -> Decision:
@@ -45,10 +29,12 @@ def test_with_nothing_against_it_the_step_is_allowed_with_every_gate_in_the_trac
     decision = decided()
     assert (decision.verdict, decision.code) == (Verdict.ALLOW, Code.ALLOWED)
     assert [g.gate for g in decision.gates] == NAMES
-    assert len(GATES) == len(NAMES)
+    assert NAMES[0] == "kill switch"
+    assert NAMES[-1] == "approval"
+    assert len(GATES) == len(NAMES) == len(set(NAMES))
     assert (decision.rule, decision.remediation, decision.step) == ("errors", "high-error-rate", "roll-back")
     assert decision.policy_version == POLICY.version
-    assert decision.text == 'Allowed by rule "errors": 15 of 15 gates'
+    assert decision.text == 'Allowed by rule "errors": 17 of 17 gates'
 
 
 COOLING = {"last_action": NOW - timedelta(minutes=4)}
@@ -101,6 +87,7 @@ UNREADABLE = [
     "results",
     "storm_targets",
     "pauses",
+    "changed_by",
 ]
 
 
@@ -165,6 +152,23 @@ def test_without_a_step_a_person_is_called_unless_the_target_is_not_ours(
     assert text in decision.text
     assert decision.text.count("does not exist") <= 1
     assert len(decision.gates) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, Code.NOTHING_TO_DO),
+        ({"ceiling": Mode.OBSERVE}, Code.NOTHING_TO_DO),
+        (PAUSED, Code.KILL_SWITCH),
+        ({"firing": False}, Code.NOT_FIRING),
+    ],
+)
+def test_nobody_is_called_for_a_workload_that_is_healthy_again(changes: dict[str, Any], code: Code) -> None:
+    rest = "recovered 12 min ago, nothing to do: 3 of 3 pods ready"
+    decision = decide_without_step(POLICY, RULE, (IMAGE,), facts_of(POLICY, **changes), rest)
+    assert decision.code is code
+    if code is Code.NOTHING_TO_DO:
+        assert (decision.verdict, decision.text) == (Verdict.OBSERVE, f"Nothing is done: {rest}")
 
 
 def test_every_alert_ends_in_a_decision() -> None:

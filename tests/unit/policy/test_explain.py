@@ -14,6 +14,7 @@ from app.policy.budgets import scopes_for
 from app.policy.decide import decide, no_rule
 from app.policy.explain import explain_json, explain_lines
 from app.policy.facts import Past, Spend, Unknown
+from app.policy.gates import GATES
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of(
@@ -36,19 +37,21 @@ def shown(decision: Decision) -> str:
 
 def test_an_allowed_decision_shows_every_gate_with_value_and_threshold() -> None:
     assert shown(decided()) == snapshot("""\
-Allowed by rule "errors": 15 of 15 gates
+Allowed by rule "errors": 17 of 17 gates
 rule "errors" · remediation high-error-rate · step roll-back · reason allowed · policy VERSION
 
-15 of 15 gates allow it
+17 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
+ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 ok    cooldown         no action before                                              allowed: 15m since the last action
 ok    rate limit       0 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)         allowed: 2 per 1h (rule:errors@rag7/Deployment/langgraph)
 ok    budget           0 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
+ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
@@ -69,16 +72,18 @@ def test_a_refusal_says_what_would_have_to_change_and_when() -> None:
 Not acting: cooldown: last action 4m ago (allowed: 15m since the last action)
 rule "errors" · remediation high-error-rate · step roll-back · reason cooling_down · policy VERSION
 
-13 of 15 gates allow it
+15 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
+ok    ownership        nobody else writes what this changes                          allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 NO    cooldown         last action 4m ago                                            allowed: 15m since the last action
 ok    rate limit       1 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)         allowed: 2 per 1h (rule:errors@rag7/Deployment/langgraph)
 NO    budget           3 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
+ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
 ok    target busy      free                                                          allowed: no other run on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
@@ -102,16 +107,18 @@ def test_questions_and_unknown_facts_are_told_apart() -> None:
 Not acting: storm: targets with new alerts unknown: the store did not answer (allowed: fewer than 10 targets with new alerts within 5m)
 rule "errors" · remediation high-error-rate · step roll-back · reason unknown_fact · policy VERSION
 
-12 of 15 gates allow it
+14 of 17 gates allow it
 ok    kill switch      no pause                                                      allowed: no pause, ceiling above observe
 ok    scope            namespace rag7                                                allowed: namespaces rag7, team-* except team-payments
 ok    freshness        fires, last word 20s ago                                      allowed: fires, last word at most 15m old
-ASK   ownership        managed by Argo CD                                            allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow
+ok    hands            nobody is at it                                               allowed: no acknowledgement, and no change of the target by others since the alert fired
+ASK   ownership        managed by Argo CD                                            allowed: rollout not paused; autoscaler allow, GitOps ask, Helm allow, other controllers ask, VPA ask
 ok    window           no freeze stands                                              allowed: any time, not in release evening (fri 16:00-23:59 Europe/Berlin)
 ok    blocking alerts  none named                                                    allowed: none
 ok    cooldown         no action before                                              allowed: 15m since the last action
 ok    rate limit       0 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)         allowed: 2 per 1h (rule:errors@rag7/Deployment/langgraph)
 ok    budget           0 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
+ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
 ok    target busy      free                                                          allowed: no other run on the target
 ASK   flapping         2 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
@@ -138,7 +145,7 @@ def test_the_explanation_needs_nothing_but_the_stored_decision() -> None:
 
 def test_the_json_form_adds_counts_changes_and_the_next_look() -> None:
     data = explain_json(decided(last_action=NOW - timedelta(minutes=4)))
-    assert data["allowed_gates"] == 14
+    assert data["allowed_gates"] == len(GATES) - 1
     assert data["retry_at"] == "2026-03-04T03:11:00+00:00"
     assert data["changes"] == [
         "cooldown: the cooldown ends (2026-03-04 03:11:00 UTC)",

@@ -142,3 +142,64 @@ def test_a_default_target_is_a_guess_that_a_person_is_asked_about(
     matched = match_rule(policy, {"alertname": "HighErrorRate", **labels})
     assert matched is not None
     assert matched.rule.mode is mode
+
+
+DEFAULTING = "target: {name: {label: deployment, default: langgraph}, pod: {label: pod}, on_default: act}\n"
+KSM = {"job": "kube-state-metrics", "pod": "kube-state-metrics-5d9c7b8f6d-x2x4z", "namespace": "rag7"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "name"),
+    [
+        ({"statefulset": "db", **KSM}, Kind.STATEFUL_SET, "db"),
+        ({"daemonset": "agent", **KSM}, Kind.DAEMON_SET, "agent"),
+        ({"horizontalpodautoscaler": "web", **KSM}, Kind.HPA, "web"),
+        ({"deployment": "web", **KSM}, Kind.DEPLOYMENT, "web"),
+        ({"namespace": "monitoring", "exported_namespace": "rag7", "exported_pod": "web-0", "pod": "x-0"}, Kind.POD, "web-0"),
+        ({"k8s.namespace.name": "rag7", "k8s.deployment.name": "web"}, Kind.DEPLOYMENT, "web"),
+    ],
+)  # fmt: skip
+def test_what_the_labels_name_is_the_target_and_never_the_default_nor_the_exporter(
+    labels: dict[str, str], kind: Kind, name: str
+) -> None:
+    found = target_hint(policy_of(rule=DEFAULTING).rules[0], labels)
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.kind, found.name) == ("rag7", kind, name)
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({**KSM, "job_name": "migrate"}, "the alert is about Job migrate, and no label names a workload"),
+        ({**KSM, "cronjob": "nightly"}, "the alert is about CronJob nightly, and no label names a workload"),
+        (KSM, "the labels name only the exporter that measured the alert"),
+    ],
+)
+def test_no_default_stands_in_for_what_the_labels_name(labels: dict[str, str], why: str) -> None:
+    assert target_hint(policy_of(rule=DEFAULTING).rules[0], labels) == NoHint(why)
+
+
+def test_matchers_see_the_labels_as_the_policy_reads_them() -> None:
+    policy = policy_of(
+        more_rules="\n- {name: ours, when: 'alertname=x, namespace=rag7', remediation: restart, target: {name: {default: x}}}\n"
+    )
+    labels = {"alertname": "x", "namespace": "monitoring", "exported_namespace": "rag7"}
+    matched = match_rule(policy, labels)
+    assert matched is not None
+    assert matched.rule.name == "ours"
+
+
+def test_a_policy_names_its_own_labels() -> None:
+    policy = policy_of("labels: {namespace: [team_ns], deployment: [app_name], exporters: ['thanos-*']}\n")
+    labels = {"team_ns": "shop", "namespace": "obs", "app_name": "api", "pod": "thanos-rule-0"}
+    found = target_hint(policy.rules[0], labels)
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.kind, found.name) == ("shop", Kind.DEPLOYMENT, "api")
+
+
+def test_a_policy_can_read_the_labels_of_the_scrape_only() -> None:
+    policy = policy_of("labels: {namespace: [namespace], pod: [pod]}\n", rule=DEFAULTING)
+    labels = {"namespace": "rag7", "pod": "web-0", "exported_namespace": "shop", "exported_pod": "pay-0"}
+    found = target_hint(policy.rules[0], labels)
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.kind, found.name) == ("rag7", Kind.POD, "web-0")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.policy.matchers import compile_anchored, parse_matchers
+from app.policy.matchers import MAX_MATCHERS, compile_anchored, parse_matchers, parse_when
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,15 @@ def test_a_value_with_a_lone_surrogate_is_compared_and_not_a_fault() -> None:
 def test_an_escaped_text_matches_itself(text: str) -> None:
     pattern = "".join(f"\\{c}" if c in r"\.+*?()|[]{}^$" else c for c in text)
     assert compile_anchored(pattern).fullmatch(text)
+
+
+@pytest.mark.parametrize("text", ["a=\udce9", 'a="\udce9"', "\udce9=b", 'a=~"\udce9"'])
+def test_a_matcher_that_is_no_utf8_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="valid UTF-8"):
+        parse_when(text)
+
+
+def test_a_list_has_a_bounded_number_of_matchers() -> None:
+    assert len(parse_matchers(",".join(["a=b"] * MAX_MATCHERS))) == MAX_MATCHERS
+    with pytest.raises(ValueError, match="more than 100 matchers"):
+        parse_matchers(",".join(["a=b"] * (MAX_MATCHERS + 1)))

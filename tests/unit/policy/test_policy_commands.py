@@ -59,7 +59,7 @@ def alerts(tmp_path: Path) -> Path:
 def test_the_shipped_policy_passes_its_tests_and_they_reach_every_rule() -> None:
     result = run("test", SHIPPED, "--cover")
     assert result.exit_code == 0, result.stdout
-    assert "rules reached by a case: 4 of 4" in result.stdout
+    assert "rules reached by a case: 5 of 5" in result.stdout
 
 
 def test_a_failing_case_is_exit_code_1(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_hypothetical_alert_is_explained(tmp_path: Path) -> None:
     )
     result = run(*arguments)
     assert result.exit_code == 0
-    assert 'Allowed by rule "crash": 15 of 15 gates' in result.stdout
+    assert 'Allowed by rule "crash": 17 of 17 gates' in result.stdout
     assert "- it is 2026-03-04 03:00:00 UTC; the alert fires" in result.stdout
     assert data(run(*arguments, "--json"))["target"] == "prod/Deployment/a"
 

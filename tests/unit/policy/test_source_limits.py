@@ -106,3 +106,16 @@ pieces = st.sampled_from(
 def test_any_text_is_a_policy_or_refused_as_one(text: str) -> None:
     with pytest.raises(PolicyInvalid):
         load_policy({"a.yaml": text}, CATALOGUE)
+
+
+@pytest.mark.parametrize("directive", ["%YAML 1.9", "%YAML 3.1", "%YAML 1.11", "%YAML x", "%TAG ! x", "%ODD"])
+def test_a_directive_that_yaml_does_not_know_is_a_fault_of_the_file(directive: str) -> None:
+    with pytest.raises(PolicyInvalid):
+        load_policy({"a.yaml": f"{directive}\n---\nversion: 1\n"}, CATALOGUE)
+
+
+@pytest.mark.parametrize("text", ["a: &x [&x b]", "a: &x 1\nb: &x 2\nc: *x", "&x a: &x b"])
+def test_an_anchor_that_is_given_twice_is_a_fault_of_the_file(text: str) -> None:
+    """Which of the two an alias means is a guess; the parser would only warn on standard error."""
+    with pytest.raises(PolicyInvalid, match="the anchor &x stands here twice"):
+        load_policy({"a.yaml": text}, CATALOGUE)

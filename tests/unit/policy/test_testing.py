@@ -129,7 +129,7 @@ FAILED  p.test.yaml:4  wrong
 
 2 cases: 1 ok, 1 failed
 rules reached by a case: 1 of 2; not: "restarts"
-gates that a case finds closed: 1 of 15; not: "kill switch", "scope", "freshness", "ownership", "window", "blocking alerts", "cooldown", "rate limit", "budget", "blast radius", "flapping", "storm", "trust", "approval"\
+gates that a case finds closed: 1 of 17; not: "kill switch", "scope", "freshness", "hands", "ownership", "window", "blocking alerts", "cooldown", "rate limit", "budget", "new pods", "blast radius", "flapping", "storm", "trust", "approval"\
 """)
     assert report.to_json()["rules"] == {"covered": 1, "uncovered": ["restarts"]}
     assert (report.failed, report.uncovered) == (1, ("restarts",))
@@ -197,7 +197,7 @@ def test_cases_that_cannot_mean_anything_are_refused() -> None:
             'p.test.yaml:4:12: the name "a" is taken in this file',
             "p.test.yaml:4:46: nothing is expected, so this case cannot fail",
             "p.test.yaml:7:11: the order must be fired, last_seen, now",
-            'p.test.yaml:8:22: unknown gate "windows", did you mean "window"? (allowed: kill switch, scope, freshness, ownership, window, blocking alerts, cooldown, rate limit, budget, blast radius, target busy, flapping, storm, trust, approval)',
+            'p.test.yaml:8:22: unknown gate "windows", did you mean "window"? (allowed: kill switch, scope, freshness, hands, ownership, window, blocking alerts, cooldown, rate limit, budget, new pods, blast radius, target busy, flapping, storm, trust, approval)',
         ]
     )
 

@@ -53,6 +53,8 @@ usage.pods: 2 pods measured: CPU 100 % of the limit on average, memory 61 % of t
     langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
 limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m to 500m
 pods.state: 2 of 2 pods ready
+cause.first: Healthy for 6 d: 2 of 2 pods ready
+changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
 dependency.postgres: postgres: SELECT 1 answered in 2 ms
 dependency.redis: redis: PING answered in 2 ms
 queries.postgres: No query of postgres takes 1.00 s or more on average
@@ -86,12 +88,14 @@ usage.pods: 2 pods measured: CPU 100 % of the limit on average, memory 61 % of t
     langgraph-api-POD: CPU 500m of 500m, memory 310 MiB of 512 MiB
 limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m to 500m
 pods.state: 2 of 2 pods ready
+cause.first: Healthy for 6 d: 2 of 2 pods ready
+changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
 dependency.postgres: postgres: answers (2 ms)
 queries.postgres: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
     1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
 memory.leak (unknown): Whether memory leaks is not known: Prometheus has no memory series of these pods; 10 samples over 15 min of one container's life are needed
 
-[scale-out] Slow queries are the cause: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1, and more replicas would ask it more
+[scale-out] Slow queries are the cause: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1, and more replicas would not change that
     advice: Speed up the query or add an index: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
 
 [restart] Slow queries are the cause: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1, and a restart does not change that
@@ -106,7 +110,7 @@ async def test_a_dependency_that_is_down_is_named_instead_of_scaling() -> None:
 
     assert not any(r.applies for r in steps.values())
     assert steps["scale-out"].why == (
-        "Redis is down: redis: connection refused (2 ms), and more replicas would ask it more"
+        "Redis is down: redis: connection refused (2 ms), and more replicas would not change that"
     )
     assert steps["restart"].advice == "Restore redis first (redis: connection refused (2 ms))"
 

@@ -10,6 +10,7 @@ from inline_snapshot import snapshot
 
 from app.domain.plan import ActionKind
 from app.domain.ports import Sample
+from app.domain.remediation import History
 from app.domain.target import Kind
 from app.sim import load_scenario
 from app.sim.behaviour import Behaviour
@@ -45,6 +46,8 @@ usage.pods (unknown): The metrics API has no values for these pods yet
 limits.containers: Requests and limits: embedder: memory 256 MiB to 512 MiB, CPU 500m to 2 cores
 events.recent: The cluster recorded no warning about OOM
 memory.leak (unknown): Whether memory leaks is not known: no Prometheus is configured; 10 samples over 15 min of one container's life are needed
+cause.first: Container embedder of langgraph-embedder-POD was killed for memory (OOMKilled, limit 512 MiB, 5 restarts) (2 pods alike)
+changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
 
 [raise-memory] Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); whether memory leaks is not known: no Prometheus is configured; 10 samples over 15 min of one container's life are needed
     do: Raise memory limit of rag7/Deployment/langgraph-embedder: embedder 512 MiB -> 768 MiB (2 pods)
@@ -52,6 +55,28 @@ memory.leak (unknown): Whether memory leaks is not known: no Prometheus is confi
 [scale-out] Killed for memory (OOMKilled) on 2 pods: embedder (limit 512 MiB); more replicas share the load
     do: Scale rag7/Deployment/langgraph-embedder from 2 to 6 replicas
 """)
+
+
+def _steady() -> Metrics:
+    """Memory of one pod that has not grown in 40 minutes, as Prometheus has it."""
+    start = stage().clock.now()
+    return Metrics(
+        series={"langgraph-embedder-0": [Sample(start + timedelta(minutes=n), 200 * MIB) for n in range(40)]}
+    )
+
+
+async def test_a_raise_that_did_not_help_is_not_followed_by_more_pods_that_fill_up_as_well() -> None:
+    """Unless memory is known not to grow with time."""
+    play = stage()
+    play.history = History(tried=("raise-memory",))
+    _, unknown = await play.look()
+    play.metrics = _steady()
+    _, steady = await play.look()
+
+    assert not unknown["scale-out"].applies
+    assert "it was killed again" in unknown["scale-out"].why
+    assert unknown["scale-out"].advice.startswith("Find out what fills the memory of embedder")
+    assert steady["scale-out"].applies
 
 
 async def test_the_plan_raises_the_limit_by_half() -> None:
@@ -137,6 +162,8 @@ limits.containers: Requests and limits: embedder: memory 256 MiB to 512 MiB, CPU
 events.recent: The cluster recorded no warning about OOM
 memory.leak: Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line)
     langgraph-embedder-1: +300 MiB an hour over 39 min (100 % of the variation on a line)
+cause.first: Container embedder of langgraph-embedder-POD was killed for memory (OOMKilled, limit 512 MiB, 5 restarts) (2 pods alike)
+changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
 
 [raise-memory] Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line): it would fill a higher limit as well
     advice: Find the leak in embedder of rag7/Deployment/langgraph-embedder (Memory of 1 of 1 pod grows steadily: langgraph-embedder-1 +300 MiB an hour over 39 min (100 % of the variation on a line))

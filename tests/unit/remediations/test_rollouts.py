@@ -12,10 +12,11 @@ from app.domain.remediation import Scene
 from app.domain.workload import Revision
 from app.kube.lineage import template_written_at
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.rollouts import last_deployment, rollout_finding, tag
+from remediations.evidence.rollouts import RollbackParams, last_deployment, rollout_finding, tag
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services
 
+PARAMS = RollbackParams()
 V1, V2 = "registry/app:v1", "registry/app:v2"
 
 
@@ -61,7 +62,7 @@ def test_a_rolled_back_workload_is_dated_by_its_return_and_never_blamed() -> Non
     now = last_deployment(found, NOW)
     assert now is not None
     assert now.age == 0
-    finding = rollout_finding(found, scene(ago(seconds=10)), 3600)
+    finding = rollout_finding(found, scene(ago(seconds=10)), PARAMS)
     assert (finding.data["restored"], finding.data["after_alert"]) == (True, True)
     assert (
         finding.text
@@ -108,7 +109,7 @@ def test_the_template_was_written_when_its_fields_or_its_rollout_say(
 def test_a_workload_that_keeps_no_history_says_so() -> None:
     kept = workload(manifest={"metadata": {}, "spec": {"revisionHistoryLimit": 0}})
     looked = Scene(SimCluster(VirtualClock()), kept, "HighErrorRate", {}, NOW, NOW, Services({}))
-    finding = rollout_finding([revision(2, V2, current=True)], looked, 3600)
+    finding = rollout_finding([revision(2, V2, current=True)], looked, PARAMS)
     assert finding.text == (
         "Revision 2 (v2) was deployed 14 min ago; no older revision is kept (revisionHistoryLimit is 0)"
     )
@@ -118,7 +119,7 @@ def test_a_workload_that_keeps_no_history_says_so() -> None:
 @pytest.mark.parametrize("found", [[], [revision(1)]])
 def test_without_a_current_revision_nothing_is_claimed(found: list[Revision]) -> None:
     assert last_deployment(found, NOW) is None
-    assert rollout_finding(found, scene(), 3600).certainty is Certainty.UNKNOWN
+    assert rollout_finding(found, scene(), PARAMS).certainty is Certainty.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -198,19 +199,19 @@ def test_a_change_without_a_new_image_names_the_fields(
 def test_a_deployment_is_recent_inside_of_the_window_and_blamed_only_before_the_alert(
     found: list[Revision], fired_at: datetime, window: float, recent: bool, after_alert: bool, text: str
 ) -> None:
-    finding = rollout_finding(found, scene(fired_at), window)
+    finding = rollout_finding(found, scene(fired_at), RollbackParams(recent_deployment=window))
 
     assert finding.text == text
     assert (finding.data["recent"], finding.data["after_alert"]) == (recent, after_alert)
 
 
 def test_the_edge_of_the_window_still_counts() -> None:
-    assert rollout_finding(HISTORY, scene(), 840).data["recent"] is True
-    assert rollout_finding(HISTORY, scene(), 839.9).data["recent"] is False
+    assert rollout_finding(HISTORY, scene(), RollbackParams(recent_deployment=840)).data["recent"] is True
+    assert rollout_finding(HISTORY, scene(), RollbackParams(recent_deployment=839.9)).data["recent"] is False
 
 
 def test_an_unreadable_history_is_unknown_with_the_reason() -> None:
-    finding = rollout_finding("cannot list replicasets", scene(), 3600)
+    finding = rollout_finding("cannot list replicasets", scene(), PARAMS)
     assert finding.certainty is Certainty.UNKNOWN
     assert finding.text == "The rollout history could not be read: cannot list replicasets"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from app.domain.evidence import Certainty, Diagnosis
-from app.domain.ports import SlowQuery
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.json import JsonValue
+from app.domain.ports import DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.services import (
@@ -19,6 +22,7 @@ from remediations.evidence.services import (
     slow_queries,
     slow_query_findings,
     unknown_dependencies,
+    with_the_errors,
 )
 from tests.unit.remediations.snapshots import NOW, workload
 from tests.unit.remediations.stage import Metrics, Services
@@ -126,3 +130,55 @@ async def test_what_was_not_measured_is_unknown_and_has_no_value(metrics: Metric
 @pytest.mark.parametrize(("metrics", "query"), [(None, "q"), (Metrics({"q": 1.0}), "")])
 async def test_without_prometheus_or_query_there_is_no_finding(metrics: Metrics | None, query: str) -> None:
     assert await metric_finding(scene(metrics), Metric("m", "5xx", query, str)) is None
+
+
+def _errors(*groups: tuple[str, str, int], certainty: Certainty = Certainty.KNOWN) -> Finding:
+    found: list[JsonValue] = [
+        {"type": "Error", "key": key, "nature": nature, "count": number} for key, nature, number in groups
+    ]
+    return Finding("errors.grouped", "", certainty, {"groups": found})
+
+
+class Unreachable:
+    """A check that gets no further than its own network."""
+
+    async def check(self, names: Sequence[str]) -> Sequence[DependencyResult]:
+        kinds = {"redis": "redis"}
+        return [
+            DependencyResult(n, kinds.get(n, "postgres"), None, "connection refused", unreachable=True)
+            for n in names
+        ]
+
+    async def slow_queries(self, name: str, limit: int) -> Sequence[SlowQuery]:
+        raise AssertionError("nobody asks what cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("errors", "down"),
+    [
+        (None, []),
+        (_errors(), []),
+        (_errors(("KeyError: 'postgres'", "code", 500)), []),
+        (_errors(("OperationalError: connection refused", "dependency", 880)), ["postgres"]),
+        (_errors(("dial tcp 10.0.0.7:5432: connect: connection refused", "dependency", 3)), ["postgres"]),
+        (_errors(("Error 111 connecting to redis:6379. Connection refused.", "dependency", 9)), ["redis"]),
+        (_errors(("connect ECONNREFUSED 10.0.0.9:9200", "dependency", 90)), []),
+        (
+            _errors(("OperationalError: connection refused", "dependency", 880), certainty=Certainty.UNKNOWN),
+            [],
+        ),
+    ],
+)
+async def test_what_our_check_cannot_reach_is_down_only_when_the_workload_says_so_too(
+    errors: Finding | None, down: list[str]
+) -> None:
+    checked = await dependency_findings(Unreachable(), ["postgres", "redis"])
+    diagnosis = Diagnosis("", tuple(with_the_errors(checked, errors)))
+    assert [f.data["name"] for f in failed_dependencies(diagnosis)] == down
+    assert [f.data["name"] for f in unknown_dependencies(diagnosis)] == [
+        n for n in ("postgres", "redis") if n not in down
+    ]
+    for finding in failed_dependencies(diagnosis):
+        assert "from here (connection refused) and by the workload" in finding.text
+    for finding in unknown_dependencies(diagnosis):
+        assert "cannot be reached from here, so whether it is down is not known" in finding.text

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from app.domain.alert import ManualRequest
-from app.domain.errors import BadInput, Missing
+from app.domain.errors import BadInput, Missing, Refused
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access, Scope, parse_tokens
 from app.observe.metrics import Metrics
@@ -111,6 +111,12 @@ def check_order(request: ManualRequest) -> None:
         raise BadInput("there is no such remediation", code="unknown_remediation", where="/remediation")
 
 
+async def check_target(request: ManualRequest) -> None:
+    """The cluster has everything but one workload."""
+    if request.target == "rag7/Deployment/gone":
+        raise Refused("there is no Deployment gone", code="no_such_target", where="/target/name")
+
+
 def _rows(count: int) -> list[Mapping[str, Any]]:
     return [{"name": f"n{i}"} for i in range(count)]
 
@@ -154,6 +160,7 @@ class Rig:
             operations=self.orders,
             views=Views(remediations=three, policies=three, budgets=three, trust=three, scorecard=card),
             check_order=check_order,
+            check_target=check_target,
             pagerduty_agents=self.agents,
             limits=self.limits,
         )

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 
 from app.store.database import Store
-from app.web.connections import ConnectionLimits, GuardedProtocol
+from app.web.connections import ConnectionLimits, GuardedProtocol, Waiting
 from app.web.services import Limits
 from tests.unit.web.rig import Rig, token
 
@@ -29,6 +29,7 @@ class Door:
         self._server = uvicorn.Server(config)
         self._config, self._limits = config, limits
         self._open: list[asyncio.StreamWriter] = []
+        self._waiting: Waiting = {}
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -36,7 +37,13 @@ class Door:
 
     def _protocol(self) -> GuardedProtocol:
         state = self._server.server_state
-        return GuardedProtocol(config=self._config, server_state=state, app_state={}, limits=self._limits)
+        return GuardedProtocol(
+            config=self._config,
+            server_state=state,
+            app_state={},
+            limits=self._limits,
+            waiting=self._waiting,
+        )
 
     async def connect(self, sent: bytes = b"") -> Stream:
         reader, writer = await asyncio.open_connection(*self._listening.sockets[0].getsockname())
@@ -141,7 +148,27 @@ async def test_at_the_limit_the_longest_idle_connection_gives_way(store: Store) 
     reader, _ = await door.connect(GET)
     assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
     assert await rest(idle[0][0]) == b""
+    assert await rest(idle[1][0]) == b""
     await door.stop()
+
+
+async def test_a_connection_that_was_served_waits_anew(store: Store) -> None:
+    """Who asked last gives way last, and nobody waits who has gone."""
+    door = Door(Rig(store), ConnectionLimits(connections=3, head_seconds=60))
+    await door.start()
+    first, second, third = [await door.connect(GET) for _ in range(3)]
+    for reader, _ in (first, second, third):
+        assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
+    first[1].write(GET)
+    await first[0].readuntil(b"}")
+    assert (await head(first[0])).startswith(b"HTTP/1.1 200 OK")
+    reader, writer = await door.connect(GET)
+    assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
+    assert await rest(second[0]) == b'{"status":"alive"}'
+    for _, open_ in (first, third, (reader, writer)):
+        open_.close()
+    await door.stop()
+    assert door._waiting == {}
 
 
 async def test_the_answers_carry_no_banner(door: Door) -> None:

@@ -240,3 +240,28 @@ async def test_secrets_in_error_texts_are_redacted(rig: Rig) -> None:
     async with rig.client("operate") as client:
         response = await client.post("/api/v1/runs/run_1/undo")
     assert problem_of(response, 409, "refused")["detail"] == "cannot use postgresql://app:[redacted]@db/x"
+
+
+async def test_an_order_for_a_workload_that_is_not_there_is_refused_at_once_and_stores_nothing(
+    rig: Rig,
+) -> None:
+    body = {**ORDER, "target": {"namespace": "rag7", "kind": "Deployment", "name": "gone"}}
+    async with rig.client("trigger") as http:
+        answer = await http.post("/api/v1/remediations", json=body)
+    problem_of(answer, 409, "no_such_target")
+    assert rig.nudges == []
+
+
+async def test_a_repeat_of_a_taken_order_gives_its_answer_whatever_became_of_the_workload(rig: Rig) -> None:
+    key = {"Idempotency-Key": "one"}
+    async with rig.client("trigger") as http:
+        first = await http.post("/api/v1/remediations", json=ORDER, headers=key)
+
+        async def gone(request: object) -> None:
+            raise Refused("gone", code="no_such_target")
+
+        object.__setattr__(rig.services, "check_target", gone)
+        again = await http.post("/api/v1/remediations", json=ORDER, headers=key)
+        other = await http.post("/api/v1/remediations", json=ORDER)
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 409)
+    assert first.json() == again.json()

@@ -277,7 +277,9 @@ async def test_a_body_without_a_declared_length_is_cut_off_at_the_limit(store: S
             yield b"x" * 100
 
     async with rig.client("ingest") as client:
-        problem_of(await client.post(AM, content=body()), 413, "body_too_large")
+        response = await client.post(AM, content=body())
+    problem_of(response, 413, "body_too_large")
+    assert "set max_alerts in the webhook receiver" in response.json()["detail"]
     assert sent <= 1200
 
 

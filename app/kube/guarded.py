@@ -1,0 +1,76 @@
+"""Guarded: a cluster whose writes ask first, each right before its request goes out.
+
+Made by the flow for one write, which may send several requests when the object moves or an answer is lost. Reads, dry runs and
+events pass. Never says what forbids a write: whoever made it does, by raising.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from app.domain.cluster import Cluster, LogQuery, PodUsage
+from app.domain.json import Obj
+from app.domain.target import Kind
+
+Ask = Callable[[], Awaitable[None]]
+"""Raises what forbids the write at this moment (Held), or that nobody can tell."""
+
+
+class Guarded:
+    """A `Cluster` that asks before each request that changes an object."""
+
+    def __init__(self, cluster: Cluster, ask: Ask) -> None:
+        self.name = cluster.name
+        self._cluster = cluster
+        self._ask = ask
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+        """See the port."""
+        return await self._cluster.get(kind, namespace, name)
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
+    ) -> list[Obj]:
+        """See the port."""
+        return await self._cluster.list_objects(kind, namespace, selector, fields)
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        return await self._cluster.patch(kind, namespace, name, patch, dry_run=dry_run)
+
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        await self._cluster.delete_pod(namespace, name, uid, dry_run=dry_run)
+
+    async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        await self._cluster.evict_pod(namespace, name, uid, dry_run=dry_run)
+
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port; nothing is stored."""
+        return await self._cluster.dry_run_pod(namespace, pod)
+
+    async def create_event(self, event: Obj) -> None:
+        """See the port."""
+        await self._cluster.create_event(event)
+
+    async def logs(self, query: LogQuery) -> str:
+        """See the port."""
+        return await self._cluster.logs(query)
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        """See the port."""
+        return await self._cluster.pod_usage(namespace, selector)
+
+    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+        """See the port."""
+        return await self._cluster.can_i(verb, kind, namespace, subresource)

@@ -1,0 +1,159 @@
+"""All causes of a snapshot, merged and in order, and the word for a workload that has none. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from remediations.causes.around import around_causes
+from remediations.causes.containers import container_causes
+from remediations.causes.creation import creation_causes
+from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.pods import pod_causes
+from remediations.causes.references import reference_causes
+from remediations.causes.scheduling import scheduling_causes
+from remediations.causes.stopped import stopped_causes
+from remediations.evidence.units import count, span
+
+_FINDERS = (
+    stopped_causes,
+    creation_causes,
+    scheduling_causes,
+    pod_causes,
+    reference_causes,
+    container_causes,
+    around_causes,
+)
+_SURE = {Sureness.CERTAIN: 0, Sureness.LIKELY: 1, Sureness.POSSIBLE: 2}
+_ORDER = {code: number for number, code in enumerate(CauseCode)}
+_POD_BOUND = frozenset({"Pod"})
+
+
+def causes_of(seen: Snapshot) -> list[Cause]:
+    """Every cause, the one that explains most first."""
+    found = [cause for finder in _FINDERS for cause in finder(seen)]
+    found += _unexplained(seen, found)
+    found = [c for c in found if not _being_removed(seen, c)]
+    return sorted(_merged(found), key=lambda c: _key(seen, c))
+
+
+def _key(seen: Snapshot, cause: Cause) -> tuple[int, int, int, int]:
+    stopped = cause.code is not CauseCode.SCALED_TO_ZERO
+    shown = len(cause.pods) or (seen.missing if cause.revisions else 0)
+    latent = cause.code is CauseCode.CONFIG_MISSING and not cause.pods
+    return (int(stopped), _SURE[cause.sureness], int(latent) - shown, _ORDER[cause.code])
+
+
+def _being_removed(seen: Snapshot, cause: Cause) -> bool:
+    """Pods of an old ReplicaSet whose successor is complete are on their way out: no fault."""
+    named = [p for p in seen.alive if p.name in cause.pods]
+    if not named or any(seen.newest(p) for p in named):
+        return False
+    return sum(p.ready and seen.newest(p) for p in seen.alive) >= seen.workload.desired > 0
+
+
+def _merged(found: Iterable[Cause]) -> list[Cause]:
+    """The same cause of several pods is one. A missing reference that pods wait for is told once."""
+    groups: dict[tuple[object, ...], list[Cause]] = {}
+    for cause in found:
+        kind = cause.object.partition(" ")[0]
+        own = "" if kind in _POD_BOUND else cause.object
+        groups.setdefault((cause.code, own, "" if cause.needs else cause.container), []).append(cause)
+    return [_one(group) for group in groups.values()]
+
+
+def _one(group: list[Cause]) -> Cause:
+    first = min(group, key=lambda c: (_SURE[c.sureness], -len(c.pods), not any(n.key for n in c.needs)))
+    pods = tuple(dict.fromkeys(n for c in group for n in c.pods))
+    more = len(pods) - len(first.pods)
+    text = f"{first.text} ({count(len(pods), 'pod')} alike)" if more > 0 else first.text
+    return replace(
+        first,
+        text=text,
+        pods=pods,
+        since=earliest([c.since for c in group]),
+        fields=tuple(dict.fromkeys(f for c in group for f in c.fields)),
+        needs=tuple(dict.fromkeys(n for c in group for n in c.needs)),
+    )
+
+
+def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
+    """Pods that are not ready, or missing, and of which nothing says why."""
+    if any(c.code is CauseCode.SCALED_TO_ZERO for c in found):
+        return []
+    explained = {n for c in found for n in c.pods}
+    dark = [
+        p
+        for p in seen.alive
+        if not p.ready and p.name not in explained and seen.now - p.created_at >= STARTING
+    ]
+    causes = []
+    for pod in dark[:1]:
+        names = tuple(p.name for p in dark)
+        age = span((seen.now - pod.created_at).total_seconds())
+        waits = next((f", container {c.name} waits ({c.waiting})" for c in pod.containers if c.waiting), "")
+        gap = f" ({'; '.join(f'{k}: {v}' for k, v in seen.unread.items())})" if seen.unread else ""
+        text = f"pod {pod.name} is {pod.phase or 'unknown'} and not ready {age} after it was made{waits}, and nothing says why{gap}"
+        advice = f"kubectl describe pod {pod.name} -n {seen.workload.target.namespace}"
+        fields = ("*",)
+        causes.append(
+            Cause(
+                CauseCode.NOT_READY,
+                f"Pod {pod.name}",
+                Sureness.POSSIBLE,
+                text,
+                advice,
+                names,
+                fields=fields,
+                since=pod.created_at,
+            )
+        )
+    refused = any(c.revisions for c in found) or any(c.code is CauseCode.PAUSED for c in found)
+    if seen.missing and not dark and not refused and "pods" not in seen.unread and not _young(seen):
+        target = seen.workload.target
+        text = f"{count(seen.missing, 'pod')} of {seen.workload.desired} missing, and nothing says why"
+        advice = f"kubectl describe {target.kind.lower()} {target.name} -n {target.namespace}"
+        causes.append(
+            Cause(
+                CauseCode.NOT_READY,
+                f"{target.kind} {target.name}",
+                Sureness.POSSIBLE,
+                text,
+                advice,
+                fields=(),
+            )
+        )
+    return causes
+
+
+def _young(seen: Snapshot) -> bool:
+    """The controller has not caught up yet."""
+    return seen.workload.observed_generation < seen.workload.ref.generation or any(
+        seen.now - p.created_at < STARTING for p in seen.pods
+    )
+
+
+def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:
+    """Why there is nothing to do now: healthy, healthy again, or still starting. Empty when there is, or may be."""
+    if "pods" in seen.unread or any(
+        c.sureness is not Sureness.POSSIBLE or c.pods or c.code is CauseCode.NOT_READY for c in causes
+    ):
+        return ""
+    wanted = seen.workload.desired
+    ready = [p for p in seen.alive if p.ready]
+    state = f"{seen.ready} of {count(wanted, 'pod')} ready"
+    if wanted == 0:
+        return ""
+    if len(ready) >= wanted and len(ready) == len(seen.alive):
+        times = [c.since for p in ready if (c := p.condition("Ready")) is not None and c.since is not None]
+        restarts = sum(c.restarts for p in ready for c in p.containers)
+        if not times:
+            return f"healthy: {state}"
+        since = span((seen.now - max(times)).total_seconds())
+        again = max(times) >= seen.fired_at or restarts
+        how = f"recovered {since} ago" if again else f"healthy for {since}"
+        return f"{how}: {state}"
+    newest = max((p.created_at for p in seen.alive if not p.ready), default=None)
+    if newest is None:
+        return ""
+    return f"still starting: {state}, the newest was made {span((seen.now - newest).total_seconds())} ago"

@@ -1,0 +1,244 @@
+"""The snapshot: one bounded look at a workload and at what its pods use.
+
+Called by `investigate`. A source that cannot be read is named in `unread` with the reason, and what depends on it stays
+unknown. What healthy pods need is not read, and no source is read without a bound in number or time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
+from app.domain.json import Obj
+from app.domain.remediation import Scene
+from app.domain.target import Kind
+from app.domain.workload import Pod
+from app.kube.parse import controller_of, parse_event, selector_text
+from app.kube.read import read_pods, revisions
+from remediations.causes.around import meant
+from remediations.causes.changes import last_write
+from remediations.causes.images import WAITING, pull_secrets
+from remediations.causes.model import Kept, Snapshot
+from remediations.causes.pods import claims_of
+from remediations.evidence.happenings import WARNINGS
+from remediations.evidence.logs import last_words
+
+LIMIT = 12.0
+"""Seconds that the look may take in all; what has not been read by then is unknown."""
+_MOST_OBJECTS = 40
+_MOST_EVENTS = 200
+_MOST_PODS = 3  # whose nodes and last words are read
+
+T = TypeVar("T")
+
+
+class _Reads:
+    """Reads that fail one by one."""
+
+    def __init__(self) -> None:
+        self.unread: dict[str, str] = {}
+
+    async def one(self, what: str, asked: Awaitable[T], otherwise: T) -> T:
+        try:
+            return await asked
+        except (ClusterRefused, TryLater) as e:
+            self.unread[what] = e.message
+            return otherwise
+
+
+async def read_snapshot(scene: Scene) -> Snapshot:
+    """Look at the workload; never raises for what the cluster does."""
+    reads = _Reads()
+    seen = Snapshot(scene.workload, scene.now, scene.fired_at)
+    try:
+        async with asyncio.timeout(LIMIT):
+            seen = await _core(scene, reads, seen)
+            seen = await _used(scene, reads, seen)
+            seen = await _around(scene, reads, seen)
+            seen = await _words(scene, seen)
+    except TimeoutError:
+        reads.unread["the rest"] = f"the look took longer than {LIMIT:g} s"
+    return replace(seen, unread=dict(reads.unread))
+
+
+async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """Pods, revisions, events."""
+    cluster, workload = scene.cluster, scene.workload
+    namespace = workload.target.namespace
+    listed, pods, found, sets, events = await asyncio.gather(
+        reads.one("pods", cluster.list_objects(Kind.POD, namespace, workload.selector), []),
+        reads.one("pods", read_pods(cluster, workload), []),
+        reads.one("revisions", revisions(cluster, workload), []),
+        reads.one("revisions", _replica_sets(scene), []),
+        reads.one("events", cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS), []),
+    )
+    if workload.desired == 0:
+        # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
+        told_of_it = cluster.list_objects(
+            Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}"
+        )
+        events = [*events, *await reads.one("events", told_of_it, [])]
+    names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
+    names |= {claim for m in listed for claim in claims_of(m.get("spec") or {})}
+    told = [e for m in events if (e := parse_event(m)).about.partition("/")[2] in names]
+    told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
+    own = {p.name for p in pods}
+    return replace(
+        seen,
+        pods=tuple(pods),
+        specs={m["metadata"]["name"]: m.get("spec") or {} for m in listed if m["metadata"]["name"] in own},
+        revisions=tuple(found),
+        controllers=tuple(sets),
+        events=tuple(told[:_MOST_EVENTS]),
+    )
+
+
+async def _replica_sets(scene: Scene) -> list[Obj]:
+    workload = scene.workload
+    if workload.target.kind is not Kind.DEPLOYMENT:
+        return []
+    listed = await scene.cluster.list_objects(Kind.REPLICA_SET, workload.target.namespace, workload.selector)
+    return [m for m in listed if (controller_of(m) or {}).get("uid") == workload.ref.uid]
+
+
+async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """What the pods use: configuration; and where pods wait, pull Secrets, claims, nodes and what bounds them."""
+    waiting = [p for p in seen.alive if not p.ready]
+    pulls = [p for p in waiting if any(c.waiting in WAITING for c in p.containers)]
+    account = await _account(scene, reads, seen) if pulls else None
+    seen = replace(seen, service_account=account)
+    places = list(dict.fromkeys((ref.kind, ref.name) for c in seen.workload.containers for ref in c.config))
+    places += [(Kind.SECRET, n) for p in pulls for n in pull_secrets(seen, p)]
+    chosen = list(dict.fromkeys(places))[:_MOST_OBJECTS]
+    kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
+    claims = await _claims(
+        scene, reads, [p for p in waiting if not any(c.running_since for c in p.containers)], seen
+    )
+    nodes = await _nodes(scene, reads, waiting)
+    quotas, ranges = (await _bounds(scene, reads)) if seen.missing else ((), ())
+    return replace(
+        seen,
+        kept={(k.kind, k.name): k for k in kept if k is not None},
+        claims=claims,
+        nodes=nodes,
+        quotas=quotas,
+        limit_ranges=ranges,
+    )
+
+
+async def _account(scene: Scene, reads: _Reads, seen: Snapshot) -> Obj | None:
+    name = seen.spec.get("serviceAccountName") or "default"
+    namespace = scene.workload.target.namespace
+    try:
+        return await scene.cluster.get(Kind.SERVICE_ACCOUNT, namespace, name)
+    except ObjectMissing:
+        return None
+    except (ClusterRefused, TryLater) as e:
+        reads.unread["service account"] = e.message
+        return None
+
+
+async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | None:
+    """What a ConfigMap or Secret has, without its values; None when that is not known."""
+    try:
+        found = await scene.cluster.get(kind, scene.workload.target.namespace, name)
+    except ObjectMissing:
+        return Kept(kind, name, None)
+    except (ClusterRefused, TryLater) as e:
+        reads.unread[f"{kind}s"] = e.message
+        return None
+    keys = frozenset(found.get("data") or ()) | frozenset(found.get("binaryData") or ())
+    write = last_write(found)
+    return Kept(kind, name, keys, write.at if write else None, write.by if write else "")
+
+
+async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:
+    names = list(dict.fromkeys(n for p in pods for n in claims_of(seen.specs.get(p.name) or {})))[
+        :_MOST_OBJECTS
+    ]
+    found: dict[str, Obj | None] = {}
+    for name in names:
+        try:
+            found[name] = await scene.cluster.get(Kind.PVC, scene.workload.target.namespace, name)
+        except ObjectMissing:
+            found[name] = None
+        except (ClusterRefused, TryLater) as e:
+            reads.unread["claims"] = e.message
+            break
+    return found
+
+
+async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
+    """The nodes of at most three waiting pods. The right to read them is optional: it is for the whole cluster."""
+    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MOST_PODS]
+    asked = (scene.cluster.list_objects(Kind.NODE, "", fields=f"metadata.name={name}") for name in names)
+    listed = await asyncio.gather(*(reads.one("nodes", one, []) for one in asked))
+    return tuple(node for nodes in listed for node in nodes if node["metadata"]["name"] in names)
+
+
+async def _bounds(scene: Scene, reads: _Reads) -> tuple[tuple[Obj, ...], tuple[Obj, ...]]:
+    namespace = scene.workload.target.namespace
+    quotas, ranges = await asyncio.gather(
+        reads.one("quotas", scene.cluster.list_objects(Kind.RESOURCE_QUOTA, namespace), []),
+        reads.one("limit ranges", scene.cluster.list_objects(Kind.LIMIT_RANGE, namespace), []),
+    )
+    return tuple(quotas), tuple(ranges)
+
+
+async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """Services, the autoscaler and network policies."""
+    target = scene.workload.target
+    services, scalers, policies = await asyncio.gather(
+        reads.one("services", scene.cluster.list_objects(Kind.SERVICE, target.namespace), []),
+        reads.one("autoscalers", scene.cluster.list_objects(Kind.HPA, target.namespace), []),
+        reads.one("network policies", scene.cluster.list_objects(Kind.NETWORK_POLICY, target.namespace), []),
+    )
+    own: list[Any] = [m for m in scalers if _scales(m, target.kind, target.name)]
+    seen = replace(
+        seen, services=_near(seen, services), policies=tuple(policies), autoscaler=own[0] if own else None
+    )
+    selected: dict[str, int] = {}
+    for service in [s for s in seen.services if meant(seen, s)][:_MOST_PODS]:
+        text = selector_text({"matchLabels": service["spec"]["selector"]})
+        unknown: list[Obj] = [{}]
+        pods = await reads.one(
+            "pods of services", scene.cluster.list_objects(Kind.POD, target.namespace, text), unknown
+        )
+        selected[service["metadata"]["name"]] = len(pods)
+    return replace(seen, selected=selected)
+
+
+def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
+    """Services that select the pods, or are meant to."""
+    labels = (seen.workload.manifest["spec"]["template"].get("metadata") or {}).get("labels") or {}
+
+    def selects(service: Obj) -> bool:
+        selector = (service.get("spec") or {}).get("selector") or {}
+        return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+
+    return tuple(s for s in services if selects(s) or meant(seen, s))
+
+
+def _scales(manifest: Obj, kind: Kind, name: str) -> bool:
+    scales = manifest["spec"]["scaleTargetRef"]
+    return bool(scales["kind"] == kind and scales["name"] == name)
+
+
+async def _words(scene: Scene, seen: Snapshot) -> Snapshot:
+    """What at most three containers in trouble said last, one of each name."""
+    chosen: dict[str, tuple[Pod, str]] = {}
+    for pod in seen.alive:
+        for state in pod.containers:
+            ran = state.running_since or state.last_terminated or state.terminated
+            ended = state.last_terminated is not None or (
+                state.terminated is not None and state.terminated.exit_code
+            )
+            stuck = (state.init and state.running_since) or not state.ready
+            if ran and (ended or stuck) and len(chosen) < _MOST_PODS:
+                chosen.setdefault(state.name, (pod, state.name))
+    said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))
+    words = {(pod.name, name): text for (pod, name), text in zip(chosen.values(), said, strict=True) if text}
+    return replace(seen, words=words)

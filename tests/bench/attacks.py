@@ -1,0 +1,182 @@
+"""Owns the attacks of the abuse bench: what somebody can send who wants the service to stall, with or without a token.
+
+Each runs until it is cancelled, on a few connections, as fast as the service answers. Whatever can be is prepared before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import bodies
+from tests.bench.abuse_world import NAMESPACE, WORKLOADS, policy
+
+_AT_ONCE = 4
+_IDLE = 700  # more connections than the service keeps
+_SLOW = 200
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Where to send: host and port, a token with the scope `ingest`, and the folder of the policy."""
+
+    host: str
+    port: int
+    token: str
+    policies: Path
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection."""
+        return await asyncio.open_connection(self.host, self.port)
+
+    def post(self, body: bytes, path: str = bodies.PATH) -> bytes:
+        """A request."""
+        return bodies.request(body, f"{self.host}:{self.port}", self.token, path)
+
+
+async def _send(victim: Victim, requests: Sequence[bytes]) -> None:
+    """The requests over and over, each on a connection of its own: an answer may end it."""
+    at = 0
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await victim.connect()
+            try:
+                writer.write(requests[at % len(requests)])
+                await writer.drain()
+                await reader.read(16)
+            finally:
+                writer.close()
+        at += 1
+
+
+async def _together(*sending: Awaitable[None]) -> None:
+    await asyncio.gather(*sending)
+
+
+async def long_paths(victim: Victim) -> None:
+    """Paths that redaction has to read: just below the limit of a head, and beyond it."""
+    words = (b"a://b:", b"password=", b"%1b[", b"/", b"token=a'", b"\xff", b"eyJ-")
+    requests = [
+        b"GET /" + word * (size // len(word)) + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        for size in (31_000, 60_000)
+        for word in words
+    ]
+    await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
+
+
+def _alert(number: int, **labels: str) -> dict[str, Any]:
+    named = {"alertname": "HighErrorRate", "namespace": NAMESPACE, "deployment": f"app-{number % WORKLOADS}"}
+    starts_at = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=number % 1_000_000)
+    return {**bodies.alert(number, starts_at.isoformat()), "labels": {**named, **labels}}
+
+
+async def long_labels(victim: Victim) -> None:
+    """Values as long as they may be, names for a matcher to chew on, and values that are too long."""
+    wide = {f"label_{n}": "x" * 4_000 for n in range(100)}
+    name = "Error" * 818
+    alerts = [_alert(n, alertname=name, **wide) for n in range(2)]
+    too_long = _alert(3, alertname="Error" * 80_000)
+    requests = [victim.post(bodies.message(alerts)), victim.post(bodies.message([too_long]))]
+    await _together(*(_send(victim, requests) for _ in range(_AT_ONCE)))
+
+
+async def long_log_lines(victim: Victim) -> None:
+    """Alerts about workloads whose logs are hostile; each is investigated."""
+    requests = [victim.post(bodies.message([_alert(n)])) for n in range(WORKLOADS)]
+    await _send(victim, requests)
+
+
+async def many_connections(victim: Victim) -> None:
+    """More connections than are kept, held; and new ones as fast as they are taken."""
+
+    async def hold() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                reader, writer = await victim.connect()
+                try:
+                    await reader.read(1)
+                finally:
+                    writer.close()
+            await asyncio.sleep(0.5)
+
+    await _together(*(hold() for _ in range(_IDLE)))
+
+
+async def slow_headers(victim: Victim) -> None:
+    """A byte of a head now and then."""
+
+    async def drip() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await victim.connect()
+                try:
+                    for byte in b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 10_000:
+                        writer.write(bytes((byte,)))
+                        await writer.drain()
+                        await asyncio.sleep(0.1)
+                finally:
+                    writer.close()
+
+    await _together(*(drip() for _ in range(_SLOW)))
+
+
+async def deep_and_wide_bodies(victim: Victim) -> None:
+    """A mebibyte of brackets, of keys, of numbers, of half characters, and of alerts in one body."""
+    size = 1_000_000
+    many = bodies.message([bodies.alert(n, "2026-03-04T10:00:00Z") for n in range(1_150)])
+    requests = [
+        victim.post(body)
+        for body in (
+            b"[" * size,
+            b'{"alerts":[' + b'{"a":' * 160_000 + b"1" + b"}" * 160_000 + b"]}",
+            b'{"alerts":[' + b",".join([b"0"] * 500_000) + b"]}",
+            json.dumps({"alerts": [{f"k{n}": n for n in range(70_000)}]}).encode(),
+            b'{"alerts":[{"labels":{"a":"' + b"\\ud800" * 160_000 + b'"}}]}',
+            b'{"version":"4","alerts":[],"x":' + b"1" * 4_000 + b',"y":"' + b"e" * 900_000 + b'"}',
+            many[:1_040_000] if len(many) > 1_040_000 else many,
+        )
+    ]
+    await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
+
+
+async def rejected_items(victim: Victim) -> None:
+    """A mebibyte of alerts none of which can be understood, as many as a body may have."""
+    item = {"status": "odd", "labels": {"a": "password=x"}, "pad": "token=" * 22}
+    request = victim.post(json.dumps({"alerts": [item] * 5_000}).encode()[:1_048_576])
+    await _together(*(_send(victim, [request]) for _ in range(_AT_ONCE)))
+
+
+async def large_policies(victim: Victim) -> None:
+    """New policies, good and bad, as long as one may be: the good ones come into force."""
+    texts = [
+        policy(2_000),
+        policy(2_000) + "x: " + "[" * 900 + "\n",
+        policy(2_000) + "y: &a [" + "b, " * 18_000 + "]\nz: [*a, *a, *a]\n",
+        policy() + "# " + "x" * 300_000,
+    ]
+    file = victim.policies / "policy.yaml"
+    try:
+        while True:
+            for number, text in enumerate(texts):
+                await asyncio.to_thread(file.write_text, f"{text}# {number}\n", "utf-8")
+                await asyncio.sleep(2.1)
+    finally:
+        file.write_text(policy(), "utf-8")
+
+
+ATTACKS: Mapping[str, Callable[[Victim], Awaitable[None]]] = {
+    "long paths": long_paths,
+    "long labels": long_labels,
+    "long log lines": long_log_lines,
+    "many connections": many_connections,
+    "slow headers": slow_headers,
+    "deep and wide bodies": deep_and_wide_bodies,
+    "1 MiB of rejected items": rejected_items,
+    "large policies": large_policies,
+}

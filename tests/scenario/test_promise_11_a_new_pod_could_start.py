@@ -1,0 +1,195 @@
+"""Promise 11: no step takes running pods down, or adds pods, while a new pod could not start; what stands in the way is named.
+
+The whole service on the shipped stories, with one thing taken away or filled up before the alert is decided.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Code, Verdict
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.policy.model import NewPodsTerms, OwnedMode, Policy
+from app.sim import load_scenario
+from app.sim.faults import Request
+from app.sim.scenario import Scenario
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_incidents, all_runs, born, closed, decision, policy, writes
+
+NAMESPACE = "rag7"
+MINUTES = 8
+
+
+@cache
+def _world(story: str) -> Scenario:
+    """The story, in which all Deployments take environment and pull Secret from the namespace."""
+    scenario = load_scenario(story)
+    objects = copy.deepcopy(scenario.objects)
+    for manifest in objects:
+        if manifest["kind"] == "Deployment":
+            manifest["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "registry"}]
+            for container in manifest["spec"]["template"]["spec"]["containers"]:
+                container["envFrom"] = [
+                    {"configMapRef": {"name": "langgraph-config"}},
+                    {"secretRef": {"name": "langgraph-secrets"}},
+                ]
+    return scenario.model_copy(update={"objects": (*objects, _named("Secret", "registry"))})
+
+
+async def _born(path: Path, story: str, rules: Policy | None = None) -> Rig:
+    return await born(path, world=_world(story), rules=rules)
+
+
+async def _told(rig: Rig) -> str:
+    """What the gate said on the last decision, after a while."""
+    for _ in range(MINUTES):
+        await rig.run(60)
+    (incident, *_) = await all_incidents(rig)
+    found = await decision(rig, incident.id)
+    return next((g.value for g in found.gates if g.gate == "new pods"), "")
+
+
+def _without_config(rig: Rig) -> None:
+    rig.cluster.delete(Kind.CONFIG_MAP, NAMESPACE, "langgraph-config")
+
+
+def _without_secret(rig: Rig) -> None:
+    rig.cluster.delete(Kind.SECRET, NAMESPACE, "langgraph-secrets")
+
+
+def _without_pull_secret(rig: Rig) -> None:
+    rig.cluster.delete(Kind.SECRET, NAMESPACE, "registry")
+
+
+def _named(kind: str, name: str, **fields: object) -> Obj:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, **fields}
+
+
+def _full_quota(rig: Rig) -> None:
+    """As many pods as there are, and not one more."""
+    pods = sum(1 for _ in rig.cluster._store.all(Kind.POD, NAMESPACE))
+    rig.cluster.create(_named("ResourceQuota", "team", spec={"hard": {"pods": str(pods)}}))
+
+
+def _restricted(rig: Rig) -> None:
+    """From now on the namespace refuses pods that could run as root; those that run go on."""
+    path = "/metadata/labels/pod-security.kubernetes.io~1enforce"
+    rig.cluster.edit(Kind.NAMESPACE, "", NAMESPACE, [{"op": "add", "path": path, "value": "restricted"}])
+
+
+OBSTACLES: list[tuple[str, Callable[[Rig], None], str]] = [
+    ("out-of-memory", _without_pull_secret, "imagePullSecrets needs Secret registry, which does not exist"),
+    ("out-of-memory", _restricted, 'violates PodSecurity "restricted:latest"'),
+    ("high-latency", _without_config, "needs ConfigMap langgraph-config, which does not exist"),
+    ("high-latency", _full_quota, "ResourceQuota team refuses new pods"),
+    ("high-latency", _restricted, 'violates PodSecurity "restricted:latest"'),
+    ("high-error-rate", _full_quota, "ResourceQuota team refuses new pods"),
+    ("high-error-rate", _restricted, 'violates PodSecurity "restricted:latest"'),
+]
+
+
+@pytest.mark.parametrize(
+    ("story", "obstacle", "text"), OBSTACLES, ids=[f"{s}: {o.__name__[1:]}" for s, o, _ in OBSTACLES]
+)
+async def test_no_step_is_taken_into_an_obstacle_and_it_is_named(
+    tmp_path: Path, story: str, obstacle: Callable[[Rig], None], text: str
+) -> None:
+    rig = await _born(tmp_path, story)
+    obstacle(rig)
+    told = await _told(rig)
+    assert writes(rig) == []
+    assert text in told
+    assert text in rig.notebook.text
+    await rig.close()
+
+
+@pytest.mark.parametrize("story", ["out-of-memory", "high-latency", "pod-restarting"])
+async def test_nothing_is_restarted_scaled_or_raised_with_its_configuration_gone(
+    tmp_path: Path, story: str
+) -> None:
+    """Also where the pods that run have fallen to it already, so that no step is left to ask the gate about."""
+    rig = await _born(tmp_path, story)
+    _without_config(rig)
+    _without_secret(rig)
+    await _told(rig)
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_once_the_obstacle_is_gone_the_step_is_taken(tmp_path: Path) -> None:
+    rig = await _born(tmp_path, "high-latency")
+    _full_quota(rig)
+    await _told(rig)
+    assert writes(rig) == []
+    rig.cluster.delete(Kind.RESOURCE_QUOTA, NAMESPACE, "team")
+    for _ in range(
+        70
+    ):  # what no clock lifts is looked at again after as long as it has stood, an hour at most
+        await rig.run(60)
+    assert "patch langgraph" in writes(rig)[0]
+    await rig.close()
+
+
+async def test_promise_5_what_goes_away_between_the_decision_and_the_write_stops_it(tmp_path: Path) -> None:
+    """The very last look before the write finds the ConfigMap gone."""
+    rig = await _born(tmp_path, "high-error-rate")
+    gone = False
+
+    def take_away(request: Request, when: str) -> None:
+        nonlocal gone
+        if not gone and (request.verb, request.dry_run, when) == ("patch", True, "before"):
+            gone = True
+            _without_config(rig)
+
+    rig.cluster.on_request(take_away)
+    await rig.run(300)
+    assert gone
+    assert writes(rig) == []
+    found = await all_runs(rig)
+    assert "needs ConfigMap langgraph-config, which does not exist" in found[-1].result
+    await rig.close()
+
+
+async def test_promise_4_secrets_that_may_not_be_read_make_it_ask(tmp_path: Path) -> None:
+    rig = await _born(tmp_path, "high-latency")
+    rig.cluster.deny("get", Kind.SECRET)
+    await rig.run(180)
+    found = await decision(rig)
+    assert found.verdict is Verdict.ASK
+    assert closed(found) == {"new pods": Code.POD_UNPROVEN}
+    assert "Secret langgraph-secrets may not be read" in found.text
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_team_that_says_so_acts_without_that_right(tmp_path: Path) -> None:
+    terms = NewPodsTerms(unknown=OwnedMode.ALLOW)
+    rig = await _born(tmp_path, "high-latency", rules=policy(new_pods=terms))
+    rig.cluster.deny("get", Kind.SECRET)
+    await rig.run(180)
+    assert writes(rig)[0] == "patch langgraph-api"
+    await rig.close()
+
+
+async def test_without_the_optional_rights_the_story_ends_as_always(tmp_path: Path) -> None:
+    rig = await _born(tmp_path, "high-error-rate")
+    for verb, kind in (
+        ("create", Kind.POD),
+        ("list", Kind.NODE),
+        ("get", Kind.PRIORITY_CLASS),
+        ("list", Kind.ROLLOUT),
+        ("list", Kind.VPA),
+    ):
+        rig.cluster.deny(verb, kind)
+    await rig.run(300)
+    assert writes(rig) == ["patch langgraph"]
+    assert "a dry run of a pod is not allowed" in next(
+        g.value for g in (await decision(rig)).gates if g.gate == "new pods"
+    )
+    await rig.close()

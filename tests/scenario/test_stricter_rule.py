@@ -1,0 +1,87 @@
+"""What waits for an answer, or is about to be written, obeys the stricter of the rule at the time and the rule in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.errors import Refused
+from app.domain.outcome import RunState
+from app.policy.model import Approval, Policy
+from app.sim.faults import Request
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import born, policy, the_run, writes
+
+ASKED = Approval(by=("alice",))
+
+
+def _narrowed() -> Policy:
+    return policy(mode=Mode.APPROVE, approval=Approval(by=("carol",)))
+
+
+def _two_needed() -> Policy:
+    return policy(mode=Mode.APPROVE, approval=Approval(by=("alice", "carol"), approvals=2))
+
+
+def _observing() -> Policy:
+    return policy(mode=Mode.OBSERVE)
+
+
+def _deleted() -> Policy:
+    found = policy(mode=Mode.APPROVE)
+    return found.model_copy(update={"rules": ()})
+
+
+def _out_of_scope() -> Policy:
+    found = policy(mode=Mode.APPROVE, approval=ASKED)
+    return found.model_copy(update={"scope": found.scope.model_copy(update={"namespaces": ("elsewhere",)})})
+
+
+CHANGES = [_narrowed, _two_needed, _observing, _deleted, _out_of_scope]
+
+
+async def _asked(path: Path) -> Rig:
+    rig = await born(path, rules=policy(mode=Mode.APPROVE, approval=ASKED))
+    await rig.run(30)
+    assert (await the_run(rig)).state is RunState.WAITING
+    return rig
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_yes_after_the_policy_became_stricter_does_nothing(
+    tmp_path: Path, change: Callable[[], Policy]
+) -> None:
+    rig = await _asked(tmp_path)
+    rig.policy = change()
+    run = await the_run(rig)
+    with suppress(Refused):  # or the look before the write finds it
+        await rig.operations.approve(run.id, "alice", run.plan_hash)
+    await rig.run(60)
+    assert writes(rig) == []
+    await rig.close()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_policy_that_becomes_stricter_between_the_yes_and_the_write_stops_it(
+    tmp_path: Path, change: Callable[[], Policy]
+) -> None:
+    rig = await _asked(tmp_path)
+    dry: list[Request] = []
+
+    def at(request: Request, when: Literal["before", "after"]) -> None:
+        if request.verb == "patch" and request.dry_run and when == "after":
+            dry.append(request)
+            rig.policy = change()
+
+    rig.cluster.on_request(at)
+    run = await the_run(rig)
+    await rig.operations.approve(run.id, "alice", run.plan_hash)
+    await rig.run(60)
+    assert dry, "the change came after the yes"
+    assert writes(rig) == []
+    await rig.close()

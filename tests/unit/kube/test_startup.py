@@ -1,0 +1,83 @@
+"""Finding E: a verification ends early only for what waiting does not heal, and names the pod and the words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.target import Kind, Target
+from app.kube.parse import parse_pod, parse_workload
+from app.kube.startup import no_new_pod_starts
+
+ACTED = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
+TARGET = Target("rag7", Kind.DEPLOYMENT, "web")
+
+
+def pod(state: dict[str, Any], *, age: float = 5, restarts: int = 0, ready: bool = False, **last: Any) -> Any:
+    made = (ACTED + timedelta(seconds=age)).isoformat()
+    status = {"name": "app", "ready": ready, "restartCount": restarts, "state": state, "lastState": last}
+    ok = "True" if ready else "False"
+    return parse_pod(
+        {
+            "metadata": {"name": "web-1", "namespace": "rag7", "uid": "p", "creationTimestamp": made},
+            "status": {"conditions": [{"type": "Ready", "status": ok}], "containerStatuses": [status]},
+        }
+    )
+
+
+def workload(*conditions: dict[str, Any]) -> Any:
+    meta = {"name": "web", "namespace": "rag7", "uid": "u"}
+    spec = {"replicas": 2, "template": {"spec": {"containers": []}}}
+    return parse_workload(
+        TARGET, {"metadata": meta, "spec": spec, "status": {"conditions": list(conditions)}}
+    )
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+CRASHED: Any = {"terminated": {"exitCode": 1, "reason": "Error"}}
+QUOTA = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "message": 'pods "web-x" is forbidden: exceeded quota: small',
+}
+
+
+@pytest.mark.parametrize(
+    ("pods", "conditions", "why"),
+    [
+        ([], [], ""),
+        ([pod(waiting("ContainerCreating"))], [], ""),
+        ([pod(waiting("ErrImagePull"))], [], ""),  # the first try may have met a slow registry
+        (
+            [pod(waiting("ImagePullBackOff", "not found"))],
+            [],
+            "web-1/app cannot get its image (ImagePullBackOff): not found",
+        ),
+        (
+            [pod(waiting("CreateContainerConfigError", 'secret "a" not found'))],
+            [],
+            'web-1/app cannot be created (CreateContainerConfigError): secret "a" not found',
+        ),
+        ([pod(waiting("CrashLoopBackOff"), restarts=1, **CRASHED)], [], ""),
+        (
+            [pod(waiting("CrashLoopBackOff"), restarts=2, **CRASHED)],
+            [],
+            "web-1/app crashes (exit code 1, 2 restarts)",
+        ),
+        ([pod({"running": {}}, restarts=4, **CRASHED)], [], ""),  # it runs now, and may get ready
+        ([pod(waiting("ImagePullBackOff"), age=-600)], [], ""),  # a pod from before our write
+        ([pod(waiting("ImagePullBackOff")), pod({"running": {}}, ready=True)], [], ""),
+        ([], [QUOTA], 'no pod can be made: pods "web-x" is forbidden: exceeded quota: small'),
+        ([pod({"running": {}})], [QUOTA], ""),  # some could be made
+        ([], [{**QUOTA, "status": "False"}], ""),
+    ],
+)
+def test_e_what_cannot_start_is_told_from_what_is_slow(
+    pods: list[Any], conditions: list[dict[str, Any]], why: str
+) -> None:
+    assert no_new_pod_starts(workload(*conditions), pods, ACTED) == why

@@ -1,0 +1,173 @@
+"""Finding C: a rollback over a migration or a marked one-way step asks; so does one to a revision not known to be good."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.remediation import History, PastAlert, Scene
+from app.domain.target import Kind
+from app.kube.lineage import template_written_at
+from remediations.evidence.one_way import ONE_WAY, one_way_since
+from remediations.evidence.rollouts import RollbackParams, records_of, rollout_finding, was_redeployed
+from tests.unit.remediations.snapshots import NOW, ago, revision, workload
+from tests.unit.remediations.stage import Services, Stage
+
+BOTH = ("postgres", "redis")
+V1, V2 = "registry/app:v1", "registry/app:v2"
+GOAL = revision(7, V1, created_at=ago(days=3))
+
+
+def job(name: str, *, age: float = 60, command: str = "run", **meta: Any) -> dict[str, Any]:
+    made = (NOW - timedelta(seconds=age)).isoformat()
+    pod = {"spec": {"containers": [{"name": "c", "command": [command]}]}}
+    return {
+        "metadata": {"name": name, "namespace": "rag7", "creationTimestamp": made, **meta},
+        "spec": {"template": pod},
+    }
+
+
+class _Jobs:
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self._jobs = jobs
+
+    async def list_objects(self, kind: Kind, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+        assert (kind, namespace, selector) == (Kind.JOB, "rag7", "")
+        return list(self._jobs)
+
+
+def scene(
+    *jobs: dict[str, Any], history: History | None = None, fired_at: datetime = NOW, **of: Any
+) -> Scene:
+    cluster: Any = _Jobs(*jobs)
+    seen = workload(**of)
+    return Scene(
+        cluster, seen, "HighErrorRate", {}, fired_at, NOW, Services({}), history=history or History()
+    )
+
+
+@pytest.mark.parametrize(
+    ("marks", "jobs", "why"),
+    [
+        ({}, [], ""),
+        ({}, [job("report")], ""),
+        (
+            {ONE_WAY: "drops column total"},
+            [],
+            f"revision 8 is marked as a one-way step ({ONE_WAY}: drops column total)",
+        ),
+        ({ONE_WAY: "false"}, [], ""),
+        ({"team/one-way": "true"}, [], "revision 8 is marked as a one-way step (team/one-way: true)"),
+        ({"team/other": "true"}, [], ""),
+        (
+            {},
+            [job("db-migrate")],
+            (
+                "Job db-migrate (a migration by its name or command) ran at 2026-03-04 02:59 UTC, and an older version may "
+                "not work with what it changed"
+            ),
+        ),
+        ({}, [job("db-migrate", age=7_200)], ""),  # before the release
+        (
+            {},
+            [job("prepare", command="alembic upgrade head")],
+            (
+                "Job prepare (a migration by its name or command) ran at 2026-03-04 02:59 UTC, and an older version may "
+                "not work with what it changed"
+            ),
+        ),
+        (
+            {},
+            [job("prepare", annotations={"helm.sh/hook": "pre-upgrade,pre-install"})],
+            (
+                "Job prepare (Helm hook pre-upgrade,pre-install) ran at 2026-03-04 02:59 UTC, and an older version may not "
+                "work with what it changed"
+            ),
+        ),
+        ({}, [job("smoke", annotations={"helm.sh/hook": "test"})], ""),
+    ],
+)
+async def test_c_a_one_way_step_is_seen(marks: dict[str, str], jobs: list[Any], why: str) -> None:
+    found = [revision(8, V2, current=True, marks=marks), GOAL]
+    keys = (ONE_WAY, "team/one-way")
+    assert await one_way_since(scene(*jobs), found, GOAL, ago(hours=1), keys) == why
+
+
+async def test_c_a_mark_on_the_goal_itself_is_no_step_in_between() -> None:
+    goal = revision(7, V1, created_at=ago(days=3), marks={ONE_WAY: "true"})
+    found = [revision(8, V2, current=True), goal]
+    assert await one_way_since(scene(), found, goal, None, (ONE_WAY,)) == ""
+
+
+async def test_c_jobs_that_cannot_be_read_make_it_ask() -> None:
+    stage = Stage("high-error-rate")
+    stage.cluster.deny("list", Kind.JOB)
+    _, steps = await stage.look(dependencies=BOTH)
+    assert steps["roll-back"].applies
+    assert steps["roll-back"].asks.startswith(
+        "whether a migration ran since then is not known: Jobs could not be read"
+    )
+
+
+async def test_c_the_step_says_why_its_goal_is_known_good() -> None:
+    _, steps = await Stage("high-error-rate").look(dependencies=BOTH)
+    assert steps["roll-back"].asks == ""
+    assert "revision 1 ran " in steps["roll-back"].why
+    assert steps["roll-back"].why.endswith("without an alert")
+
+
+async def test_c_a_goal_that_is_not_known_to_be_good_is_asked_for() -> None:
+    stage = Stage("high-error-rate")
+    _, steps = await stage.look(known_good="300d", dependencies=BOTH)
+    assert steps["roll-back"].applies
+    assert steps["roll-back"].asks.startswith("revision 1 is not known to be good: revision 1 ran only ")
+
+
+def written(manager: str, at: datetime) -> dict[str, Any]:
+    entry = {
+        "manager": manager,
+        "time": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "fieldsV1": {"f:spec": {"f:template": {}}},
+    }
+    return {"metadata": {"managedFields": [entry]}, "spec": {"replicas": 2, "template": {"spec": {}}}}
+
+
+BACK = [
+    revision(9, V1, current=True, created_at=ago(days=3), earlier=(7,)),
+    revision(8, V2, created_at=ago(days=1)),
+]
+
+
+@pytest.mark.parametrize(
+    ("manager", "minutes", "alerts", "again"),
+    [
+        ("argocd-controller", 10, (), True),  # v2 ran a day without an alert: an old template deployed again
+        ("kubectl-rollout", 10, (), False),  # a person's rollback
+        ("alert-remediator", 10, (), False),  # ours
+        ("argocd-controller", 10, (("HighErrorRate", 20),), False),  # v2 had an alert: a repair
+        ("argocd-controller", 1, (), False),  # after the alert that is looked at
+    ],
+)
+def test_c_an_old_template_deployed_again_is_told_from_a_repair(
+    manager: str, minutes: int, alerts: tuple[tuple[str, int], ...], again: bool
+) -> None:
+    past = tuple(PastAlert(name, ago(minutes=m), None) for name, m in alerts)
+    looked = scene(
+        history=History(alerts=past), fired_at=ago(minutes=5), manifest=written(manager, ago(minutes=minutes))
+    )
+    records = records_of(BACK, looked, 1_800)
+    assert was_redeployed(BACK, looked, records) is again
+    finding = rollout_finding(BACK, looked, RollbackParams())
+    assert finding.data["restored"] is not again
+    assert finding.data["age_seconds"] == minutes * 60, "dated by when it became the present one"
+    if again:
+        assert finding.text == "Revision 9 (v2 -> v1) was deployed again 10 min ago"
+        assert (finding.data["recent"], finding.data["after_alert"]) == (True, False)
+    assert template_written_at(looked.workload) == ago(minutes=minutes)
+
+
+def test_c_when_the_template_was_written_is_not_known_a_return_is_a_repair() -> None:
+    looked = scene(fired_at=ago(minutes=5))
+    assert not was_redeployed(BACK, looked, records_of(BACK, looked, 1_800))
