@@ -40,7 +40,7 @@ from app.flow.upkeep.health import Health
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task
-from app.kube.client import KubeCluster
+from app.kube.client import KubeCluster, Observer
 from app.notify.client import MessageClient
 from app.notify.console import ConsoleClient
 from app.notify.groups import Groups
@@ -258,13 +258,17 @@ async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: 
     def observe(verb: str, kind: str, code: str, seconds: float) -> None:
         metrics.kube_seconds.labels(verb, kind, code).observe(seconds)
 
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
-    if settings.cluster == "in-cluster" or (not settings.cluster and in_pod):
-        cluster = await KubeCluster.in_cluster(observer=observe)
-    else:
-        cluster = await KubeCluster.from_kubeconfig(None, settings.kube_context or None, observer=observe)
+    cluster = await connect(settings, observe)
     closing.push_async_callback(cluster.close)
     return cluster
+
+
+async def connect(settings: Settings, observer: Observer | None = None) -> KubeCluster:
+    """The real cluster of these settings. Raises BadInput when there is no way to one."""
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    if settings.cluster == "in-cluster" or (not settings.cluster and in_pod):
+        return await KubeCluster.in_cluster(observer=observer)
+    return await KubeCluster.from_kubeconfig(None, settings.kube_context or None, observer=observer)
 
 
 def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Prometheus | None:

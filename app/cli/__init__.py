@@ -42,7 +42,7 @@ class _Commands(TyperGroup):
         return found
 
 
-_LATER = ("policy", "rbac")
+_LATER = ("config", "doctor", "policy", "rbac")
 """Each is a module of this package: with an `app` of several commands, or with the one function of its name."""
 app = typer.Typer(
     name="remediator",

@@ -31,6 +31,7 @@ from app.domain.errors import (
 )
 from app.domain.json import Obj, decoded
 from app.domain.target import Kind
+from app.kube.about import Server
 from app.kube.faults import Answer, Request, broken, refusal
 from app.kube.parse import parse_usage
 from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
@@ -248,7 +249,7 @@ class KubeCluster:
             "subresource": subresource,
             # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it, also one for its name alone.
             "namespace": namespace if resource.namespaced or kind is Kind.NAMESPACE else "",
-            "name": namespace if kind is Kind.NAMESPACE else "",
+            **({"name": namespace} if kind is Kind.NAMESPACE else {}),
         }
         body = {
             "apiVersion": ACCESS_REVIEWS.api_version,
@@ -257,6 +258,23 @@ class KubeCluster:
         }
         answer = await self._json(_Call("POST", ACCESS_REVIEWS.path(""), request, [], body))
         return bool((answer.get("status") or {}).get("allowed", False))
+
+    async def server(self) -> Server:
+        """What the API server says of itself: its version, and its time by the answer's Date. Raises as reads do."""
+        request = Request("get", "/version", "", mutates=False)
+        status, headers, data = await self._send(_Call("GET", "/version", request, []))
+        if status != 200:
+            raise refusal(request, Answer(status, _status_object(data), _seconds(headers)))
+        try:
+            return Server.read(headers, data)
+        except (ValueError, TypeError, KeyError) as error:
+            raise broken(request, error, sent=True) from error
+
+    async def api_groups(self) -> frozenset[str]:
+        """Names of the API groups that the cluster serves."""
+        request = Request("get", "/apis", "", mutates=False)
+        found = await self._json(_Call("GET", "/apis", request, []))
+        return frozenset(str(group.get("name", "")) for group in found.get("groups") or ())
 
     async def _json(self, call: _Call) -> Obj:
         data = await self._bytes(call)

@@ -49,6 +49,8 @@ class PagerDutyDouble:
         self.pages: dict[str, dict[str, Any]] = {}
         """Open alerts by dedup key: a second event with one's key adds to it and opens none."""
         self.incidents: dict[str, Incident] = {}
+        self.users = [USER]
+        self.subscriptions: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self._faults: deque[Fault] = deque()
 
@@ -88,6 +90,11 @@ class PagerDutyDouble:
             return _error(401, 2006, "Unauthorized", [])
         if "version=2" not in request.headers.get("Accept", ""):
             return _error(400, 2001, "Invalid Input Provided", ["Accept header is required"])
+        if request.path == "/users":
+            wanted = request.query.get("query", "")
+            return web.json_response({"users": [{"email": u} for u in self.users if wanted in u]})
+        if request.path == "/webhook_subscriptions":
+            return web.json_response({"webhook_subscriptions": self.subscriptions})
         _, _, incident_id, part = request.path.split("/")
         incident = self.incidents.get(incident_id)
         if incident is None:

@@ -164,7 +164,12 @@ class SlackDouble:
             return await _fail(request, fault)
         if (wait := answer.pop("retry_after", None)) is not None:
             return web.json_response(answer, status=429, headers={"Retry-After": str(wait)})
-        return web.json_response(answer)
+        return web.json_response(answer, headers=self._told_scopes(request.headers))
+
+    def _told_scopes(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Every answer says which scopes the token has."""
+        scopes = self.scopes.get(headers.get("Authorization", "").removeprefix("Bearer "))
+        return {} if scopes is None else {"X-OAuth-Scopes": ",".join(sorted(scopes))}
 
     def _answer(self, method: str, headers: Mapping[str, str], body: dict[str, Any]) -> dict[str, Any]:
         authorization = headers.get("Authorization", "")
@@ -173,6 +178,8 @@ class SlackDouble:
         token = authorization.removeprefix("Bearer ")
         if token not in self.scopes:
             return _no("invalid_auth")
+        if method == "auth.test":  # needs no scope
+            return {"ok": True, "user": "alert-remediator", "bot_id": self.bots[token]}
         if method not in _SCOPE:
             return _no("unknown_method")
         if _SCOPE[method] not in self.scopes[token]:
@@ -263,7 +270,10 @@ class SlackDouble:
         return self._page("messages", [_shown(m, metadata=with_metadata) for m in found], body)
 
     def _list(self, body: dict[str, Any]) -> dict[str, Any]:
-        listed = [{"id": i, "name": c.name, "is_member": c.member} for i, c in self.channels.items()]
+        listed = [
+            {"id": i, "name": c.name, "is_member": c.member, "is_archived": c.archived}
+            for i, c in self.channels.items()
+        ]
         return self._page("channels", listed, body)
 
     def _page(self, key: str, rows: list[dict[str, Any]], body: dict[str, Any]) -> dict[str, Any]:

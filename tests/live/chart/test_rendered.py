@@ -13,7 +13,7 @@ import yaml
 from app.domain.decision import Mode
 from app.policy.load import load_policy
 from app.policytools.rbac import grants, namespaces_of
-from app.settings import SECRETS, Settings
+from app.settings import SECRETS, load_settings
 from remediations import CATALOGUE
 from tests.live import build
 from tests.live.chart.helm import CHART, CI, NAME, NAMESPACE, Helm
@@ -182,16 +182,49 @@ def test_no_secret_is_made_and_each_is_a_file_unless_asked_otherwise(helm: Helm,
             assert {"key": key, "path": name.lower()} in volume["items"]
 
 
+IMAGE = {"REMEDIATOR_STATE_DIR": "/state", "REMEDIATOR_POLICY_DIR": "/policies", "REMEDIATOR_HOST": "0.0.0.0"}
+SECRET = {
+    "TOKENS": f"alertmanager:ingest:{'0' * 64}",
+    "DATABASE_URL": "postgresql://u@db/remediator",
+    "DEPENDENCIES": '{"postgres": "postgres://u@db/app"}',
+}
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_the_service_takes_the_settings_that_the_chart_gives_it(
-    helm: Helm, way: str, monkeypatch: pytest.MonkeyPatch
+def test_every_container_has_settings_that_its_command_takes(
+    helm: Helm, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    plain = {k: v for k, v in helm.template(values=way).env().items() if isinstance(v, str)}
-    for name in [n for n in plain if n.startswith("REMEDIATOR_") and not n.endswith("_FILE")]:
-        monkeypatch.setenv(name, plain[name])
-    found = Settings()
-    assert str(found.state_dir) == "/state"
-    assert found.host in ("0.0.0.0", "::")
+    """On top of what the image sets, with a file or a variable for each secret that the manifest names."""
+    found = helm.template(values=way)
+    specs = [found.pod, found.of("Pod")["spec"]]
+    specs += [o["spec"]["jobTemplate"]["spec"]["template"]["spec"] for o in found.all("CronJob")]
+    loaded = []
+    for container in [c for spec in specs for c in (*spec.get("initContainers", ()), *spec["containers"])]:
+        if "command" in container or container["name"] == "sidecar":
+            continue
+        with monkeypatch.context() as patch:
+            for name, value in {**IMAGE, **_environment(container, tmp_path)}.items():
+                patch.setenv(name, value)
+            loaded.append((container["args"][0], load_settings()))
+    commands = {command for command, _ in loaded}
+    assert commands >= {"serve", "doctor"}
+    for command, settings in loaded:
+        assert str(settings.state_dir) == "/state"
+        assert settings.cluster == ("" if command == "db" else "in-cluster")
+
+
+def _environment(container: Any, folder: Path) -> dict[str, str]:
+    given = {}
+    for one in container["env"]:
+        secret = one["name"].removeprefix("REMEDIATOR_").removesuffix("_FILE")
+        if secret.lower() not in SECRETS:
+            given[one["name"]] = one.get("value", "x")
+            continue
+        text = SECRET.get(secret, "x" * 43 + "=")
+        file = folder / secret
+        file.write_text(text, "utf-8")
+        given[one["name"]] = str(file) if one["name"].endswith("_FILE") else text
+    return given
 
 
 def test_the_image_is_named_by_its_digest(helm: Helm) -> None:

@@ -1,0 +1,147 @@
+"""The cluster: does it answer, does its clock fit, who else changes workloads there, and what may we do?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from app.doctor.findings import Area, Finding, Voice
+from app.doctor.patient import Patient
+from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
+from app.domain.target import Kind
+from app.flow.upkeep.rights import EVERY, Need, is_pattern, may_act, named_namespaces, needs
+from app.kube.client import KubeCluster
+from app.policy.model import OwnedMode, Policy
+from remediations import CATALOGUE
+
+_SAY, _RIGHTS = Voice(Area.CLUSTER), Voice(Area.RIGHTS)
+_SKEW, _MUCH = 5.0, 60.0  # seconds
+_GITOPS = {"argoproj.io": "Argo CD", "kustomize.toolkit.fluxcd.io": "Flux", "helm.toolkit.fluxcd.io": "Flux"}
+_DANGEROUS = (("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec"))
+_ROLES = "apply what remediator rbac prints, or let the chart make the roles"
+
+
+async def cluster(patient: Patient) -> list[Finding]:
+    """Reachable, clock, namespaces, other controllers."""
+    kube, policy = patient.cluster, patient.policy
+    if kube is None:
+        return []
+    try:
+        server = await kube.server()
+    except RemediatorError as error:
+        fix = "look at REMEDIATOR_CLUSTER, the kubeconfig or the pod's token, and the network policy"
+        return [_SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)]
+    found = [_SAY.ok("cluster_answers", f"{kube.name} answers, Kubernetes {server.version}")]
+    if server.date is not None:
+        found += _skew((patient.clock.now() - server.date).total_seconds())
+    try:
+        groups = await kube.api_groups()
+        found += _others(groups, policy)
+        for namespace in named_namespaces(policy.scope) if policy else ():
+            found += await _namespace(kube, namespace)
+    except RemediatorError as error:
+        found.append(
+            _SAY.warn("cluster_half", f"it could not be asked for everything: {error.message}", "try again")
+        )
+    return found
+
+
+def _skew(seconds: float) -> list[Finding]:
+    text = f"our clock is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} the API server's"
+    fix = "let a time service keep the node's clock"
+    if abs(seconds) >= _MUCH:
+        return [_SAY.fail("clock_skew", text, fix)]
+    # The header has whole seconds, and the answer took a moment.
+    return (
+        [_SAY.warn("clock_skew", text, fix)]
+        if abs(seconds) >= _SKEW
+        else [_SAY.ok("clock", "the clocks agree")]
+    )
+
+
+def _others(groups: frozenset[str], policy: Policy | None) -> Iterator[Finding]:
+    rules = policy.rules if policy else ()
+    tools = sorted({name for group, name in _GITOPS.items() if group in groups})
+    if tools and any(r.ownership.gitops is OwnedMode.ALLOW and r.mode is not r.mode.OBSERVE for r in rules):
+        text = f"{', '.join(tools)} is installed and takes changes back that a rule may make (ownership.gitops: allow)"
+        yield _SAY.warn(
+            "gitops_reverts", text, "set ownership: {gitops: ask}, or ignore the fields in the tool"
+        )
+    elif tools:
+        yield _SAY.ok("gitops", f"{', '.join(tools)} is installed; rules ask before they change what it owns")
+    if "autoscaling.k8s.io" in groups and any(r.remediation == "out-of-memory" for r in rules):
+        text = "a vertical pod autoscaler is installed and may set memory limits that out-of-memory raises"
+        yield _SAY.warn(
+            "vpa", text, "let one of them own a workload's memory: an opt-out mark, or updateMode Off"
+        )
+    if "keda.sh" in groups:
+        yield _SAY.ok("keda", "KEDA is installed; its autoscalers are scaled by their minimum")
+    if "metrics.k8s.io" not in groups:
+        text = "the cluster serves no pod metrics: usage and leaks are unknown without Prometheus"
+        yield _SAY.warn("no_metrics_api", text, "install metrics-server")
+
+
+async def _namespace(kube: KubeCluster, namespace: str) -> list[Finding]:
+    try:
+        await kube.get(Kind.NAMESPACE, "", namespace)
+    except ObjectMissing:
+        text = f"the policy's namespace {namespace} does not exist"
+        return [_SAY.fail("namespace_missing", text, "create it, or correct scope.namespaces")]
+    except AccessDenied:
+        return []  # the rights say so
+    return []
+
+
+async def rights(patient: Patient) -> list[Finding]:
+    """A SelfSubjectAccessReview for each right of each remediation. One that lacks a write is disabled, the others work."""
+    kube, policy = patient.cluster, patient.policy
+    if kube is None or policy is None:
+        return []
+    answers: dict[tuple[object, str], bool] = {}
+    missing: list[Need] = []
+    try:
+        for need in needs(policy, CATALOGUE, patient.settings.ceiling):
+            p, asked = need.permission, (need.permission, need.namespace)
+            if asked not in answers:
+                answers[asked] = await kube.can_i(p.verb, p.kind, need.namespace, p.subresource)
+            if not answers[asked]:
+                missing.append(need)
+        found = [*_lacking(policy, missing, patient), *await _more_than_needed(kube, policy)]
+    except RemediatorError as error:
+        return [_RIGHTS.skip("rights_unknown", f"nobody could be asked: {error.message}")]
+    patterns = [n for n in policy.scope.namespaces if is_pattern(n)]
+    if patterns:
+        text = f"what {', '.join(patterns)} stands for is not known here; the service asks where an alert comes from"
+        found.append(_RIGHTS.skip("rights_of_patterns", text))
+    return found
+
+
+def _lacking(policy: Policy, missing: Sequence[Need], patient: Patient) -> Iterator[Finding]:
+    lost = {(n.permission, n.namespace) for n in missing if n.remediation == EVERY}
+    for namespace in sorted({n.namespace for n in missing if n.remediation == EVERY}):
+        mine = [n for n in missing if n.remediation == EVERY and n.namespace == namespace]
+        what = ", ".join(f"{n.permission.verb} {n.resource}" for n in mine)
+        text = f"it may not read all that it looks at in {namespace}: {what}; what needs it is unknown"
+        yield _RIGHTS.fail("reads_missing", text, _ROLES)
+    for name in sorted({r.remediation for r in policy.rules}):
+        if not any(
+            may_act(r, policy, patient.settings.ceiling) for r in policy.rules if r.remediation == name
+        ):
+            yield _RIGHTS.ok("only_observes", f"{name} only observes and needs no write")
+            continue
+        own = [n for n in missing if n.remediation == name and (n.permission, n.namespace) not in lost]
+        if own:
+            text = f"{name} is disabled: it may not {', '.join(n.told for n in own)}"
+            yield _RIGHTS.fail("remediation_disabled", text, _ROLES)
+        else:
+            yield _RIGHTS.ok("remediation_enabled", f"{name} has the writes it needs")
+
+
+async def _more_than_needed(kube: KubeCluster, policy: Policy) -> list[Finding]:
+    found = []
+    for namespace in named_namespaces(policy.scope):
+        for verb, kind, sub in _DANGEROUS:
+            if await kube.can_i(verb, kind, namespace, sub):
+                what = f"{verb} {kind.value}{'/' + sub if sub else ''}"
+                text = f"it may {what} in {namespace}, which no remediation needs"
+                found.append(_RIGHTS.warn("right_not_needed", text, "bind only what remediator rbac prints"))
+    return found

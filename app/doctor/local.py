@@ -1,0 +1,145 @@
+"""What stands on this machine: settings that do not fit together, the policy against them, the store and its disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.doctor.findings import Area, Finding, Level, Voice
+from app.doctor.patient import Patient
+from app.domain.errors import RemediatorError
+from app.intake.auth import Scope
+from app.main import open_store
+from app.policy.model import SLACK_GROUP, Policy
+from app.settings import Settings
+
+_SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_LOW, _LITTLE = 100 * 1024**2, 1024**3  # bytes
+
+
+def settings(patient: Patient) -> Iterator[Finding]:
+    """Settings that are good in themselves and do not do together what somebody wants."""
+    given = patient.settings
+    yield _SETTINGS.ok("settings_read", "all settings can be read")
+    if "KUBERNETES_SERVICE_HOST" in os.environ and given.host in _LOOPBACK:
+        fix = "set REMEDIATOR_HOST to 0.0.0.0 or ::"
+        yield _SETTINGS.fail(
+            "host_loopback", "it listens on loopback inside a pod, so nobody can reach it", fix
+        )
+    yield from _callers(given)
+    yield from _keys(given)
+
+
+def _callers(given: Settings) -> Iterator[Finding]:
+    table = given.access.tokens
+    principals = [p for _, p in table.entries] if table else []
+    scopes = {scope for p in principals for scope in p.scopes}
+    others = given.pagerduty_webhook_secrets or given.orchestration_secret
+    if table and Scope.INGEST not in scopes and not others:
+        fix = "give a token of REMEDIATOR_TOKENS the scope ingest, or set a PagerDuty secret"
+        yield _SETTINGS.fail("nobody_sends", "nobody can send an alert: no token has the scope ingest", fix)
+    if table and Scope.OPERATE not in scopes:
+        fix = "give a person's token the scope operate"
+        yield _SETTINGS.warn(
+            "nobody_operates", "nobody can approve, undo or pause from the command line", fix
+        )
+    known = {p.name for p in principals}
+    for name in sorted(given.persons):
+        if not name.startswith("slack:") and table and name not in known:
+            fix = "name the token as REMEDIATOR_TOKENS does"
+            yield _SETTINGS.warn("person_unknown", f"REMEDIATOR_PEOPLE names {name}, which is no token", fix)
+
+
+def _keys(given: Settings) -> Iterator[Finding]:
+    if given.audit_key is None:
+        fix = "set REMEDIATOR_AUDIT_KEY_FILE"
+        text = "the audit trail has no key: whoever can write the database can make all hashes anew"
+        yield _SETTINGS.warn("audit_key_missing", text, fix)
+    if given.encryption_key is None:
+        fix = "set REMEDIATOR_ENCRYPTION_KEY_FILE"
+        text = "what is kept to undo a change is not encrypted in the database"
+        yield _SETTINGS.warn("encryption_key_missing", text, fix)
+
+
+def policy(patient: Patient) -> Iterator[Finding]:
+    """The policy against the settings: what a rule wants and nobody has configured."""
+    rules = patient.policy
+    if rules is None:
+        return
+    yield _POLICY.ok("policy_valid", f"{len(rules.rules)} rules, version {rules.version}")
+    given = patient.settings
+    if not rules.rules:
+        yield _POLICY.warn("no_rules", "no rule: every alert is only observed", "add a rule")
+    blocked = sorted({r.name for r in rules.rules if r.blocked_by})
+    if blocked and not given.alertmanager_url:
+        text = f"{', '.join(blocked)}: blocked by other alerts, and nobody can be asked for them, so it never acts"
+        yield _POLICY.fail("blocked_without_alertmanager", text, "set REMEDIATOR_ALERTMANAGER_URL")
+    yield from _approvers(rules, given)
+    wanted = {str(d) for r in rules.rules for d in r.params.get("dependencies", ())}
+    for name in sorted(wanted - set(given.dsns)):
+        text = f"rules check the dependency {name}, which is not configured: it counts as unknown"
+        yield _POLICY.warn("dependency_missing", text, f"add {name} to REMEDIATOR_DEPENDENCIES")
+
+
+def _approvers(rules: Policy, given: Settings) -> Iterator[Finding]:
+    table = given.access.tokens
+    known = {p.name for _, p in table.entries if Scope.OPERATE in p.scopes} if table else set()
+    for rule in rules.rules:
+        strangers = [n for n in rule.approval.by if ":" not in n and n not in known]
+        by_slack = [n for n in rule.approval.by if n.startswith(("slack:", SLACK_GROUP))]
+        if rule.approval.by and len(strangers) == len(rule.approval.by):
+            text = (
+                f"{rule.name}: nobody can approve, {', '.join(strangers)} has no token with the scope operate"
+            )
+            yield _POLICY.fail("nobody_approves", text, "name a token, Slack user or group that exists")
+        if by_slack and not given.interactive:
+            text = f"{rule.name}: approved by people in Slack, whose clicks nobody receives"
+            fix = "set REMEDIATOR_SLACK_SIGNING_SECRET or REMEDIATOR_SLACK_APP_TOKEN"
+            yield _POLICY.fail("clicks_not_received", text, fix)
+
+
+async def store(patient: Patient) -> list[Finding]:
+    """Is there a store of this version, can it write, and how much space is left?"""
+    given = patient.settings
+    found = [] if given.database_url else list(_disk(given.state_dir))
+    if any(f.level is Level.FAIL for f in found):
+        return found
+    if not _there(given.store_url):
+        return [*found, _STORE.ok("store_new", "there is no store yet; the first start makes it")]
+    try:
+        opened = open_store(given, migrate=False)
+    except RemediatorError as error:
+        fix = "run remediator db upgrade, or look at REMEDIATOR_DATABASE_URL"
+        return [*found, _STORE.fail("store_closed", f"the store cannot be opened: {error.message}", fix)]
+    try:
+        await opened.probe_write()
+    except RemediatorError as error:
+        fix = "look at disk space, permissions and locks of the store"
+        return [*found, _STORE.fail("store_not_writable", f"the store cannot write: {error.message}", fix)]
+    finally:
+        opened.close()
+    return [*found, _STORE.ok("store_writes", f"{opened.backend} takes writes")]
+
+
+def _there(url: str) -> bool:
+    """A file of SQLite that nobody has made yet is no fault."""
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
+def _disk(folder: Path) -> Iterator[Finding]:
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        fix = f"make it writable for user {os.getuid()}"
+        yield _STORE.fail("state_not_writable", f"the state folder cannot be written: {there}", fix)
+        return
+    free = shutil.disk_usage(there).free
+    text = f"{free // 1024**2} MiB are free for the state"
+    if free < _LOW:
+        yield _STORE.fail("disk_full", text, "make room, or use a larger volume")
+    elif free < _LITTLE:
+        yield _STORE.warn("disk_low", text, "use a larger volume, or a shorter REMEDIATOR_RETENTION_DAYS")
+    else:
+        yield _STORE.ok("disk_free", text)

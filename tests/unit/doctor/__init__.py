@@ -1,0 +1,1 @@
+"""The doctor: each planted fault is found and named."""

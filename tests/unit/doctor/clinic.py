@@ -1,0 +1,193 @@
+"""A set-up in which all is well, on doubles of everything outside, and a way to spoil one thing of it."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import yaml
+from aiohttp import web
+
+from app.doctor.patient import Patient
+from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing
+from app.domain.target import Kind
+from app.kube.about import Server
+from app.kube.client import KubeCluster
+from app.observe.system import SystemClock
+from app.policy.load import load_policy
+from app.settings import Settings
+from app.store.migrate import upgrade
+from remediations import CATALOGUE
+from tests.doubles import pagerduty, slack
+from tests.doubles.slack_socket import APP_TOKEN, SocketDouble
+
+SUBSCRIPTION = {
+    "active": True,
+    "delivery_method": {"url": "https://r.example.org/webhooks/pagerduty", "temporarily_disabled": False},
+    "events": ["incident.triggered", "incident.reopened", "incident.resolved"],
+}
+RULE = {
+    "name": "slow",
+    "when": 'alertname="A"',
+    "target": {"kind": "Deployment", "name": {"label": "deployment"}},
+    "remediation": "high-latency",
+    "mode": "auto",
+    "approval": {"by": ["anna"]},
+}
+
+
+class Kube:
+    """A cluster that answers and grants everything but what no remediation needs."""
+
+    name = "double"
+
+    def __init__(self) -> None:
+        self.denied: set[tuple[str, Kind]] = set()
+        self.granted: set[tuple[str, Kind, str]] = set()
+        self.groups = {"apps", "metrics.k8s.io"}
+        self.missing: set[str] = set()
+        self.ahead = timedelta()
+        self.away = self.half = False
+
+    async def server(self) -> Server:
+        if self.away:
+            raise ClusterUnavailable("no answer")
+        return Server("v1.37.2", datetime.now(UTC) + self.ahead)
+
+    async def api_groups(self) -> frozenset[str]:
+        if self.half:
+            raise ClusterUnavailable("no answer")
+        return frozenset(self.groups)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        if name in self.missing:
+            raise ObjectMissing("not found")
+        if ("get", kind) in self.denied:
+            raise AccessDenied("forbidden")
+        return {}
+
+    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+        if self.away:
+            raise ClusterUnavailable("no answer")
+        dangerous = {("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec")}
+        if (verb, kind, subresource) in dangerous:
+            return (verb, kind, subresource) in self.granted
+        return (verb, kind) not in self.denied
+
+
+def route() -> dict[str, Any]:
+    """A good configuration of Alertmanager."""
+    hook = {"url": "http://alert-remediator:8080/webhooks/alertmanager", "send_resolved": True}
+    return {
+        "route": {
+            "receiver": "pager",
+            "group_interval": "1m",
+            "routes": [{"receiver": "fix", "repeat_interval": "5m", "matchers": ['namespace="rag7"']}],
+        },
+        "receivers": [{"name": "pager"}, {"name": "fix", "webhook_configs": [hook]}],
+    }
+
+
+@cache
+def _empty_store() -> Path:
+    """A migrated store, copied for each test, as migrating takes longer than most of them."""
+    folder = Path(tempfile.mkdtemp(prefix="clinic-"))
+    atexit.register(shutil.rmtree, folder)
+    upgrade(f"sqlite:///{folder / 'empty.sqlite'}")
+    return folder / "empty.sqlite"
+
+
+@dataclass
+class Clinic:
+    """All that a test may spoil before `patient` is examined."""
+
+    folder: Path
+    given: dict[str, Any] = field(default_factory=dict)
+    rule: dict[str, Any] = field(default_factory=lambda: dict(RULE))
+    policy: dict[str, Any] = field(default_factory=dict)
+    slack: slack.SlackDouble = field(default_factory=lambda: slack.SlackDouble(lambda: datetime.now(UTC)))
+    pager: pagerduty.PagerDutyDouble = field(default_factory=pagerduty.PagerDutyDouble)
+    kube: Kube = field(default_factory=Kube)
+    alertmanager: Any = field(default_factory=route)
+    prometheus_ahead: float = 0.0
+    answers: dict[str, Any] = field(default_factory=dict)
+
+    async def source(self, request: web.Request) -> web.Response:
+        """Prometheus and Alertmanager."""
+        if request.path in self.answers:
+            return web.json_response(self.answers[request.path])
+        if request.path == "/api/v1/query":
+            at = datetime.now(UTC).timestamp() + self.prometheus_ahead
+            return web.json_response(
+                {"status": "success", "data": {"resultType": "scalar", "result": [at, str(at)]}}
+            )
+        if request.path == "/api/v2/status":
+            return web.json_response({"config": {"original": yaml.safe_dump(self.alertmanager)}})
+        return web.Response(status=404)
+
+    def settings(self, urls: dict[str, str]) -> Settings:
+        """Everything configured."""
+        digest = hashlib.sha256(b"token").hexdigest()
+        base: dict[str, Any] = {
+            "state_dir": self.folder,
+            "tokens": f"alertmanager:ingest:{digest},anna:read+operate:{digest[::-1]}",
+            "people": "anna+slack:U07ABCD1234",
+            "audit_key": "a" * 32,
+            "encryption_key": "A" * 43 + "=",
+            "slack_bot_token": slack.TOKEN,
+            "slack_app_token": APP_TOKEN,
+            "slack_operators": "U07ABCD1234",
+            "pagerduty_api_token": pagerduty.API_TOKEN,
+            "pagerduty_from": pagerduty.USER,
+            "pagerduty_routing_key": pagerduty.ROUTING_KEY,
+            "pagerduty_webhook_secrets": "secret",
+            **urls,
+        }
+        return Settings(**{**base, **self.given})
+
+
+@asynccontextmanager
+async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
+    """The patient, with everything outside served on loopback."""
+    async with AsyncExitStack() as stack:
+        socket = SocketDouble()
+        slack_url = await stack.enter_async_context(slack.serving(clinic.slack, socket))
+        pager_url = await stack.enter_async_context(pagerduty.serving(clinic.pager))
+        source_url = await stack.enter_async_context(_serving(clinic))
+        urls = {
+            "slack_api_url": slack_url,
+            "pagerduty_api_url": pager_url,
+            "prometheus_url": source_url,
+            "alertmanager_url": source_url,
+        }
+        settings = clinic.settings(urls)
+        if settings.state_dir == clinic.folder:
+            shutil.copy(_empty_store(), clinic.folder / "remediator.sqlite")
+        document = {"version": 1, "scope": {"namespaces": ["rag7"]}, "rules": [clinic.rule], **clinic.policy}
+        policy = load_policy({"p.yaml": yaml.safe_dump(document)}, CATALOGUE)
+        http = await stack.enter_async_context(httpx.AsyncClient())
+        yield Patient(settings, policy, SystemClock(), http, cast("KubeCluster", clinic.kube))
+
+
+@asynccontextmanager
+async def _serving(clinic: Clinic) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", clinic.source)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,83 @@
+"""The commands `doctor` and `config`: exit codes, forms, and what keeps the doctor from looking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.shell import Shell
+from tests.unit.served import POLICIES
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    """A set-up that has nothing but a policy."""
+    shell = Shell(capsys, monkeypatch)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    shell.set(REMEDIATOR_STATE_DIR=str(tmp_path / "state"), REMEDIATOR_POLICY_DIR=str(POLICIES))
+    return shell
+
+
+def test_with_warnings_alone_it_ends_with_0(shell: Shell) -> None:
+    shell.set(REMEDIATOR_CLUSTER="simulated")
+    ended = shell.good("doctor")
+    assert "WARN  slack         no Slack token" in ended.out
+    assert "-> set REMEDIATOR_PROMETHEUS_URL  [prometheus_missing]" in ended.out
+    assert ended.err.startswith("0 fail, ")
+
+
+def test_what_does_not_work_ends_with_1(shell: Shell) -> None:
+    ended = shell("doctor", "--json")
+    assert ended.code == 1
+    assert ended.json["ok"] is False
+    failed = [f for f in ended.json["findings"] if f["level"] == "fail"]
+    assert [f["code"] for f in failed] == ["cluster_unknown"]
+    assert set(failed[0]) == {"area", "code", "level", "text", "fix"}
+
+
+def test_an_area_can_be_left_out(shell: Shell) -> None:
+    found = shell.good("doctor", "--without", "cluster", "--without", "slack", "--json").json["findings"]
+    assert not {f["area"] for f in found} & {"cluster", "slack"}
+
+
+def test_settings_that_cannot_be_read_are_the_finding(shell: Shell) -> None:
+    shell.set(REMEDIATOR_PORT="many")
+    (found,) = shell("doctor", "--json").json["findings"]
+    assert (found["code"], found["level"]) == ("settings_bad", "fail")
+    assert "REMEDIATOR_PORT" in found["fix"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("version: 1\nscpe: {}\n", "policy_invalid"), (None, "policy_missing")]
+)
+def test_a_policy_that_is_not_in_force_is_named(
+    shell: Shell, tmp_path: Path, text: str | None, code: str
+) -> None:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    if text:
+        (folder / "a.yaml").write_text(text)
+    shell.set(REMEDIATOR_POLICY_DIR=str(folder), REMEDIATOR_CLUSTER="simulated")
+    ended = shell("doctor", "--json")
+    assert ended.code == 1
+    assert {f["code"] for f in ended.json["findings"] if f["level"] == "fail"} == {code}
+
+
+def test_config_shows_every_setting_with_its_origin_and_no_secret(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xoxb-very-secret")
+    shell.set(
+        REMEDIATOR_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
+        REMEDIATOR_AUDIT_KEY="k" * 40,
+        REMEDIATOR_RETENTION_DAYS="7",
+    )
+    rows = {r["setting"]: (r["value"], r["origin"]) for r in shell.good("config", "--json").json}
+    assert rows["REMEDIATOR_RETENTION_DAYS"] == (7, "environment")
+    assert rows["REMEDIATOR_PORT"] == (8080, "default")
+    assert rows["REMEDIATOR_SLACK_BOT_TOKEN"] == ("set", f"file {tmp_path / 'token'}")
+    assert rows["REMEDIATOR_AUDIT_KEY"] == ("set", "environment")
+    assert rows["REMEDIATOR_TOKENS"] == ("not set", "default")
+    shown = shell.good("config")
+    assert "very-secret" not in shown.out
+    assert "kkkk" not in shown.out

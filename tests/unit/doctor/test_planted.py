@@ -1,0 +1,281 @@
+"""Each planted fault is named by its own code, with what to do, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import app.doctor
+from app.doctor.examine import look
+from app.doctor.findings import Finding, Level
+from app.domain.target import Kind
+from tests.doubles.slack import ALL_SCOPES, TOKEN
+from tests.unit.doctor.clinic import SUBSCRIPTION, Clinic, admitted, route
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+async def examined(clinic: Clinic) -> list[Finding]:
+    """What the doctor says, what is in order aside."""
+    clinic.pager.subscriptions = clinic.pager.subscriptions or [SUBSCRIPTION]
+    async with admitted(clinic) as patient:
+        found = await look(patient)
+    return [f for f in found if f.level in (Level.FAIL, Level.WARN)]
+
+
+async def test_where_all_is_well_nothing_is_found(tmp_path: Path) -> None:
+    assert await examined(Clinic(tmp_path)) == []
+
+
+def given(**settings: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.given.update(settings)
+
+
+def scopes(*lacking: str) -> Callable[[Clinic], None]:
+    return lambda c: c.slack.scopes.update({TOKEN: ALL_SCOPES - set(lacking)})
+
+
+def channel(**changes: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.slack.channels.update(C0INCIDENTS=replace(c.slack.channels["C0INCIDENTS"], **changes))
+
+
+def subscription(**changes: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.pager.subscriptions.append({**SUBSCRIPTION, **changes})
+
+
+def deny(verb: str, kind: Kind) -> Callable[[Clinic], None]:
+    return lambda c: c.kube.denied.add((verb, kind))
+
+
+def group(name: str, **rule: Any) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        c.kube.groups.add(name)
+        c.rule.update(rule)
+
+    return spoil
+
+
+def rule(**changes: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.rule.update(changes)
+
+
+def routed(**changes: Any) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        c.alertmanager["route"]["routes"][0].update(changes)
+
+    return spoil
+
+
+def receivers(*names: str, **hook: Any) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        whole = route()["receivers"][1]["webhook_configs"][0]
+        c.alertmanager["receivers"] = [{"name": n, "webhook_configs": [{**whole, **hook}]} for n in names]
+
+    return spoil
+
+
+def _answer(path: str, body: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.answers.update({path: body})
+
+
+def operates_nobody(c: Clinic) -> None:
+    c.given.update(tokens=f"alertmanager:ingest:{'0' * 64},anna:read:{'1' * 64}")
+    c.rule["approval"] = {}
+
+
+class Planted(NamedTuple):
+    """One fault: how it is made, which code names it, and words that its text must have."""
+
+    code: str
+    level: Level
+    spoil: Callable[[Clinic], None]
+    words: str
+
+
+F, W = Level.FAIL, Level.WARN
+OURS = "/webhooks/alertmanager"
+FAULTS = [
+    Planted(
+        "nobody_sends",
+        F,
+        given(tokens=f"anna:read+operate:{'0' * 64}", pagerduty_webhook_secrets=None),
+        "ingest",
+    ),
+    Planted("nobody_operates", W, operates_nobody, "approve, undo or pause"),
+    Planted("dependency_wrong", F, given(dependencies='{"db": "mysql://h/d"}'), "db"),
+    Planted("cluster_half", W, lambda c: setattr(c.kube, "half", True), "no answer"),
+    Planted("person_unknown", W, given(people="bob+slack:U07ABCD1234"), "bob"),
+    Planted("audit_key_missing", W, given(audit_key=None), "no key"),
+    Planted("encryption_key_missing", W, given(encryption_key=None), "not encrypted"),
+    Planted("nobody_approves", F, rule(approval={"by": ["carl"]}), "carl"),
+    Planted("dependency_missing", W, rule(params={"dependencies": ["postgres"]}), "postgres"),
+    Planted("dependency_away", F, given(dependencies='{"db": "postgres://u:geheim@127.0.0.1:9/d"}'), "db"),
+    Planted("cluster_away", F, lambda c: setattr(c.kube, "away", True), "no answer"),
+    Planted("clock_skew", F, lambda c: setattr(c.kube, "ahead", timedelta(minutes=-2)), "ahead of"),
+    Planted("clock_skew", W, lambda c: setattr(c.kube, "ahead", timedelta(seconds=10)), "behind"),
+    Planted("namespace_missing", F, lambda c: c.kube.missing.add("rag7"), "rag7"),
+    Planted("gitops_reverts", W, group("argoproj.io", ownership={"gitops": "allow"}), "Argo CD"),
+    Planted("vpa", W, group("autoscaling.k8s.io", remediation="out-of-memory"), "out-of-memory"),
+    Planted("no_metrics_api", W, lambda c: c.kube.groups.discard("metrics.k8s.io"), "no pod metrics"),
+    Planted(
+        "remediation_disabled",
+        F,
+        deny("patch", Kind.HPA),
+        "high-latency is disabled: it may not patch horizontal",
+    ),
+    Planted("reads_missing", F, deny("list", Kind.PDB), "list poddisruptionbudgets"),
+    Planted("right_not_needed", W, lambda c: c.kube.granted.add(("list", Kind.SECRET, "")), "list Secret"),
+    Planted("slack_missing", W, given(slack_bot_token=None), "no Slack token"),
+    Planted("slack_token", F, given(slack_bot_token="xoxb-wrong"), "invalid_auth"),
+    Planted("slack_away", F, given(slack_api_url=f"{NOWHERE}/api/"), "could not be reached"),
+    Planted("slack_scope_write", F, scopes("chat:write"), "chat:write"),
+    Planted("slack_scope_read", W, scopes("channels:history"), "twice"),
+    Planted("slack_scope_groups", W, scopes("usergroups:read"), "usergroups:read"),
+    Planted("slack_channel_missing", F, given(slack_channel="#elsewhere"), "#elsewhere was not found"),
+    Planted("slack_not_member", F, channel(member=False), "not in the channel incidents"),
+    Planted("slack_channel_archived", F, channel(archived=True), "archived"),
+    Planted("slack_no_buttons", W, given(slack_app_token=None), "commands to run"),
+    Planted("slack_no_operators", W, given(slack_operators=""), "nobody may undo"),
+    Planted("slack_socket", F, given(slack_app_token="xapp-wrong"), "invalid_auth"),
+    Planted("pagerduty_no_pages", W, given(pagerduty_routing_key=None), "nobody is paged"),
+    Planted("pagerduty_routing_key", F, given(pagerduty_routing_key="short"), "32 letters"),
+    Planted("pagerduty_no_labels", W, given(pagerduty_api_token=None), "no alert labels"),
+    Planted("pagerduty_token", F, given(pagerduty_api_token="wrong"), "401"),
+    Planted("pagerduty_away", F, given(pagerduty_api_url=NOWHERE), "could not be reached"),
+    Planted("pagerduty_from_missing", W, given(pagerduty_from=""), "notes are refused"),
+    Planted("pagerduty_from", F, given(pagerduty_from="x@example.org"), "x@example.org"),
+    Planted(
+        "pagerduty_no_subscription",
+        F,
+        subscription(delivery_method={"url": "https://x"}),
+        "/webhooks/pagerduty",
+    ),
+    Planted("pagerduty_subscription_off", F, subscription(active=False), "switched off"),
+    Planted(
+        "pagerduty_events",
+        F,
+        subscription(events=["incident.triggered"]),
+        "incident.reopened, incident.resolved",
+    ),
+    Planted("prometheus_missing", W, given(prometheus_url=""), "not measured"),
+    Planted("prometheus_away", F, given(prometheus_url=NOWHERE), "could not be reached"),
+    Planted("prometheus_wrong", F, _answer("/api/v1/query", {"hello": 1}), "not Prometheus"),
+    Planted("prometheus_skew", W, lambda c: setattr(c, "prometheus_ahead", 90.0), "90 s"),
+    Planted("alertmanager_missing", W, given(alertmanager_url=""), "silenced"),
+    Planted("alertmanager_away", F, given(alertmanager_url=NOWHERE), "could not be reached"),
+    Planted("alertmanager_wrong", F, _answer("/api/v2/status", []), "not Alertmanager"),
+    Planted("receiver_missing", F, receivers("pager", url="http://other/hook"), OURS),
+    Planted("receiver_unused", F, routed(receiver="pager"), "no route leads to the receiver fix"),
+    Planted("receiver_send_resolved", F, receivers("fix", send_resolved=False), "resolves"),
+    Planted("repeat_interval", F, routed(repeat_interval="4h"), "4h1m"),
+    Planted("repeat_interval", F, routed(repeat_interval=None), "4h1m"),  # the default
+    Planted(
+        "repeat_interval", F, routed(repeat_interval="15m"), "older than 15m"
+    ),  # the group interval comes on top
+]
+
+
+@pytest.mark.parametrize("planted", FAULTS, ids=lambda p: f"{p.code}-{p.words[:20]}")
+async def test_a_planted_fault_is_named(tmp_path: Path, planted: Planted) -> None:
+    clinic = Clinic(tmp_path)
+    planted.spoil(clinic)
+    found = await examined(clinic)
+    assert [(f.code, f.level) for f in found] == [(planted.code, planted.level)]
+    assert planted.words in found[0].text
+    assert len(found[0].fix) > 8
+    assert "geheim" not in str(found)
+
+
+async def test_a_rule_that_waits_for_alerts_that_nobody_can_ask_for_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.rule["blocked_by"] = ['alertname="Upgrade"']
+    clinic.given["alertmanager_url"] = ""
+    codes = {f.code for f in await examined(clinic)}
+    assert codes == {"blocked_without_alertmanager", "alertmanager_missing"}
+
+
+async def test_approvers_in_slack_whose_clicks_nobody_receives_are_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.rule["approval"] = {"by": ["slack:U07ABCD1234"]}
+    clinic.given["slack_app_token"] = None
+    assert {f.code for f in await examined(clinic)} == {"clicks_not_received", "slack_no_buttons"}
+
+
+async def test_a_policy_without_rules_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, policy={"rules": []})
+    assert [f.code for f in await examined(clinic)] == ["no_rules"]
+
+
+async def test_loopback_inside_a_pod_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert [f.code for f in await examined(Clinic(tmp_path))] == ["host_loopback"]
+
+
+@pytest.mark.parametrize(("free", "code"), [(50, "disk_full"), (500, "disk_low")])
+async def test_little_space_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: str
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=free * 1024**2))
+    found = await examined(Clinic(tmp_path))
+    assert [f.code for f in found] == [code]
+    assert f"{free} MiB" in found[0].text
+
+
+async def test_a_state_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # root may write everywhere
+    assert [f.code for f in await examined(Clinic(tmp_path))] == ["state_not_writable"]
+
+
+async def test_a_store_of_another_version_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "remediator.sqlite").touch()
+    clinic.given["state_dir"] = other
+    found = await examined(clinic)
+    assert [f.code for f in found] == ["store_closed"]
+    assert "db upgrade" in found[0].fix
+
+
+async def test_a_store_that_takes_no_write_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.pager.subscriptions = [SUBSCRIPTION]
+    async with admitted(clinic) as patient:
+        database = sqlite3.connect(tmp_path / "remediator.sqlite")
+        text = (
+            "CREATE TRIGGER full BEFORE UPDATE ON audit_chain BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
+        )
+        database.execute(text)
+        database.close()
+        found = await look(patient)
+    assert [f.code for f in found if f.level is Level.FAIL] == ["store_not_writable"]
+
+
+async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path: Path) -> None:
+    """Newer releases of Alertmanager show no URL of a webhook."""
+    hidden = Clinic(tmp_path)
+    receivers("fix", url="<secret>")(hidden)
+    assert await examined(hidden) == []  # not known, which is no fault: it is said as skipped
+    named = Clinic(tmp_path)
+    receivers("alert-remediator", url="<secret>", send_resolved=False)(named)
+    named.alertmanager["route"]["routes"][0]["receiver"] = "alert-remediator"
+    assert [f.code for f in await examined(named)] == ["receiver_send_resolved"]
+
+
+def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
+    sources = Path(app.doctor.__file__).parent.glob("*.py")
+    known = {c for s in sources for c in re.findall(r'\.(?:fail|warn)\(\s*"(\w+)"', s.read_text("utf-8"))}
+    here = Path(__file__).read_text("utf-8") + (Path(__file__).parent / "test_command.py").read_text("utf-8")
+    assert {code for code in known if f'"{code}"' not in here} == set()
