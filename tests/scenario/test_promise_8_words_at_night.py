@@ -71,7 +71,7 @@ async def test_the_explanation_of_an_escalated_incident_names_its_steps_and_the_
     await _ended(rig)
     told = await rig.operations.explain((await the_run(rig)).incident_id)
     assert told["state"] == "escalated"
-    assert "still not healthy" in told["reason"]
-    assert "still not healthy" in told["escalation"]["reason"]
+    assert "it did not help" in told["reason"]
+    assert "it did not help" in told["escalation"]["reason"]
     assert [line.partition(":")[0] for line in told["ladder"]] == ["scale-out", "restart"]
     await rig.close()
