@@ -12,6 +12,7 @@ from app.domain.cluster import Cluster
 from app.domain.decision import Mode
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
+from app.domain.target import Target
 from app.engine.context import Engine
 from app.flow.deciding.enrich import IncidentBodies
 from app.observe.metrics import Metrics
@@ -68,8 +69,8 @@ class EngineSlot:
 class Rights(Protocol):
     """Who knows what we may do at the API server."""
 
-    async def lacking(self, rule: Rule, namespace: str) -> Sequence[Lack]:
-        """What the rule's remediation needs to act in this namespace and is not granted."""
+    async def lacking(self, rule: Rule, target: Target) -> Sequence[Lack]:
+        """What the rule's remediation needs to act on this target and is not granted."""
         ...
 
 

@@ -213,7 +213,7 @@ async def _permitted(
     rights = services.rights.current
     if rights is None or not any(step.applies for step in steps):
         return steps
-    lacking = await rights.lacking(rule, target.namespace)
+    lacking = await rights.lacking(rule, target)
     if not lacking:
         return steps
     what = ", ".join(need.told for need in lacking)

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from app.domain.errors import RemediatorError
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.flow.services import Services
 from app.flow.upkeep.rights import Need, may_act, named_namespaces, needs, writes
 from app.kube.verbs import Permission
@@ -77,16 +77,18 @@ class AccessCheck:
         self.unreachable = ""
         return 0
 
-    async def lacking(self, rule: Rule, namespace: str) -> Sequence[Need]:
-        """What the rule's remediation needs to act in this namespace and is not granted; empty where it only observes. An API
+    async def lacking(self, rule: Rule, target: Target) -> Sequence[Need]:
+        """What the rule's remediation needs to act on this target and is not granted; empty where it only observes. An API
         server that cannot be asked says nothing here: the dry run will."""
+        namespace = target.namespace
         services = self.services
         policy, handler = services.policy(), services.catalogue.get(rule.remediation)
         if handler is None or not may_act(rule, policy, services.ceiling):
             return ()
         if namespace not in self._came and len(self._came) < _PATTERNED:
             self._came[namespace] = None
-        wanted = sorted(Need(p, namespace, rule.remediation) for p in writes(rule, handler, policy.scope))
+        needed = writes(rule, handler, policy.scope, (target.kind,))
+        wanted = sorted(Need(p, namespace, rule.remediation) for p in needed)
         try:
             granted = await asyncio.gather(*(self._granted((n.permission, n.namespace)) for n in wanted))
         except RemediatorError:

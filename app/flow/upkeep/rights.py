@@ -6,7 +6,7 @@ missing. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,20 +79,21 @@ def may_act(rule: Rule, policy: Policy, ceiling: Mode = Mode.AUTO) -> bool:
     return Mode.OBSERVE not in (policy.mode, ceiling, rule.mode)
 
 
-def writes(rule: Rule, handler: AnyRemediation, scope: Scope) -> frozenset[Permission]:
-    """What the remediation needs to act on the rule's targets. Kinds that the policy protects are none of them."""
-    return frozenset(_writes(rule, handler, scope))
-
-
-def _writes(rule: Rule, handler: AnyRemediation, scope: Scope) -> Iterator[Permission]:
-    targets = set(_target_kinds(rule)) - set(scope.protected_kinds)
-    for action in handler.actions:
-        for kind in targets | {Kind.HPA, Kind.POD} if targets else ():
-            yield from permissions_for(action, kind)
+def writes(
+    rule: Rule, handler: AnyRemediation, scope: Scope, on: Collection[Kind] = WORKLOAD_KINDS
+) -> frozenset[Permission]:
+    """What the remediation needs to act on the rule's targets, of these kinds alone. Kinds that the policy protects are none of
+    them."""
+    targets = {kind for kind in _target_kinds(rule) if kind in on} - set(scope.protected_kinds)
+    touched = targets | {Kind.HPA, Kind.POD} if targets else set()
+    return frozenset(
+        p for action in handler.actions for kind in touched for p in permissions_for(action, kind)
+    )
 
 
 def _target_kinds(rule: Rule) -> tuple[Kind, ...]:
-    """A pod stands for its owner, which may be of any kind."""
-    if rule.target.pod is not None or rule.target.kind not in WORKLOAD_KINDS:
+    """A label may name a workload of another kind, and a pod stands for its owner; only a fixed name is of one kind."""
+    spec = rule.target
+    if spec.pod is not None or spec.name.label or spec.kind not in WORKLOAD_KINDS:
         return WORKLOAD_KINDS
-    return (rule.target.kind,)
+    return (spec.kind,)

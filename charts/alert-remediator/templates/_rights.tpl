@@ -66,7 +66,8 @@
 {{- if and (ne $policy.mode "observe") (ne (default "observe" $rule.mode) "observe") -}}
 {{- $target := default (dict) $rule.target -}}
 {{- $kinds := list (default "Deployment" $target.kind) -}}
-{{- if or $target.pod (not (has (first $kinds) $table.workloadKinds)) }}{{- $kinds = $table.workloadKinds -}}{{- end -}}
+{{- $name := default (dict) $target.name -}}
+{{- if or $target.pod $name.label (not (has (first $kinds) $table.workloadKinds)) }}{{- $kinds = $table.workloadKinds -}}{{- end -}}
 {{- range $kind := $kinds -}}
 {{- if not (has $kind (default (list) $scope.protected_kinds)) -}}
 {{- range get $handler.writes $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}

@@ -22,7 +22,7 @@ USER = "outsider"
 
 
 def _policy(namespace: str) -> str:
-    target = {"kind": "Deployment", "name": {"label": "deployment"}}
+    target = {"kind": "Deployment", "name": {"default": "web"}, "on_default": "act"}
     rule = {
         "name": "slow",
         "when": 'alertname="A"',

@@ -12,7 +12,7 @@ from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
 from app.domain.json import Obj
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.flow.upkeep.access import AccessCheck
 from app.kube.client import KubeCluster
 from app.kube.paths import RESOURCES
@@ -197,8 +197,10 @@ async def test_the_services_own_review_finds_all_rights_that_the_namespaces_name
     assert access.missing == ()
     for rule in _policy().rules:
         for namespace in ("rag7", "team-a"):
-            assert await access.lacking(rule, namespace) == []
-        assert await access.lacking(rule, "elsewhere")  # out of scope, and of its roles
+            assert await access.lacking(rule, Target(namespace, Kind.DEPLOYMENT, "web")) == []
+        assert await access.lacking(
+            rule, Target("elsewhere", Kind.DEPLOYMENT, "web")
+        )  # out of scope, and of its roles
     await access.look()
     assert access.problems == {}
 
@@ -220,7 +222,10 @@ async def test_a_removed_verb_disables_exactly_what_needs_it(
         if not await account.can_i("patch", Kind.HPA, "team-a"):
             break
         await asyncio.sleep(0.1)
-    lacking = {r.remediation: [n.told for n in await access.lacking(r, "team-a")] for r in _policy().rules}
+    lacking = {
+        r.remediation: [n.told for n in await access.lacking(r, Target("team-a", Kind.DEPLOYMENT, "web"))]
+        for r in _policy().rules
+    }
     told = ["patch horizontalpodautoscalers in namespace team-a"]
     assert lacking == {
         "high-error-rate": told,
@@ -228,7 +233,7 @@ async def test_a_removed_verb_disables_exactly_what_needs_it(
         "out-of-memory": told,
         "pod-restarting": [],
     }
-    assert not [r for r in _policy().rules if await access.lacking(r, "rag7")]
+    assert not [r for r in _policy().rules if await access.lacking(r, Target("rag7", Kind.DEPLOYMENT, "web"))]
 
 
 def _policy() -> Policy:

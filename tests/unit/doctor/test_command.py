@@ -81,3 +81,10 @@ def test_config_shows_every_setting_with_its_origin_and_no_secret(shell: Shell, 
     shown = shell.good("config")
     assert "very-secret" not in shown.out
     assert "kkkk" not in shown.out
+
+
+def test_config_ends_with_2_when_a_setting_cannot_be_read(shell: Shell) -> None:
+    shell.set(REMEDIATOR_PORT="many")
+    ended = shell("config")
+    assert (ended.code, ended.out) == (2, "")
+    assert "REMEDIATOR_PORT" in ended.err

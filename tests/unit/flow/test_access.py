@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from app.domain.decision import Mode
 from app.domain.errors import ClusterUnavailable
 from app.domain.plan import ActionKind
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.flow.services import Services
 from app.flow.upkeep.access import AccessCheck
 from app.flow.upkeep.rights import needs
@@ -126,7 +126,7 @@ async def test_what_a_pattern_stands_for_is_reviewed_once_alerts_came_from_there
     assert {n.namespace for n in needs(policy, CATALOGUE)} == {"rag7"}
     access, _, clock = check(Granting(("patch", Kind.DEPLOYMENT)), policy)
     await access.look()
-    await access.lacking(policy.rules[0], "team-a")
+    await access.lacking(policy.rules[0], Target("team-a", Kind.DEPLOYMENT, "web"))
     clock.at = 61.0
     await access.look()
     assert {n.namespace for n in access.missing} == {"rag7", "team-a"}

@@ -9,9 +9,9 @@ import pytest
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.flow.upkeep.rights import EVERY, needs
-from app.kube.verbs import EVENTS, READS
+from app.kube.verbs import EVENTS, OPTIONAL, READS
 from app.policy.load import load_dir, load_policy
 from app.policy.model import Policy
 from app.policytools.rbac import Account, Grant, as_values, as_yaml, grants, manifests, namespaces_of
@@ -36,7 +36,7 @@ def grant_of(policy: Policy, resource: str) -> list[Grant]:
     return [g for g in grants(policy, CATALOGUE, "rag7") if g.resource == resource]
 
 
-TARGET = "{kind: Deployment, name: {label: deployment}}"
+TARGET = "{kind: Deployment, name: {default: web}, on_default: act}"
 
 
 def test_a_rule_that_only_observes_needs_no_write() -> None:
@@ -53,8 +53,8 @@ def test_only_the_kind_that_the_rule_names_may_be_changed() -> None:
     assert patched == {"deployments", "horizontalpodautoscalers"}
 
 
-def test_a_pod_stands_for_an_owner_of_any_kind_that_is_not_protected() -> None:
-    pods = "{name: {label: deployment}, pod: {label: pod}}"
+@pytest.mark.parametrize("pods", ["{name: {default: web}, pod: {label: pod}}", "{name: {label: deployment}}"])
+def test_labels_and_owners_may_be_of_any_kind_that_is_not_protected(pods: str) -> None:
     every = {"deployments", "statefulsets", "daemonsets", "horizontalpodautoscalers"}
     assert {r for v, r in rights_of(policy_with(target=pods)) if v == "patch"} == every
     protected = policy_with("namespaces: [rag7], protected_kinds: [StatefulSet]", target=pods)
@@ -63,9 +63,8 @@ def test_a_pod_stands_for_an_owner_of_any_kind_that_is_not_protected() -> None:
 
 def test_no_rule_no_right_of_its_remediation() -> None:
     assert not [g for g in grants(SHIPPED, CATALOGUE, "rag7") if g.resource == "pods/eviction"]
-    assert not grant_of(policy_with(target=TARGET), "configmaps")
-    (found,) = grant_of(SHIPPED, "configmaps")
-    assert found.needed_by == ("pod-restarting",)
+    (found,) = grant_of(policy_with(target=TARGET), "configmaps")
+    assert found.needed_by == ("high-latency",)
 
 
 @pytest.mark.parametrize("names", [(), ("b", "a")])
@@ -123,7 +122,7 @@ def test_all_forms_say_the_same() -> None:
 def test_the_review_asks_for_what_the_roles_grant() -> None:
     asked = {(n.permission.verb, n.resource) for n in needs(SHIPPED, CATALOGUE)}
     assert asked <= rights_of(SHIPPED)
-    besides = {"configmaps", "secrets"} | {p.rule[2] for p in EVENTS}
+    besides = {"configmaps", "secrets"} | {p.rule[2] for p in (*EVENTS, *OPTIONAL)}
     assert {r for _, r in rights_of(SHIPPED) - asked} <= besides | {
         "pods"
     }  # and pod metrics, of another group
@@ -133,15 +132,22 @@ def test_the_review_asks_for_what_the_roles_grant() -> None:
 # --- what is missing disables what needs it ---
 
 RULE = SHIPPED.rules[0]
+WEB = Target("rag7", Kind.DEPLOYMENT, "web")
+
+
+async def test_a_right_on_another_kind_than_the_targets_disables_nothing() -> None:
+    access, _, _ = check(Granting(("patch", Kind.DAEMON_SET)))
+    assert await access.lacking(RULE, WEB) == []
+    assert await access.lacking(RULE, Target("rag7", Kind.DAEMON_SET, "agent"))
 
 
 async def test_what_a_remediation_lacks_is_told_where_it_lacks() -> None:
     cluster = Granting(("patch", Kind.HPA))
     access, _, _ = check(cluster)
-    told = [need.told for need in await access.lacking(RULE, "rag7")]
+    told = [need.told for need in await access.lacking(RULE, WEB)]
     assert told == ["patch horizontalpodautoscalers in namespace rag7"]
     restarting = next(r for r in SHIPPED.rules if r.remediation == "pod-restarting")
-    assert await access.lacking(restarting, "rag7") == []
+    assert await access.lacking(restarting, WEB) == []
 
 
 async def test_the_answers_of_the_review_are_used_and_asked_again_in_time() -> None:
@@ -149,11 +155,11 @@ async def test_the_answers_of_the_review_are_used_and_asked_again_in_time() -> N
     access, _, clock = check(cluster)
     await access.look()
     asked = cluster.asked
-    assert await access.lacking(RULE, "rag7")
+    assert await access.lacking(RULE, WEB)
     assert cluster.asked == asked
     cluster.denied.clear()
     clock.at = 61.0
-    assert await access.lacking(RULE, "rag7") == []
+    assert await access.lacking(RULE, WEB) == []
     assert cluster.asked == asked + 1  # what was granted is believed for longer
 
 
@@ -161,7 +167,7 @@ async def test_a_cluster_that_cannot_be_asked_disables_nothing() -> None:
     cluster = Granting(("patch", Kind.DEPLOYMENT))
     cluster.away = True
     access, _, _ = check(cluster)
-    assert await access.lacking(RULE, "rag7") == ()
+    assert await access.lacking(RULE, WEB) == ()
 
 
 @pytest.mark.parametrize("how", ["rule", "ceiling"])
@@ -169,4 +175,4 @@ async def test_who_only_observes_lacks_nothing(how: str) -> None:
     ceiling = Mode.OBSERVE if how == "ceiling" else Mode.AUTO
     access, _, _ = check(Granting(("patch", Kind.DEPLOYMENT)), ceiling=ceiling)
     rule = RULE.model_copy(update={"mode": Mode.OBSERVE}) if how == "rule" else RULE
-    assert await access.lacking(rule, "rag7") == ()
+    assert await access.lacking(rule, WEB) == ()
