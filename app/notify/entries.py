@@ -26,10 +26,10 @@ from app.notify.timeline import (
     Verification,
 )
 from app.notify.wording import (
-    ACTION_WORDS,
     RESULT_WORDS,
     UNDO_WORDS,
     above,
+    action_word,
     against,
     allowed,
     gate_lines,
@@ -204,10 +204,11 @@ def _answer(timeline: Timeline, answer: ApprovalAnswer) -> Message:
 
 
 def _action(timeline: Timeline, action: ActionDone) -> Message:
-    word = ACTION_WORDS[action.result].capitalize()
+    told = action_word(action)
+    word = told.capitalize()
     if action.dry_run:
         passed = action.result is ActionResult.APPLIED
-        word = "Dry run, nothing was changed" if passed else f"Dry run: {ACTION_WORDS[action.result]}"
+        word = "Dry run, nothing was changed" if passed else f"Dry run: {told}"
     lines = [line(action.text)] if action.text else []
     small = [line("Action ", code(action.id), *((" at ", When(action.at)) if action.at else ()))]
     if action.result is ActionResult.APPLIED and not action.dry_run:

@@ -128,8 +128,12 @@ def action_line(action: ActionDone) -> Line:
     if action.result is ActionResult.APPLIED:
         return line(f"{dry}{action.summary}")
     text = f" ({action.text})" if action.text else ""
-    word = ACTION_WORDS[action.result] if action.sent else "not sent, our own check stopped it"
-    return line(f"{action.summary}: ", bold(word), text)
+    return line(f"{action.summary}: ", bold(action_word(action)), text)
+
+
+def action_word(action: ActionDone) -> str:
+    """What became of an action; "refused by the cluster" only when the cluster was asked."""
+    return ACTION_WORDS[action.result] if action.sent else "not sent, our own check stopped it"
 
 
 def looks_again(at: datetime | None) -> list[Line]:

@@ -67,7 +67,7 @@ def decide_without_step(
     verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
     advice = [step.advice for step in ladder if step.advice]
     if advice:
-        text = f"A person is needed: {' '.join(dict.fromkeys(advice))}"
+        text = f"A person is needed: {'; '.join(dict.fromkeys(advice))}"
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)

@@ -104,7 +104,8 @@ def page(conn: Connection, after_seq: int, limit: int) -> list[AuditEvent]:
 
 def newest_at(conn: Connection) -> datetime | None:
     """When the newest record was written, by the clock of its writer; None without any."""
-    at = conn.execute(select(audit.c.at).order_by(audit.c.seq.desc()).limit(1)).scalar()
+    head = select(audit_chain.c.seq).where(audit_chain.c.id == 1).scalar_subquery()
+    at = conn.execute(select(audit.c.at).where(audit.c.seq == head)).scalar()
     return None if at is None else moment(at)
 
 

@@ -55,7 +55,10 @@ class _At:
     @property
     def name(self) -> str:
         """As sentences name it."""
-        return f"{'init container' if self.state.init else 'container'} {self.state.name} of {self.pod.name}"
+        spec = self.seen.spec
+        own = {c.get("name") for c in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))}
+        foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
+        return f"{'init container' if self.state.init else 'container'} {self.state.name} of {self.pod.name}{foreign}"
 
     def probe(self, words: str) -> KubeEvent | None:
         """The newest event of a failed probe of this container."""

@@ -168,8 +168,9 @@ class FirstCause:
         self.code = CauseCode(data["code"]) if data.get("code") else None
         self.rest: str = data.get("rest", "")
         """Why nothing is to be done now."""
-        self.sure = self.code is not None and data.get("sureness") != Sureness.POSSIBLE.value
-        """A cause was found, and it is more than possible."""
+        latent = self.code is CauseCode.CONFIG_MISSING and not data.get("pods")
+        self.sure = self.code is not None and not latent and data.get("sureness") != Sureness.POSSIBLE.value
+        """A cause was found, it is more than possible, and it is not only what new pods would wait for."""
         self.by_rollout: bool = data.get("rollout") is True
         """The last rollout can have brought it, and nothing fits better."""
         self.rollout_why: str = data.get("rollout_why", "")

@@ -107,6 +107,7 @@ rules:
     when: alertname=~"Odd.*"
     target: {name: {label: deployment}, pod: {label: pod}}
     remediation: high-error-rate
+    params: {dependencies: [postgres, redis]}
     mode: observe
 """
     return load_policy({"any.yaml": text}, CATALOGUE)

@@ -280,7 +280,7 @@ async def test_a_temporary_change_that_was_held_asks_again_whether_it_is_needed(
     rules = policy(temporary=Temporary(revert_after=timedelta(minutes=20)))
     rig = await born(tmp_path, "high-latency", rules=rules)
     await rig.until(lambda: bool(writes(rig)))
-    await rig.until(_is(rig, RunState.FIXED))
+    await rig.until(_is(rig, RunState.CONTAINED))
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
 
     async def stop() -> None:
@@ -294,7 +294,7 @@ async def test_a_temporary_change_that_was_held_asks_again_whether_it_is_needed(
     await rig.run(300)
     await rig.operations.resume("all", "kim")
     await rig.run(600)
-    assert ((await the_run(rig)).state, _replicas(rig)) == (RunState.FIXED, 8)
+    assert ((await the_run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
     assert "Still needed" in rig.notebook.text
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     await rig.until(_is(rig, RunState.REVERTED), 7_200)

@@ -16,7 +16,7 @@ from app.flow.deciding import settle, trust
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move
 from app.flow.running import temporary, undo
-from app.flow.running.life import Cause, Life
+from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
@@ -185,14 +185,15 @@ def _close_request(tx: Tx, run: Run, why: str) -> None:
 
 
 def _tried(tx: Tx, run: Run) -> list[str]:
-    """What was carried out, and what became of it; then the steps that the cluster refused."""
+    """What was carried out or refused by the cluster, also at its dry run, and what became of it. What our own check stopped was
+    not tried."""
     lines = []
     for entry in runs.entries(tx.conn, run.id):
-        if entry.intent.get("entry") != "action" or entry.outcome is None:
+        event = ((entry.outcome or {}).get("answer") or {}).get("event")
+        if event in (None, Event.ABANDONED.value):
             continue
         what = f"{entry.intent['step']}: {entry.intent.get('kind', '')} {entry.intent.get('object', '')}"
-        result = entry.outcome.get("result")
-        lines.append(what if result == "applied" else f"{what} ({result})")
+        lines.append(what if event == Event.APPLIED.value else f"{what} ({event})")
     return lines
 
 

@@ -193,4 +193,5 @@ async def test_promise_12_of_a_secret_only_the_names_of_its_keys_are_known() -> 
         (CauseCode.CONFIG_MISSING, "container app needs Secret absent, which does not exist"),
     ]
     assert is_missing(diagnosis)
+    assert not FirstCause(diagnosis).sure  # all pods run: only new ones would wait
     assert "c2VjcmV0" not in repr((found.seen.kept, found.causes, diagnosis))

@@ -57,6 +57,13 @@ def scaled(world: World, by: str = "kubectl-scale") -> World:
     return world
 
 
+def injected() -> World:
+    """The pod has a container that its template does not have."""
+    world = World().rolling()
+    world.pods["new-0"]["spec"]["containers"].append({"name": "mesh", "image": "registry.test/mesh:v1"})
+    return world.crash("new-0", container="mesh")
+
+
 def traceless() -> World:
     """The API server drops the owner of a replica count of 0."""
     world = World()
@@ -145,6 +152,7 @@ ENDED = [
     Row("crashes begin long after the release", lambda: World().crash(ended=0.5, restarts=1, ran=29, first=0.5), C.CRASH, "Pod new-0", words=("ran well for 30 min",)),
     Row("pods of the old revision crash as well", lambda: World().rolling(new=1, old=2).crash(), C.CRASH, "Pod new-0", words=("not the newest revision alone is broken",)),
     Row("a sidecar crashes that the release did not touch", lambda: with_sidecar(World().rolling()).crash("new-0", container="proxy"), C.CRASH, "Pod new-0", words=("containers[app].image", "does not bring that")),
+    Row("a sidecar crashes that admission put in", injected, C.CRASH, "Pod new-0", words=("Container mesh of new-0 (put in by admission)", "does not bring that")),
     Row("ConfigMap repaired since the last crash", lambda: config(fresh(), 0.2).crash(ended=2.0, restarts=3), C.CRASH, "Pod new-0", "restart"),
     Row("killed for memory", lambda: World().crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2), C.OUT_OF_MEMORY, "Pod new-0", words=("OOMKilled, no limit: it was the node",)),
     Row("killed for memory by a release", lambda: crashing(code=137, reason="OOMKilled", restarts=3), C.OUT_OF_MEMORY, "Pod new-0", "roll-back"),
