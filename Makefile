@@ -28,9 +28,9 @@ test: install    ## all tests; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live" tests
 	@if $(RUN) python -m tests.live.build --check; then $(RUN) pytest -p no:xdist -m live -rs tests; else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
-	  echo "'make live' builds them (about 15 minutes the first time) and runs it."; fi
+	  echo "'make live' builds them (about 20 minutes the first time) and runs it."; fi
 
-build-live: install ## build the real API server, Alertmanager, ... into the cache (about 15 minutes the first time)
+build-live: install ## build the real API server, Alertmanager, ... into the cache (about 20 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
 crash: install   ## the crash harness with every cut at every boundary (about half an hour)

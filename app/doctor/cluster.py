@@ -68,13 +68,14 @@ def _others(groups: frozenset[str], policy: Policy | None) -> Iterator[Finding]:
         )
     elif tools:
         yield _SAY.ok("gitops", f"{', '.join(tools)} is installed; rules ask before they change what it owns")
-    if "autoscaling.k8s.io" in groups and any(r.remediation == "out-of-memory" for r in rules):
-        text = "a vertical pod autoscaler is installed and may set memory limits that out-of-memory raises"
-        yield _SAY.warn(
-            "vpa", text, "let one of them own a workload's memory: an opt-out mark, or updateMode Off"
-        )
+    sized = [r for r in rules if r.remediation == "out-of-memory"]
+    if "autoscaling.k8s.io" in groups and any(r.ownership.vpa is OwnedMode.ALLOW for r in sized):
+        text = "vertical pod autoscalers are installed and take back memory limits that out-of-memory raises"
+        yield _SAY.warn("vpa", text, "set ownership: {vpa: ask}, or updateMode Off")
     if "keda.sh" in groups:
-        yield _SAY.ok("keda", "KEDA is installed; its autoscalers are scaled by their minimum")
+        yield _SAY.ok(
+            "keda", "KEDA is installed; its autoscalers are left alone, the patch for the source is told"
+        )
     if "metrics.k8s.io" not in groups:
         text = "the cluster serves no pod metrics: usage and leaks are unknown without Prometheus"
         yield _SAY.warn("no_metrics_api", text, "install metrics-server")

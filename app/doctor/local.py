@@ -10,9 +10,10 @@ from pathlib import Path
 from app.doctor.findings import Area, Finding, Level, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import RemediatorError
+from app.flow.upkeep.rights import may_act
 from app.intake.auth import Scope
 from app.main import open_store
-from app.policy.model import SLACK_GROUP, Policy
+from app.policy.model import SLACK_GROUP, OwnedMode, Policy
 from app.settings import Settings
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
@@ -77,6 +78,14 @@ def policy(patient: Patient) -> Iterator[Finding]:
     if blocked and not given.alertmanager_url:
         text = f"{', '.join(blocked)}: blocked by other alerts, and nobody can be asked for them, so it never acts"
         yield _POLICY.fail("blocked_without_alertmanager", text, "set REMEDIATOR_ALERTMANAGER_URL")
+    asks = sorted(
+        {r.name for r in rules.rules if may_act(r, rules) and r.new_pods.unknown is not OwnedMode.ALLOW}
+    )
+    if asks and not rules.scope.secrets:
+        text = "no Secret is named in scope.secrets: steps that make pods ask a person where the pods use one"
+        yield _POLICY.warn(
+            "secrets_not_named", text, "name them, so that their keys (never values) are looked at"
+        )
     yield from _approvers(rules, given)
     wanted = {str(d) for r in rules.rules for d in r.params.get("dependencies", ())}
     for name in sorted(wanted - set(given.dsns)):

@@ -173,7 +173,12 @@ async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
         settings = clinic.settings(urls)
         if settings.state_dir == clinic.folder:
             shutil.copy(_empty_store(), clinic.folder / "remediator.sqlite")
-        document = {"version": 1, "scope": {"namespaces": ["rag7"]}, "rules": [clinic.rule], **clinic.policy}
+        document = {
+            "version": 1,
+            "scope": {"namespaces": ["rag7"], "secrets": ["web"]},
+            "rules": [clinic.rule],
+            **clinic.policy,
+        }
         policy = load_policy({"p.yaml": yaml.safe_dump(document)}, CATALOGUE)
         http = await stack.enter_async_context(httpx.AsyncClient())
         yield Patient(settings, policy, SystemClock(), http, cast("KubeCluster", clinic.kube))

@@ -117,6 +117,9 @@ FAULTS = [
     Planted("audit_key_missing", W, given(audit_key=None), "no key"),
     Planted("encryption_key_missing", W, given(encryption_key=None), "not encrypted"),
     Planted("nobody_approves", F, rule(approval={"by": ["carl"]}), "carl"),
+    Planted(
+        "secrets_not_named", W, lambda c: c.policy.update(scope={"namespaces": ["rag7"]}), "scope.secrets"
+    ),
     Planted("dependency_missing", W, rule(params={"dependencies": ["postgres"]}), "postgres"),
     Planted("dependency_away", F, given(dependencies='{"db": "postgres://u:geheim@127.0.0.1:9/d"}'), "db"),
     Planted("cluster_away", F, lambda c: setattr(c.kube, "away", True), "no answer"),
@@ -124,7 +127,12 @@ FAULTS = [
     Planted("clock_skew", W, lambda c: setattr(c.kube, "ahead", timedelta(seconds=10)), "behind"),
     Planted("namespace_missing", F, lambda c: c.kube.missing.add("rag7"), "rag7"),
     Planted("gitops_reverts", W, group("argoproj.io", ownership={"gitops": "allow"}), "Argo CD"),
-    Planted("vpa", W, group("autoscaling.k8s.io", remediation="out-of-memory"), "out-of-memory"),
+    Planted(
+        "vpa",
+        W,
+        group("autoscaling.k8s.io", remediation="out-of-memory", ownership={"vpa": "allow"}),
+        "out-of-memory",
+    ),
     Planted("no_metrics_api", W, lambda c: c.kube.groups.discard("metrics.k8s.io"), "no pod metrics"),
     Planted(
         "remediation_disabled",
