@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from app.domain.errors import BadInput
+from app.domain.outcome import IncidentState
 from app.main import Parts
 from app.notify.console import ConsoleClient
 from app.observe import logs
@@ -33,11 +34,12 @@ from app.store.incidents import Incident
 
 STORIES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
 _LIMIT = 150.0  # real seconds after which the demo says that something is wrong
+_WELL = frozenset({IncidentState.FIXED, IncidentState.CONTAINED})
 _POLL = 0.2  # real seconds between looks at the simulated Alertmanager
 
 
 async def run_demo(*, once: bool, port: int, speed: float) -> int:
-    """Show the stories; exit code 0 when all four ended as fixed. Runs until interrupted unless `once`."""
+    """Show the stories; exit code 0 when all four ended as fixed or contained. Runs until interrupted unless `once`."""
     logs.configure(level="WARNING")
     console = Console(highlight=False, soft_wrap=True)
     state = Path(tempfile.mkdtemp(prefix="remediator-demo-"))
@@ -167,7 +169,7 @@ async def _summary(console: Console, store: Store) -> bool:
     console.print(Rule("summary"))
     for line in shown:  # ids are there to be copied, so nothing is cut
         console.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)), markup=False)
-    return len(rows) >= len(STORIES) and all(r.state.value == "fixed" for r in rows)
+    return len(rows) >= len(STORIES) and all(r.state in _WELL for r in rows)
 
 
 async def _stay(console: Console, url: str) -> None:

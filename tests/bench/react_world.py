@@ -42,7 +42,7 @@ def policy() -> str:
             "namespace": {"label": "namespace"},
         },
         "remediation": "high-error-rate",
-        "params": {"recent_deployment": "24h", "dependencies": []},
+        "params": {"recent_deployment": "24h", "known_good": "1s", "dependencies": []},
         "mode": "auto",
         "limits": {"per_target": "2 per 1h"},
     }

@@ -31,11 +31,11 @@ async def test_a_fixed_run_counts_with_its_time_and_an_undone_one_as_harmful(tmp
     await rig.close()
 
 
-async def test_what_was_lent_and_given_back_is_a_fix_and_no_harm(tmp_path: Path) -> None:
-    """The end of a lease is an undo, and nobody took anything back."""
+async def test_a_temporary_change_that_was_taken_back_is_no_setback(tmp_path: Path) -> None:
+    """Its end is an undo, and nobody took anything back."""
     lent = policy(temporary=Temporary(revert_after=timedelta(minutes=5)))
     rig = await born(tmp_path, "high-latency", rules=lent)
-    await rig.until(lambda: _state(rig, RunState.FIXED), 7_200)
+    await rig.until(lambda: _state(rig, RunState.CONTAINED), 7_200)
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)  # nothing needs it any more
     await rig.until(lambda: _state(rig, RunState.REVERTED), 7_200)
     card = await last_days(rig.services, 7)

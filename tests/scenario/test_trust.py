@@ -348,13 +348,13 @@ async def test_a_run_counts_in_the_trust_level_of_its_class_and_a_new_class_begi
     await rig.close()
 
 
-async def test_an_undo_at_the_end_of_a_lease_is_no_harm(tmp_path: Path) -> None:
+async def test_the_end_of_a_temporary_change_is_no_setback(tmp_path: Path) -> None:
     lent = earned(TrustTerms(), steps=("scale-out",), temporary=Temporary(revert_after=timedelta(minutes=15)))
     rig = await scenes.born(tmp_path, "high-latency", rules=lent)
     await rig.run(60)
     await raised(rig, 2)
     run = await newest(rig, 0)
-    assert await ended(rig, run.id) is RunState.FIXED
+    assert await ended(rig, run.id) is RunState.CONTAINED
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
 
     async def taken_back() -> bool:

@@ -121,7 +121,7 @@ def test_a_port_in_use_is_a_usage_error_that_names_the_setting(tmp_path: Path) -
     assert second.stderr.startswith("error: REMEDIATOR_PORT: cannot bind 127.0.0.1:")
 
 
-def test_the_demo_fixes_all_four_stories_and_cuts_nothing_on_a_narrow_terminal() -> None:
+def test_the_demo_ends_all_four_stories_well_and_cuts_nothing_on_a_narrow_terminal() -> None:
     ended = subprocess.run(
         (*COMMAND, "demo", "--once", "--port", "0", "--speed", "60"),
         env=_environment(),
@@ -134,9 +134,12 @@ def test_the_demo_fixes_all_four_stories_and_cuts_nothing_on_a_narrow_terminal()
     head, *rows = _summary(ended.stdout)
     assert head.split() == ["incident", "run", "ended", "as", "step", "alert", "target"]
     assert len(rows) == len(TIMELINES)
+    relief = {
+        "scale-out": "contained"
+    }  # more pods carry the load; why there is more of it is a person's question
     for row in rows:
-        incident, run, state, _step, _alert, target = row.split()
-        assert state == "fixed"
+        incident, run, state, step, _alert, target = row.split()
+        assert state == relief.get(step, "fixed")
         assert run.startswith(incident.replace("inc_", "run_"))
         assert target.startswith("rag7/Deployment/")
     # A card is wrapped inside its frame; joined again it is whole.
