@@ -122,4 +122,5 @@ def test_being_ready_needs_no_other_right(service: Served) -> None:
     asked: set[Rule] = set()
     service.cluster.on_request(lambda request, _when: asked.update(filter(None, [_rule(request)])))
     assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200
-    assert asked - granted() == set()
+    # The stories of the service go on meanwhile, and try what is used only where somebody grants it.
+    assert asked - granted() <= CLUSTER_WIDE | {p.rule[:3] for p in DRY_RUN_POD}
