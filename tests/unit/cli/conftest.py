@@ -27,7 +27,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         for name in ASKED:
             head, found, rest = text.partition(f"- name: {name}\n")
             mode = "mode: earned\n    trust: {start: approve}" if name == EARNS else "mode: approve"
-            text = head + found + rest.replace("mode: auto", mode, 1)
+            # The service lives as long as the tests of a worker, and its hours are minutes.
+            text = head + found + rest.replace("mode: auto", f"{mode}\n    approval: {{expires: 24h}}", 1)
         (folder / path.name).write_text(text, encoding="utf-8")
     with served(tmp_path_factory.mktemp("state"), policies=folder, tokens=TOKENS) as running:
         yield running
