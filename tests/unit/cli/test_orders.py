@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -13,7 +14,7 @@ from app.cli.remote import Remote
 from app.domain.errors import BadInput
 from app.domain.outcome import RunState
 from tests.unit.cli.shell import Shell
-from tests.unit.served import Served
+from tests.unit.served import TOKENS, Served, served
 
 ORDER = ("trigger", "high-error-rate", "--target", "rag7/Deployment/redis", "--reason", "a drill")
 
@@ -37,10 +38,13 @@ def test_a_rejected_plan_is_not_carried_out_and_a_second_answer_is_refused(
     assert not [m for m in service.cluster.mutations if m.name == "langgraph-embedder" and not m.dry_run]
 
 
-def test_an_undo_puts_the_old_values_back(client: Shell, service: Served) -> None:
-    run = service.run(service.incident("HighErrorRate", "fixed").id, "fixed")
-    assert client.good("undo", run.id, "--wait", "0").out == f"undo of run {run.id} requested\n"
-    assert service.run(run.incident_id, "undone").id == run.id
+def test_an_undo_puts_the_old_values_back(shell: Shell, tmp_path: Path) -> None:
+    """On a service of its own: others look at the fixed run of the shared one."""
+    with served(tmp_path, timelines=("high-error-rate",), tokens=TOKENS) as service:
+        client = shell.at(service.url)
+        run = service.run(service.incident("HighErrorRate", "fixed").id, "fixed")
+        assert client.good("undo", run.id, "--wait", "0").out == f"undo of run {run.id} requested\n"
+        assert service.run(run.incident_id, "undone").id == run.id
 
 
 def test_a_pause_refuses_and_lifting_it_twice_fails(client: Shell) -> None:
