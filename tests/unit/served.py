@@ -26,7 +26,7 @@ from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import Settings, load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
-from app.store import incidents, runs
+from app.store import decisions, incidents, runs
 from app.store.incidents import Incident
 from app.store.runs import Run
 
@@ -82,7 +82,11 @@ class Served:
             rows = incidents.page(conn, None, 100)
             return next((r for r in rows if r.alertname == alertname and r.state.value == state), None)
 
-        found = self.until(look)
+        try:
+            found = self.until(look)
+        except TimeoutError as error:
+            error.add_note(f"{alertname} is not {state}: {self.read(_stand)}")
+            raise
         assert found is not None
         return found
 
@@ -96,6 +100,23 @@ class Served:
         found = self.until(look)
         assert found is not None
         return found
+
+
+def _stand(conn: Any) -> list[tuple[str, str, str]]:
+    """How the incidents stand, and why."""
+    found = []
+    for row in incidents.page(conn, None, 100):
+        last = next(iter(runs.page(conn, None, 1, row.id)), None)
+        said = decisions.latest(conn, row.id)
+        why = (
+            last.result
+            if last
+            else f"{said.body['text']} {[(s.get('name'), s.get('why')) for s in said.body['ladder']]}"
+            if said
+            else ""
+        )
+        found.append((row.alertname, row.state.value, why))
+    return found
 
 
 @contextmanager
