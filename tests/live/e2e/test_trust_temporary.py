@@ -43,13 +43,12 @@ def test_a_kept_size_is_temporary_no_more(s: Scene) -> Script:
     assert (s.run["state"], len(s.written)) == ("contained", 1)
 
 
-@scene(temporary={"revert_after": "4s"})
+@scene(temporary={"revert_after": "10s"})
 def test_the_end_of_a_temporary_change_leaves_a_persons_edit_alone(s: Scene) -> Script:
     yield from s.opens()
     s.fire()
-    yield s.scaled(8)
+    yield from s.fixed(s.scaled(8))
     s.shop.edit({"spec": {"replicas": 6}})
-    s.fire(resolved=True)
     yield s.ended("undo_conflict")
     yield lambda: "kubectl-edit" in s.thread
     assert s.shop.get()["spec"]["replicas"] == 6
