@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.json import decoded
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
 from app.policy.model import Policy
@@ -45,7 +46,7 @@ async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProbeUnavailable(f"it could not be reached ({type(error).__name__})") from error
     try:
-        body = answer.json()
+        body = decoded(answer.content)
     except ValueError:
         body = None
     return Reply(answer.status_code, answer.headers, body)

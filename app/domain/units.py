@@ -1,9 +1,13 @@
-"""Counts, durations and moments as people read them. Pure; used by gates, evidence and messages."""
+"""Counts, durations and moments as people read them, and the form of quantities that the API server takes. Pure."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+QUANTITY = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
+"""A quantity such as `512Mi`, as a whole. The client library also takes spaces, underscores, NaN and the suffix K, which the
+API server does not."""
 _SIZES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Self
+
+from app.domain.json import decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +25,4 @@ class Server:
             date = parsedate_to_datetime(headers.get("Date", ""))
         except ValueError:
             date = None
-        return cls(str(json.loads(body)["gitVersion"]), date)
+        return cls(str(decoded(body)["gitVersion"]), date)

@@ -30,6 +30,11 @@ def containers_of(spec: Mapping[str, Any]) -> tuple[ContainerSpec, ...]:
     return tuple(specs)
 
 
+def config_keys(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the keys of a ConfigMap or Secret; never a value."""
+    return frozenset(manifest.get("data") or ()) | frozenset(manifest.get("binaryData") or ())
+
+
 def _container(container: Mapping[str, Any], *, init: bool, config: tuple[ConfigRef, ...]) -> ContainerSpec:
     resources = container.get("resources") or {}
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}

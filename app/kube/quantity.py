@@ -6,17 +6,15 @@ read, raise and write back is the one that was meant. Rule of the API server: a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 
 from kubernetes.utils import quantity
 
 from app.domain.errors import BadInput
+from app.domain.units import QUANTITY
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-# The library also takes spaces, underscores, NaN and the suffix K, which the API server does not.
-_FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
 _LONGEST = 64
 _MOST = Decimal(2**63 - 1)
 """The API server caps the magnitude of every quantity here (Kubernetes API reference, Quantity)."""
@@ -27,7 +25,7 @@ _parse: Callable[[str], Decimal] = quantity.parse_quantity
 def parse_quantity(text: str | float) -> Decimal:
     """The exact value of a quantity. Raises BadInput (`bad_quantity`) for anything the API server would not take."""
     written = str(text).strip()
-    if len(written) > _LONGEST or _FORM.fullmatch(written) is None:
+    if len(written) > _LONGEST or QUANTITY.fullmatch(written) is None:
         raise BadInput(f"not a quantity: {written[:_LONGEST]!r}", code="bad_quantity")
     with localcontext(_EXACT):
         return max(-_MOST, min(_MOST, _parse(written)))

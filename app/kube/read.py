@@ -88,10 +88,16 @@ async def pods_ahead(view: View, target: Target) -> None:
 
 async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None:
     """The HorizontalPodAutoscaler whose scaleTargetRef is this workload."""
+    manifest = await autoscaler_manifest(cluster, target)
+    return parse_autoscaler(manifest) if manifest else None
+
+
+async def autoscaler_manifest(cluster: Cluster, target: Target) -> Obj | None:
+    """The same as a manifest."""
     for manifest in await cluster.list_objects(Kind.HPA, target.namespace):
         scales = manifest["spec"]["scaleTargetRef"]
         if scales["kind"] == target.kind and scales["name"] == target.name:
-            return parse_autoscaler(manifest)
+            return manifest
     return None
 
 

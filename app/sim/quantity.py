@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 
 from kubernetes.utils import quantity
 
 from app.domain.errors import ObjectInvalid
+from app.domain.units import QUANTITY
 
-# The library also takes spaces, underscores, NaN and the suffix K, which the API server does not.
-_FORM = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
 _parse: Callable[[str], Decimal] = quantity.parse_quantity
 
 
 def _number(text: str | int, where: str) -> Decimal:
-    if _FORM.fullmatch(str(text)) is None:
+    if QUANTITY.fullmatch(str(text)) is None:
         raise ObjectInvalid(f"not a quantity: {text!r}", where=where)
     return _parse(str(text))
 

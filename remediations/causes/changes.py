@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.kube.lineage import template_written_at
@@ -44,7 +45,7 @@ class Write:
     by: str
 
 
-_NOBODY = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", "alert-remediator"})
+_NOBODY = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", FIELD_MANAGER})
 """Writers whose writes follow from others, or are ours and told elsewhere."""
 
 

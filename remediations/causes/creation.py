@@ -51,6 +51,14 @@ class _Reading:
     fields: tuple[str, ...] = ()
     objects: tuple[tuple[Kind, str], ...] = ()
 
+    @classmethod
+    def of(
+        cls, code: CauseCode, place: tuple[Kind, str], text: str, advice: str, fields: tuple[str, ...]
+    ) -> _Reading:
+        """What speaks of one object that can be read, and whose own changes count."""
+        kind, name = place
+        return cls(code, f"{kind} {name}", text, advice, fields, (place,))
+
 
 def creation_causes(seen: Snapshot) -> Iterator[Cause]:
     """At most one cause: the newest refusal, as long as pods are missing."""
@@ -112,42 +120,21 @@ def _quota(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: AR
     name = m["name"]
     text = f"ResourceQuota {name} is full: requested {m['asked']}, used {m['used']} of {m['hard']}"
     advice = f"raise ResourceQuota {name} in namespace {seen.workload.target.namespace}, or free what uses it ({m['used']})"
-    return _Reading(
-        CauseCode.QUOTA,
-        f"ResourceQuota {name}",
-        text,
-        advice,
-        _FIELDS_OF_RESOURCES,
-        ((Kind.RESOURCE_QUOTA, name),),
-    )
+    return _Reading.of(CauseCode.QUOTA, (Kind.RESOURCE_QUOTA, name), text, advice, _FIELDS_OF_RESOURCES)
 
 
 def _quota_demands(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
     name, what = m["name"], m["what"]
     text = f"ResourceQuota {name} demands that each container sets {what}"
     advice = f"set {what} for each container, or give the namespace a LimitRange with defaults"
-    return _Reading(
-        CauseCode.QUOTA,
-        f"ResourceQuota {name}",
-        text,
-        advice,
-        _FIELDS_OF_RESOURCES,
-        ((Kind.RESOURCE_QUOTA, name),),
-    )
+    return _Reading.of(CauseCode.QUOTA, (Kind.RESOURCE_QUOTA, name), text, advice, _FIELDS_OF_RESOURCES)
 
 
 def _pod_security(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
     namespace = seen.workload.target.namespace
     text = f"Pod Security of namespace {namespace} ({m['level']}) refuses them: {m['why']}"
     advice = f"give the pods what level {m['level']} demands ({m['why']})"
-    return _Reading(
-        CauseCode.POD_SECURITY,
-        f"Namespace {namespace}",
-        text,
-        advice,
-        _SECURITY,
-        ((Kind.NAMESPACE, namespace),),
-    )
+    return _Reading.of(CauseCode.POD_SECURITY, (Kind.NAMESPACE, namespace), text, advice, _SECURITY)
 
 
 def _denied(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001

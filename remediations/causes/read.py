@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
 from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from app.kube.parse import controller_of, parse_event, selector_text
-from app.kube.read import read_pods, revisions
+from app.kube.parse import parse_event, selector_text, selects
+from app.kube.podspec import config_keys
+from app.kube.read import autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.changes import last_write
 from remediations.causes.images import WAITING, pull_secrets
@@ -68,11 +69,11 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     """Pods, revisions, events."""
     cluster, workload = scene.cluster, scene.workload
     namespace = workload.target.namespace
-    listed, pods, found, sets, events = await asyncio.gather(
-        reads.one("pods", cluster.list_objects(Kind.POD, namespace, workload.selector), []),
+    manifests, pods, found, sets, events = await asyncio.gather(
+        reads.one("pods", pod_manifests(cluster, workload), []),
         reads.one("pods", read_pods(cluster, workload), []),
         reads.one("revisions", revisions(cluster, workload), []),
-        reads.one("revisions", _replica_sets(scene), []),
+        reads.one("revisions", replica_sets_of(cluster, workload), []),
         reads.one("events", cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS), []),
     )
     if workload.desired == 0:
@@ -82,26 +83,18 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         )
         events = [*events, *await reads.one("events", told_of_it, [])]
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
-    names |= {claim for m in listed for claim in claims_of(m.get("spec") or {})}
+    specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
+    names |= {claim for spec in specs.values() for claim in claims_of(spec)}
     told = [e for m in events if (e := parse_event(m)).about.partition("/")[2] in names]
     told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
-    own = {p.name for p in pods}
     return replace(
         seen,
         pods=tuple(pods),
-        specs={m["metadata"]["name"]: m.get("spec") or {} for m in listed if m["metadata"]["name"] in own},
+        specs=specs,
         revisions=tuple(found),
         controllers=tuple(sets),
         events=tuple(told[:_MOST_EVENTS]),
     )
-
-
-async def _replica_sets(scene: Scene) -> list[Obj]:
-    workload = scene.workload
-    if workload.target.kind is not Kind.DEPLOYMENT:
-        return []
-    listed = await scene.cluster.list_objects(Kind.REPLICA_SET, workload.target.namespace, workload.selector)
-    return [m for m in listed if (controller_of(m) or {}).get("uid") == workload.ref.uid]
 
 
 async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
@@ -150,9 +143,8 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
     except (ClusterRefused, TryLater) as e:
         reads.unread[f"{kind}s"] = e.message
         return None
-    keys = frozenset(found.get("data") or ()) | frozenset(found.get("binaryData") or ())
     write = last_write(found)
-    return Kept(kind, name, keys, write.at if write else None, write.by if write else "")
+    return Kept(kind, name, config_keys(found), write.at if write else None, write.by if write else "")
 
 
 async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:
@@ -191,15 +183,12 @@ async def _bounds(scene: Scene, reads: _Reads) -> tuple[tuple[Obj, ...], tuple[O
 async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     """Services, the autoscaler and network policies."""
     target = scene.workload.target
-    services, scalers, policies = await asyncio.gather(
+    services, autoscaler, policies = await asyncio.gather(
         reads.one("services", scene.cluster.list_objects(Kind.SERVICE, target.namespace), []),
-        reads.one("autoscalers", scene.cluster.list_objects(Kind.HPA, target.namespace), []),
+        reads.one("autoscalers", autoscaler_manifest(scene.cluster, target), None),
         reads.one("network policies", scene.cluster.list_objects(Kind.NETWORK_POLICY, target.namespace), []),
     )
-    own: list[Any] = [m for m in scalers if _scales(m, target.kind, target.name)]
-    seen = replace(
-        seen, services=_near(seen, services), policies=tuple(policies), autoscaler=own[0] if own else None
-    )
+    seen = replace(seen, services=_near(seen, services), policies=tuple(policies), autoscaler=autoscaler)
     selected: dict[str, int] = {}
     for service in [s for s in seen.services if meant(seen, s)][:_MOST_PODS]:
         text = selector_text({"matchLabels": service["spec"]["selector"]})
@@ -215,16 +204,11 @@ def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
     """Services that select the pods, or are meant to."""
     labels = (seen.workload.manifest["spec"]["template"].get("metadata") or {}).get("labels") or {}
 
-    def selects(service: Obj) -> bool:
-        selector = (service.get("spec") or {}).get("selector") or {}
-        return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
+    def takes(service: Obj) -> bool:
+        selector = (service.get("spec") or {}).get("selector")
+        return bool(selector) and selects({"matchLabels": selector}, labels)
 
-    return tuple(s for s in services if selects(s) or meant(seen, s))
-
-
-def _scales(manifest: Obj, kind: Kind, name: str) -> bool:
-    scales = manifest["spec"]["scaleTargetRef"]
-    return bool(scales["kind"] == kind and scales["name"] == name)
+    return tuple(s for s in services if takes(s) or meant(seen, s))
 
 
 async def _words(scene: Scene, seen: Snapshot) -> Snapshot:

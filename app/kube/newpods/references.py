@@ -18,7 +18,7 @@ from app.domain.new_pods import Finding, Part, PodCheck
 from app.domain.target import Kind
 from app.kube.newpods.goal import Goal
 from app.kube.paths import RESOURCES
-from app.kube.podspec import containers_of
+from app.kube.podspec import config_keys, containers_of
 
 _DEFAULT_ACCOUNT = "default"
 _BUILT_IN = ("system-cluster-critical", "system-node-critical")
@@ -84,8 +84,7 @@ async def _read(cluster: Cluster, namespace: str, kind: Kind, name: str) -> Obj 
         return error
     if kind not in (Kind.CONFIG_MAP, Kind.SECRET):
         return found
-    keys = dict.fromkeys((*(found.get("data") or ()), *(found.get("binaryData") or ())))
-    return {"metadata": {"name": name}, "data": keys}
+    return {"metadata": {"name": name}, "data": dict.fromkeys(config_keys(found))}
 
 
 def _check(ref: Reference, found: Obj | None | AccessDenied) -> PodCheck:
