@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 # Users of the cluster's own parts; kwok alone would fill the log with every pod status.
 COMPONENTS = ("kube-controller-manager", "kube-scheduler", "kwok", "metrics-server")
 WRITE_VERBS = ("create", "update", "patch", "delete", "deletecollection")
+_UNANSWERED = 504
+"""What the API server notes of a request whose client died before the answer, carried out or not."""
 # Written by a service that only looks on, leads, or says what it did: no change to a workload.
 _BYSTANDERS = frozenset(
     {
@@ -49,6 +51,11 @@ class Mutation:
     def target(self) -> str:
         """Resource with its subresource, as deployments/scale."""
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody was there to take the answer; where nobody was, the log does not tell if it was carried out."""
+        return self.code != _UNANSWERED
 
 
 def write_policy(path: Path) -> None:
@@ -139,8 +146,9 @@ def find_mutations(
     user: str | None = None,
     namespace: str | None = None,
     include_dry_run: bool = False,
+    include_unanswered: bool = False,
 ) -> list[Mutation]:
-    """The write requests that were answered by 2xx (101 for a stream), oldest first.
+    """The write requests that were answered by 2xx (101 for a stream), oldest first; on demand also those whose client was gone.
 
     An eviction that came back as a Failure body with a 201 counts too: the log holds no answers.
     """
@@ -155,7 +163,8 @@ def find_mutations(
         if event.get("stage") not in {"ResponseComplete", "Panic"} or not _acts(event):
             continue
         mutation = _mutation(event)
-        if not (200 <= mutation.code < 300 or mutation.code == 101):
+        accepted = 200 <= mutation.code < 300 or mutation.code == 101
+        if not accepted and not (include_unanswered and not mutation.answered):
             continue
         if include_dry_run or not mutation.dry_run:
             found.append(mutation)

@@ -328,11 +328,21 @@ class ControlPlane:
         return [event for event in events if event.get("requestURI") != "/version"]
 
     def mutations(
-        self, *, user: str | None = None, namespace: str | None = None, include_dry_run: bool = False
+        self,
+        *,
+        user: str | None = None,
+        namespace: str | None = None,
+        include_dry_run: bool = False,
+        include_unanswered: bool = False,
     ) -> list[audit.Mutation]:
         """The accepted write requests, without those of the cluster's own parts."""
-        events = self.audit_events()
-        return audit.find_mutations(events, user=user, namespace=namespace, include_dry_run=include_dry_run)
+        return audit.find_mutations(
+            self.audit_events(),
+            user=user,
+            namespace=namespace,
+            include_dry_run=include_dry_run,
+            include_unanswered=include_unanswered,
+        )
 
 
 def _is_ready(node: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.domain.cluster import MARKER
 from app.domain.decision import Mode
 from app.domain.json import Obj
 from app.policy.load import load_policy
@@ -134,8 +135,19 @@ class Shop:
 
     @property
     def written(self) -> list[Mutation]:
-        """What the service's user has changed in the namespace."""
-        return self.plane.mutations(user=SERVICE_USER, namespace=self.namespace)
+        """What the service's user has changed in the namespace.
+
+        A service that is killed may be gone before the answer, and then the log does not tell whether its write was carried
+        out. The object tells: it bears the mark of the write.
+        """
+        found = self.plane.mutations(user=SERVICE_USER, namespace=self.namespace, include_unanswered=True)
+        answered = {_mark(m) for m in found if m.answered}
+        return [m for m in found if m.answered or (_mark(m) not in answered and self._bears(m))]
+
+    def _bears(self, mutation: Mutation) -> bool:
+        mark = _mark(mutation)
+        annotations = self.get(mutation.uri.partition("?")[0])["metadata"].get("annotations", {})
+        return mark is not None and annotations.get(MARKER) == mark
 
     @property
     def dry_run_result(self) -> list[Mutation]:
@@ -148,6 +160,16 @@ class Shop:
         """Kubernetes Events that the service has left in the namespace."""
         items = self.get(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")["items"]
         return [event for event in items if event.get("reason") in ("Remediated", "Undone")]
+
+
+def _mark(mutation: Mutation) -> str | None:
+    operations = mutation.request_object if isinstance(mutation.request_object, list) else []
+    marks = [
+        op["value"]
+        for op in operations
+        if op["path"].endswith(f"/{MARKER.replace('/', '~1')}") and "value" in op
+    ]
+    return marks[0] if marks else None
 
 
 def _ready(pod: Obj) -> bool:
