@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from app.domain.cluster import Cluster
-from app.domain.errors import RemediatorError
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.domain.workload import Autoscaler, KubeEvent, Pod, Revision, Workload
@@ -49,7 +47,6 @@ __all__ = [
     "events_about",
     "limit_ranges",
     "pdbs_for",
-    "pods_ahead",
     "quota_headroom",
     "read_autoscaler",
     "read_pods",
@@ -57,7 +54,11 @@ __all__ = [
     "resolve",
     "revisions",
     "rollout_status",
+    "surroundings_ahead",
 ]
+
+WARNINGS = "type=Warning"
+"""Field selector of the Events that tell of trouble: what is normal is most of what a cluster records."""
 
 
 async def read_workload(cluster: Cluster, target: Target) -> Workload:
@@ -79,11 +80,20 @@ async def ahead(view: View, target: Target) -> None:
     )
 
 
-async def pods_ahead(view: View, target: Target) -> None:
-    """Begin to read the pods and their owners too; every diagnosis asks for them."""
-    with suppress(RemediatorError):
-        manifest = await view.get(target.kind, target.namespace, target.name)
-        await read_pods(view, parse_workload(target, manifest))
+async def surroundings_ahead(view: View, target: Target) -> None:
+    """Begin to read the pods with their owners, and what stands around them; every investigation asks for it."""
+    await asyncio.gather(
+        _pods_ahead(view, target),
+        view.list_objects(Kind.EVENT, target.namespace, fields=WARNINGS),
+        view.list_objects(Kind.SERVICE, target.namespace),
+        view.list_objects(Kind.NETWORK_POLICY, target.namespace),
+        return_exceptions=True,
+    )
+
+
+async def _pods_ahead(view: View, target: Target) -> None:
+    manifest = await view.get(target.kind, target.namespace, target.name)
+    await read_pods(view, parse_workload(target, manifest))
 
 
 async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None:

@@ -18,13 +18,12 @@ from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.parse import parse_event, selector_text, selects
 from app.kube.podspec import config_keys
-from app.kube.read import autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
+from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.changes import last_write
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import Kept, Snapshot
 from remediations.causes.pods import claims_of
-from remediations.evidence.happenings import WARNINGS
 from remediations.evidence.logs import last_words
 
 LIMIT = 12.0

@@ -13,11 +13,9 @@ from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Pod, Workload
-from app.kube.read import events_about
+from app.kube.read import WARNINGS, events_about
 from remediations.evidence.units import count, short, span
 
-WARNINGS = "type=Warning"
-"""Field selector of warnings: what is normal is most of what a cluster records."""
 _SHOWN = 6
 
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import io
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,20 +102,14 @@ class Served:
         return found
 
 
-def _stand(conn: Any) -> list[tuple[str, str, str]]:
-    """How the incidents stand, and why."""
+def _stand(conn: Any) -> list[tuple[str, str, str, Mapping[str, Any]]]:
+    """How the incidents stand, and why: the end of the last run, the last decision."""
     found = []
     for row in incidents.page(conn, None, 100):
         last = next(iter(runs.page(conn, None, 1, row.id)), None)
-        said = decisions.latest(conn, row.id)
-        why = (
-            last.result
-            if last
-            else f"{said.body['text']} {[(s.get('name'), s.get('why')) for s in said.body['ladder']]}"
-            if said
-            else ""
-        )
-        found.append((row.alertname, row.state.value, why))
+        decision = decisions.latest(conn, row.id)
+        result = last.result or "" if last else ""
+        found.append((row.alertname, row.state.value, result, decision.body if decision else {}))
     return found
 
 

@@ -133,7 +133,7 @@ async def look_at_the_target(way: Way) -> Way:
             )
         ),
         read.ahead(view, target),
-        read.pods_ahead(view, target),
+        read.surroundings_ahead(view, target),
     )
     seen = await investigate.look_at(way.reading, _known(way.subject), target, history)
     age = services.clock.now() - incident.opened_at

@@ -24,7 +24,7 @@ from app.kube.newpods.limit_ranges import completed, limits_check
 from app.kube.newpods.nodes import daemon_check, nodes_check
 from app.kube.newpods.quotas import Pods, makes_pods, quota_check
 from app.kube.newpods.references import reference_checks
-from app.kube.newpods.refused import refused_check
+from app.kube.newpods.refused import refused_check, short_of_pods
 from app.kube.paths import RESOURCES
 from app.kube.read import pod_manifests, replica_sets_of
 
@@ -61,9 +61,9 @@ def _all_down(goal: Goal) -> bool:
     return bool(goal.rolls and ready and goal.at_once >= ready)
 
 
-async def _listed(cluster: Cluster, kind: Kind, namespace: str) -> list[Obj] | AccessDenied:
+async def _listed(cluster: Cluster, kind: Kind, namespace: str, fields: str = "") -> list[Obj] | AccessDenied:
     try:
-        return await cluster.list_objects(kind, namespace)
+        return await cluster.list_objects(kind, namespace, fields=fields)
     except AccessDenied as error:
         return error
 
@@ -95,12 +95,16 @@ async def _room(cluster: Cluster, goal: Goal, present: dict[str, Obj]) -> list[P
 
 
 async def _refused(cluster: Cluster, goal: Goal, now: datetime) -> PodCheck:
-    events, sets = await asyncio.gather(
-        _listed(cluster, Kind.EVENT, goal.namespace), replica_sets_of(cluster, goal.workload)
-    )
-    if isinstance(events, AccessDenied):
-        return _unread(Part.REFUSALS, Kind.EVENT)
-    return refused_check(goal, sets, events, now)
+    makers = short_of_pods(goal, await replica_sets_of(cluster, goal.workload))
+    events: list[Obj] = []
+    for maker in makers:
+        told = await _listed(
+            cluster, Kind.EVENT, goal.namespace, fields=f"regarding.name={maker['metadata']['name']}"
+        )
+        if isinstance(told, AccessDenied):
+            return _unread(Part.REFUSALS, Kind.EVENT)
+        events += told
+    return refused_check(makers, events, now)
 
 
 async def _admitted(cluster: Cluster, goal: Goal) -> PodCheck:

@@ -24,12 +24,15 @@ RECENT = timedelta(minutes=10)
 _LONGEST = 300
 
 
-def refused_check(goal: Goal, replica_sets: Sequence[Obj], events: Sequence[Obj], now: datetime) -> PodCheck:
+def short_of_pods(goal: Goal, replica_sets: Sequence[Obj]) -> list[Obj]:
+    """The controllers that make pods of the goal's template and have not made all of them: theirs are the events to read."""
+    return [maker for maker in _makers(goal, replica_sets) if not _complete(maker)]
+
+
+def refused_check(makers: Sequence[Obj], events: Sequence[Obj], now: datetime) -> PodCheck:
     """The newest refusal that still stands."""
-    for makers in _makers(goal, replica_sets):
-        if _complete(makers):
-            continue
-        name, kind = makers["metadata"]["name"], makers["kind"]
+    for maker in makers:
+        name, kind = maker["metadata"]["name"], maker["kind"]
         about = [e for e in map(parse_event, events) if e.about == f"{kind}/{name}"]
         last = _newest(about, "FailedCreate")
         made = _newest(about, "SuccessfulCreate")

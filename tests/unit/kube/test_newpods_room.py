@@ -240,6 +240,12 @@ async def test_a_refusal_that_still_stands_is_told(
     assert faults(await looked(world(*events, missing=missing))) == told
 
 
+async def test_a_workload_that_has_all_its_pods_asks_for_no_events() -> None:
+    cluster = world()
+    cluster.denied.add(("list", Kind.EVENT))
+    assert (await looked(cluster)).found(Finding.UNKNOWN) == ()
+
+
 async def test_what_the_bad_revision_was_refused_is_no_word_against_the_one_before_it() -> None:
     good = m.template(m.container(image="registry.test/langgraph:v1"))
     cluster = world(m.replica_set(1, good), event("FailedCreate", RS, NOTE), missing=1)
@@ -323,6 +329,6 @@ async def test_a_step_that_may_take_all_running_pods_down_is_told(
     ],
 )
 async def test_promise_4_what_may_not_be_listed_is_unknown(kind: Kind, part: Part) -> None:
-    cluster = world()
+    cluster = world(missing=1)
     cluster.denied.add(("list", kind))
     assert [c.part for c in (await looked(cluster)).found(Finding.UNKNOWN)] == [part]
