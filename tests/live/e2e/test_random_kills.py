@@ -132,8 +132,9 @@ def _live(services: list[Service], crowd: Many, kills: int, dice: random.Random)
 
 
 def _check(services: Sequence[Service], crowd: Many) -> Counter[str]:
-    written = Counter(m.name for m in crowd.shop.written if m.target == "deployments")
-    doubled = {name: n for name, n in written.items() if n != 1}
+    every = [m for m in crowd.shop.written if m.target == "deployments"]
+    written = Counter(m.name for m in every)
+    doubled = [(m.name, m.received, m.code, m.request_object) for m in every if written[m.name] != 1]
     assert not doubled, f"written more than once: {doubled}"
     assert set(written) == set(crowd.names), f"never written: {set(crowd.names) - set(written)}"
     states = _states(services)
