@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError
 from app.domain.redact import redact
-from app.domain.text import bounded
+from app.domain.text import CONTROL, bounded
 from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
 from app.page import render
@@ -138,8 +138,9 @@ def require(visitor: Visitor, scope: Scope) -> None:
 
 
 def reason_of(form: Form) -> str:
-    """Why, in their own words: bounded and without secrets. Raises BadInput (`no_reason`)."""
-    reason = redact(bounded(" ".join(form.get("reason", "").split()), _REASON))
+    """Why, in their own words: one bounded line, without secrets and what nobody sees. Raises BadInput (`no_reason`)."""
+    words = CONTROL.sub(" ", form.get("reason", "")).split()
+    reason = redact(bounded(" ".join(words), _REASON))
     if not reason:
         raise BadInput("say why, others will ask", code="no_reason", where="reason")
     return reason

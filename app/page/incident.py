@@ -80,7 +80,6 @@ class IncidentPage:
     newest: int
     decided: int
     left_out: int = 0
-    links: tuple[tuple[str, str], ...] = ()
 
 
 def look(conn: Connection, services: Services, incident_id: str, visitor: Visitor) -> IncidentPage:
@@ -102,7 +101,6 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
         records[-1].seq,
         max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
         len(records) - len(shown),
-        tuple((li.label, li.url) for li in timeline.links),
     )
 
 

@@ -86,7 +86,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(utc=utc, iso=_iso, span=_span)
-    env.tests.update(link=_is_link)
     env.globals.update(static_url=static_url, piece_kind=piece_kind, words=STATE_WORDS, gate_word=gate_word)
     return env
 
