@@ -95,7 +95,7 @@ def _event(name: str, html: str) -> str:
 
 def _asked(request: Request, site: Site) -> Asked:
     """Raises BadInput for what no page of ours asks."""
-    query = dict(parse_qsl(request.url.query)[::-1])
+    query = dict(parse_qsl(request.url.query, keep_blank_values=True)[::-1])
     path = local_path(query.get("path", "/"))
     if (newest := query.get("newest")) is not None:
         chosen = lists.read(parse_qsl(path.partition("?")[2]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.errors import TryLater
 
@@ -18,7 +18,7 @@ MOST = 64
 class Streams:
     """The places, `most` of them."""
 
-    most: int = MOST
+    most: int = field(default_factory=lambda: MOST)
     taken: int = 0
 
     @contextmanager
