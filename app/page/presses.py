@@ -53,7 +53,7 @@ async def _order(site: Site, visitor: Visitor, what: tuple[str, str], form: Form
         case "undo":
             await orders.undo(run_id, by, press, despite="despite" in form)
         case "keep":
-            await orders.keep(run_id, by)
+            await orders.keep(run_id, by, press)
         case _:
             raise Missing("there is no such button", where=action)
 

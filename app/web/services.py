@@ -44,7 +44,7 @@ class Operations(Protocol):
         """Undo what an ended run changed, where our values are still in place."""
         ...
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
         ...
 

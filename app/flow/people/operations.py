@@ -47,9 +47,9 @@ class Operations:
         """Undo a finished run where our values are still in place."""
         return await undo.request(self._services, run_id, by, press, despite=despite)
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
-        return await temporary.keep(self._services, run_id, by)
+        return await temporary.keep(self._services, run_id, by, press)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""

@@ -73,7 +73,6 @@ class Stream:
             if name:
                 self.events.append((name, "\n".join(v for k, _, v in fields if k == "data")))
 
-    @property
     def over(self) -> bool:
         """It has ended."""
         return self._task.done()
@@ -172,9 +171,9 @@ async def test_a_stream_ends_before_any_request_has_to(rig: Rig, app: FastAPI, l
     """And the browser asks again."""
     stream = await stream_of(app, logged_in, "/")
     await turns(rig, news.SECONDS - 5)
-    assert not stream.over
+    assert not stream.over()
     await turns(rig, 8)
-    assert stream.over
+    assert stream.over()
     assert stream.raw.startswith("retry: 2000\n\n")
 
 
@@ -184,7 +183,7 @@ async def test_a_logout_ends_the_stream_for_good(rig: Rig, app: FastAPI, logged_
     await turns(rig, 2)
     await logged_in.press(page, "/logout")
     await turns(rig, 4)
-    assert stream.over
+    assert stream.over()
     name, html = stream.events[-1]
     assert (name, parse(html).one("a").get("href")) == ("over", "/login")
 
@@ -193,9 +192,9 @@ async def test_the_end_of_the_session_ends_the_stream(rig: Rig, app: FastAPI, lo
     rig.clock.advance(LIFETIME.total_seconds() - 10)
     stream = await stream_of(app, logged_in, "/")
     await turns(rig, 4)
-    assert not stream.over
+    assert not stream.over()
     await turns(rig, 8)
-    assert stream.over
+    assert stream.over()
     assert stream.events[-1][0] == "over"
 
 
@@ -203,7 +202,7 @@ async def test_nobody_hears_anything_and_does_not_ask_again(rig: Rig, app: FastA
     """A browser's EventSource stops at 204."""
     stream = Stream(app, "/news?since=0&path=/")
     await turns(rig, 2)
-    assert (stream.over, stream.status, stream.raw) == (True, 204, "")
+    assert (stream.over(), stream.status, stream.raw) == (True, 204, "")
 
 
 async def test_only_so_many_at_once_and_each_gives_its_place_back(
@@ -214,12 +213,12 @@ async def test_only_so_many_at_once_and_each_gives_its_place_back(
     path = "/news?since=0&path=/"
     first, second, third = (Stream(app, path) for _ in range(3))
     await turns(rig, 2)
-    assert [s.over for s in (first, second, third)] == [False, False, True]
+    assert [s.over() for s in (first, second, third)] == [False, False, True]
     assert third.raw == "retry: 30000\n\n"
     await first.leave()
     fourth = Stream(app, path)
     await turns(rig, 2)
-    assert not fourth.over
+    assert not fourth.over()
     await second.leave()
     await fourth.leave()
 

@@ -273,3 +273,13 @@ def test_no_colour_stands_outside_of_the_palettes() -> None:
     rest = re.sub(r":root \{.*?\}", "", css, flags=re.DOTALL)
     assert re.findall(r"#[0-9a-fA-F]{3,8}\b|rgb|hsl", rest) == []
     assert re.findall(r"@import|url\(", css) == []
+
+
+def test_what_is_not_ours_says_what_it_is_and_under_which_licence() -> None:
+    told = files("app.page").joinpath("static", "LICENSE.txt").read_text("utf-8")
+    foreign = sorted(name for name in render.statics() if name.endswith(".min.js"))
+    assert foreign == ["htmx.min.js", "sse.min.js"]
+    assert all(f"{name} is" in told for name in foreign)
+    version = re.search(r'version:"([0-9.]+)"', render.statics()["htmx.min.js"][0].decode())
+    assert version is not None
+    assert f"htmx {version[1]} " in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.policy.model import Approval
+from app.policy.model import Approval, Temporary
 from app.store import pauses
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
@@ -241,6 +242,27 @@ async def test_a_pause_that_is_none_is_refused(browser: Browser, fields: dict[st
     data = {**filled(page.form("/pause"), reason="x"), **fields}
     answer = await browser.post("/pause", data)
     assert (answer.status, answer.document.one("code").text) == (422, code)
+
+
+async def test_a_temporary_change_can_be_kept(tmp_path: Path) -> None:
+    """By the same order as the command's."""
+    terms = Temporary(revert_after=timedelta(hours=2))
+    rig = await born(tmp_path, "out-of-memory", rules=policy(mode=Mode.AUTO, temporary=terms))
+    browser = Browser(app_of(rig, access()))
+    await rig.until(lambda: "Temporary until" in rig.notebook.text)
+    run = await the_run(rig)
+    await browser.login()
+    page = await browser.get(f"/runs/{run.id}")
+    assert "Keep the temporary change" in page.text
+    assert (await browser.press(page, f"/runs/{run.id}/keep", reason=REASON)).status == 200
+    assert (await browser.press(page, f"/runs/{run.id}/keep", reason=REASON)).status == 200
+    (kept,) = await trail(rig, EventKind.TEMPORARY_KEPT)
+    assert (kept.actor, kept.data["why"]) == ("alice", REASON)
+    page = await browser.get(f"/runs/{run.id}")
+    assert f"Kept by alice: the change stays ({REASON})" in page.text
+    assert "Keep the temporary change" not in page.text
+    await browser.close()
+    await rig.close()
 
 
 async def test_enter_presses_nothing_and_a_look_comes_first(browser: Browser, asked: str) -> None:

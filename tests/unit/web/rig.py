@@ -91,7 +91,7 @@ class RecordedOrders:
     ) -> dict[str, Any]:
         return self._take("undo", run_id, by)
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         return self._take("keep", run_id, by)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
