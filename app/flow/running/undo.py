@@ -33,6 +33,7 @@ from app.notify.timeline import Escalation, Topic, UndoDone
 from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
 from app.store import approvals, driving, incidents, pauses, runs
+from app.store.approvals import NO_PRESS, Press, because
 from app.store.database import Tx
 from app.store.driving import Changes
 from app.store.pre_images import PreImageUnreadable
@@ -266,7 +267,7 @@ def _settled(
 
 
 async def request(
-    services: Services, run_id: str, by: str, press: str = "", *, despite: bool = False
+    services: Services, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
 ) -> dict[str, Any]:
     """A person asks to undo a run. `despite`: they know what holds it, and want it all the same.
 
@@ -276,12 +277,12 @@ async def request(
 
     def write(tx: Tx) -> Refused | str:
         # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
-        approvals.take(tx, press)
+        approvals.take(tx, press.key)
         run = runs.hold(tx, run_id)
         if refusal := _against(tx, services, run, despite=despite):
             return refusal
         try:
-            return _order(tx, services, run, by, despite=despite)
+            return _order(tx, services, run, by, press.reason, despite=despite)
         except Refused as busy:
             return busy
 
@@ -294,7 +295,7 @@ async def request(
     return {"run": run_id, "undo": "requested", "by": by}
 
 
-def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> str:
+def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despite: bool) -> str:
     """The workflow to start or to wake; empty when this very order stands already. An undo that is under way becomes theirs:
     whoever is at it goes on."""
     life, under_way = _life(run), run.state is RunState.UNDOING
@@ -306,7 +307,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> s
     runs.move(tx, run.id, RunState.UNDOING)
     known = tuple(hold.key for hold in holds_on(tx.conn, services, run, ())) if despite else ()
     after = replace(after, despite=known)
-    data = {"by": by, "despite": despite}
+    data = {"by": by, "despite": despite, **because(reason)}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
