@@ -16,8 +16,9 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import scale
 from remediations.causes import FirstCause, findings_of, investigate
-from remediations.causes.errors import ORIGIN, origin_finding
+from remediations.causes.errors import ORIGIN, origin_finding, settled_at
 from remediations.causes.neighbours import neighbour_findings
+from remediations.evidence.earlier_logs import with_earlier
 from remediations.evidence.error_lines import TOKENS, Nature
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
@@ -103,6 +104,10 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
+    moment = settled_at(found.seen)
+    if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
+        newest = [p for p in found.seen.alive if found.seen.newest(p)]
+        log = await with_earlier(scene.cluster, log, newest, moment, scene.now)
     origin = origin_finding(found.seen, log)
     cause = findings_of(found)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
