@@ -60,7 +60,10 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         )
     if log.clean_at is not None and log.clean_at - deployed >= _NEW:
         after = span((log.clean_at - deployed).total_seconds())
-        yield Blame(False, f"the errors began later than {after} after the rollout: the logs of then have none of them")
+        yield Blame(
+            False,
+            f"the errors began later than {after} after the rollout: the logs of then have none of them",
+        )
     yield _everywhere(seen, log)
     yield _untouched(last)
 

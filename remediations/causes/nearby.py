@@ -75,7 +75,8 @@ def _since(pods: Sequence[Pod]) -> datetime | None:
 async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
     """The snapshot with all that; never raises for what the cluster does."""
     stopped = seen.workload.desired == 0
-    if not stopped and seen.ready >= seen.workload.desired and not seen.unmade:
+    whole = seen.ready >= seen.workload.desired and seen.ready == len(seen.alive) and not seen.unmade
+    if not stopped and whole:
         return seen
     named, put_out, budgets, owner = await asyncio.gather(
         _or_nothing(neighbours_in(scene, seen.words.values())),
@@ -128,8 +129,8 @@ async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
         kind, _, name = event.about.partition("/")
         return kind == "Pod" and event.reason in _PUT_OUT and _SUFFIX.sub("", name) in makers
 
-    found = [e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)]
-    return sorted(found, key=lambda e: e.last_seen or seen.now, reverse=True)
+    found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
+    return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)
 
 
 async def _sizers(scene: Scene) -> list[Obj]:

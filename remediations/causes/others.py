@@ -60,12 +60,14 @@ def _in_trouble(seen: Snapshot, container: str) -> tuple[str, ...]:
     )
 
 
-def _right(
-    seen: Snapshot, where: tuple[str, str], shown: tuple[str, ...], found: re.Match[str]
-) -> Cause:
+def _right(seen: Snapshot, where: tuple[str, str], shown: tuple[str, ...], found: re.Match[str]) -> Cause:
     pod, container = where
     account, verb, resource = found["account"], found["verb"], found["resource"]
-    group = "initContainers" if any(c.init and c.name == container for c in seen.workload.containers) else "containers"
+    group = (
+        "initContainers"
+        if any(c.init and c.name == container for c in seen.workload.containers)
+        else "containers"
+    )
     return Cause(
         code=CauseCode.RIGHT,
         object=f"ServiceAccount {account}",

@@ -146,7 +146,9 @@ def _stalled(seen: Snapshot) -> Cause | None:
     """The pods that run are enough, and the rollout of the present template has passed its deadline."""
     workload = seen.workload
     conditions = (workload.manifest.get("status") or {}).get("conditions") or ()
-    late = next((c for c in conditions if c.get("type") == "Progressing" and c.get("status") == "False"), None)
+    late = next(
+        (c for c in conditions if c.get("type") == "Progressing" and c.get("status") == "False"), None
+    )
     if late is None or "pods" in seen.unread or seen.missing:
         return None
     target, behind = workload.target, max(0, workload.desired - workload.updated)
