@@ -125,6 +125,13 @@ def of_set(kind: Kind, *, rolling: bool = False) -> SetWorld:
     return world
 
 
+def no_node_chosen() -> World:
+    world = of_set(Kind.DAEMON_SET)
+    world.replicas = 0
+    world.pods.clear()
+    return world
+
+
 OTHERS = [
     Row("a dependency failed first, then pods of an innocent release crash", lambda: cache(World()).crash(restarts=4).said("app", f"ERROR {CACHE}"), C.DEPENDENCY, "Service cache",
         words=("Service cache has no ready pod (0 of 1 pod", "restore cache first", "no change of the pod template brings that")),
@@ -172,7 +179,7 @@ SETS = [
     Row("StatefulSet: its claim is pending", lambda: of_set(Kind.STATEFUL_SET).both(lambda s: s.update(volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]))
         .unscheduled("new-0", "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.").put("PersistentVolumeClaim", "data-web-0", status={"phase": "Pending"}),
         C.VOLUME, "PersistentVolumeClaim data-web-0"),
-    Row("DaemonSet: no node is chosen", lambda: no_node(), C.SCALED_TO_ZERO, "DaemonSet web", words=("node selector and tolerations of DaemonSet web",)),
+    Row("DaemonSet: no node is chosen", no_node_chosen, C.SCALED_TO_ZERO, "DaemonSet web", words=("node selector and tolerations of DaemonSet web",)),
 ]  # fmt: skip
 
 
@@ -181,13 +188,6 @@ def refused_of(kind: Kind) -> World:
     world = of_set(kind)
     del world.pods["new-2"]
     return world.event("FailedCreate", f'Error creating: pods "web-2" is forbidden: {QUOTA}', f"{kind}/web")
-
-
-def no_node() -> World:
-    world = of_set(Kind.DAEMON_SET)
-    world.replicas = 0
-    world.pods.clear()
-    return world
 
 
 def missing() -> World:
