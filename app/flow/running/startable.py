@@ -46,5 +46,7 @@ async def _runs_already(services: Services, workload: Workload, back: Action) ->
         return False
     wanted = fingerprint(goal_of(workload, (back,)).template)
     sets = await replica_sets_of(services.cluster, workload)
-    ready = (m["status"].get("readyReplicas", 0) for m in sets if fingerprint(m["spec"]["template"]) == wanted)
+    ready = (
+        m["status"].get("readyReplicas", 0) for m in sets if fingerprint(m["spec"]["template"]) == wanted
+    )
     return max(ready, default=0) >= workload.desired
