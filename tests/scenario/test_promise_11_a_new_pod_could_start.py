@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.decision import Code, Verdict
+from app.domain.decision import Code, Mode, Verdict
 from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.outcome import RunState
@@ -288,4 +288,27 @@ async def test_an_undo_to_what_still_runs_in_full_needs_no_new_pod(tmp_path: Pat
     await rig.run(900)
     assert full
     assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    await rig.close()
+
+
+async def test_what_keeps_a_step_from_being_taken_calls_a_person_once_and_is_taken_when_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    """Nobody else can make room; it does not wait in silence, and it does not wait for them either."""
+    rig = await _born(tmp_path, "high-error-rate")
+    _full_quota(rig)
+    await rig.run(1_200)
+    assert writes(rig) == []
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "ResourceQuota team refuses new pods" in called.data["reason"]
+    rig.cluster.delete(Kind.RESOURCE_QUOTA, NAMESPACE, "team")
+    await rig.until(lambda: writes(rig) == ["patch langgraph"], limit=7_200)
+    await rig.close()
+
+
+async def test_where_it_only_looks_nobody_is_called_for_an_obstacle(tmp_path: Path) -> None:
+    rig = await _born(tmp_path, "high-error-rate", rules=policy({"mode": Mode.OBSERVE}))
+    _full_quota(rig)
+    await rig.run(600)
+    assert await trail(rig, EventKind.ESCALATED) == []
     await rig.close()

@@ -5,6 +5,8 @@ Unless a row says otherwise an unrelated release was rolled out well half an hou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from app.domain.json import Obj
@@ -159,7 +161,7 @@ UNMADE = [
     Row("Pod Security refuses a release whose old pods are enough", lambda: unmade(PSS).only_new(host), C.POD_SECURITY, "Namespace shop", "roll-back", ("hostNetwork",)),
     Row("refused before the pod has its whole name", lambda: unmade(PSS, "web-r2-").only_new(host), C.POD_SECURITY, "Namespace shop", "roll-back"),
     Row("a webhook away in the middle of a release", lambda: unmade('failed calling webhook "inject.test": no endpoints available'), C.WEBHOOK, "webhook inject.test"),
-    Row("past its deadline, and nothing says why", stalled, C.NOT_READY, "Deployment web", words=("does not go on (ProgressDeadlineExceeded, 3 pods not updated)",)),
+    Row("past its deadline, and nothing says why", stalled, C.NOT_READY, "Deployment web", "roll-back", words=("does not go on (ProgressDeadlineExceeded, 3 pods not updated)",)),
     Row("made again long after the release", lambda: made_again(World()), C.READINESS_PROBE, "Pod new-0", words=("were made 26 min after it",)),
 ]  # fmt: skip
 SETS = [
@@ -199,3 +201,22 @@ def missing() -> World:
 @pytest.mark.parametrize("row", [*OTHERS, *UNMADE, *SETS], ids=lambda row: row.name)
 async def test_the_cause_is_named_with_its_object_and_nothing_else_is_written(row: Row) -> None:
     await holds(row)
+
+
+def dark(world: World) -> World:
+    """The release's only pod runs and is not ready, and nothing says why."""
+    return world.state("new-0", {"running": {"startedAt": at(minutes=4.5)}}, since=4.5)
+
+
+@pytest.mark.parametrize("world", [stalled, lambda: dark(World().rolling())], ids=["stalled", "not ready"])
+async def test_promise_11_where_the_cause_is_not_sure_the_rollback_is_a_question(
+    world: Callable[[], World],
+) -> None:
+    """Only pods of the new revision are not ready, and no cause is known: whatever the rule's mode, a person decides."""
+    _, steps = await world().look()
+    assert steps["roll-back"].asks.startswith("the cause is not sure: Possibly: ")
+
+
+async def test_promise_11_a_sure_cause_asks_nobody() -> None:
+    _, steps = await World().rolling().crash("new-0").look()
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
