@@ -33,6 +33,7 @@ from remediations.evidence.services import (
     measured,
     metric_finding,
     unknown_dependencies,
+    with_symptom,
     with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent, seconds, short
@@ -89,7 +90,8 @@ class HighErrorRate:
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
-        return (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
+        steps = (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
+        return with_symptom(steps, scene, diagnosis, _errors_metric(params))
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -118,11 +120,15 @@ async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     return [rollout_finding(found, scene, params)]
 
 
+def _errors_metric(params: HighErrorRateParams) -> Metric:
+    return Metric(
+        "metrics.errors", "5xx", params.error_query, lambda v: f"{percent(v)} of the requests fail (5xx)"
+    )
+
+
 async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     asked = (
-        Metric(
-            "metrics.errors", "5xx", params.error_query, lambda v: f"{percent(v)} of the requests fail (5xx)"
-        ),
+        _errors_metric(params),
         latency_metric(params.latency_query),
         Metric(
             "metrics.throttling",

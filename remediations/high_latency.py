@@ -29,6 +29,7 @@ from remediations.evidence.services import (
     slow_queries,
     slow_query_findings,
     unreachable,
+    with_symptom,
     with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent
@@ -76,7 +77,8 @@ class HighLatency:
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart."""
-        return (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+        steps = (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+        return with_symptom(steps, scene, diagnosis, latency_metric(params.latency_query))
 
 
 async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:

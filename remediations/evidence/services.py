@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
+from app.domain.plan import Step, Symptom
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from remediations.evidence.error_lines import Nature
@@ -187,6 +188,17 @@ def latency_metric(query: str) -> Metric:
     return Metric(
         "metrics.latency", "Latency", query, lambda v: f"95 % of the requests are answered in {seconds(v)}"
     )
+
+
+def with_symptom(
+    steps: Sequence[Step], scene: Scene, diagnosis: Diagnosis, metric: Metric
+) -> tuple[Step, ...]:
+    """The steps that apply, with what was measured of the trouble; unchanged where nothing was."""
+    value = measured(diagnosis, metric.code)
+    if value is None:
+        return tuple(steps)
+    symptom = Symptom(metric.what, aim(metric.query, scene.workload.target), value)
+    return tuple(replace(step, symptom=symptom) if step.applies else step for step in steps)
 
 
 def known(diagnosis: Diagnosis, *codes: str) -> list[str]:
