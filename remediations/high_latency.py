@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.evidence.leaks import LeakParams, leak_finding
+from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.services import (
@@ -177,7 +178,8 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
         return refuse(
             RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
         )
-    return act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
+    step = act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
+    return replace(step, asks=less_sure(diagnosis)) if leak and why.startswith(leak.text) else step
 
 
 def _advice(diagnosis: Diagnosis) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from app.kube.actions import raise_memory, scale
 from app.kube.read import limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.happenings import events_finding
-from remediations.evidence.leaks import LeakParams, leak_finding
+from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
 from remediations.evidence.services import known, shown
 from remediations.evidence.units import joined, span
@@ -108,7 +109,8 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     if not names:
         return refuse(RAISE_MEMORY, text)
     leak = diagnosis.finding("memory.leak")
-    if leak and shown(diagnosis, "memory.leak", "leak"):
+    unsure = less_sure(diagnosis)
+    if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
         return refuse(
             RAISE_MEMORY,
             f"{leak.text}: it would fill a higher limit as well",
@@ -122,7 +124,7 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     except (ClusterRefused, TryLater) as e:
         return refuse(RAISE_MEMORY, f"what the namespace allows is not known: {e.message}")
     built = raise_memory(scene.workload, names, params.factor, params.max_memory, rules, quota)
-    return act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built)
+    return replace(act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built), asks=unsure)
 
 
 def _steady(diagnosis: Diagnosis) -> bool:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from app.domain.events import EventKind
 from app.store import trail
+from app.store.acknowledgements import acknowledgements
 from app.store.encoding import micros
 from app.store.schema import (
     CLOSED,
@@ -57,7 +58,6 @@ from app.store.schema import (
     samples,
     trust_levels,
 )
-from app.store.acknowledgements import acknowledgements
 from app.store.segments import all_episodes
 from app.store.tx import Tx
 

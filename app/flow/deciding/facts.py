@@ -28,9 +28,8 @@ from app.policy.budgets import scopes_for
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
 from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.model import Policy, Rule
-from app.store import acknowledgements
+from app.store import acknowledgements, incidents, pauses
 from app.store import facts as counts
-from app.store import incidents, pauses
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 
