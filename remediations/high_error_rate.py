@@ -144,7 +144,14 @@ async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
 def _summary(diagnosis: Diagnosis) -> str:
     first = known(diagnosis, "errors.grouped") or known(diagnosis, "metrics.errors", "pods.state")
     first = first or [f.text for f in diagnosis.findings[:1]]
-    parts = [*first, *known(diagnosis, "rollout.recent"), *(f.text for f in failed_dependencies(diagnosis))]
+    cause = FirstCause(diagnosis)
+    named = [cause.text] if cause.sure else []
+    parts = [
+        *first,
+        *named,
+        *known(diagnosis, "rollout.recent"),
+        *(f.text for f in failed_dependencies(diagnosis)),
+    ]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return joined(parts)
@@ -227,7 +234,9 @@ def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
         return None
     if origin.data["rollout"] is not True:
         return refuse(
-            ROLL_BACK, origin.text, f"look at {origin.data['instead']}" if origin.data["instead"] else ""
+            ROLL_BACK,
+            origin.text,
+            f"look at what changed {origin.data['instead']}" if origin.data["instead"] else "",
         )
     if origin.data["dependency"] is True and not healthy_dependencies(diagnosis):
         if origin.data["only_newest"] is True or unknown_dependencies(diagnosis):

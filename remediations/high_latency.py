@@ -115,7 +115,8 @@ async def _errors(scene: Scene) -> Finding | None:
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
-    parts = [_load(scene, diagnosis)]
+    cause = FirstCause(diagnosis)
+    parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else [])]
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
         parts += known(diagnosis, "memory.leak")

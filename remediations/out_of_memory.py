@@ -81,6 +81,8 @@ class OutOfMemory:
             *findings_of(looked)[:2],
         )
         told = known(Diagnosis("", findings), "usage.pods", "memory.leak")
+        cause = FirstCause(Diagnosis("", findings))
+        told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
         return Diagnosis(joined([killed.text, *told]), findings)
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
@@ -107,7 +109,8 @@ def _killed(diagnosis: Diagnosis) -> tuple[list[str], str]:
 async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
     names, text = _killed(diagnosis)
     if not names:
-        return refuse(RAISE_MEMORY, text)
+        cause = FirstCause(diagnosis)
+        return refuse(RAISE_MEMORY, text, cause.advice if cause.sure else "")
     leak = diagnosis.finding("memory.leak")
     unsure = less_sure(diagnosis)
     if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:

@@ -64,7 +64,8 @@ class PodRestarting:
         events = await events_finding(scene.cluster, scene.workload, seen.pods, scene.now)
         rollout = rollout_finding(revisions, scene, params)
         findings = (state, *findings_of(found), rollout, limits_finding(scene.workload), events)
-        summary = joined([state.text, findings[1].text, rollout.text])
+        instead = findings[1].data.get("instead")
+        summary = joined([state.text, findings[1].text, str(instead) if instead else rollout.text])
         rest = found.nothing_to_do
         return Diagnosis(rest or summary, findings, rest)
 

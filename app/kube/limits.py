@@ -16,12 +16,14 @@ from app.kube.quantity import parse_memory, parse_quantity
 
 @dataclass(frozen=True, slots=True)
 class MemoryRule:
-    """One rule of a LimitRange about memory; `per` is Container or Pod. `ratio` bounds limit divided by request."""
+    """One rule of a LimitRange about memory; `per` is Container or Pod. `ratio` bounds limit divided by request; `default` is the limit that containers
+    get which set none."""
 
     name: str
     per: str
     maximum: int | None = None
     ratio: float | None = None
+    default: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,15 @@ def memory_rules(manifest: Obj) -> list[MemoryRule]:
     for item in manifest["spec"].get("limits") or ():
         maximum = (item.get("max") or {}).get("memory")
         ratio = (item.get("maxLimitRequestRatio") or {}).get("memory")
-        if item.get("type") in ("Container", "Pod") and (maximum is not None or ratio is not None):
+        default = (item.get("default") or {}).get("memory")
+        if item.get("type") in ("Container", "Pod") and (maximum, ratio, default) != (None, None, None):
             rules.append(
                 MemoryRule(
                     manifest["metadata"]["name"],
                     item["type"],
                     None if maximum is None else parse_memory(maximum),
                     None if ratio is None else float(parse_quantity(ratio)),
+                    None if default is None else parse_memory(default),
                 )
             )
     return rules

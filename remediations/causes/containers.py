@@ -14,6 +14,7 @@ from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Terminated
+from app.kube.podspec import pod_memory_limit
 from app.kube.quantity import say_memory
 from remediations.causes.exits import ARCHITECTURE, TOLD_TO_END, ending
 from remediations.causes.images import WAITING, image_cause, pull_of
@@ -230,8 +231,7 @@ def _end(at: _At, ended: Terminated) -> Cause:
     """What made a container end."""
     restarts = f", {count(at.state.restarts, 'restart')}" if at.state.restarts else ""
     if ended.reason == "OOMKilled":
-        limit = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
-        of = f"limit {say_memory(limit)}" if limit is not None else "no limit: it was the node"
+        of = _limit_of(at)
         text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts})"
         return at.cause(
             CauseCode.OUT_OF_MEMORY,
@@ -262,6 +262,15 @@ def _end(at: _At, ended: Terminated) -> Cause:
     target = at.seen.workload.target
     advice = f"read kubectl logs --previous of {target.name} in namespace {target.namespace} and fix the code or its input{about}"
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
+
+
+def _limit_of(at: _At) -> str:
+    """The limit that a container ran into: its own, that of its pod as a whole, or the node's end."""
+    own = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
+    if own is not None:
+        return f"limit {say_memory(own)}"
+    whole = pod_memory_limit(at.seen.specs.get(at.pod.name) or at.seen.spec)
+    return f"limit of the whole pod {say_memory(whole)}" if whole is not None else "no limit: it was the node"
 
 
 def _probe(at: _At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:

@@ -152,6 +152,8 @@ OTHERS = [
         C.READINESS_PROBE, "Pod new-0", words=("VerticalPodAutoscaler web-sizes put 1 pod out", "had all its pods available", "made 26 min after it")),
     Row("a resize that its node can never carry", lambda: resized("Infeasible"), C.RESIZE, "Pod new-0", words=("can never carry (Infeasible", "68719476736")),
     Row("a resize that waits", lambda: resized("Deferred"), C.RESIZE, "Pod new-0", words=("cannot carry for now",)),
+    Row("killed at the limit of the whole pod", lambda: World().both(lambda s: s.update(resources={"limits": {"memory": "300Mi"}})).crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2),
+        C.OUT_OF_MEMORY, "Pod new-0", words=("OOMKilled, limit of the whole pod 300 MiB",)),
     Row("a budget that lets nobody evict", lambda: budget(0), C.DISRUPTION_BUDGET, "PodDisruptionBudget web", words=("2 have to be healthy",)),
     Row("only the template of a Rollout", template_only, C.SCALED_TO_ZERO, "Deployment web", words=("only the template of Rollout web (Argo Rollouts)", "look at Rollout web")),
     Row("KEDA scaled it to 0", keda, C.SCALED_TO_ZERO, "Deployment web", words=("KEDA scaled Deployment web to 0 20 min ago", "paused-replicas", "KEDA takes back")),
