@@ -32,6 +32,8 @@ from remediations.evidence.services import (
     latency_metric,
     measured,
     metric_finding,
+    names_dependency,
+    throttling_metric,
     unknown_dependencies,
     with_symptom,
     with_the_errors,
@@ -130,12 +132,7 @@ async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     asked = (
         _errors_metric(params),
         latency_metric(params.latency_query),
-        Metric(
-            "metrics.throttling",
-            "CPU throttling",
-            params.throttling_query,
-            lambda v: f"CPU is throttled in {percent(v)} of the periods",
-        ),
+        throttling_metric(params.throttling_query),
     )
     found = await asyncio.gather(*(metric_finding(scene, metric) for metric in asked))
     return [f for f in found if f is not None]
@@ -215,7 +212,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
-            f"check {unsure[0].data['name']}; the most frequent error is {errors.top}",
+            f"check {_meant(unsure, errors.top)}; the most frequent error is {errors.top}",
         )
     parts = [rollout.text]
     if errors.top:
@@ -223,6 +220,11 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return await rollback_step(ROLL_BACK, joined(parts), scene, params)
+
+
+def _meant(unsure: Sequence[Finding], error: str) -> str:
+    """The dependency that the error names; one that it does not name is no hint."""
+    return next((str(f.data["name"]) for f in unsure if names_dependency(f, error)), "what the error names")
 
 
 def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:

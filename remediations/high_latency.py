@@ -29,6 +29,7 @@ from remediations.evidence.services import (
     shown,
     slow_queries,
     slow_query_findings,
+    throttling_metric,
     unreachable,
     with_symptom,
     with_the_errors,
@@ -36,7 +37,7 @@ from remediations.evidence.services import (
 from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
-from remediations.queries import LATENCY
+from remediations.queries import LATENCY, THROTTLING
 from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
@@ -45,7 +46,7 @@ _ERRORS_OF = 300  # seconds of logs
 
 class HighLatencyParams(LeakParams):
     """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
-    when a container has used `memory_high` of its limit."""
+    when a container has used `memory_high` of its limit, CPU throttling from `throttling_high` of the scheduling periods."""
 
     scale_to: Replicas = 8
     dependencies: Names = ()
@@ -53,6 +54,8 @@ class HighLatencyParams(LeakParams):
     slow_query: Seconds = 1
     slow_calls: int = Field(default=10, ge=1)
     memory_high: Share = 0.8
+    throttling_high: Share = 0.25
+    throttling_query: Query = THROTTLING
 
 
 class HighLatency:
@@ -83,8 +86,14 @@ class HighLatency:
 
 
 async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
-    found = await metric_finding(scene, latency_metric(params.latency_query))
-    return [found] if found else []
+    latency, throttled = await asyncio.gather(
+        metric_finding(scene, latency_metric(params.latency_query)),
+        metric_finding(scene, throttling_metric(params.throttling_query)),
+    )
+    found = [latency] if latency else []
+    if throttled is not None and float(str(throttled.data.get("value", 0))) >= params.throttling_high:
+        found.append(throttled)  # a CPU limit that holds nothing back is no news
+    return found
 
 
 async def _pods(scene: Scene) -> list[Finding]:
@@ -149,12 +158,14 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
         return refuse(SCALE_OUT, why)
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    if diagnosis.finding("metrics.throttling") is not None:
+        task = "raise or remove the CPU limit that throttles the containers, or set the size for good"
     built = scale(scene.workload, params.scale_to)
     return act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:
-    measures = known(diagnosis, "metrics.latency", "usage.pods")
+    measures = known(diagnosis, "metrics.latency", "metrics.throttling", "usage.pods")
     return joined([count(scene.workload.desired, "replica"), *measures])
 
 

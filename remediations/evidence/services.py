@@ -16,7 +16,7 @@ from app.domain.plan import Step, Symptom
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from remediations.evidence.error_lines import Nature
-from remediations.evidence.units import count, seconds, short
+from remediations.evidence.units import count, percent, seconds, short
 from remediations.queries import aim
 
 _DEPENDENCY = "dependency."
@@ -90,6 +90,13 @@ def _speaks_of(name: str, kind: str, errors: Finding | None) -> Mapping[str, Jso
         if name.lower() in said.lower() or (words is not None and words.search(said)):
             return group
     return None
+
+
+def names_dependency(finding: Finding, error: str) -> bool:
+    """Does an error name this dependency, or speak as clients of its kind do?"""
+    words = _SPOKEN_OF.get(str(finding.data.get("kind")))
+    own = str(finding.data["name"]).lower() in error.lower()
+    return own or (words is not None and words.search(error) is not None)
 
 
 def failed_dependencies(diagnosis: Diagnosis) -> list[Finding]:
@@ -187,6 +194,16 @@ def latency_metric(query: str) -> Metric:
     """The request duration, as two handlers ask for it."""
     return Metric(
         "metrics.latency", "Latency", query, lambda v: f"95 % of the requests are answered in {seconds(v)}"
+    )
+
+
+def throttling_metric(query: str) -> Metric:
+    """How much the CPU limit holds the containers back, as two handlers ask for it."""
+    return Metric(
+        "metrics.throttling",
+        "CPU throttling",
+        query,
+        lambda v: f"CPU is throttled in {percent(v)} of the periods",
     )
 
 

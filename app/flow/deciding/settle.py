@@ -184,7 +184,9 @@ def _calls_a_person(decision: Decision) -> bool:
 
 def _obstacle(decision: Decision) -> Escalation:
     gate = next(g for g in decision.gates if g.code is Code.POD_CANNOT_START)
-    return Escalation(reason=decision.text, look_at=(gate.remedy,) if gate.remedy else ())
+    return Escalation(
+        reason=f"no new pod could start: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ()
+    )
 
 
 def watched(now: datetime, incident_id: str) -> datetime:
