@@ -49,7 +49,6 @@ app = typer.Typer(
     cls=_Commands,
     help="Alert-driven auto-remediation for Kubernetes: acts once, checks, undoes or escalates, and explains itself.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(serve.serve)
