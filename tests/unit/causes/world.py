@@ -99,8 +99,7 @@ class World:
         self.fields: list[Obj] = []
         self.spec: Obj = {}
         self.fired = 5.0
-        self._events = 0
-        self.unmade: dict[int, int] = {}
+        self._events, self.unmade = 0, dict[int, int]()
         for n in range(replicas):
             self.pod(f"new-{n}", revision=2, made=self.deployed)
 
@@ -384,8 +383,8 @@ class World:
 
     async def scene(self) -> Scene:
         self._build()
-        workload = await read_workload(self.cluster, Target(SPACE, self.kind, WEB))
-        fired = NOW - timedelta(minutes=self.fired)
+        target, fired = Target(SPACE, self.kind, WEB), NOW - timedelta(minutes=self.fired)
+        workload = await read_workload(self.cluster, target)
         return Scene(self.cluster, workload, "KubePodNotReady", {}, fired, NOW, _NoDependencies())
 
     async def investigate(self) -> Investigation:
