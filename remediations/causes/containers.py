@@ -34,10 +34,14 @@ _RESET = timedelta(minutes=10)
 """After so long a run the kubelet forgets the restarts before it (Kubernetes, "Container restart policy")."""
 _OFTEN = 3
 _PROBES = (
-    ("Startup probe failed", CauseCode.STARTUP_PROBE, "startupProbe"),
-    ("Liveness probe failed", CauseCode.LIVENESS_PROBE, "livenessProbe"),
-    ("Readiness probe failed", CauseCode.READINESS_PROBE, "readinessProbe"),
+    ("Startup", CauseCode.STARTUP_PROBE, "startupProbe"),
+    ("Liveness", CauseCode.LIVENESS_PROBE, "livenessProbe"),
+    ("Readiness", CauseCode.READINESS_PROBE, "readinessProbe"),
 )
+_PROBED = re.compile(
+    r"(?P<which>\w+) probe (?:failed|errored(?: and resulted in \w+ state)?)(?:: *(?P<answer>.*))?", re.DOTALL
+)
+"""The kubelet's word on a probe that did not succeed; one that could not be asked counts as failed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,11 @@ class _At:
         foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
         return f"{'init container' if self.state.init else 'container'} {self.state.name} of {self.pod.name}{foreign}"
 
-    def probe(self, words: str) -> KubeEvent | None:
+    def probe(self, which: str) -> KubeEvent | None:
         """The newest event of a failed probe of this container."""
         found = self.seen.about("Pod", self.pod.name, "Unhealthy")
-        return next(
-            (e for e in found if e.message.startswith(words) and e.container in ("", self.state.name)), None
-        )
+        mine = (e for e in found if e.container in ("", self.state.name))
+        return next((e for e in mine if (m := _PROBED.match(e.message)) and m["which"] == which), None)
 
     def said(self) -> str:
         """What it said last, or the kubelet's word on it."""
@@ -274,13 +277,14 @@ def _limit_of(at: _At) -> str:
 
 
 def _probe(at: _At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:
-    words, code, field = probe
-    answer = short(redact(event.message.removeprefix(words).lstrip(": ")), 200)
+    which, code, field = probe
+    said_so = _PROBED.match(event.message)
+    answer = short(redact(said_so["answer"] or ""), 200) if said_so else ""
     spec = at.seen.specs.get(at.pod.name) or at.seen.spec
     listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
     own: Obj = next((c for c in listed if c.get("name") == at.state.name), {})
     how = _asked(own.get(field) or {})
-    text = f"{words.split(' ')[0].lower()} probe of {at.name} fails{f' ({how})' if how else ''}: {answer or 'without an answer'}{more}"
+    text = f"{which.lower()} probe of {at.name} fails{f' ({how})' if how else ''}: {answer or 'without an answer'}{more}"
     said = at.said()
     advice = f"find out why {at.state.name} answers so{f', it said last {said!r}' if said else ''}, or correct its {field}"
     sure = Sureness.CERTAIN if event.container else Sureness.LIKELY

@@ -20,6 +20,8 @@ RECENT = timedelta(minutes=15)
 """How old an event may be to tell something about the present: the kubelet and the controllers repeat theirs sooner."""
 STARTING = timedelta(minutes=2)
 """How long a pod without any error may take before "not ready yet" counts as trouble."""
+PULLING = timedelta(minutes=10)
+"""The same while its image is being pulled: as long as a Deployment's default deadline."""
 
 
 class Sureness(StrEnum):
@@ -127,7 +129,7 @@ class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
     specs by name; `selected` how many pods the selector of a Service chooses, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
-    pods that are gone: preempted, or evicted by an updater. `template_of` names the object whose template the workload only is.
+    pods that are gone: preempted, or evicted by an updater; `pulling` the pods whose image is being pulled. `template_of` names the object whose template the workload only is.
     `unread` says of each source that could not be read why."""
 
     workload: Workload
@@ -151,6 +153,7 @@ class Snapshot:
     words: Mapping[tuple[str, str], str] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
     put_out: tuple[KubeEvent, ...] = ()
+    pulling: frozenset[str] = frozenset()
     budgets: tuple[Obj, ...] = ()
     vpas: tuple[Obj, ...] = ()
     template_of: str = ""

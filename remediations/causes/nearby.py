@@ -78,9 +78,10 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
     whole = seen.ready >= seen.workload.desired and seen.ready == len(seen.alive) and not seen.unmade
     if not stopped and whole:
         return seen
-    named, put_out, budgets, owner = await asyncio.gather(
+    named, put_out, pulling, budgets, owner = await asyncio.gather(
         _or_nothing(neighbours_in(scene, seen.words.values())),
         _or_nothing(_events(scene, seen)),
+        _or_nothing(_pulls(scene, seen)),
         _or_nothing(_budgets_of(scene)),
         _template_of(scene) if stopped else _nobody(),
     )
@@ -89,6 +90,7 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         seen,
         neighbours=tuple(named),
         put_out=tuple(put_out),
+        pulling=frozenset(pulling),
         budgets=tuple(budgets),
         template_of=owner,
         vpas=tuple(vpas),
@@ -131,6 +133,20 @@ async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
 
     found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
     return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)
+
+
+async def _pulls(scene: Scene, seen: Snapshot) -> list[str]:
+    """Pods whose image is being pulled, as the kubelet's last word on them says: a big one takes its minutes."""
+    waiting = {p.name for p in seen.alive if any(c.waiting == "ContainerCreating" for c in p.containers)}
+    if not waiting:
+        return []
+    listed = await scene.cluster.list_objects(
+        Kind.EVENT, scene.workload.target.namespace, fields="reason=Pulling"
+    )
+    about = {e.about for e in map(parse_event, listed) if e.reason == "Pulling" and seen.fresh(e)}
+    # Whatever the kubelet complained of since is told by its warning.
+    complained = {n for n in waiting if any(e.reason != "Pulling" for e in seen.about("Pod", n))}
+    return [n for n in waiting - complained if f"Pod/{n}" in about]
 
 
 async def _sizers(scene: Scene) -> list[Obj]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
+from app.domain.workload import Pod
 from app.kube.parse import parse_time
 from remediations.causes.around import around_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.model import PULLING, STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
 from remediations.causes.others import other_causes
 from remediations.causes.pods import pod_causes
 from remediations.causes.references import reference_causes
@@ -98,7 +100,7 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
     dark = [
         p
         for p in seen.alive
-        if not p.ready and p.name not in explained and seen.now - p.created_at >= STARTING
+        if not p.ready and p.name not in explained and seen.now - p.created_at >= _patience(seen, p)
     ]
     causes = []
     for pod in dark[:1]:
@@ -140,6 +142,11 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
             )
         )
     return causes
+
+
+def _patience(seen: Snapshot, pod: Pod) -> timedelta:
+    """How long a pod may take without a word; longer while its image is being pulled."""
+    return PULLING if pod.name in seen.pulling else STARTING
 
 
 def _stalled(seen: Snapshot) -> Cause | None:

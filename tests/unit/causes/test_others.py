@@ -81,6 +81,21 @@ def pending(world: World) -> World:
     return world.unscheduled("new-0", "0/3 nodes are available: 3 Insufficient cpu.")
 
 
+def pulling(minutes: float) -> World:
+    """The release's pod waits for its image, as a normal event tells."""
+    world = World().rolling(deployed=minutes)
+    return world.event("Pulling", 'Pulling image "registry.test/web:v2"', "Pod/new-0", ago=minutes - 0.1)
+
+
+def errored() -> World:
+    said = 'Liveness probe errored and resulted in unknown state: rpc error: code = DeadlineExceeded desc = command timed out: "pg_isready" timed out after 1s'
+    return (
+        World()
+        .crash("new-0", code=137, restarts=4, first=4)
+        .event("Unhealthy", said, "Pod/new-0", container="app", first=at(minutes=4))
+    )
+
+
 def vpa(world: World) -> World:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
     return world.put("VerticalPodAutoscaler", "web-sizes", spec={"targetRef": target})
@@ -151,6 +166,8 @@ OTHERS = [
     Row("a VPA's updater put a pod out, and the new one is not ready", lambda: vpa(put_out(made_again(World()), "EvictedByVPA", "Pod was evicted by VPA Updater to apply resource recommendation.")),
         C.READINESS_PROBE, "Pod new-0", words=("VerticalPodAutoscaler web-sizes put 1 pod out", "had all its pods available", "made 26 min after it")),
     Row("a resize that its node can never carry", lambda: resized("Infeasible"), C.RESIZE, "Pod new-0", words=("can never carry (Infeasible", "68719476736")),
+    Row("a probe that could not be asked ended the container", errored, C.LIVENESS_PROBE, "Pod new-0", words=('"pg_isready" timed out after 1s', "SIGKILL, not for memory")),
+    Row("an image that is pulled for too long", lambda: pulling(12), C.NOT_READY, "Pod new-0", "roll-back"),
     Row("a resize that waits", lambda: resized("Deferred"), C.RESIZE, "Pod new-0", words=("cannot carry for now",)),
     Row("killed at the limit of the whole pod", lambda: World().both(lambda s: s.update(resources={"limits": {"memory": "300Mi"}})).crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2),
         C.OUT_OF_MEMORY, "Pod new-0", words=("OOMKilled, limit of the whole pod 300 MiB",)),
@@ -222,3 +239,9 @@ async def test_promise_11_where_the_cause_is_not_sure_the_rollback_is_a_question
 async def test_promise_11_a_sure_cause_asks_nobody() -> None:
     _, steps = await World().rolling().crash("new-0").look()
     assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
+
+
+async def test_a_pod_whose_image_is_being_pulled_is_still_starting() -> None:
+    diagnosis, steps = await pulling(4).look()
+    assert diagnosis.rest.startswith("still starting, nothing to do")
+    assert [s.name for s in steps.values() if s.applies] == []
