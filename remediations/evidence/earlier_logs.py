@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
+from app.domain.redact import redact
 from app.domain.workload import Pod
-from remediations.evidence.error_lines import errors_in, first_time
+from remediations.evidence.error_lines import ErrorLine, errors_in, first_time
 from remediations.evidence.logs import ErrorLog
 
 _PODS = 3
@@ -33,10 +34,18 @@ async def with_earlier(
     lines = 0
     for pod in [p for p in pods if p.ready and p.created_at <= moment][:_PODS]:
         rows = await _rows(cluster, pod, moment, now)
-        if any(error.key == log.top.key for error in errors_in(rows)):
+        if log.top.key in _keys(rows):
             return log
         lines += len(rows)
     return replace(log, clean_at=moment) if lines * log.top.count / log.lines >= _EXPECTED else log
+
+
+def _keys(rows: Sequence[str]) -> set[str]:
+    """The keys of the errors in these lines as groups have them: of their texts without secrets."""
+    first: dict[str, ErrorLine] = {}
+    for error in errors_in(rows):
+        first.setdefault(error.key, error)
+    return {replace(error, text=redact(error.text)).key for error in first.values()}
 
 
 async def _rows(cluster: Cluster, pod: Pod, moment: datetime, now: datetime) -> list[str]:

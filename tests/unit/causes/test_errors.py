@@ -88,12 +88,13 @@ def annotated() -> World:
         (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
         (lambda: earlier(failing(), KEY), True, ""),
         (lambda: earlier(failing(), "", first=2), True, ""),
+        (lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"), True, ""),
         (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "none is checked"),
         (annotated, False, "changed metadata.annotations only"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}), False, "Service web has no endpoint"),
     ],
     ids=["new errors", "errors as far as logs reach", "began long after", "config changed since", "config changed before",
-         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "the same ten minutes after", "logs do not reach back", "no name resolution", "annotations only",
+         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "the same ten minutes after", "logs do not reach back", "the same with a secret in it", "no name resolution", "annotations only",
          "service broken"],
 )  # fmt: skip
 async def test_an_innocent_release_is_not_rolled_back_for_errors(
