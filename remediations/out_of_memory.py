@@ -22,7 +22,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
-from app.kube.read import limit_ranges, quota_headroom
+from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
@@ -120,13 +120,15 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
             f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})",
         )
     try:
-        rules, quota = await asyncio.gather(
+        rules, defaults, quota = await asyncio.gather(
             limit_ranges(scene.cluster, scene.workload.target.namespace),
+            default_limits(scene.cluster, scene.workload.target.namespace),
             quota_headroom(scene.cluster, scene.workload.target.namespace),
         )
     except (ClusterRefused, TryLater) as e:
         return refuse(RAISE_MEMORY, f"what the namespace allows is not known: {e.message}")
-    built = raise_memory(scene.workload, names, params.factor, params.max_memory, rules, quota)
+    bounds = [*rules, *defaults]
+    built = raise_memory(scene.workload, names, params.factor, params.max_memory, bounds, quota)
     return replace(act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built), asks=unsure)
 
 

@@ -61,18 +61,27 @@ def memory_rules(manifest: Obj) -> list[MemoryRule]:
     for item in manifest["spec"].get("limits") or ():
         maximum = (item.get("max") or {}).get("memory")
         ratio = (item.get("maxLimitRequestRatio") or {}).get("memory")
-        default = (item.get("default") or {}).get("memory")
-        if item.get("type") in ("Container", "Pod") and (maximum, ratio, default) != (None, None, None):
+        if item.get("type") in ("Container", "Pod") and (maximum is not None or ratio is not None):
             rules.append(
                 MemoryRule(
                     manifest["metadata"]["name"],
                     item["type"],
                     None if maximum is None else parse_memory(maximum),
                     None if ratio is None else float(parse_quantity(ratio)),
-                    None if default is None else parse_memory(default),
                 )
             )
     return rules
+
+
+def memory_defaults(manifest: Obj) -> list[MemoryRule]:
+    """The limits that one LimitRange gives to containers that set none."""
+    found = [
+        (i.get("default") or {}).get("memory")
+        for i in manifest["spec"].get("limits") or ()
+        if i.get("type") == "Container"
+    ]
+    name = manifest["metadata"]["name"]
+    return [MemoryRule(name, "Container", default=parse_memory(text)) for text in found if text is not None]
 
 
 def quota_rooms(manifest: Obj) -> list[QuotaRoom]:
