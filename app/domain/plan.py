@@ -116,15 +116,17 @@ def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
 @dataclass(frozen=True, slots=True)
 class Symptom:
     """What the step is to end, as it was measured when it was planned: a query to the metric source, with its target filled in, the
-    value that it had, and what it is called. The verification asks it again once the alert is gone."""
+    value that it had, and what it is called. The verification asks it again once the alert is gone. A query may have no value just
+    because all is well, as a share of errors of which there are none: `presence` has one as long as its source is there."""
 
     what: str
     query: str
     value: float
+    presence: str
 
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
-        return {"what": self.what, "query": self.query, "value": self.value}
+        return {"what": self.what, "query": self.query, "value": self.value, "presence": self.presence}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from remediations.evidence.error_lines import Nature
 from remediations.evidence.units import count, percent, seconds, short
-from remediations.queries import aim
+from remediations.queries import ANYTHING, PRESENCE, aim
 
 _DEPENDENCY = "dependency."
 _SLOW = "queries."
@@ -214,7 +214,8 @@ def with_symptom(
     value = measured(diagnosis, metric.code)
     if value is None:
         return tuple(steps)
-    symptom = Symptom(metric.what, aim(metric.query, scene.workload.target), value)
+    target, presence = scene.workload.target, PRESENCE.get(metric.query, ANYTHING)
+    symptom = Symptom(metric.what, aim(metric.query, target), value, aim(presence, target))
     return tuple(replace(step, symptom=symptom) if step.applies else step for step in steps)
 
 

@@ -156,6 +156,20 @@ async def test_e_what_is_measured_better_and_alert_gone_is_fixed(tmp_path: Path)
     await rig.close()
 
 
+async def test_e_a_share_of_errors_without_a_value_is_none_at_all_while_requests_are_counted(
+    tmp_path: Path,
+) -> None:
+    """New pods have no series of failed requests before their first one fails."""
+    rig = await _acted(tmp_path)
+
+    async def instant(query: str) -> Any:
+        return [] if 'status=~"5' in query else [({}, 9.0)]
+
+    vars(rig.cluster.metrics)["instant"] = instant
+    assert await _result(rig) is RunState.FIXED
+    await rig.close()
+
+
 async def test_e_an_alert_about_an_event_that_comes_again_is_not_fixed(tmp_path: Path) -> None:
     """It resolves between two kills, and the rollout is complete all the while: the pods tell."""
     rig = await _acted(tmp_path, "out-of-memory")

@@ -38,13 +38,14 @@ async def _measured(services: Services, symptom: Symptom | None) -> Word | None:
         return None
     try:
         rows = await services.metric_source.instant(symptom.query)
+        there = bool(rows) or bool(await services.metric_source.instant(symptom.presence))
     except TryLater as error:
         why = f"the alert is gone, and whether its source is gone too is not known: {symptom.what}: {error.message}"
         return AlertCondition.UNREADABLE, why
-    if not rows:
+    if not there:
         text = f"the alert is gone, and so is what it is measured from: {symptom.what} has no value any more"
         return AlertCondition.VANISHED, text
-    if symptom.value > 0 and max(value for _, value in rows) >= _BETTER * symptom.value:
+    if symptom.value > 0 and max((value for _, value in rows), default=0.0) >= _BETTER * symptom.value:
         text = f"the alert is gone, and {symptom.what} is as it was before the step: {symptom.value:.3g}"
         return AlertCondition.VANISHED, text
     return None
