@@ -25,6 +25,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
+from app.flow.running import startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.kube import apply
@@ -212,6 +213,8 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
         if not was_applied(acted) and not await apply.in_place(services.cluster, whole, acted.name):
             text = "reading back shows that it never happened"
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
+        if obstacle := await startable.against_undo(services, run, whole):
+            return _hold(run, obstacle)
         cluster = guarded(services, run, run.life.get("despite", ()))
         done = await apply.undo(cluster, whole, acted.name, sleep=services.clock.sleep)
     except Held as by:
@@ -305,7 +308,8 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despit
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    known = tuple(hold.key for hold in holds_on(tx.conn, services, run, ())) if despite else ()
+    standing = (hold.key for hold in holds_on(tx.conn, services, run, ()))
+    known = (startable.NEW_PODS, *standing) if despite else ()
     after = replace(after, despite=known)
     data = {"by": by, "despite": despite, **because(reason)}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
