@@ -21,6 +21,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.policy.model import Policy, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
+from app.sim.databases import Clients
 from app.sim.scenario import Scenario
 from app.sim.signals import Signal
 from app.store import runs
@@ -130,6 +131,26 @@ def autoscaled() -> Scenario:
     return base.model_copy(update={"objects": (*base.objects, autoscaler), "age": 1200.0})
 
 
+@cache
+def blocked() -> Scenario:
+    """A migration that holds a lock, and so many sessions behind it that connections are short."""
+    base = load_scenario("database-connections")
+    holder = Clients(
+        application="migration", state="active", since=1_500.0, query="ALTER TABLE documents ADD COLUMN a int"
+    )
+    behind = Clients(
+        application="langgraph-api",
+        count=17,
+        state="active",
+        since=900.0,
+        query="SELECT 1 FROM documents",
+        waits_for="migration",
+        leaves=True,
+    )
+    (server,) = base.databases
+    return base.model_copy(update={"databases": (server.model_copy(update={"clients": (holder, behind)}),)})
+
+
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
@@ -155,12 +176,26 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
     ("out-of-memory", "scale-out"): Case(
         "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
     ),
+    ("database-connections", "terminate-idle-in-transaction"): Case(
+        "database-connections",
+        "terminate-idle-in-transaction",
+        _shipped("database-connections"),
+        of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "terminate-blocker"): Case(
+        "database-connections",
+        "terminate-blocker",
+        blocked,
+        of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),
 }
 
-PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand")})
+PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand"), ("database-connections", "fix-by-hand")})
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (

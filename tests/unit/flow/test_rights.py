@@ -11,7 +11,7 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.target import Kind, Target
 from app.flow.upkeep.rights import EVERY, needs
-from app.kube.verbs import EVENTS, OPTIONAL, READS
+from app.kube.verbs import EVENTS, OPTIONAL, READS, rule_of
 from app.policy.load import load_dir, load_policy
 from app.policy.model import Policy
 from app.policytools.rbac import Account, Grant, as_values, as_yaml, grants, manifests, namespaces_of
@@ -122,7 +122,7 @@ def test_all_forms_say_the_same() -> None:
 def test_the_review_asks_for_what_the_roles_grant() -> None:
     asked = {(n.permission.verb, n.resource) for n in needs(SHIPPED, CATALOGUE)}
     assert asked <= rights_of(SHIPPED)
-    besides = {"configmaps", "secrets"} | {p.rule[2] for p in (*EVENTS, *OPTIONAL)}
+    besides = {"configmaps", "secrets"} | {rule_of(p)[2] for p in (*EVENTS, *OPTIONAL)}
     assert {r for _, r in rights_of(SHIPPED) - asked} <= besides | {
         "pods"
     }  # and pod metrics, of another group
