@@ -246,9 +246,8 @@ class SimCluster:
         )
 
     def _ended(self, at: DatabaseAddress, session: SessionId) -> None:
-        """A session is no object of the cluster: it is recorded at the workload of its server, under its id."""
-        server = at.host.partition(".")[0]
-        name = f"{server}: {', '.join(map(repr, session.to_json()))}"
+        """A session is no object of the cluster: it is recorded under its id, as an action has it."""
+        name = ", ".join(map(repr, session.to_json()))
         self.mutations.append(
             Mutation(
                 self._clock.now(), "terminate", Kind.STATEFUL_SET, at.namespace, name, False, FIELD_MANAGER

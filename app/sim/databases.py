@@ -27,7 +27,8 @@ from app.sim.world import World
 
 T = TypeVar("T")
 _FIRST_PID = 1_000
-_NO_CLIENTS = ("it is a process of the server", "it replicates")
+_STANDBY = "it replicates"
+"""A server that follows: its session is none of the clients'."""
 _SIZE = 52 * 1024**2
 
 
@@ -55,7 +56,7 @@ class Clients(Strict):
     query: str = ""
     waits_for: str = ""
     leaves: bool = False
-    role: Literal["", "superuser", "replication", "background"] = ""
+    role: Literal["", "superuser", "replicator", "standby"] = ""
 
 
 class Server(Strict):
@@ -137,8 +138,8 @@ def _row(server: Server, clients: Clients, backend: SessionId, since: datetime) 
     own = clients.application.startswith(OURS)
     protected = {
         "superuser": "its user is a superuser",
-        "replication": "it replicates",
-        "background": "it is a process of the server",
+        "replicator": "its user replicates",
+        "standby": _STANDBY,
         "": "",
     }[clients.role]
     return Session(
@@ -204,7 +205,7 @@ class SimDatabases:
         server = self._servers.get(app)
         if server is None:
             return None
-        used = sum(s.protected not in _NO_CLIENTS for s in self._state(server).sessions())
+        used = sum(s.protected != _STANDBY for s in self._state(server).sessions())
         return used / (server.max_connections - server.reserved)
 
     def _state(self, server: Server) -> _State:
@@ -231,7 +232,7 @@ class SimDatabases:
         if not any(run.ready(self._world.time) for run in runs):
             raise ProbeUnavailable("the connection was refused", code="unreachable", where=str(at))
         sessions = self._state(server).sessions()
-        clients = [s for s in sessions if s.protected not in _NO_CLIENTS]
+        clients = [s for s in sessions if s.protected != _STANDBY]
         usable = server.max_connections - server.reserved
         if len(clients) >= usable:
             text = "the server has no free connection for this login"
