@@ -51,6 +51,7 @@ from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
+_LONG_WAIT = 900.0  # seconds of virtual time
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
     incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),
@@ -348,18 +349,25 @@ class Rig:
         await self.turn()
 
     async def run(self, seconds: float, *, alerts: bool = True) -> None:
-        """Let so much virtual time pass. Raises Died when the reaper struck."""
+        """Let so much virtual time pass, a long wait in longer strides. Raises Died when the reaper struck."""
         end = self.clock.monotonic() + seconds
+        stride = self.stride if seconds < _LONG_WAIT else 4 * self.stride
         while self.clock.monotonic() < end:
-            await self.step(min(self.stride, end - self.clock.monotonic()), alerts=alerts)
+            await self.step(min(stride, end - self.clock.monotonic()), alerts=alerts)
             if self.reaper.dead:
                 raise Died
+        self._broken()
+
+    def _broken(self) -> None:
+        """Raises Died when the reaper struck, RuntimeError for a run that broke."""
+        if self.reaper.dead:
+            raise Died
         for run_id, error in self.engine.failed.items():
             raise RuntimeError(f"{run_id} broke") from error
 
     async def until(self, condition: Callable[[], Any], limit: float = 3600.0) -> None:
         """Let time pass until the condition (sync or async) holds."""
-        end = self.clock.monotonic() + limit
+        end, began = self.clock.monotonic() + limit, self.clock.monotonic()
         while True:
             found = condition()
             if asyncio.iscoroutine(found):
@@ -369,4 +377,6 @@ class Rig:
             assert self.clock.monotonic() < end, (
                 f"not within {limit:g} virtual seconds\n{self.notebook.text[-4000:]}"
             )
-            await self.run(self.stride)
+            waited = self.clock.monotonic() - began
+            await self.step(self.stride if waited < _LONG_WAIT else 4 * self.stride)
+            self._broken()
