@@ -118,6 +118,15 @@ class _State:
         """They are gone at once."""
         self._backends = [b for b in self._backends if b.id not in ids]
 
+    def commit(self, application: str) -> None:
+        """The clients of this application end their transactions and stay connected."""
+        self._backends = [
+            replace(b, row=replace(b.row, state="idle", transaction_since=None))
+            if b.row.application == application
+            else b
+            for b in self._backends
+        ]
+
     def sessions(self) -> tuple[Session, ...]:
         """With who blocks whom now; who waits for nobody any more goes on."""
         found = self.backends()
@@ -207,6 +216,10 @@ class SimDatabases:
             return None
         used = sum(s.protected != _STANDBY for s in self._state(server).sessions())
         return used / (server.max_connections - server.reserved)
+
+    def commit(self, app: str, application: str) -> None:
+        """For tests: the clients of this application end their transactions at the server `app`, and stay connected."""
+        self._state(self._servers[app]).commit(application)
 
     def _state(self, server: Server) -> _State:
         if server.app not in self._states:
