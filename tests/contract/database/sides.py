@@ -144,6 +144,11 @@ class RealSide:
     async def pause(self) -> None:
         await asyncio.sleep(0.3)
 
+    async def busy(self) -> None:
+        """Every client that waits for nobody sends another statement."""
+        for connection in self._open:
+            await connection.execute("SELECT 2")
+
     async def close(self) -> None:
         for task in self._waiting:
             task.cancel()

@@ -176,3 +176,19 @@ async def test_who_only_observes_lacks_nothing(how: str) -> None:
     access, _, _ = check(Granting(("patch", Kind.DEPLOYMENT)), ceiling=ceiling)
     rule = RULE.model_copy(update={"mode": Mode.OBSERVE}) if how == "rule" else RULE
     assert await access.lacking(rule, WEB) == ()
+
+
+@pytest.mark.parametrize(
+    ("params", "name"), [("{}", "langgraph-secrets"), ("{secret: db-login}", "db-login")]
+)
+def test_the_secret_of_a_database_is_read_by_the_name_in_the_rule(params: str, name: str) -> None:
+    policy = policy_with(remediation="database-connections", target=TARGET, params=params, mode="observe")
+    found = grant_of(policy, "secrets")
+    assert [(g.verbs, g.names, g.needed_by) for g in found] == [
+        (("get",), (name,), ("database-connections",))
+    ]
+
+
+def test_ending_sessions_needs_no_right_to_write_to_the_cluster() -> None:
+    policy = policy_with(remediation="database-connections", target=TARGET, mode="auto")
+    assert {r for v, r in rights_of(policy) if v not in ("get", "list")} == {"events"}
