@@ -8,66 +8,77 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import typer
 import typer.main
 from typer.core import TyperGroup
 
-from app.cli import audit, orders, queries, serve, trust
 from app.cli.output import say
 from app.domain.errors import BadInput, RemediatorError
 
+_COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "serve:serve",
+    "demo": "serve:demo",
+    "trigger": "orders:trigger",
+    "approve": "orders:approve",
+    "reject": "orders:reject",
+    "undo": "orders:undo",
+    "keep": "orders:keep",
+    "pause": "orders:pause",
+    "resume": "orders:resume",
+    "incidents": "queries:incidents",
+    "runs": "queries:runs",
+    "explain": "queries:explain",
+    "scorecard": "queries:scorecard",
+    "trust": "trust:app",
+    "audit": "audit:app",
+    "db": "audit:db",
+    "config": "config:config",
+    "doctor": "doctor:doctor",
+    "policy": "policy:app",
+    "rbac": "rbac:rbac",
+}
+"""Where each command is: a module of this package, and in it the function, or the `Typer` of several commands."""
+
 
 class _Commands(TyperGroup):
-    """The commands; those with tools that `serve` does without are imported when somebody asks for them."""
+    """The commands, each imported when somebody asks for it: who looks at incidents at night does not wait for the whole service
+    to be imported, and `serve` does without the tools for policies."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's
         """All names."""
-        return [*super().list_commands(ctx), *_LATER]
+        return list(_COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's
         """The command of this name."""
-        if cmd_name not in _LATER:
-            return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"app.cli.{cmd_name}")
-        if hasattr(module, "app"):
-            found = typer.main.get_command(module.app)
-        else:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        found = getattr(importlib.import_module(f"app.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False)
-            alone.command()(getattr(module, cmd_name))
-            found = typer.main.get_command(alone)
-        found.name = cmd_name
-        return found
+            alone.command()(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
 
 
-_LATER = ("config", "doctor", "policy", "rbac")
-"""Each is a module of this package: with an `app` of several commands, or with the one function of its name."""
 app = typer.Typer(
     name="remediator",
     cls=_Commands,
     help="Alert-driven auto-remediation for Kubernetes: acts once, checks, undoes or escalates, and explains itself.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(serve.serve)
-app.command()(serve.demo)
-app.command()(orders.trigger)
-app.command()(orders.approve)
-app.command()(orders.reject)
-app.command()(orders.undo)
-app.command()(orders.keep)
-app.command()(orders.pause)
-app.command()(orders.resume)
-app.command()(queries.incidents)
-app.command()(queries.runs)
-app.command()(queries.explain)
-app.command()(queries.scorecard)
-app.add_typer(trust.app, name="trust")
-app.add_typer(audit.app, name="audit", help="Verify and export the audit trail.")
-app.add_typer(audit.db, name="db", help="The database schema.")
+
+
+@app.callback()
+def _remediator() -> None:
+    # Without one, typer takes an application that has no commands of its own for a mistake.
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,8 +17,8 @@ from app.store import audit, trail
 from app.store.chain import Head
 from app.store.migrate import upgrade
 
-app = typer.Typer(no_args_is_help=True)
-db = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Verify and export the audit trail.")
+db = typer.Typer(no_args_is_help=True, add_completion=False, help="The database schema.")
 
 
 @app.callback()

@@ -2,34 +2,106 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from app.cli.output import AsJson, give, table, write
+from app.cli.output import AsJson, give, say, table, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
+from app.domain.errors import ProbeUnavailable
 from app.notify import scorecard as words
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
 State = Annotated[str, typer.Option("--state", help="Only in this state.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-f", help="Go on with each change until Ctrl-C; with --json a line each.")
+]
+
+_INCIDENT = ("id", "state", "alertname", "namespace", "target", "opened_at")
+_RUN = ("id", "state", "remediation", "target", "mode", "requested_at", "result")
+_POLL = 2.0  # seconds between two looks of --follow
 
 
 def incidents(
-    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+    state: State = "",
+    limit: Limit = 50,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+    follow: Follow = False,
 ) -> None:
-    """Incidents, newest first."""
-    rows = list(Remote(url, token).pages("/api/v1/incidents", {"state": state}, limit))
-    give(rows) if as_json else table(("id", "state", "alertname", "namespace", "target", "opened_at"), rows)
+    """Incidents, newest first; with --follow oldest first."""
+    _list(_Listing(Remote(url, token), "/api/v1/incidents", state, limit, _INCIDENT), as_json, follow)
 
 
 def runs(
-    state: State = "", limit: Limit = 50, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+    state: State = "",
+    limit: Limit = 50,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+    follow: Follow = False,
 ) -> None:
-    """Runs, newest first."""
-    rows = list(Remote(url, token).pages("/api/v1/runs", {"state": state}, limit))
-    give(rows) if as_json else table(
-        ("id", "state", "remediation", "target", "mode", "requested_at", "result"), rows
-    )
+    """Runs, newest first; with --follow oldest first."""
+    _list(_Listing(Remote(url, token), "/api/v1/runs", state, limit, _RUN), as_json, follow)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Rows of one kind, as they are asked for and shown."""
+
+    remote: Remote
+    path: str
+    state: str
+    limit: int
+    columns: Sequence[str]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return list(self.remote.pages(self.path, {"state": self.state}, self.limit))
+
+
+def _list(listing: _Listing, as_json: bool, follow: bool) -> None:
+    if follow:
+        _follow(listing, as_json)
+    elif as_json:
+        give(listing.rows())
+    else:
+        table(listing.columns, listing.rows())
+
+
+def _follow(listing: _Listing, as_json: bool) -> None:
+    """Print each row when it is new and whenever it changes. A service that is away is waited for; a refusal is raised."""
+    shown: dict[str, dict[str, Any]] = {}
+    away = False
+    try:
+        while True:
+            try:
+                rows = listing.rows()
+            except ProbeUnavailable as error:
+                if not shown and not away:
+                    raise  # it was never there: most likely a wrong address
+                if not away:
+                    say(f"{error.message}; waiting")
+                away, rows = True, []
+            else:
+                away = False
+            for row in (r for r in reversed(rows) if shown.get(r["id"]) != r):
+                shown[row["id"]] = row
+                write(json.dumps(row) if as_json else _line(listing.columns, row))
+            sys.stdout.flush()
+            time.sleep(_POLL)
+    except KeyboardInterrupt:
+        return
+
+
+def _line(columns: Sequence[str], row: dict[str, Any]) -> str:
+    return "  ".join("-" if row.get(c) in (None, "") else str(row[c]).replace("\n", " ") for c in columns)
 
 
 def explain(

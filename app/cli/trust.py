@@ -9,7 +9,7 @@ import typer
 from app.cli.output import AsJson, give, table, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 Key = Annotated[str, typer.Argument(metavar="KEY", help="As the list names it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the thread and the audit trail.")]
 _COLUMNS = ("key", "level", "numbers", "next")

@@ -74,6 +74,10 @@ def policy(patient: Patient) -> Iterator[Finding]:
     given = patient.settings
     if not rules.rules:
         yield _POLICY.warn("no_rules", "no rule: every alert is only observed", "add a rule")
+    if not rules.heartbeats:
+        text = "no heartbeat: when alerts no longer arrive, nobody is told"
+        fix = "add heartbeats: [{alertname: Watchdog}] and route Prometheus' Watchdog to this service"
+        yield _POLICY.warn("heartbeat_none", text, fix)
     blocked = sorted({r.name for r in rules.rules if r.blocked_by})
     if blocked and not given.alertmanager_url:
         text = f"{', '.join(blocked)}: blocked by other alerts, and nobody can be asked for them, so it never acts"

@@ -103,10 +103,19 @@ def _receivers(config: Mapping[str, Any], patient: Patient) -> Iterator[Finding]
 
 def _pace(ways: list[_Way], patient: Patient) -> Iterator[Finding]:
     """A repeat comes at the next group interval after the repeat interval; the alert is stale when that is too late."""
-    rules = patient.policy.rules if patient.policy else ()
-    freshness = min((r.freshness for r in rules), default=None)
-    if freshness is None:
+    policy = patient.policy
+    freshness = min((r.freshness for r in policy.rules), default=None) if policy else None
+    if policy is None or freshness is None:
         return
+    for heartbeat in policy.heartbeats:
+        # Which route it takes is not known: the quickest is the best case.
+        longest = min((way.repeat + way.group for way in ways), default=timedelta())
+        if longest >= heartbeat.missing_after:
+            text = (
+                f"{heartbeat.alertname} counts as missing after {duration_text(heartbeat.missing_after)}, and no route "
+                f"repeats an alert in less than {duration_text(longest)}"
+            )
+            yield _ALERTS.fail("heartbeat_pace", text, "set missing_after to more than that")
     for way in ways:
         longest = way.repeat + way.group
         text = f"the route to {foreign(way.receiver)} repeats an alert after up to {duration_text(longest)}"

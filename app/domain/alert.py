@@ -24,6 +24,8 @@ class Source(StrEnum):
     PAGERDUTY = "pagerduty"
     ORCHESTRATION = "orchestration"
     MANUAL = "manual"
+    HEARTBEAT = "heartbeat"
+    """This service itself: an alert that always fires is no longer heard of."""
 
 
 class AlertStatus(StrEnum):

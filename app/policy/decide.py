@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Step
 from app.domain.target import Target
+from app.domain.units import duration
 from app.policy.facts import Facts
 from app.policy.gates import GATES, Case, evaluate
-from app.policy.model import Policy, Rule
+from app.policy.model import Heartbeat, Policy, Rule
 
 _NOT_OURS = frozenset(
     {Code.KILL_SWITCH, Code.PAUSED, Code.OUT_OF_SCOPE, Code.OPTED_OUT, Code.PROTECTED, Code.NOT_FIRING}
@@ -99,6 +100,24 @@ def no_rule(policy: Policy, alertname: str) -> Decision:
     """No rule matches the alert: observe, and say so."""
     text = f"Only observing: no rule matches alert {alertname or 'without a name'}"
     return Decision(Verdict.OBSERVE, Code.NO_RULE, text, "", "", "", (), policy.version)
+
+
+def beats(policy: Policy, heartbeat: Heartbeat) -> Decision:
+    """The alert is one that always fires: nothing to do as long as it is heard of."""
+    text = (
+        f"Only observing: {heartbeat.alertname} is a heartbeat; a person is called when it is not heard of for "
+        f"{duration(heartbeat.missing_after)}"
+    )
+    return Decision(Verdict.OBSERVE, Code.NO_RULE, text, "", "", "", (), policy.version)
+
+
+def heartbeat_missing(policy: Policy, alertname: str, said: str) -> Decision:
+    """Alerts may not reach this service any more: only a person can mend that."""
+    text = (
+        f"A person is needed: {said}. Other alerts may not arrive either: check that Prometheus runs and fires {alertname}, that "
+        "Alertmanager runs and reaches this service, and the route in its configuration"
+    )
+    return Decision(Verdict.DENY, Code.PERSON_NEEDED, text, "", "", "", (), policy.version)
 
 
 def no_target(policy: Policy, rule: Rule, why: str) -> Decision:

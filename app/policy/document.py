@@ -23,6 +23,7 @@ from app.policy.model import (
     Budget,
     Ceiling,
     Flapping,
+    Heartbeat,
     NewPodsTerms,
     Otherwise,
     Ownership,
@@ -114,6 +115,9 @@ class Document(Block):
     scorecard: Scorecard | None = Field(
         default=None, description="When the week's scorecard is posted; never without."
     )
+    heartbeats: tuple[Heartbeat, ...] = Field(
+        default=(), description="Alerts that always fire; a person is called when one is missing."
+    )
     rules: tuple[RuleDocument, ...] = ()
 
 
@@ -129,6 +133,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         storm=head.storm,
         scorecard=head.scorecard,
         labels=head.labels,
+        heartbeats=head.heartbeats,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(build_rule(rule, head) for rule in rules),
     )

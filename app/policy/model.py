@@ -119,6 +119,14 @@ class Scorecard(Block):
     timezone: Zone
 
 
+class Heartbeat(Block):
+    """An alert that always fires, such as Prometheus' Watchdog. A person is called when it is not heard of for `missing_after`:
+    then other alerts may not arrive either. Its repeat_interval in Alertmanager has to be shorter."""
+
+    alertname: str = Field(min_length=1, max_length=256)
+    missing_after: Duration = timedelta(minutes=15)
+
+
 class Storm(Block):
     """Many targets in trouble at once: something bigger is wrong, so only look. Minimum two targets."""
 
@@ -359,6 +367,11 @@ class Policy(Block):
     rules: tuple[Rule, ...]
     scorecard: Scorecard | None = None
     labels: LabelMapping = LabelMapping()
+    heartbeats: tuple[Heartbeat, ...] = ()
+
+    def heartbeat(self, alertname: str) -> Heartbeat | None:
+        """The heartbeat of this name."""
+        return next((h for h in self.heartbeats if h.alertname == alertname), None)
 
     def rule(self, name: str) -> Rule | None:
         """The rule of this name."""

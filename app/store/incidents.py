@@ -129,6 +129,12 @@ _FIRING = (
     .select_from(episodes)
     .where(EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value)
 )
+_OPEN_NAMED = (
+    select(incidents.c.id)
+    .where(OPEN, incidents.c.state.in_([s.value for s in IncidentState if not s.closed]))
+    .where(incidents.c.alertname == bindparam("alertname"))
+    .limit(20)
+)
 _OPEN_FOR_TARGET = (
     select(incidents)
     .where(OPEN, incidents.c.target_key == bindparam("target"), incidents.c.target_key.is_not(None))
@@ -195,6 +201,11 @@ def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
 def firing_count(conn: Connection, incident_id: str) -> int:
     """How many alerts of the incident fire, as far as we were told."""
     return _scalar_int(conn.execute(_FIRING, episodes_of(conn, incident_id)).scalar())
+
+
+def open_named(conn: Connection, alertname: str) -> list[str]:
+    """The ids of the open incidents of this alert name, at most 20."""
+    return list(conn.execute(_OPEN_NAMED, {"alertname": alertname}).scalars())
 
 
 def open_for_target(conn: Connection, target_key: str, alertname: str, excluding: str) -> Incident | None:

@@ -35,3 +35,17 @@ def test_what_asks_for_them_imports_them() -> None:
     """So the test above looks for the right names."""
     assert "app.sim.cluster" in imported("serve._simulated()")
     assert "app.policytools.backtest" in imported("app.info.cls(name='x').get_command(None, 'policy')")
+
+
+def test_who_looks_at_incidents_does_not_wait_for_the_whole_service() -> None:
+    asked = "import sys; from app.cli import app; app.info.cls(name='x').get_command(None, 'incidents')"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{asked}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert {"app.main", "app.kube.client", "dbos", "fastapi", "sqlalchemy"} & set(
+        ended.stdout.split()
+    ) == set()

@@ -13,6 +13,7 @@ from typing import TypeGuard
 import structlog
 from pydantic import ValidationError
 
+from app.domain.alert import Source
 from app.domain.decision import Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
@@ -73,10 +74,15 @@ def subject_of(
     """The rule for this incident, or the decision that there is none."""
     if incident.manual is not None:
         return _ordered(services, policy, incident)
-    labels = policy.labels.names.read(leading(alerts).labels)
+    lead = leading(alerts)
+    if lead.source is Source.HEARTBEAT:
+        return policy_decide.heartbeat_missing(policy, lead.labels["heartbeat"], lead.annotations["summary"])
+    labels = policy.labels.names.read(lead.labels)
     matched = match_rule(policy, labels)
     if matched is None:
-        return policy_decide.no_rule(policy, labels.get("alertname", ""))
+        name = labels.get("alertname", "")
+        heartbeat = policy.heartbeat(name)
+        return policy_decide.beats(policy, heartbeat) if heartbeat else policy_decide.no_rule(policy, name)
     remediation = services.catalogue[matched.rule.remediation]
     fired_at = min(a.starts_at for a in alerts)
     return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))

@@ -19,6 +19,7 @@ from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Services
 from app.flow.upkeep import audit_head
+from app.flow.upkeep.heartbeats import Heartbeats
 from app.flow.upkeep.supervisor import Task, each
 from app.store import audit, claims, driving, incidents
 from app.store.pruning import Pruner
@@ -68,9 +69,11 @@ class Loops:
     _failures: dict[str, int] = field(default_factory=dict)
     _offset: datetime | None = None
     _pruner: Pruner = field(init=False)
+    _heartbeats: Heartbeats = field(init=False)
 
     def __post_init__(self) -> None:
         self._pruner = Pruner(self.services.store, self.services.clock)
+        self._heartbeats = Heartbeats(self.services)
 
     def tasks(self) -> Sequence[Task]:
         """What the supervisor keeps running once the engine was launched."""
@@ -169,12 +172,14 @@ class Loops:
         return 0
 
     async def report(self) -> int:
-        """Set the gauges; queue the week's scorecard and the day's head of the audit trail when they are due."""
+        """Set the gauges; queue the week's scorecard and the day's head of the audit trail when they are due; notice heartbeats
+        that are missing."""
         s = self.services
         await each(
             {
                 "scorecard": lambda: scorecard.post_due(s, self.channel),
                 "audit_head": lambda: audit_head.tell_due(s, self.channel),
+                "heartbeats": self._heartbeats.check,
                 "gauges": lambda: counting.gauges(s),
             }
         )

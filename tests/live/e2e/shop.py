@@ -141,11 +141,11 @@ class Shop:
         out. The object tells: it bears the mark of the write.
         """
         found = self.plane.mutations(user=SERVICE_USER, namespace=self.namespace, include_unanswered=True)
-        answered = {_mark(m) for m in found if m.answered}
-        return [m for m in found if m.answered or (_mark(m) not in answered and self._bears(m))]
+        answered = {mark_of(m) for m in found if m.answered}
+        return [m for m in found if m.answered or (mark_of(m) not in answered and self._bears(m))]
 
     def _bears(self, mutation: Mutation) -> bool:
-        mark = _mark(mutation)
+        mark = mark_of(mutation)
         annotations = self.get(mutation.uri.partition("?")[0])["metadata"].get("annotations", {})
         return mark is not None and annotations.get(MARKER) == mark
 
@@ -162,7 +162,8 @@ class Shop:
         return [event for event in items if event.get("reason") in ("Remediated", "Undone")]
 
 
-def _mark(mutation: Mutation) -> str | None:
+def mark_of(mutation: Mutation) -> str | None:
+    """The service's name for this write, of its action or of the undo of it; None when it carries none."""
     operations = mutation.request_object if isinstance(mutation.request_object, list) else []
     marks = [
         op["value"]

@@ -176,6 +176,7 @@ async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
         document = {
             "version": 1,
             "scope": {"namespaces": ["rag7"], "secrets": ["web"]},
+            "heartbeats": [{"alertname": "Watchdog", "missing_after": "5h"}],
             "rules": [clinic.rule],
             **clinic.policy,
         }

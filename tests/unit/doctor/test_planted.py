@@ -120,6 +120,13 @@ FAULTS = [
     Planted(
         "secrets_not_named", W, lambda c: c.policy.update(scope={"namespaces": ["rag7"]}), "scope.secrets"
     ),
+    Planted("heartbeat_none", W, lambda c: c.policy.update(heartbeats=[]), "nobody is told"),
+    Planted(
+        "heartbeat_pace",
+        F,
+        lambda c: c.policy.update(heartbeats=[{"alertname": "Watchdog", "missing_after": "5m"}]),
+        "Watchdog",
+    ),
     Planted("dependency_missing", W, rule(params={"dependencies": ["postgres"]}), "postgres"),
     Planted("dependency_away", F, given(dependencies='{"db": "postgres://u:geheim@127.0.0.1:9/d"}'), "db"),
     Planted("cluster_away", F, lambda c: setattr(c.kube, "away", True), "no answer"),
