@@ -1,8 +1,9 @@
 """Database Connection Issues: a real connection test, connections against the limit, who holds them, and who blocks whom.
 
 Implements the runbook's section of that name for PostgreSQL. Called by the flow. It ends sessions that hold a transaction open for
-too long, then one that others have waited for; both only of the database that the rule names. What fills the disk, who leaks
-connections and a server that an operator manages are told to a person.
+too long, then one that others have waited for; both only of the database that the rule names. A restart is of the run's own target
+alone, so that the gates have judged it, and always asked about: the client that holds most connections, or the server. A full
+disk and a server that an operator manages are told to a person.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -19,15 +21,18 @@ from app.domain.database import Condition, DatabaseAddress, SessionId, Tls, Why
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Params, Scene
+from app.kube.actions import delete_pod, rollout_restart
 from remediations.causes import FirstCause, findings_of, investigate
+from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload, is_server, operator_of
 from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, Limits, database_findings
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.units import count, joined, span
+from remediations.evidence.pods import pods_finding, pods_of, troubles, unread_pods
+from remediations.evidence.units import count, joined, percent, span
 from remediations.params import Seconds, Share
 from remediations.steps import act, refuse
 
-END_IDLE, END_BLOCKER, BY_HAND = "terminate-idle-in-transaction", "terminate-blocker", "fix-by-hand"
+END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
+RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
 _FULL = re.compile(r"no space left on device|could not extend file|disk full", re.IGNORECASE)
 _Name = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
 _Key = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
@@ -37,7 +42,8 @@ class DatabaseConnectionsParams(Params):
     """Where the database is: `host`, or the name of a `service` in the target's namespace, `port`, `database`; what is empty or 0
     is the one of the URL in the Secret. The login stands in an existing `secret`: a URL under `url_key`, or, when that is empty,
     user and password under their keys. `idle_in_transaction`: how long a session may be; `most` of them are ended at once.
-    `lock`: how long others may wait. `crowded`: share of the usable connections from which on they are short."""
+    `lock`: how long others may wait. `crowded`: share of the usable connections from which on they are short; `client_share`: share
+    of those in use from which on one client has too many."""
 
     host: _Name = ""
     service: _Name = ""
@@ -53,6 +59,7 @@ class DatabaseConnectionsParams(Params):
     most: int = Field(default=10, ge=1, le=100)
     lock: Seconds = 300
     crowded: Share = 0.8
+    client_share: Share = 0.5
     logs: Seconds = 300
 
     def address(self, namespace: str) -> DatabaseAddress:
@@ -75,9 +82,11 @@ class DatabaseConnections:
     name = "database-connections"
     runbook = "Database Connection Issues"
     reads_config = True
-    steps: tuple[str, ...] = (END_IDLE, END_BLOCKER, BY_HAND)
+    steps: tuple[str, ...] = (END_IDLE, END_BLOCKER, RESTART_CLIENT, RESTART_SERVER, BY_HAND)
     params: type[DatabaseConnectionsParams] = DatabaseConnectionsParams
-    actions: frozenset[ActionKind] = frozenset({ActionKind.TERMINATE_SESSIONS})
+    actions: frozenset[ActionKind] = frozenset(
+        {ActionKind.TERMINATE_SESSIONS, ActionKind.ROLLOUT_RESTART, ActionKind.DELETE_POD}
+    )
     secret_params: tuple[str, ...] = ("secret",)
     fixed_params: frozenset[str] = frozenset(
         {
@@ -100,17 +109,19 @@ class DatabaseConnections:
         database, workload = await asyncio.gather(
             database_findings(scene.databases, scene.cluster, at, params.limits), _workload(scene, params)
         )
-        findings = (*database, *workload)
+        findings = (*database, *await _clients(scene, database), *workload)
         told = [f.text for f in findings if f.code in (CONNECTION, IDLERS, LOCKS)]
         return Diagnosis(joined(told), findings)
 
     async def ladder(
         self, scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis
     ) -> Sequence[Step]:
-        """End what idles, end a blocker, or a person's turn."""
+        """End what idles, end a blocker, restart who leaks, restart the server, or a person's turn."""
         return (
             _end_idle(scene, params, diagnosis),
             _end_blocker(scene, params, diagnosis),
+            _restart_client(scene, params, diagnosis),
+            await _restart_server(scene, params, diagnosis),
             _by_hand(scene, params, diagnosis),
         )
 
@@ -123,6 +134,16 @@ async def _workload(scene: Scene, params: DatabaseConnectionsParams) -> list[Fin
     log = await read_errors(scene.cluster, pods, scene.now, params.logs)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     return [state, *findings_of(found)[:2], errors_finding(log)]
+
+
+async def _clients(scene: Scene, database: Sequence[Finding]) -> list[Finding]:
+    """Whose pods the client with most connections is; not asked while connections are not short."""
+    found = Diagnosis("", tuple(database))
+    connection, clients = found.finding(CONNECTION), found.finding(CLIENTS)
+    if connection is None or clients is None or connection.data["crowded"] is not True:
+        return []
+    addresses: Any = clients.data["addresses"]
+    return [await client_workload(scene.cluster, scene.workload.target.namespace, addresses)]
 
 
 def _unseen(diagnosis: Diagnosis) -> Finding | None:
@@ -201,6 +222,62 @@ def _ending(
     ending = Ending(at, sessions, Condition(reason, least), params.crowded)
     action = ending.action(scene.workload.ref, scene.workload.target, summary.format(at=at))
     return act(name, why, action, open_task=task)
+
+
+def _restart_client(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis) -> Step:
+    if unseen := _unseen(diagnosis):
+        return refuse(RESTART_CLIENT, unseen.text)
+    connection, clients = diagnosis.finding(CONNECTION), diagnosis.finding(CLIENTS)
+    if connection is None or clients is None or connection.data["crowded"] is not True:
+        return refuse(RESTART_CLIENT, f"connections are not short: {connection.text if connection else ''}")
+    share: Any = clients.data["share"]
+    if share < params.client_share:
+        text = f"no client has {percent(params.client_share)} of the connections or more: {clients.text}"
+        return refuse(RESTART_CLIENT, text)
+    behind = diagnosis.finding(CLIENT_WORKLOAD)
+    if behind is None or not behind.data["target"]:
+        return refuse(RESTART_CLIENT, f"{clients.text}; {behind.text if behind else ''}")
+    target = str(behind.data["target"])
+    if target != scene.workload.target.key:
+        advice = f"look at it from there: remediator trigger {DatabaseConnections.name} --target {target} --reason '...'"
+        return refuse(RESTART_CLIENT, f"{clients.text}; it is {target}, which this run is not about", advice)
+    why = joined([connection.text, clients.text, behind.text])
+    task = f"find out why {target} leaks connections"
+    step = act(RESTART_CLIENT, why, rollout_restart(scene.workload, scene.now), open_task=task)
+    return replace(step, asks="a restart ends what its pods have in hand") if step.applies else step
+
+
+async def _restart_server(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis) -> Step:
+    """For a server in whose sessions nobody can look because no connection is free, and for no other reason: a restart ends
+    everybody's work, and a server that does not answer may be reached by others."""
+    connection, workload = diagnosis.finding(CONNECTION), scene.workload
+    if connection is None or connection.data.get("code") != "exhausted":
+        return refuse(
+            RESTART_SERVER,
+            f"sessions can be ended one by one, or nobody can tell: {connection.text if connection else ''}",
+        )
+    if full := _disk_full(diagnosis):
+        return refuse(RESTART_SERVER, f"the disk is full, and a server may not come back from that: {full}")
+    if no := await is_server(scene.cluster, workload, params.service):
+        return refuse(RESTART_SERVER, no)
+    if operator := await operator_of(scene.cluster, workload):
+        return refuse(
+            RESTART_SERVER,
+            f"it is managed by {operator}",
+            f"restart it with its operator's own means: {operator}",
+        )
+    pods = await pods_of(scene.cluster, workload)
+    if isinstance(pods, Finding):
+        return refuse(RESTART_SERVER, pods.text)
+    if workload.desired != 1 or len(pods) != 1:
+        return refuse(
+            RESTART_SERVER,
+            f"it has {count(len(pods), 'pod')}, and which one the clients write to is not known",
+        )
+    task = "find out who leaks connections"
+    step = act(RESTART_SERVER, connection.text, delete_pod(pods[0], workload), open_task=task)
+    asks = "a restart of the database ends every session, and what is not committed is lost"
+    return replace(step, asks=asks) if step.applies else step
 
 
 def _by_hand(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis) -> Step:

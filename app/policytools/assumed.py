@@ -44,6 +44,8 @@ _KINDS = {
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
     "terminate-idle-in-transaction": ActionKind.TERMINATE_SESSIONS,
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
+    "restart-client": ActionKind.ROLLOUT_RESTART,
+    "restart-postgres": ActionKind.DELETE_POD,
 }
 """What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 

@@ -22,6 +22,7 @@ from app.domain.sql_text import shortened
 from app.domain.target import Kind
 from app.sim.faults import Request
 from app.sim.kubelet import Kubelet
+from app.sim.podstatus import ip_of
 from app.sim.units import Seconds, Strict
 from app.sim.world import World
 
@@ -101,15 +102,17 @@ class _State:
                 pid += 1
                 home = self._pods(clients.app) if clients.app else []
                 backend = SessionId(pid, since - timedelta(seconds=1, microseconds=number))
-                row = _row(self.server, clients, backend, since)
                 pod = home[number % len(home)] if home else ""
+                row = _row(self.server, clients, backend, since)
+                row = replace(row, client=ip_of(pod)) if pod else row
                 yield _Backend(backend, row, clients.waits_for, clients.leaves, pod)
 
     def backends(self) -> list[_Backend]:
         """Those that are there: a pod's sessions end with it, and a server's with its own."""
         home = self._pods(self.server.app)
-        if home != self._home:
-            self._home, self._backends = home, []
+        if self._home and not set(self._home) & set(home):
+            self._backends = []
+        self._home = home or self._home
         alive = {pod for app in {c.app for c in self.server.clients if c.app} for pod in self._pods(app)}
         self._backends = [b for b in self._backends if not b.pod or b.pod in alive]
         return self._backends

@@ -151,6 +151,44 @@ def blocked() -> Scenario:
     return base.model_copy(update={"databases": (server.model_copy(update={"clients": (holder, behind)}),)})
 
 
+@cache
+def leaking() -> Scenario:
+    """A client Deployment whose sessions are idle and many, and whose alert names it."""
+    base = load_scenario("database-connections")
+    client: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "langgraph-ingest", "namespace": "rag7", "labels": {"app": "langgraph-ingest"}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "langgraph-ingest"}},
+            "template": {
+                "metadata": {"labels": {"app": "langgraph-ingest"}},
+                "spec": {"containers": [{"name": "ingest", "image": "ghcr.io/stacey77/rag7-ingest:v1.0.0"}]},
+            },
+        },
+    }
+    sessions = Clients(application="langgraph-ingest", count=19, since=300.0, app="langgraph-ingest")
+    (server,), (alert,) = base.databases, base.alerts
+    labels = {"severity": "critical", "deployment": "langgraph-ingest", "team": "rag"}
+    return base.model_copy(
+        update={
+            "objects": (*base.objects, client),
+            "databases": (server.model_copy(update={"clients": (sessions,)}),),
+            "alerts": (alert.model_copy(update={"labels": labels}),),
+        }
+    )
+
+
+@cache
+def exhausted() -> Scenario:
+    """No connection is free, so that nobody can look at the sessions."""
+    base = load_scenario("database-connections")
+    (server,) = base.databases
+    full = server.model_copy(update={"clients": (Clients(application="langgraph-ingest", count=22),)})
+    return base.model_copy(update={"databases": (full,)})
+
+
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
@@ -188,6 +226,21 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "terminate-blocker",
         blocked,
         of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "restart-client"): Case(
+        "database-connections",
+        "restart-client",
+        leaking,
+        hand=_approve,
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "restart-postgres"): Case(
+        "database-connections",
+        "restart-postgres",
+        exhausted,
+        of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
+        hand=_approve,
         ends=IncidentState.CONTAINED,
     ),
     ("pod-restarting", "restart"): Case(

@@ -8,13 +8,22 @@ from typing import Any
 import pytest
 
 from app.domain.evidence import Certainty, Diagnosis
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
+from app.domain.target import Kind
 from app.sim import load_scenario
 from app.sim.databases import Clients
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from remediations import CATALOGUE
-from remediations.database_connections import BY_HAND, END_BLOCKER, END_IDLE, DatabaseConnectionsParams
+from remediations.database_connections import (
+    BY_HAND,
+    END_BLOCKER,
+    END_IDLE,
+    RESTART_CLIENT,
+    RESTART_SERVER,
+    DatabaseConnectionsParams,
+)
+from tests.crash.cases import exhausted, leaking
 from tests.unit.remediations.stage import Stage
 
 IDLE = {"application": "ingest", "state": "idle in transaction"}
@@ -127,7 +136,6 @@ async def test_no_free_connection_is_the_servers_own_word() -> None:
     connection = diagnosis.finding("database.connection")
     assert connection is not None
     assert (connection.certainty, connection.data["crowded"]) == (Certainty.KNOWN, True)
-    assert applying(steps) == []
     assert "pg_use_reserved_connections" in steps[BY_HAND].advice
 
 
@@ -145,6 +153,7 @@ def test_only_the_rule_says_where_and_with_which_login() -> None:
         "most",
         "lock",
         "crowded",
+        "client_share",
         "logs",
     }
     assert handler.fixed_params == place
@@ -154,3 +163,97 @@ def test_only_the_rule_says_where_and_with_which_login() -> None:
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
     with pytest.raises(ValueError, match="host"):
         DatabaseConnectionsParams(host=host)
+
+
+def client_of(steps: Mapping[str, Step]) -> Step:
+    return steps[RESTART_CLIENT]
+
+
+async def test_the_client_that_leaks_is_restarted_where_the_run_is_about_it_and_only_after_a_question() -> (
+    None
+):
+    stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == [RESTART_CLIENT]
+    assert steps[RESTART_CLIENT].asks
+    assert str(steps[RESTART_CLIENT].actions[0].object) == "rag7/Deployment/langgraph-ingest"
+
+
+async def test_a_client_that_the_run_is_not_about_is_named_with_the_order() -> None:
+    _, steps = await look(leaking())
+    assert applying(steps) == []
+    assert "--target rag7/Deployment/langgraph-ingest" in client_of(steps).advice
+
+
+async def test_no_client_is_restarted_that_has_less_than_its_share() -> None:
+    stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
+    (server,) = leaking().databases
+    others = tuple(Clients(application=f"other-{n}", count=4) for n in range(3))
+    few = server.model_copy(update={"clients": (server.clients[0].model_copy(update={"count": 7}), *others)})
+    world_of_few = leaking().model_copy(update={"databases": (few,)})
+    stage = Stage("database-connections", world_of_few, target="rag7/Deployment/langgraph-ingest")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "No client has 50 %" in client_of(steps).why
+
+
+async def test_a_server_without_a_free_connection_is_restarted_only_after_a_question() -> None:
+    _, steps = await look(exhausted())
+    assert applying(steps) == [RESTART_SERVER]
+    assert steps[RESTART_SERVER].asks
+    (action,) = steps[RESTART_SERVER].actions
+    assert (action.kind, action.object.name) == (ActionKind.DELETE_POD, "postgres-0")
+
+
+async def test_a_server_that_is_not_the_target_is_not_restarted() -> None:
+    stage = Stage("database-connections", exhausted(), target="rag7/Deployment/redis")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "the Service postgres does not choose its pods" in steps[RESTART_SERVER].why
+    _, steps = await Stage("database-connections", exhausted()).look()
+    assert "name no service" in steps[RESTART_SERVER].why
+
+
+@pytest.mark.parametrize(
+    ("labels", "operator"),
+    [
+        ({"cnpg.io/cluster": "main"}, "Cluster main (CloudNativePG)"),
+        ({"application": "spilo", "cluster-name": "main"}, "postgresql main (Zalando Postgres operator)"),
+        (
+            {"postgres-operator.crunchydata.com/cluster": "main"},
+            "PostgresCluster main (Crunchy Postgres operator)",
+        ),
+    ],
+)
+async def test_a_server_that_an_operator_manages_is_named_and_not_restarted(
+    labels: dict[str, str], operator: str
+) -> None:
+    stage = Stage("database-connections", exhausted())
+    for name, value in labels.items():
+        path = f"/metadata/labels/{name.replace('/', '~1')}"
+        stage.edit(Kind.STATEFUL_SET, "postgres", {"op": "add", "path": path, "value": value})
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert f"It is managed by {operator}" in steps[RESTART_SERVER].why
+
+
+async def test_a_server_of_several_pods_is_not_restarted() -> None:
+    stage = Stage("database-connections", exhausted())
+    stage.edit(Kind.STATEFUL_SET, "postgres", {"op": "replace", "path": "/spec/replicas", "value": 2})
+    stage.clock.advance(60)
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "2 pods, and which one the clients write to is not known" in steps[RESTART_SERVER].why
+
+
+async def test_a_full_disk_is_told_to_a_person_and_nothing_is_restarted() -> None:
+    base = exhausted()
+    line = '{time} ERROR:  could not extend file "base/16384/2619": No space left on device'
+    behaviours = tuple(
+        b.model_copy(update={"start_lines": (line,)}) if b.name == "postgres" else b for b in base.behaviours
+    )
+    stage = Stage("database-connections", base.model_copy(update={"behaviours": behaviours}))
+    _, steps = await stage.look(service="postgres", logs=30 * 86_400)
+    assert applying(steps) == []
+    assert "The disk is full" in steps[BY_HAND].why
+    assert "grow the volume" in steps[BY_HAND].advice
