@@ -57,6 +57,7 @@ from app.observe.metrics import Metrics
 from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
+from app.page.site import add_pages
 from app.settings import Settings
 from app.store import claims, pre_images
 from app.store.chain import NO_KEYS, AuditKeys
@@ -236,7 +237,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
     services.rights.current = access
     health = Health(store.probe_write, (supervisor, access, keeper))
-    app = create_app(_web(settings, services, interactions, health))
+    web = _web(settings, services, interactions, health)
+    app = add_pages(create_app(web), web, services)
     clicks = _socket(settings, interactions)
     return Service(
         settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing, clicks

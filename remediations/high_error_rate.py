@@ -16,8 +16,9 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import scale
 from remediations.causes import FirstCause, findings_of, investigate
-from remediations.causes.errors import ORIGIN, origin_finding
+from remediations.causes.errors import ORIGIN, origin_finding, settled_at
 from remediations.causes.neighbours import neighbour_findings
+from remediations.evidence.earlier_logs import with_earlier
 from remediations.evidence.error_lines import TOKENS, Nature
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
@@ -31,7 +32,10 @@ from remediations.evidence.services import (
     latency_metric,
     measured,
     metric_finding,
+    names_dependency,
+    throttling_metric,
     unknown_dependencies,
+    with_symptom,
     with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent, seconds, short
@@ -88,7 +92,8 @@ class HighErrorRate:
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
-        return (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
+        steps = (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
+        return with_symptom(steps, scene, diagnosis, _errors_metric(params))
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -103,6 +108,10 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
+    moment = settled_at(found.seen)
+    if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
+        newest = [p for p in found.seen.alive if found.seen.newest(p)]
+        log = await with_earlier(scene.cluster, log, newest, moment, scene.now)
     origin = origin_finding(found.seen, log)
     cause = findings_of(found)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
@@ -113,18 +122,17 @@ async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     return [rollout_finding(found, scene, params)]
 
 
+def _errors_metric(params: HighErrorRateParams) -> Metric:
+    return Metric(
+        "metrics.errors", "5xx", params.error_query, lambda v: f"{percent(v)} of the requests fail (5xx)"
+    )
+
+
 async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     asked = (
-        Metric(
-            "metrics.errors", "5xx", params.error_query, lambda v: f"{percent(v)} of the requests fail (5xx)"
-        ),
+        _errors_metric(params),
         latency_metric(params.latency_query),
-        Metric(
-            "metrics.throttling",
-            "CPU throttling",
-            params.throttling_query,
-            lambda v: f"CPU is throttled in {percent(v)} of the periods",
-        ),
+        throttling_metric(params.throttling_query),
     )
     found = await asyncio.gather(*(metric_finding(scene, metric) for metric in asked))
     return [f for f in found if f is not None]
@@ -133,7 +141,14 @@ async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
 def _summary(diagnosis: Diagnosis) -> str:
     first = known(diagnosis, "errors.grouped") or known(diagnosis, "metrics.errors", "pods.state")
     first = first or [f.text for f in diagnosis.findings[:1]]
-    parts = [*first, *known(diagnosis, "rollout.recent"), *(f.text for f in failed_dependencies(diagnosis))]
+    cause = FirstCause(diagnosis)
+    named = [cause.text] if cause.sure else []
+    parts = [
+        *first,
+        *named,
+        *known(diagnosis, "rollout.recent"),
+        *(f.text for f in failed_dependencies(diagnosis)),
+    ]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return joined(parts)
@@ -197,7 +212,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
-            f"check {unsure[0].data['name']}; the most frequent error is {errors.top}",
+            f"check {_meant(unsure, errors.top)}; the most frequent error is {errors.top}",
         )
     parts = [rollout.text]
     if errors.top:
@@ -205,6 +220,11 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return await rollback_step(ROLL_BACK, joined(parts), scene, params)
+
+
+def _meant(unsure: Sequence[Finding], error: str) -> str:
+    """The dependency that the error names; one that it does not name is no hint."""
+    return next((str(f.data["name"]) for f in unsure if names_dependency(f, error)), "what the error names")
 
 
 def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
@@ -216,7 +236,9 @@ def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
         return None
     if origin.data["rollout"] is not True:
         return refuse(
-            ROLL_BACK, origin.text, f"look at {origin.data['instead']}" if origin.data["instead"] else ""
+            ROLL_BACK,
+            origin.text,
+            f"look at what changed {origin.data['instead']}" if origin.data["instead"] else "",
         )
     if origin.data["dependency"] is True and not healthy_dependencies(diagnosis):
         if origin.data["only_newest"] is True or unknown_dependencies(diagnosis):

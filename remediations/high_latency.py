@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.evidence.leaks import LeakParams, leak_finding
+from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.services import (
@@ -28,13 +29,15 @@ from remediations.evidence.services import (
     shown,
     slow_queries,
     slow_query_findings,
+    throttling_metric,
     unreachable,
+    with_symptom,
     with_the_errors,
 )
 from remediations.evidence.units import count, joined, percent
 from remediations.evidence.usage import usage_finding
 from remediations.params import Names, Query, Replicas, Seconds, Share
-from remediations.queries import LATENCY
+from remediations.queries import LATENCY, THROTTLING
 from remediations.steps import act, refuse
 
 SCALE_OUT, RESTART = "scale-out", "restart"
@@ -43,7 +46,7 @@ _ERRORS_OF = 300  # seconds of logs
 
 class HighLatencyParams(LeakParams):
     """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
-    when a container has used `memory_high` of its limit."""
+    when a container has used `memory_high` of its limit, CPU throttling from `throttling_high` of the scheduling periods."""
 
     scale_to: Replicas = 8
     dependencies: Names = ()
@@ -51,6 +54,8 @@ class HighLatencyParams(LeakParams):
     slow_query: Seconds = 1
     slow_calls: int = Field(default=10, ge=1)
     memory_high: Share = 0.8
+    throttling_high: Share = 0.25
+    throttling_query: Query = THROTTLING
 
 
 class HighLatency:
@@ -76,12 +81,19 @@ class HighLatency:
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart."""
-        return (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+        steps = (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+        return with_symptom(steps, scene, diagnosis, latency_metric(params.latency_query))
 
 
 async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
-    found = await metric_finding(scene, latency_metric(params.latency_query))
-    return [found] if found else []
+    latency, throttled = await asyncio.gather(
+        metric_finding(scene, latency_metric(params.latency_query)),
+        metric_finding(scene, throttling_metric(params.throttling_query)),
+    )
+    found = [latency] if latency else []
+    if throttled is not None and float(str(throttled.data.get("value", 0))) >= params.throttling_high:
+        found.append(throttled)  # a CPU limit that holds nothing back is no news
+    return found
 
 
 async def _pods(scene: Scene) -> list[Finding]:
@@ -112,7 +124,8 @@ async def _errors(scene: Scene) -> Finding | None:
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
-    parts = [_load(scene, diagnosis)]
+    cause = FirstCause(diagnosis)
+    parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else [])]
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
         parts += known(diagnosis, "memory.leak")
@@ -145,12 +158,14 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
         return refuse(SCALE_OUT, why)
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
+    if diagnosis.finding("metrics.throttling") is not None:
+        task = "raise or remove the CPU limit that throttles the containers, or set the size for good"
     built = scale(scene.workload, params.scale_to)
     return act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:
-    measures = known(diagnosis, "metrics.latency", "usage.pods")
+    measures = known(diagnosis, "metrics.latency", "metrics.throttling", "usage.pods")
     return joined([count(scene.workload.desired, "replica"), *measures])
 
 
@@ -175,7 +190,8 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
         return refuse(
             RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
         )
-    return act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
+    step = act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
+    return replace(step, asks=less_sure(diagnosis)) if leak and why.startswith(leak.text) else step
 
 
 def _advice(diagnosis: Diagnosis) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,10 +22,10 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Scene
 from app.kube.actions import raise_memory, scale
-from app.kube.read import limit_ranges, quota_headroom
+from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.happenings import events_finding
-from remediations.evidence.leaks import LeakParams, leak_finding
+from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
 from remediations.evidence.services import known, shown
 from remediations.evidence.units import joined, span
@@ -80,6 +81,8 @@ class OutOfMemory:
             *findings_of(looked)[:2],
         )
         told = known(Diagnosis("", findings), "usage.pods", "memory.leak")
+        cause = FirstCause(Diagnosis("", findings))
+        told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
         return Diagnosis(joined([killed.text, *told]), findings)
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
@@ -106,23 +109,27 @@ def _killed(diagnosis: Diagnosis) -> tuple[list[str], str]:
 async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
     names, text = _killed(diagnosis)
     if not names:
-        return refuse(RAISE_MEMORY, text)
+        cause = FirstCause(diagnosis)
+        return refuse(RAISE_MEMORY, text, cause.advice if cause.sure else "")
     leak = diagnosis.finding("memory.leak")
-    if leak and shown(diagnosis, "memory.leak", "leak"):
+    unsure = less_sure(diagnosis)
+    if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
         return refuse(
             RAISE_MEMORY,
             f"{leak.text}: it would fill a higher limit as well",
             f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})",
         )
     try:
-        rules, quota = await asyncio.gather(
+        rules, defaults, quota = await asyncio.gather(
             limit_ranges(scene.cluster, scene.workload.target.namespace),
+            default_limits(scene.cluster, scene.workload.target.namespace),
             quota_headroom(scene.cluster, scene.workload.target.namespace),
         )
     except (ClusterRefused, TryLater) as e:
         return refuse(RAISE_MEMORY, f"what the namespace allows is not known: {e.message}")
-    built = raise_memory(scene.workload, names, params.factor, params.max_memory, rules, quota)
-    return act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built)
+    bounds = [*rules, *defaults]
+    built = raise_memory(scene.workload, names, params.factor, params.max_memory, bounds, quota)
+    return replace(act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built), asks=unsure)
 
 
 def _steady(diagnosis: Diagnosis) -> bool:

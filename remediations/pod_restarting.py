@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from app.domain.evidence import Certainty, Diagnosis
@@ -63,7 +64,8 @@ class PodRestarting:
         events = await events_finding(scene.cluster, scene.workload, seen.pods, scene.now)
         rollout = rollout_finding(revisions, scene, params)
         findings = (state, *findings_of(found), rollout, limits_finding(scene.workload), events)
-        summary = joined([state.text, findings[1].text, rollout.text])
+        instead = findings[1].data.get("instead")
+        summary = joined([state.text, findings[1].text, str(instead) if instead else rollout.text])
         rest = found.nothing_to_do
         return Diagnosis(rest or summary, findings, rest)
 
@@ -95,12 +97,18 @@ async def _roll_back(
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
     if cause.code in _RUNS_AGAIN and (fixed := _fixed(scene, diagnosis)):
         return refuse(ROLL_BACK, fixed)
-    if not cause.sure:
-        return refuse(ROLL_BACK, f"the cause is not sure enough to roll back for: {cause.text}")
     if not cause.by_rollout:
         return refuse(ROLL_BACK, f"{cause.text}; {cause.rollout_why}", cause.advice)
+    dark = cause.code is CauseCode.NOT_READY and revision.data["newest_ready"] == 0
+    if not cause.sure and not dark:
+        return refuse(ROLL_BACK, f"the cause is not sure enough to roll back for: {cause.text}")
     why = joined([cause.text, cause.rollout_why, rollout.text, revision.text])
-    return await rollback_step(ROLL_BACK, why, scene, params)
+    step = await rollback_step(ROLL_BACK, why, scene, params)
+    if cause.sure:
+        return step
+    # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
+    unsure = f"the cause is not sure: {cause.text}"
+    return replace(step, asks="; ".join(filter(None, (unsure, step.asks)))) if step.applies else step
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:

@@ -26,8 +26,20 @@ THROTTLING = (
 )
 """Share of scheduling periods in which the CPU limit held the containers back."""
 
-MEMORY = f'sum by (pod) (container_memory_working_set_bytes{_OURS_AND}container!="",container!="POD"}})'
-"""Memory working set in bytes, by pod."""
+MEMORY = f'sum by (pod) (container_memory_rss{_OURS_AND}container!="",container!="POD"}})'
+"""Memory in bytes that the kernel cannot take back, by pod: anonymous pages, as cAdvisor tells them."""
+
+WORKING_SET = f'sum by (pod) (container_memory_working_set_bytes{_OURS_AND}container!="",container!="POD"}})'
+"""The same where that is not recorded: page cache that was used lately counts as well, which grows without any leak."""
+
+PRESENCE = {
+    ERROR_RATIO: f"sum(rate(http_requests_total{_OURS}[5m]))",
+    LATENCY: f"sum(rate(http_request_duration_seconds_bucket{_OURS}[5m]))",
+}
+"""What has a value as long as the source of a query is there, also when the query itself has none because all is well."""
+
+ANYTHING = f"count({_OURS})"
+"""The same for a query that a rule brings: any series of these pods."""
 
 # Letters of a generated suffix: no vowels and no 0, 1, 3, so that no words come out of it.
 _SAFE = "[b-df-hj-np-tv-z2456789]"

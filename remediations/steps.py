@@ -34,9 +34,9 @@ def refuse(name: str, why: str, advice: str = "") -> Step:
 
 
 def sentence(text: str) -> str:
-    """With a capital first letter, unless it starts with a name that has a slash or a dot in it."""
+    """With a capital first letter, unless it starts with a command or with a name that has a slash or a dot in it."""
     first = text.split(" ", 1)[0]
-    return text if "/" in first or "." in first else text[:1].upper() + text[1:]
+    return text if "/" in first or "." in first or first == "kubectl" else text[:1].upper() + text[1:]
 
 
 async def rollback_step(name: str, why: str, scene: Scene, params: RollbackParams) -> Step:

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, Table, func, insert, select, update
 
 from app.store import schema
+from app.store.acknowledgements import acknowledgements
 from app.store.encoding import micros
 from app.store.segments import PAGE
 
@@ -85,6 +86,7 @@ class _Maker:
         yield schema.run_journal, runs * 3, self._entry
         yield schema.run_approvals, runs, self._approval
         yield schema.ledger, runs, self._spent
+        yield acknowledgements, n // 10, lambda i: {"fingerprint": f"Q{i:012x}", "at": self._at(i * 10)}
         yield schema.clicks, n // 10, lambda i: {"id": f"click-{i}", "at": self._at(i * 10)}
         yield schema.samples, n, self._sample
         yield schema.digests, n // 100, self._digest

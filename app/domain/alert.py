@@ -72,6 +72,16 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """A sender's word on whether a person has taken this alert (`stands`): who (as shown to people) and since when."""
+
+    alert: Alert
+    by: str
+    at: datetime
+    stands: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedAlert:
     """An alert of a delivery that could not be understood: kept with the reason, never dropped."""
 
@@ -114,6 +124,7 @@ class Delivery:
     note: str = ""
     names: LabelNames = NAMES
     manual: ManualRequest | None = None
+    acknowledgement: Acknowledgement | None = None
 
 
 @dataclass(frozen=True, slots=True)

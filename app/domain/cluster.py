@@ -28,14 +28,15 @@ OPT = "alert-remediator.io/enabled"
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which log lines to read; bounded in lines and bytes so that a chatty pod cannot fill our memory."""
+    """Which log lines to read; bounded in lines and bytes so that a chatty pod cannot fill our memory. The newest `tail_lines`
+    since then, or with None the oldest ones; `limit_bytes` cuts the end of either."""
 
     namespace: str
     pod: str
     container: str
     previous: bool = False
     since_seconds: int | None = None
-    tail_lines: int = 2_000
+    tail_lines: int | None = 2_000
     limit_bytes: int = 1_048_576
 
 

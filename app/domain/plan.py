@@ -128,12 +128,29 @@ def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
 
 
 @dataclass(frozen=True, slots=True)
+class Symptom:
+    """What the step is to end, as it was measured when it was planned: a query to the metric source, with its target filled in, the
+    value that it had, and what it is called. The verification asks it again once the alert is gone. A query may have no value just
+    because all is well, as a share of errors of which there are none: `presence` has one as long as its source is there."""
+
+    what: str
+    query: str
+    value: float
+    presence: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For records."""
+        return {"what": self.what, "query": self.query, "value": self.value, "presence": self.presence}
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a remediation's ladder, as it stands for this target now.
 
     A step that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
     exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
     mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
+    `symptom` is what was measured of the trouble; None where nothing was.
     """
 
     name: str
@@ -142,6 +159,7 @@ class Step:
     advice: str = ""
     asks: str = ""
     open_task: str = ""
+    symptom: Symptom | None = None
 
     @property
     def applies(self) -> bool:
@@ -173,6 +191,7 @@ class Step:
             "advice": self.advice,
             "asks": self.asks,
             "open_task": self.open_task,
+            "symptom": self.symptom.to_json() if self.symptom else None,
             "actions": [a.to_json() for a in self.actions],
         }
 
@@ -186,4 +205,5 @@ class Step:
             data["advice"],
             data.get("asks", ""),
             data.get("open_task", ""),
+            Symptom(**symptom) if (symptom := data.get("symptom")) else None,
         )

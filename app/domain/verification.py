@@ -32,6 +32,7 @@ class AlertCondition(StrEnum):
     FIRING = "firing"
     TOLD_EARLIER = "told_earlier"  # last heard firing before the action; nobody confirmed it since
     SILENCED = "silenced"  # hidden by a silence or an inhibition: says nothing about health
+    VANISHED = "vanished"  # gone, and so is what it was measured from; or gone, and what it told of goes on
     UNREADABLE = "unreadable"
     NONE = "none"  # a manual trigger has no alert
 

@@ -88,7 +88,7 @@ class PodCondition:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One pod. `owner` is its controller (a ReplicaSet for Deployments); `reason` and `message` are those of the whole pod,
-    e.g. of an eviction."""
+    e.g. of an eviction; `memory_limit` is that of the pod as a whole in bytes (pod-level resources)."""
 
     ref: ObjectRef
     phase: str
@@ -104,6 +104,7 @@ class Pod:
     conditions: tuple[PodCondition, ...] = ()
     reason: str = ""
     message: str = ""
+    memory_limit: int | None = None
 
     @property
     def name(self) -> str:

@@ -66,6 +66,10 @@ class TokenTable:
                 found = principal
         return found
 
+    def named(self, name: str) -> tuple[str, Principal] | None:
+        """The SHA-256 of the token of this name, and its owner; None when there is no such token any more."""
+        return next((entry for entry in self.entries if entry[1].name == name), None)
+
     def authenticate(self, authorization: str) -> Principal | None:
         """The caller behind an Authorization header: `Bearer TOKEN`, or Basic with the token as the password."""
         scheme, _, rest = authorization.partition(" ")

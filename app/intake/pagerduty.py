@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
+from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.redact import redact_value, without_userinfo
+from app.domain.text import bounded, visible
 from app.intake.body import decode, pointer
 from app.intake.labels import alert_name, common, from_firing_text, scalars
 from app.intake.times import rfc3339
@@ -34,6 +35,7 @@ _STATUS = {
 _NOT_LABELS = frozenset({"num_firing", "num_resolved", "firing", "resolved"})
 _NESTED = ("labels", "commonLabels", "groupLabels", "custom_details", "details")
 _RAW_LIMIT = 2_000
+_NAME = 80
 
 
 def parse(
@@ -60,6 +62,7 @@ def parse(
     known = dataclasses.replace(blank, dedupe_key=_text(event, "id") or blank.dedupe_key, note=kind)
     if _text(_maybe(event, "agent"), "id") in own_agents - {""}:
         return dataclasses.replace(known, note=f"{kind}: our own doing")
+    known = dataclasses.replace(known, acknowledgement=_acknowledgement(event, kind))
     status = _STATUS.get(kind)
     if status is None:
         return known
@@ -72,6 +75,23 @@ def parse(
         # An old end does no harm: it ends the episode it names, and a reopened incident is another one.
         return dataclasses.replace(known, note=f"{kind}: of {occurred.isoformat()}, too old to act on")
     return dataclasses.replace(known, alerts=(alert,))
+
+
+def _acknowledgement(event: Mapping[str, Any], kind: str) -> Acknowledgement | None:
+    """What an incident's event says of who has it; None for one that says nothing, or that cannot be read. Whoever reassigns or
+    reopens an incident that was acknowledged makes it triggered again, and its events carry that status."""
+    stands = kind == "incident.acknowledged"
+    status = _text(_maybe(event, "data"), "status")
+    lifts = kind in (*_STATUS, "incident.unacknowledged") or status in ("triggered", "resolved")
+    if not kind.startswith("incident.") or not (stands or lifts):
+        return None
+    try:
+        at = _occurred(event)
+        alert = _alert(event, AlertStatus.FIRING, at, reopened=False)
+    except BadInput:
+        return None
+    who = visible(bounded(_text(_maybe(event, "agent"), "summary"), _NAME)) or "somebody"
+    return Acknowledgement(alert, who, at, stands)
 
 
 def _occurred(event: Mapping[str, Any]) -> datetime:

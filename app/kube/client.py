@@ -217,7 +217,7 @@ class KubeCluster:
             ("container", query.container),
             ("previous", "true" if query.previous else ""),
             ("sinceSeconds", str(query.since_seconds or "")),
-            ("tailLines", str(query.tail_lines)),
+            ("tailLines", "" if query.tail_lines is None else str(query.tail_lines)),
             ("limitBytes", str(query.limit_bytes)),
         ]
         path = resource.path(query.namespace, query.pod, "log")

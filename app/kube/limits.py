@@ -16,12 +16,14 @@ from app.kube.quantity import parse_memory, parse_quantity
 
 @dataclass(frozen=True, slots=True)
 class MemoryRule:
-    """One rule of a LimitRange about memory; `per` is Container or Pod. `ratio` bounds limit divided by request."""
+    """One rule of a LimitRange about memory; `per` is Container or Pod. `ratio` bounds limit divided by request; `default` is the limit that containers
+    get which set none."""
 
     name: str
     per: str
     maximum: int | None = None
     ratio: float | None = None
+    default: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,17 @@ def memory_rules(manifest: Obj) -> list[MemoryRule]:
                 )
             )
     return rules
+
+
+def memory_defaults(manifest: Obj) -> list[MemoryRule]:
+    """The limits that one LimitRange gives to containers that set none."""
+    found = [
+        (i.get("default") or {}).get("memory")
+        for i in manifest["spec"].get("limits") or ()
+        if i.get("type") == "Container"
+    ]
+    name = manifest["metadata"]["name"]
+    return [MemoryRule(name, "Container", default=parse_memory(text)) for text in found if text is not None]
 
 
 def quota_rooms(manifest: Obj) -> list[QuotaRoom]:

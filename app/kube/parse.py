@@ -24,7 +24,7 @@ from app.domain.workload import (
     Terminated,
     Workload,
 )
-from app.kube.podspec import containers_of
+from app.kube.podspec import containers_of, pod_memory_limit
 from app.kube.quantity import parse_cpu, parse_memory
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -158,6 +158,7 @@ def parse_pod(manifest: Obj) -> Pod:
         conditions=conditions,
         reason=status.get("reason", ""),
         message=status.get("message", ""),
+        memory_limit=pod_memory_limit(spec),
     )
 
 

@@ -30,6 +30,12 @@ def containers_of(spec: Mapping[str, Any]) -> tuple[ContainerSpec, ...]:
     return tuple(specs)
 
 
+def pod_memory_limit(spec: Mapping[str, Any]) -> int | None:
+    """The memory limit of a pod as a whole (pod-level resources), in bytes; None for a pod without."""
+    limits = (spec.get("resources") or {}).get("limits") or {}
+    return _maybe(parse_memory, limits.get("memory"))
+
+
 def config_keys(manifest: Mapping[str, Any]) -> frozenset[str]:
     """The names of the keys of a ConfigMap or Secret; never a value."""
     return frozenset(manifest.get("data") or ()) | frozenset(manifest.get("binaryData") or ())

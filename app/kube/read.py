@@ -20,6 +20,7 @@ from app.kube.limits import (
     MemoryRule,
     QuotaRoom,
     disruption_budget,
+    memory_defaults,
     memory_rules,
     quota_rooms,
 )
@@ -44,6 +45,7 @@ from app.kube.view import View
 __all__ = [
     "REVISION_HASH",
     "ahead",
+    "default_limits",
     "events_about",
     "limit_ranges",
     "pdbs_for",
@@ -190,6 +192,12 @@ async def limit_ranges(cluster: Cluster, namespace: str) -> list[MemoryRule]:
     """All memory rules of the namespace's LimitRanges."""
     listed = await cluster.list_objects(Kind.LIMIT_RANGE, namespace)
     return [rule for manifest in listed for rule in memory_rules(manifest)]
+
+
+async def default_limits(cluster: Cluster, namespace: str) -> list[MemoryRule]:
+    """The memory limits that the namespace's LimitRanges give to containers that set none."""
+    listed = await cluster.list_objects(Kind.LIMIT_RANGE, namespace)
+    return [rule for manifest in listed for rule in memory_defaults(manifest)]
 
 
 async def quota_headroom(cluster: Cluster, namespace: str) -> list[QuotaRoom]:

@@ -48,7 +48,10 @@ def _hopeless(state: ContainerState) -> str:
 
 
 def _refused(workload: Workload) -> str:
-    """The API server makes no pod at all: a quota, an admission webhook, a pod security rule."""
+    """The API server makes no pod at all: a quota, an admission webhook, a pod security rule. What its controller said before it
+    saw the present generation is about another template, and whoever has all its pods needs none."""
+    if workload.observed_generation < workload.ref.generation or workload.updated >= workload.desired:
+        return ""
     for condition in (workload.manifest.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return f"no pod can be made: {redact(str(condition.get('message', '')))[:_WORDS]}"

@@ -81,7 +81,8 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
 def _temporary(timeline: Timeline, fact: TemporaryChange) -> Message:
     keep = [line("Keep it: ", code(f"remediator keep {fact.run_id}"))]
     if fact.change == "kept":
-        return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays"))
+        why = f" ({fact.why})" if fact.why else ""
+        return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays{why}"))
     if fact.change == "ended":
         return _entry(timeline, line(bold("Temporary change over"), ": taking it back"))
     if fact.change == "extended":

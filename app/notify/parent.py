@@ -5,7 +5,7 @@ Called by `app.flow.notifying.deliver` for every posting and edit; it tells the 
 
 from __future__ import annotations
 
-from app.domain.decision import Decision, Verdict
+from app.domain.decision import Code, Decision, Verdict
 from app.domain.outcome import ActionResult, IncidentState, RunState
 from app.domain.units import counted, duration
 from app.notify.buttons import buttons
@@ -156,8 +156,17 @@ def _right(timeline: Timeline) -> list[Line]:
         return [line(f'Rule: "{decision.rule}", {gates_summary(decision)}')] if decision.rule else []
     who = f"; requested by {timeline.requested_by}" if timeline.requested_by else ""
     if decision.verdict is Verdict.ASK:
-        return [line(*_answered(timeline), f': "{decision.rule}", {gates_summary(decision)}{who}')]
+        return [
+            line(*_answered(timeline), f': "{decision.rule}", {gates_summary(decision)}{who}'),
+            *(_asks_because(decision) if timeline.answer is None else []),
+        ]
     return [line(f'Allowed by: "{decision.rule}", {gates_summary(decision)}{who}')]
+
+
+def _asks_because(decision: Decision) -> list[Line]:
+    """What made it ask, where that is more than the rule's mode."""
+    gates = [g for g in against(decision) if g.code is not Code.APPROVAL_NEEDED]
+    return [line("Asks because of: ", bold(gate.gate), f": {gate.value}") for gate in gates]
 
 
 def _answered(timeline: Timeline) -> tuple[Piece | str, ...]:
@@ -215,7 +224,8 @@ def _person(timeline: Timeline) -> list[Line]:
         return []
     reason = escalation.reason.removeprefix("A person is needed: ")
     lines = [line(bold("A person is needed"), f": {reason}")]
-    look = [line(f"Look at: {text}") for text in escalation.look_at[:_LOOK_AT]]
+    news = [text for text in dict.fromkeys(escalation.look_at) if text.lower() != reason.lower()]
+    look = [line(f"Look at: {text}") for text in news[:_LOOK_AT]]
     return [*lines, *look]
 
 

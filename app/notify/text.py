@@ -63,6 +63,11 @@ _SLACK_USER = re.compile(r"slack:([UW][A-Z0-9]{2,30})", re.ASCII)
 _URL = re.compile(r"https?://[^\s<>|\"\x00-\x1f]+")
 
 
+def is_url(url: str) -> bool:
+    """Whether this can be shown as a link: http or https, without blanks, quotes and angle brackets."""
+    return _URL.fullmatch(url) is not None
+
+
 def line(*pieces: Piece | str) -> Line:
     """A line; bare strings are plain spans."""
     return tuple(Span(p) if isinstance(p, str) else p for p in pieces)
@@ -99,7 +104,7 @@ def _mrkdwn(piece: Piece) -> str:
             shown = "{date_short_pretty} {time}"
             return f"<!date^{int(at.timestamp())}^{shown}|{utc(at)}>"
         case Ref(label, url):
-            if _URL.fullmatch(url) and CONTROL.search(url) is None:
+            if is_url(url) and CONTROL.search(url) is None:
                 return f"<{escape(url)}|{neutral(escape(clean(label))).replace('|', '/')}>"
             return neutral(escape(f"{clean(label)} {clean(url)}"))
         case Who(name):

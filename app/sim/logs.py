@@ -23,10 +23,12 @@ class Log:
         self._count += 1
         self._lines.append((at, template, self._count))
 
-    def text(self, since: float, tail: int, limit_bytes: int) -> str:
-        """The newest `tail` lines not older than `since` (seconds since 1970), cut after `limit_bytes`."""
+    def text(self, since: float, tail: int | None, limit_bytes: int) -> str:
+        """The newest `tail` lines (None: all) not older than `since` (seconds since 1970), cut after `limit_bytes`."""
         lines = [line for line in self._lines if line[0] >= since]
-        whole = "".join(f"{self._written(*line)}\n" for line in lines[-tail:] if tail > 0)
+        if tail is not None:
+            lines = lines[-tail:] if tail > 0 else []
+        whole = "".join(f"{self._written(*line)}\n" for line in lines)
         return whole.encode()[:limit_bytes].decode(errors="replace")
 
     def _written(self, at: float, template: str, number: int) -> str:

@@ -30,6 +30,7 @@ BY_METRIC: Mapping[str, Signal] = {
     "http_requests_total": Signal.ERROR_RATIO,
     "http_request_duration_seconds_bucket": Signal.LATENCY,
     "container_cpu_cfs_throttled_periods_total": Signal.CPU_THROTTLING,
+    "container_memory_rss": Signal.MEMORY,
     "container_memory_working_set_bytes": Signal.MEMORY,
 }
 """What a query is taken for when it contains this metric."""

@@ -23,6 +23,23 @@ Word = Literal["approved", "rejected", "snoozed"]
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """A button that somebody pressed: `key` makes it count once, however often it arrives, and `reason` is why, in their own
+    words, cleaned by whoever took it. Both are empty for an order that came without a button."""
+
+    key: str = ""
+    reason: str = ""
+
+
+NO_PRESS = Press()
+
+
+def because(reason: str) -> dict[str, str]:
+    """A reason as part of an audit record; nothing when none was given."""
+    return {"reason": reason} if reason else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """One answer to the question about one step of a run. `plan_hash` is the plan it was given for."""
 
@@ -85,3 +102,8 @@ def take(tx: Tx, click: str) -> None:
             tx.conn.execute(insert(clicks).values(id=storable(click), at=tx.stamp))
     except IntegrityError as error:
         raise Repeated("this click was taken already", where=click) from error
+
+
+def taken(conn: Connection, click: str) -> bool:
+    """Whether a click was taken already."""
+    return conn.execute(select(clicks.c.id).where(clicks.c.id == storable(click))).scalar() is not None

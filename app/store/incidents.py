@@ -153,13 +153,13 @@ def get(conn: Connection, incident_id: str) -> Incident:
     row = conn.execute(_GET, {"incident": incident_id}).one_or_none()
     if row is None:
         raise Missing("no such incident", where=incident_id)
-    return _incident(row)
+    return incident_from(row)
 
 
 def get_all(conn: Connection, incident_ids: Sequence[str]) -> list[Incident]:
     """The incidents with these ids, in this order; unknown ones are left out."""
     rows = conn.execute(select(incidents).where(incidents.c.id.in_(incident_ids)))
-    by_id = {row.id: _incident(row) for row in rows}
+    by_id = {row.id: incident_from(row) for row in rows}
     return [by_id[i] for i in incident_ids if i in by_id]
 
 
@@ -177,7 +177,7 @@ def hold(tx: Tx, incident_id: str) -> Incident:
     row = tx.conn.execute(_HOLD, {"incident": incident_id}).one_or_none()
     if row is None:
         raise Missing("no such incident", where=incident_id)
-    return _incident(row)
+    return incident_from(row)
 
 
 def page(
@@ -189,7 +189,7 @@ def page(
         query = query.where(incidents.c.id < cursor)
     if state is not None:
         query = query.where(incidents.c.state == state.value)
-    return [_incident(row) for row in conn.execute(query)]
+    return [incident_from(row) for row in conn.execute(query)]
 
 
 def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
@@ -212,7 +212,7 @@ def open_for_target(conn: Connection, target_key: str, alertname: str, excluding
     """The oldest open incident with this target and alert name, other than `excluding`: the one to merge into."""
     asked = {"target": target_key, "alertname": alertname, "incident": excluding}
     row = conn.execute(_OPEN_FOR_TARGET, asked).one_or_none()
-    return None if row is None else _incident(row)
+    return None if row is None else incident_from(row)
 
 
 UNDECIDED_FIRST = (incidents.c.decided_at.is_not(None), incidents.c.due_at, incidents.c.id)
@@ -240,7 +240,7 @@ def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident
         .values(**held, due_at=held["claimed_until"])
         .returning(*incidents.c)
     )
-    by_id = {row.id: _incident(row) for row in claimed}
+    by_id = {row.id: incident_from(row) for row in claimed}
     return [by_id[i] for i in ids]
 
 
@@ -365,7 +365,8 @@ def _require_place(conn: Connection, before: Incident) -> None:
         )
 
 
-def _incident(row: Row[Any]) -> Incident:
+def incident_from(row: Row[Any]) -> Incident:
+    """A row of the table as an incident."""
     data = row._asdict()
     del data["page"], data["last_page"]
     for name in ("opened_at", "updated_at"):

@@ -12,9 +12,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, select
 
-from app.domain.alert import Alert, AlertStatus, Delivery, Receipt, Source
+from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, Receipt, Source
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
+from app.store import acknowledgements
 from app.store import ingest_rows as rows
 from app.store.encoding import micros, moment, plain_text, storable, to_json, to_text
 from app.store.incident_grouping import IncidentGrouping
@@ -93,7 +94,8 @@ class _Batch:
         self._load_receipts(deliveries)
         named = [(alert, delivery.names) for delivery in deliveries for alert in delivery.alerts]
         alerts = [alert for alert, _ in named]
-        self._keys = {id(alert): storable(alert.episode) for alert in alerts}
+        taken = [d.acknowledgement.alert for d in deliveries if d.acknowledgement is not None]
+        self._keys = {id(alert): storable(alert.episode) for alert in (*alerts, *taken)}
         moved = [(alert, names) for alert, names in named if concerned(alert)]
         self._firing = firing_under_any_start(self._tx.conn, moved)
         self._concerned = {identity(alert) for alert, _ in moved}
@@ -126,6 +128,8 @@ class _Batch:
             incident = self._incidents.for_request(delivery.manual, delivery_id)
             touched[incident] = None
             run_ids = (run_id_for(incident, 1),)
+        if (given := delivery.acknowledgement) is not None and (incident := self._acknowledged(given)):
+            touched[incident] = None
         self._leftovers(delivery, delivery_id)
         receipt = Receipt(delivery_id, tuple(touched), run_ids)
         if dedupe[1]:
@@ -176,6 +180,15 @@ class _Batch:
             self._fired(alert, delivery_id, texts, incident)
             return incident
         return self._repeated(alert, episode, delivery_id, received)
+
+    def _acknowledged(self, given: Acknowledgement) -> str | None:
+        """The incident with that alert, which is decided anew; None when there is none."""
+        acknowledgements.put(self._tx, given)
+        episode = self._episodes.get(self._keys[id(given.alert)])
+        if episode is None or episode.status != _FIRING:
+            return None
+        self._incidents.ring(episode.incident_id)
+        return episode.incident_id
 
     def _find_start(self, alert: Alert) -> None:
         """An alert without a start is the newest of its fingerprint that fires."""

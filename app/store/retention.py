@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from app.domain.events import EventKind
 from app.store import trail
+from app.store.acknowledgements import acknowledgements
 from app.store.encoding import micros
 from app.store.schema import (
     CLOSED,
@@ -134,6 +135,7 @@ def _delete_others(tx: Tx, before: int, rows: int) -> list[int]:
     return [
         _delete_first(conn, pauses, and_(LIFTED, pauses.c.lifted_at < before), rows),
         _delete_first(conn, clicks, clicks.c.at < before, rows),
+        _delete_first(conn, acknowledgements, acknowledgements.c.at < before, rows),
         _delete_first(conn, digests, and_(GROWN, digests.c.closed_at < before), rows),
         _delete_first(conn, outbox, and_(OF_NO_INCIDENT, ~UNSENT, outbox.c.created_at < said), rows),
     ]

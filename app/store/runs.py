@@ -288,10 +288,12 @@ def set_step(  # the rule's six parameters
     )
 
 
-def answer(tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "") -> bool:
+def answer(  # the rule's six parameters
+    tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "", reason: str = ""
+) -> bool:
     """Record the one answer to the question that stands; False when there is one already or the run has ended.
 
-    `by` gave the last word; `named` are all who agreed, when the rule wanted several.
+    `by` gave the last word; `named` are all who agreed, when the rule wanted several; `reason` is why, where one was asked for.
 
     Whether the answer may count (plan, expiry, person) is the caller's to check, in this transaction. Raises Missing.
     """
@@ -305,6 +307,8 @@ def answer(tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "") -> b
     )
     kind = EventKind.APPROVED if given == "approved" else EventKind.REJECTED
     data = {"answer": given, "plan_hash": run.plan_hash, "step": run.step.name}
+    if reason:
+        data["reason"] = reason
     tx.audit(kind, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
     return True
 

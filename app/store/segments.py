@@ -108,5 +108,12 @@ def events_of(conn: Connection, incident_id: str) -> ColumnElement[bool]:
     return and_(in_pages(audit.c.page, _list(pages)), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
 
 
+def events_since(conn: Connection, incident_id: str, seq: int) -> ColumnElement[bool]:
+    """The condition "audit event of this incident after record `seq`"."""
+    pages = range(seq // PAGE, current(conn) + 1)
+    of_it = and_(in_pages(audit.c.page, _list(pages)), audit.c.incident_id == incident_id, ABOUT_INCIDENT)
+    return and_(of_it, audit.c.seq > seq)
+
+
 def _list(pages: range) -> ColumnElement[str]:
     return literal(to_text(list(pages)), Text())

@@ -30,7 +30,8 @@ _SAFETY = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""On every answer: nothing here is for a browser to keep, to guess at, to frame or to load more from."""
+"""On every answer that does not say it itself: nothing here is for a browser to keep, to guess at, to frame or to load more
+from."""
 _log = structlog.get_logger("app.web")
 _LONGEST_PATH = 200  # characters of a stranger's path that a log line shows
 
@@ -142,7 +143,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *_SAFETY, (b"x-request-id", self._id)]
+            given = message.get("headers", ())
+            own = {name for name, _ in given}  # a page says itself what it may load
+            safety = [header for header in _SAFETY if header[0] not in own]
+            message["headers"] = [*given, *safety, (b"x-request-id", self._id)]
         await self._send(message)
 
 

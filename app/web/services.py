@@ -15,28 +15,36 @@ from app.flow.upkeep.health import Findings
 from app.intake.alertmanager import MAX_BYTES
 from app.intake.auth import Access
 from app.observe.metrics import Metrics
+from app.store.approvals import NO_PRESS, Press
 from app.store.database import Store
 
 
 class Operations(Protocol):
     """What a person can order. `by` is who, for the audit trail. The answers are JSON objects.
 
-    All raise Missing for an unknown id, Refused when the present state does not allow it, BadInput, StoreUnavailable.
+    All raise Missing for an unknown id, Refused when the present state does not allow it, BadInput, StoreUnavailable; with a
+    `press` that was taken before, Repeated, and nothing is done again.
     """
 
-    async def approve(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def approve(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         """Approve the waiting plan; with `plan_hash` only that very plan."""
         ...
 
-    async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def reject(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         """Reject the waiting plan."""
         ...
 
-    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
+    async def undo(
+        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+    ) -> dict[str, Any]:
         """Undo what an ended run changed, where our values are still in place."""
         ...
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
         ...
 
@@ -48,11 +56,13 @@ class Operations(Protocol):
         """Lower a trust level by one level."""
         ...
 
-    async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
+    async def pause(
+        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         """Stop all action inside a scope."""
         ...
 
-    async def resume(self, scope: str, by: str) -> dict[str, Any]:
+    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Lift a pause."""
         ...
 

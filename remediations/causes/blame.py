@@ -157,6 +157,8 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     if cause.code in _BEFORE_RUNNING and (completed(seen) or _others_ready(seen, cause)):
         return Blame(False, f"{name} had its pods running before, so it did not bring that")
     pods = [p for p in seen.alive if p.name in cause.pods]
+    if made_late := _made_late(seen, pods, last):
+        return made_late
     if not pods or cause.since is None or not all(_dated(seen, p, cause) for p in pods):
         return None
     before = min(cause.since - p.created_at for p in pods)
@@ -166,6 +168,17 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
         False,
         f"{name} ran well for {span(before.total_seconds())} before that began, so it is not new with it",
     )
+
+
+def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment) -> Blame | None:
+    """The rollout came to its end, and what fails are pods that were made long after: others of the same template ran till then."""
+    if not pods or not completed(seen):
+        return None
+    late = min(p.created_at for p in pods) - (seen.now - timedelta(seconds=last.age))
+    if late < _RAN_WELL:
+        return None
+    text = f"{_name(last)} had all its pods available, and the pods that fail were made {span(late.total_seconds())} after it"
+    return Blame(False, text)
 
 
 def _dated(seen: Snapshot, pod: Pod, cause: Cause) -> bool:

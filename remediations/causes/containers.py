@@ -14,6 +14,7 @@ from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Terminated
+from app.kube.podspec import pod_memory_limit
 from app.kube.quantity import say_memory
 from remediations.causes.exits import ARCHITECTURE, TOLD_TO_END, ending
 from remediations.causes.images import WAITING, image_cause, pull_of
@@ -33,10 +34,14 @@ _RESET = timedelta(minutes=10)
 """After so long a run the kubelet forgets the restarts before it (Kubernetes, "Container restart policy")."""
 _OFTEN = 3
 _PROBES = (
-    ("Startup probe failed", CauseCode.STARTUP_PROBE, "startupProbe"),
-    ("Liveness probe failed", CauseCode.LIVENESS_PROBE, "livenessProbe"),
-    ("Readiness probe failed", CauseCode.READINESS_PROBE, "readinessProbe"),
+    ("Startup", CauseCode.STARTUP_PROBE, "startupProbe"),
+    ("Liveness", CauseCode.LIVENESS_PROBE, "livenessProbe"),
+    ("Readiness", CauseCode.READINESS_PROBE, "readinessProbe"),
 )
+_PROBED = re.compile(
+    r"(?P<which>\w+) probe (?:failed|errored(?: and resulted in \w+ state)?)(?:: *(?P<answer>.*))?", re.DOTALL
+)
+"""The kubelet's word on a probe that did not succeed; one that could not be asked counts as failed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,11 @@ class _At:
         foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
         return f"{'init container' if self.state.init else 'container'} {self.state.name} of {self.pod.name}{foreign}"
 
-    def probe(self, words: str) -> KubeEvent | None:
+    def probe(self, which: str) -> KubeEvent | None:
         """The newest event of a failed probe of this container."""
         found = self.seen.about("Pod", self.pod.name, "Unhealthy")
-        return next(
-            (e for e in found if e.message.startswith(words) and e.container in ("", self.state.name)), None
-        )
+        mine = (e for e in found if e.container in ("", self.state.name))
+        return next((e for e in mine if (m := _PROBED.match(e.message)) and m["which"] == which), None)
 
     def said(self) -> str:
         """What it said last, or the kubelet's word on it."""
@@ -230,8 +234,7 @@ def _end(at: _At, ended: Terminated) -> Cause:
     """What made a container end."""
     restarts = f", {count(at.state.restarts, 'restart')}" if at.state.restarts else ""
     if ended.reason == "OOMKilled":
-        limit = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
-        of = f"limit {say_memory(limit)}" if limit is not None else "no limit: it was the node"
+        of = _limit_of(at)
         text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts})"
         return at.cause(
             CauseCode.OUT_OF_MEMORY,
@@ -264,14 +267,24 @@ def _end(at: _At, ended: Terminated) -> Cause:
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 
+def _limit_of(at: _At) -> str:
+    """The limit that a container ran into: its own, that of its pod as a whole, or the node's end."""
+    own = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
+    if own is not None:
+        return f"limit {say_memory(own)}"
+    whole = pod_memory_limit(at.seen.specs.get(at.pod.name) or at.seen.spec)
+    return f"limit of the whole pod {say_memory(whole)}" if whole is not None else "no limit: it was the node"
+
+
 def _probe(at: _At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:
-    words, code, field = probe
-    answer = short(redact(event.message.removeprefix(words).lstrip(": ")), 200)
+    which, code, field = probe
+    said_so = _PROBED.match(event.message)
+    answer = short(redact(said_so["answer"] or ""), 200) if said_so else ""
     spec = at.seen.specs.get(at.pod.name) or at.seen.spec
     listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
     own: Obj = next((c for c in listed if c.get("name") == at.state.name), {})
     how = _asked(own.get(field) or {})
-    text = f"{words.split(' ')[0].lower()} probe of {at.name} fails{f' ({how})' if how else ''}: {answer or 'without an answer'}{more}"
+    text = f"{which.lower()} probe of {at.name} fails{f' ({how})' if how else ''}: {answer or 'without an answer'}{more}"
     said = at.said()
     advice = f"find out why {at.state.name} answers so{f', it said last {said!r}' if said else ''}, or correct its {field}"
     sure = Sureness.CERTAIN if event.container else Sureness.LIKELY

@@ -61,8 +61,9 @@ class _Reading:
 
 
 def creation_causes(seen: Snapshot) -> Iterator[Cause]:
-    """At most one cause: the newest refusal, as long as pods are missing."""
-    if not seen.missing:
+    """At most one cause: the newest refusal, as long as pods are missing, or the newest ReplicaSet has not made its own."""
+    missing = max(seen.missing, seen.unmade)
+    if not missing:
         return
     refusals = [*_from_conditions(seen), *_from_events(seen)]
     if not refusals:
@@ -70,7 +71,7 @@ def creation_causes(seen: Snapshot) -> Iterator[Cause]:
     newest = max(refusals, key=lambda r: (r.at is not None, r.at or seen.now, bool(r.revision)))
     read = _read(seen, newest.said)
     same = [r.since for r in refusals if _read(seen, r.said).object == read.object and r.since]
-    who = f"{count(seen.missing, 'pod')} of {seen.workload.desired} cannot be made"
+    who = f"{count(missing, 'pod')} of {seen.workload.desired} cannot be made"
     yield Cause(
         code=read.code,
         object=read.object,
@@ -92,16 +93,19 @@ def _from_conditions(seen: Snapshot) -> Iterator[_Refusal]:
                 at = parse_time(c.get("lastUpdateTime")) or parse_time(c.get("lastTransitionTime"))
                 own = manifest["metadata"]["name"] if manifest is not seen.workload.manifest else ""
                 since = parse_time(c.get("lastTransitionTime"))
-                yield _Refusal(said, own or _maker(said), since, at)
+                yield _Refusal(said, own or _maker(seen, said), since, at)
 
 
-_MAKER = re.compile(r'pods "([a-z0-9.-]+?)-?" is (?:forbidden|invalid)')
+_MAKER = re.compile(r'pods? "(?P<name>[a-z0-9.-]+?)" is (?:forbidden|invalid)', re.IGNORECASE)
 
 
-def _maker(said: str) -> str:
-    """A pod is refused under the name of its ReplicaSet and a dash."""
+def _maker(seen: Snapshot, said: str) -> str:
+    """A pod is refused under the name of its ReplicaSet and a dash, by plug-ins that come after naming with five letters more; empty
+    for a name that no ReplicaSet can have given."""
     found = _MAKER.search(said)
-    return found[1] if found else ""
+    names = {m["metadata"]["name"] for m in seen.controllers}
+    stem = found["name"].rpartition("-")[0] if found else ""
+    return stem if stem in names else ""
 
 
 def _from_events(seen: Snapshot) -> Iterator[_Refusal]:

@@ -29,6 +29,14 @@ _NEW = timedelta(minutes=10)
 _CAN_BRING = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
 
 
+def settled_at(seen: Snapshot) -> datetime | None:
+    """The first moment after the last rollout at which errors that begin are not new with it; None without a rollout to suspect."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.previous is None:
+        return None
+    return seen.now - timedelta(seconds=last.age) + _NEW
+
+
 def errors_acquit(seen: Snapshot, log: ErrorLog) -> Blame | None:
     """Why the errors do not come from the last rollout; None when they can."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
@@ -49,6 +57,12 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         after = span((began - deployed).total_seconds())
         yield Blame(
             False, f"the errors began {after} after the rollout, and the logs before have none of them"
+        )
+    if log.clean_at is not None and log.clean_at - deployed >= _NEW:
+        after = span((log.clean_at - deployed).total_seconds())
+        yield Blame(
+            False,
+            f"the errors began later than {after} after the rollout: the logs of then have none of them",
         )
     yield _everywhere(seen, log)
     yield _untouched(last)

@@ -20,6 +20,8 @@ RECENT = timedelta(minutes=15)
 """How old an event may be to tell something about the present: the kubelet and the controllers repeat theirs sooner."""
 STARTING = timedelta(minutes=2)
 """How long a pod without any error may take before "not ready yet" counts as trouble."""
+PULLING = timedelta(minutes=10)
+"""The same while its image is being pulled: as long as a Deployment's default deadline."""
 
 
 class Sureness(StrEnum):
@@ -56,6 +58,8 @@ class CauseCode(StrEnum):
     SECURITY_CONTEXT = "security_context"
     CANNOT_START = "cannot_start"
     OUT_OF_MEMORY = "out_of_memory"
+    DEPENDENCY = "dependency"
+    RIGHT = "right"
     STARTUP_PROBE = "startup_probe"
     LIVENESS_PROBE = "liveness_probe"
     CRASH = "crash"
@@ -63,11 +67,14 @@ class CauseCode(StrEnum):
     INIT_WAITS = "init_waits"
     READINESS_PROBE = "readiness_probe"
     READINESS_GATE = "readiness_gate"
+    PREEMPTED = "preempted"
     EVICTED = "evicted"
+    RESIZE = "resize"
     NOT_READY = "not_ready"
     SERVICE_SELECTOR = "service_selector"
     SERVICE_PORT = "service_port"
     AUTOSCALER = "autoscaler"
+    DISRUPTION_BUDGET = "disruption_budget"
     NETWORK_POLICY = "network_policy"
 
 
@@ -108,10 +115,22 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A Service that is not the workload's own and has no ready pod: its name, its pods in words, and since when the last of them
+    has not been ready, None when that is not known."""
+
+    name: str
+    state: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
     specs by name; `selected` how many pods the selector of a Service chooses, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
-    said last, by pod and container. `unread` says of each source that could not be read why."""
+    said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
+    pods that are gone: preempted, or evicted by an updater; `pulling` the pods whose image is being pulled. `template_of` names the object whose template the workload only is.
+    `unread` says of each source that could not be read why."""
 
     workload: Workload
     now: datetime
@@ -132,6 +151,12 @@ class Snapshot:
     limit_ranges: tuple[Obj, ...] = ()
     nodes: tuple[Obj, ...] = ()
     words: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    neighbours: tuple[Neighbour, ...] = ()
+    put_out: tuple[KubeEvent, ...] = ()
+    pulling: frozenset[str] = frozenset()
+    budgets: tuple[Obj, ...] = ()
+    vpas: tuple[Obj, ...] = ()
+    template_of: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -148,6 +173,15 @@ class Snapshot:
     def missing(self) -> int:
         """Pods that are wanted and do not exist."""
         return max(0, self.workload.desired - len(self.alive))
+
+    @property
+    def unmade(self) -> int:
+        """Pods that a ReplicaSet of a Deployment wants and has not made; also while older ones are enough of them."""
+        return sum(
+            max(0, (m.get("spec") or {}).get("replicas", 0) - status.get("replicas", 0))
+            for m in self.controllers
+            if (status := m.get("status"))
+        )
 
     @property
     def current(self) -> Revision | None:

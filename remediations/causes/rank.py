@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
+from app.domain.workload import Pod
+from app.kube.parse import parse_time
 from remediations.causes.around import around_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.model import PULLING, STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.others import other_causes
 from remediations.causes.pods import pod_causes
 from remediations.causes.references import reference_causes
 from remediations.causes.scheduling import scheduling_causes
@@ -22,24 +26,35 @@ _FINDERS = (
     pod_causes,
     reference_causes,
     container_causes,
+    other_causes,
     around_causes,
 )
 _SURE = {Sureness.CERTAIN: 0, Sureness.LIKELY: 1, Sureness.POSSIBLE: 2}
 _ORDER = {code: number for number, code in enumerate(CauseCode)}
+_EXPLAIN_ENDS = frozenset({CauseCode.DEPENDENCY, CauseCode.RIGHT})
 _POD_BOUND = frozenset({"Pod"})
 
 
 def causes_of(seen: Snapshot) -> list[Cause]:
     """Every cause, the one that explains most first."""
     found = [cause for finder in _FINDERS for cause in finder(seen)]
+    found = [_dated(c, found) for c in found]
     found += _unexplained(seen, found)
     found = [c for c in found if not _being_removed(seen, c)]
     return sorted(_merged(found), key=lambda c: _key(seen, c))
 
 
+def _dated(cause: Cause, found: Iterable[Cause]) -> Cause:
+    """What explains the end of a container began when that container's trouble began, as far as nothing else tells."""
+    if cause.since is not None or not cause.container or cause.code not in _EXPLAIN_ENDS:
+        return cause
+    ends = [c.since for c in found if c.container == cause.container and set(c.pods) & set(cause.pods)]
+    return replace(cause, since=earliest(ends))
+
+
 def _key(seen: Snapshot, cause: Cause) -> tuple[int, int, int, int]:
     stopped = cause.code is not CauseCode.SCALED_TO_ZERO
-    shown = len(cause.pods) or (seen.missing if cause.revisions else 0)
+    shown = len(cause.pods) or (max(seen.missing, seen.unmade) if cause.revisions else 0)
     latent = cause.code is CauseCode.CONFIG_MISSING and not cause.pods
     return (int(stopped), _SURE[cause.sureness], int(latent) - shown, _ORDER[cause.code])
 
@@ -85,7 +100,7 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
     dark = [
         p
         for p in seen.alive
-        if not p.ready and p.name not in explained and seen.now - p.created_at >= STARTING
+        if not p.ready and p.name not in explained and seen.now - p.created_at >= _patience(seen, p)
     ]
     causes = []
     for pod in dark[:1]:
@@ -109,6 +124,9 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
             )
         )
     refused = any(c.revisions for c in found) or any(c.code is CauseCode.PAUSED for c in found)
+    if not dark and not found and (stalled := _stalled(seen)):
+        causes.append(stalled)
+        return causes
     if seen.missing and not dark and not refused and "pods" not in seen.unread and not _young(seen):
         target = seen.workload.target
         text = f"{count(seen.missing, 'pod')} of {seen.workload.desired} missing, and nothing says why"
@@ -124,6 +142,33 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
             )
         )
     return causes
+
+
+def _patience(seen: Snapshot, pod: Pod) -> timedelta:
+    """How long a pod may take without a word; longer while its image is being pulled."""
+    return PULLING if pod.name in seen.pulling else STARTING
+
+
+def _stalled(seen: Snapshot) -> Cause | None:
+    """The pods that run are enough, and the rollout of the present template has passed its deadline."""
+    workload = seen.workload
+    conditions = (workload.manifest.get("status") or {}).get("conditions") or ()
+    late = next(
+        (c for c in conditions if c.get("type") == "Progressing" and c.get("status") == "False"), None
+    )
+    if late is None or "pods" in seen.unread or seen.missing:
+        return None
+    target, behind = workload.target, max(0, workload.desired - workload.updated)
+    return Cause(
+        CauseCode.NOT_READY,
+        f"{target.kind} {target.name}",
+        Sureness.POSSIBLE,
+        f"the rollout of {target.name} does not go on ({late.get('reason', 'no reason')}, {count(behind, 'pod')} not updated), and "
+        "nothing says why",
+        f"kubectl rollout status {target.kind.lower()}/{target.name} -n {target.namespace}; kubectl describe its ReplicaSets",
+        fields=("*",),
+        since=parse_time(late.get("lastTransitionTime")),
+    )
 
 
 def _young(seen: Snapshot) -> bool:

@@ -23,6 +23,7 @@ from remediations.causes.around import meant
 from remediations.causes.changes import last_write
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import Kept, Snapshot
+from remediations.causes.nearby import with_others
 from remediations.causes.pods import claims_of
 from remediations.evidence.logs import last_words
 
@@ -59,6 +60,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen)
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, seen)
+            seen = await with_others(scene, seen)
     except TimeoutError:
         reads.unread["the rest"] = f"the look took longer than {LIMIT:g} s"
     return replace(seen, unread=dict(reads.unread))
@@ -110,7 +112,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         scene, reads, [p for p in waiting if not any(c.running_since for c in p.containers)], seen
     )
     nodes = await _nodes(scene, reads, waiting)
-    quotas, ranges = (await _bounds(scene, reads)) if seen.missing else ((), ())
+    quotas, ranges = (await _bounds(scene, reads)) if seen.missing or seen.unmade else ((), ())
     return replace(
         seen,
         kept={(k.kind, k.name): k for k in kept if k is not None},

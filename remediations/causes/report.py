@@ -51,7 +51,7 @@ def _cause(found: Investigation) -> Finding:
         "object": first.object,
         "sureness": first.sureness.value,
         "text": first.text,
-        "advice": first.advice,
+        "advice": _advice(found),
         "pods": len(first.pods),
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
@@ -61,6 +61,16 @@ def _cause(found: Investigation) -> Finding:
     }
     others = tuple(f"{_WORDS[c.sureness]}{c.text}" for c in found.causes[1:_SHOWN])
     return Finding(CAUSE, _capital(_WORDS[first.sureness] + first.text), data=data, details=(*others, *gaps))
+
+
+def _advice(found: Investigation) -> str:
+    """What a person does about the first cause; what changed in between comes first, where that fits better than a rollout."""
+    first, word = found.causes[0], found.blame
+    if word is None or word.instead is None:
+        return first.advice
+    return "; ".join(
+        filter(None, (f"look at what changed {word.instead.told(found.seen.now)}", first.advice))
+    )
 
 
 def _capital(text: str) -> str:

@@ -124,7 +124,7 @@ _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)"')
 _TOTAL = re.compile(r"0/(?P<all>\d+) nodes are available")
 _PREEMPTION = re.compile(r"\.? ?preemption: .*$", re.DOTALL)
 _TAINT = re.compile(r"(?P<n>\d+) node\(s\) had (?:untolerated )?taint(?:s)? (?P<taint>\{[^}]*\})")
-_SHORT = re.compile(r"(?P<n>\d+) Insufficient (?P<what>[\w./-]+)")
+_SHORT = re.compile(r"(?P<n>\d+) Insufficient (?P<what>[\w./-]*\w)")
 _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[str, ...]], ...] = (
     (re.compile(r"(?P<n>\d+) node\(s\) were unschedulable"), "{n} are cordoned", "uncordon a node", ()),
     (

@@ -19,14 +19,7 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
         by, at = _writer(seen, "/spec/replicas")
         if not by:
             at = _scaled_down(seen)
-        yield Cause(
-            code=CauseCode.SCALED_TO_ZERO,
-            object=f"{target.kind} {target.name}",
-            sureness=Sureness.CERTAIN,
-            text=f"{target.kind} {target.name} is scaled to 0{_by(seen, by, at)}",
-            advice=f"ask {by or 'who scaled it'} whether that is meant; kubectl scale {target.kind.lower()}/{target.name} -n {target.namespace} --replicas=N starts it again",
-            since=at,
-        )
+        yield _scaled_to_zero(seen, by, at)
     elif workload.desired == 0:
         yield Cause(
             code=CauseCode.SCALED_TO_ZERO,
@@ -47,6 +40,42 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
             advice=f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}, when that is meant",
             since=at,
         )
+
+
+def _scaled_to_zero(seen: Snapshot, by: str, at: datetime | None) -> Cause:
+    """Who stopped it decides how it is started again: what a controller holds at 0 cannot be scaled by hand."""
+    target = seen.workload.target
+    kind, namespace = target.kind.lower(), target.namespace
+    text = f"{target.kind} {target.name} is scaled to 0{_by(seen, by, at)}"
+    advice = (
+        f"ask {by or 'who scaled it'} whether that is meant; kubectl scale {kind}/{target.name} -n {namespace} --replicas=N "
+        "starts it again"
+    )
+    if seen.template_of:
+        text = f"{target.kind} {target.name} is scaled to 0, because it is only the template of {seen.template_of}"
+        advice = f"look at {seen.template_of} instead: its pods run from this template"
+    elif by.startswith("keda"):
+        name = _scaled_object(seen)
+        text = f"KEDA scaled {target.kind} {target.name} to 0{_by(seen, '', at)}"
+        advice = (
+            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: kubectl "
+            f"describe scaledobject -n {namespace}; KEDA takes back what kubectl scale sets"
+        )
+    return Cause(
+        code=CauseCode.SCALED_TO_ZERO,
+        object=f"{target.kind} {target.name}",
+        sureness=Sureness.CERTAIN,
+        text=text,
+        advice=advice,
+        since=at,
+    )
+
+
+def _scaled_object(seen: Snapshot) -> str:
+    """KEDA's own object, by the label of its autoscaler."""
+    labels = (seen.autoscaler or {}).get("metadata", {}).get("labels") or {}
+    name = labels.get("scaledobject.keda.sh/name")
+    return f"ScaledObject {name}" if name else f"the ScaledObject of {seen.workload.target.name}"
 
 
 def _writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:

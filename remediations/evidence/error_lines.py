@@ -76,7 +76,9 @@ _NATURES: tuple[tuple[Nature, re.Pattern[str]], ...] = (
             r"connection (?:refused|reset|timed out|timeout|aborted|closed)|could not connect|cannot connect"
             r"|econn(?:refused|reset|aborted)|name or service not known|no such host|could not (?:resolve|translate)"
             r"|too many (?:clients|connections)|queuepool limit|server closed the connection|no route to host"
-            r"|\b14 unavailable\b|code = unavailable|no connection established|broken pipe|(?:operational|interface|connection|busyloading)error\b",
+            r"|\b14 unavailable\b|code = unavailable|no connection established|broken pipe|server misbehaving"
+            r"|temporary failure in name resolution|eai_again|\bdial (?:tcp|udp)\b|tls handshake timeout|\bx509: |certificate has expired"
+            r"|(?:operational|interface|connection|busyloading)error\b",
             re.IGNORECASE,
         ),
     ),

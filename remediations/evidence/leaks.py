@@ -1,7 +1,8 @@
 """Does memory grow steadily? A least-squares line through each pod's samples, with what it takes to believe it.
 
 Called by the handlers for the runbook's "check for memory leaks". Samples come from Prometheus, else from what this
-service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak".
+service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak". Where only the
+working set is known, as from metrics-server, page cache is in it: growth of that is told as less sure.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from enum import StrEnum
 from pydantic import Field
 
 from app.domain.errors import TryLater
-from app.domain.evidence import Certainty, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.ports import Sample
 from app.domain.remediation import Params, Scene
 from remediations.evidence.units import count, memory, percent, short, span
 from remediations.params import Query, Seconds, Share
-from remediations.queries import MEMORY, aim
+from remediations.queries import MEMORY, WORKING_SET, aim
 
 _DROP = 0.6
 """A sample below this part of the one before it: the container was started anew, and with it the line."""
 _STEPS = 60
+_LESS_SURE = "less sure, as this is the working set, in which page cache counts too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _lives(samples: Sequence[Sample]) -> list[list[Sample]]:
 async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
     """The finding `memory.leak`; its data says in `leak` true or false when known."""
     limits = params.thresholds
-    series, source = await _series(scene, params.memory_query, params.leak_window)
+    series, source, sure = await _series(scene, params.memory_query, params.leak_window)
     judged = {pod: judge(samples, limits) for pod, samples in series.items()}
     known = {pod: line for pod, (verdict, line) in judged.items() if verdict is not Verdict.UNKNOWN and line}
     if not known:
@@ -142,10 +144,12 @@ async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
         "bytes_per_hour": round(line.slope * 3600),
         "fit": round(line.fit, 3),
         "span_seconds": round(line.span),
+        "sure": sure,
     }
     details = tuple(f"{p}: {_line(x)}" for p, x in sorted(shown.items(), key=lambda i: -i[1].slope)[:8])
     if leaking:
         text = f"Memory of {len(leaking)} of {count(len(known), 'pod')} grows steadily: {pod} {_line(line)}"
+        text += "" if sure else f"; {_LESS_SURE}"
     else:
         text = f"Memory does not grow steadily on {count(len(known), 'pod')}: {pod} {_line(line)}"
     return Finding("memory.leak", text, data=data, details=details)
@@ -159,23 +163,35 @@ def _line(line: Line) -> str:
     )
 
 
-async def _series(scene: Scene, query: str, window: float) -> tuple[Mapping[str, Sequence[Sample]], str]:
-    """Samples by pod, and where they come from or why there are none."""
+async def _series(
+    scene: Scene, query: str, window: float
+) -> tuple[Mapping[str, Sequence[Sample]], str, bool]:
+    """Samples by pod, where they come from or why there are none, and whether they are of memory that cannot be taken back."""
     fault = "no Prometheus is configured"
     if scene.metrics is not None and query:
         start = scene.now - timedelta(seconds=window)
+        asked = (query, WORKING_SET) if query == MEMORY else (query,)
         try:
-            rows = await scene.metrics.window(
-                aim(query, scene.workload.target), start, scene.now, max(15.0, window / _STEPS)
-            )
+            for one in asked:
+                rows = await scene.metrics.window(
+                    aim(one, scene.workload.target), start, scene.now, max(15.0, window / _STEPS)
+                )
+                if rows:
+                    found = {labels.get("pod", "pod"): samples for labels, samples in rows}
+                    return found, "Prometheus", one == query
+            fault = "Prometheus has no memory series of these pods"
         except TryLater as e:
             fault = short(e.message, 120)
-        else:
-            if rows:
-                return {labels.get("pod", "pod"): samples for labels, samples in rows}, "Prometheus"
-            fault = "Prometheus has no memory series of these pods"
     own = scene.history.memory
     if own:
         most = max(len(samples) for samples in own.values())
-        return own, f"{fault}, and this service has {count(most, 'sample')} of its own"
-    return {}, fault
+        return own, f"{fault}, and this service has {count(most, 'sample')} of its own", False
+    return {}, fault, True
+
+
+def less_sure(diagnosis: Diagnosis) -> str:
+    """What is not known of a leak that is shown by its working set alone; empty for one that is sure, or none."""
+    finding = diagnosis.finding("memory.leak")
+    if finding is None or finding.data.get("leak") is not True or finding.data.get("sure") is not False:
+        return ""
+    return f"whether memory leaks is {_LESS_SURE.partition(',')[0]}: {finding.text}"

@@ -49,7 +49,8 @@ class ErrorGroup:
 @dataclass(frozen=True, slots=True)
 class ErrorLog:
     """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
-    the time of the first line of any present container, None when no line tells one; `read` names the pods."""
+    the time of the first line of any present container, None when no line tells one; `read` names the pods. `clean_at` is an
+    earlier moment at which the logs had none of the most frequent errors although as many lines; None when nobody looked."""
 
     window: float
     pods: int
@@ -61,6 +62,7 @@ class ErrorLog:
     left_out: int = 0
     begins: datetime | None = None
     read: frozenset[str] = frozenset()
+    clean_at: datetime | None = None
 
     @property
     def known(self) -> bool:

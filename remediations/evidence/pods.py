@@ -141,8 +141,14 @@ def pods_finding(workload: Workload, pods: Sequence[Pod], found: Sequence[Troubl
         Fault.CONFIG: "without its configuration",
         Fault.CRASH: "crashing",
     }
+    # What ended a while ago and is ready again does not crash now.
+    again = [t for t in by_fault[Fault.CRASH] if t.container.ready]
+    shown = {**by_fault, Fault.CRASH: [t for t in by_fault[Fault.CRASH] if not t.container.ready]}
     parts = [f"{ready} of {count(workload.desired, 'pod')} ready"]
-    parts += [f"{count(len(found), 'container')} {names[f]}" for f, found in by_fault.items() if found]
+    parts += [f"{count(len(some), 'container')} {names[f]}" for f, some in shown.items() if some]
+    parts += [
+        f"{count(len(again), 'container')} that crashed and {'is' if len(again) == 1 else 'are'} ready again"
+    ] * bool(again)
     restarts = max((c.restarts for p in alive for c in p.containers), default=0)
     if restarts:
         parts.append(f"at most {count(restarts, 'restart')}")
@@ -184,7 +190,8 @@ def killed_finding(found: Sequence[Trouble]) -> Finding | None:
         return None
     limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs}
     names = sorted({t.container.name for t in killed})
-    shown = ", ".join(f"{n} (limit {_limit(limits.get(n))})" for n in names)
+    of_pod = next((t.pod.memory_limit for t in killed if t.pod.memory_limit is not None), None)
+    shown = ", ".join(f"{n} (limit {_limit(limits.get(n), of_pod)})" for n in names)
     pods = len({t.pod.name for t in killed})
     text = f"Killed for memory (OOMKilled) on {count(pods, 'pod')}: {shown}"
     data: dict[str, JsonValue] = {
@@ -195,5 +202,7 @@ def killed_finding(found: Sequence[Trouble]) -> Finding | None:
     return Finding("memory.killed", text, data=data, details=tuple(t.text for t in killed[:8]))
 
 
-def _limit(limit: int | None) -> str:
-    return "none" if limit is None else memory(limit)
+def _limit(limit: int | None, of_pod: int | None) -> str:
+    if limit is not None:
+        return memory(limit)
+    return "none" if of_pod is None else f"of the whole pod {memory(of_pod)}"

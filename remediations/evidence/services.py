@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
+from app.domain.plan import Step, Symptom
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from remediations.evidence.error_lines import Nature
-from remediations.evidence.units import count, seconds, short
-from remediations.queries import aim
+from remediations.evidence.units import count, percent, seconds, short
+from remediations.queries import ANYTHING, PRESENCE, aim
 
 _DEPENDENCY = "dependency."
 _SLOW = "queries."
@@ -89,6 +90,13 @@ def _speaks_of(name: str, kind: str, errors: Finding | None) -> Mapping[str, Jso
         if name.lower() in said.lower() or (words is not None and words.search(said)):
             return group
     return None
+
+
+def names_dependency(finding: Finding, error: str) -> bool:
+    """Does an error name this dependency, or speak as clients of its kind do?"""
+    words = _SPOKEN_OF.get(str(finding.data.get("kind")))
+    own = str(finding.data["name"]).lower() in error.lower()
+    return own or (words is not None and words.search(error) is not None)
 
 
 def failed_dependencies(diagnosis: Diagnosis) -> list[Finding]:
@@ -187,6 +195,28 @@ def latency_metric(query: str) -> Metric:
     return Metric(
         "metrics.latency", "Latency", query, lambda v: f"95 % of the requests are answered in {seconds(v)}"
     )
+
+
+def throttling_metric(query: str) -> Metric:
+    """How much the CPU limit holds the containers back, as two handlers ask for it."""
+    return Metric(
+        "metrics.throttling",
+        "CPU throttling",
+        query,
+        lambda v: f"CPU is throttled in {percent(v)} of the periods",
+    )
+
+
+def with_symptom(
+    steps: Sequence[Step], scene: Scene, diagnosis: Diagnosis, metric: Metric
+) -> tuple[Step, ...]:
+    """The steps that apply, with what was measured of the trouble; unchanged where nothing was."""
+    value = measured(diagnosis, metric.code)
+    if value is None:
+        return tuple(steps)
+    target, presence = scene.workload.target, PRESENCE.get(metric.query, ANYTHING)
+    symptom = Symptom(metric.what, aim(metric.query, target), value, aim(presence, target))
+    return tuple(replace(step, symptom=symptom) if step.applies else step for step in steps)
 
 
 def known(diagnosis: Diagnosis, *codes: str) -> list[str]:

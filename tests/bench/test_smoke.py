@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as command
-from tests.bench import abuse, accept, attacks, crowded, memory, react, ready
+from tests.bench import abuse, accept, attacks, crowded, memory, pages, react, ready
 from tests.bench.report import Measure, Scale, at_least, below, percentile
 
 
@@ -18,7 +18,7 @@ def test_help_names_every_bench(capsys: pytest.CaptureFixture[str]) -> None:
         command.main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("ready", "react", "accept", "abuse", "memory", "crowded"))
+    assert all(name in text for name in ("ready", "react", "accept", "abuse", "memory", "crowded", "pages"))
 
 
 def test_an_unknown_bench_is_wrong_usage() -> None:
@@ -46,6 +46,7 @@ def test_limits_are_those_that_were_promised() -> None:
     assert (accept.RATIO, react.P50, react.P99) == (0.7, 80.0, 250.0)
     assert (memory.MEBIBYTES, ready.SECONDS, crowded.FACTOR) == (200.0, 3.0, 1.2)
     assert (abuse.FACTOR, len(attacks.ATTACKS)) == (5.0, 8)
+    assert (pages.OVERVIEW, pages.LIST) == (100.0, 150.0)
     one = Measure("accept", "ratio", 0.7, "")
     assert (at_least(one, 0.7).ok, at_least(one, 0.71).ok, below(one, 0.7).ok, below(one, 0.8).ok) == (
         True,

@@ -34,7 +34,8 @@ LOOKS = 60
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A Deployment, what stands around it before and after it is made, and the first cause with its object and a word."""
+    """A Deployment, what stands around it before and after it is made, and the first cause with its object and a word.
+    `by_rollout`: whether the last rollout can have brought it, where that is asked."""
 
     name: str
     code: C | None
@@ -45,6 +46,7 @@ class Situation:
     fault: str = ""
     before: Around | None = None
     after: Around | None = None
+    by_rollout: bool | None = None
 
 
 class _Nothing:
@@ -117,6 +119,20 @@ def scaled_to_zero(plane: ControlPlane, namespace: str) -> None:
     answer.raise_for_status()
 
 
+def released(change: Obj, *around: Around) -> Around:
+    """The Deployment settles, then this stands around it, then a release with this pod spec; its old pods are enough meanwhile."""
+
+    def do(plane: ControlPlane, namespace: str) -> None:
+        shop = Shop(plane, namespace)
+        shop.settle()
+        for one in around:
+            one(plane, namespace)
+        container = {"name": "main", "image": "registry.test/web:2"}
+        shop.edit({"spec": {"template": {"spec": {"containers": [container], **change}}}})
+
+    return do
+
+
 CLAIM = {
     "spec": {
         "accessModes": ["ReadWriteOnce"],
@@ -147,6 +163,20 @@ SITUATIONS = (
     Situation("port", C.SERVICE_PORT, "Service web", "'metrics', which no container names",
               before=core("Service", "web", spec={"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "metrics"}]})),
     Situation("policy", C.NETWORK_POLICY, "NetworkPolicy deny", "Ingress", before=policy),
+    Situation("pull secret", C.PULL_SECRET, "Secret regcred", "does not exist", pod={"imagePullSecrets": [{"name": "regcred"}]}, fault="image-pull"),
+    Situation("quota full for the surge of a release", C.QUOTA, "ResourceQuota team", "1 pod of 2 cannot be made",
+              after=released({}, core("ResourceQuota", "team", spec={"hard": {"pods": "2"}})), by_rollout=False),
+    Situation("a release that asks for more than the quota has", C.QUOTA, "ResourceQuota team", "1 pod of 2 cannot be made",
+              after=released({"containers": [{"name": "main", "image": "registry.test/web:2", "resources": {"limits": {"memory": "4Gi"}}}]},
+                             core("ResourceQuota", "team", spec={"hard": {"limits.memory": "2Gi"}})), by_rollout=True),
+    Situation("Pod Security against a release", C.POD_SECURITY, "Namespace {namespace}", "hostNetwork", after=released({"hostNetwork": True}, restricted), by_rollout=True),
+    Situation("a limit range against a release", C.LIMIT_RANGE, "LimitRange sizes", "1 pod of 2 cannot be made",
+              after=released({"containers": [{"name": "main", "image": "registry.test/web:2", "resources": {"limits": {"memory": "4Gi"}}}]},
+                             core("LimitRange", "sizes", spec={"limits": [{"type": "Container", "max": {"memory": "1Gi"}}]})), by_rollout=True),
+    Situation("a webhook away in a release", C.WEBHOOK, "webhook away.policy.test", "1 pod of 2 cannot be made", after=released({}, webhook_away), by_rollout=False),
+    Situation("a release that wants a node that is not there", C.UNSCHEDULABLE, "Pod web-", "nodeSelector", after=released({"nodeSelector": {"disk": "none"}}), by_rollout=True),
+    Situation("a release whose pod-level limit is beyond the limit range", C.LIMIT_RANGE, "LimitRange pods", "maximum memory usage per Pod",
+              after=released({"resources": {"limits": {"memory": "4Gi"}}}, core("LimitRange", "pods", spec={"limits": [{"type": "Pod", "max": {"memory": "1Gi"}}]})), by_rollout=True),
     Situation("healthy", None, "", "2 of 2 pods ready"),
 )  # fmt: skip
 
@@ -183,9 +213,11 @@ async def found(cluster: KubeCluster, one: Situation, namespace: str) -> str:
         first = result.causes[0] if result.causes else None
         code, text = (first.code, first.text) if first else (None, result.rest)
         right = first.object.startswith(wanted) if first else not one.object
-        if code is one.code and right and one.word in text:
+        blamed = result.blame.rollout if result.blame is not None else None
+        if code is one.code and right and one.word in text and one.by_rollout in (None, blamed):
             return ""
-        seen = f"{one.name}: {code} {first.object if first else ''}: {text}"
+        why = result.blame.why if result.blame is not None else ""
+        seen = f"{one.name}: {code} {first.object if first else ''}: {text}; by the rollout: {blamed} ({why})"
         await asyncio.sleep(1)
     return seen
 

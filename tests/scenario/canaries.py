@@ -17,11 +17,7 @@ from sqlalchemy import Connection
 from app.domain.json import Obj
 from app.domain.ports import Clock
 from app.domain.target import Kind
-from app.flow.notifying import scorecard
 from app.flow.notifying.timeline import timeline_of
-from app.flow.upkeep import views
-from app.flow.upkeep.health import Findings
-from app.intake.auth import Access
 from app.kube.faults import Answer, refusal
 from app.kube.faults import Request as Asked
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient, note_for
@@ -30,10 +26,9 @@ from app.observe.dependencies import _Dsn
 from app.sim import SimCluster, load_scenario
 from app.sim.behaviour import Behaviour
 from app.sim.scenario import Scenario, Step
-from app.web.app import create_app
-from app.web.services import Views, WebServices
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_incidents, all_runs
+from tests.scenario.web import URL, app_of, client_of
 
 CANARY = "hunter2"
 """Every planted value contains it; what follows it says where it was."""
@@ -205,33 +200,17 @@ def rows_with(place: Any, *words: str) -> dict[str, list[str]]:
 
 
 async def answers(rig: Rig) -> dict[str, str]:
-    """What every route of the API that reads answers, by path."""
-    web = WebServices(
-        store=rig.store,
-        access=Access(),
-        clock=rig.clock,
-        ids=rig.services.ids,
-        metrics=rig.services.metrics,
-        nudge=lambda: None,
-        ready=_ready,
-        operations=rig.operations,
-        views=Views(
-            remediations=lambda: views.remediations(rig.services),
-            policies=lambda: views.policies(rig.services),
-            budgets=lambda: views.budgets(rig.services),
-            scorecard=lambda days: scorecard.last_days(rig.services, days),
-            trust=lambda: views.trust(rig.services),
-        ),
-        check_order=views.order_check(rig.services),
-        check_target=views.target_check(rig.services),
-    )
+    """What every route of the API that reads and every page answers, by path."""
     runs, incidents = [r.id for r in await all_runs(rig)], [i.id for i in await all_incidents(rig)]
     paths = ["/incidents", "/runs", "/remediations", "/policies", "/budgets", "/scorecard", "/trust"]
     paths += [f"/incidents/{i}" for i in incidents]
     paths += [p for r in runs for p in (f"/runs/{r}", f"/runs/{r}/explain")]
-    transport = httpx.ASGITransport(create_app(web))
+    app = app_of(rig)
     got: dict[str, str] = {}
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080/api/v1") as client:
+    async with client_of(app) as browser:
+        for path in ("/", "/incidents", *(f"/incidents/{i}?unfold=1" for i in incidents)):
+            got[f"page {path}"] = (await _ok(browser, path)).text
+    async with client_of(app, f"{URL}/api/v1") as client:
         for path in paths:
             got[path] = (await _ok(client, path)).text
         cursor, number = "", 0
@@ -240,10 +219,6 @@ async def answers(rig: Rig) -> dict[str, str]:
             number, cursor = number + 1, page.json()["next"] or ""
             got[f"/audit {number}"] = page.text
     return got
-
-
-async def _ready() -> Findings:
-    return Findings({})
 
 
 async def _ok(client: httpx.AsyncClient, path: str) -> httpx.Response:

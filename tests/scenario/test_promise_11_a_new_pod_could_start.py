@@ -12,15 +12,28 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.decision import Code, Verdict
+from app.domain.decision import Code, Mode, Verdict
+from app.domain.events import EventKind
 from app.domain.json import Obj
+from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import NewPodsTerms, OwnedMode, Policy
 from app.sim import load_scenario
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import all_incidents, all_runs, born, closed, decision, policy, writes
+from tests.scenario.scenes import (
+    alert,
+    all_incidents,
+    all_runs,
+    body,
+    born,
+    closed,
+    decision,
+    policy,
+    trail,
+    writes,
+)
 
 NAMESPACE = "rag7"
 MINUTES = 8
@@ -192,4 +205,110 @@ async def test_without_the_optional_rights_the_story_ends_as_always(tmp_path: Pa
     assert "a dry run of a pod is not allowed" in next(
         g.value for g in (await decision(rig)).gates if g.gate == "new pods"
     )
+    await rig.close()
+
+
+async def _rolled_back(path: Path) -> Rig:
+    """The broken release was rolled back, verified, and v1.4.2 runs."""
+    rig = await _born(path, "high-error-rate")
+    for _ in range(10):
+        await rig.run(60)
+    assert writes(rig) == ["patch langgraph"]
+    assert (await all_runs(rig))[0].state is RunState.FIXED
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "text"),
+    [
+        (_without_config, "needs ConfigMap langgraph-config, which does not exist"),
+        (_full_quota, "ResourceQuota team refuses new pods"),
+        (_restricted, 'violates PodSecurity "restricted:latest"'),
+    ],
+    ids=["without its ConfigMap", "full quota", "restricted"],
+)
+async def test_an_undo_waits_as_long_as_no_pod_of_what_it_puts_back_could_start(
+    tmp_path: Path, obstacle: Callable[[Rig], None], text: str
+) -> None:
+    """A person ordered it; whoever wants it all the same says so."""
+    rig = await _rolled_back(tmp_path)
+    obstacle(rig)
+    (run,) = await all_runs(rig)
+    await rig.operations.undo(run.id, "ana")
+    await rig.run(120)
+    (held,) = await all_runs(rig)
+    assert writes(rig) == ["patch langgraph"]
+    assert (held.state, text in held.waits_for) == (RunState.UNDOING, True)
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.run(60)
+    assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    await rig.close()
+
+
+async def test_an_undo_goes_on_once_the_obstacle_is_gone(tmp_path: Path) -> None:
+    rig = await _rolled_back(tmp_path)
+    _full_quota(rig)
+    (run,) = await all_runs(rig)
+    await rig.operations.undo(run.id, "ana")
+    await rig.run(120)
+    rig.cluster.delete(Kind.RESOURCE_QUOTA, NAMESPACE, "team")
+    await rig.run(60)
+    assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    await rig.close()
+
+
+async def test_the_rules_own_undo_waits_too_and_a_person_is_called(tmp_path: Path) -> None:
+    rig = await born(tmp_path, world=_world("high-error-rate"), use_api=False)
+    await rig.until(lambda: writes(rig) == ["patch langgraph"])
+    await rig.run(60, alerts=False)
+    _without_config(rig)
+    for _ in range(20):
+        await rig.send(body(alert(rig, severity="critical")))
+        await rig.run(30, alerts=False)
+    (run, *_) = await all_runs(rig)
+    assert writes(rig) == ["patch langgraph"]
+    assert (run.state, run.waits_for.partition(":")[0]) == (RunState.UNDOING, "held")
+    assert "needs ConfigMap langgraph-config" in rig.notebook.text
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_an_undo_to_what_still_runs_in_full_needs_no_new_pod(tmp_path: Path) -> None:
+    """The rollback met a quota that was filled in the very moment of its write; its rollout is stuck, and taking it back ends that."""
+    rig = await born(tmp_path, world=_world("high-error-rate"), use_api=False)
+    full = False
+
+    def fill(request: Request, when: str) -> None:
+        nonlocal full
+        if not full and request.writes and (request.verb, when) == ("patch", "after"):
+            full = True
+            _full_quota(rig)
+
+    rig.cluster.on_request(fill)
+    await rig.run(900)
+    assert full
+    assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]
+    await rig.close()
+
+
+async def test_what_keeps_a_step_from_being_taken_calls_a_person_once_and_is_taken_when_it_is_gone(
+    tmp_path: Path,
+) -> None:
+    """Nobody else can make room; it does not wait in silence, and it does not wait for them either."""
+    rig = await _born(tmp_path, "high-error-rate")
+    _full_quota(rig)
+    await rig.run(1_200)
+    assert writes(rig) == []
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "ResourceQuota team refuses new pods" in called.data["reason"]
+    rig.cluster.delete(Kind.RESOURCE_QUOTA, NAMESPACE, "team")
+    await rig.until(lambda: writes(rig) == ["patch langgraph"], limit=7_200)
+    await rig.close()
+
+
+async def test_where_it_only_looks_nobody_is_called_for_an_obstacle(tmp_path: Path) -> None:
+    rig = await _born(tmp_path, "high-error-rate", rules=policy({"mode": Mode.OBSERVE}))
+    _full_quota(rig)
+    await rig.run(600)
+    assert await trail(rig, EventKind.ESCALATED) == []
     await rig.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,22 @@ import pytest
 
 from app.domain.alert_report import Reported
 from app.domain.decision import Mode, Verdict
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import ProbeUnavailable, StoreUnavailable
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState
-from tests.scenario.scenes import alert, body, born, decision, policy, the_incident, trail
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import (
+    alert,
+    all_runs,
+    body,
+    born,
+    decision,
+    policy,
+    the_incident,
+    trail,
+    writes,
+)
 from tests.scenario.test_way_of_an_incident import Told, use
 
 GHOSTS: dict[str, dict[str, Any]] = {
@@ -84,4 +97,95 @@ async def test_a_decision_that_the_store_cut_off_is_made_again_within_seconds(tm
     first, second, third = failures[:3]
     assert (round(second - first), round(third - second)) == (5, 10)
     assert (await decision(rig)).verdict is Verdict.ALLOW
+    await rig.close()
+
+
+async def _acted(path: Path, story: str = "high-error-rate") -> Rig:
+    """The step of the story is taken, and is being verified."""
+    rig = await born(path, story)
+    await rig.until(lambda: bool(writes(rig)))
+    return rig
+
+
+async def _result(rig: Rig) -> RunState:
+    for _ in range(120):
+        await rig.run(10)
+        if (run := (await all_runs(rig))[0]).state.ended:
+            await rig.run(5)
+            return run.state
+    raise AssertionError(rig.notebook.text[-2000:])
+
+
+def _measures(rig: Rig, answer: Any) -> None:
+    """From now on this is what Prometheus answers; the alert resolves as it does in the story."""
+
+    async def instant(query: str) -> Any:
+        assert "http_requests_total" in query
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    vars(rig.cluster.metrics)["instant"] = instant
+
+
+VANISHED: dict[str, tuple[Any, RunState, str]] = {
+    "its series are gone": ([], RunState.INCONCLUSIVE, "5xx has no value any more"),
+    "Prometheus was restarted, and nothing changed": ([({}, 0.34)], RunState.INCONCLUSIVE, "5xx is as it was before the step"),
+    "Prometheus is away": (ProbeUnavailable("connection refused"), RunState.PROBE_ERROR, "whether its source is gone too is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "ends", "words"), VANISHED.values(), ids=VANISHED.keys())
+async def test_e_an_alert_whose_source_vanished_is_not_fixed(
+    tmp_path: Path, answer: Any, ends: RunState, words: str
+) -> None:
+    """It is gone and so is what it is measured from: a person is told, and nothing is taken back."""
+    rig = await _acted(tmp_path)
+    _measures(rig, answer)
+    assert await _result(rig) is ends
+    assert writes(rig) == ["patch langgraph"]
+    assert words in rig.notebook.text
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_e_what_is_measured_better_and_alert_gone_is_fixed(tmp_path: Path) -> None:
+    rig = await _acted(tmp_path)
+    _measures(rig, [({}, 0.004)])
+    assert await _result(rig) is RunState.FIXED
+    await rig.close()
+
+
+async def test_e_a_share_of_errors_without_a_value_is_none_at_all_while_requests_are_counted(
+    tmp_path: Path,
+) -> None:
+    """New pods have no series of failed requests before their first one fails."""
+    rig = await _acted(tmp_path)
+
+    async def instant(query: str) -> Any:
+        return [] if 'status=~"5' in query else [({}, 9.0)]
+
+    vars(rig.cluster.metrics)["instant"] = instant
+    assert await _result(rig) is RunState.FIXED
+    await rig.close()
+
+
+async def test_e_an_alert_about_an_event_that_comes_again_is_not_fixed(tmp_path: Path) -> None:
+    """It resolves between two kills, and the rollout is complete all the while: the pods tell."""
+    rig = await _acted(tmp_path, "out-of-memory")
+    whole = rig.cluster.list_objects
+
+    async def listed(kind: Kind, *arguments: Any, **options: Any) -> Any:
+        found = await whole(kind, *arguments, **options)
+        at = (rig.clock.now() - timedelta(seconds=10)).isoformat()
+        for status in (
+            s for o in found if kind is Kind.POD for s in o.get("status", {}).get("containerStatuses", ())
+        ):
+            status["restartCount"] = 1
+            status["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at}}
+        return found
+
+    vars(rig.cluster)["list_objects"] = listed
+    assert await _result(rig) is RunState.INCONCLUSIVE
+    assert "ended again 10s ago (OOMKilled)" in rig.notebook.text
     await rig.close()

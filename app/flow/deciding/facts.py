@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.domain.alert import Source
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
@@ -27,8 +28,8 @@ from app.policy.budgets import scopes_for
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
 from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.model import Policy, Rule
+from app.store import acknowledgements, incidents, pauses
 from app.store import facts as counts
-from app.store import incidents, pauses
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 
@@ -38,7 +39,7 @@ ALERTS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Facts from outside the store, as of `at`."""
+    """Facts from outside the store, as of `at`. `holders_asked`: whether PagerDuty itself said who has its incidents."""
 
     at: datetime
     target: Target
@@ -48,6 +49,7 @@ class Outside:
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
     acknowledged: str = ""
+    holders_asked: bool = True
     changed_by: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
@@ -99,13 +101,32 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marks,
         firing=_firing(report),
-        acknowledged=report.held_by if report.state is Reported.FIRING else "",
+        acknowledged=_held_by(alerts, reported),
+        holders_asked=_holders_asked(alerts, reported),
         changed_by=_changed_by(workload, alerts),
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
         owners=owners,
     )
+
+
+def _of_pagerduty(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> list[AlertReport]:
+    """What is said of the alerts that a person can acknowledge."""
+    return [r for a, r in zip(alerts, reported, strict=False) if a.source is Source.PAGERDUTY or r.held_by]
+
+
+def _held_by(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> str:
+    """Who has taken all of those that fire; empty when one of them is nobody's. What Alertmanager sends beside them cannot be
+    acknowledged, and says nothing here."""
+    firing = [r for r in _of_pagerduty(alerts, reported) if r.state is Reported.FIRING]
+    return firing[0].held_by if firing and all(r.held_by for r in firing) else ""
+
+
+def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> bool:
+    """PagerDuty itself said who has them; otherwise only its messages tell."""
+    silent = (Reported.TOLD, Reported.UNKNOWN)
+    return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
 
 
 def _changed_by(workload: Workload | str, alerts: Sequence[StoredAlert]) -> Fact[str]:
@@ -237,7 +258,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=seen.acknowledged,
+        acknowledged=seen.acknowledged
+        or ("" if seen.holders_asked else acknowledgements.of_incident(conn, incident.id)),
         changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,

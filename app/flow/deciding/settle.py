@@ -164,6 +164,8 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
+    if new and _calls_a_person(decision):
+        tell(tx, Topic.ESCALATED, _obstacle(decision), incident_id=incident.id, once=str(number))
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
@@ -171,6 +173,20 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     if again is None and (not observe or decision.code is Code.NOTHING_TO_DO):
         again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
     incidents.schedule(tx, incident.id, again or watched(tx.now, incident.id))
+
+
+def _calls_a_person(decision: Decision) -> bool:
+    """A step is known and would be taken by itself, and no new pod could start: only a person can clear the way. It is looked at
+    again all the same, and goes on once the way is clear."""
+    observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
+    return decision.code is Code.POD_CANNOT_START and not observed
+
+
+def _obstacle(decision: Decision) -> Escalation:
+    gate = next(g for g in decision.gates if g.code is Code.POD_CANNOT_START)
+    return Escalation(
+        reason=f"no new pod could start: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ()
+    )
 
 
 def watched(now: datetime, incident_id: str) -> datetime:

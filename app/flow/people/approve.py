@@ -31,7 +31,7 @@ from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.model import Rule
 from app.policy.trust import Evidence
 from app.store import approvals, driving, facts, incidents, runs
-from app.store.approvals import Word
+from app.store.approvals import NO_PRESS, Press, Word, because
 from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
@@ -104,27 +104,23 @@ def _withdrawn(run: Run, in_force: Rule | str) -> str:
 @dataclass(frozen=True, slots=True)
 class Said:
     """What somebody said: the word, who, and to which plan. `plan_hash` may be its first 16 digits; empty means whichever
-    plan stands. `click` identifies the button click it came by."""
+    plan stands. `click` identifies the button click it came by. `reason` is why, in their words; empty when nobody asked."""
 
     word: Word
     approver: Approver
     plan_hash: str = ""
     step_index: int | None = None
     click: str = ""
+    reason: str = ""
 
 
-async def approve(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
-    """Say yes to the plan that stands. Raises Refused (code) when it is not waiting, expired, changed or not theirs."""
-    return await answer(
-        services, run_id, Said("approved", approvers.of_token(by, services.people), plan_hash)
-    )
-
-
-async def reject(services: Services, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
-    """Say no; one no is enough. Raises Refused like `approve`."""
-    return await answer(
-        services, run_id, Said("rejected", approvers.of_token(by, services.people), plan_hash)
-    )
+async def by_token(  # the answer's six parts
+    services: Services, run_id: str, word: Word, by: str, plan_hash: str = "", press: Press = NO_PRESS
+) -> dict[str, Any]:
+    """The answer of a token's owner to the plan that stands; one no is enough. Raises what `answer` does."""
+    who = approvers.of_token(by, services.people)
+    said = Said(word, who, plan_hash, click=press.key, reason=press.reason)
+    return await answer(services, run_id, said)
 
 
 async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
@@ -143,6 +139,7 @@ async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
             "code": refusal.code,
             "text": refusal.message,
             "plan_hash": said.plan_hash,
+            **because(said.reason),
         }
         actor = said.approver.name
         tx.audit(
@@ -170,17 +167,22 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
     if said.word == "approved" and len(given) < wanted:
         text = f"{len(given)} of {wanted} approvals; another person has to approve too"
         data = {"plan_hash": run.plan_hash, "step": run.step.name, "count": len(given), "of": wanted}
-        _counted(tx, run, by, EventKind.APPROVAL_COUNTED, data)
-        _announce(tx, run, ApprovalAnswer(run.id, "approved", by, text), str(number))
+        _counted(tx, run, by, EventKind.APPROVAL_COUNTED, {**data, **because(said.reason)})
+        _announce(tx, run, ApprovalAnswer(run.id, "approved", by, _told(text, said)), str(number))
         return {"answer": "counted", "text": text}
     final: runs.Answer = "rejected" if said.word == "rejected" else "approved"
-    runs.answer(tx, run.id, final, by, named=joined(given) if final == "approved" else "")
+    names = joined(given) if final == "approved" else ""
+    runs.answer(tx, run.id, final, by, named=names, reason=said.reason)
     if final == "rejected":
         trust.count(tx, services, run, Evidence.REJECTED)
     text = f"{len(given)} of {wanted} approvals" if wanted > 1 and final == "approved" else ""
-    _announce(tx, run, ApprovalAnswer(run.id, final, by, text), "")
+    _announce(tx, run, ApprovalAnswer(run.id, final, by, _told(text, said)), "")
     driving.wake(tx, run.id)
     return {"answer": final, "text": text, "workflow": run.workflow}
+
+
+def _told(text: str, said: Said) -> str:
+    return "; ".join(part for part in (text, said.reason) if part)
 
 
 def _snooze(tx: Tx, run: Run, by: str, number: int) -> dict[str, Any]:

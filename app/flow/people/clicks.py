@@ -33,7 +33,7 @@ from app.notify.replies import Place, Replies
 from app.notify.timeline import Topic
 from app.policy.model import SLACK_GROUP, Rule
 from app.store import approvals, pauses, runs
-from app.store.approvals import Repeated, Word
+from app.store.approvals import Press, Repeated, Word
 from app.store.database import Tx
 
 log = structlog.get_logger(__name__)
@@ -146,7 +146,7 @@ class Interactions:
         await self._require_operator(click, token)
         who = self._name(click.user)
         if button is Button.UNDO:
-            await undo.request(self.services, token.run_id, who, click.key)
+            await undo.request(self.services, token.run_id, who, Press(click.key))
             self.services.deliver_nudge()
             return "Undoing; the message tells how it ends."
         return await self._pause(click, token, who)

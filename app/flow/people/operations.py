@@ -15,7 +15,9 @@ from app.flow.running import temporary, undo
 from app.flow.services import Services
 from app.notify.timeline import Topic, diagnosis_to_json, fact_to_json
 from app.policy.explain import explain_json, explain_lines
-from app.store import pauses
+from app.store import approvals, pauses
+from app.store.approvals import NO_PRESS, Press
+from app.store.database import Tx
 from app.store.pauses import Pause
 
 _SCOPES = ("namespace:", "target:", "rule:", "remediation:")
@@ -27,21 +29,27 @@ class Operations:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def approve(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def approve(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         """Approve a waiting run's plan."""
-        return await approve.approve(self._services, run_id, by, plan_hash)
+        return await approve.by_token(self._services, run_id, "approved", by, plan_hash, press)
 
-    async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def reject(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         """Reject a waiting run's plan."""
-        return await approve.reject(self._services, run_id, by, plan_hash)
+        return await approve.by_token(self._services, run_id, "rejected", by, plan_hash, press)
 
-    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
+    async def undo(
+        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+    ) -> dict[str, Any]:
         """Undo a finished run where our values are still in place."""
-        return await undo.request(self._services, run_id, by, despite=despite)
+        return await undo.request(self._services, run_id, by, press, despite=despite)
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
-        return await temporary.keep(self._services, run_id, by)
+        return await temporary.keep(self._services, run_id, by, press)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""
@@ -53,20 +61,32 @@ class Operations:
         """Lower a trust level by one level."""
         return await promotion.demote(self._services, key, reason, by)
 
-    async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
-        """Stop all action inside a scope; looking and telling go on."""
+    async def pause(
+        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+    ) -> dict[str, Any]:
+        """Stop all action inside a scope; looking and telling go on. A press that was taken before is Repeated."""
         _check_scope(scope)
         if not reason.strip():
             raise BadInput("say why, others will ask", code="no_reason", where="reason")
         if until is not None and until <= self._services.clock.now():
             raise BadInput("the end lies in the past", code="bad_until", where="until")
-        await self._services.store.write(lambda tx: pauses.set(tx, scope, reason, by, until))
+
+        def write(tx: Tx) -> None:
+            approvals.take(tx, press.key)
+            pauses.set(tx, scope, reason, by, until)
+
+        await self._services.store.write(write)
         return {"scope": scope, "reason": reason, "by": by, "until": until.isoformat() if until else None}
 
-    async def resume(self, scope: str, by: str) -> dict[str, Any]:
-        """Lift a pause; incidents that it held back are looked at again."""
+    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+        """Lift a pause; incidents that it held back are looked at again. A press that was taken before is Repeated."""
         _check_scope(scope)
-        if not await self._services.store.write(lambda tx: pauses.lift(tx, scope, by)):
+
+        def write(tx: Tx) -> bool:
+            approvals.take(tx, press.key)
+            return pauses.lift(tx, scope, by)
+
+        if not await self._services.store.write(write):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)
         self._services.decide_nudge()
         return {"scope": scope, "by": by, "paused": False}

@@ -31,7 +31,8 @@ from app.flow.services import Services
 from app.kube import quantity, read
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
-from app.store import driving, facts, runs
+from app.store import approvals, driving, facts, runs
+from app.store.approvals import NO_PRESS, Press
 from app.store.database import Tx
 from app.store.driving import Changes
 from app.store.runs import Run
@@ -215,10 +216,12 @@ def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str 
     return None
 
 
-async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
-    """A person keeps the change. Raises Refused when there is no temporary change."""
+async def keep(services: Services, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+    """A person keeps the change. Raises Refused when there is no temporary change, and Repeated for a press that was taken
+    before."""
 
     def write(tx: Tx) -> None:
+        approvals.take(tx, press.key)
         run = runs.hold(tx, run_id)
         entry = runs.entry(tx.conn, run_id, TEMPORARY_ENTRY)
         if entry is None or entry.outcome is not None or run.state not in HELPED:
@@ -226,9 +229,8 @@ async def keep(services: Services, run_id: str, by: str) -> dict[str, Any]:
         runs.end_entry(tx, run_id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
         driving.keep(tx, run_id, Changes(None, life=run.life))
         until = datetime.fromisoformat(run.life.get("until") or entry.intent["until"])
-        _notify(
-            tx, run, EventKind.TEMPORARY_KEPT, TemporaryChange(run_id, "kept", until, (), by=by), actor=by
-        )
+        kept = TemporaryChange(run_id, "kept", until, (), by=by, why=press.reason)
+        _notify(tx, run, EventKind.TEMPORARY_KEPT, kept, actor=by)
 
     await services.store.write(write)
     services.deliver_nudge()

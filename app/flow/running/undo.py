@@ -27,12 +27,14 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
+from app.flow.running import startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoDone
 from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
 from app.store import approvals, driving, incidents, pauses, runs
+from app.store.approvals import NO_PRESS, Press, because
 from app.store.database import Tx
 from app.store.driving import Changes
 from app.store.pre_images import PreImageUnreadable
@@ -212,6 +214,8 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
         if not was_applied(acted) and not await actuator.in_place(services.doors, whole, acted.name):
             text = "reading back shows that it never happened"
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
+        if obstacle := await startable.against_undo(services, run, whole):
+            return _hold(run, obstacle)
         done = await actuator.undo(means(services, run, run.life.get("despite", ())), whole, acted.name)
     except Held as by:
         return _hold(run, str(by))
@@ -266,7 +270,7 @@ def _settled(
 
 
 async def request(
-    services: Services, run_id: str, by: str, press: str = "", *, despite: bool = False
+    services: Services, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
 ) -> dict[str, Any]:
     """A person asks to undo a run. `despite`: they know what holds it, and want it all the same.
 
@@ -276,12 +280,12 @@ async def request(
 
     def write(tx: Tx) -> Refused | str:
         # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
-        approvals.take(tx, press)
+        approvals.take(tx, press.key)
         run = runs.hold(tx, run_id)
         if refusal := _against(tx, services, run, despite=despite):
             return refusal
         try:
-            return _order(tx, services, run, by, despite=despite)
+            return _order(tx, services, run, by, press.reason, despite=despite)
         except Refused as busy:
             return busy
 
@@ -294,7 +298,7 @@ async def request(
     return {"run": run_id, "undo": "requested", "by": by}
 
 
-def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> str:
+def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despite: bool) -> str:
     """The workflow to start or to wake; empty when this very order stands already. An undo that is under way becomes theirs:
     whoever is at it goes on."""
     life, under_way = _life(run), run.state is RunState.UNDOING
@@ -304,9 +308,10 @@ def _order(tx: Tx, services: Services, run: Run, by: str, *, despite: bool) -> s
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    known = tuple(hold.key for hold in holds_on(tx.conn, services, run, ())) if despite else ()
+    standing = (hold.key for hold in holds_on(tx.conn, services, run, ()))
+    known = (startable.NEW_PODS, *standing) if despite else ()
     after = replace(after, despite=known)
-    data = {"by": by, "despite": despite}
+    data = {"by": by, "despite": despite, **because(reason)}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)

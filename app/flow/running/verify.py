@@ -25,6 +25,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.notifying.record import tell
 from app.flow.running import undo
 from app.flow.running.life import Event, Found
+from app.flow.running.symptoms import goes_on
 from app.flow.services import Services
 from app.kube import read
 from app.kube.hands import Hand, hand_after_ours
@@ -51,7 +52,7 @@ _EVENTS = {
 async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
-    watch, hand = await _watch(services, run, _GAP * rule.poll.total_seconds())
+    watch, hand = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
     verdict = _told_apart(judge(watch, rule.settle, rule.timeout), run)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
@@ -78,10 +79,10 @@ def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, s
     return Result.CONTAINED, f"{verdict[1]}. The cause is still there: {task}"
 
 
-async def _watch(services: Services, run: Run, gap: float) -> tuple[Watch, Hand | None]:
+async def _watch(services: Services, run: Run, gap: float, settle: timedelta) -> tuple[Watch, Hand | None]:
     """All looks so far and this one, and somebody else's hand at this one."""
     began = services.clock.monotonic()
-    seen, hand = await _look_once(services, run)
+    seen, hand = await _look_once(services, run, settle)
     now = services.clock.monotonic()
     gap += now - began  # a slow look is no gap
     last = services.last_looks.get(_key(run))
@@ -105,7 +106,7 @@ def _changed(before: Measurement, now: Measurement) -> bool:
     return (before.rollout, before.alert, before.effect) != (now.rollout, now.alert, now.effect)
 
 
-async def _look_once(services: Services, run: Run) -> tuple[Measurement, Hand | None]:
+async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[Measurement, Hand | None]:
     """One look at rollout and alert, at what became of our values, at the pods made since, and at what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
@@ -115,6 +116,11 @@ async def _look_once(services: Services, run: Run) -> tuple[Measurement, Hand | 
         hand = await _other_hand(services, workload, about)
         stuck = await _cannot_start(services, workload, rollout, about.acted_at)
         await _sample(services, workload)
+        if condition is AlertCondition.GONE and rollout.state is RolloutState.COMPLETE:
+            condition, text = await goes_on(services, run, workload, (about.acted_at, settle)) or (
+                condition,
+                text,
+            )
     good, measured = await _effect(services, run)
     words = "; ".join([rollout.text, text, *measured])
     by = hand.text if hand else ""

@@ -17,6 +17,7 @@ from app.kube.actions.surge import surge_pods
 from app.kube.actions.template import refusal
 from app.kube.fields import value_at
 from app.kube.limits import MemoryRule, QuotaRoom
+from app.kube.podspec import pod_memory_limit
 from app.kube.quantity import format_memory, say_memory
 
 _MIB = 1024**2
@@ -86,10 +87,7 @@ def _grow(
         return Impossible(f"{workload.target} has no container {name}")
     old = spec.memory_limit
     if old is None:
-        return Impossible(
-            f"container {name} has no memory limit: it was the node that ran out of memory",
-            f"give container {name} a memory request and limit that fit its usage",
-        )
+        return _no_limit(workload, name, rules)
     wanted = _round_up(old, factor)
     if wanted <= old:
         return Impossible(f"a factor of {factor:g} does not raise the {say_memory(old)} of container {name}")
@@ -108,6 +106,26 @@ def _grow(
         )
     request = new if spec.memory_request == old else spec.memory_request
     return _ratio(rules, Growth(spec, old, new, request))
+
+
+def _no_limit(workload: Workload, name: str, rules: Sequence[MemoryRule]) -> Impossible:
+    """Its template sets none: what bounds it then, and where a person raises that."""
+    whole = pod_memory_limit(workload.manifest["spec"]["template"].get("spec") or {})
+    if whole is not None:
+        return Impossible(
+            f"container {name} has no memory limit of its own, and its pod as a whole has {say_memory(whole)}",
+            f"raise spec.resources.limits.memory of the pod template of {workload.target} beyond {say_memory(whole)}",
+        )
+    given = next((r for r in rules if r.per == "Container" and r.default is not None), None)
+    if given is not None and given.default is not None:
+        return Impossible(
+            f"container {name} sets no memory limit and gets {say_memory(given.default)} from LimitRange {given.name}",
+            f"set a memory limit for {name} in the pod template of {workload.target}, or raise the default of LimitRange {given.name}",
+        )
+    return Impossible(
+        f"container {name} has no memory limit: it was the node that ran out of memory",
+        f"give container {name} a memory request and limit that fit its usage",
+    )
 
 
 def _ratio(rules: Sequence[MemoryRule], growth: Growth) -> Growth | Impossible:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from remediations.causes import CauseCode
 from tests.unit.causes.test_before_they_run import MADE, PLACED, STARTED
+from tests.unit.causes.test_others import OTHERS, SETS, UNMADE
 from tests.unit.causes.test_while_they_run import AROUND, ENDED, UNREADY
 
-ROWS = (*MADE, *PLACED, *STARTED, *ENDED, *UNREADY, *AROUND)
+ROWS = (*MADE, *PLACED, *STARTED, *ENDED, *UNREADY, *AROUND, *OTHERS, *UNMADE, *SETS)
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference.md"
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.cluster import LogQuery
 from app.domain.json import Obj
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.world import NOW, World
@@ -50,6 +51,21 @@ def mixed(error: str, *, old_too: bool) -> World:
     return world
 
 
+def earlier(world: World, error: str, *, first: float = 20.0) -> World:
+    """What the pods said ten minutes after the release: good lines from `first` minutes ago, or this error."""
+    whole = world.cluster.logs
+
+    async def logs(query: LogQuery) -> str:
+        if query.tail_lines is not None:
+            return await whole(query)
+        assert query.limit_bytes <= 64 * 1024
+        rows = [(NOW - timedelta(minutes=first) + timedelta(seconds=n)).isoformat() for n in range(30)]
+        return "".join(f"{at} {f'ERROR {error}' if error else 'INFO served'}\n" for at in rows)
+
+    vars(world.cluster)["logs"] = logs
+    return world
+
+
 def annotated() -> World:
     world = failing(deployed=6)
     world.before["spec"]["containers"][0]["image"] = world.containers[0]["image"]
@@ -69,11 +85,16 @@ def annotated() -> World:
         (lambda: mixed(REFUSED, old_too=False), True, "connection refused"),
         (lambda: failing(REFUSED, deployed=6), False, "none is checked"),
         (lambda: service(failing(REFUSED, deployed=6), "redis", {"app": "redis"}), False, "redis has no ready pod (0 of 0 pods)"),
+        (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
+        (lambda: earlier(failing(), KEY), True, ""),
+        (lambda: earlier(failing(), "", first=2), True, ""),
+        (lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"), True, ""),
+        (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "none is checked"),
         (annotated, False, "changed metadata.annotations only"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}), False, "Service web has no endpoint"),
     ],
     ids=["new errors", "errors as far as logs reach", "began long after", "config changed since", "config changed before",
-         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "annotations only",
+         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "the same ten minutes after", "logs do not reach back", "the same with a secret in it", "no name resolution", "annotations only",
          "service broken"],
 )  # fmt: skip
 async def test_an_innocent_release_is_not_rolled_back_for_errors(

@@ -81,6 +81,8 @@ class _NoDependencies:
 class World:
     """The workload and what surrounds it; every method is what somebody or something does."""
 
+    kind = Kind.DEPLOYMENT
+
     def __init__(self, replicas: int = 3) -> None:
         self.cluster = _Cluster()
         self.containers: list[Obj] = [
@@ -97,7 +99,7 @@ class World:
         self.fields: list[Obj] = []
         self.spec: Obj = {}
         self.fired = 5.0
-        self._events = 0
+        self._events, self.unmade = 0, dict[int, int]()
         for n in range(replicas):
             self.pod(f"new-{n}", revision=2, made=self.deployed)
 
@@ -367,6 +369,7 @@ class World:
                 "annotations": {"deployment.kubernetes.io/revision": str(number)},
             },
             "spec": {"template": stored, "replicas": self.replicas},
+            "status": {"replicas": self.replicas - self.unmade.get(number, 0)},
         }  # fmt: skip
 
     def _build(self) -> None:
@@ -380,8 +383,8 @@ class World:
 
     async def scene(self) -> Scene:
         self._build()
-        workload = await read_workload(self.cluster, Target(SPACE, Kind.DEPLOYMENT, WEB))
-        fired = NOW - timedelta(minutes=self.fired)
+        target, fired = Target(SPACE, self.kind, WEB), NOW - timedelta(minutes=self.fired)
+        workload = await read_workload(self.cluster, target)
         return Scene(self.cluster, workload, "KubePodNotReady", {}, fired, NOW, _NoDependencies())
 
     async def investigate(self) -> Investigation:

@@ -267,3 +267,16 @@ def test_the_examples_name_the_services_own_routes_and_scopes() -> None:
     mail = yaml.safe_load((CHART / "examples" / "alertmanager.yml").read_text("utf-8"))
     (hook,) = mail["receivers"][1]["webhook_configs"]
     assert hook["url"].endswith("/webhooks/alertmanager")
+
+
+def test_ingress_and_route_lead_to_webhooks_alone() -> None:
+    """The web page, the API and the metrics are not for the outside."""
+    paths = generate.values()["webhookPaths"]
+    assert paths
+    assert all(path.startswith("/webhooks/") for path in paths)
+    template = (CHART / "templates" / "ingress.yaml").read_text("utf-8")
+    assert template.count("range .Values.webhookPaths") == 2
+    assert re.findall(r"- path: (\S+ . \S+)|type: Exact, value: (\{\{ . \}\})", template) == [
+        ("{{ . }}", ""),
+        ("", "{{ . }}"),
+    ]

@@ -325,3 +325,48 @@ def test_odd_alert_bodies_change_nothing_that_identifies(odd: Any) -> None:
 def test_no_event_is_refused(fields: dict[str, Any], kind: str | None) -> None:
     delivery = parse({"event": {**fields, **({"event_type": kind} if kind else {})}})
     assert delivery.source is Source.PAGERDUTY
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "stands"),
+    [
+        ("incident.acknowledged", "acknowledged", True),
+        ("incident.unacknowledged", "triggered", False),
+        ("incident.reassigned", "triggered", False),
+        ("incident.reassigned", "acknowledged", None),
+        ("incident.priority_updated", "acknowledged", None),
+        ("incident.reopened", "triggered", False),
+        ("incident.resolved", "resolved", False),
+        ("incident.annotated", "odd", None),
+        ("service.updated", "triggered", None),
+    ],
+)
+def test_who_has_an_incident_is_told_by_its_events(kind: str, status: str, stands: bool | None) -> None:
+    found = parse(event(kind, status=status)).acknowledgement
+    assert (found.stands if found else None) is stands
+    if found:
+        assert (found.alert.fingerprint, found.at) == ("Q0X7LMN2P4RST8", OCCURRED)
+
+
+@pytest.mark.parametrize(
+    ("agent", "by"),
+    [
+        ({"summary": "Ann\u202eOps"}, "Ann\\u202eOps"),
+        ({"summary": 7}, "somebody"),
+        (None, "somebody"),
+        ("x", "somebody"),
+    ],
+)
+def test_the_name_of_who_acknowledged_is_cleaned(agent: object, by: str) -> None:
+    body = event("incident.acknowledged")
+    body["event"]["agent"] = agent
+    found = parse(body).acknowledgement
+    assert found is not None
+    assert found.by == by
+
+
+def test_an_acknowledgement_that_cannot_be_read_is_none_and_refuses_nothing() -> None:
+    body = event("incident.acknowledged")
+    body["event"]["occurred_at"] = "yesterday"
+    delivery = parse(body)
+    assert (delivery.acknowledgement, delivery.rejected, delivery.note) == (None, (), "incident.acknowledged")

@@ -173,3 +173,22 @@ def test_stateful_sets_have_no_surge_and_daemon_sets_their_own() -> None:
         workload = m.workload(manifest)
         built(raise_memory(workload, ["app"], 2, CAP, (), _room("limits.memory", needed)))
         refused(raise_memory(workload, ["app"], 2, CAP, (), _room("limits.memory", needed - 1)))
+
+
+def test_f10_the_limit_of_the_whole_pod_is_named_and_is_no_shortage_of_the_node() -> None:
+    whole = {"limits": {"memory": "300Mi"}, "requests": {"memory": "300Mi"}}
+    spec = m.template(m.container(resources={}))
+    spec["spec"]["resources"] = whole
+    no = raise_memory(m.workload(m.deployment(spec)), ["app"], 1.5, CAP)
+    assert no == Impossible(
+        "container app has no memory limit of its own, and its pod as a whole has 300 MiB",
+        "raise spec.resources.limits.memory of the pod template of rag7/Deployment/langgraph beyond 300 MiB",
+    )
+
+
+def test_f10_a_limit_that_a_limit_range_gave_is_named_with_it() -> None:
+    rules = [MemoryRule("sizes", "Pod", default=m.GIB), MemoryRule("caps", "Container", default=512 * m.MIB)]
+    assert raise_memory(_workload(limit=None), ["app"], 1.5, CAP, rules) == Impossible(
+        "container app sets no memory limit and gets 512 MiB from LimitRange caps",
+        "set a memory limit for app in the pod template of rag7/Deployment/langgraph, or raise the default of LimitRange caps",
+    )

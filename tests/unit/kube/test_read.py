@@ -150,6 +150,8 @@ async def test_memory_rules_and_quota_room_are_read_in_bytes() -> None:
         ("Container", 2 * m.GIB, 1.5),
         ("Pod", 4 * m.GIB, None),
     ]
+    defaults = await read.default_limits(cluster, m.NAMESPACE)
+    assert [(r.name, r.per, r.default) for r in defaults] == [("range", "Container", m.GIB)]
     rooms = await read.quota_headroom(cluster, m.NAMESPACE)
     assert [(r.name, r.resource, r.left) for r in rooms] == [
         ("all", "limits.memory", -m.GIB),

@@ -81,3 +81,18 @@ def test_e_what_cannot_start_is_told_from_what_is_slow(
     pods: list[Any], conditions: list[dict[str, Any]], why: str
 ) -> None:
     assert no_new_pod_starts(workload(*conditions), pods, ACTED) == why
+
+
+@pytest.mark.parametrize(
+    ("meta", "status"),
+    [({"generation": 2}, {"observedGeneration": 1}), ({}, {"updatedReplicas": 2})],
+    ids=["said of the template before", "all pods are there"],
+)
+def test_e_what_was_refused_before_our_write_dooms_nothing(
+    meta: dict[str, Any], status: dict[str, Any]
+) -> None:
+    """A rollback of what a quota refuses meets the old condition at its first looks."""
+    stood = workload(QUOTA).manifest
+    stood["metadata"] |= meta
+    stood["status"] |= status
+    assert no_new_pod_starts(parse_workload(TARGET, stood), [], ACTED) == ""

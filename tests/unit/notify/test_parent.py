@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.decision import Code, GateResult, Verdict
 from app.domain.outcome import IncidentState
 from app.notify.parent import headline, parent
 from app.notify.text import plain
-from app.notify.timeline import Timeline
+from app.notify.timeline import Escalation, Timeline
 from tests.unit.notify import timelines
 from tests.unit.notify.golden import check_golden
 
@@ -109,3 +110,28 @@ def test_the_parent_tells_why_the_step_was_chosen_and_without_one_what_was_found
 
     assert "Why: Only pods of revision 8 show it" in parent(chosen).readable()
     assert f"Why: {diagnosis.summary}" in parent(without).readable()
+
+
+def test_d_a_question_says_what_made_it_ask_until_it_is_answered() -> None:
+    """Who changed the target, or who owns it, stands where the question is; the rule's own mode needs no words."""
+    hands = GateResult("hands", Verdict.ASK, Code.CHANGED_SINCE, "kubectl-edit changed template at 03:01", "")
+    waiting = timelines.TIMELINES["waiting"]
+    decision = replace(timelines.ASKS, gates=(*timelines.ASKS.gates, hands))
+    asked = replace(waiting, decision=decision)
+    answered = replace(timelines.TIMELINES["approved"], decision=decision)
+
+    told = "Asks because of: hands: kubectl-edit changed template at 03:01"
+    assert told in parent(asked).readable()
+    assert told not in parent(answered).readable()
+    assert "Asks because of" not in parent(waiting).readable()
+
+
+def test_what_to_look_at_is_told_once_and_not_again_after_the_reason() -> None:
+    escalation = Escalation(
+        "A person is needed: Create it", look_at=("create it", "Look", "Look", "Then there")
+    )
+    text = parent(replace(timelines.TIMELINES["escalated"], escalation=escalation)).readable()
+    assert [line for line in text.splitlines() if line.startswith("Look at: ")] == [
+        "Look at: Look",
+        "Look at: Then there",
+    ]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from inline_snapshot import snapshot
 
-from app.domain.evidence import Diagnosis, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind
 from app.domain.remediation import History
 from app.domain.target import Kind
@@ -15,6 +15,7 @@ from app.kube.parse import fingerprint
 from app.sim import Scenario, load_scenario
 from app.sim.behaviour import Cpu, ErrorLine
 from remediations import CATALOGUE
+from remediations.high_error_rate import _meant
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
 BOTH = ("postgres", "redis")
@@ -306,3 +307,15 @@ async def test_readable_logs_without_errors_do_not_justify_a_rollback() -> None:
 
     assert refused.why.startswith("The logs have no errors that a deployment could have brought")
     assert (refused.applies, applied.applies) == (False, True)
+
+
+async def test_a_dependency_that_the_errors_do_not_name_is_no_hint() -> None:
+    """Postgres cannot be asked, and the errors are about a name that does not resolve."""
+    finding = Finding(
+        "dependency.postgres",
+        "postgres: refuses our login",
+        Certainty.UNKNOWN,
+        {"name": "postgres", "kind": "postgres"},
+    )
+    assert _meant([finding], "lookup api.pay.test: server misbehaving") == "what the error names"
+    assert _meant([finding], "OperationalError: connection refused") == "postgres"

@@ -201,3 +201,13 @@ async def test_pods_that_cannot_be_read_are_unknown() -> None:
     assert finding is not None
     assert finding.text == "The pods could not be read: cannot list pods"
     assert steps["scale-out"].applies
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.6, True), (0.1, False)])
+async def test_a_cpu_limit_that_throttles_is_named_with_what_to_do(share: float, told: bool) -> None:
+    play = stage()
+    play.metrics = Metrics({"duration_seconds": 3.4, "throttled_periods": share}, {})
+    diagnosis, steps = await play.look(dependencies=BOTH)
+    assert (diagnosis.finding("metrics.throttling") is not None) is told
+    assert ("CPU is throttled in 60 % of the periods" in steps["scale-out"].why) is told
+    assert ("raise or remove the CPU limit" in steps["scale-out"].open_task) is told

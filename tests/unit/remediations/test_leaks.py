@@ -8,11 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.evidence import Certainty
+from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.ports import Sample
 from app.domain.remediation import History, Scene
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.leaks import LeakParams, Verdict, fit_line, judge, leak_finding
+from remediations.high_latency import HighLatency
+from remediations.out_of_memory import OutOfMemory
 from tests.unit.remediations.snapshots import MIB, NOW, workload
 from tests.unit.remediations.stage import Metrics, Services
 
@@ -145,3 +147,57 @@ def test_thresholds_come_from_the_params() -> None:
     short = samples(lambda i: (300 + 10 * i) * MIB, count=4)
     assert judge(short, eager)[0] is Verdict.LEAK
     assert judge(short, replace(eager, samples=5))[0] is Verdict.UNKNOWN
+
+
+class ByMetric(Metrics):
+    """A Prometheus that has some metrics only, each with series of its own."""
+
+    def __init__(self, **of: Sequence[Sample]) -> None:
+        super().__init__()
+        self.of = of
+
+    async def window(self, query: str, *_: object) -> Sequence[tuple[dict[str, str], Sequence[Sample]]]:
+        self.asked.append(query)
+        return next(([({"pod": "app-a"}, s)] for name, s in self.of.items() if name in query), [])
+
+
+async def test_e_page_cache_that_grows_is_no_leak() -> None:
+    """The working set grows with the cache of files that are read; what cannot be taken back does not."""
+    metrics = ByMetric(container_memory_rss=FLAT, container_memory_working_set_bytes=GROWING)
+    finding = await leak_finding(scene(metrics), LeakParams())
+    assert (finding.data["leak"], finding.data["sure"]) == (False, True)
+    assert len(metrics.asked) == 1
+
+
+async def test_e_a_leak_by_working_set_alone_is_told_as_less_sure() -> None:
+    finding = await leak_finding(scene(ByMetric(container_memory_working_set_bytes=GROWING)), LeakParams())
+    assert (finding.data["leak"], finding.data["sure"]) == (True, False)
+    assert "less sure, as this is the working set" in finding.text
+
+
+async def test_e_the_services_own_samples_are_working_sets() -> None:
+    finding = await leak_finding(scene(None, History(memory={"app-a": GROWING})), LeakParams())
+    assert (finding.data["leak"], finding.data["sure"]) == (True, False)
+
+
+@pytest.mark.parametrize("sure", [True, False], ids=["by rss", "by working set"])
+async def test_e_a_leak_that_is_less_sure_asks_before_a_restart(sure: bool) -> None:
+    name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
+    looked = replace(scene(ByMetric(**{name: GROWING})), history=History(tried=("scale-out",)))
+    handler = HighLatency()
+    finding = await leak_finding(looked, LeakParams())
+    steps = await handler.ladder(looked, handler.params(), Diagnosis("", (finding,)))
+    restart = next(s for s in steps if s.name == "restart")
+    assert (restart.applies, bool(restart.asks)) == (True, not sure)
+    assert sure or "working set" in restart.asks
+
+
+@pytest.mark.parametrize("sure", [True, False], ids=["by rss", "by working set"])
+async def test_e_memory_is_raised_for_a_leak_that_is_less_sure_only_with_a_question(sure: bool) -> None:
+    name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
+    looked, handler = scene(ByMetric(**{name: GROWING})), OutOfMemory()
+    killed = Finding("memory.killed", "app was killed", data={"containers": ["app"]})
+    finding = await leak_finding(looked, LeakParams())
+    steps = await handler.ladder(looked, handler.params(), Diagnosis("", (killed, finding)))
+    first = steps[0]
+    assert (first.applies, bool(first.asks)) == (not sure, not sure)

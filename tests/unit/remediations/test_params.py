@@ -12,7 +12,17 @@ from pydantic import ValidationError
 from app.domain.remediation import Params
 from app.domain.target import Kind, Target
 from remediations.params import Bytes, Replicas, Seconds, Share
-from remediations.queries import ERROR_RATIO, LATENCY, MEMORY, THROTTLING, aim, pod_pattern
+from remediations.queries import (
+    ANYTHING,
+    ERROR_RATIO,
+    LATENCY,
+    MEMORY,
+    PRESENCE,
+    THROTTLING,
+    WORKING_SET,
+    aim,
+    pod_pattern,
+)
 
 
 class Example(Params):
@@ -126,7 +136,9 @@ def test_the_pod_pattern_matches_the_workloads_pods_and_no_namesakes(
     assert [p for p in (*yes, *no) if re.fullmatch(pattern, p)] == yes
 
 
-@pytest.mark.parametrize("query", [ERROR_RATIO, LATENCY, THROTTLING, MEMORY])
+@pytest.mark.parametrize(
+    "query", [ERROR_RATIO, LATENCY, THROTTLING, MEMORY, WORKING_SET, *PRESENCE.values(), ANYTHING]
+)
 def test_a_default_query_names_only_the_target_and_balances_its_braces(query: str) -> None:
     aimed = aim(query, Target("rag7", Kind.STATEFUL_SET, "db.v1"))
 

@@ -129,3 +129,10 @@ def test_a_pod_is_known_to_be_of_a_revision(template_hash: str, owner: str, name
     ref = ObjectRef(Kind.REPLICA_SET, "rag7", owner, "u", "") if owner else None
     one = pod("app-a", template_hash=template_hash, owner=ref)
     assert of_revision(one, revision(2, name=name)) is same
+
+
+def test_what_crashed_and_is_ready_again_does_not_crash_now() -> None:
+    over = state(restarts=4, last_terminated=ended(code=1))
+    pods = [pod("app-a", over), pod("app-b", over), pod("app-c")]
+    text = pods_finding(workload(desired=3), pods, troubles(pods, SINCE)).text
+    assert text == "3 of 3 pods ready, 2 containers that crashed and are ready again, at most 4 restarts"

@@ -18,6 +18,7 @@ from app.flow.upkeep.health import Findings
 from app.intake.auth import Access, Scope, parse_tokens
 from app.observe.metrics import Metrics
 from app.observe.system import TimeIds
+from app.store.approvals import NO_PRESS, Press
 from app.store.database import Store
 from app.web.app import create_app
 from app.web.services import Limits, Views, WebServices
@@ -75,16 +76,22 @@ class RecordedOrders:
             raise self.error
         return {"order": call[0]}
 
-    async def approve(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def approve(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         return self._take("approve", run_id, by, plan_hash)
 
-    async def reject(self, run_id: str, by: str, plan_hash: str = "") -> dict[str, Any]:
+    async def reject(
+        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         return self._take("reject", run_id, by, plan_hash)
 
-    async def undo(self, run_id: str, by: str, *, despite: bool = False) -> dict[str, Any]:
+    async def undo(
+        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+    ) -> dict[str, Any]:
         return self._take("undo", run_id, by)
 
-    async def keep(self, run_id: str, by: str) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         return self._take("keep", run_id, by)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
@@ -93,10 +100,12 @@ class RecordedOrders:
     async def demote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         return self._take("demote", key, reason, by)
 
-    async def pause(self, scope: str, reason: str, by: str, until: datetime | None) -> dict[str, Any]:
+    async def pause(
+        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+    ) -> dict[str, Any]:
         return self._take("pause", scope, reason, by, until)
 
-    async def resume(self, scope: str, by: str) -> dict[str, Any]:
+    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         return self._take("resume", scope, by)
 
     async def explain(self, any_id: str) -> dict[str, Any]:

@@ -1,0 +1,189 @@
+"""The door: from a request to who looks and what a form says, and from an error to a page that tells it.
+
+Called by the routes of `app.page.site`. Every request goes through here: session or open mode, scope, and for whatever changes
+something the Origin, the form's token and the limits of a body. Never decides what is shown or done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError
+from app.domain.redact import redact
+from app.domain.text import CONTROL, bounded
+from app.flow.services import Services
+from app.intake.auth import ANYONE, Principal, Scope
+from app.page import render
+from app.page.failures import Failures, TooManyFailuresError
+from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
+from app.page.streams import Streams
+from app.store import approvals
+from app.web.callers import caller, headers_of, require_same_site
+from app.web.problems import REQUEST_ID, status_of
+from app.web.requests import read_body
+from app.web.services import WebServices
+
+MAX_FORM = 16 * 1024
+_FIELDS = 30
+_REASON = 500
+_FORM = "application/x-www-form-urlencoded"
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,1000}", re.ASCII)
+
+Form = Mapping[str, str]
+NOBODY = Principal("nobody", frozenset())
+"""Who looks at the login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own."""
+
+    services: Services
+    web: WebServices
+    sessions: Sessions
+    failures: Failures = field(default_factory=Failures)
+    streams: Streams = field(default_factory=Streams)
+
+
+Handler = Callable[[Site, Request, Visitor], Awaitable[Response]]
+Endpoint = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def looking(site: Site, handler: Handler) -> Endpoint:
+    """An endpoint for whoever may look; others are sent to the login."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            visitor, brought = await arrive(site, request)
+            response = await handler(site, request, visitor)
+        except NotAuthenticated as error:
+            return _to_login(request, error)
+        except RemediatorError as error:
+            return told(request, error)
+        return _keep_visit(request, response, visitor.mark if brought else "")
+
+    return endpoint
+
+
+def greeting(site: Site, handler: Handler) -> Endpoint:
+    """An endpoint for everybody: the login. Its visitor may be nobody, with the mark of this browser."""
+
+    async def endpoint(request: Request) -> Response:
+        mark = visit_of(request.cookies)
+        visitor = Visitor(NOBODY, mark or site.web.ids.new("visit"))
+        try:
+            response = await handler(site, request, visitor)
+        except RemediatorError as error:
+            return told(request, error)
+        return _keep_visit(request, response, "" if mark else visitor.mark)
+
+    return endpoint
+
+
+async def arrive(site: Site, request: Request) -> tuple[Visitor, bool]:
+    """Who looks, and whether their browser has to be given a mark. Raises NotAuthenticated, NotPermitted, StoreUnavailable."""
+    headers = headers_of(request.scope)
+    if site.web.access.open:
+        caller(site.web.access, headers, Scope.READ)  # a loopback name only
+        mark = visit_of(request.cookies)
+        return Visitor(ANYONE, mark or site.web.ids.new("visit")), not mark
+    visitor = site.sessions.visitor(request.cookies, site.web.clock.now())
+    if visitor is None:
+        raise NotAuthenticated("log in first")
+    if await is_signed_out(site, visitor):
+        raise NotAuthenticated("this session was ended")
+    return visitor, False
+
+
+async def is_signed_out(site: Site, visitor: Visitor) -> bool:
+    """Whether somebody ended this session, on whichever replica."""
+    key = signed_out(visitor.mark)
+    return await site.web.store.read(lambda conn: approvals.taken(conn, key))
+
+
+async def form_of(site: Site, request: Request, visitor: Visitor) -> Form:
+    """What a form of ours says. Raises NotPermitted for one from elsewhere, BadInput beyond the limits, TryLater."""
+    require_same_site(headers_of(request.scope))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise BadInput("send a form", code="media_type_refused", where="Content-Type")
+    body = await read_body(
+        request.scope, request.receive, limit=MAX_FORM, seconds=site.web.limits.body_seconds
+    )
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="replace", max_num_fields=_FIELDS
+        )
+    except ValueError as error:
+        raise BadInput("not a form of this page", code="bad_form", where="body") from error
+    form = dict(reversed(pairs))  # the first of a name counts
+    if not site.sessions.is_form_token(form.get("form", ""), visitor.mark):
+        raise NotPermitted(
+            "this form is not from this page or its session is over: load the page again and look once more",
+            code="form_refused",
+        )
+    return form
+
+
+def require(visitor: Visitor, scope: Scope) -> None:
+    """Raise NotPermitted unless the visitor has this scope."""
+    if not visitor.may(scope):
+        raise NotPermitted(f"{visitor.principal.name} lacks the scope {scope}", code="scope_missing")
+
+
+def reason_of(form: Form) -> str:
+    """Why, in their own words: one bounded line, without secrets and what nobody sees. Raises BadInput (`no_reason`)."""
+    words = CONTROL.sub(" ", form.get("reason", "")).split()
+    reason = redact(bounded(" ".join(words), _REASON))
+    if not reason:
+        raise BadInput("say why, others will ask", code="no_reason", where="reason")
+    return reason
+
+
+def local_path(given: str) -> str:
+    """A path of this service to go on with; the overview for anything else, so that no link leads elsewhere through us."""
+    return given if _LOCAL.fullmatch(given) else "/"
+
+
+def is_https(request: Request) -> bool:
+    """Whether the browser came by https, as it says itself or a proxy says; it decides about its own cookie only."""
+    said = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" in (said, request.url.scheme) or request.headers.get("origin", "").startswith("https://")
+
+
+def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
+    """An error as a page. What has no place in the contract tells its code and the request's id only."""
+    if isinstance(error, TooManyFailuresError):
+        status, text = 429, error.message
+    else:
+        status = status_of(error)
+        text = redact(error.message) if status != 500 else "an unexpected error; the service's log has it"
+    request_id = str(request.scope.get(REQUEST_ID, ""))
+    shown = {"status": status, "text": text, "why": error.code, "back": back, "request_id": request_id}
+    answer = render.page("error.html", status, **shown)
+    if isinstance(error, TooManyFailuresError):
+        answer.headers["retry-after"] = str(error.seconds)
+    return answer
+
+
+def _to_login(request: Request, error: NotAuthenticated) -> Response:
+    if request.method != "GET" or error.code == "repeated_header":
+        return told(request, error, "/login")
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        # Who comes by a link from elsewhere brings no cookie of ours; when our own page leads them on, they do.
+        return render.page("again.html", path=local_path(path))
+    return render.see("/login" if path == "/" else f"/login?{urlencode({'next': path})}")
+
+
+def _keep_visit(request: Request, response: Response, mark: str) -> Response:
+    if mark:
+        seconds = int(LIFETIME.total_seconds())
+        response.headers.append("set-cookie", cookie(VISIT, mark, seconds=seconds, secure=is_https(request)))
+    return response

@@ -1,0 +1,158 @@
+"""One incident as a page: how it stands, what a person can do now, and one timeline of everything.
+
+Called by `app.page.site`. Reads the audit trail, as messages and `explain` do, and the run's row for what can be answered now.
+Never changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from app.domain.events import EventKind
+from app.domain.outcome import HELPED, RunState
+from app.domain.target import Target
+from app.flow.ids import TEMPORARY_ENTRY
+from app.flow.notifying import timeline as telling
+from app.flow.people import approvers
+from app.flow.services import Services
+from app.intake.auth import Scope
+from app.notify.parent import parent
+from app.notify.text import Line
+from app.notify.timeline import Timeline
+from app.notify.wording import STATE_WORDS, may_undo
+from app.page.entries import Deed, Entry, deeds, entries
+from app.page.session import Visitor
+from app.policy.explain import explain_lines
+from app.policy.model import Rule
+from app.store import audit, incidents, journal, runs
+from app.store import facts as counts
+from app.store.incidents import Incident
+from app.store.runs import Run
+
+SHOWN = 2_000
+"""Records of the timeline that a page shows, the newest; `remediator explain` tells all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A plan that waits for an answer. `refused` says why this visitor cannot give it; empty when they can."""
+
+    run: str
+    incident: str
+    place: str
+    alertname: str
+    remediation: str
+    why: str
+    deeds: tuple[Deed, ...]
+    plan_hash: str
+    expires: datetime | None
+    wanted: int
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What can be ordered once a run has ended: to undo it, or to keep its temporary change. `done` is what it did."""
+
+    run: str
+    undo: bool
+    keep: bool
+    done: tuple[str, ...]
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentPage:
+    """Everything that the page shows. `left_out` counts older records, `newest` and `decided` are the numbers of the
+    newest record and of the last decision."""
+
+    incident: Incident
+    state: str
+    summary: tuple[Line, ...]
+    question: Question | None
+    afterwards: Afterwards | None
+    explained: Sequence[str]
+    entries: Sequence[Entry]
+    newest: int
+    decided: int
+    left_out: int = 0
+
+
+def look(conn: Connection, services: Services, incident_id: str, visitor: Visitor) -> IncidentPage:
+    """The page of one incident. Raises Missing."""
+    incident = incidents.get(conn, incident_id)
+    records = audit.for_incident(conn, incident_id)
+    timeline = telling.fold(incident_id, records)
+    shown = records[-SHOWN:]
+    message = parent(timeline)
+    lines = tuple(li for part in message.parts for li in part.lines)
+    return IncidentPage(
+        incident,
+        STATE_WORDS[incident.state],
+        (message.headline, *lines),
+        question(conn, services, incident, visitor),
+        _afterwards(conn, timeline, visitor),
+        explain_lines(timeline.decision) if timeline.decision else (),
+        entries(shown, timeline),
+        records[-1].seq,
+        max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
+        len(records) - len(shown),
+    )
+
+
+def question(conn: Connection, services: Services, incident: Incident, visitor: Visitor) -> Question | None:
+    """What waits for an answer about this incident; None when nothing does."""
+    run = counts.live_of(conn, incident.id)
+    if run is None or run.state is not RunState.WAITING or run.answer:
+        return None
+    rule = Rule.from_json(run.settings["rule"])
+    return Question(
+        run.id,
+        incident.id,
+        run.target_key,
+        incident.alertname or run.remediation,
+        run.remediation,
+        run.step.why,
+        deeds(run.step),
+        run.plan_hash,
+        run.expires_at,
+        rule.approval.approvals,
+        _why_not(services, run, rule, visitor),
+    )
+
+
+def _why_not(services: Services, run: Run, rule: Rule, visitor: Visitor) -> str:
+    if not visitor.may(Scope.OPERATE):
+        return f"{visitor.principal.name} lacks the scope operate"
+    approver = approvers.of_token(visitor.principal.name, services.people)
+    refusal = approvers.against(approver, rule.approval, run.id)
+    return refusal.message if refusal else ""
+
+
+def _afterwards(conn: Connection, timeline: Timeline, visitor: Visitor) -> Afterwards | None:
+    if not timeline.run_id:
+        return None
+    run = _run(conn, timeline.run_id)
+    if run is None or not (run.state.ended or run.state is RunState.UNDOING):
+        return None
+    undo = may_undo(timeline) and run.state not in (RunState.UNDONE, RunState.REVERTED)
+    temporary = journal.entry(conn, run.id, TEMPORARY_ENTRY)
+    keep = run.state in HELPED and temporary is not None and temporary.outcome is None
+    if not (undo or keep):
+        return None
+    done = tuple(a.summary for a in timeline.actions if a.reversible and not a.dry_run)
+    refused = "" if visitor.may(Scope.OPERATE) else f"{visitor.principal.name} lacks the scope operate"
+    return Afterwards(run.id, undo, keep, done, refused)
+
+
+def _run(conn: Connection, run_id: str) -> Run | None:
+    return runs.get(conn, run_id) if runs.known(conn, run_id) else None
+
+
+def namespace_of(incident: Incident) -> str:
+    """The namespace that a pause for this incident is about; empty when none is known."""
+    return Target.parse(incident.target_key).namespace if incident.target_key else incident.namespace

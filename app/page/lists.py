@@ -1,0 +1,178 @@
+"""The list of incidents: its filter is the URL, so that a view can be kept, shared and gone back to.
+
+Called by `app.page.site`. Owns the names of the filter's fields and what is accepted in them. Reads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection
+
+from app.domain.errors import BadInput
+from app.domain.outcome import IncidentState
+from app.intake.times import rfc3339
+from app.store import listing, standing
+from app.store.incidents import Incident
+from app.store.listing import Facets, Wanted
+from app.web import paging
+
+ROWS = 50
+_LONGEST = 300
+_FACETS = 12
+"""Values of one facet that are shown."""
+RANGES: Mapping[str, timedelta] = {
+    "1h": timedelta(hours=1),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+_NEEDS = ("waiting", "stuck", "escalated")
+PRESETS: tuple[tuple[str, Mapping[str, str | Sequence[str]]], ...] = (
+    ("All", {}),
+    ("Needs me", {"state": _NEEDS}),
+    ("Under way", {"state": ("acting", "verifying")}),
+    ("Fixed today", {"state": ("fixed", "contained"), "range": "24h"}),
+    ("Refused or only observed", {"state": ("refused", "observed")}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the URL asks for. `range` is a name of `RANGES`; `since` and `until` are RFC 3339 and win over it."""
+
+    states: tuple[IncidentState, ...] = ()
+    alertname: str = ""
+    namespace: str = ""
+    target: str = ""
+    range: str = ""
+    since: str = ""
+    until: str = ""
+
+    def wanted(self, now: datetime) -> Wanted:
+        """As the store knows it. Raises BadInput for a time that is none."""
+        since = _time("since", self.since) or (now - RANGES[self.range] if self.range else None)
+        return Wanted(
+            self.states, self.alertname, self.namespace, self.target, since, _time("until", self.until)
+        )
+
+    def url(self, changed: Mapping[str, str | Sequence[str]] | None = None) -> str:
+        """The URL of this filter with some fields changed; an empty value takes a field away."""
+        fields = {**self._fields(), **(changed or {})}
+        pairs = [
+            (name, one)
+            for name, value in fields.items()
+            for one in ([value] if isinstance(value, str) else value)
+            if one
+        ]
+        return f"/incidents?{urlencode(pairs)}" if pairs else "/incidents"
+
+    def _fields(self) -> dict[str, str | Sequence[str]]:
+        return {
+            "state": [s.value for s in self.states],
+            "alertname": self.alertname,
+            "namespace": self.namespace,
+            "target": self.target,
+            "range": self.range,
+            "since": self.since,
+            "until": self.until,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One value of a facet: how many incidents have it, whether it is chosen, and where a press on it leads."""
+
+    value: str
+    count: int
+    chosen: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of the list. `following` is the URL of the next one; `more` says that the look ended before the page was full.
+    `newest` is the id that news are counted from."""
+
+    filter: Filter
+    rows: Sequence[Incident]
+    facets: Mapping[str, Sequence[Choice]]
+    following: str
+    more: bool
+    newest: str
+    presets: Sequence[tuple[str, str, bool]]
+
+
+def read(query: Sequence[tuple[str, str]]) -> Filter:
+    """The filter of a query string. Raises BadInput that names the field; fields that are none of ours are left alone."""
+    single: dict[str, str] = {}
+    states: list[IncidentState] = []
+    for name, value in query:
+        text = value.strip()[:_LONGEST]
+        if name == "state" and text:
+            states.append(_state(text))
+        elif name in ("alertname", "namespace", "target", "range", "since", "until") and text:
+            single[name] = text
+    if single.get("range", "1h") not in RANGES:
+        raise BadInput(f"a range is one of {', '.join(RANGES)}", code="invalid_parameter", where="range")
+    return Filter(tuple(dict.fromkeys(states)), **single)
+
+
+def look(conn: Connection, chosen: Filter, cursor: str, now: datetime) -> ListPage:
+    """One page. Raises BadInput for a cursor or time that is none."""
+    wanted = chosen.wanted(now)
+    found = listing.page(conn, wanted, paging.decode(cursor), ROWS)
+    following = chosen.url({"cursor": paging.encode(found.following)}) if found.following else ""
+    return ListPage(
+        chosen,
+        found.rows,
+        _choices(listing.facets(conn, wanted), chosen),
+        following,
+        found.more,
+        standing.newest(conn) or "",
+        tuple((name, Filter().url(fields), _is(chosen, fields)) for name, fields in PRESETS),
+    )
+
+
+def _choices(found: Facets, chosen: Filter) -> dict[str, list[Choice]]:
+    states = [s.value for s in chosen.states]
+    shown: dict[str, list[Choice]] = {}
+    for name, values in found.items():
+        given = states if name == "state" else [getattr(chosen, name)]
+        shown[name] = [
+            Choice(value, count, value in given, chosen.url({name: _toggled(name, value, given)}))
+            for value, count in values[:_FACETS]
+            if value
+        ]
+    return shown
+
+
+def _toggled(name: str, value: str, given: Sequence[str]) -> str | Sequence[str]:
+    """Several states can be chosen, of the other fields one value."""
+    if name != "state":
+        return "" if value in given else value
+    return [s for s in given if s != value] if value in given else [*given, value]
+
+
+def _is(chosen: Filter, fields: Mapping[str, str | Sequence[str]]) -> bool:
+    return chosen.url() == Filter().url(fields)
+
+
+def _state(text: str) -> IncidentState:
+    try:
+        return IncidentState(text)
+    except ValueError as error:
+        known = ", ".join(IncidentState)
+        raise BadInput(f"a state is one of {known}", code="invalid_parameter", where="state") from error
+
+
+def _time(name: str, text: str) -> datetime | None:
+    if not text:
+        return None
+    at = rfc3339(text)
+    if at is None:
+        raise BadInput("expected an RFC 3339 time", code="invalid_parameter", where=name)
+    return at

@@ -1,0 +1,125 @@
+"""The overview: what needs a person now, what is open, and how the service itself stands.
+
+Called by `app.page.site`. Reads only, all that is shown of the store in one look, so that no two parts tell different moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.domain.outcome import IncidentState
+from app.flow.services import Services
+from app.flow.upkeep import views
+from app.flow.upkeep.health import Findings
+from app.page.incident import Question, question
+from app.page.session import Visitor
+from app.policy.gates.kill_switch import only_observing
+from app.store import claims, outbox, pauses, standing
+from app.store import facts as counts
+from app.store.incidents import Incident
+from app.store.pauses import Pause
+from app.store.standing import Heard
+
+SHOWN = 20
+"""Incidents of one kind that the overview shows; the list has all."""
+SILENT = timedelta(minutes=30)
+"""Without a delivery for so long a sender is marked: a live Alertmanager repeats what fires more often than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """Targets in trouble within `within`, and from how many on the service only looks."""
+
+    targets: int
+    limit: int
+    within: timedelta
+
+    @property
+    def now(self) -> bool:
+        """There is a storm."""
+        return self.targets >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything that the page shows. `first_run`: no alert was ever heard. `counts` has open incidents by state."""
+
+    first_run: bool
+    questions: Sequence[Question]
+    stuck: Sequence[Incident]
+    escalated: Sequence[Incident]
+    others: Sequence[Incident]
+    counts: Mapping[IncidentState, int]
+    pauses: Sequence[Pause]
+    observing: Sequence[str]
+    storm: Storm
+    budgets: Sequence[Mapping[str, Any]]
+    heard: Sequence[Heard]
+    replicas: Sequence[str]
+    waiting: int
+    oldest: datetime | None
+    health: Findings
+    head: int
+    newest: str
+
+    @property
+    def needs(self) -> int:
+        """How many incidents need a person."""
+        return sum(self.counts.get(state, 0) for state in standing.NEEDING)
+
+    @property
+    def open(self) -> int:
+        """How many incidents are open."""
+        return sum(self.counts.values())
+
+
+async def look(services: Services, health: Findings, visitor: Visitor) -> Overview:
+    """The overview now. Raises StoreUnavailable."""
+    spent = await views.budgets(services)
+    return await services.store.read(lambda conn: _look(conn, services, (health, spent), visitor))
+
+
+def _look(
+    conn: Connection,
+    services: Services,
+    known: tuple[Findings, Sequence[Mapping[str, Any]]],
+    visitor: Visitor,
+) -> Overview:
+    now, policy = services.clock.now(), services.policy()
+    newest = standing.newest(conn)
+    asked = [
+        question(conn, services, i, visitor) for i in standing.open_in(conn, IncidentState.WAITING, SHOWN)
+    ]
+    messages = outbox.pending(conn, 1)
+    since = now - policy.storm.within
+    return Overview(
+        first_run=newest is None,
+        questions=sorted((q for q in asked if q is not None), key=lambda q: q.expires or now),
+        stuck=standing.open_in(conn, IncidentState.STUCK, SHOWN),
+        escalated=standing.open_in(conn, IncidentState.ESCALATED, SHOWN),
+        others=_others(conn),
+        counts=standing.open_counts(conn),
+        pauses=pauses.active(conn, now),
+        observing=only_observing(policy, services.ceiling),
+        storm=Storm(counts.targets_since(conn, since), policy.storm.targets, policy.storm.within),
+        budgets=known[1],
+        heard=standing.heard(conn),
+        replicas=(services.replica, *claims.holders(conn, services.replica)),
+        waiting=outbox.depth(conn),
+        oldest=messages[0].created_at if messages else None,
+        health=known[0],
+        head=standing.head(conn),
+        newest=newest or "",
+    )
+
+
+def _others(conn: Connection) -> list[Incident]:
+    """The newest open incidents that need nobody at present."""
+    states = [s for s in IncidentState if not s.closed and s not in standing.NEEDING]
+    found = [i for state in states for i in standing.open_in(conn, state, SHOWN)]
+    return sorted(found, key=lambda i: i.id, reverse=True)[:SHOWN]

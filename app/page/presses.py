@@ -1,0 +1,109 @@
+"""Presses: the buttons of the pages, each passed on to the operation that the API calls, under the visitor's name.
+
+A press needs the scope `operate`, a reason, and a form of ours; whether it may happen now is decided where the API's orders are
+decided. The form's number makes it count once: a second press of the same button leads to the same page and does nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.domain.errors import BadInput, Missing, RemediatorError
+from app.intake.auth import Scope
+from app.page import render
+from app.page.door import Form, Site, form_of, local_path, reason_of, require, told
+from app.page.session import Visitor
+from app.store import runs
+from app.store.approvals import Press, Repeated
+
+_ONCE = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+_PLAN = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HOURS = ("1", "4", "8", "24")
+
+
+async def on_run(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Approve, reject, undo or keep; then back to the incident, which tells what became of it."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.OPERATE)
+    run_id, action = request.path_params["run_id"], request.path_params["action"]
+    run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
+    back = f"/incidents/{run.incident_id}"
+    try:
+        await _order(site, visitor, (run_id, action), form)
+    except Repeated:
+        pass
+    except RemediatorError as error:
+        return told(request, error, back)
+    return render.see(f"{back}#now")
+
+
+async def _order(site: Site, visitor: Visitor, what: tuple[str, str], form: Form) -> None:
+    """Raises what the operation raises, and BadInput without a reason."""
+    (run_id, action), by, orders = what, visitor.principal.name, site.web.operations
+    press = Press(_key(form, by, action, run_id), reason_of(form))
+    match action:
+        case "approve":
+            await orders.approve(run_id, by, _plan(form), press)
+        case "reject":
+            await orders.reject(run_id, by, _plan(form), press)
+        case "undo":
+            await orders.undo(run_id, by, press, despite="despite" in form)
+        case "keep":
+            await orders.keep(run_id, by, press)
+        case _:
+            raise Missing("there is no such button", where=action)
+
+
+async def pause(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Set a pause."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.OPERATE)
+    back, scope, hours = local_path(form.get("back", "/")), form.get("scope", ""), form.get("hours", "1")
+    until = None
+    if hours != "forever":
+        if hours not in _HOURS:
+            raise BadInput("choose how long", code="invalid_field", where="hours")
+        until = site.web.clock.now() + timedelta(hours=int(hours))
+    by = visitor.principal.name
+    reason = reason_of(form)
+    try:
+        await site.web.operations.pause(scope, reason, by, until, Press(_key(form, by, "pause", scope)))
+    except Repeated:
+        pass
+    except RemediatorError as error:
+        return told(request, error, back)
+    return render.see(back)
+
+
+async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Lift a pause."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.OPERATE)
+    back, scope, by = local_path(form.get("back", "/")), form.get("scope", ""), visitor.principal.name
+    try:
+        await site.web.operations.resume(scope, by, Press(_key(form, by, "resume", scope)))
+    except Repeated:
+        pass
+    except RemediatorError as error:
+        return told(request, error, back)
+    return render.see(back)
+
+
+def _key(form: Form, by: str, action: str, what: str) -> str:
+    """Under which key this press counts once: that of this button, on this page as it was loaded, for this person."""
+    once = form.get("once", "")
+    if _ONCE.fullmatch(once) is None:
+        raise BadInput("not a form of this page", code="bad_form", where="once")
+    return f"page:{by}:{action}:{what[:300]}:{once}"
+
+
+def _plan(form: Form) -> str:
+    """The plan that was read above the button; an answer never counts for another."""
+    plan = form.get("plan_hash", "")
+    if _PLAN.fullmatch(plan) is None:
+        raise BadInput("not a form of this page", code="bad_form", where="plan_hash")
+    return plan

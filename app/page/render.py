@@ -1,0 +1,129 @@
+"""Rendering: templates to answers, and what every page tells a browser it may do.
+
+Owns the environment of the templates, the cleaning of what they put out, and the headers. Everything that a template puts out
+is escaped, and characters that nobody sees are made visible first, so that a label, a log line or a reason can neither format,
+script, hide nor reorder anything. Never marks anything as safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from app.domain.text import CONTROL, visible
+from app.domain.units import duration, utc
+from app.notify.text import Piece, Ref, Span, When, Who, is_url
+from app.notify.wording import STATE_WORDS
+from app.page.entries import gate_word
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""A page loads what this service serves, and nothing else; nothing in the page itself is a script or a style."""
+_HEADERS = {
+    "content-security-policy": CSP,
+    # With no-referrer a browser would not even tell us that a form is our own: its Origin would be null.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_KEPT = "public, max-age=31536000, immutable"
+
+
+@cache
+def statics() -> Mapping[str, tuple[bytes, str, str]]:
+    """The static files by name: content, media type, and the beginning of the content's SHA-256 that their URL ends with."""
+    found = {}
+    for entry in files("app.page").joinpath("static").iterdir():
+        kind = _KINDS.get(entry.name[entry.name.rfind(".") :])
+        if kind is not None:
+            content = entry.read_bytes()
+            found[entry.name] = (content, kind, sha256(content).hexdigest()[:16])
+    return found
+
+
+def static(name: str) -> Response | None:
+    """A static file; None for a name that is none. Its URL names its content, so a browser may keep it."""
+    found = statics().get(name)
+    if found is None:
+        return None
+    content, kind, _ = found
+    return Response(content, headers={**_HEADERS, "cache-control": _KEPT}, media_type=kind)
+
+
+def page(template: str, code: int = 200, **shown: Any) -> Response:
+    """An answer from a template, with the HTTP status `code`."""
+    return HTMLResponse(render(template, **shown), code, headers=_HEADERS)
+
+
+def render(template: str, **shown: Any) -> str:
+    """A template with these values."""
+    return _environment().get_template(template).render(**shown)
+
+
+def see(path: str) -> Response:
+    """After a form: go and look at `path`, which is one of ours."""
+    return RedirectResponse(path, 303, headers=_HEADERS)
+
+
+@cache
+def _environment() -> Environment:
+    env = Environment(
+        loader=PackageLoader("app.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(utc=utc, iso=_iso, span=_span)
+    env.globals.update(static_url=static_url, piece_kind=piece_kind, words=STATE_WORDS, gate_word=gate_word)
+    return env
+
+
+def static_url(name: str) -> str:
+    """The URL of a static file."""
+    return f"/static/{name}?v={statics()[name][2]}"
+
+
+def piece_kind(piece: Piece) -> str:
+    """How a piece of a line is shown: the name of its style, `when`, `link` or `who`."""
+    match piece:
+        case Span():
+            return piece.style.value
+        case When():
+            return "when"
+        case Ref():
+            return "link" if _is_link(piece.url) else "address"
+        case Who():
+            return "who"
+
+
+def _is_link(url: str) -> bool:
+    """Only http and https are links, and only without characters that nobody sees; the rest is shown as text."""
+    return is_url(url) and CONTROL.search(url) is None
+
+
+def _clean(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return value
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _span(value: timedelta | float) -> str:
+    return duration(value if isinstance(value, timedelta) else timedelta(seconds=value))

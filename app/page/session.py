@@ -1,0 +1,134 @@
+"""Sessions: who looks at the pages, told by a signed cookie that a token was exchanged for.
+
+Owns the cookies, their signature, their end, and the tokens in forms that only our own pages can have. The key is derived from
+that of the installation, so that all replicas agree; the cookie has the token's name and a keyed digest of it, so that a token
+that is removed or exchanged ends its sessions. Never holds a token, and gives nobody more rights than the API gives its owner.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.errors import NotAuthenticated, NotPermitted
+from app.domain.json import canonical, decoded
+from app.intake.auth import Access, Principal, Scope
+
+SESSION = "remediator_session"
+VISIT = "remediator_visit"
+LIFETIME = timedelta(hours=12)
+"""From login to the end of a session, whatever is done meanwhile: one shift."""
+_MARK = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
+_LONGEST = 1_024  # characters of a cookie that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks. `mark` names this session, or this browser where nobody logs in; `ends` is None there."""
+
+    principal: Principal
+    mark: str
+    ends: datetime | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they have this scope."""
+        return scope in self.principal.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Makes and reads cookies. `secret` is the installation's; it never leaves this object but through HMACs."""
+
+    secret: bytes = field(repr=False)
+    access: Access
+
+    def begin(self, token: str, mark: str, now: datetime) -> tuple[Visitor, str]:
+        """A session for a token's owner under a new `mark`, and its cookie. Raises NotAuthenticated for nobody's token, NotPermitted without the
+        scope `read`, which is what pages need."""
+        principal = self.access.tokens.find(token.strip()) if self.access.tokens else None
+        if principal is None:
+            raise NotAuthenticated("the token is not known", where="token")
+        if Scope.READ not in principal.scopes:
+            raise NotPermitted(f"{principal.name} lacks the scope read", code="scope_missing", where="token")
+        visitor = Visitor(principal, mark, _seconds(now + LIFETIME))
+        return visitor, self._sealed(visitor)
+
+    def visitor(self, cookies: Mapping[str, str], now: datetime) -> Visitor | None:
+        """Who a request's cookies are; None for nobody: no cookie, a changed one, one that is over, a token that is gone."""
+        return self._opened(cookies.get(SESSION, ""), now)
+
+    def form_token(self, mark: str) -> str:
+        """What a form has to bring back to count as one of ours for this session or browser."""
+        return self._hmac("form", mark)
+
+    def is_form_token(self, given: str, mark: str) -> bool:
+        """Whether a form brought it back. Takes the same time wherever the difference is."""
+        return bool(mark) and hmac.compare_digest(
+            given.encode("utf-8", "replace"), self.form_token(mark).encode()
+        )
+
+    def _sealed(self, visitor: Visitor) -> str:
+        ends = int(visitor.ends.timestamp()) if visitor.ends else 0
+        body = canonical([visitor.principal.name, visitor.mark, ends, self._token_of(visitor.principal.name)])
+        text = base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+        return f"{text}.{self._hmac('session', text)}"
+
+    def _opened(self, cookie: str, now: datetime) -> Visitor | None:
+        text, _, signature = cookie[:_LONGEST].rpartition(".")
+        if not hmac.compare_digest(
+            signature.encode("utf-8", "replace"), self._hmac("session", text).encode()
+        ):
+            return None
+        name, mark, ends, token = _decoded(text)
+        known = self.access.tokens.named(name) if self.access.tokens else None
+        if known is None or not hmac.compare_digest(token, self._token_of(name)):
+            return None
+        until = datetime.fromtimestamp(ends, UTC)
+        principal = known[1]
+        return Visitor(principal, mark, until) if now < until and Scope.READ in principal.scopes else None
+
+    def _token_of(self, name: str) -> str:
+        known = self.access.tokens.named(name) if self.access.tokens else None
+        return self._hmac("token", known[0] if known else "")
+
+    def _hmac(self, use: str, text: str) -> str:
+        key = hmac.new(self.secret, f"web page: {use}".encode(), hashlib.sha256).digest()
+        return hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def visit_of(cookies: Mapping[str, str]) -> str:
+    """The mark of this browser, where nobody is logged in; empty when it has none yet."""
+    mark = cookies.get(VISIT, "")
+    return mark if _MARK.fullmatch(mark) else ""
+
+
+def signed_out(mark: str) -> str:
+    """Under which key a session's end is remembered among what counts once."""
+    return f"signed-out:{mark}"
+
+
+def cookie(name: str, value: str, *, seconds: int, secure: bool) -> str:
+    """The value of a Set-Cookie header: not for scripts, not for other sites; `seconds` 0 removes it."""
+    parts = [f"{name}={value}", "Path=/", f"Max-Age={seconds}", "HttpOnly", "SameSite=Strict"]
+    return "; ".join([*parts, "Secure"] if secure else parts)
+
+
+def _decoded(text: str) -> tuple[str, str, int, str]:
+    """The fields of a text that we signed."""
+    try:
+        fields: Any = decoded(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        name, mark, ends, token = fields
+    except (binascii.Error, ValueError, TypeError):
+        return "", "", 0, ""
+    return str(name), str(mark), int(ends), str(token)
+
+
+def _seconds(at: datetime) -> datetime:
+    return at.replace(microsecond=0)

@@ -1,0 +1,104 @@
+"""The site: which page answers which path.
+
+Called by the composition root. Owns the routes; what they show is made by the modules beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.domain.errors import Missing
+from app.flow.services import Services
+from app.intake.auth import Scope
+from app.page import incident, lists, login, news, overview, presses, render
+from app.page.door import Endpoint, Site, greeting, looking, told
+from app.page.session import Sessions, Visitor
+from app.store import listing, runs
+from app.web.services import WebServices
+
+
+def add_pages(app: FastAPI, web: WebServices, services: Services) -> FastAPI:
+    """The application with the pages beside its API."""
+    secret = services.store.vault.key.secret
+    site = Site(services, web, Sessions(secret, web.access))
+    router = APIRouter(include_in_schema=False)
+    for path, method, endpoint in _routes(site):
+        router.add_api_route(path, endpoint, methods=[method], response_model=None)
+    app.include_router(router)
+    return app
+
+
+def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
+    async def stream(request: Request) -> Response:
+        return await news.stream(site, request)
+
+    return (
+        ("/", "GET", looking(site, _overview)),
+        ("/incidents", "GET", looking(site, _incidents)),
+        ("/incidents/{incident_id}", "GET", looking(site, _incident)),
+        ("/runs/{run_id}", "GET", looking(site, _run)),
+        ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
+        ("/pause", "POST", looking(site, presses.pause)),
+        ("/resume", "POST", looking(site, presses.resume)),
+        ("/login", "GET", greeting(site, login.show)),
+        ("/login", "POST", greeting(site, login.begin)),
+        ("/logout", "POST", looking(site, login.end)),
+        ("/news", "GET", stream),
+        ("/static/{name}", "GET", _static),
+    )
+
+
+async def _static(request: Request) -> Response:
+    """Scripts and styles, for everybody: the login needs them too."""
+    found = render.static(request.path_params["name"])
+    return found or told(request, Missing("there is no such file"))
+
+
+async def _overview(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await overview.look(site.services, await site.web.ready(), visitor)
+    return render.page("overview.html", o=shown, silent=overview.SILENT, **shell(site, request, visitor))
+
+
+async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response:
+    chosen = lists.read(parse_qsl(request.url.query, max_num_fields=50))
+    cursor, now = request.query_params.get("cursor", ""), site.web.clock.now()
+    shown = await site.web.store.read(lambda conn: lists.look(conn, chosen, cursor, now))
+    bounds: dict[str, Any] = {
+        "ranges": tuple(lists.RANGES),
+        "counted": listing.COUNTED,
+        "looked_at": listing.LOOKED_AT,
+    }
+    return render.page("incidents.html", l=shown, **bounds, **shell(site, request, visitor))
+
+
+async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
+    incident_id = request.path_params["incident_id"]
+    shown = await site.web.store.read(lambda conn: incident.look(conn, site.services, incident_id, visitor))
+    return render.page("incident.html", i=shown, **shell(site, request, visitor))
+
+
+async def _run(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
+    """A run is part of its incident's page."""
+    run_id = request.path_params["run_id"]
+    run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
+    return render.see(f"/incidents/{run.incident_id}")
+
+
+def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
+    """What every page shows or needs for its forms."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return {
+        "visitor": visitor,
+        "operates": visitor.may(Scope.OPERATE),
+        "open_mode": site.web.access.open,
+        "form": site.sessions.form_token(visitor.mark),
+        "once": site.web.ids.new("press"),
+        "now": site.web.clock.now(),
+        "here": request.url.path + query,
+        "unfold": request.query_params.get("unfold") == "1",
+    }

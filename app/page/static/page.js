@@ -1,0 +1,68 @@
+"use strict";
+// What a script adds to pages that work without it: keys, a countdown, and unfolding before printing.
+// No key here changes anything at the service.
+(function () {
+  const rows = () => Array.from(document.querySelectorAll("[data-row]"));
+  let at = -1;
+  let began = "";
+
+  function show(step) {
+    const all = rows();
+    if (all.length === 0) { return; }
+    at = Math.max(0, Math.min(all.length - 1, at + step));
+    all.forEach((row, index) => row.classList.toggle("at", index === at));
+    all[at].scrollIntoView({ block: "nearest" });
+    const first = all[at].querySelector("a[href]");
+    if (first) { first.focus({ preventScroll: true }); }
+  }
+
+  function follow(selector) {
+    const link = document.querySelector(selector);
+    if (link) { link.click(); }
+  }
+
+  function toggle(dialog) {
+    if (dialog.open) { dialog.close(); } else { dialog.showModal(); }
+  }
+
+  const typing = (element) => element.closest("input, textarea, select") !== null;
+
+  document.addEventListener("keydown", function (event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
+    if (began === "g" && (event.key === "o" || event.key === "i")) {
+      began = "";
+      follow("nav a[data-key='" + event.key + "']");
+      return;
+    }
+    began = event.key;
+    if (event.key === "?") {
+      toggle(document.getElementById("keys"));
+    } else if (event.key === "j") {
+      show(1);
+    } else if (event.key === "k") {
+      show(-1);
+    } else if (event.key === "n") {
+      follow("#fresh");
+    } else if (event.key === "/") {
+      const filter = document.querySelector("[data-filter]");
+      if (filter) { event.preventDefault(); filter.focus(); }
+    }
+  });
+
+  function words(seconds) {
+    const minutes = Math.floor(seconds / 60);
+    if (minutes >= 60) { return Math.floor(minutes / 60) + "h" + (minutes % 60) + "m"; }
+    return minutes > 0 ? minutes + "m" + (seconds % 60) + "s" : seconds + "s";
+  }
+
+  setInterval(function () {
+    document.querySelectorAll("[data-until]").forEach(function (element) {
+      const left = Math.round((Date.parse(element.dataset.until) - Date.now()) / 1000);
+      element.textContent = left > 0 ? "expires in " + words(left) : "expired";
+    });
+  }, 1000);
+
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach((element) => { element.open = true; });
+  });
+})();

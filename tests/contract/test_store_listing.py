@@ -1,0 +1,192 @@
+"""Lists of incidents: filters, facets, paging, what is new; and how much is looked at, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, event
+
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
+from app.store import incidents, listing, standing
+from app.store.database import Store
+from app.store.listing import Listed, Wanted
+from app.store.migrate import upgrade
+from tests.contract.stores import START, HandClock, delivery, firing, open_incident
+
+NAMES = ("Red", "Green", "Blue")
+
+
+async def filled(store: Store, clock: HandClock, count: int = 12) -> list[str]:
+    """So many incidents, one a minute, oldest first: names in turn, each fourth one fixed."""
+    found = []
+    for number in range(count):
+        receipt = await store.ingest(delivery(firing(f"f{number}", name=f"{NAMES[number % 3]}{number}")))
+        found.append(receipt.incident_ids[0])
+        if number % 4 == 0:
+            await store.write(lambda tx: incidents.move(tx, found[-1], IncidentState.FIXED))
+        target = f"rag7/Deployment/app-{number}"
+        await store.write(lambda tx, target=target: incidents.set_target(tx, found[-1], target))  # type: ignore[misc]
+        clock.forward(minutes=1)
+    return found
+
+
+async def listed(store: Store, wanted: Wanted, before: str | None = None, limit: int = 50) -> Listed:
+    """One page."""
+    return await store.read(lambda conn: listing.page(conn, wanted, before, limit))
+
+
+def ids(found: Listed) -> list[str]:
+    """Which, in their order."""
+    return [row.id for row in found.rows]
+
+
+async def test_a_filter_lists_what_fits_newest_first(store: Store, clock: HandClock) -> None:
+    made = await filled(store, clock)
+    newest = made[::-1]
+    assert ids(await listed(store, Wanted())) == newest
+    fixed = Wanted(states=(IncidentState.FIXED,))
+    assert ids(await listed(store, fixed)) == [made[8], made[4], made[0]]
+    either = Wanted(states=(IncidentState.FIXED, IncidentState.OPEN))
+    assert ids(await listed(store, either)) == newest
+    assert ids(await listed(store, Wanted(alertname="Green4"))) == [made[4]]
+    assert ids(await listed(store, Wanted(alertname="green4"))) == []
+    assert ids(await listed(store, Wanted(namespace="rag7", target="APP-1"))) == [made[11], made[10], made[1]]
+    assert ids(await listed(store, Wanted(target="app_1"))) == [], "no wildcard"
+    times = Wanted(since=START + timedelta(minutes=3), until=START + timedelta(minutes=5))
+    assert ids(await listed(store, times)) == [made[4], made[3]]
+
+
+async def test_pages_follow_each_other_and_new_rows_do_not_shift_them(store: Store, clock: HandClock) -> None:
+    made = await filled(store, clock)
+    first = await listed(store, Wanted(), limit=5)
+    await open_incident(store, "late", "Late")
+    second = await listed(store, Wanted(), first.following, 5)
+    third = await listed(store, Wanted(), second.following, 5)
+    assert ids(first) + ids(second) + ids(third) == made[::-1]
+    assert (first.more, second.more, third.more, third.following) == (False, False, False, None)
+
+
+async def test_a_look_ends_after_so_many_rows_and_can_go_on(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rare alert among very many costs one look a press."""
+    made = await filled(store, clock)
+    monkeypatch.setattr(listing, "LOOKED_AT", 4)
+    rare = Wanted(alertname="Red0")
+    found, looks, before = [], 0, None
+    while looks == 0 or before is not None:
+        page = await listed(store, rare, before)
+        found += ids(page)
+        looks, before = looks + 1, page.following
+        assert page.more is (before is not None)
+    assert (found, looks) == ([made[0]], 3)
+
+
+async def test_facets_count_what_another_choice_would_give(store: Store, clock: HandClock) -> None:
+    await filled(store, clock)
+    all_of_it = await store.read(lambda conn: listing.facets(conn, Wanted()))
+    assert all_of_it["state"] == [("open", 9), ("fixed", 3)]
+    assert all_of_it["namespace"] == [("rag7", 12)]
+    assert len(all_of_it["alertname"]) == 12
+    chosen = Wanted(states=(IncidentState.FIXED,))
+    found = await store.read(lambda conn: listing.facets(conn, chosen))
+    assert found["state"] == [("open", 9), ("fixed", 3)], "its own field is not narrowed"
+    assert [name for name, _ in found["alertname"]] == ["Blue8", "Green4", "Red0"]
+    early = Wanted(until=START + timedelta(minutes=2))
+    found = await store.read(lambda conn: listing.facets(conn, early))
+    assert found["state"] == [("fixed", 1), ("open", 1)]
+
+
+async def test_news_are_counted_by_the_same_filter(store: Store, clock: HandClock) -> None:
+    made = await filled(store, clock)
+    count = await store.read(lambda conn: listing.newer(conn, Wanted(), made[6]))
+    fixed = await store.read(lambda conn: listing.newer(conn, Wanted(states=(IncidentState.FIXED,)), made[6]))
+    assert (count, fixed) == (5, 1)
+    assert await store.read(lambda conn: listing.newer(conn, Wanted(), made[-1])) == 0
+
+
+async def test_how_it_stands(store: Store, clock: HandClock) -> None:
+    assert await store.read(standing.newest) is None
+    assert await store.read(standing.heard) == []
+    made = await filled(store, clock, 5)
+    await store.write(lambda tx: incidents.move(tx, made[1], IncidentState.STUCK))
+    counts = await store.read(standing.open_counts)
+    assert counts == {IncidentState.OPEN: 2, IncidentState.STUCK: 1}
+    stuck = await store.read(lambda conn: standing.open_in(conn, IncidentState.STUCK, 5))
+    assert [i.id for i in stuck] == [made[1]]
+    assert await store.read(standing.newest) == made[-1]
+    (one,) = await store.read(standing.heard)
+    assert (one.source.value, one.sender, one.deliveries) == ("alertmanager", "tester", 5)
+
+
+async def test_changes_are_counted_without_messages_and_measurements(store: Store, clock: HandClock) -> None:
+    first, second = await filled(store, clock, 2)
+    head = await store.read(standing.head)
+    await store.write(lambda tx: incidents.move(tx, second, IncidentState.STUCK, reason="it failed"))
+    await store.write(lambda tx: tx.audit(EventKind.MEASURED, incident_id=second))
+    await store.write(lambda tx: tx.audit(EventKind.NOTIFIED, incident_id=second))
+    await store.write(lambda tx: tx.audit(EventKind.APPROVED, incident_id=second))
+
+    def count(conn: Connection) -> tuple[int, int, int]:
+        return (
+            standing.changes(conn, head),
+            standing.changes(conn, head, second),
+            standing.changes(conn, head, first),
+        )
+
+    assert await store.read(count) == (1, 2, 0)
+
+
+PLANS: dict[str, tuple[Wanted, str]] = {
+    "all": (Wanted(), "sqlite_autoindex_incidents_1"),
+    "one state": (Wanted(states=(IncidentState.FIXED,)), "ix_incidents_state"),
+    "a name": (Wanted(alertname="Red"), "sqlite_autoindex_incidents_1"),
+    "times": (Wanted(since=START, until=START + timedelta(days=1)), "sqlite_autoindex_incidents_1"),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_a_list_is_walked_by_an_index_and_never_sorted(tmp_path: Any, case: str) -> None:
+    """So that a page costs the same however many incidents there are."""
+    wanted, index = PLANS[case]
+    told = plans(tmp_path, lambda conn: listing.page(conn, wanted, "inc_9", 50))
+    assert told
+    for plan in told:
+        assert index in plan, plan
+        assert "TEMP B-TREE" not in plan
+        assert "SCAN incidents\n" not in f"{plan}\n"
+
+
+def test_the_overview_reads_open_rows_by_their_indexes(tmp_path: Any) -> None:
+    for plan in plans(tmp_path, standing.open_counts):
+        assert "ix_incidents_open" in plan
+    for plan in plans(tmp_path, lambda conn: standing.open_in(conn, IncidentState.STUCK, 5)):
+        assert "ix_incidents_open" in plan
+        assert "TEMP B-TREE" not in plan
+    for plan in plans(tmp_path, standing.newest):
+        assert "sqlite_autoindex_incidents_1" in plan
+
+
+def plans(folder: Any, ask: Any) -> Sequence[str]:
+    """SQLite's plans of the statements that a question makes, on an empty migrated database."""
+    url = f"sqlite:///{folder / 'plan.db'}"
+    upgrade(url)
+    engine, said = create_engine(url), []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if not statement.startswith(("EXPLAIN", "PRAGMA")):
+            said.append((statement, parameters))
+
+    with engine.connect() as conn:
+        ask(conn)
+        found = []
+        for statement, parameters in said:
+            rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", tuple(parameters)).all()
+            found.append("\n".join(str(row[-1]) for row in rows))
+    engine.dispose()
+    return found

@@ -1,0 +1,51 @@
+"""The HTTP side, API and pages, over a scenario's rig: the real flow, store and operations behind real requests."""
+
+from __future__ import annotations
+
+import httpx
+from fastapi import FastAPI
+
+from app.flow.notifying import scorecard
+from app.flow.upkeep import views
+from app.flow.upkeep.health import Findings
+from app.intake.auth import Access
+from app.page.site import add_pages
+from app.web.app import create_app
+from app.web.services import Views, WebServices
+from tests.scenario.rig import Rig
+
+HOST = "127.0.0.1:8080"
+URL = f"http://{HOST}"
+
+
+def app_of(rig: Rig, access: Access | None = None, degraded: dict[str, str] | None = None) -> FastAPI:
+    """The application over `rig`; open unless `access` says otherwise."""
+
+    async def ready() -> Findings:
+        return Findings({}, degraded or {})
+
+    web = WebServices(
+        store=rig.store,
+        access=access or Access(),
+        clock=rig.clock,
+        ids=rig.services.ids,
+        metrics=rig.services.metrics,
+        nudge=lambda: None,
+        ready=ready,
+        operations=rig.operations,
+        views=Views(
+            remediations=lambda: views.remediations(rig.services),
+            policies=lambda: views.policies(rig.services),
+            budgets=lambda: views.budgets(rig.services),
+            scorecard=lambda days: scorecard.last_days(rig.services, days),
+            trust=lambda: views.trust(rig.services),
+        ),
+        check_order=views.order_check(rig.services),
+        check_target=views.target_check(rig.services),
+    )
+    return add_pages(create_app(web), web, rig.services)
+
+
+def client_of(app: FastAPI, base: str = URL) -> httpx.AsyncClient:
+    """A browser without scripts: it keeps cookies and follows nothing by itself."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base)

@@ -1,0 +1,1 @@
+"""Tests of the web page, over real requests to the real flow."""

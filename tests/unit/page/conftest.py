@@ -1,0 +1,42 @@
+"""Fixtures of the page's tests: a service on the broken release that asks before it acts, and browsers on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.outcome import RunState
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_runs, born, policy
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, access
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A service that asks a person before everything."""
+    made = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def browser(rig: Rig) -> AsyncIterator[Browser]:
+    """A browser that is not logged in."""
+    made = Browser(app_of(rig, access()))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def asked(rig: Rig) -> str:
+    """The run that waits for an answer."""
+
+    async def waits() -> bool:
+        return any(r.state is RunState.WAITING for r in await all_runs(rig))
+
+    await rig.until(waits)
+    return (await all_runs(rig))[-1].id
