@@ -220,7 +220,7 @@ class Rig:
         self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
-        if request.verb in ("patch", "delete", "evict") and not request.dry_run:
+        if request.verb in ("patch", "delete", "evict", "terminate") and not request.dry_run:
             self.reaper(f"cluster {request.verb} {when}")
 
     async def born(self) -> Rig:
@@ -248,6 +248,7 @@ class Rig:
             policy=lambda: self.policy,
             catalogue=CATALOGUE,
             dependencies=self.cluster.dependencies,
+            databases=self.cluster.databases,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,
