@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -67,8 +66,6 @@ from app.store.writer import StoreHooks
 from app.web.app import create_app
 from app.web.services import Views, WebServices
 from remediations import CATALOGUE
-
-log = structlog.get_logger(__name__)
 
 _POLICY, _CLUSTER, _SOCKET = 2.0, 30.0, 5.0  # seconds between two looks
 

@@ -21,7 +21,7 @@ def test_the_shipped_policy_is_good(shell: Shell) -> None:
     assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 6 rules, version ")
     found = shell.good("policy", "check", str(POLICIES), "--json").json
     assert found["ok"] is True
-    assert [r["mode"] for r in found["rules"]] == ["auto"] * 5
+    assert [r["mode"] for r in found["rules"]] == ["auto", "auto", "auto", "auto", "approve", "auto"]
 
 
 def test_the_policy_folder_can_come_from_the_environment(shell: Shell) -> None:

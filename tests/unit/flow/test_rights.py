@@ -190,5 +190,8 @@ def test_the_secret_of_a_database_is_read_by_the_name_in_the_rule(params: str, n
 
 
 def test_ending_sessions_needs_no_right_to_write_to_the_cluster() -> None:
-    policy = policy_with(remediation="database-connections", target=TARGET, mode="auto")
+    """Where the server's kind is protected nothing else of the remediation acts."""
+    scope = "namespaces: [rag7], protected_kinds: [StatefulSet]"
+    target = "{kind: StatefulSet, name: {default: postgres}, on_default: act}"
+    policy = policy_with(scope, remediation="database-connections", target=target)
     assert {r for v, r in rights_of(policy) if v not in ("get", "list")} == {"events"}
