@@ -52,6 +52,7 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         metric_source=cluster.metrics,
         alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
+        databases=cluster.databases,
         client=ConsoleClient(console),
         speed=speed,
     )
@@ -71,7 +72,8 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
 def simulated() -> Parts:
     """What `serve` runs on with CLUSTER=simulated: one broken workload, in real time."""
     parts = Parts()
-    parts.cluster = SimCluster(parts.clock, load_scenario("high-error-rate"))
+    cluster = SimCluster(parts.clock, load_scenario("high-error-rate"))
+    parts.cluster, parts.databases = cluster, cluster.databases
     return parts
 
 

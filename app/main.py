@@ -21,7 +21,9 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from app.database.postgres import PostgresDatabases
 from app.domain.cluster import Cluster
+from app.domain.database import Databases
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
@@ -75,8 +77,7 @@ MakeEngine = Callable[[Workflow], Engine]
 
 @dataclass(slots=True)
 class Parts:
-    """Concrete parts that tests and the demo put in the place of the real ones; None means: build it from settings. A
-    simulated cluster is always put in: the service itself does not know the simulator."""
+    """Concrete parts in the place of the real ones; None means: build it from settings. A simulated cluster is always put in."""
 
     clock: Clock = field(default_factory=SystemClock)
     ids: Ids = field(default_factory=TimeIds)
@@ -85,6 +86,7 @@ class Parts:
     alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
+    databases: Databases | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -215,6 +217,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         policy=keeper,
         catalogue=CATALOGUE,
         dependencies=parts.dependencies or ConfiguredDependencies(settings.dsns, parts.clock),
+        databases=parts.databases or PostgresDatabases(parts.clock),
         metrics=metrics,
         replica=replica_name(settings),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
@@ -228,8 +231,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
-    kept = timedelta(days=settings.retention_days)
-    loops = Loops(services, lambda: deliver_once(messages), kept, settings.slack_channel)
+    days = timedelta(days=settings.retention_days)
+    loops = Loops(services, lambda: deliver_once(messages), days, settings.slack_channel)
     interactions = _interactions(settings, services, messages.client, http)
     access, supervisor = AccessCheck(services), Supervisor(parts.clock, metrics)
     services.rights.current = access

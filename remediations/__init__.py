@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
+from remediations.database_connections import DatabaseConnections
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
@@ -29,6 +30,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "high-latency": HighLatency(),
         "pod-restarting": PodRestarting(),
         "out-of-memory": OutOfMemory(),
+        "database-connections": DatabaseConnections(),
     }
 )
 """All remediations by the name that rules use."""

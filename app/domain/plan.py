@@ -17,14 +17,14 @@ from app.domain.change import DigestKey, FieldChange, shown
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
-__all__ = ["Action", "ActionKind", "FieldChange", "Step"]
+__all__ = ["INSIDE", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
 
 _FINGERPRINTS = ("left",)
 """Params that are digests of a whole template, which may hold secrets that can be guessed."""
 
 
 class ActionKind(StrEnum):
-    """Everything this service can do to a cluster."""
+    """Everything this service can do."""
 
     ROLLOUT_RESTART = "rollout-restart"
     ROLL_BACK = "roll-back"
@@ -33,6 +33,14 @@ class ActionKind(StrEnum):
     RAISE_MEMORY_LIMIT = "raise-memory-limit"
     DELETE_POD = "delete-pod"
     EVICT_POD = "evict-pod"
+    TERMINATE_SESSIONS = "terminate-sessions"
+
+
+SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
+"""Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
+
+INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS})
+"""Kinds that change something inside of what runs there, and neither the object nor its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,9 @@ class Action:
     """One mutation of one object, decided beforehand.
 
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
-    to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `sealed`: some
-    of its values are hidden.
+    to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `part` is what of the
+    object it is about, when it is not the object itself: sessions of a database. It belongs to what an approval is for.
+    `sealed`: some of its values are hidden.
     """
 
     kind: ActionKind
@@ -54,6 +63,7 @@ class Action:
     undo: str
     params: Mapping[str, JsonValue] = field(default_factory=dict)
     sealed: bool = False
+    part: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def seal(self, key: DigestKey | None = None) -> Action:
         """The action as it may be shown and recorded. Without a key what is hidden cannot be compared."""
@@ -67,9 +77,11 @@ class Action:
         return replace(self, changes=changes, params=params, sealed=changes != self.changes)
 
     def identity(self) -> JsonValue:
-        """What an approval is for: kind, exact object and field values; not the resourceVersion, which any status
+        """What an approval is for: kind, exact object, its part and field values; not the resourceVersion, which any status
         update moves."""
+        part: dict[str, JsonValue] = {"part": dict(self.part)} if self.part else {}
         return {
+            **part,
             "kind": self.kind.value,
             "object": [self.object.kind.value, self.object.namespace, self.object.name, self.object.uid],
             "changes": [[c.path, c.before, c.after] for c in self.changes],
@@ -89,6 +101,7 @@ class Action:
             "undo": seal.undo,
             "params": dict(seal.params),
             "sealed": seal.sealed,
+            "part": dict(seal.part),
         }
 
     @classmethod
@@ -106,6 +119,7 @@ class Action:
             undo=data["undo"],
             params=dict(data["params"]),
             sealed=data.get("sealed", False),
+            part=dict(data.get("part", {})),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from app.domain.cluster import Cluster
+from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
 from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
@@ -56,7 +57,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a handler may look at. `metrics` is None when no Prometheus is configured."""
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases` where none can be asked."""
 
     cluster: Cluster
     workload: Workload
@@ -67,6 +68,7 @@ class Scene:
     dependencies: Dependencies
     metrics: MetricSource | None = None
     history: History = History()
+    databases: Databases | None = None
 
 
 class Remediation(Protocol, Generic[P]):
@@ -83,7 +85,8 @@ class Remediation(Protocol, Generic[P]):
     """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes.
 
     A handler that looks for missing or changed configuration also says `reads_config = True`: the printed roles then let it
-    read ConfigMaps, and the Secrets that the policy names."""
+    read ConfigMaps, and the Secrets that the policy names. One that looks into a database has `secret_params`, the names of its
+    params that name a Secret, and `fixed_params`, those that no order may change."""
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""

@@ -40,7 +40,8 @@ class AlertCondition(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One look at rollout and alert; `text` is one sentence with numbers. `hand`: somebody else changed the target since our
-    write, in words. `doomed`: why no new pod can start, empty as long as one may."""
+    write, in words. `doomed`: why no new pod can start, empty as long as one may. `effect`: whether what the action was for is so
+    by a measurement of its own, None when that could not be made; True without any."""
 
     at: datetime
     rollout: RolloutState
@@ -48,11 +49,12 @@ class Measurement:
     text: str
     hand: str = ""
     doomed: str = ""
+    effect: bool | None = True
 
     @property
     def healthy(self) -> bool:
-        """Both halves are good at this moment."""
-        return self.rollout is RolloutState.COMPLETE and self.quiet
+        """All parts are good at this moment."""
+        return self.rollout is RolloutState.COMPLETE and self.quiet and self.effect is True
 
     @property
     def quiet(self) -> bool:
@@ -61,8 +63,9 @@ class Measurement:
 
     @property
     def readable(self) -> bool:
-        """Both halves could be measured."""
-        return self.rollout is not RolloutState.UNKNOWN and self.alert is not AlertCondition.UNREADABLE
+        """All parts could be measured."""
+        known = self.rollout is not RolloutState.UNKNOWN and self.alert is not AlertCondition.UNREADABLE
+        return known and self.effect is not None
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the row and the audit trail."""
@@ -73,6 +76,7 @@ class Measurement:
             "text": self.text,
             "hand": self.hand,
             "doomed": self.doomed,
+            "effect": self.effect,
         }
 
     @classmethod
@@ -81,7 +85,7 @@ class Measurement:
         at = datetime.fromisoformat(data["at"])
         hand, doomed = data.get("hand", ""), data.get("doomed", "")
         rollout, alert = RolloutState(data["rollout"]), AlertCondition(data["alert"])
-        return cls(at, rollout, alert, data["text"], hand, doomed)
+        return cls(at, rollout, alert, data["text"], hand, doomed, data.get("effect", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,8 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if last.alert is AlertCondition.FIRING and last.rollout is RolloutState.COMPLETE:
         text = f"the change is in place and its rollout is healthy, and after {waited} it did not help: {last.text}"
         return Result.NOT_FIXED, text
+    if last.effect is False:
+        return Result.NOT_FIXED, f"what it was for is not so after {waited}: {last.text}"
     if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
         return Result.NOT_FIXED, f"still not healthy after {waited}: {last.text}"
     if not last.readable:

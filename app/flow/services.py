@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from app.domain.actuator import Doors
 from app.domain.cluster import Cluster
+from app.domain.database import Databases
 from app.domain.decision import Mode
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
@@ -111,6 +113,7 @@ class Services:
     policy: Callable[[], Policy]
     catalogue: Mapping[str, AnyRemediation]
     dependencies: Dependencies
+    databases: Databases
     metrics: Metrics
     replica: str
     metric_source: MetricSource | None = None
@@ -128,3 +131,8 @@ class Services:
     lost: dict[str, tuple[int, float]] = field(default_factory=dict)
     last_looks: dict[str, float] = field(default_factory=dict)
     lease: timedelta = timedelta(seconds=60)
+
+    @property
+    def doors(self) -> Doors:
+        """The ways out that actuators may use."""
+        return Doors(self.cluster, self.databases)

@@ -1,6 +1,6 @@
 """Carrying out one action, at most once, on the cluster port.
 
-Called by the flow inside durable steps: `check`, then `rehearse`, then `apply`; `undo` lives in `app.kube.undo`. Each may
+Called through `app.kube.actuator`: `check`, then `dry_run`, then `apply`; `undo` lives in `app.kube.undo`. Each may
 be run again after a crash at any instruction. Never decides, never records, never repeats a write with an unclear
 outcome without reading back.
 
@@ -10,9 +10,10 @@ that the same call may be made again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from app.domain.cluster import Cluster
+from app.domain.actuator import Applied, CheckResult, Mark, Sleep, Undone
+from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import (
     ClusterRefused,
     ClusterUnavailable,
@@ -26,12 +27,12 @@ from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
-from app.kube.event import event_for
 from app.kube.fields import operations, same, value_at
 from app.kube.look import POD_KINDS, marker_of, moved, obstacle, require_values
+from app.kube.owners import written_at
 from app.kube.parse import parse_ref
-from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, pod_gone, read_back, real_sleep, removed
-from app.kube.undo import Undone, undo, undo_id
+from app.kube.readback import CONFLICT_PAUSE, Finding, pod_gone, read_back, real_sleep, removed
+from app.kube.undo import undo, undo_id
 
 __all__ = [
     "Applied",
@@ -40,38 +41,12 @@ __all__ = [
     "apply",
     "check",
     "dry_run",
-    "event_for",
     "in_place",
     "undo",
     "undo_id",
 ]
 
 _ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
-    then `text` and `code` say why. `done`: the object carries this very action's marker, it was applied before a crash.
-    `seen` is the manifest that was looked at, for the dry run and the first attempt at the write that follow at once.
-    """
-
-    ref: ObjectRef | None
-    text: str
-    code: str = ""
-    done: bool = False
-    seen: Obj | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of the action. `code` is the error's for REFUSED; `retry_after` in seconds when the server told it."""
-
-    result: ActionResult
-    text: str
-    resource_version: str = ""
-    code: str = ""
-    retry_after: float | None = None
 
 
 async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckResult:
@@ -90,7 +65,13 @@ async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckR
         return CheckResult(fresh, "this action was applied already", done=True)
     if no := obstacle(manifest, action):
         return CheckResult(None, no, ObjectChanged.code)
-    return CheckResult(fresh, f"{ref} is as it was when this was decided", seen=manifest)
+    text = f"{ref} is as it was when this was decided"
+    return CheckResult(fresh, text, mark=_mark(manifest), seen=manifest)
+
+
+def _mark(manifest: Obj) -> Mark | None:
+    marker = marker_of(manifest)
+    return Mark(marker, written_at(manifest, FIELD_MANAGER)) if marker else None
 
 
 async def in_place(cluster: Cluster, action: Action, action_id: str) -> str:
@@ -184,7 +165,8 @@ async def apply(
             return await _remove_pod(cluster, action, sleep)
         return await _patch(cluster, action, action_id, (ref, seen), sleep)
     except DisruptionBlocked as error:
-        return Applied(ActionResult.REFUSED, str(error), code=error.code, retry_after=error.retry_after)
+        text, wait = str(error), error.retry_after
+        return Applied(ActionResult.REFUSED, text, code=error.code, passing=True, retry_after=wait)
     except ClusterRefused as error:
         return Applied(ActionResult.REFUSED, str(error), code=error.code)
 

@@ -1,20 +1,18 @@
 """Guarded: a cluster whose writes ask first, each right before its request goes out.
 
-Made by the flow for one write, which may send several requests when the object moves or an answer is lost. Reads, dry runs and
+Made by `app.kube.actuator` for one write, which may send several requests when the object moves or an answer is lost. Reads, dry runs and
 events pass. Never says what forbids a write: whoever made it does, by raising.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from app.domain.actuator import Ask
 from app.domain.cluster import Cluster, LogQuery, PodUsage
 from app.domain.json import Obj
 from app.domain.target import Kind
-
-Ask = Callable[[], Awaitable[None]]
-"""Raises what forbids the write at this moment (Held), or that nobody can tell."""
 
 
 class Guarded:

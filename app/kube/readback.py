@@ -8,16 +8,15 @@ resourceVersion that moved on without it proves that it never can.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
+from app.domain.actuator import Sleep
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
 from app.domain.json import Obj
 from app.domain.target import ObjectRef
 from app.kube.look import marker_of
 
-Sleep = Callable[[float], Awaitable[None]]
 real_sleep: Sleep = asyncio.sleep
 
 PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

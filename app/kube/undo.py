@@ -1,14 +1,15 @@
 """Undoing one action, field by field, as long as our change is still the one in place.
 
-Called by the flow inside a durable step, through `app.kube.apply`. May be run twice. Never touches anything when
+Called through `app.kube.actuator`. May be run twice. Never touches anything when
 somebody else has changed one of the fields since: a half undone change is nobody's intention, so all is left as it is
 and the conflict is reported.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from app.domain.actuator import Sleep, Undone
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, ObjectChanged, ObjectMissing, OutcomeUnclear
 from app.domain.json import Obj
@@ -17,19 +18,10 @@ from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
 from app.kube.fields import operations, pointer, same, value_at
 from app.kube.look import marker_of, moved, require_values
-from app.kube.readback import CONFLICT_PAUSE, Finding, Sleep, read_back, real_sleep
+from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
 
 _ATTEMPTS = 5
 _SUFFIX = "/undo"
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What became of the undo; `conflicts` has one sentence a field that is not ours any more."""
-
-    result: UndoResult
-    text: str
-    conflicts: tuple[str, ...] = ()
 
 
 def undo_id(action_id: str) -> str:

@@ -6,26 +6,17 @@ Called by the preflight (one SelfSubjectAccessReview each) and by the chart's te
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from app.domain.actuator import Permission
 from app.domain.plan import ActionKind
 from app.domain.target import Kind
 from app.kube.paths import RESOURCES
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Permission:
-    """One verb on one resource; `subresource` is empty for the object itself."""
-
-    verb: str
-    kind: Kind
-    subresource: str = ""
-
-    @property
-    def rule(self) -> tuple[str, str, str, str]:
-        """(verb, API group, resource, subresource)."""
-        resource = RESOURCES[self.kind]
-        return (self.verb, resource.group, resource.plural, self.subresource)
+def rule_of(permission: Permission) -> tuple[str, str, str, str]:
+    """(verb, API group, resource, subresource)."""
+    resource = RESOURCES[permission.kind]
+    return (permission.verb, resource.group, resource.plural, permission.subresource)
 
 
 _TEMPLATED = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)
@@ -40,6 +31,8 @@ _PODS: Mapping[ActionKind, Permission] = {
     ActionKind.DELETE_POD: Permission("delete", Kind.POD),
     ActionKind.EVICT_POD: Permission("create", Kind.POD, "eviction"),
 }
+ACTIONS = frozenset({*_OBJECTS, *_PODS})
+"""The kinds that act on the cluster's objects."""
 EVENTS = (Permission("create", Kind.EVENT),)
 """Wanted, not needed: without it an action leaves no Kubernetes Event."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain.alert import Source
 from app.domain.outcome import IncidentState
 from app.flow.services import Services
 from app.flow.upkeep import views
@@ -27,6 +28,8 @@ from app.store.standing import Heard
 
 SHOWN = 20
 """Incidents of one kind that the overview shows; the list has all."""
+_SENDERS = frozenset({Source.ALERTMANAGER, Source.PAGERDUTY, Source.ORCHESTRATION})
+"""Who sends alerts by itself; a person's orders and the service's own words are not waited for."""
 SILENT = timedelta(minutes=30)
 """Without a delivery for so long a sender is marked: a live Alertmanager repeats what fires more often than that."""
 
@@ -108,7 +111,7 @@ def _look(
         observing=only_observing(policy, services.ceiling),
         storm=Storm(counts.targets_since(conn, since), policy.storm.targets, policy.storm.within),
         budgets=known[1],
-        heard=standing.heard(conn),
+        heard=[h for h in standing.heard(conn) if h.source in _SENDERS],
         replicas=(services.replica, *claims.holders(conn, services.replica)),
         waiting=outbox.depth(conn),
         oldest=messages[0].created_at if messages else None,

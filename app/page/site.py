@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.errors import Missing
+from app.domain.events import EventKind
 from app.flow.services import Services
 from app.intake.auth import Scope
-from app.page import incident, lists, login, news, overview, presses, render
+from app.page import incident, lists, login, news, overview, presses, records, render, workload
 from app.page.door import Endpoint, Site, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
 from app.store import listing, runs
@@ -41,6 +42,8 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/incidents", "GET", looking(site, _incidents)),
         ("/incidents/{incident_id}", "GET", looking(site, _incident)),
         ("/runs/{run_id}", "GET", looking(site, _run)),
+        ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, _target)),
+        ("/audit", "GET", looking(site, _audit)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
         ("/resume", "POST", looking(site, presses.resume)),
@@ -79,6 +82,19 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
     incident_id = request.path_params["incident_id"]
     shown = await site.web.store.read(lambda conn: incident.look(conn, site.services, incident_id, visitor))
     return render.page("incident.html", i=shown, **shell(site, request, visitor))
+
+
+async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
+    parts = request.path_params
+    shown = await workload.look(site.services, f"{parts['namespace']}/{parts['kind']}/{parts['name']}")
+    return render.page("target.html", t=shown, **shell(site, request, visitor))
+
+
+async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
+    asked, cursor = records.read(request.query_params), request.query_params.get("cursor", "")
+    shown = await site.web.store.read(lambda conn: records.look(conn, asked, cursor))
+    kinds = tuple(kind.value for kind in EventKind)
+    return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))
 
 
 async def _run(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ValidationError
 
 from app.domain.decision import Mode
+from app.domain.plan import INSIDE
 from app.domain.target import WORKLOAD_KINDS
 from app.policy.document import Document, RuleDocument
 from app.policy.faults import PolicyFault, sentence, unknown_name
@@ -85,7 +86,7 @@ def rule_faults(
     yield from _remediation(placed, catalogue)
     yield from _timing(placed)
     yield from _ladder_end(placed)
-    yield from _aim(placed, scope)
+    yield from _aim(placed, scope, catalogue.get(placed.rule.remediation))
 
 
 def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[PolicyFault]:
@@ -155,7 +156,7 @@ def _ladder_end(placed: Placed) -> Iterator[PolicyFault]:
         yield placed.fault(("otherwise",), "a step of otherwise stands there twice")
 
 
-def _aim(placed: Placed, scope: Scope | None) -> Iterator[PolicyFault]:
+def _aim(placed: Placed, scope: Scope | None, handler: Handler | None) -> Iterator[PolicyFault]:
     target = placed.rule.target
     if target.kind not in WORKLOAD_KINDS:
         allowed = tuple(WORKLOAD_KINDS)
@@ -166,7 +167,10 @@ def _aim(placed: Placed, scope: Scope | None) -> Iterator[PolicyFault]:
         yield placed.fault(("target", "pod"), "pod needs a label to take the pod's name from")
     if scope is None:
         return
-    if target.kind in scope.protected_kinds:
+    inside = not INSIDE.isdisjoint(
+        getattr(handler, "actions", ())
+    )  # what goes on inside of it is not protected
+    if target.kind in scope.protected_kinds and not inside:
         yield placed.fault(
             ("target", "kind"), f"the scope protects {target.kind}, so this rule can never act"
         )

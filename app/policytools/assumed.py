@@ -17,7 +17,7 @@ from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.owner import Owner, Owners, Relation
-from app.domain.plan import Action, ActionKind, Step
+from app.domain.plan import INSIDE, Action, ActionKind, Step
 from app.domain.subject import owners_by_name
 from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.domain.workload import Manager
@@ -42,11 +42,15 @@ _KINDS = {
     "scale-out": ActionKind.SCALE,
     "restart": ActionKind.ROLLOUT_RESTART,
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
+    "terminate-idle-in-transaction": ActionKind.TERMINATE_SESSIONS,
+    "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
+    "restart-client": ActionKind.ROLLOUT_RESTART,
+    "restart-postgres": ActionKind.DELETE_POD,
 }
 """What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 
 _ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
-_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS})
+_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, *INSIDE})
 
 
 class PodNumbers(Block):

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import yaml
 
+from app.domain.actuator import Permission
 from app.domain.errors import BadInput
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
-from app.flow.upkeep.rights import EVERY, is_pattern, may_act, named_namespaces, writes
+from app.flow.actuators import ACTUATORS
+from app.flow.upkeep.rights import EVERY, is_pattern, may_act, named_namespaces, secrets_of, writes
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, Permission, permissions_for
+from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, rule_of
 from app.policy.model import PROTECTED_NAMESPACES, Policy
 
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -38,7 +40,7 @@ class Right:
     @classmethod
     def of(cls, permission: Permission, names: Sequence[str] = ()) -> Right:
         """From the words of the code."""
-        verb, group, plural, subresource = permission.rule
+        verb, group, plural, subresource = rule_of(permission)
         return cls(group, f"{plural}/{subresource}" if subresource else plural, verb, tuple(names))
 
 
@@ -121,6 +123,8 @@ def _rights(
         handler = catalogue[rule.remediation]
         if getattr(handler, "reads_config", False):
             yield from ((right, rule.remediation) for right in _config(policy.scope.secrets))
+        for name in secrets_of(rule, handler):
+            yield Right("", "secrets", "get", (name,)), rule.remediation
         if may_act(rule, policy):
             yield from ((Right.of(p), rule.remediation) for p in writes(rule, handler, policy.scope))
             yield from ((Right.of(p), _TELL) for p in EVENTS)
@@ -217,6 +221,9 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
         "remediations": {
             name: {
                 "readsConfig": bool(getattr(handler, "reads_config", False)),
+                "secretParams": {
+                    param: getattr(handler.params(), param) for param in getattr(handler, "secret_params", ())
+                },
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
             }
             for name, handler in catalogue.items()
@@ -230,7 +237,7 @@ def _writes_on(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
         Right.of(p)
         for a in handler.actions
         for k in (kind, Kind.HPA, Kind.POD)
-        for p in permissions_for(a, k)
+        for p in ACTUATORS[a].rights(a, k)
     }
     return [_entry(right) for right in sorted(found)]
 

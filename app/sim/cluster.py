@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from app.domain.cluster import FIELD_MANAGER, MARKER, LogQuery, PodUsage
+from app.domain.database import DatabaseAddress, SessionId
 from app.domain.errors import AccessDenied, ObjectChanged, ObjectInvalid, ObjectMissing, ProbeUnavailable
 from app.domain.json import Obj
 from app.domain.ports import Clock
@@ -46,12 +47,14 @@ class SimCluster:
         self._denied: set[tuple[str, Kind]] = set()
         # Callers may live on several event loops and threads.
         self._lock = threading.RLock()
-        self._simulation = Simulation(clock.now().timestamp(), scenario, self.catch_up)
+        self._simulation = Simulation(clock.now().timestamp(), scenario, self.catch_up, self._request)
         self._world = self._simulation.world
         self._store = self._world.store
         self.alertmanager = self._simulation.alertmanager
         self.metrics = self._simulation.metrics
         self.dependencies = self._simulation.dependencies
+        self.databases = self._simulation.databases
+        self.databases.told = self._ended
         self.traffic = self._simulation.traffic
         self.catch_up()
 
@@ -239,6 +242,15 @@ class SimCluster:
                 patch=patch,
                 resource_version=metadata.get("resourceVersion", ""),
                 marker=(metadata.get("annotations") or {}).get(MARKER, ""),
+            )
+        )
+
+    def _ended(self, at: DatabaseAddress, session: SessionId) -> None:
+        """A session is no object of the cluster: it is recorded under its id, as an action has it."""
+        name = ", ".join(map(repr, session.to_json()))
+        self.mutations.append(
+            Mutation(
+                self._clock.now(), "terminate", Kind.STATEFUL_SET, at.namespace, name, False, FIELD_MANAGER
             )
         )
 

@@ -20,8 +20,10 @@ from app.domain.errors import (
 )
 from app.domain.target import Kind
 
-Verb = Literal["get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i"]
-WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create"})
+Verb = Literal[
+    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "terminate"
+]
+WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate"})
 
 
 class FaultKind(StrEnum):
@@ -38,7 +40,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage and access reviews."""
+    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage, access reviews and databases."""
 
     verb: Verb
     kind: Kind | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from app.domain.json import Obj
@@ -32,6 +33,7 @@ def pod_status(pod: Obj, containers: Sequence[Container], started: float, at: fl
         "observedGeneration": pod["metadata"]["generation"],
         "conditions": [{**condition(old, *word, at)[0], "lastProbeTime": None} for word in words],
         "hostIP": "127.0.0.1",
+        "podIP": ip_of(pod["metadata"]["uid"]),
         "startTime": stamp(started),
         "qosClass": pod["status"]["qosClass"],
         "containerStatuses": [_container(c, at) for c in mains],
@@ -39,6 +41,12 @@ def pod_status(pod: Obj, containers: Sequence[Container], started: float, at: fl
     if inits:
         status["initContainerStatuses"] = [_container(c, at) for c in inits]
     return status
+
+
+def ip_of(uid: str) -> str:
+    """The address of the pod with this uid."""
+    first, second, *_ = hashlib.sha256(uid.encode()).digest()
+    return f"10.244.{first}.{second}"
 
 
 def unschedulable(pod: Obj, text: str, at: float) -> Obj:

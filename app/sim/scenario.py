@@ -20,6 +20,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.alerts import AlertRule
 from app.sim.behaviour import Behaviour
+from app.sim.databases import Server
 from app.sim.dependencies import Dependency
 from app.sim.metrics import Metric
 from app.sim.objects import key_of
@@ -72,6 +73,7 @@ class Scenario(Strict):
     alerts: tuple[AlertRule, ...] = ()
     metrics: tuple[Metric, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    databases: tuple[Server, ...] = ()
     objects: tuple[dict[str, Any], ...] = ()
     """Filled from the documents after the first."""
 
@@ -93,6 +95,7 @@ class Scenario(Strict):
                 "alerts",
                 "metrics",
                 "dependencies",
+                "databases",
             )
         }
         merged["objects"] = (*self.objects, *(o for o in other.objects if key_of(o) not in known))

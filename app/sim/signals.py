@@ -6,7 +6,7 @@ caused it are gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from app.sim.kubelet import Kubelet, Run
@@ -28,13 +28,22 @@ class Signal(StrEnum):
     CPU = "cpu"
     CPU_THROTTLING = "cpu_throttling"
     NOT_READY = "not_ready"
+    CONNECTIONS = "connections"
 
 
 class Signals:
     """Measures."""
 
-    def __init__(self, world: World, kubelet: Kubelet, traffic: Traffic, namespace: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        kubelet: Kubelet,
+        traffic: Traffic,
+        namespace: str,
+        connections: Callable[[str], float | None] = lambda _app: None,
+    ) -> None:
         self._world = world
+        self._connections = connections
         self._kubelet = kubelet
         self._traffic = traffic
         self._namespace = namespace
@@ -51,6 +60,9 @@ class Signals:
         if signal in (Signal.ERROR_RATIO, Signal.LATENCY, Signal.REQUEST_RATE):
             value = self._of_traffic(signal, app, window)
             return [] if value is None else [({"app": app}, value)]
+        if signal is Signal.CONNECTIONS:
+            share = self._connections(app)
+            return [] if share is None else [({"app": app}, share)]
         runs = list(self._kubelet.runs(self._namespace, app))
         if signal is Signal.CPU_THROTTLING:
             shares = [c.throttled() for run in runs for c in run.containers if c.cpu_limit]

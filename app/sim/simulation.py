@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from app.domain.json import Obj
 from app.domain.target import Kind
@@ -15,6 +16,7 @@ from app.sim import controllers, defaults
 from app.sim.alertmanager import SimAlertmanager
 from app.sim.alerts import Alerts
 from app.sim.behaviour import Behaviours
+from app.sim.databases import Asking, SimDatabases
 from app.sim.dependencies import SimDependencies
 from app.sim.kubelet import Kubelet, node
 from app.sim.metrics import SimMetrics
@@ -33,7 +35,9 @@ FINE = 900.0
 class Simulation:
     """A world whose present is `start` (seconds since 1970); the history of the scenario is still to be played."""
 
-    def __init__(self, start: float, scenario: Scenario | None, catch_up: Callable[[], None]) -> None:
+    def __init__(
+        self, start: float, scenario: Scenario | None, catch_up: Callable[[], None], ask: Asking
+    ) -> None:
         scenario = scenario or Scenario(name="empty", summary="An empty cluster")
         self._scenario = scenario
         self._start = math.floor(start)
@@ -50,7 +54,13 @@ class Simulation:
         self.budgets, self.admission = controllers.install(self.world, self._cpu_use)
         space = scenario.namespace
         self.traffic = Traffic(self.world, self.kubelet, space, scenario.traffic)
-        signals = Signals(self.world, self.kubelet, self.traffic, space)
+        self.databases = SimDatabases(
+            (self.world, self.kubelet, space),
+            scenario.databases,
+            datetime.fromtimestamp(self._start, UTC),
+            ask,
+        )
+        signals = Signals(self.world, self.kubelet, self.traffic, space, self.databases.share)
         alerts = Alerts(self.world, signals, space, scenario.alerts)
         self.alertmanager = SimAlertmanager(self.world, alerts, catch_up)
         self.metrics = SimMetrics(self.world, signals, scenario.metrics, catch_up)

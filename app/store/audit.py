@@ -30,6 +30,7 @@ __all__ = [
     "AuditEvent",
     "AuditReport",
     "append",
+    "event_from",
     "export",
     "for_incident",
     "for_run",
@@ -87,19 +88,19 @@ def append(conn: Connection, records: Sequence[AuditRecord], keys: AuditKeys = N
 def for_incident(conn: Connection, incident_id: str) -> list[AuditEvent]:
     """All events of one incident, its runs included, oldest first."""
     query = select(audit).where(events_of(conn, incident_id)).order_by(audit.c.seq)
-    return [_event(row) for row in conn.execute(query)]
+    return [event_from(row) for row in conn.execute(query)]
 
 
 def for_run(conn: Connection, run_id: str) -> list[AuditEvent]:
     """All events of one run, oldest first."""
     query = select(audit).where(audit.c.run_id == run_id, ABOUT_RUN).order_by(audit.c.seq)
-    return [_event(row) for row in conn.execute(query)]
+    return [event_from(row) for row in conn.execute(query)]
 
 
 def page(conn: Connection, after_seq: int, limit: int) -> list[AuditEvent]:
     """Up to `limit` events after `after_seq` (0 for the beginning), oldest first."""
     query = select(audit).where(audit.c.seq > after_seq).order_by(audit.c.seq).limit(limit)
-    return [_event(row) for row in conn.execute(query)]
+    return [event_from(row) for row in conn.execute(query)]
 
 
 def newest_at(conn: Connection) -> datetime | None:
@@ -120,7 +121,8 @@ def require_key(conn: Connection, keys: AuditKeys) -> None:
         )
 
 
-def _event(row: Row[Any]) -> AuditEvent:
+def event_from(row: Row[Any]) -> AuditEvent:
+    """A row of the table as an event."""
     return AuditEvent(
         row.seq,
         moment(row.at),

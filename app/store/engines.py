@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from app.domain.database import APPLICATION
 from app.domain.errors import BadInput
 
 READERS = 4
@@ -30,10 +31,11 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit=67108864",
 )
 _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-4096")
+_NAME = f"{APPLICATION}-store"
 # A replica that stops in the middle of a transaction holds the audit head; the server frees it.
 _POSTGRES_WRITER = (
     "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=30000"
-    " -c synchronous_commit=on"
+    f" -c synchronous_commit=on -c application_name={_NAME}"
 )
 
 
@@ -76,7 +78,7 @@ def reader_engine(url: URL) -> Engine:
     """For the reading threads: every read sees one moment, and cannot write."""
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, _READER_PRAGMAS, begin="BEGIN", poolclass=QueuePool, pool_size=READERS)
-    options = "-c default_transaction_read_only=on -c statement_timeout=30000"
+    options = f"-c default_transaction_read_only=on -c statement_timeout=30000 -c application_name={_NAME}"
     return create_engine(
         url,
         pool_size=READERS,

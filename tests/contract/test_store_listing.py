@@ -11,11 +11,12 @@ from sqlalchemy import Connection, create_engine, event
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import incidents, listing, standing
+from app.store import audit, incidents, listing, records, standing, workloads
 from app.store.database import Store
 from app.store.listing import Listed, Wanted
 from app.store.migrate import upgrade
-from tests.contract.stores import START, HandClock, delivery, firing, open_incident
+from app.store.records import Sought
+from tests.contract.stores import START, HandClock, delivery, firing, new_run, open_incident, request_run
 
 NAMES = ("Red", "Green", "Blue")
 
@@ -139,6 +140,37 @@ async def test_changes_are_counted_without_messages_and_measurements(store: Stor
         )
 
     assert await store.read(count) == (1, 2, 0)
+
+
+async def test_records_of_the_trail_are_listed_by_what_they_have(store: Store, clock: HandClock) -> None:
+    first, second = await filled(store, clock, 2)
+    await store.write(lambda tx: tx.audit(EventKind.PAUSED, actor="ann"))
+
+    async def seqs(sought: Sought, before: int = 0, limit: int = 50) -> list[int]:
+        found = await store.read(lambda conn: records.page(conn, sought, before, limit))
+        return [event.seq for event in found.rows]
+
+    told = await store.read(lambda conn: audit.page(conn, 0, 100))
+    assert await seqs(Sought()) == [r.seq for r in told[::-1]]
+    assert await seqs(Sought(), told[3].seq, 2) == [told[2].seq, told[1].seq]
+    assert await seqs(Sought(actor="ann")) == [told[-1].seq]
+    assert await seqs(Sought(kind=EventKind.PAUSED)) == [told[-1].seq]
+    assert await seqs(Sought(incident=second)) == [r.seq for r in told[::-1] if r.incident_id == second]
+    assert await seqs(Sought(incident=first, kind=EventKind.PAUSED)) == []
+
+
+async def test_what_happened_to_a_target(store: Store, clock: HandClock) -> None:
+    made = await filled(store, clock, 3)
+    target = "rag7/Deployment/app-1"
+    await request_run(store, new_run("run_1_1", made[1], target))
+
+    def look(conn: Connection) -> tuple[list[str], list[str], list[str]]:
+        here = workloads.incidents_on(conn, target, START, 10)
+        runs = workloads.runs_on(conn, target, START, 10)
+        later = workloads.incidents_on(conn, target, START + timedelta(minutes=2), 10)
+        return [i.id for i in here], [r.id for r in runs], [i.id for i in later]
+
+    assert await store.read(look) == ([made[1]], ["run_1_1"], [])
 
 
 PLANS: dict[str, tuple[Wanted, str]] = {

@@ -21,6 +21,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.policy.model import Policy, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
+from app.sim.databases import Clients
 from app.sim.scenario import Scenario
 from app.sim.signals import Signal
 from app.store import runs
@@ -130,6 +131,64 @@ def autoscaled() -> Scenario:
     return base.model_copy(update={"objects": (*base.objects, autoscaler), "age": 1200.0})
 
 
+@cache
+def blocked() -> Scenario:
+    """A migration that holds a lock, and so many sessions behind it that connections are short."""
+    base = load_scenario("database-connections")
+    holder = Clients(
+        application="migration", state="active", since=1_500.0, query="ALTER TABLE documents ADD COLUMN a int"
+    )
+    behind = Clients(
+        application="langgraph-api",
+        count=17,
+        state="active",
+        since=900.0,
+        query="SELECT 1 FROM documents",
+        waits_for="migration",
+        leaves=True,
+    )
+    (server,) = base.databases
+    return base.model_copy(update={"databases": (server.model_copy(update={"clients": (holder, behind)}),)})
+
+
+@cache
+def leaking() -> Scenario:
+    """A client Deployment whose sessions are idle and many, and whose alert names it."""
+    base = load_scenario("database-connections")
+    client: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "langgraph-ingest", "namespace": "rag7", "labels": {"app": "langgraph-ingest"}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "langgraph-ingest"}},
+            "template": {
+                "metadata": {"labels": {"app": "langgraph-ingest"}},
+                "spec": {"containers": [{"name": "ingest", "image": "ghcr.io/stacey77/rag7-ingest:v1.0.0"}]},
+            },
+        },
+    }
+    sessions = Clients(application="langgraph-ingest", count=19, since=300.0, app="langgraph-ingest")
+    (server,), (alert,) = base.databases, base.alerts
+    labels = {"severity": "critical", "deployment": "langgraph-ingest", "team": "rag"}
+    return base.model_copy(
+        update={
+            "objects": (*base.objects, client),
+            "databases": (server.model_copy(update={"clients": (sessions,)}),),
+            "alerts": (alert.model_copy(update={"labels": labels}),),
+        }
+    )
+
+
+@cache
+def exhausted() -> Scenario:
+    """No connection is free, so that nobody can look at the sessions."""
+    base = load_scenario("database-connections")
+    (server,) = base.databases
+    full = server.model_copy(update={"clients": (Clients(application="langgraph-ingest", count=22),)})
+    return base.model_copy(update={"databases": (full,)})
+
+
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
@@ -155,12 +214,41 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
     ("out-of-memory", "scale-out"): Case(
         "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
     ),
+    ("database-connections", "terminate-idle-in-transaction"): Case(
+        "database-connections",
+        "terminate-idle-in-transaction",
+        _shipped("database-connections"),
+        of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "terminate-blocker"): Case(
+        "database-connections",
+        "terminate-blocker",
+        blocked,
+        of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "restart-client"): Case(
+        "database-connections",
+        "restart-client",
+        leaking,
+        hand=_approve,
+        ends=IncidentState.CONTAINED,
+    ),
+    ("database-connections", "restart-postgres"): Case(
+        "database-connections",
+        "restart-postgres",
+        exhausted,
+        of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
+        hand=_approve,
+        ends=IncidentState.CONTAINED,
+    ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),
 }
 
-PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand")})
+PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand"), ("database-connections", "fix-by-hand")})
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (

@@ -85,8 +85,8 @@ async def invariants(rig: Rig) -> None:
     markers = [m.marker for m in writes if m.verb == "patch"]
     assert len(markers) == len(set(markers)), f"a mutation reached the cluster twice: {markers}"
     assert all(markers), "a write without a marker cannot be read back"
-    removed = [(m.verb, m.name) for m in writes if m.verb in ("delete", "evict")]
-    assert len(removed) == len(set(removed)), f"a pod was removed twice: {removed}"
+    removed = [(m.verb, m.name) for m in writes if m.verb in ("delete", "evict", "terminate")]
+    assert len(removed) == len(set(removed)), f"a pod or session was removed twice: {removed}"
     events = [m.name for m in writes if m.verb == "create"]
     assert len(events) == len(set(events)), "an event was written twice"
     tags = [tag for _, tag, _ in rig.notebook.posts]

@@ -24,6 +24,7 @@ from app.domain.target import Kind
 from app.domain.workload import RolloutState
 from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
+from app.kube.event import event_for
 from tests.live.stack import ControlPlane, wait_until
 from tests.live.workload import Shop, action_of, carry_out, workload_of
 
@@ -234,7 +235,7 @@ async def test_events_logs_and_paging_work(
     shop.create()
     workload = await workload_of(cluster, shop)
     action = action_of(actions.scale(workload, 3))
-    event = apply.event_for(action, "run_1/0.0", "Remediated", "x" * 3000, NOW)
+    event = event_for(action, "run_1/0.0", "Remediated", "x" * 3000, NOW)
     for _ in range(2):
         await cluster.create_event(event)
     about = await read.events_about(cluster, shop.namespace, ["web"])

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 from sqlalchemy import Connection
 
+from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.ports import Clock
 from app.domain.target import Kind
@@ -208,7 +209,10 @@ async def answers(rig: Rig) -> dict[str, str]:
     app = app_of(rig)
     got: dict[str, str] = {}
     async with client_of(app) as browser:
-        for path in ("/", "/incidents", *(f"/incidents/{i}?unfold=1" for i in incidents)):
+        pages = ["/", "/incidents", "/audit", *(f"/incidents/{i}?unfold=1" for i in incidents)]
+        pages += [f"/audit?kind={kind.value}" for kind in EventKind]
+        pages += sorted({f"/targets/{i.target_key}" for i in await all_incidents(rig) if i.target_key})
+        for path in pages:
             got[f"page {path}"] = (await _ok(browser, path)).text
     async with client_of(app, f"{URL}/api/v1") as client:
         for path in paths:

@@ -220,7 +220,7 @@ class Rig:
         self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
-        if request.verb in ("patch", "delete", "evict") and not request.dry_run:
+        if request.verb in ("patch", "delete", "evict", "terminate") and not request.dry_run:
             self.reaper(f"cluster {request.verb} {when}")
 
     async def born(self) -> Rig:
@@ -248,6 +248,7 @@ class Rig:
             policy=lambda: self.policy,
             catalogue=CATALOGUE,
             dependencies=self.cluster.dependencies,
+            databases=self.cluster.databases,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,
@@ -350,7 +351,7 @@ class Rig:
     async def run(self, seconds: float, *, alerts: bool = True) -> None:
         """Let so much virtual time pass, a long wait in longer strides. Raises Died when the reaper struck."""
         end = self.clock.monotonic() + seconds
-        stride = self.stride if seconds < _LONG_WAIT else 4 * self.stride
+        stride = self.stride if seconds < _LONG_WAIT else self._coarse
         while self.clock.monotonic() < end:
             await self.step(min(stride, end - self.clock.monotonic()), alerts=alerts)
             if self.reaper.dead:
@@ -363,6 +364,10 @@ class Rig:
             raise Died
         for run_id, error in self.engine.failed.items():
             raise RuntimeError(f"{run_id} broke") from error
+
+    @property
+    def _coarse(self) -> float:
+        return max(self.stride, min(4 * self.stride, 60.0))
 
     async def until(self, condition: Callable[[], Any], limit: float = 3600.0) -> None:
         """Let time pass until the condition (sync or async) holds."""
@@ -377,5 +382,5 @@ class Rig:
                 f"not within {limit:g} virtual seconds\n{self.notebook.text[-4000:]}"
             )
             waited = self.clock.monotonic() - began
-            await self.step(self.stride if waited < _LONG_WAIT else 4 * self.stride)
+            await self.step(self.stride if waited < _LONG_WAIT else self._coarse)
             self._broken()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from app.domain.target import Kind, Target
 from app.flow.deciding.history import history_of
 from app.kube.read import read_workload, revisions
 from app.observe import logs
+from app.sim import load_scenario
+from app.sim.databases import Clients
 from app.sim.scenario import Scenario
 from app.store import audit, retention
 from app.store.migrate import upgrade
@@ -295,3 +298,37 @@ async def test_pre_images_go_with_their_run(tmp_path: Path) -> None:
         await rig.store.write(lambda tx: retention.prune(tx, later, 100))
         assert await all_runs(rig) == []
         assert rows_with(rig.path, CANARY) == {}
+
+
+async def test_of_a_database_neither_the_login_nor_a_statements_values_leave(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    """The URL of the Secret holds a canary, and so does what the clients sent; a second look finds another password."""
+    base = load_scenario("database-connections")
+    (server,) = base.databases
+    clients = tuple(
+        c.model_copy(update={"query": f"{c.query} -- {CANARY}", "application": c.application})
+        for c in (
+            *server.clients,
+            Clients(state="idle in transaction", since=4_000.0, query=f"SELECT '{CANARY}-literal'"),
+        )
+    )
+    login = f"postgresql://langgraph:{CANARY}-password@postgres/langgraph_checkpoints"
+    world = base.model_copy(
+        update={
+            "databases": (server.model_copy(update={"password": f"{CANARY}-password", "clients": clients}),)
+        }
+    )
+    async with rig_of(tmp_path, world) as rig:
+        data = {"path": "/data/DATABASE_URL", "value": base64.b64encode(login.encode()).decode()}
+        rig.cluster.edit(Kind.SECRET, "rag7", "langgraph-secrets", [{"op": "replace", **data}])
+        assert await ended(rig) is RunState.CONTAINED
+        assert len(writes(rig)) == 10
+        await expect_nothing(rig, logged, kept=False)
+        assert base64.b64encode(login.encode()).decode() not in told(rig) + logged.getvalue()
+        broken = base64.b64encode(f"{login}/%zz?{CANARY}".encode()).decode()
+        rig.cluster.edit(
+            Kind.SECRET, "rag7", "langgraph-secrets", [{"op": "replace", **data, "value": broken}]
+        )
+        await rig.run(60)
+        await expect_nothing(rig, logged, kept=False)

@@ -113,13 +113,17 @@ def order_params(
     policy: Policy, remediation: AnyRemediation, params: Mapping[str, object]
 ) -> tuple[Rule, Params]:
     """The rule and the params of an order. Raises BadInput: `bad_params`, and `param_over_rule` for a number above what the
-    rule, or else the remediation's default, says and `order_params` does not allow."""
+    rule, or else the remediation's default, says and `order_params` does not allow, `param_fixed` for another value of one that
+    only the rule sets."""
     own = rule_for_order(policy, remediation.name, {})
     rule = rule_for_order(policy, remediation.name, params)
     found = _params(remediation, rule)
+    standing = _params(remediation, own)
     highest = _params(remediation, own.model_copy(update={"params": {**own.params, **own.order_params}}))
     for name in params:
         value, limit = getattr(found, name, None), getattr(highest, name, None)
+        if name in getattr(remediation, "fixed_params", ()) and value != getattr(standing, name, None):
+            raise BadInput("only the rule sets this", code="param_fixed", where=f"params.{name}")
         if _number(value) and _number(limit) and value > limit:
             raise BadInput(
                 f"the rule {own.name!r} lets an order ask for {limit} at most",
@@ -196,6 +200,7 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         dependencies=services.dependencies,
         metrics=services.metric_source,
         history=history,
+        databases=services.databases,
     )
     try:
         diagnosis = await subject.remediation.diagnose(scene, subject.params)

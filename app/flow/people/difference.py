@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.change import HIDDEN, is_hidden
+from app.domain.json import canonical
 from app.domain.plan import Action, FieldChange, Step
 from app.kube.look import show
 
@@ -27,8 +28,8 @@ def difference(old: Step, new: Step) -> tuple[str, ...]:
     return tuple(told) or ("the same actions in another order",)
 
 
-def _about(action: Action) -> tuple[str, str]:
-    return action.kind.value, str(action.object)
+def _about(action: Action) -> tuple[str, str, str]:
+    return action.kind.value, str(action.object), canonical(dict(action.part))
 
 
 def _changed(old: Action, new: Action) -> list[str]:

@@ -16,22 +16,14 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from app.domain.cluster import FIELD_MANAGER
+from app.domain.actuator import Actuator, CheckResult
 from app.domain.decision import Decision, Verdict
-from app.domain.errors import (
-    ClusterRefused,
-    DisruptionBlocked,
-    Held,
-    OutcomeUnclear,
-    RemediatorError,
-    TryLater,
-)
+from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
-from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
-from app.domain.target import ObjectRef
 from app.flow import counting
+from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
@@ -40,9 +32,8 @@ from app.flow.people import approve, approvers
 from app.flow.running import undo
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.services import Services
-from app.kube import apply, read
-from app.kube.look import marker_of
-from app.kube.owners import written_at
+from app.kube import read
+from app.kube.event import event_for
 from app.kube.view import View
 from app.notify.timeline import ActionDone, Topic
 from app.policy import decide as policy_decide
@@ -79,6 +70,11 @@ class Planned:
         """Identity of the mutation."""
         return action_id(self.run.id, self.run.step_index, self.index)
 
+    @property
+    def actuator(self) -> Actuator:
+        """Who carries it out."""
+        return ACTUATORS[self.action.kind]
+
 
 async def look(services: Services, run: Run) -> Found:
     """Carry out the present action of the run's step, once.
@@ -99,8 +95,8 @@ async def look(services: Services, run: Run) -> Found:
     if planned.fault:
         return await _settle(services, planned, Event.REFUSED, planned.fault)
     try:
-        applied = await apply.in_place(services.cluster, planned.action, planned.id) if recorded else ""
-    except (TryLater, ClusterRefused) as error:
+        applied = await _happened(services, planned) if recorded else ""
+    except RemediatorError as error:
         # It may have been sent before, so that "nothing was sent" would be a guess.
         return _unclear(services, planned, f"it may be in place: {error}")
     if applied:
@@ -111,6 +107,10 @@ async def look(services: Services, run: Run) -> Found:
         return _later(services, planned, str(error), error.retry_after)
     except OutcomeUnclear as error:
         return _unclear(services, planned, str(error))
+
+
+async def _happened(services: Services, planned: Planned) -> str:
+    return await planned.actuator.in_place(services.doors, planned.action, planned.id)
 
 
 async def _as_recorded(services: Services, planned: Planned, answer: Mapping[str, Any]) -> Found:
@@ -154,11 +154,12 @@ def _load_with_entry(
 async def _check_and_write(services: Services, planned: Planned) -> Found:
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     found, _ = await asyncio.gather(
-        apply.check(view, planned.action), read.ahead(view, planned.action.target)
+        planned.actuator.check(replace(services.doors, cluster=view), planned.action),
+        read.ahead(view, planned.action.target),
     )
     if found.ref is None:
         return await _settle(services, planned, Event.ABANDONED, found.text)
-    if stray := await _written_by_a_lost_copy(services, planned, found.seen):
+    if stray := await _written_by_a_lost_copy(services, planned, found):
         return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
     refusal, around = await asyncio.gather(
@@ -171,30 +172,27 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     judged = await _judge_again(services, planned, around)
     if isinstance(judged, str):
         return await _settle(services, planned, Event.ABANDONED, judged)
-    return await _write(services, planned, found.ref, found.seen, judged)
+    return await _write(services, planned, found, judged)
 
 
-async def _written_by_a_lost_copy(services: Services, planned: Planned, manifest: Obj | None) -> str:
+async def _written_by_a_lost_copy(services: Services, planned: Planned, found: CheckResult) -> str:
     """Why not to touch an object whose last action is unknown here: the store is an older copy of itself, so that cooldown,
     budgets and what was tried are forgotten as well. After the cooldown it is as good as any object."""
-    marker = marker_of(manifest) if manifest is not None else ""
-    run_id = marker.partition("/")[0]
-    if not run_id or await services.store.read(lambda conn: runs.known(conn, run_id)):
+    mark = found.mark
+    if mark is None or not (run_id := mark.action_id.partition("/")[0]):
         return ""
-    at = written_at(manifest, FIELD_MANAGER) if manifest is not None else None
+    if await services.store.read(lambda conn: runs.known(conn, run_id)):
+        return ""
+    at = mark.at
     if at is None or services.clock.now() - at >= max(planned.rule.cooldown, _MEMORY):
         return ""
-    return f"the object carries our action {marker} of {at:%H:%M:%S} UTC, which this store does not know: is it a restored copy?"
+    return f"the object carries our action {mark.action_id} of {at:%H:%M:%S} UTC, which this store does not know: is it a restored copy?"
 
 
-async def _dry_run(services: Services, planned: Planned, found: apply.CheckResult) -> str:
-    """The server-side dry run of the very patch; why it was refused, or empty. Raises TryLater."""
-    try:
-        ref = found.ref or planned.action.object
-        await apply.dry_run(services.cluster, planned.action, planned.id, ref, found.seen)
-    except ClusterRefused as error:
-        return f"the dry run was refused: {error}"
-    return ""
+async def _dry_run(services: Services, planned: Planned, found: CheckResult) -> str:
+    """The dry run of the very write; why it was refused, or empty. Raises TryLater."""
+    refusal = await planned.actuator.dry_run(services.doors, planned.action, planned.id, found)
+    return f"the dry run was refused: {refusal}" if refusal else ""
 
 
 async def _look_around(services: Services, planned: Planned) -> facts.Outside:
@@ -274,18 +272,14 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(
-    services: Services, planned: Planned, ref: ObjectRef, seen: Obj | None, known: frozenset[str]
-) -> Found:
+async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
     """Send it. What holds it since the gates said yes stops each request that has not gone out."""
-    cluster, sleep = undo.guarded(services, planned.run, known), services.clock.sleep
+    means = undo.means(services, planned.run, known)
     try:
-        done = await apply.apply(cluster, planned.action, planned.id, ref, seen, sleep=sleep)
+        done = await planned.actuator.apply(means, planned.action, planned.id, found)
     except Held as hold:
         return await _settle(services, planned, Event.ABANDONED, f"{_AGAIN}: {hold}")
-    except ClusterRefused as error:
-        return await _settle(services, planned, Event.REFUSED, f"the API server refused it: {error}")
-    if done.code == DisruptionBlocked.code:  # the budget may allow it in a while
+    if done.passing:
         return _later(services, planned, done.text, done.retry_after)
     if done.result is ActionResult.UNCLEAR:
         return _unclear(services, planned, done.text)
@@ -333,7 +327,7 @@ async def _leave_event(services: Services, planned: Planned, reason: str, text: 
     """A Kubernetes Event on the object, for whoever looks there first. It tells; it is no part of the remediation, so
     that not being allowed to write it changes nothing (the audit trail has the same fact)."""
     note = f"{planned.action.summary}. {text} (incident {planned.run.incident_id}, run {planned.run.id})"
-    event = apply.event_for(planned.action, planned.id, reason, note, services.clock.now())
+    event = event_for(planned.action, planned.id, reason, note, services.clock.now())
     try:
         await services.cluster.create_event(event)
     except RemediatorError as error:

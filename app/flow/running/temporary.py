@@ -19,7 +19,7 @@ from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
-from app.domain.plan import Action, ActionKind
+from app.domain.plan import SIZES, Action
 from app.domain.target import Target
 from app.domain.workload import Workload
 from app.flow.ids import TEMPORARY_ENTRY
@@ -36,9 +36,6 @@ from app.store.approvals import NO_PRESS, Press
 from app.store.database import Tx
 from app.store.driving import Changes
 from app.store.runs import Run
-
-SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
-"""Kinds that can be temporary: they change a size. A rollback or restart cannot."""
 
 WAITS = "the end of its temporary change"
 """What a run with a temporary change waits for, in words."""
@@ -183,11 +180,7 @@ async def _used(services: Services, run: Run, actions: Sequence[Action]) -> str 
     if not usage:
         return f"{_BLIND}: no usage is known"
     for action in actions:
-        too_small = (
-            _memory(action, usage)
-            if action.kind is ActionKind.RAISE_MEMORY_LIMIT
-            else _load(action, workload, usage)
-        )
+        too_small = _memory(action, usage) or _load(action, workload, usage)
         if too_small is not None:
             return too_small
     return None

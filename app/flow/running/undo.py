@@ -14,12 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain.actuator import Means
 from app.domain.alert_report import Reported
 from app.domain.errors import Held, OutcomeUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.domain.target import Target
+from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts, trust
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
@@ -28,8 +30,6 @@ from app.flow.notifying.record import tell as record
 from app.flow.running import startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
-from app.kube import apply
-from app.kube.guarded import Guarded
 from app.notify.timeline import Escalation, Topic, UndoDone
 from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
@@ -118,15 +118,15 @@ def holds_on(conn: Connection, services: Services, run: Run, despite: Collection
     return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
 
 
-def guarded(services: Services, run: Run, despite: Collection[str]) -> Guarded:
-    """The cluster for one write of this run: what holds it by then stops each request right before it goes out, by Held."""
+def means(services: Services, run: Run, despite: Collection[str]) -> Means:
+    """What one write of this run is made with: what holds it by then stops each request right before it goes out, by Held."""
 
     async def ask() -> None:
         found = await services.store.read(lambda conn: holds_on(conn, services, run, despite))
         if found:
             raise Held("; ".join(hold.text for hold in found))
 
-    return Guarded(services.cluster, ask)
+    return Means(services.doors, ask, services.clock.sleep)
 
 
 async def look(services: Services, run: Run, needed: Needed) -> Found:
@@ -210,13 +210,13 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     except PreImageUnreadable as error:
         return _settled(services, run, (action, acted.name, name), UndoResult.FAILED, str(error))
     try:
-        if not was_applied(acted) and not await apply.in_place(services.cluster, whole, acted.name):
+        actuator = ACTUATORS[action.kind]
+        if not was_applied(acted) and not await actuator.in_place(services.doors, whole, acted.name):
             text = "reading back shows that it never happened"
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
         if obstacle := await startable.against_undo(services, run, whole):
             return _hold(run, obstacle)
-        cluster = guarded(services, run, run.life.get("despite", ()))
-        done = await apply.undo(cluster, whole, acted.name, sleep=services.clock.sleep)
+        done = await actuator.undo(means(services, run, run.life.get("despite", ())), whole, acted.name)
     except Held as by:
         return _hold(run, str(by))
     except (TryLater, OutcomeUnclear) as error:
@@ -343,11 +343,11 @@ def _against(tx: Tx, services: Services, run: Run, *, despite: bool) -> Refused 
 __all__: list[str] = [
     "carried_out",
     "entry_name",
-    "guarded",
     "held",
     "holds_on",
     "in_place",
     "look",
+    "means",
     "request",
     "was_applied",
 ]

@@ -19,6 +19,7 @@ from app.domain.plan import Action
 from app.domain.target import Target
 from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState, RolloutStatus, Workload
+from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.notifying.record import tell
@@ -28,7 +29,6 @@ from app.flow.running.symptoms import goes_on
 from app.flow.services import Services
 from app.kube import read
 from app.kube.hands import Hand, hand_after_ours
-from app.kube.look import POD_KINDS
 from app.kube.rollout import rollout_status
 from app.kube.startup import no_new_pod_starts
 from app.notify.timeline import Topic, Verification
@@ -103,11 +103,11 @@ def _key(run: Run) -> str:
 
 
 def _changed(before: Measurement, now: Measurement) -> bool:
-    return (before.rollout, before.alert) != (now.rollout, now.alert)
+    return (before.rollout, before.alert, before.effect) != (now.rollout, now.alert, now.effect)
 
 
 async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[Measurement, Hand | None]:
-    """One look at rollout and alert, at what became of our values, and at the pods made since."""
+    """One look at rollout and alert, at what became of our values, at the pods made since, and at what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
     condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
@@ -121,8 +121,18 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
                 condition,
                 text,
             )
-    now, words = services.clock.now(), f"{rollout.text}; {text}"
-    return Measurement(now, rollout.state, condition, words, hand.text if hand else "", stuck), hand
+    good, measured = await _effect(services, run)
+    words = "; ".join([rollout.text, text, *measured])
+    by = hand.text if hand else ""
+    return Measurement(services.clock.now(), rollout.state, condition, words, by, stuck, good), hand
+
+
+async def _effect(services: Services, run: Run) -> tuple[bool | None, list[str]]:
+    """What the step's actions were for, where their actuator measures it: whether all of it is so, and the words."""
+    found = [await ACTUATORS[a.kind].effect(services.doors, a) for a in run.step.actions]
+    effects = [effect for effect in found if effect is not None]
+    good = next((word for word in (False, None) if any(e.good is word for e in effects)), True)
+    return good, [e.text for e in effects]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,7 @@ def _load(conn: Any, run: Run) -> _About:
 
 async def _other_hand(services: Services, workload: Workload, about: _About) -> Hand | None:
     """Somebody else's change of what we wrote to. An object that cannot be read says nothing."""
-    for ref in {a.object.name: a.object for a in about.actions if a.kind not in POD_KINDS}.values():
+    for ref in {a.object.name: a.object for a in about.actions if a.changes}.values():
         latest = {c.path: c for a in about.actions if a.object.name == ref.name for c in a.changes}
         try:
             manifest = (

@@ -15,11 +15,11 @@ from typing import Final
 
 import structlog
 
+from app.domain.actuator import Permission
 from app.domain.errors import RemediatorError
 from app.domain.target import Kind, Target
 from app.flow.services import Services
 from app.flow.upkeep.rights import Need, may_act, named_namespaces, needs, writes
-from app.kube.verbs import Permission
 from app.policy.model import Policy, Rule
 
 log = structlog.get_logger(__name__)

@@ -10,10 +10,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.actuator import Permission
 from app.domain.decision import Mode
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
-from app.kube.verbs import READS, Permission, permissions_for
+from app.flow.actuators import ACTUATORS
+from app.kube.verbs import READS, rule_of
 from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope
 
 EVERY: Final = "every remediation"
@@ -32,7 +34,7 @@ class Need:
     @property
     def resource(self) -> str:
         """`pods/eviction`, as RBAC has it."""
-        _, _, plural, subresource = self.permission.rule
+        _, _, plural, subresource = rule_of(self.permission)
         return f"{plural}/{subresource}" if subresource else plural
 
     @property
@@ -87,8 +89,15 @@ def writes(
     targets = {kind for kind in _target_kinds(rule) if kind in on} - set(scope.protected_kinds)
     touched = targets | {Kind.HPA, Kind.POD} if targets else set()
     return frozenset(
-        p for action in handler.actions for kind in touched for p in permissions_for(action, kind)
+        p for action in handler.actions for kind in touched for p in ACTUATORS[action].rights(action, kind)
     )
+
+
+def secrets_of(rule: Rule, handler: AnyRemediation) -> tuple[str, ...]:
+    """Names of the Secrets that the rule's params name, in their order; each is read by its name alone."""
+    params = handler.params(**rule.params)
+    named = (str(getattr(params, name)) for name in getattr(handler, "secret_params", ()))
+    return tuple(name for name in named if name)
 
 
 def _target_kinds(rule: Rule) -> tuple[Kind, ...]:

@@ -29,7 +29,7 @@
 
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
-    if (began === "g" && (event.key === "o" || event.key === "i")) {
+    if (began === "g" && "oia".includes(event.key)) {
       began = "";
       follow("nav a[data-key='" + event.key + "']");
       return;

@@ -7,6 +7,8 @@ from typing import Any
 
 from app.domain.cluster import OPT
 from app.domain.decision import Code, GateResult
+from app.domain.plan import INSIDE
+from app.domain.target import Kind
 from app.policy.facts import Unknown
 from app.policy.gates.case import Case, Voice
 from app.policy.model import PROTECTED_NAMESPACES, Opt, Scope
@@ -39,8 +41,7 @@ def scope(case: Case) -> GateResult:
     if not rules.covers(target.namespace):
         remedy = "the policy's scope names the namespace"
         return _SAY.deny(Code.OUT_OF_SCOPE, f"namespace {target.namespace}", within, remedy)
-    touched = {target.kind, *(a.object.kind for a in case.step.actions)} if case.step else {target.kind}
-    protected = sorted(touched & set(rules.protected_kinds))
+    protected = sorted(_touched(case) & set(rules.protected_kinds))
     if protected:
         remedy = "the policy no longer protects the kind"
         return _SAY.deny(Code.PROTECTED, f"kind {protected[0]} is protected", within, remedy)
@@ -48,6 +49,16 @@ def scope(case: Case) -> GateResult:
     if isinstance(marks, Unknown):
         return _SAY.unknown("opt-in and opt-out marks", marks, within)
     return _opted(rules.opt, marks, f"namespace {target.namespace}", within)
+
+
+def _touched(case: Case) -> set[Kind]:
+    """The kinds of objects that are changed; without a step the target's. What goes on inside of a workload, such as a
+    session of a database, is no change of it."""
+    kind = case.facts.target.kind
+    if case.step is None or not case.step.actions:
+        return {kind}
+    touched = {a.object.kind for a in case.step.actions if a.kind not in INSIDE}
+    return {kind, *touched} if touched else set()
 
 
 def _opted(opt: Opt, marks: Mapping[str, str], value: str, within: str) -> GateResult:

@@ -63,6 +63,9 @@
 {{- range $table.config }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
 {{- with $scope.secrets }}{{- $rights = append $rights (printf " secrets get %s" (uniq . | sortAlpha | join ",")) -}}{{- end -}}
 {{- end -}}
+{{- range $param, $default := $handler.secretParams -}}
+{{- with default $default (get (default (dict) $rule.params) $param) }}{{- $rights = append $rights (printf " secrets get %s" .) -}}{{- end -}}
+{{- end -}}
 {{- if and (ne $policy.mode "observe") (ne (default "observe" $rule.mode) "observe") -}}
 {{- $target := default (dict) $rule.target -}}
 {{- $kinds := list (default "Deployment" $target.kind) -}}

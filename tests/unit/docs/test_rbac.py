@@ -10,7 +10,7 @@ import yaml
 
 from app.domain.target import Kind
 from app.kube.paths import POD_METRICS, RESOURCES
-from app.kube.verbs import DRY_RUN_POD, OPTIONAL
+from app.kube.verbs import DRY_RUN_POD, OPTIONAL, rule_of
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
 from tests.unit.docs import tables
@@ -22,7 +22,7 @@ Rule = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)."""
 
 
-CLUSTER_WIDE = {(p.verb, p.rule[1], p.rule[2]) for p in OPTIONAL if not RESOURCES[p.kind].namespaced}
+CLUSTER_WIDE = {(p.verb, rule_of(p)[1], rule_of(p)[2]) for p in OPTIONAL if not RESOURCES[p.kind].namespaced}
 """What tells more where somebody grants it, and what the printed roles leave out."""
 
 
@@ -66,7 +66,7 @@ def _told(title: str) -> set[Rule]:
 
 def test_the_strong_right_stands_in_the_threat_model_alone() -> None:
     found = _told("dry-run-of-pods.yaml")
-    assert found == {p.rule[:3] for p in DRY_RUN_POD}
+    assert found == {rule_of(p)[:3] for p in DRY_RUN_POD}
     assert not found & granted()
 
 
@@ -123,4 +123,4 @@ def test_being_ready_needs_no_other_right(service: Served) -> None:
     service.cluster.on_request(lambda request, _when: asked.update(filter(None, [_rule(request)])))
     assert httpx.get(f"{service.url}/readyz", timeout=30).status_code == 200
     # The stories of the service go on meanwhile, and try what is used only where somebody grants it.
-    assert asked - granted() <= CLUSTER_WIDE | {p.rule[:3] for p in DRY_RUN_POD}
+    assert asked - granted() <= CLUSTER_WIDE | {rule_of(p)[:3] for p in DRY_RUN_POD}

@@ -207,3 +207,19 @@ def test_a_watch_comes_back_as_it_was() -> None:
     watch = looks("fhh")
     assert Watch.from_json(watch.to_json()) == watch
     assert Watch.from_json({}) == Watch()
+
+
+@pytest.mark.parametrize(
+    ("effect", "result"),
+    [(True, Result.FIXED), (False, Result.NOT_FIXED), (None, Result.PROBE_ERROR)],
+)
+def test_what_the_action_was_for_is_measured_as_well(effect: bool | None, result: Result) -> None:
+    """Rollout healthy and alert gone: without the effect that is no fix, and an effect that nobody could measure is unknown."""
+    watch = Watch()
+    for number in range(20):
+        seen = replace(_seen(number * 60.0, "h"), effect=effect)
+        assert Measurement.from_json(seen.to_json()) == seen
+        watch = watch.look(seen, 60.0, 180.0)
+    judged = judge(watch, timedelta(minutes=2), timedelta(minutes=10))
+    assert judged is not None
+    assert judged[0] is result

@@ -11,7 +11,7 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.target import Kind, Target
 from app.flow.upkeep.rights import EVERY, needs
-from app.kube.verbs import EVENTS, OPTIONAL, READS
+from app.kube.verbs import EVENTS, OPTIONAL, READS, rule_of
 from app.policy.load import load_dir, load_policy
 from app.policy.model import Policy
 from app.policytools.rbac import Account, Grant, as_values, as_yaml, grants, manifests, namespaces_of
@@ -122,7 +122,7 @@ def test_all_forms_say_the_same() -> None:
 def test_the_review_asks_for_what_the_roles_grant() -> None:
     asked = {(n.permission.verb, n.resource) for n in needs(SHIPPED, CATALOGUE)}
     assert asked <= rights_of(SHIPPED)
-    besides = {"configmaps", "secrets"} | {p.rule[2] for p in (*EVENTS, *OPTIONAL)}
+    besides = {"configmaps", "secrets"} | {rule_of(p)[2] for p in (*EVENTS, *OPTIONAL)}
     assert {r for _, r in rights_of(SHIPPED) - asked} <= besides | {
         "pods"
     }  # and pod metrics, of another group
@@ -176,3 +176,19 @@ async def test_who_only_observes_lacks_nothing(how: str) -> None:
     access, _, _ = check(Granting(("patch", Kind.DEPLOYMENT)), ceiling=ceiling)
     rule = RULE.model_copy(update={"mode": Mode.OBSERVE}) if how == "rule" else RULE
     assert await access.lacking(rule, WEB) == ()
+
+
+@pytest.mark.parametrize(
+    ("params", "name"), [("{}", "langgraph-secrets"), ("{secret: db-login}", "db-login")]
+)
+def test_the_secret_of_a_database_is_read_by_the_name_in_the_rule(params: str, name: str) -> None:
+    policy = policy_with(remediation="database-connections", target=TARGET, params=params, mode="observe")
+    found = grant_of(policy, "secrets")
+    assert [(g.verbs, g.names, g.needed_by) for g in found] == [
+        (("get",), (name,), ("database-connections",))
+    ]
+
+
+def test_ending_sessions_needs_no_right_to_write_to_the_cluster() -> None:
+    policy = policy_with(remediation="database-connections", target=TARGET, mode="auto")
+    assert {r for v, r in rights_of(policy) if v not in ("get", "list")} == {"events"}

@@ -11,6 +11,7 @@ from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.target import Kind
 from app.kube import actions, apply
+from app.kube.event import event_for
 from app.kube.readback import PAUSES
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster, raising
@@ -102,7 +103,7 @@ async def test_a_pod_whose_version_keeps_moving_is_given_up() -> None:
 
 def test_an_event_fits_the_api_and_is_the_same_each_time() -> None:
     at = datetime(2026, 3, 4, 4, 0, 0, 0, timezone(timedelta(hours=1)))
-    event = apply.event_for(scaling(FakeCluster(m.deployment())), ID, "Remediated", "ä" * 900, at)
+    event = event_for(scaling(FakeCluster(m.deployment())), ID, "Remediated", "ä" * 900, at)
     assert event["eventTime"] == "2026-03-04T03:00:00.000000Z"
     assert len(event["note"].encode()) <= 1024
     assert event["note"].endswith("ä…")
@@ -115,7 +116,7 @@ def test_an_event_fits_the_api_and_is_the_same_each_time() -> None:
         "uid": "dep-uid",
     }
     later = at.astimezone(UTC) + timedelta(hours=1)
-    again = apply.event_for(scaling(FakeCluster(m.deployment())), ID, "Remediated", "short", later)
-    other = apply.event_for(scaling(FakeCluster(m.deployment())), f"{ID}/undo", "Undone", "short", later)
+    again = event_for(scaling(FakeCluster(m.deployment())), ID, "Remediated", "short", later)
+    other = event_for(scaling(FakeCluster(m.deployment())), f"{ID}/undo", "Undone", "short", later)
     assert again["metadata"]["name"] == event["metadata"]["name"] != other["metadata"]["name"]
     assert again["note"] == "short"

@@ -99,7 +99,9 @@ async def test_in_every_label_and_annotation(tmp_path: Path) -> None:
         await rig.send(body(*alerts, notes))
     await rig.run(10, alerts=False)
     ids = [i.id for i in await all_incidents(rig)]
-    pages = await expect_harmless(browser, "/", "/incidents", *(f"/incidents/{i}?unfold=1" for i in ids))
+    pages = await expect_harmless(
+        browser, "/", "/incidents", "/audit", *(f"/incidents/{i}?unfold=1" for i in ids)
+    )
     texts = [page.document.one("main").text for page in pages]
     for attack in ATTACKS:
         word = re.findall("[A-Za-z]{3,}|7", attack)[-1]
@@ -134,6 +136,8 @@ async def test_in_what_people_and_urls_say(tmp_path: Path) -> None:
     browser, stranger = Browser(app_of(rig)), Browser(app_of(rig, access()))
     asked = [("/incidents", name, 200) for name in ("alertname", "namespace", "target")]
     asked += [("/incidents", name, 422) for name in ("state", "range", "since", "until", "cursor")]
+    asked += [("/audit", name, 200) for name in ("actor", "incident", "run")]
+    asked += [("/audit", name, 422) for name in ("kind", "cursor")]
     for number, attack in enumerate(ATTACKS):
         scope = f"rule:{number} {attack}"
         await rig.store.write(lambda tx, scope=scope, said=attack: pauses.set(tx, scope, said, said, None))  # type: ignore[misc]

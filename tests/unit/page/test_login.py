@@ -14,7 +14,7 @@ from tests.scenario.web import URL, app_of
 from tests.unit.page.browser import TOKENS, Browser, access
 from tests.unit.web.rig import problem_of
 
-PAGES = ("/", "/incidents", "/incidents/inc_1", "/runs/run_1")
+PAGES = ("/", "/incidents", "/incidents/inc_1", "/runs/run_1", "/audit", "/targets/a/Deployment/b")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -54,6 +54,16 @@ def test_each_incident_of_the_runbook_has_its_remediation_and_values(
     assert (hint.namespace, hint.kind, hint.name) == ("rag7", Kind.DEPLOYMENT, "langgraph")
 
 
+def test_sessions_of_the_database_are_ended_after_a_yes_and_its_pods_never(policy: Policy) -> None:
+    matched = match_rule(policy, {"alertname": "DatabaseConnectionIssues"})
+    assert matched is not None
+    assert (matched.rule.remediation, matched.rule.mode) == ("database-connections", Mode.APPROVE)
+    hint = target_hint(matched.rule, {"alertname": "DatabaseConnectionIssues"})
+    assert isinstance(hint, Hint)
+    assert (hint.kind, hint.name) == (Kind.STATEFUL_SET, "postgres")
+    assert Kind.STATEFUL_SET in policy.scope.protected_kinds
+
+
 def test_every_remediation_of_the_catalogue_has_a_rule(policy: Policy) -> None:
     assert {rule.remediation for rule in policy.rules} == set(CATALOGUE)
 

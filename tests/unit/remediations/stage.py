@@ -18,10 +18,11 @@ from app.sim import Scenario, SimCluster, VirtualClock, load_scenario
 from remediations import CATALOGUE
 
 WORKLOADS = {
-    "high-error-rate": "langgraph",
-    "high-latency": "langgraph-api",
-    "pod-restarting": "langgraph-worker",
-    "out-of-memory": "langgraph-embedder",
+    "high-error-rate": "Deployment/langgraph",
+    "high-latency": "Deployment/langgraph-api",
+    "pod-restarting": "Deployment/langgraph-worker",
+    "out-of-memory": "Deployment/langgraph-embedder",
+    "database-connections": "StatefulSet/postgres",
 }
 
 
@@ -88,7 +89,7 @@ class Stage:
         self.timeline = timeline
         self.clock = VirtualClock()
         self.cluster = SimCluster(self.clock, scenario or load_scenario(timeline))
-        self.target = Target.parse(target or f"rag7/Deployment/{WORKLOADS[timeline]}")
+        self.target = Target.parse(target or f"rag7/{WORKLOADS[timeline]}")
         self.metrics: Metrics | None = None
         self.services: Services | None = None
         self.history = History()
@@ -112,6 +113,7 @@ class Stage:
             dependencies=self.services or self.cluster.dependencies,
             metrics=self.metrics,
             history=self.history,
+            databases=self.cluster.databases,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:

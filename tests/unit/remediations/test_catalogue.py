@@ -21,12 +21,13 @@ DEPENDENT = ("high-error-rate", "high-latency")
 Verb = Literal["get", "list"]
 
 
-def test_the_catalogue_has_the_four_alerts_of_the_runbook() -> None:
+def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
     assert {r.name: r.runbook for r in CATALOGUE.values()} == {
         "high-error-rate": "High Error Rate",
         "high-latency": "High Latency",
         "pod-restarting": "Pod Crash Loop",
         "out-of-memory": "Out of Memory (OOM)",
+        "database-connections": "Database Connection Issues",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 
@@ -41,6 +42,8 @@ def test_the_catalogue_has_the_four_alerts_of_the_runbook() -> None:
         ("out-of-memory", "factor", 1.5),
         ("out-of-memory", "max_memory", 4 * 1024**3),
         ("pod-restarting", "recent_deployment", 3600),
+        ("database-connections", "idle_in_transaction", 600),
+        ("database-connections", "lock", 300),
     ],
 )
 def test_defaults_are_the_runbooks_numbers(name: str, field: str, value: float) -> None:

@@ -160,13 +160,25 @@ async def test_the_old_pods_of_the_crashing_release_still_serve() -> None:
 def test_all_stories_can_be_told_in_one_world() -> None:
     cluster = SimCluster(VirtualClock(), load_scenario(*shipped()))
     names = {a.labels["alertname"] for a in cluster.alertmanager.alerts()}
-    assert names == {"HighErrorRate", "HighLatency", "PodRestarting", "OutOfMemory"}
-    groups = {b["groupLabels"]["deployment"] for b in cluster.alertmanager.poll()}
-    assert groups == {"langgraph", "langgraph-api", "langgraph-worker", "langgraph-embedder"}
+    assert names == {
+        "HighErrorRate",
+        "HighLatency",
+        "PodRestarting",
+        "OutOfMemory",
+        "PostgresTooManyConnections",
+    }
+    groups = {b["groupLabels"].get("deployment", "") for b in cluster.alertmanager.poll()}
+    assert groups == {"", "langgraph", "langgraph-api", "langgraph-worker", "langgraph-embedder"}
 
 
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
-    assert shipped() == ["high-error-rate", "high-latency", "out-of-memory", "pod-restarting"]
+    assert shipped() == [
+        "database-connections",
+        "high-error-rate",
+        "high-latency",
+        "out-of-memory",
+        "pod-restarting",
+    ]
 
 
 HEAD = "version: 1\nname: x\nsummary: y\n"
@@ -211,7 +223,7 @@ def test_a_scenario_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there are high-error-rate, high-latency"):
+    with pytest.raises(BadInput, match="there are database-connections, high-error-rate"):
         load_scenario("low-error-rate")
     with pytest.raises(BadInput):
         load_scenario()

@@ -1,0 +1,127 @@
+"""From an address to what libpq is told: the Secret is read, and nothing of it leaves this package.
+
+Called by `app.database.postgres` alone. An error of this module names the Secret and the key, never a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from app.domain.cluster import Cluster
+from app.domain.database import APPLICATION, DatabaseAddress, Tls
+from app.domain.errors import ProbeUnavailable, RemediatorError
+from app.domain.json import Obj
+from app.domain.target import Kind
+
+Options = dict[str, str]
+
+_ORDER = tuple(Tls)
+_PORT = "5432"
+_KNOWS_AUTHENTICATION = 160_000
+"""The version of libpq from which a client may say how it lets itself be asked for its password."""
+
+
+async def read_login(cluster: Cluster, at: DatabaseAddress) -> Options:
+    """Connection options for libpq, the login among them. Raises ProbeUnavailable (`no_login`)."""
+    values = await _values(cluster, at)
+    given = _from_url(values, at) if at.url_key else _from_keys(values, at)
+    host, port = at.host or given.get("host", ""), str(at.port or "") or given.get("port", "") or _PORT
+    if not host or host.startswith(("/", "@")):
+        raise _missing(at, "names no host")
+    database = at.database or given.get("dbname", "") or given["user"]
+    tls = max(at.tls, _tls(given.get("sslmode", "")), key=_ORDER.index)
+    login = {
+        "host": host,
+        "port": port,
+        "dbname": database,
+        "user": given["user"],
+        "password": given["password"],
+    }
+    return {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
+
+
+@contextmanager
+def with_authority(options: Options, authority: str) -> Iterator[Options]:
+    """The options with a file of certificates to trust, which is gone afterwards; without any those of the system."""
+    if options["sslmode"] not in (Tls.VERIFY_CA, Tls.VERIFY_FULL):
+        yield options
+    elif not authority:
+        # libpq lets the certificates of the system vouch only for the name as well.
+        yield {**options, "sslmode": Tls.VERIFY_FULL.value, "sslrootcert": "system"}
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="authority-", suffix=".pem") as file:
+            file.write(authority)
+            file.flush()
+            yield {**options, "sslrootcert": file.name}
+
+
+async def read_authority(cluster: Cluster, at: DatabaseAddress) -> str:
+    """The certificates under `ca_key`, empty without one. Raises ProbeUnavailable (`no_login`)."""
+    return (await _values(cluster, at))[at.ca_key] if at.ca_key else ""
+
+
+async def _values(cluster: Cluster, at: DatabaseAddress) -> Mapping[str, str]:
+    try:
+        secret: Obj = await cluster.get(Kind.SECRET, at.namespace, at.secret)
+    except RemediatorError as error:
+        raise _missing(at, f"cannot be read ({error.code})") from error
+    data = secret.get("data") or {}
+    wanted = [at.url_key] if at.url_key else [at.user_key, at.password_key]
+    found = {}
+    for key in (*wanted, *([at.ca_key] if at.ca_key else [])):
+        if key not in data:
+            raise _missing(at, f"has no key {key}")
+        try:
+            found[key] = base64.b64decode(data[key], validate=True).decode().strip()
+        except (binascii.Error, UnicodeDecodeError, TypeError):
+            raise _missing(at, f"has no text under {key}") from None  # the cause would show the value
+        if not found[key]:
+            raise _missing(at, f"has nothing under {key}")
+    return found
+
+
+def _from_keys(values: Mapping[str, str], at: DatabaseAddress) -> Options:
+    return {"user": values[at.user_key], "password": values[at.password_key]}
+
+
+def _from_url(values: Mapping[str, str], at: DatabaseAddress) -> Options:
+    """Host, port, database, login and sslmode of a URL; whatever else it says is left out."""
+    scheme, colon, rest = values[at.url_key].partition("://")
+    if not colon or scheme.partition("+")[0] not in ("postgres", "postgresql"):
+        raise _missing(at, f"has no postgresql:// URL under {at.url_key}")
+    try:
+        parsed = conninfo_to_dict(f"postgresql://{rest}")
+    except psycopg.Error:
+        raise _missing(at, f"has no valid URL under {at.url_key}") from None  # the cause would show the value
+    found: Options = {
+        str(key): str(parsed[key])
+        for key in ("host", "port", "dbname", "user", "password", "sslmode")
+        if key in parsed
+    }
+    if not found.get("user") or not found.get("password"):
+        raise _missing(at, f"has a URL without user or password under {at.url_key}")
+    return found
+
+
+def _tls(word: str) -> Tls:
+    return Tls(word) if word in _ORDER else Tls.DISABLE
+
+
+def _encryption(tls: Tls) -> Options:
+    options = {"sslmode": tls.value}
+    if tls in (Tls.DISABLE, Tls.PREFER) and psycopg.pq.version() >= _KNOWS_AUTHENTICATION:
+        options["require_auth"] = (
+            "!password"  # a server that nobody vouches for is never told the password itself
+        )
+    return options
+
+
+def _missing(at: DatabaseAddress, what: str) -> ProbeUnavailable:
+    return ProbeUnavailable(f"Secret {at.namespace}/{at.secret} {what}", code="no_login", where=str(at))

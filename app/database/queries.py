@@ -1,0 +1,79 @@
+"""The statements that are sent to a server, for PostgreSQL 14 and later. Constant text; values are parameters."""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+from app.domain.database import Why
+
+OLDEST: Final = 140_000
+"""`server_version_num` of the oldest version whose locks tell since when somebody waits."""
+MOST: Final = 2_000
+"""Sessions of one look."""
+
+SERVER: Final = """
+    SELECT clock_timestamp(), current_setting('server_version'), current_database(),
+        current_setting('max_connections')::int,
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            - COALESCE(current_setting('reserved_connections', true)::int, 0),
+        (SELECT count(*)::int FROM pg_stat_activity
+         WHERE pid <> pg_backend_pid()
+            AND (backend_type = 'client backend' OR (backend_type IS NULL AND datid IS NOT NULL)))
+"""
+SIZE: Final = "SELECT pg_database_size(current_database())"
+
+_OURS: Final = "a.pid = pg_backend_pid() OR a.application_name LIKE ANY (%(ours)s)"
+
+SESSIONS: Final[LiteralString] = f"""
+    SELECT a.pid, a.backend_start, a.datname, a.usename, a.application_name,
+        COALESCE(host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'a local socket' ELSE '' END),
+        COALESCE(a.state, ''), a.state_change, a.xact_start,
+        CASE WHEN a.wait_event_type = 'Lock'
+            THEN (SELECT min(l.waitstart) FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted) END,
+        CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{{}}'::int[] END,
+        left(a.query, 2000),
+        CASE
+            WHEN {_OURS} THEN 'it is a session of this service'
+            WHEN a.backend_start IS NULL OR a.backend_type IS NULL
+                THEN 'the login may not see it (pg_read_all_stats)'
+            WHEN a.backend_type = 'walsender' THEN 'it replicates'
+            WHEN a.backend_type <> 'client backend' THEN 'it is a process of the server'
+            WHEN r.rolsuper IS NULL OR r.rolsuper THEN 'its user is a superuser'
+            WHEN r.rolreplication THEN 'its user replicates'
+            ELSE ''
+        END,
+        COALESCE(pg_has_role(current_user, r.oid, 'USAGE')
+            OR pg_has_role(current_user, 'pg_signal_backend', 'USAGE'), false)
+    FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE a.backend_type IN ('client backend', 'walsender') OR (a.backend_type IS NULL AND a.datid IS NOT NULL)
+    ORDER BY a.state_change NULLS LAST, a.pid LIMIT {MOST}
+"""
+
+_HOLDS: Final[dict[Why, LiteralString]] = {
+    Why.IDLE: """a.state IN ('idle in transaction', 'idle in transaction (aborted)')
+            AND a.state_change <= clock_timestamp() - make_interval(secs => %(seconds)s)""",
+    Why.BLOCKS: """EXISTS (
+            SELECT 1 FROM pg_stat_activity w JOIN pg_locks l ON l.pid = w.pid AND NOT l.granted
+            WHERE w.wait_event_type = 'Lock' AND a.pid = ANY (pg_blocking_pids(w.pid))
+                AND l.waitstart <= clock_timestamp() - make_interval(secs => %(seconds)s))""",
+}
+
+TERMINATE: Final[dict[Why, LiteralString]] = {
+    why: f"""
+    WITH wanted(pid, started) AS (SELECT * FROM unnest(%(pids)s::int[], %(started)s::timestamptz[])),
+    chosen AS MATERIALIZED (
+        SELECT a.pid, a.backend_start
+        FROM wanted w
+            JOIN pg_stat_activity a ON a.pid = w.pid AND a.backend_start = w.started
+            JOIN pg_roles r ON r.oid = a.usesysid
+        WHERE a.backend_type = 'client backend' AND a.datname = current_database()
+            AND NOT r.rolsuper AND NOT r.rolreplication AND NOT ({_OURS})
+            AND (pg_has_role(current_user, r.oid, 'USAGE')
+                OR pg_has_role(current_user, 'pg_signal_backend', 'USAGE'))
+            AND {holds}
+    )
+    SELECT pid, backend_start FROM chosen WHERE pg_terminate_backend(pid)
+    """
+    for why, holds in _HOLDS.items()
+}
+"""By condition. A session is chosen by process id and start, and only while the condition holds of it at that moment."""

@@ -1,0 +1,156 @@
+"""The port through which an action is carried out, whatever it changes: an object of the cluster, a session of a database.
+
+Owns the words between the flow and an actuator. The flow asks in this order: `check` right before, `dry_run`, `apply` once,
+`in_place` after a crash, `undo`. An actuator never decides, never records, and asks `Means.ask` right before each request
+that changes something. Each call may be repeated after a crash at any instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.domain.cluster import Cluster
+from app.domain.database import Databases
+from app.domain.outcome import ActionResult, UndoResult
+from app.domain.plan import Action, ActionKind
+from app.domain.target import Kind, ObjectRef
+
+Ask = Callable[[], Awaitable[None]]
+"""Raises what forbids a write at this moment (Held), or that nobody can tell."""
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits so many seconds; spaces the looks after a lost answer."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One verb on one kind of the cluster's objects; `subresource` is empty for the object itself."""
+
+    verb: str
+    kind: Kind
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The ways out of this process that an actuator may use. The cluster may be one look's view, which never writes."""
+
+    cluster: Cluster
+    databases: Databases
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What one write is made with: `doors` to send it through, `ask` right before each request, `sleep` between looks."""
+
+    doors: Doors
+    ask: Ask
+    sleep: Sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The last action of ours on an object, as the object itself tells; `at` is None when it does not tell when."""
+
+    action_id: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
+    then `text` and `code` say why. `done`: this very action was applied before a crash. `mark` is our last action there.
+    `seen` is what was looked at, for the actuator alone: its dry run and its first attempt at the write follow at once.
+    """
+
+    ref: ObjectRef | None
+    text: str
+    code: str = ""
+    done: bool = False
+    mark: Mark | None = None
+    seen: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of the action. `code` is the error's for REFUSED; `passing`: that refusal may pass, ask again in
+    `retry_after` seconds (None when nobody told how long)."""
+
+    result: ActionResult
+    text: str
+    resource_version: str = ""
+    code: str = ""
+    passing: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What became of the undo; `conflicts` has one sentence a field that is not ours any more."""
+
+    result: UndoResult
+    text: str
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the action was for, measured again. `good` is None when it could not be measured; `text` is one clause."""
+
+    good: bool | None
+    text: str
+
+
+class Actuator(Protocol):
+    """How actions of some kinds are carried out."""
+
+    @property
+    def kinds(self) -> frozenset[ActionKind]:
+        """The kinds that this one carries out; no two share one."""
+        ...
+
+    def rights(self, kind: ActionKind, on: Kind) -> tuple[Permission, ...]:
+        """What an action of this kind needs at the cluster, on one kind of its objects; empty when it never acts on that."""
+        ...
+
+    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
+        """Look afresh: is everything still as the action expects it? Raises the doors' read errors."""
+        ...
+
+    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
+        """For a recorded intent without an outcome: a sentence when the action did happen, empty when it certainly did not.
+        Raises RemediatorError kinds when that cannot be told."""
+        ...
+
+    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:
+        """Try everything but the effect: why it would be refused, or empty. Raises TryLater."""
+        ...
+
+    async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
+        """Carry it out once; a returned result is final. Raises TryLater: nothing was changed, the call may be repeated; Held,
+        by `means.ask`: nothing was sent."""
+        ...
+
+    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:
+        """Take it back where it is still ours, or say why there is nothing to take back. Raises TryLater and Held as `apply`."""
+        ...
+
+    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+        """Measure again what the action was for, beside rollout and alert; None when those two tell. Raises nothing of ours."""
+        ...
+
+
+def by_kind(actuators: Iterable[Actuator]) -> Mapping[ActionKind, Actuator]:
+    """The table from kind to actuator. Raises ValueError when a kind has none, or two."""
+    found: dict[ActionKind, Actuator] = {}
+    for actuator in actuators:
+        for kind in actuator.kinds:
+            if kind in found:
+                raise ValueError(f"two actuators carry out {kind}")
+            found[kind] = actuator
+    if missing := [kind.value for kind in ActionKind if kind not in found]:
+        raise ValueError(f"no actuator carries out {', '.join(missing)}")
+    return found

@@ -1,0 +1,219 @@
+"""The port to a PostgreSQL server: where it is, who is connected, and ending chosen sessions. Implemented by `app.database`
+(real) and `app.sim`.
+
+Owns the words and the pure rules about sessions: which may be ended, and who blocks whom. An address names the Secret with the
+login and never holds a value of it. Implementations translate every foreign error and never repeat a statement that ends
+sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from app.domain.cluster import Cluster
+from app.domain.json import JsonValue
+from app.domain.units import duration
+
+APPLICATION = "alert-remediator"
+"""How our own sessions begin their `application_name`."""
+OURS = (APPLICATION, "dbos_transact")
+"""Beginnings of the application names of our sessions, those of the workflow library's among them; they are never ended."""
+IDLE = frozenset({"idle in transaction", "idle in transaction (aborted)"})
+"""States of a session that holds a transaction open and does nothing."""
+
+
+class Tls(StrEnum):
+    """libpq's words for how a connection is encrypted and the server's name is checked."""
+
+    DISABLE = "disable"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """Where a database is and where its login stands. An empty `host`, `port` 0 or empty `database` is the one of the URL under
+    `url_key`; with `url_key` empty, user and password stand under their own keys. `ca_key`: certificates to trust, in the
+    same Secret."""
+
+    namespace: str
+    host: str
+    port: int
+    database: str
+    secret: str
+    user_key: str = "username"
+    password_key: str = "password"
+    url_key: str = ""
+    tls: Tls = Tls.PREFER
+    ca_key: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.host}:{self.port}" if self.host and self.port else self.host
+        place = place or f"the database of Secret {self.secret}"
+        return f"{place}/{self.database}" if self.database else place
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the record of an action; it holds no secret value."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> DatabaseAddress:
+        """Rebuild from `to_json`."""
+        return cls(**{**data, "tls": Tls(data["tls"])})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SessionId:
+    """One session for certain: a process id is used again, its start (to the microsecond) tells the sessions apart."""
+
+    pid: int
+    started: datetime
+
+    def to_json(self) -> list[JsonValue]:
+        """`[pid, ISO time]`."""
+        return [self.pid, self.started.isoformat()]
+
+    @classmethod
+    def from_json(cls, data: Sequence[Any]) -> SessionId:
+        """Rebuild from `to_json`."""
+        return cls(int(data[0]), datetime.fromisoformat(data[1]))
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One row of pg_stat_activity. `id` is None when the login may not see when it began. `protected` says why it is never ended,
+    empty when it may be; `endable`: the login has the right to. `state_since` is when the state began, `waits_since` since
+    when it waits for a lock, held by `blocked_by`. `query` is short, without literals, and redacted."""
+
+    pid: int
+    id: SessionId | None
+    database: str
+    user: str
+    application: str
+    client: str
+    state: str
+    state_since: datetime | None = None
+    transaction_since: datetime | None = None
+    waits_since: datetime | None = None
+    blocked_by: tuple[int, ...] = ()
+    query: str = ""
+    protected: str = ""
+    endable: bool = True
+
+    @property
+    def who(self) -> str:
+        """Application, user and client address in short."""
+        name = self.application or "no application name"
+        return f"{name} ({self.user or 'no user'}{f' from {self.client}' if self.client else ''})"
+
+    def idle_for(self, now: datetime) -> timedelta | None:
+        """How long it has been idle in a transaction; None when it is not, or nobody can tell."""
+        if self.state not in IDLE or self.state_since is None:
+            return None
+        return now - self.state_since
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One look at a server, at its own time `now`. `usable` are the connections that are not reserved for superusers, `used` those
+    that clients have. `sessions` are the clients' of all databases, at most as many as were asked for; `database` is the one we
+    are connected to. `size` in bytes, None when it may not be read."""
+
+    now: datetime
+    version: str
+    database: str
+    max_connections: int
+    usable: int
+    used: int
+    sessions: tuple[Session, ...]
+    size: int | None = None
+    milliseconds: float = 0.0
+
+    @property
+    def share(self) -> float:
+        """Part of the usable connections that is in use."""
+        return self.used / self.usable if self.usable > 0 else 1.0
+
+    def find(self, wanted: SessionId) -> Session | None:
+        """The session, if it is still there."""
+        return next((s for s in self.sessions if s.id == wanted), None)
+
+    def longest_wait(self, blocker: Session) -> timedelta | None:
+        """How long the oldest of those has waited that this session blocks; None when it blocks nobody."""
+        waits = [
+            self.now - s.waits_since for s in self.sessions if blocker.pid in s.blocked_by and s.waits_since
+        ]
+        return max(waits, default=None)
+
+
+class Why(StrEnum):
+    """For which condition a session is ended; it has to hold when the statement runs, too."""
+
+    IDLE = "idle in transaction"
+    BLOCKS = "blocks others"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What has to be true of a session that is ended, for at least `seconds`."""
+
+    why: Why
+    seconds: float
+
+    def against(self, activity: Activity, session: Session) -> str:
+        """Why this session is not ended, empty when it may be."""
+        if session.protected:
+            return f"it is never ended: {session.protected}"
+        if session.database != activity.database:
+            return f"it belongs to the database {session.database or 'unknown'}"
+        held = session.idle_for(activity.now) if self.why is Why.IDLE else activity.longest_wait(session)
+        if held is None:
+            return "it is not idle in a transaction" if self.why is Why.IDLE else "it blocks nobody"
+        if held.total_seconds() < self.seconds:
+            least = duration(timedelta(seconds=self.seconds))
+            return f"{self.why.value} for {duration(held)}, and {least} is the least"
+        return ""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the record of an action."""
+        return {"why": self.why.value, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Condition:
+        """Rebuild from `to_json`."""
+        return cls(Why(data["why"]), float(data["seconds"]))
+
+
+class Databases(Protocol):
+    """All PostgreSQL servers that rules name. The login is read through the cluster given, by `get` on the one Secret.
+
+    Raises ProbeUnavailable for whatever keeps a look from being made (code `no_login`, `login_refused`, `unreachable`,
+    `exhausted`: the server said that no connection is free; `query_failed`). Nothing of the login is in an error.
+    """
+
+    async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
+        """Connect, look, disconnect."""
+        ...
+
+    async def terminate(
+        self,
+        cluster: Cluster,
+        at: DatabaseAddress,
+        sessions: Sequence[SessionId],
+        condition: Condition,
+        ask: Callable[[], Awaitable[None]],
+    ) -> Sequence[SessionId]:
+        """End those of these sessions for which the condition still holds, in one statement; gives those that were told to end.
+
+        `ask` is asked right before the statement goes out. Raises OutcomeUnclear when the answer was lost.
+        """
+        ...

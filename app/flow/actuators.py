@@ -1,0 +1,13 @@
+"""Which actuator carries out which kind of action: the one table that the flow, the rights and the printed roles go by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from app.database.actuator import SessionActuator
+from app.domain.actuator import Actuator, by_kind
+from app.domain.plan import ActionKind
+from app.kube.actuator import KubeActuator
+
+ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind((KubeActuator(), SessionActuator()))

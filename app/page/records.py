@@ -1,0 +1,74 @@
+"""The audit trail as a page: searched by kind, person, incident and run, newest first, with the head of its chain.
+
+Called by `app.page.site`. Reads only. Recomputing the chain is `remediator audit verify`: it reads the whole trail, which is no
+work for a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection
+
+from app.domain.errors import BadInput
+from app.domain.events import EventKind
+from app.domain.json import canonical
+from app.domain.text import bounded
+from app.store import records, trail
+from app.store.audit import AuditEvent
+from app.store.chain import Head
+from app.store.records import Sought
+from app.web import paging
+
+ROWS = 100
+_LONGEST = 300
+_DATA = 400
+"""Characters of a record's data that a row shows; the incident's page and the API have all."""
+_FIELDS = ("kind", "actor", "incident", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record with the beginning of its data."""
+
+    event: AuditEvent
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """One page. `asked` is what the form had; `removed` counts records that retention removed."""
+
+    asked: Mapping[str, str]
+    rows: Sequence[Row]
+    following: str
+    more: bool
+    head: Head
+    removed: int
+
+
+def read(query: Mapping[str, str]) -> dict[str, str]:
+    """The fields of the form; others are left alone."""
+    return {name: query.get(name, "").strip()[:_LONGEST] for name in _FIELDS}
+
+
+def look(conn: Connection, asked: Mapping[str, str], cursor: str) -> AuditPage:
+    """One page. Raises BadInput for a kind or cursor that is none."""
+    sought = Sought(_kind(asked["kind"]), asked["actor"], asked["incident"], asked["run"])
+    found = records.page(conn, sought, paging.decode_number(cursor), ROWS)
+    following = ""
+    if found.following:
+        fields = {**{k: v for k, v in asked.items() if v}, "cursor": paging.encode(str(found.following))}
+        following = f"/audit?{urlencode(fields)}"
+    rows = [Row(event, bounded(canonical(event.data), _DATA)) for event in found.rows]
+    removed = int(trail.told(conn)["removed"])
+    return AuditPage(asked, rows, following, found.more, trail.head(conn), removed)
+
+
+def _kind(text: str) -> EventKind | None:
+    try:
+        return EventKind(text) if text else None
+    except ValueError as error:
+        raise BadInput("there is no such kind of record", code="invalid_parameter", where="kind") from error

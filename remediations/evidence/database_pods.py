@@ -1,0 +1,79 @@
+"""Which workloads stand behind a database's connections: whose pods the clients are, and whether a workload is the server itself.
+
+Called by the handler of database connections. A client is found by its address among the pods of the namespace; behind a proxy or
+from another namespace it is not. Data of `database.client_workload`: `target`, empty when it is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from app.domain.cluster import Cluster
+from app.domain.errors import ClusterRefused, RemediatorError, TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import Obj
+from app.domain.owner import Relation
+from app.domain.target import Kind
+from app.domain.workload import Workload
+from app.kube.controllers import owners_of
+from app.kube.parse import selects
+from app.kube.resolve import find
+from remediations.evidence.units import count
+
+CLIENT_WORKLOAD = "database.client_workload"
+_LOOKED_AT = 5
+
+
+async def client_workload(cluster: Cluster, namespace: str, addresses: Collection[str]) -> Finding:
+    """The one workload whose pods have these addresses."""
+    try:
+        pods = await cluster.list_objects(Kind.POD, namespace)
+        own = [p for p in pods if _addresses(p) & set(addresses)]
+        targets = {
+            (await find(cluster, namespace, Kind.POD, p["metadata"]["name"])).target for p in own[:_LOOKED_AT]
+        }
+    except (ClusterRefused, TryLater) as error:
+        text = f"Whose pods the client is, is not known: {error.message}"
+        return Finding(CLIENT_WORKLOAD, text, Certainty.UNKNOWN, {"target": ""})
+    if len(targets) != 1:
+        who = "no pod" if not targets else "pods of several workloads"
+        text = f"The client's addresses belong to {who} of namespace {namespace}"
+        return Finding(CLIENT_WORKLOAD, text, Certainty.UNKNOWN, {"target": ""})
+    (target,) = targets
+    text = f"The client's connections come from {count(len(own), 'pod')} of {target}"
+    return Finding(CLIENT_WORKLOAD, text, data={"target": target.key})
+
+
+def _addresses(pod: Obj) -> set[str]:
+    status: Any = pod.get("status") or {}
+    return {status.get("podIP", ""), *(one.get("ip", "") for one in status.get("podIPs") or ())} - {""}
+
+
+async def is_server(cluster: Cluster, workload: Workload, service: str) -> str:
+    """Why the workload is not known to be the server behind this Service; empty when it is."""
+    if not service:
+        return "the rule's params name no service, so which workload the server is, is not known"
+    spec = workload.manifest["spec"]
+    if spec.get("serviceName") == service:
+        return ""
+    labels = spec["template"].get("metadata", {}).get("labels") or {}
+    try:
+        services = await cluster.list_objects(Kind.SERVICE, workload.target.namespace)
+    except RemediatorError as error:
+        return f"which pods the Service {service} chooses is not known: {error.message}"
+    for found in services:
+        selector = found["spec"].get("selector")
+        if found["metadata"]["name"] == service and selector and selects({"matchLabels": selector}, labels):
+            return ""
+    return f"it is not the server: the Service {service} does not choose its pods"
+
+
+async def operator_of(cluster: Cluster, workload: Workload) -> str:
+    """The operator that manages the workload, or that nobody can tell; empty without one."""
+    try:
+        owners = await owners_of(cluster, workload)
+    except RemediatorError as error:
+        return f"an owner that could not be looked for ({error.message})"
+    managed = [o for o in owners.found if o.relation is Relation.CONTROLS and o.of is workload.target.kind]
+    return str(managed[0]) if managed else ""

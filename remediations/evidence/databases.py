@@ -1,0 +1,182 @@
+"""What a PostgreSQL server says of its connections: how many, whose, idle in a transaction, waiting for a lock.
+
+Called by the handler of database connections. A connection that cannot be made is unknown, and no word on the server; that none is
+free is the server's own word. Findings and their data, by code:
+`database.connection` `code` (empty, or why nobody could look), `crowded`; `database.idle` `sessions`, `denied`, `reason`;
+`database.locks` `session`, `who`, `denied`; `database.clients` `share`, `addresses`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.cluster import Cluster
+from app.domain.database import IDLE, Activity, Condition, DatabaseAddress, Databases, Session, Why
+from app.domain.errors import ProbeUnavailable
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from remediations.evidence.units import count, memory, percent, span
+
+CONNECTION, CLIENTS, IDLERS, LOCKS = (
+    "database.connection", "database.clients", "database.idle", "database.locks"
+)  # fmt: skip
+_TOLD = frozenset({"exhausted", "disk_full"})
+"""Codes of a failed connection that are the server's own word on what is wrong."""
+_SHOWN = 8
+_AGES = ((60, "under 1 min"), (600, "1 to 10 min"), (3_600, "10 to 60 min"), (float("inf"), "over 1 h"))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on something is wrong: seconds idle in a transaction, seconds that others wait for a lock, share of connections;
+    `most` sessions are ended at once."""
+
+    idle: float
+    lock: float
+    crowded: float
+    most: int
+
+
+async def database_findings(
+    source: Databases | None, cluster: Cluster, at: DatabaseAddress, limits: Limits
+) -> list[Finding]:
+    """One look at the server."""
+    if source is None or not at.secret:
+        why = (
+            "no Secret with its login is named in the rule's params" if source else "no database can be asked"
+        )
+        return [
+            Finding(CONNECTION, f"{at} was not looked at: {why}", Certainty.UNKNOWN, {"code": "no_login"})
+        ]
+    try:
+        seen = await source.activity(cluster, at)
+    except ProbeUnavailable as error:
+        return [_unseen(at, error)]
+    return [_connection(at, seen, limits), _clients(seen), _idlers(seen, limits), _locks(seen, limits)]
+
+
+def _unseen(at: DatabaseAddress, error: ProbeUnavailable) -> Finding:
+    known = error.code in _TOLD
+    text = (
+        f"{at}: {error.message}"
+        if known
+        else f"{at} could not be looked at, which says nothing of it: {error.message}"
+    )
+    certainty = Certainty.KNOWN if known else Certainty.UNKNOWN
+    data: dict[str, JsonValue] = {"code": error.code, "crowded": error.code == "exhausted"}
+    return Finding(CONNECTION, text, certainty, data)
+
+
+def _connection(at: DatabaseAddress, seen: Activity, limits: Limits) -> Finding:
+    hidden = sum(s.id is None for s in seen.sessions)
+    text = (
+        f"{at} answers in {seen.milliseconds:.0f} ms: {seen.used} of {seen.usable} connections in use "
+        f"({percent(seen.share)}; max_connections {seen.max_connections})"
+    )
+    details = [f"PostgreSQL {seen.version}"]
+    details += (
+        [f"the database holds {memory(seen.size)}"] if seen.size is not None else ["its size may not be read"]
+    )
+    if hidden:
+        details.append(f"{count(hidden, 'session')} may not be seen (grant the login pg_read_all_stats)")
+    data: dict[str, JsonValue] = {
+        "code": "", "crowded": seen.share >= limits.crowded, "used": seen.used, "usable": seen.usable,
+        "share": seen.share,
+    }  # fmt: skip
+    return Finding(CONNECTION, text, data=data, details=tuple(details))
+
+
+def _clients(seen: Activity) -> Finding:
+    """By application, user, address, state and age, the most first."""
+    groups = Counter(_group(seen, s) for s in seen.sessions if not _ours(s))
+    rows = [f"{number} x {' · '.join(key)}" for key, number in groups.most_common(_SHOWN)]
+    names = Counter((s.application or "no application name", s.user) for s in seen.sessions if not _ours(s))
+    if not names:
+        return Finding(CLIENTS, "Nobody is connected", data={"share": 0.0, "addresses": []})
+    (name, user), most = names.most_common(1)[0]
+    own = [s for s in seen.sessions if (s.application or "no application name", s.user) == (name, user)]
+    share = most / max(seen.used, 1)
+    addresses: list[JsonValue] = sorted({s.client for s in own if s.client})[:50]  # type: ignore[assignment]
+    data: dict[str, JsonValue] = {"share": share, "client": name, "sessions": most, "addresses": addresses}
+    text = f"{name} ({user}) has {most} of the {seen.used} connections ({percent(share)})"
+    return Finding(CLIENTS, text, data=data, details=tuple(rows))
+
+
+def _ours(session: Session) -> bool:
+    return session.protected == "it is a session of this service"
+
+
+def _group(seen: Activity, session: Session) -> tuple[str, ...]:
+    age = (seen.now - session.state_since).total_seconds() if session.state_since else 0.0
+    word = next(text for least, text in _AGES if age < least)
+    return (
+        session.application or "no application name", session.user or "no user", session.client or "no address",
+        session.state or "unknown state", word,
+    )  # fmt: skip
+
+
+def _idlers(seen: Activity, limits: Limits) -> Finding:
+    """Those that hold a transaction open for too long and may be ended, oldest first. Where connections are not short, only
+    those that hold others up."""
+    condition = Condition(Why.IDLE, limits.idle)
+    idle = [s for s in seen.sessions if s.state in IDLE]
+    old = sorted(
+        (s for s in idle if not condition.against(seen, s)), key=lambda s: (s.state_since or seen.now, s.pid)
+    )
+    crowded = seen.share >= limits.crowded
+    chosen = old if crowded else [s for s in old if seen.longest_wait(s) is not None]
+    able = [s for s in chosen if s.endable]
+    reason = "connections are short" if crowded else "they hold others up" if chosen else ""
+    sessions: list[JsonValue] = [list(s.id.to_json()) for s in able[: limits.most] if s.id]
+    denied: list[JsonValue] = sorted({s.user for s in chosen if not s.endable})  # type: ignore[assignment]
+    data: dict[str, JsonValue] = {
+        "sessions": sessions, "denied": denied, "reason": reason, "old": len(old), "able": len(able),
+    }  # fmt: skip
+    least = span(limits.idle)
+    if not old:
+        text = f"No session is idle in a transaction for {least} or longer ({len(idle)} for less)"
+        return Finding(IDLERS, text, data=data)
+    first = old[0].idle_for(seen.now) or timedelta()
+    text = (
+        f"{count(len(old), 'session')} idle in a transaction for {least} or longer, "
+        f"the oldest for {span(first.total_seconds())}: {old[0].who}"
+    )
+    return Finding(IDLERS, text, data=data, details=tuple(_rows(seen, old)))
+
+
+def _rows(seen: Activity, sessions: Sequence[Session]) -> Iterator[str]:
+    for session in sessions[:_SHOWN]:
+        idle = session.idle_for(seen.now) or timedelta()
+        yield f"pid {session.pid} {session.who}: {span(idle.total_seconds())}; last {session.query or 'no statement'}"
+
+
+def _locks(seen: Activity, limits: Limits) -> Finding:
+    """Who holds the lock that others have waited for longest, and waits for nobody itself."""
+    waiting = [s for s in seen.sessions if s.blocked_by]
+    holders = [(w, s) for s in seen.sessions if not s.blocked_by and (w := seen.longest_wait(s)) is not None]
+    if not holders:
+        text = f"{count(len(waiting), 'session')} {'waits' if len(waiting) == 1 else 'wait'} for a lock"
+        return Finding(
+            LOCKS, text if waiting else "Nobody waits for a lock", data={"session": None, "who": ""}
+        )
+    waited, holder = max(holders, key=lambda pair: pair[0])
+    condition = Condition(Why.BLOCKS, limits.lock)
+    against = condition.against(seen, holder)
+    behind = sum(holder.pid in s.blocked_by for s in seen.sessions)
+    session: JsonValue = list(holder.id.to_json()) if holder.id and not against and holder.endable else None
+    denied = "" if against or holder.endable else holder.user
+    data: dict[str, JsonValue] = {
+        "session": session, "who": holder.who, "against": against, "denied": denied, "waiting": behind,
+    }  # fmt: skip
+    text = f"pid {holder.pid} {holder.who} blocks {count(behind, 'session')}, the longest for {span(waited.total_seconds())}"
+    return Finding(LOCKS, text, data=data, details=tuple(_chain(seen, holder)))
+
+
+def _chain(seen: Activity, holder: Session) -> Iterator[str]:
+    yield f"pid {holder.pid} ({holder.state}): {holder.query or 'no statement'}"
+    for session in [s for s in seen.sessions if holder.pid in s.blocked_by][:_SHOWN]:
+        waits = (seen.now - session.waits_since).total_seconds() if session.waits_since else 0.0
+        yield f"waits {span(waits)}: pid {session.pid} {session.who}: {session.query or 'no statement'}"

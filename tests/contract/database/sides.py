@@ -1,0 +1,187 @@
+"""The two implementations of the port `Databases` under one handle: a simulated server, and a real one.
+
+A test says which clients there are in the words of the simulation; the real side connects them. `SimSide` moves virtual time,
+`RealSide` waits. The Secret stands in a simulated cluster on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from app.database.postgres import PostgresDatabases
+from app.domain.database import Activity, DatabaseAddress, Databases, Session, SessionId
+from app.observe.system import SystemClock
+from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim.databases import Clients, Server
+from tests.contract.postgres import Postgres
+
+LOGIN, PLAIN, PASSWORD = "watcher", "plain", "s3cret-of-the-contract"
+SUPERUSER, REPLICATOR, CLIENT = "chief", "copier", "shop"
+_ROLES: dict[str, LiteralString] = {
+    LOGIN: "IN ROLE contract_logins, pg_read_all_stats, pg_signal_backend",
+    PLAIN: "IN ROLE contract_logins",
+    SUPERUSER: "SUPERUSER IN ROLE contract_logins",
+    REPLICATOR: "REPLICATION IN ROLE contract_logins",
+    CLIENT: "IN ROLE contract_logins",
+}
+
+
+class Side(Protocol):
+    """One server with the database `at`."""
+
+    databases: Databases
+    cluster: SimCluster
+    at: DatabaseAddress
+    most: int
+
+    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+        """These are connected from now on; the Secret has this login."""
+        ...
+
+    async def pause(self) -> None:
+        """Let a moment pass, longer than the conditions of the contract's tests ask for."""
+        ...
+
+    async def close(self) -> None:
+        """Everybody disconnects."""
+        ...
+
+
+def secret(values: dict[str, str]) -> dict[str, Any]:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db", "namespace": "rag7"},
+        "data": data,
+    }
+
+
+class SimSide:
+    """A simulated server on a virtual clock."""
+
+    most = 20
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.at = DatabaseAddress("rag7", "postgres", 5432, "contract", "db")
+
+    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+        server = Server(
+            app="postgres",
+            database="contract",
+            login=login,
+            password=PASSWORD,
+            max_connections=self.most,
+            may_end=login == LOGIN,
+            clients=clients,
+        )
+        world = load_scenario("database-connections").model_copy(
+            update={"databases": (server,), "alerts": ()}
+        )
+        self.cluster = SimCluster(self.clock, world)
+        self.cluster.create(secret({"username": login, "password": PASSWORD}))
+        self.databases: Databases = self.cluster.databases
+
+    async def pause(self) -> None:
+        self.clock.advance(1)
+
+    async def close(self) -> None:
+        return
+
+
+class RealSide:
+    """A real server; its clients are real connections."""
+
+    most = 60
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        parts = conninfo_to_dict(server.new_database())
+        self._database = str(parts["dbname"])
+        self.at = DatabaseAddress("rag7", "127.0.0.1", server.port, self._database, "db")
+        self.cluster = SimCluster(VirtualClock())
+        self.databases: Databases = PostgresDatabases(SystemClock())
+        self._open: list[psycopg.AsyncConnection[Any]] = []
+        self._waiting: list[asyncio.Task[Any]] = []
+        _furnish(server, self._database)
+
+    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+        self.cluster.create(secret({"username": login, "password": PASSWORD}))
+        for one in clients:
+            for _ in range(one.count):
+                await self._connect(one)
+
+    async def _connect(self, client: Clients) -> None:
+        user = {"superuser": SUPERUSER, "replicator": REPLICATOR}.get(client.role, client.user)
+        connection: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
+            host="127.0.0.1",
+            port=self._server.port,
+            dbname=client.database or self._database,
+            user=user,
+            password=PASSWORD,
+            application_name=client.application,
+            autocommit=client.state == "idle",
+        )
+        self._open.append(connection)
+        if client.waits_for:
+            self._waiting.append(asyncio.create_task(self._wait_in_line(connection, client.query)))
+            await asyncio.sleep(0.05)
+        elif client.query:
+            await connection.execute(client.query.encode())
+
+    async def _wait_in_line(self, connection: psycopg.AsyncConnection[Any], query: str) -> None:
+        await connection.execute(query.encode())
+
+    async def pause(self) -> None:
+        await asyncio.sleep(0.3)
+
+    async def busy(self) -> None:
+        """Every client that waits for nobody sends another statement."""
+        for connection in self._open:
+            await connection.execute("SELECT 2")
+
+    async def close(self) -> None:
+        for task in self._waiting:
+            task.cancel()
+        await asyncio.gather(*self._waiting, return_exceptions=True)
+        for connection in self._open:
+            await connection.close()
+
+
+def _furnish(server: Postgres, database: str) -> None:
+    """Roles that have to prove who they are, and a table."""
+    with psycopg.connect(server.url(database), autocommit=True) as conn:
+        row = conn.execute("SELECT 1 FROM pg_roles WHERE rolname = 'contract_logins'").fetchone()
+        if row is None:
+            conn.execute("CREATE ROLE contract_logins")
+            for name, options in _ROLES.items():
+                conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}' {options}".encode())
+            shown = conn.execute("SHOW hba_file").fetchone()
+            assert shown is not None
+            hba = Path(shown[0])
+            hba.write_text(f"host all +contract_logins all scram-sha-256\n{hba.read_text()}")
+            conn.execute("SELECT pg_reload_conf()")
+        conn.execute("CREATE TABLE stock (a int)")
+        conn.execute("INSERT INTO stock VALUES (1)")
+        conn.execute("GRANT ALL ON stock TO PUBLIC")
+
+
+async def look(side: Side, **changes: Any) -> Activity:
+    return await side.databases.activity(side.cluster, replace(side.at, **changes))
+
+
+def of(activity: Activity, application: str) -> list[Session]:
+    return [s for s in activity.sessions if s.application == application]
+
+
+def ids(sessions: Sequence[Session]) -> list[SessionId]:
+    return [s.id for s in sessions if s.id is not None]

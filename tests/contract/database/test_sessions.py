@@ -1,0 +1,220 @@
+"""What a server tells of its sessions, and whose it ends: the same on a simulated and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.database import Condition, SessionId, Tls, Why
+from app.domain.errors import Held, ProbeUnavailable
+from app.domain.target import Kind
+from app.sim.databases import Clients
+from tests.contract.database.sides import (
+    CLIENT,
+    LOGIN,
+    PASSWORD,
+    PLAIN,
+    RealSide,
+    Side,
+    ids,
+    look,
+    of,
+    secret,
+)
+
+IDLE = Condition(Why.IDLE, 0.2)
+BLOCKS = Condition(Why.BLOCKS, 0.2)
+
+
+async def _yes() -> None:
+    return
+
+
+async def _no() -> None:
+    raise Held("paused by kim")
+
+
+def client(application: str, state: str = "idle in transaction", **more: object) -> Clients:
+    values = {"user": CLIENT, "application": application, "state": state, "query": "SELECT 1", **more}
+    return Clients.model_validate(values)
+
+
+async def test_who_is_connected_and_how_many_more_may_be(side: Side) -> None:
+    await side.start(
+        client("leaky", count=2, query="SELECT 'a secret', 4711 FROM stock"), client("calm", "idle")
+    )
+    seen = await look(side)
+    assert (seen.used, seen.max_connections, seen.usable) == (3, side.most, side.most - 3)
+    assert seen.database == side.at.database
+    leaky = of(seen, "leaky")
+    assert [(s.user, s.state, s.protected, s.endable) for s in leaky] == [
+        (CLIENT, "idle in transaction", "", True)
+    ] * 2
+    assert {s.query for s in leaky} == {"SELECT ?, ? FROM stock"}
+    assert len(set(ids(leaky))) == 2
+    assert [s.idle_for(seen.now) for s in of(seen, "calm")] == [None]
+    assert seen.size is not None
+
+
+async def test_what_idles_in_a_transaction_is_ended_and_others_are_left_alone(side: Side) -> None:
+    await side.start(client("leaky", count=2), client("calm", "idle"))
+    await side.pause()
+    seen = await look(side)
+    everybody = ids(seen.sessions)
+    told = await side.databases.terminate(side.cluster, side.at, everybody, IDLE, _yes)
+    assert sorted(told) == sorted(ids(of(seen, "leaky")))
+    await side.pause()
+    after = await look(side)
+    assert of(after, "leaky") == []
+    assert ids(of(after, "calm")) == ids(of(seen, "calm"))
+    # Once more changes nothing: whoever is gone is gone.
+    assert await side.databases.terminate(side.cluster, side.at, everybody, IDLE, _yes) == []
+
+
+async def test_a_session_that_is_not_idle_for_long_enough_is_left_alone(side: Side) -> None:
+    await side.start(client("leaky"))
+    seen = await look(side)
+    hour = Condition(Why.IDLE, 3_600)
+    assert await side.databases.terminate(side.cluster, side.at, ids(of(seen, "leaky")), hour, _yes) == []
+    assert "is the least" in hour.against(seen, of(seen, "leaky")[0])
+    assert len(of(await look(side), "leaky")) == 1
+
+
+async def test_a_process_id_that_was_used_again_is_never_hit(side: Side) -> None:
+    await side.start(client("leaky"))
+    await side.pause()
+    (session,) = ids(of(await look(side), "leaky"))
+    earlier = SessionId(session.pid, session.started - timedelta(microseconds=1))
+    assert await side.databases.terminate(side.cluster, side.at, [earlier], IDLE, _yes) == []
+    assert ids(of(await look(side), "leaky")) == [session]
+
+
+async def test_superusers_replication_and_our_own_are_never_ended(side: Side) -> None:
+    await side.start(
+        client("boss", role="superuser"), client("copy", role="replicator"), client("alert-remediator-store")
+    )
+    await side.pause()
+    seen = await look(side)
+    protected = {s.application: s.protected for s in seen.sessions}
+    assert protected["boss"] == "its user is a superuser"
+    assert protected["copy"] == "its user replicates"
+    assert protected["alert-remediator-store"] == "it is a session of this service"
+    assert all("never ended" in IDLE.against(seen, s) for s in seen.sessions)
+    assert await side.databases.terminate(side.cluster, side.at, ids(seen.sessions), IDLE, _yes) == []
+    names = {"boss", "copy", "alert-remediator-store"}
+    assert names <= {s.application for s in (await look(side)).sessions}
+
+
+async def test_who_holds_a_lock_that_others_wait_for_is_told_and_ended(side: Side) -> None:
+    await side.start(
+        client("holder", "idle in transaction", query="LOCK TABLE stock"),
+        client("waiter", "active", count=2, query="SELECT a FROM stock WHERE a = 7", waits_for="holder"),
+    )
+    await side.pause()
+    seen = await look(side)
+    (holder,) = of(seen, "holder")
+    assert [s.blocked_by for s in of(seen, "waiter")] == [(holder.pid,)] * 2
+    assert (seen.longest_wait(holder) or timedelta()) >= timedelta(seconds=0.2)
+    hour = Condition(Why.BLOCKS, 3_600)
+    assert await side.databases.terminate(side.cluster, side.at, ids(seen.sessions), hour, _yes) == []
+    told = await side.databases.terminate(side.cluster, side.at, ids(seen.sessions), BLOCKS, _yes)
+    assert list(told) == ids([holder])
+    await side.pause()
+    after = await look(side)
+    assert of(after, "holder") == []
+    assert [s.blocked_by for s in of(after, "waiter")] == [()] * 2
+
+
+async def test_nothing_is_ended_when_something_holds_the_statement(side: Side) -> None:
+    await side.start(client("leaky"))
+    await side.pause()
+    sessions = ids(of(await look(side), "leaky"))
+    with pytest.raises(Held, match="paused by kim"):
+        await side.databases.terminate(side.cluster, side.at, sessions, IDLE, _no)
+    assert ids(of(await look(side), "leaky")) == sessions
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ({"username": LOGIN, "password": f"not {PASSWORD}"}, "login_refused"),
+        ({"username": "nobody-here", "password": PASSWORD}, "login_refused"),
+        ({"username": LOGIN}, "no_login"),
+        ({"username": LOGIN, "password": ""}, "no_login"),
+    ],
+)
+async def test_a_login_that_fails_is_unknown_and_never_told(
+    side: Side, values: dict[str, str], code: str
+) -> None:
+    await side.start()
+    side.cluster.delete(Kind.SECRET, "rag7", "db")
+    side.cluster.create(secret(values))
+    with pytest.raises(ProbeUnavailable) as raised:
+        await look(side)
+    assert raised.value.code == code
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert not [v for v in values.values() if v and v in f"{error!r} {error}"]
+        error = error.__cause__
+
+
+async def test_a_secret_that_is_not_there_is_unknown(side: Side) -> None:
+    await side.start()
+    with pytest.raises(ProbeUnavailable, match="Secret rag7/other cannot be read") as raised:
+        await look(side, secret="other")
+    assert raised.value.code == "no_login"
+
+
+async def test_a_host_that_nobody_knows_is_unknown_and_not_down(side: Side) -> None:
+    await side.start()
+    with pytest.raises(ProbeUnavailable) as raised:
+        await look(side, host="nowhere.invalid")
+    assert raised.value.code == "unreachable"
+
+
+async def test_sessions_of_others_are_not_ended_without_the_right(side: Side) -> None:
+    await side.start(client("leaky"), client("own", user=PLAIN), login=PLAIN)
+    await side.pause()
+    seen = await look(side)
+    assert seen.used == 2
+    told = await side.databases.terminate(side.cluster, side.at, ids(seen.sessions), IDLE, _yes)
+    assert list(told) == ids(of(seen, "own"))
+    assert len(of(await look(side), "leaky")) == 1
+
+
+async def test_a_server_without_a_free_connection_says_so_itself(side: Side) -> None:
+    await side.start(client("leaky", "idle", count=side.most - 3, query=""))
+    with pytest.raises(ProbeUnavailable, match="no free connection") as raised:
+        await look(side)
+    assert raised.value.code == "exhausted"
+
+
+async def test_sessions_that_the_login_may_not_see_are_counted_and_never_ended(real: RealSide) -> None:
+    await real.start(client("leaky"), login=PLAIN)
+    seen = await look(real)
+    (hidden,) = of(seen, "leaky")
+    assert (hidden.id, hidden.query) == (None, "<insufficient privilege>")
+    assert "may not see it" in hidden.protected
+
+
+async def test_a_url_gives_host_login_and_database(real: RealSide) -> None:
+    await real.start(client("leaky"))
+    port, name = real.at.port, real.at.database
+    real.cluster.delete(Kind.SECRET, "rag7", "db")
+    real.cluster.create(
+        secret(
+            {
+                "URL": f"postgresql+asyncpg://{LOGIN}:{PASSWORD}@127.0.0.1:{port}/{name}?sslmode=disable&options=-c"
+            }
+        )
+    )
+    seen = await look(real, host="", port=0, database="", url_key="URL")
+    assert (seen.database, len(of(seen, "leaky"))) == (name, 1)
+
+
+async def test_encryption_that_the_server_does_not_have_is_unknown(real: RealSide) -> None:
+    await real.start()
+    with pytest.raises(ProbeUnavailable, match="no encrypted connection") as raised:
+        await look(real, tls=Tls.REQUIRE)
+    assert raised.value.code == "unreachable"

@@ -1,0 +1,114 @@
+"""The audit trail and one target as pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.events import EventKind
+from app.store import records
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import the_incident, the_run, trail
+from tests.unit.page.browser import Browser
+from tests.unit.page.html import Element
+from tests.unit.page.test_pages import expect_sound
+
+TARGET = "/targets/rag7/Deployment/langgraph"
+
+
+def cells(document: Element, table: int = 0) -> list[list[str]]:
+    """The text of each row's cells."""
+    rows = document.all("table")[table].all("tr")[1:]
+    return [[c.text for c in row.all("td")] for row in rows]
+
+
+async def test_the_trail_is_listed_newest_first_with_the_head_of_its_chain(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    await browser.login("reader")
+    page = await browser.get("/audit")
+    expect_sound(page)
+    told = await trail(rig)
+    shown = cells(page.document)
+    assert [int(row[0]) for row in shown] == [r.seq for r in told[::-1]]
+    assert f"The chain's head is record {told[-1].seq}, {told[-1].hash}" in page.text
+    link = page.document.all("tr")[1].one("a")
+    assert link.get("href").startswith("/incidents/")
+    assert asked in page.text
+
+
+@pytest.mark.parametrize("field", ["kind", "actor", "incident", "run"])
+async def test_it_is_searched_by_what_a_record_has(
+    rig: Rig, browser: Browser, asked: str, field: str
+) -> None:
+    await rig.operations.approve(asked, "alice")
+    await browser.login("reader")
+    wanted = {
+        "kind": EventKind.APPROVED.value,
+        "actor": "alice",
+        "incident": (await the_incident(rig)).id,
+        "run": asked,
+    }[field]
+    page = await browser.get(f"/audit?{field}={wanted}")
+    expect_sound(page)
+    names = {"kind": "kind", "actor": "actor", "incident": "incident_id", "run": "run_id"}
+    fits = [r.seq for r in await trail(rig) if str(getattr(r, names[field])) == wanted]
+    assert fits
+    assert [int(row[0]) for row in cells(page.document)] == fits[::-1]
+    nothing = await browser.get("/audit?actor=nobody-of-this-name")
+    assert "No record fits." in nothing.text
+
+
+async def test_its_pages_follow_each_other_each_look_bounded(
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOOKED_AT", 5)
+    await browser.login("reader")
+    page, seen, looks = await browser.get("/audit?kind=incident.opened"), [], 1
+    while links := page.document.all("a", rel="next"):
+        assert links[0].text == "Look further back"
+        seen += cells(page.document) if page.document.all("table") else []
+        page, looks = await browser.get(links[0].get("href")), looks + 1
+    seen += cells(page.document)
+    assert [row[2] for row in seen] == ["incident.opened"]
+    assert looks > 2
+    assert asked
+
+
+@pytest.mark.parametrize("query", ["kind=odd", "cursor=%21", "cursor=MTp4"])
+async def test_what_cannot_be_searched_for_is_refused(browser: Browser, query: str) -> None:
+    await browser.login("reader")
+    page = await browser.get(f"/audit?{query}")
+    assert page.status == 422
+    expect_sound(page)
+
+
+async def test_a_target_tells_what_happened_to_it_and_what_holds_it(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    await browser.login()
+    incident = await browser.get(f"/runs/{asked}")
+    page = await browser.get(incident.document.one("a", href=TARGET).get("href"))
+    expect_sound(page)
+    assert "Run at work high-error-rate: waiting" in page.text
+    await rig.operations.approve(asked, "bob")
+    await rig.run(400)
+    await rig.operations.pause("namespace:rag7", "upgrade", "bob", None)
+    page = await browser.get(TARGET)
+    run = await the_run(rig)
+    assert "Run at work none" in page.text
+    assert "Paused namespace:rag7 by bob: upgrade" in page.text
+    assert "Its own budget 2 of 3 left within 1h" in page.text
+    assert [row[0] for row in cells(page.document)] == ["FIXED"]
+    assert [row[:3] for row in cells(page.document, 1)] == [["fixed", "high-error-rate", "roll-back"]]
+    assert run.result in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/targets/rag7/Secret/x", 422), ("/targets/rag7/Deployment/unheard-of", 200)]
+)
+async def test_a_target_that_nothing_happened_to(browser: Browser, path: str, status: int) -> None:
+    await browser.login("reader")
+    page = await browser.get(path)
+    assert page.status == status
+    expect_sound(page)
+    assert status == 422 or "None." in page.text

@@ -1,0 +1,259 @@
+"""Database connections: what is ended, what is only told, and what nobody could look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from app.domain.evidence import Certainty, Diagnosis
+from app.domain.plan import ActionKind, Step
+from app.domain.target import Kind
+from app.sim import load_scenario
+from app.sim.databases import Clients
+from app.sim.faults import Fault, FaultKind
+from app.sim.scenario import Scenario
+from remediations import CATALOGUE
+from remediations.database_connections import (
+    BY_HAND,
+    END_BLOCKER,
+    END_IDLE,
+    RESTART_CLIENT,
+    RESTART_SERVER,
+    DatabaseConnectionsParams,
+)
+from tests.crash.cases import exhausted, leaking
+from tests.unit.remediations.stage import Stage
+
+IDLE = {"application": "ingest", "state": "idle in transaction"}
+
+
+def world(*clients: Clients, **of_server: Any) -> Scenario:
+    """The shipped scenario with these clients."""
+    base = load_scenario("database-connections")
+    (server,) = base.databases
+    changes = {**of_server, **({"clients": clients} if clients else {})}
+    return base.model_copy(update={"databases": (server.model_copy(update=changes),), "alerts": ()})
+
+
+async def look(scenario: Scenario | None = None, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
+    return await Stage("database-connections", scenario).look(service="postgres", **params)
+
+
+def applying(steps: Mapping[str, Step]) -> list[str]:
+    return [name for name, step in steps.items() if step.applies]
+
+
+def pids(step: Step) -> list[int]:
+    sessions: Any = step.actions[0].part["sessions"]
+    return [pid for pid, _ in sessions]
+
+
+async def test_the_oldest_are_ended_first_and_no_more_than_allowed() -> None:
+    _, steps = await look(most=4)
+    assert applying(steps) == [END_IDLE]
+    assert pids(steps[END_IDLE]) == [1001, 1002, 1003, 1004]
+    _, steps = await look(
+        world(Clients(**IDLE, since=700.0, count=10), Clients(**IDLE, since=4_000.0, count=10))
+    )
+    assert pids(steps[END_IDLE]) == list(range(1011, 1021))
+    assert steps[END_IDLE].open_task
+    assert steps[END_IDLE].pods_affected == 0
+
+
+async def test_where_connections_are_not_short_nobody_is_ended_who_holds_nobody_up() -> None:
+    _, steps = await look(world(Clients(**IDLE, since=4_000.0, count=3)))
+    assert applying(steps) == []
+    assert "Connections are not short" in steps[END_IDLE].why
+
+
+async def test_an_idle_transaction_that_holds_others_up_is_ended_although_connections_are_not_short() -> None:
+    waits = Clients(application="api", state="active", since=200.0, waits_for="ingest")
+    _, steps = await look(world(Clients(**IDLE, since=4_000.0, count=2), waits))
+    assert applying(steps) == [END_IDLE]
+    assert pids(steps[END_IDLE]) == [1001]
+    assert "hold others up" in steps[END_IDLE].why
+
+
+@pytest.mark.parametrize(("waited", "applies"), [(299.0, []), (301.0, [END_BLOCKER])])
+async def test_a_blocker_is_ended_once_others_have_waited_for_it_long_enough(
+    waited: float, applies: list[str]
+) -> None:
+    holder = Clients(application="migration", state="active", since=9_000.0, query="ALTER TABLE a ADD b int")
+    waits = Clients(application="api", state="active", since=waited - 60, count=2, waits_for="migration")
+    diagnosis, steps = await look(world(holder, waits))
+    assert applying(steps) == applies
+    locks = diagnosis.finding("database.locks")
+    assert locks is not None
+    assert "migration" in locks.text
+    assert "blocks 2 sessions" in locks.text
+
+
+async def test_a_blocker_that_is_never_ended_is_named_to_a_person() -> None:
+    holder = Clients(application="vacuum", state="active", since=9_000.0, role="superuser")
+    waits = Clients(application="api", state="active", since=900.0, waits_for="vacuum")
+    _, steps = await look(world(holder, waits))
+    assert applying(steps) == []
+    assert "superuser" in steps[END_BLOCKER].why
+
+
+async def test_who_leaks_connections_is_named() -> None:
+    _, steps = await look(world(Clients(application="langgraph-ingest", count=20)))
+    assert applying(steps) == []
+    assert "langgraph-ingest (langgraph) has 20 of the 20 connections (100 %)" in steps[BY_HAND].advice
+
+
+async def test_sessions_of_another_database_are_counted_and_left_alone() -> None:
+    diagnosis, steps = await look(world(Clients(**IDLE, since=4_000.0, count=20, database="other")))
+    assert applying(steps) == []
+    connection = diagnosis.finding("database.connection")
+    assert connection is not None
+    assert connection.data["used"] == 20
+
+
+async def test_a_wrong_password_is_unknown_and_nothing_is_ended() -> None:
+    diagnosis, steps = await look(world(password="another"))
+    connection = diagnosis.finding("database.connection")
+    assert connection is not None
+    assert (connection.certainty, connection.data["code"]) == (Certainty.UNKNOWN, "login_refused")
+    assert applying(steps) == []
+    assert "says nothing of it" in steps[BY_HAND].why
+
+
+async def test_a_connection_that_fails_is_unknown_and_not_down() -> None:
+    stage = Stage("database-connections")
+    stage.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="sql"))
+    diagnosis, steps = await stage.look(service="postgres")
+    connection = diagnosis.finding("database.connection")
+    assert connection is not None
+    assert connection.certainty is Certainty.UNKNOWN
+    assert applying(steps) == []
+
+
+async def test_no_free_connection_is_the_servers_own_word() -> None:
+    diagnosis, steps = await look(world(Clients(application="leak", count=22)))
+    connection = diagnosis.finding("database.connection")
+    assert connection is not None
+    assert (connection.certainty, connection.data["crowded"]) == (Certainty.KNOWN, True)
+    assert "pg_use_reserved_connections" in steps[BY_HAND].advice
+
+
+async def test_without_the_right_to_end_them_the_grant_is_named() -> None:
+    leak = Clients(**IDLE, user="ingest", since=4_000.0, count=20)
+    _, steps = await look(world(leak, may_end=False))
+    assert applying(steps) == []
+    assert "pg_signal_backend" in steps[END_IDLE].advice
+
+
+def test_only_the_rule_says_where_and_with_which_login() -> None:
+    handler: Any = CATALOGUE["database-connections"]
+    place = set(DatabaseConnectionsParams.model_fields) - {
+        "idle_in_transaction",
+        "most",
+        "lock",
+        "crowded",
+        "client_share",
+        "logs",
+    }
+    assert handler.fixed_params == place
+
+
+@pytest.mark.parametrize("host", ["/var/run/postgresql", "a b", "db?sslmode=disable", "user:pw@db"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    with pytest.raises(ValueError, match="host"):
+        DatabaseConnectionsParams(host=host)
+
+
+def client_of(steps: Mapping[str, Step]) -> Step:
+    return steps[RESTART_CLIENT]
+
+
+async def test_the_client_that_leaks_is_restarted_where_the_run_is_about_it_and_only_after_a_question() -> (
+    None
+):
+    stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == [RESTART_CLIENT]
+    assert steps[RESTART_CLIENT].asks
+    assert str(steps[RESTART_CLIENT].actions[0].object) == "rag7/Deployment/langgraph-ingest"
+
+
+async def test_a_client_that_the_run_is_not_about_is_named_with_the_order() -> None:
+    _, steps = await look(leaking())
+    assert applying(steps) == []
+    assert "--target rag7/Deployment/langgraph-ingest" in client_of(steps).advice
+
+
+async def test_no_client_is_restarted_that_has_less_than_its_share() -> None:
+    stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
+    (server,) = leaking().databases
+    others = tuple(Clients(application=f"other-{n}", count=4) for n in range(3))
+    few = server.model_copy(update={"clients": (server.clients[0].model_copy(update={"count": 7}), *others)})
+    world_of_few = leaking().model_copy(update={"databases": (few,)})
+    stage = Stage("database-connections", world_of_few, target="rag7/Deployment/langgraph-ingest")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "No client has 50 %" in client_of(steps).why
+
+
+async def test_a_server_without_a_free_connection_is_restarted_only_after_a_question() -> None:
+    _, steps = await look(exhausted())
+    assert applying(steps) == [RESTART_SERVER]
+    assert steps[RESTART_SERVER].asks
+    (action,) = steps[RESTART_SERVER].actions
+    assert (action.kind, action.object.name) == (ActionKind.DELETE_POD, "postgres-0")
+
+
+async def test_a_server_that_is_not_the_target_is_not_restarted() -> None:
+    stage = Stage("database-connections", exhausted(), target="rag7/Deployment/redis")
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "the Service postgres does not choose its pods" in steps[RESTART_SERVER].why
+    _, steps = await Stage("database-connections", exhausted()).look()
+    assert "name no service" in steps[RESTART_SERVER].why
+
+
+@pytest.mark.parametrize(
+    ("labels", "operator"),
+    [
+        ({"cnpg.io/cluster": "main"}, "Cluster main (CloudNativePG)"),
+        ({"application": "spilo", "cluster-name": "main"}, "postgresql main (Zalando Postgres operator)"),
+        (
+            {"postgres-operator.crunchydata.com/cluster": "main"},
+            "PostgresCluster main (Crunchy Postgres operator)",
+        ),
+    ],
+)
+async def test_a_server_that_an_operator_manages_is_named_and_not_restarted(
+    labels: dict[str, str], operator: str
+) -> None:
+    stage = Stage("database-connections", exhausted())
+    for name, value in labels.items():
+        path = f"/metadata/labels/{name.replace('/', '~1')}"
+        stage.edit(Kind.STATEFUL_SET, "postgres", {"op": "add", "path": path, "value": value})
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert f"It is managed by {operator}" in steps[RESTART_SERVER].why
+
+
+async def test_a_server_of_several_pods_is_not_restarted() -> None:
+    stage = Stage("database-connections", exhausted())
+    stage.edit(Kind.STATEFUL_SET, "postgres", {"op": "replace", "path": "/spec/replicas", "value": 2})
+    stage.clock.advance(60)
+    _, steps = await stage.look(service="postgres")
+    assert applying(steps) == []
+    assert "2 pods, and which one the clients write to is not known" in steps[RESTART_SERVER].why
+
+
+async def test_a_full_disk_is_told_to_a_person_and_nothing_is_restarted() -> None:
+    base = exhausted()
+    line = '{time} ERROR:  could not extend file "base/16384/2619": No space left on device'
+    behaviours = tuple(
+        b.model_copy(update={"start_lines": (line,)}) if b.name == "postgres" else b for b in base.behaviours
+    )
+    stage = Stage("database-connections", base.model_copy(update={"behaviours": behaviours}))
+    _, steps = await stage.look(service="postgres", logs=30 * 86_400)
+    assert applying(steps) == []
+    assert "The disk is full" in steps[BY_HAND].why
+    assert "grow the volume" in steps[BY_HAND].advice
