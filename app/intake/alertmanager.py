@@ -17,7 +17,7 @@ from typing import Any
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import canonical
-from app.domain.redact import redact_value, without_userinfo
+from app.domain.redact import annotation, redact_value
 from app.intake.body import decode, pointer
 from app.intake.fingerprint import fingerprint
 from app.intake.times import rfc3339
@@ -115,7 +115,7 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         labels,
         _annotations(item.get("annotations")),
         ends_at,
-        without_userinfo(_text(item, "generatorURL"), MAX_URL),
+        annotation("", _text(item, "generatorURL"), MAX_URL),
         starts_at is not None,
     )
 
@@ -154,8 +154,8 @@ def _annotations(value: Any) -> dict[str, str]:
         return {}
     # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
     return {
-        _whole(name[:MAX_NAME]): without_userinfo(
-            _whole(text if type(text) is str else canonical(text)), MAX_ANNOTATION
+        (short := _whole(name[:MAX_NAME])): annotation(
+            short, _whole(text if type(text) is str else canonical(text)), MAX_ANNOTATION
         )
         for name, text in islice(value.items(), MAX_LABELS)
     }

@@ -15,7 +15,7 @@ from typing import Any
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
-from app.domain.redact import redact_value, without_userinfo
+from app.domain.redact import annotation, redact_value
 from app.intake.body import decode
 from app.intake.fingerprint import fingerprint
 from app.intake.labels import scalars
@@ -59,7 +59,7 @@ def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> De
         status=AlertStatus.FIRING,
         starts_at=rfc3339(_first(entries, _START)) or received_at,
         labels=labels,
-        annotations={name: without_userinfo(entries[name], MAX_BYTES) for name in _TEXTS if name in entries},
+        annotations={name: annotation(name, entries[name], MAX_BYTES) for name in _TEXTS if name in entries},
     )
     return Delivery(Source.ORCHESTRATION, received_at, sender, alerts=(alert,))
 

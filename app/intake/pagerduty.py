@@ -16,7 +16,7 @@ from typing import Any
 from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
-from app.domain.redact import redact_value, without_userinfo
+from app.domain.redact import annotation, redact_value
 from app.domain.text import bounded, visible
 from app.intake.body import decode, pointer
 from app.intake.labels import alert_name, common, from_firing_text, scalars
@@ -142,7 +142,7 @@ def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
         "pagerduty_url": _text(incident, "html_url"),  # shown, never fetched
         "pagerduty_number": str(incident.get("number") or ""),
     }
-    return {name: without_userinfo(value, MAX_BYTES) for name, value in entries.items() if value}
+    return {name: annotation(name, value, MAX_BYTES) for name, value in entries.items() if value}
 
 
 def _unreadable(delivery: Delivery, error: BadInput, raw: JsonValue) -> Delivery:

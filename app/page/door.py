@@ -25,6 +25,7 @@ from app.page.failures import Failures, TooManyFailuresError
 from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
 from app.page.streams import Streams
 from app.store import approvals
+from app.store.encoding import storable
 from app.web.callers import caller, headers_of, require_same_site
 from app.web.problems import REQUEST_ID, status_of
 from app.web.requests import read_body
@@ -32,6 +33,7 @@ from app.web.services import WebServices
 
 MAX_FORM = 16 * 1024
 _FIELDS = 30
+_QUERY_FIELDS = 50
 _REASON = 500
 _FORM = "application/x-www-form-urlencoded"
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,1000}", re.ASCII)
@@ -110,7 +112,7 @@ async def is_signed_out(site: Site, visitor: Visitor) -> bool:
 
 async def form_of(site: Site, request: Request, visitor: Visitor) -> Form:
     """What a form of ours says. Raises NotPermitted for one from elsewhere, BadInput beyond the limits, TryLater."""
-    require_same_site(headers_of(request.scope))
+    _require_own_page(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadInput("send a form", code="media_type_refused", where="Content-Type")
     body = await read_body(
@@ -123,12 +125,38 @@ async def form_of(site: Site, request: Request, visitor: Visitor) -> Form:
     except ValueError as error:
         raise BadInput("not a form of this page", code="bad_form", where="body") from error
     form = dict(reversed(pairs))  # the first of a name counts
-    if not site.sessions.is_form_token(form.get("form", ""), visitor.mark):
+    if not site.sessions.is_form_token(form.get("form", ""), visitor):
         raise NotPermitted(
             "this form is not from this page or its session is over: load the page again and look once more",
             code="form_refused",
         )
     return form
+
+
+def _require_own_page(request: Request) -> None:
+    """A form comes from a page of ours: a browser always says from where it sends one, and behind https not from http.
+
+    Raises NotPermitted (`cross_site`), NotAuthenticated (`repeated_header`).
+    """
+    headers = headers_of(request.scope)
+    require_same_site(headers)
+    host = headers.get(b"host", b"").decode("latin-1")
+    scheme, _, authority = request.headers.get("origin", "").partition("://")
+    ours = scheme == "https" or (scheme == "http" and not is_https(request))
+    fetched = request.headers.get("sec-fetch-site", "same-origin")
+    if authority != host or not ours or fetched != "same-origin":
+        raise NotPermitted(
+            "this form was not sent by a page of this service", code="cross_site", where="Origin"
+        )
+
+
+def query_of(query: str) -> list[tuple[str, str]]:
+    """The fields of a query string, as the store can compare them. Raises BadInput for more than a page of ours has."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_QUERY_FIELDS)
+    except ValueError as error:
+        raise BadInput("more fields than a page has", code="invalid_parameter", where="query") from error
+    return [(name, storable(value)) for name, value in pairs]
 
 
 def require(visitor: Visitor, scope: Scope) -> None:

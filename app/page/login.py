@@ -64,5 +64,5 @@ async def end(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 def _form(site: Site, visitor: Visitor, onward: str, error: str = "", status: int = 200) -> Response:
-    token = site.sessions.form_token(visitor.mark)
+    token = site.sessions.form_token(visitor)
     return render.page("login.html", status, form=token, onward=onward, error=error)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from app.domain.errors import BadInput, NotAuthenticated, TryLater
+from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
 from app.domain.units import counted
 from app.page import lists, render
-from app.page.door import Site, arrive, local_path, told
+from app.page.door import Site, arrive, local_path, query_of, told
 from app.page.session import Visitor, signed_out
 from app.store import approvals, listing, standing
 
@@ -59,7 +58,7 @@ async def _events(site: Site, visitor: Visitor, asked: Asked) -> AsyncIterator[s
         with site.streams.place():
             async for event in _told(site, visitor, asked):
                 yield event
-    except TryLater:  # no place, or the store is away
+    except RemediatorError:  # no place, or the store is away; the answer has begun, so no other can be given
         yield f"retry: {_LATER}\n\n"
 
 
@@ -95,10 +94,10 @@ def _event(name: str, html: str) -> str:
 
 def _asked(request: Request, site: Site) -> Asked:
     """Raises BadInput for what no page of ours asks."""
-    query = dict(parse_qsl(request.url.query, keep_blank_values=True)[::-1])
+    query = dict(reversed(query_of(request.url.query)))
     path = local_path(query.get("path", "/"))
     if (newest := query.get("newest")) is not None:
-        chosen = lists.read(parse_qsl(path.partition("?")[2]))
+        chosen = lists.read(query_of(path.partition("?")[2]))
         wanted = chosen.wanted(site.web.clock.now())
         return Asked(
             lambda conn: listing.newer(conn, wanted, newest[:64]), "new incident", "new incidents", path

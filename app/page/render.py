@@ -51,13 +51,15 @@ def statics() -> Mapping[str, tuple[bytes, str, str]]:
     return found
 
 
-def static(name: str) -> Response | None:
-    """A static file; None for a name that is none. Its URL names its content, so a browser may keep it."""
+def static(name: str, version: str) -> Response | None:
+    """A static file; None for a name that is none. A browser or proxy may keep it only under the URL that names its content:
+    while versions are exchanged another replica may be asked for what this one does not have."""
     found = statics().get(name)
     if found is None:
         return None
-    content, kind, _ = found
-    return Response(content, headers={**_HEADERS, "cache-control": _KEPT}, media_type=kind)
+    content, kind, digest = found
+    kept = {"cache-control": _KEPT} if version == digest else {}
+    return Response(content, headers={**_HEADERS, **kept}, media_type=kind)
 
 
 def page(template: str, code: int = 200, **shown: Any) -> Response:

@@ -64,14 +64,18 @@ class Sessions:
         """Who a request's cookies are; None for nobody: no cookie, a changed one, one that is over, a token that is gone."""
         return self._opened(cookies.get(SESSION, ""), now)
 
-    def form_token(self, mark: str) -> str:
-        """What a form has to bring back to count as one of ours for this session or browser."""
-        return self._hmac("form", mark)
+    def form_token(self, visitor: Visitor) -> str:
+        """What a form has to bring back to count as one of ours for this session or browser.
 
-    def is_form_token(self, given: str, mark: str) -> bool:
+        Marks are no secrets, and a browser that is not logged in chooses its own: that of a session never gives it the
+        session's token.
+        """
+        return self._hmac("form of a browser" if visitor.ends is None else "form of a session", visitor.mark)
+
+    def is_form_token(self, given: str, visitor: Visitor) -> bool:
         """Whether a form brought it back. Takes the same time wherever the difference is."""
-        return bool(mark) and hmac.compare_digest(
-            given.encode("utf-8", "replace"), self.form_token(mark).encode()
+        return bool(visitor.mark) and hmac.compare_digest(
+            given.encode("utf-8", "replace"), self.form_token(visitor).encode()
         )
 
     def _sealed(self, visitor: Visitor) -> str:

@@ -6,7 +6,6 @@ Called by the composition root. Owns the routes; what they show is made by the m
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
@@ -17,7 +16,7 @@ from app.domain.events import EventKind
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.page import incident, lists, login, news, overview, presses, records, render, workload
-from app.page.door import Endpoint, Site, greeting, looking, told
+from app.page.door import Endpoint, Site, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
 from app.store import listing, runs
 from app.web.services import WebServices
@@ -58,7 +57,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
 
 async def _static(request: Request) -> Response:
     """Scripts and styles, for everybody: the login needs them too."""
-    found = render.static(request.path_params["name"])
+    found = render.static(request.path_params["name"], request.query_params.get("v", ""))
     return found or told(request, Missing("there is no such file"))
 
 
@@ -68,7 +67,7 @@ async def _overview(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response:
-    chosen = lists.read(parse_qsl(request.url.query, max_num_fields=50))
+    chosen = lists.read(query_of(request.url.query))
     cursor, now = request.query_params.get("cursor", ""), site.web.clock.now()
     shown = await site.web.store.read(lambda conn: lists.look(conn, chosen, cursor, now))
     bounds: dict[str, Any] = {
@@ -112,7 +111,7 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
         "visitor": visitor,
         "operates": visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
-        "form": site.sessions.form_token(visitor.mark),
+        "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),
         "now": site.web.clock.now(),
         "here": request.url.path + query,

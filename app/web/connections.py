@@ -21,13 +21,15 @@ _TOO_MANY = (
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`head_seconds` is the time for a whole head and between two requests; `request_seconds` from a head to the end of
-    its answer; `head_bytes` is request line and headers; `headers` and `connections` are counts."""
+    its answer; `head_bytes` is request line and headers; `headers` and `connections` are counts, `pipelined` of the requests
+    that wait on one connection for an earlier answer."""
 
     head_seconds: float = 10.0
     request_seconds: float = 60.0
     head_bytes: int = 32 * 1024
     headers: int = 100
     connections: int = 512
+    pipelined: int = 16
 
 
 LIMITS = ConnectionLimits()
@@ -36,6 +38,10 @@ Waiting: TypeAlias = "dict[GuardedProtocol, None]"
 
 
 class _HeadTooLarge(Exception):
+    """Raised in the parser's callbacks; ends the connection."""
+
+
+class _TooManyAhead(Exception):
     """Raised in the parser's callbacks; ends the connection."""
 
 
@@ -97,6 +103,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if size > self._limits.head_bytes or len(self.headers) > self._limits.headers:
             self._end(_TOO_LARGE)
             raise _HeadTooLarge
+        if len(self.pipeline) >= self._limits.pipelined:
+            # uvicorn keeps whatever was sent ahead, and reads on after each answer: a client that reads none fills the memory.
+            self._end()
+            raise _TooManyAhead
         self._in_head, self._head_bytes = False, 0
         self._waiting.pop(self, None)
         self._within(self._limits.request_seconds)

@@ -220,19 +220,27 @@ async def test_what_the_api_server_quotes_does_not_get_out(tmp_path: Path, logge
         await expect_nothing(rig, logged, kept=False, pages=pages)
 
 
-async def test_what_senders_put_into_urls_does_not_get_out(tmp_path: Path, logged: io.StringIO) -> None:
-    """Of an alert that is taken, and of one that is rejected."""
+async def test_what_senders_put_into_urls_and_annotations_does_not_get_out(
+    tmp_path: Path, logged: io.StringIO
+) -> None:
+    """Of an alert that is taken, and of one that is rejected. Templates of alerts on logs quote the line."""
     async with rig_of(tmp_path, "high-error-rate", keys=SEALED, use_api=False) as rig:
         url = f"https://grafana:{CANARY}-url@metrics.example/graph"
         good = {
             **alert(rig),
-            "generatorURL": url,
-            "annotations": {"runbook_url": url, "description": f"see {url}"},
+            "generatorURL": f"{url}?token={CANARY}-parameter",
+            "annotations": {
+                "runbook_url": url,
+                "description": f"see {url}, it said: Authorization: Bearer {CANARY}-bearer-0123456789",
+                "summary": f"login refused: password={CANARY}-quoted",
+                "api_token": f"{CANARY}-named",
+            },
         }
         bad = {**good, "status": "odd", "annotations": {"password": f"{CANARY}-rejected"}}
         await rig.send({**body(good, bad), "externalURL": url})
         await rig.run(60, alerts=False)
         assert "https://grafana:[redacted]@metrics.example/graph" in rig.notebook.text
+        assert "login refused: password=[redacted]" in rig.notebook.text
         await expect_nothing(rig, logged, kept=False)
 
 

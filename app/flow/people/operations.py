@@ -5,10 +5,13 @@ Each order is audited with who gave it. The web layer checks scopes; who may ans
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from app.domain.errors import BadInput, Refused
+from app.domain.target import Target
 from app.flow.notifying import timeline
 from app.flow.people import approve, approvers, promotion
 from app.flow.running import temporary, undo
@@ -21,6 +24,9 @@ from app.store.database import Tx
 from app.store.pauses import Pause
 
 _SCOPES = ("namespace:", "target:", "rule:", "remediation:")
+_LONGEST_SCOPE = 400
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+"""What Kubernetes calls a DNS subdomain: the widest rule that it has for names."""
 
 
 class Operations:
@@ -64,8 +70,13 @@ class Operations:
     async def pause(
         self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
     ) -> dict[str, Any]:
-        """Stop all action inside a scope; looking and telling go on. A press that was taken before is Repeated."""
+        """Stop all action inside a scope; looking and telling go on. A press that was taken before is Repeated.
+
+        Raises BadInput (`bad_scope`) for a name that nothing can have: such a pause would look like one and stop nothing.
+        """
         _check_scope(scope)
+        scope = _canonical(scope)
+        _require_name(scope)
         if not reason.strip():
             raise BadInput("say why, others will ask", code="no_reason", where="reason")
         if until is not None and until <= self._services.clock.now():
@@ -84,7 +95,7 @@ class Operations:
 
         def write(tx: Tx) -> bool:
             approvals.take(tx, press.key)
-            return pauses.lift(tx, scope, by)
+            return any(pauses.lift(tx, one, by) for one in dict.fromkeys((scope, _canonical(scope))))
 
         if not await self._services.store.write(write):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)
@@ -142,3 +153,27 @@ def _check_scope(scope: str) -> None:
     if scope != "all" and not (scope.startswith(_SCOPES) and scope.partition(":")[2]):
         allowed = "all, " + ", ".join(f"{s}NAME" for s in _SCOPES)
         raise BadInput(f"a scope is one of {allowed}", code="bad_scope", where=scope)
+
+
+def _canonical(scope: str) -> str:
+    """The scope as gates compare it: without blanks around the name, a target's kind in its own case."""
+    kind, colon, name = scope.partition(":")
+    name = name.strip()
+    if kind == "target":
+        with suppress(BadInput):
+            name = Target.parse(name).key
+    return f"{kind}{colon}{name}"
+
+
+def _require_name(scope: str) -> None:
+    kind, _, name = scope.partition(":")
+    if kind == "all":
+        return
+    sound = bool(name) and len(scope) <= _LONGEST_SCOPE and name.isprintable()
+    if kind == "target":
+        target = Target.parse(name)
+        sound = sound and all(_NAME.fullmatch(part) for part in (target.namespace, target.name))
+    elif kind == "namespace":
+        sound = sound and _NAME.fullmatch(name) is not None
+    if not sound:
+        raise BadInput(f"no {kind} can have this name", code="bad_scope", where="scope")

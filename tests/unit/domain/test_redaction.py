@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.redact import CLASSES, MAX_TEXT, redact, redact_value
 
@@ -96,6 +98,32 @@ def test_twice_the_text_takes_some_twice_the_time_in_every_class(kind: object) -
 def test_twice_the_text_takes_some_twice_the_time_as_a_whole(unit: str) -> None:
     long, short = unit * (MAX_TEXT // len(unit)), unit * (MAX_TEXT // 2 // len(unit))
     assert _seconds(None, long) < 3 * _seconds(None, short) + 0.02
+
+
+_ONE_BY_ONE = (
+    "password", "is", "=", ":", " ", "\n", "https://u:p@h/", "Bearer abcDEF123456", "-p", "mysql", "curl", "-u", "a:b",
+    "<x>", "</x>", "token", "value", "name", "(", ")", "'", '"', "[", "xoxb-123456789", "docker login", "?code=abcdef",
+    "\u00e9", "identified by", "-----BEGIN PRIVATE KEY-----", ",", "--secret", "=>",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_ONE_BY_ONE), max_size=30).map("".join))
+def test_one_look_at_all_classes_hides_what_they_hide_one_by_one(text: str) -> None:
+    looked = redact(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.domain.redact._present", lambda _: frozenset(range(len(CLASSES))))
+        assert redact(text) == looked
+
+
+def test_a_set_without_memory_has_all_classes_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that nothing was found, and hides no secret all the same."""
+
+    class Exhausted:
+        def Match(self, _: str) -> None:  # noqa: N802 - RE2's name
+            return None
+
+    monkeypatch.setattr("app.domain.redact._SET", Exhausted())
+    assert redact("password=abc") == "password=[redacted]"
 
 
 def test_half_a_character_becomes_its_escape_and_hides_no_secret() -> None:

@@ -343,3 +343,24 @@ def test_half_a_character_in_what_is_only_shown_is_replaced() -> None:
 def test_half_a_character_lets_nothing_else_through(rest: bytes) -> None:
     with pytest.raises(BadInput):
         parse(b'{"version":"4","alerts":[],"a":"\\ud800","b":' + rest + b"}")
+
+
+def test_secrets_in_annotations_and_links_are_hidden_and_labels_stay() -> None:
+    """Labels say which alert it is; of the rest nothing is decided by."""
+    given = alert(
+        annotations={
+            "summary": "login refused: password=hunter2",
+            "api_token": "abc",
+            "runbook_url": "https://r/x",
+        },
+        generatorURL="https://metrics/graph?token=abcdef&g0.expr=up",
+        labels={"alertname": "A", "note": "password=x"},
+    )
+    found = parse(message(given)).alerts[0]
+    assert found.annotations == {
+        "summary": "login refused: password=[redacted]",
+        "api_token": "[redacted]",
+        "runbook_url": "https://r/x",
+    }
+    assert found.generator_url == "https://metrics/graph?token=[redacted]&g0.expr=up"
+    assert found.labels["note"] == "password=x"

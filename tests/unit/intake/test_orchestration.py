@@ -118,3 +118,8 @@ def test_what_cannot_be_used_is_kept_with_the_reason(body: object, code: str) ->
 def test_nothing_is_refused(body: object) -> None:
     delivery = parse(body)
     assert len(delivery.alerts) + len(delivery.rejected) + bool(delivery.note) == 1
+
+
+def test_a_secret_in_what_people_read_is_hidden() -> None:
+    found = parse({**FIELDS, "summary": "login refused: password=hunter2"}).alerts[0]
+    assert found.annotations["summary"] == "login refused: password=[redacted]"

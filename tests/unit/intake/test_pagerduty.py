@@ -370,3 +370,8 @@ def test_an_acknowledgement_that_cannot_be_read_is_none_and_refuses_nothing() ->
     body["event"]["occurred_at"] = "yesterday"
     delivery = parse(body)
     assert (delivery.acknowledgement, delivery.rejected, delivery.note) == (None, (), "incident.acknowledged")
+
+
+def test_a_secret_in_a_title_is_hidden_where_people_read_it() -> None:
+    found = parse(event(title="login refused: password=hunter2")).alerts[0]
+    assert found.annotations["summary"] == "login refused: password=[redacted]"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
 from app.domain.outcome import RunState
 from app.page.door import MAX_FORM
+from app.page.session import SESSION, VISIT
 from app.store import pauses
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run
@@ -33,6 +37,60 @@ async def test_a_form_on_another_site_is_refused(rig: Rig, browser: Browser, ask
         answer = await browser.post(action, data, origin=origin)
         assert (answer.status, answer.document.one("code").text) == (403, "cross_site")
     assert await untouched(rig)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": ""},
+        {"origin": "//127.0.0.1:8080"},
+        {"origin": "ftp://127.0.0.1:8080"},
+        {"origin": f"{URL}/path"},
+        {"x-forwarded-proto": "https"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "none"},
+    ],
+    ids=str,
+)
+async def test_a_form_has_to_say_that_a_page_of_ours_sent_it(
+    rig: Rig, browser: Browser, asked: str, headers: dict[str, str]
+) -> None:
+    """By host, port and scheme: a page that came over plain HTTP can be anybody's on the way."""
+    page = await browser.login()
+    for action in (f"/runs/{asked}/approve", "/pause", "/logout"):
+        data = filled(page.form(action), **({} if action == "/logout" else {"reason": REASON}))
+        answer = await browser.post(action, data, **headers)
+        assert (answer.status, answer.document.one("code").text) == (403, "cross_site"), action
+    assert await untouched(rig)
+    assert (await browser.get("/")).path == "/", "still logged in"
+
+
+async def test_a_form_without_an_origin_is_refused(rig: Rig, browser: Browser, asked: str) -> None:
+    """Every browser sends one with a form."""
+    page = await browser.login()
+    data = filled(page.form(f"/runs/{asked}/approve"), reason=REASON)
+    answer = await browser.http.post(f"/runs/{asked}/approve", data=data)
+    assert answer.status_code == 403
+    assert await untouched(rig)
+    assert (await browser.post(f"/runs/{asked}/approve", data)).status == 200, "and with one it is taken"
+
+
+async def test_whoever_guesses_a_sessions_mark_has_no_form_of_it(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    """Ids follow each other, so they can be guessed, and a browser chooses the mark that it brings to the login."""
+    page = await browser.login()
+    body = browser.http.cookies[SESSION].partition(".")[0]
+    mark = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))[1]
+    stranger = Browser(app_of(rig, access()))
+    stranger.http.cookies.set(VISIT, mark, domain="127.0.0.1")
+    made = (await stranger.get("/login")).document.one(name="form").get("value")
+    data = {**filled(page.form(f"/runs/{asked}/approve"), reason=REASON), "form": made}
+    answer = await browser.post(f"/runs/{asked}/approve", data)
+    assert (answer.status, answer.document.one("code").text) == (403, "form_refused")
+    assert await untouched(rig)
+    await stranger.close()
 
 
 @pytest.mark.parametrize("token", ["", "x", "0" * 64, "\u00e9" * 64])

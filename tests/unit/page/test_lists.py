@@ -114,6 +114,22 @@ async def test_times_are_rfc_3339_and_win_over_a_range(many: tuple[Rig, Browser]
     assert rows(page) == []
 
 
+async def test_more_fields_than_a_page_has_are_told_as_a_page(many: tuple[Rig, Browser]) -> None:
+    _, browser = many
+    answer = await browser.get("/incidents?" + "state=waiting&" * 60)
+    assert (answer.status, answer.document.one("code").text) == (422, "invalid_parameter")
+
+
+@pytest.mark.parametrize("field", ["alertname", "namespace", "target"])
+async def test_a_filter_asks_the_store_only_for_what_it_can_hold(
+    many: tuple[Rig, Browser], field: str
+) -> None:
+    """Postgres refuses a NUL in a question; where one was kept it stands as U+FFFD."""
+    _, browser = many
+    page = await browser.get(f"/incidents?{field}=a%00b")
+    assert (page.status, page.document.one(id=f"f-{field}").get("value")) == (200, "a\ufffdb")
+
+
 def test_a_filter_forgets_what_is_none_of_its_business() -> None:
     chosen = lists.read(
         [("utm_source", "slack"), ("alertname", " A "), ("target", ""), ("namespace", "x" * 900)]

@@ -65,12 +65,13 @@ async def test_the_cookie_is_for_this_site_and_no_script_and_has_no_token_in_it(
     [("https://remediator.example", {}), ("http://remediator.example", {"x-forwarded-proto": "https"})],
 )
 async def test_behind_https_the_cookie_stays_on_https(rig: Rig, base: str, headers: dict[str, str]) -> None:
+    """Also where TLS ends at a proxy, which speaks plain HTTP with the service."""
     browser = Browser(app_of(rig, access()), base)
     page = await browser.get("/login", **headers)
     assert "; Secure" in page.answer.headers["set-cookie"]
     visit = page.answer.headers["set-cookie"].partition(";")[0]
     data = {"form": page.document.one(name="form").get("value"), "token": TOKENS["alice"][0]}
-    sent = {"origin": base, "cookie": visit, **headers}
+    sent = {"origin": "https://remediator.example", "cookie": visit, **headers}
     answer = await browser.http.post("/login", data=data, headers=sent)
     assert "; Secure" in answer.headers["set-cookie"]
     await browser.close()

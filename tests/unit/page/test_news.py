@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.domain.errors import BadInput
 from app.page import news, streams
 from app.page.session import LIFETIME, SESSION
 from tests.scenario.rig import Rig
@@ -221,6 +222,27 @@ async def test_only_so_many_at_once_and_each_gives_its_place_back(
     assert not fourth.over()
     await second.leave()
     await fourth.leave()
+
+
+async def test_an_answer_that_the_store_refuses_ends_the_stream_quietly(
+    rig: Rig, app: FastAPI, logged_in: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun with 200, so nothing else can be told; the browser asks again later."""
+
+    def refuse(*_: object) -> int:
+        raise BadInput("the store cannot hold a value", code="unstorable")
+
+    monkeypatch.setattr("app.page.news.standing.changes", refuse)
+    stream = Stream(app, "/news?since=0", cookie_of(logged_in))
+    await turns(rig, 2)
+    assert (stream.status, stream.over(), stream.events) == (200, True, [])
+    assert stream.raw.endswith("retry: 30000\n\n")
+
+
+@pytest.mark.parametrize("query", ["x=1&" * 60, "newest=x&path=" + quote("/incidents?" + "state=open&" * 60)])
+async def test_more_fields_than_a_page_has_are_refused(rig: Rig, query: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(rig)), base_url=URL) as client:
+        assert (await client.get(f"/news?{query}")).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,14 @@ async def test_files_are_ours_named_by_their_content_and_kept(browser: Browser) 
         assert answer.headers["content-type"].split(";")[0] in ("text/css", "text/javascript")
 
 
+@pytest.mark.parametrize("query", ["", "?v=", "?v=0123456789abcdef"])
+async def test_nobody_keeps_a_file_under_the_name_of_another_version(browser: Browser, query: str) -> None:
+    """While versions are exchanged a page of the new one may be given the old one's file."""
+    answer = await browser.http.get(f"/static/page.css{query}")
+    assert answer.status_code == 200
+    assert answer.headers.get("cache-control", "") in ("", "no-store")
+
+
 def test_templates_escape_everything_and_put_nothing_into_a_bare_attribute() -> None:
     folder = files("app.page").joinpath("templates")
     for entry in folder.iterdir():

@@ -10,6 +10,8 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.target import Target
+from app.policy.gates.kill_switch import scopes_of
 from app.policy.model import Approval, Temporary
 from app.store import pauses
 from tests.scenario.rig import Rig
@@ -233,6 +235,14 @@ async def test_a_pause_is_set_and_lifted_with_name_and_reason(rig: Rig, browser:
     ("fields", "code"),
     [
         ({"scope": "everything"}, "bad_scope"),
+        ({"scope": "namespace:rag\u202e7"}, "bad_scope"),
+        ({"scope": "namespace:rag7\u200b"}, "bad_scope"),
+        ({"scope": "namespace:RAG 7"}, "bad_scope"),
+        ({"scope": "namespace: "}, "bad_scope"),
+        ({"scope": "rule:a\nb"}, "bad_scope"),
+        ({"scope": "rule:" + "x" * 500}, "bad_scope"),
+        ({"scope": "target:langgraph"}, "bad_target"),
+        ({"scope": "target:rag7/Deployment/Lang Graph"}, "bad_scope"),
         ({"hours": "9999"}, "invalid_field"),
         ({"hours": "-1"}, "invalid_field"),
     ],
@@ -242,6 +252,29 @@ async def test_a_pause_that_is_none_is_refused(browser: Browser, fields: dict[st
     data = {**filled(page.form("/pause"), reason="x"), **fields}
     answer = await browser.post("/pause", data)
     assert (answer.status, answer.document.one("code").text) == (422, code)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("namespace: rag7 \n", "namespace:rag7"),
+        ("target:rag7/deployment/langgraph", "target:rag7/Deployment/langgraph"),
+    ],
+)
+async def test_a_pause_stops_what_its_author_meant(
+    rig: Rig, browser: Browser, asked: str, said: str, meant: str
+) -> None:
+    """One that looks like a pause and covers nothing would be worse than none."""
+    page = await browser.login()
+    await browser.post("/pause", {**filled(page.form("/pause"), reason="hands off"), "scope": said})
+    (held,) = await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now()))
+    target = Target.parse((await the_run(rig)).target_key)
+    assert held.scope == meant
+    assert held.scope in scopes_of(target, "rule", "remediation")
+    page = await browser.post(
+        "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said}
+    )
+    assert await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now())) == []
 
 
 async def test_a_temporary_change_can_be_kept(tmp_path: Path) -> None:

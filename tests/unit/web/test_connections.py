@@ -171,6 +171,15 @@ async def test_a_connection_that_was_served_waits_anew(store: Store) -> None:
     assert door._waiting == {}
 
 
+async def test_requests_far_ahead_of_their_answers_end_the_connection(door: Door) -> None:
+    """Each would be kept until its turn, and a client that reads nothing would fill the memory."""
+    most = LIMITS.pipelined + 1  # one is under way
+    reader, _ = await door.connect(GET * most)
+    assert (await rest(reader)).count(b"HTTP/1.1 200 OK") == most
+    reader, _ = await door.connect(GET * 1_000)
+    assert (await rest(reader)).count(b"HTTP/1.1 200 OK") <= most
+
+
 async def test_the_answers_carry_no_banner(door: Door) -> None:
     reader, _ = await door.connect(GET)
     assert b"server:" not in await head(reader)
