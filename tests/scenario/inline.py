@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
@@ -20,6 +20,8 @@ from app.store.pre_images import VaultKeys
 from app.store.writer import Failed, StoreHooks, Work, Writer
 
 T = TypeVar("T")
+_FIRST: dict[int, Engine] = {}
+"""The engines of the first rig, by their place in its store."""
 
 
 class InlineCommitQueue:
@@ -84,8 +86,11 @@ class InlineStore(Store):
             url, clock=clock, ids=ids, migrate=False, hooks=hooks, options=StoreOptions(keys=keys)
         )
         assert isinstance(store, InlineStore)
-        for engine in store._engines if store.backend == "sqlite" else ():
+        for position, engine in enumerate(store._engines if store.backend == "sqlite" else ()):
             event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+            # What one rig compiled the next one need not: hundreds of engines would each compile all statements.
+            first = _FIRST.setdefault(position, engine)
+            engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
         commit_queue: Any = store._ingest
         commit_queue.close()
         if store._writes is not store._ingest:
