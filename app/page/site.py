@@ -91,7 +91,8 @@ async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
-    asked, cursor = records.read(request.query_params), request.query_params.get("cursor", "")
+    query = dict(reversed(query_of(request.url.query)))  # the first of a name counts
+    asked, cursor = records.read(query), query.get("cursor", "")
     shown = await site.web.store.read(lambda conn: records.look(conn, asked, cursor))
     kinds = tuple(kind.value for kind in EventKind)
     return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))

@@ -112,3 +112,12 @@ async def test_a_target_that_nothing_happened_to(browser: Browser, path: str, st
     assert page.status == status
     expect_sound(page)
     assert status == 422 or "None." in page.text
+
+
+async def test_the_trail_is_asked_only_for_what_the_store_can_hold(browser: Browser) -> None:
+    """Postgres refuses a NUL in a question; where one was kept it stands as U+FFFD."""
+    await browser.login("reader")
+    page = await browser.get("/audit?actor=a%00b")
+    assert (page.status, page.document.one(name="actor").get("value")) == (200, "a\ufffdb")
+    answer = await browser.get("/audit?" + "actor=a&" * 60)
+    assert (answer.status, answer.document.one("code").text) == (422, "invalid_parameter")
