@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import typer
+import typer.main
 
 from app.cli import app
 from app.cli.output import table, visible
 from tests.unit.cli.shell import Shell
 from tests.unit.served import Served
 
+COMMANDS: Any = typer.main.get_command(app)
 GONE = "http://127.0.0.1:9"  # the discard port: nobody listens there
 
 
@@ -79,10 +84,7 @@ def test_an_unknown_state_is_a_usage_error(client: Shell) -> None:
     assert (ended.code, ended.out) == (2, "")
 
 
-@pytest.mark.parametrize(
-    "command",
-    sorted([c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands]),
-)
+@pytest.mark.parametrize("command", COMMANDS.list_commands(typer.Context(COMMANDS)))
 def test_every_command_explains_itself(shell: Shell, command: str) -> None:
     ended = shell.good(command, "--help")
     assert "Usage" in ended.out
