@@ -28,8 +28,9 @@ _KNOWS_AUTHENTICATION = 160_000
 """The version of libpq from which a client may say how it lets itself be asked for its password."""
 
 
-async def read_login(cluster: Cluster, at: DatabaseAddress) -> Options:
-    """Connection options for libpq, the login among them. Raises ProbeUnavailable (`no_login`)."""
+async def read_login(cluster: Cluster, at: DatabaseAddress) -> tuple[Options, str]:
+    """Connection options for libpq, the login among them, and the certificates under `ca_key`, empty without one. The Secret is
+    read once, so that both are of one version of it. Raises ProbeUnavailable (`no_login`)."""
     values = await _values(cluster, at)
     given = _from_url(values, at) if at.url_key else _from_keys(values, at)
     host, port = at.host or given.get("host", ""), str(at.port or "") or given.get("port", "") or _PORT
@@ -44,7 +45,8 @@ async def read_login(cluster: Cluster, at: DatabaseAddress) -> Options:
         "user": given["user"],
         "password": given["password"],
     }
-    return {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
+    options = {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
+    return options, values[at.ca_key] if at.ca_key else ""
 
 
 @contextmanager
@@ -60,11 +62,6 @@ def with_authority(options: Options, authority: str) -> Iterator[Options]:
             file.write(authority)
             file.flush()
             yield {**options, "sslrootcert": file.name}
-
-
-async def read_authority(cluster: Cluster, at: DatabaseAddress) -> str:
-    """The certificates under `ca_key`, empty without one. Raises ProbeUnavailable (`no_login`)."""
-    return (await _values(cluster, at))[at.ca_key] if at.ca_key else ""
 
 
 async def _values(cluster: Cluster, at: DatabaseAddress) -> Mapping[str, str]:

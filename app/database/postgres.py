@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from app.database import queries
-from app.database.login import read_authority, read_login, with_authority
+from app.database.login import read_login, with_authority
 from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
@@ -123,8 +123,8 @@ class PostgresDatabases:
     @asynccontextmanager
     async def _connected(self, cluster: Cluster, at: DatabaseAddress) -> AsyncIterator[Connection]:
         """A connection in a transaction that changes no row and ends with it. Raises ProbeUnavailable."""
-        options = await read_login(cluster, at)
-        with with_authority(options, await read_authority(cluster, at)) as complete:
+        options, authority = await read_login(cluster, at)
+        with with_authority(options, authority) as complete:
             connection = await self._connect(at, complete)
         try:
             try:

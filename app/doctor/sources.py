@@ -107,17 +107,17 @@ def _pace(ways: list[_Way], patient: Patient) -> Iterator[Finding]:
     freshness = min((r.freshness for r in policy.rules), default=None) if policy else None
     if policy is None or freshness is None:
         return
+    # Which route a heartbeat takes is not known: the quickest is the best case.
+    quickest = min((way.longest for way in ways), default=timedelta())
     for heartbeat in policy.heartbeats:
-        # Which route it takes is not known: the quickest is the best case.
-        longest = min((way.repeat + way.group for way in ways), default=timedelta())
-        if longest >= heartbeat.missing_after:
+        if quickest >= heartbeat.missing_after:
             text = (
                 f"{heartbeat.alertname} counts as missing after {duration_text(heartbeat.missing_after)}, and no route "
-                f"repeats an alert in less than {duration_text(longest)}"
+                f"repeats an alert in less than {duration_text(quickest)}"
             )
             yield _ALERTS.fail("heartbeat_pace", text, "set missing_after to more than that")
     for way in ways:
-        longest = way.repeat + way.group
+        longest = way.longest
         text = f"the route to {foreign(way.receiver)} repeats an alert after up to {duration_text(longest)}"
         if longest > freshness:
             told = f"{text}, and the policy takes one older than {duration_text(freshness)} for stale"
@@ -134,6 +134,11 @@ class _Way:
     receiver: str = ""
     repeat: timedelta = _REPEAT
     group: timedelta = _GROUP
+
+    @property
+    def longest(self) -> timedelta:
+        """Between two messages about an alert that fires on: the next group interval after the repeat interval."""
+        return self.repeat + self.group
 
 
 def _ways(route: Mapping[str, Any], above: _Way) -> Iterator[_Way]:

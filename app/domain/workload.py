@@ -49,6 +49,11 @@ class Terminated:
     message: str = ""
     started_at: datetime | None = None
 
+    @property
+    def how(self) -> str:
+        """`OOMKilled`, or its exit code in words."""
+        return self.reason if self.reason == "OOMKilled" else f"exit code {self.exit_code}"
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
@@ -205,6 +210,14 @@ class Workload:
     def unavailable(self) -> int:
         """Pods wanted and not ready."""
         return max(0, self.desired - self.ready)
+
+    @property
+    def pod_labels(self) -> Mapping[str, str]:
+        """The labels of its template, which its pods have."""
+        labels: Mapping[str, str] = (self.manifest["spec"]["template"].get("metadata") or {}).get(
+            "labels"
+        ) or {}
+        return labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,11 +60,11 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
     untold = tuple(
         kind.value for kind, read in ((Kind.ROLLOUT, rollouts), (Kind.VPA, sizers)) if read is None
     )
-    found += [_rollout(workload, m) for m in rollouts or () if _names(m["spec"].get("workloadRef"), workload)]
+    found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
     found += [
         _sizer(workload, m)
         for m in sizers or ()
-        if _names(m["spec"].get("targetRef"), workload)
+        if names(m["spec"].get("targetRef"), workload)
         and (m["spec"].get("updatePolicy") or {}).get("updateMode", "Recreate") not in _OFF
     ]
     return Owners(tuple(dict.fromkeys(found)), untold)
@@ -80,7 +80,8 @@ async def _listed(cluster: Cluster, kind: Kind, namespace: str) -> Sequence[Obj]
         return None
 
 
-def _names(reference: Mapping[str, Any] | None, workload: Workload) -> bool:
+def names(reference: Mapping[str, Any] | None, workload: Workload) -> bool:
+    """Does a reference by kind and name mean this workload?"""
     target = workload.target
     if reference is None:
         return False

@@ -88,6 +88,12 @@ def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bo
     return all(_fits(rule, labels) for rule in selector.get("matchExpressions") or ())
 
 
+def serves(service: Obj, labels: Mapping[str, str]) -> bool:
+    """Does a Service choose pods with these labels? One without a selector chooses none."""
+    selector = (service.get("spec") or {}).get("selector")
+    return bool(selector) and selects({"matchLabels": selector}, labels)
+
+
 def _fits(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     key, values = rule["key"], rule.get("values") or ()
     match rule["operator"]:

@@ -208,7 +208,10 @@ async def quota_headroom(cluster: Cluster, namespace: str) -> list[QuotaRoom]:
 
 async def pdbs_for(cluster: Cluster, workload: Workload) -> list[DisruptionBudget]:
     """The PodDisruptionBudgets that hold the workload's pods."""
-    template = workload.manifest["spec"]["template"]
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    return [disruption_budget(m) for m in await pdb_manifests(cluster, workload)]
+
+
+async def pdb_manifests(cluster: Cluster, workload: Workload) -> list[Obj]:
+    """The same as manifests."""
     listed = await cluster.list_objects(Kind.PDB, workload.target.namespace)
-    return [disruption_budget(m) for m in listed if selects(m["spec"].get("selector"), labels)]
+    return [m for m in listed if selects((m.get("spec") or {}).get("selector"), workload.pod_labels)]

@@ -42,8 +42,7 @@ def _hopeless(state: ContainerState) -> str:
     if state.restarts < _CRASHES or ended is None:
         return ""
     if state.waiting == "CrashLoopBackOff" or state.terminated is not None:
-        how = ended.reason if ended.reason == "OOMKilled" else f"exit code {ended.exit_code}"
-        return f"crashes ({how}, {state.restarts} restarts)"
+        return f"crashes ({ended.how}, {state.restarts} restarts)"
     return ""
 
 

@@ -19,7 +19,7 @@ from app.domain.units import counted
 from app.page import lists, render
 from app.page.door import Site, arrive, local_path, query_of, told
 from app.page.session import Visitor, signed_out
-from app.store import approvals, listing, standing
+from app.store import approvals, listing, standing, trail
 
 SECONDS = 45.0
 EVERY = 2.0
@@ -70,7 +70,7 @@ async def _told(site: Site, visitor: Visitor, asked: Asked) -> AsyncIterator[str
         if visitor.ends is not None and clock.now() >= visitor.ends:
             yield _event("over", render.render("over.html"))
             return
-        over, now = await store.read(lambda conn: (_is_over(conn, visitor), standing.head(conn)))
+        over, now = await store.read(lambda conn: (_is_over(conn, visitor), trail.head(conn).seq))
         if over:
             yield _event("over", render.render("over.html"))
             return

@@ -20,7 +20,7 @@ from app.flow.upkeep.health import Findings
 from app.page.incident import Question, question
 from app.page.session import Visitor
 from app.policy.gates.kill_switch import only_observing
-from app.store import claims, outbox, pauses, standing
+from app.store import claims, outbox, pauses, standing, trail
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.pauses import Pause
@@ -116,7 +116,7 @@ def _look(
         waiting=outbox.depth(conn),
         oldest=messages[0].created_at if messages else None,
         health=known[0],
-        head=standing.head(conn),
+        head=trail.head(conn).seq,
         newest=newest or "",
     )
 

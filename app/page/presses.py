@@ -7,6 +7,7 @@ decided. The form's number makes it count once: a second press of the same butto
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -32,13 +33,19 @@ async def on_run(site: Site, request: Request, visitor: Visitor) -> Response:
     run_id, action = request.path_params["run_id"], request.path_params["action"]
     run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
     back = f"/incidents/{run.incident_id}"
+    return await _pressed(request, _order(site, visitor, (run_id, action), form), (back, f"{back}#now"))
+
+
+async def _pressed(request: Request, order: Awaitable[object], pages: tuple[str, str]) -> Response:
+    """Give the order; then on to the second page, or with its refusal back to the first. A press that was taken before is done."""
+    back, onward = pages
     try:
-        await _order(site, visitor, (run_id, action), form)
+        await order
     except Repeated:
         pass
     except RemediatorError as error:
         return told(request, error, back)
-    return render.see(f"{back}#now")
+    return render.see(onward)
 
 
 async def _order(site: Site, visitor: Visitor, what: tuple[str, str], form: Form) -> None:
@@ -69,14 +76,9 @@ async def pause(site: Site, request: Request, visitor: Visitor) -> Response:
             raise BadInput("choose how long", code="invalid_field", where="hours")
         until = site.web.clock.now() + timedelta(hours=int(hours))
     by = visitor.principal.name
-    reason = reason_of(form)
-    try:
-        await site.web.operations.pause(scope, reason, by, until, Press(_key(form, by, "pause", scope)))
-    except Repeated:
-        pass
-    except RemediatorError as error:
-        return told(request, error, back)
-    return render.see(back)
+    press = Press(_key(form, by, "pause", scope))
+    order = site.web.operations.pause(scope, reason_of(form), by, until, press)
+    return await _pressed(request, order, (back, back))
 
 
 async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
@@ -84,13 +86,8 @@ async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
     form = await form_of(site, request, visitor)
     require(visitor, Scope.OPERATE)
     back, scope, by = local_path(form.get("back", "/")), form.get("scope", ""), visitor.principal.name
-    try:
-        await site.web.operations.resume(scope, by, Press(_key(form, by, "resume", scope)))
-    except Repeated:
-        pass
-    except RemediatorError as error:
-        return told(request, error, back)
-    return render.see(back)
+    order = site.web.operations.resume(scope, by, Press(_key(form, by, "resume", scope)))
+    return await _pressed(request, order, (back, back))
 
 
 def _key(form: Form, by: str, action: str, what: str) -> str:

@@ -16,7 +16,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store.encoding import moment
 from app.store.incidents import Incident, incident_from
-from app.store.schema import OPEN, audit, audit_chain, deliveries, incidents
+from app.store.schema import OPEN, audit, deliveries, incidents
 from app.store.segments import events_since
 
 NEEDING = (IncidentState.WAITING, IncidentState.STUCK, IncidentState.ESCALATED)
@@ -77,11 +77,6 @@ def heard(conn: Connection) -> Sequence[Heard]:
     return [
         Heard(Source(s), name, moment(at), n) for s, name, at, n in conn.execute(query.order_by(last.desc()))
     ]
-
-
-def head(conn: Connection) -> int:
-    """The number of the newest audit record, 0 before the first: it grows with whatever happens."""
-    return int(conn.execute(select(audit_chain.c.seq).where(audit_chain.c.id == 1)).scalar() or 0)
 
 
 def changes(conn: Connection, since: int, incident_id: str = "") -> int:

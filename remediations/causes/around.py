@@ -22,19 +22,13 @@ _FRESH_POLICY = timedelta(hours=1)
 
 def around_causes(seen: Snapshot) -> Iterator[Cause]:
     """Services, then the autoscaler, then network policies."""
-    labels = _labels(seen)
+    labels = seen.workload.pod_labels
     for service in seen.services:
         found = _service(seen, service, labels)
         if found is not None:
             yield found
     yield from _autoscaler(seen)
     yield from _policies(seen, labels)
-
-
-def _labels(seen: Snapshot) -> Mapping[str, str]:
-    meta = seen.workload.manifest["spec"]["template"].get("metadata") or {}
-    labels: Mapping[str, str] = meta.get("labels") or {}
-    return labels
 
 
 def _service(seen: Snapshot, service: Obj, labels: Mapping[str, str]) -> Cause | None:
@@ -70,7 +64,7 @@ def _service(seen: Snapshot, service: Obj, labels: Mapping[str, str]) -> Cause |
 
 def meant(seen: Snapshot, service: Obj) -> bool:
     """Is this Service for the workload, although it does not select its pods? By its name, or by most of its selector."""
-    selector, labels = (service.get("spec") or {}).get("selector") or {}, _labels(seen)
+    selector, labels = (service.get("spec") or {}).get("selector") or {}, seen.workload.pod_labels
     fits = sum(labels.get(k) == v for k, v in selector.items())
     if not selector or fits == len(selector):
         return False

@@ -19,8 +19,9 @@ from app.domain.owner import Relation
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import KubeEvent, Pod
-from app.kube.controllers import owners_of
-from app.kube.parse import parse_event, parse_pod, selector_text, selects
+from app.kube.controllers import names, owners_of
+from app.kube.parse import parse_event, parse_pod, selector_text, serves
+from app.kube.read import pdb_manifests
 from remediations.causes.model import Neighbour, Snapshot
 from remediations.evidence.units import count, short
 
@@ -40,7 +41,8 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
     if not words:
         return []
     services = await scene.cluster.list_objects(Kind.SERVICE, scene.workload.target.namespace)
-    named = [s for s in services if s["metadata"]["name"] in words and _selector(s) and not _own(scene, s)]
+    own = scene.workload.pod_labels
+    named = [s for s in services if s["metadata"]["name"] in words and _selector(s) and not serves(s, own)]
     found = [await _without_pods(scene, service) for service in named[:_MOST]]
     return [n for n in found if n is not None]
 
@@ -48,11 +50,6 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
 def _selector(service: Obj) -> dict[str, str]:
     selector: dict[str, str] = (service.get("spec") or {}).get("selector") or {}
     return selector
-
-
-def _own(scene: Scene, service: Obj) -> bool:
-    labels = (scene.workload.manifest["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    return all(labels.get(k) == v for k, v in _selector(service).items())
 
 
 async def _without_pods(scene: Scene, service: Obj) -> Neighbour | None:
@@ -82,7 +79,7 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         _or_nothing(neighbours_in(scene, seen.words.values())),
         _or_nothing(_events(scene, seen)),
         _or_nothing(_pulls(scene, seen)),
-        _or_nothing(_budgets_of(scene)),
+        _or_nothing(pdb_manifests(scene.cluster, scene.workload)),
         _template_of(scene) if stopped else _nobody(),
     )
     vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
@@ -150,14 +147,5 @@ async def _pulls(scene: Scene, seen: Snapshot) -> list[str]:
 
 
 async def _sizers(scene: Scene) -> list[Obj]:
-    target = scene.workload.target
-    listed = await scene.cluster.list_objects(Kind.VPA, target.namespace)
-    wanted = {"kind": target.kind.value, "name": target.name}
-    return [m for m in listed if wanted.items() <= ((m.get("spec") or {}).get("targetRef") or {}).items()]
-
-
-async def _budgets_of(scene: Scene) -> list[Obj]:
-    template = scene.workload.manifest["spec"]["template"]
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    listed = await scene.cluster.list_objects(Kind.PDB, scene.workload.target.namespace)
-    return [m for m in listed if selects((m.get("spec") or {}).get("selector"), labels)]
+    listed = await scene.cluster.list_objects(Kind.VPA, scene.workload.target.namespace)
+    return [m for m in listed if names((m.get("spec") or {}).get("targetRef"), scene.workload)]

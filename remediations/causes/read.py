@@ -16,7 +16,7 @@ from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from app.kube.parse import parse_event, selector_text, selects
+from app.kube.parse import parse_event, selector_text, serves
 from app.kube.podspec import config_keys
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
@@ -203,13 +203,7 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
 
 def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
     """Services that select the pods, or are meant to."""
-    labels = (seen.workload.manifest["spec"]["template"].get("metadata") or {}).get("labels") or {}
-
-    def takes(service: Obj) -> bool:
-        selector = (service.get("spec") or {}).get("selector")
-        return bool(selector) and selects({"matchLabels": selector}, labels)
-
-    return tuple(s for s in services if takes(s) or meant(seen, s))
+    return tuple(s for s in services if serves(s, seen.workload.pod_labels) or meant(seen, s))
 
 
 async def _words(scene: Scene, seen: Snapshot) -> Snapshot:

@@ -17,7 +17,7 @@ from app.domain.owner import Relation
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.controllers import owners_of
-from app.kube.parse import selects
+from app.kube.parse import serves
 from app.kube.resolve import find
 from remediations.evidence.units import count
 
@@ -57,15 +57,12 @@ async def is_server(cluster: Cluster, workload: Workload, service: str) -> str:
     spec = workload.manifest["spec"]
     if spec.get("serviceName") == service:
         return ""
-    labels = spec["template"].get("metadata", {}).get("labels") or {}
     try:
         services = await cluster.list_objects(Kind.SERVICE, workload.target.namespace)
     except RemediatorError as error:
         return f"which pods the Service {service} chooses is not known: {error.message}"
-    for found in services:
-        selector = found["spec"].get("selector")
-        if found["metadata"]["name"] == service and selector and selects({"matchLabels": selector}, labels):
-            return ""
+    if any(s["metadata"]["name"] == service and serves(s, workload.pod_labels) for s in services):
+        return ""
     return f"it is not the server: the Service {service} does not choose its pods"
 
 

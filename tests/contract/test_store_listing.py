@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, event
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import audit, incidents, listing, records, standing, workloads
+from app.store import audit, incidents, listing, records, standing, trail, workloads
 from app.store.database import Store
 from app.store.listing import Listed, Wanted
 from app.store.migrate import upgrade
@@ -126,7 +126,7 @@ async def test_how_it_stands(store: Store, clock: HandClock) -> None:
 
 async def test_changes_are_counted_without_messages_and_measurements(store: Store, clock: HandClock) -> None:
     first, second = await filled(store, clock, 2)
-    head = await store.read(standing.head)
+    head = (await store.read(trail.head)).seq
     await store.write(lambda tx: incidents.move(tx, second, IncidentState.STUCK, reason="it failed"))
     await store.write(lambda tx: tx.audit(EventKind.MEASURED, incident_id=second))
     await store.write(lambda tx: tx.audit(EventKind.NOTIFIED, incident_id=second))

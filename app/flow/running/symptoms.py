@@ -64,17 +64,12 @@ async def _ended_again(
     for pod in pods:
         for state in () if pod.over else pod.containers:
             ended = state.terminated or state.last_terminated
-            at = (
-                ended.finished_at
-                if ended is not None and (ended.exit_code or ended.reason == "OOMKilled")
-                else None
-            )
-            if ended is None or at is None or at <= acted_at or now - at >= lately:
+            if ended is None or not (ended.exit_code or ended.reason == "OOMKilled"):
                 continue
-            how = "OOMKilled" if ended.reason == "OOMKilled" else f"exit code {ended.exit_code}"
+            at = ended.finished_at
+            if at is None or at <= acted_at or now - at >= lately:
+                continue
             ago = duration(timedelta(seconds=round((now - at).total_seconds())))
-            text = (
-                f"the alert is gone, and container {state.name} of {pod.name} ended again {ago} ago ({how})"
-            )
+            text = f"the alert is gone, and container {state.name} of {pod.name} ended again {ago} ago ({ended.how})"
             return AlertCondition.VANISHED, text
     return None

@@ -45,18 +45,20 @@ class Heartbeats:
     async def check(self) -> None:
         """Have a heartbeat that is missing told, and one that is back. Raises StoreUnavailable."""
         s = self.services
-        wanted = s.policy().heartbeats
-        heard, told = await s.store.read(lambda conn: _read(conn, wanted))
+        policy, now = s.policy(), s.clock.now()
+        heard, told = await s.store.read(lambda conn: _read(conn, policy.heartbeats))
         self._heard |= {n: max(at, self._heard.get(n, at)) for n, at in heard.items()}
-        watched = self._watched()
-        missing = [h for h in wanted if self._is_missing(h, watched)]
-        alerts = [self._fires(h, told.get(h.alertname)) for h in missing if _is_news(told, h, s.clock.now())]
-        silent = {h.alertname for h in missing}
-        # A heartbeat that the policy no longer names is not missed, and one that is not proven to be back is.
-        known = {h.alertname for h in wanted if h.alertname not in silent and self._is_back(h)}
-        alerts += [self._ends(a) for n, a in told.items() if n in known or s.policy().heartbeat(n) is None]
+        watched, alerts = self._watched(), []
+        for heartbeat in policy.heartbeats:
+            known = told.get(heartbeat.alertname)
+            if self._is_heard_of(heartbeat, now):
+                alerts += [self._ends(known)] if known else []
+            elif watched > heartbeat.missing_after and (known is None or now - known.last_seen > _REPEATED):
+                alerts.append(self._fires(heartbeat, known))
+        # What the policy no longer names is not missed.
+        alerts += [self._ends(known) for name, known in told.items() if policy.heartbeat(name) is None]
         if alerts:
-            await s.store.ingest(Delivery(Source.HEARTBEAT, s.clock.now(), "alert-remediator", tuple(alerts)))
+            await s.store.ingest(Delivery(Source.HEARTBEAT, now, "alert-remediator", tuple(alerts)))
             s.decide_nudge()
         for alert in alerts:
             log.warning("heartbeat", alertname=alert.labels["heartbeat"], status=alert.status.value)
@@ -69,17 +71,9 @@ class Heartbeats:
         self._checked = now
         return timedelta(seconds=now - self._watched_since)
 
-    def _quiet(self, heartbeat: Heartbeat) -> timedelta | None:
+    def _is_heard_of(self, heartbeat: Heartbeat, now: datetime) -> bool:
         last = self._heard.get(heartbeat.alertname)
-        return None if last is None else self.services.clock.now() - last
-
-    def _is_missing(self, heartbeat: Heartbeat, watched: timedelta) -> bool:
-        quiet = self._quiet(heartbeat)
-        return watched > heartbeat.missing_after and (quiet is None or quiet > heartbeat.missing_after)
-
-    def _is_back(self, heartbeat: Heartbeat) -> bool:
-        quiet = self._quiet(heartbeat)
-        return quiet is not None and quiet <= heartbeat.missing_after
+        return last is not None and now - last <= heartbeat.missing_after
 
     def _fires(self, heartbeat: Heartbeat, told: StoredAlert | None) -> Alert:
         last, name = self._heard.get(heartbeat.alertname), heartbeat.alertname
@@ -100,11 +94,6 @@ def _alert(
     labels = {"alertname": MISSING, "heartbeat": name, "severity": "critical"}
     fingerprint = digest([MISSING, name])[:16]
     return Alert(Source.HEARTBEAT, fingerprint, status, began, labels, {"summary": summary}, ended)
-
-
-def _is_news(told: dict[str, StoredAlert], heartbeat: Heartbeat, now: datetime) -> bool:
-    known = told.get(heartbeat.alertname)
-    return known is None or now - known.last_seen > _REPEATED
 
 
 def _read(
