@@ -20,7 +20,7 @@ from app.database.actuator import Ending
 from app.domain.database import Condition, DatabaseAddress, SessionId, Tls, Why
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Scene
+from app.domain.remediation import Params, Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
 from remediations.causes import FirstCause, findings_of, investigate
 from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload, is_server, operator_of
@@ -76,7 +76,7 @@ class DatabaseConnectionsParams(Params):
         return Limits(self.idle_in_transaction, self.lock, self.crowded, self.most)
 
 
-class DatabaseConnections:
+class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
     """The handler."""
 
     name = "database-connections"

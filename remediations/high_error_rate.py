@@ -13,7 +13,7 @@ from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Scene
+from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import FirstCause, findings_of, investigate
 from remediations.causes.errors import ORIGIN, origin_finding, settled_at
@@ -65,7 +65,7 @@ class HighErrorRateParams(RollbackParams):
     throttling_query: Query = THROTTLING
 
 
-class HighErrorRate:
+class HighErrorRate(Remediation[HighErrorRateParams]):
     """The handler."""
 
     name = "high-error-rate"

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Scene
+from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
@@ -58,7 +58,7 @@ class HighLatencyParams(LeakParams):
     throttling_query: Query = THROTTLING
 
 
-class HighLatency:
+class HighLatency(Remediation[HighLatencyParams]):
     """The handler."""
 
     name = "high-latency"

@@ -20,7 +20,7 @@ from pydantic import Field
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Scene
+from app.domain.remediation import Remediation, Scene
 from app.kube.actions import raise_memory, scale
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
@@ -46,7 +46,7 @@ class OutOfMemoryParams(LeakParams):
     kill_window: Seconds = 3600
 
 
-class OutOfMemory:
+class OutOfMemory(Remediation[OutOfMemoryParams]):
     """The handler."""
 
     name = "out-of-memory"

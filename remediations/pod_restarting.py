@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Scene
+from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.report import CHANGED, MISSING, is_missing, time_of
@@ -39,7 +39,7 @@ class PodRestartingParams(RollbackParams):
     crash_window: Seconds = 3600
 
 
-class PodRestarting:
+class PodRestarting(Remediation[PodRestartingParams]):
     """The handler."""
 
     name = "pod-restarting"

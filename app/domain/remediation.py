@@ -72,7 +72,7 @@ class Scene:
 
 
 class Remediation(Protocol, Generic[P]):
-    """One handler. Listed in the catalogue of `remediations/__init__.py`."""
+    """One handler, a subclass of this. Listed in the catalogue of `remediations/__init__.py`."""
 
     name: str
     """As rules name it, e.g. `high-error-rate`."""
@@ -82,11 +82,14 @@ class Remediation(Protocol, Generic[P]):
     """Names of all its steps, in ladder order."""
     params: type[P]
     actions: frozenset[ActionKind]
-    """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes.
-
-    A handler that looks for missing or changed configuration also says `reads_config = True`: the printed roles then let it
-    read ConfigMaps, and the Secrets that the policy names. One that looks into a database has `secret_params`, the names of its
-    params that name a Secret, and `fixed_params`, those that no order may change."""
+    """All kinds of actions that its steps may hold: the rights for them are checked before the first alert comes."""
+    reads_config: bool = False
+    """It looks for missing or changed configuration: the printed roles let it read ConfigMaps, and the Secrets that the policy
+    names."""
+    secret_params: tuple[str, ...] = ()
+    """Names of its params that name a Secret, which it may then read."""
+    fixed_params: frozenset[str] = frozenset()
+    """Names of its params that no order may change."""
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""

@@ -121,7 +121,7 @@ def _rights(
     yield Right("", "namespaces", "get", (namespace,)), _MARK
     for rule in policy.rules:
         handler = catalogue[rule.remediation]
-        if getattr(handler, "reads_config", False):
+        if handler.reads_config:
             yield from ((right, rule.remediation) for right in _config(policy.scope.secrets))
         for name in secrets_of(rule, handler):
             yield Right("", "secrets", "get", (name,)), rule.remediation
@@ -220,10 +220,8 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
         "workloadKinds": [kind.value for kind in WORKLOAD_KINDS],
         "remediations": {
             name: {
-                "readsConfig": bool(getattr(handler, "reads_config", False)),
-                "secretParams": {
-                    param: getattr(handler.params(), param) for param in getattr(handler, "secret_params", ())
-                },
+                "readsConfig": handler.reads_config,
+                "secretParams": {param: getattr(handler.params(), param) for param in handler.secret_params},
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
             }
             for name, handler in catalogue.items()

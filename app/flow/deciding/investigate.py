@@ -122,7 +122,7 @@ def order_params(
     highest = _params(remediation, own.model_copy(update={"params": {**own.params, **own.order_params}}))
     for name in params:
         value, limit = getattr(found, name, None), getattr(highest, name, None)
-        if name in getattr(remediation, "fixed_params", ()) and value != getattr(standing, name, None):
+        if name in remediation.fixed_params and value != getattr(standing, name, None):
             raise BadInput("only the rule sets this", code="param_fixed", where=f"params.{name}")
         if _number(value) and _number(limit) and value > limit:
             raise BadInput(

@@ -96,7 +96,7 @@ def writes(
 def secrets_of(rule: Rule, handler: AnyRemediation) -> tuple[str, ...]:
     """Names of the Secrets that the rule's params name, in their order; each is read by its name alone."""
     params = handler.params(**rule.params)
-    named = (str(getattr(params, name)) for name in getattr(handler, "secret_params", ()))
+    named = (str(getattr(params, name)) for name in handler.secret_params)
     return tuple(name for name in named if name)
 
 
