@@ -21,6 +21,8 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from app.database.postgres import PostgresDatabases
+from app.database.redis import RedisCaches
+from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.errors import BadInput
@@ -84,6 +86,7 @@ class Parts:
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
     databases: Databases | None = None
+    caches: Caches | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -215,6 +218,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         catalogue=CATALOGUE,
         dependencies=parts.dependencies or ConfiguredDependencies(settings.dsns, parts.clock),
         databases=parts.databases or PostgresDatabases(parts.clock),
+        caches=parts.caches or RedisCaches(parts.clock),
         metrics=metrics,
         replica=replica_name(settings),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),

@@ -34,6 +34,7 @@ class ActionKind(StrEnum):
     DELETE_POD = "delete-pod"
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
+    ROTATE_KEY = "rotate-key"
 
 
 SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})

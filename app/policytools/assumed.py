@@ -46,6 +46,7 @@ _KINDS = {
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
     "restart-client": ActionKind.ROLLOUT_RESTART,
     "restart-postgres": ActionKind.DELETE_POD,
+    "rotate-key": ActionKind.ROLLOUT_RESTART,  # the Secret's change touches no pod, the restart that comes with it all of them
 }
 """What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 

@@ -6,11 +6,10 @@ while a pod of its `app` is ready, and forgets its sessions with its pods. The S
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
@@ -18,8 +17,10 @@ from pydantic import Field
 from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
+from app.domain.secret import text_of
 from app.domain.sql_text import shortened
 from app.domain.target import Kind
+from app.sim.asking import Asking
 from app.sim.faults import Request
 from app.sim.kubelet import Kubelet
 from app.sim.podstatus import ip_of
@@ -31,14 +32,6 @@ _FIRST_PID = 1_000
 _STANDBY = "it replicates"
 """A server that follows: its session is none of the clients'."""
 _SIZE = 52 * 1024**2
-
-
-class Asking(Protocol):
-    """How a request to the world is made: hooks, faults and its record around it."""
-
-    async def __call__(self, request: Request, act: Callable[[], T]) -> T:
-        """Make it."""
-        ...
 
 
 class Clients(Strict):
@@ -281,16 +274,16 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     """User, password and host that the Secret tells. Raises ProbeUnavailable."""
     where = str(at)
     try:
-        data = (await cluster.get(Kind.SECRET, at.namespace, at.secret)).get("data") or {}
+        manifest = await cluster.get(Kind.SECRET, at.namespace, at.secret)
     except RemediatorError as error:
         text = f"Secret {at.namespace}/{at.secret} cannot be read ({error.code})"
         raise ProbeUnavailable(text, code="no_login", where=where) from error
     keys = [at.url_key] if at.url_key else [at.user_key, at.password_key]
-    for key in keys:
-        if not data.get(key):
+    values = [text_of(manifest, key) or "" for key in keys]
+    for key, value in zip(keys, values, strict=True):
+        if not value:
             text = f"Secret {at.namespace}/{at.secret} has no key {key}"
             raise ProbeUnavailable(text, code="no_login", where=where)
-    values = [base64.b64decode(data[key]).decode() for key in keys]
     if not at.url_key:
         return values[0], values[1], ""
     url = urlsplit(values[0])
