@@ -77,7 +77,7 @@ class KeyActuator:
         if back.result is not UndoResult.UNDONE:
             return back
         try:
-            return await _restart(cluster, means, action, undo_id(action_id))
+            return await _restart(cluster, means, action, f"{undo_id(action_id)}/restart")
         except ClusterRefused as error:
             return _not_restarted(action, str(error))
 
