@@ -169,7 +169,14 @@ def test_all_stories_can_be_told_in_one_world() -> None:
         "APIRateLimiting",
     }
     groups = {b["groupLabels"].get("deployment", "") for b in cluster.alertmanager.poll()}
-    assert groups == {"", "langgraph", "langgraph-agent", "langgraph-api", "langgraph-worker", "langgraph-embedder"}
+    assert groups == {
+        "",
+        "langgraph",
+        "langgraph-agent",
+        "langgraph-api",
+        "langgraph-worker",
+        "langgraph-embedder",
+    }
 
 
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
