@@ -282,10 +282,8 @@ def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Pr
 
 
 def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyRest | None:
-    token = settings.pagerduty_api_token
-    if token is None:
-        return None
-    return PagerDutyRest(http, settings.pagerduty_api_url, token.get_secret_value(), clock)
+    token, url = settings.pagerduty_api_token, settings.pagerduty_api_url
+    return None if token is None else PagerDutyRest(http, url, token.get_secret_value(), clock)
 
 
 def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine:
@@ -293,7 +291,8 @@ def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine
 
     def make(timeline: Workflow) -> Engine:
         on_postgres = settings.store_url.startswith("postgresql://")
-        where: str | Path = settings.store_url if on_postgres else _engine_file(settings)
+        file = Path(settings.store_url.removeprefix("sqlite:///"))
+        where = settings.store_url if on_postgres else file.with_name(f"{file.stem}-engine.sqlite")
         return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make
@@ -306,11 +305,6 @@ def _presence(settings: Settings, replica: str, closing: AsyncExitStack) -> Gone
     presence = Presence(settings.store_url.replace("postgresql://", "postgresql+psycopg://", 1), replica)
     closing.callback(presence.close)
     return lambda others: keep_watch(presence, others)
-
-
-def _engine_file(settings: Settings) -> Path:
-    store = Path(settings.store_url.removeprefix("sqlite:///"))
-    return store.with_name(f"{store.stem}-engine.sqlite")
 
 
 def _deliver_services(

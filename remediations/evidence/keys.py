@@ -129,7 +129,9 @@ def taken_by(spec: Mapping[str, Any], keys: KeyList) -> tuple[str, ...]:
     found += [
         f"a file in container {one.name}"
         for one in containers_of(plain)
-        if any((r.kind, r.name) == (Kind.SECRET, keys.secret) and r.key in ("", keys.active) for r in one.config)
+        if any(
+            (r.kind, r.name) == (Kind.SECRET, keys.secret) and r.key in ("", keys.active) for r in one.config
+        )
     ]
     return tuple(dict.fromkeys(found))
 

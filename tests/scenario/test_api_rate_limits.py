@@ -11,6 +11,7 @@ from app.domain.alert import ManualRequest
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
+from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.secret import encoded, text_of
 from app.domain.target import Kind
@@ -203,13 +204,13 @@ async def test_a_wait_that_the_provider_asks_for_is_waited_first(tmp_path: Path)
     ],
 )
 async def test_an_order_cannot_choose_the_secret_or_send_the_login_elsewhere(
-    tmp_path: Path, name: str, value: object
+    tmp_path: Path, name: str, value: JsonValue
 ) -> None:
     rig = await _born(tmp_path)
     check = order_check(rig.services)
     request = ManualRequest(
         "api-rate-limits", "rag7/Deployment/langgraph-agent", {name: value}, "test", "kim"
-    )  # type: ignore[dict-item]
+    )
     with pytest.raises(BadInput) as refused:
         check(request)
     assert refused.value.code == "param_fixed"
