@@ -8,13 +8,13 @@ process that dies between the two goes on with the second. No value is in a text
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
 from app.domain.cluster import FIELD_MANAGER, Cluster
-from app.domain.errors import ClusterRefused, ObjectChanged
+from app.domain.errors import ClusterRefused, Held, ObjectChanged, ObjectMissing
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
@@ -67,8 +67,17 @@ class KeyActuator:
         return await KubeActuator().dry_run(doors, action, action_id, found)
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
-        """See the port."""
-        return await KubeActuator().apply(means, action, action_id, found)
+        """As any patch; each request looks once more whether the Secret may be changed to this key, so that one that somebody withdraws
+        meanwhile is not taken. Raises Held then, too."""
+
+        async def ask() -> None:
+            await means.ask()
+            ref = action.object
+            manifest = await means.doors.cluster.get(ref.kind, ref.namespace, ref.name)
+            if no := closed(manifest) or _unlisted(manifest, action):
+                raise Held(no)
+
+        return await KubeActuator().apply(replace(means, ask=ask), action, action_id, found)
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:
         """The former key, then the restart. FAILED when the key is back and its pods could not be restarted."""
@@ -78,6 +87,9 @@ class KeyActuator:
             return back
         try:
             return await _restart(cluster, means, action, f"{undo_id(action_id)}/restart")
+        except ObjectMissing:
+            text = f"undone: put the former {action.part['active']} back; {action.target} is gone"
+            return Undone(UndoResult.UNDONE, text)
         except ClusterRefused as error:
             return _not_restarted(action, str(error))
 

@@ -14,11 +14,10 @@ from pydantic import Field
 from app.domain.cache import CacheAddress, CacheState
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable, RemediatorError
-from app.domain.secret import text_of
-from app.domain.target import Kind
 from app.sim.asking import Asking
 from app.sim.faults import Request
 from app.sim.kubelet import Kubelet
+from app.sim.logins import login_values
 from app.sim.units import Bytes, Seconds, Strict
 from app.sim.world import World
 
@@ -94,20 +93,10 @@ async def _login(cluster: Cluster, at: CacheAddress) -> tuple[str, str, str]:
     keys = [k for k in ([at.url_key] if at.url_key else [at.user_key, at.password_key]) if k]
     if not at.secret or not keys:
         return "default", "", ""
-    where = str(at)
-    try:
-        manifest = await cluster.get(Kind.SECRET, at.namespace, at.secret)
-    except RemediatorError as error:
-        text = f"Secret {at.namespace}/{at.secret} cannot be read ({error.code})"
-        raise ProbeUnavailable(text, code="no_login", where=where) from error
-    values = {key: text_of(manifest, key) for key in keys}
-    for key, value in values.items():
-        if not value:
-            text = f"Secret {at.namespace}/{at.secret} has no key {key}"
-            raise ProbeUnavailable(text, code="no_login", where=where)
+    values = await login_values(cluster, at.namespace, at.secret, keys, str(at))
     if not at.url_key:
-        return values.get(at.user_key) or "default", values.get(at.password_key) or "", ""
-    url = urlsplit(values[at.url_key] or "")
+        return values.get(at.user_key, "default"), values.get(at.password_key, ""), ""
+    url = urlsplit(values[at.url_key])
     return unquote(url.username or "") or "default", unquote(url.password or ""), url.hostname or ""
 
 

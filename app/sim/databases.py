@@ -17,12 +17,11 @@ from pydantic import Field
 from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
-from app.domain.secret import text_of
 from app.domain.sql_text import shortened
-from app.domain.target import Kind
 from app.sim.asking import Asking
 from app.sim.faults import Request
 from app.sim.kubelet import Kubelet
+from app.sim.logins import login_values
 from app.sim.podstatus import ip_of
 from app.sim.units import Seconds, Strict
 from app.sim.world import World
@@ -272,21 +271,11 @@ class SimDatabases:
 
 async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     """User, password and host that the Secret tells. Raises ProbeUnavailable."""
-    where = str(at)
-    try:
-        manifest = await cluster.get(Kind.SECRET, at.namespace, at.secret)
-    except RemediatorError as error:
-        text = f"Secret {at.namespace}/{at.secret} cannot be read ({error.code})"
-        raise ProbeUnavailable(text, code="no_login", where=where) from error
     keys = [at.url_key] if at.url_key else [at.user_key, at.password_key]
-    values = [text_of(manifest, key) or "" for key in keys]
-    for key, value in zip(keys, values, strict=True):
-        if not value:
-            text = f"Secret {at.namespace}/{at.secret} has no key {key}"
-            raise ProbeUnavailable(text, code="no_login", where=where)
+    values = await login_values(cluster, at.namespace, at.secret, keys, str(at))
     if not at.url_key:
-        return values[0], values[1], ""
-    url = urlsplit(values[0])
+        return values[at.user_key], values[at.password_key], ""
+    url = urlsplit(values[at.url_key])
     return unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
 
 

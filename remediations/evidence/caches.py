@@ -14,6 +14,7 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from remediations.evidence.looks import not_looked
 from remediations.evidence.units import memory, percent, span
 
 CACHE = "cache.state"
@@ -47,14 +48,8 @@ async def cache_finding(
     try:
         seen = await source.look(cluster, at)
     except ProbeUnavailable as error:
-        known = error.code in _TOLD
-        text = (
-            f"{at}: {error.message}"
-            if known
-            else f"{at} could not be looked at, which says nothing of it: {error.message}"
-        )
-        data: dict[str, JsonValue] = {"code": error.code, "troubles": [error.message] if known else []}
-        return Finding(CACHE, text, Certainty.KNOWN if known else Certainty.UNKNOWN, data)
+        troubles: list[JsonValue] = [error.message] if error.code in _TOLD else []
+        return not_looked(CACHE, at, error, _TOLD, {"troubles": troubles})
     return _told(at, seen, limits)
 
 

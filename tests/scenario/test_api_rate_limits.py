@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.secret import encoded, text_of
 from app.domain.target import Kind
+from app.flow.deciding.history import history_of
 from app.flow.upkeep.views import order_check
 from app.policy.model import Rule
 from app.sim import load_scenario
@@ -94,6 +96,16 @@ async def test_promise_7_a_pause_between_the_two_writes_takes_the_key_back_once_
     await rig.close()
 
 
+async def test_a_secret_of_the_workloads_own_name_is_not_taken_for_it(tmp_path: Path) -> None:
+    """What became of our values is looked for at each object by kind and name: neither is the other one made anew."""
+    text = json.dumps(load_scenario("api-rate-limits").model_dump(mode="json", by_alias=True))
+    world = Scenario.model_validate(json.loads(text.replace(SECRET, "langgraph-agent")))
+    rig = await _born(tmp_path, world=world, secret="langgraph-agent")
+    await rig.until(lambda: _rests(rig))
+    assert (await the_run(rig)).state is RunState.CONTAINED
+    await rig.close()
+
+
 async def test_promise_2_a_lost_answer_of_the_secret_is_read_back(tmp_path: Path) -> None:
     rig = await _born(tmp_path)
     rig.cluster.faults.add(Fault(FaultKind.LOST_AFTER, verb="patch", kind=Kind.SECRET, dry_run=False))
@@ -146,6 +158,14 @@ async def test_the_key_that_was_left_is_not_taken_again_and_all_being_left_is_to
     assert (await the_run(rig)).state in (RunState.UNDONE, RunState.NOT_FIXED)
     assert key(rig) == "simulated-key-1", "a rotation that did not help is taken back"
     await rig.run(7_200)
+    history = await rig.store.read(
+        lambda conn: history_of(conn, "none", "rag7/Deployment/another", rig.clock.now(), rig.store.vault.key)
+    )
+    path = "/data/OPENAI_API_KEY"
+    left = [n for n in (1, 2, 3) if history.replaced.at(path, encoded(f"simulated-key-{n}"))]
+    assert left[:2] == [1, 2], (
+        "the key that was left, and the one that did not help; known to all targets of the namespace"
+    )
     rotated = [
         r.data["plan"]["changes"][0]["after"]
         for r in await trail(rig, EventKind.ACTION_INTENDED)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.change import Digested, DigestKey, Replaced
-from app.domain.outcome import ActionResult
+from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import ActionKind
 from app.domain.remediation import History, PastAlert
 from app.domain.target import Target
@@ -56,12 +56,20 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
 
 def _replaced(conn: Connection, target_key: str) -> dict[str, datetime]:
     """What this service replaced in Secrets, as records show it, for any target of the namespace: several may share a Secret. A
-    write with an unclear outcome counts, and so does one that was taken back: the key had met its limit."""
+    write with an unclear outcome counts. When one was taken back, the key that it had brought was left as well."""
     found: dict[str, datetime] = {}
     for entry in runs.entries_in(conn, Target.parse(target_key).namespace, ActionKind.ROTATE_KEY):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
-        if entry.intent.get("entry") == "action" and result != ActionResult.REFUSED:
-            found |= {str(c["before"]): entry.begun_at for c in entry.intent["action"]["changes"]}
+        if entry.intent.get("entry") != "action" or result == ActionResult.REFUSED:
+            continue
+        changes = entry.intent["action"]["changes"]
+        found |= {str(c["before"]): entry.begun_at for c in changes}
+        for back in runs.entries(conn, entry.run_id):
+            if (
+                back.intent.get("of") == entry.name
+                and (back.outcome or {}).get("result") == UndoResult.UNDONE
+            ):
+                found |= {str(c["after"]): back.begun_at for c in changes}
     return found
 
 

@@ -230,3 +230,23 @@ async def test_promise_5_what_changed_since_the_plan_stops_it(
     for value in (ONE, TWO):
         assert value not in found.text
         assert encoded(value) not in found.text
+
+
+async def test_promise_5_a_key_that_is_withdrawn_right_before_the_write_is_not_taken(scene: Scene) -> None:
+    """After the check, before the request: the object has moved, and the list has lost the key."""
+    action = await scene.begin()
+    found = await ACTUATOR.check(scene.doors, action)
+    patch = {"op": "replace", "path": "/data/API_KEYS", "value": encoded(ONE)}
+    scene.side.edit(Kind.SECRET, "api-keys", [patch])
+    with pytest.raises(Held, match="not in the list of"):
+        await ACTUATOR.apply(scene.means, action, ID, found)
+    assert await scene.key() == ONE
+
+
+async def test_promise_7_an_undo_of_a_workload_that_is_gone_puts_the_key_back(scene: Scene) -> None:
+    action = await scene.begin()
+    await scene.rotate(action)
+    scene.side.delete(Kind.DEPLOYMENT, "web")
+    undone = await ACTUATOR.undo(scene.means, action, ID)
+    assert (undone.result, "web is gone" in undone.text) == (UndoResult.UNDONE, True), undone
+    assert await scene.key() == ONE
