@@ -96,13 +96,43 @@ async def test_promise_7_a_pause_between_the_two_writes_takes_the_key_back_once_
     await rig.close()
 
 
-async def test_a_secret_of_the_workloads_own_name_is_not_taken_for_it(tmp_path: Path) -> None:
-    """What became of our values is looked for at each object by kind and name: neither is the other one made anew."""
+async def test_a_secret_made_anew_is_noticed_also_when_it_has_the_workloads_own_name(tmp_path: Path) -> None:
+    """What became of our values is looked for at each object by kind and name: our key went with the old Secret."""
     text = json.dumps(load_scenario("api-rate-limits").model_dump(mode="json", by_alias=True))
     world = Scenario.model_validate(json.loads(text.replace(SECRET, "langgraph-agent")))
     rig = await _born(tmp_path, world=world, secret="langgraph-agent")
+
+    async def verifying() -> bool:
+        return any(r.state is RunState.VERIFYING for r in await all_runs(rig))
+
+    await rig.until(verifying)
+    rig.cluster.recreate(Kind.SECRET, "rag7", "langgraph-agent")
     await rig.until(lambda: _rests(rig))
-    assert (await the_run(rig)).state is RunState.CONTAINED
+    run = await the_run(rig)
+    assert (run.state, "langgraph-agent was deleted and created again" in run.result) == (
+        RunState.TAKEN_OVER,
+        True,
+    )
+    await rig.close()
+
+
+async def test_promise_10_a_key_that_a_person_sets_while_it_is_verified_takes_the_run_over(
+    tmp_path: Path,
+) -> None:
+    """Told by digests: nothing is written over it, neither another step nor an undo."""
+    rig = await _born(tmp_path)
+
+    async def verifying() -> bool:
+        return any(r.state is RunState.VERIFYING for r in await all_runs(rig))
+
+    await rig.until(verifying)
+    patch = {"op": "replace", "path": "/data/OPENAI_API_KEY", "value": encoded("by-hand")}
+    rig.cluster.edit(Kind.SECRET, "rag7", SECRET, [patch])
+    await rig.until(lambda: _rests(rig))
+    run = await the_run(rig)
+    assert (run.state, key(rig)) == (RunState.TAKEN_OVER, "by-hand")
+    assert "/data/OPENAI_API_KEY is [hidden], not [hidden" in run.result
+    assert "kubectl-edit" in run.result
     await rig.close()
 
 

@@ -167,7 +167,9 @@ async def _other_hand(services: Services, workload: Workload, about: _About) -> 
             )
         except RemediatorError:
             continue
-        if hand := hand_after_ours(manifest, latest.values(), about.acted_at, ref.uid):
+        if hand := hand_after_ours(
+            manifest, latest.values(), about.acted_at, ref.uid, services.store.vault.key
+        ):
             return hand
     return None
 
