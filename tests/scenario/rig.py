@@ -47,6 +47,7 @@ from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
+from tests.scenario.births import cluster_of
 from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
@@ -211,7 +212,9 @@ class Rig:
     _report_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.cluster = self.cluster_type(self.clock, self.world or _scenario(*self.scenarios))
+        scenario = self.world or _scenario(*self.scenarios)
+        plain = self.cluster_type is SimCluster
+        self.cluster = cluster_of(self.clock, scenario) if plain else self.cluster_type(self.clock, scenario)
         self.policy = load_policy(self.policy_texts, CATALOGUE) if self.policy_texts else shipped_policy()
         self.cluster.on_request(self._at_request)
         self.notebook.boundary = self._cross
