@@ -89,6 +89,12 @@ def postgres_stores(
 
 
 @pytest.fixture
+def empty_postgres(request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres]) -> str:
+    """The URL of an empty database on Postgres."""
+    return _server(request, postgres_server).new_database()
+
+
+@pytest.fixture
 def sqlite_stores(tmp_path: Path, clock: HandClock) -> Iterator[Stores]:
     """`make_store` on a SQLite file only, which gives up a lock after 50 ms."""
     stores = Stores(f"{put_empty_store(tmp_path / 'only.db')}?timeout=0.05", clock)
