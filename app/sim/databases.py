@@ -20,7 +20,8 @@ from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Sess
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
 from app.domain.target import Kind
-from app.sim.faults import Request
+from app.sim.checkpoints import LangGraph, SimCheckpoints
+from app.sim.faults import Request, Verb
 from app.sim.kubelet import Kubelet
 from app.sim.podstatus import ip_of
 from app.sim.units import Seconds, Strict
@@ -72,6 +73,7 @@ class Server(Strict):
     reserved: int = Field(default=3, ge=0)
     may_end: bool = True
     clients: tuple[Clients, ...] = ()
+    langgraph: LangGraph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,14 @@ class SimDatabases:
         self._start = start
         self._servers = {server.app: server for server in servers}
         self._states: dict[str, _State] = {}
-        self.told: Callable[[DatabaseAddress, SessionId], None] = lambda _at, _session: None
-        """Hears of every session that was told to end."""
+        self.wrote: Callable[[Verb, DatabaseAddress, str], None] = lambda _verb, _at, _name: None
+        """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
+        self.checkpoints = SimCheckpoints(
+            start,
+            lambda: self._world.now,
+            self._reach,
+            lambda at, name: self.wrote("remove", at, name),
+        )
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
@@ -207,7 +215,7 @@ class SimDatabases:
             told = [s.id for s in there if s.id and s.endable and not condition.against(seen, s)]
             self._state(server).end(told)
             for session in told:
-                self.told(at, session)
+                self.wrote("terminate", at, ", ".join(map(repr, session.to_json())))
             return told
 
         return await self._request("terminate", at, act)
@@ -265,9 +273,26 @@ class SimDatabases:
             milliseconds=2.0,
         )
 
-    async def _request(
-        self, verb: Literal["sql", "terminate"], at: DatabaseAddress, act: Callable[[], T]
+    async def _reach(
+        self,
+        to: tuple[Cluster, DatabaseAddress],
+        verb: Verb,
+        act: Callable[[LangGraph | None, str], T],
+        ask: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
+        """One statement about the tables of the database at an address."""
+        cluster, at = to
+        server = await self._login(cluster, at)
+        if ask is not None:
+            await ask()
+
+        def inside() -> T:
+            self._activity(server, at)
+            return act(server.langgraph, server.app)
+
+        return await self._request(verb, at, inside)
+
+    async def _request(self, verb: Verb, at: DatabaseAddress, act: Callable[[], T]) -> T:
         """A fault of the world is one of the way to the server: it is not reached, or its answer is lost."""
         try:
             return await self._ask(Request(verb, None, at.namespace, str(at)), act)

@@ -21,9 +21,20 @@ from app.domain.errors import (
 from app.domain.target import Kind
 
 Verb = Literal[
-    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "terminate"
+    "get",
+    "list",
+    "patch",
+    "delete",
+    "evict",
+    "create",
+    "logs",
+    "usage",
+    "can_i",
+    "sql",
+    "terminate",
+    "remove",
 ]
-WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate"})
+WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate", "remove"})
 
 
 class FaultKind(StrEnum):

@@ -10,6 +10,7 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, LiteralString, Protocol
 
@@ -20,7 +21,9 @@ from app.database.postgres import PostgresDatabases
 from app.domain.database import Activity, DatabaseAddress, Databases, Session, SessionId
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim.checkpoints import LangGraph
 from app.sim.databases import Clients, Server
+from tests.contract.database.langgraph import fill, make
 from tests.contract.postgres import Postgres
 
 LOGIN, PLAIN, PASSWORD = "watcher", "plain", "s3cret-of-the-contract"
@@ -41,9 +44,10 @@ class Side(Protocol):
     cluster: SimCluster
     at: DatabaseAddress
     most: int
+    now: datetime
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
-        """These are connected from now on; the Secret has this login."""
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
+        """These are connected from now on; the Secret has this login, the database these tables."""
         ...
 
     async def pause(self) -> None:
@@ -74,7 +78,11 @@ class SimSide:
         self.clock = VirtualClock()
         self.at = DatabaseAddress("rag7", "postgres", 5432, "contract", "db")
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
         server = Server(
             app="postgres",
             database="contract",
@@ -83,6 +91,7 @@ class SimSide:
             max_connections=self.most,
             may_end=login == LOGIN,
             clients=clients,
+            langgraph=langgraph,
         )
         world = load_scenario("database-connections").model_copy(
             update={"databases": (server,), "alerts": ()}
@@ -110,12 +119,26 @@ class RealSide:
         self.at = DatabaseAddress("rag7", "127.0.0.1", server.port, self._database, "db")
         self.cluster = SimCluster(VirtualClock())
         self.databases: Databases = PostgresDatabases(SystemClock())
+        self.now = datetime.now(UTC)
         self._open: list[psycopg.AsyncConnection[Any]] = []
         self._waiting: list[asyncio.Task[Any]] = []
         _furnish(server, self._database)
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+    @property
+    def url(self) -> str:
+        """Of the database, as its owner."""
+        return self._server.url(self._database)
+
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
+        if langgraph is not None:
+            with psycopg.connect(self.url, autocommit=True) as conn:
+                make(conn, langgraph.version)
+                fill(conn, langgraph, self.now)
+                if not langgraph.deletes:
+                    conn.execute(
+                        "REVOKE DELETE ON checkpoints, checkpoint_blobs, checkpoint_writes FROM PUBLIC"
+                    )
         for one in clients:
             for _ in range(one.count):
                 await self._connect(one)
