@@ -50,10 +50,14 @@ VERSION: Final = "SELECT max(v) FROM checkpoint_migrations"
 SERVER: Final = """
     SELECT clock_timestamp(),
         (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass('checkpoints')),
-        COALESCE(array_agg(t.name ORDER BY t.name) FILTER (
-            WHERE NOT has_table_privilege(to_regclass(t.name)::oid, 'SELECT')
-                OR NOT has_table_privilege(to_regclass(t.name)::oid, 'DELETE')), '{}'),
         jsonb_object_agg(t.name, pg_total_relation_size(to_regclass(t.name)))
+    FROM (VALUES ('checkpoints'), ('checkpoint_blobs'), ('checkpoint_writes')) AS t(name)
+"""
+
+DENIED: Final = """
+    SELECT COALESCE(array_agg(t.name ORDER BY t.name) FILTER (
+        WHERE NOT has_table_privilege(to_regclass(t.name), 'SELECT')
+            OR NOT has_table_privilege(to_regclass(t.name), 'DELETE')), '{}')
     FROM (VALUES ('checkpoints'), ('checkpoint_blobs'), ('checkpoint_writes')) AS t(name)
 """
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
 
 import psycopg
 
 from app.database import checkpoint_queries as queries
-from app.database.connect import Connection, Connections, failed, kind
-from app.domain.checkpoints import UNKNOWN_SCHEMA, VERSIONS, Amount, Key, Page, Survey, Tally, id_at
+from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.domain.checkpoints import UNKNOWN_SCHEMA, VERSIONS, Amount, Key, Page, Survey, Tally, cutoff, id_at
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
@@ -43,7 +43,17 @@ class PostgresCheckpoints:
     connections: Connections
     removed: int = REMOVED
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, days: int) -> Survey:
+    async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
+        """See the port."""
+        try:
+            async with asyncio.timeout(TIMEOUT), self.connections.look(cluster, at) as connection:
+                await _known_version(connection, at)
+                (denied,) = await _one(connection, queries.DENIED)
+        except (psycopg.Error, TimeoutError) as error:
+            raise failed(at, error) from None
+        return list(denied)
+
+    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
         """See the port."""
         try:
             async with (
@@ -51,13 +61,12 @@ class PostgresCheckpoints:
                 self.connections.look(cluster, at, _STATEMENT) as connection,
             ):
                 version = await _known_version(connection, at)
-                now, about, denied, sizes = await _one(connection, queries.SERVER)
-                counted = Page(Tally(), 0, Key())
-                if not denied:
-                    counted = await self._count(connection, now - timedelta(days=days))
+                now, about, sizes = await _one(connection, queries.SERVER)
+                old = cutoff(now, before)
+                counted = await self._count(connection, old)
         except (psycopg.Error, TimeoutError) as error:
             raise failed(at, error, _STATEMENT / 1000) from None
-        return Survey(now, version, about, counted, tuple(denied), sizes)
+        return Survey(old, version, about, counted, sizes)
 
     async def _count(self, connection: Connection, before: datetime) -> Page:
         began = self.clock.monotonic()

@@ -9,7 +9,7 @@ of another form. Implemented by `app.database` (real) and `app.sim`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
@@ -46,6 +46,13 @@ def id_at(moment: datetime) -> str:
     ticks = (elapsed // timedelta(microseconds=1)) * 10
     high = f"{ticks >> 12:012x}"
     return f"{high[:8]}-{high[8:]}-6{ticks & 0xFFF:03x}-8000-000000000000"
+
+
+def cutoff(now: datetime, before: datetime | int) -> datetime:
+    """The time before which a checkpoint is old: as it is given, or so many days before now, cut to the hour."""
+    if isinstance(before, datetime):
+        return before
+    return (now - timedelta(days=before)).replace(minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +110,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A count before anything is removed, at the server's own time `now`, of the pages that could be gone through in the time that
-    was given: all of them when `counted.last` is None. `about` is how many checkpoints the server thinks there are, `version` the
-    number of LangGraph's last migration. `denied` names the tables that the login may not delete from; `sizes` are the
-    bytes of the tables on disk with their indexes, by name."""
+    """A count of what is of a time before `before`, in the pages that could be gone through in the time that was given: all of
+    them when `counted.last` is None. `about` is how many checkpoints the server thinks there are, `version` the number of
+    LangGraph's last migration, `sizes` the bytes of the tables on disk with their indexes, by name."""
 
-    now: datetime
+    before: datetime
     version: int
     about: int
     counted: Page
-    denied: tuple[str, ...]
     sizes: Mapping[str, int]
 
 
@@ -120,8 +125,13 @@ class Checkpoints(Protocol):
     """All methods raise ProbeUnavailable as the port `Databases` does, and with the code `unknown_schema` when the tables are not
     those that this port knows; its text says what was expected and what was found."""
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, days: int) -> Survey:
-        """Count what is older than so many days by the server's clock, in pages and for a limited time. Changes nothing."""
+    async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
+        """The tables that the login may not read and delete from, in a quick look."""
+        ...
+
+    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
+        """Count what is old, in pages and for a limited time: of a time before `before`, or older than so many days by the
+        server's clock, cut to whole hours. Changes nothing. The login has to be able to read the tables."""
         ...
 
     async def remove(

@@ -13,7 +13,18 @@ from typing import Protocol, TypeVar
 
 from pydantic import Field
 
-from app.domain.checkpoints import DELTA, UNKNOWN_SCHEMA, VERSIONS, Amount, Key, Page, Survey, Tally, id_at
+from app.domain.checkpoints import (
+    DELTA,
+    UNKNOWN_SCHEMA,
+    VERSIONS,
+    Amount,
+    Key,
+    Page,
+    Survey,
+    Tally,
+    cutoff,
+    id_at,
+)
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
@@ -166,17 +177,25 @@ class SimCheckpoints:
             raise ProbeUnavailable(text, code=UNKNOWN_SCHEMA, where=str(at))
         return self._tables.setdefault(server, Tables(spec, self._start))
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, days: int) -> Survey:
+    async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
+        """See the port."""
+
+        def act(spec: LangGraph | None, server: str) -> list[str]:
+            tables = self.tables(spec, server, at)
+            return [] if tables.spec.deletes else ["checkpoint_blobs", "checkpoint_writes", "checkpoints"]
+
+        return await self._reach((cluster, at), "sql", act)
+
+    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
         """See the port."""
 
         def act(spec: LangGraph | None, server: str) -> Survey:
             tables = self.tables(spec, server, at).copy()
-            now = self._now()
-            before = now - timedelta(days=days)
+            old = cutoff(self._now(), before)
             rows = list(tables.rows.values())
             delta = {row.key.thread for row in rows if row.kind.delta}
-            kept = sum(tables.passed(row, before) for row in rows if row.key.thread in delta)
-            _, going = tables.page(before, Key(), len(rows))
+            kept = sum(tables.passed(row, old) for row in rows if row.key.thread in delta)
+            _, going = tables.page(old, Key(), len(rows))
             sizes = {
                 "checkpoints": sum(row.kind.bytes for row in rows),
                 "checkpoint_blobs": sum(tables.blobs.values()),
@@ -184,8 +203,7 @@ class SimCheckpoints:
             }
             odd = sum(row.kind.odd for row in rows)
             counted = Page(tables.remove(going), len(rows), None, kept, odd)
-            denied = () if tables.spec.deletes else tuple(sorted(sizes))
-            return Survey(now, tables.spec.version, len(rows), counted, denied, sizes)
+            return Survey(old, tables.spec.version, len(rows), counted, sizes)
 
         return await self._reach((cluster, at), "sql", act)
 

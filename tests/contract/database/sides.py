@@ -44,7 +44,11 @@ class Side(Protocol):
     cluster: SimCluster
     at: DatabaseAddress
     most: int
-    now: datetime
+
+    @property
+    def now(self) -> datetime:
+        """The server's time at the start."""
+        ...
 
     async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
         """These are connected from now on; the Secret has this login, the database these tables."""

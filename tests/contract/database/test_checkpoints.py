@@ -23,7 +23,7 @@ from tests.contract.database.sides import PLAIN, RealSide, Side
 DAY = 86_400.0
 OLD, YOUNG = (
     Threads(count=3, checkpoints=5, newest=40 * DAY),
-    Threads(count=2, checkpoints=10, newest=0, every=5 * DAY),
+    Threads(count=2, checkpoints=10, newest=DAY, every=5 * DAY),
 )
 
 
@@ -31,15 +31,18 @@ async def _yes() -> None:
     return
 
 
-async def _survey(side: Side, days: int = 30) -> Survey:
-    return await side.databases.checkpoints.survey(side.cluster, side.at, days)
+async def _survey(side: Side) -> Survey:
+    return await side.databases.checkpoints.survey(side.cluster, side.at, 30)
+
+
+async def _denied(side: Side) -> list[str]:
+    return list(await side.databases.checkpoints.denied(side.cluster, side.at))
 
 
 async def _remove_all(side: Side, survey: Survey, ask: Callable[[], Awaitable[None]] = _yes) -> Page:
     done = Page(Tally(), 0, Key())
-    before = survey.now - timedelta(days=30)
     while done.last is not None:
-        done += await side.databases.checkpoints.remove(side.cluster, side.at, before, done.last, ask)
+        done += await side.databases.checkpoints.remove(side.cluster, side.at, survey.before, done.last, ask)
     return done
 
 
@@ -51,8 +54,8 @@ def _rows(tally: Tally) -> tuple[int, int, int]:
     ("threads", "gone"),
     [
         ((OLD,), (12, 12, 12)),  # of three threads four each; the newest and the value that it shares stay
-        ((YOUNG,), (6, 6, 6)),  # 45, 40 and 35 days old, of two threads
-        ((OLD, YOUNG), (18, 18, 18)),
+        ((YOUNG,), (8, 8, 8)),  # 46, 41, 36 and 31 days old, of two threads
+        ((OLD, YOUNG), (20, 20, 20)),
         ((Threads(checkpoints=1, newest=400 * DAY),), (0, 0, 0)),
         ((Threads(checkpoints=4, newest=100 * DAY, delta=True),), (0, 0, 0)),
         ((Threads(checkpoints=4, newest=100 * DAY, odd=True),), (0, 0, 0)),
@@ -95,6 +98,7 @@ async def test_a_schema_that_is_not_known_is_refused_in_words(side: Side, spec: 
     await side.start(langgraph=spec)
     for call in (
         _survey(side),
+        _denied(side),
         side.databases.checkpoints.remove(side.cluster, side.at, side.now, Key(), _yes),
     ):
         with pytest.raises(
@@ -109,7 +113,7 @@ async def test_a_schema_that_is_not_known_is_refused_in_words(side: Side, spec: 
 
 async def test_a_login_that_may_not_delete_is_told_before_anything_is_tried(side: Side) -> None:
     await side.start(langgraph=LangGraph(threads=(OLD,), deletes=False))
-    assert (await _survey(side)).denied == ("checkpoint_blobs", "checkpoint_writes", "checkpoints")
+    assert await _denied(side) == ["checkpoint_blobs", "checkpoint_writes", "checkpoints"]
 
 
 async def test_nothing_is_removed_when_something_holds_it(side: Side) -> None:
@@ -126,7 +130,7 @@ async def test_nothing_is_removed_when_something_holds_it(side: Side) -> None:
 
 async def test_every_newest_checkpoint_loads_what_it_loaded_before(real: RealSide) -> None:
     """With the joins of LangGraph's own saver, over threads of every kind at once and pages that cut threads."""
-    kinds = (OLD, YOUNG, Threads(count=2, checkpoints=4, newest=90 * DAY, delta=True))
+    kinds: tuple[Threads, ...] = (OLD, YOUNG, Threads(count=2, checkpoints=4, newest=90 * DAY, delta=True))
     kinds += (Threads(count=2, checkpoints=6, newest=50 * DAY, format=2, namespace="sub:x"),)
     await real.start(langgraph=LangGraph(threads=kinds))
     with psycopg.connect(real.url, autocommit=True) as conn:
@@ -134,8 +138,7 @@ async def test_every_newest_checkpoint_loads_what_it_loaded_before(real: RealSid
         small = PostgresCheckpoints(SystemClock(), Connections(SystemClock()), removed=7)
         survey, done = await _survey(real), Page(Tally(), 0, Key())
         while done.last is not None:
-            cutoff = survey.now - timedelta(days=30)
-            done += await small.remove(real.cluster, real.at, cutoff, done.last, _yes)
+            done += await small.remove(real.cluster, real.at, survey.before, done.last, _yes)
         assert done.tally == survey.counted.tally
         assert {group: langgraph.load(conn, *group) for group in langgraph.groups(conn)} == before
         assert all(found is not None and len(found[1]) == 2 for found in before.values())
@@ -241,4 +244,4 @@ async def test_a_login_without_rights_sees_the_tables_and_is_told(real: RealSide
     await real.start(langgraph=LangGraph(threads=(OLD,)), login=name)
     with psycopg.connect(real.url, autocommit=True) as conn:
         conn.execute("REVOKE DELETE ON checkpoint_writes FROM PUBLIC")
-    assert (await _survey(real)).denied == ("checkpoint_writes",)
+    assert await _denied(real) == ["checkpoint_writes"]
