@@ -20,6 +20,7 @@ from types import MappingProxyType
 from app.domain.remediation import AnyRemediation
 from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.database_connections import DatabaseConnections
+from remediations.database_vacuum import DatabaseVacuum
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
@@ -33,6 +34,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
         "clean-checkpoints": CleanCheckpoints(),
+        "database-vacuum": DatabaseVacuum(),
     }
 )
 """All remediations by the name that rules use."""

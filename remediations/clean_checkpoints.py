@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.plan import ActionKind, Step
+from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Remediation, Scene
 from remediations.database_params import WHERE, DatabaseParams
 from remediations.evidence.pods import pods_state
@@ -35,9 +36,11 @@ _GRANT = "grant the login SELECT and DELETE on checkpoints, checkpoint_blobs and
 
 
 class CleanCheckpointsParams(DatabaseParams):
-    """`days`: a checkpoint is old when it is older than so many; the runbook's 30."""
+    """`days`: a checkpoint is old when it is older than so many; the runbook's 30. Only the rule sets it: fewer days are more rows."""
 
-    days: int = Field(default=30, ge=1, le=36_500)
+    days: int = Field(
+        default=30, ge=1, le=36_500, description="Age in days from which on a checkpoint may go."
+    )
 
 
 class CleanCheckpoints(Remediation[CleanCheckpointsParams]):
@@ -49,7 +52,13 @@ class CleanCheckpoints(Remediation[CleanCheckpointsParams]):
     params: type[CleanCheckpointsParams] = CleanCheckpointsParams
     actions: frozenset[ActionKind] = frozenset({ActionKind.CLEAN_CHECKPOINTS})
     secret_params: tuple[str, ...] = ("secret",)
-    fixed_params: frozenset[str] = WHERE
+    fixed_params: frozenset[str] = WHERE | {"days"}
+    procedure = Procedure(
+        Consent.APPROVAL,
+        settle=timedelta(seconds=30),
+        timeout=timedelta(minutes=10),
+        poll=timedelta(seconds=30),
+    )
 
     async def diagnose(self, scene: Scene, params: CleanCheckpointsParams) -> Diagnosis:
         """Rows and bytes of each table that would go, and why others stay; the server's pods."""

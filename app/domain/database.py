@@ -20,6 +20,7 @@ from app.domain.units import duration
 
 if TYPE_CHECKING:  # it speaks of addresses, which stand here
     from app.domain.checkpoints import Checkpoints
+    from app.domain.tables import Tables
 
 APPLICATION = "alert-remediator"
 """How our own sessions begin their `application_name`."""
@@ -206,6 +207,11 @@ class Databases(Protocol):
     @property
     def checkpoints(self) -> Checkpoints:
         """Those of LangGraph, on the same servers."""
+        ...
+
+    @property
+    def tables(self) -> Tables:
+        """All tables of a database, on the same servers."""
         ...
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:

@@ -35,12 +35,13 @@ class ActionKind(StrEnum):
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
     CLEAN_CHECKPOINTS = "clean-checkpoints"
+    VACUUM = "vacuum"
 
 
 SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
 
-INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS, ActionKind.CLEAN_CHECKPOINTS})
+INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS, ActionKind.CLEAN_CHECKPOINTS, ActionKind.VACUUM})
 """Kinds that change something inside of what runs there, and neither the object nor its pods."""
 
 

@@ -7,10 +7,11 @@ from typing import Final
 
 from app.database.actuator import SessionActuator
 from app.database.cleaning import CheckpointActuator
+from app.database.vacuuming import VacuumActuator
 from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
 
 ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind(
-    (KubeActuator(), SessionActuator(), CheckpointActuator())
+    (KubeActuator(), SessionActuator(), CheckpointActuator(), VacuumActuator())
 )

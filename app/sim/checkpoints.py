@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
 
 from pydantic import Field
 
@@ -28,10 +27,9 @@ from app.domain.checkpoints import (
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
-from app.sim.faults import Verb
+from app.sim.reaching import Reached, Reaching
 from app.sim.units import Seconds, Strict
 
-T = TypeVar("T")
 PAGE = 20
 """Checkpoints of one page."""
 _STEADY = "context"
@@ -140,48 +138,34 @@ def _amount(sizes: Iterable[int]) -> Amount:
     return Amount(len(values), sum(values))
 
 
-class Reaching(Protocol):
-    """How a statement reaches a server: its login is checked, then `ask`, and hooks and faults stand around it."""
-
-    async def __call__(
-        self,
-        to: tuple[Cluster, DatabaseAddress],
-        verb: Verb,
-        act: Callable[[LangGraph | None, str], T],
-        ask: Callable[[], Awaitable[None]] | None = None,
-    ) -> T:
-        """`act` gets the tables of the database, if it has any, and the name of the server. Raises ProbeUnavailable and
-        OutcomeUnclear."""
-        ...
-
-
 class SimCheckpoints:
     """The port, for the servers of a scenario. `gone` hears of each checkpoint that is removed."""
 
     def __init__(
         self,
         start: datetime,
-        now: Callable[[], datetime],
+        spec: Callable[[str], LangGraph | None],
         reach: Reaching,
         gone: Callable[[DatabaseAddress, str], None],
     ) -> None:
-        self._start, self._now = start, now
+        self._start, self._spec = start, spec
         self._reach, self._gone = reach, gone
         self._tables: dict[str, Tables] = {}
 
-    def tables(self, spec: LangGraph | None, server: str, at: DatabaseAddress) -> Tables:
+    def _of(self, seen: Reached, at: DatabaseAddress) -> Tables:
         """Those of a server. Raises ProbeUnavailable (`unknown_schema`)."""
+        spec = self._spec(seen.app)
         if spec is None or spec.version not in VERSIONS:
             found = "no table checkpoints" if spec is None else f"migration {spec.version}"
             text = f"the schema is not known: expected are LangGraph's tables at migration {VERSIONS[0]} to {VERSIONS[-1]}; found: {found}"
             raise ProbeUnavailable(text, code=UNKNOWN_SCHEMA, where=str(at))
-        return self._tables.setdefault(server, Tables(spec, self._start))
+        return self._tables.setdefault(seen.app, Tables(spec, self._start))
 
     async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
         """See the port."""
 
-        def act(spec: LangGraph | None, server: str) -> list[str]:
-            tables = self.tables(spec, server, at)
+        def act(seen: Reached) -> list[str]:
+            tables = self._of(seen, at)
             return [] if tables.spec.deletes else ["checkpoint_blobs", "checkpoint_writes", "checkpoints"]
 
         return await self._reach((cluster, at), "sql", act)
@@ -189,9 +173,9 @@ class SimCheckpoints:
     async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
         """See the port."""
 
-        def act(spec: LangGraph | None, server: str) -> Survey:
-            tables = self.tables(spec, server, at).copy()
-            old = cutoff(self._now(), before)
+        def act(seen: Reached) -> Survey:
+            tables = self._of(seen, at).copy()
+            old = cutoff(seen.now, before)
             rows = list(tables.rows.values())
             delta = {row.key.thread for row in rows if row.kind.delta}
             kept = sum(tables.passed(row, old) for row in rows if row.key.thread in delta)
@@ -217,8 +201,8 @@ class SimCheckpoints:
     ) -> Page:
         """See the port."""
 
-        def act(spec: LangGraph | None, server: str) -> Page:
-            tables = self.tables(spec, server, at)
+        def act(seen: Reached) -> Page:
+            tables = self._of(seen, at)
             page, going = tables.page(before, after, PAGE)
             last = page[-1].key if len(page) == PAGE else None
             delta = {row.key.thread for row in tables.rows.values() if row.kind.delta}

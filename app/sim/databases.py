@@ -24,6 +24,8 @@ from app.sim.checkpoints import LangGraph, SimCheckpoints
 from app.sim.faults import Request, Verb
 from app.sim.kubelet import Kubelet
 from app.sim.podstatus import ip_of
+from app.sim.reaching import Reached
+from app.sim.tables import SimTables, TableSpec
 from app.sim.units import Seconds, Strict
 from app.sim.world import World
 
@@ -74,6 +76,22 @@ class Server(Strict):
     may_end: bool = True
     clients: tuple[Clients, ...] = ()
     langgraph: LangGraph | None = None
+    tables: tuple[TableSpec, ...] = ()
+
+
+def joined_servers(these: Sequence[Server], those: Sequence[Server]) -> tuple[Server, ...]:
+    """All servers; one that two scenarios have is one server, with the clients and tables of both."""
+    found = {server.app: server for server in these}
+    for other in those:
+        own = found.setdefault(other.app, other)
+        if own is not other:
+            more = {
+                "clients": (*own.clients, *(c for c in other.clients if c not in own.clients)),
+                "tables": (*own.tables, *(t for t in other.tables if t not in own.tables)),
+                "langgraph": own.langgraph or other.langgraph,
+            }
+            found[other.app] = own.model_copy(update=more)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +205,15 @@ class SimDatabases:
         """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
         self.checkpoints = SimCheckpoints(
             start,
-            lambda: self._world.now,
+            lambda app: self._servers[app].langgraph,
             self._reach,
             lambda at, name: self.wrote("remove", at, name),
+        )
+        self.tables = SimTables(
+            start,
+            lambda app: self._servers[app].tables,
+            self._reach,
+            lambda at, name: self.wrote("vacuum", at, name),
         )
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
@@ -231,6 +255,12 @@ class SimDatabases:
     def commit(self, app: str, application: str) -> None:
         """For tests: the clients of this application end their transactions at the server `app`, and stay connected."""
         self._state(self._servers[app]).commit(application)
+
+    def migrate(self, app: str, version: int) -> None:
+        """For tests: LangGraph's tables at the server `app` are at this migration from now on."""
+        server = self._servers[app]
+        langgraph = (server.langgraph or LangGraph()).model_copy(update={"version": version})
+        self._servers[app] = server.model_copy(update={"langgraph": langgraph})
 
     def _state(self, server: Server) -> _State:
         if server.app not in self._states:
@@ -277,7 +307,7 @@ class SimDatabases:
         self,
         to: tuple[Cluster, DatabaseAddress],
         verb: Verb,
-        act: Callable[[LangGraph | None, str], T],
+        act: Callable[[Reached], T],
         ask: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         """One statement about the tables of the database at an address."""
@@ -287,8 +317,8 @@ class SimDatabases:
             await ask()
 
         def inside() -> T:
-            self._activity(server, at)
-            return act(server.langgraph, server.app)
+            sessions = self._activity(server, at).sessions
+            return act(Reached(server.app, at.database or server.database, self._world.now, sessions))
 
         return await self._request(verb, at, inside)
 
@@ -322,4 +352,4 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     return unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
 
 
-__all__ = ["Clients", "Server", "SimDatabases"]
+__all__ = ["Clients", "Server", "SimDatabases", "joined_servers"]

@@ -21,20 +21,9 @@ from app.domain.errors import (
 from app.domain.target import Kind
 
 Verb = Literal[
-    "get",
-    "list",
-    "patch",
-    "delete",
-    "evict",
-    "create",
-    "logs",
-    "usage",
-    "can_i",
-    "sql",
-    "terminate",
-    "remove",
-]
-WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate", "remove"})
+    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "terminate", "remove", "vacuum"
+]  # fmt: skip
+WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate", "remove", "vacuum"})
 
 
 class FaultKind(StrEnum):

@@ -20,7 +20,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.alerts import AlertRule
 from app.sim.behaviour import Behaviour
-from app.sim.databases import Server
+from app.sim.databases import Server, joined_servers
 from app.sim.dependencies import Dependency
 from app.sim.metrics import Metric
 from app.sim.objects import key_of
@@ -95,9 +95,9 @@ class Scenario(Strict):
                 "alerts",
                 "metrics",
                 "dependencies",
-                "databases",
             )
         }
+        merged["databases"] = joined_servers(self.databases, other.databases)
         merged["objects"] = (*self.objects, *(o for o in other.objects if key_of(o) not in known))
         merged["age"] = max(self.age, other.age)
         return self.model_copy(update=merged)

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
@@ -197,6 +198,21 @@ async def _approve(rig: Rig) -> None:
                 await rig.operations.approve(run.id, "kim", run.plan_hash)
 
 
+def _ordered(name: str, target: str = "rag7/StatefulSet/postgres") -> Hand:
+    """A person who orders this procedure once, and says yes to its plan."""
+
+    async def hand(rig: Rig) -> None:
+        wish = ManualRequest(name, target, {}, "maintenance", "lee")
+        order = Delivery(
+            Source.MANUAL, rig.clock.now(), "lee", dedupe_key="once", body_digest="1", manual=wish
+        )
+        with suppress(StoreUnavailable):
+            await rig.store.ingest(order)
+        await _approve(rig)
+
+    return hand
+
+
 VARIATIONS: Mapping[tuple[str, str], Case] = {
     ("high-error-rate", "scale-up"): Case(
         "high-error-rate", "scale-up", overload, params={"scale_to": 8}, ends=IncidentState.CONTAINED
@@ -242,6 +258,18 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
         hand=_approve,
         ends=IncidentState.CONTAINED,
+    ),
+    ("clean-checkpoints", "remove-old-checkpoints"): Case(
+        "clean-checkpoints",
+        "remove-old-checkpoints",
+        _shipped("clean-checkpoints"),
+        hand=_ordered("clean-checkpoints"),
+    ),
+    ("database-vacuum", "vacuum"): Case(
+        "database-vacuum",
+        "vacuum",
+        _shipped("database-vacuum"),
+        hand=_ordered("database-vacuum"),
     ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))

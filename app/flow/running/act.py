@@ -105,8 +105,8 @@ async def look(services: Services, run: Run) -> Found:
     except RemediatorError as error:
         # It may have been sent before, so that "nothing was sent" would be a guess.
         return _unclear(services, planned, f"it may be in place: {error}")
-    if isinstance(happened, Progress):
-        return _goes_on(services, planned, happened)
+    if isinstance(happened, Progress):  # told by a look: the state of the last call stands
+        return _goes_on(services, planned, replace(happened, state=planned.so_far.state))
     if happened:
         return await _settle(services, planned, Event.APPLIED, happened)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, LiteralString, Protocol
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from app.database.postgres import PostgresDatabases
@@ -23,6 +24,7 @@ from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock, load_scenario
 from app.sim.checkpoints import LangGraph
 from app.sim.databases import Clients, Server
+from app.sim.tables import TableSpec
 from tests.contract.database.langgraph import fill, make
 from tests.contract.postgres import Postgres
 
@@ -54,6 +56,10 @@ class Side(Protocol):
         """These are connected from now on; the Secret has this login, the database these tables."""
         ...
 
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        """A table of the login, with so many rows alive and so many dead; a vacuum of it takes `seconds` at least. Before `start`."""
+        ...
+
     async def pause(self) -> None:
         """Let a moment pass, longer than the conditions of the contract's tests ask for."""
         ...
@@ -81,6 +87,7 @@ class SimSide:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.at = DatabaseAddress("rag7", "postgres", 5432, "contract", "db")
+        self._tables = [TableSpec(name="stock", rows=1)]
 
     @property
     def now(self) -> datetime:
@@ -96,6 +103,7 @@ class SimSide:
             may_end=login == LOGIN,
             clients=clients,
             langgraph=langgraph,
+            tables=tuple(self._tables),
         )
         world = load_scenario("database-connections").model_copy(
             update={"databases": (server,), "alerts": ()}
@@ -103,6 +111,9 @@ class SimSide:
         self.cluster = SimCluster(self.clock, world)
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
         self.databases: Databases = self.cluster.databases
+
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        self._tables.append(TableSpec(name=table, rows=rows, dead=dead, seconds=seconds))
 
     async def pause(self) -> None:
         self.clock.advance(1)
@@ -168,6 +179,23 @@ class RealSide:
     async def _wait_in_line(self, connection: psycopg.AsyncConnection[Any], query: str) -> None:
         await connection.execute(query.encode())
 
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        """Vacuuming is slowed down by its cost settings, which belong to the login."""
+        name = sql.Identifier(table)
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("CREATE TABLE {} (a int, b text) WITH (autovacuum_enabled = off)").format(name)
+            )
+            conn.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(name, sql.Identifier(LOGIN)))
+            filled = sql.SQL("INSERT INTO {} SELECT n, repeat('x', 200) FROM generate_series(1, %s) n")
+            conn.execute(filled.format(name), (rows + dead,))
+            conn.execute(sql.SQL("DELETE FROM {} WHERE a > %s").format(name), (rows,))
+            conn.execute("SELECT pg_stat_force_next_flush()")  # else what was counted comes after the analysis
+            conn.execute(sql.SQL("ANALYZE {}").format(name))
+            if seconds:
+                conn.execute(f"ALTER ROLE {LOGIN} SET vacuum_cost_delay = 100".encode())
+                conn.execute(f"ALTER ROLE {LOGIN} SET vacuum_cost_limit = 5".encode())
+
     async def pause(self) -> None:
         await asyncio.sleep(0.3)
 
@@ -177,6 +205,12 @@ class RealSide:
             await connection.execute("SELECT 2")
 
     async def close(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(f"ALTER ROLE {LOGIN} RESET ALL".encode())
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name LIKE '%vacuum%'"
+            )
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)

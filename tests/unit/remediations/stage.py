@@ -23,6 +23,8 @@ WORKLOADS = {
     "pod-restarting": "Deployment/langgraph-worker",
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
+    "clean-checkpoints": "StatefulSet/postgres",
+    "database-vacuum": "StatefulSet/postgres",
 }
 
 

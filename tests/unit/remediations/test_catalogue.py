@@ -28,6 +28,8 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "pod-restarting": "Pod Crash Loop",
         "out-of-memory": "Out of Memory (OOM)",
         "database-connections": "Database Connection Issues",
+        "clean-checkpoints": "Database Maintenance",
+        "database-vacuum": "Database Maintenance",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 
@@ -44,6 +46,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         ("pod-restarting", "recent_deployment", 3600),
         ("database-connections", "idle_in_transaction", 600),
         ("database-connections", "lock", 300),
+        ("clean-checkpoints", "days", 30),
     ],
 )
 def test_defaults_are_the_runbooks_numbers(name: str, field: str, value: float) -> None:

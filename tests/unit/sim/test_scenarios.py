@@ -173,7 +173,9 @@ def test_all_stories_can_be_told_in_one_world() -> None:
 
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
     assert shipped() == [
+        "clean-checkpoints",
         "database-connections",
+        "database-vacuum",
         "high-error-rate",
         "high-latency",
         "out-of-memory",
@@ -223,7 +225,7 @@ def test_a_scenario_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there are database-connections, high-error-rate"):
+    with pytest.raises(BadInput, match="there are clean-checkpoints, database-connections"):
         load_scenario("low-error-rate")
     with pytest.raises(BadInput):
         load_scenario()
