@@ -30,7 +30,7 @@ from remediations.steps import act, refuse
 
 VACUUM = "vacuum"
 TABLES = "database.tables"
-"""The finding; its data: `code`, empty or why nobody could look, and then `since`, `held`, `wanted` and `why_none`."""
+"""The finding; its data: `code`, empty or why nobody could look, and then `since`, `held` and `wanted`."""
 _SHOWN = 8
 
 
@@ -82,7 +82,7 @@ class DatabaseVacuum(Remediation[DatabaseVacuumParams]):
             return (refuse(VACUUM, held, advice),)
         wanted: Any = found.data["wanted"]
         if not wanted:
-            return (refuse(VACUUM, f"{found.text}; {found.data['why_none']}"),)
+            return (refuse(VACUUM, found.text),)
         at = params.address(scene.workload.target.namespace)
         job = Vacuuming(
             at,
@@ -129,9 +129,9 @@ def _found(at: DatabaseAddress, seen: Look, params: DatabaseVacuumParams) -> Fin
         "since": seen.now.isoformat(),
         "held": held,
         "wanted": [t.to_json() for t in wanted],
-        "why_none": why_none,
     }
-    return Finding(TABLES, f"{text}; {held}" if held else text, data=data, details=tuple(details))
+    against = held or why_none
+    return Finding(TABLES, f"{text}; {against}" if against else text, data=data, details=tuple(details))
 
 
 def _wanted(seen: Look, params: DatabaseVacuumParams) -> tuple[list[TableId], str]:

@@ -190,6 +190,15 @@ def exhausted() -> Scenario:
     return base.model_copy(update={"databases": (full,)})
 
 
+@cache
+def two_tables() -> Scenario:
+    """A table whose vacuum takes longer than one call, and one whose vacuum is over at once."""
+    base = load_scenario("database-vacuum")
+    (server,) = base.databases
+    few = tuple(t for t in server.tables if t.name in ("checkpoint_writes", "store"))
+    return base.model_copy(update={"databases": (server.model_copy(update={"tables": few}),)})
+
+
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
@@ -264,12 +273,14 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "remove-old-checkpoints",
         _shipped("clean-checkpoints"),
         hand=_ordered("clean-checkpoints"),
+        long=True,
     ),
     ("database-vacuum", "vacuum"): Case(
         "database-vacuum",
         "vacuum",
-        _shipped("database-vacuum"),
+        two_tables,
         hand=_ordered("database-vacuum"),
+        long=True,
     ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
