@@ -23,16 +23,18 @@ from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.ports import Clock
 
-COUNTED, REMOVED = 5_000, 500
+COUNTED, REMOVED = 2_000, 500
 """Checkpoints of one page: of a count, which only reads, and of a removal."""
-_COUNTING: Final = 15.0
+_COUNTING: Final = 10.0
 """Seconds after which a count begins no other page: it says how far it came."""
+_COUNT: Final = 8_000
+"""Milliseconds for one statement of a count: with the time before it has to fit into an investigation."""
 _STATEMENT: Final = 20_000
-"""Milliseconds for one statement."""
+"""Milliseconds for one statement of a removal."""
 _LOCK: Final = 2_000
 """Milliseconds that a removal waits for a lock, so that nobody waits behind it for longer."""
-_TRANSACTION: Final = 60.0
-"""Seconds for all statements of a page's removal."""
+_TRANSACTION: Final = _STATEMENT / 1000
+"""Seconds for all statements of a page's removal, so that some pages fit into one look at a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,15 @@ class PostgresCheckpoints:
         """See the port."""
         try:
             async with (
-                asyncio.timeout(_COUNTING + _STATEMENT / 1000),
-                self.connections.look(cluster, at, _STATEMENT) as connection,
+                asyncio.timeout(_COUNTING + _COUNT / 1000),
+                self.connections.look(cluster, at, _COUNT) as connection,
             ):
                 version = await _known_version(connection, at)
                 now, about, sizes = await _one(connection, queries.SERVER)
                 old = cutoff(now, before)
                 counted = await self._count(connection, old)
         except (psycopg.Error, TimeoutError) as error:
-            raise failed(at, error, _STATEMENT / 1000) from None
+            raise failed(at, error, _COUNT / 1000) from None
         return Survey(old, version, about, counted, sizes)
 
     async def _count(self, connection: Connection, before: datetime) -> Page:

@@ -22,8 +22,8 @@ from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import counted, say_memory
 
-PAGES: Final = 5
-"""Pages of one call."""
+PAGES: Final = 4
+"""Pages of one call, which has to fit into one look at a run even when the server is slow."""
 PAUSE: Final = 0.2
 """Seconds between two pages, for those who wait for the same rows and the same disk."""
 _AFTER_A_FAULT: Final = 5.0

@@ -190,7 +190,9 @@ class RealSide:
             filled = sql.SQL("INSERT INTO {} SELECT n, repeat('x', 200) FROM generate_series(1, %s) n")
             conn.execute(filled.format(name), (rows + dead,))
             conn.execute(sql.SQL("DELETE FROM {} WHERE a > %s").format(name), (rows,))
-            conn.execute("SELECT pg_stat_force_next_flush()")  # else what was counted comes after the analysis
+            conn.execute(
+                "SELECT pg_stat_force_next_flush()"
+            )  # else what was counted comes after the analysis
             conn.execute(sql.SQL("ANALYZE {}").format(name))
             if seconds:
                 conn.execute(f"ALTER ROLE {LOGIN} SET vacuum_cost_delay = 100".encode())
