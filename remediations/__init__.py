@@ -23,6 +23,7 @@ from remediations.database_connections import DatabaseConnections
 from remediations.database_vacuum import DatabaseVacuum
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
+from remediations.logs_and_volumes import LogsAndVolumes
 from remediations.out_of_memory import OutOfMemory
 from remediations.pod_restarting import PodRestarting
 
@@ -35,6 +36,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "database-connections": DatabaseConnections(),
         "clean-checkpoints": CleanCheckpoints(),
         "database-vacuum": DatabaseVacuum(),
+        "logs-and-volumes": LogsAndVolumes(),
     }
 )
 """All remediations by the name that rules use."""

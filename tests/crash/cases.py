@@ -287,7 +287,13 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
     ),
 }
 
-PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand"), ("database-connections", "fix-by-hand")})
+PERSONS_WORK = frozenset(
+    {
+        ("pod-restarting", "fix-by-hand"),
+        ("database-connections", "fix-by-hand"),
+        ("logs-and-volumes", "free-by-hand"),
+    }
+)
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (

@@ -25,6 +25,7 @@ WORKLOADS = {
     "database-connections": "StatefulSet/postgres",
     "clean-checkpoints": "StatefulSet/postgres",
     "database-vacuum": "StatefulSet/postgres",
+    "logs-and-volumes": "Deployment/langgraph-store",
 }
 
 

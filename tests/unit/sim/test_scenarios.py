@@ -178,6 +178,7 @@ def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
         "database-vacuum",
         "high-error-rate",
         "high-latency",
+        "logs-and-volumes",
         "out-of-memory",
         "pod-restarting",
     ]
