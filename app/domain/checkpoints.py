@@ -16,7 +16,6 @@ from typing import Final, NamedTuple, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
-from app.domain.json import JsonValue
 
 UNKNOWN_SCHEMA: Final = "unknown_schema"
 """Code of the error that says in words which schema was expected and which was found."""
@@ -34,10 +33,6 @@ class Key(NamedTuple):
     thread: str = ""
     namespace: str = ""
     id: str = ""
-
-    def to_json(self) -> list[JsonValue]:
-        """`[thread, namespace, id]`."""
-        return [self.thread, self.namespace, self.id]
 
 
 def id_at(moment: datetime) -> str:
