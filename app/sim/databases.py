@@ -201,20 +201,10 @@ class SimDatabases:
         self._start = start
         self._servers = {server.app: server for server in servers}
         self._states: dict[str, _State] = {}
-        self.wrote: Callable[[Verb, DatabaseAddress, str], None] = lambda _verb, _at, _name: None
+        self.wrote: Callable[[Verb, DatabaseAddress, str], None] = _nobody
         """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
-        self.checkpoints = SimCheckpoints(
-            start,
-            lambda app: self._servers[app].langgraph,
-            self._reach,
-            lambda at, name: self.wrote("remove", at, name),
-        )
-        self.tables = SimTables(
-            start,
-            lambda app: self._servers[app].tables,
-            self._reach,
-            lambda at, name: self.wrote("vacuum", at, name),
-        )
+        self.checkpoints = SimCheckpoints(start, self._langgraph, self._reach, self._gone)
+        self.tables = SimTables(start, self._specs, self._reach, self._began)
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
@@ -255,6 +245,18 @@ class SimDatabases:
     def commit(self, app: str, application: str) -> None:
         """For tests: the clients of this application end their transactions at the server `app`, and stay connected."""
         self._state(self._servers[app]).commit(application)
+
+    def _langgraph(self, app: str) -> LangGraph | None:
+        return self._servers[app].langgraph
+
+    def _specs(self, app: str) -> Sequence[TableSpec]:
+        return self._servers[app].tables
+
+    def _gone(self, at: DatabaseAddress, name: str) -> None:
+        self.wrote("remove", at, name)
+
+    def _began(self, at: DatabaseAddress, name: str) -> None:
+        self.wrote("vacuum", at, name)
 
     def migrate(self, app: str, version: int) -> None:
         """For tests: LangGraph's tables at the server `app` are at this migration from now on."""
@@ -353,3 +355,7 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
 
 
 __all__ = ["Clients", "Server", "SimDatabases", "joined_servers"]
+
+
+def _nobody(verb: Verb, at: DatabaseAddress, name: str) -> None:
+    """Told to nobody."""
