@@ -19,9 +19,12 @@ from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
 from remediations.api_rate_limits import ApiRateLimits
+from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.database_connections import DatabaseConnections
+from remediations.database_vacuum import DatabaseVacuum
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
+from remediations.logs_and_volumes import LogsAndVolumes
 from remediations.out_of_memory import OutOfMemory
 from remediations.pod_restarting import PodRestarting
 
@@ -33,6 +36,9 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
         "api-rate-limits": ApiRateLimits(),
+        "clean-checkpoints": CleanCheckpoints(),
+        "database-vacuum": DatabaseVacuum(),
+        "logs-and-volumes": LogsAndVolumes(),
     }
 )
 """All remediations by the name that rules use."""

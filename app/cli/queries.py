@@ -23,7 +23,7 @@ Follow = Annotated[
 ]
 
 _INCIDENT = ("id", "state", "alertname", "namespace", "target", "opened_at")
-_RUN = ("id", "state", "remediation", "target", "mode", "requested_at", "result")
+_RUN = ("id", "state", "remediation", "target", "mode", "requested_at", "progress", "result")
 _POLL = 2.0  # seconds between two looks of --follow
 
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.database.workload import another_workload
 from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
 from app.domain.database import Activity, Condition, DatabaseAddress, Session, SessionId, Why
-from app.domain.errors import ObjectChanged, ObjectMissing, OutcomeUnclear, ProbeUnavailable, TryLater
+from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable, TryLater
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import INSIDE, Action, ActionKind
+from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import counted, duration
 
@@ -65,7 +66,7 @@ class Ending:
 class SessionActuator:
     """See the port."""
 
-    kinds: frozenset[ActionKind] = INSIDE
+    kinds: frozenset[ActionKind] = frozenset({ActionKind.TERMINATE_SESSIONS})
 
     def rights(self, kind: ActionKind, on: Kind) -> tuple[Permission, ...]:  # noqa: ARG002 - the port's
         """Nothing of the cluster is written. The one Secret that is read is named by the rule (`Remediation.secrets`)."""
@@ -73,15 +74,8 @@ class SessionActuator:
 
     async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same, and at least one of the sessions is there and fulfils the condition."""
-        ref = action.object
-        try:
-            manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
-        except ObjectMissing:
-            return CheckResult(None, f"{ref} is gone", ObjectMissing.code)
-        if manifest["metadata"].get("uid") != ref.uid:
-            return CheckResult(
-                None, f"{ref} was deleted and created again since the decision", ObjectChanged.code
-            )
+        if (changed := await another_workload(doors, action)) is not None:
+            return changed
         ending = Ending.of(action)
         activity = await doors.databases.activity(doors.cluster, ending.at)
         wanted = _to_end(ending, activity)
@@ -89,7 +83,7 @@ class SessionActuator:
             why = _against(ending, activity)[0]
             return CheckResult(None, f"none of the sessions is to be ended: {why}", ObjectChanged.code)
         text = f"{len(wanted)} of {counted(len(ending.sessions), 'session')} as decided"
-        return CheckResult(ref, text, seen=activity)
+        return CheckResult(action.object, text, seen=activity)
 
     async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
         """Some of the sessions are gone, and of the others none is to be ended any more."""

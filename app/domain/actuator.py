@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
+from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
@@ -44,12 +45,25 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long action has come. `text` is for people: phase, amounts, an estimate. `state` is the actuator's own and comes
+    back with the next call: it saves work and is no truth, as the process may die before it is stored. The action is gone on
+    with in `seconds`, after its holds and gates have been asked again."""
+
+    text: str
+    state: Mapping[str, JsonValue] = field(default_factory=dict)
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
-    """What one write is made with: `doors` to send it through, `ask` right before each request, `sleep` between looks."""
+    """What one write is made with: `doors` to send it through, `ask` right before each request, `sleep` between looks. `so_far`
+    is the state of the last progress of a long action, empty at its beginning."""
 
     doors: Doors
     ask: Ask
     sleep: Sleep
+    so_far: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +135,9 @@ class Actuator(Protocol):
         """Look afresh: is everything still as the action expects it? Raises the doors' read errors."""
         ...
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
-        """For a recorded intent without an outcome: a sentence when the action did happen, empty when it certainly did not.
+    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str | Progress:
+        """For a recorded intent without an outcome: a sentence when the action did happen, its progress while it goes on by itself
+        and nothing has to be sent, empty when there is something to send: nothing has happened, or to do it again does no harm.
         Raises RemediatorError kinds when that cannot be told."""
         ...
 
@@ -130,9 +145,11 @@ class Actuator(Protocol):
         """Try everything but the effect: why it would be refused, or empty. Raises TryLater."""
         ...
 
-    async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
-        """Carry it out once; a returned result is final. Raises TryLater: nothing was changed, the call may be repeated; Held,
-        by `means.ask`: nothing was sent."""
+    async def apply(
+        self, means: Means, action: Action, action_id: str, found: CheckResult
+    ) -> Applied | Progress:
+        """Carry it out once; a returned result is final. What takes longer than some 15 s gives its progress instead, and is asked
+        again. Raises TryLater: nothing was changed, the call may be repeated; Held, by `means.ask`: nothing was sent."""
         ...
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:

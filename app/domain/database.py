@@ -12,11 +12,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.json import JsonValue
 from app.domain.units import duration
+
+if TYPE_CHECKING:  # it speaks of addresses, which stand here
+    from app.domain.checkpoints import Checkpoints
+    from app.domain.tables import Tables
 
 APPLICATION = "alert-remediator"
 """How our own sessions begin their `application_name`."""
@@ -199,6 +203,16 @@ class Databases(Protocol):
     Raises ProbeUnavailable for whatever keeps a look from being made (code `no_login`, `login_refused`, `unreachable`,
     `exhausted`: the server said that no connection is free; `query_failed`). Nothing of the login is in an error.
     """
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those of LangGraph, on the same servers."""
+        ...
+
+    @property
+    def tables(self) -> Tables:
+        """All tables of a database, on the same servers."""
+        ...
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """Connect, look, disconnect."""

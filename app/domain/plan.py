@@ -17,7 +17,7 @@ from app.domain.change import DigestKey, FieldChange, shown
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
-__all__ = ["INSIDE", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
+__all__ = ["INSIDE", "RESTART_TO_UNDO", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
 
 _FINGERPRINTS = ("left",)
 """Params that are digests of a whole template, which may hold secrets that can be guessed."""
@@ -35,12 +35,17 @@ class ActionKind(StrEnum):
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
     ROTATE_KEY = "rotate-key"
+    CLEAN_CHECKPOINTS = "clean-checkpoints"
+    VACUUM = "vacuum"
 
 
 SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
 
-INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS})
+RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
+"""Kinds whose undo makes new pods of the same template."""
+
+INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS, ActionKind.CLEAN_CHECKPOINTS, ActionKind.VACUUM})
 """Kinds that change something inside of what runs there, and neither the object nor its pods."""
 
 

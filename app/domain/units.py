@@ -16,6 +16,16 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def say_memory(amount: int) -> str:
+    """Bytes for people: `512 MiB`, `1.5 GiB`, `900 B`; at most one decimal."""
+    for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2), ("KiB", 1)):
+        size = 1024**power
+        if abs(amount) >= size:
+            tenths = (amount * 10 + size // 2) // size
+            return f"{tenths // 10} {unit}" if tenths % 10 == 0 else f"{tenths / 10:.1f} {unit}"
+    return f"{amount} B"
+
+
 def duration(span: timedelta) -> str:
     """A measured span with its two largest units: `45s`, `3m12s`, `1h4m`, `2d3h`, `1h`. A negative one is `0s`."""
     rest = max(0, round(span.total_seconds()))

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from app.database.actuator import SessionActuator
+from app.database.cleaning import CheckpointActuator
+from app.database.vacuuming import VacuumActuator
 from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
 from app.kube.key_actuator import KeyActuator
 
-ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind((KubeActuator(), KeyActuator(), SessionActuator()))
+ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind(
+    (KubeActuator(), KeyActuator(), SessionActuator(), CheckpointActuator(), VacuumActuator())
+)

@@ -16,9 +16,10 @@ from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.target import Kind
+from app.domain.units import say_memory
 from app.domain.workload import Workload
 from app.kube.parse import controller_of
-from app.kube.quantity import parse_memory, say_memory
+from app.kube.quantity import parse_memory
 
 _TOOLS = {
     "keda.sh": "KEDA",

@@ -50,15 +50,5 @@ def format_memory(amount: int) -> str:
     return str(amount)
 
 
-def say_memory(amount: int) -> str:
-    """Bytes for people: `512 MiB`, `1.5 GiB`, `900 B`; at most one decimal."""
-    for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2), ("KiB", 1)):
-        size = 1024**power
-        if abs(amount) >= size:
-            tenths = (amount * 10 + size // 2) // size
-            return f"{tenths // 10} {unit}" if tenths % 10 == 0 else f"{tenths / 10:.1f} {unit}"
-    return f"{amount} B"
-
-
 def _ceil(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_CEILING, _EXACT))

@@ -69,7 +69,8 @@ def _what(timeline: Timeline) -> list[Line]:
         case IncidentState.WAITING:
             return [*done, *_waiting(timeline)]
         case IncidentState.ACTING:
-            return [*done, line(f"Acting now: {_plan(timeline)}")]
+            reached = [line(bold("So far"), f": {timeline.progress}")] if timeline.progress else []
+            return [*done, line(f"Acting now: {_plan(timeline)}"), *reached]
         case IncidentState.REFUSED:
             return [*done, *(_reason(timeline) or [line("Did nothing more" if done else "Did nothing")])]
         case IncidentState.OBSERVED:

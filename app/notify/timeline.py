@@ -272,7 +272,7 @@ class Timeline:
     run works on, `ladder` has each step of the last decision with why it applies or not, `actions`, `verifications` and `undos` are in order of time over all steps. `answer` is the approval's answer,
     `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
     `undo_asked` and `paused` are what somebody ordered afterwards. `trust levels` has the last change of each trust level that the
-    incident moved, by key.
+    incident moved, by key. `progress` is how far a long action has come; the audit trail does not have it.
     """
 
     incident_id: str
@@ -311,6 +311,7 @@ class Timeline:
     pagerduty_incident: str = ""
     links: tuple[Link, ...] = ()
     trust_levels: tuple[TrustChange, ...] = ()
+    progress: str = ""
 
     @property
     def promotion(self) -> TrustChange | None:

@@ -44,6 +44,8 @@ _KINDS = {
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
     "terminate-idle-in-transaction": ActionKind.TERMINATE_SESSIONS,
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
+    "remove-old-checkpoints": ActionKind.CLEAN_CHECKPOINTS,
+    "vacuum": ActionKind.VACUUM,
     "restart-client": ActionKind.ROLLOUT_RESTART,
     "restart-postgres": ActionKind.DELETE_POD,
 }

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from app.domain.cluster import FIELD_MANAGER, MARKER, LogQuery, PodUsage
-from app.domain.database import DatabaseAddress, SessionId
+from app.domain.database import DatabaseAddress
 from app.domain.errors import AccessDenied, ObjectChanged, ObjectInvalid, ObjectMissing, ProbeUnavailable
 from app.domain.json import Obj
 from app.domain.ports import Clock
 from app.domain.target import Kind
 from app.sim.containers import Phase
-from app.sim.faults import Faults, Hook, Mutation, Request, raise_after, raise_before
+from app.sim.faults import Faults, Hook, Mutation, Request, Verb, raise_after, raise_before
 from app.sim.kinds import APIS, seconds_of
 from app.sim.kubelet import node
 from app.sim.objects import Key, make_key
@@ -54,7 +54,7 @@ class SimCluster:
         self.metrics = self._simulation.metrics
         self.dependencies = self._simulation.dependencies
         self.databases = self._simulation.databases
-        self.databases.told = self._ended
+        self.databases.wrote = self._wrote
         self.caches = self._simulation.caches
         self.traffic = self._simulation.traffic
         self.catch_up()
@@ -249,13 +249,11 @@ class SimCluster:
             )
         )
 
-    def _ended(self, at: DatabaseAddress, session: SessionId) -> None:
-        """A session is no object of the cluster: it is recorded under its id, as an action has it."""
-        name = ", ".join(map(repr, session.to_json()))
+    def _wrote(self, verb: Verb, at: DatabaseAddress, name: str) -> None:
+        """What is inside of a database is no object of the cluster: it is recorded under a name that the action has, too."""
+        kind = Kind.STATEFUL_SET
         self.mutations.append(
-            Mutation(
-                self._clock.now(), "terminate", Kind.STATEFUL_SET, at.namespace, name, False, FIELD_MANAGER
-            )
+            Mutation(self._clock.now(), verb, kind, at.namespace, name, False, FIELD_MANAGER)
         )
 
     def _usage(self, pod: Obj) -> PodUsage | None:

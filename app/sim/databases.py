@@ -19,10 +19,13 @@ from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Sess
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
 from app.sim.asking import Asking
-from app.sim.faults import Request
+from app.sim.checkpoints import LangGraph, SimCheckpoints
+from app.sim.faults import Request, Verb
 from app.sim.kubelet import Kubelet
 from app.sim.logins import login_values
 from app.sim.podstatus import ip_of
+from app.sim.reaching import Reached
+from app.sim.tables import SimTables, TableSpec
 from app.sim.units import Seconds, Strict
 from app.sim.world import World
 
@@ -64,6 +67,23 @@ class Server(Strict):
     reserved: int = Field(default=3, ge=0)
     may_end: bool = True
     clients: tuple[Clients, ...] = ()
+    langgraph: LangGraph | None = None
+    tables: tuple[TableSpec, ...] = ()
+
+
+def joined_servers(these: Sequence[Server], those: Sequence[Server]) -> tuple[Server, ...]:
+    """All servers; one that two scenarios have is one server, with the clients and tables of both."""
+    found = {server.app: server for server in these}
+    for other in those:
+        own = found.setdefault(other.app, other)
+        if own is not other:
+            more = {
+                "clients": (*own.clients, *(c for c in other.clients if c not in own.clients)),
+                "tables": (*own.tables, *(t for t in other.tables if t not in own.tables)),
+                "langgraph": own.langgraph or other.langgraph,
+            }
+            found[other.app] = own.model_copy(update=more)
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +193,10 @@ class SimDatabases:
         self._start = start
         self._servers = {server.app: server for server in servers}
         self._states: dict[str, _State] = {}
-        self.told: Callable[[DatabaseAddress, SessionId], None] = _nobody
-        """Hears of every session that was told to end."""
+        self.wrote: Callable[[Verb, DatabaseAddress, str], None] = _nobody
+        """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
+        self.checkpoints = SimCheckpoints(start, self._langgraph, self._reach, self._gone)
+        self.tables = SimTables(start, self._specs, self._reach, self._began)
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
@@ -199,7 +221,7 @@ class SimDatabases:
             told = [s.id for s in there if s.id and s.endable and not condition.against(seen, s)]
             self._state(server).end(told)
             for session in told:
-                self.told(at, session)
+                self.wrote("terminate", at, ", ".join(map(repr, session.to_json())))
             return told
 
         return await self._request("terminate", at, act)
@@ -215,6 +237,24 @@ class SimDatabases:
     def commit(self, app: str, application: str) -> None:
         """For tests: the clients of this application end their transactions at the server `app`, and stay connected."""
         self._state(self._servers[app]).commit(application)
+
+    def _langgraph(self, app: str) -> LangGraph | None:
+        return self._servers[app].langgraph
+
+    def _specs(self, app: str) -> Sequence[TableSpec]:
+        return self._servers[app].tables
+
+    def _gone(self, at: DatabaseAddress, name: str) -> None:
+        self.wrote("remove", at, name)
+
+    def _began(self, at: DatabaseAddress, name: str) -> None:
+        self.wrote("vacuum", at, name)
+
+    def migrate(self, app: str, version: int) -> None:
+        """For tests: LangGraph's tables at the server `app` are at this migration from now on."""
+        server = self._servers[app]
+        langgraph = (server.langgraph or LangGraph()).model_copy(update={"version": version})
+        self._servers[app] = server.model_copy(update={"langgraph": langgraph})
 
     def _state(self, server: Server) -> _State:
         if server.app not in self._states:
@@ -257,9 +297,26 @@ class SimDatabases:
             milliseconds=2.0,
         )
 
-    async def _request(
-        self, verb: Literal["sql", "terminate"], at: DatabaseAddress, act: Callable[[], T]
+    async def _reach(
+        self,
+        to: tuple[Cluster, DatabaseAddress],
+        verb: Verb,
+        act: Callable[[Reached], T],
+        ask: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
+        """One statement about the tables of the database at an address."""
+        cluster, at = to
+        server = await self._login(cluster, at)
+        if ask is not None:
+            await ask()
+
+        def inside() -> T:
+            sessions = self._activity(server, at).sessions
+            return act(Reached(server.app, at.database or server.database, self._world.now, sessions))
+
+        return await self._request(verb, at, inside)
+
+    async def _request(self, verb: Verb, at: DatabaseAddress, act: Callable[[], T]) -> T:
         """A fault of the world is one of the way to the server: it is not reached, or its answer is lost."""
         try:
             return await self._ask(Request(verb, None, at.namespace, str(at)), act)
@@ -279,8 +336,8 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     return unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
 
 
-__all__ = ["Clients", "Server", "SimDatabases"]
+__all__ = ["Clients", "Server", "SimDatabases", "joined_servers"]
 
 
-def _nobody(at: DatabaseAddress, session: SessionId) -> None:
+def _nobody(verb: Verb, at: DatabaseAddress, name: str) -> None:
     """Told to nobody."""

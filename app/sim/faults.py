@@ -21,9 +21,9 @@ from app.domain.errors import (
 from app.domain.target import Kind
 
 Verb = Literal[
-    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "info", "terminate"
-]
-WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate"})
+    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "info", "terminate", "remove", "vacuum"
+]  # fmt: skip
+WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate", "remove", "vacuum"})
 
 
 class FaultKind(StrEnum):

@@ -21,7 +21,7 @@ from app.domain.target import Kind
 from app.sim.alerts import AlertRule
 from app.sim.behaviour import Behaviour
 from app.sim.caches import CacheServer
-from app.sim.databases import Server
+from app.sim.databases import Server, joined_servers
 from app.sim.dependencies import Dependency
 from app.sim.metrics import Metric
 from app.sim.objects import key_of
@@ -97,10 +97,10 @@ class Scenario(Strict):
                 "alerts",
                 "metrics",
                 "dependencies",
-                "databases",
                 "caches",
             )
         }
+        merged["databases"] = joined_servers(self.databases, other.databases)
         merged["objects"] = (*self.objects, *(o for o in other.objects if key_of(o) not in known))
         merged["age"] = max(self.age, other.age)
         return self.model_copy(update=merged)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from app.domain.alert import AlertStatus, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
+from app.flow.running.progress import so_far
 from app.store.audit import AuditEvent
 from app.store.decisions import StoredDecision
 from app.store.incidents import Incident, StoredAlert
@@ -120,6 +121,7 @@ class RunSummary(BaseModel):
     answer: str
     answered_by: str
     result: str
+    progress: str
 
 
 class StepView(BaseModel):
@@ -271,6 +273,7 @@ def _run_fields(run: Run) -> dict[str, Any]:
         "answer": run.answer,
         "answered_by": run.answered_by,
         "result": run.result,
+        "progress": so_far(run).text,
     }
 
 

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
+from app.domain.units import say_memory
 from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Terminated
 from app.kube.podspec import pod_memory_limit
-from app.kube.quantity import say_memory
 from remediations.causes.exits import ARCHITECTURE, TOLD_TO_END, ending
 from remediations.causes.images import WAITING, image_cause, pull_of
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest

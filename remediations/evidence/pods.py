@@ -80,6 +80,12 @@ async def pods_of(cluster: Cluster, workload: Workload) -> list[Pod] | Finding:
         return unread_pods(e.message)
 
 
+async def pods_state(cluster: Cluster, workload: Workload, since: datetime) -> Finding:
+    """The finding `pods.state`, read now; what ended before `since` and runs again is over."""
+    pods = await pods_of(cluster, workload)
+    return pods if isinstance(pods, Finding) else pods_finding(workload, pods, troubles(pods, since))
+
+
 def unread_pods(why: str) -> Finding:
     """The unknown finding `pods.state`."""
     return Finding("pods.state", f"The pods could not be read: {why}", Certainty.UNKNOWN)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from app.domain.units import counted as count
-from app.kube.quantity import say_memory
+from app.domain.units import say_memory
 
 __all__ = ["count", "joined", "memory", "millicores", "percent", "seconds", "short", "span"]
 

@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
@@ -189,12 +190,36 @@ def exhausted() -> Scenario:
     return base.model_copy(update={"databases": (full,)})
 
 
+@cache
+def two_tables() -> Scenario:
+    """A table whose vacuum takes longer than one call, and one whose vacuum is over at once."""
+    base = load_scenario("database-vacuum")
+    (server,) = base.databases
+    few = tuple(t for t in server.tables if t.name in ("checkpoint_writes", "store"))
+    return base.model_copy(update={"databases": (server.model_copy(update={"tables": few}),)})
+
+
 async def _approve(rig: Rig) -> None:
     """A person who says yes to whatever is asked."""
     for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
         if not run.answer:
             with suppress(StoreUnavailable):  # they press again
                 await rig.operations.approve(run.id, "kim", run.plan_hash)
+
+
+def _ordered(name: str, target: str = "rag7/StatefulSet/postgres") -> Hand:
+    """A person who orders this procedure once, and says yes to its plan."""
+
+    async def hand(rig: Rig) -> None:
+        wish = ManualRequest(name, target, {}, "maintenance", "lee")
+        order = Delivery(
+            Source.MANUAL, rig.clock.now(), "lee", dedupe_key="once", body_digest="1", manual=wish
+        )
+        with suppress(StoreUnavailable):
+            await rig.store.ingest(order)
+        await _approve(rig)
+
+    return hand
 
 
 VARIATIONS: Mapping[tuple[str, str], Case] = {
@@ -250,6 +275,20 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         of_rule={"mode": Mode.AUTO},
         ends=IncidentState.CONTAINED,
     ),
+    ("clean-checkpoints", "remove-old-checkpoints"): Case(
+        "clean-checkpoints",
+        "remove-old-checkpoints",
+        _shipped("clean-checkpoints"),
+        hand=_ordered("clean-checkpoints"),
+        long=True,
+    ),
+    ("database-vacuum", "vacuum"): Case(
+        "database-vacuum",
+        "vacuum",
+        two_tables,
+        hand=_ordered("database-vacuum"),
+        long=True,
+    ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),
@@ -260,6 +299,7 @@ PERSONS_WORK = frozenset(
         ("pod-restarting", "fix-by-hand"),
         ("database-connections", "fix-by-hand"),
         *(("api-rate-limits", step) for step in ("mend-cache", "wait-in-code", "ask-provider")),
+        ("logs-and-volumes", "free-by-hand"),
     }
 )
 """Steps that never act: they tell a person what to do."""

@@ -94,8 +94,9 @@ def _as_undisturbed(ending: Ending, undisturbed: Ending) -> bool:
 
 def _handed_over(ending: Ending, request: Request) -> bool:
     """What a diagnosis could not read refuses its steps, and a person is asked: safe, if not wanted (see
-    test_a_hiccup_while_diagnosing_wakes_nobody)."""
-    return not request.writes and ending.incidents == ("escalated",) and not _changes(ending)
+    test_a_hiccup_while_diagnosing_wakes_nobody). An order is closed, and whoever gave it is told."""
+    closed = ending.incidents in (("escalated",), ("resolved",))
+    return not request.writes and closed and not _changes(ending)
 
 
 def _changes(ending: Ending) -> list[str]:

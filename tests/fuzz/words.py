@@ -17,9 +17,10 @@ from app.domain.errors import BadInput
 from app.domain.redact import MAX_TEXT, REDACTED, redact, redact_value, without_userinfo
 from app.domain.target import Target
 from app.domain.text import CONTROL, bounded, visible
+from app.domain.units import say_memory
 from app.domain.urls import fault_in
 from app.intake.auth import parse_tokens
-from app.kube.quantity import format_memory, parse_cpu, parse_memory, say_memory
+from app.kube.quantity import format_memory, parse_cpu, parse_memory
 from app.notify.text import Ref, Style, Who, clean, cut, line, mrkdwn, plain
 from app.notify.text import Span as Piece
 from app.observe import logs

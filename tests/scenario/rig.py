@@ -207,7 +207,10 @@ class Rig:
         self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
-        if request.verb in ("patch", "delete", "evict", "terminate") and not request.dry_run:
+        if (
+            request.verb in ("patch", "delete", "evict", "terminate", "remove", "vacuum")
+            and not request.dry_run
+        ):
             self.reaper(f"cluster {request.verb} {when}")
 
     async def born(self) -> Rig:

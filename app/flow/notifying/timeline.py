@@ -19,6 +19,7 @@ from app.domain.events import EventKind
 from app.domain.evidence import Diagnosis
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
+from app.flow.running.progress import so_far
 from app.notify.timeline import (
     ActionDone,
     AlertLine,
@@ -33,7 +34,7 @@ from app.notify.timeline import (
     Verification,
     fact_from_json,
 )
-from app.store import audit
+from app.store import audit, runs
 from app.store.audit import AuditEvent
 
 _SHOWN_ALERTS = 5
@@ -41,8 +42,11 @@ _ENDED = frozenset(s for s in IncidentState if s.closed) | {IncidentState.ESCALA
 
 
 def timeline_of(conn: Connection, incident_id: str) -> Timeline:
-    """The timeline so far. Raises Missing when the trail knows no such incident."""
-    return fold(incident_id, audit.for_incident(conn, incident_id))
+    """The timeline so far, and how far a long action has come. Raises Missing when the trail knows no such incident."""
+    timeline = fold(incident_id, audit.for_incident(conn, incident_id))
+    if timeline.run_state is not RunState.ACTING:
+        return timeline
+    return replace(timeline, progress=so_far(runs.get(conn, timeline.run_id)).text)
 
 
 def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from app.domain.actuator import Actuator, CheckResult
+from app.domain.actuator import Actuator, CheckResult, Progress
 from app.domain.decision import Decision, Verdict
 from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
@@ -27,10 +27,11 @@ from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
-from app.flow.notifying.record import tell
+from app.flow.notifying.record import announce, tell
 from app.flow.people import approve, approvers
 from app.flow.running import undo
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
+from app.flow.running.progress import TOLD_EVERY, SoFar, so_far
 from app.flow.services import Services
 from app.kube import read
 from app.kube.event import event_for
@@ -75,6 +76,11 @@ class Planned:
         """Who carries it out."""
         return ACTUATORS[self.action.kind]
 
+    @property
+    def so_far(self) -> SoFar:
+        """How far it has come, when it takes long."""
+        return so_far(self.run)
+
 
 async def look(services: Services, run: Run) -> Found:
     """Carry out the present action of the run's step, once.
@@ -95,12 +101,14 @@ async def look(services: Services, run: Run) -> Found:
     if planned.fault:
         return await _settle(services, planned, Event.REFUSED, planned.fault)
     try:
-        applied = await _happened(services, planned) if recorded else ""
+        happened = await _happened(services, planned) if recorded else ""
     except RemediatorError as error:
         # It may have been sent before, so that "nothing was sent" would be a guess.
         return _unclear(services, planned, f"it may be in place: {error}")
-    if applied:
-        return await _settle(services, planned, Event.APPLIED, applied)
+    if isinstance(happened, Progress):  # told by a look: the state of the last call stands
+        return _goes_on(services, planned, replace(happened, state=planned.so_far.state))
+    if happened:
+        return await _settle(services, planned, Event.APPLIED, happened)
     try:
         return await _check_and_write(services, planned)
     except TryLater as error:
@@ -109,7 +117,7 @@ async def look(services: Services, run: Run) -> Found:
         return _unclear(services, planned, str(error))
 
 
-async def _happened(services: Services, planned: Planned) -> str:
+async def _happened(services: Services, planned: Planned) -> str | Progress:
     return await planned.actuator.in_place(services.doors, planned.action, planned.id)
 
 
@@ -119,6 +127,24 @@ async def _as_recorded(services: Services, planned: Planned, answer: Mapping[str
     if event is Event.APPLIED:
         await _leave_event(services, planned, "Remediated", answer["text"])
     return Found(event, answer["text"])
+
+
+def _goes_on(services: Services, planned: Planned, progress: Progress) -> Found:
+    """It takes long: what it has reached stands in the row, and people see it now and then."""
+    now, before = services.clock.now(), planned.so_far
+    tell = before.told_at is None or now - before.told_at >= TOLD_EVERY
+    after = SoFar(progress.text, progress.state, now if tell else before.told_at)
+    once = f"progress:{planned.id}:{now.isoformat()}"
+
+    def also(tx: Tx, run: Run) -> None:
+        announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
+
+    return Found(
+        seconds=progress.seconds,
+        waits_for="its action",
+        keeps=after.to_json(),
+        also=also if tell else None,
+    )
 
 
 def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
@@ -274,11 +300,13 @@ def _intend(tx: Tx, planned: Planned) -> None:
 
 async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
     """Send it. What holds it since the gates said yes stops each request that has not gone out."""
-    means = undo.means(services, planned.run, known)
+    means = replace(undo.means(services, planned.run, known), so_far=planned.so_far.state)
     try:
         done = await planned.actuator.apply(means, planned.action, planned.id, found)
     except Held as hold:
         return await _settle(services, planned, Event.ABANDONED, f"{_AGAIN}: {hold}")
+    if isinstance(done, Progress):
+        return _goes_on(services, planned, done)
     if done.passing:
         return _later(services, planned, done.text, done.retry_after)
     if done.result is ActionResult.UNCLEAR:
@@ -305,6 +333,8 @@ def _ended(services: Services, planned: Planned, event: Event, text: str) -> Fou
 def _record(tx: Tx, planned: Planned, event: Event, text: str) -> None:
     """Write the outcome, its audit record and its message; the first outcome stands."""
     run, action = planned.run, planned.action
+    partly = planned.so_far.text if event is not Event.APPLIED else ""
+    text = f"{text}; until then: {partly}" if partly else text
     answer = {"event": event.value, "text": text, "at": tx.now.isoformat()}
     result = _RESULTS.get(event, ActionResult.REFUSED)
     entry = {"entry": "none", "step": run.step.name, "step_index": run.step_index, "kind": action.kind.value}
@@ -317,7 +347,7 @@ def _record(tx: Tx, planned: Planned, event: Event, text: str) -> None:
         text=text,
         undo=action.undo,
         reversible=action.reversible,
-        sent=event is not Event.ABANDONED,
+        sent=event is not Event.ABANDONED or bool(partly),
         at=tx.now,
     )
     tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)

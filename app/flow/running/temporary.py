@@ -21,6 +21,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
 from app.domain.plan import SIZES, Action
 from app.domain.target import Target
+from app.domain.units import say_memory
 from app.domain.workload import Workload
 from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying.gitops_patch import gitops_patch
@@ -195,7 +196,7 @@ def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
         if c.before and c.path.endswith("/limits/memory")
     ]
     if before and most > _ROOM * min(before):
-        return f"{quantity.say_memory(most)} are in use, and the limit before was {quantity.say_memory(min(before))}"
+        return f"{say_memory(most)} are in use, and the limit before was {say_memory(min(before))}"
     return None
 
 

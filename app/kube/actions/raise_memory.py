@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from app.domain.plan import Action, ActionKind, FieldChange
+from app.domain.units import say_memory
 from app.domain.workload import ContainerSpec, Workload
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.surge import surge_pods
@@ -18,7 +19,7 @@ from app.kube.actions.template import refusal
 from app.kube.fields import value_at
 from app.kube.limits import MemoryRule, QuotaRoom
 from app.kube.podspec import pod_memory_limit
-from app.kube.quantity import format_memory, say_memory
+from app.kube.quantity import format_memory
 
 _MIB = 1024**2
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.new_pods import Finding, Part, PodCheck
+from app.domain.units import say_memory
 from app.kube.newpods.demand import Amounts, amount, canonical, quality, quota_use, unset
 from app.kube.newpods.goal import Goal
-from app.kube.quantity import say_memory
 
 _BYTES = ("memory", "storage")
 

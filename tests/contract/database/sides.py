@@ -10,17 +10,22 @@ import asyncio
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, LiteralString, Protocol
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from app.database.postgres import PostgresDatabases
 from app.domain.database import Activity, DatabaseAddress, Databases, Session, SessionId
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim.checkpoints import LangGraph
 from app.sim.databases import Clients, Server
+from app.sim.tables import TableSpec
+from tests.contract.database.langgraph import fill, make
 from tests.contract.postgres import Postgres
 
 LOGIN, PLAIN, PASSWORD = "watcher", "plain", "s3cret-of-the-contract"
@@ -42,8 +47,17 @@ class Side(Protocol):
     at: DatabaseAddress
     most: int
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
-        """These are connected from now on; the Secret has this login."""
+    @property
+    def now(self) -> datetime:
+        """The server's time at the start."""
+        ...
+
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
+        """These are connected from now on; the Secret has this login, the database these tables."""
+        ...
+
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        """A table of the login, with so many rows alive and so many dead; a vacuum of it takes `seconds` at least. Before `start`."""
         ...
 
     async def pause(self) -> None:
@@ -73,8 +87,13 @@ class SimSide:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.at = DatabaseAddress("rag7", "postgres", 5432, "contract", "db")
+        self._tables = [TableSpec(name="stock", rows=1)]
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
         server = Server(
             app="postgres",
             database="contract",
@@ -83,6 +102,8 @@ class SimSide:
             max_connections=self.most,
             may_end=login == LOGIN,
             clients=clients,
+            langgraph=langgraph,
+            tables=tuple(self._tables),
         )
         world = load_scenario("database-connections").model_copy(
             update={"databases": (server,), "alerts": ()}
@@ -90,6 +111,9 @@ class SimSide:
         self.cluster = SimCluster(self.clock, world)
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
         self.databases: Databases = self.cluster.databases
+
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        self._tables.append(TableSpec(name=table, rows=rows, dead=dead, seconds=seconds))
 
     async def pause(self) -> None:
         self.clock.advance(1)
@@ -110,12 +134,26 @@ class RealSide:
         self.at = DatabaseAddress("rag7", "127.0.0.1", server.port, self._database, "db")
         self.cluster = SimCluster(VirtualClock())
         self.databases: Databases = PostgresDatabases(SystemClock())
+        self.now = datetime.now(UTC)
         self._open: list[psycopg.AsyncConnection[Any]] = []
         self._waiting: list[asyncio.Task[Any]] = []
         _furnish(server, self._database)
 
-    async def start(self, *clients: Clients, login: str = LOGIN) -> None:
+    @property
+    def url(self) -> str:
+        """Of the database, as its owner."""
+        return self._server.url(self._database)
+
+    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
+        if langgraph is not None:
+            with psycopg.connect(self.url, autocommit=True) as conn:
+                make(conn, langgraph.version)
+                fill(conn, langgraph, self.now)
+                if not langgraph.deletes:
+                    conn.execute(
+                        "REVOKE DELETE ON checkpoints, checkpoint_blobs, checkpoint_writes FROM PUBLIC"
+                    )
         for one in clients:
             for _ in range(one.count):
                 await self._connect(one)
@@ -141,6 +179,25 @@ class RealSide:
     async def _wait_in_line(self, connection: psycopg.AsyncConnection[Any], query: str) -> None:
         await connection.execute(query.encode())
 
+    async def fill(self, table: str, rows: int, dead: int, *, seconds: float = 0.0) -> None:
+        """Vacuuming is slowed down by its cost settings, which belong to the login."""
+        name = sql.Identifier(table)
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("CREATE TABLE {} (a int, b text) WITH (autovacuum_enabled = off)").format(name)
+            )
+            conn.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(name, sql.Identifier(LOGIN)))
+            filled = sql.SQL("INSERT INTO {} SELECT n, repeat('x', 200) FROM generate_series(1, %s) n")
+            conn.execute(filled.format(name), (rows + dead,))
+            conn.execute(sql.SQL("DELETE FROM {} WHERE a > %s").format(name), (rows,))
+            conn.execute(
+                "SELECT pg_stat_force_next_flush()"
+            )  # else what was counted comes after the analysis
+            conn.execute(sql.SQL("ANALYZE {}").format(name))
+            if seconds:
+                conn.execute(f"ALTER ROLE {LOGIN} SET vacuum_cost_delay = 100".encode())
+                conn.execute(f"ALTER ROLE {LOGIN} SET vacuum_cost_limit = 5".encode())
+
     async def pause(self) -> None:
         await asyncio.sleep(0.3)
 
@@ -150,6 +207,12 @@ class RealSide:
             await connection.execute("SELECT 2")
 
     async def close(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            conn.execute(f"ALTER ROLE {LOGIN} RESET ALL".encode())
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name LIKE '%vacuum%'"
+            )
         for task in self._waiting:
             task.cancel()
         await asyncio.gather(*self._waiting, return_exceptions=True)

@@ -44,16 +44,18 @@ def script(monkeypatch: pytest.MonkeyPatch, *answers: Answer) -> list[Mapping[st
 def test_each_change_is_printed_once_and_the_oldest_first(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = run("run_1", "verifying"), run("run_2", "waiting")
+    first, second = run("run_1", "acting"), run("run_2", "waiting")
+    further = {**first, "progress": "1 of 2 tables vacuumed"}
     ended = run("run_1", "fixed", "it helped\nreally")
-    asked = script(monkeypatch, [second, first], [second, first], [second, ended])
+    asked = script(monkeypatch, [second, first], [second, first], [second, further], [second, ended])
     lines = shell.good("runs", "--follow", "--state", "x", "--limit", "7").out.splitlines()
     assert lines == [
-        "run_1  verifying  high-latency  a/b/c  -  -  -",
-        "run_2  waiting  high-latency  a/b/c  -  -  -",
-        "run_1  fixed  high-latency  a/b/c  -  -  it helped really",
+        "run_1  acting  high-latency  a/b/c  -  -  -  -",
+        "run_2  waiting  high-latency  a/b/c  -  -  -  -",
+        "run_1  acting  high-latency  a/b/c  -  -  1 of 2 tables vacuumed  -",
+        "run_1  fixed  high-latency  a/b/c  -  -  -  it helped really",
     ]
-    assert asked == [{"path": "/api/v1/runs", "state": "x", "limit": 7}] * 3
+    assert asked == [{"path": "/api/v1/runs", "state": "x", "limit": 7}] * 4
 
 
 def test_as_json_each_change_is_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

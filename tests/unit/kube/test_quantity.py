@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import BadInput
-from app.kube.quantity import format_memory, parse_cpu, parse_memory, parse_quantity, say_memory
+from app.domain.units import say_memory
+from app.kube.quantity import format_memory, parse_cpu, parse_memory, parse_quantity
 
 
 @pytest.mark.parametrize(

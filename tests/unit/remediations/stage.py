@@ -24,6 +24,9 @@ WORKLOADS = {
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
     "api-rate-limits": "Deployment/langgraph-agent",
+    "clean-checkpoints": "StatefulSet/postgres",
+    "database-vacuum": "StatefulSet/postgres",
+    "logs-and-volumes": "Deployment/langgraph-store",
 }
 
 NAMED: Mapping[str, Mapping[str, Any]] = {

@@ -1,0 +1,187 @@
+"""LangGraph's checkpoints in a real PostgreSQL: which schema it is, what is old, and its removal a page at a time.
+
+Implements the port `app.domain.checkpoints`. Sends constant statements, each with limits for locks and time. Knows the tables as
+LangGraph's PostgresSaver makes them and touches no others; never reads a value that a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, LiteralString
+
+import psycopg
+
+from app.database import checkpoint_queries as queries
+from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.domain.checkpoints import UNKNOWN_SCHEMA, VERSIONS, Amount, Key, Page, Survey, Tally, cutoff, id_at
+from app.domain.cluster import Cluster
+from app.domain.database import DatabaseAddress
+from app.domain.errors import ProbeUnavailable
+from app.domain.ports import Clock
+
+COUNTED, REMOVED = 2_000, 500
+"""Checkpoints of one page: of a count, which only reads, and of a removal."""
+_COUNTING: Final = 10.0
+"""Seconds after which a count begins no other page: it says how far it came."""
+_COUNT: Final = 8_000
+"""Milliseconds for one statement of a count: with the time before it has to fit into an investigation."""
+_STATEMENT: Final = 20_000
+"""Milliseconds for one statement of a removal."""
+_LOCK: Final = 2_000
+"""Milliseconds that a removal waits for a lock, so that nobody waits behind it for longer."""
+_TRANSACTION: Final = _STATEMENT / 1000
+"""Seconds for all statements of a page's removal, so that some pages fit into one look at a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresCheckpoints:
+    """See the port. `removed` is the size of a page."""
+
+    clock: Clock
+    connections: Connections
+    removed: int = REMOVED
+
+    async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
+        """See the port."""
+        try:
+            async with asyncio.timeout(TIMEOUT), self.connections.look(cluster, at) as connection:
+                await _known_version(connection, at)
+                (denied,) = await _one(connection, queries.DENIED)
+        except (psycopg.Error, TimeoutError) as error:
+            raise failed(at, error) from None
+        return list(denied)
+
+    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
+        """See the port."""
+        try:
+            async with (
+                asyncio.timeout(_COUNTING + _COUNT / 1000),
+                self.connections.look(cluster, at, _COUNT) as connection,
+            ):
+                version = await _known_version(connection, at)
+                now, about, sizes = await _one(connection, queries.SERVER)
+                old = cutoff(now, before)
+                counted = await self._count(connection, old)
+        except (psycopg.Error, TimeoutError) as error:
+            raise failed(at, error, _COUNT / 1000) from None
+        return Survey(old, version, about, counted, sizes)
+
+    async def _count(self, connection: Connection, before: datetime) -> Page:
+        began = self.clock.monotonic()
+        counted = Page(Tally(), 0, Key())
+        while counted.last is not None and self.clock.monotonic() - began < _COUNTING:
+            values = await _page(connection, before, counted.last, COUNTED)
+            counted += _told(values, await _one(connection, queries.COUNT, values))
+        return counted
+
+    async def remove(
+        self,
+        cluster: Cluster,
+        at: DatabaseAddress,
+        before: datetime,
+        after: Key,
+        ask: Callable[[], Awaitable[None]],
+    ) -> Page:
+        """See the port."""
+        async with self.connections.open(cluster, at, "clean-checkpoints") as connection:
+            await ask()
+            try:
+                async with asyncio.timeout(_TRANSACTION):
+                    return await self._remove(connection, at, before, after)
+            except (psycopg.Error, TimeoutError) as error:
+                text = f"nothing of this page is known to be removed: {_why(error)}"
+                raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
+
+    async def _remove(
+        self, connection: Connection, at: DatabaseAddress, before: datetime, after: Key
+    ) -> Page:
+        # One snapshot for all statements: what the application writes meanwhile is neither removed nor miscounted.
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute(f"SET LOCAL lock_timeout = {_LOCK}")
+        await connection.execute(f"SET LOCAL statement_timeout = {_STATEMENT}")
+        await _known_version(connection, at)
+        values = await _page(connection, before, after, self.removed)
+        kept = await _one(connection, queries.KEPT, values)
+        page = _told(values, await _one(connection, queries.REMOVE, values))
+        if (left := await _one(connection, queries.KEPT, values)) != kept:
+            await connection.rollback()
+            text = f"nothing of this page was removed: of {kept} kept checkpoints, values and writes {left} would be left"
+            raise ProbeUnavailable(text, code="values_missing", where=str(at))
+        await connection.commit()
+        return page
+
+
+async def _known_version(connection: Connection, at: DatabaseAddress) -> int:
+    """The number of the last migration. Raises ProbeUnavailable (`unknown_schema`)."""
+    cursor = await connection.execute(queries.FOUND, {"tables": list(queries.COLUMNS)})
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for table, column, type_ in await cursor.fetchall():
+        found[table][column] = type_
+    wrong = [text for table, columns in queries.COLUMNS.items() for text in _differs(table, columns, found)]
+    version = -1
+    if not wrong:
+        (last,) = await _one(connection, queries.VERSION)
+        version = -1 if last is None else int(last)
+        if version not in VERSIONS:
+            wrong = ["no migration" if last is None else f"migration {version}"]
+    if wrong:
+        expected = f"{', '.join(queries.COLUMNS)} of LangGraph's PostgresSaver at migration {VERSIONS[0]} to {VERSIONS[-1]}"
+        text = f"the schema is not known: expected are the tables {expected}; found: {'; '.join(wrong)}"
+        raise ProbeUnavailable(text, code=UNKNOWN_SCHEMA, where=str(at))
+    return version
+
+
+def _differs(table: str, columns: Mapping[str, str], found: Mapping[str, Mapping[str, str]]) -> list[str]:
+    if table not in found:
+        return [f"no table {table} on the search path of the login"]
+    there = found[table]
+    return [
+        f"{table} has no column {name}"
+        if name not in there
+        else f"{table}.{name} is {there[name]}, not {type_}"
+        for name, type_ in columns.items()
+        if there.get(name) != type_
+    ]
+
+
+async def _page(connection: Connection, before: datetime, after: Key, rows: int) -> dict[str, Any]:
+    """The values that name a page; without `last_id` nothing follows."""
+    cursor = await connection.execute(queries.PAGE, {**after._asdict(), "rows": rows})
+    keys = await cursor.fetchall()
+    last = Key(*keys[-1]) if keys else after
+    return {
+        **after._asdict(),
+        **{f"last_{name}": value for name, value in last._asdict().items()},
+        "threads": sorted({thread for thread, _, _ in keys}),
+        "before_id": id_at(before),
+        "before_ts": before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "looked": len(keys),
+        "over": len(keys) < rows,
+    }
+
+
+def _told(values: Mapping[str, Any], row: tuple[Any, ...]) -> Page:
+    tally = Tally(Amount(*row[0:2]), Amount(*row[2:4]), Amount(*row[4:6]))
+    last = None if values["over"] else Key(values["last_thread"], values["last_namespace"], values["last_id"])
+    return Page(tally, values["looked"], last, *row[6:8])
+
+
+async def _one(
+    connection: Connection, statement: LiteralString, values: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    row = await (await connection.execute(statement, values)).fetchone()
+    if row is None:
+        raise psycopg.DataError
+    return row
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return f"a lock was not free within {_LOCK / 1000:g} s"
+    if isinstance(error, psycopg.errors.SerializationFailure):
+        return "somebody changed one of its checkpoints at the same time"
+    return kind(error, _STATEMENT / 1000)

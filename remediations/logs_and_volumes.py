@@ -1,0 +1,206 @@
+"""Logs and volumes: how big the target's volumes and logs are, what fills them, and what Kubernetes rotates by itself.
+
+Implements the runbook's section Log Rotation. Called by the flow. It only looks: `kubectl exec ... du` of the runbook needs a shell in the
+pod, and the kubelet measures the same. What is to be done (a bigger claim, a limit, retention in the logging backend) is a person's work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from app.domain.errors import BadInput, RemediatorError, TryLater
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.json import JsonValue, Obj
+from app.domain.plan import ActionKind, Step
+from app.domain.procedure import Procedure
+from app.domain.remediation import Params, Remediation, Scene
+from app.domain.target import Kind
+from app.kube.quantity import parse_memory
+from remediations.causes.pods import claims_of
+from remediations.evidence.pods import pods_state
+from remediations.evidence.units import count, joined, memory, percent, short
+from remediations.params import Share
+from remediations.queries import aim
+from remediations.steps import refuse
+
+BY_HAND = "free-by-hand"
+VOLUMES, LOGS, EPHEMERAL = "volumes.state", "logs.size", "ephemeral.state"
+"""The findings; the data of the first is `full`: the claims that are at least as full as `full` says."""
+_USED = 'kubelet_volume_stats_used_bytes{namespace="$namespace"}'
+_CAPACITY = 'kubelet_volume_stats_capacity_bytes{namespace="$namespace"}'
+_INODES = 'kubelet_volume_stats_inodes_used{namespace="$namespace"} / kubelet_volume_stats_inodes{namespace="$namespace"}'
+_LOGS = 'sum by (pod) (kubelet_container_log_filesystem_used_bytes{namespace="$namespace", pod=~"$pods"})'
+_ROTATED = (
+    "the kubelet rotates what containers write to stdout and stderr by itself, by default at 10 MiB and 5 files a container"
+    " (containerLogMaxSize, containerLogMaxFiles); files inside of containers and volumes it does not"
+)
+_SHOWN = 10
+
+
+class LogsAndVolumesParams(Params):
+    """`full`: share of a volume, of its bytes or its inodes, from which on it is told as full."""
+
+    full: Share = Field(default=0.85, description="Share from which on a volume is told as full.")
+
+
+class LogsAndVolumes(Remediation[LogsAndVolumesParams]):
+    """The handler. It has no actions."""
+
+    name = "logs-and-volumes"
+    runbook = "Log Rotation"
+    steps: tuple[str, ...] = (BY_HAND,)
+    params: type[LogsAndVolumesParams] = LogsAndVolumesParams
+    actions: frozenset[ActionKind] = frozenset()
+    procedure = Procedure()
+
+    async def diagnose(self, scene: Scene, params: LogsAndVolumesParams) -> Diagnosis:
+        """The volumes of the target's pods, their logs, and their ephemeral storage."""
+        pods, state = await asyncio.gather(
+            _pods(scene), pods_state(scene.cluster, scene.workload, scene.fired_at)
+        )
+        if isinstance(pods, str):
+            text = f"The volumes could not be looked at: {pods}"
+            return Diagnosis(text, (Finding(VOLUMES, text, Certainty.UNKNOWN, {"full": []}), state))
+        volumes, logs = await asyncio.gather(_volumes(scene, pods, params), _logs(scene))
+        ephemeral = _ephemeral(pods)
+        return Diagnosis(joined([volumes.text, logs.text]), (volumes, logs, ephemeral, state))
+
+    async def ladder(
+        self, scene: Scene, params: LogsAndVolumesParams, diagnosis: Diagnosis
+    ) -> Sequence[Step]:
+        """Nothing is written; what a person does about it."""
+        del scene, params
+        found = diagnosis.finding(VOLUMES)
+        full: Any = found.data["full"] if found else []
+        advice = (
+            f"free space in or enlarge {', '.join(full)} (spec.resources.requests.storage of the claim, where its StorageClass"
+            " allows expansion)"
+            if full
+            else ""
+        )
+        return (refuse(BY_HAND, diagnosis.summary, advice),)
+
+
+async def _pods(scene: Scene) -> list[Obj] | str:
+    """The pods' manifests, or why they cannot be read."""
+    namespace = scene.workload.target.namespace
+    try:
+        return await scene.cluster.list_objects(Kind.POD, namespace, scene.workload.selector)
+    except RemediatorError as error:
+        return error.message
+
+
+async def _volumes(scene: Scene, pods: Sequence[Obj], params: LogsAndVolumesParams) -> Finding:
+    names = sorted({name for pod in pods for name in claims_of(pod["spec"])})
+    if not names:
+        return Finding(VOLUMES, "Its pods mount no PersistentVolumeClaim", data={"full": []})
+    claims = await asyncio.gather(*(_claim(scene, name) for name in names))
+    used, capacity, inodes = await asyncio.gather(*(_by_claim(scene, q) for q in (_USED, _CAPACITY, _INODES)))
+    full: list[JsonValue] = []
+    details = []
+    for name, claim in zip(names, claims, strict=True):
+        told = [claim]
+        if name in used and capacity.get(name):
+            share = used[name] / capacity[name]
+            told.append(f"{memory(int(used[name]))} used ({percent(share)})")
+            full += [name] if share >= params.full else []
+        if name in inodes:
+            told.append(f"{percent(inodes[name])} of its inodes used")
+            full += [name] if inodes[name] >= params.full and name not in full else []
+        details.append(f"{name}: {', '.join(told)}")
+    text = f"{count(len(names), 'volume')}"
+    measured = [name for name in names if name in used]
+    if not measured:
+        why = "no Prometheus is configured" if scene.metrics is None else "Prometheus has no value for them"
+        text = f"{text}; how full is not known ({why})"
+        return Finding(VOLUMES, text, Certainty.UNKNOWN, {"full": full}, tuple(details[:_SHOWN]))
+    text = f"{text}, {len(full)} of {len(measured)} measured at {percent(params.full)} or more"
+    text += f": {', '.join(map(str, full))}" if full else ""
+    return Finding(VOLUMES, text, data={"full": full}, details=tuple(details[:_SHOWN]))
+
+
+async def _claim(scene: Scene, name: str) -> str:
+    """Size, class and state of a claim in words."""
+    try:
+        claim = await scene.cluster.get(Kind.PVC, scene.workload.target.namespace, name)
+    except RemediatorError as error:
+        return f"cannot be read ({error.code})"
+    spec, status = claim.get("spec") or {}, claim.get("status") or {}
+    size = (status.get("capacity") or {}).get("storage") or "no size yet"
+    wanted = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    parts = [str(size), f"class {spec.get('storageClassName') or 'of the cluster'}"]
+    if wanted and wanted != size:
+        parts.append(f"{wanted} asked for")
+    if status.get("phase") != "Bound":
+        parts.append(f"phase {status.get('phase') or 'unknown'}")
+    return ", ".join(parts)
+
+
+async def _by_claim(scene: Scene, query: str) -> Mapping[str, float]:
+    return {
+        labels["persistentvolumeclaim"]: value
+        for labels, value in await _ask(scene, query)
+        if "persistentvolumeclaim" in labels
+    }
+
+
+async def _ask(scene: Scene, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
+    """What Prometheus knows; nothing when it cannot be asked."""
+    if scene.metrics is None:
+        return ()
+    try:
+        return await scene.metrics.instant(aim(query, scene.workload.target))
+    except TryLater:
+        return ()
+
+
+async def _logs(scene: Scene) -> Finding:
+    rows = [(labels["pod"], value) for labels, value in await _ask(scene, _LOGS) if "pod" in labels]
+    if not rows:
+        return Finding(LOGS, "The size of its logs is not measured", Certainty.UNKNOWN, details=(_ROTATED,))
+    rows.sort(key=lambda row: -row[1])
+    total, (most, size) = sum(value for _, value in rows), rows[0]
+    text = (
+        f"Its logs take up {memory(int(total))} on {count(len(rows), 'pod')}, {memory(int(size))} of {most}"
+    )
+    details = [f"{pod}: {memory(int(value))}" for pod, value in rows[:_SHOWN]]
+    return Finding(LOGS, text, details=(*details, _ROTATED))
+
+
+def _ephemeral(pods: Sequence[Obj]) -> Finding:
+    """Limits of ephemeral storage, emptyDirs, and pods that were evicted for it."""
+    evicted = [p for p in pods if (p.get("status") or {}).get("reason") == "Evicted"]
+    details = sorted({line for pod in pods for line in _limits(pod["spec"])})
+    details += [
+        f"{p['metadata']['name']}: {short(str(p['status'].get('message', '')), 160)}"
+        for p in evicted[:_SHOWN]
+    ]
+    without = sum(not _limit(c) for pod in pods for c in pod["spec"].get("containers") or ())
+    text = f"{count(without, 'container')} without a limit of ephemeral storage, {count(len(evicted), 'evicted pod')}"
+    return Finding(EPHEMERAL, text, details=tuple(details[:_SHOWN]))
+
+
+def _limits(spec: Mapping[str, Any]) -> Iterator[str]:
+    for container in spec.get("containers") or ():
+        if limit := _limit(container):
+            yield f"container {container['name']}: at most {_size(limit)} of ephemeral storage"
+    for volume in spec.get("volumes") or ():
+        if (empty := volume.get("emptyDir")) is not None:
+            limit = empty.get("sizeLimit")
+            where = "in memory" if empty.get("medium") == "Memory" else "on the node's disk"
+            yield f"emptyDir {volume['name']} {where}: {f'at most {_size(limit)}' if limit else 'no limit'}"
+
+
+def _limit(container: Mapping[str, Any]) -> str:
+    return str(((container.get("resources") or {}).get("limits") or {}).get("ephemeral-storage") or "")
+
+
+def _size(quantity: str) -> str:
+    try:
+        return memory(parse_memory(quantity))
+    except BadInput:
+        return short(str(quantity), 20)
