@@ -15,6 +15,7 @@ from pydantic import Field
 from app.domain.decision import Mode
 from app.domain.json import digest
 from app.policy.block import Block
+from app.policy.escalation import EscalationPolicy
 from app.policy.labels import LabelMapping
 from app.policy.matchers import parse_when
 from app.policy.model import (
@@ -118,6 +119,9 @@ class Document(Block):
     heartbeats: tuple[Heartbeat, ...] = Field(
         default=(), description="Alerts that always fire; a person is called when one is missing."
     )
+    escalation: EscalationPolicy | None = Field(
+        default=None, description="Whom to ask when an incident needs a person; without it one page."
+    )
     rules: tuple[RuleDocument, ...] = ()
 
 
@@ -134,6 +138,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         scorecard=head.scorecard,
         labels=head.labels,
         heartbeats=head.heartbeats,
+        escalation=head.escalation,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(build_rule(rule, head) for rule in rules),
     )
