@@ -18,6 +18,8 @@ from app.domain.json import canonical
 from app.flow.notifying.record import escalate
 from app.flow.services import Reach
 from app.intake import pagerduty
+from app.notify.client import Found, Posted
+from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.status_page import StatusPageClient
 from app.notify.timeline import Escalation
@@ -30,8 +32,9 @@ from app.store import escalations, incidents
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from tests.doubles.pagerduty import API_TOKEN, ROUTING_KEY, USER, PagerDutyDouble
+from tests.doubles.slack import SlackDouble
 from tests.scenario import scenes
-from tests.scenario.slack_rig import SlackRig
+from tests.scenario.slack_rig import SlackNotebook, SlackRig
 
 ON_CALL, SECOND, MANAGER = "on-call engineer", "secondary on-call", "engineering manager"
 STEPS: list[dict[str, Any]] = [
@@ -74,6 +77,25 @@ class StatusPage:
         return httpx.Response(status)
 
 
+class FindingNotebook(SlackNotebook):
+    """The channel can be read: what was posted before a death is found by its tag."""
+
+    def __init__(self, double: SlackDouble) -> None:
+        super().__init__(double)
+        self.placed: dict[str, Posted] = {}
+
+    async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
+        before, self.boundary = self.boundary, lambda _name: None
+        before("post before")
+        self.placed[client_tag] = await super().post(channel, message, thread_ts, client_tag)
+        self.boundary = before
+        self.boundary("post after")
+        return self.placed[client_tag]
+
+    async def find(self, channel: str, thread_ts: str | None, tag: str, since: object) -> Found:
+        return Found(posted=self.placed.get(tag))
+
+
 @dataclass(slots=True)
 class CallingRig(SlackRig):
     """The service with people to call."""
@@ -83,6 +105,8 @@ class CallingRig(SlackRig):
 
     def __post_init__(self) -> None:
         SlackRig.__post_init__(self)
+        self.notebook = FindingNotebook(self.slack)
+        self.notebook.boundary = self._cross
         self.pagerduty.on_call = {"PSCHED1": ["Ann Ops", "Ben Backup"]}
         self.groupbook.groups = {"S0SRE": frozenset({"U0BEN"})}
         http = httpx.AsyncClient(transport=httpx.MockTransport(self.pagerduty.transport))
@@ -167,6 +191,7 @@ class CallingRig(SlackRig):
         )
         receipt = await self.store.ingest(delivery)
         await self.step(5)
+        await self.turn()
         return receipt.incident_ids
 
 
