@@ -23,9 +23,7 @@ from tests.doubles.slack_limits import fault_of
 from tests.doubles.slack_socket import SocketDouble
 
 TOKEN = "xoxb-test-token"
-ALL_SCOPES = frozenset(
-    {"chat:write", "channels:history", "channels:read", "usergroups:read", "users:read"}
-)
+ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read", "users:read"})
 _SCOPE = {
     "chat.postMessage": "chat:write",
     "chat.update": "chat:write",

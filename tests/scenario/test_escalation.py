@@ -10,6 +10,7 @@ import pytest
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
+from app.flow.notifying.record import taken
 from app.flow.services import Reach
 from app.notify.buttons import Click
 from app.store import acknowledgements, incidents
@@ -234,4 +235,16 @@ async def test_who_is_on_call_is_said_to_be_unknown(tmp_path: Path) -> None:
     await rig.handed_over()
     assert "is not known: PagerDuty answered 403: the token lacks a permission" in rig.notebook.text
     assert rig.pagerduty.woken, "the page does not wait for it"
+    await rig.close()
+
+
+async def test_who_orders_something_is_the_answer_and_holds_nothing(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path)
+    incident = await rig.handed_over()
+    for _ in range(2):
+        await rig.store.write(lambda tx: taken(tx, incident.id, "kim"))
+    await rig.later(60)
+    assert rig.heads[1:] == ["Acknowledged by kim through an order: nobody else is asked"]
+    assert rig.pagerduty.acknowledged == [incident.id]
+    assert await rig.store.read(lambda conn: acknowledgements.holder(conn, incident.id)) is None
     await rig.close()

@@ -33,6 +33,8 @@ PAGE: Final = "page"
 NOTE: Final = "note"
 STATUS: Final = "status"
 KINDS: Final = frozenset({PAGE, NOTE, STATUS})
+NOT_NEEDED: Final = "not_needed"
+"""The code of a call that came too late to be of use, which is no fault."""
 _AFTER: Final = 2.0  # seconds until a row is looked at again that waits for an earlier one
 DIED: Final = "what was sending it ended"
 """The error of a row whose sender died or lost its claim: it may be out."""
@@ -129,7 +131,7 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
         return Posted("pagerduty", incident_id)
     of = await lines.store.read(lambda conn: escalations.get(conn, str(row.payload.get("of", ""))))
     if of is not None and (of.answered_at or of.over_at):
-        raise Never("nobody has to be paged for it any more", code="not_needed")
+        raise Never("nobody has to be paged for it any more", code=NOT_NEEDED)
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
     await pager.trigger(page_for(timeline, fact_of(row), key, lines.mark(key)))
     return Posted("pagerduty", incident_id)
@@ -150,7 +152,7 @@ async def _status(lines: Lines, row: Row) -> Posted:
     order = list(Status)
     later = [_status_id(subject, to, s) for s in order[order.index(status) + 1 :]]
     if await lines.store.read(lambda conn: any(outbox.known(conn, name) for name in later)):
-        raise Never("a later status follows", code="not_needed")
+        raise Never("a later status follows", code=NOT_NEEDED)
     await _after(lines.store, [_status_id(subject, to, s) for s in order[: order.index(status)]])
     if to is To.PAGE:
         if lines.status_page is None:

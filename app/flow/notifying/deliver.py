@@ -164,7 +164,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
         await _again(services, row, str(unclear), None)
     except Never as refused:
         services.attempted(channel, "refused")
-        await _give_up(services, row, str(refused))
+        await _give_up(services, row, str(refused), quiet=refused.code == calls.NOT_NEEDED)
     except (Missing, ValueError, KeyError) as broken:
         services.attempted(channel, "broken")
         await _give_up(services, row, f"the row cannot be told: {type(broken).__name__}: {broken}")
@@ -221,8 +221,9 @@ async def _again(services: DeliverServices, row: Row, error: str, wait: float | 
     await _settle(services, lambda tx: outbox.failed(tx, row.id, error, at))
 
 
-async def _give_up(services: DeliverServices, row: Row, error: str) -> None:
-    log.error("message given up", message=row.id, incident=row.incident_id, error=error)
+async def _give_up(services: DeliverServices, row: Row, error: str, *, quiet: bool = False) -> None:
+    say = log.info if quiet else log.error
+    say("message given up", message=row.id, incident=row.incident_id, error=error)
     await _settle(services, lambda tx: _failed(tx, row, error))
 
 

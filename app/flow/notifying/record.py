@@ -95,6 +95,19 @@ def move(  # the rule's parameters
         announce(tx, Topic.MOVED, incident_id=incident.id, once=f"{state.value}:{once}")
 
 
+def taken(tx: Tx, incident_id: str, by: str) -> None:
+    """A person ordered or answered something about the incident: whoever was called for it is not needed. Nothing when nobody waits for
+    an answer. Automatic steps are not held by it: the person said what they want."""
+    walk = escalations.of_subject(tx, incident_id)
+    if walk is None or walk.answered_at is not None:
+        return
+    escalations.answer(tx, walk.id, by, "an order")
+    if walk.page_key:
+        calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
+    fact = Acknowledged(by, "an order", len(walk.asked), tx.now)
+    tell(tx, Topic.ACKNOWLEDGED, fact, incident_id=incident_id, once=f"escalation/{walk.round}")
+
+
 def escalate(  # the rule's parameters
     tx: Tx, incident: Incident, why: Escalation, *, once: str, run_id: str = "", reopen: bool = False
 ) -> None:

@@ -101,11 +101,13 @@ class Planted(NamedTuple):
     words: str
 
 
-def asks(step: dict[str, Any], *, forbidden: bool = False, **settings: Any) -> Callable[[Clinic], None]:
-    """A policy whose escalation has this one step."""
+def asks(*steps: dict[str, Any], forbidden: bool = False, **settings: Any) -> Callable[[Clinic], None]:
+    """A policy whose escalation has these steps."""
 
     def spoil(clinic: Clinic) -> None:
-        clinic.policy["escalation"] = {"steps": [{"name": "a", **step}]}
+        clinic.policy["escalation"] = {
+            "steps": [{"name": chr(97 + n), **step} for n, step in enumerate(steps)]
+        }
         clinic.pager.forbids_on_call, clinic.pager.on_call = forbidden, {"PSCHED1": []}
         clinic.given.update(settings)
 
@@ -197,6 +199,12 @@ FAULTS = [
         F,
         asks({"who": ["pagerduty-schedule:PSCHED1"]}),
         "no step reaches anybody: a",
+    ),
+    Planted(
+        "escalation_silent_step",
+        W,
+        asks({"page": True}, {"who": ["pagerduty-schedule:PSCHED1"]}),
+        "reaches nobody: b",
     ),
     Planted("escalation_person_unknown", F, asks({"who": ["slack:U07GONE1234"]}), "slack:U07GONE1234"),
     Planted("escalation_person_unknown", F, asks({"who": ["slack-group:S07GONE1234"]}), "no_such_subteam"),
