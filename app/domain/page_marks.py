@@ -20,6 +20,11 @@ def maker(key: DigestKey) -> Callable[[str], str]:
     return lambda page: key.digest(["page", page])[:16]
 
 
+def is_marked(title: str) -> bool:
+    """Whether a title ends like one of ours; whether it is one, `reader` tells."""
+    return _TAIL.search(title) is not None
+
+
 def reader(key: DigestKey) -> Callable[[str], str]:
     """Reads a title: the key of our page that it names, empty for anything else."""
     mark = maker(key)

@@ -89,7 +89,8 @@ class Webhook(ABC):
 
     def _own_page(self, title: str) -> str:
         """The key of a page of our own that a title names; empty for any other."""
-        return page_marks.reader(self.services.store.vault.key)(title)
+        marked = page_marks.is_marked(title)
+        return page_marks.reader(self.services.store.vault.key)(title) if marked else ""
 
     async def _take(self, request: Request) -> tuple[Delivery, Receipt]:
         services = self.services
