@@ -113,7 +113,7 @@ def begin(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any]) -> Sto
         return None
     if live is not None:
         change(tx, live.id, over_at=tx.stamp, due_at=None)
-    _insert(tx, subject, incident_id, why, _rounds(tx.conn, subject) + 1)
+    _insert(tx, subject, incident_id, why, _rounds(tx.conn, subject, incident_id) + 1)
     return live
 
 
@@ -147,8 +147,9 @@ def _insert(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any], numb
     tx.conn.execute(insert(escalations).values(**row))
 
 
-def _rounds(conn: Connection, subject: str) -> int:
-    found = conn.execute(select(escalations.c.round).where(escalations.c.subject == subject)).scalars()
+def _rounds(conn: Connection, subject: str, incident_id: str) -> int:
+    mine = escalations.c.incident_id == incident_id
+    found = conn.execute(select(escalations.c.round).where(mine, escalations.c.subject == subject)).scalars()
     return max(found, default=0)
 
 

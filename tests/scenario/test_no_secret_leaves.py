@@ -68,6 +68,7 @@ async def rig_of(
     rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
     rig.policy = policy(mode=mode)
     rig.pager = pages.client(rig.clock)
+    rig.reach = Reach(pages=True)
     await rig.born()
     failing = FailingDependencies(rig.services.dependencies)
     object.__setattr__(rig.services, "dependencies", failing)
