@@ -36,7 +36,7 @@ from app.flow.notifying.timeline import timeline_of
 from app.flow.people.clicks import Interactions
 from app.flow.people.operations import Operations
 from app.flow.running.advance import workflow_of as run_workflow
-from app.flow.services import FiringAlerts, Gone, Services
+from app.flow.services import FiringAlerts, Gone, Reach, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.access import AccessCheck
 from app.flow.upkeep.health import Health
@@ -47,14 +47,16 @@ from app.kube.client import KubeCluster, Observer
 from app.notify.client import MessageClient
 from app.notify.console import ConsoleClient
 from app.notify.groups import Groups
-from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
+from app.notify.pagerduty import PagerDutyClient
 from app.notify.replies import SlackReplies
 from app.notify.slack import SlackClient
 from app.notify.socket import SocketMode
+from app.notify.status_page import StatusPageClient
 from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.metrics import Metrics
+from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
@@ -227,6 +229,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         incident_bodies=pagerduty,
         ceiling=settings.ceiling,
         people=settings.persons,
+        on_call=None if pagerduty is None else OnCallNames(pagerduty, parts.clock),
+        reach=Reach(*settings.reach),
     )
     services = replace(services, presence=_presence(settings, services.replica, closing))
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
@@ -319,6 +323,7 @@ def _deliver_services(
         replica=services.replica,
         boot=parts.ids.new("boot"),
         pager=_pager(settings, http, parts.clock),
+        status_page=_status_page(settings, http),
         attempted=lambda channel, result: services.metrics.outbox_sent.labels(channel, result).inc(),
     )
 
@@ -345,18 +350,14 @@ def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None
     )
 
 
+def _status_page(settings: Settings, http: httpx.AsyncClient) -> StatusPageClient | None:
+    url, token = settings.status_page_url, settings.status_page_token
+    return StatusPageClient(http, url, token.get_secret_value() if token else "") if url else None
+
+
 def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyClient | None:
-    key, token = settings.pagerduty_routing_key, settings.pagerduty_api_token
-    if key is None and token is None:
-        return None
-    access = PagerDutyAccess(
-        routing_key=key.get_secret_value() if key else "",
-        events_url=settings.pagerduty_events_url,
-        api_token=token.get_secret_value() if token else "",
-        api_url=settings.pagerduty_api_url,
-        from_email=settings.pagerduty_from,
-    )
-    return PagerDutyClient(access, http, clock)
+    access = settings.pagerduty_access
+    return PagerDutyClient(access, http, clock) if access.routing_key or access.api_token else None
 
 
 def _web(settings: Settings, services: Services, interactions: Interactions, health: Health) -> WebServices:

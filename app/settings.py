@@ -21,6 +21,7 @@ from app.domain.errors import BadInput
 from app.domain.json import decoded
 from app.domain.urls import fault_in
 from app.intake.auth import Access, parse_secrets, parse_tokens
+from app.notify.pagerduty import PagerDutyAccess
 
 PREFIX = "REMEDIATOR_"
 _HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
@@ -32,6 +33,7 @@ _URLS = (
     "slack_api_url",
     "pagerduty_api_url",
     "pagerduty_events_url",
+    "status_page_url",
 )
 
 
@@ -83,10 +85,14 @@ class Settings(BaseSettings):
         "", description="comma-separated PagerDuty ids we act as; their events are not alerts"
     )
     pagerduty_routing_key: SecretStr | None = Field(
-        None, description="Events v2 key; pages when a run is stuck"
+        None, description="Events v2 key; pages when a person is needed"
     )
     pagerduty_api_url: str = Field("https://api.pagerduty.com", description="PagerDuty REST API")
     pagerduty_events_url: str = Field("https://events.pagerduty.com", description="PagerDuty Events API")
+    status_page_url: str = Field(
+        "", description="webhook of the status page, told what the policy's escalation.status_page says"
+    )
+    status_page_token: SecretStr | None = Field(None, description="bearer token of the status page's webhook")
     orchestration_secret: SecretStr | None = Field(
         None, description="value of X-Remediator-Token from Event Orchestration"
     )
@@ -204,6 +210,23 @@ class Settings(BaseSettings):
             orchestration_secret=_revealed(self.orchestration_secret),
             slack_secret=_revealed(self.slack_signing_secret),
         )
+
+    @property
+    def pagerduty_access(self) -> PagerDutyAccess:
+        """Where and as whom PagerDuty is called."""
+        return PagerDutyAccess(
+            events_url=self.pagerduty_events_url,
+            api_url=self.pagerduty_api_url,
+            routing_key=_revealed(self.pagerduty_routing_key),
+            api_token=_revealed(self.pagerduty_api_token),
+            from_email=self.pagerduty_from,
+        )
+
+    @property
+    def reach(self) -> tuple[bool, bool, bool]:
+        """Which ways out beside the chat are configured: pages, notes, the status page."""
+        access = self.pagerduty_access
+        return access.pages, access.notes, bool(self.status_page_url)
 
     @property
     def interactive(self) -> bool:

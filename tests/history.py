@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, Table, func, insert, select, update
 
 from app.store import schema
-from app.store.acknowledgements import acknowledgements
+from app.store.acknowledgements import acknowledgements, incident_acknowledgements
 from app.store.encoding import micros
+from app.store.escalations import escalations
 from app.store.segments import PAGE
 
 SPAN = timedelta(days=30)
@@ -87,6 +88,19 @@ class _Maker:
         yield schema.run_approvals, runs, self._approval
         yield schema.ledger, runs, self._spent
         yield acknowledgements, n // 10, lambda i: {"fingerprint": f"Q{i:012x}", "at": self._at(i * 10)}
+        yield (
+            escalations,
+            n // 20,
+            lambda i: {
+                "id": f"{incident_id(i)}~1",
+                **dict.fromkeys(("subject", "incident_id", "page_key"), incident_id(i)),
+                "round": 1,
+                "why": "{}",
+                "asked": "[]",
+                **dict.fromkeys(("begun_at", "over_at"), self._at(i)),
+            },
+        )
+        yield incident_acknowledgements, n // 20, lambda i: {"incident_id": incident_id(i), "at": self._at(i)}
         yield schema.clicks, n // 10, lambda i: {"id": f"click-{i}", "at": self._at(i * 10)}
         yield schema.samples, n, self._sample
         yield schema.digests, n // 100, self._digest

@@ -26,6 +26,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "reject": "orders:reject",
     "undo": "orders:undo",
     "keep": "orders:keep",
+    "acknowledge": "orders:acknowledge",
     "pause": "orders:pause",
     "resume": "orders:resume",
     "incidents": "queries:incidents",

@@ -1,4 +1,4 @@
-"""Orders to a running service: trigger, approve, reject, undo, pause, resume."""
+"""Orders to a running service: trigger, approve, reject, undo, keep, acknowledge, pause, resume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import AsJson, give, say, write
-from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
+from app.cli.remote import DEFAULT_URL, Remote, Token, Url, incident_path, run_path
 from app.domain.errors import BadInput, Refused
 from app.domain.outcome import RunState
 from app.domain.target import Target
@@ -133,6 +133,22 @@ def _end_of(remote: Remote, run: str, seconds: float) -> dict[str, Any] | None:
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
     """Keep the temporary changes of a finished run: they are not taken back at their end."""
     _order(Remote(url, token), run_path(run, "keep"), as_json, f"changes of run {run} stay")
+
+
+def acknowledge(
+    incident: Annotated[str, typer.Argument(metavar="ID", help="Id of the incident, or of the storm.")],
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take an incident: nobody else is asked, and nothing is done on it by itself."""
+    answer = Remote(url, token).post(incident_path(incident, "acknowledge"))
+    if as_json:
+        give(answer)
+    elif answer["answer"] == "already":
+        write(f"{incident} is {answer['by']}'s already")
+    else:
+        write(f"{incident} acknowledged by {answer['by']}")
 
 
 def pause(

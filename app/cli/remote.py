@@ -100,6 +100,11 @@ def run_path(any_id: str, what: str = "") -> str:
     return f"/api/v1/runs/{quote(any_id, safe='')}" + (f"/{what}" if what else "")
 
 
+def incident_path(any_id: str, what: str) -> str:
+    """The path of an order about an incident; whatever was typed stays one segment of it."""
+    return f"/api/v1/incidents/{quote(any_id, safe='')}/{what}"
+
+
 def _decoded(answer: httpx.Response) -> dict[str, Any]:
     try:
         found = decoded(answer.content)

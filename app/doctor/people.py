@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from app.doctor import asked
 from app.doctor.findings import Area, Finding, Voice, foreign
 from app.doctor.patient import Patient, Reply, ask
 from app.domain.errors import ProbeUnavailable
@@ -35,6 +36,7 @@ async def slack(patient: Patient) -> list[Finding]:
         found += _scopes(scopes, operators=bool(given.slack_operators))
         found += await _channel(patient, token, scopes)
         found += await _clicks(patient)
+        found += await asked.in_slack(patient, _call, token, scopes)
     except ProbeUnavailable as error:
         return [_SLACK.fail("slack_away", f"Slack: {error.message}", _NETWORK)]
     return found
@@ -122,7 +124,7 @@ async def _clicks(patient: Patient) -> list[Finding]:
 async def pagerduty(patient: Patient) -> list[Finding]:
     """Token, the user we act as, the webhook subscription, the routing key's form."""
     given = patient.settings
-    found = list(_without_asking(patient))
+    found = [*_without_asking(patient), *asked.reached(patient)]
     if given.pagerduty_api_token is None:
         return found
     headers = {
@@ -139,6 +141,7 @@ async def pagerduty(patient: Patient) -> list[Finding]:
             return [*found, _PAGER.fail("pagerduty_token", text, "put in a REST API key of this account")]
         found.append(_PAGER.ok("pagerduty_token", "the REST token works"))
         found += _from(given.pagerduty_from, answer.body.get("users") or [])
+        found += await asked.on_call(patient, base, headers)
         if given.pagerduty_webhook_secrets is not None:
             params = {"limit": "100"}
             hooks = await ask(patient, "GET", f"{base}/webhook_subscriptions", headers=headers, params=params)

@@ -81,6 +81,26 @@ class Acknowledgement:
     stands: bool
 
 
+class PageWord(StrEnum):
+    """What PagerDuty says of a page of our own."""
+
+    ACKNOWLEDGED = "acknowledged"
+    RELEASED = "released"
+    """Nobody has it any more: reassigned, reopened, or its acknowledgement ran out."""
+    RESOLVED = "resolved"
+    """By a person; that our own end of it resolved it is no word."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageNews:
+    """PagerDuty's word on the page with this key: who said it (as shown to people) and when."""
+
+    key: str
+    word: PageWord
+    by: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class RejectedAlert:
     """An alert of a delivery that could not be understood: kept with the reason, never dropped."""
@@ -125,6 +145,7 @@ class Delivery:
     names: LabelNames = NAMES
     manual: ManualRequest | None = None
     acknowledgement: Acknowledgement | None = None
+    page: PageNews | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,23 @@ class RightsSlot:
     current: Rights | None = None
 
 
+class OnCall(Protocol):
+    """Who is on call in PagerDuty, remembered for a while."""
+
+    async def names(self, kind: str, identity: str) -> Sequence[str]:
+        """People on call now for a `schedule` or an escalation `policy`, the first level first. Raises ProbeUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which ways out beside the chat are configured: pages (Events v2), notes and status updates (REST), the status page."""
+
+    pages: bool = False
+    notes: bool = False
+    status_page: bool = False
+
+
 Gone = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 """Which of these replicas are gone. None where there is one process. Raises StoreUnavailable."""
 
@@ -129,6 +146,8 @@ class Services:
     engine: EngineSlot = field(default_factory=EngineSlot)
     rights: RightsSlot = field(default_factory=RightsSlot)
     presence: Gone | None = None
+    on_call: OnCall | None = None
+    reach: Reach = Reach()
     advancing: set[str] = field(default_factory=set)
     lost: dict[str, tuple[int, float]] = field(default_factory=dict)
     last_looks: dict[str, float] = field(default_factory=dict)

@@ -8,7 +8,7 @@ used is kept as a RejectedAlert.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -33,12 +33,20 @@ _OVER = frozenset({"resolve", "resolved", "acknowledge", "acknowledged"})
 _RAW_LIMIT = 2_000
 
 
-def parse(body: bytes, *, received_at: datetime, sender: str = "orchestration") -> Delivery:
-    """One request of an automation action. Never raises."""
+def parse(
+    body: bytes,
+    *,
+    received_at: datetime,
+    sender: str = "orchestration",
+    own_page: Callable[[str], str] = lambda _title: "",
+) -> Delivery:
+    """One request of an automation action. Never raises. What an event of a page of our own set off is noted and not acted on."""
     try:
         data = decode(body, max_bytes=MAX_BYTES)
         if not isinstance(data, Mapping):
             raise BadInput("expected a JSON object", code="not_an_object", where="body")
+        if any(own_page(text) for name, text in _entries(data).items() if name in _TEXTS):
+            return Delivery(Source.ORCHESTRATION, received_at, sender, note="of our own page")
         return _delivery(data, received_at, sender)
     except BadInput as error:
         raw = body.decode("utf-8", "replace")[:_RAW_LIMIT]

@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, RejectedAlert, Source
+from app.domain.alert import (
+    Acknowledgement,
+    Alert,
+    AlertStatus,
+    Delivery,
+    PageNews,
+    PageWord,
+    RejectedAlert,
+    Source,
+)
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.redact import annotation, redact_value
@@ -31,6 +40,9 @@ _STATUS = {
     "incident.reopened": AlertStatus.FIRING,
     "incident.resolved": AlertStatus.RESOLVED,
 }
+_RELEASES = frozenset(
+    {"incident.unacknowledged", "incident.reopened", "incident.reassigned", "incident.delegated"}
+)
 # Counters and blocks of Alertmanager's PagerDuty template, not labels.
 _NOT_LABELS = frozenset({"num_firing", "num_resolved", "firing", "resolved"})
 _NESTED = ("labels", "commonLabels", "groupLabels", "custom_details", "details")
@@ -44,12 +56,14 @@ def parse(
     received_at: datetime,
     sender: str = "pagerduty",
     own_agents: frozenset[str] = frozenset(),
+    own_page: Callable[[str], str] = lambda _title: "",
 ) -> Delivery:
     """One signed event. Never raises.
 
     Told apart by what is signed only: the event's id, or the whole body where it has none. Events caused by
     `own_agents` (ids of the users and integrations that this service acts as) are noted and not acted on, and so is
-    what began to fire longer ago than MAX_AGE: a recorded request stays signed for ever.
+    what began to fire longer ago than MAX_AGE: a recorded request stays signed for ever. `own_page` reads the key of a page of our
+    own out of a title, empty for any other: its events are no alerts, and say whether a person answered it.
     """
     blank = Delivery(
         Source.PAGERDUTY, received_at, sender, dedupe_key=f"body:{hashlib.sha256(body).hexdigest()}"
@@ -62,6 +76,8 @@ def parse(
     known = dataclasses.replace(blank, dedupe_key=_text(event, "id") or blank.dedupe_key, note=kind)
     if _text(_maybe(event, "agent"), "id") in own_agents - {""}:
         return dataclasses.replace(known, note=f"{kind}: our own doing")
+    if key := own_page(_title(event)):
+        return dataclasses.replace(known, note=f"{kind}: of our own page", page=_page(event, kind, key))
     known = dataclasses.replace(known, acknowledgement=_acknowledgement(event, kind))
     status = _STATUS.get(kind)
     if status is None:
@@ -90,8 +106,34 @@ def _acknowledgement(event: Mapping[str, Any], kind: str) -> Acknowledgement | N
         alert = _alert(event, AlertStatus.FIRING, at, reopened=False)
     except BadInput:
         return None
-    who = visible(bounded(_text(_maybe(event, "agent"), "summary"), _NAME)) or "somebody"
-    return Acknowledgement(alert, who, at, stands)
+    return Acknowledgement(alert, _agent(event), at, stands)
+
+
+def _title(event: Mapping[str, Any]) -> str:
+    data = _maybe(event, "data")
+    return _text(data, "title") or _text(_maybe(data, "incident"), "title")
+
+
+def _page(event: Mapping[str, Any], kind: str, key: str) -> PageNews | None:
+    """What an event of our own page says of who has it. That it was resolved is a word only of a person: we resolve it ourselves, and
+    PagerDuty does after a time."""
+    agent = _maybe(event, "agent")
+    if kind == "incident.acknowledged":
+        word = PageWord.ACKNOWLEDGED
+    elif kind == "incident.resolved" and _text(agent, "type") == "user_reference":
+        word = PageWord.RESOLVED
+    elif kind in _RELEASES and _text(_maybe(event, "data"), "status") in ("triggered", ""):
+        word = PageWord.RELEASED
+    else:
+        return None
+    try:
+        return PageNews(key, word, _agent(event), _occurred(event))
+    except BadInput:
+        return None
+
+
+def _agent(event: Mapping[str, Any]) -> str:
+    return visible(bounded(_text(_maybe(event, "agent"), "summary"), _NAME)) or "somebody"
 
 
 def _occurred(event: Mapping[str, Any]) -> datetime:

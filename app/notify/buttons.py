@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from app.domain.outcome import IncidentState
 from app.domain.units import counted
+from app.notify import escalation
 from app.notify.message import Button, Confirm
 from app.notify.text import joined
 from app.notify.timeline import Timeline
@@ -23,6 +24,7 @@ MAX_SNOOZES = 2
 CONFIRM_ABOVE = 30
 """Percent of the workload's pods above which an approval asks once more."""
 _HASH = 16
+_SUBJECT = re.compile(r"(inc|dig)_[A-Za-z0-9_-]{1,58}", re.ASCII)
 _VALUE = re.compile(r"(run_[A-Za-z0-9_-]{1,120}):(\d{1,4}):([0-9a-f]{16})", re.ASCII)
 
 
@@ -36,6 +38,7 @@ class Click(StrEnum):
     EXPLAIN = "remediator.explain"
     PAUSE = "remediator.pause"
     PROMOTE = "remediator.promote"
+    ACKNOWLEDGE = escalation.ACKNOWLEDGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,27 @@ def read_token(value: str) -> Token | None:
     return Token(match[1], int(match[2]), match[3]) if match else None
 
 
+def read_subject(value: str) -> str:
+    """The incident or storm that an acknowledgement is about; empty when the value names none."""
+    return value if _SUBJECT.fullmatch(value) else ""
+
+
 def buttons(timeline: Timeline) -> tuple[Button, ...]:
-    """The buttons of the parent message: answers while a question stands, undo once there is something to undo."""
+    """The buttons of the parent message: answers while a question stands, undo once there is something to undo, and while a
+    person is needed the word that one has it."""
     if timeline.state is IncidentState.WAITING and timeline.approval is not None and timeline.answer is None:
         return _answers(timeline)
+    mine: tuple[Button, ...] = ()
+    nobody = timeline.acknowledged is None or timeline.called is not None
+    if timeline.escalation is not None and nobody and not timeline.state.closed:
+        mine = (escalation.button(timeline.incident_id),)
     ended = timeline.run_state is not None and timeline.run_state.ended
     if not ended:
-        return ()
+        return mine
     undo: tuple[Button, ...] = ()
     if may_undo(timeline) and timeline.plan is not None:
         undo = _afterwards(timeline, str(Token(timeline.run_id, timeline.step_index, timeline.plan.hash)))
-    return (*_promotion(timeline), *undo)
+    return (*_promotion(timeline), *mine, *undo)
 
 
 def _promotion(timeline: Timeline) -> tuple[Button, ...]:

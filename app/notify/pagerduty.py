@@ -1,7 +1,8 @@
-"""PagerDuty as a client: pages a person through Events v2, and leaves a note on an incident that came from PagerDuty.
+"""PagerDuty as a client: pages a person through Events v2 and ends the page, leaves notes and status updates on an incident that came
+from PagerDuty.
 
-Called by `app.flow.notifying.deliver`. Both calls may be repeated: an event's dedup key is our incident's id, and a note is only
-posted when none with the same text is there. Keys and tokens never get into errors. Hosts come from settings only.
+Called by `app.flow.notifying.calls`. Events may be repeated, as they go by their dedup key, and a note is only posted when none with
+the same text is there; a status update may not. Keys and tokens never get into errors. Hosts come from settings only.
 Source: PagerDuty's documentation of Events v2 (202; 429 and 5xx repeat, 400 does not) and of the REST API (`From`).
 """
 
@@ -48,6 +49,11 @@ class PagerDutyAccess:
     from_email: str = ""
 
     @property
+    def pages(self) -> bool:
+        """Pages need a key."""
+        return bool(self.routing_key)
+
+    @property
     def notes(self) -> bool:
         """Notes need a token and the e-mail address of a user."""
         return bool(self.api_token and self.from_email)
@@ -55,7 +61,7 @@ class PagerDutyAccess:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a paged person reads first. `dedup_key` is the incident's id: one open page an incident."""
+    """What a paged person reads first. `dedup_key` names the page: one open at a time for an incident."""
 
     dedup_key: str
     summary: str
@@ -64,16 +70,23 @@ class Page:
     details: Mapping[str, JsonValue]
 
 
-def page_for(timeline: Timeline, escalation: Escalation) -> Page:
-    """The page of an escalation; a stuck one is always critical."""
+def severity_of(text: str) -> str:
+    """An alert's severity in PagerDuty's words."""
+    return _SEVERITIES.get(text.lower(), "error")
+
+
+def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: str) -> Page:
+    """The page of an escalation under this key; a stuck one is always critical. Its summary ends with key and mark, by which its own
+    events are known when PagerDuty sends them back."""
     word = "STUCK" if escalation.stuck else "ESCALATED"
     summary = clean(
         f"{word}: {timeline.alertname or 'no alertname'} on {timeline.place}: {escalation.reason}"
     )
+    tail = f" [{key} {mark}]"
     return Page(
-        dedup_key=timeline.incident_id[:255],
-        summary=shorten(summary, SUMMARY),
-        severity="critical" if escalation.stuck else _SEVERITIES.get(timeline.severity.lower(), "error"),
+        dedup_key=key[:255],
+        summary=f"{shorten(summary, SUMMARY - len(tail))}{tail}",
+        severity="critical" if escalation.stuck else severity_of(timeline.severity),
         source=shorten(clean(timeline.target or timeline.place), 255),
         details={
             "incident": timeline.incident_id,
@@ -127,24 +140,47 @@ class PagerDutyClient:
         }
         await self._send("page", "POST", f"{self._access.events_url}/v2/enqueue", json=body)
 
+    async def end(self, key: str, action: str) -> None:
+        """Acknowledge or resolve the page with this key. Without an open one nothing happens, says PagerDuty's documentation."""
+        body = {"routing_key": self._access.routing_key, "event_action": action, "dedup_key": key[:255]}
+        await self._send("page", "POST", f"{self._access.events_url}/v2/enqueue", json=body)
+
+    async def status_update(self, pagerduty_incident: str, message: str) -> None:
+        """Tell the subscribers of PagerDuty's own incident. There is nothing to look for before a repeat, so only what certainly was not
+        taken is Retry; a lost answer is Never."""
+        url = self._incident_url(pagerduty_incident, "status_updates")
+        try:
+            await self._send(
+                "status update", "POST", url, headers=self._rest_headers(), json={"message": message}
+            )
+        except Retry as lost:
+            if lost.code in ("http_429", "unreachable"):
+                raise
+            raise Never(f"{lost.message}, and it is sent once at most", code="unclear_once") from lost
+
     async def note(self, pagerduty_incident: str, content: str) -> None:
         """Leave a note on an incident of PagerDuty, unless the same note is there already."""
-        if not _INCIDENT_ID.fullmatch(pagerduty_incident):
-            raise Never("not an id of a PagerDuty incident", where=pagerduty_incident[:80])
-        url = f"{self._access.api_url}/incidents/{pagerduty_incident}/notes"
-        headers = {
-            "Authorization": f"Token token={self._access.api_token}",
-            "Accept": "application/vnd.pagerduty+json;version=2",
-            "From": self._access.from_email,
-        }
+        url, headers = self._incident_url(pagerduty_incident, "notes"), self._rest_headers()
         # A POST whose answer was lost may have made the note; looking first makes a repeat harmless.
         known = await self._send("list notes", "GET", url, headers=headers)
         if any(note.get("content") == content for note in known.get("notes", ())):
             return
         await self._send("note", "POST", url, headers=headers, json={"note": {"content": content}})
 
+    def _incident_url(self, pagerduty_incident: str, below: str) -> str:
+        if not _INCIDENT_ID.fullmatch(pagerduty_incident):
+            raise Never("not an id of a PagerDuty incident", where=pagerduty_incident[:80])
+        return f"{self._access.api_url}/incidents/{pagerduty_incident}/{below}"
+
+    def _rest_headers(self) -> dict[str, str]:
+        return {
+            "Authorization": f"Token token={self._access.api_token}",
+            "Accept": "application/vnd.pagerduty+json;version=2",
+            "From": self._access.from_email,
+        }
+
     async def _send(self, what: str, method: str, url: str, **request: Any) -> dict[str, Any]:
-        attempts = _ATTEMPTS if what != "note" else 1
+        attempts = _ATTEMPTS if what not in ("note", "status update") else 1
         async for attempt in AsyncRetrying(
             sleep=self._clock.sleep,
             stop=stop_after_attempt(attempts),
@@ -159,6 +195,8 @@ class PagerDutyClient:
     async def _once(self, what: str, method: str, url: str, **request: Any) -> dict[str, Any]:
         try:
             answer = await self._http.request(method, url, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Retry(f"PagerDuty could not be reached for the {what}", code="unreachable") from error
         except httpx.HTTPError as error:
             raise Retry(f"PagerDuty did not answer to {what} ({type(error).__name__})") from error
         if answer.status_code == 429 or answer.status_code >= 500:

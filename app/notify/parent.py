@@ -9,6 +9,7 @@ from app.domain.decision import Code, Decision, Verdict
 from app.domain.outcome import ActionResult, IncidentState, RunState
 from app.domain.units import counted, duration
 from app.notify.buttons import buttons
+from app.notify.escalation import now
 from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
@@ -220,14 +221,15 @@ def _undo(timeline: Timeline) -> list[Line]:
 
 
 def _person(timeline: Timeline) -> list[Line]:
-    escalation = timeline.escalation
+    """Why one is needed, who was asked, and who has it."""
+    escalation, called = timeline.escalation, [*now(timeline.acknowledged), *now(timeline.called)]
     if escalation is None:
-        return []
+        return called
     reason = escalation.reason.removeprefix("A person is needed: ")
     lines = [line(bold("A person is needed"), f": {reason}")]
     news = [text for text in dict.fromkeys(escalation.look_at) if text.lower() != reason.lower()]
     look = [line(f"Look at: {text}") for text in news[:_LOOK_AT]]
-    return [*lines, *look]
+    return [*lines, *called, *look]
 
 
 def _trust_levels(timeline: Timeline) -> list[Line]:

@@ -51,7 +51,8 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A person by the name that the audit trail has: a Slack user (`slack:U…`) is shown by Slack under the present name."""
+    """A person by the name that the audit trail has: a Slack user (`slack:U…`) is shown by Slack under the present name, and a user
+    group that a policy names (`slack-group:S…`) is mentioned."""
 
     name: str
 
@@ -60,6 +61,7 @@ Piece: TypeAlias = Span | When | Ref | Who
 Line: TypeAlias = tuple[Piece, ...]
 
 _SLACK_USER = re.compile(r"slack:([UW][A-Z0-9]{2,30})", re.ASCII)
+_SLACK_GROUP = re.compile(r"slack-group:(S[A-Z0-9]{2,30})", re.ASCII)
 _URL = re.compile(r"https?://[^\s<>|\"\x00-\x1f]+")
 
 
@@ -109,6 +111,9 @@ def _mrkdwn(piece: Piece) -> str:
             return neutral(escape(f"{clean(label)} {clean(url)}"))
         case Who(name):
             found = _SLACK_USER.fullmatch(name)
+            group = _SLACK_GROUP.fullmatch(name)
+            if group:
+                return f"<!subteam^{group[1]}>"
             return f"<@{found[1]}>" if found else neutral(escape(clean(name)))
         case Span(text, style):
             return _styled(escape(clean(text)), style)

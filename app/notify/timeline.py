@@ -20,6 +20,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Step
+from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
 
 
 class Topic(StrEnum):
@@ -35,7 +36,10 @@ class Topic(StrEnum):
     UNDO = "undo"  # UndoDone
     TEMPORARY = "temporary"  # TemporaryChange
     TRUST = "trust"  # StandingChange
-    ESCALATED = "escalated"  # Escalation; pages a person too
+    ESCALATED = "escalated"  # Escalation; its steps follow
+    ASKED = "asked"  # StepAsked
+    ACKNOWLEDGED = "acknowledged"  # Acknowledged
+    UNANSWERED = "unanswered"  # Unanswered
     MOVED = "moved"  # no fact: only the parent message is edited
 
 
@@ -183,6 +187,9 @@ Fact: TypeAlias = (
     | TemporaryChange
     | TrustChange
     | Escalation
+    | StepAsked
+    | Acknowledged
+    | Unanswered
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -194,6 +201,9 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.TEMPORARY: TypeAdapter(TemporaryChange),
     Topic.TRUST: TypeAdapter(TrustChange),
     Topic.ESCALATED: TypeAdapter(Escalation),
+    Topic.ASKED: TypeAdapter(StepAsked),
+    Topic.ACKNOWLEDGED: TypeAdapter(Acknowledged),
+    Topic.UNANSWERED: TypeAdapter(Unanswered),
 }
 
 
@@ -272,7 +282,8 @@ class Timeline:
     run works on, `ladder` has each step of the last decision with why it applies or not, `actions`, `verifications` and `undos` are in order of time over all steps. `answer` is the approval's answer,
     `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
     `undo_asked` and `paused` are what somebody ordered afterwards. `trust levels` has the last change of each trust level that the
-    incident moved, by key. `progress` is how far a long action has come; the audit trail does not have it.
+    incident moved, by key. `progress` is how far a long action has come; the audit trail does not have it. `called` is where the
+    steps of its escalation stand, `acknowledged` who has it.
     """
 
     incident_id: str
@@ -306,6 +317,8 @@ class Timeline:
     verifications: tuple[Verification, ...] = ()
     undos: tuple[UndoDone, ...] = ()
     escalation: Escalation | None = None
+    called: EscalationFact | None = None
+    acknowledged: Acknowledged | None = None
     requested_by: str = ""
     merged_into: str = ""
     pagerduty_incident: str = ""

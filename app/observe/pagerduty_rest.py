@@ -1,6 +1,6 @@
-"""PagerDuty's REST API, read only: an incident's status, and its alerts, which its webhook does not carry.
+"""PagerDuty's REST API, read only: an incident's status, its alerts, which its webhook does not carry, and who is on call.
 
-Asked by the flow before deciding. The host comes from settings, never from a payload; the token goes to that host only
+Asked by the flow before deciding and before a person is asked. The host comes from settings, never from a payload; the token goes to that host only
 (no redirects). Every failure becomes ProbeUnavailable, without token and URL. Source: PagerDuty REST API, 960 requests
 a minute for a key; 429 sometimes comes without a header.
 """
@@ -8,7 +8,7 @@ a minute for a key; 429 sometimes comes without a header.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -68,10 +68,24 @@ class PagerDutyRest:
             raise _refused("the answer is not a list of alerts")
         return answer
 
+    async def on_calls(self, kind: str, identity: str) -> Sequence[Mapping[str, Any]]:
+        """The entries of `GET /oncalls` now, 100 at most, of a `schedule` or an escalation `policy`. Raises ProbeUnavailable."""
+        if _INCIDENT_ID.fullmatch(identity) is None:
+            raise _refused("the id has an unexpected form")
+        name = "schedule_ids[]" if kind == "schedule" else "escalation_policy_ids[]"
+        answer = await self._retried("/oncalls", {name: identity, "limit": "100"})
+        entries = answer.get("oncalls") if isinstance(answer, dict) else None
+        if not isinstance(entries, list):
+            raise _refused("the answer is not a list of people on call")
+        return [entry for entry in entries if isinstance(entry, dict)]
+
     async def _of_incident(self, incident_id: str, below: str) -> Any:
         if _INCIDENT_ID.fullmatch(incident_id) is None:
             # It comes out of a payload and would become part of the path.
             raise _refused("the incident id has an unexpected form")
+        return await self._retried(f"/incidents/{incident_id}{below}", {"limit": "100"})
+
+    async def _retried(self, path: str, params: Mapping[str, str]) -> Any:
         attempts = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=_wait,
@@ -79,13 +93,13 @@ class PagerDutyRest:
             sleep=self._clock.sleep,
             reraise=True,
         )
-        return await attempts(self._get, f"/incidents/{incident_id}{below}")
+        return await attempts(self._get, path, params)
 
-    async def _get(self, path: str) -> Any:
+    async def _get(self, path: str, params: Mapping[str, str]) -> Any:
         request = self._client.stream(
             "GET",
             self._base + path,
-            params={"limit": "100"},
+            params=dict(params),
             headers=self._headers,
             timeout=TIMEOUT,
             follow_redirects=False,

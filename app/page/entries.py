@@ -77,6 +77,9 @@ _TOPICS: Mapping[EventKind, Topic] = {
     EventKind.TEMPORARY_ENDED: Topic.TEMPORARY,
     EventKind.TRUST_CHANGED: Topic.TRUST,
     EventKind.ESCALATED: Topic.ESCALATED,
+    EventKind.STEP_ASKED: Topic.ASKED,
+    EventKind.ACKNOWLEDGED: Topic.ACKNOWLEDGED,
+    EventKind.UNANSWERED: Topic.UNANSWERED,
 }
 _NOT_OF_THE_FACT = ("plan", "ladder", "plan_hash")  # what the trail keeps beside some facts
 _GROUPED = {EventKind.MEASURED.value: "measurement", EventKind.NOTIFIED.value: "message"}

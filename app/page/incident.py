@@ -28,7 +28,7 @@ from app.page.entries import Deed, Entry, deeds, entries
 from app.page.session import Visitor
 from app.policy.explain import explain_lines
 from app.policy.model import Rule
-from app.store import audit, incidents, journal, runs
+from app.store import acknowledgements, audit, incidents, journal, runs
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -66,9 +66,17 @@ class Afterwards:
 
 
 @dataclass(frozen=True, slots=True)
+class Takes:
+    """Whether somebody can take the incident. `has` says who has it, empty for nobody, `refused` why this visitor cannot take it."""
+
+    has: str
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentPage:
     """Everything that the page shows. `left_out` counts older records, `newest` and `decided` are the numbers of the
-    newest record and of the last decision."""
+    newest record and of the last decision; `takes` is None when it is over."""
 
     incident: Incident
     state: str
@@ -80,6 +88,7 @@ class IncidentPage:
     newest: int
     decided: int
     left_out: int = 0
+    takes: Takes | None = None
 
 
 def look(conn: Connection, services: Services, incident_id: str, visitor: Visitor) -> IncidentPage:
@@ -101,6 +110,17 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
         records[-1].seq,
         max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
         len(records) - len(shown),
+        _takes(conn, incident, timeline, visitor),
+    )
+
+
+def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Visitor) -> Takes | None:
+    if incident.state.closed:
+        return None
+    holder = acknowledgements.holder(conn, incident.id)
+    has = holder.text if holder is not None and timeline.called is None else ""
+    return Takes(
+        has, "" if visitor.may(Scope.OPERATE) else f"{visitor.principal.name} lacks the scope operate"
     )
 
 

@@ -18,7 +18,7 @@ from app.intake.auth import Scope
 from app.page import render
 from app.page.door import Form, Site, form_of, local_path, reason_of, require, told
 from app.page.session import Visitor
-from app.store import runs
+from app.store import incidents, runs
 from app.store.approvals import Press, Repeated
 
 _ONCE = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
@@ -63,6 +63,18 @@ async def _order(site: Site, visitor: Visitor, what: tuple[str, str], form: Form
             await orders.keep(run_id, by, press)
         case _:
             raise Missing("there is no such button", where=action)
+
+
+async def acknowledge(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Take an incident; then back to it."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.OPERATE)
+    incident_id, by = request.path_params["incident_id"], visitor.principal.name
+    await site.web.store.read(lambda conn: incidents.get(conn, incident_id))
+    back = f"/incidents/{incident_id}"
+    press = Press(_key(form, by, "acknowledge", incident_id), reason_of(form))
+    order = site.web.operations.acknowledge(incident_id, by, press, "the web page")
+    return await _pressed(request, order, (back, f"{back}#now"))
 
 
 async def pause(site: Site, request: Request, visitor: Visitor) -> Response:

@@ -44,6 +44,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/runs/{run_id}", "GET", looking(site, _run)),
         ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, _target)),
         ("/audit", "GET", looking(site, _audit)),
+        ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
         ("/resume", "POST", looking(site, presses.resume)),

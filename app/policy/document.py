@@ -16,6 +16,7 @@ from app.domain.decision import Mode
 from app.domain.json import digest
 from app.domain.procedure import Procedure
 from app.policy.block import Block
+from app.policy.escalation import EscalationPolicy
 from app.policy.labels import LabelMapping
 from app.policy.matchers import NEVER
 from app.policy.model import (
@@ -127,6 +128,9 @@ class Document(Block):
     heartbeats: tuple[Heartbeat, ...] = Field(
         default=(), description="Alerts that always fire; a person is called when one is missing."
     )
+    escalation: EscalationPolicy | None = Field(
+        default=None, description="Whom to ask when an incident needs a person; without it one page."
+    )
     rules: tuple[RuleDocument, ...] = ()
 
 
@@ -143,6 +147,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[Rule]) -> Policy:
         scorecard=head.scorecard,
         labels=head.labels,
         heartbeats=head.heartbeats,
+        escalation=head.escalation,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(rules),
     )

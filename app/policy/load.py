@@ -15,6 +15,7 @@ from app.domain.json import canonical
 from app.domain.procedure import Procedure
 from app.policy.consistency import Handler, Placed, head_faults, order_faults, rule_faults
 from app.policy.document import Document, RuleDocument, build_policy, build_rule
+from app.policy.escalation import escalation_faults
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES, Path, Source, read_source
@@ -54,6 +55,7 @@ def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> P
     for placed in rules:
         faults += rule_faults(placed, head.scope, catalogue)
     faults += order_faults(rules)
+    faults += _escalation(sources, head, {placed.rule.name for placed in rules})
     if faults or head.scope is None:
         raise PolicyInvalid(tuple(sorted(set(faults))))
     return build_policy(head, head.scope, [placed.rule for placed in rules])
@@ -110,6 +112,14 @@ def _merged_head(sources: list[Source], faults: list[PolicyFault]) -> Document:
             else:
                 said_in[key], merged[key] = source.file, plain[key]
     return Document.model_validate_json(canonical(merged))
+
+
+def _escalation(sources: list[Source], head: Document, names: set[str]) -> list[PolicyFault]:
+    """Faults of whom to ask: the one block that names rules, which may stand in other files."""
+    if head.escalation is None:
+        return []
+    said_in = [s for s in sources if isinstance(s.value, dict) and "escalation" in s.value]
+    return [fault for source in said_in[:1] for fault in escalation_faults(source, head.escalation, names)]
 
 
 def _rules(source: Source, faults: list[PolicyFault], catalogue: Mapping[str, Handler]) -> list[_Loose]:

@@ -24,6 +24,7 @@ from app.domain.json import JsonValue, canonical
 from app.domain.target import Kind
 from app.policy import units
 from app.policy.block import Block
+from app.policy.escalation import EscalationPolicy
 from app.policy.labels import LabelMapping
 from app.policy.matchers import NEVER
 from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
@@ -379,6 +380,7 @@ class Policy(Block):
     scorecard: Scorecard | None = None
     labels: LabelMapping = LabelMapping()
     heartbeats: tuple[Heartbeat, ...] = ()
+    escalation: EscalationPolicy | None = None
 
     def heartbeat(self, alertname: str) -> Heartbeat | None:
         """The heartbeat of this name."""

@@ -1,17 +1,35 @@
-"""Which of PagerDuty's incidents a person has taken, as its messages tell: the newest word on each counts.
+"""Who has what: which of PagerDuty's incidents a person has taken, as its messages tell, and which of our own incidents.
 
-Written by `ingest`, read by the facts of the gates inside their transaction. Where PagerDuty's API can be asked, its answer
-counts and not this. Never says what follows from it.
+Of PagerDuty's the newest word on each counts; they are written by `ingest`, and where PagerDuty's API can be asked, its answer counts
+and not this. Of our own one person has it, whichever way they said so, until it is given back. Read by the facts of the gates
+inside their transaction. Never says what follows from it.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Connection, Index, Table, Text, bindparam, insert, select, update
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Index,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from app.domain.alert import Acknowledgement, AlertStatus, Source
 from app.store.columns import flag_column, text_column, time_column
 from app.store.encoding import micros, moment, storable
-from app.store.schema import episodes, metadata
+from app.store.schema import OPEN, episodes, incidents, metadata
 from app.store.segments import EPISODES_OF, episodes_of
 from app.store.tx import Tx
 
@@ -24,6 +42,15 @@ acknowledgements = Table(
     flag_column("stands"),
 )
 Index("ix_acknowledgements_at", acknowledgements.c.at)
+
+incident_acknowledgements = Table(
+    "incident_acknowledgements",
+    metadata,
+    text_column("incident_id", primary_key=True),
+    text_column("given_by"),
+    text_column("through"),
+    time_column("at"),
+)
 
 _FINGERPRINT, _AT = bindparam("wanted", type_=Text()), bindparam("since", type_=BigInteger())
 _KNOWN = select(acknowledgements.c.at).where(acknowledgements.c.fingerprint == _FINGERPRINT)
@@ -43,6 +70,25 @@ _OF = (
 )
 
 
+_HOLDER = select(incident_acknowledgements).where(
+    incident_acknowledgements.c.incident_id == bindparam("incident")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has an incident, how they said so (`Slack`, `API`, `PagerDuty`), and since when."""
+
+    by: str
+    through: str
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        """As one clause."""
+        return f"acknowledged through {self.through} by {self.by} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
 def put(tx: Tx, given: Acknowledgement) -> None:
     """Keep the word, unless a newer one on the same incident is known. That nobody has it any more is kept only of what
     somebody had."""
@@ -58,8 +104,41 @@ def put(tx: Tx, given: Acknowledgement) -> None:
 def of_incident(conn: Connection, incident_id: str) -> str:
     """Who has taken all of the incident's alerts of PagerDuty that fire, as one clause; empty when one of them is nobody's, or
     there is none."""
+    newest = _newest(conn, incident_id)
+    if newest is None:
+        return ""
+    return f"acknowledged in PagerDuty by {newest.given_by} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def taker(conn: Connection, incident_id: str) -> str:
+    """The name alone of who has taken them all, empty for nobody."""
+    newest = _newest(conn, incident_id)
+    return "" if newest is None else str(newest.given_by)
+
+
+def _newest(conn: Connection, incident_id: str) -> Row[Any, Any, Any] | None:
     found = conn.execute(_OF, episodes_of(conn, incident_id)).all()
     if not found or not all(row.stands for row in found):
-        return ""
-    newest = max(found, key=lambda row: int(row.at))
-    return f"acknowledged in PagerDuty by {newest.given_by} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
+        return None
+    return max(found, key=lambda row: int(row.at))
+
+
+def give(tx: Tx, incident_id: str, by: str, through: str) -> None:
+    """This person has the incident now; who had it before does not any more. It is decided anew. The caller holds the incident."""
+    withdraw(tx, incident_id)
+    row = {"incident_id": incident_id, "given_by": storable(by), "through": through, "at": tx.stamp}
+    tx.conn.execute(insert(incident_acknowledgements).values(**row))
+
+
+def withdraw(tx: Tx, incident_id: str) -> None:
+    """Nobody has the incident, which is decided anew."""
+    mine = incident_acknowledgements.c.incident_id == incident_id
+    tx.conn.execute(delete(incident_acknowledgements).where(mine))
+    due = case((incidents.c.due_at < tx.stamp, incidents.c.due_at), else_=tx.stamp)
+    tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(due_at=due))
+
+
+def holder(conn: Connection, incident_id: str) -> Holder | None:
+    """Who has the incident by their own word; None for nobody."""
+    row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()
+    return None if row is None else Holder(row.given_by, row.through, moment(row.at))

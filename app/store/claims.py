@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
 
+from app.store.escalations import escalations
 from app.store.schema import DRIVEN, HELD, UNSENT, incidents, outbox, runs
 from app.store.tx import Tx
 
@@ -62,6 +63,8 @@ def set_back(tx: Tx, by: timedelta) -> None:
         due, held_until = table.c.due_at, table.c.claimed_until
         tx.conn.execute(update(table).where(due > tx.stamp).values(due_at=due - step))
         tx.conn.execute(update(table).where(held_until > tx.stamp).values(claimed_until=held_until - step))
+    due = escalations.c.due_at
+    tx.conn.execute(update(escalations).where(due > tx.stamp).values(due_at=due - step))
     held_until = outbox.c.claimed_until
     tx.conn.execute(
         update(outbox).where(UNSENT, held_until > tx.stamp).values(claimed_until=held_until - step)

@@ -110,6 +110,12 @@ def get(conn: Connection, digest_id: str) -> Digest:
     return _digest(row)
 
 
+def is_closed(conn: Connection, digest_id: str) -> bool:
+    """Nothing of it is looked at any more."""
+    found = conn.execute(select(digests.c.closed_at).where(digests.c.id == digest_id)).scalar()
+    return found is not None
+
+
 def growing(conn: Connection, limit: int) -> list[Digest]:
     """Digests that are posted and may still have to be edited, the newest first."""
     query = select(digests).where(GROWING, digests.c.ts != "").order_by(digests.c.opened_at.desc())

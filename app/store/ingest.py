@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, select
 
-from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, Receipt, Source
+from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, PageNews, Receipt, Source
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
-from app.store import acknowledgements
+from app.store import acknowledgements, escalations
 from app.store import ingest_rows as rows
 from app.store.encoding import micros, moment, plain_text, storable, to_json, to_text
 from app.store.incident_grouping import IncidentGrouping
@@ -130,6 +130,8 @@ class _Batch:
             run_ids = (run_id_for(incident, 1),)
         if (given := delivery.acknowledgement) is not None and (incident := self._acknowledged(given)):
             touched[incident] = None
+        if (page := delivery.page) is not None and (incident := self._page(page)):
+            touched[incident] = None
         self._leftovers(delivery, delivery_id)
         receipt = Receipt(delivery_id, tuple(touched), run_ids)
         if dedupe[1]:
@@ -188,7 +190,13 @@ class _Batch:
         if episode is None or episode.status != _FIRING:
             return None
         self._incidents.ring(episode.incident_id)
+        if episode.incident_id:
+            escalations.heard(self._tx, episode.incident_id)
         return episode.incident_id
+
+    def _page(self, news: PageNews) -> str | None:
+        """The incident that a page of ours is about; None when none of this key is open."""
+        return escalations.heard_of_page(self._tx, storable(news.key), news.word, news.by, news.at)
 
     def _find_start(self, alert: Alert) -> None:
         """An alert without a start is the newest of its fingerprint that fires."""

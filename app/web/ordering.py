@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.errors import BadInput, Refused
@@ -20,6 +20,7 @@ from app.intake.times import rfc3339
 from app.store.ingest import is_known
 from app.web.callers import require
 from app.web.documented import answers, secured
+from app.web.paging import Id
 from app.web.reading import RunId, Using
 from app.web.requests import read_body
 from app.web.views import Ordered
@@ -175,6 +176,16 @@ async def undo_run(
 async def keep_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
     """Keep the temporary change of a run: it is not taken back."""
     return await using.operations.keep(run_id, by.name)
+
+
+@router.post("/incidents/{incident_id}/acknowledge", responses=_WITHOUT_BODY, openapi_extra=secured())
+async def acknowledge_incident(
+    using: Using,
+    by: Operator,
+    incident_id: Annotated[Id, Path(description="an incident, or a storm as its message names it")],
+) -> dict[str, Any]:
+    """Take an incident: nobody else is asked, and nothing is done on it by itself. Repeating it changes nothing."""
+    return await using.operations.acknowledge(incident_id, by.name)
 
 
 @router.post("/pause", responses=_ERRORS, openapi_extra=secured(PauseBody))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from app.domain.outcome import IncidentState, RunState
 from app.intake.auth import Scope
-from app.store import audit, decisions, incidents, journal, runs
+from app.store import acknowledgements, audit, decisions, escalations, incidents, journal, runs
 from app.web.callers import require
 from app.web.documented import answers, secured
 from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
@@ -72,6 +72,7 @@ async def show_incident(using: Using, incident_id: IncidentId) -> IncidentView:
             incidents.alerts(conn, incident_id, _SHOWN_ALERTS),
             decisions.for_incident(conn, incident_id, _SHOWN_DECISIONS),
             runs.page(conn, None, _SHOWN_RUNS, incident_id),
+            (escalations.of_incident(conn, incident_id), acknowledgements.holder(conn, incident_id)),
         )
 
     return await using.store.read(look)

@@ -48,6 +48,12 @@ class Operations(Protocol):
         """Keep the temporary change of a run."""
         ...
 
+    async def acknowledge(
+        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+    ) -> dict[str, Any]:
+        """Take an incident or a storm: nobody else is asked. `through` says which way the word came."""
+        ...
+
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""
         ...

@@ -15,8 +15,10 @@ from app.domain.alert import AlertStatus, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
 from app.flow.running.progress import so_far
+from app.store.acknowledgements import Holder
 from app.store.audit import AuditEvent
 from app.store.decisions import StoredDecision
+from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident, StoredAlert
 from app.store.journal import JournalEntry
 from app.store.runs import Run
@@ -134,10 +136,42 @@ class StepView(BaseModel):
     outcome: dict[str, Any] | None
 
 
+class AskedView(BaseModel):
+    """One step of an escalation that was asked."""
+
+    step: str
+    at: datetime
+    paged: bool
+
+
+class EscalationView(BaseModel):
+    """One round of an escalation: whom it asked and when, when the next step is due, who answered and how."""
+
+    round: int
+    reason: str
+    begun_at: datetime
+    asked: list[AskedView]
+    next_at: datetime | None
+    answered_by: str | None
+    through: str | None
+    answered_at: datetime | None
+    ended_at: datetime | None
+
+
+class AcknowledgedView(BaseModel):
+    """Who has an incident by their own word."""
+
+    by: str
+    through: str
+    at: datetime
+
+
 class IncidentView(IncidentSummary):
-    """One incident with its alerts (those that fire first, 200 at most), decisions and runs."""
+    """One incident with its alerts (those that fire first, 200 at most), decisions, runs, and whom its escalation asked."""
 
     alerts: list[AlertView]
+    escalation: list[EscalationView]
+    acknowledged: AcknowledgedView | None
     decisions: list[DecisionView]
     runs: list[RunSummary]
 
@@ -186,14 +220,35 @@ def incident_view(
     alerts: Sequence[StoredAlert],
     decisions: Sequence[StoredDecision],
     runs: Sequence[Run],
+    calls: tuple[Sequence[StoredEscalation], Holder | None],
 ) -> IncidentView:
-    """An incident with what belongs to it."""
+    """An incident with what belongs to it; `calls` are the rounds of its escalation and who has it."""
     return IncidentView(
         **_incident_fields(incident),
         alerts=[_alert(a) for a in alerts],
         decisions=[DecisionView(id=d.id, at=d.at, run=d.run_id, body=dict(d.body)) for d in decisions],
         runs=[run_summary(r) for r in runs],
+        escalation=[_escalation(e) for e in calls[0]],
+        acknowledged=_acknowledged(calls[1]),
     )
+
+
+def _escalation(found: StoredEscalation) -> EscalationView:
+    return EscalationView(
+        round=found.round,
+        reason=str(found.why.get("reason", "")),
+        begun_at=found.begun_at,
+        asked=[AskedView(step=a.step, at=a.at, paged=a.paged) for a in found.asked],
+        next_at=found.due_at,
+        answered_by=found.answered_by or None,
+        through=found.through or None,
+        answered_at=found.answered_at,
+        ended_at=found.over_at,
+    )
+
+
+def _acknowledged(holder: Holder | None) -> AcknowledgedView | None:
+    return None if holder is None else AcknowledgedView(by=holder.by, through=holder.through, at=holder.at)
 
 
 def _incident_fields(incident: Incident) -> dict[str, Any]:

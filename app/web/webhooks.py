@@ -16,6 +16,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from app.domain import page_marks
 from app.domain.alert import Delivery, Receipt, Source
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
 from app.domain.subject import NAMES
@@ -85,6 +86,11 @@ class Webhook(ABC):
             ],
         }
         return JSONResponse(answer, status_code=202)
+
+    def _own_page(self, title: str) -> str:
+        """The key of a page of our own that a title names; empty for any other."""
+        marked = page_marks.is_marked(title)
+        return page_marks.reader(self.services.store.vault.key)(title) if marked else ""
 
     async def _take(self, request: Request) -> tuple[Delivery, Receipt]:
         services = self.services
@@ -211,6 +217,7 @@ class PagerDutyWebhook(Webhook):
             received_at=self.services.clock.now(),
             sender=sender,
             own_agents=self.services.pagerduty_agents,
+            own_page=self._own_page,
         )
 
 
@@ -233,7 +240,8 @@ class OrchestrationWebhook(Webhook):
 
     def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
         """One automation action."""
-        return orchestration.parse(body, received_at=self.services.clock.now(), sender=sender)
+        now = self.services.clock.now()
+        return orchestration.parse(body, received_at=now, sender=sender, own_page=self._own_page)
 
 
 WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, OrchestrationWebhook)

@@ -65,6 +65,7 @@ def _operations() -> list[str]:
         "resume",
         "trust/promote",
         "trust/demote",
+        "incidents/{incident_id}/acknowledge",
         *(f"runs/{{run_id}}/{o}" for o in ORDERS),
     )
     hooks = ("alertmanager", "pagerduty", "pagerduty/orchestration", "slack/interactions")

@@ -1,4 +1,4 @@
-"""A PagerDuty of our own on loopback: Events v2 and the notes and alerts of the REST API.
+"""A PagerDuty of our own, on loopback or as a transport: Events v2, and of the REST API notes, status updates, alerts and on-calls.
 
 Enforces what the documentation says: 202 for events, 400 with reasons for a bad one, `From` and the token for the REST
 API, 429 with or without headers. `fail` makes the next calls go wrong, before or after they had their effect.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from aiohttp import web
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 API_TOKEN = "pd-api-token"
 USER = "oncall@example.org"
+MAX_NOTES = 2_000
 _SEVERITIES = ("critical", "error", "warning", "info")
 
 
@@ -39,6 +41,18 @@ class Incident:
 
     notes: list[str] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    status_updates: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, however it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: str
 
 
 class PagerDutyDouble:
@@ -49,6 +63,13 @@ class PagerDutyDouble:
         self.pages: dict[str, dict[str, Any]] = {}
         """Open alerts by dedup key: a second event with one's key adds to it and opens none."""
         self.incidents: dict[str, Incident] = {}
+        self.woken: list[str] = []
+        """The pages that called somebody, by dedup key, in order: an event that joins an open one wakes nobody."""
+        self.acknowledged: list[str] = []
+        self.resolved: list[str] = []
+        self.on_call: dict[str, list[str]] = {}
+        """Who is on call, by the id of a schedule or an escalation policy."""
+        self.forbids_on_call = False
         self.users = [USER]
         self.subscriptions: list[dict[str, Any]] = []
         self.calls: list[str] = []
@@ -59,58 +80,97 @@ class PagerDutyDouble:
         self._faults.extend(faults)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One call of either API."""
+        """One call of either API, over HTTP."""
         self.calls.append(f"{request.method} {request.path}")
         fault = self._faults.popleft() if self._faults else None
         if fault and not fault.stored:
             return await _fail(request, fault)
-        if request.path == "/v2/enqueue":
-            answer = self._enqueue(json.loads(await request.text()))
-        else:
-            answer = await self._rest(request)
-        return await _fail(request, fault) if fault else answer
+        asked = Asked(request.method, request.path, request.headers, request.query, await request.text())
+        status, body = self.answer(asked)
+        return await _fail(request, fault) if fault else web.json_response(body, status=status)
 
-    def _enqueue(self, event: dict[str, Any]) -> web.Response:
+    def transport(self, request: httpx.Request) -> httpx.Response:
+        """One call of either API, without a connection: for tests on virtual time. A fault that cuts is a lost answer."""
+        self.calls.append(f"{request.method} {request.url.path}")
+        fault = self._faults.popleft() if self._faults else None
+        headers, query = httpx.Headers(request.headers), request.url.params
+        asked = Asked(request.method, request.url.path, headers, query, request.content.decode())
+        status, body = (0, {}) if fault and not fault.stored else self.answer(asked)
+        if fault and fault.cut:
+            raise httpx.ReadError("cut", request=request)
+        if fault:
+            return httpx.Response(fault.status, headers=fault.headers)
+        return httpx.Response(status, json=body)
+
+    def answer(self, asked: Asked) -> tuple[int, dict[str, Any]]:
+        """What PagerDuty answers: status and body."""
+        return self._enqueue(json.loads(asked.body)) if asked.path == "/v2/enqueue" else self._rest(asked)
+
+    def _enqueue(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         reasons = list(_faults_of(event))
         if reasons:
-            body = {"status": "invalid event", "message": "Event object is invalid", "errors": reasons}
-            return web.json_response(body, status=400)
+            return 400, {"status": "invalid event", "message": "Event object is invalid", "errors": reasons}
         self.events.append(event)
         key = event.get("dedup_key") or f"generated-{len(self.events)}"
         if event["event_action"] == "trigger":
+            if key not in self.pages:
+                self.woken.append(key)
             self.pages.setdefault(key, event)
-        elif event["event_action"] == "resolve":
-            self.pages.pop(key, None)
-        return web.json_response(
-            {"status": "success", "message": "Event processed", "dedup_key": key}, status=202
-        )
+        elif event["event_action"] == "acknowledge" and key in self.pages:
+            self.acknowledged.append(key)
+        elif event["event_action"] == "resolve" and self.pages.pop(key, None) is not None:
+            self.resolved.append(key)
+        return 202, {"status": "success", "message": "Event processed", "dedup_key": key}
 
-    async def _rest(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != f"Token token={API_TOKEN}":
+    def _rest(self, asked: Asked) -> tuple[int, dict[str, Any]]:
+        if asked.headers.get("Authorization") != f"Token token={API_TOKEN}":
             return _error(401, 2006, "Unauthorized", [])
-        if "version=2" not in request.headers.get("Accept", ""):
+        if "version=2" not in asked.headers.get("Accept", ""):
             return _error(400, 2001, "Invalid Input Provided", ["Accept header is required"])
-        if request.path == "/users":
-            wanted = request.query.get("query", "")
-            return web.json_response({"users": [{"email": u} for u in self.users if wanted in u]})
-        if request.path == "/webhook_subscriptions":
-            return web.json_response({"webhook_subscriptions": self.subscriptions})
-        _, _, incident_id, part = request.path.split("/")
+        if asked.path == "/users":
+            wanted = asked.query.get("query", "")
+            return 200, {"users": [{"email": u} for u in self.users if wanted in u]}
+        if asked.path == "/webhook_subscriptions":
+            return 200, {"webhook_subscriptions": self.subscriptions}
+        if asked.path == "/oncalls":
+            return self._on_calls(asked)
+        _, _, incident_id, part = asked.path.split("/")
         incident = self.incidents.get(incident_id)
         if incident is None:
             return _error(404, 2100, "Not Found", [])
-        if request.method == "GET":
+        if asked.method == "GET":
             rows = incident.alerts if part == "alerts" else [{"content": n} for n in incident.notes]
-            return web.json_response({part: rows})
-        if request.headers.get("From") != USER:
+            return 200, {part: rows}
+        if asked.headers.get("From") != USER:
             return _error(
                 400, 2001, "Invalid Input Provided", ["The From header must be the e-mail of a user"]
             )
-        content = json.loads(await request.text()).get("note", {}).get("content", "")
-        if not content:
-            return _error(400, 2001, "Invalid Input Provided", ["Content cannot be empty"])
-        incident.notes.append(content)
-        return web.json_response({"note": {"content": content}}, status=201)
+        return _written(incident, part, json.loads(asked.body))
+
+    def _on_calls(self, asked: Asked) -> tuple[int, dict[str, Any]]:
+        """Who is on call for a schedule or policy; an id that is not there is 404, a token that may not read it 403."""
+        if self.forbids_on_call:
+            return _error(403, 2010, "Access Denied", [])
+        wanted = asked.query.get("schedule_ids[]") or asked.query.get("escalation_policy_ids[]") or ""
+        if wanted not in self.on_call:
+            return _error(404, 2100, "Not Found", [])
+        people = enumerate(self.on_call[wanted], 1)
+        return 200, {"oncalls": [{"user": {"summary": who}, "escalation_level": n} for n, who in people]}
+
+
+def _written(incident: Incident, part: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """A note or a status update; an incident takes 2,000 notes."""
+    if part == "status_updates":
+        if not body.get("message"):
+            return _error(400, 2001, "Invalid Input Provided", ["Message cannot be empty"])
+        incident.status_updates.append(body["message"])
+        return 201, {"status_update": {"message": body["message"]}}
+    content = body.get("note", {}).get("content", "")
+    if not content or len(incident.notes) >= MAX_NOTES:
+        reason = "Content cannot be empty" if not content else "The incident has too many notes"
+        return _error(400, 2001, "Invalid Input Provided", [reason])
+    incident.notes.append(content)
+    return 201, {"note": {"content": content}}
 
 
 def _faults_of(event: dict[str, Any]) -> list[str]:
@@ -136,8 +196,8 @@ def _faults_of(event: dict[str, Any]) -> list[str]:
     return reasons
 
 
-def _error(status: int, code: int, message: str, errors: list[str]) -> web.Response:
-    return web.json_response({"error": {"message": message, "code": code, "errors": errors}}, status=status)
+def _error(status: int, code: int, message: str, errors: list[str]) -> tuple[int, dict[str, Any]]:
+    return status, {"error": {"message": message, "code": code, "errors": errors}}
 
 
 async def _fail(request: web.Request, fault: Fault) -> web.StreamResponse:

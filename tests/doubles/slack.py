@@ -23,7 +23,7 @@ from tests.doubles.slack_limits import fault_of
 from tests.doubles.slack_socket import SocketDouble
 
 TOKEN = "xoxb-test-token"
-ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read"})
+ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read", "users:read"})
 _SCOPE = {
     "chat.postMessage": "chat:write",
     "chat.update": "chat:write",
@@ -32,6 +32,7 @@ _SCOPE = {
     "conversations.list": "channels:read",
     "chat.postEphemeral": "chat:write",
     "usergroups.users.list": "usergroups:read",
+    "users.info": "users:read",
 }
 _PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam)|@)")
 
@@ -95,6 +96,7 @@ class SlackDouble:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.page_size = 1000
         self.usergroups: dict[str, list[str]] = {}
+        self.users: set[str] = set()
         self.whispers: list[tuple[str, str]] = []
         self.hooks = slack_click.Hooks()
 
@@ -198,6 +200,9 @@ class SlackDouble:
             case "chat.postEphemeral":
                 self.whispers.append((body["user"], body["text"]))
                 return {"ok": True, "message_ts": self._new_ts()}
+            case "users.info":
+                known = body["user"] in self.users
+                return {"ok": True, "user": {"id": body["user"]}} if known else _no("user_not_found")
             case "usergroups.users.list":
                 found = self.usergroups.get(body["usergroup"])
                 return _no("no_such_subteam") if found is None else {"ok": True, "users": found}

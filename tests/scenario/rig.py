@@ -27,12 +27,13 @@ from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.operations import Operations
 from app.flow.running.advance import workflow_of as run_workflow
-from app.flow.services import Services
+from app.flow.services import OnCall, Reach, Services
 from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
 from app.notify.client import Found, Posted
 from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyClient
+from app.notify.status_page import StatusPageClient
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
@@ -183,6 +184,9 @@ class Rig:
     journal: Journal = field(default_factory=Journal)
     notebook: Notebook = field(default_factory=Notebook)
     pager: PagerDutyClient | None = None
+    reach: Reach = field(default_factory=Reach)
+    on_call: OnCall | None = None
+    status_page: StatusPageClient | None = None
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
@@ -244,13 +248,21 @@ class Rig:
             metric_source=self.cluster.metrics,
             alert_sources=self.cluster.alertmanager if self.use_api else None,
             ceiling=self.ceiling,
+            reach=self.reach,
+            on_call=self.on_call,
         )
         boundary: Boundary = self.reaper
         self.engine = self.engine_type(
             run_workflow(self.services), self.clock, journal=self.journal, boundary=boundary
         )
         self.services.engine.current = self.engine
-        messages = DeliverServices(
+        messages = self._messages(store)
+        self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
+        await self.engine.launch()
+        return self
+
+    def _messages(self, store: InlineStore) -> DeliverServices:
+        return DeliverServices(
             store=store,
             clock=self.clock,
             client=self.notebook,
@@ -259,10 +271,8 @@ class Rig:
             replica="rig",
             boot=str(self._births),
             pager=self.pager,
+            status_page=self.status_page,
         )
-        self.loops = Loops(self.services, lambda: deliver_once(messages), timedelta(days=30), "#incidents")
-        await self.engine.launch()
-        return self
 
     async def die(self) -> None:
         """The process is gone: tasks, threads and connections with it."""

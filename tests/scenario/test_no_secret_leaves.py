@@ -21,6 +21,7 @@ from app.domain.outcome import RunState
 from app.domain.secret import encoded, text_of
 from app.domain.target import Kind, Target
 from app.flow.deciding.history import history_of
+from app.flow.services import Reach
 from app.kube.read import read_workload, revisions
 from app.observe import logs
 from app.sim import load_scenario
@@ -69,6 +70,7 @@ async def rig_of(
     rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
     rig.policy = policy(mode=mode)
     rig.pager = pages.client(rig.clock)
+    rig.reach = Reach(pages=True, notes=True)
     await rig.born()
     failing = FailingDependencies(rig.services.dependencies)
     object.__setattr__(rig.services, "dependencies", failing)

@@ -47,6 +47,7 @@ SMALL_INDEXES = frozenset(
         "ix_outbox_unsent",
         "ix_outbox_queue",
         "ix_digests_open",
+        "ix_escalations_page",
         "ix_episodes_stray",
     }
 )

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from app.domain.alert import Source
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
@@ -258,8 +260,7 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=seen.acknowledged
-        or ("" if seen.holders_asked else acknowledgements.of_incident(conn, incident.id)),
+        acknowledged=_acknowledged(conn, seen, incident),
         changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,
@@ -269,6 +270,15 @@ def facts_in(
         dry_run=incident.manual.dry_run if incident.manual else False,
         trust_level=trust.trust_level_of(conn, rule, incident, target, now),
     )
+
+
+def _acknowledged(conn: Connection, seen: Outside, incident: Incident) -> str:
+    """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, whatever its alerts came from."""
+    if seen.acknowledged:
+        return seen.acknowledged
+    told = "" if seen.holders_asked else acknowledgements.of_incident(conn, incident.id)
+    holder = acknowledgements.holder(conn, incident.id)
+    return told or (holder.text if holder else "")
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.deciding import facts, investigate, trust
-from app.flow.notifying.record import announce, escalate, move, tell
+from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic
@@ -165,7 +165,7 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     if new and _calls_a_person(decision):
-        tell(tx, Topic.ESCALATED, _obstacle(decision), incident_id=incident.id, once=str(number))
+        call(tx, incident.id, _obstacle(decision), once=str(number))
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)

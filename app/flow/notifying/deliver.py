@@ -16,11 +16,13 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from app.domain import page_marks
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
 from app.domain.ports import Clock
-from app.flow.notifying.fan_out import DIGEST, PAGE, QUIET, collapse_storm, order_pages, page_of, put_pages
+from app.flow.notifying import calls
+from app.flow.notifying.fan_out import DIGEST, QUIET, STORM_CALL, collapse_storm
 from app.flow.notifying.outage import Outage
 from app.flow.notifying.scorecard import WEEKLY
 from app.notify.audit_head import head_message
@@ -28,10 +30,13 @@ from app.notify.blocks import to_slack
 from app.notify.client import Away, BadToken, MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.digest import SHOWN, Digest, digest
 from app.notify.entries import thread_entry
+from app.notify.escalation import Acknowledged, StepAsked, Unanswered
+from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Message
-from app.notify.pagerduty import PagerDutyClient, note_for, page_for
+from app.notify.pagerduty import PagerDutyClient
 from app.notify.parent import parent
 from app.notify.scorecard import weekly
+from app.notify.status_page import StatusPageClient
 from app.notify.timeline import Timeline, Topic, fact_from_json
 from app.store import digests, incidents, outbox
 from app.store.database import Store
@@ -57,8 +62,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DeliverServices:
-    """What delivering needs. `replica` names this process across restarts, `boot` this start of it; `pager` is None
-    when PagerDuty is not configured.
+    """What delivering needs. `replica` names this process across restarts, `boot` this start of it; `pager` and `status_page` are None
+    when they are not configured.
 
     More than `storm` incidents with their first messages pending become one digest. `shown` remembers what each parent
     message shows, so that it is not edited to the same text; losing it costs an edit. No message is given up because Slack
@@ -73,6 +78,7 @@ class DeliverServices:
     replica: str
     boot: str
     pager: PagerDutyClient | None = None
+    status_page: StatusPageClient | None = None
     storm: int = 20
     batch: int = 10
     lease: timedelta = timedelta(minutes=5)
@@ -86,6 +92,12 @@ class DeliverServices:
         """Under which name rows are claimed."""
         return f"{self.replica}/{self.boot}"
 
+    @property
+    def lines(self) -> calls.Lines:
+        """The ways out beside the chat."""
+        mark = page_marks.maker(self.store.vault.key)
+        return calls.Lines(self.store, self.timeline_of, mark, self.pager, self.status_page)
+
 
 async def deliver_once(services: DeliverServices) -> int:
     """Send what is due; returns how many rows were taken, 0 when there is nothing to do now. Raises StoreUnavailable."""
@@ -93,16 +105,14 @@ async def deliver_once(services: DeliverServices) -> int:
         return 0
     now = services.clock.now()
     await services.store.write(lambda tx: _free_the_dead(tx, services, now))
-    if services.pager is not None:
-        await order_pages(services.store)
     await collapse_storm(services.store, services.storm)
     rows = await services.store.write(
         lambda tx: outbox.claim(tx, now, services.batch, services.owner, services.lease)
     )
-    # Pages first: a slow Slack must not keep a person asleep.
+    # Calls first: a slow Slack must not keep a person asleep.
     held = []
-    for row in sorted(rows, key=lambda r: (r.kind != PAGE, r.seq)):
-        if row.kind != PAGE and services.outage.holds(services.clock.now()):
+    for row in sorted(rows, key=lambda r: (r.kind not in calls.KINDS, r.seq)):
+        if row.kind not in calls.KINDS and services.outage.holds(services.clock.now()):
             held.append(row.id)
         else:
             await _one(services, row)
@@ -122,7 +132,7 @@ def _free_the_dead(tx: Tx, services: DeliverServices, now: datetime) -> None:
     for row in outbox.unsure(tx.conn, now + services.lease):
         mine = (row.claimed_by or "").startswith(f"{services.replica}/")
         if mine or (row.claimed_until is not None and row.claimed_until <= now):
-            outbox.failed(tx, row.id, "what was sending it ended", now)
+            outbox.failed(tx, row.id, calls.DIED, now)
 
 
 async def _one(services: DeliverServices, row: Row) -> None:
@@ -133,7 +143,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
             services, lambda tx: outbox.failed(tx, row.id, "not reached in time", services.clock.now())
         )
         return
-    channel = "pager" if row.kind == PAGE else "chat"
+    channel = "pager" if row.kind in calls.KINDS else "chat"
     try:
         posted = await _send(services, row)
     except (Away, BadToken) as away:
@@ -154,7 +164,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
         await _again(services, row, str(unclear), None)
     except Never as refused:
         services.attempted(channel, "refused")
-        await _give_up(services, row, str(refused))
+        await _give_up(services, row, str(refused), quiet=refused.code == calls.NOT_NEEDED)
     except (Missing, ValueError, KeyError) as broken:
         services.attempted(channel, "broken")
         await _give_up(services, row, f"the row cannot be told: {type(broken).__name__}: {broken}")
@@ -167,20 +177,20 @@ async def _one(services: DeliverServices, row: Row) -> None:
 
 def _sent(tx: Tx, row: Row, posted: Posted) -> None:
     outbox.sent(tx, row.id, posted.channel, posted.ts)
-    if row.kind == PAGE:
-        _audit_page(tx, row, EventKind.NOTIFIED, {"channel": posted.channel, "ts": posted.ts})
+    if row.kind in calls.KINDS:
+        _audit_call(tx, row, EventKind.NOTIFIED, {"channel": posted.channel, "ts": posted.ts})
 
 
 def _failed(tx: Tx, row: Row, error: str) -> None:
     outbox.failed(tx, row.id, error, None)
-    if row.kind == PAGE:
-        _audit_page(tx, row, EventKind.NOTIFY_FAILED, {"error": error})
+    if row.kind in calls.KINDS:
+        _audit_call(tx, row, EventKind.NOTIFY_FAILED, {"error": error})
 
 
-def _audit_page(tx: Tx, row: Row, kind: EventKind, data: dict[str, str]) -> None:
-    """A page's row belongs to no incident, so that it waits for nobody; the incident's own timeline needs the page too."""
+def _audit_call(tx: Tx, row: Row, kind: EventKind, data: dict[str, str]) -> None:
+    """A call's row belongs to no incident, so that it waits for nobody; the incident's own timeline needs the call too."""
     incident_id = str(row.payload.get("incident", ""))
-    tx.audit(kind, incident_id=incident_id, data={"message": row.id, "kind": PAGE, **data})
+    tx.audit(kind, incident_id=incident_id, data={"message": row.id, "kind": row.kind, **data})
 
 
 async def _settle(services: DeliverServices, settle: Callable[[Tx], None]) -> None:
@@ -204,23 +214,26 @@ async def _again(services: DeliverServices, row: Row, error: str, wait: float | 
     if alone or (row.kind == WEEKLY and now - row.created_at > _WEEK):
         await _give_up(services, row, f"{error} (tried {row.attempts} times)")
         return
-    if row.kind != PAGE and wait is None and row.attempts <= _SIGNS:
+    if row.kind not in calls.KINDS and wait is None and row.attempts <= _SIGNS:
         services.outage.begin(now, "unclear")
     backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
     at = now + timedelta(seconds=backoff if wait is None else wait)
     await _settle(services, lambda tx: outbox.failed(tx, row.id, error, at))
 
 
-async def _give_up(services: DeliverServices, row: Row, error: str) -> None:
-    log.error("message given up", message=row.id, incident=row.incident_id, error=error)
+async def _give_up(services: DeliverServices, row: Row, error: str, *, quiet: bool = False) -> None:
+    say = log.info if quiet else log.error
+    say("message given up", message=row.id, incident=row.incident_id, error=error)
     await _settle(services, lambda tx: _failed(tx, row, error))
 
 
 async def _send(services: DeliverServices, row: Row) -> Posted:
-    if row.kind == PAGE:
-        return await _page(services, row)
+    if row.kind in calls.KINDS:
+        return await calls.send(services.lines, row)
     if row.kind == DIGEST:
         return await _digest(services, row)
+    if row.kind == STORM_CALL:
+        return await _storm_call(services, row)
     if row.kind == AUDIT_HEAD:
         said = head_message(row.payload["data"])
         return await _post_once(services, row, said, None, row.id, services.channel)
@@ -232,9 +245,6 @@ async def _send(services: DeliverServices, row: Row) -> Posted:
 async def _tell(services: DeliverServices, row: Row) -> Posted:
     """The parent message first, as editing it may be repeated; then the entry, which may not."""
     topic = Topic(row.payload["event"])
-    if topic is Topic.ESCALATED and services.pager is not None:
-        # It may have come after this pass looked for escalations.
-        await services.store.write(lambda tx: put_pages(tx, [row]))
     fact = fact_from_json(topic, row.payload.get("data") or {})
     incident, timeline = await services.store.read(
         lambda conn: (incidents.get(conn, row.incident_id), services.timeline_of(conn, row.incident_id))
@@ -315,8 +325,6 @@ def _remember(services: DeliverServices, incident_id: str, message: Message) -> 
 async def _digest(services: DeliverServices, row: Row) -> Posted:
     """One message for the many incidents of a storm: posted once, then edited."""
     digest_id = str(row.payload["data"]["digest"])
-    if services.pager is not None and "escalation" in row.payload["data"]:
-        await services.store.write(lambda tx: put_pages(tx, [row]))
     known, message = await services.store.read(lambda conn: _picture(services, conn, digest_id))
     head = Posted(known.channel, known.ts)
     if head.ts and services.client.knows(head):
@@ -336,15 +344,14 @@ def _picture(services: DeliverServices, conn: Connection, digest_id: str) -> tup
     return known, digest(told)
 
 
-async def _page(services: DeliverServices, row: Row) -> Posted:
-    """Page a person, and leave a note where the alert came from PagerDuty. Both may be repeated."""
-    pager = services.pager
-    if pager is None:
-        raise Never("PagerDuty is not configured any more", code="no_pager")
-    incident_id, escalation = page_of(row)
-    timeline = await services.store.read(lambda conn: services.timeline_of(conn, incident_id))
-    if pager.access.routing_key:
-        await pager.trigger(page_for(timeline, escalation))
-    if pager.access.notes and timeline.pagerduty_incident:
-        await pager.note(timeline.pagerduty_incident, note_for(timeline, escalation))
-    return Posted("pagerduty", incident_id)
+async def _storm_call(services: DeliverServices, row: Row) -> Posted:
+    """What the escalation of a storm says, below its digest; alone in the channel where that is not posted."""
+    digest_id, data = str(row.payload["data"]["digest"]), row.payload["data"]["fact"]
+    fact = fact_from_json(Topic(row.payload["data"]["topic"]), data)
+    if not isinstance(fact, StepAsked | Acknowledged | Unanswered):
+        raise ValueError("a storm's call without a fact")  # noqa: TRY004 - the row's content is wrong, no caller's type
+    known = await services.store.read(lambda conn: digests.get(conn, digest_id))
+    head = Posted(known.channel or services.channel, known.ts)
+    thread = head.ts if head.ts and services.client.knows(head) else None
+    channel = head.channel if thread else services.channel
+    return await _post_once(services, row, escalation_entry(digest_id, fact), thread, row.id, channel)

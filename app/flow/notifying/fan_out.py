@@ -1,8 +1,8 @@
-"""Fan out and in: a page for each escalation, one digest for the many first messages of a storm.
+"""Fan in: one digest for the many first messages of a storm, and one call for all of it.
 
 Called by `app.flow.notifying.deliver` before it claims, by `app.flow.deciding.bulk` for what it decided, and by the sweep, which has a
-digest edited as its incidents move. Pages and digests are rows of no incident, so that they wait for nobody: an
-incident's own rows go out in order, and the first of them may be waiting for Slack. Only writes outbox rows.
+digest edited as its incidents move. Digests are rows of no incident, so that they wait for nobody: an incident's own rows go out
+in order, and the first of them may be waiting for Slack. Only writes outbox rows, and begins the storm's escalation.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from app.domain.decision import Code
-from app.domain.errors import Missing
-from app.notify.timeline import Escalation, Topic, fact_from_json, fact_to_json
-from app.store import digests, incidents, ledger, outbox
+from app.notify.timeline import Escalation, Topic, fact_to_json
+from app.store import digests, escalations, incidents, ledger, outbox
 from app.store.database import Store
 from app.store.digests import Digest
 from app.store.outbox import Message as Row
 from app.store.tx import Tx
 
-PAGE: Final = "page"
 DIGEST: Final = "digest"
+STORM_CALL: Final = "storm_call"
+"""What the escalation of a storm says: below its digest."""
 QUIET: Final = frozenset({Topic.FIRED, Topic.EVIDENCE, Topic.DECIDED, Topic.MOVED})
 """Topics that a digest may tell; what was done, asked or handed over always has its own message."""
 _SEEN: Final = 1_000
@@ -31,53 +31,6 @@ _EDITED: Final = timedelta(seconds=15)
 """A digest is edited no more often than this at first, and less often as it grows old."""
 _GIVEN_UP: Final = timedelta(days=1)
 _GROWING: Final = 10  # digests looked at in one sweep
-
-
-async def order_pages(store: Store) -> None:
-    """Queue a page for every escalation and storm that waits to be told and has none yet."""
-    missing = await store.read(_unpaged)
-    if missing:
-        await store.write(lambda tx: put_pages(tx, missing))
-
-
-def _unpaged(conn: Connection) -> list[Row]:
-    waiting = outbox.pending(conn, _SEEN, (Topic.ESCALATED.value, DIGEST))
-    return [r for r in waiting if _pages(r) and not _exists(conn, _page_id(r))]
-
-
-def _pages(row: Row) -> bool:
-    event = row.payload.get("event")
-    return event == Topic.ESCALATED or (event == DIGEST and "escalation" in row.payload["data"])
-
-
-def put_pages(tx: Tx, rows: Sequence[Row]) -> None:
-    """Queue the pages of these rows of escalations and storms; repeating it is harmless."""
-    for row in rows:
-        data = row.payload.get("data") or {}
-        incident, fact = row.incident_id, data
-        if row.kind == DIGEST:
-            incident, fact = data["incident"], data["escalation"]
-        outbox.put(tx, _page_id(row), "", PAGE, {"event": PAGE, "incident": incident, "data": fact})
-
-
-def _page_id(row: Row) -> str:
-    return f"{row.id}:page"
-
-
-def _exists(conn: Connection, message_id: str) -> bool:
-    try:
-        outbox.get(conn, message_id)
-    except Missing:
-        return False
-    return True
-
-
-def page_of(row: Row) -> tuple[str, Escalation]:
-    """The incident and the escalation of a page row. Raises ValueError or KeyError when it holds none."""
-    fact = fact_from_json(Topic.ESCALATED, row.payload["data"])
-    if not isinstance(fact, Escalation):
-        raise ValueError("a page without an escalation")  # noqa: TRY004 - the row's content is wrong, no caller's type
-    return str(row.payload["incident"]), fact
 
 
 def join(tx: Tx, incident_ids: Sequence[str], *, storm: bool) -> str:
@@ -91,7 +44,7 @@ def join(tx: Tx, incident_ids: Sequence[str], *, storm: bool) -> str:
         data: dict[str, Any] = {"digest": digest_id, "incident": incident_ids[0]}
         if storm:
             why = Escalation("a storm: many targets are in trouble at once, so nothing is done by itself")
-            data["escalation"] = fact_to_json(Topic.ESCALATED, why)
+            escalations.begin(tx, digest_id, incident_ids[0], fact_to_json(Topic.ESCALATED, why))
         outbox.put(tx, f"{digest_id}:0", "", DIGEST, {"event": DIGEST, "data": data})
     return digest_id
 

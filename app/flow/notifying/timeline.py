@@ -20,6 +20,7 @@ from app.domain.evidence import Diagnosis
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.running.progress import so_far
+from app.notify.escalation import Acknowledged, StepAsked, Unanswered
 from app.notify.timeline import (
     ActionDone,
     AlertLine,
@@ -178,8 +179,9 @@ def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
         RunState.UNDONE,
         RunState.REVERTED,
     )  # whoever was called before is not needed for it any more
-    escalation = None if over else timeline.escalation
-    return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=state, escalation=escalation)
+    if over:
+        timeline = replace(timeline, escalation=None, called=None)
+    return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=state)
 
 
 def _of_type(topic: Topic, record: AuditEvent) -> Any:
@@ -209,6 +211,31 @@ def _undone(timeline: Timeline, record: AuditEvent) -> Timeline:
 def _escalated(timeline: Timeline, record: AuditEvent) -> Timeline:
     fact = _of_type(Topic.ESCALATED, record)
     return replace(timeline, escalation=fact) if isinstance(fact, Escalation) else timeline
+
+
+def _asked_step(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _own(Topic.ASKED, record)
+    return replace(timeline, called=fact) if isinstance(fact, StepAsked) else timeline
+
+
+def _unanswered(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = _own(Topic.UNANSWERED, record)
+    return replace(timeline, called=fact) if isinstance(fact, Unanswered) else timeline
+
+
+def _acknowledged(timeline: Timeline, record: AuditEvent) -> Timeline:
+    """Whoever has it: nobody waits for an answer any more."""
+    fact = _own(Topic.ACKNOWLEDGED, record)
+    return replace(timeline, acknowledged=fact, called=None) if isinstance(fact, Acknowledged) else timeline
+
+
+def _released(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return timeline if record.data.get("storm") else replace(timeline, acknowledged=None)
+
+
+def _own(topic: Topic, record: AuditEvent) -> Any:
+    """The fact, unless it is a storm's, which stands in the trail of its first incident."""
+    return None if record.data.get("storm") else fact_from_json(topic, record.data)
 
 
 def _approved(timeline: Timeline, record: AuditEvent) -> Timeline:
@@ -281,6 +308,10 @@ _TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
     EventKind.VERIFIED: _verified,
     EventKind.UNDO_ENDED: _undone,
     EventKind.ESCALATED: _escalated,
+    EventKind.STEP_ASKED: _asked_step,
+    EventKind.UNANSWERED: _unanswered,
+    EventKind.ACKNOWLEDGED: _acknowledged,
+    EventKind.RELEASED: _released,
     EventKind.APPROVED: _approved,
     EventKind.REJECTED: _rejected,
     EventKind.APPROVAL_ASKED: _asked,

@@ -20,14 +20,14 @@ from app.domain.events import EventKind
 from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.notifying.record import announce
-from app.flow.people import approve, approvers, explain, promotion
+from app.flow.people import approve, approvers, escalation, explain, promotion
 from app.flow.people.approve import Said
 from app.flow.people.approvers import Approver
 from app.flow.running import undo
 from app.flow.services import Services
 from app.intake import slack
 from app.notify.buttons import Click as Button
-from app.notify.buttons import Token, read_token
+from app.notify.buttons import Token, read_subject, read_token
 from app.notify.groups import Groups
 from app.notify.replies import Place, Replies
 from app.notify.timeline import Topic
@@ -130,6 +130,8 @@ class Interactions:
     async def _do(self, click: slack.Click) -> str:
         """What to reply; empty when the edited message says it all."""
         token = read_token(click.value)
+        if click.action == Button.ACKNOWLEDGE and (subject := read_subject(click.value)):
+            return await self._acknowledge(click, subject)
         if click.action not in _KNOWN or token is None:
             await self.services.store.write(lambda tx: _ignored(tx, click))
             return ""
@@ -167,6 +169,32 @@ class Interactions:
         approver = await self._approver(click.user, tuple(named))
         done = await promotion.confirm(self.services, token.run_id, token.plan_hash, approver, click.key)
         return f"Counted: {done['text']}." if done["answer"] == "counted" else ""
+
+    async def _acknowledge(self, click: slack.Click, subject: str) -> str:
+        """Take an incident or storm. Whom the policy's steps ask may answer, and so may the operators."""
+        policy = self.services.policy().escalation
+        unread: list[str] = []
+        named = policy.named if policy is not None else frozenset()
+        asked = f"{approvers.SLACK}{click.user}" in named or any(
+            [
+                await self._is_in(name.removeprefix(SLACK_GROUP), click.user, unread)
+                for name in sorted(named)
+                if name.startswith(SLACK_GROUP)
+            ]
+        )
+        if not asked and not await self._is_operator(click.user, unread):
+            text = "; ".join(
+                [
+                    "only whom the escalation asks, and REMEDIATOR_SLACK_OPERATORS, take an incident from Slack",
+                    *unread,
+                ]
+            )
+            refusal = Refused(text, code="not_asked", where=click.user)
+            await self.services.store.write(lambda tx: _not_taken(tx, click, subject, refusal))
+            raise refusal
+        who = self._name(click.user)
+        done = await escalation.acknowledge(self.services, subject, who, "Slack", Press(click.key))
+        return f"{done['by']} has it already." if done["answer"] == "already" else ""
 
     async def _approver(self, user: str, named: tuple[str, ...]) -> Approver:
         """Who clicked, under all names that this rule may list; groups are read only when nothing else is enough."""
@@ -245,6 +273,12 @@ def _ignored(tx: Tx, click: slack.Click) -> None:
     actor = f"{approvers.SLACK}{click.user}"
     data = {"action": click.action[:200], "value": click.value[:200], "reason": "no such button"}
     tx.audit(EventKind.CLICK_IGNORED, actor=actor, data=data)
+
+
+def _not_taken(tx: Tx, click: slack.Click, subject: str, refusal: Refused) -> None:
+    approvals.take(tx, click.key)
+    data = {"action": click.action, "code": refusal.code, "reason": refusal.message, "subject": subject}
+    tx.audit(EventKind.CLICK_IGNORED, actor=f"{approvers.SLACK}{click.user}", data=data)
 
 
 def _refused(tx: Tx, click: slack.Click, token: Token, refusal: Refused) -> None:

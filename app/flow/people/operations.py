@@ -13,10 +13,11 @@ from typing import Any
 from app.domain.errors import BadInput, Refused
 from app.domain.target import Target
 from app.flow.notifying import timeline
-from app.flow.people import approve, approvers, promotion
+from app.flow.people import approve, approvers, escalation, promotion
 from app.flow.running import temporary, undo
 from app.flow.services import Services
-from app.notify.timeline import Topic, diagnosis_to_json, fact_to_json
+from app.notify.escalation import StepAsked
+from app.notify.timeline import Timeline, Topic, diagnosis_to_json, fact_to_json
 from app.policy.explain import explain_json, explain_lines
 from app.store import approvals, pauses
 from app.store.approvals import NO_PRESS, Press
@@ -56,6 +57,12 @@ class Operations:
     async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
         return await temporary.keep(self._services, run_id, by, press)
+
+    async def acknowledge(
+        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+    ) -> dict[str, Any]:
+        """Take an incident, or a storm: nobody else is asked, and nothing is done by itself."""
+        return await escalation.acknowledge(self._services, subject, by, through, press)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""
@@ -129,6 +136,8 @@ def as_json(found: timeline.Explanation) -> dict[str, Any]:
         "plan": told.plan.to_json() if told.plan else None,
         "ladder": list(told.ladder),
         "escalation": fact_to_json(Topic.ESCALATED, told.escalation) if told.escalation else None,
+        "called": _called(told),
+        "acknowledged": fact_to_json(Topic.ACKNOWLEDGED, told.acknowledged) if told.acknowledged else None,
         "actions": [
             {"id": a.id, "summary": a.summary, "result": a.result.value, "text": a.text} for a in told.actions
         ],
@@ -147,6 +156,14 @@ def as_json(found: timeline.Explanation) -> dict[str, Any]:
             for r in found.records
         ],
     }
+
+
+def _called(told: Timeline) -> dict[str, Any] | None:
+    """Where the steps of the escalation stand."""
+    if told.called is None:
+        return None
+    topic = Topic.ASKED if isinstance(told.called, StepAsked) else Topic.UNANSWERED
+    return {"state": topic.value, **fact_to_json(topic, told.called)}
 
 
 def _check_scope(scope: str) -> None:

@@ -14,7 +14,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import settle, trust
 from app.flow.deciding.history import TAKEN_OVER_FOR
-from app.flow.notifying.record import announce, end_run, escalate, move
+from app.flow.notifying.record import announce, end_run, escalate, move, taken
 from app.flow.running import temporary, undo
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
@@ -163,6 +163,8 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
     }
     reason = f"{words.get(life.state, '')}{life.reason}"
     once = f"{run.id}/{life.state.value}/{life.undos}"
+    if life.state is RunState.REJECTED:
+        taken(tx, incident.id, run.answered_by)
     if not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
         _watch(tx, incident)

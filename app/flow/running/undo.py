@@ -25,7 +25,7 @@ from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts, trust
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
-from app.flow.notifying.record import announce, escalate
+from app.flow.notifying.record import announce, escalate, taken
 from app.flow.notifying.record import tell as record
 from app.flow.running import startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
@@ -313,6 +313,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despit
     after = replace(after, despite=known)
     data = {"by": by, "despite": despite, **because(reason)}
     tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
+    taken(tx, run.incident_id, by)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
     trust.count(tx, services, run, Evidence.UNDONE)

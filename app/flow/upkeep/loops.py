@@ -17,6 +17,7 @@ from app.flow import counting
 from app.flow.deciding import bulk, decide
 from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
+from app.flow.people import escalation
 from app.flow.services import Services
 from app.flow.upkeep import audit_head
 from app.flow.upkeep.heartbeats import Heartbeats
@@ -158,7 +159,8 @@ class Loops:
             log.exception("decide_not_rescheduled")
 
     async def sweep(self) -> int:
-        """Give runs that have lost their workflow to a new one, take over from replicas that are gone, have digests edited."""
+        """Give runs that have lost their workflow to a new one, take over from replicas that are gone, have digests edited and the
+        next step of an escalation asked."""
         s = self.services
         now = s.clock.now()
         await each(
@@ -167,6 +169,7 @@ class Loops:
                 "drive": self.drive_overdue,
                 "take_over": self._take_over,
                 "digests": lambda: refresh_digests(s.store, now),
+                "escalations": lambda: escalation.walk_due(s),
             }
         )
         return 0

@@ -33,9 +33,14 @@ from tests.unit.docs.tables import ROOT
 from tests.unit.served import TOKEN, Served
 
 LANGUAGES = {"sh", "yaml", "http", "json", "text", "python", ""}
-# Approving, rejecting and keeping need a run in the right state, which the tests of these orders have. Here the run is over:
+# Approving, rejecting, keeping and acknowledging need a run in the right state, which the tests of these orders have. Here the run is over:
 # the service understood the order and says why it does not hold for this run.
-_REFUSED = {"approve": "[not_waiting]", "reject": "[not_waiting]", "keep": "[no_temporary_change]"}
+_REFUSED = {
+    "approve": "[not_waiting]",
+    "reject": "[not_waiting]",
+    "keep": "[no_temporary_change]",
+    "acknowledge": "[incident_closed]",
+}
 NEW_TOKEN = re.compile(r"^python3 -c ")
 
 

@@ -101,6 +101,19 @@ class Planted(NamedTuple):
     words: str
 
 
+def asks(*steps: dict[str, Any], forbidden: bool = False, **settings: Any) -> Callable[[Clinic], None]:
+    """A policy whose escalation has these steps."""
+
+    def spoil(clinic: Clinic) -> None:
+        clinic.policy["escalation"] = {
+            "steps": [{"name": chr(97 + n), **step} for n, step in enumerate(steps)]
+        }
+        clinic.pager.forbids_on_call, clinic.pager.on_call = forbidden, {"PSCHED1": []}
+        clinic.given.update(settings)
+
+    return spoil
+
+
 F, W = Level.FAIL, Level.WARN
 OURS = "/webhooks/alertmanager"
 FAULTS = [
@@ -180,6 +193,27 @@ FAULTS = [
         F,
         subscription(events=["incident.triggered"]),
         "incident.reopened, incident.resolved",
+    ),
+    Planted(
+        "escalation_no_channel",
+        F,
+        asks({"who": ["pagerduty-schedule:PSCHED1"]}),
+        "no step reaches anybody: a",
+    ),
+    Planted(
+        "escalation_silent_step",
+        W,
+        asks({"page": True}, {"who": ["pagerduty-schedule:PSCHED1"]}),
+        "reaches nobody: b",
+    ),
+    Planted("escalation_person_unknown", F, asks({"who": ["slack:U07GONE1234"]}), "slack:U07GONE1234"),
+    Planted("escalation_person_unknown", F, asks({"who": ["slack-group:S07GONE1234"]}), "no_such_subteam"),
+    Planted("pagerduty_on_call", F, asks({"who": ["pagerduty-schedule:PGONE"], "page": True}), "HTTP 404"),
+    Planted(
+        "pagerduty_on_call_right",
+        F,
+        asks({"who": ["pagerduty-policy:PSOME"], "page": True}, forbidden=True),
+        "may not read",
     ),
     Planted("prometheus_missing", W, given(prometheus_url=""), "not measured"),
     Planted("prometheus_away", F, given(prometheus_url=NOWHERE), "could not be reached"),

@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.errors import Missing
+from app.flow.notifying import calls
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.slack import SlackClient
-from app.notify.timeline import Fact, Timeline, Topic, payload
-from app.store import audit, incidents, outbox
-from app.store.database import Store
+from app.notify.timeline import Escalation, Fact, Timeline, Topic, fact_to_json, payload
+from app.store import audit, escalations, incidents, outbox
+from app.store.database import Store, Tx
 from app.store.outbox import Message as Row
 from tests.doubles import pagerduty as pagerduty_double
 from tests.doubles import slack as slack_double
@@ -79,6 +80,19 @@ class Rig:
             lambda tx: outbox.put(tx, message_id, incident_id, topic.value, payload(topic, fact))
         )
         return message_id
+
+    async def call(self, incident_id: str, fact: Escalation) -> str:
+        """Queue the thread's entry, the page and the note of an escalation whose first step pages; the id of the page's row."""
+
+        def write(tx: Tx) -> None:
+            escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, fact))
+            (of,) = escalations.of_incident(tx.conn, incident_id)
+            calls.put_page(tx, of, incident_id, calls.Do.TRIGGER)
+            calls.put_note(tx, of, "called")
+
+        await self.put(incident_id, Topic.ESCALATED, fact)
+        await self.store.write(write)
+        return f"{incident_id}:page"
 
     async def deliver(self, services: DeliverServices | None = None, *, passes: int = 20) -> None:
         """Deliver until nothing is due now."""

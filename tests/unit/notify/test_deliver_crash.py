@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.flow.notifying import deliver
 from app.flow.notifying.deliver import deliver_once
 from app.notify.client import Found, MessageClient, Posted
 from app.notify.message import Message
 from app.notify.timeline import Escalation, Topic
-from app.store import outbox
 from app.store.outbox import MessageState
 from tests.doubles.pagerduty import Fault as PagerFault
 from tests.doubles.pagerduty import Incident as PagerIncident
@@ -125,42 +123,28 @@ async def test_an_escalation_pages_while_slack_is_down(rig: Rig) -> None:
     incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
     rig.slack.fail("chat.postMessage", *[Fault(status=500, error="x")] * 20)
     await rig.put(incident, Topic.FIRED)
-    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
+    await rig.call(incident, timelines.ESCALATION)
     await rig.deliver()
     assert rig.slack.roots() == []
     assert list(rig.pagerduty.pages) == [incident]
     assert "message.sent: pagerduty" in await rig.audited(incident)
 
 
-async def test_an_escalation_that_comes_between_looking_and_claiming_is_paged_too(rig: Rig) -> None:
-    incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
-    row = await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
-    # Claimed by a pass that had looked for escalations before this one was there.
-    now = rig.clock.now()
-    claimed = await rig.store.write(
-        lambda tx: outbox.claim(tx, now, 1, rig.services.owner, rig.services.lease)
-    )
-    await deliver._one(rig.services, claimed[0])
-    await rig.deliver()
-    assert (await rig.row(row)).state is MessageState.SENT
-    assert list(rig.pagerduty.pages) == [incident]
-
-
 async def test_a_page_is_sent_once_however_often_it_is_delivered(rig: Rig) -> None:
     incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
+    await rig.call(incident, timelines.ESCALATION)
     rig.pagerduty.fail(*[PagerFault(cut=True, stored=True)] * 3)
     await rig.deliver()
     rig.clock.forward(60)
     await rig.deliver()
     assert list(rig.pagerduty.pages) == [incident]
-    page = await rig.row(f"{incident}:escalated:page")
+    page = await rig.row(f"{incident}:page")
     assert page.state is MessageState.SENT
 
 
 async def test_stuck_pages_as_critical_and_says_so_in_the_thread(rig: Rig) -> None:
     incident = await rig.incident(timeline=timelines.TIMELINES["stuck"])
-    await rig.put(incident, Topic.ESCALATED, Escalation("the undo failed", stuck=True))
+    await rig.call(incident, Escalation("the undo failed", stuck=True))
     await rig.deliver()
     assert rig.pagerduty.pages[incident]["payload"]["severity"] == "critical"
     (root,) = rig.slack.roots()
@@ -170,7 +154,7 @@ async def test_stuck_pages_as_critical_and_says_so_in_the_thread(rig: Rig) -> No
 async def test_an_alert_from_pagerduty_gets_a_note_there(rig: Rig) -> None:
     rig.pagerduty.incidents["Q1ABC"] = PagerIncident()
     timeline = replace(timelines.TIMELINES["escalated"], pagerduty_incident="Q1ABC")
-    await rig.put(await rig.incident(timeline=timeline), Topic.ESCALATED, timelines.ESCALATION)
+    await rig.call(await rig.incident(timeline=timeline), timelines.ESCALATION)
     await rig.deliver()
     (note,) = rig.pagerduty.incidents["Q1ABC"].notes
     assert "Look at: pool size in ConfigMap langgraph-config" in note
@@ -178,7 +162,7 @@ async def test_an_alert_from_pagerduty_gets_a_note_there(rig: Rig) -> None:
 
 async def test_a_page_that_pagerduty_refuses_is_in_the_incidents_audit(rig: Rig) -> None:
     incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
+    await rig.call(incident, timelines.ESCALATION)
     rig.pagerduty.fail(PagerFault(status=400))
     await rig.deliver()
     told = await rig.audited(incident)
@@ -187,7 +171,7 @@ async def test_a_page_that_pagerduty_refuses_is_in_the_incidents_audit(rig: Rig)
 
 async def test_without_pagerduty_an_escalation_is_told_in_slack_only(rig: Rig) -> None:
     incident = await rig.incident(timeline=timelines.TIMELINES["escalated"])
-    await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
+    await rig.call(incident, timelines.ESCALATION)
     await rig.deliver(replace(rig.services, pager=None))
     assert rig.pagerduty.calls == []
     (root,) = rig.slack.roots()

@@ -18,6 +18,7 @@ from app.notify.timeline import Escalation, Topic
 from app.store import outbox
 from app.store.database import Store, Tx
 from app.store.outbox import MessageState
+from app.store.pre_images import Vault
 from tests.doubles.slack import TOKEN, Fault
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import Rig, rig_at
@@ -110,7 +111,7 @@ async def test_a_page_goes_out_while_slack_is_away(rig: Rig) -> None:
     await rig.put(incident, Topic.FIRED)
     rig.slack.fail("chat.postMessage", *[AWAY] * 5)
     await rig.deliver()
-    await rig.put(incident, Topic.ESCALATED, Escalation("nobody answered"))
+    await rig.call(incident, Escalation("nobody answered"))
     await rig.deliver()
     assert ("pager", "sent") in rig.attempts
     assert rig.slack.roots() == []
@@ -164,6 +165,10 @@ class FailingStore:
     after: bool
     calls: int = 0
 
+    @property
+    def vault(self) -> Vault:
+        return self.store.vault
+
     async def read(self, fn: Callable[[Connection], T]) -> T:
         return cast("T", await self._call(lambda: self.store.read(fn)))
 
@@ -192,7 +197,7 @@ async def test_whichever_call_of_the_store_fails_every_entry_is_there_once_and_i
             incident = await rig.incident(timeline=timelines.TIMELINES["fixed"])
             await rig.put(incident, Topic.FIRED)
             await rig.put(incident, Topic.DECIDED, timelines.ALLOWED)
-            await rig.put(incident, Topic.ESCALATED, timelines.ESCALATION)
+            await rig.call(incident, timelines.ESCALATION)
             failing = FailingStore(rig.store, fails_at, after)
             services = replace(rig.services, store=cast("Store", failing))
             failed = False

@@ -12,7 +12,7 @@ from app.domain.decision import Code
 from app.domain.outcome import IncidentState
 from app.flow.notifying.fan_out import refresh_digests
 from app.notify.timeline import Topic
-from app.store import incidents
+from app.store import digests, escalations, incidents
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import CHANNEL, Rig, rig_at
 
@@ -72,15 +72,17 @@ async def test_a_storm_calls_one_person_for_all_of_it(rig: Rig) -> None:
         incident = await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"])
         await rig.put(incident, Topic.DECIDED, stormy)
     await rig.deliver()
-    (page,) = rig.pagerduty.events
-    assert "a storm: many targets are in trouble at once" in page["payload"]["summary"]
+    (digest,) = await rig.store.read(lambda conn: digests.growing(conn, 10))
+    (storm,) = await rig.store.read(lambda conn: escalations.waiting(conn, rig.clock.now(), "any", 10))
+    assert storm.subject == digest.id
+    assert str(storm.why["reason"]).startswith("a storm: many targets are in trouble at once")
 
 
 async def test_many_waiting_messages_without_a_storm_call_nobody(rig: Rig) -> None:
     for n in range(30):
         await rig.put(await rig.incident(f"svc-{n:02d}"), Topic.FIRED)
     await rig.deliver()
-    assert rig.pagerduty.events == []
+    assert await rig.store.read(lambda conn: escalations.waiting(conn, rig.clock.now(), "any", 10)) == []
 
 
 async def test_a_digest_that_was_deleted_in_slack_is_posted_anew(rig: Rig) -> None:

@@ -10,6 +10,7 @@ import pytest
 from app.domain.evidence import Diagnosis
 from app.domain.outcome import ActionResult, Result, UndoResult
 from app.notify.entries import thread_entry
+from app.notify.escalation import Unanswered
 from app.notify.timeline import (
     AlertLine,
     ApprovalAnswer,
@@ -121,6 +122,18 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
         replace(timelines.DEMOTED, change="reset", before="observe", level="observe"),
     ),
     "escalated": (Topic.ESCALATED, DECIDED, timelines.ESCALATION),
+    "asked": (Topic.ASKED, DECIDED, timelines.STEP_ASKED),
+    "asked_anew": (
+        Topic.ASKED,
+        DECIDED,
+        replace(timelines.STEP_ASKED, again="kim no longer has it, by Ann Ops in PagerDuty"),
+    ),
+    "acknowledged": (Topic.ACKNOWLEDGED, DECIDED, timelines.TAKEN),
+    "unanswered": (
+        Topic.UNANSWERED,
+        DECIDED,
+        Unanswered(("on-call engineer", "engineering manager"), datetime(2026, 3, 4, 3, 20, tzinfo=UTC)),
+    ),
     "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
 }
 

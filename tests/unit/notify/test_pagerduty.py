@@ -17,7 +17,8 @@ from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
 
 STORY = timelines.TIMELINES["escalated"]
-PAGE = page_for(STORY, timelines.ESCALATION)
+KEY, MARK = "inc_0k3m", "0123456789abcdef"
+PAGE = page_for(STORY, timelines.ESCALATION, KEY, MARK)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ async def test_an_escalation_pages_with_the_incident_as_dedup_key(rig: Rig) -> N
     event = rig.pagerduty.pages["inc_0k3m"]
     assert event["payload"]["summary"] == (
         "ESCALATED: HighErrorRate on rag7/langgraph: the alert still fires after everything allowed was tried"
+        f" [{KEY} {MARK}]"
     )
     assert event["payload"]["severity"] == "critical"
     assert event["payload"]["source"] == "rag7/Deployment/langgraph"
@@ -68,14 +70,14 @@ async def test_two_pages_of_one_incident_are_one(rig: Rig) -> None:
     ],
 )
 def test_the_alerts_severity_is_put_into_pagerdutys_words(severity: str, stuck: bool, expected: str) -> None:
-    page = page_for(replace(STORY, severity=severity), Escalation("r", stuck=stuck))
+    page = page_for(replace(STORY, severity=severity), Escalation("r", stuck=stuck), KEY, MARK)
     assert page.severity == expected
     assert page.summary.startswith("STUCK" if stuck else "ESCALATED")
 
 
 async def test_an_endless_reason_is_cut_to_what_pagerduty_takes(rig: Rig) -> None:
     endless = Escalation("r\N{ROCKET}" * 5_000, tried=("t" * 90_000,) * 50)
-    page = page_for(replace(STORY, incident_id="i" * 400, target="t" * 900), endless)
+    page = page_for(replace(STORY, incident_id="i" * 400, target="t" * 900), endless, "k" * 400, MARK)
     assert length(page.summary) == 1_024
     await rig.client.trigger(page)
     assert length(note_for(STORY, endless)) <= 4_000

@@ -11,6 +11,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
+from app.notify.escalation import Acknowledged, StepAsked
 from app.notify.timeline import (
     ActionDone,
     AlertLine,
@@ -177,6 +178,19 @@ ASKED = ApprovalAsked(
     why=DIAGNOSIS.summary,
     pods_affected=1,
     undo=("put the template of revision 8 back",),
+)
+STEP_ASKED = StepAsked(
+    "on-call engineer",
+    1,
+    ("slack:U07ABCD1234", "slack-group:S07ABCD1234"),
+    ("On call in PagerDuty (schedule PSCHED1): Ann Ops",),
+    paged=True,
+    until=datetime(2026, 3, 4, 3, 35, tzinfo=UTC),
+    reason="the alert still fires after everything allowed was tried",
+    at=datetime(2026, 3, 4, 3, 20, tzinfo=UTC),
+)
+TAKEN = Acknowledged(
+    "slack:U07ABCD1234", "Slack", 1, datetime(2026, 3, 4, 3, 25, tzinfo=UTC), "looking at it"
 )
 ESCALATION = Escalation(
     "the alert still fires after everything allowed was tried",

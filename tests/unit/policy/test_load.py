@@ -107,7 +107,7 @@ def test_all_faults_of_all_files_are_told_with_their_places() -> None:
         """
     assert faults_of(first, second) == snapshot(
         [
-            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, new_pods, trust, labels, otherwise, scorecard, heartbeats, rules)',
+            'a.yaml:3:1: unknown key "colldown", did you mean "cooldown"? (allowed: version, mode, scope, budgets, windows, freeze, storm, flapping, blocked_by, blast_radius, freshness, cooldown, verify, approval, ownership, new_pods, trust, labels, otherwise, scorecard, heartbeats, escalation, rules)',
             "a.yaml:4:12: expected a duration such as 90s, 15m, 1h or 7d, got 'soon'",
             'a.yaml:6:11: unknown value "clutser", did you mean "cluster"? (allowed: cluster, namespace, target, rule, remediation)',
             "a.yaml:6:27: expected a duration such as 90s, 15m, 1h or 7d, got 'hour'",

@@ -94,6 +94,11 @@ class RecordedOrders:
     async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         return self._take("keep", run_id, by)
 
+    async def acknowledge(
+        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+    ) -> dict[str, Any]:
+        return self._take("acknowledge", subject, by, through)
+
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         return self._take("promote", key, reason, by)
 

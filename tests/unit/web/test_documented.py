@@ -42,6 +42,7 @@ ROUTES = {
     "POST /api/v1/trust/promote": {200, 401, 403, 404, 409, 413, 415, 422, 500, 503},
     "POST /api/v1/trust/demote": {200, 401, 403, 404, 409, 413, 415, 422, 500, 503},
     "POST /api/v1/pause": {200, 401, 403, 404, 409, 413, 415, 422, 500, 503},
+    "POST /api/v1/incidents/{incident_id}/acknowledge": {200, 401, 403, 404, 409, 422, 500, 503},
     "POST /api/v1/resume": {200, 401, 403, 404, 409, 413, 415, 422, 500, 503},
     "GET /healthz": {200, 500},
     "GET /readyz": {200, 500, 503},

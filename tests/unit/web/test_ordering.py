@@ -27,7 +27,7 @@ ORDER = {
     "reason": "drill",
 }
 OPERATIONS = [
-    "/api/v1/runs/run_1/approve", "/api/v1/runs/run_1/reject", "/api/v1/runs/run_1/undo", "/api/v1/pause", "/api/v1/resume",
+    "/api/v1/runs/run_1/approve", "/api/v1/runs/run_1/reject", "/api/v1/runs/run_1/undo", "/api/v1/incidents/inc_1/acknowledge", "/api/v1/pause", "/api/v1/resume",
     "/api/v1/trust/promote", "/api/v1/trust/demote",
 ]  # fmt: skip
 HASH = "a" * 64
@@ -139,6 +139,8 @@ ORDERS: list[tuple[str, Any, int, tuple[Any, ...]]] = [
     ),
     ("/api/v1/trust/promote", {"key": KEY, "reason": "r"}, 200, ("promote", KEY, "r", "operate")),
     ("/api/v1/trust/demote", {"key": KEY, "reason": "r"}, 200, ("demote", KEY, "r", "operate")),
+    ("/api/v1/incidents/inc_1/acknowledge", None, 200, ("acknowledge", "inc_1", "operate", "API")),
+    ("/api/v1/incidents/dig_1/acknowledge", None, 200, ("acknowledge", "dig_1", "operate", "API")),
     ("/api/v1/resume", None, 200, ("resume", "all", "operate")),
     (
         "/api/v1/resume",

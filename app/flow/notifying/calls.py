@@ -1,0 +1,193 @@
+"""Calls: the rows of the outbox that leave for PagerDuty and the status page, and how each is sent.
+
+Owns pages (Events v2: trigger, acknowledge, resolve), notes and status updates on PagerDuty's own incidents, and posts to the status
+page. Put by `app.flow.people.escalation` with the change they tell of, sent by `app.flow.notifying.deliver`. They are rows of no incident,
+so that they wait for no message of Slack's; what has to keep an order among them is looked up right before it is sent.
+
+A page and its end may be repeated (PagerDuty knows them by their key), a note is looked for first. A status is posted at most once: when
+nobody can tell whether it arrived it is given up, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from app.domain.errors import Missing
+from app.notify.client import Never, Posted, Retry
+from app.notify.pagerduty import PagerDutyClient, note_for, page_for
+from app.notify.status_page import StatusPageClient
+from app.notify.timeline import Escalation, Timeline, Topic, fact_from_json
+from app.store import escalations, outbox
+from app.store.database import Store
+from app.store.escalations import StoredEscalation
+from app.store.outbox import Message as Row
+from app.store.outbox import MessageState
+from app.store.tx import Tx
+
+PAGE: Final = "page"
+NOTE: Final = "note"
+STATUS: Final = "status"
+KINDS: Final = frozenset({PAGE, NOTE, STATUS})
+NOT_NEEDED: Final = "not_needed"
+"""The code of a call that came too late to be of use, which is no fault."""
+_AFTER: Final = 2.0  # seconds until a row is looked at again that waits for an earlier one
+DIED: Final = "what was sending it ended"
+"""The error of a row whose sender died or lost its claim: it may be out."""
+
+
+class Do(StrEnum):
+    """What is done to a page."""
+
+    TRIGGER = "trigger"
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+
+
+class Status(StrEnum):
+    """What a status page is told, in the order in which it can happen."""
+
+    INVESTIGATING = "investigating"
+    IDENTIFIED = "identified"
+    RESOLVED = "resolved"
+
+
+class To(StrEnum):
+    """Where a status goes."""
+
+    PAGE = "page"
+    PAGERDUTY = "pagerduty"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The ways out. `pager` and `status_page` are None when they are not configured. `mark` is the keyed mark of a page, by which its
+    events are known when they come back."""
+
+    store: Store
+    timeline_of: Callable[[Connection, str], Timeline]
+    mark: Callable[[str], str]
+    pager: PagerDutyClient | None = None
+    status_page: StatusPageClient | None = None
+
+
+def put_page(tx: Tx, of: StoredEscalation, key: str, do: Do) -> None:
+    """Queue one change of the page with this key; repeating it is harmless."""
+    name = {Do.TRIGGER: f"{key}:page", Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
+    body = {"event": PAGE, "incident": of.incident_id, "do": do.value, "key": key, "of": of.id}
+    outbox.put(tx, name, "", PAGE, {**body, "data": dict(of.why)})
+
+
+def put_note(tx: Tx, of: StoredEscalation, name: str, text: str = "") -> None:
+    """Queue a note for the incidents of PagerDuty behind this one; without a text why a person is needed, and what was tried."""
+    body = {"event": NOTE, "incident": of.incident_id, "text": text, "data": dict(of.why)}
+    outbox.put(tx, f"{of.id}:note:{name}", "", NOTE, body)
+
+
+def put_status(tx: Tx, of: StoredEscalation, to: To, status: Status, body: Mapping[str, Any]) -> None:
+    """Queue one status of the subject; each goes out once, however many rounds there are."""
+    data = {
+        "event": STATUS,
+        "incident": of.incident_id,
+        "to": to.value,
+        "status": status.value,
+        "of": of.subject,
+    }
+    outbox.put(tx, _status_id(of.subject, to, status), "", STATUS, {**data, "data": dict(body)})
+
+
+def has_status(conn: Connection, subject: str, to: To, status: Status) -> bool:
+    """This status of the subject was queued before."""
+    return outbox.known(conn, _status_id(subject, to, status))
+
+
+def _status_id(subject: str, to: To, status: Status) -> str:
+    return f"{subject}:status.{to}:{status}"
+
+
+async def send(lines: Lines, row: Row) -> Posted:
+    """Send one row. Raises what the clients raise; Never too for what is not needed any more."""
+    incident_id = str(row.payload["incident"])
+    if row.kind == STATUS:
+        return await _status(lines, row)
+    if lines.pager is None:
+        raise Never("PagerDuty is not configured any more", code="no_pager")
+    if row.kind == NOTE:
+        return await _note(lines, lines.pager, row, incident_id)
+    return await _page(lines, lines.pager, row, incident_id)
+
+
+async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str) -> Posted:
+    do, key = Do(row.payload.get("do", Do.TRIGGER)), str(row.payload.get("key", incident_id))
+    if not pager.access.routing_key:
+        raise Never("REMEDIATOR_PAGERDUTY_ROUTING_KEY is not set", code="no_pager")
+    if do is not Do.TRIGGER:
+        await _after(lines.store, [f"{key}:page"])
+        await pager.end(key, do.value)
+        return Posted("pagerduty", incident_id)
+    of = await lines.store.read(lambda conn: escalations.get(conn, str(row.payload.get("of", ""))))
+    if of is not None and (of.answered_at or of.over_at):
+        raise Never("nobody has to be paged for it any more", code=NOT_NEEDED)
+    timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
+    await pager.trigger(page_for(timeline, fact_of(row), key, lines.mark(key)))
+    return Posted("pagerduty", incident_id)
+
+
+async def _note(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str) -> Posted:
+    timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
+    if timeline.pagerduty_incident and pager.access.notes:
+        await pager.note(timeline.pagerduty_incident, row.payload["text"] or note_for(timeline, fact_of(row)))
+    return Posted("pagerduty", timeline.pagerduty_incident)
+
+
+async def _status(lines: Lines, row: Row) -> Posted:
+    """Once, and never an older status over a newer one."""
+    to, status, subject = To(row.payload["to"]), Status(row.payload["status"]), str(row.payload["of"])
+    if row.attempts > 1 and row.error == DIED:
+        raise Never("nobody can tell whether it arrived, and it is posted once at most", code="unclear_once")
+    order = list(Status)
+    later = [_status_id(subject, to, s) for s in order[order.index(status) + 1 :]]
+    if await lines.store.read(lambda conn: any(outbox.known(conn, name) for name in later)):
+        raise Never("a later status follows", code=NOT_NEEDED)
+    await _after(lines.store, [_status_id(subject, to, s) for s in order[: order.index(status)]])
+    if to is To.PAGE:
+        if lines.status_page is None:
+            raise Never("REMEDIATOR_STATUS_PAGE_URL is not set", code="no_status_page")
+        await lines.status_page.post(row.payload["data"], row.id)
+        return Posted("status page", status.value)
+    incident_id = str(row.payload["incident"])
+    timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
+    if lines.pager is None or not lines.pager.access.notes:
+        raise Never("REMEDIATOR_PAGERDUTY_API_TOKEN and _FROM are not set", code="no_pager")
+    if timeline.pagerduty_incident:
+        await lines.pager.status_update(timeline.pagerduty_incident, str(row.payload["data"]["message"]))
+    return Posted("pagerduty", timeline.pagerduty_incident)
+
+
+async def _after(store: Store, names: list[str]) -> None:
+    """Raises Retry while one of these rows is not settled: it must not arrive after this one."""
+
+    def unsettled(conn: Connection) -> bool:
+        return any(_is_unsettled(conn, name) for name in names)
+
+    if await store.read(unsettled):
+        raise Retry("an earlier one is not out yet", code="in_order", retry_after=_AFTER)
+
+
+def _is_unsettled(conn: Connection, name: str) -> bool:
+    try:
+        return outbox.get(conn, name).state in (MessageState.PENDING, MessageState.SENDING)
+    except Missing:
+        return False
+
+
+def fact_of(row: Row) -> Escalation:
+    """The escalation of a row. Raises ValueError or KeyError when it holds none."""
+    fact = fact_from_json(Topic.ESCALATED, row.payload["data"])
+    if not isinstance(fact, Escalation):
+        raise ValueError("a call without an escalation")  # noqa: TRY004 - the row's content is wrong, no caller's type
+    return fact

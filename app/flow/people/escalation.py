@@ -1,0 +1,326 @@
+"""Escalation: asks the policy's steps one after the other until somebody answers, and takes the answer, whichever way it comes.
+
+Owns the walk: `walk_due` is a part of the sweep, `acknowledge` is called by API, page and buttons. Each step is asked in one transaction with
+its messages, after the row was found as it was read; so it is told once, whoever else walks, dies or repeats. A pause holds no call
+back: it stops writes, not words. Never touches the cluster and never decides whether a person is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from app.domain.alert import PageWord
+from app.domain.errors import Missing, Refused, RemediatorError
+from app.domain.events import EventKind
+from app.domain.json import canonical
+from app.flow.notifying import calls, statuses
+from app.flow.notifying.calls import Do, Status
+from app.flow.notifying.fan_out import STORM_CALL
+from app.flow.notifying.record import AUDITED, actor_of, tell
+from app.flow.services import Services
+from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
+from app.notify.timeline import Topic, fact_to_json
+from app.policy.escalation import (
+    POLICY,
+    SCHEDULE,
+    EscalationStep,
+    answer_within,
+    left,
+    steps_of,
+)
+from app.policy.model import Policy
+from app.store import acknowledgements, approvals, decisions, digests, escalations, incidents, outbox
+from app.store.approvals import NO_PRESS, Press
+from app.store.database import Tx
+from app.store.escalations import StoredEscalation
+
+_AT_ONCE = 50  # looked at in one sweep
+_PAGERDUTY = "PagerDuty"
+STORM = "dig_"
+"""How the id of a storm begins."""
+_LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
+
+
+async def walk_due(services: Services) -> None:
+    """Ask the steps that are due, take PagerDuty's answers, and end what is over. Raises StoreUnavailable."""
+    policy, now = services.policy(), services.clock.now()
+    found = await services.store.read(
+        lambda conn: [
+            w
+            for w in escalations.waiting(conn, now, policy.version, _AT_ONCE)
+            if not w.storm or w.news or _due(w, now) or _storm_is_over(conn, w.subject, now)
+        ]
+    )
+    for seen in found:
+        on_call = await _on_call(services, policy, seen)
+        await services.store.write(lambda tx, s=seen, o=on_call: _look(tx, services, policy, s, o))  # type: ignore[misc]
+    if found:
+        services.deliver_nudge()
+
+
+def _due(walk: StoredEscalation, now: datetime) -> bool:
+    return walk.due_at is not None and walk.due_at <= now
+
+
+def _look(
+    tx: Tx, services: Services, policy: Policy, seen: StoredEscalation, on_call: Mapping[str, str]
+) -> None:
+    """One round as it stands now: over, answered, given back, or its next step is due."""
+    incident = None if seen.storm else incidents.hold(tx, seen.subject)
+    walk = escalations.hold(tx, seen.id)
+    if walk is None:
+        return
+    if incident.state.closed if incident is not None else _storm_is_over(tx.conn, walk.subject, tx.now):
+        _end(tx, services, policy, walk)
+        return
+    again = ""
+    if walk.news:
+        escalations.change(tx, walk.id, news=False)
+        walk, again = _heard(tx, services, policy, walk)
+    if walk.answered_at is not None:
+        return
+    walk = _renewed(tx, policy, walk)
+    if _due(walk, tx.now) and (again or len(walk.asked) == len(seen.asked)):
+        _ask_next(tx, services, policy, walk, Told(on_call, again))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is said beside a step: who is on call, by the policy's entry, and why the steps begin anew."""
+
+    on_call: Mapping[str, str]
+    again: str = ""
+
+
+def _storm_is_over(conn: Connection, digest_id: str, now: datetime) -> bool:
+    """Nothing of it is open and nothing joined lately; or its message is closed, as nobody looks at it any more."""
+    try:
+        digest = digests.get(conn, digest_id)
+    except Missing:
+        return True
+    lull = now - digest.joined_at > digests.LULL
+    return digests.is_closed(conn, digest_id) or (lull and digests.count(conn, digest_id).over)
+
+
+def _end(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation) -> None:
+    """The incident or storm is over: its page is resolved, and nobody is asked any more."""
+    escalations.change(tx, walk.id, over_at=tx.stamp, due_at=None)
+    if walk.page_key:
+        calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
+    if services.reach.notes and not walk.storm:
+        state = incidents.get(tx.conn, walk.subject).state
+        calls.put_note(tx, walk, "over", f"alert-remediator: the incident is {state.value}")
+    statuses.tell(tx, services.reach, policy, walk, Status.RESOLVED)
+
+
+def _heard(
+    tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
+) -> tuple[StoredEscalation, str]:
+    """What PagerDuty said: of our page, or of the incident of its own behind this one. The round after it, and why it begins anew."""
+    own = "" if walk.storm else acknowledgements.taker(tx.conn, walk.subject)
+    had = walk.page_word in (PageWord.ACKNOWLEDGED, PageWord.RESOLVED)
+    if walk.answered_at is None:
+        if had or own:
+            _answered(tx, services, policy, walk, Acknowledged(walk.page_by if had else own, _PAGERDUTY))
+        return escalations.get(tx.conn, walk.id) or walk, ""
+    of_page = walk.page_word is PageWord.RELEASED
+    if not of_page and (walk.through != _PAGERDUTY or had or own):
+        return walk, ""
+    by = walk.page_by if of_page else "somebody"
+    tx.audit(
+        EventKind.RELEASED,
+        incident_id=walk.incident_id,
+        actor=by,
+        data={
+            "through": _PAGERDUTY,
+            "had": walk.answered_by,
+            **({"storm": walk.subject} if walk.storm else {}),
+        },
+    )
+    if not walk.storm:
+        acknowledgements.withdraw(tx, walk.subject)
+    return escalations.again(tx, walk), f"{walk.answered_by} no longer has it, by {by} in PagerDuty"
+
+
+def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation:
+    """The round under the policy in force: its steps are kept when it begins, and later what is due comes no later than the stricter
+    of both policies says."""
+    if walk.policy == policy.version:
+        return walk
+    now, due = _steps(tx.conn, policy, walk), walk.due_at
+    if walk.asked and due is not None:
+        last = walk.asked[-1]
+        within = answer_within(last.step, _begun(walk), now)
+        due = min(due, last.at + within) if within is not None else due
+    steps = [step.model_dump(mode="json") for step in now] if walk.steps is None else walk.steps
+    return escalations.renew(tx, walk.id, policy.version, steps, due)
+
+
+def _begun(walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    return tuple(EscalationStep.model_validate_json(canonical(dict(step))) for step in walk.steps or ())
+
+
+def _steps(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    """The steps that the policy in force has for it; for a storm those of no severity and no rule."""
+    if walk.storm:
+        return steps_of(policy.escalation, "", "")
+    last = decisions.latest(conn, walk.subject)
+    rule = str(last.body.get("rule") or "") if last is not None else ""
+    return steps_of(policy.escalation, incidents.get(conn, walk.subject).severity, rule)
+
+
+def _left(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    return left(_begun(walk), _steps(conn, policy, walk), [a.step for a in walk.asked])
+
+
+def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation, told: Told) -> None:
+    """Ask the next step; after the last one, say that nobody answered."""
+    steps, asked, reach = _left(tx.conn, policy, walk), walk.asked, services.reach
+    if not steps:
+        escalations.renew(tx, walk.id, policy.version, walk.steps or (), None)
+        if asked:
+            names = tuple(a.step for a in asked)
+            _say(tx, walk, Topic.UNANSWERED, Unanswered(names, asked[0].at), once=str(walk.round))
+        return
+    step = steps[0]
+    pages = step.page and reach.pages
+    nobody = not step.who and not pages
+    until = tx.now + step.answer_within if step.answer_within is not None else None
+    key = walk.page_key or (walk.subject if walk.round == 1 else walk.id)
+    # Nobody was asked, so nobody is waited for.
+    escalations.ask(
+        tx, walk, step.name, page_key=key if pages else "", due_at=tx.now if nobody and until else until
+    )
+    if pages and not walk.page_key:
+        calls.put_page(tx, walk, key, Do.TRIGGER)
+    if not asked:
+        if reach.notes and not walk.storm:
+            calls.put_note(tx, walk, "called")
+        statuses.tell(tx, reach, policy, walk, Status.INVESTIGATING)
+    if nobody and policy.escalation is None:
+        return  # no steps and no pager: the message that a person is needed is all there is
+    lines = tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
+    if nobody:
+        lines = ("Nobody was asked: PagerDuty is not configured",)
+    fact = StepAsked(
+        step.name,
+        len(asked) + 1,
+        tuple(name for name in step.who if not _is_on_call(name)),
+        lines,
+        paged=pages,
+        until=until,
+        reason=str(walk.why.get("reason", "")),
+        again=told.again or _anew(walk),
+        at=tx.now,
+    )
+    _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
+
+
+def _anew(walk: StoredEscalation) -> str:
+    return "a person is needed again" if walk.round > 1 and not walk.asked else ""
+
+
+def _is_on_call(name: str) -> bool:
+    return name.startswith((SCHEDULE, POLICY))
+
+
+def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, once: str) -> None:
+    """Into the trail and the thread of the incident; for a storm below its digest, and into the trail of its first incident."""
+    if not walk.storm:
+        tell(tx, topic, fact, incident_id=walk.incident_id, once=f"escalation/{once}")
+        return
+    data = {"digest": walk.subject, "topic": topic.value, "fact": fact_to_json(topic, fact)}
+    if outbox.put(tx, f"{walk.subject}:{topic}:{once}", "", STORM_CALL, {"event": STORM_CALL, "data": data}):
+        told = {**fact_to_json(topic, fact), "storm": walk.subject}
+        tx.audit(AUDITED[topic], incident_id=walk.incident_id, actor=actor_of(fact), data=told)
+
+
+async def _on_call(services: Services, policy: Policy, walk: StoredEscalation) -> dict[str, str]:
+    """Who is on call for the step that is due, one sentence for each schedule and escalation policy that it names."""
+    if not walk.news and not _due(walk, services.clock.now()):
+        return {}
+    steps = await services.store.read(lambda conn: _left(conn, policy, walk))
+    wanted = [name for name in steps[0].who if _is_on_call(name)] if steps else []
+    found = {}
+    try:
+        async with asyncio.timeout(_LOOK_UP):
+            for name in wanted:
+                found[name] = await _named(services, name)
+    except TimeoutError:
+        found |= {n: _unknown(n, f"no answer within {_LOOK_UP:g} s") for n in wanted if n not in found}
+    return found
+
+
+async def _named(services: Services, name: str) -> str:
+    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
+    if services.on_call is None:
+        return _unknown(name, "REMEDIATOR_PAGERDUTY_API_TOKEN is not set")
+    try:
+        people = await services.on_call.names(kind, identity)
+    except RemediatorError as error:
+        return _unknown(name, error.message)
+    return f"On call in PagerDuty ({kind} {identity}): {', '.join(people) or 'nobody'}"
+
+
+def _unknown(name: str, why: str) -> str:
+    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
+    return f"Who is on call in PagerDuty ({kind} {identity}) is not known: {why}"
+
+
+async def acknowledge(
+    services: Services, subject: str, by: str, through: str, press: Press = NO_PRESS
+) -> dict[str, Any]:
+    """This person has the incident, or the storm: nobody else is asked, and on the incident nothing is done by itself. Raises Missing, Refused
+    (`incident_closed`), Repeated for a press that was taken before. Whoever has it already keeps it."""
+    fact = Acknowledged(by, through, reason=press.reason)
+
+    def write(tx: Tx) -> dict[str, Any]:
+        approvals.take(tx, press.key)
+        return _acknowledge(tx, services, subject, fact)
+
+    done = await services.store.write(write)
+    services.deliver_nudge()
+    services.decide_nudge()
+    return done
+
+
+def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -> dict[str, Any]:
+    storm = subject.startswith(STORM)
+    incident = None if storm else incidents.hold(tx, subject)
+    walk = escalations.of_subject(tx, subject)
+    if incident.state.closed if incident is not None else walk is None:
+        raise Refused("it is over: nobody has to take it", code="incident_closed", where=subject)
+    answer = {"incident": subject, "by": fact.by, "answer": "acknowledged"}
+    if walk is not None and walk.answered_at is None:
+        _answered(tx, services, services.policy(), walk, fact)
+        return answer
+    holder = None if storm else acknowledgements.holder(tx.conn, subject)
+    has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
+    if has:
+        return {**answer, "by": has, "answer": "already"}
+    acknowledgements.give(tx, subject, fact.by, fact.through)
+    told = replace(fact, at=tx.now)
+    tell(tx, Topic.ACKNOWLEDGED, told, incident_id=subject, once=f"own/{tx.stamp}")
+    return answer
+
+
+def _answered(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation, fact: Acknowledged) -> None:
+    """Somebody answered this round: the steps end, PagerDuty is told, and the incident is theirs."""
+    escalations.answer(tx, walk.id, fact.by, fact.through)
+    if not walk.storm:
+        acknowledgements.give(tx, walk.subject, fact.by, fact.through)
+    if walk.page_key and fact.through != _PAGERDUTY:
+        calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
+    if services.reach.notes and not walk.storm and fact.through != _PAGERDUTY:
+        calls.put_note(
+            tx, walk, "acknowledged", f"alert-remediator: {fact.by} has it (through {fact.through})"
+        )
+    statuses.tell(tx, services.reach, policy, walk, Status.IDENTIFIED)
+    told = replace(fact, asked=len(walk.asked), at=tx.now)
+    _say(tx, walk, Topic.ACKNOWLEDGED, told, once=str(walk.round))

@@ -1,0 +1,273 @@
+"""Escalations: for each incident that needs a person, and each storm, which step was asked, when the next one is due, who answered.
+
+Called by the flow: begun where a person is called for, walked by the sweep, answered and ended there too; `ingest` writes down what
+PagerDuty tells of our own pages. A row is claimed by nobody: a step is asked in the one transaction that holds the row and finds it as
+it was read, so that two replicas ask once and a death holds nothing up. Never decides who is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Index, Row, Table, and_, insert, or_, select, update
+
+from app.domain.alert import PageWord
+from app.domain.outcome import IncidentState
+from app.store.columns import (
+    count_column,
+    flag_column,
+    maybe_time,
+    partial_index,
+    text_column,
+    time_column,
+)
+from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.schema import incidents, metadata
+from app.store.tx import Tx
+
+escalations = Table(
+    "escalations",
+    metadata,
+    text_column("id", primary_key=True),
+    text_column("subject"),
+    text_column("incident_id"),
+    count_column("round"),
+    text_column("why"),
+    text_column("steps"),
+    text_column("asked"),
+    text_column("policy"),
+    text_column("page_key"),
+    time_column("begun_at"),
+    maybe_time("due_at"),
+    flag_column("news"),
+    text_column("page_word"),
+    text_column("page_by"),
+    maybe_time("page_at"),
+    text_column("answered_by"),
+    text_column("through"),
+    maybe_time("answered_at"),
+    maybe_time("over_at"),
+)
+LIVE = escalations.c.over_at.is_(None)
+partial_index("uq_escalations_live", escalations.c.subject, where=LIVE, unique=True)
+Index("ix_escalations_incident", escalations.c.incident_id)
+partial_index("ix_escalations_page", escalations.c.page_key, where=LIVE)
+_CLOSED = [state.value for state in IncidentState if state.closed]
+_BUSY = [s.value for s in (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.WAITING)]
+"""The service is at it, or a question of its own stands: what becomes of that calls again when it has to."""
+ROUND = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One step that was asked."""
+
+    step: str
+    at: datetime
+    paged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEscalation:
+    """One round of one subject (an incident or a storm's digest). `incident_id` is the subject or, of a storm, its first incident.
+
+    `why` is the fact that began it, as JSON; `steps` the policy's steps when it began, as JSON, None until they were looked at.
+    `page_key` is the key of its page, empty while nobody was paged. `page_word` is the last word of PagerDuty on that page. Due at None:
+    nobody is left to ask, somebody answered, or it is over.
+    """
+
+    id: str
+    subject: str
+    incident_id: str
+    round: int
+    why: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]] | None
+    asked: tuple[Asked, ...]
+    policy: str
+    page_key: str
+    begun_at: datetime
+    due_at: datetime | None
+    news: bool
+    page_word: PageWord | None
+    page_by: str
+    answered_by: str
+    through: str
+    answered_at: datetime | None
+    over_at: datetime | None
+
+    @property
+    def storm(self) -> bool:
+        """It is about a storm."""
+        return self.subject != self.incident_id
+
+
+def begin(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any]) -> StoredEscalation | None:
+    """A person is needed for the subject: a round begins. One that nobody has answered goes on, for the newer reason. Returns the round
+    that is over by it, as somebody had answered it."""
+    live = of_subject(tx, subject)
+    if live is not None and live.answered_at is None:
+        change(tx, live.id, why=to_text(dict(why)))
+        return None
+    if live is not None:
+        change(tx, live.id, over_at=tx.stamp, due_at=None)
+    _insert(tx, subject, incident_id, why, _rounds(tx.conn, subject, incident_id) + 1)
+    return live
+
+
+def again(tx: Tx, before: StoredEscalation) -> StoredEscalation:
+    """Begin the steps anew after an answer was taken back. The page stays the one that is open. Returns the new round."""
+    change(tx, before.id, over_at=tx.stamp, due_at=None)
+    _insert(tx, before.subject, before.incident_id, before.why, before.round + 1)
+    now = of_subject(tx, before.subject)
+    if now is None:
+        raise AssertionError("it was inserted just now")
+    word = before.page_word.value if before.page_word else ""
+    change(tx, now.id, page_key=before.page_key, page_word=word)
+    return now
+
+
+def _insert(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any], number: int) -> None:
+    row = {
+        "id": f"{subject}{ROUND}{number}",
+        "subject": subject,
+        "incident_id": incident_id,
+        "round": number,
+        "why": to_text(dict(why)),
+        "asked": "[]",
+        "begun_at": tx.stamp,
+        "due_at": tx.stamp,
+        "news": False,
+        **dict.fromkeys(
+            ("steps", "policy", "page_key", "page_word", "page_by", "answered_by", "through"), ""
+        ),
+    }
+    tx.conn.execute(insert(escalations).values(**row))
+
+
+def _rounds(conn: Connection, subject: str, incident_id: str) -> int:
+    mine = escalations.c.incident_id == incident_id
+    found = conn.execute(select(escalations.c.round).where(mine, escalations.c.subject == subject)).scalars()
+    return max(found, default=0)
+
+
+def of_subject(tx: Tx, subject: str) -> StoredEscalation | None:
+    """The round of this subject that is not over, held until the transaction ends; None when there is none."""
+    query = select(escalations).where(LIVE, escalations.c.subject == subject).with_for_update()
+    row = tx.conn.execute(query).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def hold(tx: Tx, escalation_id: str) -> StoredEscalation | None:
+    """This round, held until the transaction ends; None when it is over or gone."""
+    query = select(escalations).where(LIVE, escalations.c.id == escalation_id).with_for_update()
+    row = tx.conn.execute(query).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def get(conn: Connection, escalation_id: str) -> StoredEscalation | None:
+    """This round, over or not; None when it is not known any more."""
+    row = conn.execute(select(escalations).where(escalations.c.id == escalation_id)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def of_incident(conn: Connection, incident_id: str) -> list[StoredEscalation]:
+    """All rounds of this incident, the oldest first; a storm's are not among them."""
+    mine = escalations.c.incident_id == incident_id
+    query = (
+        select(escalations).where(mine, escalations.c.subject == incident_id).order_by(escalations.c.round)
+    )
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def waiting(conn: Connection, now: datetime, policy: str, limit: int) -> list[StoredEscalation]:
+    """What has to be looked at now: a step is due and the service is not at it itself, PagerDuty said something, the incident is over,
+    or the policy changed under steps that are still to be asked. A storm is looked at always."""
+    e, state = escalations.c, incidents.c.state
+    due = and_(e.due_at <= micros(now), state.not_in(_BUSY))
+    other_policy = and_(e.policy != policy, e.policy != "", e.due_at.is_not(None))
+    query = (
+        select(escalations)
+        .select_from(escalations.outerjoin(incidents, incidents.c.id == e.subject))
+        .where(LIVE, or_(due, e.news.is_(True), state.in_(_CLOSED), other_policy, incidents.c.id.is_(None)))
+        .order_by(e.due_at, e.id)
+        .limit(limit)
+    )
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def change(tx: Tx, escalation_id: str, **values: Any) -> None:
+    """Set these columns."""
+    tx.conn.execute(update(escalations).where(escalations.c.id == escalation_id).values(**values))
+
+
+def ask(tx: Tx, before: StoredEscalation, step: str, *, page_key: str, due_at: datetime | None) -> None:
+    """Write down that the step was asked now. `page_key` when it paged, and when the next one is due."""
+    asked = [*before.asked, Asked(step, tx.now, bool(page_key))]
+    values = {"asked": to_text([{"step": a.step, "at": micros(a.at), "paged": a.paged} for a in asked])}
+    if page_key:
+        values["page_key"] = page_key
+    change(tx, before.id, due_at=micros_or_none(due_at), **values)
+
+
+def renew(
+    tx: Tx, escalation_id: str, policy: str, steps: Sequence[Mapping[str, Any]], due_at: datetime | None
+) -> StoredEscalation:
+    """It was looked at under this version of the policy; its steps, and when the next one is due. Returns it as it is now."""
+    written = to_text([dict(step) for step in steps])
+    change(tx, escalation_id, policy=policy, steps=written, due_at=micros_or_none(due_at))
+    found = get(tx.conn, escalation_id)
+    if found is None:
+        raise AssertionError("its row is held")
+    return found
+
+
+def answer(tx: Tx, escalation_id: str, by: str, through: str) -> None:
+    """Somebody answered: nobody else is asked in this round."""
+    values = {"answered_by": storable(by), "through": through, "answered_at": tx.stamp, "due_at": None}
+    change(tx, escalation_id, news=False, **values)
+
+
+def heard(tx: Tx, incident_id: str) -> None:
+    """Something was said of who has this incident: have it looked at."""
+    of_it = update(escalations).where(LIVE, escalations.c.subject == incident_id)
+    tx.conn.execute(of_it.values(news=True))
+
+
+def heard_of_page(tx: Tx, page_key: str, word: PageWord, by: str, at: datetime) -> str | None:
+    """Keep PagerDuty's word on the open page of this key, unless a newer one is known; the incident it is about, None when no open
+    page has this key. That nobody has it any more is kept only of what somebody had."""
+    query = select(escalations).where(LIVE, escalations.c.page_key == page_key).with_for_update()
+    row = tx.conn.execute(query).one_or_none()
+    if row is None:
+        return None
+    known = PageWord(row.page_word) if row.page_word else None
+    nothing_new = known in (None, PageWord.RELEASED) and word is PageWord.RELEASED
+    if not nothing_new and (row.page_at is None or row.page_at <= micros(at)):
+        change(tx, row.id, page_word=word.value, page_by=storable(by), page_at=micros(at), news=True)
+    return str(row.incident_id)
+
+
+def _stored(row: Row[Any]) -> StoredEscalation:
+    return StoredEscalation(
+        id=row.id,
+        subject=row.subject,
+        incident_id=row.incident_id,
+        round=row.round,
+        why=to_json(row.why),
+        steps=to_json(row.steps) if row.steps else None,
+        asked=tuple(Asked(a["step"], moment(a["at"]), bool(a["paged"])) for a in to_json(row.asked)),
+        policy=row.policy,
+        page_key=row.page_key,
+        begun_at=moment(row.begun_at),
+        due_at=moment_or_none(row.due_at),
+        news=row.news,
+        page_word=PageWord(row.page_word) if row.page_word else None,
+        page_by=row.page_by,
+        answered_by=row.answered_by,
+        through=row.through,
+        answered_at=moment_or_none(row.answered_at),
+        over_at=moment_or_none(row.over_at),
+    )
