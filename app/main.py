@@ -25,6 +25,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
+from app.domain.http_check import HttpChecks
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
@@ -52,6 +53,7 @@ from app.notify.socket import SocketMode
 from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
+from app.observe.http_check import HttpxChecks
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
@@ -84,6 +86,7 @@ class Parts:
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
     databases: Databases | None = None
+    http: HttpChecks | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -199,6 +202,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     metrics = Metrics(CollectorRegistry())
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
+    direct = await closing.enter_async_context(httpx.AsyncClient(trust_env=False))
     cluster = await _cluster(settings, parts, metrics, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
@@ -221,6 +225,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
+        http=parts.http or HttpxChecks(direct, parts.clock),
         ceiling=settings.ceiling,
         people=settings.persons,
     )

@@ -18,11 +18,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
+from remediations.adjust_hpa import AdjustHpa
 from remediations.database_connections import DatabaseConnections
+from remediations.deploy import Deploy, Hotfix
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
 from remediations.pod_restarting import PodRestarting
+from remediations.rollback import Rollback
+from remediations.scale_order import Scale
 
 CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
     {
@@ -31,6 +35,11 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "pod-restarting": PodRestarting(),
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
+        "deploy": Deploy(),
+        "hotfix": Hotfix(),
+        "rollback": Rollback(),
+        "scale": Scale(),
+        "adjust-hpa": AdjustHpa(),
     }
 )
 """All remediations by the name that rules use."""

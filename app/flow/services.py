@@ -12,6 +12,7 @@ from app.domain.actuator import Doors
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.decision import Mode
+from app.domain.http_check import HttpChecks
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
@@ -119,6 +120,7 @@ class Services:
     metric_source: MetricSource | None = None
     alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
+    http: HttpChecks | None = None
     incident_bodies: IncidentBodies | None = None
     ceiling: Mode = Mode.AUTO
     people: Mapping[str, str] = field(default_factory=dict)
@@ -135,4 +137,4 @@ class Services:
     @property
     def doors(self) -> Doors:
         """The ways out that actuators may use."""
-        return Doors(self.cluster, self.databases)
+        return Doors(self.cluster, self.databases, self.http)

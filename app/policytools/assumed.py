@@ -42,6 +42,9 @@ _KINDS = {
     "scale-out": ActionKind.SCALE,
     "restart": ActionKind.ROLLOUT_RESTART,
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
+    "set-image": ActionKind.SET_IMAGE,
+    "set-replicas": ActionKind.SCALE,
+    "adjust-autoscaler": ActionKind.ADJUST_AUTOSCALER,
     "terminate-idle-in-transaction": ActionKind.TERMINATE_SESSIONS,
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
     "restart-client": ActionKind.ROLLOUT_RESTART,
@@ -50,7 +53,7 @@ _KINDS = {
 """What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 
 _ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
-_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, *INSIDE})
+_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER, *INSIDE})
 
 
 class PodNumbers(Block):

@@ -56,6 +56,7 @@ class SimCluster:
         self.databases = self._simulation.databases
         self.databases.told = self._ended
         self.traffic = self._simulation.traffic
+        self.http = self._simulation.http
         self.catch_up()
 
     def catch_up(self) -> None:

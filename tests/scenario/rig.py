@@ -249,6 +249,7 @@ class Rig:
             catalogue=CATALOGUE,
             dependencies=self.cluster.dependencies,
             databases=self.cluster.databases,
+            http=self.cluster.http,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,

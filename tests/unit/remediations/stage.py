@@ -16,6 +16,7 @@ from app.domain.target import Kind, Target
 from app.kube.read import read_workload
 from app.sim import Scenario, SimCluster, VirtualClock, load_scenario
 from remediations import CATALOGUE
+from tests.orders import ORDERS, orders_world
 
 WORKLOADS = {
     "high-error-rate": "Deployment/langgraph",
@@ -24,6 +25,13 @@ WORKLOADS = {
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
 }
+
+
+def stage_of(name: str, **changes: Any) -> Stage:
+    """The stage on which a remediation of the catalogue has something to do."""
+    if CATALOGUE[name].procedure is None:
+        return Stage(name, **changes)
+    return Stage(name, orders_world(), ORDERS[name].target)
 
 
 class Metrics:
@@ -114,12 +122,14 @@ class Stage:
             metrics=self.metrics,
             history=self.history,
             databases=self.cluster.databases,
+            http=self.cluster.http,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
         """Diagnose and climb with these params; steps by name."""
         handler = CATALOGUE[self.timeline]
-        scene, checked = await self.scene(), handler.params(**params)
+        given = {} if handler.procedure is None else ORDERS[handler.name].params
+        scene, checked = await self.scene(), handler.params(**{**given, **params})
         diagnosis = await handler.diagnose(scene, checked)
         steps = await handler.ladder(scene, checked, diagnosis)
         return diagnosis, {r.name: r for r in steps}
