@@ -202,7 +202,6 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     metrics = Metrics(CollectorRegistry())
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
-    direct = await closing.enter_async_context(httpx.AsyncClient(trust_env=False))
     cluster = await _cluster(settings, parts, metrics, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
@@ -225,7 +224,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
-        http=parts.http or HttpxChecks(direct, parts.clock),
+        http=parts.http or HttpxChecks(parts.clock),
         ceiling=settings.ceiling,
         people=settings.persons,
     )
@@ -241,10 +240,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
     app = add_pages(create_app(web), web, services)
-    clicks = _socket(settings, interactions)
-    return Service(
-        settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing, clicks
-    )
+    told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
+    return Service(*told, _socket(settings, interactions))
 
 
 def _interactions(
@@ -283,8 +280,7 @@ def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Pr
 
 
 def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyRest | None:
-    token = settings.pagerduty_api_token
-    if token is None:
+    if (token := settings.pagerduty_api_token) is None:
         return None
     return PagerDutyRest(http, settings.pagerduty_api_url, token.get_secret_value(), clock)
 
@@ -344,8 +340,7 @@ def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
 
 
 def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:
-    token = settings.slack_app_token
-    if token is None:
+    if (token := settings.slack_app_token) is None:
         return None
     return SocketMode(
         app_token=token.get_secret_value(), base_url=settings.slack_api_url, receive=interactions.receive

@@ -232,14 +232,13 @@ class Rig:
         )
         if not self.url and not self.path.exists():
             shutil.copy(_empty_store(), self.path)
-        store = InlineStore.at(
+        self.store = store = InlineStore.at(
             self.url or f"sqlite:///{self.path}",
             clock=self.clock,
             ids=Numbers(self._births * 1_000_000),
             hooks=hooks,
             keys=self.keys,
         )
-        self.store = store
         self.services = Services(
             store=store,
             cluster=self.cluster,
