@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
 from remediations.adjust_hpa import AdjustHpa
+from remediations.api_rate_limits import ApiRateLimits
 from remediations.database_connections import DatabaseConnections
 from remediations.deploy import Deploy, Hotfix
 from remediations.high_error_rate import HighErrorRate
@@ -40,6 +41,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "rollback": Rollback(),
         "scale": Scale(),
         "adjust-hpa": AdjustHpa(),
+        "api-rate-limits": ApiRateLimits(),
     }
 )
 """All remediations by the name that rules use."""

@@ -28,14 +28,12 @@ from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, 
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.units import count, joined, percent, span
-from remediations.params import Seconds, Share
+from remediations.params import DataKey, ObjectName, Seconds, Share, host_in
 from remediations.steps import act, refuse
 
 END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
 _FULL = re.compile(r"no space left on device|could not extend file|disk full", re.IGNORECASE)
-_Name = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
-_Key = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
 
 
 class DatabaseConnectionsParams(Params):
@@ -45,15 +43,15 @@ class DatabaseConnectionsParams(Params):
     `lock`: how long others may wait. `crowded`: share of the usable connections from which on they are short; `client_share`: share
     of those in use from which on one client has too many."""
 
-    host: _Name = ""
-    service: _Name = ""
+    host: ObjectName = ""
+    service: ObjectName = ""
     port: int = Field(default=0, ge=0, le=65_535)
     database: Annotated[str, Field(max_length=63)] = ""
-    secret: _Name = "langgraph-secrets"
-    url_key: _Key = "DATABASE_URL"
-    user_key: _Key = "username"
-    password_key: _Key = "password"
-    ca_key: _Key = ""
+    secret: ObjectName = "langgraph-secrets"
+    url_key: DataKey = "DATABASE_URL"
+    user_key: DataKey = "username"
+    password_key: DataKey = "password"
+    ca_key: DataKey = ""
     tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     idle_in_transaction: Seconds = 600
     most: int = Field(default=10, ge=1, le=100)
@@ -64,7 +62,7 @@ class DatabaseConnectionsParams(Params):
 
     def address(self, namespace: str) -> DatabaseAddress:
         """Of the database, seen from a namespace."""
-        host = f"{self.service}.{namespace}.svc" if self.service and not self.host else self.host
+        host = host_in(namespace, self.host, self.service)
         return DatabaseAddress(
             namespace, host, self.port, self.database, self.secret, self.user_key, self.password_key, self.url_key,
             Tls(self.tls), self.ca_key,

@@ -36,6 +36,7 @@ class ActionKind(StrEnum):
     TERMINATE_SESSIONS = "terminate-sessions"
     SET_IMAGE = "set-image"
     ADJUST_AUTOSCALER = "adjust-autoscaler"
+    ROTATE_KEY = "rotate-key"
 
 
 SIZES = frozenset(

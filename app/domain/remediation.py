@@ -13,6 +13,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from app.domain.actuator import Effect
+from app.domain.cache import Caches
+from app.domain.change import DigestKey, Replaced
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
@@ -41,13 +43,17 @@ class PastAlert:
     closed: datetime | None
 
 
+_NOTHING = Replaced(DigestKey(b""))
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What this service already did and measured for this incident and target.
 
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
     steps already tried in this incident, and `not_taken` those of them whose rollout never got done, with what was seen last;
-    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod.
+    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
+    `replaced` the values that were rotated away from in Secrets, of any target.
     """
 
     left_revisions: Container[str] = frozenset()
@@ -56,11 +62,12 @@ class History:
     overruled: Mapping[str, str] = field(default_factory=dict)
     alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    replaced: Replaced = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases` and `http` where none can
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches` and `http` where none can
     be asked."""
 
     cluster: Cluster
@@ -74,6 +81,7 @@ class Scene:
     history: History = History()
     databases: Databases | None = None
     http: HttpChecks | None = None
+    caches: Caches | None = None
 
 
 class Remediation(Protocol, Generic[P]):
@@ -93,6 +101,8 @@ class Remediation(Protocol, Generic[P]):
     names."""
     secret_params: tuple[str, ...] = ()
     """Names of its params that name a Secret, which it may then read."""
+    written_secrets: tuple[str, ...] = ()
+    """Those of `secret_params` whose Secret its steps may change."""
     fixed_params: frozenset[str] = frozenset()
     """Names of its params that no order may change."""
     procedure: Procedure | None = None

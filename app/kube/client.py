@@ -238,9 +238,11 @@ class KubeCluster:
             raise ProbeUnavailable(text, where=error.where) from error
         return [parse_usage(item) for item in found]
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
         """See the port."""
-        resource = RESOURCES[kind]
+        resource, named = RESOURCES[kind], namespace if kind is Kind.NAMESPACE else name
         request = Request("create", ACCESS_REVIEWS.full_name, "", mutates=False)
         attributes = {
             "verb": verb,
@@ -249,7 +251,7 @@ class KubeCluster:
             "subresource": subresource,
             # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it, also one for its name alone.
             "namespace": namespace if resource.namespaced or kind is Kind.NAMESPACE else "",
-            **({"name": namespace} if kind is Kind.NAMESPACE else {}),
+            **({"name": named} if named else {}),
         }
         body = {
             "apiVersion": ACCESS_REVIEWS.api_version,

@@ -15,14 +15,16 @@ from app.domain.target import Kind
 from app.sim import controllers, defaults
 from app.sim.alertmanager import SimAlertmanager
 from app.sim.alerts import Alerts
+from app.sim.asking import Asking
 from app.sim.behaviour import Behaviours
-from app.sim.databases import Asking, SimDatabases
+from app.sim.caches import SimCaches
+from app.sim.databases import SimDatabases
 from app.sim.dependencies import SimDependencies
 from app.sim.http_checks import SimHttpChecks
 from app.sim.kubelet import Kubelet, node
 from app.sim.metrics import SimMetrics
-from app.sim.objects import Key, key_of, make_key
-from app.sim.obstacles import has_key
+from app.sim.objects import Key, ObjectStore, key_of, make_key
+from app.sim.obstacles import has_key, secret_text
 from app.sim.patch import clone
 from app.sim.scenario import Scenario, Step
 from app.sim.signals import Signals
@@ -45,11 +47,11 @@ class Simulation:
         begin = self._start + min(0.0, -scenario.age, *(step.at - 1 for step in scenario.story))
         self.world = World(begin, scenario.name)
         self.world.fine_from = self._start - FINE
-        store = self.world.store
         behaviours = Behaviours(
             scenario.behaviours,
             scenario.missing_images,
-            lambda namespace, name, key: has_key(store, Kind.CONFIG_MAP, (namespace, name), key),
+            functools.partial(_has_key, self.world.store),
+            functools.partial(secret_text, self.world.store),
         )
         self.kubelet = Kubelet(self.world, behaviours)
         self.budgets, self.admission = controllers.install(self.world, self._cpu_use)
@@ -61,6 +63,7 @@ class Simulation:
             datetime.fromtimestamp(self._start, UTC),
             ask,
         )
+        self.caches = SimCaches((self.world, self.kubelet, space), scenario.caches, ask)
         signals = Signals(self.world, self.kubelet, self.traffic, space, self.databases.share)
         alerts = Alerts(self.world, signals, space, scenario.alerts)
         self.alertmanager = SimAlertmanager(self.world, alerts, catch_up)
@@ -144,3 +147,7 @@ class Simulation:
         if run is None or run.main.behaviour is None or not run.main.behaviour.cpu.per_rps:
             return None
         return sum(container.cpu() for container in run.containers)
+
+
+def _has_key(store: ObjectStore, namespace: str, name: str, key: str) -> bool:
+    return has_key(store, Kind.CONFIG_MAP, (namespace, name), key)

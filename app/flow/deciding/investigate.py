@@ -230,6 +230,7 @@ def _scene(services: Services, workload: Workload, incident: Incident, since: da
         dependencies=services.dependencies,
         metrics=services.metric_source,
         databases=services.databases,
+        caches=services.caches,
         http=services.http,
     )
 

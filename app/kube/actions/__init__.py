@@ -17,6 +17,7 @@ from app.kube.actions.impossible import Impossible
 from app.kube.actions.raise_memory import raise_memory
 from app.kube.actions.roll_back import roll_back, roll_back_to, unstick
 from app.kube.actions.rollout_restart import rollout_restart
+from app.kube.actions.rotate_key import rotate_key
 from app.kube.actions.scale import scale
 from app.kube.actions.set_image import set_image
 from app.kube.actions.set_replicas import set_replicas
@@ -31,6 +32,7 @@ BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.EVICT_POD: evict_pod,
     ActionKind.SET_IMAGE: set_image,
     ActionKind.ADJUST_AUTOSCALER: adjust_autoscaler,
+    ActionKind.ROTATE_KEY: rotate_key,
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "roll_back",
     "roll_back_to",
     "rollout_restart",
+    "rotate_key",
     "scale",
     "set_image",
     "set_replicas",

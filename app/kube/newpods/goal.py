@@ -24,6 +24,7 @@ _ROLLS = frozenset(
         ActionKind.ROLL_BACK,
         ActionKind.RAISE_MEMORY_LIMIT,
         ActionKind.SET_IMAGE,
+        ActionKind.ROTATE_KEY,  # by the restart that comes with it
     }
 )
 

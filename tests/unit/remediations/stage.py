@@ -24,7 +24,19 @@ WORKLOADS = {
     "pod-restarting": "Deployment/langgraph-worker",
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
+    "api-rate-limits": "Deployment/langgraph-agent",
 }
+
+NAMED: Mapping[str, Mapping[str, Any]] = {
+    "api-rate-limits": {
+        "provider": "openai",
+        "secret": "langgraph-api-keys",
+        "active_key": "OPENAI_API_KEY",
+        "keys_key": "OPENAI_API_KEYS",
+        "own_quota": True,
+    }
+}
+"""What a rule has to name, because no default can be right."""
 
 
 def stage_of(name: str, **changes: Any) -> Stage:
@@ -123,13 +135,15 @@ class Stage:
             history=self.history,
             databases=self.cluster.databases,
             http=self.cluster.http,
+            caches=self.cluster.caches,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
-        """Diagnose and climb with these params; steps by name."""
+        """Diagnose and climb with these params and those that have to be named; steps by name."""
         handler = CATALOGUE[self.timeline]
         given = {} if handler.procedure is None else ORDERS[handler.name].params
         scene, checked = await self.scene(), handler.params(**{**given, **params})
+        scene, checked = await self.scene(), handler.params(**{**NAMED.get(self.timeline, {}), **params})
         diagnosis = await handler.diagnose(scene, checked)
         steps = await handler.ladder(scene, checked, diagnosis)
         return diagnosis, {r.name: r for r in steps}

@@ -34,6 +34,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "rollback": "Rollback Procedure",
         "scale": "Scaling Procedure",
         "adjust-hpa": "Scaling Procedure (Adjust HPA)",
+        "api-rate-limits": "API Rate Limiting",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 
