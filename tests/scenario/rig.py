@@ -243,9 +243,8 @@ class Rig:
             alert_sources=self.cluster.alertmanager if self.use_api else None,
             ceiling=self.ceiling,
         )
-        boundary: Boundary = self.reaper
         self.engine = self.engine_type(
-            run_workflow(self.services), self.clock, journal=self.journal, boundary=boundary
+            run_workflow(self.services), self.clock, journal=self.journal, boundary=self.reaper
         )
         self.services.engine.current = self.engine
         messages = DeliverServices(
