@@ -27,6 +27,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
+from app.domain.http_check import HttpChecks
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
@@ -55,6 +56,7 @@ from app.notify.status_page import StatusPageClient
 from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
+from app.observe.http_check import HttpxChecks
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.pagerduty_rest import PagerDutyRest
@@ -88,6 +90,7 @@ class Parts:
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
     databases: Databases | None = None
+    http: HttpChecks | None = None
     caches: Caches | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
@@ -227,6 +230,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
+        http=parts.http or HttpxChecks(parts.clock),
         ceiling=settings.ceiling,
         people=settings.persons,
         on_call=None if pagerduty is None else OnCallNames(pagerduty, parts.clock),
@@ -244,10 +248,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
     app = add_pages(create_app(web), web, services)
-    clicks = _socket(settings, interactions)
-    return Service(
-        settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing, clicks
-    )
+    told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
+    return Service(*told, _socket(settings, interactions))
 
 
 def _interactions(
@@ -342,8 +344,7 @@ def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
 
 
 def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:
-    token = settings.slack_app_token
-    if token is None:
+    if (token := settings.slack_app_token) is None:
         return None
     return SocketMode(
         app_token=token.get_secret_value(), base_url=settings.slack_api_url, receive=interactions.receive

@@ -18,15 +18,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
+from remediations.adjust_hpa import AdjustHpa
 from remediations.api_rate_limits import ApiRateLimits
 from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.database_connections import DatabaseConnections
 from remediations.database_vacuum import DatabaseVacuum
+from remediations.deploy import Deploy, Hotfix
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from remediations.logs_and_volumes import LogsAndVolumes
 from remediations.out_of_memory import OutOfMemory
 from remediations.pod_restarting import PodRestarting
+from remediations.rollback import Rollback
+from remediations.scale_order import Scale
 
 CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
     {
@@ -35,6 +39,11 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "pod-restarting": PodRestarting(),
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
+        "deploy": Deploy(),
+        "hotfix": Hotfix(),
+        "rollback": Rollback(),
+        "scale": Scale(),
+        "adjust-hpa": AdjustHpa(),
         "api-rate-limits": ApiRateLimits(),
         "clean-checkpoints": CleanCheckpoints(),
         "database-vacuum": DatabaseVacuum(),

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
+from app.domain.http_check import HttpChecks
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
@@ -38,10 +39,12 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """The ways out of this process that an actuator may use. The cluster may be one look's view, which never writes."""
+    """The ways out of this process that an actuator may use. The cluster may be one look's view, which never writes. `http` is
+    None where Services cannot be asked."""
 
     cluster: Cluster
     databases: Databases
+    http: HttpChecks | None = None
 
 
 @dataclass(frozen=True, slots=True)

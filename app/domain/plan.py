@@ -34,12 +34,21 @@ class ActionKind(StrEnum):
     DELETE_POD = "delete-pod"
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
+    SET_IMAGE = "set-image"
+    ADJUST_AUTOSCALER = "adjust-autoscaler"
     ROTATE_KEY = "rotate-key"
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
 
 
-SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
+SIZES = frozenset(
+    {
+        ActionKind.SCALE,
+        ActionKind.RAISE_MIN_REPLICAS,
+        ActionKind.RAISE_MEMORY_LIMIT,
+        ActionKind.ADJUST_AUTOSCALER,
+    }
+)
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
 
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})

@@ -12,11 +12,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from app.domain.actuator import Effect
 from app.domain.cache import Caches
 from app.domain.change import DigestKey, Replaced
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
+from app.domain.http_check import HttpChecks
 from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
 from app.domain.procedure import Procedure
@@ -65,7 +67,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases` and `caches` where none can
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches` and `http` where none can
     be asked."""
 
     cluster: Cluster
@@ -78,6 +80,7 @@ class Scene:
     metrics: MetricSource | None = None
     history: History = History()
     databases: Databases | None = None
+    http: HttpChecks | None = None
     caches: Caches | None = None
 
 
@@ -113,6 +116,12 @@ class Remediation(Protocol, Generic[P]):
     async def ladder(self, scene: Scene, params: P, diagnosis: Diagnosis) -> Sequence[Step]:
         """All steps in order, each with its actions, or why it does not apply."""
         ...
+
+    async def effect(self, scene: Scene, params: P, step: Step) -> Effect | None:
+        """Measure whether what the step was for is so, beside rollout, alert and what its actuators measure; None when those
+        tell. `scene.fired_at` is when the step was carried out. Asked at each look of the verification."""
+        del scene, params, step
+        return None
 
 
 AnyRemediation = Remediation[Any]

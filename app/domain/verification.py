@@ -174,8 +174,8 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
         cause = f"{last.doomed}; " if last.doomed else ""
         return Result.NOT_FIXED, f"the rollout failed: {cause}{last.text}"
     if watch.doomed >= _CERTAIN:
-        # While no alert fires nothing is taken back: that can be the harmful action.
-        result = Result.INCONCLUSIVE if last.quiet else Result.NOT_FIXED
+        # While an alert is gone nothing is taken back: that can be the harmful action. Of an order it is what was ordered.
+        result = Result.INCONCLUSIVE if last.alert is AlertCondition.GONE else Result.NOT_FIXED
         return result, f"the rollout cannot succeed: {last.doomed}; {last.text}"
     settling = watch.healthy is not None and watch.watched < (timeout + 2 * settle).total_seconds()
     if watch.watched < timeout.total_seconds() or settling:

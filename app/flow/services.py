@@ -13,6 +13,7 @@ from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.decision import Mode
+from app.domain.http_check import HttpChecks
 from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
@@ -138,6 +139,7 @@ class Services:
     metric_source: MetricSource | None = None
     alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
+    http: HttpChecks | None = None
     incident_bodies: IncidentBodies | None = None
     ceiling: Mode = Mode.AUTO
     people: Mapping[str, str] = field(default_factory=dict)
@@ -156,4 +158,4 @@ class Services:
     @property
     def doors(self) -> Doors:
         """The ways out that actuators may use."""
-        return Doors(self.cluster, self.databases)
+        return Doors(self.cluster, self.databases, self.http)

@@ -17,6 +17,7 @@ from app.kube.owners import who_changed
 from app.kube.parse import controller_of
 
 POD_KINDS = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
+AUTOSCALERS = frozenset({ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
 _LONGEST = 80
 
 
@@ -43,7 +44,7 @@ def obstacle(manifest: Obj, action: Action) -> str:
         return "" if owner == wanted else f"{action.object} does not belong to {action.target} any more"
     if (manifest.get("spec") or {}).get("paused"):
         return f"the rollout of {action.object} is paused"
-    if action.kind is ActionKind.RAISE_MIN_REPLICAS and not _still_scales(manifest, action):
+    if action.kind in AUTOSCALERS and not _still_scales(manifest, action):
         return f"{action.object} does not scale {action.target} any more"
     return "; ".join(
         moved(manifest, c.path, c.before)

@@ -26,6 +26,8 @@ _OBJECTS: Mapping[ActionKind, tuple[Kind, ...]] = {
     ActionKind.SCALE: (Kind.DEPLOYMENT, Kind.STATEFUL_SET),
     ActionKind.RAISE_MIN_REPLICAS: (Kind.HPA,),
     ActionKind.RAISE_MEMORY_LIMIT: _TEMPLATED,
+    ActionKind.SET_IMAGE: _TEMPLATED,
+    ActionKind.ADJUST_AUTOSCALER: (Kind.HPA,),
 }
 _PODS: Mapping[ActionKind, Permission] = {
     ActionKind.DELETE_POD: Permission("delete", Kind.POD),

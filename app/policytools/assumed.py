@@ -42,6 +42,9 @@ _KINDS = {
     "scale-out": ActionKind.SCALE,
     "restart": ActionKind.ROLLOUT_RESTART,
     "raise-memory": ActionKind.RAISE_MEMORY_LIMIT,
+    "set-image": ActionKind.SET_IMAGE,
+    "set-replicas": ActionKind.SCALE,
+    "adjust-autoscaler": ActionKind.ADJUST_AUTOSCALER,
     "terminate-idle-in-transaction": ActionKind.TERMINATE_SESSIONS,
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
     "remove-old-checkpoints": ActionKind.CLEAN_CHECKPOINTS,
@@ -55,7 +58,15 @@ _TOGETHER = {"rotate-key": (ActionKind.ROTATE_KEY, ActionKind.ROLLOUT_RESTART)}
 """Steps of several actions: the Secret's change touches no pod, the restart that comes with it all of them."""
 
 _ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
-_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ROTATE_KEY, *INSIDE})
+_NO_POD = frozenset(
+    {
+        ActionKind.SCALE,
+        ActionKind.RAISE_MIN_REPLICAS,
+        ActionKind.ADJUST_AUTOSCALER,
+        ActionKind.ROTATE_KEY,
+        *INSIDE,
+    }
+)
 
 
 class PodNumbers(Block):

@@ -14,11 +14,20 @@ from typing import Any, Final
 import yaml
 
 from app.domain.actuator import Permission
+from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
-from app.flow.upkeep.rights import EVERY, is_pattern, may_act, named_namespaces, secrets_of, writes
+from app.flow.upkeep.rights import (
+    EVERY,
+    default_of,
+    is_pattern,
+    may_act,
+    named_namespaces,
+    secrets_of,
+    writes,
+)
 from app.kube.paths import POD_METRICS, RESOURCES
 from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, rule_of
 from app.policy.model import PROTECTED_NAMESPACES, Policy
@@ -222,9 +231,8 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
         "remediations": {
             name: {
                 "readsConfig": handler.reads_config,
-                "secretParams": {
-                    param: handler.params.model_fields[param].default for param in handler.secret_params
-                },
+                "secretParams": {param: default_of(handler, param) or "" for param in handler.secret_params},
+                "mode": Mode.OBSERVE.value if handler.procedure is None else Mode.APPROVE.value,
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
                 "secretWrites": {
                     param: [p.verb for a in handler.actions for p in ACTUATORS[a].rights(a, Kind.SECRET)]

@@ -99,7 +99,8 @@ def run_cases(policy: Policy, catalogue: Mapping[str, Handler], cases: Sequence[
     decisions = [judged.decision for result in results for judged in result.judged]
     gates = {g.gate for d in decisions for g in d.gates if g.verdict is not Verdict.ALLOW}
     covered = frozenset(d.rule for d in decisions if d.rule)
-    return Report(results, tuple(r.name for r in policy.rules), covered, frozenset(gates))
+    started = tuple(r.name for r in policy.rules if r.when.lists)  # a case is about an alert
+    return Report(results, started, covered, frozenset(gates))
 
 
 def _run(policy: Policy, catalogue: Mapping[str, Handler], case: PolicyCase) -> CaseResult:

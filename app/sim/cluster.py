@@ -57,6 +57,7 @@ class SimCluster:
         self.databases.wrote = self._wrote
         self.caches = self._simulation.caches
         self.traffic = self._simulation.traffic
+        self.http = self._simulation.http
         self.catch_up()
 
     def catch_up(self) -> None:

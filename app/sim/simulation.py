@@ -20,6 +20,7 @@ from app.sim.behaviour import Behaviours
 from app.sim.caches import SimCaches
 from app.sim.databases import SimDatabases
 from app.sim.dependencies import SimDependencies
+from app.sim.http_checks import SimHttpChecks
 from app.sim.kubelet import Kubelet, node
 from app.sim.metrics import SimMetrics
 from app.sim.objects import Key, ObjectStore, key_of, make_key
@@ -70,6 +71,7 @@ class Simulation:
         self.dependencies = SimDependencies(
             (self.world, self.kubelet, space), scenario.dependencies, catch_up
         )
+        self.http = SimHttpChecks(self.world, self.kubelet, catch_up)
         if scenario.traffic or scenario.alerts or scenario.metrics:
             self.world.steps += [self.traffic.step, alerts.step, self.metrics.step]
         self._furnish(scenario)

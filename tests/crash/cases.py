@@ -15,18 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
+from app.domain.procedure import Consent
 from app.policy.model import Policy, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
 from app.sim.databases import Clients
 from app.sim.scenario import Scenario
 from app.sim.signals import Signal
-from app.store import runs
+from app.store import incidents, runs
 from remediations import CATALOGUE
+from tests.orders import ORDERS
 from tests.scenario.rig import Rig, shipped_policy
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "scenarios"
@@ -207,17 +208,15 @@ async def _approve(rig: Rig) -> None:
                 await rig.operations.approve(run.id, "kim", run.plan_hash)
 
 
-def _ordered(name: str, target: str = "rag7/StatefulSet/postgres") -> Hand:
-    """A person who orders this procedure once, and says yes to its plan."""
+def _ordered(name: str, *, approved: bool = False) -> Hand:
+    """A person who orders the procedure, once, and says yes where they are asked."""
 
     async def hand(rig: Rig) -> None:
-        wish = ManualRequest(name, target, {}, "maintenance", "lee")
-        order = Delivery(
-            Source.MANUAL, rig.clock.now(), "lee", dedupe_key="once", body_digest="1", manual=wish
-        )
-        with suppress(StoreUnavailable):
-            await rig.store.ingest(order)
-        await _approve(rig)
+        if await rig.store.read(lambda conn: incidents.page(conn, None, 1)):
+            await (_approve if approved else _nobody)(rig)
+            return
+        with suppress(StoreUnavailable):  # they order again
+            await rig.store.ingest(ORDERS[name].delivery(name, rig.clock))
 
     return hand
 
@@ -279,14 +278,14 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "clean-checkpoints",
         "remove-old-checkpoints",
         _shipped("clean-checkpoints"),
-        hand=_ordered("clean-checkpoints"),
+        hand=_ordered("clean-checkpoints", approved=True),
         long=True,
     ),
     ("database-vacuum", "vacuum"): Case(
         "database-vacuum",
         "vacuum",
         two_tables,
-        hand=_ordered("database-vacuum"),
+        hand=_ordered("database-vacuum", approved=True),
         long=True,
     ),
     ("pod-restarting", "restart"): Case(
@@ -332,6 +331,15 @@ EXTRA = (
 )
 
 
+def _usual(name: str, step: str) -> Case:
+    """The shipped scenario of its name, or an order where no alert starts it."""
+    procedure = CATALOGUE[name].procedure
+    if procedure is None:
+        return Case(name, step, _shipped(name))
+    asks = procedure.consent is not Consent.ORDER
+    return Case(name, step, ORDERS[name].world, hand=_ordered(name, approved=asks))
+
+
 def cases() -> list[Case]:
     """One case for each acting step of the catalogue, then the extra ones."""
     found = []
@@ -339,7 +347,7 @@ def cases() -> list[Case]:
         for step in remediation.steps:
             if (name, step) in PERSONS_WORK:
                 continue
-            case = VARIATIONS.get((name, step)) or Case(name, step, _shipped(name))
+            case = VARIATIONS.get((name, step)) or _usual(name, step)
             found.append(replace(case, of_rule={"steps": (step,), **case.of_rule}))
     return [*found, *EXTRA]
 

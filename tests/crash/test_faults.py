@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.sim.faults import Fault, FaultKind, Faults, Request
+from remediations import CATALOGUE
 from tests.crash.cases import Case, cases
 from tests.crash.conftest import ALL
 from tests.crash.lives import LIMIT, Ending, calm, ending_of, invariants, live
@@ -82,7 +83,8 @@ async def test_a_fault_at_any_request_does_no_harm(
             raise AssertionError(f"{told}: {error}") from error
         if effect in PASSING:
             # A second look that could not be had ends its run; the incident then gets another one.
-            assert _as_undisturbed(ending, undisturbed) or _handed_over(ending, nothing.seen[n - 1]), told
+            ended_early = _handed_over(ending, nothing.seen[n - 1]) or _given_back(case, ending)
+            assert _as_undisturbed(ending, undisturbed) or ended_early, told
         else:
             assert len(_changes(ending)) <= len(_changes(undisturbed)), told
         assert rig.notebook.posts, told
@@ -97,6 +99,13 @@ def _handed_over(ending: Ending, request: Request) -> bool:
     test_a_hiccup_while_diagnosing_wakes_nobody). An order is closed, and whoever gave it is told."""
     closed = ending.incidents in (("escalated",), ("resolved",))
     return not request.writes and closed and not _changes(ending)
+
+
+def _given_back(case: Case, ending: Ending) -> bool:
+    """An order that could not be looked at in full ends at once with the reason, nothing done: whoever gave it is there, reads why,
+    and gives it again."""
+    ordered = CATALOGUE[case.remediation].procedure is not None
+    return ordered and ending.incidents == ("resolved",) and not _changes(ending) and ending.spent == 0
 
 
 def _changes(ending: Ending) -> list[str]:

@@ -242,6 +242,7 @@ class Rig:
             catalogue=CATALOGUE,
             dependencies=self.cluster.dependencies,
             databases=self.cluster.databases,
+            http=self.cluster.http,
             caches=self.cluster.caches,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
@@ -251,9 +252,8 @@ class Rig:
             reach=self.reach,
             on_call=self.on_call,
         )
-        boundary: Boundary = self.reaper
         self.engine = self.engine_type(
-            run_workflow(self.services), self.clock, journal=self.journal, boundary=boundary
+            run_workflow(self.services), self.clock, journal=self.journal, boundary=self.reaper
         )
         self.services.engine.current = self.engine
         messages = self._messages(store)

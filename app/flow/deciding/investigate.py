@@ -13,6 +13,7 @@ from typing import TypeGuard
 import structlog
 from pydantic import ValidationError
 
+from app.domain.actuator import Effect
 from app.domain.alert import Source
 from app.domain.decision import Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
@@ -29,6 +30,7 @@ from app.policy.gates.scope import mark_of, off_limits_by_name
 from app.policy.match import NoHint, match_rule, rule_for_order, severity_rank, target_hint
 from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
+from app.store.runs import Run
 
 log = structlog.get_logger(__name__)
 
@@ -197,18 +199,10 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         workload = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         return _blind(subject, target, None, f"the target could not be read: {error}")
-    scene = Scene(
-        cluster=services.cluster,
-        workload=workload,
-        alertname=subject.incident.alertname,
+    scene = replace(
+        _scene(services, workload, subject.incident, subject.fired_at),
         labels=subject.labels,
-        fired_at=subject.fired_at,
-        now=services.clock.now(),
-        dependencies=services.dependencies,
-        metrics=services.metric_source,
         history=history,
-        databases=services.databases,
-        caches=services.caches,
     )
     try:
         diagnosis = await subject.remediation.diagnose(scene, subject.params)
@@ -222,6 +216,43 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in ladder)
     steps = await _permitted(services, subject.rule, target, chosen)
     return Seen(subject, target, workload, diagnosis, steps)
+
+
+def _scene(services: Services, workload: Workload, incident: Incident, since: datetime) -> Scene:
+    """What a handler may look at, without labels and history."""
+    return Scene(
+        cluster=services.cluster,
+        workload=workload,
+        alertname=incident.alertname,
+        labels={},
+        fired_at=since,
+        now=services.clock.now(),
+        dependencies=services.dependencies,
+        metrics=services.metric_source,
+        databases=services.databases,
+        caches=services.caches,
+        http=services.http,
+    )
+
+
+async def effect_of(
+    services: Services, run: Run, workload: Workload, incident: Incident, since: datetime
+) -> Effect | None:
+    """What the run's handler measures of its step, carried out at `since`; never raises for what the cluster or a handler does. A
+    handler that has gone, or that does not know these params any more, measures nothing."""
+    handler = services.catalogue.get(run.remediation)
+    if handler is None:
+        return None
+    try:
+        params = handler.params.model_validate(dict(run.params))
+        return await handler.effect(_scene(services, workload, incident, since), params, run.step)
+    except ValidationError:
+        return None
+    except RemediatorError as error:
+        return Effect(None, f"what it was for could not be measured: {error.message}")
+    except Exception as error:
+        log.exception("handler_failed", remediation=run.remediation, target=run.target_key)
+        return Effect(None, f"what it was for could not be measured: {type(error).__name__}")
 
 
 async def _permitted(

@@ -22,6 +22,7 @@ from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.investigate import effect_of
 from app.flow.notifying.record import tell
 from app.flow.running import undo
 from app.flow.running.life import Event, Found
@@ -121,15 +122,19 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
                 condition,
                 text,
             )
-    good, measured = await _effect(services, run)
+    good, measured = await _effect(services, run, workload, about)
     words = "; ".join([rollout.text, text, *measured])
     by = hand.text if hand else ""
     return Measurement(services.clock.now(), rollout.state, condition, words, by, stuck, good), hand
 
 
-async def _effect(services: Services, run: Run) -> tuple[bool | None, list[str]]:
-    """What the step's actions were for, where their actuator measures it: whether all of it is so, and the words."""
+async def _effect(
+    services: Services, run: Run, workload: Workload | None, about: _About
+) -> tuple[bool | None, list[str]]:
+    """What the step was for, where its actuators or its handler measure it: whether all of it is so, and the words."""
     found = [await ACTUATORS[a.kind].effect(services.doors, a) for a in run.step.actions]
+    if workload is not None:
+        found.append(await effect_of(services, run, workload, about.incident, about.acted_at))
     effects = [effect for effect in found if effect is not None]
     good = next((word for word in (False, None) if any(e.good is word for e in effects)), True)
     return good, [e.text for e in effects]

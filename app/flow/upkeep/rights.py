@@ -12,11 +12,12 @@ from typing import Final
 
 from app.domain.actuator import Permission
 from app.domain.decision import Mode
+from app.domain.json import JsonValue
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
 from app.kube.verbs import READS, rule_of
-from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope
+from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope, TargetSpec
 
 EVERY: Final = "every remediation"
 """Whose right it is when all of them need it."""
@@ -108,15 +109,24 @@ def secrets_of(rule: Rule, handler: AnyRemediation) -> tuple[str, ...]:
 
 
 def named_in(rule: Rule, handler: AnyRemediation, which: Iterable[str]) -> tuple[str, ...]:
-    """What these params of the rule name, those that name nothing aside."""
-    params = handler.params(**rule.params)
-    named = (str(getattr(params, name)) for name in which)
-    return tuple(name for name in named if name)
+    """What these params of the rule name, those that name nothing aside, and those that only orders give."""
+    named = (rule.params.get(name, default_of(handler, name)) for name in which)
+    return tuple(str(name) for name in named if name)
+
+
+def default_of(handler: AnyRemediation, param: str) -> JsonValue:
+    """The param's default, None for one that has none."""
+    field = handler.params.model_fields[param]
+    found: JsonValue = None if field.is_required() else field.get_default(call_default_factory=True)
+    return found
 
 
 def _target_kinds(rule: Rule) -> tuple[Kind, ...]:
-    """A label may name a workload of another kind, and a pod stands for its owner; only a fixed name is of one kind."""
+    """A label may name a workload of another kind, a pod stands for its owner, and an order of a procedure names any; only a
+    fixed name is of one kind."""
     spec = rule.target
+    if rule.procedure and spec == TargetSpec():
+        return WORKLOAD_KINDS
     if spec.pod is not None or spec.name.label or spec.kind not in WORKLOAD_KINDS:
         return WORKLOAD_KINDS
     return (spec.kind,)

@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.domain.plan import Action, ActionKind
+from app.kube.actions.adjust_autoscaler import Bounds, adjust_autoscaler
 from app.kube.actions.delete_pod import delete_pod
 from app.kube.actions.evict_pod import evict_pod
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.raise_memory import raise_memory
-from app.kube.actions.roll_back import roll_back, unstick
+from app.kube.actions.roll_back import roll_back, roll_back_to, unstick
 from app.kube.actions.rollout_restart import rollout_restart
 from app.kube.actions.rotate_key import rotate_key
 from app.kube.actions.scale import scale
+from app.kube.actions.set_image import set_image
+from app.kube.actions.set_replicas import set_replicas
 
 BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.ROLLOUT_RESTART: rollout_restart,
@@ -27,18 +30,25 @@ BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.RAISE_MEMORY_LIMIT: raise_memory,
     ActionKind.DELETE_POD: delete_pod,
     ActionKind.EVICT_POD: evict_pod,
+    ActionKind.SET_IMAGE: set_image,
+    ActionKind.ADJUST_AUTOSCALER: adjust_autoscaler,
     ActionKind.ROTATE_KEY: rotate_key,
 }
 
 __all__ = [
     "BUILDERS",
+    "Bounds",
     "Impossible",
+    "adjust_autoscaler",
     "delete_pod",
     "evict_pod",
     "raise_memory",
     "roll_back",
+    "roll_back_to",
     "rollout_restart",
     "rotate_key",
     "scale",
+    "set_image",
+    "set_replicas",
     "unstick",
 ]

@@ -66,8 +66,28 @@ def roll_back(
     if goal is None:
         why = "; ".join(records.standing(r).why for r in kept[:3]) if records else ""
         return Impossible(f"no older revision of {workload.target} is known to be good: {why}", _ADVICE)
+    return _restore(workload, current, goal)
+
+
+def roll_back_to(workload: Workload, revisions: Sequence[Revision], number: int) -> Action | Impossible:
+    """Restore this revision, because somebody chose it: nothing is said about whether it is good."""
+    if no := refusal(workload, "a rollback"):
+        return no
+    current = next((r for r in revisions if r.current), None)
+    goal = next((r for r in revisions if r.number == number or number in r.earlier), None)
+    if goal is None:
+        kept = ", ".join(str(r.number) for r in revisions) or "none"
+        return Impossible(f"{workload.target} has no revision {number}; kept are {kept}", _ADVICE)
+    present = {fingerprint(workload.manifest["spec"]["template"])}
+    if goal.current or goal.fingerprint in present:
+        return Impossible(f"the template of revision {number} of {workload.target} is in place already")
+    return _restore(workload, current, goal)
+
+
+def _restore(workload: Workload, current: Revision | None, goal: Revision) -> Action | Impossible:
     if no := _held_back(workload, goal):
         return no
+    template = workload.manifest["spec"]["template"]
     changes = [FieldChange(_TEMPLATE, template, goal.template)]
     cause = value_at(workload.manifest, _CAUSE)
     if (cause or "") != goal.change_cause:

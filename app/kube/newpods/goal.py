@@ -16,13 +16,14 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.actions.surge import surge_pods, taken_down_at_once
-from app.kube.look import POD_KINDS
+from app.kube.look import AUTOSCALERS, POD_KINDS
 
 _ROLLS = frozenset(
     {
         ActionKind.ROLLOUT_RESTART,
         ActionKind.ROLL_BACK,
         ActionKind.RAISE_MEMORY_LIMIT,
+        ActionKind.SET_IMAGE,
         ActionKind.ROTATE_KEY,  # by the restart that comes with it
     }
 )
@@ -81,9 +82,9 @@ def _replicas(workload: Workload, after: Obj) -> int:
 
 def _raised(action: Action) -> int:
     """The new minimum of an autoscaler, 0 for other actions."""
-    if action.kind is not ActionKind.RAISE_MIN_REPLICAS:
+    if action.kind not in AUTOSCALERS:
         return 0
-    return max((int(c.after or 0) for c in action.changes), default=0)
+    return max((int(c.after or 0) for c in action.changes if c.path == "/spec/minReplicas"), default=0)
 
 
 def with_changes(manifest: Obj, changes: Sequence[FieldChange]) -> Obj:

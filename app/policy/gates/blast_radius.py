@@ -15,7 +15,14 @@ from app.policy.facts import Replicas, Unknown
 from app.policy.gates.case import Case, Voice
 
 _SAY = Voice("blast radius")
-_ROLLING = frozenset({ActionKind.ROLL_BACK, ActionKind.ROLLOUT_RESTART, ActionKind.RAISE_MEMORY_LIMIT})
+_ROLLING = frozenset(
+    {
+        ActionKind.ROLL_BACK,
+        ActionKind.ROLLOUT_RESTART,
+        ActionKind.RAISE_MEMORY_LIMIT,
+        ActionKind.SET_IMAGE,
+    }
+)
 _COUNTS_BROKEN = frozenset({Kind.DEPLOYMENT, Kind.DAEMON_SET})
 """Kinds whose controller takes pods that are already unavailable out of maxUnavailable before it touches ready ones. A
 StatefulSet replaces by ordinal, so a ready pod may be the next one."""

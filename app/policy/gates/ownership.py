@@ -15,8 +15,8 @@ from app.policy.gates.case import Case, Voice
 from app.policy.model import OwnedMode, Ownership
 
 _SAY = Voice("ownership")
-_REPLICAS = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS})
-_SPEC = _REPLICAS | {ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT}
+_REPLICAS = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
+_SPEC = _REPLICAS | {ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT, ActionKind.SET_IMAGE}
 _CONCERNS = {
     Manager.HPA: _REPLICAS,
     Manager.ARGO_CD: _SPEC,

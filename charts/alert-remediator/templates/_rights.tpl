@@ -66,11 +66,11 @@
 {{- range $param, $default := $handler.secretParams -}}
 {{- with default $default (get (default (dict) $rule.params) $param) }}{{- $rights = append $rights (printf " secrets get %s" .) -}}{{- end -}}
 {{- end -}}
-{{- if and (ne $policy.mode "observe") (ne (default "observe" $rule.mode) "observe") -}}
+{{- if and (ne $policy.mode "observe") (ne (default $handler.mode $rule.mode) "observe") -}}
 {{- $target := default (dict) $rule.target -}}
 {{- $kinds := list (default "Deployment" $target.kind) -}}
 {{- $name := default (dict) $target.name -}}
-{{- if or $target.pod $name.label (not (has (first $kinds) $table.workloadKinds)) }}{{- $kinds = $table.workloadKinds -}}{{- end -}}
+{{- if or (not $rule.target) $target.pod $name.label (not (has (first $kinds) $table.workloadKinds)) }}{{- $kinds = $table.workloadKinds -}}{{- end -}}
 {{- range $kind := $kinds -}}
 {{- if not (has $kind (default (list) $scope.protected_kinds)) -}}
 {{- range get $handler.writes $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}

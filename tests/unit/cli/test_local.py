@@ -18,10 +18,18 @@ from tests.unit.served import POLICIES
 
 
 def test_the_shipped_policy_is_good(shell: Shell) -> None:
-    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 7 rules, version ")
+    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 12 rules, version ")
     found = shell.good("policy", "check", str(POLICIES), "--json").json
     assert found["ok"] is True
-    assert [r["mode"] for r in found["rules"]] == ["auto", "auto", "auto", "auto", "approve", "auto"]
+    modes = {r["name"]: r["mode"] for r in found["rules"]}
+    assert len(modes) == 12
+    assert {n for n, mode in modes.items() if mode == "auto"} == {
+        "errors after a deployment",
+        "slow answers",
+        "killed for memory",
+        "crash loop",
+        "pods not ready",
+    }
 
 
 def test_the_policy_folder_can_come_from_the_environment(shell: Shell) -> None:

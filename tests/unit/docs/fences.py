@@ -16,6 +16,7 @@ DOCUMENTS = (
     "charts/alert-remediator/README.md",
     "charts/alert-remediator/UPGRADE.md",
     "docs/alerts.md",
+    "docs/procedures.md",
     "docs/reference.md",
     "docs/secrets.md",
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import re
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from rich.console import Console
 from app.cli import app as commands
 from app.demo import simulated
 from app.domain.decision import Code
+from app.flow.upkeep.views import parameters
 from app.main import Parts, build
 from app.notify.console import ConsoleClient
 from app.observe.metrics import Metrics
@@ -36,6 +38,7 @@ from tests.unit.policy.cases import facts_of, policy_of, step_of
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = ROOT / "docs" / "reference.md"
 README = ROOT / "README.md"
+PROCEDURES = ROOT / "docs" / "procedures.md"
 Rows = Iterable[Sequence[str]]
 
 
@@ -188,8 +191,17 @@ def placed(text: str, made: dict[str, str]) -> str:
         pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- /table -->)", re.DOTALL)
         text, count = pattern.subn(lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"{REFERENCE.name} has {count} places for the table {name}")
+            raise ValueError(f"{count} places for the table {name}")
     return text
+
+
+def orders() -> Rows:
+    """Every parameter of every procedure."""
+    yield "procedure", "parameter", "type", "default", "what it is"
+    for handler in CATALOGUE.values():
+        for one in parameters(handler.params) if handler.procedure else ():
+            default = "required" if one["required"] else f"`{json.dumps(one['default'])}`"
+            yield f"`{handler.name}`", f"`{one['name']}`", one["type"], default, one["about"]
 
 
 def roles() -> str:
@@ -210,7 +222,9 @@ def with_roles(readme: str) -> str:
 async def _main() -> None:
     README.write_text(with_roles(README.read_text(encoding="utf-8")), encoding="utf-8")
     REFERENCE.write_text(placed(REFERENCE.read_text(encoding="utf-8"), await tables()), encoding="utf-8")
-    sys.stderr.write(f"{REFERENCE} is up to date\n")
+    made = {"orders": markdown(orders())}
+    PROCEDURES.write_text(placed(PROCEDURES.read_text(encoding="utf-8"), made), encoding="utf-8")
+    sys.stderr.write(f"{REFERENCE} and {PROCEDURES} are up to date\n")
 
 
 if __name__ == "__main__":

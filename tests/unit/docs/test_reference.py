@@ -29,6 +29,15 @@ async def test_the_made_tables_are_up_to_date(reference: str) -> None:
         assert table in reference, f"the table {name} is out of date; {_REPAIR}"
 
 
+def test_the_parameters_of_procedures_are_told_as_they_are() -> None:
+    text = tables.PROCEDURES.read_text(encoding="utf-8")
+    assert tables.markdown(tables.orders()) in text, _REPAIR
+    told = {name for row in table_under("docs/procedures.md", "What there is") for name in names([row[0]])}
+    assert told == {name for name, r in CATALOGUE.items() if r.procedure}
+    for row in tables.orders():
+        assert row[-1], f"{row[0]} {row[1]} says nothing"
+
+
 def test_placing_a_table_replaces_the_old_one_and_nothing_else() -> None:
     text = "a\n<!-- table: x -->\nold\n<!-- /table -->\nb\n"
     once = tables.placed(text, {"x": "| new |"})

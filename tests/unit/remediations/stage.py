@@ -16,6 +16,7 @@ from app.domain.target import Kind, Target
 from app.kube.read import read_workload
 from app.sim import Scenario, SimCluster, VirtualClock, load_scenario
 from remediations import CATALOGUE
+from tests.orders import ORDERS
 
 WORKLOADS = {
     "high-error-rate": "Deployment/langgraph",
@@ -39,6 +40,13 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
     }
 }
 """What a rule has to name, because no default can be right."""
+
+
+def stage_of(name: str, **changes: Any) -> Stage:
+    """The stage on which a remediation of the catalogue has something to do."""
+    if CATALOGUE[name].procedure is None:
+        return Stage(name, **changes)
+    return Stage(name, ORDERS[name].world(), ORDERS[name].target)
 
 
 class Metrics:
@@ -129,13 +137,16 @@ class Stage:
             metrics=self.metrics,
             history=self.history,
             databases=self.cluster.databases,
+            http=self.cluster.http,
             caches=self.cluster.caches,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
         """Diagnose and climb with these params and those that have to be named; steps by name."""
         handler = CATALOGUE[self.timeline]
-        scene, checked = await self.scene(), handler.params(**{**NAMED.get(self.timeline, {}), **params})
+        given = {} if handler.procedure is None else ORDERS[handler.name].params
+        given = {**given, **NAMED.get(self.timeline, {})}
+        scene, checked = await self.scene(), handler.params(**{**given, **params})
         diagnosis = await handler.diagnose(scene, checked)
         steps = await handler.ladder(scene, checked, diagnosis)
         return diagnosis, {r.name: r for r in steps}

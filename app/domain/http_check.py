@@ -1,0 +1,41 @@
+"""The port for one HTTP look at a Service of the cluster: health checks.
+
+An address is made from a Service object alone (`app.kube.service_address`), never from free text, so that nobody can make this
+service ask a host of their choice. Never reads the cluster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where to ask: the cluster IP and port of a Service, and the path. `namespace` and `service` are for words."""
+
+    namespace: str
+    service: str
+    ip: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"http://{self.service}.{self.namespace}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The status, or None with the reason in `fault` when there was no answer. `milliseconds` is how long it took."""
+
+    status: int | None
+    fault: str = ""
+    milliseconds: float = 0.0
+
+
+class HttpChecks(Protocol):
+    """One GET each: no redirect is followed, no body is kept, no credential is sent."""
+
+    async def get(self, address: HttpAddress) -> HttpAnswer:
+        """Ask once. Raises nothing: no answer is an answer too."""
+        ...

@@ -1,0 +1,36 @@
+"""Another image for one container of a workload, as `kubectl set image` does.
+
+Built by handlers. Pure. What an image reference means to a registry is not asked here: a pod that cannot pull it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.domain.json import JsonValue
+from app.domain.plan import Action, ActionKind, FieldChange
+from app.domain.workload import ContainerSpec, Workload
+from app.kube.actions.impossible import Impossible
+from app.kube.actions.template import refusal
+
+
+def set_image(
+    workload: Workload, container: ContainerSpec, image: str, facts: Mapping[str, JsonValue]
+) -> Action | Impossible:
+    """Set the container's image. `facts` go into the action's params beside the two images."""
+    if no := refusal(workload, "a new image"):
+        return no
+    if container.image == image:
+        return Impossible(f"container {container.name} of {workload.target} has the image {image} already")
+    path = f"/spec/template/spec/containers/[name={container.name}]/image"
+    return Action(
+        kind=ActionKind.SET_IMAGE,
+        object=workload.ref,
+        target=workload.target,
+        changes=(FieldChange(path, container.image, image),),
+        summary=f"Set the image of container {container.name} of {workload.target} from {container.image} to {image}",
+        pods_affected=workload.desired,
+        reversible=True,
+        undo=f"set the image of container {container.name} back to {container.image}",
+        params={**facts, "container": container.name, "from_image": container.image, "to_image": image},
+    )

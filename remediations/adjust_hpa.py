@@ -1,0 +1,61 @@
+"""Adjust HPA: other bounds or another target for a workload's autoscaler (runbook, Scaling Procedure, Adjust HPA).
+
+Ordered; needs no alert. An autoscaler that KEDA makes is refused with the command that changes its ScaledObject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from app.domain.evidence import Diagnosis
+from app.domain.plan import ActionKind, Step
+from app.domain.procedure import Procedure
+from app.domain.remediation import Params, Remediation, Scene
+from app.kube.actions import Bounds
+from remediations.scale_order import autoscaler_findings, of_autoscaler
+from remediations.steps import act, refuse
+
+ADJUST = "adjust-autoscaler"
+Count = Annotated[int, Field(ge=1, le=1_000)]
+
+
+class AdjustHpaParams(Params):
+    """What is to change; null stays as it is."""
+
+    min: Count | None = Field(default=None, description="minReplicas; null: as it is")
+    max: Count | None = Field(default=None, description="maxReplicas; null: as it is")
+    utilization: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
+        default=None, description="Target utilization in percent of the request; null: as it is"
+    )
+    resource: str = Field(
+        default="cpu", pattern=r"^(cpu|memory)$", description="Whose utilization: cpu or memory"
+    )
+
+
+class AdjustHpa(Remediation[AdjustHpaParams]):
+    """The handler."""
+
+    name = "adjust-hpa"
+    runbook = "Scaling Procedure (Adjust HPA)"
+    steps: tuple[str, ...] = (ADJUST,)
+    params: type[AdjustHpaParams] = AdjustHpaParams
+    actions = frozenset({ActionKind.ADJUST_AUTOSCALER})
+    procedure: Procedure | None = Procedure()
+
+    async def diagnose(self, scene: Scene, params: AdjustHpaParams) -> Diagnosis:
+        """The autoscaler as it is."""
+        del params
+        found = autoscaler_findings(scene.workload.autoscaler)
+        summary = found[0].text if found else f"No autoscaler sizes {scene.workload.target}"
+        return Diagnosis(summary, found)
+
+    async def ladder(self, scene: Scene, params: AdjustHpaParams, diagnosis: Diagnosis) -> Sequence[Step]:
+        """One step."""
+        if params.min is None and params.max is None and params.utilization is None:
+            return (refuse(ADJUST, "nothing to change was given: min, max or utilization"),)
+        wanted = Bounds(params.min, params.max, params.utilization, params.resource)
+        built = await of_autoscaler(scene, wanted)
+        return (act(ADJUST, f"another size was ordered; {diagnosis.summary}", built),)

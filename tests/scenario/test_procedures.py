@@ -1,0 +1,138 @@
+"""Procedures from an order to its end on the simulated cluster: good, bad and hung releases, rollbacks, sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.json import JsonValue
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from app.store import incidents, runs
+from app.store.runs import Run
+from tests.orders import API, LANGGRAPH, Order, orders_world
+from tests.scenario.rig import Rig
+
+
+async def born(path: Path) -> Rig:
+    return await Rig(path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+
+
+async def order(rig: Rig, name: str, target: str = LANGGRAPH, key: str = "1", **params: JsonValue) -> Run:
+    """Order it and let it come to rest; the newest run."""
+    known = len(await rig.store.read(lambda conn: runs.page(conn, None, 50)))
+    await rig.store.ingest(Order(target, params).delivery(name, rig.clock, key=key))
+
+    async def over() -> bool:
+        found = await rig.store.read(lambda conn: runs.page(conn, None, 50))
+        return len(found) > known and all(
+            r.ended_at is not None or r.state is RunState.WAITING for r in found
+        )
+
+    await rig.until(over, 3_600)
+    return (await rig.store.read(lambda conn: runs.page(conn, None, 1)))[0]
+
+
+def image(rig: Rig, name: str = "langgraph") -> str:
+    manifest: Any = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", name)
+    return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+def patches(rig: Rig) -> list[str]:
+    return [m.marker.rpartition("/")[2] for m in rig.cluster.mutations if m.verb == "patch" and not m.dry_run]
+
+
+async def test_a_good_release_is_one_write_and_fixed_by_its_health_check(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    run = await order(rig, "deploy", image=":v1.5.0", service="langgraph")
+    assert (run.state, image(rig), len(patches(rig))) == (RunState.FIXED, "v1.5.0", 1)
+    assert "http://langgraph.rag7:80/health answers 200" in run.result
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [
+        ("v1.6.0", "answers 500 (wanted 2xx)"),
+        ("v1.7.0", "are taken as harmless"),
+        ("v9", "v9"),
+    ],
+)
+async def test_a_bad_release_is_taken_back_by_itself_and_says_why(
+    tmp_path: Path, tag: str, says: str
+) -> None:
+    rig = await born(tmp_path)
+    run = await order(rig, "deploy", image=f":{tag}", service="langgraph")
+    assert (run.state, image(rig)) == (RunState.NOT_FIXED, "v1.4.2")
+    assert len(patches(rig)) == 2
+    assert patches(rig)[1] == "undo"
+    assert says in rig.notebook.text
+    (incident,) = await rig.store.read(lambda conn: incidents.page(conn, None, 5))
+    assert incident.state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_a_second_release_minutes_after_the_first_is_no_flapping(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    first = await order(rig, "deploy", image=":v1.5.0")
+    second = await order(rig, "deploy", key="2", image=":v1.5.1")
+    assert (first.state, second.state, image(rig)) == (RunState.FIXED, RunState.FIXED, "v1.5.1")
+    await rig.close()
+
+
+async def test_orders_of_procedures_stay_within_the_shared_budget(tmp_path: Path) -> None:
+    """Three an hour on one target are the policy's budget, whoever orders the fourth."""
+    rig = await born(tmp_path)
+    for number in range(3):
+        assert (await order(rig, "scale", key=str(number), replicas=4 + number)).state is RunState.FIXED
+    fourth = await order(rig, "scale", key="3", replicas=3)
+    assert fourth.state is not RunState.FIXED
+    assert "budget" in rig.notebook.text
+    assert len(patches(rig)) == 3
+    await rig.close()
+
+
+async def test_a_hotfix_waits_for_an_approval_though_an_approver_ordered_it(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    run = await order(rig, "hotfix", image=":v1.5.0")
+    assert (run.state, patches(rig)) == (RunState.WAITING, [])
+    await rig.operations.approve(run.id, "kim", run.plan_hash)
+
+    async def fixed() -> bool:
+        return (await rig.store.read(lambda conn: runs.get(conn, run.id))).state is RunState.FIXED
+
+    await rig.until(fixed, 900)
+    assert (image(rig), len(patches(rig))) == ("v1.5.0", 1)
+    await rig.close()
+
+
+@pytest.mark.parametrize(("revision", "tag"), [(None, "v1.4.1"), (1, "v1.4.1")])
+async def test_a_rollback_goes_to_the_newest_different_or_the_given_revision(
+    tmp_path: Path, revision: int | None, tag: str
+) -> None:
+    rig = await born(tmp_path)
+    run = await order(rig, "rollback", service="langgraph", revision=revision)
+    assert (run.state, image(rig), len(patches(rig))) == (RunState.FIXED, tag, 1)
+    await rig.close()
+
+
+async def test_a_size_is_set_up_and_down_and_an_autoscaler_is_named(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    up = await order(rig, "scale", replicas=5)
+    down = await order(rig, "scale", key="2", replicas=2)
+    assert (up.state, down.state) == (RunState.FIXED, RunState.FIXED)
+    await order(rig, "scale", API, key="3", replicas=5)
+    assert "utoscaler langgraph-hpa sizes" in rig.notebook.text
+    adjusted = await order(rig, "adjust-hpa", API, key="4", min=3, max=12, utilization=60)
+    hpa: Any = rig.cluster.peek(Kind.HPA, "rag7", "langgraph-hpa")
+    target = hpa["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"]
+    assert (adjusted.state, hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"], target) == (
+        RunState.FIXED,
+        3,
+        12,
+        60,
+    )
+    assert len(patches(rig)) == 3
+    await rig.close()

@@ -1,0 +1,148 @@
+"""What an order is refused for, and in which words: images, containers, health checks, sizes, autoscalers of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.domain.target import Kind
+from remediations.deploy import DeployParams, repository, whole
+from tests.orders import API, LANGGRAPH, orders_world
+from tests.unit.remediations.stage import Stage
+
+RAG7 = "ghcr.io/stacey77/rag7"
+
+
+async def step_of(name: str, target: str = LANGGRAPH, *edits: Any, **params: Any) -> Any:
+    play = Stage(name, orders_world(), target)
+    for kind, thing, operation in edits:
+        play.edit(kind, thing, operation)
+    play.clock.advance(30)
+    _, steps = await play.look(**params)
+    (step,) = steps.values()
+    return step
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"image": ":v1.4.2"}, "runs already, on all 3 pods"),
+        ({"image": f"{RAG7}:v1.4.2"}, "runs already, on all 3 pods"),
+        ({"image": ":latest"}, "moving_tag=true"),
+        ({"image": RAG7}, "neither tag nor digest"),
+        ({"image": "ghcr.io/elsewhere/rag7:v1.5.0"}, "another repository"),
+        ({"image": "localhost:5000/rag7:v1.5.0"}, "another repository"),
+        ({"container": "worker"}, "no container worker: say which (param container), there are langgraph"),
+        ({"service": "postgres"}, "The health check cannot be made: there is no Service postgres"),
+        ({"port": 81, "service": "langgraph"}, "no port 81"),
+    ],
+)
+async def test_a_release_that_is_refused_says_why(params: dict[str, Any], says: str) -> None:
+    step = await step_of("deploy", **{"image": ":v1.5.0", "service": "", **params})
+    assert not step.applies
+    assert says in step.why
+
+
+@pytest.mark.parametrize(
+    ("params", "image"),
+    [
+        ({"image": ":v1.5.0"}, f"{RAG7}:v1.5.0"),
+        ({"image": f"@sha256:{'a' * 64}"}, f"{RAG7}@sha256:{'a' * 64}"),
+        ({"image": ":latest", "moving_tag": True}, f"{RAG7}:latest"),
+        ({"image": f":latest@sha256:{'a' * 64}"}, f"{RAG7}:latest@sha256:{'a' * 64}"),
+        ({"image": "ghcr.io/b/rag7:v2", "repositories": ("ghcr.io/b/rag7",)}, "ghcr.io/b/rag7:v2"),
+    ],
+)
+async def test_a_release_sets_one_field_of_the_container(params: dict[str, Any], image: str) -> None:
+    step = await step_of("deploy", **params)
+    (change,) = step.actions[0].changes
+    assert (change.path, change.before, change.after) == (
+        "/spec/template/spec/containers/[name=langgraph]/image",
+        f"{RAG7}:v1.4.2",
+        image,
+    )
+
+
+async def test_of_several_containers_one_has_to_be_named() -> None:
+    step = await step_of("deploy", API, image=":v2.0.1", service="")
+    assert "say which (param container), there are api, proxy" in step.why
+    assert (await step_of("deploy", API, image=":v2.0.1", container="api", service="")).applies
+
+
+@pytest.mark.parametrize(
+    "image", ["", "UPPER:v1", "a b:v1", "x:v1\n", "http://x/y:v1", ":", "@sha256:abc", "x;y:1"]
+)
+def test_what_is_no_image_is_no_param(image: str) -> None:
+    with pytest.raises(ValidationError):
+        DeployParams(image=image)
+
+
+@pytest.mark.parametrize(
+    "path", ["health", "//evil", "/a b", "/x\r\nHost: y", "/@x", "/#y", "http://x/", "/\\evil"]
+)
+def test_a_path_that_could_name_a_host_or_a_header_is_no_param(path: str) -> None:
+    if path == "//evil":  # stays a path: the host is the Service's cluster IP
+        assert DeployParams(image=":a", path=path).path == path
+        return
+    with pytest.raises(ValidationError):
+        DeployParams(image=":a", path=path)
+
+
+def test_a_registry_with_a_port_is_no_tag() -> None:
+    assert repository("registry:5000/a/b") == "registry:5000/a/b"
+    assert repository("registry:5000/a/b:v1@sha256:00") == "registry:5000/a/b"
+    assert whole("@sha256:1", "registry:5000/a/b:v1") == "registry:5000/a/b@sha256:1"
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"revision": 9}, "no revision 9; kept are 2, 1"),
+        ({"revision": 2}, "in place already"),
+    ],
+)
+async def test_a_revision_that_cannot_be_gone_back_to_says_why(params: dict[str, Any], says: str) -> None:
+    step = await step_of("rollback", **{"service": "", **params})
+    assert not step.applies
+    assert says in step.why
+
+
+async def test_zero_replicas_are_an_explicit_word_and_asked_about() -> None:
+    assert "to_zero=true" in (await step_of("scale", replicas=0)).why
+    step = await step_of("scale", replicas=0, to_zero=True)
+    assert step.applies
+    assert step.asks
+
+
+async def test_a_rule_may_send_a_size_to_the_autoscaler() -> None:
+    step = await step_of("scale", API, replicas=4, autoscaler="minimum")
+    assert [(c.path, c.before, c.after) for c in step.actions[0].changes] == [("/spec/minReplicas", 2, 4)]
+    assert (
+        "cannot hold at least 40 and at most 10"
+        in (await step_of("scale", API, replicas=40, autoscaler="minimum")).why
+    )
+
+
+KEDA = {"op": "add", "path": "/metadata/labels", "value": {"scaledobject.keda.sh/name": "langgraph"}}
+
+
+async def test_an_autoscaler_of_keda_is_changed_in_its_scaled_object() -> None:
+    step = await step_of("adjust-hpa", API, (Kind.HPA, "langgraph-hpa", KEDA))
+    assert not step.applies
+    assert "ScaledObject langgraph" in step.why
+    assert "kubectl edit scaledobject langgraph -n rag7" in step.advice
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"min": None, "max": None, "utilization": None}, "othing to change was given"),
+        ({"min": 2, "max": 10, "utilization": 80}, "has these values already"),
+        ({"min": 11, "max": None, "utilization": None}, "at least 11 and at most 10"),
+        ({"resource": "memory"}, "no target for the utilization of memory"),
+    ],
+)
+async def test_bounds_that_change_nothing_or_cannot_be_say_why(params: dict[str, Any], says: str) -> None:
+    assert says in (await step_of("adjust-hpa", API, **params)).why
