@@ -14,7 +14,7 @@ from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Perm
 from app.domain.database import Activity, Condition, DatabaseAddress, Session, SessionId, Why
 from app.domain.errors import ObjectChanged, ObjectMissing, OutcomeUnclear, ProbeUnavailable, TryLater
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import INSIDE, Action, ActionKind
+from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import counted, duration
 
@@ -65,7 +65,7 @@ class Ending:
 class SessionActuator:
     """See the port."""
 
-    kinds: frozenset[ActionKind] = INSIDE
+    kinds: frozenset[ActionKind] = frozenset({ActionKind.TERMINATE_SESSIONS})
 
     def rights(self, kind: ActionKind, on: Kind) -> tuple[Permission, ...]:  # noqa: ARG002 - the port's
         """Nothing of the cluster is written. The one Secret that is read is named by the rule (`Remediation.secrets`)."""

@@ -148,7 +148,7 @@ class PostgresDatabases:
                 text = f"no answer within {TIMEOUT:g} s"
                 raise ProbeUnavailable(text, code="unreachable", where=str(at)) from None
             except psycopg.Error as error:
-                code, words = _said(error)
+                code, words = said(error)
                 if code != _EXHAUSTED or attempt == _ATTEMPTS - 1:
                     # The cause would show the login: libpq repeats user and host.
                     raise ProbeUnavailable(words, code=code, where=str(at)) from None
@@ -207,7 +207,8 @@ def _clean(text: Any) -> str:
     return redact(bounded(" ".join(str(text or "").split()), _LONGEST))
 
 
-def _said(error: psycopg.Error) -> tuple[str, str]:
+def said(error: psycopg.Error) -> tuple[str, str]:
+    """Code and words of a connection that failed; nothing of the error's own text, which repeats the login."""
     text = str(error)
     found = next(((code, words) for pattern, code, words in _SAID if pattern.search(text)), None)
     return found or ("unreachable", "it could not be reached")

@@ -34,13 +34,14 @@ class ActionKind(StrEnum):
     DELETE_POD = "delete-pod"
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
+    CREATE_JOB = "create-job"
 
 
 SIZES = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.RAISE_MEMORY_LIMIT})
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
 
-INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS})
-"""Kinds that change something inside of what runs there, and neither the object nor its pods."""
+INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS, ActionKind.CREATE_JOB})
+"""Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Action:
 
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
     to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `part` is what of the
-    object it is about, when it is not the object itself: sessions of a database. It belongs to what an approval is for.
+    object it is about, when it is not the object itself: sessions of a database, a Job beside it. It belongs to what an approval
+    is for.
     `sealed`: some of its values are hidden.
     """
 

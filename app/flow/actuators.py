@@ -9,5 +9,6 @@ from app.database.actuator import SessionActuator
 from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
+from app.kube.job_actuator import JobActuator
 
-ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind((KubeActuator(), SessionActuator()))
+ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind((KubeActuator(), SessionActuator(), JobActuator()))

@@ -197,6 +197,13 @@ class KubeCluster:
         query = [*_write_query(dry_run=True), ("fieldValidation", "Ignore")]
         return await self._json(_Call("POST", resource.path(namespace), request, query, pod))
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """See the port."""
+        resource, name = RESOURCES[Kind.JOB], job["metadata"]["name"]
+        request = Request("create", resource.full_name, _place(resource, namespace, name), not dry_run)
+        query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
+        return await self._json(_Call("POST", resource.path(namespace), request, query, job))
+
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         resource, meta = RESOURCES[Kind.EVENT], event["metadata"]
