@@ -32,6 +32,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "runs": "queries:runs",
     "explain": "queries:explain",
     "scorecard": "queries:scorecard",
+    "remediations": "catalogue:remediations",
     "trust": "trust:app",
     "audit": "audit:app",
     "db": "audit:db",

@@ -17,6 +17,7 @@ from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
 from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
+from app.domain.procedure import Procedure
 from app.domain.workload import Workload
 
 
@@ -90,6 +91,9 @@ class Remediation(Protocol, Generic[P]):
     """Names of its params that name a Secret, which it may then read."""
     fixed_params: frozenset[str] = frozenset()
     """Names of its params that no order may change."""
+    procedure: Procedure | None = None
+    """Set for a procedure: an order starts it, and it needs no alert. Its rule may leave out `when` and `target`, and params
+    without a default have to come with the order."""
 
     async def diagnose(self, scene: Scene, params: P) -> Diagnosis:
         """Gather the runbook's evidence. A source that cannot be read becomes an unknown finding, not an exception."""

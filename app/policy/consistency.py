@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.decision import Mode
 from app.domain.plan import INSIDE
+from app.domain.procedure import Procedure
 from app.domain.target import WORKLOAD_KINDS
 from app.policy.document import Document, RuleDocument
 from app.policy.faults import PolicyFault, sentence, unknown_name
@@ -33,6 +34,11 @@ class Handler(Protocol):
     @property
     def params(self) -> type[BaseModel]:
         """Model of its parameters."""
+        ...
+
+    @property
+    def procedure(self) -> Procedure | None:
+        """What it asks for when it is a procedure; None when it is not."""
         ...
 
 
@@ -107,12 +113,15 @@ def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[P
 def _params(
     placed: Placed, handler: Handler, block: str, params: Mapping[str, object]
 ) -> Iterator[PolicyFault]:
-    """Faults of one block of params; what `params` says already is not said again for `order_params`."""
+    """Faults of one block of params; what `params` says already is not said again for `order_params`. What is missing an order
+    may still give."""
     try:
         handler.params.model_validate(dict(params))
     except ValidationError as error:
         for entry in error.errors():
             if block != "params" and str(entry["loc"][0]) not in placed.rule.order_params:
+                continue
+            if entry["type"] == "missing" and len(entry["loc"]) == 1 and not placed.rule.when.lists:
                 continue
             message, names = sentence(entry, handler.params)
             where = (*placed.path, block, *entry["loc"])
@@ -121,11 +130,13 @@ def _params(
 
 def _timing(placed: Placed) -> Iterator[PolicyFault]:
     rule = placed.rule
-    if rule.mode in (Mode.AUTO, Mode.EARNED) and not rule.cooldown:
+    if rule.mode in (Mode.AUTO, Mode.EARNED) and rule.when.lists and not rule.cooldown:
         yield placed.fault(
             ("cooldown",),
             f"mode {rule.mode} needs a cooldown above 0s, or it acts again before the first fix can work",
         )
+    if rule.mode is Mode.EARNED and not rule.when.lists:
+        yield placed.fault(("mode",), "a rule without when earns nothing: an order needs no trust level")
     if not rule.freshness:
         yield placed.fault(("freshness",), "a freshness of 0s refuses every alert")
     if not rule.verify.poll:
@@ -161,7 +172,8 @@ def _aim(placed: Placed, scope: Scope | None, handler: Handler | None) -> Iterat
     if target.kind not in WORKLOAD_KINDS:
         allowed = tuple(WORKLOAD_KINDS)
         yield placed.fault(("target", "kind"), f"{target.kind} is not a kind of target", allowed)
-    if not (target.name.label or target.name.default or target.pod):
+    named = target.name.label or target.name.default or target.pod
+    if placed.rule.when.lists and not named:
         yield placed.fault(("target",), "the target has no name: give name.label, name.default or pod.label")
     if target.pod and not target.pod.label:
         yield placed.fault(("target", "pod"), "pod needs a label to take the pod's name from")
@@ -189,7 +201,7 @@ def order_faults(rules: Sequence[Placed]) -> Iterator[PolicyFault]:
                 yield placed.fault(
                     ("name",), f'the name "{placed.rule.name}" is taken by the rule at {where}'
                 )
-            if earlier.rule.when.covers(placed.rule.when):
+            if placed.rule.when.lists and earlier.rule.when.covers(placed.rule.when):
                 message = f'never reached: "{earlier.rule.name}" at {where} matches every alert that this rule matches'
                 yield placed.fault(("when",), message)
                 break

@@ -14,9 +14,10 @@ from pydantic import Field
 
 from app.domain.decision import Mode
 from app.domain.json import digest
+from app.domain.procedure import Procedure
 from app.policy.block import Block
 from app.policy.labels import LabelMapping
-from app.policy.matchers import parse_when
+from app.policy.matchers import NEVER
 from app.policy.model import (
     Approval,
     BlastRadius,
@@ -39,6 +40,7 @@ from app.policy.model import (
     Verify,
     Window,
 )
+from app.policy.procedures import agreed, watched
 from app.policy.values import Duration, Matcher
 
 B = TypeVar("B", bound=Block)
@@ -50,10 +52,15 @@ class RuleDocument(Block):
     """One rule as written."""
 
     name: str = Field(min_length=1, max_length=120, description="Unique; shown in every message.")
-    when: Matcher = Field(description="Alertmanager matchers; a list of them means any of these.")
+    when: Matcher | None = Field(
+        default=None,
+        description="Alertmanager matchers; a list of them means any of these. Only a procedure may do without.",
+    )
     remediation: str = Field(description="A name of the catalogue.")
     target: TargetSpec = TargetSpec()
-    mode: Mode = Field(default=Mode.OBSERVE, description="observe, approve, auto or earned.")
+    mode: Mode | None = Field(
+        default=None, description="observe, approve, auto or earned; observe, for a procedure approve."
+    )
     params: Mapping[str, Any] = Field(
         default={}, description="Of the remediation; its defaults are the runbook's values."
     )
@@ -65,7 +72,9 @@ class RuleDocument(Block):
     )
     blocked_by: tuple[Matcher, ...] = Field(default=(), description="Added to the policy's blocked_by.")
     limits: RuleLimits = RuleLimits()
-    cooldown: Duration | None = None
+    cooldown: Duration | None = Field(
+        default=None, description="Else the policy's; orders of a procedure have none unless it stands here."
+    )
     freshness: Duration | None = None
     blast_radius: BlastRadius | None = None
     verify: Verify | None = None
@@ -121,8 +130,8 @@ class Document(Block):
     rules: tuple[RuleDocument, ...] = ()
 
 
-def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) -> Policy:
-    """One policy of the merged head and all rules in order."""
+def build_policy(head: Document, scope: Scope, rules: Iterable[Rule]) -> Policy:
+    """One policy of the merged head and all resolved rules in order."""
     policy = Policy(
         version="",
         mode=head.mode,
@@ -135,26 +144,27 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[RuleDocument]) ->
         labels=head.labels,
         heartbeats=head.heartbeats,
         defaults=build_rule(_FOR_ORDERS, head),
-        rules=tuple(build_rule(rule, head) for rule in rules),
+        rules=tuple(rules),
     )
     content = digest(policy.model_dump(mode="json", by_alias=True))
     return policy.model_copy(update={"version": content[:VERSION_LENGTH]})
 
 
-_FOR_ORDERS = RuleDocument(
-    name="manual", when=parse_when('alertname=~".*"'), remediation="", mode=Mode.APPROVE
-)
+_FOR_ORDERS = RuleDocument(name="manual", remediation="", mode=Mode.APPROVE)
 """Base of the rule for an order whose remediation no rule names; never matched against alerts."""
 
 
-def build_rule(rule: RuleDocument, head: Document) -> Rule:
-    """The rule with everything it does not say taken from the head."""
+def build_rule(rule: RuleDocument, head: Document, procedure: Procedure | None = None) -> Rule:
+    """The rule with everything it does not say taken from what its procedure asks for, and from the head."""
+    approval, verify = head.approval, head.verify
+    if procedure is not None:
+        approval, verify = agreed(approval, procedure), watched(verify, procedure)
     return Rule(
         name=rule.name,
-        when=rule.when,
+        when=NEVER if rule.when is None else rule.when,
         target=rule.target,
         remediation=rule.remediation,
-        mode=rule.mode,
+        mode=rule.mode or (Mode.OBSERVE if procedure is None else Mode.APPROVE),
         params=rule.params,
         order_params=rule.order_params,
         steps=rule.steps,
@@ -163,8 +173,8 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         cooldown=head.cooldown if rule.cooldown is None else rule.cooldown,
         freshness=head.freshness if rule.freshness is None else rule.freshness,
         blast_radius=_over(head.blast_radius, rule.blast_radius),
-        verify=_over(head.verify, rule.verify),
-        approval=_over(head.approval, rule.approval),
+        verify=_over(verify, rule.verify),
+        approval=_over(approval, rule.approval),
         ownership=_over(head.ownership, rule.ownership),
         new_pods=_over(head.new_pods, rule.new_pods),
         flapping=_over(head.flapping, rule.flapping),
@@ -172,6 +182,8 @@ def build_rule(rule: RuleDocument, head: Document) -> Rule:
         temporary=rule.temporary,
         trust=_over(head.trust, rule.trust),
         labels=head.labels,
+        procedure=procedure is not None,
+        order_cooldown=None if procedure is None else rule.cooldown or timedelta(),
     )
 
 

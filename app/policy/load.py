@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 
 from app.domain.errors import BadInput
 from app.domain.json import canonical
+from app.domain.procedure import Procedure
 from app.policy.consistency import Handler, Placed, head_faults, order_faults, rule_faults
 from app.policy.document import Document, RuleDocument, build_policy, build_rule
 from app.policy.faults import PolicyFault, PolicyInvalid
@@ -41,18 +42,26 @@ def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> P
     faults: list[PolicyFault] = []
     sources = [read_source(file, texts[file]) for file in sorted(texts)]
     head = _merged_head(sources, faults)
-    loose = [rule for source in sources for rule in _rules(source, faults)]
+    loose = [rule for source in sources for rule in _rules(source, faults, catalogue)]
     faults += [fault for source in sources for fault in source.faults]
     if head.scope is None and not faults:
         first = sources[0].file if sources else "policy"
         faults.append(PolicyFault(first, 1, 1, 'no file has a "scope": say which namespaces it may act in'))
-    rules = [Placed(r.source, r.path, r.written, build_rule(r.written, head)) for r in loose]
+    rules = [
+        Placed(r.source, r.path, r.written, build_rule(r.written, head, _procedure(catalogue, r.written)))
+        for r in loose
+    ]
     for placed in rules:
         faults += rule_faults(placed, head.scope, catalogue)
     faults += order_faults(rules)
     if faults or head.scope is None:
         raise PolicyInvalid(tuple(sorted(set(faults))))
-    return build_policy(head, head.scope, [placed.written for placed in rules])
+    return build_policy(head, head.scope, [placed.rule for placed in rules])
+
+
+def _procedure(catalogue: Mapping[str, Handler], rule: RuleDocument) -> Procedure | None:
+    handler = catalogue.get(rule.remediation)
+    return None if handler is None else handler.procedure
 
 
 def load_dir(folder: FilePath, catalogue: Mapping[str, Handler]) -> Policy:
@@ -103,7 +112,8 @@ def _merged_head(sources: list[Source], faults: list[PolicyFault]) -> Document:
     return Document.model_validate_json(canonical(merged))
 
 
-def _rules(source: Source, faults: list[PolicyFault]) -> list[_Loose]:
+def _rules(source: Source, faults: list[PolicyFault], catalogue: Mapping[str, Handler]) -> list[_Loose]:
+    """The rules that are valid in themselves. Only a procedure is started without an alert."""
     written = source.value.get("rules", []) if isinstance(source.value, dict) else []
     if not isinstance(written, list):
         faults.append(source.fault(("rules",), "expected a list of rules"))
@@ -111,6 +121,13 @@ def _rules(source: Source, faults: list[PolicyFault]) -> list[_Loose]:
     found = []
     for at, plain in enumerate(written):
         rule = validated(RuleDocument, plain, source, ("rules", at), faults)
-        if rule is not None:
+        if isinstance(plain, dict) and plain.get("when") is None and not _is_procedure(plain, catalogue):
+            faults.append(source.fault(("rules", at), 'the key "when" is missing'))
+        elif rule is not None:
             found.append(_Loose(source, ("rules", at), rule))
     return found
+
+
+def _is_procedure(rule: Mapping[str, object], catalogue: Mapping[str, Handler]) -> bool:
+    handler = catalogue.get(str(rule.get("remediation")))
+    return handler is not None and handler.procedure is not None

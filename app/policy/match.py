@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.decision import Mode
+from app.domain.procedure import Procedure
 from app.domain.subject import OTHER_OBJECTS, POD, WORKLOAD_LABELS
 from app.domain.target import Kind
 from app.policy.model import FromLabel, OnDefault, Policy, Rule, TargetSpec
+from app.policy.procedures import without_rule
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -73,18 +75,17 @@ def severity_rank(labels: Mapping[str, str]) -> int:
     return _SEVERITIES.get(labels.get("severity", "").lower(), len(_SEVERITIES))
 
 
-def rule_for_order(policy: Policy, remediation: str, params: Mapping[str, object]) -> Rule:
+def rule_for_order(
+    policy: Policy, remediation: str, params: Mapping[str, object], procedure: Procedure | None = None
+) -> Rule:
     """The rule under which a manual order runs: the first that uses this remediation, with the order's params on top.
 
-    Without such a rule the order stands under the policy's defaults and needs an approval, which the order itself is
-    unless `approval.four_eyes` is set.
+    Without such a rule the order stands under the policy's defaults and what the procedure asks for, and needs an approval. The
+    order itself is that, unless `approval` or the procedure wants another word.
     """
     rule = next((r for r in policy.rules if r.remediation == remediation), None)
     if rule is None:
-        name = f"manual {remediation}"
-        rule = policy.defaults.model_copy(
-            update={"name": name, "remediation": remediation, "mode": Mode.APPROVE, "params": {}}
-        )
+        rule = without_rule(policy.defaults, remediation, procedure)
     return rule.model_copy(update={"params": {**rule.params, **params}})
 
 

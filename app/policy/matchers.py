@@ -91,6 +91,10 @@ class When:
         return " or ".join(self.texts)
 
 
+NEVER = When((), ())
+"""What no alert matches: of a rule that only orders use. It cannot be written."""
+
+
 def parse_when(value: object) -> When:
     """Read one matcher list or several alternatives. Raises ValueError with the column of the fault."""
     if isinstance(value, When):

@@ -25,6 +25,7 @@ from app.domain.target import Kind
 from app.policy import units
 from app.policy.block import Block
 from app.policy.labels import LabelMapping
+from app.policy.matchers import NEVER
 from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
@@ -171,12 +172,15 @@ class Approval(Block):
     `by` has names of tokens, Slack users (`slack:U07ABCD1234`) and Slack user groups (`slack-group:S07ABCD1234`).
     `approvals` is how many different people have to say yes; one no is enough.
     `four_eyes`: who orders a remediation by hand still needs another person's approval.
+    `order_counts`: the order of somebody who may approve is the approval. False: the plan is approved once it is known, by whom
+    else or by them.
     """
 
     expires: Duration = timedelta(minutes=30)
     by: tuple[Annotated[str, Field(pattern=APPROVER)], ...] = ()
     approvals: int = Field(default=1, ge=1, le=5)
     four_eyes: bool = False
+    order_counts: bool = True
 
 
 class OwnedMode(StrEnum):
@@ -317,10 +321,14 @@ Ceiling = Annotated[
 
 
 class Rule(Block):
-    """One rule with everything resolved: what it says itself over what the policy says for all."""
+    """One rule with everything resolved: what it says itself over what the policy says for all.
+
+    `procedure`: its remediation is one. `order_cooldown` is the cooldown of orders, which of a procedure are repeated on purpose;
+    None where they cool down like alerts.
+    """
 
     name: str
-    when: Matcher
+    when: Matcher = NEVER
     target: TargetSpec
     remediation: str
     mode: Mode
@@ -341,11 +349,14 @@ class Rule(Block):
     trust: TrustTerms = TrustTerms()
     order_params: Mapping[str, Any] = {}
     labels: LabelMapping = LabelMapping()
+    procedure: bool = False
+    order_cooldown: Duration | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way. Without how labels were
-        read: its target is known."""
-        return self.model_dump(mode="json", by_alias=True, exclude={"labels"})
+        read: its target is known; and without `when` where no alert starts it."""
+        left_out = {"labels"} if self.when.lists else {"labels", "when"}
+        return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rule:

@@ -34,7 +34,8 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
                 Finding("alert_without_rule", Severity.NOTE, True, "", alert.name, alert.place, text)
             )
     for at, rule in enumerate(policy.rules):
-        found += _reached(policy.rules[:at], rule, alerts, used)
+        if rule.when.lists:
+            found += _reached(policy.rules[:at], rule, alerts, used)
         found += _allows(policy, rule)
         found += _guesses(rule)
         found += trust_findings(policy, rule)

@@ -221,7 +221,9 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
         "remediations": {
             name: {
                 "readsConfig": handler.reads_config,
-                "secretParams": {param: getattr(handler.params(), param) for param in handler.secret_params},
+                "secretParams": {
+                    param: handler.params.model_fields[param].default for param in handler.secret_params
+                },
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
             }
             for name, handler in catalogue.items()

@@ -112,14 +112,18 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
 def order_params(
     policy: Policy, remediation: AnyRemediation, params: Mapping[str, object]
 ) -> tuple[Rule, Params]:
-    """The rule and the params of an order. Raises BadInput: `bad_params`, and `param_over_rule` for a number above what the
+    """The rule and the params of an order. Raises BadInput: `bad_params`, `param_missing` for one without a default that neither
+    the order nor the rule gives, `param_over_rule` for a number above what the
     rule, or else the remediation's default, says and `order_params` does not allow, `param_fixed` for another value of one that
     only the rule sets."""
-    own = rule_for_order(policy, remediation.name, {})
-    rule = rule_for_order(policy, remediation.name, params)
+    own = rule_for_order(policy, remediation.name, {}, remediation.procedure)
+    rule = rule_for_order(policy, remediation.name, params, remediation.procedure)
     found = _params(remediation, rule)
-    standing = _params(remediation, own)
-    highest = _params(remediation, own.model_copy(update={"params": {**own.params, **own.order_params}}))
+    required = {k for k, field in remediation.params.model_fields.items() if field.is_required()}
+    given = {k: v for k, v in params.items() if k in required}  # of these the rule alone may have none
+    standing = _params(remediation, own.model_copy(update={"params": {**given, **own.params}}))
+    asked = {**given, **own.params, **own.order_params}
+    highest = _params(remediation, own.model_copy(update={"params": asked}))
     for name in params:
         value, limit = getattr(found, name, None), getattr(highest, name, None)
         if name in remediation.fixed_params and value != getattr(standing, name, None):
@@ -143,6 +147,9 @@ def _params(remediation: AnyRemediation, rule: Rule) -> Params:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in ("params", *first["loc"]))
+        if first["type"] == "missing":
+            text = f"{remediation.name} needs it, and neither the order nor a rule gives it"
+            raise BadInput(text, code="param_missing", where=where) from error
         raise BadInput(str(first["msg"]), code="bad_params", where=where) from error
     return params
 

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput, ObjectMissing, Refused, RemediatorError
+from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
 from app.flow.deciding.investigate import off_limits, order_params
 from app.flow.deciding.trust import as_trust_level, terms_of
 from app.flow.services import Services
+from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy
 from app.policy.trust import lower_bound, next_text, proof, proof_text
 from app.store import ledger, runs, trust_levels
@@ -23,16 +26,64 @@ _LOOK_SECONDS = 3.0  # for the look whether an order's target is there
 
 
 async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
-    """The catalogue: names, steps, runbook sections, parameters as JSON Schema."""
+    """The catalogue: names, steps, runbook sections, parameters as JSON Schema and in short, and for a procedure what its orders
+    need by the policy in force."""
+    policy = services.policy()
     return [
         {
             "name": r.name,
             "runbook": r.runbook,
             "steps": list(r.steps),
+            "procedure": r.procedure is not None,
+            "order": _order_terms(policy, r),
+            "parameters": parameters(r.params),
             "params": r.params.model_json_schema(),
         }
         for r in services.catalogue.values()
     ]
+
+
+def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Each parameter: its name, type, default as JSON, whether an order has to give it, and what it is."""
+    schema = model.model_json_schema()
+    required = schema.get("required", ())
+    return [
+        {
+            "name": name,
+            "type": _type(part, schema.get("$defs", {})),
+            "required": name in required,
+            "default": part.get("default"),
+            "about": part.get("description", ""),
+        }
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+def _type(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """The type in words: `integer`, `text or null`, `one of a, b`."""
+    if "$ref" in part:
+        return _type(definitions[part["$ref"].rsplit("/", 1)[1]], definitions)
+    if "enum" in part or "const" in part:
+        return f"one of {', '.join(map(str, part.get('enum', [part.get('const')])))}"
+    if "anyOf" in part:
+        return " or ".join(dict.fromkeys(_type(one, definitions) for one in part["anyOf"]))
+    word = str(part.get("type", "any"))
+    if word == "array":
+        return f"list of {_type(part.get('items', {}), definitions)}"
+    return {"string": "text", "object": "keys with values"}.get(word, word)
+
+
+def _order_terms(policy: Policy, remediation: AnyRemediation) -> dict[str, Any]:
+    """Under which rule an order stands, and who has to agree besides whoever ordered."""
+    rule = rule_for_order(policy, remediation.name, {}, remediation.procedure)
+    asked = rule.approval
+    return {
+        "rule": rule.name,
+        "mode": rule.mode.value,
+        "approvals": asked.approvals,
+        "four_eyes": asked.four_eyes,
+        "order_counts": asked.order_counts,
+    }
 
 
 async def policies(services: Services) -> Sequence[Mapping[str, Any]]:

@@ -68,7 +68,7 @@ class Case:
         if self.facts.approved_by:
             return f"approved by {self.facts.approved_by}"
         asked = self.rule.approval
-        alone = asked.approvals == 1 and not asked.four_eyes
+        alone = asked.approvals == 1 and asked.order_counts and not asked.four_eyes
         may = not asked.by or not {self.facts.ordered_by, *self.facts.ordered_as}.isdisjoint(asked.by)
         if self.facts.ordered_by and alone and may:
             return f"ordered by {self.facts.ordered_by}"

@@ -13,8 +13,11 @@ _SAY = Voice("cooldown")
 
 @_SAY.of
 def cooldown(case: Case) -> GateResult:
-    """Deny until the cooldown since the last action is over; the end itself is over."""
+    """Deny until the cooldown since the last action is over; the end itself is over. A procedure is ordered again on purpose:
+    its orders have a cooldown only where the rule writes one."""
     last, span = case.facts.last_action, case.rule.cooldown
+    if case.facts.ordered_by and case.rule.order_cooldown is not None:
+        span = case.rule.order_cooldown
     threshold = f"{duration_text(span)} since the last action"
     if isinstance(last, Unknown):
         return _SAY.unknown("time of the last action", last, threshold)

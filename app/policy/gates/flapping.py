@@ -26,10 +26,14 @@ DID_NOT_HELP = frozenset(
 
 @_SAY.of
 def flapping(case: Case) -> GateResult:
-    """Ask after too many runs in a row that did not fix it, or when it was fixed again and again within the window."""
+    """Ask after too many runs in a row that did not fix it, or when it was fixed again and again within the window. A procedure
+    that is ordered again after it went well is no fault that comes back."""
     rules, results = case.rule.flapping, case.facts.results
     within = duration_text(rules.within)
-    threshold = f"fewer than {rules.not_fixed} not fixed in a row and {rules.fixed} fixed within {within}"
+    on_purpose = bool(case.facts.ordered_by) and case.rule.procedure
+    threshold = f"fewer than {rules.not_fixed} not fixed in a row"
+    if not on_purpose:
+        threshold += f" and {rules.fixed} fixed within {within}"
     if isinstance(results, Unknown):
         return _SAY.unknown("results of earlier runs", results, threshold)
     since = case.facts.now - rules.within
@@ -37,7 +41,7 @@ def flapping(case: Case) -> GateResult:
     failures = len(list(takewhile(lambda state: state in DID_NOT_HELP, tried)))
     fixes = sum(state in HELPED for state in tried)
     value = f"{failures} not fixed in a row, {fixes} fixed within {within}"
-    if failures < rules.not_fixed and fixes < rules.fixed:
+    if failures < rules.not_fixed and (on_purpose or fixes < rules.fixed):
         return _SAY.allow(value, threshold)
     if case.approved_by:
         return _SAY.allow(f"{value}; {case.approved_by}", threshold)

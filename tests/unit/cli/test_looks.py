@@ -108,3 +108,22 @@ def test_what_was_done_is_told_once() -> None:
 def test_an_explanation_without_evidence_says_what_is_known() -> None:
     found: dict[str, Any] = {"state": "open", "alertname": "A", "target": None, "reason": "", "events": []}
     assert explanation(found) == ["OPEN  A  no target", "", "Trail"]
+
+
+def test_the_catalogue_tells_what_an_order_of_each_needs(client: Shell) -> None:
+    listed = client.good("remediations").out.splitlines()
+    assert listed[0].split()[:2] == ["name", "kind"]
+    line = next(row for row in listed if row.startswith("high-error-rate "))
+    assert line.split()[1:3] == ["remediation", "nothing"]
+    assert "scale_to" in line
+    one = client.good("remediations", "high-error-rate").out.splitlines()
+    assert any(row.split()[:3] == ["scale_to", "integer", "5"] for row in one)
+    (row,) = client.good("remediations", "high-error-rate", "--json").json
+    assert (row["procedure"], row["order"]["rule"], row["order"]["mode"]) == (
+        False,
+        "errors after a deployment",
+        "auto",
+    )
+    ended = client("remediations", "no-such")
+    assert (ended.code, ended.out) == (2, "")
+    assert "[unknown_remediation]" in ended.err

@@ -70,8 +70,9 @@ def test_the_readme_counts_the_gates_right() -> None:
 
 
 def test_the_readme_tells_every_remediation_with_its_steps_in_order() -> None:
+    """Procedures have their own page."""
     rows = table_under("README.md", "The remediations")
-    assert len(rows) == len(CATALOGUE)
+    assert len(rows) == sum(r.procedure is None for r in CATALOGUE.values())
     for row in rows:
         (name,) = names([row[1]])
         handler = CATALOGUE[name]

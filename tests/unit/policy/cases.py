@@ -13,6 +13,7 @@ from app.domain.decision import GateResult
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.owner import Owners
 from app.domain.plan import Action, ActionKind, Step
+from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Params
 from app.domain.target import Kind, ObjectRef, Target
 from app.policy.budgets import scopes_for
@@ -41,12 +42,27 @@ class FakeHandler:
 
     steps: tuple[str, ...]
     params: type[BaseModel]
+    procedure: Procedure | None = None
+
+
+class ReleaseParams(Params):
+    image: str
+    replicas: int = 3
 
 
 CATALOGUE = {
     "high-error-rate": FakeHandler(("roll-back", "scale-up"), ErrorParams),
     "restart": FakeHandler(("restart",), Restart),
 }
+PROCEDURES = {
+    **CATALOGUE,
+    "release": FakeHandler(
+        ("set",), ReleaseParams, Procedure(settle=timedelta(minutes=1), timeout=timedelta(minutes=7))
+    ),
+    "wipe": FakeHandler(("wipe",), Restart, Procedure(Consent.APPROVAL)),
+    "recover": FakeHandler(("recover",), Restart, Procedure(Consent.TWO)),
+}
+"""The same with a procedure of each consent."""
 
 HEAD = """\
 version: 1
