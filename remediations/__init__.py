@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
+from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
@@ -31,6 +32,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "pod-restarting": PodRestarting(),
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
+        "database-backup": DatabaseBackup(),
     }
 )
 """All remediations by the name that rules use."""

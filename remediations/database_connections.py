@@ -12,17 +12,18 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from app.database.actuator import Ending
-from app.domain.database import Condition, DatabaseAddress, SessionId, Tls, Why
+from app.domain.database import Condition, SessionId, Why
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
-from app.domain.remediation import Params, Remediation, Scene
+from app.domain.remediation import Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
 from remediations.causes import FirstCause, findings_of, investigate
+from remediations.database_address import ADDRESS, DatabaseParams
 from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload, is_server, operator_of
 from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, Limits, database_findings
 from remediations.evidence.logs import errors_finding, read_errors
@@ -34,41 +35,19 @@ from remediations.steps import act, refuse
 END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
 _FULL = re.compile(r"no space left on device|could not extend file|disk full", re.IGNORECASE)
-_Name = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
-_Key = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
 
 
-class DatabaseConnectionsParams(Params):
-    """Where the database is: `host`, or the name of a `service` in the target's namespace, `port`, `database`; what is empty or 0
-    is the one of the URL in the Secret. The login stands in an existing `secret`: a URL under `url_key`, or, when that is empty,
-    user and password under their keys. `idle_in_transaction`: how long a session may be; `most` of them are ended at once.
+class DatabaseConnectionsParams(DatabaseParams):
+    """`idle_in_transaction`: how long a session may be; `most` of them are ended at once.
     `lock`: how long others may wait. `crowded`: share of the usable connections from which on they are short; `client_share`: share
     of those in use from which on one client has too many."""
 
-    host: _Name = ""
-    service: _Name = ""
-    port: int = Field(default=0, ge=0, le=65_535)
-    database: Annotated[str, Field(max_length=63)] = ""
-    secret: _Name = "langgraph-secrets"
-    url_key: _Key = "DATABASE_URL"
-    user_key: _Key = "username"
-    password_key: _Key = "password"
-    ca_key: _Key = ""
-    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     idle_in_transaction: Seconds = 600
     most: int = Field(default=10, ge=1, le=100)
     lock: Seconds = 300
     crowded: Share = 0.8
     client_share: Share = 0.5
     logs: Seconds = 300
-
-    def address(self, namespace: str) -> DatabaseAddress:
-        """Of the database, seen from a namespace."""
-        host = f"{self.service}.{namespace}.svc" if self.service and not self.host else self.host
-        return DatabaseAddress(
-            namespace, host, self.port, self.database, self.secret, self.user_key, self.password_key, self.url_key,
-            Tls(self.tls), self.ca_key,
-        )  # fmt: skip
 
     @property
     def limits(self) -> Limits:
@@ -88,20 +67,7 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
         {ActionKind.TERMINATE_SESSIONS, ActionKind.ROLLOUT_RESTART, ActionKind.DELETE_POD}
     )
     secret_params: tuple[str, ...] = ("secret",)
-    fixed_params: frozenset[str] = frozenset(
-        {
-            "host",
-            "service",
-            "port",
-            "database",
-            "secret",
-            "url_key",
-            "user_key",
-            "password_key",
-            "ca_key",
-            "tls",
-        }
-    )
+    fixed_params: frozenset[str] = ADDRESS
 
     async def diagnose(self, scene: Scene, params: DatabaseConnectionsParams) -> Diagnosis:
         """Connections and locks by the server's own word; pods, their cause, and grouped errors of the target."""

@@ -15,6 +15,7 @@ import yaml
 
 from app.domain.actuator import Permission
 from app.domain.errors import BadInput
+from app.domain.plan import INSIDE
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
@@ -225,6 +226,7 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
                     param: handler.params.model_fields[param].default for param in handler.secret_params
                 },
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
+                "inside": {kind.value: _inside(handler, kind) for kind in WORKLOAD_KINDS},
             }
             for name, handler in catalogue.items()
         },
@@ -235,10 +237,16 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
 def _writes_on(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
     found = {
         Right.of(p)
-        for a in handler.actions
+        for a in handler.actions - INSIDE
         for k in (kind, Kind.HPA, Kind.POD)
         for p in ACTUATORS[a].rights(a, k)
     }
+    return [_entry(right) for right in sorted(found)]
+
+
+def _inside(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
+    """What the actions need that change neither the object nor its pods: also where the kind is protected."""
+    found = {Right.of(p) for a in handler.actions & INSIDE for p in ACTUATORS[a].rights(a, kind)}
     return [_entry(right) for right in sorted(found)]
 
 

@@ -15,10 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
-from app.policy.model import Policy, Verify
+from app.policy.load import load_policy
+from app.policy.model import Policy, Rule, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
 from app.sim.databases import Clients
@@ -197,6 +199,25 @@ async def _approve(rig: Rig) -> None:
                 await rig.operations.approve(run.id, "kim", run.plan_hash)
 
 
+def _ordered(remediation: str, target: str) -> Hand:
+    """A person who orders it; a repeat of the same order is the same order."""
+
+    async def order(rig: Rig) -> None:
+        wish = ManualRequest(remediation, target, {}, "it is due", "kim")
+        told = Delivery(Source.MANUAL, rig.clock.now(), "kim", dedupe_key="k", body_digest="d", manual=wish)
+        with suppress(StoreUnavailable):  # they press again
+            await rig.store.ingest(told)
+
+    return order
+
+
+def _rules(*lines: str) -> tuple[Rule, ...]:
+    """Rules of a policy of their own, quick to verify."""
+    text = "\n".join(["version: 1", "scope: {namespaces: [rag7]}", "rules:", *lines])
+    found = load_policy({"case.yaml": text}, CATALOGUE).rules
+    return tuple(rule.model_copy(update={"verify": BRISK}) for rule in found)
+
+
 VARIATIONS: Mapping[tuple[str, str], Case] = {
     ("high-error-rate", "scale-up"): Case(
         "high-error-rate", "scale-up", overload, params={"scale_to": 8}, ends=IncidentState.CONTAINED
@@ -242,6 +263,20 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
         hand=_approve,
         ends=IncidentState.CONTAINED,
+    ),
+    ("database-backup", "back-up"): Case(
+        "database-backup",
+        "back-up",
+        _shipped("database-backup"),
+        of_policy={
+            "rules": _rules(
+                "  - name: backups",
+                "    remediation: database-backup",
+                "    params: {service: postgres, to: s3://b, store_secret: backup-store, uploader: remediator:1}",
+                "    mode: auto",
+            )
+        },
+        hand=_ordered("database-backup", "rag7/StatefulSet/postgres"),
     ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))

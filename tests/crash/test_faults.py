@@ -93,13 +93,14 @@ def _as_undisturbed(ending: Ending, undisturbed: Ending) -> bool:
 
 
 def _handed_over(ending: Ending, request: Request) -> bool:
-    """What a diagnosis could not read refuses its steps, and a person is asked: safe, if not wanted (see
-    test_a_hiccup_while_diagnosing_wakes_nobody)."""
-    return not request.writes and ending.incidents == ("escalated",) and not _changes(ending)
+    """What a diagnosis could not read refuses its steps, and a person is asked, or whoever ordered it is told: safe, if not
+    wanted (see test_a_hiccup_while_diagnosing_wakes_nobody)."""
+    told = ending.incidents == ("escalated",) or {state for _, state in ending.runs} == {"abandoned"}
+    return not request.writes and told and not _changes(ending)
 
 
 def _changes(ending: Ending) -> list[str]:
-    return [w for w in ending.writes if not w.startswith("create")]
+    return [w for w in ending.writes if not w.startswith("create Event")]
 
 
 async def test_a_transient_error_while_looking_at_the_next_step_is_no_reason_to_wake_a_person(

@@ -24,6 +24,7 @@ from app.domain.alert import Receipt
 from app.domain.decision import Mode
 from app.domain.errors import TryLater
 from app.domain.json import canonical
+from app.domain.target import Kind
 from app.engine.memory import Boundary, Journal, JournalEngine
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
@@ -220,7 +221,8 @@ class Rig:
         self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
-        if request.verb in ("patch", "delete", "evict", "terminate") and not request.dry_run:
+        made = request.verb == "create" and request.kind is Kind.JOB
+        if (made or request.verb in ("patch", "delete", "evict", "terminate")) and not request.dry_run:
             self.reaper(f"cluster {request.verb} {when}")
 
     async def born(self) -> Rig:

@@ -75,6 +75,7 @@
 {{- if not (has $kind (default (list) $scope.protected_kinds)) -}}
 {{- range get $handler.writes $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
 {{- end -}}
+{{- range get $handler.inside $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
 {{- end -}}
 {{- range $table.events -}}
 {{- $key := printf "%s %s %s " .group .resource .verb -}}

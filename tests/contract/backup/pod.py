@@ -51,7 +51,9 @@ class PodRun:
     def start(self) -> dict[str, subprocess.Popen[bytes]]:
         """The processes of the containers by name."""
         pod = Pod("postgres:15", "remediator:1", self.store_secret, "", 60, 60, "512Mi")
-        containers = backup_job(self.order, pod, "job", "database-backup")["spec"]["template"]["spec"]["containers"]
+        containers = backup_job(self.order, pod, "job", "database-backup")["spec"]["template"]["spec"][
+            "containers"
+        ]
         for name in ("work", "login"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         return {c["name"]: self._process(c) for c in containers}
@@ -60,13 +62,22 @@ class PodRun:
         own = container["name"] == "dump"
         command = [sys.executable if part == "python" else part for part in container["command"]]
         path = f"{self.programs}:{os.environ['PATH']}" if own else os.environ["PATH"]
-        environment = {"PATH": path, **{e["name"]: v for e in container["env"] if (v := self._value(e)) is not None}}
+        environment = {
+            "PATH": path,
+            **{e["name"]: v for e in container["env"] if (v := self._value(e)) is not None},
+        }
         return subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path.cwd()
         )
 
     def _value(self, entry: Mapping[str, Any]) -> str | None:
-        folders = {WORK: "work", LOGIN: "login", LAST_WORDS: "words", "PGSERVICEFILE": "login/services", "HOME": "work"}
+        folders = {
+            WORK: "work",
+            LOGIN: "login",
+            LAST_WORDS: "words",
+            "PGSERVICEFILE": "login/services",
+            "HOME": "work",
+        }
         if entry["name"] in folders:
             return str(self.folder / folders[entry["name"]])
         if entry["name"] == ASKED_BY:

@@ -76,7 +76,9 @@ def test_a_backup_is_published_with_its_manifest_and_can_be_restored(
     assert CANARY not in ended.printed + ended.words + json.dumps(manifest)
 
 
-def test_on_request_it_is_restored_beside_and_compared_and_the_copy_is_gone(database: str, tmp_path: Path) -> None:
+def test_on_request_it_is_restored_beside_and_compared_and_the_copy_is_gone(
+    database: str, tmp_path: Path
+) -> None:
     ended = pod_for(database, tmp_path, scratch=True).run()
     assert ended.codes == {"upload": 0, "dump": 0}, ended.printed
     assert "restored and compared" in ended.words
@@ -85,7 +87,9 @@ def test_on_request_it_is_restored_beside_and_compared_and_the_copy_is_gone(data
 
 def scratch_databases(url: str) -> list[str]:
     with psycopg.connect(url) as conn:
-        rows = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'remediator_scratch_%'").fetchall()
+        rows = conn.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'remediator_scratch_%'"
+        ).fetchall()
     return [str(row[0]) for row in rows]
 
 

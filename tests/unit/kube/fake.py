@@ -116,7 +116,10 @@ class FakeCluster:
 
     async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
         self._allow("create", Kind.JOB)
-        stored = {**job, "metadata": {**job["metadata"], "namespace": namespace, "uid": job["metadata"]["name"]}}
+        stored = {
+            **job,
+            "metadata": {**job["metadata"], "namespace": namespace, "uid": job["metadata"]["name"]},
+        }
         if dry_run:
             self.dry_runs.append(copy.deepcopy(stored))
             return stored

@@ -23,6 +23,7 @@ WORKLOADS = {
     "pod-restarting": "Deployment/langgraph-worker",
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
+    "database-backup": "StatefulSet/postgres",
 }
 
 

@@ -17,7 +17,17 @@ from remediations import CATALOGUE
 from tests.unit.remediations.stage import Metrics, Services, Stage
 
 NAMES = sorted(CATALOGUE)
-DEPENDENT = ("high-error-rate", "high-latency")
+DEPENDENT: dict[str, Any] = {"dependencies": ("postgres", "redis")}
+NEEDED: dict[str, dict[str, Any]] = {
+    "high-error-rate": DEPENDENT,
+    "high-latency": DEPENDENT,
+    "database-backup": {
+        "to": "s3://rag7-backups",
+        "store_secret": "backup-store",
+        "uploader": "remediator:1",
+    },
+}
+"""Params without which a step of it does not apply."""
 Verb = Literal["get", "list"]
 
 
@@ -28,6 +38,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "pod-restarting": "Pod Crash Loop",
         "out-of-memory": "Out of Memory (OOM)",
         "database-connections": "Database Connection Issues",
+        "database-backup": "Backup Procedure",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 
@@ -62,9 +73,7 @@ def test_params_are_strict_and_survive_being_stored(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_ladder_has_all_steps_in_order_and_everything_can_be_stored(name: str) -> None:
     play = Stage(name)
-    diagnosis, steps = await play.look(
-        **({"dependencies": ("postgres", "redis")} if name in DEPENDENT else {})
-    )
+    diagnosis, steps = await play.look(**NEEDED.get(name, {}))
 
     assert tuple(steps) == CATALOGUE[name].steps
     assert any(r.applies for r in steps.values())
@@ -142,7 +151,7 @@ async def test_a_cluster_that_stops_answering_raises_nothing_and_proposes_nothin
     assert [r.name for r in steps if r.applies] == (["scale-out"] if name == "high-latency" else [])
 
 
-@pytest.mark.parametrize("name", DEPENDENT)
+@pytest.mark.parametrize("name", [name for name, needed in NEEDED.items() if needed is DEPENDENT])
 async def test_all_probes_down_is_told_and_not_raised(name: str) -> None:
     play = Stage(name)
     play.metrics = Metrics({"": None})

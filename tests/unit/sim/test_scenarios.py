@@ -173,6 +173,7 @@ def test_all_stories_can_be_told_in_one_world() -> None:
 
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
     assert shipped() == [
+        "database-backup",
         "database-connections",
         "high-error-rate",
         "high-latency",
@@ -223,7 +224,7 @@ def test_a_scenario_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there are database-connections, high-error-rate"):
+    with pytest.raises(BadInput, match="there are database-backup, database-connections, high-error-rate"):
         load_scenario("low-error-rate")
     with pytest.raises(BadInput):
         load_scenario()
