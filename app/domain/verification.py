@@ -174,8 +174,7 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if watch.healthy is not None and watch.healthy >= settle.total_seconds():
         return Result.FIXED, f"healthy for {duration(timedelta(seconds=watch.healthy))}: {last.text}"
     if last.rollout is RolloutState.FAILED:
-        cause = f"{last.doomed}; " if last.doomed else ""
-        return Result.NOT_FIXED, f"the rollout failed: {cause}{last.text}"
+        return Result.NOT_FIXED, f"the rollout failed: {f'{last.doomed}; ' if last.doomed else ''}{last.text}"
     if last.over:
         return Result.NOT_FIXED, f"what it was for has failed: {last.text}"
     if watch.doomed >= _CERTAIN:
