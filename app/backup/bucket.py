@@ -1,7 +1,7 @@
 """The door to the object store: S3 and what speaks its API, Google's, Azure's, or a folder, all through one library.
 
 Called by `app.backup.upload`. Logins come from the variables that the library reads by itself. Sends no checksum
-trailers, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
+headers or trailers and no bulk requests, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
 repeats parts of the login.
 """
 
@@ -60,21 +60,21 @@ class Bucket:
     def __init__(self, place: Place) -> None:
         options: dict[str, Any] = {}
         if place.url.startswith("s3"):
-            options = {"region": place.region or "us-east-1"}
+            options = {"region": place.region or "us-east-1", "disable_bulk_delete": True}
             options |= {"endpoint": place.endpoint} if place.endpoint else {}
             options |= {
                 "client_options": {"allow_http": place.endpoint.startswith("http://"), "timeout": "5m"}
             }
         if place.url.startswith("file"):
             options = {"mkdir": True}
-        with _worded():
+        with worded():
             self._store: ObjectStore = from_url(place.url, **options)
 
     def put(self, key: str, blocks: Iterable[bytes], expected: int) -> Counted:
         """Upload in parts as the blocks come; `expected` bytes, about, for the size of a part. Nothing is there when the blocks
         end in an error."""
         counted, part = Counted(), max(_PART, -(-expected // _PARTS // _MIB) * _MIB)
-        with _worded():
+        with worded():
             obstore.put(
                 self._store,
                 key,
@@ -87,14 +87,14 @@ class Bucket:
 
     def read(self, key: str) -> Iterator[bytes]:
         """The object's bytes."""
-        with _worded():
+        with worded():
             for block in obstore.get(self._store, key).stream(min_chunk_size=_BLOCK):
                 yield bytes(block)
 
     def publish(self, incomplete: str, key: str, counted: Counted) -> None:
         """The object under its final key, copied by the store itself; one that is too large for that is copied through here, and
         its digest compared."""
-        with _worded():
+        with worded():
             if counted.size <= _LONGEST_COPY:
                 obstore.copy(self._store, incomplete, key)
             elif self.put(key, self.read(incomplete), counted.size) != counted:
@@ -105,12 +105,12 @@ class Bucket:
     def tell(self, key: str, manifest: Mapping[str, Any]) -> None:
         """Write the manifest beside the object: from now on the backup counts."""
         text = json.dumps(manifest, indent=1, sort_keys=True)
-        with _worded():
+        with worded():
             obstore.put(self._store, f"{key}{MANIFEST}", text.encode(), use_multipart=False)
 
     def manifest(self, key: str) -> Mapping[str, Any]:
         """The manifest of a backup, by its key."""
-        with _worded():
+        with worded():
             found = json.loads(bytes(obstore.get(self._store, f"{key}{MANIFEST}").bytes()))
         if not isinstance(found, dict):
             raise BackupFailed("the manifest is none", code="altered")
@@ -118,7 +118,7 @@ class Bucket:
 
     def backups(self, folder: str) -> dict[str, datetime]:
         """The keys of the backups in a folder that have a manifest, with their moments."""
-        with _worded():
+        with worded():
             keys = [meta["path"] for page in obstore.list(self._store, prefix=f"{folder}/") for meta in page]
         found = {}
         for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
@@ -130,13 +130,13 @@ class Bucket:
 
     def remove(self, key: str) -> None:
         """Remove a backup: its manifest first, so that what is left of a removal that died does not count."""
-        with _worded():
+        with worded():
             obstore.delete(self._store, f"{key}{MANIFEST}")
             obstore.delete(self._store, key)
 
     def sweep(self, folder: str, before: datetime) -> None:
         """Remove what uploads that were killed have left in this folder, which is ours alone."""
-        with _worded():
+        with worded():
             pages = obstore.list(self._store, prefix=f"{folder}/")
             old = [meta["path"] for page in pages for meta in page if meta["last_modified"] < before]
             for key in old:
@@ -144,7 +144,7 @@ class Bucket:
 
     def discard(self, key: str) -> None:
         """Remove an object that may not be there."""
-        with _worded():
+        with worded():
             try:
                 obstore.delete(self._store, key)
             except (NotFoundError, FileNotFoundError):
@@ -152,7 +152,7 @@ class Bucket:
 
 
 @contextmanager
-def _worded() -> Iterator[None]:
+def worded() -> Iterator[None]:
     """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes."""
     try:
         yield

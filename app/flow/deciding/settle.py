@@ -179,9 +179,7 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     incidents.schedule(tx, incident.id, again or watched(tx.now, incident.id))
 
 
-def _failed_in_passing(
-    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None
-) -> bool:
+def _failed_in_passing(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> bool:
     """Whether a fresh order is looked at again: nobody could look, or a read failed that may well work in a moment."""
     unseen = decision.code is Code.UNKNOWN_FACT and (seen is None or bool(seen.fault))
     return unseen and tx.now - incident.opened_at < _PATIENCE

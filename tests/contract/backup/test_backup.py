@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from app.backup.order import Form, Keep, Order, Place, new_name
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import ACTION, PodRun
+from tests.contract.backup.strict import StrictStore
 from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
 from tests.contract.stores import missing
 
@@ -168,3 +169,32 @@ def test_a_dead_uploader_ends_the_other_container(database: str, tmp_path: Path)
     processes["upload"].communicate()
     processes["dump"].communicate(timeout=20)
     assert [name for name in files(tmp_path / "bucket") if "/incomplete/" not in name] == []
+
+
+LOGIN = {"AWS_ACCESS_KEY_ID": "AKIACANARY", "AWS_SECRET_ACCESS_KEY": CANARY}
+
+
+def _on_s3(url: str, tmp_path: Path, store: StrictStore, **changes: object) -> PodRun:
+    pod = pod_for(url, tmp_path, **changes)
+    pod.order = replace(pod.order, place=Place("s3://bucket/pre", store.endpoint))
+    pod.secrets = {**pod.secrets, "store": LOGIN}
+    return pod
+
+
+def test_a_store_that_refuses_checksum_trailers_and_conditions_works(database: str, tmp_path: Path) -> None:
+    with StrictStore() as store:
+        ended = _on_s3(database, tmp_path, store).run()
+        assert ended.codes == {"upload": 0, "dump": 0}, ended.printed
+        assert store.refused == []
+        assert len(store.objects) == 2
+        assert store.parts == {}
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_what_a_store_has_altered_is_not_published(database: str, tmp_path: Path, form: Form) -> None:
+    with StrictStore() as store:
+        store.spoil = True
+        ended = _on_s3(database, tmp_path, store, form=form).run()
+        assert ended.codes["upload"] == 1
+        assert [name for name in store.objects if "/incomplete/" not in name] == []
+        assert store.objects == {}
