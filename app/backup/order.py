@@ -36,11 +36,11 @@ STORE_KEYS: Final = (
 """Keys of the Secret with the store's login; those that are there are given to the pod under the same names."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"(?P<database>.+)-(?P<stamp>\d{8}T\d{6}Z)-(?P<id>[0-9a-f]{6})\Z")
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.]+")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 
 class Form(StrEnum):
-    """How the dump is written: pg_dump's custom format, or SQL compressed with gzip."""
+    """How the dump is written: pg_dump's custom format packed with zstd, or SQL compressed with gzip."""
 
     CUSTOM = "custom"
     PLAIN = "plain"
@@ -48,7 +48,7 @@ class Form(StrEnum):
     @property
     def suffix(self) -> str:
         """The end of the object's name."""
-        return ".dump" if self is Form.CUSTOM else ".sql.gz"
+        return ".dump.zst" if self is Form.CUSTOM else ".sql.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,9 @@ class Order:
 
 def new_name(database: str, at: datetime, of: str) -> str:
     """The name of a backup: database, moment (UTC), and six digits that tell backups of one second apart, from the text `of`."""
-    safe = _UNSAFE.sub("_", database)[:63] or "database"
+    safe = _UNSAFE.sub("_", database)[:56]
+    if safe != database:  # a name of which something had to go must not meet another one in a folder
+        safe += f"_{digest([database])[:6]}"
     return f"{safe}-{at.astimezone(UTC).strftime(_STAMP)}-{digest([of, at.isoformat()])[:6]}"
 
 

@@ -7,6 +7,7 @@ script runs comes from outside: words and arguments are this module's.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -27,8 +28,8 @@ exec 9>told 8<todo
 printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
 while read -r word first second <&8; do
   case "$word" in
-    dump-custom) pg_dump --dbname=service=backup --no-password --format=custom --snapshot="$first" >data 2>words ;;
-    dump-plain) pg_dump --dbname=service=backup --no-password --format=plain --compress=6 --snapshot="$first" >data 2>words ;;
+    dump-custom) pg_dump --dbname=service=backup --no-password --format=custom --compress=0 --snapshot="$first" >data 2>words ;;
+    dump-plain) pg_dump --dbname=service=backup --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
     check) pg_restore --file=/dev/null <data 2>words ;;
     restore) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner --no-privileges <data 2>words ;;
     *) exit 1 ;;
@@ -36,7 +37,7 @@ while read -r word first second <&8; do
   printf '%s %s\\n' "$word" "$?" >&9
 done
 """
-"""What the container with the database's image runs."""
+"""What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it."""
 _BLOCK = 1 << 20
 _LONGEST = 240
 
@@ -72,6 +73,7 @@ class Pipes:
         word = f"dump-{form.value}"
         self._tell(f"{word} {snapshot}")
         with (self._folder / "data").open("rb", buffering=0) as data:
+            _widen(data.fileno())
             while block := data.read(_BLOCK):
                 yield block
         self._expect(word, "pg_dump")
@@ -87,6 +89,7 @@ class Pipes:
     def _feed(self, word: str, blocks: Iterable[bytes]) -> None:
         self._tell(word)
         with (self._folder / "data").open("wb", buffering=0) as data:
+            _widen(data.fileno())
             for block in blocks:  # all of them: whoever makes them counts and digests them
                 with suppress(
                     BrokenPipeError
@@ -117,6 +120,12 @@ class Pipes:
                 text = " ".join(file.read(4_000).split())
             return f": {redact(bounded(text, _LONGEST))}" if text else ""
         return ""
+
+
+def _widen(pipe: int) -> None:
+    """So that neither side waits for the other at each of its 64 KiB; as it is where the kernel has no more."""
+    with suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
 
 
 def _write(pipe: int, block: bytes) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from app.backup.bucket import Bucket, Counted
 from app.backup.failure import BackupFailed
 from app.backup.order import ASKED_BY, AUTHORITY, LOGIN, PASSWORD, URL, USER, WORK, Form, Order
+from app.backup.packing import packed, unpacked
 from app.backup.pipes import Pipes
 from app.backup.retention import surplus
 from app.backup.source import Source, connected, rows_of, scratch
@@ -85,17 +86,18 @@ class _Stored:
         """Dump, upload under the incomplete key, read back and check; the manifest."""
         order, clock, source = self.parts.order, self.parts.clock, self._source
         started, snapshot, size = clock.now(), source.snapshot(), source.size
+        dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
+        dump = packed(dump) if order.form is Form.CUSTOM else dump
+        self._counted = self._bucket.put(order.incomplete, dump, size)
+        uploaded, back = clock.now(), Counted()
+        blocks = self._told("read back", back.through(self._bucket.read(order.incomplete)))
         with ThreadPoolExecutor(1) as counting:
             rows = counting.submit(source.rows)
-            dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
-            self._counted = self._bucket.put(order.incomplete, dump, size)
+            if order.form is Form.CUSTOM:
+                self.pipes.check(unpacked(blocks))
+            else:
+                _check_text(blocks)
             tables = rows.result()
-        back = Counted()
-        blocks = self._told("read back", back.through(self._bucket.read(order.incomplete)))
-        if order.form is Form.CUSTOM:
-            self.pipes.check(blocks)
-        else:
-            _check_text(blocks)
         if back != self._counted:
             raise BackupFailed("what was read back is not what was uploaded", code="altered")
         return {
@@ -110,6 +112,7 @@ class _Stored:
             "client": client,
             "rows": tables,
             "started": started.isoformat(),
+            "uploaded": uploaded.isoformat(),
             "asked_by": self.parts.environment.get(ASKED_BY, ""),
             "restored": False,
         }
@@ -192,7 +195,7 @@ def _try_restore(
     with scratch(complete, parts.order.name, parts.clock.now()) as fresh:
         services = {"backup": options, "scratch": {**options, "dbname": fresh["dbname"]}}
         _write_services(Path(parts.environment[LOGIN]), services, authority, major)
-        stored.pipes.restore(stored.blocks())
+        stored.pipes.restore(unpacked(stored.blocks()))
         found = rows_of(fresh)
     wanted = manifest["rows"]
     if found != wanted:

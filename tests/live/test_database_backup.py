@@ -14,6 +14,7 @@ import obstore
 import psycopg
 import pytest
 
+from app.backup.packing import unpacked
 from app.database.postgres import PostgresDatabases
 from app.domain.actuator import Doors, Effect, Means
 from app.domain.outcome import ActionResult
@@ -157,7 +158,8 @@ async def test_a_dropped_table_comes_back_from_a_backup_that_went_through_s3(
     assert (told["rows"], told["restored"], told["asked_by"]) == ({"public.checkpoints": 20000}, True, ACTION)
     with psycopg.connect(world.dsn, autocommit=True) as conn:
         conn.execute("DROP TABLE checkpoints")
-    (tmp_path / "got").write_bytes(bytes(obstore.get(world.store.store, dump).bytes()))
+    got = unpacked(iter([bytes(obstore.get(world.store.store, dump).bytes())]))
+    (tmp_path / "got").write_bytes(b"".join(got))
     program = postgres.server.folder / "pg_restore"
     restored = await asyncio.create_subprocess_exec(
         program, "--exit-on-error", f"--dbname={world.dsn}", tmp_path / "got"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +16,7 @@ from app.backup.bucket import Bucket, Counted, worded
 from app.backup.failure import BackupFailed
 from app.backup.job import Pod, backup_job
 from app.backup.order import Form, Keep, Order, Place, new_name, stamp_of
+from app.backup.packing import packed, unpacked
 from app.backup.retention import surplus
 from app.domain.database import DatabaseAddress
 
@@ -32,9 +35,11 @@ ORDER = Order(
 
 def test_an_order_survives_its_variable_and_its_key_tells_the_day() -> None:
     assert Order.from_text(ORDER.to_text()) == ORDER
-    assert ORDER.key == f"rag7/langgraph_checkpoints/2026/03/04/{ORDER.name}.dump"
+    assert ORDER.key == f"rag7/langgraph_checkpoints/2026/03/04/{ORDER.name}.dump.zst"
     assert stamp_of(ORDER.name) == AT
-    assert new_name("a/b ../c", AT, "x").startswith("a_b_.._c-20260304T050607Z-")
+    odd = [new_name(name, AT, "x") for name in ("a-b", "a_b", "a.b", "a/../b", "é")]
+    assert len({name.partition("-")[0] for name in odd}) == len(odd), "two databases never share a folder"
+    assert all(stamp_of(name) == AT and "/" not in name and "." not in name for name in odd)
     with pytest.raises(ValueError, match="no backup's name"):
         stamp_of("notes")
 
@@ -135,3 +140,19 @@ def test_promise_12_a_stores_own_text_is_never_passed_on(words: str) -> None:
     assert words in told.value.message
     assert "AKIA" not in str(told.value)
     assert told.value.__suppress_context__
+
+
+@given(st.lists(st.binary(max_size=3_000), max_size=8))
+def test_what_was_packed_comes_back_in_bounded_blocks(blocks: list[bytes]) -> None:
+    back = list(unpacked(packed(iter([*blocks, bytes(3 << 20)]))))
+    assert b"".join(back) == b"".join(blocks) + bytes(3 << 20)
+    assert max(map(len, back)) <= 1 << 20
+
+
+def test_a_cut_package_gives_no_more_than_was_there_and_all_of_it_is_read() -> None:
+    whole = b"".join(packed(iter([random.Random(1).randbytes(50_000)])))
+    counted = Counted()
+    with suppress(BackupFailed):
+        list(unpacked(counted.through(iter([whole[:1_000], b"rubbish" * 1_000]))))
+    assert counted.size == 1_000 + 7_000
+    assert counted.sha256
