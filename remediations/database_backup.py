@@ -37,12 +37,12 @@ SERVER, CLIENT, SECRETS, RUNNING = (
 )  # fmt: skip
 _MAJOR = re.compile(r"\d+")
 _OF_IMAGE = re.compile(r"(?:^|pg)(\d{1,2})(?:[.\-]|$)")
-_URL = r"^((s3|gs|az|file)://[A-Za-z0-9._/-]+)?$"
+_URL = r"^((s3|gs|az)://[A-Za-z0-9._/-]+)?$"
 _Image = Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9._:/@-]*$")]
 
 
 class DatabaseBackupParams(DatabaseParams):
-    """`to`: bucket and folder, as `s3://bucket/folder` (also gs, az, file). `endpoint`, `region`: of a store of one's own.
+    """`to`: bucket and folder, as `s3://bucket/folder` (also gs, az). `endpoint`, `region`: of a store of one's own.
     `store_secret`: the existing Secret with the store's login, under the names that its tools use (AWS_ACCESS_KEY_ID and so on);
     empty where the pod's `account` is known to the store. `uploader`: the image of this service. `image`: the one with pg_dump; empty
     for the one that the target's first container runs. `form`: custom, or plain for SQL with gzip. `scratch`: restore it beside
@@ -144,7 +144,10 @@ def _back_up(scene: Scene, params: DatabaseBackupParams, server: Finding | None)
         f"{_span(params.deadline)} and is removed {_span(params.keep_job)} after its end"
     )
     compared = ", restored beside and compared" if params.scratch else ""
-    summary = f"Back up {order.database} ({_size(found)}) to {params.to}, form {params.form}{compared}"
+    what = found.get("database") or order.database.database
+    summary = (
+        f"Back up {what} at {order.database} ({_size(found)}) to {params.to}, form {params.form}{compared}"
+    )
     why = server.text if server else "it was ordered"
     return act(BACK_UP, why, create_job(ref, target, job, summary, undo))
 

@@ -91,7 +91,9 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
     fresh = f"{SCRATCH}{int(now.timestamp())}_{name[-6:]}"
     with _connection(options, autocommit=True) as connection:
         _drop_left_over(connection, now)
-        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(fresh))
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+            sql.Identifier(fresh), *map(sql.Literal, _locale(connection))
+        )
         with _worded("the login may not make a database to try the restore in (CREATEDB)"):
             connection.execute(made)
         try:
@@ -104,6 +106,18 @@ def rows_of(options: Mapping[str, str]) -> dict[str, int]:
     """Rows of each table of a database, now. Raises BackupFailed."""
     with _connection(options, autocommit=True) as connection:
         return _rows(connection)
+
+
+def _locale(connection: _Connection) -> tuple[Any, ...]:
+    """Encoding, collation and character classes of the database."""
+    with _worded():
+        row = connection.execute(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
+            " WHERE datname = current_database()"
+        ).fetchone()
+    if row is None:
+        raise BackupFailed("the database gave no answer", code="query_failed")
+    return row
 
 
 def _drop_left_over(connection: _Connection, now: datetime) -> None:

@@ -34,7 +34,7 @@ _VERSION = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
 _END = b"PostgreSQL database dump complete"
 _TELL_EVERY = 10.0
 _LEFT_OVER = timedelta(days=2)  # longer than any Job of ours may run
-_KNOWS_AUTHENTICATION = 16
+_NEWER_LIBPQ = 16  # knows require_auth and the certificates of the system
 _GIB, _MIB = 1 << 30, 1 << 20
 
 
@@ -59,14 +59,14 @@ def back_up(parts: Parts) -> str:
         with connected(complete) as source:
             _refuse_older(int(client[2]), client[1], source)
             folder = Path(parts.environment[LOGIN])
-            services = {"backup": options}
-            _write_services(folder, services, authority, int(client[2]))
+            logins = _Logins(folder, authority, int(client[2]))
+            logins.write({"backup": complete})
             bucket = Bucket(order.place)
             try:
                 stored = _Stored(parts, pipes, bucket, source)
                 manifest = stored.make(client[1])
                 if order.scratch:
-                    _try_restore(stored, complete, options, authority, int(client[2]), manifest)
+                    _try_restore(stored, complete, logins, manifest)
                 stored.publish(manifest)
             finally:
                 with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
@@ -156,19 +156,32 @@ def _refuse_older(major: int, client: str, source: Source) -> None:
         raise BackupFailed(text, code="client_too_old")
 
 
-def _write_services(folder: Path, services: Mapping[str, Options], authority: str, major: int) -> None:
+@dataclass(frozen=True, slots=True)
+class _Logins:
     """The login for the other container, in a folder of memory that both share: libpq reads it there, so that it stands in no
-    argument and in no variable of that container."""
-    text = ""
-    for name, options in services.items():
-        told = {k: v for k, v in options.items() if k != "require_auth" or major >= _KNOWS_AUTHENTICATION}
-        if authority:
-            (folder / "authority.pem").write_text(authority, encoding="utf-8")
-            told["sslrootcert"] = str(folder / "authority.pem")
-        if any("\n" in value for value in told.values()):
-            raise BackupFailed("the login has a line break in it", code="no_login")
-        text += f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in told.items())
-    (folder / "services").write_text(text, encoding="utf-8")
+    argument and in no variable of that container. `major` is the version of its libpq."""
+
+    folder: Path
+    authority: str
+    major: int
+
+    def write(self, services: Mapping[str, Options]) -> None:
+        """These services, by name. Raises BackupFailed for what that libpq cannot do."""
+        text = ""
+        for name, options in services.items():
+            told = dict(options)
+            if self.authority:
+                (self.folder / "authority.pem").write_text(self.authority, encoding="utf-8")
+                told["sslrootcert"] = str(self.folder / "authority.pem")
+            if self.major < _NEWER_LIBPQ:
+                told.pop("require_auth", None)
+                if told.get("sslrootcert") == "system":
+                    text = f"pg_dump {self.major} knows no certificates of the system: name a ca_key"
+                    raise BackupFailed(text, code="no_authority")
+            if any("\n" in value for value in told.values()):
+                raise BackupFailed("the login has a line break in it", code="no_login")
+            text += f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in told.items())
+        (self.folder / "services").write_text(text, encoding="utf-8")
 
 
 def _check_text(blocks: Iterable[bytes]) -> None:
@@ -187,14 +200,11 @@ def _check_text(blocks: Iterable[bytes]) -> None:
         raise BackupFailed("the compressed text is not whole", code="altered")
 
 
-def _try_restore(
-    stored: _Stored, complete: Options, options: Options, authority: str, major: int, manifest: dict[str, Any]
-) -> None:
+def _try_restore(stored: _Stored, complete: Options, logins: _Logins, manifest: dict[str, Any]) -> None:
     """Restore it beside the database it came from, and compare the rows of every table."""
     parts = stored.parts
     with scratch(complete, parts.order.name, parts.clock.now()) as fresh:
-        services = {"backup": options, "scratch": {**options, "dbname": fresh["dbname"]}}
-        _write_services(Path(parts.environment[LOGIN]), services, authority, major)
+        logins.write({"backup": complete, "scratch": fresh})
         stored.pipes.restore(unpacked(stored.blocks()))
         found = rows_of(fresh)
     wanted = manifest["rows"]

@@ -48,7 +48,7 @@ async def how_it_stands(cluster: Cluster, job: Obj) -> Effect:
     if told == _COMPLETE:
         words = await _last_words(cluster, namespace, name)
         return Effect(True, f"Job {name} is complete{f': {words}' if words else ''}")
-    if (job.get("status") or {}).get("conditions") and told.startswith(_FAILED):
+    if told.startswith(_FAILED):
         return Effect(False, await job_story(cluster, namespace, name), over=True)
     return Effect(False, f"Job {name} {await _under_way(cluster, namespace, name)}")
 

@@ -206,3 +206,19 @@ async def test_promise_12_no_value_of_a_secret_is_in_the_job_or_the_trail(tmp_pa
     planned = await trail(rig, EventKind.ACTION_INTENDED)
     assert "secretKeyRef" in str(planned[0].data)
     await rig.close()
+
+
+async def test_a_question_tells_the_job_and_a_yes_makes_it(tmp_path: Path) -> None:
+    rig = await born(
+        tmp_path, rule=RULE.replace("mode: auto", "mode: approve\n    approval: {order_counts: false}")
+    )
+    await order(rig)
+    await rig.run(20)
+    assert jobs(rig) == []
+    run = await the_run(rig)
+    assert run.state is RunState.WAITING
+    await rig.operations.approve(run.id, "ann", run.plan_hash)
+    await rig.until(lambda: rests(rig))
+    assert "Back up langgraph_checkpoints" in rig.notebook.text
+    assert ((await the_run(rig)).state, len(jobs(rig))) == (RunState.FIXED, 1)
+    await rig.close()
