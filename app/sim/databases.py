@@ -181,7 +181,7 @@ class SimDatabases:
         self._start = start
         self._servers = {server.app: server for server in servers}
         self._states: dict[str, _State] = {}
-        self.told: Callable[[DatabaseAddress, SessionId], None] = lambda _at, _session: None
+        self.told: Callable[[DatabaseAddress, SessionId], None] = _nobody
         """Hears of every session that was told to end."""
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
@@ -298,3 +298,7 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
 
 
 __all__ = ["Clients", "Server", "SimDatabases"]
+
+
+def _nobody(at: DatabaseAddress, session: SessionId) -> None:
+    """Told to nobody."""

@@ -20,7 +20,7 @@ from app.sim.databases import Asking, SimDatabases
 from app.sim.dependencies import SimDependencies
 from app.sim.kubelet import Kubelet, node
 from app.sim.metrics import SimMetrics
-from app.sim.objects import Key, key_of, make_key
+from app.sim.objects import Key, ObjectStore, key_of, make_key
 from app.sim.obstacles import has_key
 from app.sim.patch import clone
 from app.sim.scenario import Scenario, Step
@@ -44,11 +44,10 @@ class Simulation:
         begin = self._start + min(0.0, -scenario.age, *(step.at - 1 for step in scenario.story))
         self.world = World(begin, scenario.name)
         self.world.fine_from = self._start - FINE
-        store = self.world.store
         behaviours = Behaviours(
             scenario.behaviours,
             scenario.missing_images,
-            lambda namespace, name, key: has_key(store, Kind.CONFIG_MAP, (namespace, name), key),
+            functools.partial(_has_key, self.world.store),
         )
         self.kubelet = Kubelet(self.world, behaviours)
         self.budgets, self.admission = controllers.install(self.world, self._cpu_use)
@@ -142,3 +141,7 @@ class Simulation:
         if run is None or run.main.behaviour is None or not run.main.behaviour.cpu.per_rps:
             return None
         return sum(container.cpu() for container in run.containers)
+
+
+def _has_key(store: ObjectStore, namespace: str, name: str, key: str) -> bool:
+    return has_key(store, Kind.CONFIG_MAP, (namespace, name), key)

@@ -50,7 +50,7 @@ class World:
     def __init__(self, start: float, seed: str) -> None:
         self.time = start
         self.names = Names(seed)
-        self.store = ObjectStore(self.names, lambda: self.time)
+        self.store = ObjectStore(self.names, self._seconds)
         self.steps: list[Callable[[float], None]] = []
         """Called each tick with the seconds that have passed: traffic and alerts."""
         self.fine_from = 0.0
@@ -69,6 +69,9 @@ class World:
     def now(self) -> datetime:
         """The world's time, timezone-aware UTC."""
         return datetime.fromtimestamp(self.time, UTC)
+
+    def _seconds(self) -> float:
+        return self.time
 
     def reconcile_with(self, kind: Kind, reconcile: Reconcile) -> None:
         """Give the keys of a kind to this function when they are due."""

@@ -10,7 +10,8 @@ import pytest
 
 from app.store.database import Store
 from tests.contract import postgres
-from tests.contract.stores import HandClock, Stores, missing, url_for
+from tests.contract.stores import HandClock, Stores, missing
+from tests.empty_store import put_empty_store
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +33,26 @@ def database_url(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_server: Callable[[], postgres.Postgres]
 ) -> str:
     """The URL of an empty database, on both backends."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return _server(request, postgres_server).new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_server: Callable[[], postgres.Postgres]
+) -> str:
+    """The URL of a database with the schema of this version and no row, on both backends."""
+    if request.param == "sqlite":
+        return put_empty_store(tmp_path / "store.db")
+    return _server(request, postgres_server).new_migrated_database()
+
+
+def _server(
+    request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres]
+) -> postgres.Postgres:
     try:
-        return url_for(request.param, tmp_path, postgres_server)
+        return postgres_server()
     except postgres.PostgresMissingError as error:
         missing(str(error), request)
         raise
@@ -46,9 +65,9 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def make_store(database_url: str, clock: HandClock) -> Iterator[Stores]:
+def make_store(store_url: str, clock: HandClock) -> Iterator[Stores]:
     """Opens stores on the test's database and closes them."""
-    stores = Stores(database_url, clock)
+    stores = Stores(store_url, clock)
     yield stores
     stores.close()
 
@@ -64,18 +83,20 @@ def postgres_stores(
     request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres], clock: HandClock
 ) -> Iterator[Stores]:
     """`make_store` on Postgres only, for what SQLite cannot do."""
-    try:
-        stores = Stores(postgres_server().new_database(), clock)
-    except postgres.PostgresMissingError as error:
-        missing(str(error), request)
-        raise
+    stores = Stores(_server(request, postgres_server).new_migrated_database(), clock)
     yield stores
     stores.close()
 
 
 @pytest.fixture
+def empty_postgres(request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres]) -> str:
+    """The URL of an empty database on Postgres."""
+    return _server(request, postgres_server).new_database()
+
+
+@pytest.fixture
 def sqlite_stores(tmp_path: Path, clock: HandClock) -> Iterator[Stores]:
     """`make_store` on a SQLite file only, which gives up a lock after 50 ms."""
-    stores = Stores(f"sqlite:///{tmp_path / 'only.db'}?timeout=0.05", clock)
+    stores = Stores(f"{put_empty_store(tmp_path / 'only.db')}?timeout=0.05", clock)
     yield stores
     stores.close()

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -21,7 +20,6 @@ from app.domain.target import Kind, ObjectRef, Target
 from app.store.commit_queue import CommitQueueSize
 from app.store.database import Store, StoreHooks, StoreOptions, Tx
 from app.store.runs import NewRun
-from tests.contract.postgres import Postgres
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 TARGET = "rag7/Deployment/langgraph"
@@ -97,11 +95,6 @@ class Stores:
         """Close whatever was opened."""
         for store in self._opened:
             store.close()
-
-
-def url_for(backend: str, folder: Path, postgres: Callable[[], Postgres]) -> str:
-    """The URL of an empty database."""
-    return f"sqlite:///{folder / 'store.db'}" if backend == "sqlite" else postgres().new_database()
 
 
 def missing(reason: str, request: pytest.FixtureRequest) -> None:

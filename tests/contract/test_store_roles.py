@@ -15,7 +15,7 @@ from app.domain.outcome import IncidentState
 from app.store import audit, incidents, outbox, retention
 from app.store.database import Store
 from app.store.migrate import upgrade
-from tests.contract.stores import CountingIds, HandClock, Stores, open_incident
+from tests.contract.stores import CountingIds, HandClock, open_incident
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -27,15 +27,15 @@ def documented() -> tuple[str, str, str]:
 
 
 @pytest.fixture
-def urls(postgres_stores: Stores) -> dict[str, str]:
+def urls(empty_postgres: str) -> dict[str, str]:
     """The database's URL as each role, set up as documented."""
-    admin = make_url(postgres_stores.url)
+    admin = make_url(empty_postgres)
     urls = {
         role: admin.set(username=f"remediator_{role}").render_as_string(hide_password=False)
         for role in ("migrate", "run", "read")
     }
     roles, engine, rights = documented()
-    with psycopg.connect(postgres_stores.url, autocommit=True) as conn:
+    with psycopg.connect(empty_postgres, autocommit=True) as conn:
         known = {row[0] for row in conn.execute("SELECT rolname FROM pg_roles")}
         for statement in (roles + engine).split(";"):
             text = statement.strip().replace('"DATABASE"', f'"{admin.database}"')

@@ -24,16 +24,18 @@ from tests.live.stack import (
 from tests.live.workload import Shop
 
 _HERE = Path(__file__).parent
+_SCENES = _HERE / "e2e"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tier, and keeps it in one worker: two control planes would bulk a small machine."""
+    """Marks the tier, and puts it into two workers, each with a control plane: the scenes, which mostly wait, and all others."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.live)
             if config.pluginmanager.hasplugin("xdist"):
-                item.add_marker(pytest.mark.xdist_group("live"))
+                group = "scenes" if _SCENES in item.path.parents else "live"
+                item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _need(request: pytest.FixtureRequest, *parts: str) -> None:

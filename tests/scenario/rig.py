@@ -7,8 +7,6 @@ A rig can be killed and started again on what its death left behind: the store's
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,11 +41,12 @@ from app.sim import SimCluster, VirtualClock, load_scenario
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
-from app.store.migrate import upgrade
 from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
+from tests.empty_store import put_empty_store
+from tests.scenario.births import cluster_of
 from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
@@ -69,20 +68,6 @@ def shipped_policy() -> Policy:
 @cache
 def _scenario(*names: str) -> Scenario:
     return load_scenario(*names)
-
-
-@cache
-def _empty_store() -> Path:
-    """A migrated store without a row; copied for each test, as migrating takes longer than most of them."""
-    folder = tempfile.TemporaryDirectory(prefix="rig-")
-    path = Path(folder.name) / "empty.sqlite"
-    upgrade(f"sqlite:///{path}")
-    _FOLDERS.append(folder)
-    return path
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
-"""Kept until the tests' process ends."""
 
 
 class Died(BaseException):
@@ -212,7 +197,9 @@ class Rig:
     _report_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.cluster = self.cluster_type(self.clock, self.world or _scenario(*self.scenarios))
+        scenario = self.world or _scenario(*self.scenarios)
+        plain = self.cluster_type is SimCluster
+        self.cluster = cluster_of(self.clock, scenario) if plain else self.cluster_type(self.clock, scenario)
         self.policy = load_policy(self.policy_texts, CATALOGUE) if self.policy_texts else shipped_policy()
         self.cluster.on_request(self._at_request)
         self.notebook.boundary = self._cross
@@ -233,7 +220,7 @@ class Rig:
             after_commit=lambda: self.reaper("store after commit"),
         )
         if not self.url and not self.path.exists():
-            shutil.copy(_empty_store(), self.path)
+            put_empty_store(self.path)
         store = InlineStore.at(
             self.url or f"sqlite:///{self.path}",
             clock=self.clock,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,10 +22,10 @@ from app.kube.client import KubeCluster
 from app.observe.system import SystemClock
 from app.policy.load import load_policy
 from app.settings import Settings
-from app.store.migrate import upgrade
 from remediations import CATALOGUE
 from tests.doubles import pagerduty, slack
 from tests.doubles.slack_socket import APP_TOKEN, SocketDouble
+from tests.empty_store import put_empty_store
 
 SUBSCRIPTION = {
     "active": True,
@@ -98,15 +94,6 @@ def route() -> dict[str, Any]:
     }
 
 
-@cache
-def _empty_store() -> Path:
-    """A migrated store, copied for each test, as migrating takes longer than most of them."""
-    folder = Path(tempfile.mkdtemp(prefix="clinic-"))
-    atexit.register(shutil.rmtree, folder)
-    upgrade(f"sqlite:///{folder / 'empty.sqlite'}")
-    return folder / "empty.sqlite"
-
-
 @dataclass
 class Clinic:
     """All that a test may spoil before `patient` is examined."""
@@ -172,7 +159,7 @@ async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
         }
         settings = clinic.settings(urls)
         if settings.state_dir == clinic.folder:
-            shutil.copy(_empty_store(), clinic.folder / "remediator.sqlite")
+            put_empty_store(clinic.folder / "remediator.sqlite")
         document = {
             "version": 1,
             "scope": {"namespaces": ["rag7"], "secrets": ["web"]},

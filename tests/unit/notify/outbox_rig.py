@@ -24,6 +24,7 @@ from tests.doubles import pagerduty as pagerduty_double
 from tests.doubles import slack as slack_double
 from tests.doubles.pagerduty import PagerDutyDouble
 from tests.doubles.slack import SlackDouble
+from tests.empty_store import put_empty_store
 from tests.unit.notify import timelines
 from tests.unit.notify.clock import SteppingClock
 
@@ -108,7 +109,7 @@ async def rig_at(folder: Path) -> AsyncIterator[Rig]:
     """Everything set up, closed at the end."""
     clock = SteppingClock()
     slack, pagerduty = SlackDouble(clock.now, pace=1), PagerDutyDouble()
-    store = Store.open(f"sqlite:///{folder}/state.db", clock=clock, ids=Counted())
+    store = Store.open(put_empty_store(folder / "state.db"), clock=clock, ids=Counted())
     try:
         async with (
             slack_double.serving(slack) as slack_url,

@@ -10,13 +10,14 @@ import pytest
 from app.intake.auth import Access
 from app.observe.system import TimeIds
 from app.store.database import Store
+from tests.empty_store import put_empty_store
 from tests.unit.web.rig import Rig, StillClock
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A real store."""
-    opened = Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}", clock=StillClock(), ids=TimeIds())
+    opened = Store.open(put_empty_store(tmp_path / "store.sqlite"), clock=StillClock(), ids=TimeIds())
     yield opened
     opened.close()
 

@@ -15,6 +15,7 @@ from schemathesis.specs.openapi import checks
 
 from app.observe.system import TimeIds
 from app.store.database import Store
+from tests.empty_store import put_empty_store
 from tests.unit.web.rig import ALL, ORCHESTRATION, Rig, StillClock, bearer
 
 ROUTES = {
@@ -100,7 +101,7 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """An application for many requests over one store."""
     path: Path = tmp_path_factory.mktemp("store") / "store.sqlite"
-    store = Store.open(f"sqlite:///{path}", clock=StillClock(), ids=TimeIds())
+    store = Store.open(put_empty_store(path), clock=StillClock(), ids=TimeIds())
     yield Rig(store)
     store.close()
 
