@@ -103,6 +103,9 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
             missing = " and ".join(n for n in ("to", "uploader") if not getattr(params, n))
             why = f"the rule's params name no {missing}"
             return (refuse(BACK_UP, why, f"{why}: say where backups go, and which image stores them"),)
+        if params.scratch and params.form != Form.CUSTOM:
+            why = "only the form custom can be restored beside and compared (scratch)"
+            return (refuse(BACK_UP, why, why),)
         for finding in diagnosis.findings:
             unknown = finding.certainty is Certainty.UNKNOWN and finding.code != CLIENT
             if unknown or finding.data.get("obstacle"):

@@ -170,7 +170,7 @@ class _Logins:
         text = ""
         for name, options in services.items():
             told = dict(options)
-            if self.authority:
+            if self.authority and "sslrootcert" in told:
                 (self.folder / "authority.pem").write_text(self.authority, encoding="utf-8")
                 told["sslrootcert"] = str(self.folder / "authority.pem")
             if self.major < _NEWER_LIBPQ:

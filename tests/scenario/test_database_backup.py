@@ -134,6 +134,10 @@ async def test_a_missing_right_is_named_before_anything_is_made(tmp_path: Path) 
 
 
 _REFUSED = {
+    "a script that would be run": (
+        RULE.replace("service:", "scratch: true, form: plain, service:"),
+        "Only the form custom can be restored",
+    ),
     "an old client": (
         RULE.replace("uploader:", "image: postgres:14-alpine, uploader:"),
         "pg_dump 14 is older than the server",

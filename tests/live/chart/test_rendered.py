@@ -88,7 +88,7 @@ def test_each_role_is_bound_to_the_service_account_alone(helm: Helm) -> None:
                 "--set-string",
                 "policy.files.policy\\.yaml=scope: {namespaces: [a]}\nrules: [{name: x\\, remediation: nope}]",
             ),
-            'rule "x" names the remediation "nope"; there are database-connections',
+            'rule "x" names the remediation "nope"; there are database-backup, database-connections',
         ),
         (("--set", "policy.files.policy\\.yaml=a: ["), "policy.files.policy.yaml is no YAML"),
         (("--set", "replicas=2"), "at '/replicas': maximum: got 2, want 1"),
