@@ -53,6 +53,7 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
         databases=cluster.databases,
+        caches=cluster.caches,
         client=ConsoleClient(console),
         speed=speed,
     )
@@ -73,7 +74,7 @@ def simulated() -> Parts:
     """What `serve` runs on with CLUSTER=simulated: one broken workload, in real time."""
     parts = Parts()
     cluster = SimCluster(parts.clock, load_scenario("high-error-rate"))
-    parts.cluster, parts.databases = cluster, cluster.databases
+    parts.cluster, parts.databases, parts.caches = cluster, cluster.databases, cluster.caches
     return parts
 
 

@@ -21,6 +21,8 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from app.database.postgres import PostgresDatabases
+from app.database.redis import RedisCaches
+from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.errors import BadInput
@@ -84,6 +86,7 @@ class Parts:
     firing_alerts: FiringAlerts | None = None
     dependencies: Dependencies | None = None
     databases: Databases | None = None
+    caches: Caches | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -215,6 +218,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         catalogue=CATALOGUE,
         dependencies=parts.dependencies or ConfiguredDependencies(settings.dsns, parts.clock),
         databases=parts.databases or PostgresDatabases(parts.clock),
+        caches=parts.caches or RedisCaches(parts.clock),
         metrics=metrics,
         replica=replica_name(settings),
         metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
@@ -278,10 +282,8 @@ def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Pr
 
 
 def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyRest | None:
-    token = settings.pagerduty_api_token
-    if token is None:
-        return None
-    return PagerDutyRest(http, settings.pagerduty_api_url, token.get_secret_value(), clock)
+    token, url = settings.pagerduty_api_token, settings.pagerduty_api_url
+    return None if token is None else PagerDutyRest(http, url, token.get_secret_value(), clock)
 
 
 def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine:
@@ -289,7 +291,8 @@ def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine
 
     def make(timeline: Workflow) -> Engine:
         on_postgres = settings.store_url.startswith("postgresql://")
-        where: str | Path = settings.store_url if on_postgres else _engine_file(settings)
+        file = Path(settings.store_url.removeprefix("sqlite:///"))
+        where = settings.store_url if on_postgres else file.with_name(f"{file.stem}-engine.sqlite")
         return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make
@@ -302,11 +305,6 @@ def _presence(settings: Settings, replica: str, closing: AsyncExitStack) -> Gone
     presence = Presence(settings.store_url.replace("postgresql://", "postgresql+psycopg://", 1), replica)
     closing.callback(presence.close)
     return lambda others: keep_watch(presence, others)
-
-
-def _engine_file(settings: Settings) -> Path:
-    store = Path(settings.store_url.removeprefix("sqlite:///"))
-    return store.with_name(f"{store.stem}-engine.sqlite")
 
 
 def _deliver_services(

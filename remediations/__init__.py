@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from app.domain.remediation import AnyRemediation
+from remediations.api_rate_limits import ApiRateLimits
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
 from remediations.high_error_rate import HighErrorRate
@@ -32,6 +33,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "pod-restarting": PodRestarting(),
         "out-of-memory": OutOfMemory(),
         "database-connections": DatabaseConnections(),
+        "api-rate-limits": ApiRateLimits(),
         "database-backup": DatabaseBackup(),
     }
 )

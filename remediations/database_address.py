@@ -8,11 +8,8 @@ from pydantic import Field
 
 from app.domain.database import DatabaseAddress, Tls
 from app.domain.remediation import Params
+from remediations.params import DataKey, ObjectName, host_in
 
-Name = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
-"""The name of an object or a host; empty for none."""
-Key = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
-"""A key of a Secret; empty for none."""
 ADDRESS: Final = frozenset(
     {"host", "service", "port", "database", "secret", "url_key", "user_key", "password_key", "ca_key", "tls"}
 )
@@ -24,20 +21,20 @@ class DatabaseParams(Params):
     is the one of the URL in the Secret. The login stands in an existing `secret`: a URL under `url_key`, or, when that is empty,
     user and password under their keys."""
 
-    host: Name = ""
-    service: Name = ""
+    host: ObjectName = ""
+    service: ObjectName = ""
     port: int = Field(default=0, ge=0, le=65_535)
     database: Annotated[str, Field(max_length=63)] = ""
-    secret: Name = "langgraph-secrets"
-    url_key: Key = "DATABASE_URL"
-    user_key: Key = "username"
-    password_key: Key = "password"
-    ca_key: Key = ""
+    secret: ObjectName = "langgraph-secrets"
+    url_key: DataKey = "DATABASE_URL"
+    user_key: DataKey = "username"
+    password_key: DataKey = "password"
+    ca_key: DataKey = ""
     tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
 
     def address(self, namespace: str) -> DatabaseAddress:
         """Of the database, seen from a namespace."""
-        host = f"{self.service}.{namespace}.svc" if self.service and not self.host else self.host
+        host = host_in(namespace, self.host, self.service)
         return DatabaseAddress(
             namespace, host, self.port, self.database, self.secret, self.user_key, self.password_key, self.url_key,
             Tls(self.tls), self.ca_key,

@@ -25,10 +25,10 @@ from app.domain.remediation import Remediation, Scene
 from app.domain.target import Kind
 from app.domain.units import duration
 from app.kube.job_actuator import create_job
-from remediations.database_address import ADDRESS, DatabaseParams, Name
+from remediations.database_address import ADDRESS, DatabaseParams
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.units import joined, memory
-from remediations.params import Bytes, Seconds
+from remediations.params import Bytes, ObjectName, Seconds
 from remediations.steps import act, refuse
 
 BACK_UP = "back-up"
@@ -52,8 +52,8 @@ class DatabaseBackupParams(DatabaseParams):
     to: Annotated[str, Field(max_length=500, pattern=_URL)] = ""
     endpoint: Annotated[str, Field(max_length=500, pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+/?)?$")] = ""
     region: Annotated[str, Field(max_length=50, pattern=r"^[A-Za-z0-9-]*$")] = ""
-    store_secret: Name = ""
-    account: Name = ""
+    store_secret: ObjectName = ""
+    account: ObjectName = ""
     uploader: _Image = ""
     image: _Image = ""
     form: Literal["custom", "plain"] = "custom"
@@ -103,7 +103,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
             missing = " and ".join(n for n in ("to", "uploader") if not getattr(params, n))
             why = f"the rule's params name no {missing}"
             return (refuse(BACK_UP, why, f"{why}: say where backups go, and which image stores them"),)
-        if params.scratch and params.form != Form.CUSTOM:
+        if params.scratch and params.form != "custom":
             why = "only the form custom can be restored beside and compared (scratch)"
             return (refuse(BACK_UP, why, why),)
         for finding in diagnosis.findings:

@@ -74,5 +74,16 @@ Replicas = Annotated[int, Field(ge=1, le=1_000, strict=True)]
 Query = Annotated[str, Field(max_length=4_000)]
 """A PromQL expression, with the placeholders of `remediations.queries`; empty means: do not ask."""
 
+ObjectName = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
+"""A host or the name of an object, such as a Service or a Secret; empty means: none."""
+
+DataKey = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
+"""A key of a Secret's data; empty means: none."""
+
 Names = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
 """Names, e.g. of dependencies as the setting names them."""
+
+
+def host_in(namespace: str, host: str, service: str) -> str:
+    """The host that a rule names, or that of a Service of the namespace; empty when it names neither."""
+    return f"{service}.{namespace}.svc" if service and not host else host

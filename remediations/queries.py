@@ -20,6 +20,9 @@ ERROR_RATIO = f'sum(rate(http_requests_total{_OURS_AND}status=~"5.."}}[5m])) / s
 LATENCY = f"histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{_OURS}[5m])))"
 """Time in seconds within which 95 % of the requests are answered."""
 
+LIMITED = f"sum(increase(rate_limit_errors_total{_OURS}[5m]))"
+"""Answers within 5 min that were rate limits, as clients count them."""
+
 THROTTLING = (
     f'sum(rate(container_cpu_cfs_throttled_periods_total{_OURS_AND}container!=""}}[5m]))'
     f' / sum(rate(container_cpu_cfs_periods_total{_OURS_AND}container!=""}}[5m]))'

@@ -5,8 +5,6 @@ Called by `app.database.postgres`, and with the values of the pod that it runs i
 
 from __future__ import annotations
 
-import base64
-import binascii
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +12,10 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from app.database.secret import missing, values_of
 from app.domain.cluster import Cluster
 from app.domain.database import APPLICATION, DatabaseAddress, Tls
-from app.domain.errors import ProbeUnavailable, RemediatorError
-from app.domain.json import Obj
-from app.domain.target import Kind
+from app.domain.errors import ProbeUnavailable
 
 Options = dict[str, str]
 
@@ -69,23 +66,9 @@ def with_authority(options: Options, authority: str) -> Iterator[Options]:
 
 
 async def _values(cluster: Cluster, at: DatabaseAddress) -> Mapping[str, str]:
-    try:
-        secret: Obj = await cluster.get(Kind.SECRET, at.namespace, at.secret)
-    except RemediatorError as error:
-        raise _missing(at, f"cannot be read ({error.code})") from error
-    data = secret.get("data") or {}
     wanted = [at.url_key] if at.url_key else [at.user_key, at.password_key]
-    found = {}
-    for key in (*wanted, *([at.ca_key] if at.ca_key else [])):
-        if key not in data:
-            raise _missing(at, f"has no key {key}")
-        try:
-            found[key] = base64.b64decode(data[key], validate=True).decode().strip()
-        except (binascii.Error, UnicodeDecodeError, TypeError):
-            raise _missing(at, f"has no text under {key}") from None  # the cause would show the value
-        if not found[key]:
-            raise _missing(at, f"has nothing under {key}")
-    return found
+    keys = [*wanted, *([at.ca_key] if at.ca_key else [])]
+    return await values_of(cluster, at.namespace, at.secret, keys, str(at))
 
 
 def _from_keys(values: Mapping[str, str], at: DatabaseAddress) -> Options:
@@ -125,4 +108,4 @@ def _encryption(tls: Tls) -> Options:
 
 
 def _missing(at: DatabaseAddress, what: str) -> ProbeUnavailable:
-    return ProbeUnavailable(f"Secret {at.namespace}/{at.secret} {what}", code="no_login", where=str(at))
+    return missing(at.namespace, at.secret, what, str(at))

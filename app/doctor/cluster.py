@@ -103,7 +103,7 @@ async def rights(patient: Patient) -> list[Finding]:
         for need in needs(policy, CATALOGUE, patient.settings.ceiling):
             p, asked = need.permission, (need.permission, need.namespace)
             if asked not in answers:
-                answers[asked] = await kube.can_i(p.verb, p.kind, need.namespace, p.subresource)
+                answers[asked] = await kube.can_i(p.verb, p.kind, need.namespace, p.subresource, p.name)
             if not answers[asked]:
                 missing.append(need)
         found = [*_lacking(policy, missing, patient), *await _more_than_needed(kube, policy)]

@@ -27,11 +27,12 @@ Sleep = Callable[[float], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """One verb on one kind of the cluster's objects; `subresource` is empty for the object itself."""
+    """One verb on one kind of the cluster's objects; `subresource` is empty for the object itself, `name` for objects of any."""
 
     verb: str
     kind: Kind
     subresource: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

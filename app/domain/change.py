@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from app.domain.errors import BadInput
@@ -31,6 +32,8 @@ _NAMES = frozenset({"imagePullPolicy", "restartPolicy", "serviceAccountName", "s
 _REFERENCES = frozenset({"configMapRef", "secretRef", "configMapKeyRef", "secretKeyRef", "configMap"})
 _FREE = frozenset({"annotations", "labels", "env", "args", "command"})
 """What stands below these is free text, whatever it looks like."""
+_CONTENTS = frozenset({"data", "stringData", "binaryData"})
+"""Where a Secret or ConfigMap holds its values: none of them is shown, whatever its key is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def may_show(path: str, value: Any) -> bool:
     if value is None:
         return True
     steps = tokens(path)
+    if steps[0] in _CONTENTS:
+        return False
     if steps[-1] == _RESTARTED_AT:
         return isinstance(value, str) and _TIME.fullmatch(value) is not None
     if not _FREE.isdisjoint(steps):
@@ -112,6 +117,18 @@ def hidden(path: str, value: Any, key: DigestKey | None = None) -> Any:
     if may_show(path, value):
         return value
     return HIDDEN if key is None else f"[hidden {key.digest([path, value])}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """When hidden values were last replaced by others; of the values only what records show in their place is known."""
+
+    key: DigestKey
+    times: Mapping[str, datetime] = field(default_factory=dict)
+
+    def at(self, path: str, value: Any) -> datetime | None:
+        """When this value at this path was replaced; None when it is not known to have been."""
+        return self.times.get(hidden(path, value, self.key))
 
 
 def is_hidden(value: Any) -> bool:

@@ -116,6 +116,8 @@ class Cluster(Protocol):
         """Usage from the metrics API. ProbeUnavailable when the cluster does not serve it."""
         ...
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
-        """SelfSubjectAccessReview: may we do this?"""
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
+        """SelfSubjectAccessReview: may we do this to all objects, or to the one with this name?"""
         ...

@@ -34,6 +34,7 @@ class ActionKind(StrEnum):
     DELETE_POD = "delete-pod"
     EVICT_POD = "evict-pod"
     TERMINATE_SESSIONS = "terminate-sessions"
+    ROTATE_KEY = "rotate-key"
     CREATE_JOB = "create-job"
 
 

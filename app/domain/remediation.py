@@ -12,6 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from app.domain.cache import Caches
+from app.domain.change import DigestKey, Replaced
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
@@ -39,13 +41,17 @@ class PastAlert:
     closed: datetime | None
 
 
+_NOTHING = Replaced(DigestKey(b""))
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What this service already did and measured for this incident and target.
 
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
     steps already tried in this incident, and `not_taken` those of them whose rollout never got done, with what was seen last;
-    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod.
+    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
+    `replaced` the values that were rotated away from in Secrets, of any target.
     """
 
     left_revisions: Container[str] = frozenset()
@@ -54,11 +60,13 @@ class History:
     overruled: Mapping[str, str] = field(default_factory=dict)
     alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    replaced: Replaced = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases` where none can be asked."""
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases` and `caches` where none can
+    be asked."""
 
     cluster: Cluster
     workload: Workload
@@ -70,6 +78,7 @@ class Scene:
     metrics: MetricSource | None = None
     history: History = History()
     databases: Databases | None = None
+    caches: Caches | None = None
 
 
 class Remediation(Protocol, Generic[P]):
@@ -89,6 +98,8 @@ class Remediation(Protocol, Generic[P]):
     names."""
     secret_params: tuple[str, ...] = ()
     """Names of its params that name a Secret, which it may then read."""
+    written_secrets: tuple[str, ...] = ()
+    """Those of `secret_params` whose Secret its steps may change."""
     fixed_params: frozenset[str] = frozenset()
     """Names of its params that no order may change."""
     procedure: Procedure | None = None

@@ -10,5 +10,8 @@ from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
 from app.kube.job_actuator import JobActuator
+from app.kube.key_actuator import KeyActuator
 
-ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind((KubeActuator(), SessionActuator(), JobActuator()))
+ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind(
+    (KubeActuator(), KeyActuator(), SessionActuator(), JobActuator())
+)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from app.domain.actuator import Doors
+from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.decision import Mode
@@ -114,6 +115,7 @@ class Services:
     catalogue: Mapping[str, AnyRemediation]
     dependencies: Dependencies
     databases: Databases
+    caches: Caches
     metrics: Metrics
     replica: str
     metric_source: MetricSource | None = None

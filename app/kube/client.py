@@ -163,8 +163,8 @@ class KubeCluster:
         resource = RESOURCES[kind]
         request = Request("patch", resource.full_name, _place(resource, namespace, name), not dry_run)
         query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
-        path = resource.path(namespace, name)
-        return await self._json(_Call("PATCH", path, request, query, list(patch), _JSON_PATCH))
+        call = _Call("PATCH", resource.path(namespace, name), request, query, list(patch), _JSON_PATCH)
+        return await self._json(call)
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port."""
@@ -184,9 +184,8 @@ class KubeCluster:
             "metadata": {"name": name, "namespace": namespace},
             "deleteOptions": _delete_options(uid, dry_run=dry_run),
         }
-        query = _write_query(dry_run=dry_run)
         path = resource.path(namespace, name, "eviction")
-        answer = await self._json(_Call("POST", path, request, query, body))
+        answer = await self._json(_Call("POST", path, request, _write_query(dry_run=dry_run), body))
         if answer.get("status") == "Failure":
             raise refusal(request, Answer(int(answer.get("code", 500)), answer))
 
@@ -245,9 +244,11 @@ class KubeCluster:
             raise ProbeUnavailable(text, where=error.where) from error
         return [parse_usage(item) for item in found]
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
         """See the port."""
-        resource = RESOURCES[kind]
+        resource, named = RESOURCES[kind], namespace if kind is Kind.NAMESPACE else name
         request = Request("create", ACCESS_REVIEWS.full_name, "", mutates=False)
         attributes = {
             "verb": verb,
@@ -256,7 +257,7 @@ class KubeCluster:
             "subresource": subresource,
             # To the authorizer a Namespace lies in itself, so that a Role in it is enough to read it, also one for its name alone.
             "namespace": namespace if resource.namespaced or kind is Kind.NAMESPACE else "",
-            **({"name": namespace} if kind is Kind.NAMESPACE else {}),
+            **({"name": named} if named else {}),
         }
         body = {
             "apiVersion": ACCESS_REVIEWS.api_version,

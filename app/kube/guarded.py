@@ -75,6 +75,8 @@ class Guarded:
         """See the port."""
         return await self._cluster.pod_usage(namespace, selector)
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
         """See the port."""
-        return await self._cluster.can_i(verb, kind, namespace, subresource)
+        return await self._cluster.can_i(verb, kind, namespace, subresource, name)

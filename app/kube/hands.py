@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.domain.change import is_hidden
+from app.domain.change import DigestKey, hidden, is_hidden
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
@@ -57,15 +57,19 @@ def hand_since(manifest: Obj, since: datetime) -> Hand | None:
 
 
 def hand_after_ours(
-    manifest: Obj, expected: Iterable[FieldChange], since: datetime, uid: str = ""
+    manifest: Obj,
+    expected: Iterable[FieldChange],
+    since: datetime,
+    uid: str = "",
+    key: DigestKey | None = None,
 ) -> Hand | None:
-    """Somebody else's change after our write, whose values `expected` has (those that are hidden cannot be compared). `since`
-    is when we wrote by our own clock, for an object on which nothing of ours is left."""
+    """Somebody else's change after our write, whose values `expected` has. Of hidden ones those of a Secret are compared by their
+    digests under `key`, and no others. `since` is when we wrote by our own clock, for an object on which nothing of ours is left."""
     meta = manifest["metadata"]
     if uid and meta.get("uid") != uid:
         at = parse_time(meta.get("creationTimestamp"))
         return Hand("somebody", at, f"{meta.get('name')} was deleted and created again", took_back=True)
-    lost = [c for c in expected if not _in_place(manifest, c)]
+    lost = [c for c in expected if not _in_place(manifest, c, key)]
     after = written_at(manifest, FIELD_MANAGER) or since
     if lost:
         text = "; ".join(moved(manifest, c.path, c.after) for c in lost[:3])
@@ -74,7 +78,9 @@ def hand_after_ours(
     return hand_since(manifest, after)
 
 
-def _in_place(manifest: Obj, change: FieldChange) -> bool:
+def _in_place(manifest: Obj, change: FieldChange, key: DigestKey | None) -> bool:
+    if key is not None and change.path.startswith("/data/") and is_hidden(change.after):
+        return bool(hidden(change.path, value_at(manifest, change.path), key) == change.after)
     if is_hidden(change.after) or isinstance(change.after, Mapping | list):
         return True  # not to be compared: the server completes objects, and hidden values are not known here
     return same(change.path, value_at(manifest, change.path), change.after)

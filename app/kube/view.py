@@ -60,9 +60,11 @@ class View:
         )
         return list(found)
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
         """See the port."""
-        return await self._cluster.can_i(verb, kind, namespace, subresource)
+        return await self._cluster.can_i(verb, kind, namespace, subresource, name)
 
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
         """See the port: a question, which changes nothing."""

@@ -49,8 +49,11 @@ _KINDS = {
 }
 """What the steps do whose names are not an action's; a step that is not known here is taken for a rollout restart."""
 
+_TOGETHER = {"rotate-key": (ActionKind.ROTATE_KEY, ActionKind.ROLLOUT_RESTART)}
+"""Steps of several actions: the Secret's change touches no pod, the restart that comes with it all of them."""
+
 _ONE_POD = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
-_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, *INSIDE})
+_NO_POD = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ROTATE_KEY, *INSIDE})
 
 
 class PodNumbers(Block):
@@ -233,7 +236,7 @@ def step_of(spec: StepSpec, ground: Ground, catalogue: Mapping[str, Handler]) ->
         raise BadInput(message, code="unknown_step", where="step.name")
     if not spec.applies:
         return Step(name, "assumed not to apply", advice=spec.advice)
-    kinds = spec.kinds or (_kind_of(name),)
+    kinds = spec.kinds or _TOGETHER.get(name) or (_kind_of(name),)
     return Step(name, "assumed to apply", tuple(_action(kind, spec, ground) for kind in kinds))
 
 

@@ -42,7 +42,8 @@ class Right:
     def of(cls, permission: Permission, names: Sequence[str] = ()) -> Right:
         """From the words of the code."""
         verb, group, plural, subresource = rule_of(permission)
-        return cls(group, f"{plural}/{subresource}" if subresource else plural, verb, tuple(names))
+        named = (permission.name,) if permission.name else tuple(names)
+        return cls(group, f"{plural}/{subresource}" if subresource else plural, verb, named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,10 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
                 },
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
                 "inside": {kind.value: _inside(handler, kind) for kind in WORKLOAD_KINDS},
+                "secretWrites": {
+                    param: [p.verb for a in handler.actions for p in ACTUATORS[a].rights(a, Kind.SECRET)]
+                    for param in handler.written_secrets
+                },
             }
             for name, handler in catalogue.items()
         },

@@ -40,6 +40,8 @@ class When(Strict):
     env: dict[str, str] = Field(default_factory=dict)
     config_missing: str = ""
     """`NAME/KEY`: true while this ConfigMap lacks the key (read when the container starts)."""
+    secret: dict[str, str] = Field(default_factory=dict)
+    """`NAME/KEY` of a Secret to the text that has to stand there (read when the container starts)."""
 
 
 class Memory(Strict):
@@ -110,10 +112,12 @@ class Behaviours:
         known: Sequence[Behaviour],
         missing_images: Sequence[str],
         has_key: Callable[[str, str, str], bool],
+        secret_text: Callable[[str, str, str], str] = lambda _namespace, _name, _key: "",
     ) -> None:
         self._known = tuple(known)
         self._missing_images = tuple(missing_images)
         self._has_key = has_key
+        self._secret_text = secret_text
 
     def of(self, pod: Obj, container: Obj) -> Behaviour:
         """The behaviour of a container that starts now."""
@@ -134,7 +138,12 @@ class Behaviours:
             return False
         if any(not fnmatchcase(env.get(k, ""), v) for k, v in when.env.items()):
             return False
+        namespace = pod["metadata"]["namespace"]
+        for place, text in when.secret.items():
+            name, _, key = place.partition("/")
+            if self._secret_text(namespace, name, key) != text:
+                return False
         if when.config_missing:
             name, _, key = when.config_missing.partition("/")
-            return not self._has_key(pod["metadata"]["namespace"], name, key)
+            return not self._has_key(namespace, name, key)
         return True

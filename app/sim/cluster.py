@@ -55,6 +55,7 @@ class SimCluster:
         self.dependencies = self._simulation.dependencies
         self.databases = self._simulation.databases
         self.databases.told = self._ended
+        self.caches = self._simulation.caches
         self.traffic = self._simulation.traffic
         self.catch_up()
 
@@ -124,8 +125,11 @@ class SimCluster:
 
         return await self._request(Request("usage", None, namespace, ""), act)
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
-        """May we do this? Yes, unless `deny` says no."""
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
+        """May we do this? Yes, unless `deny` says no, which is for objects of any name."""
+        del name
         asked = _SUBRESOURCES.get(subresource, verb)
         return await self._request(
             Request("can_i", None, namespace, ""), lambda: (asked, kind) not in self._denied

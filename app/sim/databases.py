@@ -6,11 +6,10 @@ while a pod of its `app` is ready, and forgets its sessions with its pods. The S
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
@@ -19,9 +18,10 @@ from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
-from app.domain.target import Kind
+from app.sim.asking import Asking
 from app.sim.faults import Request
 from app.sim.kubelet import Kubelet
+from app.sim.logins import login_values
 from app.sim.podstatus import ip_of
 from app.sim.units import Seconds, Strict
 from app.sim.world import World
@@ -31,14 +31,6 @@ _FIRST_PID = 1_000
 _STANDBY = "it replicates"
 """A server that follows: its session is none of the clients'."""
 _SIZE = 52 * 1024**2
-
-
-class Asking(Protocol):
-    """How a request to the world is made: hooks, faults and its record around it."""
-
-    async def __call__(self, request: Request, act: Callable[[], T]) -> T:
-        """Make it."""
-        ...
 
 
 class Clients(Strict):
@@ -279,21 +271,11 @@ class SimDatabases:
 
 async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     """User, password and host that the Secret tells. Raises ProbeUnavailable."""
-    where = str(at)
-    try:
-        data = (await cluster.get(Kind.SECRET, at.namespace, at.secret)).get("data") or {}
-    except RemediatorError as error:
-        text = f"Secret {at.namespace}/{at.secret} cannot be read ({error.code})"
-        raise ProbeUnavailable(text, code="no_login", where=where) from error
     keys = [at.url_key] if at.url_key else [at.user_key, at.password_key]
-    for key in keys:
-        if not data.get(key):
-            text = f"Secret {at.namespace}/{at.secret} has no key {key}"
-            raise ProbeUnavailable(text, code="no_login", where=where)
-    values = [base64.b64decode(data[key]).decode() for key in keys]
+    values = await login_values(cluster, at.namespace, at.secret, keys, str(at))
     if not at.url_key:
-        return values[0], values[1], ""
-    url = urlsplit(values[0])
+        return values[at.user_key], values[at.password_key], ""
+    url = urlsplit(values[at.url_key])
     return unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
 
 

@@ -21,7 +21,7 @@ from app.domain.errors import (
 from app.domain.target import Kind
 
 Verb = Literal[
-    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "terminate"
+    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "info", "terminate"
 ]
 WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate"})
 
@@ -40,7 +40,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage, access reviews and databases."""
+    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage, access reviews, databases and caches."""
 
     verb: Verb
     kind: Kind | None

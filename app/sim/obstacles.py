@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.domain.json import Obj
+from app.domain.secret import text_of
 from app.domain.target import Kind
 from app.sim.containers import Obstacle
 from app.sim.objects import Key, ObjectStore
@@ -19,6 +20,12 @@ def has_key(store: ObjectStore, kind: Kind, where: tuple[str, str], key: str) ->
     if obj is None:
         return False
     return key in obj.get("data", {}) or key in obj.get("binaryData", {}) or key in obj.get("stringData", {})
+
+
+def secret_text(store: ObjectStore, namespace: str, name: str, key: str) -> str:
+    """The text under a key of this Secret, empty when there is none."""
+    found = store.find(Key(Kind.SECRET, namespace, name))
+    return (text_of(found, key) if found is not None else None) or ""
 
 
 def config_obstacle(store: ObjectStore, pod: Obj, container: Obj) -> Obstacle | None:

@@ -20,6 +20,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.alerts import AlertRule
 from app.sim.behaviour import Behaviour
+from app.sim.caches import CacheServer
 from app.sim.databases import Server
 from app.sim.dependencies import Dependency
 from app.sim.metrics import Metric
@@ -74,6 +75,7 @@ class Scenario(Strict):
     metrics: tuple[Metric, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     databases: tuple[Server, ...] = ()
+    caches: tuple[CacheServer, ...] = ()
     objects: tuple[dict[str, Any], ...] = ()
     """Filled from the documents after the first."""
 
@@ -96,6 +98,7 @@ class Scenario(Strict):
                 "metrics",
                 "dependencies",
                 "databases",
+                "caches",
             )
         }
         merged["objects"] = (*self.objects, *(o for o in other.objects if key_of(o) not in known))

@@ -15,13 +15,15 @@ from app.domain.target import Kind
 from app.sim import controllers, defaults
 from app.sim.alertmanager import SimAlertmanager
 from app.sim.alerts import Alerts
+from app.sim.asking import Asking
 from app.sim.behaviour import Behaviours
-from app.sim.databases import Asking, SimDatabases
+from app.sim.caches import SimCaches
+from app.sim.databases import SimDatabases
 from app.sim.dependencies import SimDependencies
 from app.sim.kubelet import Kubelet, node
 from app.sim.metrics import SimMetrics
 from app.sim.objects import Key, ObjectStore, key_of, make_key
-from app.sim.obstacles import has_key
+from app.sim.obstacles import has_key, secret_text
 from app.sim.patch import clone
 from app.sim.scenario import Scenario, Step
 from app.sim.signals import Signals
@@ -48,6 +50,7 @@ class Simulation:
             scenario.behaviours,
             scenario.missing_images,
             functools.partial(_has_key, self.world.store),
+            functools.partial(secret_text, self.world.store),
         )
         self.kubelet = Kubelet(self.world, behaviours)
         self.budgets, self.admission = controllers.install(self.world, self._cpu_use)
@@ -59,6 +62,7 @@ class Simulation:
             datetime.fromtimestamp(self._start, UTC),
             ask,
         )
+        self.caches = SimCaches((self.world, self.kubelet, space), scenario.caches, ask)
         signals = Signals(self.world, self.kubelet, self.traffic, space, self.databases.share)
         alerts = Alerts(self.world, signals, space, scenario.alerts)
         self.alertmanager = SimAlertmanager(self.world, alerts, catch_up)

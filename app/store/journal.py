@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, select, update
 
 from app.domain.errors import Missing
 from app.store.encoding import moment, moment_or_none, object_or_none, to_json, to_text
@@ -75,10 +75,19 @@ def entries(conn: Connection, run_id: str) -> list[JournalEntry]:
 
 def entries_on(conn: Connection, target_key: str, kind: str) -> list[JournalEntry]:
     """Steps of all remembered runs on a target that meant an action of this kind, oldest first."""
+    return _meant(conn, runs.c.target_key == target_key, kind)
+
+
+def entries_in(conn: Connection, namespace: str, kind: str) -> list[JournalEntry]:
+    """Steps of all remembered runs on targets of a namespace that meant an action of this kind, oldest first."""
+    return _meant(conn, runs.c.target_key.startswith(f"{namespace}/", autoescape=True), kind)
+
+
+def _meant(conn: Connection, which: ColumnElement[bool], kind: str) -> list[JournalEntry]:
     query = (
         select(run_journal)
         .join(runs, runs.c.id == run_journal.c.run_id)
-        .where(runs.c.target_key == target_key, run_journal.c.intent.contains(kind, autoescape=True))
+        .where(which, run_journal.c.intent.contains(kind, autoescape=True))
         .order_by(run_journal.c.begun_at, run_journal.c.name)
     )
     found = [_entry(row) for row in conn.execute(query)]

@@ -25,7 +25,7 @@ from app.domain.plan import Step
 from app.domain.workflows import first_workflow
 from app.store import ledger
 from app.store.encoding import micros_or_none, moment, moment_or_none, storable, to_json, to_text
-from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entries_on, entry
+from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entries_in, entries_on, entry
 from app.store.schema import LIVE, runs
 from app.store.tx import Tx
 
@@ -39,6 +39,7 @@ __all__ = [
     "begin_entry",
     "end_entry",
     "entries",
+    "entries_in",
     "entries_on",
     "entry",
     "get",

@@ -18,6 +18,7 @@ from app.domain.database import IDLE, Activity, Condition, DatabaseAddress, Data
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from remediations.evidence.looks import not_looked
 from remediations.evidence.units import count, memory, percent, span
 
 CONNECTION, CLIENTS, IDLERS, LOCKS = (
@@ -54,20 +55,8 @@ async def database_findings(
     try:
         seen = await source.activity(cluster, at)
     except ProbeUnavailable as error:
-        return [_unseen(at, error)]
+        return [not_looked(CONNECTION, at, error, _TOLD, {"crowded": error.code == "exhausted"})]
     return [_connection(at, seen, limits), _clients(seen), _idlers(seen, limits), _locks(seen, limits)]
-
-
-def _unseen(at: DatabaseAddress, error: ProbeUnavailable) -> Finding:
-    known = error.code in _TOLD
-    text = (
-        f"{at}: {error.message}"
-        if known
-        else f"{at} could not be looked at, which says nothing of it: {error.message}"
-    )
-    certainty = Certainty.KNOWN if known else Certainty.UNKNOWN
-    data: dict[str, JsonValue] = {"code": error.code, "crowded": error.code == "exhausted"}
-    return Finding(CONNECTION, text, certainty, data)
 
 
 def _connection(at: DatabaseAddress, seen: Activity, limits: Limits) -> Finding:

@@ -80,7 +80,9 @@ class ErrorLog:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class PodLog:
+    """The log of one container, or why it could not be read. Raw: it is not shown."""
+
     pod: str
     container: str
     text: str = ""
@@ -101,18 +103,7 @@ async def read_errors(
 ) -> ErrorLog:
     """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first."""
     start = now - timedelta(seconds=window)
-    chosen = sorted(
-        pods, key=lambda p: (p.ready, -max((c.restarts for c in p.containers), default=0), p.name)
-    )
-    chosen = chosen[:MAX_PODS]
-    queries = [q for pod in chosen for q in _queries(pod, window)]
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def read(query: LogQuery) -> _Read:
-        async with gate:
-            return await _read(cluster, query)
-
-    reads = _bounded(await asyncio.gather(*(read(q) for q in queries)))
+    chosen, reads = await read_logs(cluster, pods, window)
     found: list[tuple[str, ErrorLine]] = []
     for r in reads:
         for at, error in enumerate(errors_in(r.text.splitlines(), tokens)):
@@ -142,6 +133,24 @@ async def read_errors(
     )
 
 
+async def read_logs(
+    cluster: Cluster, pods: Sequence[Pod], window: float
+) -> tuple[Sequence[Pod], Sequence[PodLog]]:
+    """The logs of the last `window` seconds of at most MAX_PODS pods, broken first, and whose they are."""
+    chosen = sorted(
+        pods, key=lambda p: (p.ready, -max((c.restarts for c in p.containers), default=0), p.name)
+    )
+    chosen = chosen[:MAX_PODS]
+    queries = [q for pod in chosen for q in _queries(pod, window)]
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(query: LogQuery) -> PodLog:
+        async with gate:
+            return await _read(cluster, query)
+
+    return chosen, _bounded(await asyncio.gather(*(read(q) for q in queries)))
+
+
 def _queries(pod: Pod, window: float) -> Iterable[LogQuery]:
     states = {c.name: c for c in pod.containers}
     for spec in pod.specs:
@@ -166,14 +175,14 @@ def _has_run(state: ContainerState) -> bool:
     return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
 
 
-async def _read(cluster: Cluster, query: LogQuery) -> _Read:
+async def _read(cluster: Cluster, query: LogQuery) -> PodLog:
     try:
-        return _Read(query.pod, query.container, await cluster.logs(query), previous=query.previous)
+        return PodLog(query.pod, query.container, await cluster.logs(query), previous=query.previous)
     except (ClusterRefused, TryLater) as e:
-        return _Read(query.pod, query.container, fault=e.message)
+        return PodLog(query.pod, query.container, fault=e.message)
 
 
-def _bounded(reads: Sequence[_Read]) -> list[_Read]:
+def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
     kept, size = [], 0
     for read in reads:
         room = max(0, TOTAL_BYTES - size)

@@ -278,12 +278,25 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         },
         hand=_ordered("database-backup", "rag7/StatefulSet/postgres"),
     ),
+    ("api-rate-limits", "rotate-key"): Case(
+        "api-rate-limits",
+        "rotate-key",
+        _shipped("api-rate-limits"),
+        of_rule={"mode": Mode.AUTO},
+        ends=IncidentState.CONTAINED,
+    ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),
 }
 
-PERSONS_WORK = frozenset({("pod-restarting", "fix-by-hand"), ("database-connections", "fix-by-hand")})
+PERSONS_WORK = frozenset(
+    {
+        ("pod-restarting", "fix-by-hand"),
+        ("database-connections", "fix-by-hand"),
+        *(("api-rate-limits", step) for step in ("mend-cache", "wait-in-code", "ask-provider")),
+    }
+)
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (

@@ -107,7 +107,7 @@ async def never_over_budget(rig: Rig) -> None:
     ran = {run.id: run for run in await rig.store.read(lambda conn: runs.page(conn, None, 200))}
     steps: dict[tuple[str, str], datetime] = {}
     for mutation in rig.cluster.mutations:
-        if mutation.dry_run or mutation.kind is Kind.EVENT or mutation.marker.endswith("/undo"):
+        if mutation.dry_run or mutation.kind is Kind.EVENT or "/undo" in mutation.marker:
             continue
         (intent,) = intents_of(trail, mutation)
         steps.setdefault((intent.run_id, str(intent.data["action"]).rpartition(".")[0]), mutation.at)
@@ -141,13 +141,13 @@ async def one_run_a_target(rig: Rig) -> None:
 
 
 def intents_of(trail: Sequence[AuditEvent], mutation: Mutation) -> list[AuditEvent]:
-    """The intents that announced this write, undos apart from actions."""
-    wanted = EventKind.UNDO_INTENDED if mutation.marker.endswith("/undo") else EventKind.ACTION_INTENDED
+    """The intents that announced this write, undos apart from actions. An undo of a key that restarts pods has one for both writes."""
+    marker = mutation.marker.removesuffix("/restart")
+    wanted = EventKind.UNDO_INTENDED if marker.endswith("/undo") else EventKind.ACTION_INTENDED
     return [
         r
         for r in trail
-        if r.kind is wanted
-        and (r.data["action"] == mutation.marker if mutation.marker else mutation.name in str(r.data))
+        if r.kind is wanted and (r.data["action"] == marker if marker else mutation.name in str(r.data))
     ]
 
 
@@ -157,7 +157,7 @@ async def allowed_before_written(rig: Rig) -> None:
     for mutation in rig.cluster.mutations:
         if mutation.dry_run or mutation.kind is Kind.EVENT:
             continue
-        undo = mutation.marker.endswith("/undo")
+        undo = "/undo" in mutation.marker
         intents = intents_of(trail, mutation)
         assert len(intents) == 1, f"{mutation.marker or mutation.name}: {len(intents)} intents"
         assert intents[0].at <= mutation.at

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -154,7 +155,8 @@ class Redis:
 
     DATABASES = 1024
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, more: Mapping[str, str] | None = None) -> None:
+        """`more`: settings besides, as on the command line."""
         server = databases.find_redis()
         if server is None:
             raise LiveStackError("Redis is missing; run: python -m tests.live.build")
@@ -169,6 +171,7 @@ class Redis:
             "--save": "",
             "--appendonly": "no",
             "--databases": str(self.DATABASES),
+            **(more or {}),
         }
         flags = [part for setting in settings.items() for part in setting]
         self.process = Process([server.program, *flags], (folder or self._data) / "redis.log")

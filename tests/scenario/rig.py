@@ -221,14 +221,13 @@ class Rig:
         )
         if not self.url and not self.path.exists():
             put_empty_store(self.path)
-        store = InlineStore.at(
+        self.store = store = InlineStore.at(
             self.url or f"sqlite:///{self.path}",
             clock=self.clock,
             ids=Numbers(self._births * 1_000_000),
             hooks=hooks,
             keys=self.keys,
         )
-        self.store = store
         self.services = Services(
             store=store,
             cluster=self.cluster,
@@ -238,6 +237,7 @@ class Rig:
             catalogue=CATALOGUE,
             dependencies=self.cluster.dependencies,
             databases=self.cluster.databases,
+            caches=self.cluster.caches,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.secret import encoded, text_of
 from app.domain.target import Kind, Target
 from app.flow.deciding.history import history_of
 from app.kube.read import read_workload, revisions
@@ -75,22 +76,26 @@ async def rig_of(
     await rig.close()
 
 
-async def expect_nothing(rig: Rig, logged: io.StringIO, *, kept: bool, pages: Pages | None = None) -> None:
-    """The search. `kept`: the pre-images have values in the clear; `pages`: somebody was paged, and what was said."""
+async def expect_nothing(
+    rig: Rig, logged: io.StringIO, *more: str, kept: bool, pages: Pages | None = None
+) -> None:
+    """The search, for `more` words besides. `kept`: the pre-images have values in the clear; `pages`: somebody was paged, and what was
+    said."""
+    words = (CANARY, ENCODED, *more)
     places = {**await answers(rig), "messages": told(rig), "log": logged.getvalue()}
     if pages is not None:
         assert pages.bodies
         places |= {"pages": "\n".join(pages.bodies), "notes": await notes(rig)}
         assert places["notes"]
-    leaks = {name: _around(text) for name, text in places.items() if CANARY in text or ENCODED in text}
+    leaks = {name: _around(text, words) for name, text in places.items() if any(w in text for w in words)}
     assert leaks == {}
-    rows = rows_with(rig.url or rig.path, CANARY, ENCODED)
-    assert {t: [_around(r) for r in found] for t, found in rows.items() if t != "pre_images"} == {}
+    rows = rows_with(rig.url or rig.path, *words)
+    assert {t: [_around(r, words) for r in found] for t, found in rows.items() if t != "pre_images"} == {}
     assert ("pre_images" in rows) is kept
 
 
-def _around(text: str) -> str:
-    at = max(text.find(CANARY), text.find(ENCODED))
+def _around(text: str, words: Sequence[str]) -> str:
+    at = max(map(text.find, words))
     return text[max(0, at - 200) : at + 60]
 
 
@@ -332,3 +337,56 @@ async def test_of_a_database_neither_the_login_nor_a_statements_values_leave(
         )
         await rig.run(60)
         await expect_nothing(rig, logged, kept=False)
+
+
+@pytest.mark.parametrize("keys", [VaultKeys(), SEALED], ids=["no key", "a key"])
+async def test_of_a_rotation_and_its_undo_neither_the_old_nor_the_new_key_leaves(
+    tmp_path: Path, logged: io.StringIO, keys: VaultKeys
+) -> None:
+    """Both, plain and as the Secret holds them, and the list of all: found in the pre-image alone, and with a key not even there."""
+    old, new, spare = (f"{CANARY}-key-{name}" for name in ("old", "new", "spare"))
+    listed = f"{old}\n{new}\n{spare}"
+    pages = Pages()
+    async with rig_of(tmp_path, _keyed(old, listed), keys=keys, pages=pages) as rig:
+        assert await ended(rig) is RunState.CONTAINED
+        found = rig.cluster.peek(Kind.SECRET, "rag7", "langgraph-api-keys")
+        assert found is not None
+        assert text_of(found, "OPENAI_API_KEY") == new
+        run = await the_run(rig)
+        words = [encoded(text) for text in (old, new, spare)]
+        await expect_nothing(rig, logged, *words, kept=not keys.encryption)
+        await rig.operations.undo(run.id, "alice")
+        assert await ended(rig) is RunState.UNDONE
+        found = rig.cluster.peek(Kind.SECRET, "rag7", "langgraph-api-keys")
+        assert found is not None
+        assert text_of(found, "OPENAI_API_KEY") == old
+        await expect_nothing(rig, logged, *words, kept=not keys.encryption)
+
+
+async def test_a_rotation_that_a_person_overruled_tells_no_key(tmp_path: Path, logged: io.StringIO) -> None:
+    """The conflict of the undo is told by its path, and so is what stands in the way of a plan."""
+    old, theirs = f"{CANARY}-key-old", f"{CANARY}-key-theirs"
+    async with rig_of(tmp_path, _keyed(old, f"{old}\n{CANARY}-key-new"), keys=SEALED) as rig:
+        assert await ended(rig) is RunState.CONTAINED
+        patch = {"op": "replace", "path": "/data/OPENAI_API_KEY", "value": encoded(theirs)}
+        rig.cluster.edit(Kind.SECRET, "rag7", "langgraph-api-keys", [patch])
+        await rig.operations.undo((await the_run(rig)).id, "alice")
+        assert await ended(rig) is RunState.UNDO_CONFLICT
+        assert "/data/OPENAI_API_KEY is [hidden], not [hidden]" in rig.notebook.text
+        await expect_nothing(rig, logged, encoded(old), encoded(theirs), kept=False)
+
+
+def _keyed(active: str, listed: str) -> Scenario:
+    """The shipped scenario with these keys."""
+    base = load_scenario("api-rate-limits")
+    data = {"OPENAI_API_KEY": encoded(active), "OPENAI_API_KEYS": encoded(listed)}
+    behaviours = tuple(
+        b.model_copy(
+            update={"when": b.when.model_copy(update={"secret": dict.fromkeys(b.when.secret, active)})}
+        )
+        for b in base.behaviours
+    )
+    objects = tuple(
+        {**o, "data": data} if o["metadata"]["name"] == "langgraph-api-keys" else o for o in base.objects
+    )
+    return base.model_copy(update={"objects": objects, "behaviours": behaviours})

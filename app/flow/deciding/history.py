@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.change import Digested, DigestKey
-from app.domain.outcome import ActionResult
+from app.domain.change import Digested, DigestKey, Replaced
+from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import ActionKind
 from app.domain.remediation import History, PastAlert
+from app.domain.target import Target
 from app.store import facts, runs, samples
 
 TAKEN_OVER_FOR = timedelta(days=7)
@@ -22,7 +23,8 @@ _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime, key: DigestKey) -> History:
     """Revisions (by their keyed fingerprints) this target was rolled away from in any incident, steps already tried (a refused
-    one too), those of them that were never really taken, those that somebody took back, memory samples of the target's pods."""
+    one too), those of them that were never really taken, those that somebody took back, memory samples of the target's pods, keys rotated
+    away from (as records show them)."""
     tried: dict[str, None] = {}
     not_taken: dict[str, str] = {}
     for run in facts.of_incident(conn, incident_id):
@@ -48,7 +50,27 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
         },
         alerts=tuple(PastAlert(*row) for row in facts.alerts_on(conn, target_key, now - _ALERTS)),
         memory=samples.get(conn, target_key, now - _MEMORY),
+        replaced=Replaced(key, _replaced(conn, target_key)),
     )
+
+
+def _replaced(conn: Connection, target_key: str) -> dict[str, datetime]:
+    """What this service replaced in Secrets, as records show it, for any target of the namespace: several may share a Secret. A
+    write with an unclear outcome counts. When one was taken back, the key that it had brought was left as well."""
+    found: dict[str, datetime] = {}
+    for entry in runs.entries_in(conn, Target.parse(target_key).namespace, ActionKind.ROTATE_KEY):
+        result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
+        if entry.intent.get("entry") != "action" or result == ActionResult.REFUSED:
+            continue
+        changes = entry.intent["action"]["changes"]
+        found |= {str(c["before"]): entry.begun_at for c in changes}
+        for back in runs.entries(conn, entry.run_id):
+            if (
+                back.intent.get("of") == entry.name
+                and (back.outcome or {}).get("result") == UndoResult.UNDONE
+            ):
+                found |= {str(c["after"]): back.begun_at for c in changes}
+    return found
 
 
 def _left(conn: Connection, target_key: str) -> frozenset[str]:

@@ -208,6 +208,7 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         metrics=services.metric_source,
         history=history,
         databases=services.databases,
+        caches=services.caches,
     )
     try:
         diagnosis = await subject.remediation.diagnose(scene, subject.params)

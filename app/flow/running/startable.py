@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.domain.errors import ClusterRefused
 from app.domain.new_pods import Finding
-from app.domain.plan import Action, FieldChange
+from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.flow.services import Services
@@ -32,7 +32,8 @@ async def against_undo(services: Services, run: Run, action: Action) -> str:
     back = replace(action, changes=tuple(FieldChange(c.path, c.after, c.before) for c in action.changes))
     try:
         workload = await read_workload(services.cluster, action.target)
-        if await _runs_already(services, workload, back):
+        restarts = action.kind is ActionKind.ROTATE_KEY  # pods of the same template take the former key
+        if not restarts and await _runs_already(services, workload, back):
             return ""
         found = await new_pods(services.cluster, workload, (back,), services.clock.now())
     except ClusterRefused:

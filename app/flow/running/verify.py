@@ -160,8 +160,11 @@ def _load(conn: Any, run: Run) -> _About:
 
 async def _other_hand(services: Services, workload: Workload, about: _About) -> Hand | None:
     """Somebody else's change of what we wrote to. An object that cannot be read says nothing."""
-    for ref in {a.object.name: a.object for a in about.actions if a.changes}.values():
-        latest = {c.path: c for a in about.actions if a.object.name == ref.name for c in a.changes}
+    for (kind, name), ref in {
+        (a.object.kind, a.object.name): a.object for a in about.actions if a.changes
+    }.items():
+        own = [a for a in about.actions if (a.object.kind, a.object.name) == (kind, name)]
+        latest = {c.path: c for a in own for c in a.changes}
         try:
             manifest = (
                 workload.manifest
@@ -170,7 +173,9 @@ async def _other_hand(services: Services, workload: Workload, about: _About) -> 
             )
         except RemediatorError:
             continue
-        if hand := hand_after_ours(manifest, latest.values(), about.acted_at, ref.uid):
+        if hand := hand_after_ours(
+            manifest, latest.values(), about.acted_at, ref.uid, services.store.vault.key
+        ):
             return hand
     return None
 

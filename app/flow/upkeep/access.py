@@ -102,7 +102,7 @@ class AccessCheck:
             return known[0]
         permission, namespace = asked
         yes = await self.services.cluster.can_i(
-            permission.verb, permission.kind, namespace, permission.subresource
+            permission.verb, permission.kind, namespace, permission.subresource, permission.name
         )
         if len(self._answers) >= _KEPT:
             self._answers.clear()

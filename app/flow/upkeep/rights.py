@@ -6,8 +6,8 @@ missing. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.domain.actuator import Permission
@@ -40,8 +40,9 @@ class Need:
 
     @property
     def told(self) -> str:
-        """`patch deployments in namespace rag7`."""
-        return f"{self.permission.verb} {self.resource} in namespace {self.namespace}"
+        """`patch deployments in namespace rag7`, `patch secrets api-keys in namespace rag7`."""
+        which = f"{self.resource} {self.permission.name}".rstrip()
+        return f"{self.permission.verb} {which} in namespace {self.namespace}"
 
     def __str__(self) -> str:
         return f"may not {self.told} (needed by {self.remediation})"
@@ -90,18 +91,31 @@ def writes(
     targets = {kind for kind in _target_kinds(rule) if kind in on}
     free = targets - set(scope.protected_kinds)
     touched = free | {Kind.HPA, Kind.POD} if free else set()
-    return frozenset(
+    found = {
         p
         for action in handler.actions
         for kind in (targets if action in INSIDE else touched)
         for p in ACTUATORS[action].rights(action, kind)
-    )
+    }
+    return frozenset(found | (_on_secrets(rule, handler) if touched else set()))
+
+
+def _on_secrets(rule: Rule, handler: AnyRemediation) -> set[Permission]:
+    """Of Secrets only those that the rule names are written."""
+    names = named_in(rule, handler, handler.written_secrets)
+    rights = {p for action in handler.actions for p in ACTUATORS[action].rights(action, Kind.SECRET)}
+    return {replace(p, name=name) for p in rights for name in names}
 
 
 def secrets_of(rule: Rule, handler: AnyRemediation) -> tuple[str, ...]:
     """Names of the Secrets that the rule's params name, in their order; each is read by its name alone."""
+    return named_in(rule, handler, handler.secret_params)
+
+
+def named_in(rule: Rule, handler: AnyRemediation, which: Iterable[str]) -> tuple[str, ...]:
+    """What these params of the rule name, those that name nothing aside."""
     params = handler.params(**rule.params)
-    named = (str(getattr(params, name)) for name in handler.secret_params)
+    named = (str(getattr(params, name)) for name in which)
     return tuple(name for name in named if name)
 
 

@@ -16,6 +16,7 @@ from app.kube.actions.impossible import Impossible
 from app.kube.actions.raise_memory import raise_memory
 from app.kube.actions.roll_back import roll_back, unstick
 from app.kube.actions.rollout_restart import rollout_restart
+from app.kube.actions.rotate_key import rotate_key
 from app.kube.actions.scale import scale
 
 BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
@@ -26,6 +27,7 @@ BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.RAISE_MEMORY_LIMIT: raise_memory,
     ActionKind.DELETE_POD: delete_pod,
     ActionKind.EVICT_POD: evict_pod,
+    ActionKind.ROTATE_KEY: rotate_key,
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "raise_memory",
     "roll_back",
     "rollout_restart",
+    "rotate_key",
     "scale",
     "unstick",
 ]

@@ -15,7 +15,7 @@ from app.kube.actions.template import refusal
 from app.kube.fields import value_at
 from app.kube.parse import RESTARTED_AT
 
-_PATH = f"/spec/template/metadata/annotations/{escape(RESTARTED_AT)}"
+RESTART_PATH = f"/spec/template/metadata/annotations/{escape(RESTARTED_AT)}"
 
 
 def rollout_restart(workload: Workload, now: datetime) -> Action | Impossible:
@@ -23,7 +23,7 @@ def rollout_restart(workload: Workload, now: datetime) -> Action | Impossible:
     would roll."""
     if no := refusal(workload, "a restart"):
         return no
-    before = value_at(workload.manifest, _PATH)
+    before = value_at(workload.manifest, RESTART_PATH)
     after = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if before == after:
         return Impossible(f"{workload.target} was restarted in this very second")
@@ -31,7 +31,7 @@ def rollout_restart(workload: Workload, now: datetime) -> Action | Impossible:
         kind=ActionKind.ROLLOUT_RESTART,
         object=workload.ref,
         target=workload.target,
-        changes=(FieldChange(_PATH, before, after),),
+        changes=(FieldChange(RESTART_PATH, before, after),),
         summary=f"Restart {workload.target} ({workload.desired} pods, one rolling update)",
         pods_affected=workload.desired,
         reversible=False,

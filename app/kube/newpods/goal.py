@@ -18,7 +18,14 @@ from app.domain.workload import Workload
 from app.kube.actions.surge import surge_pods, taken_down_at_once
 from app.kube.look import POD_KINDS
 
-_ROLLS = frozenset({ActionKind.ROLLOUT_RESTART, ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT})
+_ROLLS = frozenset(
+    {
+        ActionKind.ROLLOUT_RESTART,
+        ActionKind.ROLL_BACK,
+        ActionKind.RAISE_MEMORY_LIMIT,
+        ActionKind.ROTATE_KEY,  # by the restart that comes with it
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

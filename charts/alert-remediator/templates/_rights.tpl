@@ -74,6 +74,12 @@
 {{- range $kind := $kinds -}}
 {{- if not (has $kind (default (list) $scope.protected_kinds)) -}}
 {{- range get $handler.writes $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
+{{- range $param, $verbs := $handler.secretWrites -}}
+{{- with get (default (dict) $rule.params) $param -}}
+{{- $named := . -}}
+{{- range $verbs }}{{- $rights = append $rights (printf " secrets %s %s" . $named) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- range get $handler.inside $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
 {{- end -}}

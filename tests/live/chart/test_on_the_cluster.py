@@ -233,6 +233,7 @@ async def test_a_removed_verb_disables_exactly_what_needs_it(
         "out-of-memory": told,
         "pod-restarting": [],
         "database-connections": [],
+        "api-rate-limits": [],
     }
     assert not [r for r in _policy().rules if await access.lacking(r, Target("rag7", Kind.DEPLOYMENT, "web"))]
 

@@ -60,7 +60,8 @@ def test_nothing_is_cluster_wide_and_nothing_a_wildcard(helm: Helm, way: str) ->
     assert rules
     assert "*" not in str(rules)
     secrets = [rule for rule in rules if "secrets" in rule["resources"]]
-    assert all(rule["verbs"] == ["get"] and rule["resourceNames"] for rule in secrets)
+    assert all(rule["resourceNames"] and set(rule["verbs"]) <= {"get", "patch"} for rule in secrets)
+    assert {n for rule in secrets if "patch" in rule["verbs"] for n in rule["resourceNames"]} <= {"api-keys"}
 
 
 def test_who_only_observes_gets_no_write(helm: Helm) -> None:
@@ -88,7 +89,7 @@ def test_each_role_is_bound_to_the_service_account_alone(helm: Helm) -> None:
                 "--set-string",
                 "policy.files.policy\\.yaml=scope: {namespaces: [a]}\nrules: [{name: x\\, remediation: nope}]",
             ),
-            'rule "x" names the remediation "nope"; there are database-backup, database-connections',
+            'rule "x" names the remediation "nope"; there are api-rate-limits, database-backup, database-connections',
         ),
         (("--set", "policy.files.policy\\.yaml=a: ["), "policy.files.policy.yaml is no YAML"),
         (("--set", "replicas=2"), "at '/replicas': maximum: got 2, want 1"),

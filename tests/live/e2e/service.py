@@ -30,6 +30,17 @@ ALERTS = {
     "HighLatency": ("high-latency", {"scale_to": 8}),
     "OOM": ("out-of-memory", {"factor": 1.5, "max_memory": "4Gi"}),
     "PodRestarting": ("pod-restarting", {"known_good": "1s"}),
+    "APIRateLimiting": (
+        "api-rate-limits",
+        {
+            "provider": "openai",
+            "secret": "api-keys",
+            "active_key": "OPENAI_API_KEY",
+            "keys": ["FIRST", "SECOND"],
+            "own_quota": True,
+            "cache_service": "",
+        },
+    ),
 }
 # Where nothing more happens by itself; a refused incident is decided again.
 _ENDED = frozenset({"fixed", "contained", "resolved", "escalated", "stuck", "observed", "merged"})

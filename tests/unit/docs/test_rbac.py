@@ -79,7 +79,8 @@ def test_the_cluster_wide_reads_stand_in_the_threat_model_alone() -> None:
 def test_secrets_are_read_by_name_only() -> None:
     rules = [r for d in _documents() for r in d.get("rules", ()) if "secrets" in r["resources"]]
     assert rules
-    assert all(r["verbs"] == ["get"] and r["resourceNames"] for r in rules)
+    assert all(r["resourceNames"] and set(r["verbs"]) <= {"get", "patch"} for r in rules)
+    assert [r["resourceNames"] for r in rules if "patch" in r["verbs"]] == [["langgraph-api-keys"]]
 
 
 def test_the_binding_binds_the_role_to_the_service_account() -> None:

@@ -72,7 +72,9 @@ class Kube:
             raise AccessDenied("forbidden")
         return {}
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
         if self.away:
             raise ClusterUnavailable("no answer")
         dangerous = {("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec")}

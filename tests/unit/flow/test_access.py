@@ -30,8 +30,10 @@ class Granting:
     def __init__(self, *denied: tuple[str, Kind]) -> None:
         self.denied, self.asked, self.away = set(denied), 0, False
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
-        del namespace, subresource
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
+        del namespace, subresource, name
         self.asked += 1
         if self.away:
             raise ClusterUnavailable("no answer")

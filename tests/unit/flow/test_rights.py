@@ -195,3 +195,24 @@ def test_ending_sessions_needs_no_right_to_write_to_the_cluster() -> None:
     target = "{kind: StatefulSet, name: {default: postgres}, on_default: act}"
     policy = policy_with(scope, remediation="database-connections", target=target)
     assert {r for v, r in rights_of(policy) if v not in ("get", "list")} == {"events"}
+
+
+_KEYS = "{provider: openai, secret: api-keys, active_key: KEY, keys: [A, B], cache_secret: cache}"
+
+
+@pytest.mark.parametrize(
+    ("params", "mode", "verbs"),
+    [
+        (_KEYS, "approve", {"api-keys": ("get", "patch"), "cache": ("get",)}),
+        (_KEYS, "observe", {"api-keys": ("get",), "cache": ("get",)}),
+        ("{}", "approve", {}),
+    ],
+)
+def test_only_the_secret_whose_key_a_rule_rotates_is_written(
+    params: str, mode: str, verbs: dict[str, tuple[str, ...]]
+) -> None:
+    policy = policy_with(remediation="api-rate-limits", target=TARGET, params=params, mode=mode)
+    assert {name: g.verbs for g in grant_of(policy, "secrets") for name in g.names} == verbs
+    told = {n.told for n in needs(policy, CATALOGUE) if n.permission.kind is Kind.SECRET}
+    wanted = {f"{verb} secrets api-keys in namespace rag7" for verb in ("get", "patch")}
+    assert told == (wanted if verbs.get("api-keys") == ("get", "patch") else set())

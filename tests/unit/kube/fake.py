@@ -110,8 +110,10 @@ class FakeCluster:
     async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
         raise NotImplementedError
 
-    async def can_i(self, verb: str, kind: Kind, namespace: str, subresource: str = "") -> bool:
-        del namespace, subresource
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
+        del namespace, subresource, name
         return (verb, kind) not in self.denied
 
     async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:

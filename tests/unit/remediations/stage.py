@@ -23,8 +23,20 @@ WORKLOADS = {
     "pod-restarting": "Deployment/langgraph-worker",
     "out-of-memory": "Deployment/langgraph-embedder",
     "database-connections": "StatefulSet/postgres",
+    "api-rate-limits": "Deployment/langgraph-agent",
     "database-backup": "StatefulSet/postgres",
 }
+
+NAMED: Mapping[str, Mapping[str, Any]] = {
+    "api-rate-limits": {
+        "provider": "openai",
+        "secret": "langgraph-api-keys",
+        "active_key": "OPENAI_API_KEY",
+        "keys_key": "OPENAI_API_KEYS",
+        "own_quota": True,
+    }
+}
+"""What a rule has to name, because no default can be right."""
 
 
 class Metrics:
@@ -115,12 +127,13 @@ class Stage:
             metrics=self.metrics,
             history=self.history,
             databases=self.cluster.databases,
+            caches=self.cluster.caches,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:
-        """Diagnose and climb with these params; steps by name."""
+        """Diagnose and climb with these params and those that have to be named; steps by name."""
         handler = CATALOGUE[self.timeline]
-        scene, checked = await self.scene(), handler.params(**params)
+        scene, checked = await self.scene(), handler.params(**{**NAMED.get(self.timeline, {}), **params})
         diagnosis = await handler.diagnose(scene, checked)
         steps = await handler.ladder(scene, checked, diagnosis)
         return diagnosis, {r.name: r for r in steps}

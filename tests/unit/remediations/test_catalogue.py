@@ -38,6 +38,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "pod-restarting": "Pod Crash Loop",
         "out-of-memory": "Out of Memory (OOM)",
         "database-connections": "Database Connection Issues",
+        "api-rate-limits": "API Rate Limiting",
         "database-backup": "Backup Procedure",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)

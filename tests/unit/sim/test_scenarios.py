@@ -166,13 +166,22 @@ def test_all_stories_can_be_told_in_one_world() -> None:
         "PodRestarting",
         "OutOfMemory",
         "PostgresTooManyConnections",
+        "APIRateLimiting",
     }
     groups = {b["groupLabels"].get("deployment", "") for b in cluster.alertmanager.poll()}
-    assert groups == {"", "langgraph", "langgraph-api", "langgraph-worker", "langgraph-embedder"}
+    assert groups == {
+        "",
+        "langgraph",
+        "langgraph-agent",
+        "langgraph-api",
+        "langgraph-worker",
+        "langgraph-embedder",
+    }
 
 
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
     assert shipped() == [
+        "api-rate-limits",
         "database-backup",
         "database-connections",
         "high-error-rate",
@@ -224,7 +233,9 @@ def test_a_scenario_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there are database-backup, database-connections, high-error-rate"):
+    with pytest.raises(
+        BadInput, match="there are api-rate-limits, database-backup, database-connections, high-error-rate"
+    ):
         load_scenario("low-error-rate")
     with pytest.raises(BadInput):
         load_scenario()
