@@ -21,6 +21,7 @@ from app.domain.remediation import AnyRemediation
 from remediations.adjust_hpa import AdjustHpa
 from remediations.api_rate_limits import ApiRateLimits
 from remediations.clean_checkpoints import CleanCheckpoints
+from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
 from remediations.database_vacuum import DatabaseVacuum
 from remediations.deploy import Deploy, Hotfix
@@ -48,6 +49,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "clean-checkpoints": CleanCheckpoints(),
         "database-vacuum": DatabaseVacuum(),
         "logs-and-volumes": LogsAndVolumes(),
+        "database-backup": DatabaseBackup(),
     }
 )
 """All remediations by the name that rules use."""

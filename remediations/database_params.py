@@ -5,7 +5,7 @@ Used as the base of their `Params`. No order may change one of them: else it cou
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -19,16 +19,20 @@ class DatabaseParams(Params):
     is the one of the URL in the Secret. The login stands in an existing `secret`: a URL under `url_key`, or, when that is empty,
     user and password under their keys."""
 
-    host: ObjectName = ""
-    service: ObjectName = ""
-    port: int = Field(default=0, ge=0, le=65_535)
-    database: Annotated[str, Field(max_length=63)] = ""
-    secret: ObjectName = "langgraph-secrets"
-    url_key: DataKey = "DATABASE_URL"
-    user_key: DataKey = "username"
-    password_key: DataKey = "password"
-    ca_key: DataKey = ""
-    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    host: ObjectName = Field(default="", description="Name or address; empty: by `service`, else the URL's")
+    service: ObjectName = Field(default="", description="Service in the target's namespace")
+    port: int = Field(default=0, ge=0, le=65_535, description="0: the URL's, else 5432")
+    database: str = Field(default="", max_length=63, description="Empty: the URL's, else the user's name")
+    secret: ObjectName = Field(default="langgraph-secrets", description="Existing Secret with the login")
+    url_key: DataKey = Field(
+        default="DATABASE_URL", description="Its key with a URL; empty: user and password"
+    )
+    user_key: DataKey = Field(default="username", description="Its key with the user")
+    password_key: DataKey = Field(default="password", description="Its key with the password")
+    ca_key: DataKey = Field(default="", description="Its key with certificates to trust")
+    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        default="prefer", description="How the connection is encrypted, at least: libpq's sslmode"
+    )
 
     def address(self, namespace: str) -> DatabaseAddress:
         """Of the database, seen from a namespace."""

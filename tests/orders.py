@@ -45,6 +45,7 @@ ORDERS: Mapping[str, Order] = {
     "scale": Order(LANGGRAPH, {"replicas": 5}),
     "adjust-hpa": Order(API, {"min": 3, "max": 12, "utilization": 60}),
     "clean-checkpoints": Order(POSTGRES, {}, "clean-checkpoints"),
+    "database-backup": Order(POSTGRES, {}, "database-backup"),
     "database-vacuum": Order(POSTGRES, {}, "database-vacuum"),
     "logs-and-volumes": Order("rag7/Deployment/langgraph-store", {}, "logs-and-volumes"),
 }

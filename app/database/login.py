@@ -1,6 +1,6 @@
 """From an address to what libpq is told: the Secret is read, and nothing of it leaves this package.
 
-Called by `app.database.postgres` alone. An error of this module names the Secret and the key, never a value.
+Called by `app.database.postgres`, and with the values of the pod that it runs in by `app.backup.upload`. An error of this module names the Secret and the key, never a value.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ async def read_login(cluster: Cluster, at: DatabaseAddress) -> tuple[Options, st
     """Connection options for libpq, the login among them, and the certificates under `ca_key`, empty without one. The Secret is
     read once, so that both are of one version of it. Raises ProbeUnavailable (`no_login`)."""
     values = await _values(cluster, at)
+    return login_of(values, at), values[at.ca_key] if at.ca_key else ""
+
+
+def login_of(values: Mapping[str, str], at: DatabaseAddress) -> Options:
+    """Connection options for libpq from the values of the Secret, by its keys. Raises ProbeUnavailable (`no_login`)."""
     given = _from_url(values, at) if at.url_key else _from_keys(values, at)
     host, port = at.host or given.get("host", ""), str(at.port or "") or given.get("port", "") or _PORT
     if not host or host.startswith(("/", "@")):
@@ -42,8 +47,7 @@ async def read_login(cluster: Cluster, at: DatabaseAddress) -> tuple[Options, st
         "user": given["user"],
         "password": given["password"],
     }
-    options = {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
-    return options, values[at.ca_key] if at.ca_key else ""
+    return {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
 
 
 @contextmanager

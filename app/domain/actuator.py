@@ -116,10 +116,12 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the action was for, measured again. `good` is None when it could not be measured; `text` is one clause."""
+    """What the action was for, measured again. `good` is None when it could not be measured; `text` is one clause. `over`: it is
+    not so, and will not be any more."""
 
     good: bool | None
     text: str
+    over: bool = False
 
 
 class Actuator(Protocol):

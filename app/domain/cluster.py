@@ -97,6 +97,13 @@ class Cluster(Protocol):
         would be stored. Raises ObjectInvalid when validation or admission refuses it."""
         ...
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """Create a Job as our field manager; unknown fields are refused. Gives it as stored, or with `dry_run` as it would be.
+
+        Raises ObjectChanged (`already_exists`) when there is one of its name.
+        """
+        ...
+
     async def create_event(self, event: Obj) -> None:
         """Create an events.k8s.io/v1 Event. The name makes it once: an existing one of that name counts as success."""
         ...

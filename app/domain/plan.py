@@ -39,6 +39,7 @@ class ActionKind(StrEnum):
     ROTATE_KEY = "rotate-key"
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
+    CREATE_JOB = "create-job"
 
 
 SIZES = frozenset(
@@ -54,8 +55,15 @@ SIZES = frozenset(
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
 
-INSIDE = frozenset({ActionKind.TERMINATE_SESSIONS, ActionKind.CLEAN_CHECKPOINTS, ActionKind.VACUUM})
-"""Kinds that change something inside of what runs there, and neither the object nor its pods."""
+INSIDE = frozenset(
+    {
+        ActionKind.TERMINATE_SESSIONS,
+        ActionKind.CLEAN_CHECKPOINTS,
+        ActionKind.VACUUM,
+        ActionKind.CREATE_JOB,
+    }
+)
+"""Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ class Action:
 
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
     to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `part` is what of the
-    object it is about, when it is not the object itself: sessions of a database. It belongs to what an approval is for.
+    object it is about, when it is not the object itself: sessions of a database, a Job beside it. It belongs to what an approval
+    is for.
     `sealed`: some of its values are hidden.
     """
 

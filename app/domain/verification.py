@@ -41,7 +41,7 @@ class AlertCondition(StrEnum):
 class Measurement:
     """One look at rollout and alert; `text` is one sentence with numbers. `hand`: somebody else changed the target since our
     write, in words. `doomed`: why no new pod can start, empty as long as one may. `effect`: whether what the action was for is so
-    by a measurement of its own, None when that could not be made; True without any."""
+    by a measurement of its own, None when that could not be made; True without any. `over`: it is not so and will not be any more."""
 
     at: datetime
     rollout: RolloutState
@@ -50,6 +50,7 @@ class Measurement:
     hand: str = ""
     doomed: str = ""
     effect: bool | None = True
+    over: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -77,6 +78,7 @@ class Measurement:
             "hand": self.hand,
             "doomed": self.doomed,
             "effect": self.effect,
+            "over": self.over,
         }
 
     @classmethod
@@ -85,7 +87,8 @@ class Measurement:
         at = datetime.fromisoformat(data["at"])
         hand, doomed = data.get("hand", ""), data.get("doomed", "")
         rollout, alert = RolloutState(data["rollout"]), AlertCondition(data["alert"])
-        return cls(at, rollout, alert, data["text"], hand, doomed, data.get("effect", True))
+        effect, over = data.get("effect", True), data.get("over", False)
+        return cls(at, rollout, alert, data["text"], hand, doomed, effect, over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,9 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
     if watch.healthy is not None and watch.healthy >= settle.total_seconds():
         return Result.FIXED, f"healthy for {duration(timedelta(seconds=watch.healthy))}: {last.text}"
     if last.rollout is RolloutState.FAILED:
-        cause = f"{last.doomed}; " if last.doomed else ""
-        return Result.NOT_FIXED, f"the rollout failed: {cause}{last.text}"
+        return Result.NOT_FIXED, f"the rollout failed: {f'{last.doomed}; ' if last.doomed else ''}{last.text}"
+    if last.over:
+        return Result.NOT_FIXED, f"what it was for has failed: {last.text}"
     if watch.doomed >= _CERTAIN:
         # While an alert is gone nothing is taken back: that can be the harmful action. Of an order it is what was ordered.
         result = Result.INCONCLUSIVE if last.alert is AlertCondition.GONE else Result.NOT_FIXED

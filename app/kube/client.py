@@ -163,8 +163,8 @@ class KubeCluster:
         resource = RESOURCES[kind]
         request = Request("patch", resource.full_name, _place(resource, namespace, name), not dry_run)
         query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
-        path = resource.path(namespace, name)
-        return await self._json(_Call("PATCH", path, request, query, list(patch), _JSON_PATCH))
+        call = _Call("PATCH", resource.path(namespace, name), request, query, list(patch), _JSON_PATCH)
+        return await self._json(call)
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port."""
@@ -184,9 +184,8 @@ class KubeCluster:
             "metadata": {"name": name, "namespace": namespace},
             "deleteOptions": _delete_options(uid, dry_run=dry_run),
         }
-        query = _write_query(dry_run=dry_run)
         path = resource.path(namespace, name, "eviction")
-        answer = await self._json(_Call("POST", path, request, query, body))
+        answer = await self._json(_Call("POST", path, request, _write_query(dry_run=dry_run), body))
         if answer.get("status") == "Failure":
             raise refusal(request, Answer(int(answer.get("code", 500)), answer))
 
@@ -196,6 +195,13 @@ class KubeCluster:
         request = Request("create", resource.full_name, _place(resource, namespace), mutates=False)
         query = [*_write_query(dry_run=True), ("fieldValidation", "Ignore")]
         return await self._json(_Call("POST", resource.path(namespace), request, query, pod))
+
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """See the port."""
+        resource, name = RESOURCES[Kind.JOB], job["metadata"]["name"]
+        request = Request("create", resource.full_name, _place(resource, namespace, name), not dry_run)
+        query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
+        return await self._json(_Call("POST", resource.path(namespace), request, query, job))
 
     async def create_event(self, event: Obj) -> None:
         """See the port."""

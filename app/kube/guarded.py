@@ -57,6 +57,12 @@ class Guarded:
         """See the port; nothing is stored."""
         return await self._cluster.dry_run_pod(namespace, pod)
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        return await self._cluster.create_job(namespace, job, dry_run=dry_run)
+
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         await self._cluster.create_event(event)

@@ -1,7 +1,8 @@
-"""What became of a Job: its CronJob, why it failed, and its last words. For the sentence that says why nothing is done.
+"""What became of a Job: its CronJob, why it failed, how far it is, and its last words.
 
-Called by `app.kube.resolve` for a pod that a Job runs: a run to completion is not restarted, rolled back or scaled. Reads
-through the port; what cannot be read is left out, and the rest is said. Never writes.
+Called by `app.kube.resolve` for a pod that a Job runs, for the sentence that says why nothing is done (a run to completion is not
+restarted, rolled back or scaled), and by the actuator of Jobs. Reads through the port; what cannot be read is left out, and the
+rest is said. Never writes.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from app.domain.actuator import Effect
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import RemediatorError
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
+from app.domain.text import bounded
+from app.domain.workload import Pod
 from app.kube.parse import controller_of, parse_pod
 
 _LAST_LINES = 20
 _LONGEST = 300
+_COMPLETE, _FAILED = " is complete", " failed"
 
 
 async def job_story(cluster: Cluster, namespace: str, name: str) -> str:
@@ -36,14 +41,66 @@ async def job_story(cluster: Cluster, namespace: str, name: str) -> str:
     return told
 
 
+async def how_it_stands(cluster: Cluster, job: Obj) -> Effect:
+    """A Job that was made for its result: good once it is complete, with the last words of its containers; over when it failed."""
+    namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
+    told = _state(job)
+    if told == _COMPLETE:
+        words = await _last_words(cluster, namespace, name)
+        return Effect(True, f"Job {name} is complete{f': {words}' if words else ''}")
+    if told.startswith(_FAILED):
+        return Effect(False, await job_story(cluster, namespace, name), over=True)
+    return Effect(False, f"Job {name} {await _under_way(cluster, namespace, name)}")
+
+
+async def _last_words(cluster: Cluster, namespace: str, name: str) -> str:
+    """The termination messages of the newest pod's containers."""
+    with suppress(RemediatorError):
+        pods = await _pods(cluster, namespace, name)
+        said = [c.terminated.message.strip() for p in pods[:1] for c in p.containers if c.terminated]
+        return "; ".join(_clean(words) for words in said if words)
+    return ""
+
+
+async def _under_way(cluster: Cluster, namespace: str, name: str) -> str:
+    """What the newest pod waits for, or the newest log line of its containers."""
+    try:
+        pods = await _pods(cluster, namespace, name)
+        if not pods:
+            return "has no pod yet"
+        pod = pods[0]
+        waiting = [f"{c.name}: {c.waiting}" for c in pod.containers if c.waiting]
+        if waiting:
+            return f"waits ({', '.join(waiting)})"
+        for container in pod.containers:
+            lines = (await cluster.logs(LogQuery(namespace, pod.name, container.name, tail_lines=1))).split(
+                "\n"
+            )
+            if said := next((line for line in lines if line.strip()), ""):
+                return f"is at work: {_clean(said)}"
+    except RemediatorError as error:
+        return f"is at work; how far is not known ({error.code})"
+    return "is at work"
+
+
+async def _pods(cluster: Cluster, namespace: str, name: str) -> list[Pod]:
+    """The Job's pods, newest first."""
+    listed = await cluster.list_objects(Kind.POD, namespace, f"job-name={name}")
+    return sorted(map(parse_pod, listed), key=lambda p: p.created_at, reverse=True)
+
+
+def _clean(words: str) -> str:
+    return redact(bounded(" ".join(words.split()), _LONGEST))
+
+
 def _state(job: Mapping[str, Any]) -> str:
     status = job.get("status") or {}
     for condition in status.get("conditions") or ():
         if condition.get("type") == "Failed" and condition.get("status") == "True":
             message = redact(str(condition.get("message") or ""))[:_LONGEST]
-            return f" failed ({condition.get('reason') or 'Failed'}{f': {message}' if message else ''})"
+            return f"{_FAILED} ({condition.get('reason') or 'Failed'}{f': {message}' if message else ''})"
         if condition.get("type") == "Complete" and condition.get("status") == "True":
-            return " is complete"
+            return _COMPLETE
     if status.get("failed"):
         return f" had {status['failed']} failed pods and goes on"
     return ""
@@ -51,8 +108,7 @@ def _state(job: Mapping[str, Any]) -> str:
 
 async def _end(cluster: Cluster, namespace: str, name: str) -> str:
     """How the newest pod of the Job that ended badly ended, with its termination message or else its last log line."""
-    listed = await cluster.list_objects(Kind.POD, namespace, f"job-name={name}")
-    pods = sorted(map(parse_pod, listed), key=lambda p: p.created_at, reverse=True)
+    pods = await _pods(cluster, namespace, name)
     ends = [(p, c, t) for p in pods for c in p.containers for t in (c.terminated, c.last_terminated) if t]
     bad = next(((p, c, t) for p, c, t in ends if t.exit_code), None)
     if bad is None:

@@ -89,6 +89,12 @@ class View:
         """Refused like `patch`."""
         raise RuntimeError(f"a view was asked to evict pod {namespace}/{name}")
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to create a Job in {namespace}")
+        return await self._cluster.create_job(namespace, job, dry_run=True)
+
     async def create_event(self, event: Obj) -> None:  # noqa: ARG002
         """Refused like `patch`."""
         raise RuntimeError("a view was asked to create an event")

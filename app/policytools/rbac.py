@@ -16,6 +16,7 @@ import yaml
 from app.domain.actuator import Permission
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.plan import INSIDE
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
@@ -234,6 +235,7 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
                 "secretParams": {param: default_of(handler, param) or "" for param in handler.secret_params},
                 "mode": Mode.OBSERVE.value if handler.procedure is None else Mode.APPROVE.value,
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
+                "inside": {kind.value: _inside(handler, kind) for kind in WORKLOAD_KINDS},
                 "secretWrites": {
                     param: [p.verb for a in handler.actions for p in ACTUATORS[a].rights(a, Kind.SECRET)]
                     for param in handler.written_secrets
@@ -248,10 +250,16 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
 def _writes_on(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
     found = {
         Right.of(p)
-        for a in handler.actions
+        for a in handler.actions - INSIDE
         for k in (kind, Kind.HPA, Kind.POD)
         for p in ACTUATORS[a].rights(a, k)
     }
+    return [_entry(right) for right in sorted(found)]
+
+
+def _inside(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
+    """What the actions need that change neither the object nor its pods: also where the kind is protected."""
+    found = {Right.of(p) for a in handler.actions & INSIDE for p in ACTUATORS[a].rights(a, kind)}
     return [_entry(right) for right in sorted(found)]
 
 

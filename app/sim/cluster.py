@@ -172,6 +172,18 @@ class SimCluster:
 
         return await self._request(request, act)
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """Create a Job; its controller makes the pod."""
+        request = Request("create", Kind.JOB, namespace, job["metadata"]["name"], dry_run)
+        placed = {**job, "metadata": {**job["metadata"], "namespace": namespace}}
+
+        def act() -> Obj:
+            created: Obj = clone(self._store.create(placed, FIELD_MANAGER, dry_run=dry_run))
+            self._record(request, created)
+            return created
+
+        return await self._request(request, act)
+
     async def create_event(self, event: Obj) -> None:
         """Create an Event; an existing one of that name counts as success."""
         metadata = event.get("metadata", {})

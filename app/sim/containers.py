@@ -67,9 +67,11 @@ class Container:
     last: Obj | None = None
     log: Log | None = None
     dead_log: Log | None = None
+    again: bool = True
+    """False: it is not started again when it has ended (restartPolicy Never)."""
 
     @classmethod
-    def of(cls, spec: Obj, pod: str, at: float, *, init: bool) -> Container:
+    def of(cls, spec: Obj, pod: str, at: float, *, init: bool, again: bool = True) -> Container:
         """A container that has not been created yet."""
         limits = spec.get("resources", {}).get("limits", {})
         reason = "PodInitializing" if not init else "ContainerCreating"
@@ -82,6 +84,7 @@ class Container:
             pod=pod,
             next_at=at,
             reason=reason,
+            again=again,
         )
 
     def memory(self, at: float) -> int:
@@ -113,6 +116,11 @@ class Container:
     def done(self) -> bool:
         """An init container that ended well."""
         return self.init and self.phase is Phase.TERMINATED and (self.ended or {}).get("exitCode") == 0
+
+    @property
+    def final(self) -> bool:
+        """It has ended and is not started again."""
+        return self.phase is Phase.TERMINATED and (self.done or not self.again)
 
     def start(self, behaviour: Behaviour, identity: str, at: float) -> None:
         """Begin to run."""
@@ -156,7 +164,7 @@ class Container:
 
     def back_off(self, at: float) -> bool:
         """After an end: wait visibly in CrashLoopBackOff from the second crash on; True when it begins now."""
-        if self.phase is not Phase.TERMINATED or self.done:
+        if self.phase is not Phase.TERMINATED or self.final:
             return False
         wait = min(BACKOFF_CAP, BACKOFF * 2 ** min(self.crashes - 2, 16)) if self.crashes > 1 else 0.0
         if wait == 0.0 or self.ended is None:
@@ -179,7 +187,7 @@ class Container:
             "containerID": self.identity,
         }
         self.dead_log, self.ready_at = self.log, math.inf
-        self.next_at = math.inf if self.done else at + 1.0
+        self.next_at = math.inf if self.final else at + 1.0
 
     def _ends_at(self) -> float:
         """When a crash or the memory limit will end it, as far as can be told now."""

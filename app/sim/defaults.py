@@ -111,6 +111,11 @@ def _daemon_set(spec: Obj) -> None:
     _template(spec)
 
 
+def _job(spec: Obj) -> None:
+    _put(spec, {"backoffLimit": 6, "parallelism": 1, "completions": 1, "completionMode": "NonIndexed"})
+    _template(spec)
+
+
 def _autoscaler(spec: Obj) -> None:
     spec.setdefault("minReplicas", 1)
 
@@ -126,6 +131,7 @@ _FILLERS: Mapping[Kind, Callable[[Obj], None]] = {
     Kind.REPLICA_SET: _replica_set,
     Kind.STATEFUL_SET: _stateful_set,
     Kind.DAEMON_SET: _daemon_set,
+    Kind.JOB: _job,
     Kind.HPA: _autoscaler,
     Kind.POD: _pod,
 }

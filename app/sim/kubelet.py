@@ -110,8 +110,9 @@ class Kubelet:
             pod = self._world.store.update(bound, "kube-scheduler")
         at = self._world.time + 1
         name = key.name
-        containers = [Container.of(s, name, at, init=True) for s in pod["spec"].get("initContainers", [])]
-        containers += [Container.of(s, name, at, init=False) for s in pod["spec"]["containers"]]
+        inits, again = pod["spec"].get("initContainers", []), pod["spec"].get("restartPolicy") != "Never"
+        containers = [Container.of(s, name, at, init=True, again=again) for s in inits]
+        containers += [Container.of(s, name, at, init=False, again=again) for s in pod["spec"]["containers"]]
         run = Run(
             key, pod["metadata"]["uid"], pod["metadata"].get("labels", {}), self._world.time, containers
         )
@@ -163,7 +164,7 @@ class Kubelet:
             if container.back_off(now):
                 note = f"Back-off restarting failed container {container.name} in pod {run.key.name}"
                 self._event(pod, "BackOff", note, warning=True)
-            elif not container.done:
+            elif not container.final:
                 self._try_start(pod, spec, run, container)
 
     def _try_start(self, pod: Obj, spec: Obj, run: Run, container: Container) -> None:

@@ -97,7 +97,11 @@ class ObjectStore:
         defaults.fill(key.kind, obj)
         validation.validate(key.kind, obj)
         if self.find(key) is not None:
-            raise ObjectChanged(f'{APIS[key.kind].resource} "{key.name}" already exists', where=str(key))
+            raise ObjectChanged(
+                f'{APIS[key.kind].resource} "{key.name}" already exists',
+                code="already_exists",
+                where=str(key),
+            )
         metadata["uid"] = self._names.uid()
         metadata["creationTimestamp"] = stamp(self._now())
         if APIS[key.kind].generation:

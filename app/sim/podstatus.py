@@ -29,7 +29,7 @@ def pod_status(pod: Obj, containers: Sequence[Container], started: float, at: fl
     ]
     old = pod.get("status", {}).get("conditions", [])
     status: Obj = {
-        "phase": "Running" if running else "Pending",
+        "phase": _phase(mains, inits, running=running),
         "observedGeneration": pod["metadata"]["generation"],
         "conditions": [{**condition(old, *word, at)[0], "lastProbeTime": None} for word in words],
         "hostIP": "127.0.0.1",
@@ -41,6 +41,16 @@ def pod_status(pod: Obj, containers: Sequence[Container], started: float, at: fl
     if inits:
         status["initContainerStatuses"] = [_container(c, at) for c in inits]
     return status
+
+
+def _phase(mains: Sequence[Container], inits: Sequence[Container], *, running: bool) -> str:
+    """Of a pod whose containers are not started again: over once all have ended, or an init container badly."""
+    if any(c.final and not c.done for c in inits):
+        return "Failed"
+    if mains and all(c.final for c in mains):
+        bad = any((c.ended or {}).get("exitCode") for c in mains)
+        return "Failed" if bad else "Succeeded"
+    return "Running" if running else "Pending"
 
 
 def ip_of(uid: str) -> str:

@@ -39,6 +39,8 @@ def validate(kind: Kind, obj: Obj, old: Obj | None = None) -> None:
         _pod_spec(obj["spec"], "spec")
         if old is not None:
             _pod_update(old["spec"], obj["spec"])
+    if kind is Kind.JOB:
+        _job(obj["spec"])
     if kind is Kind.HPA:
         _autoscaler(obj["spec"])
     if kind is Kind.EVENT:
@@ -76,6 +78,16 @@ def _workload(kind: Kind, spec: Obj, old: Obj | None) -> None:
     _pod_spec(template["spec"], "spec.template.spec")
     if old is not None and old["spec"].get("selector") != spec.get("selector"):
         raise ObjectInvalid("field is immutable", where="spec.selector")
+
+
+def _job(spec: Obj) -> None:
+    pod = spec.get("template", {}).get("spec")
+    if not isinstance(pod, dict):
+        raise ObjectInvalid("required value", where="spec.template")
+    _metadata(spec["template"].get("metadata", {}))
+    if pod.get("restartPolicy") not in ("Never", "OnFailure"):
+        raise ObjectInvalid("supported values: OnFailure, Never", where="spec.template.spec.restartPolicy")
+    _pod_spec(pod, "spec.template.spec")
 
 
 def _pod_spec(spec: Obj, where: str) -> None:

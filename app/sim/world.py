@@ -35,6 +35,7 @@ _ORDER = (
     Kind.REPLICA_SET,
     Kind.STATEFUL_SET,
     Kind.DAEMON_SET,
+    Kind.JOB,
     Kind.POD,
     Kind.PDB,
     Kind.RESOURCE_QUOTA,

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import abuse, accept, backtest, crowded, memory, pages, react, ready
+from tests.bench import abuse, accept, backtest, backup, crowded, memory, pages, react, ready
 from tests.bench.report import Measure, Scale, as_json, show
 
 BENCHES: Mapping[str, Callable[[Scale], list[Measure]]] = {
-    module.BENCH: module.measure for module in (ready, react, accept, abuse, memory, crowded, pages, backtest)
+    module.BENCH: module.measure
+    for module in (ready, react, accept, abuse, memory, crowded, pages, backtest, backup)
 }
 
 

@@ -19,7 +19,8 @@ from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
 from app.domain.procedure import Consent
-from app.policy.model import Policy, Verify
+from app.policy.load import load_policy
+from app.policy.model import Policy, Rule, Verify
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
 from app.sim.databases import Clients
@@ -221,6 +222,13 @@ def _ordered(name: str, *, approved: bool = False) -> Hand:
     return hand
 
 
+def _rules(*lines: str) -> tuple[Rule, ...]:
+    """Rules of a policy of their own, quick to verify."""
+    text = "\n".join(["version: 1", "scope: {namespaces: [rag7]}", "rules:", *lines])
+    found = load_policy({"case.yaml": text}, CATALOGUE).rules
+    return tuple(rule.model_copy(update={"verify": BRISK}) for rule in found)
+
+
 VARIATIONS: Mapping[tuple[str, str], Case] = {
     ("high-error-rate", "scale-up"): Case(
         "high-error-rate", "scale-up", overload, params={"scale_to": 8}, ends=IncidentState.CONTAINED
@@ -266,6 +274,20 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
         hand=_approve,
         ends=IncidentState.CONTAINED,
+    ),
+    ("database-backup", "back-up"): Case(
+        "database-backup",
+        "back-up",
+        _shipped("database-backup"),
+        of_policy={
+            "rules": _rules(
+                "  - name: backups",
+                "    remediation: database-backup",
+                "    params: {service: postgres, to: s3://b, store_secret: backup-store, uploader: remediator:1}",
+                "    mode: auto",
+            )
+        },
+        hand=_ordered("database-backup"),
     ),
     ("api-rate-limits", "rotate-key"): Case(
         "api-rate-limits",

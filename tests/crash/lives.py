@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.outcome import IncidentState, RunState
-from app.domain.target import Target
+from app.domain.target import Kind, Target
 from app.policy.budgets import BudgetScope, scopes_for
 from app.sim.faults import Mutation
 from app.store import audit, incidents, outbox, runs
@@ -87,8 +87,8 @@ async def invariants(rig: Rig) -> None:
     assert all(markers), "a write without a marker cannot be read back"
     removed = [(m.verb, m.name) for m in writes if m.verb in ("delete", "evict", "terminate")]
     assert len(removed) == len(set(removed)), f"a pod or session was removed twice: {removed}"
-    events = [m.name for m in writes if m.verb == "create"]
-    assert len(events) == len(set(events)), "an event was written twice"
+    made = [(m.kind, m.name) for m in writes if m.verb == "create"]
+    assert len(made) == len(set(made)), f"an event or a Job was made twice: {made}"
     tags = [tag for _, tag, _ in rig.notebook.posts]
     assert len(tags) == len(set(tags)), f"a message was posted twice: {tags}"
     assert len(rig.notebook.parents) == len(await rig.store.read(lambda c: incidents.page(c, None, 50)))
@@ -107,7 +107,7 @@ async def never_over_budget(rig: Rig) -> None:
     ran = {run.id: run for run in await rig.store.read(lambda conn: runs.page(conn, None, 200))}
     steps: dict[tuple[str, str], datetime] = {}
     for mutation in rig.cluster.mutations:
-        if mutation.dry_run or mutation.verb == "create" or "/undo" in mutation.marker:
+        if mutation.dry_run or mutation.kind is Kind.EVENT or "/undo" in mutation.marker:
             continue
         (intent,) = intents_of(trail, mutation)
         steps.setdefault((intent.run_id, str(intent.data["action"]).rpartition(".")[0]), mutation.at)
@@ -155,7 +155,7 @@ async def allowed_before_written(rig: Rig) -> None:
     """Each mutation has an intent in the audit trail, and before it a decision and a second look that allowed it."""
     trail = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
     for mutation in rig.cluster.mutations:
-        if mutation.dry_run or mutation.verb == "create":
+        if mutation.dry_run or mutation.kind is Kind.EVENT:
             continue
         undo = "/undo" in mutation.marker
         intents = intents_of(trail, mutation)

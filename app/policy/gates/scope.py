@@ -53,10 +53,10 @@ def scope(case: Case) -> GateResult:
 
 def _touched(case: Case) -> set[Kind]:
     """The kinds of objects that are changed; without a step the target's. What goes on inside of a workload, such as a
-    session of a database, is no change of it."""
+    session of a database, or beside it, such as a Job, is no change of it. A procedure without a step says itself why."""
     kind = case.facts.target.kind
     if case.step is None or not case.step.actions:
-        return {kind}
+        return set() if case.rule.procedure else {kind}
     touched = {a.object.kind for a in case.step.actions if a.kind not in INSIDE}
     return {kind, *touched} if touched else set()
 

@@ -81,6 +81,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range get $handler.inside $kind }}{{- $rights = append $rights (printf "%s %s %s " .group .resource .verb) -}}{{- end -}}
 {{- end -}}
 {{- range $table.events -}}
 {{- $key := printf "%s %s %s " .group .resource .verb -}}

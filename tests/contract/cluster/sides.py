@@ -19,11 +19,17 @@ from app.sim import SimCluster, VirtualClock, parse_scenario
 from tests.live.stack import ControlPlane
 
 BAD_IMAGE = "registry.test/web:broken"
+ENDS = "registry.test/job:1"
+"""An image whose containers end well by themselves; on the real side every Job's do."""
 SCENARIO = f"""
 version: 1
 name: contract
-summary: An image that cannot be pulled
+summary: An image that cannot be pulled, and one that ends
 missing_images: ["{BAD_IMAGE}"]
+behaviours:
+  - name: ends
+    when: {{image: "{ENDS}"}}
+    crash: {{after: 3s, exit_code: 0}}
 """
 
 

@@ -89,7 +89,7 @@ def test_each_role_is_bound_to_the_service_account_alone(helm: Helm) -> None:
                 "--set-string",
                 "policy.files.policy\\.yaml=scope: {namespaces: [a]}\nrules: [{name: x\\, remediation: nope}]",
             ),
-            'rule "x" names the remediation "nope"; there are api-rate-limits, clean-checkpoints',
+            'rule "x" names the remediation "nope"; there are adjust-hpa, api-rate-limits',
         ),
         (("--set", "policy.files.policy\\.yaml=a: ["), "policy.files.policy.yaml is no YAML"),
         (("--set", "replicas=2"), "at '/replicas': maximum: got 2, want 1"),

@@ -223,3 +223,13 @@ def test_what_the_action_was_for_is_measured_as_well(effect: bool | None, result
     judged = judge(watch, timedelta(minutes=2), timedelta(minutes=10))
     assert judged is not None
     assert judged[0] is result
+
+
+def test_what_a_step_was_for_and_cannot_come_any_more_ends_it_at_once() -> None:
+    """A Job that has failed: nobody waits for the timeout, and a look that says less is waited for."""
+    lost = replace(_seen(0, "h"), effect=False, over=True, text="Job backup failed")
+    verdict = judge(Watch().look(lost, 0.0, 100.0), timedelta(minutes=2), timedelta(hours=2))
+    assert verdict == (Result.NOT_FIXED, "what it was for has failed: Job backup failed")
+    assert Measurement.from_json(lost.to_json()) == lost
+    under_way = replace(lost, over=False)
+    assert judge(Watch().look(under_way, 0.0, 100.0), timedelta(minutes=2), timedelta(hours=2)) is None

@@ -116,6 +116,23 @@ class FakeCluster:
         del namespace, subresource, name
         return (verb, kind) not in self.denied
 
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        self._allow("create", Kind.JOB)
+        stored = {
+            **job,
+            "metadata": {**job["metadata"], "namespace": namespace, "uid": job["metadata"]["name"]},
+        }
+        if dry_run:
+            self.dry_runs.append(copy.deepcopy(stored))
+            return stored
+        _next(self.before)
+        if ("Job", namespace, job["metadata"]["name"]) in self.objects:
+            raise ObjectChanged("already exists", code="already_exists")
+        self.put(stored)
+        self.writes.append(("create", dry_run))
+        _next(self.after)
+        return stored
+
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
         self.dry_runs.append(copy.deepcopy(pod))
         _next(self.on_dry_run)

@@ -37,7 +37,12 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
         "active_key": "OPENAI_API_KEY",
         "keys_key": "OPENAI_API_KEYS",
         "own_quota": True,
-    }
+    },
+    "database-backup": {
+        "to": "s3://rag7-backups",
+        "store_secret": "backup-store",
+        "uploader": "remediator:1",
+    },
 }
 """What a rule has to name, because no default can be right."""
 

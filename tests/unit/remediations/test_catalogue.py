@@ -38,6 +38,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "clean-checkpoints": "Database Maintenance",
         "database-vacuum": "Database Maintenance",
         "logs-and-volumes": "Log Rotation",
+        "database-backup": "Backup Procedure",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 

@@ -183,6 +183,7 @@ def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
     assert shipped() == [
         "api-rate-limits",
         "clean-checkpoints",
+        "database-backup",
         "database-connections",
         "database-vacuum",
         "high-error-rate",

@@ -1,0 +1,169 @@
+"""The door to the object store: S3 and what speaks its API, Google's, Azure's, or a folder, all through one library.
+
+Called by `app.backup.upload`. Logins come from the variables that the library reads by itself. Sends no checksum
+headers or trailers and no bulk requests, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
+repeats parts of the login.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import ObjectStore, from_url
+
+from app.backup.failure import BackupFailed
+from app.backup.order import Place, stamp_of
+
+_MIB = 1 << 20
+_PART, _PARTS, _AT_ONCE = 8 * _MIB, 9_000, 4
+_LONGEST_COPY = 5 << 30  # what S3 copies in one request
+_BLOCK = 4 * _MIB
+_STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
+MANIFEST = ".manifest.json"
+
+
+@dataclass(slots=True)
+class Counted:
+    """Blocks on their way, counted and digested as they pass."""
+
+    size: int = 0
+    sha256: str = ""
+
+    def through(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same blocks; number and digest are right once the last one has been taken."""
+        digest = hashlib.sha256()
+        for block in blocks:
+            digest.update(block)
+            self.size += len(block)
+            yield block
+        self.sha256 = digest.hexdigest()
+
+
+class Bucket:
+    """One place for backups. Every method raises BackupFailed."""
+
+    def __init__(self, place: Place) -> None:
+        options: dict[str, Any] = {}
+        if place.url.startswith("s3"):
+            options = {"region": place.region or "us-east-1", "disable_bulk_delete": True}
+            options |= {"endpoint": place.endpoint} if place.endpoint else {}
+            options |= {
+                "client_options": {"allow_http": place.endpoint.startswith("http://"), "timeout": "5m"}
+            }
+        if place.url.startswith("file"):
+            options = {"mkdir": True}
+        with worded():
+            self._store: ObjectStore = from_url(place.url, **options)
+
+    def put(self, key: str, blocks: Iterable[bytes], expected: int) -> Counted:
+        """Upload in parts as the blocks come; `expected` bytes, about, for the size of a part. Nothing is there when the blocks
+        end in an error."""
+        counted, part = Counted(), max(_PART, -(-expected // _PARTS // _MIB) * _MIB)
+        with worded():
+            obstore.put(
+                self._store,
+                key,
+                counted.through(blocks),
+                use_multipart=True,
+                chunk_size=part,
+                max_concurrency=_AT_ONCE,
+            )
+        return counted
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The object's bytes."""
+        with worded():
+            for block in obstore.get(self._store, key).stream(min_chunk_size=_BLOCK):
+                yield bytes(block)
+
+    def publish(self, incomplete: str, key: str, counted: Counted) -> None:
+        """The object under its final key, copied by the store itself; one that is too large for that is copied through here, and
+        its digest compared."""
+        with worded():
+            if counted.size <= _LONGEST_COPY:
+                obstore.copy(self._store, incomplete, key)
+            elif self.put(key, self.read(incomplete), counted.size) != counted:
+                raise BackupFailed("the copy is not what was uploaded", code="altered")
+            if obstore.head(self._store, key)["size"] != counted.size:
+                raise BackupFailed("the copy has another size than what was uploaded", code="altered")
+
+    def tell(self, key: str, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest beside the object: from now on the backup counts."""
+        text = json.dumps(manifest, indent=1, sort_keys=True)
+        with worded():
+            obstore.put(self._store, f"{key}{MANIFEST}", text.encode(), use_multipart=False)
+
+    def manifest(self, key: str) -> Mapping[str, Any]:
+        """The manifest of a backup, by its key."""
+        with worded():
+            found = json.loads(bytes(obstore.get(self._store, f"{key}{MANIFEST}").bytes()))
+        if not isinstance(found, dict):
+            raise BackupFailed("the manifest is none", code="altered")
+        return found
+
+    def backups(self, folder: str) -> dict[str, datetime]:
+        """The keys of the backups in a folder that have a manifest, with their moments."""
+        with worded():
+            keys = [meta["path"] for page in obstore.list(self._store, prefix=f"{folder}/") for meta in page]
+        found = {}
+        for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
+            try:
+                found[key] = stamp_of(key.rpartition("/")[2].partition(".")[0])
+            except ValueError:
+                continue  # not made by us: never touched
+        return found
+
+    def remove(self, key: str) -> None:
+        """Remove a backup: its manifest first, so that what is left of a removal that died does not count."""
+        with worded():
+            obstore.delete(self._store, f"{key}{MANIFEST}")
+            obstore.delete(self._store, key)
+
+    def sweep(self, folder: str, before: datetime) -> None:
+        """Remove what uploads that were killed have left in this folder, which is ours alone."""
+        with worded():
+            pages = obstore.list(self._store, prefix=f"{folder}/")
+            old = [meta["path"] for page in pages for meta in page if meta["last_modified"] < before]
+            for key in old:
+                obstore.delete(self._store, key)
+
+    def discard(self, key: str) -> None:
+        """Remove an object that may not be there."""
+        with worded():
+            try:
+                obstore.delete(self._store, key)
+            except (NotFoundError, FileNotFoundError):
+                return
+
+
+@contextmanager
+def worded() -> Iterator[None]:
+    """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes."""
+    try:
+        yield
+    except (UnauthenticatedError, PermissionDeniedError):
+        raise BackupFailed("the store refuses the login, or what it may do", code="store_refused") from None
+    except (NotFoundError, FileNotFoundError):
+        raise BackupFailed("the store has no such bucket or object", code="store_missing") from None
+    except InvalidPathError:
+        raise BackupFailed("the store's URL or a key is not valid", code="store_bad_url") from None
+    except (BaseError, ValueError, OSError) as error:
+        status = _STATUS.search(str(error))
+        code = next((g for g in status.groups() if g), "") if status else ""
+        told = f"HTTP {code}" if code else type(error).__name__
+        raise BackupFailed(f"the store failed ({told})", code="store_failed") from None

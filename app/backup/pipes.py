@@ -1,0 +1,138 @@
+"""The three pipes between the containers of a backup's pod, and the dialogue over them.
+
+Called by `app.backup.upload`. The database's image runs `SCRIPT`, a shell that carries out one word at a time and tells how it ended;
+a dump goes through `data` and is never a file. Each side sees the other die by the end of its pipe. Nothing that the
+script runs comes from outside: words and arguments are this module's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from app.backup.failure import BackupFailed
+from app.backup.order import WORK, Form
+from app.domain.redact import redact
+from app.domain.text import bounded
+
+SCRIPT = f"""
+set -u
+cd "${WORK}" || exit 1
+until [ -p told ] && [ -p todo ]; do sleep 0.1 || sleep 1; done
+exec 9>told 8<todo
+printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
+while read -r word first second <&8; do
+  case "$word" in
+    dump-custom) pg_dump --dbname=service=backup --no-password --format=custom --compress=0 --snapshot="$first" >data 2>words ;;
+    dump-plain) pg_dump --dbname=service=backup --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
+    check) pg_restore --file=/dev/null <data 2>words ;;
+    restore) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner --no-privileges <data 2>words ;;
+    *) exit 1 ;;
+  esac
+  printf '%s %s\\n' "$word" "$?" >&9
+done
+"""
+"""What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it."""
+_BLOCK = 1 << 20
+_LONGEST = 240
+
+
+class Pipes:
+    """Our end. Waits until the other container is there; a Job's deadline bounds every wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in ("data", "told", "todo"):
+            os.mkfifo(folder / name, 0o600)
+        self._told: TextIO
+        self._todo: TextIO
+
+    def __enter__(self) -> Self:
+        self._told = (self._folder / "told").open(encoding="utf-8", errors="replace")
+        self._todo = (self._folder / "todo").open("w", encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(OSError):  # the other side may be gone
+            self._todo.close()
+        self._told.close()
+
+    def client(self) -> str:
+        """`pg_dump (PostgreSQL) 16.4`, as it says itself; empty when there is none in the image. Asked once, and first."""
+        return self._told.readline().partition(" ")[2].strip()
+
+    def dump(self, form: Form, snapshot: str) -> Iterator[bytes]:
+        """The dump, block by block. Raises BackupFailed at its end when pg_dump did not end well."""
+        word = f"dump-{form.value}"
+        self._tell(f"{word} {snapshot}")
+        with (self._folder / "data").open("rb", buffering=0) as data:
+            _widen(data.fileno())
+            while block := data.read(_BLOCK):
+                yield block
+        self._expect(word, "pg_dump")
+
+    def check(self, blocks: Iterable[bytes]) -> None:
+        """Let pg_restore read all of a custom archive. Raises BackupFailed when it is not whole."""
+        self._feed("check", blocks)
+
+    def restore(self, blocks: Iterable[bytes]) -> None:
+        """Let pg_restore put all of a custom archive into the database of the service `scratch`. Raises BackupFailed."""
+        self._feed("restore", blocks)
+
+    def _feed(self, word: str, blocks: Iterable[bytes]) -> None:
+        self._tell(word)
+        with (self._folder / "data").open("wb", buffering=0) as data:
+            _widen(data.fileno())
+            for block in blocks:  # all of them: whoever makes them counts and digests them
+                with suppress(
+                    BrokenPipeError
+                ):  # the other side ends early when it has seen enough; its code tells
+                    _write(data.fileno(), block)
+        self._expect(word, "pg_restore")
+
+    def _tell(self, line: str) -> None:
+        try:
+            self._todo.write(f"{line}\n")
+            self._todo.flush()
+        except OSError:
+            raise _gone() from None
+
+    def _expect(self, word: str, program: str) -> None:
+        told, _, code = self._told.readline().strip().partition(" ")
+        if told != word:
+            raise _gone()
+        if code != "0":
+            raise BackupFailed(
+                f"{program} ended with exit code {code}{self._words()}", code=f"{program}_failed"
+            )
+
+    def _words(self) -> str:
+        """The first line of its standard error, which names tables and hosts and no login."""
+        with suppress(OSError):
+            with (self._folder / "words").open(encoding="utf-8", errors="replace") as file:
+                text = " ".join(file.read(4_000).split())
+            return f": {redact(bounded(text, _LONGEST))}" if text else ""
+        return ""
+
+
+def _widen(pipe: int) -> None:
+    """So that neither side waits for the other at each of its 64 KiB; as it is where the kernel has no more."""
+    with suppress(OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _BLOCK)
+
+
+def _write(pipe: int, block: bytes) -> None:
+    left = memoryview(block)
+    while left:
+        left = left[os.write(pipe, left) :]
+
+
+def _gone() -> BackupFailed:
+    return BackupFailed("the container with the database's image ended", code="dump_ended")

@@ -1,0 +1,159 @@
+"""The database that is backed up: one snapshot that the dump and the row counts share, and a database to try a restore in.
+
+Called by `app.backup.upload`. Reads, but for the scratch database, which it makes and drops. Errors are worded here: libpq's texts
+repeat the login.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from app.backup.failure import BackupFailed
+from app.database.connect import said
+
+_TABLES = """
+    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+        AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
+            AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+    ORDER BY 1, 2
+"""
+SCRATCH = "remediator_scratch_"
+_LEFT_OVER = timedelta(days=1)
+_Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Source:
+    """One connection to the database, in a transaction that sees one moment of it."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    @property
+    def version(self) -> tuple[int, str]:
+        """Major version, and the whole one as the server says it."""
+        whole = str(self._one("SHOW server_version"))
+        return self._connection.info.server_version // 10_000, whole
+
+    @property
+    def size(self) -> int:
+        """Bytes of the database on disk."""
+        return int(self._one("SELECT pg_database_size(current_database())"))
+
+    def snapshot(self) -> str:
+        """Export what this transaction sees; valid as long as the connection is."""
+        return str(self._one("SELECT pg_export_snapshot()"))
+
+    def rows(self) -> dict[str, int]:
+        """Rows of each table, `schema.table`, in the snapshot."""
+        return _rows(self._connection)
+
+    def _one(self, statement: str) -> Any:
+        with _worded():
+            row = self._connection.execute(statement.encode()).fetchone()
+        if row is None:
+            raise BackupFailed("the database gave no answer", code="query_failed")
+        return row[0]
+
+
+def _rows(connection: _Connection) -> dict[str, int]:
+    found = {}
+    with _worded():
+        for schema, table in connection.execute(_TABLES.encode()).fetchall():
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
+            row = connection.execute(count).fetchone()
+            found[f"{schema}.{table}"] = int(row[0]) if row else 0
+    return found
+
+
+@contextmanager
+def connected(options: Mapping[str, str]) -> Iterator[Source]:
+    """Connect, and begin the one transaction. Raises BackupFailed."""
+    with _connection(options, autocommit=False) as connection:
+        with _worded():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "row_security"):
+                connection.execute(f"SET LOCAL {setting} = 0".encode())
+        yield Source(connection)
+
+
+@contextmanager
+def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[dict[str, str]]:
+    """An empty database beside the one that was backed up, dropped whatever happens; the options that lead to it. What an earlier
+    one that was killed has left behind is dropped too, a day later. Raises BackupFailed."""
+    fresh = f"{SCRATCH}{int(now.timestamp())}_{name[-6:]}"
+    with _connection(options, autocommit=True) as connection:
+        _drop_left_over(connection, now)
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+            sql.Identifier(fresh), *map(sql.Literal, _locale(connection))
+        )
+        with _worded("the login may not make a database to try the restore in (CREATEDB)"):
+            connection.execute(made)
+        try:
+            yield {**options, "dbname": fresh}
+        finally:
+            _drop(connection, fresh)
+
+
+def rows_of(options: Mapping[str, str]) -> dict[str, int]:
+    """Rows of each table of a database, now. Raises BackupFailed."""
+    with _connection(options, autocommit=True) as connection:
+        return _rows(connection)
+
+
+def _locale(connection: _Connection) -> tuple[Any, ...]:
+    """Encoding, collation and character classes of the database."""
+    with _worded():
+        row = connection.execute(
+            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
+            " WHERE datname = current_database()"
+        ).fetchone()
+    if row is None:
+        raise BackupFailed("the database gave no answer", code="query_failed")
+    return row
+
+
+def _drop_left_over(connection: _Connection, now: datetime) -> None:
+    with _worded():
+        names = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND pg_get_userbyid(datdba) = current_user",
+            [SCRATCH],
+        ).fetchall()
+    for (name,) in names:
+        began = str(name).removeprefix(SCRATCH).partition("_")[0]
+        if began.isdecimal() and int(began) < (now - _LEFT_OVER).timestamp():
+            _drop(connection, str(name))
+
+
+def _drop(connection: _Connection, name: str) -> None:
+    with _worded():
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _connection(options: Mapping[str, str], *, autocommit: bool) -> Iterator[_Connection]:
+    try:
+        connection = psycopg.connect(make_conninfo(**options, connect_timeout=10), autocommit=autocommit)
+    except psycopg.Error as error:
+        code, words = said(error)
+        raise BackupFailed(f"the database could not be asked: {words}", code=code) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _worded(instead: str = "") -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        what = instead or f"a statement failed ({type(error).__name__})"
+        raise BackupFailed(what, code="query_failed") from None

@@ -1,0 +1,246 @@
+"""The way of a backup, in the Job's pod: snapshot, dump, upload, read back, check, publish, keep the newest.
+
+Called by `app.backup.__main__`. Under its final key a backup appears only when the dump ended well and what was read back is what
+was uploaded and is whole; a failure publishes nothing and removes nothing but its own incomplete object. The memory it takes does not
+depend on the size of the database.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from app.backup.bucket import Bucket, Counted
+from app.backup.failure import BackupFailed
+from app.backup.order import ASKED_BY, AUTHORITY, LOGIN, PASSWORD, URL, USER, WORK, Form, Order
+from app.backup.packing import packed, unpacked
+from app.backup.pipes import Pipes
+from app.backup.retention import surplus
+from app.backup.source import Source, connected, rows_of, scratch
+from app.database.login import Options, login_of, with_authority
+from app.domain.errors import ProbeUnavailable
+from app.domain.ports import Clock
+
+Say = Callable[[str], None]
+KIND: Final = "alert-remediator/database-backup"
+_VERSION = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
+_END = b"PostgreSQL database dump complete"
+_TELL_EVERY = 10.0
+_LEFT_OVER = timedelta(days=2)  # longer than any Job of ours may run
+_NEWER_LIBPQ = 16  # knows require_auth and the certificates of the system
+_GIB, _MIB = 1 << 30, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one backup is made with: its order, the pod's variables, the time, and where progress is told."""
+
+    order: Order
+    environment: Mapping[str, str]
+    clock: Clock
+    say: Say
+
+
+def back_up(parts: Parts) -> str:
+    """Make one backup; the sentence that says where it is and what was verified. Raises BackupFailed."""
+    order = parts.order
+    options, authority = _login(parts)
+    with Pipes(Path(parts.environment[WORK])) as pipes, with_authority(options, authority) as complete:
+        client = _VERSION.search(pipes.client())
+        if client is None:
+            raise BackupFailed("the image has no pg_dump", code="no_client")
+        with connected(complete) as source:
+            _refuse_older(int(client[2]), client[1], source)
+            folder = Path(parts.environment[LOGIN])
+            logins = _Logins(folder, authority, int(client[2]))
+            logins.write({"backup": complete})
+            bucket = Bucket(order.place)
+            try:
+                stored = _Stored(parts, pipes, bucket, source)
+                manifest = stored.make(client[1])
+                if order.scratch:
+                    _try_restore(stored, complete, logins, manifest)
+                stored.publish(manifest)
+            finally:
+                with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
+                    bucket.discard(order.incomplete)
+        removed = _prune(parts, bucket)
+    return _words(parts, manifest, removed)
+
+
+class _Stored:
+    """One dump on its way into the bucket."""
+
+    def __init__(self, parts: Parts, pipes: Pipes, bucket: Bucket, source: Source) -> None:
+        self.parts, self.pipes, self._bucket, self._source = parts, pipes, bucket, source
+        self._counted = Counted()
+
+    def make(self, client: str) -> dict[str, Any]:
+        """Dump, upload under the incomplete key, read back and check; the manifest."""
+        order, clock, source = self.parts.order, self.parts.clock, self._source
+        started, snapshot, size = clock.now(), source.snapshot(), source.size
+        dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
+        dump = packed(dump) if order.form is Form.CUSTOM else dump
+        self._counted = self._bucket.put(order.incomplete, dump, size)
+        uploaded, back = clock.now(), Counted()
+        blocks = self._told("read back", back.through(self._bucket.read(order.incomplete)))
+        with ThreadPoolExecutor(1) as counting:
+            rows = counting.submit(source.rows)
+            if order.form is Form.CUSTOM:
+                self.pipes.check(unpacked(blocks))
+            else:
+                _check_text(blocks)
+            tables = rows.result()
+        if back != self._counted:
+            raise BackupFailed("what was read back is not what was uploaded", code="altered")
+        return {
+            "kind": KIND,
+            "version": 1,
+            "name": order.name,
+            "database": str(order.database),
+            "form": order.form.value,
+            "sha256": back.sha256,
+            "bytes": back.size,
+            "server": source.version[1],
+            "client": client,
+            "rows": tables,
+            "started": started.isoformat(),
+            "uploaded": uploaded.isoformat(),
+            "asked_by": self.parts.environment.get(ASKED_BY, ""),
+            "restored": False,
+        }
+
+    def blocks(self) -> Iterator[bytes]:
+        """The dump once more, as it is in the bucket."""
+        return self._told("restored", self._bucket.read(self.parts.order.incomplete))
+
+    def publish(self, manifest: dict[str, Any]) -> None:
+        """From here on it counts."""
+        order = self.parts.order
+        self._bucket.publish(order.incomplete, order.key, self._counted)
+        self._bucket.tell(order.key, {**manifest, "ended": self.parts.clock.now().isoformat()})
+
+    def _told(self, what: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        clock, done = self.parts.clock, 0
+        last = clock.monotonic()
+        for block in blocks:
+            done += len(block)
+            if clock.monotonic() - last >= _TELL_EVERY:
+                last = clock.monotonic()
+                self.parts.say(f"{what}: {_size(done)}")
+            yield block
+
+
+def _login(parts: Parts) -> tuple[Options, str]:
+    """From the variables that the Secret's keys came in."""
+    at, given = parts.order.database, parts.environment
+    by_key = {at.url_key: URL} if at.url_key else {at.user_key: USER, at.password_key: PASSWORD}
+    values = {key: given.get(variable, "").strip() for key, variable in by_key.items()}
+    try:
+        return login_of(values, at), given.get(AUTHORITY, "")
+    except ProbeUnavailable as error:
+        raise BackupFailed(error.message, code=error.code) from None
+
+
+def _refuse_older(major: int, client: str, source: Source) -> None:
+    server, whole = source.version
+    if major < server:
+        text = f"the image's pg_dump is {client} and the server is {whole}: a client older than the server cannot dump it"
+        raise BackupFailed(text, code="client_too_old")
+
+
+@dataclass(frozen=True, slots=True)
+class _Logins:
+    """The login for the other container, in a folder of memory that both share: libpq reads it there, so that it stands in no
+    argument and in no variable of that container. `major` is the version of its libpq."""
+
+    folder: Path
+    authority: str
+    major: int
+
+    def write(self, services: Mapping[str, Options]) -> None:
+        """These services, by name. Raises BackupFailed for what that libpq cannot do."""
+        text = ""
+        for name, options in services.items():
+            told = dict(options)
+            if self.authority and "sslrootcert" in told:
+                (self.folder / "authority.pem").write_text(self.authority, encoding="utf-8")
+                told["sslrootcert"] = str(self.folder / "authority.pem")
+            if self.major < _NEWER_LIBPQ:
+                told.pop("require_auth", None)
+                if told.get("sslrootcert") == "system":
+                    text = f"pg_dump {self.major} knows no certificates of the system: name a ca_key"
+                    raise BackupFailed(text, code="no_authority")
+            if any("\n" in value for value in told.values()):
+                raise BackupFailed("the login has a line break in it", code="no_login")
+            text += f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in told.items())
+        (self.folder / "services").write_text(text, encoding="utf-8")
+
+
+def _check_text(blocks: Iterable[bytes]) -> None:
+    """Unpack all of a plain dump, and look for the line that pg_dump writes last."""
+    unpack, tail = zlib.decompressobj(wbits=31), b""
+    broken = False
+    for block in blocks:  # to the end: they are counted on their way
+        try:
+            packed = b"" if broken else block
+            while packed:
+                tail = (tail + unpack.decompress(packed, _MIB))[-1_000:]
+                packed = unpack.unconsumed_tail
+        except zlib.error:
+            broken = True
+    if broken or not unpack.eof or _END not in tail:
+        raise BackupFailed("the compressed text is not whole", code="altered")
+
+
+def _try_restore(stored: _Stored, complete: Options, logins: _Logins, manifest: dict[str, Any]) -> None:
+    """Restore it beside the database it came from, and compare the rows of every table."""
+    parts = stored.parts
+    with scratch(complete, parts.order.name, parts.clock.now()) as fresh:
+        logins.write({"backup": complete, "scratch": fresh})
+        stored.pipes.restore(unpacked(stored.blocks()))
+        found = rows_of(fresh)
+    wanted = manifest["rows"]
+    if found != wanted:
+        wrong = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        raise BackupFailed(
+            f"the restored copy differs in {len(wrong)} tables, {wrong[0]} for one", code="differs"
+        )
+    manifest["restored"] = True
+
+
+def _prune(parts: Parts, bucket: Bucket) -> str:
+    """Remove what is surplus. That it could not be done does not make the backup a bad one, and is told."""
+    order = parts.order
+    try:
+        too_many = surplus(bucket.backups(order.folder), order.keep)
+        for key in too_many:
+            bucket.remove(key)
+        bucket.sweep(order.incomplete_folder, parts.clock.now() - _LEFT_OVER)
+    except BackupFailed as error:
+        return f"older ones could not be removed: {error.message}"
+    return f"{len(too_many)} older removed" if too_many else ""
+
+
+def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:
+    tables = manifest["rows"]
+    told = [
+        f"{_size(manifest['bytes'])} as {parts.order.key}",
+        f"{sum(tables.values())} rows of {len(tables)} tables",
+        f"PostgreSQL {manifest['server']}",
+        "read back, whole, sha256 " + manifest["sha256"][:16],
+        *(["restored and compared"] if manifest["restored"] else []),
+        *([removed] if removed else []),
+    ]
+    return "; ".join(told)
+
+
+def _size(number: int) -> str:
+    return f"{number / _GIB:.1f} GiB" if number >= _GIB else f"{number / _MIB:.1f} MiB"

@@ -1,0 +1,158 @@
+"""The pure parts of backups: names and keys, what is kept, and what a Job's manifest may hold."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
+
+from app.backup.bucket import Bucket, Counted, worded
+from app.backup.failure import BackupFailed
+from app.backup.job import Pod, backup_job
+from app.backup.order import Form, Keep, Order, Place, new_name, stamp_of
+from app.backup.packing import packed, unpacked
+from app.backup.retention import surplus
+from app.domain.database import DatabaseAddress
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+ORDER = Order(
+    new_name("langgraph_checkpoints", AT, "uid"),
+    DatabaseAddress(
+        "rag7", "postgres.rag7.svc", 5432, "langgraph_checkpoints", "db", url_key="DATABASE_URL", ca_key="ca"
+    ),
+    Form.CUSTOM,
+    Place("s3://rag7-backups", "http://s3.example:9000"),
+    Keep(),
+    scratch=True,
+)
+
+
+def test_an_order_survives_its_variable_and_its_key_tells_the_day() -> None:
+    assert Order.from_text(ORDER.to_text()) == ORDER
+    assert ORDER.key == f"rag7/langgraph_checkpoints/2026/03/04/{ORDER.name}.dump.zst"
+    assert stamp_of(ORDER.name) == AT
+    odd = [new_name(name, AT, "x") for name in ("a-b", "a_b", "a.b", "a/../b", "é")]
+    assert len({name.partition("-")[0] for name in odd}) == len(odd), "two databases never share a folder"
+    assert all(stamp_of(name) == AT and "/" not in name and "." not in name for name in odd)
+    with pytest.raises(ValueError, match="no backup's name"):
+        stamp_of("notes")
+
+
+def _daily(days: int) -> dict[str, datetime]:
+    return {f"d{n:03d}": AT - timedelta(days=n) for n in range(days)}
+
+
+_KEPT = {
+    "7 days": (Keep(7, 0, 0), 30, 7),
+    "4 weeks of daily ones": (Keep(0, 4, 0), 60, 4),
+    "2 months": (Keep(0, 0, 2), 60, 2),
+    "all of them": (Keep(0, 0, 0), 30, 30),
+    "fewer than wanted": (Keep(7, 4, 12), 3, 3),
+    "none yet": (Keep(), 0, 0),
+}
+
+
+@pytest.mark.parametrize("what", _KEPT)
+def test_the_newest_of_each_period_is_kept(what: str) -> None:
+    keep, days, left = _KEPT[what]
+    known = _daily(days)
+    assert len(known) - len(surplus(known, keep)) == left
+
+
+_MOMENTS = st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)), max_size=40)  # noqa: DTZ001
+_KEEPS = st.builds(Keep, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+
+
+@given(_MOMENTS, _KEEPS)
+def test_the_newest_is_never_surplus_and_pruning_twice_is_pruning_once(
+    times: list[datetime], keep: Keep
+) -> None:
+    known = {f"b{n}": at.replace(tzinfo=UTC) for n, at in enumerate(times)}
+    gone = surplus(known, keep)
+    if known:
+        assert max(known, key=lambda name: (known[name], name)) not in gone
+    left = {name: at for name, at in known.items() if name not in gone}
+    assert surplus(left, keep) == []
+
+
+def _job() -> dict[str, object]:
+    pod = Pod("postgres:15", "remediator:1", "store", "", 7200, 86400, "512Mi", ("pull",))
+    return backup_job(ORDER, pod, "backup-postgres", "database-backup")
+
+
+def test_promise_12_the_manifest_refers_to_secrets_and_holds_none() -> None:
+    text = json.dumps(_job())
+    spec = json.loads(text)["spec"]["template"]["spec"]
+    upload, dump = spec["containers"]
+    named = {
+        e["valueFrom"]["secretKeyRef"]["key"]
+        for e in upload["env"]
+        if "secretKeyRef" in e.get("valueFrom", {})
+    }
+    assert {"DATABASE_URL", "ca", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= named
+    assert "secretKeyRef" not in json.dumps(dump), "the database's image gets no Secret"
+    assert "secret" not in {k for v in spec["volumes"] for k in v}
+
+
+def test_the_pod_is_within_the_restricted_standard() -> None:
+    spec = json.loads(json.dumps(_job()))["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert container["resources"]["limits"]["memory"] == "512Mi"
+
+
+def test_a_copy_that_is_not_what_was_uploaded_is_no_backup(tmp_path: object) -> None:
+    bucket = Bucket(Place(f"file://{tmp_path}"))
+    counted = bucket.put("incomplete", iter([b"whole"]), 0)
+    with pytest.raises(BackupFailed) as refused:
+        bucket.publish("incomplete", "final", Counted(counted.size + 1, counted.sha256))
+    assert refused.value.code == "altered"
+
+
+_SAID = {
+    "HTTP 503": GenericError(
+        "Server returned non-2xx status code: 503 Service Unavailable: <AWSAccessKeyId>AKIA</...>"
+    ),
+    "refuses the login": PermissionDeniedError("403 Forbidden: <StringToSign>AKIA</StringToSign>"),
+    "no such bucket": NotFoundError("AKIA"),
+    "GenericError": GenericError("error sending request for url (http://AKIA)"),
+}
+
+
+@pytest.mark.parametrize("words", _SAID)
+def test_promise_12_a_stores_own_text_is_never_passed_on(words: str) -> None:
+    """It repeats the login and what was signed with it."""
+    with pytest.raises(BackupFailed) as told, worded():
+        raise _SAID[words]
+    assert words in told.value.message
+    assert "AKIA" not in str(told.value)
+    assert told.value.__suppress_context__
+
+
+@given(st.lists(st.binary(max_size=3_000), max_size=8))
+def test_what_was_packed_comes_back_in_bounded_blocks(blocks: list[bytes]) -> None:
+    back = list(unpacked(packed(iter([*blocks, bytes(3 << 20)]))))
+    assert b"".join(back) == b"".join(blocks) + bytes(3 << 20)
+    assert max(map(len, back)) <= 1 << 20
+
+
+def test_a_cut_package_gives_no_more_than_was_there_and_all_of_it_is_read() -> None:
+    whole = b"".join(packed(iter([random.Random(1).randbytes(50_000)])))
+    counted = Counted()
+    with suppress(BackupFailed):
+        list(unpacked(counted.through(iter([whole[:1_000], b"rubbish" * 1_000]))))
+    assert counted.size == 1_000 + 7_000
+    assert counted.sha256
