@@ -17,6 +17,7 @@ from app.store.database import Store
 from app.store.migrate import upgrade
 from tests.contract.stores import CountingIds, HandClock, open_incident
 
+DATABASE = Path(__file__).parents[2] / "docs" / "database.md"
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
@@ -88,3 +89,15 @@ async def test_the_role_that_reads_verifies_and_writes_nothing(
             await open_incident(store)
     finally:
         store.close()
+
+
+def test_the_role_for_databases_that_rules_name_can_be_made_as_documented(empty_postgres: str) -> None:
+    (block,) = re.findall(r"```sql\n(.*?)```", DATABASE.read_text("utf-8"), re.DOTALL)
+    with psycopg.connect(empty_postgres) as conn:
+        conn.execute(block.encode())
+        found = conn.execute(
+            "SELECT r.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid"
+            " WHERE m.member = 'remediator'::regrole"
+        ).fetchall()
+        conn.rollback()  # roles are the whole server's
+    assert {name for (name,) in found} == {"pg_read_all_stats", "pg_signal_backend"}

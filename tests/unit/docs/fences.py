@@ -16,7 +16,12 @@ DOCUMENTS = (
     "charts/alert-remediator/README.md",
     "charts/alert-remediator/UPGRADE.md",
     "docs/alerts.md",
+    "docs/backup.md",
+    "docs/database.md",
+    "docs/escalation.md",
+    "docs/maintenance.md",
     "docs/procedures.md",
+    "docs/rate-limits.md",
     "docs/reference.md",
     "docs/secrets.md",
 )
