@@ -6,7 +6,7 @@ anything. Never writes audit events: what a step means is its caller's to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,9 +78,13 @@ def entries_on(conn: Connection, target_key: str, kind: str) -> list[JournalEntr
     return _meant(conn, runs.c.target_key == target_key, kind)
 
 
-def entries_in(conn: Connection, namespace: str, kind: str) -> list[JournalEntry]:
-    """Steps of all remembered runs on targets of a namespace that meant an action of this kind, oldest first."""
-    return _meant(conn, runs.c.target_key.startswith(f"{namespace}/", autoescape=True), kind)
+def entries_in(
+    conn: Connection, namespace: str, remediations: Collection[str], kind: str
+) -> list[JournalEntry]:
+    """Steps of all remembered runs of these remediations on targets of a namespace that meant an action of this kind, oldest
+    first."""
+    inside = runs.c.target_key.startswith(f"{namespace}/", autoescape=True)
+    return _meant(conn, runs.c.remediation.in_(remediations) & inside, kind)
 
 
 def _meant(conn: Connection, which: ColumnElement[bool], kind: str) -> list[JournalEntry]:

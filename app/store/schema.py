@@ -203,6 +203,7 @@ partial_index("ix_runs_live", runs.c.ended_at, runs.c.target_key, where=LIVE)
 DRIVEN = runs.c.claimed_by.is_not(None)
 partial_index("ix_runs_driven", runs.c.claimed_by, where=DRIVEN)
 Index("ix_runs_incident", runs.c.incident_id)
+Index("ix_runs_remediation", runs.c.remediation, runs.c.target_key)
 Index("ix_runs_target", runs.c.target_key, runs.c.remediation, runs.c.ended_at)
 
 run_journal = Table(

@@ -2,7 +2,7 @@
 
 A boundary lies before and after each commit, each write to the cluster, each post, and each record of a durable step.
 Two neighbouring boundaries with nothing written between them leave the same behind, so the default run cuts at one of
-each such pair: around each act for one case of each remediation, around the writes for its other cases, and here and there
+each such pair: around each write, around some acts for one case of each remediation, and here and there
 while a run only watches. CRASH_ALL=1 cuts at all boundaries of all cases.
 """
 
@@ -36,9 +36,10 @@ def chosen(case: Case, names: list[str]) -> list[int]:
     changed = [n for n, name in enumerate(names, 1) if _leaves_something_new(name)]
     acts = [n for n, name in enumerate(names, 1) if name.startswith(("cluster", "advance:"))]
     first = next(c for c in CASES if c.remediation == case.remediation) is case
-    step = 48 if case.long else 8 if first else 24
+    step = 96 if case.long else 24 if first else 48
     writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster")]
-    near = {n for act in (acts if first and not case.long else writes) for n in range(act - 1, act + 3)}
+    turns = acts[CASES.index(case) % 3 :: 3] if first and not case.long else []
+    near = {n for act in (*writes, *turns) for n in range(act - 1, act + 3)}
     return [
         n
         for place, n in enumerate(changed)

@@ -1,6 +1,6 @@
 """A fault at each request to the cluster, of each kind: what is only late is made good, what is refused is not forced.
 
-Over all cases of the catalogue. By default every sixth request up to the one after the first write fails in one way, and
+Over all cases of the catalogue. By default every twelfth request up to the one after the first write fails in one way, and
 requests and ways take turns over the cases; CRASH_ALL=1 makes every request fail in every way.
 """
 
@@ -62,7 +62,7 @@ def _turns(case: Case, seen: list[Request]) -> list[tuple[int, FaultKind]]:
     wrote = next(n for n, request in enumerate(seen, 1) if request.writes)
     first = CASES.index(case)
     return [
-        (n, kinds[(n + first) % len(kinds)]) for n in range(1 + first % 2, wrote + 3, 12 if case.long else 6)
+        (n, kinds[(n + first) % len(kinds)]) for n in range(1 + first % 2, wrote + 3, 24 if case.long else 12)
     ]
 
 

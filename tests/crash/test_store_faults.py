@@ -27,7 +27,7 @@ from tests.crash.conftest import ALL
 from tests.crash.lives import LIMIT, Ending, calm, ending_of, invariants
 
 CASES = cases()
-STEP = 1 if ALL else 17
+STEP = 1 if ALL else 31
 LASTS = (1, 8) if ALL else (8,)
 """Calls in a row that fail: one, or as many as a failover of a database of ten seconds costs."""
 
@@ -120,7 +120,7 @@ async def test_a_commit_whose_answer_is_lost_is_done_once(
 ) -> None:
     """What was written is written, and whoever wrote it does not know: it is found again, and nothing is done twice."""
     undisturbed, calls = await _calm(case, tmp_path)
-    every = 1 if ALL else 151 * (3 if case.long else 1)
+    every = 1 if ALL else 301 * (3 if case.long else 1)
     turns = range(1 + CASES.index(case) % every, calls + 1, every)
     left_out(calls - len(turns))
     for n in turns:
@@ -252,12 +252,12 @@ async def test_a_workflow_that_the_engine_gave_up_at_any_step_is_replaced(
 ) -> None:
     """Wherever the engine loses it: before a step, or with the step done and not recorded."""
     undisturbed, steps = await _calm_engine(case, tmp_path)
-    every = 1 if ALL else 4
+    every = 1 if ALL else 8
     turns = [(n, after) for n in range(1, steps + 1) for after in (False, True)][
         CASES.index(case) % every :: every
     ]
     left_out(2 * steps - len(turns))
-    for n, after in turns[: None if ALL else 6]:
+    for n, after in turns[: None if ALL else 3]:
         ending, _ = await _lost(case, tmp_path / f"{n}-{after}.sqlite", n, after=after)
         _same(
             ending, undisturbed, f"{case}: the engine lost its workflow at step {n}, after its work: {after}"
@@ -270,7 +270,7 @@ async def test_an_engine_whose_database_is_away_for_several_calls_costs_time_and
 ) -> None:
     """Steps fail, and starts and signals are not taken, from any call on."""
     undisturbed, steps = await _calm_engine(case, tmp_path)
-    every = 1 if ALL else 7
+    every = 1 if ALL else 14
     turns = range(1 + CASES.index(case) % every, steps + 1, every)
     left_out(steps - len(turns))
     for n in turns if ALL else turns[:1]:

@@ -189,7 +189,14 @@ async def test_the_key_that_was_left_is_not_taken_again_and_all_being_left_is_to
     assert key(rig) == "simulated-key-1", "a rotation that did not help is taken back"
     await rig.run(7_200)
     history = await rig.store.read(
-        lambda conn: history_of(conn, "none", "rag7/Deployment/another", rig.clock.now(), rig.store.vault.key)
+        lambda conn: history_of(
+            conn,
+            "none",
+            "rag7/Deployment/another",
+            rig.clock.now(),
+            rig.store.vault.key,
+            ("api-rate-limits",),
+        )
     )
     path = "/data/OPENAI_API_KEY"
     left = [n for n in (1, 2, 3) if history.replaced.at(path, encoded(f"simulated-key-{n}"))]

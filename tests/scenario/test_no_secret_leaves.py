@@ -259,7 +259,7 @@ async def test_a_second_rollback_knows_by_digests_what_was_left(tmp_path: Path, 
         left = run.step.actions[0].params["left"]
         history = await rig.store.read(
             lambda conn: history_of(
-                conn, run.incident_id, run.target_key, rig.clock.now(), rig.store.vault.key
+                conn, run.incident_id, run.target_key, rig.clock.now(), rig.store.vault.key, ()
             )
         )
         older = await revisions(rig.cluster, await read_workload(rig.cluster, Target.parse(run.target_key)))

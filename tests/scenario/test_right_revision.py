@@ -83,9 +83,9 @@ async def test_what_the_target_was_rolled_away_from_is_remembered_across_inciden
         await rig.die()
         await rig.born()
         now, key = rig.clock.now(), rig.store.vault.key
-        other = await rig.store.read(lambda conn: history_of(conn, "inc_another", TARGET, now, key))
+        other = await rig.store.read(lambda conn: history_of(conn, "inc_another", TARGET, now, key, ()))
         elsewhere = await rig.store.read(
-            lambda conn: history_of(conn, "inc_another", "rag7/Deployment/x", now, key)
+            lambda conn: history_of(conn, "inc_another", "rag7/Deployment/x", now, key, ())
         )
         left = fingerprint(bad["spec"]["template"])
         assert (left in other.left_revisions, left in elsewhere.left_revisions) == (True, False)

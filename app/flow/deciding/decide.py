@@ -27,7 +27,7 @@ from app.domain.units import utc
 from app.flow import counting
 from app.flow.deciding import facts, investigate
 from app.flow.deciding.enrich import enrich
-from app.flow.deciding.history import history_of
+from app.flow.deciding.history import history_of, rotating
 from app.flow.deciding.settle import (
     RESOLVED_ALONE,
     Case,
@@ -129,7 +129,12 @@ async def look_at_the_target(way: Way) -> Way:
     history, _, _ = await asyncio.gather(
         services.store.read(
             lambda conn: history_of(
-                conn, incident.id, target.key, services.clock.now(), services.store.vault.key
+                conn,
+                incident.id,
+                target.key,
+                services.clock.now(),
+                services.store.vault.key,
+                rotating(services.catalogue),
             )
         ),
         read.ahead(view, target),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import ActionKind
-from app.domain.remediation import History, PastAlert
+from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
 from app.store import facts, runs, samples
 
@@ -21,10 +21,17 @@ _ALERTS = timedelta(days=90)  # how far back alerts say something about a revisi
 _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
 
-def history_of(conn: Connection, incident_id: str, target_key: str, now: datetime, key: DigestKey) -> History:
+def history_of(
+    conn: Connection,
+    incident_id: str,
+    target_key: str,
+    now: datetime,
+    key: DigestKey,
+    rotates: Collection[str],
+) -> History:
     """Revisions (by their keyed fingerprints) this target was rolled away from in any incident, steps already tried (a refused
     one too), those of them that were never really taken, those that somebody took back, memory samples of the target's pods, keys rotated
-    away from (as records show them)."""
+    away from (as records show them) by the remediations `rotates`."""
     tried: dict[str, None] = {}
     not_taken: dict[str, str] = {}
     for run in facts.of_incident(conn, incident_id):
@@ -50,15 +57,21 @@ def history_of(conn: Connection, incident_id: str, target_key: str, now: datetim
         },
         alerts=tuple(PastAlert(*row) for row in facts.alerts_on(conn, target_key, now - _ALERTS)),
         memory=samples.get(conn, target_key, now - _MEMORY),
-        replaced=Replaced(key, _replaced(conn, target_key)),
+        replaced=Replaced(key, _replaced(conn, target_key, rotates)),
     )
 
 
-def _replaced(conn: Connection, target_key: str) -> dict[str, datetime]:
+def rotating(catalogue: Mapping[str, AnyRemediation]) -> list[str]:
+    """Names of the remediations that replace keys."""
+    return [name for name, handler in catalogue.items() if ActionKind.ROTATE_KEY in handler.actions]
+
+
+def _replaced(conn: Connection, target_key: str, rotates: Collection[str]) -> dict[str, datetime]:
     """What this service replaced in Secrets, as records show it, for any target of the namespace: several may share a Secret. A
     write with an unclear outcome counts. When one was taken back, the key that it had brought was left as well."""
     found: dict[str, datetime] = {}
-    for entry in runs.entries_in(conn, Target.parse(target_key).namespace, ActionKind.ROTATE_KEY):
+    kind = ActionKind.ROTATE_KEY
+    for entry in runs.entries_in(conn, Target.parse(target_key).namespace, rotates, kind):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
         if entry.intent.get("entry") != "action" or result == ActionResult.REFUSED:
             continue

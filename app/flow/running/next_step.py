@@ -14,7 +14,7 @@ from app.domain.events import EventKind
 from app.domain.plan import Step
 from app.domain.target import Target
 from app.flow.deciding import decide, facts, investigate, settle
-from app.flow.deciding.history import history_of
+from app.flow.deciding.history import history_of, rotating
 from app.flow.notifying.record import announce
 from app.flow.people import approval_request
 from app.flow.running.life import Event, Found, Look, last_attempt
@@ -44,7 +44,14 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         lambda conn: (
             incidents.get(conn, run.incident_id),
             decide.firing_alerts(conn, run.incident_id),
-            history_of(conn, run.incident_id, run.target_key, services.clock.now(), services.store.vault.key),
+            history_of(
+                conn,
+                run.incident_id,
+                run.target_key,
+                services.clock.now(),
+                services.store.vault.key,
+                rotating(services.catalogue),
+            ),
         )
     )
     policy = services.policy()
