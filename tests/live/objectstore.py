@@ -33,7 +33,7 @@ class ObjectStore:
 
     def __init__(self, folder: Path) -> None:
         found = program()
-        assert found is not None, "install the group live"
+        assert found is not None, "make install brings it"
         self._folder = folder
         self.access, self.secret = f"AKIA{secrets.token_hex(6).upper()}", secrets.token_hex(20)
         self._ports = free_ports(4)
