@@ -6,6 +6,13 @@ RUN := $(UV) run --frozen
 JOBS ?= 3
 BASE ?= python:3.12-slim
 
+# The live tier in two processes side by side, each with a control plane: the scenes, which mostly wait, and all others.
+define live_tier
+scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m live -rs tests/live/e2e > $$scenes 2>&1 & other=$$!; \
+$(RUN) pytest -p no:xdist $(1) -m live -rs tests --ignore=tests/live/e2e; rest=$$?; \
+wait $$other; code=$$?; cat $$scenes; rm $$scenes; [ $$rest -eq 0 ] && [ $$code -eq 0 ]
+endef
+
 .PHONY: help install demo test crash kills live check fix bench fuzz build-live image audit sbom clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,7 +33,7 @@ demo: install    ## the four stories on a simulated cluster; leaves the service 
 
 test: install    ## all tests; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live" tests
-	@if $(RUN) python -m tests.live.build --check; then $(RUN) pytest -n 2 --dist loadgroup -m live -rs tests; else \
+	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
 	  echo "'make live' builds them (about 20 minutes the first time) and runs it."; fi
 
@@ -37,7 +44,7 @@ crash: install   ## the crash harness with every cut at every boundary (about ha
 	CRASH_ALL=1 $(RUN) pytest -n $(JOBS) --dist worksteal tests/crash
 
 live: build-live ## build if needed, then run the live tier; a skip is a failure
-	LIVE_ALL=1 $(RUN) pytest -n 2 --dist loadgroup --require-live -m live tests
+	@export LIVE_ALL=1; $(call live_tier,--require-live)
 
 kills: build-live ## kill -9 at random moments: 200 over 200 incidents on SQLite, 50 over 50 on two Postgres replicas (half an hour)
 	KILLS=200 INCIDENTS=200 $(RUN) pytest -p no:xdist --require-live -m live -s tests/live/e2e/test_random_kills.py -k sqlite

@@ -24,16 +24,14 @@ from tests.live.stack import (
 from tests.live.workload import Shop
 
 _HERE = Path(__file__).parent
-_SCENES = _HERE / "e2e"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tier, and puts it into two workers, each with a control plane: the scenes, which mostly wait, and all others."""
+    """Marks the tier."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.xdist_group("scenes" if _SCENES in item.path.parents else "live"))
 
 
 def _need(request: pytest.FixtureRequest, *parts: str) -> None:

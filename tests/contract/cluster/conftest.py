@@ -17,7 +17,7 @@ __all__ = ["control_plane"]
 @pytest.fixture(
     params=[
         pytest.param("sim"),
-        pytest.param("real", marks=[pytest.mark.live, pytest.mark.xdist_group("live")]),
+        pytest.param("real", marks=pytest.mark.live),
     ]
 )
 async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:

