@@ -29,6 +29,12 @@ def scale(workload: Workload, replicas: int) -> Action | Impossible:
         return _raise_minimum(workload, workload.autoscaler, replicas)
     if workload.desired >= replicas:
         return Impossible(f"{target} already has {workload.desired} replicas; {replicas} were asked for")
+    return resized(workload, replicas)
+
+
+def resized(workload: Workload, replicas: int) -> Action:
+    """The workload's own number of replicas set to another one. Pods that go are what was asked for, and not told as at risk."""
+    target = workload.target
     return Action(
         kind=ActionKind.SCALE,
         object=workload.ref,

@@ -5,14 +5,15 @@ Built by handlers. Pure. Never for a workload that an autoscaler sizes: it would
 
 from __future__ import annotations
 
-from app.domain.plan import Action, ActionKind, FieldChange
+from app.domain.plan import Action
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.actions.impossible import Impossible
+from app.kube.actions.scale import resized
 
 
 def set_replicas(workload: Workload, replicas: int) -> Action | Impossible:
-    """Exactly `replicas` pods. Pods that go are what was asked for, so they are not told as at risk."""
+    """Exactly `replicas` pods."""
     target = workload.target
     if target.kind is Kind.DAEMON_SET:
         return Impossible(f"{target} runs one pod a node: it has no replicas")
@@ -20,14 +21,4 @@ def set_replicas(workload: Workload, replicas: int) -> Action | Impossible:
         return Impossible(f"autoscaler {workload.autoscaler.ref.name} sets the replicas of {target}")
     if workload.desired == replicas:
         return Impossible(f"{target} has {replicas} replicas already")
-    return Action(
-        kind=ActionKind.SCALE,
-        object=workload.ref,
-        target=target,
-        changes=(FieldChange("/spec/replicas", workload.manifest["spec"].get("replicas"), replicas),),
-        summary=f"Scale {target} from {workload.desired} to {replicas} replicas",
-        pods_affected=0,
-        reversible=True,
-        undo=f"scale back to {workload.desired} replicas",
-        params={"from": workload.desired, "to": replicas},
-    )
+    return resized(workload, replicas)
