@@ -47,6 +47,10 @@ class HealthParams(Params):
     status: Status | None = Field(default=None, description="Expected status; null: any 2xx")
 
 
+HEALTH_CHECK = frozenset(HealthParams.model_fields)
+"""Their names: an order that changed one of them could switch off the check that the rule asks for."""
+
+
 class AftermathParams(HealthParams):
     """The same with error lines. Both numbers bound what is taken as harmless after the change."""
 

@@ -24,6 +24,7 @@ from app.kube.rollout import rollout_status
 from remediations.aftermath import (
     ERRORS,
     HEALTH,
+    HEALTH_CHECK,
     AftermathParams,
     after,
     errors_finding,
@@ -89,6 +90,7 @@ class Deploy(Remediation[DeployParams]):
     actions = frozenset({ActionKind.SET_IMAGE})
     reads_config = True
     fixed_params = frozenset({"repositories"})
+    rule_first = HEALTH_CHECK
     procedure: Procedure | None = Procedure()
 
     async def diagnose(self, scene: Scene, params: DeployParams) -> Diagnosis:

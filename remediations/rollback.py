@@ -16,7 +16,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import roll_back, roll_back_to, unstick
-from remediations.aftermath import HEALTH, HealthParams, after, health_finding
+from remediations.aftermath import HEALTH, HEALTH_CHECK, HealthParams, after, health_finding
 from remediations.evidence.pods import pods_of
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
 from remediations.steps import act, refuse
@@ -41,6 +41,7 @@ class Rollback(Remediation[RollbackOrder]):
     params: type[RollbackOrder] = RollbackOrder
     actions = frozenset({ActionKind.ROLL_BACK, ActionKind.DELETE_POD})
     reads_config = True
+    rule_first = HEALTH_CHECK
     procedure: Procedure | None = Procedure()
 
     async def diagnose(self, scene: Scene, params: RollbackOrder) -> Diagnosis:

@@ -26,8 +26,8 @@ class Consent(StrEnum):
 class Procedure:
     """The class attribute `procedure` of a remediation that is one.
 
-    `settle`, `timeout` and `poll` are how its verification watches where neither rule nor policy says so; None for the
-    policy's own defaults.
+    `settle`, `timeout` and `poll` are how its verification watches where its rule does not say so; None for what the policy
+    says.
     """
 
     consent: Consent = Consent.ORDER

@@ -105,6 +105,8 @@ class Remediation(Protocol, Generic[P]):
     """Those of `secret_params` whose Secret its steps may change."""
     fixed_params: frozenset[str] = frozenset()
     """Names of its params that no order may change."""
+    rule_first: frozenset[str] = frozenset()
+    """Names of its params that belong together: no order may change one of them where the rule writes any."""
     procedure: Procedure | None = None
     """Set for a procedure: an order starts it, and it needs no alert. Its rule may leave out `when` and `target`, and params
     without a default have to come with the order."""

@@ -82,6 +82,10 @@ class KeyActuator:
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:
         """The former key, then the restart. FAILED when the key is back and its pods could not be restarted."""
         cluster = Guarded(means.doors.cluster, means.ask)
+        if no := await _not_ours(cluster, action):
+            return Undone(
+                UndoResult.CONFLICT, f"the former {action.part['active']} is not put back: {no}", (no,)
+            )
         back = await apply.undo(cluster, action, action_id, sleep=means.sleep)
         if back.result is not UndoResult.UNDONE:
             return back
@@ -96,6 +100,22 @@ class KeyActuator:
     async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """Rollout and alert tell."""
         return None
+
+
+async def _not_ours(cluster: Cluster, action: Action) -> str:
+    """Why the Secret is not written to take it back: a controller keeps it by now, or the former key was taken out of the list, so
+    that it may be one that was withdrawn. A Secret that is gone is told by the undo itself."""
+    ref = action.object
+    try:
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return ""
+    if no := closed(manifest):
+        return no
+    listed = map(encoded, KeyList.from_json(action.part).keys(manifest))
+    if action.changes[0].before in listed:
+        return ""
+    return f"it is not in the list of {action.object} any more"
 
 
 def _unlisted(manifest: Obj, action: Action) -> str:

@@ -24,10 +24,10 @@ def agreed(head: Approval, procedure: Procedure) -> Approval:
 
 
 def watched(head: Verify, procedure: Procedure) -> Verify:
-    """How it is verified: what the policy writes for all rules, else the procedure's own times, else the defaults. Where these do
-    not go together, the policy's alone."""
+    """How it is verified where its rule does not say: by the procedure's own times, else what the policy writes for all rules,
+    which is written for alerts. Where these do not go together, the policy's alone."""
     own = {"settle": procedure.settle, "timeout": procedure.timeout, "poll": procedure.poll}
-    given = {k: v for k, v in own.items() if v is not None and k not in head.model_fields_set}
+    given = {k: v for k, v in own.items() if v is not None}
     found = head.model_copy(update=given)
     return found if found.settle + found.poll <= found.timeout else head
 

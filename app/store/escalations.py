@@ -118,14 +118,15 @@ def begin(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any]) -> Sto
 
 
 def again(tx: Tx, before: StoredEscalation) -> StoredEscalation:
-    """Begin the steps anew after an answer was taken back. The page stays the one that is open. Returns the new round."""
+    """Begin the steps anew after an answer was taken back. The page stays the one that is open, and what PagerDuty said before stays before. Returns the new round."""
     change(tx, before.id, over_at=tx.stamp, due_at=None)
     _insert(tx, before.subject, before.incident_id, before.why, before.round + 1)
     now = of_subject(tx, before.subject)
     if now is None:
         raise AssertionError("it was inserted just now")
     word = before.page_word.value if before.page_word else ""
-    change(tx, now.id, page_key=before.page_key, page_word=word)
+    heard = tx.conn.execute(select(escalations.c.page_at).where(escalations.c.id == before.id)).scalar()
+    change(tx, now.id, page_key=before.page_key, page_word=word, page_at=heard)
     return now
 
 
@@ -187,7 +188,7 @@ def waiting(conn: Connection, now: datetime, policy: str, limit: int) -> list[St
     or the policy changed under steps that are still to be asked. A storm is looked at always."""
     e, state = escalations.c, incidents.c.state
     due = and_(e.due_at <= micros(now), state.not_in(_BUSY))
-    other_policy = and_(e.policy != policy, e.policy != "", e.due_at.is_not(None))
+    other_policy = and_(e.policy != policy, e.policy != "", e.due_at.is_not(None), state.not_in(_BUSY))
     query = (
         select(escalations)
         .select_from(escalations.outerjoin(incidents, incidents.c.id == e.subject))

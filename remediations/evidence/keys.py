@@ -88,9 +88,9 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
     listed, active = keys.keys(manifest), _active(manifest, keys)
     if text_of(manifest, keys.active) is None:
         return f"Secret {keys.secret} has no key {keys.active}", None
-    start = -1 if active is None else active
-    order = [(start + step) % len(listed) for step in range(1, len(listed) + 1)] if listed else []
-    order = [at for at in order if at != active]
+    if listed and active is None:
+        return "the active key is none of the list, so nobody can tell which one comes next", None
+    order = [((active or 0) + step) % len(listed) for step in range(1, len(listed))]
     if not order:
         return f"the list has no other key ({count(len(listed), 'key')})", None
     since = rest.now - timedelta(seconds=rest.seconds)

@@ -31,7 +31,21 @@ _OWN_LIMIT = re.compile(
     r"|\bratelimit \d+ per [^(]{1,40}\([^)]{1,64}\) exceeded at endpoint",
     re.IGNORECASE,
 )
-_CLIENT = re.compile(r"\b(?:remote_addr|remote_ip|client_ip|client_addr|downstream_remote_address)=")
+_CLIENT = re.compile(
+    r"\b(?:remote_addr|remote_ip|client_ip|client_addr|downstream_remote_address)="
+    r"|\b(?:remote|client|peer|src|source|x_forwarded_for)=[\"']?\d{1,3}(?:\.\d{1,3}){3}\b"
+    r"|\b(?:path|uri|url|route|request_uri)=[\"']?/(?=.{0,1900}\bmethod=)|\bmethod=(?=.{0,1900}\b(?:path|uri|url|route|request_uri)=[\"']?/)"
+)
+"""Who asked us, or what of ours was asked for: a request that we answered."""
+_STRANGERS = "text|prompt|query|question|input|user_?agent|referr?er|http_referer"
+"""Names of fields whose value somebody outside writes."""
+_TOLD_BY_STRANGERS = re.compile(
+    rf"\b(?:{_STRANGERS})[=:]\s?(?:\"[^\"]{{0,2000}}\"?|'[^']{{0,2000}}'?|\S+)", re.IGNORECASE
+)
+_STRANGER = re.compile(rf"(?:{_STRANGERS})", re.IGNORECASE)
+_SETTINGS = frozenset({"retry", "retries", "settings", "config", "options"})
+"""Names of objects that say what is set, not what happened."""
+_IN_A_QUERY = re.compile(r"[?&][\w.-]{1,40}=https?://\S{1,300}")
 _STATUS = re.compile(
     r"(?:HTTP/[\d.]+\"?\s+|\bHTTP[ :]|\bstatus(?:[_ ]?code)?[\"']?\s{0,4}[:=]?\s{0,4}[\"']?|\bError code:\s{0,4}|\berror '"
     r"|\bcode[\"']?\s{0,4}[:=]\s{0,4}[\"']?|\()(?P<status>429|500|502|503|504|529)\b(?!\.\d)"
@@ -90,10 +104,10 @@ _WHOSE: Final = (
         r"overloaded|\b529\b|at capacity|high demand|heavy load|temporarily (?:unable|unavailable)|resource exhausted\. please try again later"
         r"|resource has been exhausted \(e\.g\. check quota\)", re.IGNORECASE)),
     (Whose.ADDRESS, re.compile(r"exceeded for (?:\d{1,3}\.){3}\d{1,3}|\byour IP\b|\berror code: 1015\b|being rate limited", re.IGNORECASE)),
-    (Whose.KEY, re.compile(r"\b(?:this|your|the|per) (?:api[ _-]?key|access key|access token|api token|credential)\b", re.IGNORECASE)),
     (Whose.ACCOUNT, re.compile(
-        r"organi[sz]ation|\bproject\b|per_?project|\baccount\b|subscription|workspace|pricing tier|insufficient_quota|your plan and billing"
+        r"organi[sz]ation|\bproject\b|per_?project|\baccount\b|subscription|workspace|pricing tier|insufficient_quota|current quota|your plan and billing"
         r"|for (?:user|installation) ID", re.IGNORECASE)),
+    (Whose.KEY, re.compile(r"\b(?:this|your|the|per) (?:api[ _-]?key|access key|access token|api token|credential)\b", re.IGNORECASE)),
 )  # fmt: skip
 _LIMITS: Final = (
     re.compile(
@@ -146,6 +160,9 @@ def limit_in(line: str) -> Limited | str | None:
     if error is None and not number:
         return None
     provider, host = by_shape(text), _host(text)
+    answered = _host(text[error.end() :]) if error else ""
+    if answered:  # the client library of one provider speaks to others too
+        provider, host = by_host(answered), answered
     provider = provider or by_host(host)
     failing = number.startswith("5")
     if (failing and error is None and provider is None) or (error is None and provider is None and not host):
@@ -178,19 +195,21 @@ def _limited(text: str, at: datetime | None, who: tuple[Provider | None, str], *
 
 
 def _text(line: str) -> str:
-    """The line, or the names and values of its JSON record, as one text of bounded length."""
+    """The line, or the names and values of its JSON record, as one text of bounded length, without what strangers wrote."""
     if line.startswith("{"):
         try:
             record = decoded(bounded(line, 4 * _LONGEST))
         except ValueError:
             record = None
         if isinstance(record, dict):
-            return bounded(" ".join(_pieces(record, 3)), _LONGEST)
-    return bounded(line, _LONGEST)
+            line = " ".join(_pieces(record, 3))
+    return _IN_A_QUERY.sub("", _TOLD_BY_STRANGERS.sub("", bounded(line, _LONGEST)))
 
 
 def _pieces(record: Mapping[str, Any], depth: int) -> Iterator[str]:
     for name, value in record.items():
+        if _STRANGER.fullmatch(name) or name in _SETTINGS:
+            continue
         if isinstance(value, dict) and depth:
             yield from _pieces(value, depth - 1)
         elif isinstance(value, str | int | float):

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from app.domain import page_marks
 from app.domain.errors import Refused
 from app.domain.events import EventKind
+from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.flow.notifying.record import taken
 from app.flow.services import Reach
+from app.intake import pagerduty
 from app.notify.buttons import Click
 from app.store import acknowledgements, incidents
 from tests.scenario.calling import MANAGER, MINUTE, ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
@@ -109,6 +112,32 @@ async def test_unacknowledged_in_pagerduty_starts_it_anew_and_says_so(tmp_path: 
     assert rig.pagerduty.woken == [incident.id], "PagerDuty calls again by itself"
     await rig.later(15)
     assert begins(rig)[-1] == f"Asked {SECOND}"
+    await rig.close()
+
+
+async def test_an_answer_from_before_it_was_taken_back_is_late(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path)
+    await rig.handed_over()
+    await rig.later(1)
+    key = rig.pagerduty.woken[-1]
+    await rig.pagerduty_says("incident.acknowledged", by="Ann")
+    before = rig.clock.now().isoformat()
+    await rig.later(2)
+    await rig.pagerduty_says("incident.unacknowledged", of=key, by="Ann", status="triggered")
+    page = next(e for e in rig.pagerduty.events if e["dedup_key"] == key and "payload" in e)
+    data = {"id": "Q", "type": "incident", "title": page["payload"]["summary"], "created_at": before}
+    event = {
+        "id": "late",
+        "event_type": "incident.acknowledged",
+        "occurred_at": before,
+        "data": data,
+        "agent": {"type": "user_reference", "id": "P2", "summary": "Ben"},
+    }
+    own = page_marks.reader(rig.store.vault.key)
+    body = canonical({"event": event}).encode()
+    await rig.store.ingest(pagerduty.parse(body, received_at=rig.clock.now(), own_page=own))
+    await rig.later(15)
+    assert begins(rig)[-1] == f"Asked {SECOND}", "the steps that began anew go on"
     await rig.close()
 
 

@@ -126,9 +126,11 @@ def order_params(
     standing = _params(remediation, own.model_copy(update={"params": {**given, **own.params}}))
     asked = {**given, **own.params, **own.order_params}
     highest = _params(remediation, own.model_copy(update={"params": asked}))
+    together = remediation.rule_first if remediation.rule_first & set(own.params) else frozenset()
+    fixed = remediation.fixed_params | together
     for name in params:
         value, limit = getattr(found, name, None), getattr(highest, name, None)
-        if name in remediation.fixed_params and value != getattr(standing, name, None):
+        if name in fixed and value != getattr(standing, name, None):
             raise BadInput("only the rule sets this", code="param_fixed", where=f"params.{name}")
         if _number(value) and _number(limit) and value > limit:
             raise BadInput(

@@ -27,7 +27,7 @@ def approval(case: Case) -> GateResult:
     if mode is Mode.OBSERVE:
         remedy = "the mode is raised to approve or auto"
         return _SAY.hold(Verdict.OBSERVE, Code.MODE_OBSERVE, "only looks", threshold, remedy)
-    if mode is Mode.AUTO and not (case.facts.ordered_by and case.rule.approval.four_eyes):
+    if mode is Mode.AUTO and not (case.facts.ordered_by and case.wants_another_word):
         return _SAY.allow("acts by itself", threshold)
     if case.approved_by:
         return _SAY.allow(case.approved_by, threshold)

@@ -62,15 +62,20 @@ class Case:
         return Verdict.OBSERVE if self.mode is Mode.OBSERVE or self.storming else Verdict.ASK
 
     @property
+    def wants_another_word(self) -> bool:
+        """An order is not its own approval, whatever the rule's mode is."""
+        asked = self.rule.approval
+        return asked.approvals > 1 or asked.four_eyes or not asked.order_counts
+
+    @property
     def approved_by(self) -> str:
         """Who agreed to this plan: an approval, or the order itself of somebody who may approve, unless more people are asked for.
         Empty for nobody."""
         if self.facts.approved_by:
             return f"approved by {self.facts.approved_by}"
         asked = self.rule.approval
-        alone = asked.approvals == 1 and asked.order_counts and not asked.four_eyes
         may = not asked.by or not {self.facts.ordered_by, *self.facts.ordered_as}.isdisjoint(asked.by)
-        if self.facts.ordered_by and alone and may:
+        if self.facts.ordered_by and not self.wants_another_word and may:
             return f"ordered by {self.facts.ordered_by}"
         return ""
 

@@ -251,3 +251,22 @@ async def test_promise_7_an_undo_of_a_workload_that_is_gone_puts_the_key_back(sc
     undone = await ACTUATOR.undo(scene.means, action, ID)
     assert (undone.result, "web is gone" in undone.text) == (UndoResult.UNDONE, True), undone
     assert await scene.key() == ONE
+
+
+async def test_an_undo_writes_no_secret_that_somebody_keeps_by_now(scene: Scene) -> None:
+    action = await scene.begin()
+    await scene.rotate(action)
+    keeper = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "keys", "uid": "u-1"}
+    owners = [{"op": "add", "path": "/metadata/ownerReferences", "value": [{**keeper, "controller": True}]}]
+    scene.side.edit(Kind.SECRET, "api-keys", owners)
+    undone = await ACTUATOR.undo(scene.means, action, ID)
+    assert (undone.result, await scene.key()) == (UndoResult.CONFLICT, TWO), undone
+
+
+async def test_an_undo_puts_no_key_back_that_was_taken_out_of_the_list(scene: Scene) -> None:
+    action = await scene.begin()
+    await scene.rotate(action)
+    listed = [{"op": "add", "path": "/data/API_KEYS", "value": encoded(f"{TWO}\n")}]
+    scene.side.edit(Kind.SECRET, "api-keys", listed)
+    undone = await ACTUATOR.undo(scene.means, action, ID)
+    assert (undone.result, await scene.key()) == (UndoResult.CONFLICT, TWO), undone

@@ -34,6 +34,7 @@ class Release:
     params = ReleaseParams
     procedure = Procedure()
     fixed_params: frozenset[str] = frozenset()
+    rule_first: frozenset[str] = frozenset({"names", "revision"})
 
 
 RELEASE: Any = Release()
@@ -60,6 +61,15 @@ def test_an_order_without_a_param_that_has_no_default_says_which(policy: Policy)
 def test_an_order_gives_it(policy: Policy) -> None:
     _, found = order_params(policy, RELEASE, {"image": "mine"})
     assert found == ReleaseParams(image="mine")
+
+
+def test_what_belongs_together_is_the_rules_once_it_writes_any_of_it() -> None:
+    policy = policy_of("{name: a, remediation: release, params: {image: usual, names: [a]}}")
+    with pytest.raises(BadInput) as refused:
+        order_params(policy, RELEASE, {"revision": 3})
+    assert (refused.value.code, refused.value.where) == ("param_fixed", "params.revision")
+    _, found = order_params(RULE, RELEASE, {"revision": 3})
+    assert found.revision == 3  # type: ignore[attr-defined]
 
 
 def test_a_rule_gives_it_for_orders_that_do_not() -> None:

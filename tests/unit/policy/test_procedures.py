@@ -98,7 +98,9 @@ def test_the_rule_of_a_run_reads_back_without_when() -> None:
         ("wipe", "approval: {by: [ana]}", "", Verdict.ASK),
         ("wipe", "approval: {order_counts: true}", "", Verdict.ALLOW),
         ("wipe", "", "approval: {order_counts: true, by: [ana]}\n", Verdict.ASK),
-        ("wipe", "mode: auto", "", Verdict.ALLOW),
+        ("wipe", "mode: auto", "", Verdict.ASK),
+        ("recover", "mode: auto", "", Verdict.ASK),
+        ("wipe", "mode: auto, approval: {order_counts: true}", "", Verdict.ALLOW),
         ("recover", "approval: {approvals: 1}", "", Verdict.ASK),
         ("recover", "", "approval: {approvals: 1, order_counts: true}\n", Verdict.ASK),
         ("release", "approval: {four_eyes: true}", "", Verdict.ASK),
@@ -128,12 +130,13 @@ def test_an_approved_plan_of_a_procedure_that_asks_goes_on() -> None:
     ("rule", "head", "timeout", "settle"),
     [
         ("", "", 7, 1),
-        ("", "verify: {timeout: 20m}\n", 20, 1),
+        ("", "verify: {timeout: 20m}\n", 7, 1),
         ("verify: {timeout: 30m}", "verify: {timeout: 20m}\n", 30, 1),
-        ("", "verify: {settle: 9m}\n", 10, 9),
+        ("", "verify: {settle: 2m, timeout: 10m, poll: 10s}\n", 7, 1),
+        ("verify: {settle: 9m, timeout: 10m}", "", 10, 9),
     ],
 )
-def test_a_procedure_is_watched_by_its_own_times_where_nothing_is_written(
+def test_a_procedure_is_watched_by_its_own_times_where_its_rule_writes_nothing(
     rule: str, head: str, timeout: int, settle: int
 ) -> None:
     rules = [f"name: a, remediation: release, {rule}"] if rule else []

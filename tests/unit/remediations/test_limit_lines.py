@@ -171,6 +171,8 @@ ANSWERS = [
 ]  # fmt: skip
 
 OWN = [
+    '{"status":429,"method":"POST","path":"/chat","host":"api.openai.com"}',
+    "ERROR status=429 remote=1.2.3.4 url=https://api.openai.com/v1",
     '10.2.3.4 - - [04/Mar/2026:03:00:00 +0000] "POST /v1/answers HTTP/1.1" 429 162 "https://app.example.com/" "python-httpx/0.27"',
     'INFO:     10.244.1.9:51422 - "POST /chat HTTP/1.1" 429 Too Many Requests',
     '2026/03/04 03:00:00 [error] 31#31: *871 limiting requests, excess: 5.320 by zone "api", client: 10.0.0.7, server: _, request: "GET / HTTP/1.1"',
@@ -181,6 +183,8 @@ OWN = [
 ]
 
 ALIKE = [
+    'INFO chat request text="why openai.RateLimitError: Error code: 429 with my api key?" answered 200',
+    "WARN 429 Too Many Requests GET /login?next=https://api.openai.com/",
     "INFO config rate_limit=100 rate_limit_window=60 retry_after=5",
     "DEBUG settings: {'rate_limit': {'rpm': 429, 'burst': 50}, 'openai_base': 'https://api.openai.com/v1'}",
     'INFO {"rate_limit_enabled": true, "rate_limit_exceeded_total": 12}',
@@ -208,6 +212,25 @@ def test_an_answer_of_a_provider_is_read(case: Case) -> None:
     assert told == case[1:]
     assert found.at == datetime(2026, 3, 4, 3, tzinfo=UTC)
     assert (found.until is None) is (case.wait is None)
+
+
+def test_whoever_answered_is_the_provider_whichever_client_library_said_so() -> None:
+    found = limit_in(
+        f"{AT} ERROR openai.RateLimitError: Error code: 429 - http://vllm.rag7.svc:8000/v1 is busy"
+    )
+    assert isinstance(found, Limited)
+    assert (found.provider, found.whose) == ("vllm.rag7.svc", Whose.UNKNOWN)
+
+
+def test_what_a_record_says_to_be_set_is_no_answer() -> None:
+    assert limit_in('{"base_url":"https://api.openai.com/v1","retry":{"status_code":429}}') is None
+
+
+def test_a_quota_is_the_accounts_although_the_line_speaks_of_a_key() -> None:
+    text = "You exceeded your current quota; manage your API key in the console"
+    found = limit_in(f"{AT} ERROR openai.RateLimitError: Error code: 429 - {text}")
+    assert isinstance(found, Limited)
+    assert found.whose is Whose.ACCOUNT
 
 
 def test_the_record_of_a_structured_log_is_read_as_its_fields() -> None:
