@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.database.workload import another_workload
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
 from app.domain.database import Activity, Condition, DatabaseAddress, Session, SessionId, Why
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable, TryLater
-from app.domain.outcome import ActionResult, UndoResult
+from app.domain.inside import NothingToUndo, another_workload, inside
+from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import counted, duration
@@ -43,15 +43,10 @@ class Ending:
 
     def action(self, ref: ObjectRef, target: Target, summary: str) -> Action:
         """The action, which touches no pod."""
-        return Action(
-            kind=ActionKind.TERMINATE_SESSIONS,
-            object=ref,
-            target=target,
-            changes=(),
-            summary=summary,
-            pods_affected=0,
-            reversible=False,
-            undo=UNDO,
+        return inside(
+            ActionKind.TERMINATE_SESSIONS,
+            (ref, target),
+            (summary, UNDO),
             params={"sessions": len(self.sessions), "database": str(self.at)},
             part={
                 "database": self.at.to_json(),
@@ -63,7 +58,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionActuator:
+class SessionActuator(NothingToUndo):
     """See the port."""
 
     kinds: frozenset[ActionKind] = frozenset({ActionKind.TERMINATE_SESSIONS})
@@ -123,10 +118,6 @@ class SessionActuator:
         return Applied(
             ActionResult.APPLIED, f"{action.summary}: {counted(len(told), 'session')} ended{stuck}"
         )
-
-    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002 - the port's
-        """Nothing to undo, and why."""
-        return Undone(UndoResult.NOTHING, action.undo)
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:
         """Connections counted again; of a blocker, whether somebody still waits as long."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from app.database.workload import another_workload
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress, Undone
+from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
 from app.domain.checkpoints import UNKNOWN_SCHEMA, Amount, Key, Page, Survey, Tally
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
+from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.json import JsonValue
-from app.domain.outcome import ActionResult, UndoResult
+from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import counted, say_memory
@@ -50,22 +50,17 @@ class Cleaning:
 
     def action(self, ref: ObjectRef, target: Target, summary: str) -> Action:
         """The action, which touches no pod."""
-        return Action(
-            kind=ActionKind.CLEAN_CHECKPOINTS,
-            object=ref,
-            target=target,
-            changes=(),
-            summary=summary,
-            pods_affected=0,
-            reversible=False,
-            undo=UNDO,
+        return inside(
+            ActionKind.CLEAN_CHECKPOINTS,
+            (ref, target),
+            (summary, UNDO),
             params={"database": str(self.at), "expected": page_to_json(self.expected)},
             part={"database": self.at.to_json(), "before": self.before.isoformat()},
         )
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointActuator:
+class CheckpointActuator(NothingToUndo):
     """See the port."""
 
     kinds: frozenset[ActionKind] = frozenset({ActionKind.CLEAN_CHECKPOINTS})
@@ -118,10 +113,6 @@ class CheckpointActuator:
             if done.last is None:
                 return Applied(ActionResult.APPLIED, f"{action.summary}: {_sum(done)}")
         return Progress(_told(job, done), page_to_json(done), PAUSE)
-
-    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002 - the port's
-        """Nothing to undo, and why."""
-        return Undone(UndoResult.NOTHING, action.undo)
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:
         """Counted again: none of what was to go is there."""

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from app.database.workload import another_workload
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress, Undone
+from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ObjectChanged, ProbeUnavailable
+from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.json import JsonValue
-from app.domain.outcome import ActionResult, UndoResult
+from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.tables import Look, TableId
 from app.domain.target import Kind, ObjectRef, Target
@@ -58,15 +58,10 @@ class Vacuuming:
 
     def action(self, ref: ObjectRef, target: Target, summary: str) -> Action:
         """The action, which touches no pod."""
-        return Action(
-            kind=ActionKind.VACUUM,
-            object=ref,
-            target=target,
-            changes=(),
-            summary=summary,
-            pods_affected=0,
-            reversible=False,
-            undo=UNDO,
+        return inside(
+            ActionKind.VACUUM,
+            (ref, target),
+            (summary, UNDO),
             params={"database": str(self.at), "since": self.since.isoformat()},
             part={
                 "database": self.at.to_json(),
@@ -97,7 +92,7 @@ def held_against(seen: Look, limit: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class VacuumActuator:
+class VacuumActuator(NothingToUndo):
     """See the port."""
 
     kinds: frozenset[ActionKind] = frozenset({ActionKind.VACUUM})
@@ -158,10 +153,6 @@ class VacuumActuator:
         if not job.left(seen):
             return Applied(ActionResult.APPLIED, f"{action.summary}: {job.done(seen)}")
         return Progress(_told(job, seen, action_id), state)
-
-    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002 - the port's
-        """Nothing to undo, and why."""
-        return Undone(UndoResult.NOTHING, action.undo)
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:
         """Every table that is there was vacuumed since the plan, and how many dead rows are left."""

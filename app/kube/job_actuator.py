@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
 from app.domain.cluster import MARKER, Cluster
 from app.domain.errors import (
     ClusterRefused,
@@ -21,8 +21,9 @@ from app.domain.errors import (
     RemediatorError,
     TryLater,
 )
+from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.json import Obj
-from app.domain.outcome import ActionResult, UndoResult
+from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.kube.guarded import Guarded
@@ -35,22 +36,12 @@ _KIND: Final = ActionKind.CREATE_JOB
 
 def create_job(ref: ObjectRef, target: Target, job: Obj, summary: str, undo: str) -> Action:
     """The action that makes this Job (a manifest without namespace) beside the workload. It touches no pod that is there."""
-    return Action(
-        kind=_KIND,
-        object=ref,
-        target=target,
-        changes=(),
-        summary=summary,
-        pods_affected=0,
-        reversible=False,
-        undo=undo,
-        params={"job": job["metadata"]["name"]},
-        part={"job": job},
-    )
+    name = job["metadata"]["name"]
+    return inside(_KIND, (ref, target), (summary, undo), params={"job": name}, part={"job": job})
 
 
 @dataclass(frozen=True, slots=True)
-class JobActuator:
+class JobActuator(NothingToUndo):
     """See the port."""
 
     kinds: frozenset[ActionKind] = frozenset({_KIND})
@@ -63,14 +54,9 @@ class JobActuator:
 
     async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
         """The workload is the same, and there is no Job of that name, unless it is this very one."""
+        if (changed := await another_workload(doors, action)) is not None:
+            return changed
         ref = action.object
-        try:
-            manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
-        except ObjectMissing:
-            return CheckResult(None, f"{ref} is gone", ObjectMissing.code)
-        if manifest["metadata"].get("uid") != ref.uid:
-            text = f"{ref} was deleted and created again since the decision"
-            return CheckResult(None, text, ObjectChanged.code)
         job = await _find(doors.cluster, action)
         if job is None:
             return CheckResult(ref, f"there is no Job {_name(action)} yet")
@@ -107,10 +93,6 @@ class JobActuator:
         except ClusterRefused as error:
             return Applied(ActionResult.REFUSED, str(error), code=error.code)
         return _done(action)
-
-    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002 - the port's
-        """Nothing to undo, and why."""
-        return Undone(UndoResult.NOTHING, action.undo)
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:
         """How the Job stands: complete, failed for good, or still at work and how far."""

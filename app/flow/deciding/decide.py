@@ -126,6 +126,7 @@ async def look_at_the_target(way: Way) -> Way:
     if way.seen is not None:
         return way
     services, incident, target, view = way.services, way.incident, _known(way.target), way.view
+    remediation = _known(way.subject).remediation.name
     history, _, _ = await asyncio.gather(
         services.store.read(
             lambda conn: history_of(
@@ -134,7 +135,7 @@ async def look_at_the_target(way: Way) -> Way:
                 target.key,
                 services.clock.now(),
                 services.store.vault.key,
-                rotating(services.catalogue),
+                rotating(services.catalogue, remediation),
             )
         ),
         read.ahead(view, target),

@@ -61,8 +61,11 @@ def history_of(
     )
 
 
-def rotating(catalogue: Mapping[str, AnyRemediation]) -> list[str]:
-    """Names of the remediations that replace keys."""
+def rotating(catalogue: Mapping[str, AnyRemediation], remediation: str) -> list[str]:
+    """Names of the remediations that replace keys; none where this one does not, as it asks for none that was replaced."""
+    asking = catalogue.get(remediation)
+    if asking is None or ActionKind.ROTATE_KEY not in asking.actions:
+        return []
     return [name for name, handler in catalogue.items() if ActionKind.ROTATE_KEY in handler.actions]
 
 
@@ -70,6 +73,8 @@ def _replaced(conn: Connection, target_key: str, rotates: Collection[str]) -> di
     """What this service replaced in Secrets, as records show it, for any target of the namespace: several may share a Secret. A
     write with an unclear outcome counts. When one was taken back, the key that it had brought was left as well."""
     found: dict[str, datetime] = {}
+    if not rotates:
+        return found
     kind = ActionKind.ROTATE_KEY
     for entry in runs.entries_in(conn, Target.parse(target_key).namespace, rotates, kind):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)

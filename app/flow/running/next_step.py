@@ -50,7 +50,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
                 run.target_key,
                 services.clock.now(),
                 services.store.vault.key,
-                rotating(services.catalogue),
+                rotating(services.catalogue, run.remediation),
             ),
         )
     )

@@ -20,6 +20,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app.database.postgres import PostgresDatabases
 from app.domain.database import Activity, DatabaseAddress, Databases, Session, SessionId
+from app.domain.json import Obj
+from app.domain.target import Kind, ObjectRef
+from app.kube.parse import parse_ref
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock, load_scenario
 from app.sim.checkpoints import LangGraph
@@ -248,3 +251,22 @@ def of(activity: Activity, application: str) -> list[Session]:
 
 def ids(sessions: Sequence[Session]) -> list[SessionId]:
     return [s.id for s in sessions if s.id is not None]
+
+
+def elsewhere(side: Side) -> ObjectRef:
+    """A workload that actions stand for, made in the cluster of this side; the database is none of its pods."""
+    manifest: Obj = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "elsewhere", "namespace": "rag7"},
+        "spec": {
+            "serviceName": "elsewhere",
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "elsewhere"}},
+            "template": {
+                "metadata": {"labels": {"app": "elsewhere"}},
+                "spec": {"containers": [{"name": "c", "image": "c:1"}]},
+            },
+        },
+    }
+    return parse_ref(Kind.STATEFUL_SET, side.cluster.create(manifest))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from app.database.actuator import Ending, SessionActuator
 from app.domain.actuator import Doors, Means
 from app.domain.database import Condition, Why
-from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.target import Kind, Target
-from app.kube.parse import parse_ref
 from app.sim.databases import Clients
-from tests.contract.database.sides import CLIENT, RealSide, Side, ids, look, of
+from tests.contract.database.sides import CLIENT, RealSide, Side, elsewhere, ids, look, of
 
 ID = "run_1/0.0"
 ACTUATOR = SessionActuator()
@@ -24,21 +22,7 @@ async def _nap(_seconds: float) -> None:
 
 async def _action(side: Side, application: str, condition: Condition = IDLE) -> Action:
     sessions = ids(of(await look(side), application))
-    manifest: Obj = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "elsewhere", "namespace": "rag7"},
-        "spec": {
-            "serviceName": "elsewhere",
-            "replicas": 0,
-            "selector": {"matchLabels": {"app": "elsewhere"}},
-            "template": {
-                "metadata": {"labels": {"app": "elsewhere"}},
-                "spec": {"containers": [{"name": "c", "image": "c:1"}]},
-            },
-        },
-    }
-    ref = parse_ref(Kind.STATEFUL_SET, side.cluster.create(manifest))
+    ref = elsewhere(side)
     ending = Ending(side.at, tuple(sessions), condition, 0.8)
     return ending.action(ref, Target("rag7", Kind.STATEFUL_SET, "elsewhere"), "End sessions")
 

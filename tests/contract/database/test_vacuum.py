@@ -12,15 +12,13 @@ from app.database.postgres import PostgresDatabases
 from app.database.vacuuming import VacuumActuator, Vacuuming, session_name
 from app.domain.actuator import Applied, CheckResult, Doors, Means, Progress
 from app.domain.errors import Held
-from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.tables import Look, TableId
 from app.domain.target import Kind, Target
-from app.kube.parse import parse_ref
 from app.observe.system import SystemClock
 from app.sim.databases import Clients
-from tests.contract.database.sides import CLIENT, PLAIN, RealSide, Side
+from tests.contract.database.sides import CLIENT, PLAIN, RealSide, Side, elsewhere
 
 ACTUATOR = VacuumActuator()
 ID = "run_1/0.0"
@@ -49,21 +47,7 @@ async def _until(side: Side, holds: Callable[[Look], bool]) -> Look:
 
 
 async def _action(side: Side, *names: str) -> Action:
-    manifest: Obj = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "elsewhere", "namespace": "rag7"},
-        "spec": {
-            "serviceName": "elsewhere",
-            "replicas": 0,
-            "selector": {"matchLabels": {"app": "elsewhere"}},
-            "template": {
-                "metadata": {"labels": {"app": "elsewhere"}},
-                "spec": {"containers": [{"name": "c", "image": "c:1"}]},
-            },
-        },
-    }
-    ref = parse_ref(Kind.STATEFUL_SET, side.cluster.create(manifest))
+    ref = elsewhere(side)
     seen = await _look(side)
     tables = tuple(_named(seen, name) for name in names)
     job = Vacuuming(side.at, tables, seen.now, LONGEST, timedelta(seconds=0.2))
