@@ -20,8 +20,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from app.backup.shelf import Shelves
 from app.database.postgres import PostgresDatabases
 from app.database.redis import RedisCaches
+from app.domain.backups import Backups
 from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
@@ -92,6 +94,7 @@ class Parts:
     databases: Databases | None = None
     http: HttpChecks | None = None
     caches: Caches | None = None
+    backups: Backups | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -231,6 +234,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
         http=parts.http or HttpxChecks(parts.clock),
+        backups=parts.backups or Shelves(),
         ceiling=settings.ceiling,
         people=settings.persons,
         on_call=None if pagerduty is None else OnCallNames(pagerduty, parts.clock),
