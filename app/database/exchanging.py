@@ -109,6 +109,8 @@ class ExchangeActuator:
         if kept is None:
             text = f"{exchange.kept} is gone, so there is nothing to go back to"
             return Undone(UndoResult.CONFLICT, text, (text,))
+        if started := await _started(doors, action):
+            return Undone(UndoResult.CONFLICT, started, (started,))
         if left := await pods_left(doors, action):
             text = f"pod {left[0]} of {action.target} is still there"
             raise ProbeUnavailable(text, code="not_stopped", where=str(exchange.at))
@@ -131,6 +133,16 @@ class ExchangeActuator:
 def _done(exchange: Exchange) -> str:
     kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
     return f"{exchange.live} is the restored copy{kept}"
+
+
+async def _started(doors: Doors, action: Action) -> str:
+    """Somebody wants pods of the application, and they write to the copy; empty when nobody does."""
+    ref = action.object
+    manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
+    replicas = (manifest.get("spec") or {}).get("replicas")
+    return (
+        f"{action.target} is at {replicas} replicas, not at 0: scale it to 0 first" if replicas != 0 else ""
+    )
 
 
 async def _look(doors: Doors, action: Action) -> tuple[Exchange, Server]:
