@@ -41,16 +41,18 @@ DATABASES: Final = """
     FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
 """
 CLIENTS: Final = """
-    SELECT datname, application_name, count(*) FROM pg_stat_activity
-    WHERE backend_type = 'client backend' AND datname IS NOT NULL AND application_name NOT LIKE ALL(%(ours)s)
+    SELECT datname, COALESCE(application_name, ''), count(*) FROM pg_stat_activity
+    WHERE COALESCE(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL AND usesysid IS NOT NULL
+        AND COALESCE(application_name, '') NOT LIKE ALL(%(ours)s)
     GROUP BY 1, 2 ORDER BY 3 DESC, 2
 """
 END: Final = """
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-    WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+    WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid()
+        AND COALESCE(a.backend_type, 'client backend') = 'client backend'
         AND (pg_has_role(a.usesysid, 'MEMBER') OR (NOT r.rolsuper AND pg_has_role('pg_signal_backend', 'MEMBER')))
 """
-"""Ends those that the login may end."""
+"""Ends those that the login may end. What a session is, is hidden from logins that may not read all of them."""
 
 
 class PostgresCopies:

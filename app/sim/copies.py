@@ -70,11 +70,12 @@ class SimCopies:
         cluster, at, entry = to
 
         def act(seen: Reached) -> None:
-            found = self._state(seen).databases
+            found = dict(self._state(seen).databases)
             for old, new in names:
                 if old not in found or new in found:
                     raise ProbeUnavailable("the renaming failed", code="query_failed", where=str(at))
                 found[new] = replace(found.pop(old), name=new, open=new != closed)
+            self._state(seen).databases = found
             self._renamed(at, names[-1][1])
 
         try:
