@@ -183,6 +183,13 @@ async def _clamouring(dsn: str) -> AsyncIterator[list[int]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def _in_again(got_in: list[int]) -> None:
+    """Before the exchange, after it, and after its undo."""
+    async with asyncio.timeout(20):
+        while len(got_in) < 3:  # noqa: ASYNC110 - it is a client of the database that appends
+            await asyncio.sleep(0.05)
+
+
 def _spoil(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("UPDATE checkpoints SET body = 'wrong' WHERE id % 7 = 0")
@@ -213,7 +220,7 @@ async def test_spoiled_rows_come_back_while_a_client_never_stops_connecting(worl
         assert (_rows(world.dsn), await world.replicas()) == (before, 2)
         await _undone(world, step)
         assert (_rows(world.dsn), await world.replicas()) == (spoiled, 2)
-    assert len(got_in) >= 3, "before the exchange, after it, and after its undo"
+        await _in_again(got_in)
     canaries = (world.store.secret, PASSWORD)
     assert [s for s in world.kubelet.printed if any(c in s for c in canaries)] == []
 
@@ -227,8 +234,7 @@ async def _undone(world: World, step: Step) -> None:
                 try:
                     undone = await ACTUATORS[action.kind].undo(means, action, f"{RUN}.{number}")
                     break
-                except ProbeUnavailable as error:  # the flow asks again, too
-                    assert error.code == "not_stopped", error
+                except ProbeUnavailable:  # a pod is still ending: the flow asks again, too
                     await asyncio.sleep(0.2)
         wanted = UndoResult.UNDONE if action.reversible else UndoResult.NOTHING
         assert undone.result is wanted, undone.text
