@@ -213,9 +213,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     cluster = await _cluster(settings, parts, metrics, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
-    alertmanager = (
-        Alertmanager(http, settings.alertmanager_url, parts.clock) if settings.alertmanager_url else None
-    )
+    url = settings.alertmanager_url
+    alertmanager = Alertmanager(http, url, parts.clock) if url else None
     pagerduty = _bodies(settings, http, parts.clock)
     services = Services(
         store=store,
@@ -339,12 +338,10 @@ def _client(settings: Settings, clock: Clock) -> MessageClient:
 
 
 def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
-    if settings.slack_bot_token is None:
+    if (given := settings.slack_bot_token) is None:
         return None
-    token = settings.slack_bot_token.get_secret_value()
-    return SlackClient(
-        token=token, base_url=settings.slack_api_url, clock=clock, interactive=settings.interactive
-    )
+    token, url = given.get_secret_value(), settings.slack_api_url
+    return SlackClient(token=token, base_url=url, clock=clock, interactive=settings.interactive)
 
 
 def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:

@@ -25,7 +25,7 @@ from remediations import CATALOGUE
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_incident, the_run
 
-TARGET = "rag7/Deployment/langgraph"
+TARGET = "rag7/Deployment/langgraph-threads"
 RULE = """
 version: 1
 scope: {namespaces: [rag7], protected_kinds: [StatefulSet]}
@@ -105,7 +105,7 @@ async def databases(rig: Rig) -> dict[str, Found]:
 
 
 async def replicas(rig: Rig) -> int:
-    manifest = await rig.cluster.get(Kind.DEPLOYMENT, "rag7", "langgraph")
+    manifest = await rig.cluster.get(Kind.DEPLOYMENT, "rag7", "langgraph-threads")
     return int(manifest["spec"]["replicas"])
 
 
@@ -127,7 +127,7 @@ async def test_a_database_is_restored_in_its_order_and_the_application_is_back(t
     told = rig.notebook.text
     for words in (
         "Point of no return",
-        "3 langgraph",
+        "3 langgraph-threads",
         "Safety backup of langgraph_checkpoints",
         "20260303T020000Z",
     ):
