@@ -118,10 +118,13 @@ class Bucket:
             raise BackupFailed("the manifest is none", code="altered")
         return found
 
-    def size(self, key: str) -> int:
-        """Bytes of the object."""
+    def size(self, key: str) -> int | None:
+        """Bytes of the object; None when there is none."""
         with worded():
-            return int(obstore.head(self._store, key)["size"])
+            try:
+                return int(obstore.head(self._store, key)["size"])
+            except (NotFoundError, FileNotFoundError):
+                return None
 
     def backups(self, folder: str) -> dict[str, datetime]:
         """The keys of the backups in a folder that have a manifest, with their moments."""

@@ -22,6 +22,7 @@ from app.backup.packing import unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told
 from app.backup.restore_order import Phase, RestoreOrder
+from app.backup.source import LOCALE
 from app.database.login import Options, with_authority
 from app.domain.ports import Clock
 
@@ -62,6 +63,8 @@ def _approved(bucket: Bucket, order: RestoreOrder) -> Mapping[str, Any]:
     manifest = bucket.manifest(order.key)
     if (manifest.get("sha256"), manifest.get("bytes")) != (order.sha256, order.bytes):
         raise BackupFailed("the manifest is not the one that was approved", code="altered")
+    if not isinstance(manifest.get("rows"), dict):
+        raise BackupFailed("the manifest tells no rows", code="altered")
     return manifest
 
 
@@ -107,7 +110,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     copy.drop()  # what a pod has left behind that was killed
     fresh = {**entry, "dbname": order.copy}
     try:
-        copy.make(work.manifest.get("locale"))
+        copy.make(_locale(work.manifest))
         logins.write({"scratch": fresh})
         counted = Counted()
         blocks = counted.through(work.bucket.read(order.key))
@@ -123,6 +126,12 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     rows = work.manifest["rows"]
     checked = f", {len(order.checks)} checks of the rule answer true" if order.checks else ""
     return f"{order.copy}: {sum(rows.values())} rows of {len(rows)} tables as in the manifest{checked}"
+
+
+def _locale(manifest: Mapping[str, Any]) -> list[Any] | None:
+    """As the manifest tells it; older ones do not."""
+    found = manifest.get("locale")
+    return found if isinstance(found, list) and len(found) == len(LOCALE) else None
 
 
 def _refuse_altered(counted: Counted, order: RestoreOrder) -> None:

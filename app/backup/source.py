@@ -25,6 +25,8 @@ _TABLES = """
             AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
     ORDER BY 1, 2
 """
+LOCALE = ("encoding", "collation", "character classes", "provider", "locale of the provider")
+"""What a locale consists of, in this order."""
 _LOCALE = """
     SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
         COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')

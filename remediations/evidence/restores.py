@@ -18,7 +18,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.remediation import Scene
 from remediations.backup_pods import obstacle
-from remediations.evidence.units import count, memory
+from remediations.evidence.units import count, memory, short
 from remediations.queries import aim
 
 SERVER, BACKUP, VERSIONS, SPACE = "restore.server", "restore.backup", "restore.versions", "restore.space"
@@ -53,7 +53,7 @@ def _told(server: Server) -> Finding:
         total = count(sum(clients.values()), "connection")
         state = f"{live.name} ({_size(live.size)}) has {total} of others{f': {named}' if named else ''}"
     kept = tuple(
-        f"{d.name} is still there: {_size(d.size)}; drop it when nobody needs it any more"
+        f"{short(d.name, 63)} is still there: {_size(d.size)}; drop it when nobody needs it any more"
         for d in server.databases
         if _KEPT.search(d.name)
     )

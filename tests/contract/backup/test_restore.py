@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from app.backup.order import Form, Keep, Order, Place, new_name
 from app.backup.restore_order import Phase, RestoreOrder
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import PodRun
-from tests.contract.postgres import Postgres, PostgresMissingError
+from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
 from tests.contract.stores import missing
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -60,16 +61,19 @@ class Recovery:
     def run(self, phase: Phase, **changes: Any) -> tuple[int, str]:
         """Exit code and last words."""
         self.runs += 1
-        secret = self.owner_url.replace("@", f":{CANARY}@", 1)
         restoring = self.order(phase, **changes)
         folder = self.folder / f"pod{self.runs}"
-        ended = PodRun(folder, self.backup, {"db": {URL: secret}}, restoring=restoring).run()
+        ended = PodRun(folder, self.backup, self.secrets, restoring=restoring).run()
         assert CANARY not in ended.printed + ended.words
         return ended.codes["upload"], ended.words
 
     @property
     def owner_url(self) -> str:
         return self.url.replace("tester@", f"{self.owner}@")
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        return {"db": {URL: self.owner_url.replace("@", f":{CANARY}@", 1)}}
 
     @property
     def stored(self) -> Path:
@@ -217,6 +221,27 @@ def test_a_backup_that_is_not_what_it_was_is_found_before_anything_stays(
     else:
         assert code == 1, words
     assert made.copies == []
+
+
+def test_a_pod_that_is_ended_at_its_deadline_drops_what_is_not_whole(made: Recovery, tmp_path: Path) -> None:
+    """The kubelet asks first; whoever dies without being asked is the next test."""
+    real, programs = find_programs(), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(real / "pg_dump")
+    (programs / "pg_restore").write_text(f"#!/bin/sh\ntouch {tmp_path}/began\nexec sleep 60\n", "utf-8")
+    (programs / "pg_restore").chmod(0o755)
+    pod = PodRun(tmp_path / "pod", made.backup, made.secrets, programs, made.order(Phase.RESTORE))
+    processes = pod.start()
+    while not (tmp_path / "began").exists():
+        assert processes["upload"].poll() is None, processes["upload"].communicate()
+        time.sleep(0.02)
+    assert len(made.copies) == 1
+    processes["upload"].terminate()
+    assert processes["upload"].wait(timeout=20) == 143
+    assert made.copies == []
+    processes["dump"].kill()
+    for process in processes.values():
+        process.communicate()
 
 
 def test_a_pod_that_was_killed_leaves_a_copy_that_the_next_one_replaces(made: Recovery) -> None:
