@@ -20,6 +20,7 @@ from types import MappingProxyType
 from app.domain.remediation import AnyRemediation
 from remediations.adjust_hpa import AdjustHpa
 from remediations.api_rate_limits import ApiRateLimits
+from remediations.certificate_renewal import CertificateRenewal
 from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
@@ -50,6 +51,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "database-vacuum": DatabaseVacuum(),
         "logs-and-volumes": LogsAndVolumes(),
         "database-backup": DatabaseBackup(),
+        "certificate-renewal": CertificateRenewal(),
     }
 )
 """All remediations by the name that rules use."""

@@ -44,6 +44,11 @@ ORDERS: Mapping[str, Order] = {
     "rollback": Order(LANGGRAPH, {"service": "langgraph"}),
     "scale": Order(LANGGRAPH, {"replicas": 5}),
     "adjust-hpa": Order(API, {"min": 3, "max": 12, "utilization": 60}),
+    "certificate-renewal": Order(
+        "rag7/Deployment/langgraph-gateway",
+        {"certificate": "langgraph-tls", "service": "langgraph-gateway"},
+        "certificate-renewal",
+    ),
     "clean-checkpoints": Order(POSTGRES, {}, "clean-checkpoints"),
     "database-backup": Order(POSTGRES, {}, "database-backup"),
     "database-vacuum": Order(POSTGRES, {}, "database-vacuum"),

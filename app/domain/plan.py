@@ -40,6 +40,8 @@ class ActionKind(StrEnum):
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
     CREATE_JOB = "create-job"
+    RENEW_CERTIFICATE = "renew-certificate"
+    DELETE_SECRET = "delete-secret"
 
 
 SIZES = frozenset(
@@ -61,6 +63,8 @@ INSIDE = frozenset(
         ActionKind.CLEAN_CHECKPOINTS,
         ActionKind.VACUUM,
         ActionKind.CREATE_JOB,
+        ActionKind.RENEW_CERTIFICATE,
+        ActionKind.DELETE_SECRET,
     }
 )
 """Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""

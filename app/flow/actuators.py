@@ -11,9 +11,18 @@ from app.database.vacuuming import VacuumActuator
 from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
+from app.kube.certificate_actuator import CertificateActuator
 from app.kube.job_actuator import JobActuator
 from app.kube.key_actuator import KeyActuator
 
 ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind(
-    (KubeActuator(), KeyActuator(), SessionActuator(), CheckpointActuator(), VacuumActuator(), JobActuator())
+    (
+        KubeActuator(),
+        KeyActuator(),
+        SessionActuator(),
+        CheckpointActuator(),
+        VacuumActuator(),
+        JobActuator(),
+        CertificateActuator(),
+    )
 )

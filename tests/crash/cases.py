@@ -310,6 +310,19 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         hand=_ordered("database-vacuum", approved=True),
         long=True,
     ),
+    ("certificate-renewal", "delete-secret"): Case(
+        "certificate-renewal",
+        "delete-secret",
+        _shipped("certificate-renewal"),
+        of_policy={
+            "rules": _rules(
+                "  - name: certificates",
+                "    remediation: certificate-renewal",
+                "    params: {certificate: langgraph-tls, secret: langgraph-tls, deletable: langgraph-tls, delete_secret: true}",
+            )
+        },
+        hand=_ordered("certificate-renewal", approved=True),
+    ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))
     ),

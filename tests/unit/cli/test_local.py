@@ -18,7 +18,7 @@ from tests.unit.served import POLICIES
 
 
 def test_the_shipped_policy_is_good(shell: Shell) -> None:
-    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 12 rules, version ")
+    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 13 rules, version ")
     found = shell.good("policy", "check", str(POLICIES), "--json").json
     assert found["ok"] is True
     modes = {r["name"]: r["mode"] for r in found["rules"]}

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "charts/alert-remediator/UPGRADE.md",
     "docs/alerts.md",
     "docs/backup.md",
+    "docs/certificates.md",
     "docs/database.md",
     "docs/escalation.md",
     "docs/maintenance.md",
