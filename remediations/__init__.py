@@ -22,6 +22,7 @@ from remediations.adjust_hpa import AdjustHpa
 from remediations.api_rate_limits import ApiRateLimits
 from remediations.certificate_renewal import CertificateRenewal
 from remediations.clean_checkpoints import CleanCheckpoints
+from remediations.configuration_backup import ConfigurationBackup
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
 from remediations.database_vacuum import DatabaseVacuum
@@ -52,6 +53,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "logs-and-volumes": LogsAndVolumes(),
         "database-backup": DatabaseBackup(),
         "certificate-renewal": CertificateRenewal(),
+        "configuration-backup": ConfigurationBackup(),
     }
 )
 """All remediations by the name that rules use."""

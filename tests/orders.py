@@ -50,6 +50,7 @@ ORDERS: Mapping[str, Order] = {
         "certificate-renewal",
     ),
     "clean-checkpoints": Order(POSTGRES, {}, "clean-checkpoints"),
+    "configuration-backup": Order(POSTGRES, {}, "configuration-backup"),
     "database-backup": Order(POSTGRES, {}, "database-backup"),
     "database-vacuum": Order(POSTGRES, {}, "database-vacuum"),
     "logs-and-volumes": Order("rag7/Deployment/langgraph-store", {}, "logs-and-volumes"),

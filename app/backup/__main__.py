@@ -1,50 +1,23 @@
-"""`python -m app.backup`: make the backup that the variables tell of. Runs in the Job's pod, never in the service.
-
-Exit code 0: it is stored and verified. The last words go to the termination message, for the service to read; no traceback shows a
-value.
-"""
+"""`python -m app.backup`: make the backup that the variables tell of. Runs in the Job's pod, never in the service."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-from app.backup.failure import BackupFailed
-from app.backup.order import LAST_WORDS, ORDER, Order
+from app.backup.order import ORDER, Order
+from app.backup.pod import ended, say, unexpected
 from app.backup.upload import Parts, back_up
 from app.observe.system import SystemClock
 
 
 def main(environment: Mapping[str, str]) -> int:
     """Make it; the exit code."""
-    os.umask(0o077)  # what the two containers share is for nobody else
     order = Order.from_text(environment[ORDER])
-    try:
-        words, code = back_up(Parts(order, environment, SystemClock(), _say)), 0
-    except BackupFailed as error:
-        words, code = f"{error.message} ({error.code})", 1
-    _say(words)
-    if path := environment.get(LAST_WORDS):
-        Path(path).write_text(words, encoding="utf-8")
-    return code
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def _unexpected(kind: type[BaseException], error: BaseException, trace: object) -> None:
-    """A defect: only its kind and place are shown, for its text may hold what it stumbled over."""
-    del error
-    last = getattr(trace, "tb_frame", None)
-    while (following := getattr(trace, "tb_next", None)) is not None:
-        trace, last = following, following.tb_frame
-    _say(f"{kind.__name__} in {last.f_code.co_filename if last else 'nowhere'}")
+    return ended(lambda: back_up(Parts(order, environment, SystemClock(), say)), environment)
 
 
 if __name__ == "__main__":
-    sys.excepthook = _unexpected
+    sys.excepthook = unexpected
     sys.exit(main(os.environ))

@@ -36,6 +36,7 @@ from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
 from app.kube.wire import (
     WRITE_SECONDS,
     Call,
+    applying,
     delete_options,
     deleting,
     patching,
@@ -279,6 +280,24 @@ class KubeCluster:
         request = Request("get", "/apis", "", mutates=False)
         found = await self._json(Call("GET", "/apis", request, []))
         return frozenset(str(group.get("name", "")) for group in found.get("groups") or ())
+
+    async def document(self, path: str) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        return await self._json(Call("GET", path, Request("get", path, "", mutates=False), []))
+
+    async def read(
+        self, resource: Resource, namespace: str, name: str, query: Sequence[tuple[str, str]]
+    ) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        verb = "get" if name else "list"
+        request = Request(verb, resource.full_name, place(resource, namespace, name), mutates=False)
+        return await self._json(Call("GET", resource.path(namespace, name), request, list(query)))
+
+    async def put_as(
+        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+    ) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        return await self._json(applying(resource, namespace, body, manager, dry_run=dry_run))
 
     async def _json(self, call: Call) -> Obj:
         data = await self._bytes(call)

@@ -46,6 +46,16 @@ def patching(kind: Kind, at: tuple[str, str, str], patch: Sequence[dict[str, Any
     return Call("PATCH", resource.path(namespace, name, subresource), request, query, list(patch), JSON_PATCH)
 
 
+def applying(resource: Resource, namespace: str, body: Obj, manager: str, *, dry_run: bool) -> Call:
+    """Server-side apply by force: the fields of the body become what it says, whoever held them."""
+    name = body["metadata"]["name"]
+    request = Request("patch", resource.full_name, place(resource, namespace, name), not dry_run)
+    query = [("fieldManager", manager), ("force", "true"), ("timeout", f"{WRITE_SECONDS:.0f}s")]
+    query += [("dryRun", "All")] if dry_run else []
+    path = resource.path(namespace, name)
+    return Call("PATCH", path, request, query, body, "application/apply-patch+yaml")
+
+
 def deleting(kind: Kind, at: Place, uid: str, *, dry_run: bool) -> Call:
     """The removal of the object that has this uid."""
     resource = RESOURCES[kind]

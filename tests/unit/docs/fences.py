@@ -18,6 +18,7 @@ DOCUMENTS = (
     "docs/alerts.md",
     "docs/backup.md",
     "docs/certificates.md",
+    "docs/configuration-backup.md",
     "docs/database.md",
     "docs/escalation.md",
     "docs/maintenance.md",

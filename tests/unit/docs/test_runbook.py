@@ -28,7 +28,7 @@ SECTIONS: Final = {
     "Recovery procedures": 2,
 }
 """Headings of the runbook with the number of their steps, the diagnosis among them."""
-BY_HAND: Final = {"Configuration backup", "Disaster recovery", "Data corruption"}
+BY_HAND: Final = {"Disaster recovery", "Data corruption"}
 """Rows that are not implemented."""
 
 Row = tuple[str, str, str]

@@ -184,6 +184,7 @@ def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
         "api-rate-limits",
         "certificate-renewal",
         "clean-checkpoints",
+        "configuration-backup",
         "database-backup",
         "database-connections",
         "database-vacuum",
