@@ -10,9 +10,9 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.kube.certificates import issued
 from app.policy.load import load_policy
-from app.sim import load_scenario
 from app.store.runs import Run
 from remediations import CATALOGUE
+from tests.births import scenario_of
 from tests.orders import ORDERS, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_incident, the_run
@@ -30,7 +30,7 @@ TARGET = ORDERS[NAME].target
 
 
 async def born(path: Path) -> Rig:
-    rig = Rig(path / "rig.sqlite", world=load_scenario(NAME), stride=5.0)
+    rig = Rig(path / "rig.sqlite", world=scenario_of(NAME), stride=5.0)
     rig.policy = load_policy({"rag7.yaml": RULE}, CATALOGUE)
     return await rig.born()
 

@@ -15,9 +15,9 @@ from app.domain.target import Kind
 from app.flow.upkeep.views import order_check
 from app.policy.load import load_policy
 from app.policytools.rbac import grants
-from app.sim import load_scenario
 from app.store.runs import Run
 from remediations import CATALOGUE
+from tests.births import scenario_of
 from tests.orders import POSTGRES, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_incident, the_run
@@ -42,7 +42,7 @@ rules:
 
 
 async def ordered(path: Path, **params: JsonValue) -> tuple[Rig, Run]:
-    rig = Rig(path / "rig.sqlite", world=load_scenario(NAME))
+    rig = Rig(path / "rig.sqlite", world=scenario_of(NAME))
     rig.policy = load_policy({"rag7.yaml": RULE}, CATALOGUE)
     await rig.born()
     await rig.store.ingest(Order(POSTGRES, params).delivery(NAME, rig.clock))
@@ -84,7 +84,7 @@ def test_the_service_gets_no_right_to_read_what_the_job_reads() -> None:
 
 
 async def test_an_order_changes_neither_who_can_read_it_nor_what_is_in_it(tmp_path: Path) -> None:
-    rig = Rig(tmp_path / "rig.sqlite", world=load_scenario(NAME))
+    rig = Rig(tmp_path / "rig.sqlite", world=scenario_of(NAME))
     rig.policy = load_policy({"rag7.yaml": RULE}, CATALOGUE)
     await rig.born()
     check = order_check(rig.services)
