@@ -25,6 +25,7 @@ from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.configuration_backup import ConfigurationBackup
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
+from remediations.database_restore import DatabaseRestore
 from remediations.database_vacuum import DatabaseVacuum
 from remediations.deploy import Deploy, Hotfix
 from remediations.high_error_rate import HighErrorRate
@@ -54,6 +55,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "database-backup": DatabaseBackup(),
         "certificate-renewal": CertificateRenewal(),
         "configuration-backup": ConfigurationBackup(),
+        "database-restore": DatabaseRestore(),
     }
 )
 """All remediations by the name that rules use."""

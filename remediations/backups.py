@@ -6,7 +6,7 @@ Used by the handlers of backups. No order changes where a backup goes. Reads onl
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
@@ -29,8 +29,10 @@ Image = Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9._:/@-]*$")]
 class StoreParams(Params):
     """`to`: bucket and folder, as `s3://bucket/folder` (also gs, az). `endpoint`, `region`: of a store of one's own.
     `store_secret`: the existing Secret with the store's login, under the names that its tools use (AWS_ACCESS_KEY_ID and so on);
-    empty where the pod's `account` is known to the store. `uploader`: the image of this service. `daily`, `weekly`, `monthly`: how many
-    are kept. `deadline`: how long the Job may run. `memory`: limit of each container. `keep_job`: how long the ended Job stays."""
+    empty where the pod's `account` is known to the store. `uploader`: the image of this service.
+    `deadline`: how long the Job may run. `memory`: limit of each container. `keep_job`: how long the ended Job stays."""
+
+    needed: ClassVar[tuple[str, ...]] = ("to", "uploader")
 
     to: str = Field(
         default="", max_length=500, pattern=_URL, description="Bucket and folder: s3://bucket/folder"
@@ -44,9 +46,6 @@ class StoreParams(Params):
     store_secret: ObjectName = Field(default="", description="Existing Secret with the store's login")
     account: ObjectName = Field(default="", description="Service account of the pod")
     uploader: Image = Field(default="", description="Image of this service")
-    daily: int = Field(default=7, ge=0, le=400, description="How many days keep their newest backup")
-    weekly: int = Field(default=4, ge=0, le=400, description="How many weeks do")
-    monthly: int = Field(default=12, ge=0, le=400, description="How many months do")
     deadline: Seconds = Field(default=7_200, description="Seconds that the Job may run")
     memory: Bytes = Field(default=512 * 1024**2, description="Memory limit of each container, in bytes")
     keep_job: Seconds = Field(default=86_400, description="Seconds that the ended Job stays")
@@ -55,12 +54,14 @@ class StoreParams(Params):
         """Where it goes."""
         return Place(self.to, self.endpoint, self.region)
 
-    def keep(self) -> Keep:
-        """How many stay."""
-        return Keep(self.daily, self.weekly, self.monthly)
+    @property
+    def missing(self) -> str:
+        """What the rule has to name and does not; empty when it does."""
+        names = [name for name in self.needed if not getattr(self, name)]
+        return f"the rule's params name no {' and no '.join(names)}" if names else ""
 
-    def pod(self, scene: Scene, image: str) -> Pod:
-        """What the pod is made of; `image` is the one of the container that is not ours."""
+    def pod(self, image: str, manifest: Obj) -> Pod:
+        """The pod, with this image in the container that is not ours, and the pull Secrets of a workload."""
         return Pod(
             image=image,
             uploader=self.uploader,
@@ -69,7 +70,7 @@ class StoreParams(Params):
             deadline=int(self.deadline),
             ttl=int(self.keep_job),
             memory=str(self.memory),
-            pull=pull_secrets(scene.workload.manifest),
+            pull=pull_secrets(manifest),
         )
 
     def ends_by_itself(self) -> str:
@@ -77,8 +78,21 @@ class StoreParams(Params):
         return f"the Job ends by itself within {lasting(self.deadline)} and is removed {lasting(self.keep_job)} after its end"
 
 
+class KeepParams(Params):
+    """How many backups stay."""
+
+    daily: int = Field(default=7, ge=0, le=400, description="How many days keep their newest backup")
+    weekly: int = Field(default=4, ge=0, le=400, description="How many weeks do")
+    monthly: int = Field(default=12, ge=0, le=400, description="How many months do")
+
+    def keep(self) -> Keep:
+        """As the pod is told."""
+        return Keep(self.daily, self.weekly, self.monthly)
+
+
 STORE: Final = frozenset(StoreParams.model_fields) - {"deadline", "memory", "keep_job"}
-"""Names of what only a rule says."""
+KEEP: Final = frozenset(KeepParams.model_fields)
+"""Names of what only a rule says: where it goes, and how many stay."""
 
 
 async def store_login(scene: Scene, params: StoreParams) -> Finding:
@@ -107,21 +121,20 @@ def obstacle(code: str, text: str, advice: str = "") -> Finding:
     return Finding(code, text, data={"obstacle": True, "advice": advice or text})
 
 
-async def running(scene: Scene, procedure: str) -> Finding:
-    """A Job of an earlier order of this procedure that has not ended."""
+async def running(scene: Scene, *procedures: str) -> Finding:
+    """A Job of an earlier order of one of these procedures that has not ended."""
     try:
-        jobs = await scene.cluster.list_objects(
-            Kind.JOB, scene.workload.target.namespace, f"{LABEL}={procedure}"
-        )
+        jobs = await scene.cluster.list_objects(Kind.JOB, scene.workload.target.namespace, LABEL)
     except RemediatorError as error:
-        text = f"Whether a backup is under way is not known: {error.message}"
+        text = f"Whether a backup or restore is under way is not known: {error.message}"
         return Finding(RUNNING, text, Certainty.UNKNOWN)
+    jobs = [job for job in jobs if job["metadata"]["labels"][LABEL] in procedures]
     active = [job["metadata"]["name"] for job in jobs if not _ended(job)]
     if active:
         return obstacle(
             RUNNING, f"Job {active[0]} is still at work", f"wait for Job {active[0]} to end, or delete it"
         )
-    return Finding(RUNNING, "No other backup is under way")
+    return Finding(RUNNING, "No backup or restore is under way")
 
 
 def _ended(job: Obj) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -23,7 +23,16 @@ from app.domain.procedure import Procedure
 from app.domain.remediation import Remediation, Scene
 from app.domain.target import Kind
 from app.kube.job_actuator import create_job
-from remediations.backups import STORE, StoreParams, job_named, obstacle, running, store_login
+from remediations.backups import (
+    KEEP,
+    STORE,
+    KeepParams,
+    StoreParams,
+    job_named,
+    obstacle,
+    running,
+    store_login,
+)
 from remediations.evidence.units import count, joined
 from remediations.steps import act, refuse
 
@@ -32,9 +41,11 @@ ACCOUNT = "backup.account"
 _Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 
 
-class ConfigurationBackupParams(StoreParams):
+class ConfigurationBackupParams(KeepParams, StoreParams):
     """`recipients`: public keys of age; whoever holds one of the identities can read the backup, and nobody else. `secrets`: with the
     namespace's Secrets."""
+
+    needed: ClassVar[tuple[str, ...]] = ("to", "uploader", "account", "recipients")
 
     recipients: tuple[_Recipient, ...] = Field(
         default=(), max_length=20, description="Public keys of age (age1...) that it is encrypted to"
@@ -51,7 +62,7 @@ class ConfigurationBackup(Remediation[ConfigurationBackupParams]):
     params: type[ConfigurationBackupParams] = ConfigurationBackupParams
     actions: frozenset[ActionKind] = frozenset({ActionKind.CREATE_JOB})
     secret_params: tuple[str, ...] = ("store_secret",)
-    fixed_params: frozenset[str] = STORE | {"recipients", "secrets"}
+    fixed_params: frozenset[str] = STORE | KEEP | {"recipients", "secrets"}
     procedure = Procedure(
         settle=timedelta(seconds=10), timeout=timedelta(minutes=30), poll=timedelta(seconds=10)
     )
@@ -69,9 +80,7 @@ class ConfigurationBackup(Remediation[ConfigurationBackupParams]):
         self, scene: Scene, params: ConfigurationBackupParams, diagnosis: Diagnosis
     ) -> Sequence[Step]:
         """One step."""
-        missing = [n for n in ("to", "uploader", "account", "recipients") if not getattr(params, n)]
-        if missing:
-            why = f"the rule's params name no {' and no '.join(missing)}"
+        if why := params.missing:
             advice = "say where backups go, which image stores them, as which account, and to whom they are encrypted"
             return (refuse(SAVE, why, f"{why}: {advice}"),)
         for finding in diagnosis.findings:
@@ -100,7 +109,9 @@ def _save(scene: Scene, params: ConfigurationBackupParams) -> Step:
     name = new_name(NAMED, scene.now, ref.uid)
     order = Order(name, target.namespace, params.place(), params.keep(), params.recipients, params.secrets)
     job_name = re.sub(r"[^a-z0-9-]", "-", job_named("configuration", target.namespace, name))
-    job = configuration_job(order, params.pod(scene, params.uploader), job_name, ConfigurationBackup.name)
+    job = configuration_job(
+        order, params.pod(params.uploader, scene.workload.manifest), job_name, ConfigurationBackup.name
+    )
     with_secrets = "with" if params.secrets else "without"
     who = count(len(params.recipients), "recipient")
     summary = f"Back up the configuration of {target.namespace} ({with_secrets} Secrets), encrypted for {who}, to {params.to}"

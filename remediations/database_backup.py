@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.backup.job import backup_job
-from app.backup.order import Form, Order, new_name
+from app.backup.order import Form, Order, Place, new_name
 from app.domain.database import Activity
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Diagnosis, Finding
@@ -22,34 +22,29 @@ from app.domain.json import JsonValue
 from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Remediation, Scene
+from app.domain.units import duration
 from app.kube.job_actuator import create_job
-from remediations.backups import (
-    SECRETS,
-    STORE,
-    Image,
-    StoreParams,
-    job_named,
-    keys_of,
-    obstacle,
-    running,
-    store_login,
+from remediations.backup_pods import (
+    CLIENT,
+    PLACE,
+    PodParams,
+    client_finding,
+    running_finding,
+    secrets_finding,
 )
-from remediations.database_params import WHERE, DatabaseParams
+from remediations.backups import KEEP, KeepParams, job_named
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.units import joined, memory
 from remediations.steps import act, refuse
 
 BACK_UP = "back-up"
-SERVER, CLIENT = "backup.server", "backup.client"
+SERVER = "backup.server"
 _MAJOR = re.compile(r"\d+")
-_OF_IMAGE = re.compile(r"(?:^|pg)(\d{1,2})(?:[.\-]|$)")
 
 
-class DatabaseBackupParams(StoreParams, DatabaseParams):
-    """`image`: the one with pg_dump; empty for the one that the target's first container runs. `form`: custom, or plain for SQL with
-    gzip. `scratch`: restore it beside and compare. The rest is where it goes."""
+class DatabaseBackupParams(KeepParams, PodParams):
+    """`form`: custom, or plain for SQL with gzip. `scratch`: restore it beside and compare."""
 
-    image: Image = Field(default="", description="Image with pg_dump; empty: the target's first container's")
     form: Literal["custom", "plain"] = Field(default="custom", description="plain: SQL with gzip")
     scratch: bool = Field(default=False, description="Restore it beside and compare the rows")
 
@@ -63,7 +58,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
     params: type[DatabaseBackupParams] = DatabaseBackupParams
     actions: frozenset[ActionKind] = frozenset({ActionKind.CREATE_JOB})
     secret_params: tuple[str, ...] = ("secret", "store_secret")
-    fixed_params: frozenset[str] = WHERE | STORE | {"image"}
+    fixed_params: frozenset[str] = PLACE | KEEP
     procedure = Procedure(
         settle=timedelta(seconds=10), timeout=timedelta(hours=2, minutes=30), poll=timedelta(seconds=10)
     )
@@ -75,9 +70,9 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
         findings = (
             state,
             await _server(scene, params),
-            _client(scene, params),
-            await _secrets(scene, params),
-            await running(scene, DatabaseBackup.name),
+            client_finding(params.image or scene.workload.containers[0].image),
+            await secrets_finding(scene, params),
+            await running_finding(scene),
         )
         return Diagnosis(joined([f.text for f in findings]), findings)
 
@@ -85,9 +80,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
         self, scene: Scene, params: DatabaseBackupParams, diagnosis: Diagnosis
     ) -> Sequence[Step]:
         """One step."""
-        if not params.to or not params.uploader:
-            missing = " and ".join(n for n in ("to", "uploader") if not getattr(params, n))
-            why = f"the rule's params name no {missing}"
+        if why := params.missing:
             return (refuse(BACK_UP, why, f"{why}: say where backups go, and which image stores them"),)
         if params.scratch and params.form != "custom":
             why = "only the form custom can be restored beside and compared (scratch)"
@@ -111,14 +104,17 @@ def _back_up(scene: Scene, params: DatabaseBackupParams, server: Finding | None)
         name,
         params.address(target.namespace),
         Form(params.form),
-        params.place(),
+        Place(params.to, params.endpoint, params.region),
         params.keep(),
         params.scratch,
     )
-    pod = params.pod(scene, params.image or scene.workload.containers[0].image)
+    pod = params.pod(params.image or scene.workload.containers[0].image, scene.workload.manifest)
     job_name = job_named("backup", target.name, name)
     job = backup_job(order, pod, job_name, DatabaseBackup.name)
-    undo = f"nothing to undo: it changes nothing of the database; {params.ends_by_itself()}"
+    undo = (
+        "nothing to undo: it changes nothing of the database; the Job ends by itself within "
+        f"{_span(params.deadline)} and is removed {_span(params.keep_job)} after its end"
+    )
     compared = ", restored beside and compared" if params.scratch else ""
     what = found.get("database") or order.database.database
     summary = (
@@ -148,17 +144,6 @@ async def _server(scene: Scene, params: DatabaseBackupParams) -> Finding:
     return Finding(SERVER, f"{seen.database} on PostgreSQL {seen.version}{size}", data=data)
 
 
-def _client(scene: Scene, params: DatabaseBackupParams) -> Finding:
-    """What the image says of its pg_dump by its tag; the pod asks it itself before anything starts."""
-    image = params.image or scene.workload.containers[0].image
-    name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
-    found = _OF_IMAGE.search(tag) if re.search(r"postgres|pg", name) else None
-    if found is None:
-        text = f"The tag of {image} does not tell the version of its pg_dump; the Job asks it first"
-        return Finding(CLIENT, text, Certainty.UNKNOWN)
-    return Finding(CLIENT, f"{image} has pg_dump {found[1]}", data={"major": int(found[1])})
-
-
 def _older(server: Finding | None, client: Finding | None) -> str:
     ours, theirs = (f.data.get("major") if f else None for f in (client, server))
     if not isinstance(ours, int) or not isinstance(theirs, int) or ours >= theirs:
@@ -167,26 +152,10 @@ def _older(server: Finding | None, client: Finding | None) -> str:
     return f"the image's pg_dump {ours} is older than the server, which is PostgreSQL {version}: it cannot dump it"
 
 
-async def _secrets(scene: Scene, params: DatabaseBackupParams) -> Finding:
-    """Whether the keys that the pod refers to are there; of the values nothing is looked at."""
-    keys = [params.url_key] if params.url_key else [params.user_key, params.password_key]
-    wanted = {params.secret: [*keys, *([params.ca_key] if params.ca_key else [])]}
-    for name, needed in wanted.items():
-        there = await keys_of(scene, name)
-        if isinstance(there, Finding):
-            return there
-        if missing := [key for key in needed if key not in there]:
-            return obstacle(SECRETS, f"Secret {name} has no key {missing[0]}")
-    store = await store_login(scene, params)
-    if store.data.get("obstacle"):
-        return store
-    if not params.store_secret:
-        return Finding(
-            SECRETS, f"Secret {params.secret} has the keys of the login; the store knows the pod's account"
-        )
-    return Finding(SECRETS, f"Secrets {params.secret} and {params.store_secret} have the keys of both logins")
-
-
 def _size(found: Any) -> str:
     size = found.get("size")
     return memory(size) if isinstance(size, int) else "size not known"
+
+
+def _span(seconds: float) -> str:
+    return duration(timedelta(seconds=seconds))

@@ -52,6 +52,7 @@ ORDERS: Mapping[str, Order] = {
     "clean-checkpoints": Order(POSTGRES, {}, "clean-checkpoints"),
     "configuration-backup": Order(POSTGRES, {}, "configuration-backup"),
     "database-backup": Order(POSTGRES, {}, "database-backup"),
+    "database-restore": Order("rag7/Deployment/langgraph-threads", {}, "database-restore"),
     "database-vacuum": Order(POSTGRES, {}, "database-vacuum"),
     "logs-and-volumes": Order("rag7/Deployment/langgraph-store", {}, "logs-and-volumes"),
 }

@@ -42,6 +42,9 @@ class ActionKind(StrEnum):
     CREATE_JOB = "create-job"
     RENEW_CERTIFICATE = "renew-certificate"
     DELETE_SECRET = "delete-secret"
+    RUN_JOB = "run-job"
+    CONFIRM_STOPPED = "confirm-stopped"
+    EXCHANGE_DATABASE = "exchange-database"
 
 
 SIZES = frozenset(
@@ -65,6 +68,9 @@ INSIDE = frozenset(
         ActionKind.CREATE_JOB,
         ActionKind.RENEW_CERTIFICATE,
         ActionKind.DELETE_SECRET,
+        ActionKind.RUN_JOB,
+        ActionKind.CONFIRM_STOPPED,
+        ActionKind.EXCHANGE_DATABASE,
     }
 )
 """Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""

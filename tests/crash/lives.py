@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.outcome import IncidentState, RunState
+from app.domain.plan import ActionKind
 from app.domain.target import Kind, Target
 from app.policy.budgets import BudgetScope, scopes_for
 from app.sim.faults import Mutation
@@ -142,6 +143,9 @@ async def one_run_a_target(rig: Rig) -> None:
 
 def intents_of(trail: Sequence[AuditEvent], mutation: Mutation) -> list[AuditEvent]:
     """The intents that announced this write, undos apart from actions. An undo of a key that restarts pods has one for both writes."""
+    if mutation.verb == "rename":  # the names of databases stand in several plans of one step
+        planned = [r for r in trail if r.kind is EventKind.ACTION_INTENDED]
+        return [r for r in planned if r.data["plan"]["kind"] == ActionKind.EXCHANGE_DATABASE]
     marker = mutation.marker.removesuffix("/restart")
     wanted = EventKind.UNDO_INTENDED if marker.endswith("/undo") else EventKind.ACTION_INTENDED
     return [

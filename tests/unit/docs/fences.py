@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/maintenance.md",
     "docs/procedures.md",
     "docs/rate-limits.md",
+    "docs/recovery.md",
     "docs/reference.md",
     "docs/secrets.md",
 )

@@ -41,6 +41,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "database-backup": "Backup Procedure",
         "certificate-renewal": "Certificate Renewal",
         "configuration-backup": "Backup Procedure (Configuration)",
+        "database-restore": "Recovery Procedures",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 

@@ -188,6 +188,7 @@ def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
         "configuration-backup",
         "database-backup",
         "database-connections",
+        "database-restore",
         "database-vacuum",
         "high-error-rate",
         "high-latency",
