@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 from app.domain.certificate import Issued
@@ -61,6 +62,11 @@ def writes(rig: Rig) -> list[str]:
     return [f"{m.verb} {m.kind}" for m in rig.cluster.mutations if not m.dry_run and m.kind is not Kind.EVENT]
 
 
+def stored(folder: Path) -> bytes:
+    """Our database and its journal."""
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 async def test_a_certificate_is_renewed_after_a_yes_and_fixed_when_a_new_serial_is_served(
     tmp_path: Path,
 ) -> None:
@@ -110,4 +116,7 @@ async def test_the_deletion_of_the_secret_is_one_write_and_makes_a_new_one(tmp_p
     assert run.state is RunState.FIXED, run.result
     assert serial(rig) != before
     assert writes(rig) == ["delete Secret"]
+    key = base64.b64encode(b"a simulated private key")
+    assert b"simulated private key" not in rig.notebook.text.encode()
     await rig.close()
+    assert key not in stored(tmp_path), "promise 12: nothing of the Secret is kept, not even for an undo"

@@ -55,6 +55,11 @@ async def ordered(path: Path, **params: JsonValue) -> tuple[Rig, Run]:
     return rig, await the_run(rig)
 
 
+def stored(folder: Path) -> bytes:
+    """Our database and its journal."""
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
 async def test_an_ordered_backup_makes_one_job_and_ends_when_that_is_complete(tmp_path: Path) -> None:
     rig, run = await ordered(tmp_path)
     assert (run.state, (await the_incident(rig)).state) == (RunState.FIXED, IncidentState.FIXED), run.result
@@ -71,7 +76,11 @@ async def test_an_ordered_backup_makes_one_job_and_ends_when_that_is_complete(tm
     text = json.dumps(job)
     assert "c2ltdWxhdGVk" not in text
     assert RECIPIENT in text
+    assert "simulated@" not in rig.notebook.text
     await rig.close()
+    kept = stored(tmp_path)
+    assert b"c2ltdWxhdGVk" not in kept, "promise 12: no value of a Secret of the namespace"
+    assert b"cG9zdGdyZXNxbDovL2xhbmdncmFwaDpzaW11bGF0ZWRA" not in kept
 
 
 def test_the_service_gets_no_right_to_read_what_the_job_reads() -> None:
