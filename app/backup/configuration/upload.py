@@ -34,6 +34,7 @@ from app.backup.pruning import prune
 from app.domain.errors import AccessDenied, ClusterRefused, RemediatorError
 from app.domain.json import Obj
 from app.domain.ports import Clock
+from app.domain.units import counted as counted_of
 from app.kube.everything import Raw, Served, pages, served
 
 KIND: Final = "alert-remediator/configuration-backup"
@@ -187,9 +188,9 @@ def _verify(bucket: Bucket, order: Order, counted: Counted, identity: Identity, 
 
 def _words(order: Order, told: _Told, counted: Counted, removed: str) -> str:
     parts = [
-        f"{sum(told.objects.values())} objects of {len(told.objects)} kinds as {order.key}",
+        f"{counted_of(sum(told.objects.values()), 'object')} of {counted_of(len(told.objects), 'kind')} as {order.key}",
         "with Secrets" if order.secrets else "without Secrets",
-        f"{counted.size / 1024:.1f} KiB for {len(order.recipients)} recipients",
+        f"{counted.size / 1024:.1f} KiB for {counted_of(len(order.recipients), 'recipient')}",
         f"read back, decrypted and whole, sha256 {counted.sha256[:16]}",
         *([f"not readable: {', '.join(sorted(told.unread))}"] if told.unread else []),
         *([removed] if removed else []),
