@@ -21,7 +21,7 @@ from app.database.login import read_login
 from app.domain.cluster import Cluster
 from app.domain.copies import IN_USE, Found, Server
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
-from app.domain.errors import ProbeUnavailable
+from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
 from app.domain.redact import redact
 from app.domain.text import bounded
@@ -108,7 +108,9 @@ class PostgresCopies:
                 raise ProbeUnavailable(text, code=IN_USE, where=str(at)) from None
             except (psycopg.Error, TimeoutError) as error:
                 text = f"the renaming failed: {kind(error, _WITHIN)}"
-                raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
+                if getattr(error, "sqlstate", None):  # the server said no, and took all of it back
+                    raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
+                raise OutcomeUnclear(text, where=str(at)) from None
 
     @asynccontextmanager
     async def _nobody_in(self, conn: Connection, names: Sequence[tuple[str, str]]) -> AsyncIterator[None]:

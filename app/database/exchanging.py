@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
 from app.domain.copies import Exchange, Server
-from app.domain.errors import ObjectChanged, ProbeUnavailable
+from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
@@ -89,9 +89,13 @@ class ExchangeActuator:
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
         """One transaction, unless it was done."""
         exchange, doors = Exchange.from_json(action.part), means.doors
-        if not found.done:
-            to = (doors.cluster, exchange.at, exchange.entry)
+        if found.done:
+            return Applied(ActionResult.APPLIED, _done(exchange))
+        to = (doors.cluster, exchange.at, exchange.entry)
+        try:
             await doors.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask)
+        except OutcomeUnclear as lost:
+            return await _read_back(doors, action, lost)
         return Applied(ActionResult.APPLIED, _done(exchange))
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002
@@ -133,6 +137,19 @@ class ExchangeActuator:
 def _done(exchange: Exchange) -> str:
     kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
     return f"{exchange.live} is the restored copy{kept}"
+
+
+async def _read_back(doors: Doors, action: Action, lost: OutcomeUnclear) -> Applied:
+    """The mark tells. Not in its place means that the transaction was taken back: to send it again does it once."""
+    try:
+        exchange, server = await _look(doors, action)
+    except ProbeUnavailable as error:
+        text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
+        return Applied(ActionResult.UNCLEAR, text, code=lost.code)
+    if exchange.done(server):
+        return Applied(ActionResult.APPLIED, f"{_done(exchange)}; the answer was lost")
+    text = f"the answer was lost ({lost.message}), and nothing was exchanged"
+    raise ProbeUnavailable(text, code="not_applied", where=str(exchange.at))
 
 
 async def _started(doors: Doors, action: Action) -> str:

@@ -117,6 +117,5 @@ class Copies(Protocol):
     ) -> None:
         """Give databases other names, in this order and in one transaction, from the database `to[2]`. Sessions in them are ended, and
         those who connect meanwhile wait. Of the new names `closed` takes no connections afterwards, all others do. `ask` is
-        asked right before the first statement goes out. ProbeUnavailable also means that nobody knows whether it was
-        done: look again."""
+        asked right before the first statement goes out. Raises OutcomeUnclear when nobody knows whether it was done."""
         ...

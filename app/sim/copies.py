@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.cluster import Cluster
 from app.domain.copies import RESTORE, Found, Server
 from app.domain.database import DatabaseAddress
-from app.domain.errors import OutcomeUnclear, ProbeUnavailable
+from app.domain.errors import ProbeUnavailable
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.reaching import Reached, Reaching
@@ -78,11 +78,7 @@ class SimCopies:
             self._state(seen).databases = found
             self._renamed(at, names[-1][1])
 
-        try:
-            await self._reach((cluster, replace(at, database=entry)), "rename", act, ask)
-        except OutcomeUnclear as error:
-            text = f"whether it was renamed is not known: {error.message}"
-            raise ProbeUnavailable(text, code="query_failed", where=str(at)) from error
+        await self._reach((cluster, replace(at, database=entry)), "rename", act, ask)
 
     def _state(self, seen: Reached) -> _State:
         live = self._database(seen.app)

@@ -21,6 +21,7 @@ from app.sim.backups import StoredBackup
 from app.sim.behaviour import Crash
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
+from app.web.views import run_summary
 from remediations import CATALOGUE
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_incident, the_run
@@ -116,8 +117,17 @@ async def test_a_database_is_restored_in_its_order_and_the_application_is_back(t
     rig = await born(tmp_path)
     await order(rig)
     await approved(rig)
-    await rig.until(lambda: rests(rig))
+    heard: set[str] = set()
+
+    async def over() -> bool:
+        heard.update([run_summary(run).progress for run in await all_runs(rig)])
+        heard.update(rig.notebook.parents.values())
+        return await rests(rig)
+
+    await rig.until(over)
     run = await the_run(rig)
+    assert any("is at work: restored: 12.0 MiB" in text for text in heard), "people see how far it is"
+    assert any("So far: " in text for text in heard)
     assert (run.state, (await the_incident(rig)).state) == (RunState.FIXED, IncidentState.FIXED), run.result
     assert writes(rig) == ALL
     found = await databases(rig)

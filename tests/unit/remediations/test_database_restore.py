@@ -129,6 +129,22 @@ async def test_keda_would_start_the_application_again_and_is_named() -> None:
     )
 
 
+async def test_what_earlier_restores_have_kept_is_told() -> None:
+    """Nobody drops it but people, so they have to hear of it."""
+    play = stage()
+    at = DatabaseAddress("rag7", "postgres.rag7.svc", 0, "", "langgraph-secrets", url_key="DATABASE_URL")
+    kept = "langgraph_checkpoints_before_20260303t050607"
+    to = (play.cluster, at, "postgres")
+    await play.cluster.databases.copies.rename(to, [("langgraph_checkpoints", kept)], kept, _nothing_held)
+    text = told(*await play.look())
+    assert f"{kept} is still there: 52 MiB; drop it when nobody needs it any more" in text
+    assert "there is no database langgraph_checkpoints" in text
+
+
+async def _nothing_held() -> None:
+    return
+
+
 async def test_a_server_outside_of_the_cluster_needs_an_image_of_its_own() -> None:
     refused = await step_of(stage(), server="")
     assert "the rule names no image with pg_restore" in refused.why
