@@ -68,6 +68,18 @@ async def live(case: Case, path: Path, *deaths: int, **changes: Any) -> tuple[En
     return await ending_of(rig), rig
 
 
+_UNDISTURBED: dict[str, tuple[Ending, list[str]]] = {}
+
+
+async def undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
+    """How the case ends undisturbed, and across which boundaries: lived once for all tests of a process."""
+    if str(case) not in _UNDISTURBED:
+        ending, rig = await live(case, folder / "undisturbed.sqlite")
+        await rig.close()
+        _UNDISTURBED[str(case)] = ending, rig.reaper.names
+    return _UNDISTURBED[str(case)]
+
+
 async def calm(rig: Rig, case: Case) -> bool:
     """People do their part; then: has everything come to rest?"""
     await case.hand(rig)
