@@ -14,6 +14,9 @@ _LANGGRAPH = "rag7/Deployment/langgraph"
 _API = "rag7/Deployment/langgraph-api"
 _POSTGRES = "rag7/StatefulSet/postgres"
 _ORDERS = "_orders"
+_RECIPIENT = (
+    "age1aed7f487u2axawlzkfvn0k3e7ev0q937gw4scw7rm3s3wl9f85gqltln5w"  # of nobody: its identity was not kept
+)
 _STORE = "to: s3://rag7-backups, store_secret: backup-store, uploader: 'remediator:1'"
 
 
@@ -44,6 +47,20 @@ STORIES: Mapping[str, Story] = {
     "rollback": Story(_ORDERS, _LANGGRAPH, {"service": "langgraph"}),
     "scale": Story(_ORDERS, _LANGGRAPH, {"replicas": 5}),
     "adjust-hpa": Story(_ORDERS, _API, {"min": 3, "max": 12, "utilization": 60}),
+    "certificate-renewal": Story(
+        "certificate-renewal",
+        "rag7/Deployment/langgraph-gateway",
+        {"certificate": "langgraph-tls", "service": "langgraph-gateway"},
+    ),
+    "configuration-backup": Story(
+        "configuration-backup",
+        _POSTGRES,
+        rule=_rule(
+            "configuration",
+            "configuration-backup",
+            f"{_STORE}, account: configuration-reader, recipients: [{_RECIPIENT}]",
+        ),
+    ),
     "clean-checkpoints": Story("clean-checkpoints", _POSTGRES),
     "database-backup": Story(
         "database-backup",

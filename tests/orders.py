@@ -15,6 +15,7 @@ from tests.births import scenario_of
 
 WORLD = "_orders"
 LANGGRAPH, API = "rag7/Deployment/langgraph", "rag7/Deployment/langgraph-api"
+POSTGRES = "rag7/StatefulSet/postgres"
 
 
 @dataclass(frozen=True)

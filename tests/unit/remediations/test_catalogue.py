@@ -40,6 +40,8 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "database-vacuum": "Database Maintenance",
         "logs-and-volumes": "Log Rotation",
         "database-backup": "Backup Procedure",
+        "certificate-renewal": "Certificate Renewal",
+        "configuration-backup": "Backup Procedure (Configuration)",
         "database-restore": "Recovery Procedures",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
