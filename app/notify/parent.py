@@ -118,6 +118,9 @@ def _would(timeline: Timeline) -> list[Line]:
 
 def _waiting(timeline: Timeline) -> list[Line]:
     lines = [line(f"Would do: {_plan(timeline)}")]
+    if timeline.answer and timeline.answer.answer == "approved":
+        told = timeline.answer.text or "it is checked again and then begins"
+        return [*lines, line(f"Approved: {told}")]
     if timeline.approval:
         lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in timeline.approval.changed)
         lines.extend(_so_far(timeline, timeline.approval.approvals))

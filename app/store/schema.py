@@ -26,6 +26,7 @@ from sqlalchemy import (
     and_,
     event,
     literal_column,
+    or_,
 )
 
 from app.store import guards
@@ -196,7 +197,11 @@ runs = Table(
 )
 LIVE = runs.c.ended_at.is_(None)
 RUN_DUE = runs.c.due_at.is_not(None)
-partial_index("uq_runs_live_target", runs.c.target_key, where=LIVE, unique=True)
+AT_WORK = and_(
+    LIVE, or_(runs.c.state != literal_column("'waiting'"), runs.c.step_index > literal_column("0"))
+)
+"""Runs that hold their target: all live ones but a plan that waits for its first answer, which has written nothing yet."""
+partial_index("uq_runs_at_work_target", runs.c.target_key, where=AT_WORK, unique=True)
 partial_index("ix_runs_due", runs.c.due_at, where=RUN_DUE)
 # With the column of its condition: SQLite would rather read all of a wider index that has it.
 partial_index("ix_runs_live", runs.c.ended_at, runs.c.target_key, where=LIVE)
