@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.domain.decision import Mode
+from app.domain.errors import BadInput
 from app.domain.http_check import HttpAddress
 from app.domain.target import Kind
+from app.flow.deciding.investigate import order_params
+from remediations import CATALOGUE
 from remediations.deploy import DeployParams, repository, whole
 from tests.orders import API, LANGGRAPH, orders_world
+from tests.scenario.rig import shipped_policy
 from tests.unit.remediations.stage import Stage
 
 RAG7 = "ghcr.io/stacey77/rag7"
@@ -153,6 +158,41 @@ async def test_zero_replicas_are_an_explicit_word_and_asked_about() -> None:
     step = await step_of("scale", replicas=0, to_zero=True)
     assert step.applies
     assert step.asks
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "params", "says"),
+    [
+        ("scale", LANGGRAPH, {"replicas": 21, "max_replicas": 20}, "Replicas 21 was ordered"),
+        ("scale", API, {"replicas": 21, "max_replicas": 20, "autoscaler": "minimum"}, "at most 20"),
+        ("adjust-hpa", API, {"min": 3, "max": 51, "max_replicas": 50}, "maxReplicas 51 was ordered"),
+        ("adjust-hpa", API, {"min": 60, "max": None, "max_replicas": 50}, "minReplicas 60 was ordered"),
+    ],
+)
+async def test_a_size_above_the_rules_ceiling_is_refused_with_both_numbers(
+    name: str, target: str, params: dict[str, Any], says: str
+) -> None:
+    step = await step_of(name, target, **params)
+    assert (step.applies, says.lower() in step.why.lower(), "the rule allows at most" in step.why) == (
+        False,
+        True,
+        True,
+    )
+
+
+def test_the_shipped_rules_hold_orders_of_sizes_below_a_ceiling() -> None:
+    for name, most in (("scale", 20), ("adjust-hpa", 50)):
+        rule, params = order_params(
+            shipped_policy(), CATALOGUE[name], {"replicas": 2} if name == "scale" else {}
+        )
+        assert (rule.mode, getattr(params, "max_replicas", None)) == (Mode.APPROVE, most)
+        with pytest.raises(BadInput) as caught:
+            order_params(
+                shipped_policy(),
+                CATALOGUE[name],
+                {"replicas": 2, "max_replicas": 500} if name == "scale" else {"max_replicas": 500},
+            )
+        assert (caught.value.code, caught.value.where) == ("param_fixed", "params.max_replicas")
 
 
 async def test_a_rule_may_send_a_size_to_the_autoscaler() -> None:
