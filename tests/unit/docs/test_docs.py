@@ -185,11 +185,7 @@ def test_policies_load(block: Block) -> None:
 
 @pytest.mark.parametrize(
     "block",
-    [
-        b
-        for b in blocks("yaml")
-        if b.document.startswith("docs/") and b.title.startswith("policies/")
-    ],
+    [b for b in blocks("yaml") if b.document.startswith("docs/") and b.title.startswith("policies/")],
     ids=str,
 )
 def test_a_guides_policy_loads_beside_the_shipped_head(block: Block) -> None:
