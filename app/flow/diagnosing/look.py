@@ -16,13 +16,14 @@ from app.domain.errors import BadInput, Missing, NotPermitted, ObjectMissing, Re
 from app.domain.json import JsonValue
 from app.domain.remediation import Scene
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
-from app.domain.workload import Workload
+from app.domain.workload import RolloutState, Workload
 from app.flow.deciding.investigate import off_limits
 from app.flow.diagnosing import workload as of
 from app.flow.diagnosing.known import known
 from app.flow.diagnosing.section import LIMIT, Section, said, section, shown
 from app.flow.services import Services
-from app.kube.parse import controller_of, parse_pod
+from app.kube.owners import managers_of
+from app.kube.parse import controller_of, parse_pod, parse_workload
 from app.kube.read import read_workload
 from app.kube.resolve import find
 from app.kube.rollout import rollout_status
@@ -109,7 +110,7 @@ async def _found(view: Cluster, named: Target) -> Target:
 
 async def _of_workload(services: Services, target: Target) -> Screen:
     now = services.clock.now()
-    workload = await read_workload(services.cluster, target)
+    workload, unread = await _read(services.cluster, target)
     if why := _opted_out(workload):
         return Screen(target.key, now, 0.0, why, "", ())
     scene = _scene(services, workload, now)
@@ -118,7 +119,20 @@ async def _of_workload(services: Services, target: Target) -> Screen:
         asyncio.gather(*(section(title, read(scene), none) for title, read, none in SECTIONS)),
         _known(services, target.key, target.namespace, now),
     )
-    return Screen(target.key, now, 0.0, cause, advice, (first, *sections, *told))
+    told_too = [replace(s, unread=unread) if s.name == "Managed by" and not s.unread else s for s in sections]
+    return Screen(target.key, now, 0.0, cause, advice, (first, *told_too, *told))
+
+
+async def _read(cluster: Cluster, target: Target) -> tuple[Workload, str]:
+    """The workload, and why its autoscaler is not known where that could not be read. Raises the port's errors for the object itself."""
+    try:
+        return await read_workload(cluster, target), ""
+    except RemediatorError as error:
+        manifest = await cluster.get(target.kind, target.namespace, target.name)
+        managers = managers_of(manifest, autoscaled=False)
+        return replace(parse_workload(target, manifest), managers=managers), said(
+            f"autoscalers: {error.message}"
+        )
 
 
 def _opted_out(workload: Workload) -> str:
@@ -165,8 +179,9 @@ async def _of_namespace(services: Services, namespace: str) -> Screen:
     listed: list[Workload] = []
 
     async def workloads() -> Sequence[str]:
-        listed.extend(await _workloads(cluster, namespace))
-        return [_line(w) for w in listed]
+        found = await _workloads(cluster, namespace)
+        listed.extend(w for w, _ in found)
+        return [f"{_line(w)}{f'; not read: {why}' if why else ''}" for w, why in found]
 
     reads: tuple[tuple[str, Awaitable[Sequence[str]], str], ...] = (
         ("Workloads", workloads(), "none with pods or revisions"),
@@ -180,19 +195,19 @@ async def _of_namespace(services: Services, namespace: str) -> Screen:
     sections, told = await asyncio.gather(
         asyncio.gather(*(section(*one) for one in reads)), _known(services, "", namespace, now)
     )
-    broken = [w for w in listed if w.ready < w.desired][:_CAUSES]
+    broken = [w for w in listed if not _sound(w)][:_CAUSES]
     causes = await asyncio.gather(*(_cause(_scene(services, w, now)) for w in broken))
     lines = [
         f"{w.target.kind}/{w.target.name}: {c or s.unread}"
         for w, (c, _, s) in zip(broken, causes, strict=True)
     ]
     advice = next((a for _, a, _ in causes if a), "")
-    cause = lines[0] if lines else "all workloads have their pods ready" if listed else ""
+    cause = lines[0] if lines else "all workloads are rolled out with their pods ready" if listed else ""
     first = Section("Causes", shown(lines) if lines else (cause or "not known: no workload could be read",))
     return Screen(namespace, now, 0.0, said(cause), advice, (first, *sections, *told))
 
 
-async def _workloads(cluster: Cluster, namespace: str) -> list[Workload]:
+async def _workloads(cluster: Cluster, namespace: str) -> list[tuple[Workload, str]]:
     """The workloads that own ReplicaSets, revisions or pods here, which needs no right to list them. Those that opted out are left
     out."""
     owned = await asyncio.gather(
@@ -207,15 +222,19 @@ async def _workloads(cluster: Cluster, namespace: str) -> list[Workload]:
     )
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(target: Target) -> Workload | None:
+    async def one(target: Target) -> tuple[Workload, str] | None:
         async with gate:
             try:
-                return await read_workload(cluster, target)
+                return await _read(cluster, target)
             except ObjectMissing:
                 return None
 
     found = await asyncio.gather(*(one(t) for t in targets[:_WORKLOADS]))
-    return [w for w in found if w is not None and not _opted_out(w)]
+    return [one for one in found if one is not None and not _opted_out(one[0])]
+
+
+def _sound(workload: Workload) -> bool:
+    return workload.ready >= workload.desired and rollout_status(workload).state is RolloutState.COMPLETE
 
 
 def _line(workload: Workload) -> str:
