@@ -18,6 +18,7 @@ DOCUMENTS = (
     "docs/alerts.md",
     "docs/backup.md",
     "docs/database.md",
+    "docs/diagnose.md",
     "docs/escalation.md",
     "docs/maintenance.md",
     "docs/procedures.md",

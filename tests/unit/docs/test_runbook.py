@@ -25,10 +25,17 @@ SECTIONS: Final = {
     "API Rate Limiting": 5,
     "Operational procedures": 7,
     "Maintenance tasks": 4,
+    "Useful commands": 4,
     "Recovery procedures": 2,
 }
 """Headings of the runbook with the number of their steps, the diagnosis among them."""
-BY_HAND: Final = {"Configuration backup", "Certificate renewal", "Disaster recovery", "Data corruption"}
+BY_HAND: Final = {
+    "Configuration backup",
+    "Certificate renewal",
+    "Disaster recovery",
+    "Data corruption",
+    "Cluster info, port forward, a shell in a pod, copying files",
+}
 """Rows that are not implemented."""
 
 Row = tuple[str, str, str]
