@@ -26,7 +26,6 @@ from sqlalchemy import (
     and_,
     event,
     literal_column,
-    or_,
 )
 
 from app.store import guards
@@ -197,10 +196,8 @@ runs = Table(
 )
 LIVE = runs.c.ended_at.is_(None)
 RUN_DUE = runs.c.due_at.is_not(None)
-AT_WORK = and_(
-    LIVE, or_(runs.c.state != literal_column("'waiting'"), runs.c.step_index > literal_column("0"))
-)
-"""Runs that hold their target: all live ones but a plan that waits for its first answer, which has written nothing yet."""
+_LATER = runs.c.step_index > literal_column("0")  # a plan that waits for its first answer holds no target
+AT_WORK = LIVE & ((runs.c.state != literal_column("'waiting'")) | _LATER)
 partial_index("uq_runs_at_work_target", runs.c.target_key, where=AT_WORK, unique=True)
 partial_index("ix_runs_due", runs.c.due_at, where=RUN_DUE)
 # With the column of its condition: SQLite would rather read all of a wider index that has it.
