@@ -378,6 +378,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
             budgets=lambda: views.budgets(services),
             scorecard=lambda days: scorecard.last_days(services, days),
             trust=lambda: views.trust(services),
+            diagnosis=lambda *of: views.diagnosis(services, *of),
         ),
         pagerduty_agents=frozenset(a.strip() for a in settings.pagerduty_agents.split(",") if a.strip()),
         check_order=views.order_check(services),

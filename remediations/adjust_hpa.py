@@ -15,7 +15,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.kube.actions import Bounds
-from remediations.scale_order import autoscaler_findings, of_autoscaler
+from remediations.scale_order import autoscaler_findings, of_autoscaler, over
 from remediations.steps import act, refuse
 
 ADJUST = "adjust-autoscaler"
@@ -27,6 +27,9 @@ class AdjustHpaParams(Params):
 
     min: Count | None = Field(default=None, description="minReplicas; null: as it is")
     max: Count | None = Field(default=None, description="maxReplicas; null: as it is")
+    max_replicas: Count = Field(
+        default=1_000, description="No order sets min or max above this; only a rule sets it"
+    )
     utilization: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
         default=None, description="Target utilization in percent of the request; null: as it is"
     )
@@ -42,6 +45,7 @@ class AdjustHpa(Remediation[AdjustHpaParams]):
     runbook = "Scaling Procedure (Adjust HPA)"
     steps: tuple[str, ...] = (ADJUST,)
     params: type[AdjustHpaParams] = AdjustHpaParams
+    fixed_params = frozenset({"max_replicas"})
     actions = frozenset({ActionKind.ADJUST_AUTOSCALER})
     procedure: Procedure | None = Procedure()
 
@@ -56,6 +60,9 @@ class AdjustHpa(Remediation[AdjustHpaParams]):
         """One step."""
         if params.min is None and params.max is None and params.utilization is None:
             return (refuse(ADJUST, "nothing to change was given: min, max or utilization"),)
+        for value, what in ((params.min, "minReplicas"), (params.max, "maxReplicas")):
+            if no := over(value, params.max_replicas, what):
+                return (refuse(ADJUST, no),)
         wanted = Bounds(params.min, params.max, params.utilization, params.resource)
         built = await of_autoscaler(scene, wanted)
         return (act(ADJUST, f"another size was ordered; {diagnosis.summary}", built),)

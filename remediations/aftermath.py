@@ -1,12 +1,14 @@
 """What a change of a workload is held against once it is in place: an HTTP health check, its error lines before and after, and
 the named cause when its rollout hangs.
 
-Used by procedures, in their diagnosis (`before`) and while they are verified (`after`). Reads only; what cannot be read is not
-measured, never fine.
+Used by procedures, in their diagnosis and while they are verified (`after`). The application is asked only after the change: until
+then nobody knows whether there will be one (dry run, pause, an open approval, a refused image), and only the Service is read. Reads
+only; what cannot be read is not measured, never fine.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from pydantic import Field
@@ -15,10 +17,13 @@ from app.domain.actuator import Effect
 from app.domain.errors import RemediatorError
 from app.domain.evidence import Certainty, Finding
 from app.domain.http_check import HttpAddress
+from app.domain.json import Obj
 from app.domain.plan import Step
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod, RolloutState
+from app.kube.parse import parse_pod
+from app.kube.read import pod_manifests
 from app.kube.rollout import rollout_status
 from app.kube.service_address import address_of
 from remediations.causes import findings_of, investigate
@@ -30,10 +35,12 @@ HEALTH, ERRORS = "health.http", "errors.before"
 _BEFORE, _AFTER = 300.0, 120.0
 """Seconds of log that are read before the change, and at each look after it."""
 
+_NAMED = 3
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Status = Annotated[int, Field(ge=100, le=599)]
 ServiceName = Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?$")]
-HttpPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/%?=&-]{0,200}$")]
+HttpPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/%-]{0,200}$")]
+"""Without a query: params stand in messages, answers and the audit trail, and a query is where credentials are put."""
 
 
 class HealthParams(Params):
@@ -81,21 +88,46 @@ async def address(scene: Scene, params: HealthParams) -> HttpAddress | str:
         return f"Service {params.service} could not be read: {error.message}"
     if not services:
         return f"there is no Service {params.service} in the namespace {namespace}"
-    return address_of(services[0], scene.workload, params.port, params.path)
+    found = address_of(services[0], scene.workload, params.port, params.path)
+    return found if isinstance(found, str) else await _of_the_target_alone(scene, services[0]) or found
+
+
+async def _of_the_target_alone(scene: Scene, service: Obj) -> str:
+    """Why the Service's answers may not be the target's: it also chooses pods of others. Empty when it does not."""
+    name, selector = service["metadata"]["name"], service["spec"]["selector"]
+    labels = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
+    try:
+        chosen, own = await asyncio.gather(
+            scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, labels),
+            pod_manifests(scene.cluster, scene.workload),
+        )
+    except RemediatorError as error:
+        return f"whose pods Service {name} chooses could not be read: {error.message}"
+    mine = {m["metadata"]["uid"] for m in own}
+    others = sorted(
+        m["metadata"]["name"] for m in chosen if m["metadata"]["uid"] not in mine and not parse_pod(m).over
+    )
+    if not others:
+        return ""
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return (
+        f"Service {name} also chooses pods that are not {scene.workload.target}'s: {', '.join(others[:_NAMED])}{more}; "
+        "their answers would count as its own"
+    )
 
 
 async def health_finding(scene: Scene, params: HealthParams) -> Finding:
-    """What the health check says before the change; `data["usable"]` is False when it could not be asked at all."""
+    """Where the health check will ask; nothing is sent yet. `data["usable"]` is False when it could not be asked at all."""
     if not params.service:
         text = "No health check is set (param service): the rollout alone tells whether it is healthy"
-        return Finding(HEALTH, text, data={"usable": True, "healthy": None})
+        return Finding(HEALTH, text, data={"usable": True})
     found = await address(scene, params)
     if isinstance(found, str):
         return Finding(
             HEALTH, f"The health check cannot be made: {found}", Certainty.UNKNOWN, {"usable": False}
         )
-    effect = await _asked(scene, params, found)
-    return Finding(HEALTH, f"Before the change {effect.text}", data={"usable": True, "healthy": effect.good})
+    text = f"{found} will be asked after the change (wanted {_wanted(params)})"
+    return Finding(HEALTH, text, data={"usable": True})
 
 
 async def errors_finding(scene: Scene) -> Finding:
@@ -149,11 +181,15 @@ async def _hangs(scene: Scene) -> Effect | None:
     return Effect(False, f"cause: {finding.text}")
 
 
+def _wanted(params: HealthParams) -> str:
+    return "2xx" if params.status is None else str(params.status)
+
+
 async def _asked(scene: Scene, params: HealthParams, where: HttpAddress) -> Effect:
     if scene.http is None:
         return Effect(None, f"{where} could not be asked")
     answer = await scene.http.get(where)
-    wanted = "2xx" if params.status is None else str(params.status)
+    wanted = _wanted(params)
     if answer.status is None:
         return Effect(False, f"{where} gives {answer.fault} (wanted {wanted})")
     good = answer.status == params.status if params.status is not None else 200 <= answer.status < 300

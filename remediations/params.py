@@ -29,17 +29,17 @@ def _seconds(value: Any) -> Any:
         return value
     found = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if found is None:
-        raise ValueError(f"expected a duration such as 90s, 15m, 1h or 7d, or seconds, got {value!r}")
+        raise ValueError("expected a duration such as 90s, 15m, 1h or 7d, or seconds")
     return float(sum(size * int(n) for size, n in zip(_UNITS.values(), found.groups(), strict=True) if n))
 
 
 def _bytes(value: Any) -> Any:
     if not isinstance(value, str) and not (_number(value) and value == int(value)):
-        raise ValueError(f"expected an amount of memory such as 512Mi or 4Gi, or bytes, got {value!r}")
+        raise ValueError("expected an amount of memory such as 512Mi or 4Gi, or bytes")
     try:
         return parse_memory(value)
     except BadInput as e:
-        raise ValueError(f"expected an amount of memory such as 512Mi or 4Gi, got {value!r}") from e
+        raise ValueError("expected an amount of memory such as 512Mi or 4Gi") from e
 
 
 def _share(value: Any) -> Any:
@@ -47,7 +47,7 @@ def _share(value: Any) -> Any:
         return value
     found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError(f"expected a share such as 80% or 0.8, got {value!r}")
+        raise ValueError("expected a share such as 80% or 0.8")
     return float(found[1]) / 100
 
 

@@ -38,6 +38,9 @@ class ScaleParams(Params):
     """How many pods."""
 
     replicas: Annotated[int, Field(ge=0, le=1_000)] = Field(description="Wanted number of pods")
+    max_replicas: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=1_000, description="No order is for more pods than this; only a rule sets it"
+    )
     to_zero: bool = Field(default=False, description="Says that 0 replicas are meant: it stops the workload")
     autoscaler: Autoscaled = Field(
         default=Autoscaled.REFUSE,
@@ -53,7 +56,7 @@ class Scale(Remediation[ScaleParams]):
     steps: tuple[str, ...] = (SET_REPLICAS,)
     params: type[ScaleParams] = ScaleParams
     actions = frozenset({ActionKind.SCALE, ActionKind.ADJUST_AUTOSCALER})
-    fixed_params = frozenset({"autoscaler"})
+    fixed_params = frozenset({"autoscaler", "max_replicas"})
     procedure: Procedure | None = Procedure()
 
     async def diagnose(self, scene: Scene, params: ScaleParams) -> Diagnosis:
@@ -73,6 +76,8 @@ class Scale(Remediation[ScaleParams]):
         if wanted == 0 and not params.to_zero:
             text = f"0 replicas stop {workload.target}; to_zero=true says that this is wanted"
             return (refuse(SET_REPLICAS, text),)
+        if no := over(wanted, params.max_replicas, "replicas"):
+            return (refuse(SET_REPLICAS, no),)
         scaler = workload.autoscaler
         if scaler is None:
             built = set_replicas(workload, wanted)
@@ -86,6 +91,13 @@ class Scale(Remediation[ScaleParams]):
             if wanted == 0 and step.applies
             else step,
         )
+
+
+def over(wanted: int | None, most: int, what: str) -> str:
+    """Why this number is not set; empty when it may be."""
+    if wanted is None or wanted <= most:
+        return ""
+    return f"{what} {wanted} was ordered, and the rule allows at most {most} (param max_replicas)"
 
 
 def _held(scene: Scene, scaler: Autoscaler, wanted: int) -> tuple[str, str]:

@@ -32,6 +32,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "incidents": "queries:incidents",
     "runs": "queries:runs",
     "explain": "queries:explain",
+    "diagnose": "diagnose:diagnose",
     "scorecard": "queries:scorecard",
     "remediations": "catalogue:remediations",
     "trust": "trust:app",

@@ -14,7 +14,8 @@ from app.domain.certificate import Issued
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """Where to ask: the cluster IP and port of a Service, and the path. `namespace` and `service` are for words."""
+    """Where to ask: the cluster IP and port of a Service, and the path. `namespace` and `service` are for words, which never repeat a
+    query: it may hold a credential."""
 
     namespace: str
     service: str
@@ -23,7 +24,7 @@ class HttpAddress:
     path: str
 
     def __str__(self) -> str:
-        return f"http://{self.service}.{self.namespace}:{self.port}{self.path}"
+        return f"http://{self.service}.{self.namespace}:{self.port}{self.path.partition('?')[0]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ class IncidentState(StrEnum):
     CONTAINED = "contained"  # relief that buys time; a person has an open task
     ESCALATED = "escalated"  # handed to a person
     STUCK = "stuck"  # an undo failed: a person must look
-    RESOLVED = "resolved"  # the alert went away without our doing
+    RESOLVED = (
+        "resolved"  # the alert went away without our doing; of an order: it ended, and nothing was done
+    )
     MERGED = "merged"  # the target turned out to be another open incident's
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from app.domain.actuator import Effect
 from app.domain.backups import Backups
@@ -20,6 +20,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.evidence import Diagnosis
 from app.domain.http_check import HttpChecks
+from app.domain.param_form import mistaken
 from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
 from app.domain.procedure import Procedure
@@ -27,9 +28,17 @@ from app.domain.workload import Workload
 
 
 class Params(BaseModel):
-    """Base of a handler's parameters: strict and frozen, defaults are the runbook's values."""
+    """Base of a handler's parameters: strict and frozen, defaults are the runbook's values. No value passes for another type: true is
+    no number, "8" neither, and 1 is no true."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _exact(cls, value: object, info: ValidationInfo) -> object:
+        if no := mistaken(cls.model_fields[str(info.field_name)], value):
+            raise ValueError(no)
+        return value
 
 
 P = TypeVar("P", bound=Params)

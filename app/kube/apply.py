@@ -32,6 +32,7 @@ from app.kube.look import POD_KINDS, marker_of, moved, obstacle, require_values
 from app.kube.owners import written_at
 from app.kube.parse import parse_ref
 from app.kube.readback import CONFLICT_PAUSE, Finding, pod_gone, read_back, real_sleep, removed
+from app.kube.sizer import newer_sizer
 from app.kube.undo import undo, undo_id
 
 __all__ = [
@@ -65,6 +66,8 @@ async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckR
         return CheckResult(fresh, "this action was applied already", done=True)
     if no := obstacle(manifest, action):
         return CheckResult(None, no, ObjectChanged.code)
+    if sizer := await newer_sizer(cluster, action):
+        return CheckResult(None, sizer, ObjectChanged.code)
     text = f"{ref} is as it was when this was decided"
     return CheckResult(fresh, text, mark=_mark(manifest), seen=manifest)
 

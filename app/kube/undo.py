@@ -1,7 +1,7 @@
 """Undoing one action, field by field, as long as our change is still the one in place.
 
 Called through `app.kube.actuator`. May be run twice. Never touches anything when
-somebody else has changed one of the fields since: a half undone change is nobody's intention, so all is left as it is
+somebody else has changed one of the fields since, or an autoscaler sizes what was scaled: a half undone change is nobody's intention, so all is left as it is
 and the conflict is reported.
 """
 
@@ -19,6 +19,7 @@ from app.domain.target import ObjectRef
 from app.kube.fields import operations, pointer, same, value_at
 from app.kube.look import marker_of, moved, require_values
 from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
+from app.kube.sizer import newer_sizer
 
 _ATTEMPTS = 5
 _SUFFIX = "/undo"
@@ -74,6 +75,8 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
 async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: str) -> Undone:
     ref = action.object
     ours, conflicts = await _sort(cluster, manifest, action)
+    if ours and (sizer := await newer_sizer(cluster, action)):
+        return Undone(UndoResult.CONFLICT, f"left as it is: {sizer}", (sizer,))
     if conflicts:
         text = f"left as it is, for it is not ours any more: {'; '.join(conflicts)}"
         return Undone(UndoResult.CONFLICT, text, tuple(conflicts))

@@ -14,8 +14,8 @@ from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
 from app.notify.wording import (
+    NOTHING_DONE,
     RESULT_WORDS,
-    STATE_WORDS,
     UNDO_WORDS,
     above,
     action_line,
@@ -25,6 +25,7 @@ from app.notify.wording import (
     may_undo,
     measured,
     promote_command,
+    state_word,
     undo_command,
 )
 
@@ -33,16 +34,17 @@ _LOOK_AT = 5
 
 def headline(timeline: Timeline) -> Line:
     """`FIXED in 3m12s · HighErrorRate · rag7/langgraph`."""
-    word = STATE_WORDS[timeline.state]
+    ordered = bool(timeline.requested_by)
+    word = state_word(timeline.state, ordered=ordered)
     took = timeline.duration
     if took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):
         word += f" in {duration(took)}"
-    elif took is not None and timeline.state is IncidentState.RESOLVED:
+    elif took is not None and timeline.state is IncidentState.RESOLVED and not ordered:
         word += f" after {duration(took)}"
     if timeline.dry_run:
         # Nothing was changed, so whatever the state says, it must not read like a repair.
-        helped = timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)
-        word = "DRY RUN" if helped else f"DRY RUN · {word}"
+        ended = timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED) or word == NOTHING_DONE
+        word = "DRY RUN" if ended else f"DRY RUN · {word}"
     return line(bold(word), f" · {timeline.alertname or 'no alertname'} · {timeline.place}")
 
 
@@ -75,6 +77,8 @@ def _what(timeline: Timeline) -> list[Line]:
         case IncidentState.REFUSED:
             return [*done, *(_reason(timeline) or [line("Did nothing more" if done else "Did nothing")])]
         case IncidentState.OBSERVED:
+            return [*done, *_reason(timeline), *_would(timeline)]
+        case IncidentState.RESOLVED if timeline.requested_by:
             return [*done, *_reason(timeline), *_would(timeline)]
         case IncidentState.RESOLVED:
             return [
@@ -118,6 +122,9 @@ def _would(timeline: Timeline) -> list[Line]:
 
 def _waiting(timeline: Timeline) -> list[Line]:
     lines = [line(f"Would do: {_plan(timeline)}")]
+    if timeline.answer and timeline.answer.answer == "approved":
+        told = timeline.answer.text or "it is checked again and then begins"
+        return [*lines, line(f"Approved: {told}")]
     if timeline.approval:
         lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in timeline.approval.changed)
         lines.extend(_so_far(timeline, timeline.approval.approvals))
@@ -249,7 +256,9 @@ def _paused(timeline: Timeline) -> list[Line]:
 
 
 def _small_print(timeline: Timeline) -> list[Line]:
-    facts = [timeline.severity or "no severity", counted(timeline.alerts, "alert")]
+    ordered = timeline.requested_by and not timeline.alerts
+    facts = [f"ordered by {timeline.requested_by}"] if ordered else []
+    facts = facts or [timeline.severity or "no severity", counted(timeline.alerts, "alert")]
     if timeline.firing != timeline.alerts and timeline.ended_at is None:
         facts.append(f"{timeline.firing:,} still firing")
     if timeline.mode:

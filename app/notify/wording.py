@@ -53,6 +53,15 @@ STATE_WORDS = {
     IncidentState.MERGED: "MERGED",
 }
 
+NOTHING_DONE = "NOTHING DONE"
+"""An order that has ended without a change: no alert went away, and the decision says why."""
+
+
+def state_word(state: IncidentState, *, ordered: bool) -> str:
+    """The state for people. An order has no alert that could resolve."""
+    return NOTHING_DONE if ordered and state is IncidentState.RESOLVED else STATE_WORDS[state]
+
+
 _ABOVE = {"observe": "approve", "approve": "auto"}
 
 _OF = re.compile(r"([0-9]+) of ([0-9]+)[^(;,]*")

@@ -23,7 +23,7 @@ from app.intake.auth import Scope
 from app.notify.parent import parent
 from app.notify.text import Line
 from app.notify.timeline import Timeline
-from app.notify.wording import STATE_WORDS, may_undo
+from app.notify.wording import may_undo, state_word
 from app.page.entries import Deed, Entry, deeds, entries
 from app.page.session import Visitor
 from app.policy.explain import explain_lines
@@ -101,7 +101,7 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
     lines = tuple(li for part in message.parts for li in part.lines)
     return IncidentPage(
         incident,
-        STATE_WORDS[incident.state],
+        state_word(incident.state, ordered=incident.manual is not None),
         (message.headline, *lines),
         question(conn, services, incident, visitor),
         _afterwards(conn, timeline, visitor),

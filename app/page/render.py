@@ -22,7 +22,7 @@ from app.domain.json import canonical
 from app.domain.text import CONTROL, visible
 from app.domain.units import duration, utc
 from app.notify.text import Piece, Ref, Span, When, Who, is_url
-from app.notify.wording import STATE_WORDS
+from app.notify.wording import state_word
 from app.page.entries import gate_word
 
 CSP = (
@@ -89,7 +89,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(utc=utc, iso=_iso, span=_span, plain=_plain)
-    env.globals.update(static_url=static_url, piece_kind=piece_kind, words=STATE_WORDS, gate_word=gate_word)
+    env.globals.update(
+        static_url=static_url, piece_kind=piece_kind, state_word=state_word, gate_word=gate_word
+    )
     return env
 
 

@@ -48,7 +48,8 @@ def decide_briefly(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Deci
 def decide_without_step(
     policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts, rest: str = ""
 ) -> Decision:
-    """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; unless the target is none of
+    """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
+    in any case; unless the target is none of
     our business (paused, out of scope, not firing), which is then the answer. In a storm nobody is called for one target.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is
@@ -67,11 +68,25 @@ def decide_without_step(
         )
     verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
     advice = [step.advice for step in ladder if step.advice]
+    if facts.ordered_by and ladder:
+        code = Code.PERSON_NEEDED if advice else Code.NO_STEP
+        return _ended(policy, rule, (verdict, code, f"Nothing is done: {_refused(ladder)}"), "", gates)
     if advice:
         text = f"A person is needed: {'; '.join(dict.fromkeys(advice))}"
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
+
+
+def _refused(ladder: Sequence[Step]) -> str:
+    """Why an order's steps do not apply, each with what a person may do instead."""
+    told = []
+    for step in ladder:
+        why = step.why.rstrip(".")
+        more = "" if not step.advice or step.advice.startswith(why) else f" ({step.advice})"
+        text = step.advice if step.advice.startswith(why) else f"{why}{more}"
+        told.append(f"{step.name}: {text}" if len(ladder) > 1 else text)
+    return "; ".join(dict.fromkeys(told))
 
 
 def decide_unseen(policy: Policy, rule: Rule, facts: Facts) -> Decision:

@@ -101,8 +101,8 @@ class Facts:
     `rollout_paused`, `replicas`, and `new_pods`: what is known of
     whether the step's new pods could start.
     Store: `spend` by scope of `budgets.scopes_for`; `last_action` of this remediation on this target, None for never;
-    `busy_with` is the live run on the target, empty for none; `targets_in_flight` counts the other targets with a live
-    run; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
+    `busy_with` is the run at work on the target, empty for none; `waiting` are other plans for it that wait for an answer and
+    have written nothing; `targets_in_flight` counts the other targets that a run is at work on; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
     Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
@@ -136,5 +136,6 @@ class Facts:
     approved_by: str = ""
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
+    waiting: tuple[str, ...] = ()
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, or_, select, update
 
 from app.domain.alert import AlertStatus
 from app.domain.events import EventKind
@@ -15,7 +15,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.store import runs as run_store
 from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
 from app.store.runs import Run
-from app.store.schema import LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
+from app.store.schema import AT_WORK, LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
 from app.store.segments import EPISODES_OF, episodes_of
 from app.store.tx import Tx
 
@@ -27,8 +27,13 @@ _INCIDENT, _TARGET, _REMEDIATION, _EXCLUDED = (
 _SINCE = bindparam("since", type_=BigInteger())
 _LIVE_OF = select(runs.c.id).where(runs.c.incident_id == _INCIDENT, LIVE)
 _COUNT_OF = select(func.count()).select_from(runs).where(runs.c.incident_id == _INCIDENT)
-_BUSY_WITH = select(runs.c.id).where(LIVE, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
-_IN_FLIGHT = select(func.count()).select_from(runs).where(LIVE, runs.c.target_key != _EXCLUDED)
+_BUSY_WITH = select(runs.c.id).where(AT_WORK, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
+_WAITING = (
+    select(runs.c.id)
+    .where(LIVE, ~AT_WORK, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
+    .order_by(runs.c.id)
+)
+_IN_FLIGHT = select(func.count()).select_from(runs).where(AT_WORK, runs.c.target_key != _EXCLUDED)
 _SPENT = select(func.count(), func.min(ledger.c.at)).where(
     ledger.c.scope == bindparam("scope"),
     ledger.c.at >= _SINCE,
@@ -42,7 +47,7 @@ _LAST_ACTION = (
     select(func.max(func.coalesce(ledger.c.released_at, ledger.c.at)))
     .select_from(runs.join(ledger, ledger.c.run_id == runs.c.id))
     .where(runs.c.target_key == _TARGET, runs.c.remediation == _REMEDIATION, ledger.c.spent.is_(True))
-    .where(runs.c.id != _EXCLUDED)
+    .where(runs.c.id != _EXCLUDED, or_(runs.c.ended_at.is_not(None), AT_WORK))
 )
 _RESULTS = (
     select(runs.c.state, runs.c.ended_at)
@@ -83,13 +88,20 @@ def count_of(conn: Connection, incident_id: str) -> int:
 
 
 def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:
-    """Id of another live run on the target; empty when there is none."""
+    """Id of another run that is at work on the target; empty when there is none. A plan that waits for its first answer is not at
+    work."""
     found = conn.execute(_BUSY_WITH, {"target": target_key, "excluded": excluding}).scalar()
     return str(found or "")
 
 
+def plans_waiting(conn: Connection, target_key: str, *, excluding: str) -> tuple[str, ...]:
+    """Ids of other plans for the target that wait for an answer and have written nothing."""
+    found = conn.execute(_WAITING, {"target": target_key, "excluded": excluding}).scalars()
+    return tuple(str(run_id) for run_id in found)
+
+
 def in_flight(conn: Connection, *, excluding: str) -> int:
-    """Other targets that a live run holds."""
+    """Other targets that a run is at work on."""
     return int(conn.execute(_IN_FLIGHT, {"excluded": excluding}).scalar() or 0)
 
 
@@ -108,7 +120,7 @@ def holds(conn: Connection, run_id: str, step_index: int) -> bool:
 
 
 def last_action(conn: Connection, target_key: str, remediation: str, *, excluding: str) -> datetime | None:
-    """When another run of this remediation last spent something on the target."""
+    """When another run of this remediation last spent something on the target; what waits for its first answer has done nothing."""
     asked = {"target": target_key, "remediation": remediation, "excluded": excluding}
     return moment_or_none(conn.execute(_LAST_ACTION, asked).scalar())
 

@@ -1,7 +1,7 @@
 """Runs: the row of a run is the truth about it: its state, what it waits for, when it is due and who has it.
 
-Called by the flow and, for reading, by the web and command line. The unique index on live targets is the last line of
-"one run per target", whatever the gates and the engine do. Never carries anything out and never says what follows from what:
+Called by the flow and, for reading, by the web and command line. The unique index on targets that are worked on is the last line
+of "one run at work on a target", whatever the gates and the engine do. Never carries anything out and never says what follows from what:
 that is the flow's table.
 
 Who drives a run, and when it is due, is `app.store.driving`'s business.
@@ -26,7 +26,7 @@ from app.domain.workflows import first_workflow
 from app.store import ledger
 from app.store.encoding import micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entries_in, entries_on, entry
-from app.store.schema import LIVE, runs
+from app.store.schema import AT_WORK, LIVE, runs
 from app.store.tx import Tx
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "entries_on",
     "entry",
     "get",
+    "held_targets",
     "hold",
     "known",
     "live_for_target",
@@ -56,7 +57,7 @@ __all__ = [
 
 
 class TargetBusy(Refused):
-    """Another live run holds the target; `where` is its id."""
+    """Another run is at work on the target; `where` is its id."""
 
     code = "target_busy"
 
@@ -138,7 +139,7 @@ def run_id_for(incident_id: str, n: int) -> str:
 def request(tx: Tx, new: NewRun) -> Run:
     """Insert the run; a run of this id that exists already is returned as it is.
 
-    Raises TargetBusy when another live run holds the target.
+    Raises TargetBusy when another run is at work on the target.
     """
     if (row := _find(tx.conn, new.id)) is not None:
         return run_from(row)
@@ -220,21 +221,29 @@ def page(
 
 
 def live_targets(conn: Connection) -> list[str]:
-    """Targets that a live run holds, sorted."""
-    return list(conn.execute(select(runs.c.target_key).where(LIVE).order_by(runs.c.target_key)).scalars())
+    """Targets of live runs, also of plans that only wait for an answer, sorted."""
+    query = select(runs.c.target_key).distinct().where(LIVE).order_by(runs.c.target_key)
+    return list(conn.execute(query).scalars())
+
+
+def held_targets(conn: Connection) -> list[str]:
+    """Targets that a run is at work on, sorted."""
+    return list(conn.execute(select(runs.c.target_key).where(AT_WORK).order_by(runs.c.target_key)).scalars())
 
 
 def live_for_target(conn: Connection, target_key: str) -> Run | None:
-    """The live run that holds the target."""
-    row = conn.execute(select(runs).where(LIVE, runs.c.target_key == target_key)).one_or_none()
-    return None if row is None else run_from(row)
+    """The run that is at work on the target, or else the oldest plan for it that waits for an answer."""
+    query = select(runs).where(LIVE, runs.c.target_key == target_key)
+    found = [run_from(row) for row in conn.execute(query.order_by(runs.c.requested_at, runs.c.id))]
+    holding = [run for run in found if run.state is not RunState.WAITING or run.step_index > 0]
+    return next(iter([*holding, *found]), None)
 
 
 def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
     """Put the run into `state`; True when that changed it. Ending it releases its reservations.
 
     An ended run moves only to `undoing` (somebody asked to undo it, or its temporary change ends). Raises Missing, Refused (code `run_ended`) for any
-    other move of an ended run, TargetBusy when another run has the target by then.
+    other move of an ended run, TargetBusy when another run is at work on the target by then.
     """
     run = _hold(tx, run_id)
     if run.state is state:
@@ -327,15 +336,16 @@ def _hold(tx: Tx, run_id: str) -> Run:
 
 
 def _occupying(tx: Tx, target_key: str, statement: Executable, values: dict[str, Any]) -> None:
-    """Execute what may make a run live; the unique index decides."""
+    """Execute what may put a run to work; the unique index decides."""
     try:
         with tx.conn.begin_nested():
             tx.conn.execute(statement, values)
     except IntegrityError as error:
-        holder = live_for_target(tx.conn, target_key)
+        at_work = select(runs.c.id).where(AT_WORK, runs.c.target_key == target_key)
+        holder = tx.conn.execute(at_work).scalar()
         if holder is None:
             raise  # some other key: a defect, or on Postgres a race that a second try settles
-        raise TargetBusy("another run holds the target", where=holder.id) from error
+        raise TargetBusy("another run is at work on the target", where=holder) from error
 
 
 def _plan(step: Step, index: int) -> dict[str, Any]:

@@ -196,7 +196,9 @@ runs = Table(
 )
 LIVE = runs.c.ended_at.is_(None)
 RUN_DUE = runs.c.due_at.is_not(None)
-partial_index("uq_runs_live_target", runs.c.target_key, where=LIVE, unique=True)
+_LATER = runs.c.step_index > literal_column("0")  # a plan that waits for its first answer holds no target
+AT_WORK = LIVE & ((runs.c.state != literal_column("'waiting'")) | _LATER)
+partial_index("uq_runs_at_work_target", runs.c.target_key, where=AT_WORK, unique=True)
 partial_index("ix_runs_due", runs.c.due_at, where=RUN_DUE)
 # With the column of its condition: SQLite would rather read all of a wider index that has it.
 partial_index("ix_runs_live", runs.c.ended_at, runs.c.target_key, where=LIVE)

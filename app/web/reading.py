@@ -31,6 +31,8 @@ from app.web.views import (
     run_view,
 )
 
+_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+_NAMED = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
 _SHOWN_ALERTS = 200
 _SHOWN_DECISIONS = 100
 _SHOWN_RUNS = 100
@@ -133,6 +135,18 @@ async def show_scorecard(
 ) -> dict[str, Any]:
     """What the last days were worth: acted, verified fixed, not fixed, undone, harmful, time to mitigate, repeat offenders."""
     return dict(await using.views.scorecard(days))
+
+
+@router.get("/diagnosis", responses=answers(401, 403, 404, 422, 503), openapi_extra=secured())
+async def show_diagnosis(
+    using: Using,
+    namespace: Annotated[str, Query(pattern=_NAME, description="a namespace of the policy's scope")],
+    kind: Annotated[str, Query(pattern=r"^[A-Za-z]{0,40}$", description="with `name`: one workload")] = "",
+    name: Annotated[str, Query(pattern=_NAMED, description="with `kind`; a pod stands for its owner")] = "",
+) -> dict[str, Any]:
+    """One screen about a workload or a namespace, read now: status, cause, pods, usage, warnings, errors, limits, recent alerts and
+    runs. What could not be read is said in `unread` of its section."""
+    return dict(await using.views.diagnosis(namespace, kind, name))
 
 
 @router.get("/trust", responses=_LIST, openapi_extra=secured())

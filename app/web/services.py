@@ -98,6 +98,7 @@ class Views:
     budgets: View
     trust: View
     scorecard: Callable[[int], Awaitable[Mapping[str, Any]]]
+    diagnosis: Callable[[str, str, str], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from remediations.evidence.units import count, joined, span
 KEYS = "keys.list"
 _SHOWN = 5
 
+_ENDS = ("", "\n", "\r\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -95,8 +97,9 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
         return f"the list has no other key ({count(len(listed), 'key')})", None
     since = rest.now - timedelta(seconds=rest.seconds)
     for at in order:
-        left = rest.replaced.at(keys.path, encoded(listed[at]))
-        if left is None or left < since:
+        # A Secret may have held it with the end of its line, and the record is of what stood there.
+        left = [t for end in _ENDS if (t := rest.replaced.at(keys.path, encoded(f"{listed[at]}{end}")))]
+        if max(left, default=since) <= since:
             return "", at
     return (
         f"each of the other {count(len(order), 'key')} was rotated away from within {span(rest.seconds)}",

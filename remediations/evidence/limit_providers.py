@@ -122,7 +122,12 @@ PROVIDERS: Final = (
         "ask for a higher limit of the account, or of the site's owner whose rule it is",
     ),
     Provider(
-        "mistral", "Mistral", (".mistral.ai",), None, Whose.ACCOUNT, "ask for a higher tier of the workspace"
+        "mistral",
+        "Mistral",
+        (".mistral.ai",),
+        _shape(r"\bAPI error occurred: Status \d{3}\b|\bmistralai\."),
+        Whose.ACCOUNT,
+        "ask for a higher tier of the workspace",
     ),
     Provider(
         "cohere", "Cohere", (".cohere.com", ".cohere.ai"), None, Whose.UNKNOWN, "ask for a production key"

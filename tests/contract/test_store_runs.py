@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import Connection
 
 from app.domain.errors import Missing, Refused
 from app.domain.outcome import RunState
-from app.store import audit, ledger, runs
+from app.store import audit, facts, ledger, runs
 from app.store.database import Store, Tx
 from app.store.runs import NewRun, Run, TargetBusy
 from tests.contract.stores import START, TARGET, HandClock, Stores, new_run, request_run, step
@@ -69,6 +70,38 @@ async def test_a_target_has_one_live_run(store: Store) -> None:
     holder = await store.read(lambda conn: runs.live_for_target(conn, TARGET))
     assert holder is not None
     assert holder.id == "run_2_1"
+
+
+async def test_a_plan_that_waits_for_its_first_answer_holds_no_target(store: Store) -> None:
+    for run_id in ("run_1_1", "run_2_1"):
+        await request_run(store, new_run(run_id))
+        await store.write(moving(run_id, RunState.WAITING))
+    waiting = await store.read(lambda conn: facts.plans_waiting(conn, TARGET, excluding="run_1_1"))
+    assert waiting == ("run_2_1",)
+    assert await store.read(lambda conn: facts.busy_with(conn, TARGET, excluding="")) == ""
+    assert await store.read(lambda conn: facts.in_flight(conn, excluding="")) == 0
+    assert await store.read(runs.held_targets) == []
+    await store.write(lambda tx: ledger.reserve(tx, "run_1_1", 0, ["cluster"]))
+
+    def acted(conn: Connection) -> datetime | None:
+        return facts.last_action(conn, TARGET, "high-error-rate", excluding="run_2_1")
+
+    assert await store.read(acted) is None
+    await store.write(moving("run_1_1", RunState.ACTING))
+    assert await store.read(acted) == START
+    with pytest.raises(TargetBusy) as caught:
+        await store.write(moving("run_2_1", RunState.ACTING))
+    assert caught.value.where == "run_1_1"
+    held = await store.read(lambda conn: runs.live_for_target(conn, TARGET))
+    assert held is not None
+    assert held.id == "run_1_1"
+
+
+async def test_a_plan_for_a_later_step_holds_its_target_while_it_waits(store: Store) -> None:
+    await request_run(store, new_run())
+    await store.write(lambda tx: runs.set_step(tx, "run_1_1", new_run().step, 1))
+    await store.write(moving("run_1_1", RunState.WAITING))
+    assert await store.read(lambda conn: facts.busy_with(conn, TARGET, excluding="")) == "run_1_1"
 
 
 async def test_of_many_replicas_one_gets_the_target(make_store: Stores) -> None:

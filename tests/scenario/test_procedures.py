@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.domain.http_check import HttpAddress, HttpAnswer
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
@@ -40,6 +42,11 @@ def image(rig: Rig, name: str = "langgraph") -> str:
     return str(manifest["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
 
 
+def cause(rig: Rig) -> str:
+    manifest: Any = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    return str(manifest["metadata"]["annotations"]["kubernetes.io/change-cause"])
+
+
 def patches(rig: Rig) -> list[str]:
     return [m.marker.rpartition("/")[2] for m in rig.cluster.mutations if m.verb == "patch" and not m.dry_run]
 
@@ -48,7 +55,36 @@ async def test_a_good_release_is_one_write_and_fixed_by_its_health_check(tmp_pat
     rig = await born(tmp_path)
     run = await order(rig, "deploy", image=":v1.5.0", service="langgraph")
     assert (run.state, image(rig), len(patches(rig))) == (RunState.FIXED, "v1.5.0", 1)
+    assert cause(rig) == "langgraph ghcr.io/stacey77/rag7:v1.5.0 (alert-remediator)"
     assert "http://langgraph.rag7:80/health answers 200" in run.result
+    await rig.close()
+
+
+async def test_the_application_is_asked_only_once_the_order_has_acted(tmp_path: Path) -> None:
+    """Not for a dry run, not under a pause, not for a refused image, not while a plan waits."""
+    rig = await born(tmp_path)
+    asked: list[str] = []
+    get = rig.cluster.http.get
+
+    async def heard(address: HttpAddress) -> HttpAnswer:
+        asked.append(str(len(patches(rig))))
+        return await get(address)
+
+    rig.cluster.http.get = heard  # type: ignore[method-assign]
+    healthy: dict[str, JsonValue] = {"image": ":v1.5.0", "service": "langgraph"}
+    dry = Order(LANGGRAPH, healthy).delivery("deploy", rig.clock, key="dry")
+    assert dry.manual is not None
+    await rig.store.ingest(replace(dry, manual=replace(dry.manual, dry_run=True)))
+    await rig.run(60)
+    await order(rig, "deploy", key="refused", image=":v1.4.2", service="langgraph")
+    waiting = await order(rig, "hotfix", key="waits", image=":v1.5.1", service="langgraph")
+    await rig.operations.reject(waiting.id, "kim", waiting.plan_hash)
+    await rig.operations.pause("all", "wait", "kim", None)
+    await order(rig, "deploy", key="paused", image=":v1.5.0", service="langgraph")
+    assert (asked, patches(rig)) == ([], [])
+    await rig.operations.resume("all", "kim")
+    run = await order(rig, "deploy", key="acts", image=":v1.5.0", service="langgraph")
+    assert (run.state, set(asked)) == (RunState.FIXED, {"1"})
     await rig.close()
 
 
@@ -69,6 +105,7 @@ async def test_a_bad_release_is_taken_back_by_itself_and_says_why(
     assert len(patches(rig)) == 2
     assert patches(rig)[1] == "undo"
     assert says in rig.notebook.text
+    assert cause(rig) == "release v1.4.2"
     (incident,) = await rig.store.read(lambda conn: incidents.page(conn, None, 5))
     assert incident.state is IncidentState.ESCALATED
     await rig.close()

@@ -38,6 +38,7 @@ def app_of(rig: Rig, access: Access | None = None, degraded: dict[str, str] | No
             policies=lambda: views.policies(rig.services),
             budgets=lambda: views.budgets(rig.services),
             scorecard=lambda days: scorecard.last_days(rig.services, days),
+            diagnosis=lambda *of: views.diagnosis(rig.services, *of),
             trust=lambda: views.trust(rig.services),
         ),
         check_order=views.order_check(rig.services),

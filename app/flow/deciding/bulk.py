@@ -82,13 +82,13 @@ def _measure(tx: Tx, services: Services) -> _Storm:
         tx.now,
         counts.targets_since(tx.conn, tx.now - policy.storm.within),
         tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(tx.conn, tx.now)),
-        frozenset(runs.live_targets(tx.conn)),
+        frozenset(runs.held_targets(tx.conn)),
     )
 
 
 @dataclass(slots=True)
 class _Storm:
-    """What all the incidents of one transaction share. `live` are the targets with a live run."""
+    """What all the incidents of one transaction share. `live` are the targets that a run is at work on."""
 
     policy: Policy
     ceiling: Mode

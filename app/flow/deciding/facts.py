@@ -250,6 +250,7 @@ def facts_in(
         spend=spend,
         last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
         busy_with=counts.busy_with(conn, target.key, excluding=own.run_id),
+        waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=counts.in_flight(conn, excluding=target.key),
         results=tuple(
             Past(state, at)

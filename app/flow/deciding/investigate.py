@@ -12,12 +12,14 @@ from typing import TypeGuard
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from app.domain.actuator import Effect
 from app.domain.alert import Source
 from app.domain.decision import Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
+from app.domain.param_form import form
 from app.domain.plan import Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.target import Kind, Target
@@ -154,8 +156,22 @@ def _params(remediation: AnyRemediation, rule: Rule) -> Params:
         if first["type"] == "missing":
             text = f"{remediation.name} needs it, and neither the order nor a rule gives it"
             raise BadInput(text, code="param_missing", where=where) from error
-        raise BadInput(str(first["msg"]), code="bad_params", where=where) from error
+        raise BadInput(_said(remediation, first), code="bad_params", where=where) from error
     return params
+
+
+def _said(remediation: AnyRemediation, entry: ErrorDetails) -> str:
+    """What is wrong with a param and what is allowed there, without the value."""
+    fields, name = remediation.params.model_fields, str(entry["loc"][0]) if entry["loc"] else ""
+    if entry["type"] == "extra_forbidden":
+        return f"{remediation.name} has no such param; it has {', '.join(sorted(fields)) or 'none'}"
+    said = str(entry["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
+    field = fields.get(name)
+    if field is None:
+        return said
+    allowed = form(field)
+    told = said if said.startswith(allowed) else f"{said}; {allowed}"
+    return f"{told}. {field.description}" if field.description else told
 
 
 def named_target(policy: Policy, subject: Subject) -> Target | Decision:

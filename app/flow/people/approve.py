@@ -42,18 +42,23 @@ REJECTED = "rejected"
 SNOOZE = timedelta(hours=1)
 _LONGEST = 60.0
 """Seconds between looks at what may end a request besides an answer: its alert, its rule."""
+_BUSY = 5.0
+"""Seconds between looks at the run that an approved plan waits for."""
 
 
 async def look(services: Services, run: Run) -> Look:
     """How the approval request stands: answered, expired, withdrawn because the rule was lowered or removed, or without an
-    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it."""
+    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it. An approved plan whose target
+    another run is at work on waits for that one to end, as long as its approval holds; then it is checked again like any plan."""
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
     )
     in_force = rule_in_force(services, run, incident, alerts)
 
     def found(tx: Tx, held: Run) -> Found:
-        if held.answer == APPROVED:
+        busy = facts.busy_with(tx.conn, held.target_key, excluding=held.id)
+        approved = held.answer == APPROVED
+        if approved and not busy:
             return Found(Event.APPROVED, "approved")
         if held.answer == REJECTED:
             return Found(Event.REJECTED, f"rejected by {held.answered_by}")
@@ -62,8 +67,13 @@ async def look(services: Services, run: Run) -> Look:
         if withdrawn := _withdrawn(held, in_force):
             return Found(Event.WITHDRAWN, withdrawn)
         left = (held.expires_at - tx.now).total_seconds() if held.expires_at else 0.0
+        if left <= 0 and approved:
+            text = f"approved by {held.answered_by}, but {busy} was at work on the target until that expired"
+            return Found(Event.EXPIRED, text)
         if left <= 0:
             return Found(Event.EXPIRED, f"nobody answered about {held.step.name} in time")
+        if approved:
+            return Found(seconds=min(left, _BUSY), waits_for=f"{busy}, which is at work on the target")
         return Found(seconds=min(left, _LONGEST), waits_for="an approval")
 
     return found
@@ -175,7 +185,9 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
     runs.answer(tx, run.id, final, by, named=names, reason=said.reason)
     if final == "rejected":
         trust.count(tx, services, run, Evidence.REJECTED)
-    text = f"{len(given)} of {wanted} approvals" if wanted > 1 and final == "approved" else ""
+    busy = facts.busy_with(tx.conn, run.target_key, excluding=run.id) if final == "approved" else ""
+    told = [f"{len(given)} of {wanted} approvals"] if wanted > 1 and final == "approved" else []
+    text = "; ".join([*told, *([f"it is checked again and begins when {busy} has ended"] if busy else [])])
     _announce(tx, run, ApprovalAnswer(run.id, final, by, _told(text, said)), "")
     driving.wake(tx, run.id)
     return {"answer": final, "text": text, "workflow": run.workflow}

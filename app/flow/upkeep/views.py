@@ -16,6 +16,7 @@ from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
 from app.flow.deciding.investigate import off_limits, order_params
 from app.flow.deciding.trust import as_trust_level, terms_of
+from app.flow.diagnosing import look
 from app.flow.services import Services
 from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy, Rule
@@ -180,6 +181,11 @@ def _keys(conn: Connection, policy: Policy, per: Per) -> list[str]:
             return [f"rule:{r.name}" for r in policy.rules]
         case Per.REMEDIATION:
             return [f"remediation:{name}" for name in sorted({r.remediation for r in policy.rules})]
+
+
+async def diagnosis(services: Services, namespace: str, kind: str, name: str) -> Mapping[str, Any]:
+    """One screen about a workload, or about its namespace where kind and name are empty. Raises what `look.diagnose` does."""
+    return (await look.diagnose(services, namespace, kind, name)).to_json()
 
 
 def order_check(services: Services) -> Callable[[ManualRequest], None]:

@@ -12,22 +12,31 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import ContainerSpec, Workload
 from app.kube.actions.impossible import Impossible
 from app.kube.actions.template import refusal
+from app.kube.fields import annotation_path, value_at
+from app.kube.parse import CHANGE_CAUSE
+
+_CAUSE = annotation_path(CHANGE_CAUSE)
 
 
 def set_image(
     workload: Workload, container: ContainerSpec, image: str, facts: Mapping[str, JsonValue]
 ) -> Action | Impossible:
-    """Set the container's image. `facts` go into the action's params beside the two images."""
+    """Set the container's image, and the cause that the history tells where one stands there. `facts` go into the action's params beside the two images."""
     if no := refusal(workload, "a new image"):
         return no
     if container.image == image:
         return Impossible(f"container {container.name} of {workload.target} has the image {image} already")
-    path = f"/spec/template/spec/containers/[name={container.name}]/image"
+    changes = [
+        FieldChange(f"/spec/template/spec/containers/[name={container.name}]/image", container.image, image)
+    ]
+    cause = value_at(workload.manifest, _CAUSE)
+    if cause:  # it tells of the image before, and the new revision would bear it
+        changes.append(FieldChange(_CAUSE, cause, f"{container.name} {image} (alert-remediator)"))
     return Action(
         kind=ActionKind.SET_IMAGE,
         object=workload.ref,
         target=workload.target,
-        changes=(FieldChange(path, container.image, image),),
+        changes=tuple(changes),
         summary=f"Set the image of container {container.name} of {workload.target} from {container.image} to {image}",
         pods_affected=workload.desired,
         reversible=True,

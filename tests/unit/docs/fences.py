@@ -20,6 +20,7 @@ DOCUMENTS = (
     "docs/certificates.md",
     "docs/configuration-backup.md",
     "docs/database.md",
+    "docs/diagnose.md",
     "docs/escalation.md",
     "docs/maintenance.md",
     "docs/procedures.md",

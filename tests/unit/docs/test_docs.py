@@ -183,6 +183,18 @@ def test_policies_load(block: Block) -> None:
     assert policy.rules or policy.escalation
 
 
+@pytest.mark.parametrize(
+    "block",
+    [b for b in blocks("yaml") if b.document.startswith("docs/") and b.title.startswith("policies/")],
+    ids=str,
+)
+def test_a_guides_policy_loads_beside_the_shipped_head(block: Block) -> None:
+    head = "policies/00-default.yaml"
+    texts = {head: (ROOT / head).read_text(encoding="utf-8"), block.title: block.text}
+    policy = load_policy(texts, CATALOGUE)
+    assert policy.rules or policy.escalation
+
+
 def test_every_yaml_block_says_what_it_is() -> None:
     for block in blocks("yaml"):
         known = ("rbac.yaml", "alertmanager.yml", "configuration-reader.yaml")

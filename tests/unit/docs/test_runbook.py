@@ -25,10 +25,11 @@ SECTIONS: Final = {
     "API Rate Limiting": 5,
     "Operational procedures": 7,
     "Maintenance tasks": 4,
+    "Useful commands": 4,
     "Recovery procedures": 9,
 }
 """Headings of the runbook with the number of their steps, the diagnosis among them."""
-BY_HAND: Final[frozenset[str]] = frozenset()
+BY_HAND: Final = {"Cluster info, port forward, a shell in a pod, copying files"}
 """Rows that are not implemented."""
 OUTSIDE: Final = {
     "Disaster recovery: 1. Provision new cluster",

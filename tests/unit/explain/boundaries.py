@@ -322,6 +322,7 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
     ),
     "target busy": (
         row("nobody works on it", ALLOW),
+        row("plans for it wait for an answer", ALLOW, waiting=("run_5_1", "run_6_1")),
         row("another run works on it", DENY, Code.TARGET_BUSY, busy_with="run_7_1"),
         row("nobody knows", DENY, Code.UNKNOWN_FACT, busy_with=AWAY),
     ),

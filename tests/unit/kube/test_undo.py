@@ -44,6 +44,31 @@ async def test_the_old_value_comes_back_with_the_undos_own_marker() -> None:
     assert (live["spec"]["replicas"], live["metadata"]["annotations"][MARKER]) == (3, f"{ID}/undo")
 
 
+@pytest.mark.parametrize(
+    ("labels", "made"),
+    [({}, ""), ({"scaledobject.keda.sh/name": "queue"}, " (made by KEDA from ScaledObject queue)")],
+)
+async def test_an_autoscaler_made_since_wins_over_the_undo_of_a_size(
+    labels: dict[str, str], made: str
+) -> None:
+    cluster, action = await _scaled()
+    hpa = m.hpa()
+    hpa["metadata"]["labels"] = labels
+    cluster.put(hpa)
+    done = await _undo(cluster, action)
+    says = f"autoscaler {hpa['metadata']['name']}{made} sizes rag7/Deployment/langgraph between"
+    assert (done.result, says in done.text, "its hand wins" in done.text) == (UndoResult.CONFLICT, True, True)
+    assert (cluster.of(D, NAME)["spec"]["replicas"], real_writes(cluster)) == (5, ["patch"])
+
+
+async def test_a_size_is_not_set_where_an_autoscaler_came_meanwhile() -> None:
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    cluster.put(m.hpa())
+    found = await apply.check(cluster, action)
+    assert (found.ref, "its hand wins" in found.text) == (None, True)
+
+
 async def test_undoing_twice_is_harmless_under_either_name() -> None:
     cluster, action = await _scaled()
     await _undo(cluster, action)

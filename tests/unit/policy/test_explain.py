@@ -53,7 +53,7 @@ ok    rate limit       0 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)    
 ok    budget           0 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
 ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
-ok    target busy      free                                                          allowed: no other run on the target
+ok    target busy      free                                                          allowed: no other run at work on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
 ok    trust            not in use                                                    allowed: mode auto needs no trust level
@@ -85,7 +85,7 @@ ok    rate limit       1 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)    
 NO    budget           3 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
 ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
-ok    target busy      free                                                          allowed: no other run on the target
+ok    target busy      free                                                          allowed: no other run at work on the target
 ok    flapping         0 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 ok    storm            1 target with new alerts within 5m                            allowed: fewer than 10 targets with new alerts within 5m
 ok    trust            not in use                                                    allowed: mode auto needs no trust level
@@ -120,7 +120,7 @@ ok    rate limit       0 of 2 per 1h (rule:errors@rag7/Deployment/langgraph)    
 ok    budget           0 of 3 per 1h (target:rag7/Deployment/langgraph)              allowed: 10 per 1h (cluster); 3 per 1h (target:rag7/Deployment/langgraph); 7 per 24h (target:rag7/Deployment/langgraph)
 ok    new pods         a new pod could start (configuration, quota)                  allowed: nothing stands in a new pod's way; what cannot be read: ask
 ok    blast radius     0 of 3 ready pods at risk, 1 allowed, 0 broken; 1 target in flight  allowed: 30% of the ready pods, at least 1; 3 targets in flight
-ok    target busy      free                                                          allowed: no other run on the target
+ok    target busy      free                                                          allowed: no other run at work on the target
 ASK   flapping         2 not fixed in a row, 0 fixed within 24h                      allowed: fewer than 2 not fixed in a row and 4 fixed within 24h
 NO    storm            targets with new alerts unknown: the store did not answer     allowed: fewer than 10 targets with new alerts within 5m
 ok    trust            not in use                                                    allowed: mode auto needs no trust level

@@ -125,7 +125,7 @@ def test_the_report_has_a_line_for_each_case_and_the_coverage() -> None:
 ok      p.test.yaml  fine
 FAILED  p.test.yaml:4  wrong
         verdict: expected ask, got deny
-        because: target busy: target_busy: run_1 is at work (allowed: no other run on the target)
+        because: target busy: target_busy: run_1 is at work (allowed: no other run at work on the target)
 
 2 cases: 1 ok, 1 failed
 rules reached by a case: 1 of 2; not: "restarts"

@@ -124,6 +124,9 @@ def _left(value: str, ago: float, now: datetime) -> History:
     [
         ("simulated-key-2", 60.0, "to key 3 of 3"),
         ("simulated-key-2", 3_700.0, "to key 2 of 3"),
+        ("simulated-key-2\n", 60.0, "to key 3 of 3"),
+        ("simulated-key-2\r\n", 60.0, "to key 3 of 3"),
+        ("simulated-key-2\n", 3_700.0, "to key 2 of 3"),
         ("another", 60.0, "to key 2 of 3"),
     ],
 )

@@ -153,6 +153,9 @@ ANSWERS = [
         " your requests.",
         "stripe", ACCOUNT,
     ),
+    # Mistral's client names no host
+    Case('ERROR mistralai.models.sdkerror.SDKError: API error occurred: Status 429. Body: {"message":"Requests rate limit exceeded"}', "mistral", ACCOUNT),
+    Case('ERROR agent API error occurred: Status 429 Body: {"object":"error","message":"Service tier capacity exceeded for this model."}', "mistral", ACCOUNT),
     # Known by host alone, and unknown ones
     Case("WARN status_code=429 url=https://api.mistral.ai/v1/chat/completions", "mistral", ACCOUNT, endpoint="/v1/chat/completions"),
     Case(

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.domain.decision import Mode
+from app.domain.errors import BadInput
+from app.domain.http_check import HttpAddress
 from app.domain.target import Kind
+from app.flow.deciding.investigate import order_params
+from remediations import CATALOGUE
 from remediations.deploy import DeployParams, repository, whole
 from tests.orders import API, LANGGRAPH, orders_world
+from tests.scenario.rig import shipped_policy
 from tests.unit.remediations.stage import Stage
 
 RAG7 = "ghcr.io/stacey77/rag7"
@@ -57,7 +63,7 @@ async def test_a_release_that_is_refused_says_why(params: dict[str, Any], says: 
 )
 async def test_a_release_sets_one_field_of_the_container(params: dict[str, Any], image: str) -> None:
     step = await step_of("deploy", **params)
-    (change,) = step.actions[0].changes
+    (change,) = (c for c in step.actions[0].changes if "change-cause" not in c.path)
     assert (change.path, change.before, change.after) == (
         "/spec/template/spec/containers/[name=langgraph]/image",
         f"{RAG7}:v1.4.2",
@@ -80,7 +86,19 @@ def test_what_is_no_image_is_no_param(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["health", "//evil", "/a b", "/x\r\nHost: y", "/@x", "/#y", "http://x/", "/\\evil"]
+    "path",
+    [
+        "health",
+        "//evil",
+        "/a b",
+        "/x\r\nHost: y",
+        "/@x",
+        "/#y",
+        "http://x/",
+        "/\\evil",
+        "/health?token=hush",
+        "/a&b=c",
+    ],
 )
 def test_a_path_that_could_name_a_host_or_a_header_is_no_param(path: str) -> None:
     if path == "//evil":  # stays a path: the host is the Service's cluster IP
@@ -88,6 +106,32 @@ def test_a_path_that_could_name_a_host_or_a_header_is_no_param(path: str) -> Non
         return
     with pytest.raises(ValidationError):
         DeployParams(image=":a", path=path)
+
+
+def test_the_words_for_an_address_never_repeat_a_query() -> None:
+    assert (
+        str(HttpAddress("rag7", "web", "10.96.7.12", 80, "/health?token=hush")) == "http://web.rag7:80/health"
+    )
+
+
+async def test_a_service_that_also_chooses_pods_of_others_tells_nothing_of_the_target() -> None:
+    play = Stage("deploy", orders_world(), LANGGRAPH)
+    pods: Any = await play.cluster.list_objects(Kind.POD, "rag7")
+    other = next(p["metadata"]["name"] for p in pods if p["metadata"]["name"].startswith("langgraph-api"))
+    play.edit(Kind.POD, other, {"op": "replace", "path": "/metadata/labels/app", "value": "langgraph"})
+    _, steps = await play.look(image=":v1.5.0", service="langgraph")
+    (step,) = steps.values()
+    assert not step.applies
+    assert (
+        f"Service langgraph also chooses pods that are not rag7/Deployment/langgraph's: {other};" in step.why
+    )
+
+
+async def test_a_release_sets_the_cause_that_the_history_tells() -> None:
+    step = await step_of("deploy", image=":v1.5.0", service="")
+    assert [(c.before, c.after) for c in step.actions[0].changes if "change-cause" in c.path] == [
+        ("release v1.4.2", f"langgraph {RAG7}:v1.5.0 (alert-remediator)")
+    ]
 
 
 def test_a_registry_with_a_port_is_no_tag() -> None:
@@ -114,6 +158,41 @@ async def test_zero_replicas_are_an_explicit_word_and_asked_about() -> None:
     step = await step_of("scale", replicas=0, to_zero=True)
     assert step.applies
     assert step.asks
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "params", "says"),
+    [
+        ("scale", LANGGRAPH, {"replicas": 21, "max_replicas": 20}, "Replicas 21 was ordered"),
+        ("scale", API, {"replicas": 21, "max_replicas": 20, "autoscaler": "minimum"}, "at most 20"),
+        ("adjust-hpa", API, {"min": 3, "max": 51, "max_replicas": 50}, "maxReplicas 51 was ordered"),
+        ("adjust-hpa", API, {"min": 60, "max": None, "max_replicas": 50}, "minReplicas 60 was ordered"),
+    ],
+)
+async def test_a_size_above_the_rules_ceiling_is_refused_with_both_numbers(
+    name: str, target: str, params: dict[str, Any], says: str
+) -> None:
+    step = await step_of(name, target, **params)
+    assert (step.applies, says.lower() in step.why.lower(), "the rule allows at most" in step.why) == (
+        False,
+        True,
+        True,
+    )
+
+
+def test_the_shipped_rules_hold_orders_of_sizes_below_a_ceiling() -> None:
+    for name, most in (("scale", 20), ("adjust-hpa", 50)):
+        rule, params = order_params(
+            shipped_policy(), CATALOGUE[name], {"replicas": 2} if name == "scale" else {}
+        )
+        assert (rule.mode, getattr(params, "max_replicas", None)) == (Mode.APPROVE, most)
+        with pytest.raises(BadInput) as caught:
+            order_params(
+                shipped_policy(),
+                CATALOGUE[name],
+                {"replicas": 2, "max_replicas": 500} if name == "scale" else {"max_replicas": 500},
+            )
+        assert (caught.value.code, caught.value.where) == ("param_fixed", "params.max_replicas")
 
 
 async def test_a_rule_may_send_a_size_to_the_autoscaler() -> None:

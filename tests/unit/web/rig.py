@@ -163,6 +163,9 @@ class Rig:
         async def card(days: int) -> Mapping[str, Any]:
             return {"days": days, "acted": 3}
 
+        async def diagnosis(namespace: str, kind: str, name: str) -> Mapping[str, Any]:
+            return {"subject": "/".join(p for p in (namespace, kind, name) if p), "sections": []}
+
         return WebServices(
             store=self.store,
             access=self.access,
@@ -172,7 +175,14 @@ class Rig:
             nudge=lambda: self.nudges.append(None),
             ready=ready,
             operations=self.orders,
-            views=Views(remediations=three, policies=three, budgets=three, trust=three, scorecard=card),
+            views=Views(
+                remediations=three,
+                policies=three,
+                budgets=three,
+                trust=three,
+                scorecard=card,
+                diagnosis=diagnosis,
+            ),
             check_order=check_order,
             check_target=check_target,
             pagerduty_agents=self.agents,

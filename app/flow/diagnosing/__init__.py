@@ -1,0 +1,1 @@
+"""Diagnosing: one screen about a workload or a namespace, for people. Reads only."""

@@ -1,0 +1,162 @@
+"""`remediator diagnose` on the simulated cluster: every section filled, what cannot be read said, nothing read of what is off limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.diagnose import screen
+from app.domain.errors import BadInput, Missing, NotPermitted
+from app.domain.target import Kind
+from app.flow.diagnosing.look import SECTIONS, diagnose
+from app.sim.faults import Fault, FaultKind, Request
+from tests.orders import orders_world
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import born
+from tests.scenario.web import app_of, client_of
+
+WORKLOAD = ("rag7", "Deployment", "langgraph")
+
+
+def listen(rig: Rig) -> Callable[[], list[str]]:
+    """What is asked of the cluster from now on."""
+    heard: list[str] = []
+
+    def hear(request: Request, when: str) -> None:
+        if when == "before":
+            heard.append(f"{request.verb} {request.kind or 'usage'} {request.name}".strip())
+
+    rig.cluster.on_request(hear)
+    return lambda: heard
+
+
+def lines(found: dict[str, Any], name: str) -> str:
+    (section,) = [s for s in found["sections"] if s["name"] == name]
+    return "\n".join(section["lines"])
+
+
+async def test_a_broken_release_is_one_screen_with_every_section_and_the_named_cause(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "pod-restarting")
+    await rig.operations.pause("all", "look first", "kim", None)
+    await rig.run(120)
+    found: Any = (await diagnose(rig.services, "rag7", "Deployment", "langgraph-worker")).to_json()
+    names = [s["name"] for s in found["sections"]]
+    assert names == [
+        "Cause",
+        *(name for name, _, _ in SECTIONS),
+        "Alerts, last 24 h",
+        "Decisions, last 24 h",
+        "Runs, last 24 h",
+    ]
+    assert all(s["lines"] and not s["unread"] for s in found["sections"])
+    assert "BackOff" in lines(found, "Warnings, last hour")
+    assert "not ready" in lines(found, "Pods")
+    assert "CrashLoopBackOff" in lines(found, "Pods")
+    assert "revision 2, present" in lines(found, "Revisions")
+    assert "PodRestarting refused" in lines(found, "Alerts, last 24 h")
+    assert "kill switch" in lines(found, "Decisions, last 24 h")
+    assert found["cause"].startswith(lines(found, "Cause").splitlines()[0])
+    assert "langgraph-worker" in found["cause"] or "worker" in found["cause"], found["cause"]
+    assert all(len(line) <= 100 for line in screen(found))
+    await rig.close()
+
+
+async def test_a_namespace_names_its_workloads_and_the_causes_of_those_in_trouble(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "pod-restarting")
+    await rig.operations.pause("all", "look first", "kim", None)
+    await rig.run(120)
+    found: Any = (await diagnose(rig.services, "rag7")).to_json()
+    assert found["subject"] == "rag7"
+    assert "Deployment/langgraph-worker: 3 of 3 ready, progressing" in lines(found, "Workloads")
+    assert "StatefulSet/postgres: 1 of 1 ready, complete" in lines(found, "Workloads")
+    assert found["cause"].startswith("Deployment/langgraph-worker: ")
+    assert "PodRestarting" in lines(found, "Alerts, last 24 h")
+    assert all(s["lines"] and not s["unread"] for s in found["sections"])
+    await rig.close()
+
+
+async def test_an_ordinary_workload_says_who_sizes_it_and_who_reaches_it(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    await rig.run(30)
+    api: Any = (await diagnose(rig.services, "rag7", "Deployment", "langgraph-api")).to_json()
+    assert "HorizontalPodAutoscaler langgraph-hpa: 2 to 10" in lines(api, "Managed by")
+    found: Any = (await diagnose(rig.services, *WORKLOAD)).to_json()
+    assert lines(found, "Endpoints") == "Service langgraph (80/TCP): 3 of 3 pods ready"
+    assert "langgraph: CPU 250m to 1000m, memory 512 MiB to 1 GiB" in lines(found, "Limits and quota")
+    assert "of the limit" in lines(found, "Usage")
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "section"),
+    [
+        (Fault(FaultKind.DENIED, kind=Kind.HPA, times=99), "Managed by"),
+        (Fault(FaultKind.DENIED, kind=Kind.PDB, times=99), "Disruption budgets"),
+        (Fault(FaultKind.DENIED, kind=Kind.EVENT, times=99), "Warnings, last hour"),
+        (Fault(FaultKind.UNREACHABLE, kind=Kind.RESOURCE_QUOTA, times=99), "Limits and quota"),
+        (Fault(FaultKind.DENIED, kind=Kind.SERVICE, times=99), "Endpoints"),
+        (Fault(FaultKind.DENIED, kind=Kind.CONTROLLER_REVISION, times=99), None),
+    ],
+)
+async def test_what_cannot_be_read_is_said_in_its_place_and_takes_nothing_else_with_it(
+    tmp_path: Path, fault: Fault, section: str | None
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    await rig.run(30)
+    rig.cluster.faults.add(fault)
+    found: Any = (await diagnose(rig.services, *WORKLOAD)).to_json()
+    unread = {s["name"] for s in found["sections"] if s["unread"]}
+    assert unread == ({section} if section else set())
+    text = "\n".join(screen(found))
+    assert ("? not read: " in text) == bool(section)
+    assert "3 of 3 pods ready" in text
+    await rig.close()
+
+
+async def test_of_a_namespace_that_is_off_limits_nothing_is_read(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    heard = listen(rig)
+    for namespace in ("kube-system", "elsewhere"):
+        with pytest.raises(NotPermitted) as caught:
+            await diagnose(rig.services, namespace, "Deployment", "web")
+        assert (caught.value.code, caught.value.where) == ("off_limits", "namespace")
+    assert heard() == []
+    await rig.close()
+
+
+async def test_a_workload_that_opted_out_is_only_named(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    mark = {"op": "add", "path": "/metadata/labels/alert-remediator.io~1enabled", "value": "false"}
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [mark])
+    heard = listen(rig)
+    found: Any = (await diagnose(rig.services, *WORKLOAD)).to_json()
+    assert (found["sections"], "opted out" in found["cause"]) == ([], True)
+    assert not [r for r in heard() if "Pod" in r.split() or "Event" in r.split()]
+    whole: Any = (await diagnose(rig.services, "rag7")).to_json()
+    assert "Deployment/langgraph:" not in lines(whole, "Workloads")
+    await rig.close()
+
+
+async def test_the_api_asks_for_the_scope_read_and_names_what_is_wrong(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    client = client_of(app_of(rig))
+    asked = {"namespace": "rag7", "kind": "Deployment", "name": "langgraph"}
+    good = await client.get("/api/v1/diagnosis", params=asked)
+    assert (good.status_code, good.json()["subject"]) == (200, "rag7/Deployment/langgraph")
+    outside = await client.get("/api/v1/diagnosis", params={"namespace": "elsewhere"})
+    gone = await client.get("/api/v1/diagnosis", params={**asked, "name": "none"})
+    half = await client.get("/api/v1/diagnosis", params={"namespace": "rag7", "kind": "Deployment"})
+    assert [(r.status_code, r.json()["code"]) for r in (outside, gone, half)] == [
+        (403, "off_limits"),
+        (404, "not_found"),
+        (422, "bad_target"),
+    ]
+    with pytest.raises(Missing):
+        await diagnose(rig.services, "rag7", "Deployment", "none")
+    with pytest.raises(BadInput):
+        await diagnose(rig.services, "rag7", "", "langgraph")
+    await client.aclose()
+    await rig.close()

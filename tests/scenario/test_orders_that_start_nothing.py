@@ -1,0 +1,69 @@
+"""An order that starts nothing says what happened: refused and why, held and by what, or that it was a dry run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.outcome import IncidentState
+from app.store import incidents
+from tests.orders import LANGGRAPH, Order
+from tests.scenario.rig import Rig
+from tests.scenario.test_procedures import born, patches
+
+
+async def told(rig: Rig, name: str, params: dict[str, Any], *, dry_run: bool = False) -> str:
+    """The incident's message when the order has ended."""
+    delivery = Order(LANGGRAPH, params).delivery(name, rig.clock)
+    assert delivery.manual is not None
+    await rig.store.ingest(replace(delivery, manual=replace(delivery.manual, dry_run=dry_run)))
+    await rig.run(90)
+    (incident,) = await rig.store.read(lambda conn: incidents.page(conn, None, 5))
+    assert incident.state is IncidentState.RESOLVED
+    (text,) = rig.notebook.parents.values()
+    return text
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "head", "says"),
+    [
+        ("deploy", {"image": ":v1.4.2"}, "NOTHING DONE · deploy", "v1.4.2 runs already, on all 3 pods"),
+        ("deploy", {"image": "ghcr.io/other/rag7:v2"}, "NOTHING DONE · deploy", "is another repository"),
+        ("rollback", {"revision": 77}, "NOTHING DONE · rollback", "has no revision 77; kept are 2, 1"),
+        ("rollback", {"service": "none"}, "NOTHING DONE · rollback", "there is no Service none"),
+        ("scale", {"replicas": 0}, "NOTHING DONE · scale", "0 replicas stop"),
+    ],
+)
+async def test_a_refused_order_says_its_reason_and_of_no_alert(
+    tmp_path: Path, name: str, params: dict[str, Any], head: str, says: str
+) -> None:
+    rig = await born(tmp_path)
+    text = await told(rig, name, params)
+    assert text.startswith(head), text
+    assert "Nothing is done: " in text
+    assert says in text, text
+    assert "alert went away" not in text
+    assert patches(rig) == []
+    await rig.close()
+
+
+async def test_an_order_that_a_gate_holds_names_the_gate_and_of_no_alert(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    await rig.operations.pause("all", "release freeze", "kim", None)
+    text = await told(rig, "scale", {"replicas": 5})
+    assert text.startswith("NOTHING DONE · scale"), text
+    assert "Stopped by: kill switch" in text
+    assert "alert went away" not in text
+    await rig.close()
+
+
+async def test_a_dry_run_is_told_as_one_with_what_it_would_do(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    text = await told(rig, "scale", {"replicas": 5}, dry_run=True)
+    assert text.startswith("DRY RUN · scale · rag7/langgraph"), text
+    assert "Would have: Scale rag7/Deployment/langgraph from 3 to 5 replicas" in text
+    assert "alert went away" not in text
+    await rig.close()
