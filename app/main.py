@@ -5,7 +5,6 @@ Owns construction and the order of start and stop. No logic: whatever decides an
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
@@ -18,8 +17,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from rich.console import Console
 
+from app import outside
 from app.backup.shelf import Shelves
 from app.database.postgres import PostgresDatabases
 from app.database.redis import RedisCaches
@@ -46,23 +45,17 @@ from app.flow.upkeep.health import Health
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task
-from app.kube.client import KubeCluster, Observer
 from app.notify.client import MessageClient
-from app.notify.console import ConsoleClient
 from app.notify.groups import Groups
-from app.notify.pagerduty import PagerDutyClient
 from app.notify.replies import SlackReplies
 from app.notify.slack import SlackClient
 from app.notify.socket import SocketMode
-from app.notify.status_page import StatusPageClient
 from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.http_check import HttpxChecks
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
-from app.observe.pagerduty_rest import PagerDutyRest
-from app.observe.prometheus import Prometheus
 from app.observe.system import SystemClock, TimeIds
 from app.page.site import add_pages
 from app.settings import Settings
@@ -215,7 +208,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     closing.callback(store.close)
     url = settings.alertmanager_url
     alertmanager = Alertmanager(http, url, parts.clock) if url else None
-    pagerduty = _bodies(settings, http, parts.clock)
+    pagerduty = outside.pagerduty_rest(settings, http, parts.clock)
     services = Services(
         store=store,
         cluster=cluster,
@@ -228,7 +221,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         caches=parts.caches or RedisCaches(parts.clock),
         metrics=metrics,
         replica=replica_name(settings),
-        metric_source=parts.metric_source or _prometheus(settings, http, parts.clock),
+        metric_source=parts.metric_source or outside.prometheus(settings, http, parts.clock),
         alert_sources=parts.alert_sources or Sources(alertmanager, pagerduty),
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
@@ -259,7 +252,7 @@ def _interactions(
     settings: Settings, services: Services, shared: MessageClient, http: httpx.AsyncClient
 ) -> Interactions:
     # One client for a process: it keeps the pace of its token.
-    client = shared if isinstance(shared, SlackClient) else _slack_client(settings, services.clock)
+    client = shared if isinstance(shared, SlackClient) else outside.slack_client(settings, services.clock)
     replies = SlackReplies(http, settings.slack_api_url, client)
     return Interactions(services, replies, Groups(client, services.clock), settings.operators)
 
@@ -273,26 +266,9 @@ async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: 
     def observe(verb: str, kind: str, code: str, seconds: float) -> None:
         metrics.kube_seconds.labels(verb, kind, code).observe(seconds)
 
-    cluster = await connect(settings, observe)
+    cluster = await outside.connect(settings, observe)
     closing.push_async_callback(cluster.close)
     return cluster
-
-
-async def connect(settings: Settings, observer: Observer | None = None) -> KubeCluster:
-    """The real cluster of these settings. Raises BadInput when there is no way to one."""
-    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
-    if settings.cluster == "in-cluster" or (not settings.cluster and in_pod):
-        return await KubeCluster.in_cluster(observer=observer)
-    return await KubeCluster.from_kubeconfig(None, settings.kube_context or None, observer=observer)
-
-
-def _prometheus(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> Prometheus | None:
-    return Prometheus(http, settings.prometheus_url, clock) if settings.prometheus_url else None
-
-
-def _bodies(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyRest | None:
-    token, url = settings.pagerduty_api_token, settings.pagerduty_api_url
-    return None if token is None else PagerDutyRest(http, url, token.get_secret_value(), clock)
 
 
 def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine:
@@ -322,26 +298,15 @@ def _deliver_services(
     return DeliverServices(
         store=services.store,
         clock=parts.clock,
-        client=parts.client or _client(settings, parts.clock),
+        client=parts.client or outside.message_client(settings, parts.clock),
         timeline_of=timeline_of,
         channel=settings.slack_channel,
         replica=services.replica,
         boot=parts.ids.new("boot"),
-        pager=_pager(settings, http, parts.clock),
-        status_page=_status_page(settings, http),
+        pager=outside.pager(settings, http, parts.clock),
+        status_page=outside.status_page(settings, http),
         attempted=lambda channel, result: services.metrics.outbox_sent.labels(channel, result).inc(),
     )
-
-
-def _client(settings: Settings, clock: Clock) -> MessageClient:
-    return _slack_client(settings, clock) or ConsoleClient(Console(highlight=False, soft_wrap=True))
-
-
-def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
-    if (given := settings.slack_bot_token) is None:
-        return None
-    token, url = given.get_secret_value(), settings.slack_api_url
-    return SlackClient(token=token, base_url=url, clock=clock, interactive=settings.interactive)
 
 
 def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:
@@ -350,16 +315,6 @@ def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None
     return SocketMode(
         app_token=token.get_secret_value(), base_url=settings.slack_api_url, receive=interactions.receive
     )
-
-
-def _status_page(settings: Settings, http: httpx.AsyncClient) -> StatusPageClient | None:
-    url, token = settings.status_page_url, settings.status_page_token
-    return StatusPageClient(http, url, token.get_secret_value() if token else "") if url else None
-
-
-def _pager(settings: Settings, http: httpx.AsyncClient, clock: Clock) -> PagerDutyClient | None:
-    access = settings.pagerduty_access
-    return PagerDutyClient(access, http, clock) if access.routing_key or access.api_token else None
 
 
 def _web(settings: Settings, services: Services, interactions: Interactions, health: Health) -> WebServices:

@@ -14,7 +14,7 @@ from app.doctor.patient import Patient
 from app.domain.errors import BadInput
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
-from app.main import connect
+from app.outside import connect
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
 from app.policy.model import Policy
