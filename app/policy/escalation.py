@@ -50,8 +50,10 @@ class EscalationPath(Block):
     steps: Steps
 
     def covers(self, severity: str, rule: str) -> bool:
-        """Whether it is for an incident of this severity that this rule decided."""
-        return (not self.severity or severity in self.severity) and (not self.rules or rule in self.rules)
+        """Whether it is for an incident of this severity, in any case of letters, that this rule decided."""
+        severities = {one.lower() for one in self.severity}
+        of_it = not severities or severity.strip().lower() in severities
+        return of_it and (not self.rules or rule in self.rules)
 
 
 class StatusField(StrEnum):

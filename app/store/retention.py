@@ -30,7 +30,7 @@ from app.domain.events import EventKind
 from app.store import trail
 from app.store.acknowledgements import acknowledgements, incident_acknowledgements
 from app.store.encoding import micros
-from app.store.escalations import escalations
+from app.store.escalations import escalation_scopes, escalations
 from app.store.schema import (
     CLOSED,
     GROWN,
@@ -181,6 +181,7 @@ def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
         (decisions, decisions.c.incident_id, gone),
         (outbox, outbox.c.incident_id, gone),
         (digest_incidents, digest_incidents.c.incident_id, gone),
+        (escalation_scopes, escalation_scopes.c.incident_id, gone),
         (escalations, escalations.c.incident_id, gone),
         (incident_acknowledgements, incident_acknowledgements.c.incident_id, gone),
         (incidents, incidents.c.id, gone),
