@@ -13,6 +13,7 @@ from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
 from app.policy.matchers import Matcher, Operator, When
 from app.policy.model import Budget, OnDefault, Policy, Rule
+from app.policytools.lint_escalation import escalation_findings
 from app.policytools.lint_findings import Finding, Severity, Timing
 from app.policytools.lint_pairs import Pair, pair_findings
 from app.policytools.lint_rules import AlertingRule
@@ -21,7 +22,7 @@ from app.policytools.lint_trust import trust_findings
 
 def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tuple[Finding, ...]:
     """All findings: errors first, then in the policy's order."""
-    found = list(_whole(policy, timing))
+    found = [*_whole(policy, timing), *escalation_findings(policy)]
     used: set[str] = set()
     for alert in alerts:
         pairs = list(_pairs(policy, alert))

@@ -23,13 +23,18 @@ from app.store.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One of the two before: its live round, who has it by their own word, and how severe it is (0 the most)."""
+    """One of the two before: its live round, who has it by their own word, and how severe it is."""
 
     incident: str
     stays: bool
     walk: StoredEscalation | None
     holder: Holder | None
-    rank: int
+    severity: str
+
+    @property
+    def rank(self) -> int:
+        """0 the most severe."""
+        return rank_of(self.severity)
 
     @property
     def known(self) -> bool:
@@ -72,6 +77,7 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
         acknowledgements.forget(tx, into)
     elif first is gone or here.walk is None:
         _answered(tx, walk, first, incident_id)
+        escalations.follow(tx, walk, severity=first.severity)  # so much was answered for
     if owner is gone and first.answer is None:
         _goes_on(tx, walk, incident_id)
 
@@ -82,7 +88,7 @@ def _standing(tx: Tx, incident_id: str, *, stays: bool) -> Standing:
     if walk is not None and walk.severity is not None and rank_of(walk.severity) < rank_of(followed):
         followed = walk.severity  # what was asked for stays asked for
     holder = acknowledgements.holder(tx.conn, incident_id)
-    return Standing(incident_id, stays, walk, holder, rank_of(followed))
+    return Standing(incident_id, stays, walk, holder, followed)
 
 
 def _the_one(tx: Tx, owner: Standing, both: tuple[Standing, Standing]) -> StoredEscalation:
