@@ -1,30 +1,26 @@
-"""What an escalation follows: the page that really went out, the most severe alert, the policy in force, and the incident that it became a
-part of."""
+"""What an escalation follows: the page that really went out, the most severe alert that fires, and the policy in force."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.flow.notifying import merging
 from app.intake import pagerduty
-from app.policy.escalation import EscalationPolicy
 from app.store import acknowledgements, escalations, incidents
 from app.store.acknowledgements import Holder
 from app.store.escalations import StoredEscalation
 from tests.doubles.pagerduty import Fault
 from tests.scenario.calling import MANAGER, ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
-from tests.scenario.scenes import alert, body
+from tests.scenario.scenes import alert, body, trail
 
 PAGED = {"name": ON_CALL, "who": ["slack:U0ANA"], "page": True, "answer_within": "15m"}
 TEAM: dict[str, Any] = {"name": "team", "who": ["slack:U0TEAM"], "page": True, "answer_within": "4h"}
 BY_SEVERITY = policy(steps(PAGED, paths=[{"severity": ["warning", "info"], "steps": [TEAM]}]))
-PUBLIC = policy(steps(PAGED, status_page={"fields": {"incident": "id", "state": "status"}}))
 
 
 async def holder(rig: CallingRig, incident_id: str) -> Holder | None:
@@ -194,6 +190,7 @@ async def test_a_renamed_step_is_asked_and_not_said_to_have_paged_once_more(tmp_
     assert rig.heads[-1] == "Asked pilot slack:U0ANA, its page is open in PagerDuty already"
     (row,) = await rounds(rig, incident.id)
     assert [a.paged for a in row.asked] == [True, False]
+    assert [r.data["paged"] for r in await trail(rig, EventKind.STEP_ASKED)] == [True, False]
     assert rig.pagerduty.woken == [incident.id]
     await rig.close()
 
@@ -202,7 +199,10 @@ async def test_a_renamed_step_is_asked_and_not_said_to_have_paged_once_more(tmp_
 async def test_while_the_service_is_at_it_no_step_is_asked_by_a_reload_either(
     tmp_path: Path, state: IncidentState
 ) -> None:
-    sooner: list[dict[str, Any]] = [{**PAGED, "answer_within": "1m"}, {"name": SECOND, "who": ["slack:U0BEN"]}]
+    sooner: list[dict[str, Any]] = [
+        {**PAGED, "answer_within": "1m"},
+        {"name": SECOND, "who": ["slack:U0BEN"]},
+    ]
     rig = await calling_rig(tmp_path)
     incident = await rig.handed_over()
     await rig.store.write(lambda tx: incidents.move(tx, incident.id, state))
@@ -227,180 +227,4 @@ async def test_while_the_service_is_at_it_no_step_is_asked_by_a_reload_either(
     assert rig.heads[1:] == [f"Asked {SECOND} slack:U0BEN"]
     assert await looked_at("two") == [], "it was looked at under this policy"
     assert await looked_at("three") == [incident.id]
-    await rig.close()
-
-
-# Two incidents become one.
-
-
-async def two(rig: CallingRig, gone: str, into: str) -> tuple[str, str]:
-    """Two incidents of these severities that turn out to have one target."""
-    first = await rig.send(body(alert(rig, alertname="Odd", deployment="svc-1", severity=gone)))
-    second = await rig.send(body(alert(rig, alertname="Odd", deployment="svc-2", severity=into)))
-    await rig.turn()
-    return first.incident_ids[0], second.incident_ids[0]
-
-
-async def stand(rig: CallingRig, incident_id: str, how: str) -> None:
-    """Bring it into this standing before the merge: nothing, called for, answered, or taken by a word alone."""
-    if how in ("called", "answered"):
-        await rig.again(incident_id, f"why {incident_id}")
-    if how in ("answered", "taken"):
-        await rig.operations.acknowledge(incident_id, f"who has {incident_id}")
-    await rig.turn()
-
-
-async def merged(rig: CallingRig, gone: str, into: str) -> None:
-    """They become one."""
-    await rig.store.write(lambda tx: merging.merge(tx, gone, into))
-    await rig.later(1)
-
-
-@pytest.mark.parametrize(
-    ("gone", "into", "expected"),
-    [
-        (("critical", "called"), ("critical", "nothing"), "gone called"),
-        (("critical", "answered"), ("critical", "nothing"), "gone answered"),
-        (("critical", "taken"), ("critical", "nothing"), "gone taken"),
-        (("warning", "taken"), ("critical", "nothing"), "nothing"),
-        (("critical", "nothing"), ("critical", "answered"), "into answered"),
-        (("critical", "called"), ("critical", "called"), "into called"),
-        (("critical", "called"), ("warning", "called"), "gone called"),
-        (("critical", "called"), ("critical", "answered"), "into answered"),
-        (("critical", "answered"), ("critical", "called"), "gone answered"),
-        (("critical", "called"), ("warning", "answered"), "gone called"),
-        (("warning", "answered"), ("critical", "called"), "into called"),
-        (("warning", "called"), ("critical", "answered"), "into answered"),
-        (("warning", "called"), ("critical", "taken"), "into answered"),
-        (("critical", "taken"), ("warning", "called"), "gone answered"),
-        (("critical", "called"), ("warning", "taken"), "gone called"),
-    ],
-)
-async def test_of_two_that_become_one_the_more_severe_counts_then_an_answer_then_the_one_that_stays(
-    tmp_path: Path, gone: tuple[str, str], into: tuple[str, str], expected: str
-) -> None:
-    one_list: EscalationPolicy = steps()
-    rig = await calling_rig(tmp_path, policy(one_list))
-    ids = dict(zip(("gone", "into"), await two(rig, gone[0], into[0]), strict=True))
-    await stand(rig, ids["gone"], gone[1])
-    await stand(rig, ids["into"], into[1])
-    due: dict[str, datetime | None] = {}
-    for name, incident_id in ids.items():
-        found = await rounds(rig, incident_id)
-        due[name] = found[-1].due_at if found else None
-    await merged(rig, ids["gone"], ids["into"])
-    assert [r for r in await rounds(rig, ids["gone"]) if r.over_at is None] == []
-    live = [r for r in await rounds(rig, ids["into"]) if r.over_at is None]
-    has = await holder(rig, ids["into"])
-    of, _, how = expected.partition(" ")
-    if how in ("called", "answered"):
-        (walk,) = live
-        assert [a.step for a in walk.asked] == [ON_CALL]
-        assert walk.answered_by == (f"who has {ids[of]}" if how == "answered" else "")
-        assert walk.due_at == (due[of] if how == "called" else None)
-        assert list(rig.pagerduty.pages) == [walk.page_key]
-    else:
-        assert live == []
-    assert (has.by if has else "") == (f"who has {ids[of]}" if how in ("answered", "taken") else "")
-    if how == "called":
-        await rig.later(15)
-        assert rig.heads[-1].startswith(f"Asked {SECOND}")
-    await rig.close()
-
-
-async def test_what_was_asked_is_said_in_the_thread_that_stays_and_answered_there(tmp_path: Path) -> None:
-    rig = await calling_rig(tmp_path)
-    gone, into = await two(rig, "critical", "critical")
-    await stand(rig, gone, "called")
-    await merged(rig, gone, into)
-    assert rig.heads[1:] == [f"Asked {ON_CALL} (about {gone}, which was merged into this incident)"]
-    await rig.pagerduty_says("incident.acknowledged", of=gone)
-    assert rig.heads[-1] == "Acknowledged by Ann Ops through PagerDuty: nobody else is asked"
-    has = await holder(rig, into)
-    assert has is not None
-    await rig.store.write(lambda tx: incidents.move(tx, into, IncidentState.RESOLVED))
-    await rig.later(1)
-    assert (rig.pagerduty.resolved, rig.pagerduty.pages) == ([gone], {})
-    await rig.close()
-
-
-async def test_a_page_that_is_not_out_when_they_become_one_is_made_there(tmp_path: Path) -> None:
-    rig = await calling_rig(tmp_path)
-    gone, into = await two(rig, "critical", "critical")
-    rig.pagerduty.fail(*[Fault(status=503)] * 4)
-    await stand(rig, gone, "called")
-    await merged(rig, gone, into)
-    for _ in range(4):
-        await rig.later(2)
-    assert rig.pagerduty.woken == [into]
-    assert list(rig.pagerduty.pages) == [into]
-    await rig.close()
-
-
-async def test_an_answer_to_a_warning_does_not_silence_what_is_critical_once_they_are_one(
-    tmp_path: Path,
-) -> None:
-    """Nobody was called for the critical one yet: its steps begin."""
-    rig = await calling_rig(tmp_path, BY_SEVERITY)
-    gone, into = await two(rig, "warning", "critical")
-    await stand(rig, gone, "answered")
-    await merged(rig, gone, into)
-    assert rig.heads[-1].endswith("(anew: it is critical now, warning before)")
-    assert await holder(rig, into) is None
-    await rig.close()
-
-
-# The status page.
-
-
-def told(rig: CallingRig) -> list[tuple[str, str]]:
-    """What the status page was told."""
-    return [(str(post["incident"]), str(post["state"])) for post in rig.status.posts]
-
-
-@pytest.mark.parametrize("both", [False, True])
-async def test_the_entry_of_a_merged_incident_is_resolved_when_its_target_is_over(
-    tmp_path: Path, both: bool
-) -> None:
-    rig = await calling_rig(tmp_path, PUBLIC)
-    gone, into = await two(rig, "critical", "critical")
-    await stand(rig, gone, "called")
-    await stand(rig, into, "called" if both else "nothing")
-    entries = [gone, into] if both else [gone]
-    await merged(rig, gone, into)
-    await rig.later(30)
-    assert told(rig) == [(i, "investigating") for i in entries]
-    await rig.operations.acknowledge(into, "kim")
-    await rig.later(1)
-    await rig.store.write(lambda tx: incidents.move(tx, into, IncidentState.RESOLVED))
-    await rig.later(1)
-    later = told(rig)[len(entries) :]
-    assert sorted(later[: len(entries)]) == sorted((i, "identified") for i in entries)
-    assert sorted(later[len(entries) :]) == sorted((i, "resolved") for i in entries)
-    await rig.close()
-
-
-async def test_a_setback_after_it_was_resolved_is_told_as_another_problem(tmp_path: Path) -> None:
-    rig = await calling_rig(tmp_path, PUBLIC)
-    incident = await rig.handed_over()
-    for number in range(3):
-        await rig.store.write(lambda tx: incidents.move(tx, incident.id, IncidentState.RESOLVED))
-        await rig.later(1)
-        await rig.again(incident.id, f"setback {number}")
-        await rig.later(1)
-    assert [state for _, state in told(rig)] == ["investigating", "resolved"] * 3 + ["investigating"]
-    await rig.close()
-
-
-async def test_a_setback_is_not_told_before_the_end_that_came_before_it(tmp_path: Path) -> None:
-    rig = await calling_rig(tmp_path, PUBLIC)
-    incident = await rig.handed_over()
-    await rig.later(1)
-    rig.status.fails = [503, 503]
-    await rig.store.write(lambda tx: incidents.move(tx, incident.id, IncidentState.RESOLVED))
-    await rig.turn()
-    await rig.again(incident.id, "a setback")
-    for _ in range(4):
-        await rig.later(2)
-    assert [state for _, state in told(rig)] == ["investigating", "resolved", "investigating"]
     await rig.close()
