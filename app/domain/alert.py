@@ -114,7 +114,10 @@ class RejectedAlert:
 
 @dataclass(frozen=True, slots=True)
 class ManualRequest:
-    """A person's or script's order: which remediation on which target, and why."""
+    """A person's or script's order: which remediation on which target, and why.
+
+    `may_approve` is False for callers who may order and not approve: their order is never its own approval.
+    """
 
     remediation: str
     target: str
@@ -122,6 +125,7 @@ class ManualRequest:
     reason: str
     requested_by: str
     dry_run: bool = False
+    may_approve: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import BadInput
 from app.domain.json import digest
 from app.domain.target import Target
+from app.intake.auth import Principal, Scope
 from app.intake.body import decode, validated
 
 MAX_BYTES = 64 * 1024
@@ -47,7 +48,7 @@ class ManualBody(BaseModel):
     dry_run: bool = Field(default=False, description="decide and show the plan, change nothing")
 
 
-def parse(body: bytes, *, received_at: datetime, requested_by: str, idempotency_key: str = "") -> Delivery:
+def parse(body: bytes, *, received_at: datetime, by: Principal, idempotency_key: str = "") -> Delivery:
     """One order. Two requests under one key are the same when their canonical JSON is.
 
     Keys are kept apart by caller. Raises BadInput (`invalid_field`, `bad_idempotency_key`, and those of `decode`).
@@ -62,14 +63,15 @@ def parse(body: bytes, *, received_at: datetime, requested_by: str, idempotency_
         target=Target.parse(f"{order.target.namespace}/{order.target.kind}/{order.target.name}").key,
         params=order.params,
         reason=order.reason,
-        requested_by=requested_by,
+        requested_by=by.name,
         dry_run=order.dry_run,
+        may_approve=Scope.OPERATE in by.scopes,
     )
     return Delivery(
         source=Source.MANUAL,
         received_at=received_at,
-        sender=requested_by,
-        dedupe_key=f"{requested_by}:{idempotency_key}" if idempotency_key else "",
+        sender=by.name,
+        dedupe_key=f"{by.name}:{idempotency_key}" if idempotency_key else "",
         body_digest=digest(order.model_dump()),
         manual=request,
     )

@@ -125,9 +125,10 @@ class HistoryFacts(Block):
 
 
 class PeopleFacts(Block):
-    """Who ordered or approved it, and the ceiling under which the service runs."""
+    """Who ordered or approved it, and the ceiling under which the service runs. `may_approve`: who ordered it may also approve."""
 
     ordered_by: str = ""
+    may_approve: bool = False
     approved_by: str = ""
     ceiling: Ceiling | None = None
     dry_run: bool = False

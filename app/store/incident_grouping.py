@@ -99,6 +99,7 @@ class IncidentGrouping:
             "reason": request.reason,
             "requested_by": request.requested_by,
             "dry_run": request.dry_run,
+            "may_approve": request.may_approve,
         }
         key = storable(f"manual|{request.target}|{delivery_id}")
         namespace = request.target.split("/", 1)[0]

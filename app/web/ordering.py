@@ -121,7 +121,7 @@ async def trigger_remediation(
     order = manual.parse(
         await json_bytes(request),
         received_at=using.clock.now(),
-        requested_by=by.name,
+        by=by,
         idempotency_key=idempotency_key,
     )
     if order.manual is not None:

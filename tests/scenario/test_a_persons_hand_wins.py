@@ -165,7 +165,9 @@ async def test_d_the_second_time_calls_a_person_whoever_it_was(tmp_path: Path) -
     rig = await born(tmp_path, rules=rules(), world=flood(), use_api=False)
     await _taken_back(rig, "kubectl-edit", 20)
     assert await trail(rig, EventKind.ESCALATED) == []
-    wish = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", {}, "rush hour", "kim")
+    wish = ManualRequest(
+        "high-latency", "rag7/Deployment/langgraph-api", {}, "rush hour", "kim", may_approve=True
+    )
     order = Delivery(Source.MANUAL, rig.clock.now(), "kim", dedupe_key="k", body_digest="d", manual=wish)
     await rig.store.ingest(order)
     await rig.run(20, alerts=False)

@@ -33,7 +33,7 @@ def _world(langgraph: LangGraph | None) -> Scenario:
 
 async def _ordered(path: Path, world: Scenario | None = None) -> Rig:
     rig = await Rig(path / "rig.sqlite", world=world or load_scenario("clean-checkpoints"), stride=1.0).born()
-    order = ManualRequest("clean-checkpoints", TARGET, {}, "the disk fills up", "kim")
+    order = ManualRequest("clean-checkpoints", TARGET, {}, "the disk fills up", "kim", may_approve=True)
     await rig.store.ingest(
         Delivery(Source.MANUAL, rig.clock.now(), "kim", dedupe_key="", body_digest="1", manual=order)
     )

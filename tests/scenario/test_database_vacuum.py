@@ -31,7 +31,7 @@ def _world(**of_server: Any) -> Scenario:
 
 async def _ordered(path: Path, world: Scenario | None = None, **params: Any) -> Rig:
     rig = await Rig(path / "rig.sqlite", world=world or _world(), stride=1.0).born()
-    order = ManualRequest("database-vacuum", TARGET, params, "queries are slow", "kim")
+    order = ManualRequest("database-vacuum", TARGET, params, "queries are slow", "kim", may_approve=True)
     await rig.store.ingest(
         Delivery(Source.MANUAL, rig.clock.now(), "kim", dedupe_key="", body_digest="1", manual=order)
     )

@@ -161,7 +161,7 @@ async def test_a_person_gets_through_in_a_storm(tmp_path: Path) -> None:
         found = next(i for i in await _every(rig, 1) if name_of(_IN_FLIGHT) in (i.target_key or ""))
         assert (await decision(rig, found.id)).code in (Code.STORM, Code.BLAST_RADIUS)
         target = f"rag7/Deployment/{name_of(_IN_FLIGHT)}"
-        order = ManualRequest("high-error-rate", target, {}, "the release is broken", "kim")
+        order = ManualRequest("high-error-rate", target, {}, "the release is broken", "kim", may_approve=True)
         await rig.store.ingest(
             Delivery(Source.MANUAL, rig.clock.now(), "kim", manual=order, dedupe_key="k", body_digest="k")
         )

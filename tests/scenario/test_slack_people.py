@@ -85,7 +85,9 @@ async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -
 async def order(
     rig: SlackRig, by: str, remediation: str = "high-error-rate", name: str = "langgraph"
 ) -> None:
-    request = ManualRequest(remediation, f"rag7/Deployment/{name}", {}, "release is broken", by)
+    request = ManualRequest(
+        remediation, f"rag7/Deployment/{name}", {}, "release is broken", by, may_approve=True
+    )
     now = rig.clock.now()
     await rig.store.ingest(Delivery(Source.MANUAL, now, by, dedupe_key="k", body_digest="d", manual=request))
     await rig.turn()

@@ -105,7 +105,9 @@ async def test_a_change_that_is_kept_while_its_end_is_looked_at_stays(rig: Rig) 
 
 async def _two_of_them(rig: Rig) -> tuple[runs.Run, runs.Run]:
     """Somebody orders more on top of the temporary change, under the same rule: first and second run."""
-    order = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", {"scale_to": 9}, "more", "ana")
+    order = ManualRequest(
+        "high-latency", "rag7/Deployment/langgraph-api", {"scale_to": 9}, "more", "ana", may_approve=True
+    )
     rig.policy = rig.policy.model_copy(
         update={
             "rules": tuple(

@@ -97,7 +97,7 @@ async def ended(rig: Rig, run_id: str) -> RunState:
 async def order(
     rig: Rig, by: str = "kim", remediation: str = "high-error-rate", target: str = scenes.TARGET
 ) -> None:
-    request = ManualRequest(remediation, target, {}, "the release is broken", by)
+    request = ManualRequest(remediation, target, {}, "the release is broken", by, may_approve=True)
     key = f"{rig.clock.monotonic()}"
     await rig.store.ingest(
         Delivery(Source.MANUAL, rig.clock.now(), by, dedupe_key=key, body_digest=key, manual=request)

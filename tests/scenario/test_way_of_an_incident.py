@@ -44,9 +44,15 @@ def requests_of(rig: Rig) -> list[Request]:
     return seen
 
 
-def order(rig: Rig, target: str = "rag7/Deployment/langgraph", by: str = "ci-bot", **params: Any) -> Delivery:
+def order(
+    rig: Rig,
+    target: str = "rag7/Deployment/langgraph",
+    by: str = "ci-bot",
+    may: bool = True,
+    **params: Any,
+) -> Delivery:
     """An order of the broken release's remediation."""
-    request = ManualRequest("high-error-rate", target, params, "because", by)
+    request = ManualRequest("high-error-rate", target, params, "because", by, may_approve=may)
     return Delivery(
         Source.MANUAL, rig.clock.now(), by, dedupe_key=f"k-{target}", body_digest="1", manual=request
     )
@@ -105,20 +111,21 @@ async def test_of_a_namespace_that_opted_out_only_its_own_object_is_read(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("by", "people", "state"),
+    ("by", "people", "may", "state"),
     [
-        ("ci-bot", {}, RunState.WAITING),
-        ("alice", {}, None),
-        ("ali-token", {"ali-token": "U0ALICE01"}, None),
+        ("ci-bot", {}, True, RunState.WAITING),
+        ("alice", {}, True, None),
+        ("alice", {}, False, RunState.WAITING),
+        ("ali-token", {"ali-token": "U0ALICE01"}, True, None),
     ],
 )
 async def test_an_order_is_an_approval_only_from_somebody_who_may_approve(
-    tmp_path: Path, by: str, people: dict[str, str], state: RunState | None
+    tmp_path: Path, by: str, people: dict[str, str], may: bool, state: RunState | None
 ) -> None:
     approval = Approval(by=("alice", "slack:U0ALICE01"))
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=approval))
     use(rig, people=people)
-    await rig.store.ingest(order(rig, by=by))
+    await rig.store.ingest(order(rig, by=by, may=may))
     await rig.run(40, alerts=False)
     run = await the_run(rig)
     if state is None:

@@ -71,12 +71,13 @@ class Case:
     def approved_by(self) -> str:
         """Who agreed to this plan: an approval, or the order itself of somebody who may approve, unless more people are asked for.
         Empty for nobody."""
-        if self.facts.approved_by:
-            return f"approved by {self.facts.approved_by}"
+        facts = self.facts
+        if facts.approved_by:
+            return f"approved by {facts.approved_by}"
         asked = self.rule.approval
-        may = not asked.by or not {self.facts.ordered_by, *self.facts.ordered_as}.isdisjoint(asked.by)
-        if self.facts.ordered_by and not self.wants_another_word and may:
-            return f"ordered by {self.facts.ordered_by}"
+        named = not asked.by or not {facts.ordered_by, *facts.ordered_as}.isdisjoint(asked.by)
+        if facts.ordered_by and facts.order_may_approve and named and not self.wants_another_word:
+            return f"ordered by {facts.ordered_by}"
         return ""
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from app.domain.alert import Delivery, Source
 from app.domain.errors import BadInput
 from app.intake import manual
+from app.intake.auth import Principal, Scope
 
 NOW = datetime(2026, 3, 4, 10, 16, tzinfo=UTC)
 TARGET = {"namespace": "rag7", "kind": "Deployment", "name": "langgraph"}
@@ -23,7 +24,12 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 def parse(body: object, key: str = "", by: str = "robin") -> Delivery:
-    return manual.parse(json.dumps(body).encode(), received_at=NOW, requested_by=by, idempotency_key=key)
+    return manual.parse(
+        json.dumps(body).encode(),
+        received_at=NOW,
+        by=Principal(by, frozenset({Scope.TRIGGER})),
+        idempotency_key=key,
+    )
 
 
 def test_an_order_becomes_a_delivery_with_a_request() -> None:
@@ -90,7 +96,9 @@ def test_an_order_above_64_kib_is_refused() -> None:
 
 def test_requests_are_the_same_when_their_meaning_is() -> None:
     body = json.dumps(order(dry_run=False, params={}), indent=2).encode()
-    spelled_out = manual.parse(body, received_at=NOW, requested_by="robin", idempotency_key="k1")
+    spelled_out = manual.parse(
+        body, received_at=NOW, by=Principal("robin", frozenset({Scope.OPERATE})), idempotency_key="k1"
+    )
     assert spelled_out.body_digest == parse(order(), "k1").body_digest
     assert parse(order(reason="other"), "k1").body_digest != spelled_out.body_digest
 

@@ -99,7 +99,8 @@ def step_of(*actions: Action, name: str = "roll-back") -> Step:
 
 
 def facts_of(policy: Policy, rule: Rule | None = None, **changes: Any) -> Facts:
-    """Facts under which every gate allows, with changes."""
+    """Facts under which every gate allows, with changes. Who orders may also approve, unless a change says otherwise."""
+    changes.setdefault("order_may_approve", bool(changes.get("ordered_by")))
     spend = {scope: Spend(0) for scope in scopes_for(policy, rule or policy.rules[0], TARGET)}
     facts = Facts(
         now=NOW,

@@ -170,3 +170,22 @@ def test_releases_that_went_well_are_no_flapping_and_those_that_did_not_are_aske
     assert ordered(policy, "release", results=badly) is Verdict.ASK
     given = "name: a, remediation: restart, when: a=b, mode: auto, approval: {by: [eve]}, target: {name: {default: x}}"
     assert ordered(policy_with(given), "restart", results=well) is Verdict.ASK
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "may", "expected", "why"),
+    [
+        ("release", "", False, Verdict.ASK, "nobody named: who may only order is no approver"),
+        ("release", "", True, Verdict.ALLOW, "nobody named: who may operate is one"),
+        ("release", "approval: {by: [ana]}", False, Verdict.ASK, "being named does not replace the scope"),
+        ("release", "approval: {by: [ana]}", True, Verdict.ALLOW, "named, and may operate"),
+        ("release", "approval: {by: [eve]}", True, Verdict.ASK, "may operate, somebody else is named"),
+        ("release", "mode: auto", False, Verdict.ALLOW, "the rule asks nobody"),
+        ("wipe", "approval: {order_counts: true}", False, Verdict.ASK, "order_counts is for approvers"),
+    ],
+)
+def test_an_order_is_an_approval_only_of_a_caller_who_may_approve(
+    name: str, rule: str, may: bool, expected: Verdict, why: str
+) -> None:
+    policy = policy_with(*([f"name: a, remediation: {name}, {rule}"] if rule else []))
+    assert ordered(policy, name, order_may_approve=may) is expected, why

@@ -132,7 +132,8 @@ def differences(history: str, expected: str, rule: str = EARNED) -> list[str]:
         ("history: {trust_level: {level: approve, fixed: 9, runs: 10, since: 20d}}", "{verdict: ask}"),
         ("history: {trust_level: {level: approve, fixed: 12, waits: true}}", "{gates: {trust: ask}}"),
         ("history: {trust_level: approve}\npeople: {approved_by: ana}", "{verdict: allow}"),
-        ("people: {ordered_by: ben}", "{verdict: allow}"),
+        ("people: {ordered_by: ben, may_approve: true}", "{verdict: allow}"),
+        ("people: {ordered_by: ben}", "{verdict: ask}"),
         ("unknown: [trust_level]", "{verdict: deny, code: unknown_fact, gates: {trust: unknown_fact}}"),
     ],
 )

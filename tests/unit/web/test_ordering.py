@@ -44,6 +44,7 @@ async def test_an_order_opens_an_incident_and_promises_a_run(rig: Rig) -> None:
     incident = await rig.store.read(lambda conn: incidents.get(conn, answer["incident"]))
     assert incident.manual is not None
     assert (incident.manual.requested_by, incident.manual.reason) == ("trigger", "drill")
+    assert not incident.manual.may_approve, "its token may only order"
     assert len(rig.nudges) == 1
 
 
