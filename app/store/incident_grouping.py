@@ -100,6 +100,7 @@ class IncidentGrouping:
             "requested_by": request.requested_by,
             "dry_run": request.dry_run,
             "may_approve": request.may_approve,
+            **({"schedule": request.schedule} if request.schedule else {}),
         }
         key = storable(f"manual|{request.target}|{delivery_id}")
         namespace = request.target.split("/", 1)[0]

@@ -52,7 +52,8 @@ class Case:
     def storming(self) -> bool:
         """Known to be a storm, and nobody has ordered or approved this very plan."""
         count = self.facts.storm_targets
-        by_itself = not (self.facts.ordered_by or self.facts.approved_by)
+        ordered = self.facts.ordered_by and not self.facts.scheduled
+        by_itself = not (ordered or self.facts.approved_by)
         return by_itself and not isinstance(count, Unknown) and count >= self.policy.storm.targets
 
     @property
