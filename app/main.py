@@ -375,6 +375,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
             remediations=lambda: views.remediations(services),
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
+            schedules=lambda: views.schedules(services),
             scorecard=lambda days: scorecard.last_days(services, days),
             trust=lambda: views.trust(services),
         ),

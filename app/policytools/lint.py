@@ -17,6 +17,7 @@ from app.policytools.lint_escalation import escalation_findings
 from app.policytools.lint_findings import Finding, Severity, Timing
 from app.policytools.lint_pairs import Pair, pair_findings
 from app.policytools.lint_rules import AlertingRule
+from app.policytools.lint_schedule import schedule_findings
 from app.policytools.lint_trust import trust_findings
 
 
@@ -40,6 +41,7 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
         found += _allows(policy, rule)
         found += _guesses(rule)
         found += trust_findings(policy, rule)
+        found += schedule_findings(policy, rule, timing.now)
     return tuple(sorted(dict.fromkeys(found), key=lambda f: list(Severity).index(f.severity)))
 
 

@@ -10,7 +10,7 @@ import pytest
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
-from app.flow.upkeep import schedules
+from app.flow.upkeep import schedules, views
 from app.policy.load import load_policy
 from app.policy.model import Policy
 from app.store import runs
@@ -20,6 +20,8 @@ from remediations import CATALOGUE
 from tests.orders import orders_world
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_incidents, the_incident, trail
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, access
 
 BY = "schedule of rule nightly, due 2026-03-04 04:30 CET"
 
@@ -93,6 +95,48 @@ async def test_it_is_nobodys_approval(tmp_path: Path, remediation: str, mode: st
     assert run.state is RunState.WAITING
     assert [m for m in rig.cluster.mutations if not m.dry_run] == []
     assert "not schedule of rule" not in rig.notebook.text, "the clock is nobody who could approve"
+    await rig.close()
+
+
+async def test_page_and_api_tell_the_next_times_and_what_became_of_the_last(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly(mode="approve")
+    browser = Browser(app_of(rig, access()))
+    page = await browser.login()
+    assert "nightly 2026-03-04 03:30:00 UTC 2026-03-04 04:30 CET none yet" in page.text
+    await schedules.fire_due(rig.services)
+    rig.clock.advance(30 * 60 + 2)
+    await schedules.fire_due(rig.services)
+    incident = await the_incident(rig)
+    page = await browser.get("/")
+    assert "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC started" in page.text
+    assert f'href="/incidents/{incident.id}"' in page.answer.text
+    (told,) = await views.schedules(rig.services)
+    assert told["next"][:2] == ["2026-03-05T03:30:00+00:00", "2026-03-06T03:30:00+00:00"]
+    assert {
+        k: told[k] for k in ("rule", "cron", "timezone", "missed", "last_due", "last_result", "last_incident")
+    } == {
+        "rule": "nightly",
+        "cron": "30 4 * * *",
+        "timezone": "Europe/Berlin",
+        "missed": "skip",
+        "last_due": "2026-03-04T03:30:00+00:00",
+        "last_result": "started",
+        "last_incident": incident.id,
+    }
+    await browser.close()
+    await rig.close()
+
+
+async def test_the_service_runs_it_as_a_task_of_its_own(tmp_path: Path) -> None:
+    """So its failures are counted, told by /readyz and tried again like those of every task."""
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly()
+    (task,) = [t for t in rig.loops.tasks() if t.name == "schedules"]
+    assert await task.body() == 0
+    rig.clock.advance(30 * 60 + 2)
+    assert await task.body() == 1
+    assert task.pause <= 5.0
     await rig.close()
 
 

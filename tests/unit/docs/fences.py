@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/procedures.md",
     "docs/rate-limits.md",
     "docs/reference.md",
+    "docs/schedules.md",
     "docs/secrets.md",
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

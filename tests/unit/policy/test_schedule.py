@@ -10,6 +10,8 @@ import pytest
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_policy
 from app.policy.schedule import Fate, Missed, Schedule, judge
+from app.policytools.lint import lint
+from app.policytools.lint_findings import Timing
 from remediations import CATALOGUE
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -176,3 +178,25 @@ def test_a_rule_with_a_schedule_is_kept_as_it_was_for_its_run() -> None:
     assert rule.schedule == schedule(missed="once", late="2h")
     assert type(rule).from_json(rule.to_json()).schedule == rule.schedule
     assert datetime(2026, 3, 4, 1, 30, tzinfo=UTC) == rule.schedule.first_after(at("2026-03-04T00:00"))
+
+
+WINDOW = "{name: w, timezone: Europe/Berlin, from: "
+
+
+@pytest.mark.parametrize(
+    ("head", "closed"),
+    [
+        ("", False),
+        (f"windows: [{WINDOW}'02:00', to: '03:00'}}]", False),
+        (f"windows: [{WINDOW}'04:00', to: '05:00'}}]", True),
+        (f"windows: [{WINDOW}'02:00', to: '03:00', days: [sun]}}]", False),
+        (f"freeze: [{WINDOW}'02:00', to: '04:00'}}]", True),
+        (f"freeze: [{WINDOW}'02:00', to: '03:00', days: [sat, sun]}}]", False),
+    ],
+)
+def test_lint_tells_the_next_times_and_whether_any_of_them_may_act(head: str, closed: bool) -> None:
+    text = rules(GOOD).replace("rules:", f"{head}\nrules:")
+    found = lint(load_policy({"a.yaml": text}, CATALOGUE), (), Timing(at("2026-03-27T12:00")))
+    told = {f.code: f for f in found if f.code.startswith("schedule")}
+    assert told["schedule"].text == "due 2026-03-28 02:30 CET, 2026-03-29 03:00 CEST, 2026-03-30 02:30 CEST"
+    assert ("schedule_closed" in told) is closed

@@ -32,6 +32,7 @@ ROUTES = {
     "GET /api/v1/remediations": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/policies": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/budgets": {200, 401, 403, 422, 500, 503},
+    "GET /api/v1/schedules": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/scorecard": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/trust": {200, 401, 403, 422, 500, 503},
     "GET /api/v1/audit": {200, 401, 403, 422, 500, 503},
