@@ -15,19 +15,24 @@ class Log:
 
     def __init__(self, pod: str) -> None:
         self._pod = pod
-        self._lines: deque[tuple[float, str, int]] = deque(maxlen=CAPACITY)  # written out when they are read
+        # Moment, template, number of the first line and how many: written out when they are read.
+        self._lines: deque[tuple[float, str, int, int]] = deque(maxlen=CAPACITY)
         self._count = 0
 
-    def write(self, at: float, template: str) -> None:
-        """Add one line from a scenario's template."""
-        self._count += 1
-        self._lines.append((at, template, self._count))
+    def write(self, at: float, template: str, lines: int = 1) -> None:
+        """Add lines from a scenario's template."""
+        self._lines.append((at, template, self._count + 1, lines))
+        self._count += lines
 
     def text(self, since: float, tail: int | None, limit_bytes: int) -> str:
         """The newest `tail` lines (None: all) not older than `since` (seconds since 1970), cut after `limit_bytes`."""
-        lines = [line for line in self._lines if line[0] >= since]
-        if tail is not None:
-            lines = lines[-tail:] if tail > 0 else []
+        oldest = self._count - (CAPACITY if tail is None else max(0, min(tail, CAPACITY)))
+        lines = [
+            (at, template, number)
+            for at, template, first, count in self._lines
+            if at >= since and first + count > oldest
+            for number in range(max(first, oldest + 1), first + count)
+        ]
         whole = "".join(f"{self._written(*line)}\n" for line in lines)
         return whole.encode()[:limit_bytes].decode(errors="replace")
 

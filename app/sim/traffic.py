@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from pydantic import Field
 
@@ -70,7 +71,8 @@ class Traffic:
     def samples(self, app: str, window: float) -> list[Sample]:
         """Samples of the last `window` seconds, oldest first."""
         since = self._world.time - window
-        return [s for s in self._samples.get(app, ()) if s.at > since]
+        newest = list(takewhile(lambda s: s.at > since, reversed(self._samples.get(app, deque()))))
+        return newest[::-1]
 
     def step(self, seconds: float) -> None:
         """Let `seconds` worth of requests come in."""
@@ -121,20 +123,24 @@ class Traffic:
         if log is None:
             return
         refused, ratio = ratios
-        debt = self._debts.setdefault(run.uid, _Debt())
+        debt = self._debts.get(run.uid)
+        if debt is None:
+            debt = self._debts[run.uid] = _Debt()
         # Long quiet steps of the past do not fill the log with lines of one moment.
         span = min(seconds, 2.0)
         debt.requests += min(_LINES_A_SECOND, rps * (1 - ratio)) * span
         debt.errors += min(_LINES_A_SECOND, rps * ratio) * span
-        kinds = list(behaviour.error_lines)
-        if refused:
-            kinds.append(ErrorLine(line=behaviour.overload_line, share=max(0.01, refused)))
-        while debt.errors >= 1 and kinds:
-            debt.errors -= 1
-            log.write(self._world.time, _next_kind(debt, kinds))
-        while debt.requests >= 1 and behaviour.request_line:
-            debt.requests -= 1
-            log.write(self._world.time, behaviour.request_line)
+        if debt.errors >= 1:
+            kinds = behaviour.error_lines
+            if refused:
+                kinds = (*kinds, ErrorLine(line=behaviour.overload_line, share=max(0.01, refused)))
+            while debt.errors >= 1 and kinds:
+                debt.errors -= 1
+                log.write(self._world.time, _next_kind(debt, kinds))
+        if debt.requests >= 1 and behaviour.request_line:
+            lines = int(debt.requests)
+            debt.requests -= lines
+            log.write(self._world.time, behaviour.request_line, lines)
         debt.errors, debt.requests = min(debt.errors, 1.0), min(debt.requests, 1.0)
         if len(self._debts) > 10_000:
             self._debts.clear()

@@ -11,7 +11,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Table, or_, select, update
 
 from app.store.escalations import escalations
 from app.store.schema import DRIVEN, HELD, UNSENT, incidents, outbox, runs
@@ -23,8 +23,8 @@ FREE: Final = MappingProxyType({"claimed_by": None, "claimed_until": None})
 _SENDING = (UNSENT, outbox.c.state == "sending")
 
 
-def is_free(table: Table, now: int) -> ColumnElement[bool]:
-    """Nobody holds the row; `now` in microseconds."""
+def is_free(table: Table, now: int | BindParameter[int]) -> ColumnElement[bool]:
+    """Nobody holds the row; `now` in microseconds, or the parameter that stands for it."""
     return or_(table.c.claimed_until.is_(None), table.c.claimed_until <= now)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, insert, select, update
 
 from app.domain.errors import Missing
 from app.domain.outcome import IncidentState
@@ -23,6 +23,12 @@ LULL = timedelta(minutes=5)
 """As long as incidents join within this time, it is one storm."""
 LONGEST = timedelta(hours=6)
 """Then a new message begins, further down in the channel where people look."""
+_POSTED = (  # built once: every sweep asks it
+    select(digests)
+    .where(GROWING, digests.c.ts != "")
+    .order_by(digests.c.opened_at.desc())
+    .limit(bindparam("most", type_=BigInteger))
+)
 _URGENT = (
     IncidentState.STUCK,
     IncidentState.ESCALATED,
@@ -118,8 +124,7 @@ def is_closed(conn: Connection, digest_id: str) -> bool:
 
 def growing(conn: Connection, limit: int) -> list[Digest]:
     """Digests that are posted and may still have to be edited, the newest first."""
-    query = select(digests).where(GROWING, digests.c.ts != "").order_by(digests.c.opened_at.desc())
-    return [_digest(row) for row in conn.execute(query.limit(limit))]
+    return [_digest(row) for row in conn.execute(_POSTED, {"most": limit})]
 
 
 def count(conn: Connection, digest_id: str, some: int = 0) -> Counts:

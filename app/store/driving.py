@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, select, update
 
 from app.domain.workflows import next_workflow, run_of
 from app.store import claims
@@ -25,6 +25,13 @@ from app.store.tx import Tx
 _RUN = runs.c.id == bindparam("run")
 _HOLD = select(runs).where(_RUN).with_for_update()
 _CHANGE = update(runs).where(_RUN)
+_BEFORE = bindparam("before", type_=BigInteger)
+_LATE = (  # built once: every sweep asks it
+    select(runs)
+    .where(RUN_DUE, runs.c.due_at <= _BEFORE, claims.is_free(runs, _BEFORE))
+    .order_by(runs.c.due_at)
+    .limit(bindparam("most", type_=BigInteger))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +46,8 @@ class Changes:
 
 def overdue(conn: Connection, before: datetime, limit: int) -> list[Run]:
     """Runs that were due before then and that nobody claims, the longest due first."""
-    query = (
-        select(runs)
-        .where(RUN_DUE, runs.c.due_at <= micros(before), claims.is_free(runs, micros(before)))
-        .order_by(runs.c.due_at)
-        .limit(limit)
-    )
-    return [run_store.run_from(row) for row in conn.execute(query)]
+    rows = conn.execute(_LATE, {"before": micros(before), "most": limit})
+    return [run_store.run_from(row) for row in rows]
 
 
 def hand_over(tx: Tx, run: Run, due_at: datetime) -> str | None:

@@ -57,6 +57,7 @@ class Message:
 # Built once: several messages come with every decision, before its write.
 _KNOWN = select(outbox.c.id).where(outbox.c.id == bindparam("message"))
 _PUT = insert(outbox)
+_DEPTH = select(func.count()).select_from(outbox).where(UNSENT)
 
 
 def put(tx: Tx, message_id: str, incident_id: str, kind: str, payload: Mapping[str, Any]) -> bool:
@@ -194,7 +195,7 @@ def pending(conn: Connection, limit: int = 1_000, kinds: Sequence[str] = ()) -> 
 
 def depth(conn: Connection) -> int:
     """How many messages are not out yet."""
-    return int(conn.execute(select(func.count()).select_from(outbox).where(UNSENT)).scalar() or 0)
+    return int(conn.execute(_DEPTH).scalar() or 0)
 
 
 def unsure(conn: Connection, now: datetime) -> list[Message]:

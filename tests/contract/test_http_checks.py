@@ -17,7 +17,8 @@ from app.domain.target import Kind
 from app.observe import http_check
 from app.observe.http_check import HttpxChecks
 from app.observe.system import SystemClock
-from app.sim import SimCluster, VirtualClock
+from app.sim import VirtualClock
+from tests.births import cluster_of
 from tests.orders import orders_world
 
 HEALTHY = HttpAddress("rag7", "langgraph", "10.96.7.12", 80, "/health?full=1")
@@ -44,7 +45,7 @@ def answering(head: str, body: bytes = b"", seen: list[str] | None = None) -> Re
 
 
 async def simulated(status: int | None) -> HttpAnswer:
-    cluster = SimCluster(VirtualClock(), orders_world())
+    cluster = cluster_of(VirtualClock(), orders_world())
     if status is None:
         cluster.edit(
             Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "replace", "path": "/spec/replicas", "value": 0}]

@@ -18,9 +18,10 @@ from app.domain.target import Kind
 from app.notify.client import Posted, Retry
 from app.notify.message import Message
 from app.policy.model import Policy, Scope
-from app.sim import SimCluster, load_scenario
+from app.sim import SimCluster
 from app.sim.scenario import Scenario, Step
 from app.sim.traffic import Stream
+from tests.births import scenario_of
 from tests.scenario.rig import Notebook, Reaper, Rig
 from tests.scenario.scenes import alert, body, policy
 
@@ -42,7 +43,7 @@ def space_of(number: int) -> str:
 @cache
 def world() -> Scenario:
     """The scenario of the broken release, with `ALIVE` deployments that all got it."""
-    shipped = load_scenario("high-error-rate")
+    shipped = scenario_of("high-error-rate")
     (pattern,) = [
         o for o in shipped.objects if o["metadata"]["name"] == "langgraph" and o["kind"] == "Deployment"
     ]

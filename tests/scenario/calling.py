@@ -203,7 +203,9 @@ def policy(escalation: EscalationPolicy | None = None, version: str = "one") -> 
 async def calling_rig(path: Path, rules: Policy | None = None, **changes: Any) -> CallingRig:
     """A running one in an empty cluster, where virtual time costs nothing."""
     world = Scenario(name="empty", summary="nothing runs", namespace="rag7")
-    rig = CallingRig(path / "rig.sqlite", world=world, stride=15.0, **{"use_api": False, **changes})
+    rig = CallingRig(
+        path / "rig.sqlite", world=world, stride=15.0, sweep=0.0, **{"use_api": False, **changes}
+    )
     rig.policy = rules or policy()
     await rig.born()
     return rig

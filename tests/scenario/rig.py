@@ -38,7 +38,7 @@ from app.notify.status_page import StatusPageClient
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
-from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim import SimCluster, VirtualClock
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from app.store.encoding import micros
@@ -46,8 +46,8 @@ from app.store.pre_images import VaultKeys
 from app.store.schema import incidents as incident_rows
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
+from tests.births import cluster_of, scenario_of
 from tests.empty_store import put_empty_store
-from tests.scenario.births import cluster_of
 from tests.scenario.inline import InlineStore
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
@@ -64,11 +64,6 @@ _IS_DUE = select(exists().where(incident_rows.c.due_at <= bindparam("now", type_
 def shipped_policy() -> Policy:
     """The policy in the repository."""
     return load_policy(read_dir(POLICIES), CATALOGUE)
-
-
-@cache
-def _scenario(*names: str) -> Scenario:
-    return load_scenario(*names)
 
 
 class Died(BaseException):
@@ -166,7 +161,8 @@ class Notebook:
 class Rig:
     """One service on one simulated cluster. `reaper` cuts at durable boundaries; `use_api` asks Alertmanager's API too. `keys` are those of the store.
 
-    `url` is another migrated database than the file `path`. `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops.
+    `url` is another migrated database than the file `path`. `world` takes the place of the named scenarios. `stride` is how far time moves at most between two looks of the loops,
+    `sweep` how far at least between two sweeps, which cost more than all the rest of an idle look (0: one in every round).
     """
 
     path: Path
@@ -179,6 +175,7 @@ class Rig:
     keys: VaultKeys = field(default_factory=VaultKeys)
     ceiling: Mode = Mode.AUTO
     stride: float = 5.0
+    sweep: float = 15.0
     engine_type: type[JournalEngine] = JournalEngine
     cluster_type: type[SimCluster] = SimCluster
     clock: VirtualClock = field(default_factory=VirtualClock)
@@ -199,9 +196,10 @@ class Rig:
     _births: int = 0
     _busy: dict[str, asyncio.Task[int]] = field(default_factory=dict)
     _report_at: float = 0.0
+    _sweep_at: float = 0.0
 
     def __post_init__(self) -> None:
-        scenario = self.world or _scenario(*self.scenarios)
+        scenario = self.world or scenario_of(*self.scenarios)
         plain = self.cluster_type is SimCluster
         self.cluster = cluster_of(self.clock, scenario) if plain else self.cluster_type(self.clock, scenario)
         self.policy = load_policy(self.policy_texts, CATALOGUE) if self.policy_texts else shipped_policy()
@@ -220,6 +218,7 @@ class Rig:
     async def born(self) -> Rig:
         """Start (again) on what is there."""
         self._births += 1
+        self._sweep_at = 0.0
         hooks = StoreHooks(
             before_commit=lambda: self.reaper("store before commit"),
             after_commit=lambda: self.reaper("store after commit"),
@@ -312,11 +311,14 @@ class Rig:
             await self.quiet()
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)
-            await self._round("sweep", self.loops.sweep)
+            swept = self.clock.monotonic() >= self._sweep_at
+            if swept:
+                self._sweep_at = self.clock.monotonic() + self.sweep
+                await self._round("sweep", self.loops.sweep)
             if self.clock.monotonic() >= self._report_at:
                 self._report_at = self.clock.monotonic() + _REPORT
                 await self._round("report", self.loops.report)
-            if not decided and not sent:
+            if not (decided or sent or (swept and self.sweep)):
                 return
 
     async def _decide_due(self) -> int:

@@ -19,9 +19,9 @@ from app.domain.target import Kind
 from app.flow.deciding.history import history_of
 from app.flow.upkeep.views import order_check
 from app.policy.model import Rule
-from app.sim import load_scenario
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
+from tests.births import scenario_of
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, policy, the_incident, the_run, trail
@@ -30,7 +30,7 @@ SECRET = "langgraph-api-keys"
 
 
 async def _born(path: Path, mode: Mode = Mode.AUTO, world: Scenario | None = None, **params: object) -> Rig:
-    rig = Rig(path / "rig.sqlite", world=world or load_scenario("api-rate-limits"))
+    rig = Rig(path / "rig.sqlite", world=world or scenario_of("api-rate-limits"))
     quick = policy(mode=mode)
     rules = tuple(_with(rule, params) for rule in quick.rules)
     rig.policy = quick.model_copy(update={"rules": rules})
@@ -98,7 +98,7 @@ async def test_promise_7_a_pause_between_the_two_writes_takes_the_key_back_once_
 
 async def test_a_secret_made_anew_is_noticed_also_when_it_has_the_workloads_own_name(tmp_path: Path) -> None:
     """What became of our values is looked for at each object by kind and name: our key went with the old Secret."""
-    text = json.dumps(load_scenario("api-rate-limits").model_dump(mode="json", by_alias=True))
+    text = json.dumps(scenario_of("api-rate-limits").model_dump(mode="json", by_alias=True))
     world = Scenario.model_validate(json.loads(text.replace(SECRET, "langgraph-agent")))
     rig = await _born(tmp_path, world=world, secret="langgraph-agent")
 
@@ -177,7 +177,7 @@ async def test_promise_5_a_key_that_a_person_set_while_the_question_stood_stays(
 
 async def test_the_key_that_was_left_is_not_taken_again_and_all_being_left_is_told(tmp_path: Path) -> None:
     """All accounts meet their limit, one after the other: two rotations, then a person, and never back to the first key."""
-    base = load_scenario("api-rate-limits")
+    base = scenario_of("api-rate-limits")
     limited, fine = (b for b in base.behaviours if b.name.startswith("langgraph-agent"))
     always = limited.model_copy(update={"when": fine.when})
     world = base.model_copy(
@@ -214,7 +214,7 @@ async def test_the_key_that_was_left_is_not_taken_again_and_all_being_left_is_to
 
 async def test_a_wait_that_the_provider_asks_for_is_waited_first(tmp_path: Path) -> None:
     """It says two minutes: nothing is rotated before, nobody is called, and afterwards it is."""
-    base = load_scenario("api-rate-limits")
+    base = scenario_of("api-rate-limits")
     slow = tuple(
         b.model_copy(
             update={
@@ -275,6 +275,6 @@ async def test_an_order_cannot_choose_the_secret_or_send_the_login_elsewhere(
 
 
 def test_the_scenarios_keys_are_the_ones_that_its_texts_speak_of() -> None:
-    (manifest,) = [o for o in load_scenario("api-rate-limits").objects if o["metadata"]["name"] == SECRET]
+    (manifest,) = [o for o in scenario_of("api-rate-limits").objects if o["metadata"]["name"] == SECRET]
     listed = base64.b64decode(manifest["data"]["OPENAI_API_KEYS"]).decode().split()
     assert listed == [f"simulated-key-{n}" for n in (1, 2, 3)]

@@ -13,11 +13,11 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.flow.running.progress import so_far
 from app.flow.upkeep.views import order_check
-from app.sim import load_scenario
 from app.sim.checkpoints import LangGraph, Threads
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from app.web.views import run_summary
+from tests.births import scenario_of
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, decision, the_incident, the_run, trail, writes
@@ -26,13 +26,13 @@ TARGET = "rag7/StatefulSet/postgres"
 
 
 def _world(langgraph: LangGraph | None) -> Scenario:
-    base = load_scenario("clean-checkpoints")
+    base = scenario_of("clean-checkpoints")
     (server,) = base.databases
     return base.model_copy(update={"databases": (server.model_copy(update={"langgraph": langgraph}),)})
 
 
 async def _ordered(path: Path, world: Scenario | None = None) -> Rig:
-    rig = await Rig(path / "rig.sqlite", world=world or load_scenario("clean-checkpoints"), stride=1.0).born()
+    rig = await Rig(path / "rig.sqlite", world=world or scenario_of("clean-checkpoints"), stride=1.0).born()
     order = ManualRequest("clean-checkpoints", TARGET, {}, "the disk fills up", "kim", may_approve=True)
     await rig.store.ingest(
         Delivery(Source.MANUAL, rig.clock.now(), "kim", dedupe_key="", body_digest="1", manual=order)
@@ -168,7 +168,7 @@ async def _migrate(rig: Rig) -> None:
 async def test_an_order_cannot_make_more_old_or_send_the_login_elsewhere(
     tmp_path: Path, name: str, value: object
 ) -> None:
-    rig = await Rig(tmp_path / "rig.sqlite", world=load_scenario("clean-checkpoints")).born()
+    rig = await Rig(tmp_path / "rig.sqlite", world=scenario_of("clean-checkpoints")).born()
     with pytest.raises(BadInput) as refused:
         order_check(rig.services)(ManualRequest("clean-checkpoints", TARGET, {name: value}, "test", "kim"))  # type: ignore[dict-item]
     assert refused.value.code == "param_fixed"

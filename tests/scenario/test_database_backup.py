@@ -15,11 +15,11 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.flow.upkeep.views import order_check
 from app.policy.load import load_policy
-from app.sim import load_scenario
 from app.sim.behaviour import Crash
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from remediations import CATALOGUE
+from tests.births import scenario_of
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_incident, the_run, trail
 
@@ -36,7 +36,7 @@ rules:
 
 
 def world(**of_upload: Any) -> Scenario:
-    base = load_scenario("database-backup")
+    base = scenario_of("database-backup")
     changed = [b.model_copy(update=of_upload) if b.name == "upload" else b for b in base.behaviours]
     return base.model_copy(update={"behaviours": tuple(changed)})
 

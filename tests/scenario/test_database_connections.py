@@ -14,16 +14,16 @@ from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.flow.upkeep.views import order_check
 from app.policy.model import Rule
-from app.sim import load_scenario
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
+from tests.births import scenario_of
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, policy, the_incident, the_run, trail, writes
 
 
 def _world(**of_server: object) -> Scenario:
-    base = load_scenario("database-connections")
+    base = scenario_of("database-connections")
     (server,) = base.databases
     return base.model_copy(update={"databases": (server.model_copy(update=of_server),)})
 

@@ -10,12 +10,12 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.sim import load_scenario
 from app.sim.databases import Clients
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from app.sim.tables import TableSpec
 from app.web.views import run_summary
+from tests.births import scenario_of
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, the_run, trail, writes
 
@@ -24,7 +24,7 @@ ALL = ["vacuum checkpoint_writes", "vacuum checkpoint_blobs", "vacuum checkpoint
 
 
 def _world(**of_server: Any) -> Scenario:
-    base = load_scenario("database-vacuum")
+    base = scenario_of("database-vacuum")
     (server,) = base.databases
     return base.model_copy(update={"databases": (server.model_copy(update=of_server),)})
 

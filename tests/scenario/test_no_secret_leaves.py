@@ -24,12 +24,12 @@ from app.flow.deciding.history import history_of
 from app.flow.services import Reach
 from app.kube.read import read_workload, revisions
 from app.observe import logs
-from app.sim import load_scenario
 from app.sim.databases import Clients
 from app.sim.scenario import Scenario
 from app.store import audit, retention
 from app.store.migrate import upgrade
 from app.store.pre_images import VaultKeys
+from tests.births import scenario_of
 from tests.contract import postgres
 from tests.contract.stores import missing
 from tests.crash.cases import flood
@@ -311,7 +311,7 @@ async def test_of_a_database_neither_the_login_nor_a_statements_values_leave(
     tmp_path: Path, logged: io.StringIO
 ) -> None:
     """The URL of the Secret holds a canary, and so does what the clients sent; a second look finds another password."""
-    base = load_scenario("database-connections")
+    base = scenario_of("database-connections")
     (server,) = base.databases
     clients = tuple(
         c.model_copy(update={"query": f"{c.query} -- {CANARY}", "application": c.application})
@@ -380,7 +380,7 @@ async def test_a_rotation_that_a_person_overruled_tells_no_key(tmp_path: Path, l
 
 def _keyed(active: str, listed: str) -> Scenario:
     """The shipped scenario with these keys."""
-    base = load_scenario("api-rate-limits")
+    base = scenario_of("api-rate-limits")
     data = {"OPENAI_API_KEY": encoded(active), "OPENAI_API_KEYS": encoded(listed)}
     behaviours = tuple(
         b.model_copy(

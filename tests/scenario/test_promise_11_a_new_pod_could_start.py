@@ -18,9 +18,9 @@ from app.domain.json import Obj
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import NewPodsTerms, OwnedMode, Policy
-from app.sim import load_scenario
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
+from tests.births import scenario_of
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
     alert,
@@ -42,7 +42,7 @@ MINUTES = 8
 @cache
 def _world(story: str) -> Scenario:
     """The story, in which all Deployments take environment and pull Secret from the namespace."""
-    scenario = load_scenario(story)
+    scenario = scenario_of(story)
     objects = copy.deepcopy(scenario.objects)
     for manifest in objects:
         if manifest["kind"] == "Deployment":

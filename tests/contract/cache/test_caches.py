@@ -16,8 +16,9 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.json import Obj
 from app.domain.secret import encoded
 from app.observe.system import SystemClock
-from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim import SimCluster, VirtualClock
 from app.sim.caches import CacheServer
+from tests.births import cluster_of, scenario_of
 from tests.contract.cache.certificates import issued
 from tests.contract.stores import missing
 from tests.live import databases
@@ -44,8 +45,8 @@ class SimSide:
             policy="allkeys-lru", hits=3, misses=1,
         )  # fmt: skip
         clock = VirtualClock()
-        world = load_scenario("database-connections").model_copy(update={"caches": (server,), "alerts": ()})
-        self.cluster = SimCluster(clock, world)
+        world = scenario_of("database-connections").model_copy(update={"caches": (server,), "alerts": ()})
+        self.cluster = cluster_of(clock, world)
         clock.advance(60)
         self.caches: Caches = self.cluster.caches
         self.at = CacheAddress("rag7", "redis", 6379, "cache-login", "", "user", "password")

@@ -15,13 +15,15 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.kube.client import KubeCluster
 from app.kube.paths import RESOURCES
-from app.sim import SimCluster, VirtualClock, parse_scenario
+from app.sim import VirtualClock, parse_scenario
+from tests.births import cluster_of
 from tests.live.stack import ControlPlane
 
 BAD_IMAGE = "registry.test/web:broken"
 ENDS = "registry.test/job:1"
 """An image whose containers end well by themselves; on the real side every Job's do."""
-SCENARIO = f"""
+SCENARIO = parse_scenario(
+    f"""
 version: 1
 name: contract
 summary: An image that cannot be pulled, and one that ends
@@ -31,6 +33,7 @@ behaviours:
     when: {{image: "{ENDS}"}}
     crash: {{after: 3s, exit_code: 0}}
 """
+)
 
 
 class Side(Protocol):
@@ -73,7 +76,7 @@ class SimSide:
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
-        self.sim = SimCluster(self.clock, parse_scenario(SCENARIO))
+        self.sim = cluster_of(self.clock, SCENARIO)
         # The real control plane of the contract has no metrics server.
         self.sim.metrics_api = False
         self.cluster: Cluster = self.sim

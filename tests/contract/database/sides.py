@@ -24,10 +24,11 @@ from app.domain.json import Obj
 from app.domain.target import Kind, ObjectRef
 from app.kube.parse import parse_ref
 from app.observe.system import SystemClock
-from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim import SimCluster, VirtualClock
 from app.sim.checkpoints import LangGraph
 from app.sim.databases import Clients, Server
 from app.sim.tables import TableSpec
+from tests.births import cluster_of, scenario_of
 from tests.contract.database.langgraph import fill, make
 from tests.contract.postgres import Postgres
 
@@ -108,10 +109,8 @@ class SimSide:
             langgraph=langgraph,
             tables=tuple(self._tables),
         )
-        world = load_scenario("database-connections").model_copy(
-            update={"databases": (server,), "alerts": ()}
-        )
-        self.cluster = SimCluster(self.clock, world)
+        world = scenario_of("database-connections").model_copy(update={"databases": (server,), "alerts": ()})
+        self.cluster = cluster_of(self.clock, world)
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
         self.databases: Databases = self.cluster.databases
 

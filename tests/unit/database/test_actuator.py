@@ -14,9 +14,10 @@ from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, Step
 from app.domain.target import Kind, Target
 from app.kube.parse import parse_ref
-from app.sim import SimCluster, VirtualClock, load_scenario
+from app.sim import VirtualClock
 from app.sim.databases import Clients
 from app.sim.faults import Fault, FaultKind
+from tests.births import cluster_of, scenario_of
 
 ID = "run_1/0.0"
 AT = DatabaseAddress(
@@ -30,11 +31,11 @@ class World:
 
     def __init__(self, *clients: Clients) -> None:
         self.clock = VirtualClock()
-        world = load_scenario("database-connections")
+        world = scenario_of("database-connections")
         if clients:
             (server,) = world.databases
             world = world.model_copy(update={"databases": (server.model_copy(update={"clients": clients}),)})
-        self.cluster = SimCluster(self.clock, world)
+        self.cluster = cluster_of(self.clock, world)
         self.doors = Doors(self.cluster, self.cluster.databases)
         self.asked = 0
 
@@ -172,15 +173,15 @@ async def test_a_workload_that_was_made_anew_is_another_one() -> None:
 
 async def test_without_the_right_to_end_them_the_dry_run_is_refused() -> None:
     world = World()
-    (server,) = load_scenario("database-connections").databases
+    (server,) = scenario_of("database-connections").databases
     poor = server.model_copy(update={"may_end": False, "login": "langgraph"})
     clients = (
         Clients(application="langgraph-ingest", user="other", state="idle in transaction", since=900.0),
     )
-    scenario = load_scenario("database-connections").model_copy(
+    scenario = scenario_of("database-connections").model_copy(
         update={"databases": (poor.model_copy(update={"clients": clients}),)}
     )
-    world.cluster = SimCluster(world.clock, scenario)
+    world.cluster = cluster_of(world.clock, scenario)
     world.doors = Doors(world.cluster, world.cluster.databases)
     action = await world.action()
     found = await ACTUATOR.check(world.doors, action)

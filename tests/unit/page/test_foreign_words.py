@@ -10,9 +10,9 @@ import pytest
 from app.domain.text import CONTROL
 from app.notify.text import Ref, Span, Style, Who
 from app.page import render
-from app.sim import load_scenario
 from app.sim.scenario import Scenario
 from app.store import pauses
+from tests.births import scenario_of
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_incidents, body, born
 from tests.scenario.web import app_of
@@ -165,7 +165,7 @@ async def test_in_the_log_lines_of_evidence(tmp_path: Path) -> None:
 
 def _shouting(said: str) -> Scenario:
     """The broken release, whose pods print this with each error."""
-    shipped = load_scenario("high-error-rate")
+    shipped = scenario_of("high-error-rate")
     louder = tuple(
         b.model_copy(
             update={

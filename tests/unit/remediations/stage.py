@@ -14,8 +14,9 @@ from app.domain.ports import DependencyResult, Sample, SlowQuery
 from app.domain.remediation import History, Scene
 from app.domain.target import Kind, Target
 from app.kube.read import read_workload
-from app.sim import Scenario, SimCluster, VirtualClock, load_scenario
+from app.sim import Scenario, VirtualClock
 from remediations import CATALOGUE
+from tests.births import cluster_of, scenario_of
 from tests.orders import ORDERS
 
 WORKLOADS = {
@@ -116,7 +117,7 @@ class Stage:
     def __init__(self, timeline: str, scenario: Scenario | None = None, target: str = "") -> None:
         self.timeline = timeline
         self.clock = VirtualClock()
-        self.cluster = SimCluster(self.clock, scenario or load_scenario(timeline))
+        self.cluster = cluster_of(self.clock, scenario or scenario_of(timeline))
         self.target = Target.parse(target or f"rag7/{WORKLOADS[timeline]}")
         self.metrics: Metrics | None = None
         self.services: Services | None = None

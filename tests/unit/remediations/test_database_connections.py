@@ -10,7 +10,6 @@ import pytest
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
-from app.sim import load_scenario
 from app.sim.databases import Clients
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
@@ -23,6 +22,7 @@ from remediations.database_connections import (
     RESTART_SERVER,
     DatabaseConnectionsParams,
 )
+from tests.births import scenario_of
 from tests.crash.cases import exhausted, leaking
 from tests.unit.remediations.stage import Stage
 
@@ -31,7 +31,7 @@ IDLE = {"application": "ingest", "state": "idle in transaction"}
 
 def world(*clients: Clients, **of_server: Any) -> Scenario:
     """The shipped scenario with these clients."""
-    base = load_scenario("database-connections")
+    base = scenario_of("database-connections")
     (server,) = base.databases
     changes = {**of_server, **({"clients": clients} if clients else {})}
     return base.model_copy(update={"databases": (server.model_copy(update=changes),), "alerts": ()})

@@ -12,10 +12,11 @@ from app.domain.plan import ActionKind
 from app.domain.remediation import History
 from app.domain.target import Kind
 from app.kube.parse import fingerprint
-from app.sim import Scenario, load_scenario
+from app.sim import Scenario
 from app.sim.behaviour import Cpu, ErrorLine
 from remediations import CATALOGUE
 from remediations.high_error_rate import _meant
+from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
 BOTH = ("postgres", "redis")
@@ -28,7 +29,7 @@ def stage() -> Stage:
 
 def saying(line: str, **fields: object) -> Scenario:
     """The shipped story, but v1.5.0 logs this error."""
-    shipped = load_scenario("high-error-rate")
+    shipped = scenario_of("high-error-rate")
     bad, *rest = shipped.behaviours
     lines = (ErrorLine(line=f"{{time}} ERROR app [{{request}}] {line}"),)
     changed = bad.model_copy(update={"error_lines": lines, **fields})

@@ -13,8 +13,8 @@ from app.domain.plan import ActionKind
 from app.domain.ports import Sample, SlowQuery
 from app.domain.remediation import History
 from app.domain.target import Kind
-from app.sim import load_scenario
 from app.sim.behaviour import Memory
+from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
 BOTH = ("postgres", "redis")
@@ -35,7 +35,7 @@ def growing(play: Stage) -> Sequence[Sample]:
 
 def using(memory: str) -> Stage:
     """The shipped story with pods that use so much memory."""
-    shipped = load_scenario("high-latency")
+    shipped = scenario_of("high-latency")
     first, *rest = shipped.behaviours
     changed = first.model_copy(update={"memory": Memory.model_validate({"start": memory})})
     play = Stage("high-latency", shipped.model_copy(update={"behaviours": (changed, *rest)}))

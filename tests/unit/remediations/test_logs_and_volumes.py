@@ -13,7 +13,7 @@ from app.domain.evidence import Certainty, Diagnosis
 from app.domain.json import Obj
 from app.domain.ports import Sample
 from app.domain.target import Kind
-from app.sim import load_scenario
+from tests.births import scenario_of
 from tests.unit.remediations.stage import Stage
 
 GIB = 1024**3
@@ -53,7 +53,7 @@ CLAIM: Obj = {
 
 def _stage() -> Stage:
     """The shipped world, where the pods have a volume too; it is bound, and smaller than it is asked for by now."""
-    base = load_scenario("logs-and-volumes")
+    base = scenario_of("logs-and-volumes")
     objects = deepcopy(base.objects)
     store = next(o for o in objects if o["metadata"]["name"] == "langgraph-store")
     volume = {"name": "data", "persistentVolumeClaim": {"claimName": "store-data"}}

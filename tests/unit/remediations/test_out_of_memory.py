@@ -12,8 +12,8 @@ from app.domain.plan import ActionKind
 from app.domain.ports import Sample
 from app.domain.remediation import History
 from app.domain.target import Kind
-from app.sim import load_scenario
 from app.sim.behaviour import Behaviour
+from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Stage, told
 
 MIB = 1024**2
@@ -188,7 +188,7 @@ async def test_a_container_without_a_limit_says_that_the_node_ran_out() -> None:
 
 
 async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
-    shipped = load_scenario("out-of-memory")
+    shipped = scenario_of("out-of-memory")
     killed = Behaviour.model_validate(
         {"name": "killed", "when": {"container": "embedder"}, "crash": {"after": "3s", "exit_code": 137}}
     )

@@ -11,8 +11,9 @@ from inline_snapshot import snapshot
 
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
-from app.sim import Scenario, load_scenario
+from app.sim import Scenario
 from app.sim.behaviour import Behaviour
+from tests.births import scenario_of
 from tests.unit.remediations.stage import Stage, told
 
 IMAGE = "/spec/template/spec/containers/0/image"
@@ -26,7 +27,7 @@ def stage() -> Stage:
 
 def quiet(**update: Any) -> Scenario:
     """The shipped world without its deployment: v1.4.2 runs well."""
-    return load_scenario("pod-restarting").model_copy(update={"story": (), **update})
+    return scenario_of("pod-restarting").model_copy(update={"story": (), **update})
 
 
 def needing(name: str, key: str, kind: str = "configMapKeyRef") -> dict[str, Any]:
@@ -161,7 +162,7 @@ def crashing(**crash: Any) -> Scenario:
             "crash": {"after": "3s", "exit_code": 1, "message": "KeyError: 'FIXED'", **crash},
         }
     )
-    return quiet(behaviours=(behaviour, *load_scenario("pod-restarting").behaviours), age=7200.0)
+    return quiet(behaviours=(behaviour, *scenario_of("pod-restarting").behaviours), age=7200.0)
 
 
 async def test_a_crash_without_a_deployment_is_a_persons_work_with_its_last_words() -> None:

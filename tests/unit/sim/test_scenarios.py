@@ -13,6 +13,7 @@ from app.domain.errors import BadInput
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim import SimCluster, VirtualClock, load_scenario, parse_scenario, shipped
+from tests.births import cluster_of, scenario_of
 
 REVISION = "deployment.kubernetes.io/revision"
 CONTAINER = "/spec/template/spec/containers/0"
@@ -23,7 +24,7 @@ class Stage:
 
     def __init__(self, scenario: str, deployment: str) -> None:
         self.clock = VirtualClock()
-        self.cluster = SimCluster(self.clock, load_scenario(scenario))
+        self.cluster = cluster_of(self.clock, scenario_of(scenario))
         self.deployment = deployment
 
     async def patch(self, path: str, value: Any) -> None:

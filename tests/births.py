@@ -1,6 +1,6 @@
-"""Simulated clusters at the start of their scenario, of which the history was played once.
+"""Shipped scenarios, read once, and simulated clusters at the start of theirs, of which the history was played once.
 
-Used by the rig: to play fifteen minutes second by second takes longer than most tests. A copy shares with its siblings what
+Used by the rigs: to play fifteen minutes second by second takes longer than most tests. A copy shares with its siblings what
 never changes: the scenario and its models.
 """
 
@@ -10,38 +10,39 @@ import io
 import pickle
 import threading
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from app.domain.ports import Clock
-from app.sim import SimCluster
+from app.sim import SimCluster, load_scenario
 from app.sim.scenario import Scenario
 
-_KEPT: Final = 64
+_KEPT: Final = 128
+_NOT_YET: Final = b""  # most worlds of a single test are asked for once
 _CLOCK, _LOCK = "clock", "lock"
 _LOCKS: Final = type(threading.RLock())
 
-_Key = tuple[int, datetime]
+_Key = tuple[str, datetime]
 
 
 class _Births:
-    """By scenario and moment: how often it was asked for, and from the second time on a cluster to copy."""
+    """By what a scenario says and moment: that it was asked for, and from the second time on a cluster to copy."""
 
     def __init__(self) -> None:
-        self._known: dict[_Key, tuple[Scenario, bytes | None]] = {}
+        self._known: dict[_Key, bytes] = {}
         self._shared: dict[int, BaseModel] = {}
 
     def cluster(self, clock: Clock, scenario: Scenario) -> SimCluster:
         """A cluster of its own, as `SimCluster(clock, scenario)` makes it."""
-        key = (id(scenario), clock.now())
+        key = (scenario.model_dump_json(), clock.now())
         known = self._known.get(key)
-        if known is not None and known[1] is not None:
-            return _Reader(known[1], clock, self._shared).read()
+        if known:
+            return _Reader(known, clock, self._shared).read()
         cluster = SimCluster(clock, scenario)
         if len(self._known) < _KEPT:
-            # The scenario is kept, so that its id stays its own.
-            self._known[key] = (scenario, _written(cluster, clock, self._shared) if known else None)
+            self._known[key] = _NOT_YET if known is None else _written(cluster, clock, self._shared)
         return cluster
 
 
@@ -89,3 +90,9 @@ def _written(cluster: SimCluster, clock: Clock, shared: dict[int, BaseModel]) ->
 
 _BIRTHS: Final = _Births()
 cluster_of = _BIRTHS.cluster
+
+
+@cache
+def scenario_of(*names: str) -> Scenario:
+    """The shipped scenarios of these names as one, always the same object, so that its clusters are copies."""
+    return load_scenario(*names)
