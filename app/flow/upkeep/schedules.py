@@ -8,6 +8,7 @@ hold for it. What is missed, late or still under way is judged by `app.policy.sc
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from app.domain.json import digest
 from app.domain.target import Target
 from app.domain.units import duration
 from app.flow.services import Services
+from app.flow.upkeep.supervisor import each
 from app.policy.model import Policy, Rule
 from app.policy.schedule import Fate, Judged, Schedule, judge
 from app.store import schedules
@@ -33,27 +35,30 @@ _AHEAD = 1_000
 
 
 async def fire_due(services: Services) -> int:
-    """Order what is due; returns how many times have come. Raises StoreUnavailable."""
+    """Order what is due; returns how many times have come. Raises ExceptionGroup with what failed; one rule holds up no other."""
     policy, now = services.policy(), services.clock.now()
     rules = {rule.name: rule for rule in policy.rules if rule.schedule is not None}
     known = await services.store.read(schedules.every)
     if gone := known.keys() - rules.keys():
         await services.store.write(lambda tx: schedules.forget(tx, gone))
     wanted = [rule for name, rule in rules.items() if _has_news(rule, known.get(name), now)]
-    came = [await services.store.write(lambda tx, rule=rule: look(tx, policy, rule)) for rule in wanted]  # type: ignore[misc]
-    for fire in came:
-        if fire is not None:
-            services.metrics.schedules.labels(fire.rule, fire.fate).inc()
-            log.info(
-                "schedule_due",
-                rule=fire.rule,
-                due=fire.due.isoformat(),
-                fate=fire.fate,
-                incident=fire.incident_id,
-            )
-            if fire.incident_id:
-                services.decide_nudge()
-    return sum(fire is not None for fire in came)
+    came: list[Fire] = []
+    await each({rule.name: partial(_one, services, (policy, rule), came) for rule in wanted})
+    return len(came)
+
+
+async def _one(services: Services, of: tuple[Policy, Rule], came: list[Fire]) -> None:
+    """Look at one rule, and have its order decided."""
+    fire = await services.store.write(lambda tx: look(tx, *of))
+    if fire is None:
+        return
+    came.append(fire)
+    services.metrics.schedules.labels(fire.rule, fire.fate).inc()
+    log.info(
+        "schedule_due", rule=fire.rule, due=fire.due.isoformat(), fate=fire.fate, incident=fire.incident_id
+    )
+    if fire.incident_id:
+        services.decide_nudge()
 
 
 def terms_of(rule: Rule) -> str:
@@ -126,8 +131,7 @@ def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
     target = Target(rule.target.namespace.default, rule.target.kind, rule.target.name.default).key
     reason = f"{schedule.cron} in {schedule.timezone}{late}"
     order = ManualRequest(rule.remediation, target, {}, reason, by, schedule=rule.name)
-    key = f"schedule:{rule.name}:{judged.due.isoformat()}"
-    (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", dedupe_key=key, manual=order)])
+    (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])
     if isinstance(outcome, RemediatorError):
         raise outcome
     return outcome.incident_ids[0]

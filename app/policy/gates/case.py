@@ -77,7 +77,8 @@ class Case:
             return f"approved by {facts.approved_by}"
         asked = self.rule.approval
         named = not asked.by or not {facts.ordered_by, *facts.ordered_as}.isdisjoint(asked.by)
-        if facts.ordered_by and facts.order_may_approve and named and not self.wants_another_word:
+        somebody = facts.ordered_by and not facts.scheduled
+        if somebody and facts.order_may_approve and named and not self.wants_another_word:
             return f"ordered by {facts.ordered_by}"
         return ""
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.domain.decision import Verdict
 from app.policy.faults import PolicyInvalid
+from app.policy.gates.approval import approval
+from app.policy.gates.storm import storm
 from app.policy.load import load_policy
 from app.policy.schedule import Fate, Missed, Schedule, judge
 from app.policytools.lint import lint
 from app.policytools.lint_findings import Timing
 from remediations import CATALOGUE
+from tests.unit.policy.cases import ask_gate
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 
@@ -200,3 +205,39 @@ def test_lint_tells_the_next_times_and_whether_any_of_them_may_act(head: str, cl
     told = {f.code: f for f in found if f.code.startswith("schedule")}
     assert told["schedule"].text == "due 2026-03-28 02:30 CET, 2026-03-29 03:00 CEST, 2026-03-30 02:30 CEST"
     assert ("schedule_closed" in told) is closed
+
+
+BY = "schedule of rule nightly, due 2026-03-04 04:30 CET"
+
+
+@pytest.mark.parametrize("may_approve", [False, True])
+@pytest.mark.parametrize(
+    ("rule", "approved_by", "verdict"),
+    [
+        ("mode: approve\n", "", Verdict.ASK),
+        ("mode: approve\n", "ana", Verdict.ALLOW),
+        ("mode: auto\n", "", Verdict.ALLOW),
+        ("mode: auto\napproval: {order_counts: false}\n", "", Verdict.ASK),
+        ("mode: auto\napproval: {order_counts: false}\n", "ana", Verdict.ALLOW),
+        ("mode: auto\napproval: {approvals: 2}\n", "", Verdict.ASK),
+        ("mode: observe\n", "", Verdict.OBSERVE),
+    ],
+)
+def test_the_clock_approves_nothing(rule: str, approved_by: str, verdict: Verdict, may_approve: bool) -> None:
+    found = ask_gate(
+        approval,
+        rule=rule,
+        ordered_by=BY,
+        scheduled=True,
+        order_may_approve=may_approve,
+        approved_by=approved_by,
+    )
+    assert found.verdict is verdict
+    assert "schedule" not in found.remedy
+
+
+def test_in_a_storm_the_clock_is_no_person_who_knows_what_they_do() -> None:
+    storming: dict[str, Any] = {"storm_targets": 10, "ordered_by": BY}
+    assert ask_gate(storm, **storming).verdict is Verdict.ALLOW
+    assert ask_gate(storm, **storming, scheduled=True).verdict is Verdict.OBSERVE
+    assert ask_gate(storm, **storming, scheduled=True, approved_by="ana").verdict is Verdict.ALLOW
