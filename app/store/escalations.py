@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Index, Row, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Index, Row, Select, Table, and_, insert, or_, select, update
 
 from app.domain.alert import PageWord
 from app.domain.outcome import IncidentState
@@ -204,16 +204,19 @@ def _rounds(conn: Connection, subject: str, incident_id: str) -> int:
 
 def of_subject(tx: Tx, subject: str) -> StoredEscalation | None:
     """The round of this subject that is not over, held until the transaction ends; None when there is none."""
-    query = _ALL.where(LIVE, escalations.c.subject == subject).with_for_update(of=escalations)
-    row = tx.conn.execute(query).one_or_none()
-    return None if row is None else _stored(row)
+    return _held(tx, escalations.c.subject == subject)
 
 
 def hold(tx: Tx, escalation_id: str) -> StoredEscalation | None:
     """This round, held until the transaction ends; None when it is over or gone."""
-    query = _ALL.where(LIVE, escalations.c.id == escalation_id).with_for_update(of=escalations)
-    row = tx.conn.execute(query).one_or_none()
-    return None if row is None else _stored(row)
+    return _held(tx, escalations.c.id == escalation_id)
+
+
+def _held(tx: Tx, which: ColumnElement[bool]) -> StoredEscalation | None:
+    """Lock first and read then: Postgres would give what is joined as it was before it waited for the lock."""
+    held = select(escalations.c.id).where(LIVE, which).with_for_update()
+    found = tx.conn.execute(held).scalar_one_or_none()
+    return None if found is None else get(tx.conn, found)
 
 
 def get(conn: Connection, escalation_id: str) -> StoredEscalation | None:
