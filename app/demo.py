@@ -55,6 +55,7 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         databases=cluster.databases,
         http=cluster.http,
         caches=cluster.caches,
+        backups=cluster.backups,
         client=ConsoleClient(console),
         speed=speed,
     )
@@ -76,7 +77,7 @@ def simulated() -> Parts:
     parts = Parts()
     cluster = SimCluster(parts.clock, load_scenario("high-error-rate"))
     parts.cluster, parts.databases = cluster, cluster.databases
-    parts.http, parts.caches = cluster.http, cluster.caches
+    parts.http, parts.caches, parts.backups = cluster.http, cluster.caches, cluster.backups
     return parts
 
 

@@ -20,8 +20,10 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from app.backup.shelf import Shelves
 from app.database.postgres import PostgresDatabases
 from app.database.redis import RedisCaches
+from app.domain.backups import Backups
 from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
@@ -92,6 +94,7 @@ class Parts:
     databases: Databases | None = None
     http: HttpChecks | None = None
     caches: Caches | None = None
+    backups: Backups | None = None
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
@@ -210,9 +213,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     cluster = await _cluster(settings, parts, metrics, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
-    alertmanager = (
-        Alertmanager(http, settings.alertmanager_url, parts.clock) if settings.alertmanager_url else None
-    )
+    url = settings.alertmanager_url
+    alertmanager = Alertmanager(http, url, parts.clock) if url else None
     pagerduty = _bodies(settings, http, parts.clock)
     services = Services(
         store=store,
@@ -231,6 +233,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         firing_alerts=parts.firing_alerts or alertmanager,
         incident_bodies=pagerduty,
         http=parts.http or HttpxChecks(parts.clock),
+        backups=parts.backups or Shelves(),
         ceiling=settings.ceiling,
         people=settings.persons,
         on_call=None if pagerduty is None else OnCallNames(pagerduty, parts.clock),
@@ -335,12 +338,10 @@ def _client(settings: Settings, clock: Clock) -> MessageClient:
 
 
 def _slack_client(settings: Settings, clock: Clock) -> SlackClient | None:
-    if settings.slack_bot_token is None:
+    if (given := settings.slack_bot_token) is None:
         return None
-    token = settings.slack_bot_token.get_secret_value()
-    return SlackClient(
-        token=token, base_url=settings.slack_api_url, clock=clock, interactive=settings.interactive
-    )
+    token, url = given.get_secret_value(), settings.slack_api_url
+    return SlackClient(token=token, base_url=url, clock=clock, interactive=settings.interactive)
 
 
 def _socket(settings: Settings, interactions: Interactions) -> SocketMode | None:
@@ -389,12 +390,11 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
 
 def describe(service: Service) -> dict[str, Any]:
     """What runs, for the log line at the start."""
-    policy = service.keeper()
     return {
         "cluster": service.services.cluster.name,
         "store": service.services.store.backend,
-        "policy": policy.version,
-        "rules": len(policy.rules),
+        "policy": service.keeper().version,
+        "rules": len(service.keeper().rules),
         "mode": service.settings.mode,
         "open": service.settings.open,
     }

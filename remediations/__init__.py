@@ -23,6 +23,7 @@ from remediations.api_rate_limits import ApiRateLimits
 from remediations.clean_checkpoints import CleanCheckpoints
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
+from remediations.database_restore import DatabaseRestore
 from remediations.database_vacuum import DatabaseVacuum
 from remediations.deploy import Deploy, Hotfix
 from remediations.high_error_rate import HighErrorRate
@@ -50,6 +51,7 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "database-vacuum": DatabaseVacuum(),
         "logs-and-volumes": LogsAndVolumes(),
         "database-backup": DatabaseBackup(),
+        "database-restore": DatabaseRestore(),
     }
 )
 """All remediations by the name that rules use."""

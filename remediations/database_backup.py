@@ -9,68 +9,47 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from app.backup.job import LABEL, Pod, backup_job
-from app.backup.order import STORE_KEYS, Form, Keep, Order, Place, new_name
+from app.backup.job import backup_job
+from app.backup.order import Form, Keep, Order, Place, new_name
 from app.domain.database import Activity
-from app.domain.errors import ProbeUnavailable, RemediatorError
+from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.json import JsonValue, Obj
+from app.domain.json import JsonValue
 from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Remediation, Scene
-from app.domain.target import Kind
 from app.domain.units import duration
 from app.kube.job_actuator import create_job
-from remediations.database_params import WHERE, DatabaseParams
+from remediations.backup_pods import (
+    CLIENT,
+    PLACE,
+    PodParams,
+    client_finding,
+    running_finding,
+    secrets_finding,
+)
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.units import joined, memory
-from remediations.params import Bytes, ObjectName, Seconds
 from remediations.steps import act, refuse
 
 BACK_UP = "back-up"
-SERVER, CLIENT, SECRETS, RUNNING = (
-    "backup.server", "backup.client", "backup.secrets", "backup.running"
-)  # fmt: skip
+SERVER = "backup.server"
 _MAJOR = re.compile(r"\d+")
-_OF_IMAGE = re.compile(r"(?:^|pg)(\d{1,2})(?:[.\-]|$)")
-_URL = r"^((s3|gs|az)://[A-Za-z0-9._/-]+)?$"
-_ENDPOINT = r"^(https?://[A-Za-z0-9.:\[\]_-]+/?)?$"
-_Image = Annotated[str, Field(max_length=500, pattern=r"^[A-Za-z0-9._:/@-]*$")]
 
 
-class DatabaseBackupParams(DatabaseParams):
-    """`to`: bucket and folder, as `s3://bucket/folder` (also gs, az). `endpoint`, `region`: of a store of one's own.
-    `store_secret`: the existing Secret with the store's login, under the names that its tools use (AWS_ACCESS_KEY_ID and so on);
-    empty where the pod's `account` is known to the store. `uploader`: the image of this service. `image`: the one with pg_dump; empty
-    for the one that the target's first container runs. `form`: custom, or plain for SQL with gzip. `scratch`: restore it beside
-    and compare. `daily`, `weekly`, `monthly`: how many are kept. `deadline`: how long the Job may run. `memory`: limit of each
-    container. `keep_job`: how long the ended Job stays."""
+class DatabaseBackupParams(PodParams):
+    """`form`: custom, or plain for SQL with gzip. `scratch`: restore it beside and compare. `daily`, `weekly`, `monthly`: how many are
+    kept."""
 
-    to: str = Field(
-        default="", max_length=500, pattern=_URL, description="Bucket and folder: s3://bucket/folder"
-    )
-    endpoint: str = Field(
-        default="", max_length=500, pattern=_ENDPOINT, description="URL of an S3 store of one's own"
-    )
-    region: str = Field(
-        default="", max_length=50, pattern=r"^[A-Za-z0-9-]*$", description="The store's region"
-    )
-    store_secret: ObjectName = Field(default="", description="Existing Secret with the store's login")
-    account: ObjectName = Field(default="", description="Service account that the store knows")
-    uploader: _Image = Field(default="", description="Image of this service")
-    image: _Image = Field(default="", description="Image with pg_dump; empty: the target's first container's")
     form: Literal["custom", "plain"] = Field(default="custom", description="plain: SQL with gzip")
     scratch: bool = Field(default=False, description="Restore it beside and compare the rows")
     daily: int = Field(default=7, ge=0, le=400, description="How many days keep their newest backup")
     weekly: int = Field(default=4, ge=0, le=400, description="How many weeks do")
     monthly: int = Field(default=12, ge=0, le=400, description="How many months do")
-    deadline: Seconds = Field(default=7_200, description="Seconds that the Job may run")
-    memory: Bytes = Field(default=512 * 1024**2, description="Memory limit of each container, in bytes")
-    keep_job: Seconds = Field(default=86_400, description="Seconds that the ended Job stays")
 
 
 class DatabaseBackup(Remediation[DatabaseBackupParams]):
@@ -82,9 +61,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
     params: type[DatabaseBackupParams] = DatabaseBackupParams
     actions: frozenset[ActionKind] = frozenset({ActionKind.CREATE_JOB})
     secret_params: tuple[str, ...] = ("secret", "store_secret")
-    fixed_params: frozenset[str] = WHERE | {
-        "to", "endpoint", "region", "store_secret", "account", "uploader", "image", "daily", "weekly", "monthly"
-    }  # fmt: skip
+    fixed_params: frozenset[str] = PLACE | {"daily", "weekly", "monthly"}
     procedure = Procedure(
         settle=timedelta(seconds=10), timeout=timedelta(hours=2, minutes=30), poll=timedelta(seconds=10)
     )
@@ -96,9 +73,9 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
         findings = (
             state,
             await _server(scene, params),
-            _client(scene, params),
-            await _secrets(scene, params),
-            await _running(scene),
+            client_finding(params.image or scene.workload.containers[0].image),
+            await secrets_finding(scene, params),
+            await running_finding(scene),
         )
         return Diagnosis(joined([f.text for f in findings]), findings)
 
@@ -106,9 +83,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
         self, scene: Scene, params: DatabaseBackupParams, diagnosis: Diagnosis
     ) -> Sequence[Step]:
         """One step."""
-        if not params.to or not params.uploader:
-            missing = " and ".join(n for n in ("to", "uploader") if not getattr(params, n))
-            why = f"the rule's params name no {missing}"
+        if why := params.missing:
             return (refuse(BACK_UP, why, f"{why}: say where backups go, and which image stores them"),)
         if params.scratch and params.form != "custom":
             why = "only the form custom can be restored beside and compared (scratch)"
@@ -136,16 +111,7 @@ def _back_up(scene: Scene, params: DatabaseBackupParams, server: Finding | None)
         Keep(params.daily, params.weekly, params.monthly),
         params.scratch,
     )
-    pod = Pod(
-        image=params.image or scene.workload.containers[0].image,
-        uploader=params.uploader,
-        store_secret=params.store_secret,
-        account=params.account,
-        deadline=int(params.deadline),
-        ttl=int(params.keep_job),
-        memory=str(params.memory),
-        pull=_pull_secrets(scene.workload.manifest),
-    )
+    pod = params.pod(params.image or scene.workload.containers[0].image, scene.workload.manifest)
     stamp = name.rsplit("-", 2)
     job_name = f"backup-{target.name.replace('.', '-')[:30].strip('-')}-{stamp[1].lower()}-{stamp[2]}"
     job = backup_job(order, pod, job_name, DatabaseBackup.name)
@@ -182,86 +148,12 @@ async def _server(scene: Scene, params: DatabaseBackupParams) -> Finding:
     return Finding(SERVER, f"{seen.database} on PostgreSQL {seen.version}{size}", data=data)
 
 
-def _client(scene: Scene, params: DatabaseBackupParams) -> Finding:
-    """What the image says of its pg_dump by its tag; the pod asks it itself before anything starts."""
-    image = params.image or scene.workload.containers[0].image
-    name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
-    found = _OF_IMAGE.search(tag) if re.search(r"postgres|pg", name) else None
-    if found is None:
-        text = f"The tag of {image} does not tell the version of its pg_dump; the Job asks it first"
-        return Finding(CLIENT, text, Certainty.UNKNOWN)
-    return Finding(CLIENT, f"{image} has pg_dump {found[1]}", data={"major": int(found[1])})
-
-
 def _older(server: Finding | None, client: Finding | None) -> str:
     ours, theirs = (f.data.get("major") if f else None for f in (client, server))
     if not isinstance(ours, int) or not isinstance(theirs, int) or ours >= theirs:
         return ""
     version = server.data["version"] if server else ""
     return f"the image's pg_dump {ours} is older than the server, which is PostgreSQL {version}: it cannot dump it"
-
-
-async def _secrets(scene: Scene, params: DatabaseBackupParams) -> Finding:
-    """Whether the keys that the pod refers to are there; of the values nothing is looked at."""
-    keys = [params.url_key] if params.url_key else [params.user_key, params.password_key]
-    wanted = {params.secret: [*keys, *([params.ca_key] if params.ca_key else [])]}
-    for name, needed in wanted.items():
-        there = await _keys(scene, name)
-        if isinstance(there, Finding):
-            return there
-        if missing := [key for key in needed if key not in there]:
-            return _obstacle(SECRETS, f"Secret {name} has no key {missing[0]}")
-    if not params.store_secret:
-        return Finding(
-            SECRETS, f"Secret {params.secret} has the keys of the login; the store knows the pod's account"
-        )
-    there = await _keys(scene, params.store_secret)
-    if isinstance(there, Finding):
-        return there
-    if not there & set(STORE_KEYS):
-        return _obstacle(
-            SECRETS, f"Secret {params.store_secret} has none of the keys {', '.join(STORE_KEYS)}"
-        )
-    return Finding(SECRETS, f"Secrets {params.secret} and {params.store_secret} have the keys of both logins")
-
-
-async def _keys(scene: Scene, name: str) -> set[str] | Finding:
-    try:
-        secret = await scene.cluster.get(Kind.SECRET, scene.workload.target.namespace, name)
-    except RemediatorError as error:
-        return _obstacle(SECRETS, f"Secret {name} cannot be read ({error.code})")
-    return set(secret.get("data") or {})
-
-
-def _obstacle(code: str, text: str, advice: str = "") -> Finding:
-    return Finding(code, text, data={"obstacle": True, "advice": advice or text})
-
-
-async def _running(scene: Scene) -> Finding:
-    """A Job of an earlier order that has not ended."""
-    try:
-        jobs = await scene.cluster.list_objects(
-            Kind.JOB, scene.workload.target.namespace, f"{LABEL}={DatabaseBackup.name}"
-        )
-    except RemediatorError as error:
-        text = f"Whether a backup is under way is not known: {error.message}"
-        return Finding(RUNNING, text, Certainty.UNKNOWN)
-    active = [job["metadata"]["name"] for job in jobs if not _ended(job)]
-    if active:
-        return _obstacle(
-            RUNNING, f"Job {active[0]} is still at work", f"wait for Job {active[0]} to end, or delete it"
-        )
-    return Finding(RUNNING, "No other backup is under way")
-
-
-def _ended(job: Obj) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(c.get("type") in ("Complete", "Failed") and c.get("status") == "True" for c in conditions)
-
-
-def _pull_secrets(manifest: Obj) -> tuple[str, ...]:
-    listed = manifest["spec"]["template"]["spec"].get("imagePullSecrets") or ()
-    return tuple(str(one["name"]) for one in listed)
 
 
 def _size(found: Any) -> str:

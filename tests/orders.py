@@ -46,6 +46,7 @@ ORDERS: Mapping[str, Order] = {
     "adjust-hpa": Order(API, {"min": 3, "max": 12, "utilization": 60}),
     "clean-checkpoints": Order(POSTGRES, {}, "clean-checkpoints"),
     "database-backup": Order(POSTGRES, {}, "database-backup"),
+    "database-restore": Order("rag7/Deployment/langgraph-threads", {}, "database-restore"),
     "database-vacuum": Order(POSTGRES, {}, "database-vacuum"),
     "logs-and-volumes": Order("rag7/Deployment/langgraph-store", {}, "logs-and-volumes"),
 }

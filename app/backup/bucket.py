@@ -1,6 +1,6 @@
 """The door to the object store: S3 and what speaks its API, Google's, Azure's, or a folder, all through one library.
 
-Called by `app.backup.upload`. Logins come from the variables that the library reads by itself. Sends no checksum
+Called by `app.backup.upload`, `app.backup.restore` and `app.backup.shelf`. Logins come from the variables that the library reads by itself. Sends no checksum
 headers or trailers and no bulk requests, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
 repeats parts of the login.
 """
@@ -55,9 +55,10 @@ class Counted:
 
 
 class Bucket:
-    """One place for backups. Every method raises BackupFailed."""
+    """One place for backups. Every method raises BackupFailed. `login` by the names of `order.STORE_KEYS`; without one it comes from the
+    process's own variables."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, login: Mapping[str, str] | None = None) -> None:
         options: dict[str, Any] = {}
         if place.url.startswith("s3"):
             options = {"region": place.region or "us-east-1", "disable_bulk_delete": True}
@@ -67,6 +68,7 @@ class Bucket:
             }
         if place.url.startswith("file"):
             options = {"mkdir": True}
+        options |= {name.lower(): value for name, value in (login or {}).items()}
         with worded():
             self._store: ObjectStore = from_url(place.url, **options)
 
@@ -115,6 +117,14 @@ class Bucket:
         if not isinstance(found, dict):
             raise BackupFailed("the manifest is none", code="altered")
         return found
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the object; None when there is none."""
+        with worded():
+            try:
+                return int(obstore.head(self._store, key)["size"])
+            except (NotFoundError, FileNotFoundError):
+                return None
 
     def backups(self, folder: str) -> dict[str, datetime]:
         """The keys of the backups in a folder that have a manifest, with their moments."""

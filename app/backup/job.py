@@ -1,4 +1,4 @@
-"""The manifest of a backup's Job: two containers that share three pipes, and nothing else.
+"""The manifest of the Job of a backup or a restore: two containers that share three pipes, and nothing else.
 
 `dump` has the database's own image, so that client and server fit, and no Secret; `upload` has ours and the two Secrets, each by
 references to single keys. Both run as nobody in particular, without a service account's token, on a read-only file system. Pure.
@@ -13,7 +13,10 @@ from typing import Any, Final
 from app.backup import order as names
 from app.backup.order import Order
 from app.backup.pipes import SCRIPT
+from app.backup.restore_order import RestoreOrder
 from app.domain.cluster import MARKER
+from app.domain.copies import RESTORE
+from app.domain.database import DatabaseAddress
 from app.domain.json import Obj
 
 LABEL: Final = "alert-remediator.io/procedure"
@@ -43,7 +46,17 @@ class Pod:
 
 
 def backup_job(order: Order, pod: Pod, name: str, procedure: str) -> Obj:
-    """The Job, without namespace and mark."""
+    """The Job that makes a backup, without namespace and mark."""
+    return _job((names.ORDER, order.to_text()), order.database, pod, (name, procedure))
+
+
+def restore_job(order: RestoreOrder, pod: Pod, name: str, procedure: str) -> Obj:
+    """The Job that rehearses or restores, in a pod of the same kind; without namespace and mark."""
+    return _job((RESTORE, order.to_text()), order.database, pod, (name, procedure))
+
+
+def _job(told: tuple[str, str], at: DatabaseAddress, pod: Pod, called: tuple[str, str]) -> Obj:
+    name, procedure = called
     labels = {LABEL: procedure, "app.kubernetes.io/managed-by": "alert-remediator"}
     spec: Obj = {
         "restartPolicy": "Never",
@@ -56,7 +69,7 @@ def backup_job(order: Order, pod: Pod, name: str, procedure: str) -> Obj:
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_upload(order, pod), _dump(pod)],
+        "containers": [_upload(told, at, pod), _dump(pod)],
         "volumes": [
             {"name": "work", "emptyDir": {"sizeLimit": "16Mi"}},
             {"name": "login", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
@@ -80,15 +93,14 @@ def backup_job(order: Order, pod: Pod, name: str, procedure: str) -> Obj:
     }
 
 
-def _upload(order: Order, pod: Pod) -> Obj:
-    at = order.database
+def _upload(told: tuple[str, str], at: DatabaseAddress, pod: Pod) -> Obj:
     keys = (
         {names.URL: at.url_key} if at.url_key else {names.USER: at.user_key, names.PASSWORD: at.password_key}
     )
     if at.ca_key:
         keys[names.AUTHORITY] = at.ca_key
     env = [
-        _value(names.ORDER, order.to_text()),
+        _value(*told),
         _value(names.WORK, _WORK),
         _value(names.LOGIN, _LOGIN),
         _value(names.LAST_WORDS, "/dev/termination-log"),

@@ -34,6 +34,8 @@ STORE_KEYS: Final = (
     "AZURE_STORAGE_SAS_KEY",
 )
 """Keys of the Secret with the store's login; those that are there are given to the pod under the same names."""
+KIND: Final = "alert-remediator/database-backup"
+"""How a manifest says what it is."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"(?P<database>.+)-(?P<stamp>\d{8}T\d{6}Z)-(?P<id>[0-9a-f]{6})\Z")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -83,7 +85,7 @@ class Order:
     @property
     def folder(self) -> str:
         """The folder of all backups of this database, under the place: two databases never share one."""
-        return f"{self.database.namespace}/{_read(self.name)['database']}"
+        return f"{self.database.namespace}/{database_of(self.name)}"
 
     @property
     def key(self) -> str:
@@ -128,10 +130,25 @@ class Order:
 
 def new_name(database: str, at: datetime, of: str) -> str:
     """The name of a backup: database, moment (UTC), and six digits that tell backups of one second apart, from the text `of`."""
+    return f"{safe_name(database)}-{at.astimezone(UTC).strftime(_STAMP)}-{digest([of, at.isoformat()])[:6]}"
+
+
+def safe_name(database: str) -> str:
+    """The database's part of a backup's name."""
     safe = _UNSAFE.sub("_", database)[:56]
     if safe != database:  # a name of which something had to go must not meet another one in a folder
         safe += f"_{digest([database])[:6]}"
-    return f"{safe}-{at.astimezone(UTC).strftime(_STAMP)}-{digest([of, at.isoformat()])[:6]}"
+    return safe
+
+
+def database_of(name: str) -> str:
+    """The part that `safe_name` gave, of a backup's name. Raises ValueError for another name."""
+    return _read(name)["database"]
+
+
+def folder_of(namespace: str, database: str) -> str:
+    """The folder of all backups of a database, under the place: two databases never share one."""
+    return f"{namespace}/{safe_name(database)}"
 
 
 def stamp_of(name: str) -> datetime:

@@ -32,6 +32,7 @@ while read -r word first second <&8; do
     dump-plain) pg_dump --dbname=service=backup --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
     check) pg_restore --file=/dev/null <data 2>words ;;
     restore) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner --no-privileges <data 2>words ;;
+    restore-all) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner <data 2>words ;;
     *) exit 1 ;;
   esac
   printf '%s %s\\n' "$word" "$?" >&9
@@ -82,9 +83,10 @@ class Pipes:
         """Let pg_restore read all of a custom archive. Raises BackupFailed when it is not whole."""
         self._feed("check", blocks)
 
-    def restore(self, blocks: Iterable[bytes]) -> None:
-        """Let pg_restore put all of a custom archive into the database of the service `scratch`. Raises BackupFailed."""
-        self._feed("restore", blocks)
+    def restore(self, blocks: Iterable[bytes], *, privileges: bool = False) -> None:
+        """Let pg_restore put all of a custom archive into the database of the service `scratch`, with its grants or without. Raises
+        BackupFailed."""
+        self._feed("restore-all" if privileges else "restore", blocks)
 
     def _feed(self, word: str, blocks: Iterable[bytes]) -> None:
         self._tell(word)

@@ -1,12 +1,12 @@
 """The database that is backed up: one snapshot that the dump and the row counts share, and a database to try a restore in.
 
-Called by `app.backup.upload`. Reads, but for the scratch database, which it makes and drops. Errors are worded here: libpq's texts
+Called by `app.backup.upload`, in part by `app.backup.beside`. Reads, but for databases that it makes and drops. Errors are worded here: libpq's texts
 repeat the login.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,15 +25,22 @@ _TABLES = """
             AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
     ORDER BY 1, 2
 """
+LOCALE = ("encoding", "collation", "character classes", "provider", "locale of the provider")
+"""What a locale consists of, in this order."""
+_LOCALE = """
+    SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
+        COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+    FROM pg_database d WHERE datname = %s
+"""
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
-_Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class Source:
     """One connection to the database, in a transaction that sees one moment of it."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     @property
@@ -51,21 +58,27 @@ class Source:
         """Export what this transaction sees; valid as long as the connection is."""
         return str(self._one("SELECT pg_export_snapshot()"))
 
+    @property
+    def locale(self) -> list[str | None]:
+        """Encoding, collation, character classes, provider and its locale of the database: a copy is made with the same."""
+        return list(locale_of(self._connection, str(self._one("SELECT current_database()"))) or ())
+
     def rows(self) -> dict[str, int]:
         """Rows of each table, `schema.table`, in the snapshot."""
-        return _rows(self._connection)
+        return count_rows(self._connection)
 
     def _one(self, statement: str) -> Any:
-        with _worded():
+        with worded():
             row = self._connection.execute(statement.encode()).fetchone()
         if row is None:
             raise BackupFailed("the database gave no answer", code="query_failed")
         return row[0]
 
 
-def _rows(connection: _Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Rows of each table, `schema.table`, as the connection sees them. Raises BackupFailed."""
     found = {}
-    with _worded():
+    with worded():
         for schema, table in connection.execute(_TABLES.encode()).fetchall():
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             row = connection.execute(count).fetchone()
@@ -76,8 +89,8 @@ def _rows(connection: _Connection) -> dict[str, int]:
 @contextmanager
 def connected(options: Mapping[str, str]) -> Iterator[Source]:
     """Connect, and begin the one transaction. Raises BackupFailed."""
-    with _connection(options, autocommit=False) as connection:
-        with _worded():
+    with connection_of(options, autocommit=False) as connection:
+        with worded():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "row_security"):
                 connection.execute(f"SET LOCAL {setting} = 0".encode())
@@ -89,39 +102,44 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
     """An empty database beside the one that was backed up, dropped whatever happens; the options that lead to it. What an earlier
     one that was killed has left behind is dropped too, a day later. Raises BackupFailed."""
     fresh = f"{SCRATCH}{int(now.timestamp())}_{name[-6:]}"
-    with _connection(options, autocommit=True) as connection:
+    with connection_of(options, autocommit=True) as connection:
         _drop_left_over(connection, now)
-        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-            sql.Identifier(fresh), *map(sql.Literal, _locale(connection))
-        )
-        with _worded("the login may not make a database to try the restore in (CREATEDB)"):
-            connection.execute(made)
+        create(connection, fresh, locale_of(connection, connection.info.dbname))
         try:
             yield {**options, "dbname": fresh}
         finally:
-            _drop(connection, fresh)
+            drop(connection, fresh)
 
 
 def rows_of(options: Mapping[str, str]) -> dict[str, int]:
     """Rows of each table of a database, now. Raises BackupFailed."""
-    with _connection(options, autocommit=True) as connection:
-        return _rows(connection)
+    with connection_of(options, autocommit=True) as connection:
+        return count_rows(connection)
 
 
-def _locale(connection: _Connection) -> tuple[Any, ...]:
-    """Encoding, collation and character classes of the database."""
-    with _worded():
-        row = connection.execute(
-            "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
-            " WHERE datname = current_database()"
-        ).fetchone()
-    if row is None:
-        raise BackupFailed("the database gave no answer", code="query_failed")
-    return row
+def locale_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
+    """Encoding, collation, character classes, provider and its locale of a database; None when there is none of that name."""
+    with worded():
+        return connection.execute(_LOCALE.encode(), [name]).fetchone()
 
 
-def _drop_left_over(connection: _Connection, now: datetime) -> None:
-    with _worded():
+def create(connection: Connection, name: str, locale: Sequence[Any] | None) -> None:
+    """Make an empty database with this locale, the server's own without. Raises BackupFailed."""
+    made = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    if locale:
+        encoding, collate, ctype, provider, of_provider = locale
+        words = sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}")
+        made += words.format(*map(sql.Literal, (encoding, collate, ctype)))
+        if provider == "i" and of_provider:
+            made += sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(of_provider))
+    with worded(
+        f"the login may not make the database {name} (CREATEDB), or the server does not know its locale"
+    ):
+        connection.execute(made)
+
+
+def _drop_left_over(connection: Connection, now: datetime) -> None:
+    with worded():
         names = connection.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND pg_get_userbyid(datdba) = current_user",
             [SCRATCH],
@@ -129,16 +147,18 @@ def _drop_left_over(connection: _Connection, now: datetime) -> None:
     for (name,) in names:
         began = str(name).removeprefix(SCRATCH).partition("_")[0]
         if began.isdecimal() and int(began) < (now - _LEFT_OVER).timestamp():
-            _drop(connection, str(name))
+            drop(connection, str(name))
 
 
-def _drop(connection: _Connection, name: str) -> None:
-    with _worded():
+def drop(connection: Connection, name: str) -> None:
+    """Drop a database if it is there, with the sessions in it. Raises BackupFailed."""
+    with worded():
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager
-def _connection(options: Mapping[str, str], *, autocommit: bool) -> Iterator[_Connection]:
+def connection_of(options: Mapping[str, str], *, autocommit: bool) -> Iterator[Connection]:
+    """A connection that is closed at the end. Raises BackupFailed."""
     try:
         connection = psycopg.connect(make_conninfo(**options, connect_timeout=10), autocommit=autocommit)
     except psycopg.Error as error:
@@ -151,7 +171,8 @@ def _connection(options: Mapping[str, str], *, autocommit: bool) -> Iterator[_Co
 
 
 @contextmanager
-def _worded(instead: str = "") -> Iterator[None]:
+def worded(instead: str = "") -> Iterator[None]:
+    """The errors of statements in words of ours, or in these."""
     try:
         yield
     except psycopg.Error as error:

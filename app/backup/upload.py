@@ -7,35 +7,30 @@ depend on the size of the database.
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from app.backup.bucket import Bucket, Counted
 from app.backup.failure import BackupFailed
-from app.backup.order import ASKED_BY, AUTHORITY, LOGIN, PASSWORD, URL, USER, WORK, Form, Order
+from app.backup.logins import Logins, client_version, pod_login
+from app.backup.order import ASKED_BY, KIND, LOGIN, WORK, Form, Order
 from app.backup.packing import packed, unpacked
 from app.backup.pipes import Pipes
+from app.backup.progress import Say, size_words, told
 from app.backup.retention import surplus
 from app.backup.source import Source, connected, rows_of, scratch
-from app.database.login import Options, login_of, with_authority
-from app.domain.errors import ProbeUnavailable
+from app.database.login import Options, with_authority
 from app.domain.ports import Clock
 
-Say = Callable[[str], None]
-KIND: Final = "alert-remediator/database-backup"
-_VERSION = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
+_MIB = 1 << 20
 _END = b"PostgreSQL database dump complete"
-_TELL_EVERY = 10.0
 _LEFT_OVER = timedelta(days=2)  # longer than any Job of ours may run
-_NEWER_LIBPQ = 16  # knows require_auth and the certificates of the system
-_GIB, _MIB = 1 << 30, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +46,18 @@ class Parts:
 def back_up(parts: Parts) -> str:
     """Make one backup; the sentence that says where it is and what was verified. Raises BackupFailed."""
     order = parts.order
-    options, authority = _login(parts)
+    options, authority = pod_login(order.database, parts.environment)
     with Pipes(Path(parts.environment[WORK])) as pipes, with_authority(options, authority) as complete:
-        client = _VERSION.search(pipes.client())
-        if client is None:
-            raise BackupFailed("the image has no pg_dump", code="no_client")
+        major, client = client_version(pipes.client())
         with connected(complete) as source:
-            _refuse_older(int(client[2]), client[1], source)
+            _refuse_older(major, client, source)
             folder = Path(parts.environment[LOGIN])
-            logins = _Logins(folder, authority, int(client[2]))
+            logins = Logins(folder, authority, major)
             logins.write({"backup": complete})
             bucket = Bucket(order.place)
             try:
                 stored = _Stored(parts, pipes, bucket, source)
-                manifest = stored.make(client[1])
+                manifest = stored.make(client)
                 if order.scratch:
                     _try_restore(stored, complete, logins, manifest)
                 stored.publish(manifest)
@@ -111,6 +104,8 @@ class _Stored:
             "server": source.version[1],
             "client": client,
             "rows": tables,
+            "database_bytes": size,
+            "locale": source.locale,
             "started": started.isoformat(),
             "uploaded": uploaded.isoformat(),
             "asked_by": self.parts.environment.get(ASKED_BY, ""),
@@ -128,25 +123,7 @@ class _Stored:
         self._bucket.tell(order.key, {**manifest, "ended": self.parts.clock.now().isoformat()})
 
     def _told(self, what: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        clock, done = self.parts.clock, 0
-        last = clock.monotonic()
-        for block in blocks:
-            done += len(block)
-            if clock.monotonic() - last >= _TELL_EVERY:
-                last = clock.monotonic()
-                self.parts.say(f"{what}: {_size(done)}")
-            yield block
-
-
-def _login(parts: Parts) -> tuple[Options, str]:
-    """From the variables that the Secret's keys came in."""
-    at, given = parts.order.database, parts.environment
-    by_key = {at.url_key: URL} if at.url_key else {at.user_key: USER, at.password_key: PASSWORD}
-    values = {key: given.get(variable, "").strip() for key, variable in by_key.items()}
-    try:
-        return login_of(values, at), given.get(AUTHORITY, "")
-    except ProbeUnavailable as error:
-        raise BackupFailed(error.message, code=error.code) from None
+        return told(what, blocks, self.parts.clock, self.parts.say)
 
 
 def _refuse_older(major: int, client: str, source: Source) -> None:
@@ -154,34 +131,6 @@ def _refuse_older(major: int, client: str, source: Source) -> None:
     if major < server:
         text = f"the image's pg_dump is {client} and the server is {whole}: a client older than the server cannot dump it"
         raise BackupFailed(text, code="client_too_old")
-
-
-@dataclass(frozen=True, slots=True)
-class _Logins:
-    """The login for the other container, in a folder of memory that both share: libpq reads it there, so that it stands in no
-    argument and in no variable of that container. `major` is the version of its libpq."""
-
-    folder: Path
-    authority: str
-    major: int
-
-    def write(self, services: Mapping[str, Options]) -> None:
-        """These services, by name. Raises BackupFailed for what that libpq cannot do."""
-        text = ""
-        for name, options in services.items():
-            told = dict(options)
-            if self.authority and "sslrootcert" in told:
-                (self.folder / "authority.pem").write_text(self.authority, encoding="utf-8")
-                told["sslrootcert"] = str(self.folder / "authority.pem")
-            if self.major < _NEWER_LIBPQ:
-                told.pop("require_auth", None)
-                if told.get("sslrootcert") == "system":
-                    text = f"pg_dump {self.major} knows no certificates of the system: name a ca_key"
-                    raise BackupFailed(text, code="no_authority")
-            if any("\n" in value for value in told.values()):
-                raise BackupFailed("the login has a line break in it", code="no_login")
-            text += f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in told.items())
-        (self.folder / "services").write_text(text, encoding="utf-8")
 
 
 def _check_text(blocks: Iterable[bytes]) -> None:
@@ -200,7 +149,7 @@ def _check_text(blocks: Iterable[bytes]) -> None:
         raise BackupFailed("the compressed text is not whole", code="altered")
 
 
-def _try_restore(stored: _Stored, complete: Options, logins: _Logins, manifest: dict[str, Any]) -> None:
+def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: dict[str, Any]) -> None:
     """Restore it beside the database it came from, and compare the rows of every table."""
     parts = stored.parts
     with scratch(complete, parts.order.name, parts.clock.now()) as fresh:
@@ -232,7 +181,7 @@ def _prune(parts: Parts, bucket: Bucket) -> str:
 def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:
     tables = manifest["rows"]
     told = [
-        f"{_size(manifest['bytes'])} as {parts.order.key}",
+        f"{size_words(manifest['bytes'])} as {parts.order.key}",
         f"{sum(tables.values())} rows of {len(tables)} tables",
         f"PostgreSQL {manifest['server']}",
         "read back, whole, sha256 " + manifest["sha256"][:16],
@@ -240,7 +189,3 @@ def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:
         *([removed] if removed else []),
     ]
     return "; ".join(told)
-
-
-def _size(number: int) -> str:
-    return f"{number / _GIB:.1f} GiB" if number >= _GIB else f"{number / _MIB:.1f} MiB"

@@ -31,7 +31,7 @@ def remediations(
     if as_json:
         give(rows)
     elif name:
-        write(f"{name}: {_kind(rows[0])}; an order needs {needs(rows[0]['order'])}")
+        write(f"{name}: {_kind(rows[0])}; an order needs {rows[0]['order']['needs']}")
         write(f"steps: {', '.join(rows[0]['steps'])}")
         table(_PARAMETERS, [_parameter(p) for p in rows[0]["parameters"]])
     else:
@@ -40,7 +40,7 @@ def remediations(
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
     words = [p["name"] + (" (required)" if p["required"] else "") for p in row["parameters"]]
-    needed = needs(row["order"])
+    needed = row["order"]["needs"]
     return dict(zip(_COLUMNS, (row["name"], _kind(row), needed, ", ".join(words)), strict=True))
 
 
@@ -51,16 +51,3 @@ def _kind(row: Mapping[str, Any]) -> str:
 def _parameter(given: Mapping[str, Any]) -> dict[str, str]:
     default = "required" if given["required"] else json.dumps(given["default"])
     return dict(zip(_PARAMETERS, (given["name"], given["type"], default, given["about"]), strict=True))
-
-
-def needs(order: Mapping[str, Any]) -> str:
-    """Who has to agree to an order besides whoever gives it."""
-    if order["mode"] == "observe":
-        return "nothing: its rule only observes, so nothing is done"
-    if order["mode"] == "auto" and not order["four_eyes"]:
-        return "nothing"
-    if order["approvals"] > 1:
-        return f"{order['approvals']} approvals"
-    if order["four_eyes"]:
-        return "another person's approval"
-    return "nothing from who may approve" if order["order_counts"] else "an approval"

@@ -17,9 +17,10 @@ from app.domain.errors import BadInput
 from app.domain.units import counted
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
+from app.policy.matchers import labels_of
 from app.policytools.assumed import World
 from app.policytools.cases import read_cases
-from app.policytools.hypothetical import explain_alert, parse_labels
+from app.policytools.hypothetical import explain_alert
 from app.policytools.lint import lint as lint_policy
 from app.policytools.lint_findings import Severity, Timing
 from app.policytools.lint_rules import read_rules
@@ -101,7 +102,7 @@ def explain(
     """What the policy would say about an alert that nobody raised: rule, target and all gates, under assumed facts."""
     policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
     world = World(policy, CATALOGUE, level=Mode(level.value) if level else None)
-    lines, data = explain_alert(world, parse_labels(alert), instant_of("--at", at) or _now())
+    lines, data = explain_alert(world, labels_of(alert, "--alert"), instant_of("--at", at) or _now())
     if as_json:
         give(data)
     else:

@@ -16,6 +16,7 @@ import psycopg
 from app.database import queries
 from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.copies import PostgresCopies
 from app.database.tables import PostgresTables
 from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
@@ -36,6 +37,7 @@ class PostgresDatabases:
         self._connections = Connections(clock)
         self.checkpoints = PostgresCheckpoints(clock, self._connections)
         self.tables = PostgresTables(self._connections)
+        self.copies = PostgresCopies(clock, self._connections)
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""

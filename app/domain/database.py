@@ -20,6 +20,7 @@ from app.domain.units import duration
 
 if TYPE_CHECKING:  # it speaks of addresses, which stand here
     from app.domain.checkpoints import Checkpoints
+    from app.domain.copies import Copies
     from app.domain.tables import Tables
 
 APPLICATION = "alert-remediator"
@@ -212,6 +213,11 @@ class Databases(Protocol):
     @property
     def tables(self) -> Tables:
         """All tables of a database, on the same servers."""
+        ...
+
+    @property
+    def copies(self) -> Copies:
+        """The databases of the same servers as wholes."""
         ...
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:

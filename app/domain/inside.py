@@ -12,9 +12,10 @@ from app.domain.errors import ObjectChanged, ObjectMissing
 from app.domain.json import JsonValue
 from app.domain.outcome import UndoResult
 from app.domain.plan import Action, ActionKind
-from app.domain.target import ObjectRef, Target
+from app.domain.target import Kind, ObjectRef, Target
 
 Facts = Mapping[str, JsonValue]
+_ENDED = frozenset({"Succeeded", "Failed"})
 
 
 def inside(
@@ -59,3 +60,9 @@ async def another_workload(doors: Doors, action: Action) -> CheckResult | None:
             None, f"{ref} was deleted and created again since the decision", ObjectChanged.code
         )
     return None
+
+
+async def pods_left(doors: Doors, action: Action) -> list[str]:
+    """Names of the pods that run or are still ending, by the selector in the action's part. Raises the cluster's read errors."""
+    pods = await doors.cluster.list_objects(Kind.POD, action.object.namespace, str(action.part["selector"]))
+    return sorted(p["metadata"]["name"] for p in pods if (p.get("status") or {}).get("phase") not in _ENDED)

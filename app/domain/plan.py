@@ -40,6 +40,9 @@ class ActionKind(StrEnum):
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
     CREATE_JOB = "create-job"
+    RUN_JOB = "run-job"
+    CONFIRM_STOPPED = "confirm-stopped"
+    EXCHANGE_DATABASE = "exchange-database"
 
 
 SIZES = frozenset(
@@ -61,6 +64,9 @@ INSIDE = frozenset(
         ActionKind.CLEAN_CHECKPOINTS,
         ActionKind.VACUUM,
         ActionKind.CREATE_JOB,
+        ActionKind.RUN_JOB,
+        ActionKind.CONFIRM_STOPPED,
+        ActionKind.EXCHANGE_DATABASE,
     }
 )
 """Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""

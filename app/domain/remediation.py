@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from app.domain.actuator import Effect
+from app.domain.backups import Backups
 from app.domain.cache import Caches
 from app.domain.change import DigestKey, Replaced
 from app.domain.cluster import Cluster
@@ -67,8 +68,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches` and `http` where none can
-    be asked."""
+    """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches`, `http` and `backups` where none
+    can be asked."""
 
     cluster: Cluster
     workload: Workload
@@ -82,6 +83,7 @@ class Scene:
     databases: Databases | None = None
     http: HttpChecks | None = None
     caches: Caches | None = None
+    backups: Backups | None = None
 
 
 class Remediation(Protocol, Generic[P]):

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from app.domain.actuator import Doors
+from app.domain.backups import Backups
 from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
@@ -140,6 +141,7 @@ class Services:
     alert_sources: AlertSources | None = None
     firing_alerts: FiringAlerts | None = None
     http: HttpChecks | None = None
+    backups: Backups | None = None
     incident_bodies: IncidentBodies | None = None
     ceiling: Mode = Mode.AUTO
     people: Mapping[str, str] = field(default_factory=dict)

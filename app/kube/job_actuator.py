@@ -57,16 +57,16 @@ class JobActuator(NothingToUndo):
         if (changed := await another_workload(doors, action)) is not None:
             return changed
         ref = action.object
-        job = await _find(doors.cluster, action)
+        job = await find_job(doors.cluster, action)
         if job is None:
-            return CheckResult(ref, f"there is no Job {_name(action)} yet")
+            return CheckResult(ref, f"there is no Job {job_name(action)} yet")
         if action_id and marker_of(job) == action_id:
             return CheckResult(ref, "this action was applied already", done=True)
-        return CheckResult(None, f"there is a Job {_name(action)} already", ObjectChanged.code)
+        return CheckResult(None, f"there is a Job {job_name(action)} already", ObjectChanged.code)
 
     async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
         """The Job with our mark is there. One that was removed since its end is made again, which does no more than once more."""
-        job = await _find(doors.cluster, action)
+        job = await find_job(doors.cluster, action)
         return _done(action).text if job is not None and marker_of(job) == action_id else ""
 
     async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
@@ -86,7 +86,7 @@ class JobActuator(NothingToUndo):
         except OutcomeUnclear as lost:
             return await _read_back(means, action, action_id, lost)
         except ObjectChanged as error:
-            job = await _find(cluster, action)
+            job = await find_job(cluster, action)
             if job is not None and marker_of(job) == action_id:
                 return _done(action)
             return Applied(ActionResult.REFUSED, str(error), code=error.code)
@@ -96,7 +96,7 @@ class JobActuator(NothingToUndo):
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:
         """How the Job stands: complete, failed for good, or still at work and how far."""
-        name = _name(action)
+        name = job_name(action)
         try:
             job = await doors.cluster.get(Kind.JOB, action.object.namespace, name)
             return await how_it_stands(doors.cluster, job)
@@ -106,17 +106,19 @@ class JobActuator(NothingToUndo):
             return Effect(None, f"Job {name} could not be read: {error.message}")
 
 
-def _name(action: Action) -> str:
+def job_name(action: Action) -> str:
+    """The name that its plan gave it."""
     return str(action.params["job"])
 
 
 def _done(action: Action) -> Applied:
-    return Applied(ActionResult.APPLIED, f"{action.summary}: Job {_name(action)} was created")
+    return Applied(ActionResult.APPLIED, f"{action.summary}: Job {job_name(action)} was created")
 
 
-async def _find(cluster: Cluster, action: Action) -> Obj | None:
+async def find_job(cluster: Cluster, action: Action) -> Obj | None:
+    """The Job that an action names; None when there is none."""
     try:
-        return await cluster.get(Kind.JOB, action.object.namespace, _name(action))
+        return await cluster.get(Kind.JOB, action.object.namespace, job_name(action))
     except ObjectMissing:
         return None
 
@@ -141,7 +143,7 @@ async def _read_back(means: Means, action: Action, action_id: str, lost: Outcome
     for pause in PAUSES:
         await means.sleep(pause)
         try:
-            job = await _find(means.doors.cluster, action)
+            job = await find_job(means.doors.cluster, action)
         except (TryLater, ClusterRefused) as error:
             unread = error.message
             continue
@@ -151,11 +153,11 @@ async def _read_back(means: Means, action: Action, action_id: str, lost: Outcome
         if job is not None:
             return Applied(
                 ActionResult.REFUSED,
-                f"there is a Job {_name(action)} of somebody else",
+                f"there is a Job {job_name(action)} of somebody else",
                 code=ObjectChanged.code,
             )
     if unread:
         text = f"sent without an answer ({lost.message}), and it cannot be read back: {unread}"
         return Applied(ActionResult.UNCLEAR, text, code=lost.code)
-    text = f"the answer was lost ({lost.message}), and there is no Job {_name(action)}"
+    text = f"the answer was lost ({lost.message}), and there is no Job {job_name(action)}"
     raise ProbeUnavailable(text, code="not_applied", where=str(action.object))

@@ -35,6 +35,7 @@ MAX_FORM = 16 * 1024
 _FIELDS = 30
 _QUERY_FIELDS = 50
 _REASON = 500
+_PLACE = 200
 _FORM = "application/x-www-form-urlencoded"
 _LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,1000}", re.ASCII)
 
@@ -186,15 +187,17 @@ def is_https(request: Request) -> bool:
 
 
 def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
-    """An error as a page. What has no place in the contract tells its code and the request's id only."""
+    """An error as a page, with the place of the fault. What has no place in the contract tells its code and the request's id only."""
+    where = ""
     if isinstance(error, TooManyFailuresError):
         status, text = 429, error.message
+    elif (status := status_of(error)) == 500:
+        text = "an unexpected error; the service's log has it"
     else:
-        status = status_of(error)
-        text = redact(error.message) if status != 500 else "an unexpected error; the service's log has it"
+        text, where = redact(error.message), redact(bounded(error.where, _PLACE))
     request_id = str(request.scope.get(REQUEST_ID, ""))
-    shown = {"status": status, "text": text, "why": error.code, "back": back, "request_id": request_id}
-    answer = render.page("error.html", status, **shown)
+    shown = {"text": text, "where": where, "why": error.code, "back": back, "request_id": request_id}
+    answer = render.page("error.html", status, status=status, **shown)
     if isinstance(error, TooManyFailuresError):
         answer.headers["retry-after"] = str(error.seconds)
     return answer

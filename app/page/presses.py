@@ -104,10 +104,15 @@ async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
 
 def _key(form: Form, by: str, action: str, what: str) -> str:
     """Under which key this press counts once: that of this button, on this page as it was loaded, for this person."""
+    return f"page:{by}:{action}:{what[:300]}:{once_of(form)}"
+
+
+def once_of(form: Form) -> str:
+    """What tells this form, as its page was loaded, from every other. Raises BadInput (`bad_form`)."""
     once = form.get("once", "")
     if _ONCE.fullmatch(once) is None:
         raise BadInput("not a form of this page", code="bad_form", where="once")
-    return f"page:{by}:{action}:{what[:300]}:{once}"
+    return once
 
 
 def _plan(form: Form) -> str:

@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from app.domain.json import canonical
 from app.domain.text import CONTROL, visible
 from app.domain.units import duration, utc
 from app.notify.text import Piece, Ref, Span, When, Who, is_url
@@ -87,7 +88,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(utc=utc, iso=_iso, span=_span)
+    env.filters.update(utc=utc, iso=_iso, span=_span, plain=_plain)
     env.globals.update(static_url=static_url, piece_kind=piece_kind, words=STATE_WORDS, gate_word=gate_word)
     return env
 
@@ -121,6 +122,11 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value)
     return value
+
+
+def _plain(value: Any) -> str:
+    """Text as it is, other values as JSON."""
+    return value if isinstance(value, str) else canonical(value)
 
 
 def _iso(at: datetime) -> str:

@@ -15,7 +15,19 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.flow.services import Services
 from app.intake.auth import Scope
-from app.page import incident, lists, login, news, overview, presses, records, render, workload
+from app.page import (
+    incident,
+    lists,
+    login,
+    news,
+    overview,
+    policy,
+    presses,
+    procedures,
+    records,
+    render,
+    workload,
+)
 from app.page.door import Endpoint, Site, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
 from app.store import listing, runs
@@ -44,6 +56,10 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/runs/{run_id}", "GET", looking(site, _run)),
         ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, _target)),
         ("/audit", "GET", looking(site, _audit)),
+        ("/policy", "GET", looking(site, _policy)),
+        ("/procedures", "GET", looking(site, _procedures)),
+        ("/procedures/{name}", "GET", looking(site, _procedure)),
+        ("/procedures/{name}", "POST", looking(site, procedures.order)),
         ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
@@ -97,6 +113,23 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
     shown = await site.web.store.read(lambda conn: records.look(conn, asked, cursor))
     kinds = tuple(kind.value for kind in EventKind)
     return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))
+
+
+async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
+    query = dict(reversed(query_of(request.url.query)))
+    shown = await policy.look(site.services, query.get("labels", ""))
+    return render.page("policy.html", s=shown, **shell(site, request, visitor))
+
+
+async def _procedures(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await procedures.everything(site.services)
+    return render.page("procedures.html", c=shown, **shell(site, request, visitor))
+
+
+async def _procedure(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await procedures.one(site.services, request.path_params["name"])
+    may, kinds = visitor.may(Scope.TRIGGER), tuple(kind.value for kind in procedures.KINDS)
+    return render.page("procedure.html", r=shown, orders=may, kinds=kinds, **shell(site, request, visitor))
 
 
 async def _run(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import re2
 
+from app.domain.errors import BadInput
+
 MAX_MATCHERS = 100
 """Of one list; all of them are compared with each other."""
 _RESERVED = frozenset("{}!=~,\\\"'`")
@@ -267,3 +269,18 @@ class _Reader:
             raise self.fault("a known escape") from error
         self.at = start + length
         return encoded
+
+
+def labels_of(text: str, where: str) -> dict[str, str]:
+    """The labels of an alert that somebody writes down: `alertname=HighErrorRate,namespace=rag7`, quotes as in matchers.
+
+    Raises BadInput (`bad_labels`) that names `where` they were written.
+    """
+    try:
+        matchers = parse_matchers(text)
+    except ValueError as error:
+        raise BadInput(str(error), code="bad_labels", where=where) from error
+    odd = [str(m) for m in matchers if m.operator is not Operator.EQUAL]
+    if odd:
+        raise BadInput(f"an alert has values, so write = instead of {odd[0]}", code="bad_labels", where=where)
+    return {m.name: m.value for m in matchers}

@@ -9,27 +9,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from app.domain.decision import Mode
-from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.units import counted, utc
 from app.policy.explain import explain_json, explain_lines
 from app.policy.match import Hint, NoHint, match_rule, target_hint
-from app.policy.matchers import Operator, parse_matchers
 from app.policytools.assumed import ClusterFacts, Judged, World, judge
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """Read `alertname=HighErrorRate,namespace=rag7` (quotes as in matchers). Raises BadInput."""
-    try:
-        matchers = parse_matchers(text)
-    except ValueError as error:
-        raise BadInput(str(error), code="bad_labels", where="--alert") from error
-    odd = [str(m) for m in matchers if m.operator is not Operator.EQUAL]
-    if odd:
-        raise BadInput(
-            f"an alert has values, so write = instead of {odd[0]}", code="bad_labels", where="--alert"
-        )
-    return {m.name: m.value for m in matchers}
 
 
 def explain_alert(

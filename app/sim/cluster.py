@@ -56,6 +56,7 @@ class SimCluster:
         self.databases = self._simulation.databases
         self.databases.wrote = self._wrote
         self.caches = self._simulation.caches
+        self.backups = self._simulation.backups
         self.traffic = self._simulation.traffic
         self.http = self._simulation.http
         self.catch_up()

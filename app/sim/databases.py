@@ -20,6 +20,7 @@ from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
 from app.sim.asking import Asking
 from app.sim.checkpoints import LangGraph, SimCheckpoints
+from app.sim.copies import SimCopies
 from app.sim.faults import Request, Verb
 from app.sim.kubelet import Kubelet
 from app.sim.logins import login_values
@@ -197,6 +198,7 @@ class SimDatabases:
         """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
         self.checkpoints = SimCheckpoints(start, self._langgraph, self._reach, self._gone)
         self.tables = SimTables(start, self._specs, self._reach, self._began)
+        self.copies = SimCopies(self._world, self._database, self._reach, self._renamed)
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
@@ -240,6 +242,12 @@ class SimDatabases:
 
     def _langgraph(self, app: str) -> LangGraph | None:
         return self._servers[app].langgraph
+
+    def _database(self, app: str) -> str:
+        return self._servers[app].database
+
+    def _renamed(self, at: DatabaseAddress, name: str) -> None:
+        self.wrote("rename", at, name)
 
     def _specs(self, app: str) -> Sequence[TableSpec]:
         return self._servers[app].tables

@@ -21,9 +21,11 @@ from app.domain.errors import (
 from app.domain.target import Kind
 
 Verb = Literal[
-    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "info", "terminate", "remove", "vacuum"
+    "get", "list", "patch", "delete", "evict", "create", "logs", "usage", "can_i", "sql", "info", "terminate", "remove", "vacuum", "rename"
 ]  # fmt: skip
-WRITES: frozenset[str] = frozenset({"patch", "delete", "evict", "create", "terminate", "remove", "vacuum"})
+WRITES: frozenset[str] = frozenset(
+    {"patch", "delete", "evict", "create", "terminate", "remove", "vacuum", "rename"}
+)
 
 
 class FaultKind(StrEnum):

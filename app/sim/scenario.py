@@ -19,6 +19,7 @@ from app.domain.errors import BadInput, ObjectInvalid
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.alerts import AlertRule
+from app.sim.backups import StoredBackup
 from app.sim.behaviour import Behaviour
 from app.sim.caches import CacheServer
 from app.sim.databases import Server, joined_servers
@@ -76,6 +77,7 @@ class Scenario(Strict):
     dependencies: tuple[Dependency, ...] = ()
     databases: tuple[Server, ...] = ()
     caches: tuple[CacheServer, ...] = ()
+    backups: tuple[StoredBackup, ...] = ()
     objects: tuple[dict[str, Any], ...] = ()
     """Filled from the documents after the first."""
 
@@ -98,6 +100,7 @@ class Scenario(Strict):
                 "metrics",
                 "dependencies",
                 "caches",
+                "backups",
             )
         }
         merged["databases"] = joined_servers(self.databases, other.databases)

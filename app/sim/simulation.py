@@ -16,6 +16,7 @@ from app.sim import controllers, defaults
 from app.sim.alertmanager import SimAlertmanager
 from app.sim.alerts import Alerts
 from app.sim.asking import Asking
+from app.sim.backups import SimBackups
 from app.sim.behaviour import Behaviours
 from app.sim.caches import SimCaches
 from app.sim.databases import SimDatabases
@@ -63,6 +64,7 @@ class Simulation:
             datetime.fromtimestamp(self._start, UTC),
             ask,
         )
+        self.backups = SimBackups(scenario.backups, ask)
         self.caches = SimCaches((self.world, self.kubelet, space), scenario.caches, ask)
         signals = Signals(self.world, self.kubelet, self.traffic, space, self.databases.share)
         alerts = Alerts(self.world, signals, space, scenario.alerts)

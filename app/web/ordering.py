@@ -12,15 +12,15 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.domain.errors import BadInput, Refused
+from app.domain.errors import BadInput
 from app.intake import manual
 from app.intake.auth import Principal, Scope
 from app.intake.body import decode, validated
 from app.intake.times import rfc3339
-from app.store.ingest import is_known
 from app.web.callers import require
 from app.web.documented import answers, secured
 from app.web.paging import Id
+from app.web.placing import place
 from app.web.reading import RunId, Using
 from app.web.requests import read_body
 from app.web.views import Ordered
@@ -124,16 +124,7 @@ async def trigger_remediation(
         by=by,
         idempotency_key=idempotency_key,
     )
-    if order.manual is not None:
-        using.check_order(order.manual)
-        if not await using.store.read(lambda conn: is_known(conn, order)):
-            await using.check_target(order.manual)
-    receipt = await using.store.ingest(order)
-    if not receipt.run_ids:
-        raise Refused("the order led to no run", code="no_run")
-    if not receipt.replayed:
-        using.nudge()
-    using.metrics.deliveries.labels("manual", "replayed" if receipt.replayed else "accepted").inc()
+    receipt = await place(using, order)
     return Ordered(incident=receipt.incident_ids[0], run=receipt.run_ids[0])
 
 

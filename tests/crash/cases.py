@@ -289,6 +289,22 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         },
         hand=_ordered("database-backup"),
     ),
+    ("database-restore", "restore"): Case(
+        "database-restore",
+        "restore",
+        _shipped("database-restore"),
+        of_policy={
+            "rules": _rules(
+                "  - name: restores",
+                "    remediation: database-restore",
+                "    params: {service: postgres, to: s3://b, store_secret: backup-store, uploader: remediator:1}",
+                "    mode: approve",
+                "    approval: {approvals: 1}",
+            )
+        },
+        hand=_ordered("database-restore", approved=True),
+        long=True,
+    ),
     ("api-rate-limits", "rotate-key"): Case(
         "api-rate-limits",
         "rotate-key",

@@ -16,17 +16,11 @@ import pytest
 from remediations import CATALOGUE
 from tests.crash.cases import PERSONS_WORK, Case, cases
 from tests.crash.conftest import ALL
-from tests.crash.lives import Ending, live
+from tests.crash.lives import Ending, live, undisturbed
 
 CASES = cases()
 SHARDS = 2
 SPARSE = 96  # of the boundaries after the last action, every so many are cut by default
-
-
-async def _undisturbed(case: Case, folder: Path) -> tuple[Ending, list[str]]:
-    ending, rig = await live(case, folder / "undisturbed.sqlite")
-    await rig.close()
-    return ending, rig.reaper.names
 
 
 def chosen(case: Case, names: list[str]) -> list[int]:
@@ -58,7 +52,7 @@ def _short(case: Case) -> str:
 @pytest.mark.parametrize("case", CASES, ids=_short)
 async def test_every_step_of_the_catalogue_is_reached(case: Case, tmp_path: Path) -> None:
     """Else the cuts below would cut nothing: the case ends as told, on its step, with one write a planned action."""
-    ending, names = await _undisturbed(case, tmp_path)
+    ending, names = await undisturbed(case, tmp_path)
     assert ending.incidents == (case.ends.value,)
     assert any(name.startswith("cluster") for name in names)
     if "all steps" not in case.name:
@@ -77,7 +71,7 @@ async def test_a_death_at_any_boundary_changes_nothing_in_the_end(
     case: Case, shard: int, tmp_path: Path, left_out: Callable[[int], None]
 ) -> None:
     """Same end, each mutation once, each message once, within the budget, the audit trail unbroken, nothing left live."""
-    ending, names = await _undisturbed(case, tmp_path)
+    ending, names = await undisturbed(case, tmp_path)
     cuts = chosen(case, names)
     left_out((len(names) - len(cuts)) // SHARDS)
     for n in cuts[shard::SHARDS]:
@@ -89,7 +83,7 @@ async def test_two_deaths_change_nothing_in_the_end(
     case: Case, tmp_path: Path, left_out: Callable[[int], None]
 ) -> None:
     """The second one comes soon after the rebirth, while the first one is being made good."""
-    ending, names = await _undisturbed(case, tmp_path)
+    ending, names = await undisturbed(case, tmp_path)
     writes = [n for n, name in enumerate(names, 1) if name.startswith("cluster") and name.endswith("after")]
     pairs = [(n, m) for n in writes for m in (2, 5, 9, 14)] if ALL else [(writes[0], 3)]
     left_out(4 * len(writes) - len(pairs) if not ALL else 0)

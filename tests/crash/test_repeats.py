@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.crash.cases import Case, cases
-from tests.crash.lives import live
+from tests.crash.lives import live, undisturbed
 from tests.crash.twice import TwiceEngine
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda c: str(c).replace(" ", "-"))
 async def test_a_run_whose_steps_are_all_executed_twice_ends_as_if_once(case: Case, tmp_path: Path) -> None:
     """One mutation an action, one message a transition, the same end."""
-    once, rig = await live(case, tmp_path / "once.sqlite")
-    await rig.close()
+    once, _ = await undisturbed(case, tmp_path)
     twice, rig = await live(case, tmp_path / "twice.sqlite", engine_type=TwiceEngine)
     await rig.close()
     assert twice == once

@@ -49,7 +49,7 @@ async def test_an_undo_whose_steps_are_all_executed_twice_is_done_once(case: Cas
     wanted = ["undone" if a.reversible else "nothing_to_undo" for a in actions]
     assert [e["result"] for e in ended] == wanted[::-1]
     undos = [m for m in rig.cluster.mutations if "/undo" in m.marker and not m.dry_run]
-    back = [(a.object.kind, a.object.name) for a in actions if a.reversible]
+    back = [(a.object.kind, a.object.name) for a in actions if a.reversible and a.changes]
     back += [(a.target.kind, a.target.name) for a in actions if a.kind is ActionKind.ROTATE_KEY]
     assert Counter((m.kind, m.name) for m in undos if m.verb == "patch") == Counter(back)
     await invariants(rig)
@@ -79,7 +79,7 @@ async def _change(rig: Rig, action: Action, change: FieldChange) -> None:
 
 @pytest.mark.parametrize("case", HELPED, ids=_short)
 async def test_an_undo_leaves_alone_whatever_field_somebody_changed_since(case: Case, tmp_path: Path) -> None:
-    """Field by field: the conflict is told, and nothing of the object is touched."""
+    """Field by field: the conflict is told, and nothing of the object is touched, nor what was done only while it stood so."""
     number = 0
     while True:
         _, rig = await live(case, tmp_path / f"{number}.sqlite")
@@ -95,7 +95,7 @@ async def test_an_undo_leaves_alone_whatever_field_somebody_changed_since(case: 
         ended = await _undo(rig, run_id, RunState.UNDO_CONFLICT)
         after: Any = rig.cluster.peek(ref.kind, ref.namespace, ref.name)
         results = [e["result"] for e in ended if e["result"] != "nothing_to_undo"]
-        assert results == ["conflict"], f"{case}: {change.path}"
+        assert set(results) == {"conflict"}, f"{case}: {change.path}"
         assert [before.get(part) for part in ("spec", "data")] == [
             after.get(part) for part in ("spec", "data")
         ]

@@ -27,6 +27,7 @@ from app.kube.paths import RESOURCES
 from app.kube.read import read_workload
 from app.observe.system import SystemClock
 from remediations.database_backup import BACK_UP, DatabaseBackup, DatabaseBackupParams
+from tests.live.furnished import furnish
 from tests.live.kubelet import Kubelet
 from tests.live.objectstore import ObjectStore
 from tests.live.stack import ControlPlane, Postgres
@@ -107,33 +108,11 @@ async def _nothing_held() -> None:
 async def world(
     control_plane: ControlPlane, postgres: Postgres, object_store: ObjectStore, tmp_path: Path
 ) -> AsyncIterator[World]:
-    namespace = control_plane.create_namespace("backup")
     dsn = postgres.fresh_database()
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE TABLE checkpoints (id int PRIMARY KEY, body text)")
         conn.execute("INSERT INTO checkpoints SELECT g, md5(g::text) FROM generate_series(1, 20000) g")
-    login = {"AWS_ACCESS_KEY_ID": object_store.access, "AWS_SECRET_ACCESS_KEY": object_store.secret}
-    for name, data in (("db", {"DATABASE_URL": dsn}), ("store", login)):
-        coded = {k: base64.b64encode(v.encode()).decode() for k, v in data.items()}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": coded}
-        control_plane.create(RESOURCES[Kind.SECRET].path(namespace), secret)
-    template = {
-        "metadata": {"labels": {"app": "postgres"}},
-        "spec": {"containers": [{"name": "postgres", "image": "postgres:17"}]},
-    }
-    spec = {
-        "serviceName": "postgres",
-        "replicas": 1,
-        "selector": {"matchLabels": {"app": "postgres"}},
-        "template": template,
-    }
-    manifest = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "postgres"},
-        "spec": spec,
-    }
-    control_plane.create(RESOURCES[Kind.STATEFUL_SET].path(namespace), manifest)
+    namespace = furnish(control_plane, "backup", dsn, object_store)
     cluster = await KubeCluster.from_kubeconfig(str(control_plane.kubeconfig()))
     with Kubelet(control_plane, tmp_path, postgres.server.folder) as kubelet:
         yield World(control_plane, cluster, namespace, dsn, object_store, kubelet)

@@ -243,6 +243,7 @@ class Rig:
             databases=self.cluster.databases,
             http=self.cluster.http,
             caches=self.cluster.caches,
+            backups=self.cluster.backups,
             metrics=Metrics(CollectorRegistry()),
             replica="rig",
             metric_source=self.cluster.metrics,

@@ -14,9 +14,11 @@ from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedErro
 
 from app.backup.bucket import Bucket, Counted, worded
 from app.backup.failure import BackupFailed
-from app.backup.job import Pod, backup_job
+from app.backup.job import Pod, backup_job, restore_job
 from app.backup.order import Form, Keep, Order, Place, new_name, stamp_of
 from app.backup.packing import packed, unpacked
+from app.backup.pipes import SCRIPT
+from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.retention import surplus
 from app.domain.database import DatabaseAddress
 
@@ -81,13 +83,42 @@ def test_the_newest_is_never_surplus_and_pruning_twice_is_pruning_once(
     assert surplus(left, keep) == []
 
 
-def _job() -> dict[str, object]:
-    pod = Pod("postgres:15", "remediator:1", "store", "", 7200, 86400, "512Mi", ("pull",))
-    return backup_job(ORDER, pod, "backup-postgres", "database-backup")
+RESTORE = RestoreOrder(
+    Phase.RESTORE,
+    ORDER.key,
+    "0" * 64,
+    100,
+    ORDER.database,
+    ORDER.place,
+    "postgres",
+    "live",
+    "copy",
+    "mark",
+    ("SELECT true",),
+    privileges=False,
+)
 
 
-def test_promise_12_the_manifest_refers_to_secrets_and_holds_none() -> None:
-    text = json.dumps(_job())
+def test_a_restores_order_survives_its_variable() -> None:
+    assert RestoreOrder.from_text(RESTORE.to_text()) == RESTORE
+
+
+def test_nothing_of_a_dump_reaches_psql() -> None:
+    """CVE-2025-8714: psql runs shell commands that stand in a plain dump."""
+    assert "psql" not in SCRIPT
+    assert SCRIPT.count("pg_restore --dbname=") == SCRIPT.count("--exit-on-error --no-owner") == 2
+
+
+_POD = Pod("postgres:15", "remediator:1", "store", "", 7200, 86400, "512Mi", ("pull",))
+JOBS = {
+    "backup": backup_job(ORDER, _POD, "backup-postgres", "database-backup"),
+    "restore": restore_job(RESTORE, _POD, "restore-postgres", "database-restore"),
+}
+
+
+@pytest.mark.parametrize("what", JOBS)
+def test_promise_12_the_manifest_refers_to_secrets_and_holds_none(what: str) -> None:
+    text = json.dumps(JOBS[what])
     spec = json.loads(text)["spec"]["template"]["spec"]
     upload, dump = spec["containers"]
     named = {
@@ -100,8 +131,9 @@ def test_promise_12_the_manifest_refers_to_secrets_and_holds_none() -> None:
     assert "secret" not in {k for v in spec["volumes"] for k in v}
 
 
-def test_the_pod_is_within_the_restricted_standard() -> None:
-    spec = json.loads(json.dumps(_job()))["spec"]["template"]["spec"]
+@pytest.mark.parametrize("what", JOBS)
+def test_the_pod_is_within_the_restricted_standard(what: str) -> None:
+    spec = json.loads(json.dumps(JOBS[what]))["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False

@@ -247,6 +247,7 @@ def _scene(services: Services, workload: Workload, incident: Incident, since: da
         databases=services.databases,
         caches=services.caches,
         http=services.http,
+        backups=services.backups,
     )
 
 

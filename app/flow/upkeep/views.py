@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from app.domain.alert import ManualRequest
+from app.domain.decision import Mode
 from app.domain.errors import BadInput, ObjectMissing, Refused, RemediatorError
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
@@ -17,7 +18,7 @@ from app.flow.deciding.investigate import off_limits, order_params
 from app.flow.deciding.trust import as_trust_level, terms_of
 from app.flow.services import Services
 from app.policy.match import rule_for_order
-from app.policy.model import Per, Policy
+from app.policy.model import Per, Policy, Rule
 from app.policy.trust import lower_bound, next_text, proof, proof_text
 from app.store import ledger, runs, trust_levels
 from app.store import schedules as stored_schedules
@@ -86,7 +87,22 @@ def _order_terms(policy: Policy, remediation: AnyRemediation) -> dict[str, Any]:
         "approvals": asked.approvals,
         "four_eyes": asked.four_eyes,
         "order_counts": asked.order_counts,
+        "needs": _needs(rule),
     }
+
+
+def _needs(rule: Rule) -> str:
+    """Who has to agree to an order besides whoever gives it, in words."""
+    asked = rule.approval
+    if rule.mode is Mode.OBSERVE:
+        return "nothing: its rule only observes, so nothing is done"
+    if asked.approvals > 1:
+        return f"{asked.approvals} approvals"
+    if asked.four_eyes:
+        return "another person's approval"
+    if not asked.order_counts:
+        return "an approval"
+    return "nothing" if rule.mode is Mode.AUTO else "an approval, unless who orders it may approve"
 
 
 async def policies(services: Services) -> Sequence[Mapping[str, Any]]:

@@ -29,7 +29,7 @@
 
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
-    if (began === "g" && "oia".includes(event.key)) {
+    if (began === "g" && "oirpa".includes(event.key)) {
       began = "";
       follow("nav a[data-key='" + event.key + "']");
       return;

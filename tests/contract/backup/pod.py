@@ -1,4 +1,4 @@
-"""A backup's pod without a cluster: both containers of the real manifest as processes of this machine."""
+"""A pod of a backup or a restore without a cluster: both containers of the real manifest as processes of this machine."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.backup.job import Pod, backup_job
+from app.backup.job import Pod, backup_job, restore_job
 from app.backup.order import Order
+from app.backup.restore_order import RestoreOrder
 from app.domain.cluster import MARKER
 from tests import containers
 from tests.contract.postgres import find_programs
@@ -27,12 +28,14 @@ class Ended:
 
 @dataclass
 class PodRun:
-    """One pod. `secrets` by name and key; `programs` come first on the PATH of the container with the database's image."""
+    """One pod. `secrets` by name and key; `programs` come first on the PATH of the container with the database's
+    image. With `restoring` it is the pod of that restore."""
 
     folder: Path
     order: Order
     secrets: Mapping[str, Mapping[str, str]]
     programs: Path = field(default_factory=find_programs)
+    restoring: RestoreOrder | None = None
 
     def run(self, seconds: float = 120) -> Ended:
         """Both containers, until both have ended."""
@@ -45,7 +48,12 @@ class PodRun:
     def start(self) -> dict[str, subprocess.Popen[bytes]]:
         """The processes of the containers by name."""
         made_of = Pod("postgres:15", "remediator:1", "store", "", 60, 60, "512Mi")
-        template = backup_job(self.order, made_of, "job", "database-backup")["spec"]["template"]
+        job = (
+            backup_job(self.order, made_of, "job", "database-backup")
+            if self.restoring is None
+            else restore_job(self.restoring, made_of, "job", "database-restore")
+        )
+        template = job["spec"]["template"]
         pod = {**template, "metadata": {**template["metadata"], "annotations": {MARKER: ACTION}}}
 
         def secret(name: str, key: str) -> str | None:

@@ -22,6 +22,7 @@ DOCUMENTS = (
     "docs/maintenance.md",
     "docs/procedures.md",
     "docs/rate-limits.md",
+    "docs/recovery.md",
     "docs/reference.md",
     "docs/schedules.md",
     "docs/secrets.md",

@@ -25,11 +25,20 @@ SECTIONS: Final = {
     "API Rate Limiting": 5,
     "Operational procedures": 7,
     "Maintenance tasks": 4,
-    "Recovery procedures": 2,
+    "Recovery procedures": 9,
 }
 """Headings of the runbook with the number of their steps, the diagnosis among them."""
-BY_HAND: Final = {"Configuration backup", "Certificate renewal", "Disaster recovery", "Data corruption"}
+BY_HAND: Final = {
+    "Configuration backup",
+    "Certificate renewal",
+    "Disaster recovery: 2. Restore configurations",
+}
 """Rows that are not implemented."""
+OUTSIDE: Final = {
+    "Disaster recovery: 1. Provision new cluster",
+    "Disaster recovery: 5. Update DNS, load balancer",
+}
+"""Rows that no service in the cluster can do."""
 
 Row = tuple[str, str, str]
 
@@ -54,7 +63,8 @@ def test_what_a_row_names_is_in_the_catalogue() -> None:
 def test_each_row_is_shown_by_a_test_or_says_that_it_is_done_by_hand(row: Row) -> None:
     what, does, shown = row
     found = re.findall(r"`([a-z0-9_/]+\.py)::(test_\w+)`", shown)
-    assert bool(found) == (what not in BY_HAND)
+    assert bool(found) == (what not in BY_HAND | OUTSIDE)
+    assert (what in OUTSIDE) == does.startswith("by hand")
     assert (what in BY_HAND) == does.startswith("not yet")
     for path, name in found:
         assert name in _tests_of(ROOT / "tests" / path), f"{path} has no {name} that runs"

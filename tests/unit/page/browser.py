@@ -17,6 +17,8 @@ TOKENS = {
     "alice": ("alice-s-token-0123456789", "read+operate"),
     "bob": ("bob-s-token-0123456789", "read+operate"),
     "reader": ("reader-s-token-0123456789", "read"),
+    "carol": ("carol-s-token-0123456789", "read+trigger+operate"),
+    "dave": ("dave-s-token-0123456789", "read+trigger"),
     "sender": ("sender-s-token-0123456789", "ingest"),
 }
 
@@ -112,7 +114,7 @@ def filled(form: Element, **fields: str) -> dict[str, str]:
                 (o for o in element.all("option") if "selected" in o.attrs), element.all("option")[0]
             )
             data[name] = fields.get(name, first.get("value"))
-        elif element.get("type") != "checkbox" or name in fields:
+        elif element.get("type") != "checkbox" or name in fields or "checked" in element.attrs:
             data[name] = fields.get(name, element.get("value"))
         assert data.get(name) or "required" not in element.attrs, f"{name} has to be filled in"
     return data

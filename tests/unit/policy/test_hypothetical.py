@@ -9,8 +9,9 @@ from inline_snapshot import snapshot
 
 from app.domain.errors import BadInput
 from app.policy.gates import GATES
+from app.policy.matchers import labels_of
 from app.policytools.assumed import World
-from app.policytools.hypothetical import explain_alert, parse_labels
+from app.policytools.hypothetical import explain_alert
 from tests.unit.policy.cases import CATALOGUE, NOW, policy_of
 
 WORLD = World(
@@ -65,10 +66,10 @@ def test_what_is_refused_is_explained_as_well(labels: dict[str, str], first: str
 
 
 def test_labels_are_written_as_pairs() -> None:
-    assert parse_labels('alertname=A,namespace="a, b"') == {"alertname": "A", "namespace": "a, b"}
+    assert labels_of('alertname=A,namespace="a, b"', "--alert") == {"alertname": "A", "namespace": "a, b"}
 
 
 @pytest.mark.parametrize("text", ["", "alertname", 'a=~"b"', "a!=b", "a=b,a=c"])
 def test_what_is_no_pair_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
-        parse_labels(text)
+        labels_of(text, "--alert")

@@ -44,6 +44,11 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
         "store_secret": "backup-store",
         "uploader": "remediator:1",
     },
+    "database-restore": {
+        "to": "s3://rag7-backups",
+        "store_secret": "backup-store",
+        "uploader": "remediator:1",
+    },
 }
 """What a rule has to name, because no default can be right."""
 
@@ -145,6 +150,7 @@ class Stage:
             databases=self.cluster.databases,
             http=self.cluster.http,
             caches=self.cluster.caches,
+            backups=self.cluster.backups,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:

@@ -39,6 +39,7 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "database-vacuum": "Database Maintenance",
         "logs-and-volumes": "Log Rotation",
         "database-backup": "Backup Procedure",
+        "database-restore": "Recovery Procedures",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
 

@@ -186,6 +186,7 @@ def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
         "clean-checkpoints",
         "database-backup",
         "database-connections",
+        "database-restore",
         "database-vacuum",
         "high-error-rate",
         "high-latency",

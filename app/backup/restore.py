@@ -1,0 +1,139 @@
+"""The way of a restore, in the Job's pod: read all of the backup, or make a validated copy of it beside the database.
+
+Called by `app.backup.__main__`. The backup has to be the one that was approved, by its digest. Only archives of pg_dump's custom format are
+taken, and pg_restore sends them to the server over its connection: nothing of them reaches a shell or psql, whose scripts run
+commands (CVE-2025-8714). A copy that is not validated is dropped, and the database that it was to replace is never touched here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from app.backup.beside import Beside, beside, validate
+from app.backup.bucket import Bucket, Counted
+from app.backup.failure import BackupFailed
+from app.backup.logins import Logins, client_version, pod_login
+from app.backup.order import LOGIN, WORK
+from app.backup.packing import unpacked
+from app.backup.pipes import Pipes
+from app.backup.progress import Say, size_words, told
+from app.backup.restore_order import Phase, RestoreOrder
+from app.backup.source import LOCALE
+from app.database.login import Options, with_authority
+from app.domain.ports import Clock
+
+_MAJOR: Final = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """What one restore is made with: its order, the pod's variables, the time, and where progress is told."""
+
+    order: RestoreOrder
+    environment: Mapping[str, str]
+    clock: Clock
+    say: Say
+
+
+def restore(parts: Restoring) -> str:
+    """Rehearse or restore; the sentence that says what was verified. Raises BackupFailed."""
+    order = parts.order
+    options, authority = pod_login(order.database, parts.environment)
+    with (
+        Pipes(Path(parts.environment[WORK])) as pipes,
+        with_authority({**options, "dbname": order.entry}, authority) as entry,
+    ):
+        major, client = client_version(pipes.client())
+        bucket = Bucket(order.place)
+        manifest = _approved(bucket, order)
+        with beside(entry, order) as copy:
+            _refuse_versions(manifest, (major, client), copy.version)
+            if order.phase is Phase.REHEARSE:
+                return _rehearse(parts, (pipes, bucket), copy)
+            logins = Logins(Path(parts.environment[LOGIN]), authority, major)
+            return _restore(_Work(parts, pipes, bucket, copy, manifest), entry, logins)
+
+
+def _approved(bucket: Bucket, order: RestoreOrder) -> Mapping[str, Any]:
+    """The manifest, which still tells of the backup that was approved."""
+    manifest = bucket.manifest(order.key)
+    if (manifest.get("sha256"), manifest.get("bytes")) != (order.sha256, order.bytes):
+        raise BackupFailed("the manifest is not the one that was approved", code="altered")
+    if not isinstance(manifest.get("rows"), dict):
+        raise BackupFailed("the manifest tells no rows", code="altered")
+    return manifest
+
+
+def _refuse_versions(manifest: Mapping[str, Any], client: tuple[int, str], server: tuple[int, str]) -> None:
+    """Neither the client nor the server may be older than what the dump came from."""
+    dumped = str(manifest.get("server", ""))
+    found = _MAJOR.match(dumped)
+    for what, code, (major, whole) in (
+        ("the image's pg_restore", "client_too_old", client),
+        ("the server", "server_too_old", server),
+    ):
+        if found is None or major < int(found[0]):
+            text = f"{what} is {whole} and the dump is of PostgreSQL {dumped or 'unknown'}: it is older, or that is not known"
+            raise BackupFailed(text, code=code)
+
+
+def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> str:
+    order, (pipes, bucket) = parts.order, means
+    if not copy.may_create:
+        raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
+    counted = Counted()
+    blocks = told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say)
+    pipes.check(unpacked(blocks))
+    _refuse_altered(counted, order)
+    return f"{size_words(counted.size)} read, whole, sha256 {counted.sha256[:16]}; nothing was changed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a copy is made with."""
+
+    parts: Restoring
+    pipes: Pipes
+    bucket: Bucket
+    copy: Beside
+    manifest: Mapping[str, Any]
+
+
+def _restore(work: _Work, entry: Options, logins: Logins) -> str:
+    order, copy = work.parts.order, work.copy
+    if copy.mark == order.mark:
+        return f"{order.copy} was restored and validated already"
+    copy.drop()  # what a pod has left behind that was killed
+    fresh = {**entry, "dbname": order.copy}
+    try:
+        copy.make(_locale(work.manifest))
+        logins.write({"scratch": fresh})
+        counted = Counted()
+        blocks = counted.through(work.bucket.read(order.key))
+        blocks = told("restored", blocks, work.parts.clock, work.parts.say)
+        work.pipes.restore(unpacked(blocks), privileges=order.privileges)
+        _refuse_altered(counted, order)
+        work.parts.say("validated: rows and checks")
+        validate(fresh, order, work.manifest["rows"])
+        copy.approve()
+    except BaseException:  # also at the Job's deadline: what is not validated does not stay
+        copy.drop()
+        raise
+    rows = work.manifest["rows"]
+    checked = f", {len(order.checks)} checks of the rule answer true" if order.checks else ""
+    return f"{order.copy}: {sum(rows.values())} rows of {len(rows)} tables as in the manifest{checked}"
+
+
+def _locale(manifest: Mapping[str, Any]) -> list[Any] | None:
+    """As the manifest tells it; older ones do not."""
+    found = manifest.get("locale")
+    return found if isinstance(found, list) and len(found) == len(LOCALE) else None
+
+
+def _refuse_altered(counted: Counted, order: RestoreOrder) -> None:
+    if (counted.sha256, counted.size) != (order.sha256, order.bytes):
+        raise BackupFailed("the backup is not what its manifest says", code="altered")

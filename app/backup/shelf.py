@@ -1,0 +1,62 @@
+"""Which backups a bucket has, for the service: manifests and sizes are read, never a dump.
+
+Implements the port `app.domain.backups`. The store's login is read from its Secret for one look, and goes into no variable and no error. The
+library's calls block, so each look is a thread of its own, for half a minute at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from app.backup.bucket import Bucket
+from app.backup.failure import BackupFailed
+from app.backup.order import STORE_KEYS, Place
+from app.domain.backups import Shelf, Stored
+from app.domain.cluster import Cluster
+from app.domain.errors import ProbeUnavailable, RemediatorError
+from app.domain.secret import text_of
+from app.domain.target import Kind
+
+_WITHIN: Final = 30.0
+
+
+class Shelves:
+    """See the port."""
+
+    async def find(self, cluster: Cluster, shelf: Shelf, key: str) -> Stored | None:
+        """See the port."""
+        login = await _login(cluster, shelf)
+        try:
+            async with asyncio.timeout(_WITHIN):
+                return await asyncio.to_thread(_find, shelf, login, key)
+        except TimeoutError:
+            text = f"the store gave no answer within {_WITHIN:g} s"
+            raise ProbeUnavailable(text, code="store_failed", where=shelf.url) from None
+        except BackupFailed as error:
+            raise ProbeUnavailable(error.message, code=error.code, where=shelf.url) from None
+
+
+async def _login(cluster: Cluster, shelf: Shelf) -> dict[str, str]:
+    where = f"Secret {shelf.namespace}/{shelf.secret}"
+    try:
+        secret = await cluster.get(Kind.SECRET, shelf.namespace, shelf.secret)
+    except RemediatorError as error:
+        raise ProbeUnavailable(
+            f"{where} cannot be read ({error.code})", code="no_login", where=shelf.url
+        ) from error
+    found = {key: value.strip() for key in STORE_KEYS if (value := text_of(secret, key))}
+    if not found:
+        raise ProbeUnavailable(f"{where} has no login of a store", code="no_login", where=shelf.url)
+    return found
+
+
+def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
+    bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
+    if not key:
+        there = bucket.backups(shelf.folder)
+        key = max(there, key=lambda k: (there[k], k), default="")
+    if not key:
+        return None
+    return Stored(key, bucket.manifest(key), bucket.size(key))

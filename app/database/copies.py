@@ -1,0 +1,152 @@
+"""The databases of a real PostgreSQL server as wholes, and their new names.
+
+Implements the port `app.domain.copies`. A renaming needs that nobody is in the database. It takes the lock that every new connection
+waits for, so that nobody gets in while a second session of ours ends those that are; a client that connects again at once is let
+in after the transaction, to whatever bears the name by then. A death at any point leaves all or nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.login import read_login
+from app.domain.cluster import Cluster
+from app.domain.copies import IN_USE, Found, Server
+from app.domain.database import APPLICATION, OURS, DatabaseAddress
+from app.domain.errors import OutcomeUnclear, ProbeUnavailable
+from app.domain.ports import Clock
+from app.domain.redact import redact
+from app.domain.text import bounded
+
+_WITHIN: Final = 20.0
+"""Seconds for a renaming: the server waits 5 s for each database until nobody is in it."""
+_AGAIN: Final = 0.05
+_LONGEST: Final = 200
+LOGIN: Final = """
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, r.rolsuper,
+        r.rolsuper OR r.rolcreatedb
+    FROM pg_roles r WHERE r.rolname = current_user
+"""
+DATABASES: Final = """
+    SELECT d.datname, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
+        COALESCE(shobj_description(d.oid, 'pg_database'), ''), pg_has_role(d.datdba, 'USAGE'), d.datallowconn
+    FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
+"""
+CLIENTS: Final = """
+    SELECT datname, COALESCE(application_name, ''), count(*) FROM pg_stat_activity
+    WHERE COALESCE(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL AND usesysid IS NOT NULL
+        AND COALESCE(application_name, '') NOT LIKE ALL(%(ours)s)
+    GROUP BY 1, 2 ORDER BY 3 DESC, 2
+"""
+END: Final = """
+    SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid()
+        AND COALESCE(a.backend_type, 'client backend') = 'client backend'
+        AND (pg_has_role(a.usesysid, 'MEMBER') OR (NOT r.rolsuper AND pg_has_role('pg_signal_backend', 'MEMBER')))
+"""
+"""Ends those that the login may end. What a session is, is hidden from logins that may not read all of them."""
+
+
+class PostgresCopies:
+    """See the port."""
+
+    def __init__(self, clock: Clock, connections: Connections) -> None:
+        self._clock = clock
+        self._connections = connections
+
+    async def look(self, cluster: Cluster, at: DatabaseAddress, entry: str) -> Server:
+        """See the port."""
+        options, _ = await read_login(cluster, at)
+        values = {"ours": [f"{name}%" for name in OURS]}
+        try:
+            async with self._connections.look(cluster, replace(at, database=entry)) as conn:
+                async with asyncio.timeout(TIMEOUT):
+                    ((version, major, superuser, may_create),) = await _rows(conn, LOGIN)
+                    rows = await _rows(conn, DATABASES)
+                    sessions = await _rows(conn, CLIENTS, values)
+        except (psycopg.Error, TimeoutError) as error:
+            raise failed(at, error) from None
+        clients: dict[str, dict[str, int]] = {}
+        for name, application, number in sessions:
+            clients.setdefault(name, {})[_clean(application or "no application name")] = number
+        found = tuple(
+            Found(
+                name, size, mark if mark.startswith(APPLICATION) else "", owned, open_, clients.get(name, {})
+            )
+            for name, size, mark, owned, open_ in rows
+        )
+        return Server(str(version), major, options["dbname"], superuser, may_create, found)
+
+    async def rename(
+        self,
+        to: tuple[Cluster, DatabaseAddress, str],
+        names: Sequence[tuple[str, str]],
+        closed: str,
+        ask: Callable[[], Awaitable[None]],
+    ) -> None:
+        """See the port."""
+        cluster, at, entry = to
+        place = replace(at, database=entry)
+        async with (
+            self._connections.open(cluster, place) as conn,
+            self._connections.open(cluster, place, autocommit=True) as other,
+        ):
+            await ask()
+            try:
+                async with asyncio.timeout(_WITHIN), self._nobody_in(other, names), conn.transaction():
+                    await _rename(conn, names, closed)
+            except psycopg.errors.ObjectInUse:
+                text = "a session could not be ended in time, or may not be ended by this login; nothing was renamed"
+                raise ProbeUnavailable(text, code=IN_USE, where=str(at)) from None
+            except (psycopg.Error, TimeoutError) as error:
+                text = f"the renaming failed: {kind(error, _WITHIN)}"
+                if getattr(error, "sqlstate", None):  # the server said no, and took all of it back
+                    raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
+                raise OutcomeUnclear(text, where=str(at)) from None
+
+    @asynccontextmanager
+    async def _nobody_in(self, conn: Connection, names: Sequence[tuple[str, str]]) -> AsyncIterator[None]:
+        """Sessions in these databases are ended all the while."""
+        ending = asyncio.create_task(self._end(conn, [old for old, _ in names]))  # noqa: RUF006 - it is awaited below
+        try:
+            yield
+        finally:
+            ending.cancel()
+            with suppress(asyncio.CancelledError, psycopg.Error):
+                await ending
+
+    async def _end(self, conn: Connection, names: list[str]) -> None:
+        """End the sessions in these databases until it is cancelled."""
+        while True:
+            await conn.execute(END, {"names": names})
+            await self._clock.sleep(_AGAIN)
+
+
+async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str) -> None:
+    await conn.execute("SET LOCAL lock_timeout = '5s'")
+    for old, new in names:
+        await conn.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+        )
+    for _, new in names:
+        word = sql.SQL("false" if new == closed else "true")
+        await conn.execute(
+            sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(new), word)
+        )
+
+
+async def _rows(conn: Connection, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
+    return await (await conn.execute(statement.encode(), values)).fetchall()
+
+
+def _clean(text: Any) -> str:
+    """What a client calls itself is a stranger's text."""
+    return redact(bounded(" ".join(str(text).split()), _LONGEST))

@@ -1,0 +1,168 @@
+"""The actuator that puts a validated copy into the place of a database, and takes it back.
+
+Called by the flow through `app.domain.actuator`. Both are one transaction (`app.domain.copies`), and what bears the copy's mark tells
+whether it happened; so a second try does nothing. No database is dropped: the replaced one stays under another name, closed, and a
+copy that was taken back stays too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.copies import Exchange, Server
+from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
+from app.domain.inside import another_workload, pods_left
+from app.domain.outcome import ActionResult, UndoResult
+from app.domain.plan import Action, ActionKind
+from app.domain.target import Kind, ObjectRef, Target
+
+
+def exchange_database(
+    ref: ObjectRef, target: Target, exchange: Exchange, selector: str, summary: str
+) -> Action:
+    """The action. `selector` chooses the pods of the application, of which none may be there, neither for it nor for its undo."""
+    undo = (
+        f"{exchange.live} becomes {exchange.copy} again and {exchange.kept} becomes {exchange.live}, as it was; what was written "
+        f"since stays in {exchange.copy}"
+        if exchange.kept
+        else f"nothing to undo: there was no database {exchange.live} before"
+    )
+    return Action(
+        kind=ActionKind.EXCHANGE_DATABASE,
+        object=ref,
+        target=target,
+        changes=(),
+        summary=summary,
+        pods_affected=0,
+        reversible=bool(exchange.kept),
+        undo=undo,
+        params={"database": str(exchange.at), "kept": exchange.kept},
+        part={**exchange.to_json(), "selector": selector},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeActuator:
+    """See the port."""
+
+    kinds: frozenset[ActionKind] = frozenset({ActionKind.EXCHANGE_DATABASE})
+
+    def rights(self, kind: ActionKind, on: Kind) -> tuple[Permission, ...]:  # noqa: ARG002 - the port's
+        """Nothing of the cluster is written. The one Secret that is read is named by the rule."""
+        return ()
+
+    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+        """The workload is the same and has no pod, and the validated copy stands beside the database."""
+        if (changed := await another_workload(doors, action)) is not None:
+            return changed
+        exchange, server = await _look(doors, action)
+        if exchange.done(server):
+            return CheckResult(action.object, "the copy is in its place already", done=True, seen=server)
+        if left := await pods_left(doors, action):
+            return CheckResult(None, f"pod {left[0]} of {action.target} is there", ObjectChanged.code)
+        copy = server.find(exchange.copy)
+        if copy is None or copy.mark != exchange.mark:
+            return CheckResult(
+                None, f"there is no validated copy {exchange.copy} any more", ObjectChanged.code
+            )
+        if bool(server.live) != bool(exchange.kept):
+            there = "is there" if server.live else "is gone"
+            return CheckResult(None, f"{exchange.live} {there} since the decision", ObjectChanged.code)
+        return CheckResult(action.object, f"{exchange.copy} is validated", seen=server)
+
+    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
+        """The database has the mark of the copy."""
+        exchange, server = await _look(doors, action)
+        return _done(exchange) if exchange.done(server) else ""
+
+    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+        """Whether the login may rename them, from the look of the check."""
+        exchange, server = Exchange.from_json(action.part), found.seen
+        if not server.may_create:
+            return "the login may not rename databases (it needs CREATEDB)"
+        foreign = [
+            d.name for d in server.databases if d.name in (exchange.live, exchange.copy) and not d.owned
+        ]
+        return f"the login does not own {', '.join(foreign)}" if foreign else ""
+
+    async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
+        """One transaction, unless it was done."""
+        exchange, doors = Exchange.from_json(action.part), means.doors
+        if found.done:
+            return Applied(ActionResult.APPLIED, _done(exchange))
+        to = (doors.cluster, exchange.at, exchange.entry)
+        try:
+            await doors.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask)
+        except OutcomeUnclear as lost:
+            return await _read_back(doors, action, lost)
+        return Applied(ActionResult.APPLIED, _done(exchange))
+
+    async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002
+        """The other way round, once the application is gone; a replaced database that somebody dropped does not come back."""
+        doors = means.doors
+        exchange, server = await _look(doors, action)
+        if not exchange.kept:
+            return Undone(UndoResult.NOTHING, action.undo)
+        kept = server.find(exchange.kept)
+        if not exchange.done(server):
+            if kept is None:
+                return Undone(UndoResult.UNDONE, "was undone already")
+            text = f"{exchange.live} is not the restored copy any more: somebody else exchanged it"
+            return Undone(UndoResult.CONFLICT, text, (text,))
+        if kept is None:
+            text = f"{exchange.kept} is gone, so there is nothing to go back to"
+            return Undone(UndoResult.CONFLICT, text, (text,))
+        if started := await _started(doors, action):
+            return Undone(UndoResult.CONFLICT, started, (started,))
+        if left := await pods_left(doors, action):
+            text = f"pod {left[0]} of {action.target} is still there"
+            raise ProbeUnavailable(text, code="not_stopped", where=str(exchange.at))
+        to = (doors.cluster, exchange.at, exchange.entry)
+        await doors.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
+        return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
+
+    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+        """The copy is still in its place, and takes connections."""
+        try:
+            exchange, server = await _look(doors, action)
+        except ProbeUnavailable as error:
+            return Effect(None, f"the database could not be looked at: {error.message}")
+        good = exchange.done(server) and server.live is not None and server.live.open
+        return Effect(
+            good, f"{exchange.live} is {'' if good else 'not '}the restored copy, open for connections"
+        )
+
+
+def _done(exchange: Exchange) -> str:
+    kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
+    return f"{exchange.live} is the restored copy{kept}"
+
+
+async def _read_back(doors: Doors, action: Action, lost: OutcomeUnclear) -> Applied:
+    """The mark tells. Not in its place means that the transaction was taken back: to send it again does it once."""
+    try:
+        exchange, server = await _look(doors, action)
+    except ProbeUnavailable as error:
+        text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
+        return Applied(ActionResult.UNCLEAR, text, code=lost.code)
+    if exchange.done(server):
+        return Applied(ActionResult.APPLIED, f"{_done(exchange)}; the answer was lost")
+    text = f"the answer was lost ({lost.message}), and nothing was exchanged"
+    raise ProbeUnavailable(text, code="not_applied", where=str(exchange.at))
+
+
+async def _started(doors: Doors, action: Action) -> str:
+    """Somebody wants pods of the application, and they write to the copy; empty when nobody does."""
+    ref = action.object
+    manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
+    replicas = (manifest.get("spec") or {}).get("replicas")
+    return (
+        f"{action.target} is at {replicas} replicas, not at 0: scale it to 0 first" if replicas != 0 else ""
+    )
+
+
+async def _look(doors: Doors, action: Action) -> tuple[Exchange, Server]:
+    exchange = Exchange.from_json(action.part)
+    server = await doors.databases.copies.look(doors.cluster, exchange.at, exchange.entry)
+    return exchange, server

@@ -1,0 +1,121 @@
+"""The port to the databases of a PostgreSQL server as wholes: which there are, and giving them other names.
+
+A restored copy is made beside the database that it replaces and takes its place by new names, all in one transaction: so there is
+no moment in which half of it is done, and the replaced database stays as it was. A copy that was validated bears a mark, a
+comment of the database, which it keeps under every name. Implemented by `app.database` (real) and `app.sim`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from app.domain.cluster import Cluster
+from app.domain.database import DatabaseAddress
+from app.domain.json import JsonValue
+
+RESTORE: Final = "REMEDIATOR_RESTORE"
+"""The variable of a restore's pod that holds its order, as JSON; `copy` and `mark` in it are those of the copy that it makes."""
+IN_USE: Final = "in_use"
+"""The code of the error when a session could not be ended, so that a database could not get another name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One database of the server. `size` in bytes, None when it may not be read; `mark` is its comment; `owned`: the login may
+    rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours."""
+
+    name: str
+    size: int | None = None
+    mark: str = ""
+    owned: bool = True
+    open: bool = True
+    clients: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
+    `may_create` are the login's."""
+
+    version: str
+    major: int
+    database: str
+    superuser: bool
+    may_create: bool
+    databases: tuple[Found, ...]
+
+    def find(self, name: str) -> Found | None:
+        """The database of this name."""
+        return next((one for one in self.databases if one.name == name), None)
+
+    @property
+    def live(self) -> Found | None:
+        """The one that the address leads to."""
+        return self.find(self.database)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A copy that takes the place of the database at an address. `entry` is the database to connect to meanwhile; `live`, `copy` and
+    `kept` are names: of the place, of the copy before, and of the replaced one afterwards (empty when there is none);
+    `mark` is the validated copy's."""
+
+    at: DatabaseAddress
+    entry: str
+    live: str
+    copy: str
+    kept: str
+    mark: str
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the record of an action."""
+        return {
+            "database": self.at.to_json(),
+            "entry": self.entry,
+            "live": self.live,
+            "copy": self.copy,
+            "kept": self.kept,
+            "mark": self.mark,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Exchange:
+        """Rebuild from `to_json`."""
+        names = (data[name] for name in ("entry", "live", "copy", "kept", "mark"))
+        return cls(DatabaseAddress.from_json(data["database"]), *names)
+
+    def done(self, server: Server) -> bool:
+        """The validated copy is in its place."""
+        return server.live is not None and server.live.mark == self.mark
+
+    @property
+    def forth(self) -> tuple[tuple[str, str], ...]:
+        """The names of the exchange, each with the one before."""
+        return (*(((self.live, self.kept),) if self.kept else ()), (self.copy, self.live))
+
+    @property
+    def back(self) -> tuple[tuple[str, str], ...]:
+        """Those of taking it back."""
+        return ((self.live, self.copy), (self.kept, self.live))
+
+
+class Copies(Protocol):
+    """All methods raise ProbeUnavailable as the port `Databases` does."""
+
+    async def look(self, cluster: Cluster, at: DatabaseAddress, entry: str) -> Server:
+        """The databases of the server, seen from the database `entry`."""
+        ...
+
+    async def rename(
+        self,
+        to: tuple[Cluster, DatabaseAddress, str],
+        names: Sequence[tuple[str, str]],
+        closed: str,
+        ask: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Give databases other names, in this order and in one transaction, from the database `to[2]`. Sessions in them are ended, and
+        those who connect meanwhile wait. Of the new names `closed` takes no connections afterwards, all others do. `ask` is
+        asked right before the first statement goes out. Raises OutcomeUnclear when nobody knows whether it was done."""
+        ...

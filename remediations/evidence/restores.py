@@ -1,0 +1,184 @@
+"""What a restore has to know before anything is changed: the backup, the server, the versions, the room, and who is connected.
+
+Used by the handler `database-restore`. Nothing is written, and no dump is read: all of it is read by the Job of the first action.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.backup.order import KIND, Form, database_of, folder_of
+from app.domain.backups import Shelf, Stored
+from app.domain.copies import Server
+from app.domain.database import DatabaseAddress
+from app.domain.errors import ProbeUnavailable, TryLater
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue
+from app.domain.remediation import Scene
+from remediations.backup_pods import obstacle
+from remediations.evidence.units import count, memory, short
+from remediations.queries import aim
+
+SERVER, BACKUP, VERSIONS, SPACE = "restore.server", "restore.backup", "restore.versions", "restore.space"
+_FREE: Final = (
+    'kubelet_volume_stats_available_bytes{namespace="$namespace", persistentvolumeclaim=~".*-SERVER-[0-9]+"}'
+)
+_MAJOR: Final = re.compile(r"\d+")
+_KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}\Z")
+_SHOWN: Final = 10
+
+
+async def server_finding(scene: Scene, at: DatabaseAddress, entry: str) -> tuple[Finding, Server | None]:
+    """The server and its databases; who is connected to the one that is replaced."""
+    if scene.databases is None:
+        return Finding(SERVER, f"{at} was not looked at: no database can be asked", Certainty.UNKNOWN), None
+    try:
+        server = await scene.databases.copies.look(scene.cluster, at, entry)
+    except ProbeUnavailable as error:
+        advice = {"advice": f"make the check of {at} work: it connects to the database {entry} of the server"}
+        text = f"{at} could not be looked at: {error.message}"
+        return Finding(SERVER, text, Certainty.UNKNOWN, advice), None
+    return _told(server), server
+
+
+def _told(server: Server) -> Finding:
+    live = server.live
+    if live is None:
+        state = f"there is no database {server.database}"
+    else:
+        clients = live.clients or {}
+        named = ", ".join(f"{number} {name}" for name, number in list(clients.items())[:_SHOWN])
+        total = count(sum(clients.values()), "connection")
+        state = f"{live.name} ({_size(live.size)}) has {total} of others{f': {named}' if named else ''}"
+    kept = tuple(
+        f"{short(d.name, 63)} is still there: {_size(d.size)}; drop it when nobody needs it any more"
+        for d in server.databases
+        if _KEPT.search(d.name)
+    )
+    data: dict[str, JsonValue] = {"database": server.database, "there": live is not None}
+    return Finding(SERVER, f"PostgreSQL {server.version}: {state}", data=data, details=kept[:_SHOWN])
+
+
+def rights_obstacle(server: Server, *, superuser: bool) -> str:
+    """Why this login cannot, or should not, restore; empty when it may."""
+    if server.superuser and not superuser:
+        return (
+            "the login is a superuser: a dump that it restores could run programs on the server; name the Secret of an owner that "
+            "is none, or write superuser: true into the rule"
+        )
+    if not server.may_create:
+        return "the login may not make a database (CREATEDB)"
+    if server.live is not None and not server.live.owned:
+        return f"the login does not own {server.database}, so it cannot give it another name"
+    return ""
+
+
+async def backup_finding(
+    scene: Scene, shelf: Shelf, key: str, database: str
+) -> tuple[Finding, Stored | None]:
+    """The backup that is restored: there, complete, of this database, and one that pg_restore reads."""
+    if scene.backups is None:
+        return Finding(BACKUP, "No object store can be asked", Certainty.UNKNOWN), None
+    if not shelf.secret:
+        text = "the rule's params name no store_secret, so the service cannot look for a backup"
+        return obstacle(BACKUP, text), None
+    try:
+        found = await scene.backups.find(scene.cluster, shelf, key)
+    except ProbeUnavailable as error:
+        what = f"backup {key}" if key else f"backups in {shelf.url}/{shelf.folder}"
+        text = f"The {what} could not be looked at: {error.message}"
+        return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": "make the store answer"}), None
+    if found is None:
+        return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
+    if why := _against(found, database):
+        return obstacle(BACKUP, f"{found.key}: {why}"), None
+    told = found.manifest
+    rows = sum(told["rows"].values())
+    tried = ", restored once to try it" if told.get("restored") else ""
+    text = (
+        f"{found.key}: {memory(told['bytes'])}, sha256 {str(told['sha256'])[:16]}, complete {str(told.get('ended', '?'))[:16]}, "
+        f"{rows} rows of {count(len(told['rows']), 'table')}, PostgreSQL {told['server']}{tried}"
+    )
+    return Finding(
+        BACKUP, text, data={"key": found.key, "sha256": told["sha256"], "bytes": told["bytes"]}
+    ), found
+
+
+def _against(found: Stored, database: str) -> str:
+    """Why this is no backup that can be restored here; empty when it is one."""
+    told, name = found.manifest, found.key.rpartition("/")[2].partition(".")[0]
+    if told.get("kind") != KIND or told.get("version") != 1 or told.get("name") != name:
+        return "its manifest is not one of ours"
+    if told.get("form") != Form.CUSTOM.value:
+        return "a plain dump is a script and is not restored by a machine (restore it by hand)"
+    if not _whole(told):
+        return "its manifest is not whole"
+    if found.bytes != told["bytes"]:
+        there = "nothing" if found.bytes is None else f"{found.bytes} bytes"
+        return f"there are {there} under its key, and its manifest says {told['bytes']}: it is truncated or altered"
+    try:
+        of = database_of(name)
+    except ValueError:
+        return "its name is not one of ours"
+    own = folder_of("", database).lstrip("/")
+    return "" if of == own else f"it is a backup of {of}, not of {own}"
+
+
+def _whole(told: Mapping[str, Any]) -> bool:
+    rows = told.get("rows")
+    return (
+        isinstance(rows, dict)
+        and all(isinstance(n, int) for n in rows.values())
+        and isinstance(told.get("bytes"), int)
+        and re.fullmatch(r"[0-9a-f]{64}", str(told.get("sha256"))) is not None
+        and _MAJOR.match(str(told.get("server", ""))) is not None
+    )
+
+
+def versions_finding(stored: Stored, server: Server, client: Finding) -> Finding:
+    """Neither the client nor the server may be older than what the dump came from."""
+    found = _MAJOR.match(str(stored.manifest["server"]))
+    dumped = int(found[0]) if found else 0
+    told = f"the dump is of PostgreSQL {stored.manifest['server']}"
+    ours = client.data.get("major")
+    if isinstance(ours, int) and ours < dumped:
+        return obstacle(
+            VERSIONS, f"the image's pg_restore {ours} is too old: {told}; name a newer param image"
+        )
+    if server.major < dumped:
+        return obstacle(VERSIONS, f"the server is PostgreSQL {server.version}, which is older: {told}")
+    with_client = f"pg_restore {ours}" if isinstance(ours, int) else "a pg_restore that the Job asks first"
+    return Finding(
+        VERSIONS, f"The versions fit: {told}, the server is {server.version}, read by {with_client}"
+    )
+
+
+async def space_finding(scene: Scene, stored: Stored, server: str, factor: float) -> Finding:
+    """The room that a copy beside needs, against what is free on the server's volumes where Prometheus knows."""
+    told = stored.manifest.get("database_bytes")
+    needed = int(told * 1.2) if isinstance(told, int) else int(stored.manifest["bytes"] * factor)
+    text = f"A copy beside needs about {memory(needed)}"
+    free: list[float] = []
+    if scene.metrics is not None and server:
+        try:
+            query = aim(_FREE.replace("SERVER", re.escape(server)), scene.workload.target)
+            free = [value for _, value in await scene.metrics.instant(query)]
+        except TryLater:
+            free = []
+    if not free:
+        return Finding(
+            SPACE, f"{text}; how much is free on the server's volume is not known", Certainty.UNKNOWN
+        )
+    least = int(min(free))
+    if least < needed:
+        why = (
+            f"a copy beside needs about {memory(needed)}, and {memory(least)} is free on the server's volume"
+        )
+        return obstacle(SPACE, why)
+    return Finding(SPACE, f"{text}; {memory(least)} is free on the server's volume")
+
+
+def _size(size: int | None) -> str:
+    return "size not known" if size is None else memory(size)

@@ -1,0 +1,254 @@
+"""Restores by the real pg_restore into a real server: a copy beside, validated or gone, and the database itself untouched."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from app.backup.order import Form, Keep, Order, Place, new_name
+from app.backup.restore_order import Phase, RestoreOrder
+from app.domain.database import DatabaseAddress
+from tests.contract.backup.pod import PodRun
+from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
+from tests.contract.stores import missing
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+URL, COPY, MARK = "DATABASE_URL", "the_copy", "alert-remediator: the_copy of it"
+ADDRESS = DatabaseAddress("rag7", "", 0, "", "db", url_key=URL)
+CANARY = "c4nary-p4ssword"
+
+
+@dataclass
+class Recovery:
+    """A database of a plain owner with a backup in a folder; `run` makes the pod of a restore."""
+
+    url: str
+    owner: str
+    folder: Path
+    backup: Order
+    manifest: dict[str, Any]
+    runs: int = 0
+
+    @property
+    def live(self) -> str:
+        return str(conninfo_to_dict(self.url)["dbname"])
+
+    def order(self, phase: Phase, **changes: Any) -> RestoreOrder:
+        order = RestoreOrder(
+            phase,
+            self.backup.key,
+            self.manifest["sha256"],
+            self.manifest["bytes"],
+            ADDRESS,
+            self.backup.place,
+            "postgres",
+            self.live,
+            f"{self.live}_{COPY}",
+            MARK,
+        )
+        return replace(order, **changes)
+
+    def run(self, phase: Phase, **changes: Any) -> tuple[int, str]:
+        """Exit code and last words."""
+        self.runs += 1
+        restoring = self.order(phase, **changes)
+        folder = self.folder / f"pod{self.runs}"
+        ended = PodRun(folder, self.backup, self.secrets, restoring=restoring).run()
+        assert CANARY not in ended.printed + ended.words
+        return ended.codes["upload"], ended.words
+
+    @property
+    def owner_url(self) -> str:
+        return self.url.replace("tester@", f"{self.owner}@")
+
+    @property
+    def secrets(self) -> dict[str, dict[str, str]]:
+        return {"db": {URL: self.owner_url.replace("@", f":{CANARY}@", 1)}}
+
+    @property
+    def stored(self) -> Path:
+        return self.folder / "bucket" / self.backup.key
+
+    def ask(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
+        with psycopg.connect(make_conninfo(self.url, dbname=database or self.live)) as conn:
+            return conn.execute(statement.encode()).fetchall()
+
+    @property
+    def copies(self) -> list[str]:
+        names = self.ask("SELECT datname FROM pg_database ORDER BY 1")
+        return [str(name) for (name,) in names if str(name).endswith(COPY)]
+
+
+@pytest.fixture(scope="module")
+def made(
+    request: pytest.FixtureRequest,
+    postgres_server: Callable[[], Postgres],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Recovery:
+    """Made once: a restore leaves the database and the backup as they are."""
+    try:
+        url = postgres_server().new_database()
+    except PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+    live, folder = str(conninfo_to_dict(url)["dbname"]), tmp_path_factory.mktemp("restore")
+    owner = f"owner_{live}"
+    name = sql.Identifier(owner)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB NOSUPERUSER").format(name))
+        conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(f"reader_{live}")))
+        conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(live), name))
+        conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(name))
+    with psycopg.connect(url.replace("tester@", f"{owner}@"), autocommit=True) as conn:
+        conn.execute("CREATE TABLE stock (a int PRIMARY KEY, b text)")
+        conn.execute("INSERT INTO stock SELECT g, repeat('x', g % 50) FROM generate_series(1, 5000) g")
+        conn.execute('CREATE SCHEMA "odd name"')
+        conn.execute('CREATE TABLE "odd name"."Empty" (a int)')
+        reader = sql.Identifier(f"reader_{live}")
+        conn.execute(sql.SQL("GRANT SELECT ON stock TO {}").format(reader))
+        conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(live)))
+        conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(live), reader))
+        setting = 'ALTER DATABASE {} SET search_path TO public, "odd name"'
+        conn.execute(sql.SQL(setting).format(sql.Identifier(live)))
+    backup = Order(
+        new_name(live, AT, "uid"), ADDRESS, Form.CUSTOM, Place(f"file://{folder}/bucket"), Keep(0, 0, 0)
+    )
+    secret = url.replace("tester@", f"{owner}@").replace("@", f":{CANARY}@", 1)
+    (folder / "bucket").mkdir()
+    ended = PodRun(folder / "backup", backup, {"db": {URL: secret}}).run()
+    assert ended.codes["upload"] == 0, ended.printed
+    manifest = json.loads((folder / "bucket" / f"{backup.key}.manifest.json").read_text("utf-8"))
+    return Recovery(url, owner, folder, backup, manifest)
+
+
+def test_a_copy_has_every_row_grant_and_setting_and_is_marked_once_it_is_validated(made: Recovery) -> None:
+    before = made.ask("SELECT * FROM stock ORDER BY a")
+    checks = ("SELECT count(*) = 5000 FROM stock", "SELECT max(a) = 5000 FROM stock")
+    code, words = made.run(Phase.RESTORE, checks=checks)
+    assert code == 0, words
+    assert (
+        words
+        == f"{made.live}_{COPY}: 5000 rows of 2 tables as in the manifest, 2 checks of the rule answer true"
+    )
+    (copy,) = made.copies
+    assert made.ask("SELECT * FROM public.stock ORDER BY a", copy) == before
+    assert made.ask("SHOW search_path", copy) == made.ask("SHOW search_path")
+    grants = "SELECT has_table_privilege('reader_' || '{0}', 'public.stock', 'SELECT')"
+    assert made.ask(grants.format(made.live), copy) == [(True,)]
+    acl = "SELECT datacl::text, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '{}'"
+    ((of_live, none),) = made.ask(acl.format(made.live))
+    ((of_copy, mark),) = made.ask(acl.format(copy))
+    assert (of_copy, none, mark) == (of_live, None, MARK)
+    again, words = made.run(Phase.RESTORE)
+    assert (again, words) == (0, f"{copy} was restored and validated already")
+    with psycopg.connect(made.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
+
+
+def test_a_rehearsal_reads_all_of_it_and_makes_nothing(made: Recovery) -> None:
+    code, words = made.run(Phase.REHEARSE)
+    assert (code, made.copies) == (0, []), words
+    assert "read, whole, sha256" in words
+
+
+FAILURES: dict[str, tuple[dict[str, Any], str]] = {
+    "a check answers false": (
+        {"checks": ("SELECT count(*) > 9999 FROM stock",)},
+        "check 1 of the rule answers False",
+    ),
+    "a check answers nothing": ({"checks": ("SELECT NULL::boolean",)}, "check 1 of the rule answers nothing"),
+    "a check writes": (
+        {"checks": ("DELETE FROM stock RETURNING true",)},
+        "check 1 of the rule could not be answered",
+    ),
+    "a check ends the transaction": (
+        {"checks": ("COMMIT; DELETE FROM stock RETURNING true",)},
+        "check 1 of the rule could not be answered",
+    ),
+    "a check takes too long": (
+        {"checks": ("SELECT true FROM pg_sleep(30)",), "seconds": 1},
+        "check 1 of the rule could not be answered",
+    ),
+    "another digest was approved": ({"sha256": "0" * 64}, "the manifest is not the one that was approved"),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_copy_that_is_not_validated_is_gone(made: Recovery, what: str) -> None:
+    changes, words = FAILURES[what]
+    before = made.ask("SELECT count(*) FROM stock")
+    code, said = made.run(Phase.RESTORE, **changes)
+    assert (code, made.copies) == (1, [])
+    assert words in said, said
+    assert made.ask("SELECT count(*) FROM stock") == before
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("what", ["truncated", "altered", "rows", "newer"])
+def test_a_backup_that_is_not_what_it_was_is_found_before_anything_stays(
+    made: Recovery, phase: Phase, what: str
+) -> None:
+    """Truncated, altered, of a newer server: both say so. The rows of the manifest are compared by the restore alone."""
+    whole, manifest = made.stored.read_bytes(), made.stored.with_name(f"{made.stored.name}.manifest.json")
+    told = manifest.read_text("utf-8")
+    changed = {**made.manifest}
+    if what == "truncated":
+        made.stored.write_bytes(whole[:-20])
+    elif what == "altered":
+        made.stored.write_bytes(whole[:-20] + bytes(20))
+    elif what == "rows":
+        changed["rows"] = {**changed["rows"], "public.stock": 5001}
+    else:
+        changed["server"] = "99.1"
+    manifest.write_text(json.dumps(changed), "utf-8")
+    try:
+        code, words = made.run(phase)
+    finally:
+        made.stored.write_bytes(whole)
+        manifest.write_text(told, "utf-8")
+    if (what, phase) == ("rows", Phase.REHEARSE):
+        assert code == 0
+    else:
+        assert code == 1, words
+    assert made.copies == []
+
+
+def test_a_pod_that_is_ended_at_its_deadline_drops_what_is_not_whole(made: Recovery, tmp_path: Path) -> None:
+    """The kubelet asks first; whoever dies without being asked is the next test."""
+    real, programs = find_programs(), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(real / "pg_dump")
+    (programs / "pg_restore").write_text(f"#!/bin/sh\ntouch {tmp_path}/began\nexec sleep 60\n", "utf-8")
+    (programs / "pg_restore").chmod(0o755)
+    pod = PodRun(tmp_path / "pod", made.backup, made.secrets, programs, made.order(Phase.RESTORE))
+    processes = pod.start()
+    while not (tmp_path / "began").exists():
+        assert processes["upload"].poll() is None, processes["upload"].communicate()
+        time.sleep(0.02)
+    assert len(made.copies) == 1
+    processes["upload"].terminate()
+    assert processes["upload"].wait(timeout=20) == 143
+    assert made.copies == []
+    processes["dump"].kill()
+    for process in processes.values():
+        process.communicate()
+
+
+def test_a_pod_that_was_killed_leaves_a_copy_that_the_next_one_replaces(made: Recovery) -> None:
+    """It bears no mark, so nothing can put it into the place of the database."""
+    with psycopg.connect(made.owner_url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"{made.live}_{COPY}")))
+    code, words = made.run(Phase.RESTORE)
+    assert code == 0, words
+    with psycopg.connect(made.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(f"{made.live}_{COPY}")))

@@ -1,0 +1,94 @@
+"""The service's look at a bucket: the newest backup or a named one, by its manifest and size; what fails is worded without a login."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from app.backup.order import Form, Keep, Order, Place
+from app.backup.shelf import Shelves
+from app.domain.backups import Shelf
+from app.domain.database import DatabaseAddress
+from app.domain.errors import ProbeUnavailable
+from app.sim import SimCluster, VirtualClock, load_scenario
+from tests.contract.backup.strict import StrictStore
+
+CANARY = "c4nary-k3y"
+NAMES = ("shop-20260301T020000Z-aaaaaa", "shop-20260303T020000Z-bbbbbb", "shop-20260302T020000Z-cccccc")
+
+
+def _key(name: str) -> str:
+    at = DatabaseAddress("rag7", "postgres", 0, "shop", "db")
+    return Order(name, at, Form.CUSTOM, Place(""), Keep()).key
+
+
+@pytest.fixture
+def store() -> Iterator[StrictStore]:
+    """Three backups in a bucket, the folder of another database, one without its manifest, and a stranger's file."""
+    with StrictStore() as found:
+        for name in NAMES:
+            found.objects[f"pg/{_key(name)}"] = b"x" * 7
+            found.objects[f"pg/{_key(name)}.manifest.json"] = json.dumps({"name": name}).encode()
+        found.objects[f"pg/{_key('shop-20260309T020000Z-dddddd')}"] = b"y"
+        found.objects["pg/rag7/shop/notes.manifest.json"] = b"{}"
+        other = "rag7/other/2026/03/09/other-20260309T020000Z-eeeeee.dump.zst"
+        found.objects[f"pg/{other}.manifest.json"] = b"{}"
+        yield found
+
+
+def _cluster(**values: str) -> SimCluster:
+    cluster = SimCluster(VirtualClock(), load_scenario("high-latency"))
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    metadata = {"name": "store", "namespace": "rag7"}
+    cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+    return cluster
+
+
+def _shelf(store: StrictStore, named: str = "store") -> Shelf:
+    return Shelf("s3://bucket/pg", store.endpoint, "", "rag7", named, "rag7/shop")
+
+
+LOGIN = {"AWS_ACCESS_KEY_ID": "AKIACANARY", "AWS_SECRET_ACCESS_KEY": CANARY}
+
+
+async def test_the_newest_of_its_folder_or_a_named_one_is_found(store: StrictStore) -> None:
+    cluster, shelf = _cluster(**LOGIN), _shelf(store)
+    newest = await Shelves().find(cluster, shelf, "")
+    named = await Shelves().find(cluster, shelf, _key(NAMES[0]))
+    assert newest is not None
+    assert named is not None
+    assert (newest.key, newest.bytes, newest.manifest) == (_key(NAMES[1]), 7, {"name": NAMES[1]})
+    assert named.manifest == {"name": NAMES[0]}
+    assert store.refused == []
+
+
+async def test_an_empty_folder_has_none(store: StrictStore) -> None:
+    store.objects.clear()
+    assert await Shelves().find(_cluster(**LOGIN), _shelf(store), "") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "values", "code"),
+    [
+        ("rag7/no", "store", LOGIN, "store_missing"),
+        ("", "nothing", LOGIN, "no_login"),
+        ("", "store", {"OTHER": CANARY}, "no_login"),
+    ],
+)
+async def test_what_fails_says_why_and_shows_no_login(
+    store: StrictStore, key: str, secret: str, values: dict[str, str], code: str
+) -> None:
+    with pytest.raises(ProbeUnavailable) as failed:
+        await Shelves().find(_cluster(**values), _shelf(store, secret), key)
+    assert (failed.value.code, CANARY in str(failed.value)) == (code, False)
+
+
+async def test_only_the_manifest_is_left(store: StrictStore) -> None:
+    """Its removal died half way, or somebody took the dump: there is nothing to restore."""
+    del store.objects[f"pg/{_key(NAMES[1])}"]
+    found = await Shelves().find(_cluster(**LOGIN), _shelf(store), "")
+    assert found is not None
+    assert found.bytes is None

@@ -1,0 +1,223 @@
+"""Databases get other names, on a simulated and on a real server; a client that connects again at once neither gets in nor gets in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from app.database.postgres import PostgresDatabases
+from app.domain.copies import IN_USE, RESTORE, Copies, Exchange
+from app.domain.database import DatabaseAddress
+from app.domain.errors import ProbeUnavailable
+from app.observe.system import SystemClock
+from app.sim import SimCluster, VirtualClock, load_scenario
+from tests.contract.database.sides import secret
+from tests.contract.postgres import Postgres, PostgresMissingError
+from tests.contract.stores import missing
+
+MARK = "alert-remediator: a validated copy"
+PASSWORD = "s3cret-of-the-contract"
+
+
+@dataclass
+class Place:
+    """A server with a database and a validated copy of it beside. `url` leads to a real one, for its superuser."""
+
+    copies: Copies
+    cluster: SimCluster
+    exchange: Exchange
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    async def rename(self, names: Any, closed: str) -> None:
+        await self.copies.rename(
+            (self.cluster, self.exchange.at, self.exchange.entry), names, closed, self.ask
+        )
+
+    async def ask(self) -> None:
+        self.asked.append("asked")
+
+    async def names(self) -> dict[str, tuple[str, bool]]:
+        """Marks, and whether they are open, by the part that a database has in the exchange."""
+        seen = await self.copies.look(self.cluster, self.exchange.at, self.exchange.entry)
+        parts = {getattr(self.exchange, part): part for part in ("live", "copy", "kept")}
+        assert seen.database == self.exchange.live
+        return {parts[d.name]: (d.mark, d.open) for d in seen.databases if d.name in parts}
+
+
+def simulated() -> Place:
+    clock = VirtualClock()
+    cluster = SimCluster(clock, load_scenario("database-restore"))
+    at = DatabaseAddress("rag7", "postgres.rag7.svc", 0, "", "langgraph-secrets", url_key="DATABASE_URL")
+    exchange = Exchange(at, "postgres", "langgraph_checkpoints", "copy_of_it", "kept_of_it", MARK)
+    told = json.dumps({"phase": "restore", "copy": exchange.copy, "mark": MARK}, separators=(",", ":"))
+    container = {"name": "upload", "image": "u:1", "env": [{"name": RESTORE, "value": told}]}
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    cluster.create(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "made", "namespace": "rag7"},
+            "spec": {"template": {"spec": spec}},
+        }
+    )
+    clock.advance(120)
+    cluster.catch_up()
+    return Place(cluster.databases.copies, cluster, exchange)
+
+
+def real(url: str) -> Place:
+    live = str(conninfo_to_dict(url)["dbname"])
+    owner = f"owner_{live}"
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}").format(
+                sql.Identifier(owner), sql.Literal(PASSWORD)
+            )
+        )
+        conn.execute(
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(live), sql.Identifier(owner))
+        )
+    with psycopg.connect(make_conninfo(url, user=owner), autocommit=True) as conn:
+        conn.execute("CREATE TABLE which AS SELECT 'former' AS name")
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"{live}_copy")))
+        words = sql.SQL("COMMENT ON DATABASE {} IS {}")
+        conn.execute(words.format(sql.Identifier(f"{live}_copy"), sql.Literal(MARK)))
+    with psycopg.connect(make_conninfo(url, user=owner, dbname=f"{live}_copy"), autocommit=True) as conn:
+        conn.execute("CREATE TABLE which AS SELECT 'restored' AS name")
+    cluster = SimCluster(VirtualClock(), load_scenario("database-restore"))
+    cluster.create(secret({"username": owner, "password": PASSWORD}))
+    given = conninfo_to_dict(url)
+    at = DatabaseAddress("rag7", str(given["host"]), int(str(given["port"])), live, "db")
+    exchange = Exchange(at, "postgres", live, f"{live}_copy", f"{live}_kept", MARK)
+    return Place(PostgresDatabases(SystemClock()).copies, cluster, exchange, url)
+
+
+@pytest.fixture
+def real_place(request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres]) -> Place:
+    try:
+        return real(postgres_server().new_database())
+    except PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+
+
+@pytest.fixture(params=["simulated", "real"])
+def place(request: pytest.FixtureRequest) -> Place:
+    if request.param == "simulated":
+        return simulated()
+    found: Place = request.getfixturevalue("real_place")
+    return found
+
+
+async def test_a_copy_takes_the_place_and_gives_it_back_and_nothing_is_lost(place: Place) -> None:
+    assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
+    await place.rename(place.exchange.forth, place.exchange.kept)
+    assert await place.names() == {"live": (MARK, True), "kept": ("", False)}
+    await place.rename(place.exchange.back, place.exchange.copy)
+    assert await place.names() == {"live": ("", True), "copy": (MARK, False)}
+    assert place.asked == ["asked", "asked"]
+
+
+async def test_a_renaming_that_cannot_be_done_in_full_does_nothing(place: Place) -> None:
+    with pytest.raises(ProbeUnavailable):
+        await place.rename(((place.exchange.live, place.exchange.kept), ("nowhere", place.exchange.live)), "")
+    assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
+
+
+async def test_promise_10_what_holds_it_stops_it_before_the_first_statement(place: Place) -> None:
+    async def held() -> None:
+        raise ProbeUnavailable("held")
+
+    to = (place.cluster, place.exchange.at, place.exchange.entry)
+    with pytest.raises(ProbeUnavailable, match="held"):
+        await place.copies.rename(to, place.exchange.forth, place.exchange.kept, held)
+    assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
+
+
+@asynccontextmanager
+async def clamouring(url: str, number: int = 4) -> AsyncIterator[list[str]]:
+    """Clients that connect again at once when they are thrown out, and hold their connection; what each saw, in its order."""
+    seen: list[str] = []
+
+    async def client() -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+                    while True:
+                        rows = await (await conn.execute("SELECT name FROM which")).fetchall()
+                        seen.append(str(rows[0][0]))
+                        await asyncio.sleep(0.005)
+            except psycopg.Error:
+                await asyncio.sleep(0.001)
+
+    tasks = [asyncio.create_task(client()) for _ in range(number)]
+    try:
+        await _some(seen, number)
+        yield seen
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_clients_that_connect_again_at_once_do_not_get_in_the_way(real_place: Place) -> None:
+    """They see the former database, then the restored one, and never a third thing; five times forth and back."""
+    owner = conninfo_to_dict(real_place.url)["dbname"]
+    url = make_conninfo(real_place.url, user=f"owner_{owner}")
+    async with clamouring(url) as seen:
+        for _ in range(5):
+            await real_place.rename(real_place.exchange.forth, real_place.exchange.kept)
+            await _until(seen, "restored")
+            await real_place.rename(real_place.exchange.back, real_place.exchange.copy)
+            await _until(seen, "former")
+
+
+async def _until(seen: list[str], word: str) -> None:
+    """Once one of them has seen this one, none sees the other."""
+    seen.clear()
+    for _ in range(2_000):
+        if seen.count(word) >= 4:
+            break
+        await asyncio.sleep(0.005)
+    assert set(seen[seen.index(word) :]) == {word}
+
+
+async def _some(seen: list[str], number: int) -> None:
+    """Wait until they have seen so much."""
+    for _ in range(2_000):
+        if len(seen) >= number:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("the clients do not get in")
+
+
+async def test_a_session_that_may_not_be_ended_is_told_and_nothing_is_renamed(real_place: Place) -> None:
+    """The superuser's: the login has no right to end it, and the server waits five seconds for it."""
+    with psycopg.connect(real_place.url), pytest.raises(ProbeUnavailable) as refused:
+        await real_place.rename(real_place.exchange.forth, real_place.exchange.kept)
+    assert refused.value.code == IN_USE
+    assert await real_place.names() == {"live": ("", True), "copy": (MARK, True)}
+
+
+async def test_the_look_tells_rights_sizes_and_who_is_connected(real_place: Place) -> None:
+    owner = f"owner_{real_place.exchange.live}"
+    url = make_conninfo(real_place.url, user=owner, application_name="langgraph")
+    with psycopg.connect(url), psycopg.connect(url), psycopg.connect(real_place.url):
+        seen = await real_place.copies.look(real_place.cluster, real_place.exchange.at, "postgres")
+    assert (seen.superuser, seen.may_create) == (False, True)
+    live, entry = seen.live, seen.find("postgres")
+    assert live is not None
+    assert entry is not None
+    assert (live.owned, entry.owned) == (True, False)
+    assert live.clients == {"langgraph": 2, "no application name": 1}
+    assert (live.size or 0) > 1_000_000

@@ -1,0 +1,121 @@
+"""The exchange of two databases when answers are lost, and what its undo leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from app.database.exchanging import ExchangeActuator, exchange_database
+from app.domain.actuator import CheckResult, Doors, Means
+from app.domain.copies import Exchange, Found, Server
+from app.domain.database import DatabaseAddress
+from app.domain.errors import OutcomeUnclear, ProbeUnavailable
+from app.domain.outcome import ActionResult, UndoResult
+from app.domain.plan import Action
+from app.domain.target import Kind, Target
+from app.kube.parse import parse_ref
+from app.sim import SimCluster, VirtualClock, load_scenario
+
+MARK = "alert-remediator: copy of it"
+AT = DatabaseAddress("rag7", "postgres", 0, "live", "db")
+EXCHANGE = Exchange(AT, "postgres", "live", "copy", "kept", MARK)
+BEFORE = (Found("live"), Found("copy", mark=MARK))
+AFTER = (Found("live", mark=MARK), Found("kept", open=False))
+TARGET = Target("rag7", Kind.DEPLOYMENT, "langgraph-threads")
+
+
+class Copies:
+    """A server whose renaming does this, and that is seen so afterwards; None: it does not answer."""
+
+    def __init__(self, renames: Exception | None, seen: tuple[Found, ...] | None) -> None:
+        self.renames, self.seen = renames, seen
+        self.sent: list[Sequence[tuple[str, str]]] = []
+
+    async def look(self, cluster: Any, at: Any, entry: str) -> Server:
+        del cluster, at, entry
+        if self.seen is None:
+            raise ProbeUnavailable("no answer")
+        return Server("16.4", 16, "live", superuser=False, may_create=True, databases=self.seen)
+
+    async def rename(self, to: Any, names: Sequence[tuple[str, str]], closed: str, ask: Any) -> None:
+        del to, closed
+        await ask()
+        self.sent.append(names)
+        if self.renames:
+            raise self.renames
+
+
+class Databases:
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
+
+
+def world(copies: Copies, replicas: int = 0) -> tuple[Means, Action]:
+    cluster = SimCluster(VirtualClock(), load_scenario("database-restore"))
+    size = {"op": "replace", "path": "/spec/replicas", "value": replicas}
+    cluster.edit(Kind.DEPLOYMENT, "rag7", TARGET.name, [size])
+    manifest: Any = cluster.peek(Kind.DEPLOYMENT, "rag7", TARGET.name)
+    ref = parse_ref(Kind.DEPLOYMENT, manifest)
+    action = exchange_database(ref, TARGET, EXCHANGE, "app=nothing-has-this", "exchange")
+    databases: Any = Databases(copies)
+    return Means(Doors(cluster, databases), _nothing_held, asyncio.sleep), action
+
+
+async def _nothing_held() -> None:
+    return
+
+
+LOST = OutcomeUnclear("the connection ended")
+
+
+@pytest.mark.parametrize(("seen", "result"), [(AFTER, ActionResult.APPLIED), (None, ActionResult.UNCLEAR)])
+async def test_promise_2_a_lost_answer_is_read_back(seen: Any, result: ActionResult) -> None:
+    copies = Copies(LOST, seen)
+    means, action = world(copies)
+    done = await ExchangeActuator().apply(means, action, "run_1/0.5", CheckResult(action.object, ""))
+    assert (done.result, copies.sent) == (result, [EXCHANGE.forth])
+
+
+async def test_what_was_taken_back_is_tried_again() -> None:
+    means, action = world(Copies(LOST, BEFORE))
+    with pytest.raises(ProbeUnavailable, match="nothing was exchanged"):
+        await ExchangeActuator().apply(means, action, "run_1/0.5", CheckResult(action.object, ""))
+
+
+UNDOS: dict[str, tuple[tuple[Found, ...], int, UndoResult, int]] = {
+    "as it was left": (AFTER, 0, UndoResult.UNDONE, 1),
+    "undone already": (BEFORE, 0, UndoResult.UNDONE, 0),
+    "the former one was dropped": (AFTER[:1], 0, UndoResult.CONFLICT, 0),
+    "somebody exchanged it again": ((Found("live"), Found("kept")), 0, UndoResult.CONFLICT, 0),
+    "somebody started the application": (AFTER, 2, UndoResult.CONFLICT, 0),
+}
+
+
+@pytest.mark.parametrize("what", UNDOS)
+async def test_promise_7_an_undo_leaves_alone_what_is_not_ours_any_more(what: str) -> None:
+    seen, replicas, result, sent = UNDOS[what]
+    copies = Copies(None, seen)
+    means, action = world(copies, replicas)
+    undone = await ExchangeActuator().undo(means, action, "run_1/0.5")
+    assert (undone.result, len(copies.sent)) == (result, sent), undone.text
+    assert bool(undone.conflicts) == (result is UndoResult.CONFLICT)
+
+
+CHECKS: dict[str, tuple[tuple[Found, ...], str]] = {
+    "ready": (BEFORE, ""),
+    "done": (AFTER, ""),
+    "the copy is gone": (BEFORE[:1], "there is no validated copy copy any more"),
+    "the copy is not validated": ((Found("live"), Found("copy")), "there is no validated copy copy any more"),
+    "the database is gone": (BEFORE[1:], "live is gone since the decision"),
+}
+
+
+@pytest.mark.parametrize("what", CHECKS)
+async def test_promise_5_it_is_looked_at_again_right_before(what: str) -> None:
+    seen, why = CHECKS[what]
+    means, action = world(Copies(None, seen))
+    found = await ExchangeActuator().check(means.doors, action)
+    assert (found.ref is None, found.text if why else "") == (bool(why), why)

@@ -1,0 +1,168 @@
+"""The pages of procedures and of the policy: what can be ordered and by whom, and which rule an alert would meet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.outcome import RunState
+from app.store import incidents
+from tests.orders import orders_world
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_runs
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, access, filled
+from tests.unit.page.html import Element
+from tests.unit.page.test_pages import expect_sound
+
+SCALE = "/procedures/scale"
+
+
+@pytest.fixture
+async def orders(tmp_path: Path) -> AsyncIterator[Rig]:
+    """A service with the shipped policy in the world in which every procedure has something to do."""
+    made = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def visitor(orders: Rig) -> AsyncIterator[Browser]:
+    """A browser that is not logged in."""
+    made = Browser(app_of(orders, access()))
+    yield made
+    await made.close()
+
+
+def wish(form: Element, **fields: str) -> dict[str, str]:
+    """The form of `scale` filled in for the deployment langgraph."""
+    return filled(form, namespace="rag7", kind="Deployment", name="langgraph", reason="rush hour", **fields)
+
+
+async def stored(rig: Rig) -> list[incidents.Incident]:
+    return await rig.store.read(lambda conn: incidents.page(conn, "", 10, None))
+
+
+async def test_everything_of_the_catalogue_can_be_looked_at_with_its_parameters(
+    orders: Rig, visitor: Browser
+) -> None:
+    await visitor.login("reader")
+    listed = await visitor.get("/procedures")
+    expect_sound(listed)
+    names = [a.text for a in listed.document.all("a") if a.get("href").startswith("/procedures/")]
+    assert sorted(names) == sorted(orders.services.catalogue)
+    for name in names:
+        page = await visitor.get(f"/procedures/{name}")
+        expect_sound(page)
+        for field in orders.services.catalogue[name].params.model_fields:
+            assert field in page.text
+        assert "needs a token with the scope trigger" in page.text
+    assert (await visitor.get("/procedures/no-such")).status == 404
+
+
+async def test_a_form_begins_as_a_dry_run_and_its_order_changes_nothing(
+    orders: Rig, visitor: Browser
+) -> None:
+    await visitor.login("carol")
+    page = await visitor.get(SCALE)
+    expect_sound(page)
+    answer = await visitor.post(SCALE, wish(page.form(SCALE), **{"param-replicas": "5"}))
+    (incident,) = await stored(orders)
+    assert (answer.status, answer.path) == (200, f"/incidents/{incident.id}")
+    assert incident.manual is not None
+    assert (incident.manual.dry_run, incident.manual.params) == (True, {"replicas": 5})
+    assert (incident.manual.requested_by, incident.manual.reason) == ("carol", "rush hour")
+    await orders.run(120, alerts=False)
+    assert [m for m in orders.cluster.mutations if not m.dry_run] == []
+
+
+async def test_an_order_acts_once_however_often_its_form_is_sent(orders: Rig, visitor: Browser) -> None:
+    await visitor.login("carol")
+    data = wish((await visitor.get(SCALE)).form(SCALE), **{"param-replicas": "5"})
+    del data["dry_run"]
+    for _ in range(3):
+        await visitor.post(SCALE, data)
+    assert len(await stored(orders)) == 1
+    await orders.run(240, alerts=False)
+    assert len([m for m in orders.cluster.mutations if m.verb == "patch" and not m.dry_run]) == 1
+
+
+async def test_who_may_only_order_has_to_wait_for_somebody_else(orders: Rig, visitor: Browser) -> None:
+    await visitor.login("dave")
+    data = wish((await visitor.get(SCALE)).form(SCALE), **{"param-replicas": "5"})
+    del data["dry_run"]
+    await visitor.post(SCALE, data)
+    await orders.run(60, alerts=False)
+    assert [r.state for r in await all_runs(orders)] == [RunState.WAITING]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "place"),
+    [
+        ({"param-replicas": "many"}, "bad_params", "replicas"),
+        ({"param-replicas": ""}, "param_missing", "replicas"),
+        ({"param-replicas": "5", "name": "no-such"}, "no_such_target", "name"),
+        ({"param-replicas": "5", "name": "../secrets"}, "invalid_field", "name"),
+        ({"param-replicas": "5", "kind": "Secret"}, "invalid_field", "kind"),
+        ({"param-replicas": "5", "reason": " "}, "no_reason", "reason"),
+    ],
+)
+async def test_a_form_that_does_not_fit_is_refused_with_the_place(
+    orders: Rig, visitor: Browser, fields: dict[str, str], code: str, place: str
+) -> None:
+    await visitor.login("carol")
+    answer = await visitor.post(SCALE, {**wish((await visitor.get(SCALE)).form(SCALE)), **fields})
+    assert answer.document.one("code").text == code
+    assert place in answer.text
+    assert await stored(orders) == []
+
+
+async def test_whoever_may_not_order_has_no_form_and_is_refused_with_one(
+    orders: Rig, visitor: Browser
+) -> None:
+    await visitor.login("carol")
+    data = wish((await visitor.get(SCALE)).form(SCALE), **{"param-replicas": "5"})
+    await visitor.login("alice")
+    page = await visitor.get("/")
+    data["form"] = filled(page.form("/logout"))["form"]
+    assert (await visitor.post(SCALE, data)).document.one("code").text == "scope_missing"
+    assert await stored(orders) == []
+
+
+async def test_the_policy_shows_its_rules_in_the_order_in_which_they_are_tried(
+    orders: Rig, visitor: Browser
+) -> None:
+    await visitor.login("reader")
+    page = await visitor.get("/policy")
+    expect_sound(page)
+    shown = [row.all("td")[0].text for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    assert shown == [rule.name for rule in orders.policy.rules]
+    assert orders.policy.version in page.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (
+            "alertname=HighErrorRate, severity=critical, namespace=rag7, deployment=langgraph",
+            ("errors after a deployment", "rag7/Deployment/langgraph", 'name by label "deployment"'),
+        ),
+        ("alertname=Unheard", ("No rule matches",)),
+        ("alertname=HighErrorRate, severity=critical, namespace=RAG", ("none:", "cannot be the namespace")),
+    ],
+)
+async def test_what_if_an_alert_came_names_the_rule_and_the_target(
+    visitor: Browser, labels: str, expected: tuple[str, ...]
+) -> None:
+    await visitor.login("reader")
+    page = await visitor.http.get("/policy", params={"labels": labels})
+    for text in expected:
+        assert text in page.text.replace("&#34;", '"')
+
+
+async def test_labels_that_are_none_are_refused_with_the_reason(visitor: Browser) -> None:
+    await visitor.login("reader")
+    answer = await visitor.http.get("/policy", params={"labels": "alertname=~High.*"})
+    assert (answer.status_code, "bad_labels" in answer.text) == (422, True)
