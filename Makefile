@@ -28,8 +28,8 @@ $(UV):
 
 install: .venv/.installed ## install everything into .venv
 
-demo: install    ## the four stories on a simulated cluster; leaves the service running (DEMO_ARGS=--once ends it)
-	$(RUN) remediator demo $(DEMO_ARGS)
+demo: install    ## the four alerts on a simulated cluster, or STORY=database-backup; leaves the service running (DEMO_ARGS=--once ends it)
+	$(RUN) remediator demo $(if $(STORY),--story $(STORY)) $(DEMO_ARGS)
 
 test: install    ## all tests; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live" tests

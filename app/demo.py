@@ -1,7 +1,7 @@
-"""The demo: the four stories of the runbook on a simulated cluster, with the real service around it.
+"""The demo: the four alerts of the runbook, or one story of `app.stories`, on a simulated cluster, with the real service around it.
 
-Starts the service on loopback, POSTs real Alertmanager bodies over HTTP as the simulated alerts fire and resolve, and
-prints each Slack message as it would be posted. Owns no behaviour of the service; everything shown is what `serve` does.
+Starts the service on loopback, POSTs real Alertmanager bodies over HTTP as the simulated alerts fire and resolve, gives the orders
+and approvals of a story as people would, and prints each Slack message as it would be posted. Owns no behaviour of the service; everything shown is what `serve` does.
 Only from here does the simulator meet the service.
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -21,6 +24,7 @@ from rich.rule import Rule
 
 from app.domain.errors import BadInput
 from app.domain.outcome import IncidentState
+from app.domain.target import Target
 from app.main import Parts
 from app.notify.console import ConsoleClient
 from app.observe import logs
@@ -31,21 +35,47 @@ from app.sim import AcceleratedClock, SimCluster, load_scenario
 from app.store import incidents, outbox, runs
 from app.store.database import Store
 from app.store.incidents import Incident
+from app.stories import STORIES, Story
 
-STORIES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
+FOUR = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
+PEOPLE = ("anna", "ben", "carol")
+"""Who is there in a story: the first gives orders, the others approve."""
 _LIMIT = 150.0  # real seconds after which the demo says that something is wrong
 _WELL = frozenset({IncidentState.FIXED, IncidentState.CONTAINED})
-_POLL = 0.2  # real seconds between looks at the simulated Alertmanager
+_LOOKED = frozenset({IncidentState.RESOLVED})  # an order that only looks ends so
+_POLL = 0.2  # real seconds between looks at the simulated Alertmanager and at what waits for an answer
 
 
-async def run_demo(*, once: bool, port: int, speed: float) -> int:
-    """Show the stories; exit code 0 when all four ended as fixed or contained. Runs until interrupted unless `once`."""
+@dataclass(frozen=True, slots=True)
+class Show:
+    """What is shown: the scenarios, how many incidents it has, and the story with its name when it is one."""
+
+    scenarios: tuple[str, ...] = FOUR
+    incidents: int = len(FOUR)
+    name: str = ""
+    story: Story | None = None
+    tokens: Mapping[str, str] = field(default_factory=dict)
+
+
+def show_of(name: str) -> Show:
+    """The four alerts, or the story of this name. Raises BadInput (`unknown_story`)."""
+    if not name:
+        return Show()
+    story = STORIES.get(name)
+    if story is None:
+        raise BadInput(f"there are {', '.join(STORIES)}", code="unknown_story", where="--story")
+    tokens = {who: secrets.token_urlsafe(24) for who in (*PEOPLE, "alertmanager")}
+    return Show((story.scenario,), 1, name, story, tokens)
+
+
+async def run_demo(*, once: bool, port: int, speed: float, story: str = "") -> int:
+    """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. Raises BadInput."""
+    show = show_of(story)
     logs.configure(level="WARNING")
     console = Console(highlight=False, soft_wrap=True)
     state = Path(tempfile.mkdtemp(prefix="remediator-demo-"))
-    settings = _settings(state, port)
     clock = AcceleratedClock(SystemClock(), speed)
-    cluster = SimCluster(clock, load_scenario(*STORIES))
+    cluster = SimCluster(clock, load_scenario(*show.scenarios))
     parts = Parts(
         clock=clock,
         cluster=cluster,
@@ -60,13 +90,13 @@ async def run_demo(*, once: bool, port: int, speed: float) -> int:
         speed=speed,
     )
     try:
-        async with serving(settings, parts) as (service, url):
-            _opening(console, url, speed)
-            async with _feeding(cluster, url):
-                await _told(service.services.store)
-                good = await _summary(console, service.services.store)
+        async with serving(_settings(state, port, show), parts) as (service, url):
+            _opening(console, url, speed, show)
+            async with _people(console, cluster, url, show):
+                await _told(service.services.store, show)
+                good = await _summary(console, service.services.store, show)
                 if not once:
-                    await _stay(console, url)
+                    await _stay(console, url, show)
             return 0 if good else 1
     finally:
         shutil.rmtree(state, ignore_errors=True)
@@ -81,10 +111,16 @@ def simulated() -> Parts:
     return parts
 
 
-def _settings(state: Path, port: int) -> Settings:
-    """The usual settings, but for a state of its own, no secrets and the policies shipped with the service."""
+def _settings(state: Path, port: int, show: Show) -> Settings:
+    """The usual settings, but for a state of its own, no secrets but those of a story's people, and the policies shipped with the
+    service, beside them the rule of the story."""
     here = Path("policies")
     folder = here if here.is_dir() else Path(__file__).resolve().parent.parent / "policies"
+    if show.story and show.story.rule:
+        with_rule = state / "policies"
+        shutil.copytree(folder, with_rule)
+        (with_rule / "story.yaml").write_text(f"version: 1\nrules:\n  - {show.story.rule}\n")
+        folder = with_rule
     try:
         return load_settings(
             state_dir=state,
@@ -93,7 +129,7 @@ def _settings(state: Path, port: int) -> Settings:
             cluster="simulated",
             host="127.0.0.1",
             port=port,
-            tokens=None,
+            tokens=_tokens(show) or None,
             slack_bot_token=None,
             replica="demo",
             mode="normal",
@@ -104,41 +140,93 @@ def _settings(state: Path, port: int) -> Settings:
         ) from error
 
 
-def _opening(console: Console, url: str, speed: float) -> None:
-    console.print(Rule("alert-remediator demo"))
-    console.print(
-        f"A simulated cluster with four broken workloads in namespace rag7, {speed:g} times faster than real time.\n"
-        f"The service runs at {url} (API at {url}/docs). What follows is the channel #incidents.\n"
+def _tokens(show: Show) -> str:
+    scopes = {"alertmanager": "ingest"}
+    return ",".join(
+        f"{who}:{scopes.get(who, 'read+trigger+operate')}:{sha256(token.encode()).hexdigest()}"
+        for who, token in show.tokens.items()
     )
 
 
+def _opening(console: Console, url: str, speed: float, show: Show) -> None:
+    world = "four broken workloads" if show.story is None else f"the world of {show.name}"
+    console.print(Rule(f"alert-remediator demo {show.name}".strip()))
+    console.print(
+        f"A simulated cluster with {world} in namespace rag7, {speed:g} times faster than real time.\n"
+        f"The service runs at {url} (API at {url}/docs). What follows is the channel #incidents.\n"
+    )
+    if show.story is not None:
+        console.print(
+            "Databases, caches and buckets are stand-ins inside of this process, as the cluster is.\n"
+            f"{PEOPLE[0]} orders what is ordered; {' and '.join(PEOPLE[1:])} approve what waits for somebody.\n"
+        )
+
+
 @contextlib.asynccontextmanager
-async def _feeding(cluster: SimCluster, url: str) -> AsyncIterator[None]:
+async def _people(console: Console, cluster: SimCluster, url: str, show: Show) -> AsyncIterator[None]:
+    """What goes on around the service: Alertmanager, and in a story its people."""
     async with httpx.AsyncClient(base_url=url, timeout=30.0) as http:
-        feed = asyncio.create_task(_feed(cluster, http))
+        tasks = [asyncio.create_task(_feed(cluster, http, show))]
+        if show.story is not None:
+            if show.story.target:
+                await _order(http, show, show.story)
+            tasks.append(asyncio.create_task(_answer(console, http, show)))
         try:
             yield
         finally:
-            feed.cancel()
-            await asyncio.gather(feed, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _feed(cluster: SimCluster, http: httpx.AsyncClient) -> None:
+def _as(show: Show, who: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {show.tokens[who]}"} if who in show.tokens else {}
+
+
+async def _feed(cluster: SimCluster, http: httpx.AsyncClient, show: Show) -> None:
     """What Alertmanager does: POST each due notification until it is taken."""
+    headers = _as(show, "alertmanager")
     while True:
         for body in cluster.alertmanager.poll():
-            answer = await http.post("/webhooks/alertmanager", json=body)
+            answer = await http.post("/webhooks/alertmanager", json=body, headers=headers)
             while answer.status_code >= 500:
                 await asyncio.sleep(_POLL)
-                answer = await http.post("/webhooks/alertmanager", json=body)
+                answer = await http.post("/webhooks/alertmanager", json=body, headers=headers)
             answer.raise_for_status()
         await asyncio.sleep(_POLL)
 
 
-async def _told(store: Store) -> None:
-    """Wait until all stories have ended and their messages are out. Raises TimeoutError."""
+async def _order(http: httpx.AsyncClient, show: Show, story: Story) -> None:
+    target = Target.parse(story.target)
+    body = {
+        "remediation": show.name,
+        "target": {"namespace": target.namespace, "kind": target.kind.value, "name": target.name},
+        "params": dict(story.params),
+        "reason": "the demo shows it",
+    }
+    answer = await http.post("/api/v1/remediations", json=body, headers=_as(show, PEOPLE[0]))
+    answer.raise_for_status()
+
+
+async def _answer(console: Console, http: httpx.AsyncClient, show: Show) -> None:
+    """Approve whatever waits, one person after the other, as often as somebody is still wanted."""
+    given: set[tuple[str, str]] = set()
+    while True:
+        found = await http.get("/api/v1/runs", params={"state": "waiting"}, headers=_as(show, PEOPLE[1]))
+        for run in found.raise_for_status().json()["items"]:
+            who = next((p for p in PEOPLE[1:] if (run["id"], p) not in given), None)
+            if who is not None:
+                given.add((run["id"], who))
+                answer = await http.post(f"/api/v1/runs/{run['id']}/approve", headers=_as(show, who))
+                if answer.is_success:
+                    console.print(f"({who} approves)", markup=False)
+        await asyncio.sleep(_POLL)
+
+
+async def _told(store: Store, show: Show) -> None:
+    """Wait until everything has ended and its messages are out. Raises TimeoutError."""
     async with asyncio.timeout(_LIMIT):
-        await _all_ended(store)
+        await _all_ended(store, show.incidents)
         await _messages_out(store)
 
 
@@ -147,10 +235,10 @@ async def _incidents(store: Store) -> list[Incident]:
     return [r for r in rows if r.merged_into is None]
 
 
-async def _all_ended(store: Store) -> None:
+async def _all_ended(store: Store, expected: int) -> None:
     while True:
         rows = await _incidents(store)
-        if len(rows) >= len(STORIES) and all(
+        if len(rows) >= expected and all(
             r.state.closed or r.state.value in ("escalated", "stuck") for r in rows
         ):
             return
@@ -164,7 +252,7 @@ async def _messages_out(store: Store) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _summary(console: Console, store: Store) -> bool:
+async def _summary(console: Console, store: Store, show: Show) -> bool:
     rows = sorted(await _incidents(store), key=lambda r: r.id)
     shown = [("incident", "run", "ended as", "step", "alert", "target")]
     for row in rows:
@@ -175,14 +263,20 @@ async def _summary(console: Console, store: Store) -> bool:
     console.print(Rule("summary"))
     for line in shown:  # ids are there to be copied, so nothing is cut
         console.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)), markup=False)
-    return len(rows) >= len(STORIES) and all(r.state in _WELL for r in rows)
+    well = _WELL if show.story is None else _WELL | _LOOKED
+    return len(rows) >= show.incidents and all(r.state in well for r in rows)
 
 
-async def _stay(console: Console, url: str) -> None:
+async def _stay(console: Console, url: str, show: Show) -> None:
     console.print(
         f"\nThe service goes on at {url}. In another terminal: remediator incidents, remediator explain ID, "
         "remediator undo RUN. Ctrl-C ends it."
     )
+    if show.tokens:
+        console.print(
+            f"Its page and commands know {PEOPLE[0]} by REMEDIATOR_TOKEN={show.tokens[PEOPLE[0]]}",
+            markup=False,
+        )
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

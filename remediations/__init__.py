@@ -20,7 +20,9 @@ from types import MappingProxyType
 from app.domain.remediation import AnyRemediation
 from remediations.adjust_hpa import AdjustHpa
 from remediations.api_rate_limits import ApiRateLimits
+from remediations.certificate_renewal import CertificateRenewal
 from remediations.clean_checkpoints import CleanCheckpoints
+from remediations.configuration_backup import ConfigurationBackup
 from remediations.database_backup import DatabaseBackup
 from remediations.database_connections import DatabaseConnections
 from remediations.database_restore import DatabaseRestore
@@ -51,6 +53,8 @@ CATALOGUE: Mapping[str, AnyRemediation] = MappingProxyType(
         "database-vacuum": DatabaseVacuum(),
         "logs-and-volumes": LogsAndVolumes(),
         "database-backup": DatabaseBackup(),
+        "certificate-renewal": CertificateRenewal(),
+        "configuration-backup": ConfigurationBackup(),
         "database-restore": DatabaseRestore(),
     }
 )

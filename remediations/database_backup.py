@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from app.backup.job import backup_job
-from app.backup.order import Form, Keep, Order, Place, new_name
+from app.backup.order import Form, Order, Place, new_name
 from app.domain.database import Activity
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Diagnosis, Finding
@@ -32,6 +32,7 @@ from remediations.backup_pods import (
     running_finding,
     secrets_finding,
 )
+from remediations.backups import KEEP, KeepParams, job_named
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.units import joined, memory
 from remediations.steps import act, refuse
@@ -41,15 +42,11 @@ SERVER = "backup.server"
 _MAJOR = re.compile(r"\d+")
 
 
-class DatabaseBackupParams(PodParams):
-    """`form`: custom, or plain for SQL with gzip. `scratch`: restore it beside and compare. `daily`, `weekly`, `monthly`: how many are
-    kept."""
+class DatabaseBackupParams(KeepParams, PodParams):
+    """`form`: custom, or plain for SQL with gzip. `scratch`: restore it beside and compare."""
 
     form: Literal["custom", "plain"] = Field(default="custom", description="plain: SQL with gzip")
     scratch: bool = Field(default=False, description="Restore it beside and compare the rows")
-    daily: int = Field(default=7, ge=0, le=400, description="How many days keep their newest backup")
-    weekly: int = Field(default=4, ge=0, le=400, description="How many weeks do")
-    monthly: int = Field(default=12, ge=0, le=400, description="How many months do")
 
 
 class DatabaseBackup(Remediation[DatabaseBackupParams]):
@@ -61,7 +58,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
     params: type[DatabaseBackupParams] = DatabaseBackupParams
     actions: frozenset[ActionKind] = frozenset({ActionKind.CREATE_JOB})
     secret_params: tuple[str, ...] = ("secret", "store_secret")
-    fixed_params: frozenset[str] = PLACE | {"daily", "weekly", "monthly"}
+    fixed_params: frozenset[str] = PLACE | KEEP
     procedure = Procedure(
         settle=timedelta(seconds=10), timeout=timedelta(hours=2, minutes=30), poll=timedelta(seconds=10)
     )
@@ -108,12 +105,11 @@ def _back_up(scene: Scene, params: DatabaseBackupParams, server: Finding | None)
         params.address(target.namespace),
         Form(params.form),
         Place(params.to, params.endpoint, params.region),
-        Keep(params.daily, params.weekly, params.monthly),
+        params.keep(),
         params.scratch,
     )
     pod = params.pod(params.image or scene.workload.containers[0].image, scene.workload.manifest)
-    stamp = name.rsplit("-", 2)
-    job_name = f"backup-{target.name.replace('.', '-')[:30].strip('-')}-{stamp[1].lower()}-{stamp[2]}"
+    job_name = job_named("backup", target.name, name)
     job = backup_job(order, pod, job_name, DatabaseBackup.name)
     undo = (
         "nothing to undo: it changes nothing of the database; the Job ends by itself within "

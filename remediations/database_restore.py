@@ -40,10 +40,10 @@ from remediations.backup_pods import (
     PLACE,
     PodParams,
     client_finding,
-    obstacle,
     running_finding,
     secrets_finding,
 )
+from remediations.backups import obstacle
 from remediations.database_backup import DatabaseBackup
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.restores import (

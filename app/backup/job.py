@@ -1,4 +1,4 @@
-"""The manifest of the Job of a backup or a restore: two containers that share three pipes, and nothing else.
+"""The manifests of Jobs of backups and restores. Of a database: two containers that share three pipes, and nothing else.
 
 `dump` has the database's own image, so that client and server fit, and no Secret; `upload` has ours and the two Secrets, each by
 references to single keys. Both run as nobody in particular, without a service account's token, on a read-only file system. Pure.
@@ -23,6 +23,7 @@ LABEL: Final = "alert-remediator.io/procedure"
 """Label of the Job and its pod, for a NetworkPolicy to choose it by."""
 _USER: Final = 10001
 _WORK, _LOGIN = "/backup/work", "/backup/login"
+TMP: Final[Obj] = {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
 _RESTRICTED: Final[Obj] = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -55,12 +56,24 @@ def restore_job(order: RestoreOrder, pod: Pod, name: str, procedure: str) -> Obj
     return _job((RESTORE, order.to_text()), order.database, pod, (name, procedure))
 
 
-def _job(told: tuple[str, str], at: DatabaseAddress, pod: Pod, called: tuple[str, str]) -> Obj:
-    name, procedure = called
-    labels = {LABEL: procedure, "app.kubernetes.io/managed-by": "alert-remediator"}
+def _job(order: tuple[str, str], at: DatabaseAddress, pod: Pod, called: tuple[str, str]) -> Obj:
     spec: Obj = {
-        "restartPolicy": "Never",
         "automountServiceAccountToken": False,
+        "containers": [_upload(order, at, pod), _dump(pod)],
+        "volumes": [
+            {"name": "work", "emptyDir": {"sizeLimit": "16Mi"}},
+            {"name": "login", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            TMP,
+        ],
+    }
+    return job_of(pod, *called, spec)
+
+
+def job_of(pod: Pod, name: str, procedure: str, spec: Obj) -> Obj:
+    """A Job that runs once, as nobody in particular. `spec` has the pod's containers, volumes, and whether it gets a token."""
+    labels = {LABEL: procedure, "app.kubernetes.io/managed-by": "alert-remediator"}
+    whole: Obj = {
+        "restartPolicy": "Never",
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -69,17 +82,12 @@ def _job(told: tuple[str, str], at: DatabaseAddress, pod: Pod, called: tuple[str
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_upload(told, at, pod), _dump(pod)],
-        "volumes": [
-            {"name": "work", "emptyDir": {"sizeLimit": "16Mi"}},
-            {"name": "login", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        ],
+        **spec,
     }
     if pod.account:
-        spec["serviceAccountName"] = pod.account
+        whole["serviceAccountName"] = pod.account
     if pod.pull:
-        spec["imagePullSecrets"] = [{"name": one} for one in pod.pull]
+        whole["imagePullSecrets"] = [{"name": one} for one in pod.pull]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -88,61 +96,73 @@ def _job(told: tuple[str, str], at: DatabaseAddress, pod: Pod, called: tuple[str
             "backoffLimit": 0,
             "activeDeadlineSeconds": pod.deadline,
             "ttlSecondsAfterFinished": pod.ttl,
-            "template": {"metadata": {"labels": labels}, "spec": spec},
+            "template": {"metadata": {"labels": labels}, "spec": whole},
         },
     }
 
 
-def _upload(told: tuple[str, str], at: DatabaseAddress, pod: Pod) -> Obj:
+def told(variable: str, value: str) -> Obj:
+    """A variable of a container."""
+    return {"name": variable, "value": value}
+
+
+def asked_by() -> Obj:
+    """The variable with the action's id, from the pod's mark."""
+    place = {"fieldRef": {"fieldPath": f"metadata.annotations['{MARKER}']"}}
+    return {"name": names.ASKED_BY, "valueFrom": place}
+
+
+def store_login(pod: Pod) -> list[Obj]:
+    """The store's login, key by key, as far as the Secret has them."""
+    if not pod.store_secret:
+        return []
+    return [_secret(key, pod.store_secret, key, optional=True) for key in names.STORE_KEYS]
+
+
+def _upload(order: tuple[str, str], at: DatabaseAddress, pod: Pod) -> Obj:
     keys = (
         {names.URL: at.url_key} if at.url_key else {names.USER: at.user_key, names.PASSWORD: at.password_key}
     )
     if at.ca_key:
         keys[names.AUTHORITY] = at.ca_key
     env = [
-        _value(*told),
-        _value(names.WORK, _WORK),
-        _value(names.LOGIN, _LOGIN),
-        _value(names.LAST_WORDS, "/dev/termination-log"),
-        {
-            "name": names.ASKED_BY,
-            "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{MARKER}']"}},
-        },
+        told(*order),
+        told(names.WORK, _WORK),
+        told(names.LOGIN, _LOGIN),
+        told(names.LAST_WORDS, "/dev/termination-log"),
+        asked_by(),
         *(_secret(variable, at.secret, key) for variable, key in keys.items()),
+        *store_login(pod),
     ]
-    if pod.store_secret:
-        env += [_secret(key, pod.store_secret, key, optional=True) for key in names.STORE_KEYS]
     return _container("upload", pod.uploader, pod, {"command": ["python", "-m", "app.backup"], "env": env})
 
 
 def _dump(pod: Pod) -> Obj:
     env = [
-        _value(names.WORK, _WORK),
-        _value("PGSERVICEFILE", f"{_LOGIN}/services"),
-        _value("HOME", _WORK),
+        told(names.WORK, _WORK),
+        told("PGSERVICEFILE", f"{_LOGIN}/services"),
+        told("HOME", _WORK),
     ]
     return _container("dump", pod.image, pod, {"command": ["/bin/sh", "-c", SCRIPT], "env": env})
 
 
 def _container(name: str, image: str, pod: Pod, more: Mapping[str, Any]) -> Obj:
+    login: Obj = {"name": "login", "mountPath": _LOGIN, **({"readOnly": True} if name == "dump" else {})}
+    mounts = [{"name": "work", "mountPath": _WORK}, login]
+    return container(name, image, pod, more, mounts)
+
+
+def container(name: str, image: str, pod: Pod, more: Mapping[str, Any], mounts: Sequence[Obj]) -> Obj:
+    """One container: restricted, with its limits, and with a /tmp of memory beside the mounts."""
     resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": pod.memory}}
-    mounts = [
-        {"name": "work", "mountPath": _WORK},
-        {"name": "login", "mountPath": _LOGIN, **({"readOnly": True} if name == "dump" else {})},
-        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
-    ]
     return {
         "name": name,
         "image": image,
         **more,
         "resources": resources,
-        "volumeMounts": mounts,
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
         "securityContext": _RESTRICTED,
     }
-
-
-def _value(name: str, value: str) -> Obj:
-    return {"name": name, "value": value}
 
 
 def _secret(variable: str, secret: str, key: str, *, optional: bool = False) -> Obj:

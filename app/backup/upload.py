@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,13 @@ from app.backup.order import ASKED_BY, KIND, LOGIN, WORK, Form, Order
 from app.backup.packing import packed, unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told
-from app.backup.retention import surplus
+from app.backup.pruning import prune
 from app.backup.source import Source, connected, rows_of, scratch
 from app.database.login import Options, with_authority
 from app.domain.ports import Clock
 
 _MIB = 1 << 20
 _END = b"PostgreSQL database dump complete"
-_LEFT_OVER = timedelta(days=2)  # longer than any Job of ours may run
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def back_up(parts: Parts) -> str:
             finally:
                 with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
                     bucket.discard(order.incomplete)
-        removed = _prune(parts, bucket)
+        removed = prune(bucket, order, parts.clock.now())
     return _words(parts, manifest, removed)
 
 
@@ -163,19 +161,6 @@ def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: d
             f"the restored copy differs in {len(wrong)} tables, {wrong[0]} for one", code="differs"
         )
     manifest["restored"] = True
-
-
-def _prune(parts: Parts, bucket: Bucket) -> str:
-    """Remove what is surplus. That it could not be done does not make the backup a bad one, and is told."""
-    order = parts.order
-    try:
-        too_many = surplus(bucket.backups(order.folder), order.keep)
-        for key in too_many:
-            bucket.remove(key)
-        bucket.sweep(order.incomplete_folder, parts.clock.now() - _LEFT_OVER)
-    except BackupFailed as error:
-        return f"older ones could not be removed: {error.message}"
-    return f"{len(too_many)} older removed" if too_many else ""
 
 
 def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:

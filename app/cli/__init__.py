@@ -38,6 +38,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "audit": "audit:app",
     "db": "audit:db",
     "config": "config:config",
+    "configuration": "configuration:app",
     "doctor": "doctor:doctor",
     "policy": "policy:app",
     "rbac": "rbac:rbac",

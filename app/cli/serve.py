@@ -40,10 +40,18 @@ def demo(
     speed: Annotated[
         float, typer.Option("--speed", min=1, max=100, help="Simulated seconds per second.")
     ] = 20.0,
+    story: Annotated[
+        str,
+        typer.Option(
+            "--story",
+            metavar="NAME",
+            help="One remediation or procedure by its name, with its order and approvals.",
+        ),
+    ] = "",
 ) -> None:
-    """Show the four stories of the runbook on a simulated cluster, with real webhooks over HTTP."""
+    """Show the four alerts of the runbook, or one story, on a simulated cluster, with real requests over HTTP."""
     from app.demo import run_demo  # with it comes the simulator, which `serve` does without
 
-    code = asyncio.run(run_demo(once=once, port=port, speed=speed))
+    code = asyncio.run(run_demo(once=once, port=port, speed=speed, story=story))
     if code:
         raise typer.Exit(code)

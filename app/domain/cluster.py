@@ -84,12 +84,22 @@ class Cluster(Protocol):
         """
         ...
 
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """As `patch`, through the status subresource: of the object only the status changes."""
+        ...
+
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a pod if it still has this uid (ObjectChanged otherwise). Ignores disruption budgets, as kubectl does."""
         ...
 
     async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Evict a pod if it still has this uid. DisruptionBlocked when a PodDisruptionBudget says no."""
+        ...
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """Delete a Secret if it still has this uid (ObjectChanged otherwise)."""
         ...
 
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:

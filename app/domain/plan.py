@@ -40,6 +40,8 @@ class ActionKind(StrEnum):
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
     CREATE_JOB = "create-job"
+    RENEW_CERTIFICATE = "renew-certificate"
+    DELETE_SECRET = "delete-secret"
     RUN_JOB = "run-job"
     CONFIRM_STOPPED = "confirm-stopped"
     EXCHANGE_DATABASE = "exchange-database"
@@ -64,6 +66,8 @@ INSIDE = frozenset(
         ActionKind.CLEAN_CHECKPOINTS,
         ActionKind.VACUUM,
         ActionKind.CREATE_JOB,
+        ActionKind.RENEW_CERTIFICATE,
+        ActionKind.DELETE_SECRET,
         ActionKind.RUN_JOB,
         ActionKind.CONFIRM_STOPPED,
         ActionKind.EXCHANGE_DATABASE,

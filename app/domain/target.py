@@ -38,6 +38,11 @@ class Kind(StrEnum):
     ROLLOUT = "Rollout"
     VPA = "VerticalPodAutoscaler"
     NETWORK_POLICY = "NetworkPolicy"
+    CERTIFICATE = "Certificate"
+    CERTIFICATE_REQUEST = "CertificateRequest"
+    ISSUER = "Issuer"
+    CLUSTER_ISSUER = "ClusterIssuer"
+    ACME_ORDER = "Order"
 
 
 WORKLOAD_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)

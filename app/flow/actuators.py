@@ -12,6 +12,7 @@ from app.database.vacuuming import VacuumActuator
 from app.domain.actuator import Actuator, by_kind
 from app.domain.plan import ActionKind
 from app.kube.actuator import KubeActuator
+from app.kube.certificate_actuator import CertificateActuator
 from app.kube.job_actuator import JobActuator
 from app.kube.key_actuator import KeyActuator
 from app.kube.run_job_actuator import RunJobActuator
@@ -25,6 +26,7 @@ ACTUATORS: Final[Mapping[ActionKind, Actuator]] = by_kind(
         CheckpointActuator(),
         VacuumActuator(),
         JobActuator(),
+        CertificateActuator(),
         RunJobActuator(),
         StoppedActuator(),
         ExchangeActuator(),

@@ -8,9 +8,7 @@ validates responses (the library's models refuse objects with a null list and dr
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import aiohttp
@@ -35,33 +33,30 @@ from app.kube.about import Server
 from app.kube.faults import Answer, Request, broken, refusal
 from app.kube.parse import parse_usage
 from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
+from app.kube.wire import (
+    WRITE_SECONDS,
+    Call,
+    applying,
+    delete_options,
+    deleting,
+    patching,
+    place,
+    seconds_of,
+    status_object,
+    write_query,
+)
 
 READ_SECONDS = 10.0
-WRITE_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 _PAGE = 500
 _PATIENCE = 10.0  # seconds that one throttled read may wait in all
-_JSON_PATCH = "application/json-patch+json"
 
 # What the library raises for a file that is empty, half written or no kubeconfig; yaml is its parser and comes with it.
 _BROKEN_FILE = (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError)
 
 Observer = Callable[[str, str, str, float], None]
 """Told after each request: verb, resource, HTTP status or `error`, seconds."""
-Query = list[tuple[str, str]]
 Sleep = Callable[[float], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One HTTP request."""
-
-    method: str
-    path: str
-    request: Request
-    query: Query
-    body: Any = None
-    content_type: str = "application/json"
 
 
 class KubeCluster:
@@ -129,8 +124,8 @@ class KubeCluster:
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """See the port."""
         resource = RESOURCES[kind]
-        request = Request("get", resource.full_name, _place(resource, namespace, name), mutates=False)
-        return await self._json(_Call("GET", resource.path(namespace, name), request, []))
+        request = Request("get", resource.full_name, place(resource, namespace, name), mutates=False)
+        return await self._json(Call("GET", resource.path(namespace, name), request, []))
 
     async def list_objects(
         self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
@@ -144,13 +139,13 @@ class KubeCluster:
             return await self._pages(RESOURCES[kind], namespace, selector, fields)
 
     async def _pages(self, resource: Resource, namespace: str, selector: str, fields: str) -> list[Obj]:
-        request = Request("list", resource.full_name, _place(resource, namespace), mutates=False)
+        request = Request("list", resource.full_name, place(resource, namespace), mutates=False)
         fixed = [("limit", str(_PAGE)), ("labelSelector", selector), ("fieldSelector", fields)]
         items: list[Obj] = []
         token = ""
         while True:
             query = [(k, v) for k, v in (*fixed, ("continue", token)) if v]
-            page = await self._json(_Call("GET", resource.path(namespace), request, query))
+            page = await self._json(Call("GET", resource.path(namespace), request, query))
             items.extend(page.get("items") or ())
             token = (page.get("metadata") or {}).get("continue", "")
             if not token:
@@ -160,57 +155,59 @@ class KubeCluster:
         self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
     ) -> Obj:
         """See the port. Unknown fields are refused (fieldValidation=Strict) rather than dropped."""
-        resource = RESOURCES[kind]
-        request = Request("patch", resource.full_name, _place(resource, namespace, name), not dry_run)
-        query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
-        call = _Call("PATCH", resource.path(namespace, name), request, query, list(patch), _JSON_PATCH)
-        return await self._json(call)
+        return await self._json(patching(kind, (namespace, name, ""), patch, dry_run=dry_run))
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """See the port."""
+        return await self._json(patching(kind, (namespace, name, "status"), patch, dry_run=dry_run))
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port."""
-        resource = RESOURCES[Kind.POD]
-        request = Request("delete", resource.full_name, _place(resource, namespace, name), not dry_run)
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", **_delete_options(uid, dry_run=dry_run)}
-        query = [("timeout", f"{WRITE_SECONDS:.0f}s")]
-        await self._json(_Call("DELETE", resource.path(namespace, name), request, query, options))
+        await self._json(deleting(Kind.POD, (namespace, name), uid, dry_run=dry_run))
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port."""
+        await self._json(deleting(Kind.SECRET, (namespace, name), uid, dry_run=dry_run))
 
     async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port. The answer's own status is looked at: a failure can come with HTTP 201."""
         resource = RESOURCES[Kind.POD]
-        request = Request("create", "pods/eviction", _place(resource, namespace, name), not dry_run)
+        request = Request("create", "pods/eviction", place(resource, namespace, name), not dry_run)
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
             "metadata": {"name": name, "namespace": namespace},
-            "deleteOptions": _delete_options(uid, dry_run=dry_run),
+            "deleteOptions": delete_options(uid, dry_run=dry_run),
         }
         path = resource.path(namespace, name, "eviction")
-        answer = await self._json(_Call("POST", path, request, _write_query(dry_run=dry_run), body))
+        answer = await self._json(Call("POST", path, request, write_query(dry_run=dry_run), body))
         if answer.get("status") == "Failure":
             raise refusal(request, Answer(int(answer.get("code", 500)), answer))
 
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
         """See the port."""
         resource = RESOURCES[Kind.POD]
-        request = Request("create", resource.full_name, _place(resource, namespace), mutates=False)
-        query = [*_write_query(dry_run=True), ("fieldValidation", "Ignore")]
-        return await self._json(_Call("POST", resource.path(namespace), request, query, pod))
+        request = Request("create", resource.full_name, place(resource, namespace), mutates=False)
+        query = [*write_query(dry_run=True), ("fieldValidation", "Ignore")]
+        return await self._json(Call("POST", resource.path(namespace), request, query, pod))
 
     async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
         """See the port."""
         resource, name = RESOURCES[Kind.JOB], job["metadata"]["name"]
-        request = Request("create", resource.full_name, _place(resource, namespace, name), not dry_run)
-        query = [*_write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
-        return await self._json(_Call("POST", resource.path(namespace), request, query, job))
+        request = Request("create", resource.full_name, place(resource, namespace, name), not dry_run)
+        query = [*write_query(dry_run=dry_run), ("fieldValidation", "Strict")]
+        return await self._json(Call("POST", resource.path(namespace), request, query, job))
 
     async def create_event(self, event: Obj) -> None:
         """See the port."""
         resource, meta = RESOURCES[Kind.EVENT], event["metadata"]
-        place = _place(resource, meta["namespace"], meta["name"])
-        request = Request("create", resource.full_name, place, mutates=True)
+        where = place(resource, meta["namespace"], meta["name"])
+        request = Request("create", resource.full_name, where, mutates=True)
         path = resource.path(meta["namespace"])
         try:
-            await self._json(_Call("POST", path, request, _write_query(dry_run=False), event))
+            await self._json(Call("POST", path, request, write_query(dry_run=False), event))
         except ObjectChanged as error:
             if error.code != "already_exists":
                 raise
@@ -218,7 +215,7 @@ class KubeCluster:
     async def logs(self, query: LogQuery) -> str:
         """See the port. A container that has not started yet has no log either: the empty text."""
         resource = RESOURCES[Kind.POD]
-        request = Request("get", "pods/log", _place(resource, query.namespace, query.pod), mutates=False)
+        request = Request("get", "pods/log", place(resource, query.namespace, query.pod), mutates=False)
         wanted = [
             ("container", query.container),
             ("previous", "true" if query.previous else ""),
@@ -228,7 +225,7 @@ class KubeCluster:
         ]
         path = resource.path(query.namespace, query.pod, "log")
         try:
-            data = await self._bytes(_Call("GET", path, request, [(k, v) for k, v in wanted if v]))
+            data = await self._bytes(Call("GET", path, request, [(k, v) for k, v in wanted if v]))
         except ObjectInvalid as error:
             if any(sign in error.message for sign in _NO_LOG):
                 return ""
@@ -264,15 +261,15 @@ class KubeCluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        answer = await self._json(_Call("POST", ACCESS_REVIEWS.path(""), request, [], body))
+        answer = await self._json(Call("POST", ACCESS_REVIEWS.path(""), request, [], body))
         return bool((answer.get("status") or {}).get("allowed", False))
 
     async def server(self) -> Server:
         """What the API server says of itself: its version, and its time by the answer's Date. Raises as reads do."""
         request = Request("get", "/version", "", mutates=False)
-        status, headers, data = await self._send(_Call("GET", "/version", request, []))
+        status, headers, data = await self._send(Call("GET", "/version", request, []))
         if status != 200:
-            raise refusal(request, Answer(status, _status_object(data), _seconds(headers)))
+            raise refusal(request, Answer(status, status_object(data), seconds_of(headers)))
         try:
             return Server.read(headers, data)
         except (ValueError, TypeError, KeyError) as error:
@@ -281,10 +278,28 @@ class KubeCluster:
     async def api_groups(self) -> frozenset[str]:
         """Names of the API groups that the cluster serves."""
         request = Request("get", "/apis", "", mutates=False)
-        found = await self._json(_Call("GET", "/apis", request, []))
+        found = await self._json(Call("GET", "/apis", request, []))
         return frozenset(str(group.get("name", "")) for group in found.get("groups") or ())
 
-    async def _json(self, call: _Call) -> Obj:
+    async def document(self, path: str) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        return await self._json(Call("GET", path, Request("get", path, "", mutates=False), []))
+
+    async def read(
+        self, resource: Resource, namespace: str, name: str, query: Sequence[tuple[str, str]]
+    ) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        verb = "get" if name else "list"
+        request = Request(verb, resource.full_name, place(resource, namespace, name), mutates=False)
+        return await self._json(Call("GET", resource.path(namespace, name), request, list(query)))
+
+    async def put_as(
+        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+    ) -> Obj:
+        """See `app.kube.everything.Raw`."""
+        return await self._json(applying(resource, namespace, body, manager, dry_run=dry_run))
+
+    async def _json(self, call: Call) -> Obj:
         data = await self._bytes(call)
         try:
             found = decoded(data)
@@ -294,7 +309,7 @@ class KubeCluster:
             raise broken(call.request, TypeError("no object"), sent=True)
         return found
 
-    async def _bytes(self, call: _Call) -> bytes:
+    async def _bytes(self, call: Call) -> bytes:
         """The body of a successful answer. A throttled read waits as long as the server tells it, within limits, so that
         one busy second does not cost a whole investigation; a write is never sent again."""
         left = _PATIENCE
@@ -308,7 +323,7 @@ class KubeCluster:
                 left -= max(wait, 1.0)
                 await self._sleep(wait)
 
-    async def _answered(self, call: _Call) -> bytes:
+    async def _answered(self, call: Call) -> bytes:
         """The body of a successful answer. Fresh credentials are fetched once when ours have run out: after a 401
         nothing can have happened, so even a write may be sent again."""
         try:
@@ -324,10 +339,10 @@ class KubeCluster:
                 raise broken(call.request, error, sent=False) from error
             status, headers, data = await self._send(call)
         if not 200 <= status <= 299:
-            raise refusal(call.request, Answer(status, _status_object(data), _seconds(headers)))
+            raise refusal(call.request, Answer(status, status_object(data), seconds_of(headers)))
         return data
 
-    async def _send(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
+    async def _send(self, call: Call) -> tuple[int, Mapping[str, str], bytes]:
         started = asyncio.get_running_loop().time()
         outcome = "error"
         sent = False
@@ -366,35 +381,3 @@ class KubeCluster:
 _STALE = (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 _NO_LOG = ("previous terminated container", "is waiting to start", "is not available")
-
-
-def _place(resource: Resource, namespace: str, name: str = "") -> str:
-    parts = [namespace] if resource.namespaced else [""]
-    return "/".join([*parts, name]) if name else parts[0]
-
-
-def _write_query(*, dry_run: bool) -> Query:
-    """The server gives up when we do, so that a lost write does not land minutes later."""
-    query = [("fieldManager", FIELD_MANAGER), ("timeout", f"{WRITE_SECONDS:.0f}s")]
-    return [*query, ("dryRun", "All")] if dry_run else query
-
-
-def _delete_options(uid: str, *, dry_run: bool) -> Obj:
-    options: Obj = {"preconditions": {"uid": uid}}
-    return {**options, "dryRun": ["All"]} if dry_run else options
-
-
-def _status_object(data: bytes) -> Mapping[str, Any]:
-    try:
-        found = decoded(data)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
-
-
-_SECONDS = re.compile(r"[0-9]{1,6}", re.ASCII)
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return float(text) if _SECONDS.fullmatch(text) else None

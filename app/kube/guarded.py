@@ -41,6 +41,20 @@ class Guarded:
             await self._ask()
         return await self._cluster.patch(kind, namespace, name, patch, dry_run=dry_run)
 
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        return await self._cluster.patch_status(kind, namespace, name, patch, dry_run=dry_run)
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """See the port; asks first unless it is a dry run."""
+        if not dry_run:
+            await self._ask()
+        await self._cluster.delete_secret(namespace, name, uid, dry_run=dry_run)
+
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port; asks first unless it is a dry run."""
         if not dry_run:

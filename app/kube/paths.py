@@ -66,6 +66,11 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.ROLLOUT: Resource("argoproj.io", "v1alpha1", "rollouts"),
     Kind.VPA: Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers"),
     Kind.NETWORK_POLICY: Resource("networking.k8s.io", "v1", "networkpolicies"),
+    Kind.CERTIFICATE: Resource("cert-manager.io", "v1", "certificates"),
+    Kind.CERTIFICATE_REQUEST: Resource("cert-manager.io", "v1", "certificaterequests"),
+    Kind.ISSUER: Resource("cert-manager.io", "v1", "issuers"),
+    Kind.CLUSTER_ISSUER: Resource("cert-manager.io", "v1", "clusterissuers", namespaced=False),
+    Kind.ACME_ORDER: Resource("acme.cert-manager.io", "v1", "orders"),
 }
 POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", namespaced=False)

@@ -81,6 +81,20 @@ class View:
         """Refused: looking changes nothing. Raises RuntimeError."""
         raise RuntimeError(f"a view was asked to patch {kind} {namespace}/{name} ({len(patch)}, {dry_run})")
 
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to patch the status of {kind} {namespace}/{name}")
+        return await self._cluster.patch_status(kind, namespace, name, patch, dry_run=True)
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to delete Secret {namespace}/{name}")
+        await self._cluster.delete_secret(namespace, name, uid, dry_run=True)
+
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
         """Refused like `patch`."""
         raise RuntimeError(f"a view was asked to delete pod {namespace}/{name}")

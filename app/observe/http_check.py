@@ -10,8 +10,9 @@ import asyncio
 
 import httpx
 
-from app.domain.http_check import HttpAddress, HttpAnswer
+from app.domain.http_check import HttpAddress, HttpAnswer, ServedCertificate
 from app.domain.ports import Clock
+from app.observe.tls_check import served
 
 TIMEOUT = 3.0
 """Seconds for the whole check: connect, ask, answer."""
@@ -38,6 +39,10 @@ class HttpxChecks:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
             return HttpAnswer(None, "no usable answer")
         return HttpAnswer(status, milliseconds=round((self._clock.monotonic() - began) * 1000, 1))
+
+    async def certificate(self, address: HttpAddress, name: str) -> ServedCertificate:
+        """See the port."""
+        return await served(address, name, TIMEOUT)
 
     async def _status(self, address: HttpAddress) -> int:
         path, _, query = address.path.partition("?")

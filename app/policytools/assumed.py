@@ -49,6 +49,8 @@ _KINDS = {
     "terminate-blocker": ActionKind.TERMINATE_SESSIONS,
     "remove-old-checkpoints": ActionKind.CLEAN_CHECKPOINTS,
     "vacuum": ActionKind.VACUUM,
+    "renew": ActionKind.RENEW_CERTIFICATE,
+    "delete-secret": ActionKind.DELETE_SECRET,
     "restart-client": ActionKind.ROLLOUT_RESTART,
     "restart-postgres": ActionKind.DELETE_POD,
 }

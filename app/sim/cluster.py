@@ -143,15 +143,40 @@ class SimCluster:
         self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
     ) -> Obj:
         """Apply a JSON patch as our field manager; returns the object after it."""
-        key = make_key(kind, namespace, name)
-        request = Request("patch", kind, key.namespace, name, dry_run)
+        return await self._patch(make_key(kind, namespace, name), patch, "", dry_run)
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """The same through the status subresource."""
+        return await self._patch(make_key(kind, namespace, name), patch, "status", dry_run)
+
+    async def _patch(self, key: Key, patch: Sequence[dict[str, Any]], subresource: str, dry_run: bool) -> Obj:
+        request = Request("patch", key.kind, key.namespace, key.name, dry_run)
 
         def act() -> Obj:
-            after: Obj = clone(self._store.patch(key, patch, FIELD_MANAGER, dry_run=dry_run))
+            after: Obj = clone(
+                self._store.patch(key, patch, FIELD_MANAGER, subresource=subresource, dry_run=dry_run)
+            )
             self._record(request, after, clone(list(patch)))
             return after
 
         return await self._request(request, act)
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """Delete a Secret if it still has this uid."""
+        request = Request("delete", Kind.SECRET, namespace, name, dry_run)
+
+        def act() -> None:
+            key = Key(Kind.SECRET, namespace, name)
+            secret = self._store.get(key)
+            if secret["metadata"]["uid"] != uid:
+                raise ObjectChanged("the UID in the precondition does not match", where=str(key))
+            if not dry_run:
+                self._store.delete(key)
+            self._record(request, secret)
+
+        await self._request(request, act)
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """Delete a pod if it still has this uid."""
@@ -259,7 +284,7 @@ class SimCluster:
                 manager=FIELD_MANAGER,
                 patch=patch,
                 resource_version=metadata.get("resourceVersion", ""),
-                marker=(metadata.get("annotations") or {}).get(MARKER, ""),
+                marker=_said_in_status(patch) or (metadata.get("annotations") or {}).get(MARKER, ""),
             )
         )
 
@@ -344,3 +369,10 @@ class SimCluster:
     def add_node(self, name: str) -> None:
         """Add a ready node."""
         self.create(node(name, seconds_of(self._clock.now().isoformat())), "kubelet")
+
+
+def _said_in_status(patch: Sequence[dict[str, Any]]) -> str:
+    """The mark in the message of a condition that a patch sets: a status has no annotations."""
+    found = [op.get("value") for op in patch if str(op.get("path", "")).startswith("/status/conditions/")]
+    said = [str(value.get("message", "")) for value in found if isinstance(value, dict)]
+    return next((text.partition(f"{MARKER}=")[2] for text in said if f"{MARKER}=" in text), "")

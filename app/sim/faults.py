@@ -136,7 +136,8 @@ def _lost(request: Request) -> Exception:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One accepted write, dry runs included: the cluster's own audit log. `marker` is the action annotation it left."""
+    """One accepted write, dry runs included: the cluster's own audit log. `marker` is the action annotation it left, or what
+    stands for it in the message of a condition."""
 
     at: datetime
     verb: Verb

@@ -50,6 +50,15 @@ APIS: Mapping[Kind, Api] = {
     Kind.ROLLOUT: Api("argoproj.io/v1alpha1", "rollouts", generation=True, status=True, custom=True),
     Kind.VPA: Api("autoscaling.k8s.io/v1", "verticalpodautoscalers", generation=True, custom=True),
     Kind.NETWORK_POLICY: Api("networking.k8s.io/v1", "networkpolicies", generation=True),
+    Kind.CERTIFICATE: Api("cert-manager.io/v1", "certificates", generation=True, status=True, custom=True),
+    Kind.CERTIFICATE_REQUEST: Api(
+        "cert-manager.io/v1", "certificaterequests", generation=True, status=True, custom=True
+    ),
+    Kind.ISSUER: Api("cert-manager.io/v1", "issuers", generation=True, status=True, custom=True),
+    Kind.CLUSTER_ISSUER: Api(
+        "cert-manager.io/v1", "clusterissuers", namespaced=False, generation=True, status=True, custom=True
+    ),
+    Kind.ACME_ORDER: Api("acme.cert-manager.io/v1", "orders", generation=True, status=True, custom=True),
 }
 
 

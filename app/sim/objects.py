@@ -135,7 +135,15 @@ class ObjectStore:
         )
         return merged if dry_run else self._put(key, old, merged)
 
-    def patch(self, key: Key, patch: Sequence[dict[str, Any]], manager: str, *, dry_run: bool = False) -> Obj:
+    def patch(
+        self,
+        key: Key,
+        patch: Sequence[dict[str, Any]],
+        manager: str,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Obj:
         """Apply a JSON patch as `manager`. Raises ObjectMissing, ObjectChanged, ObjectInvalid."""
         old = self.get(key)
         new = apply_patch(old, patch)
@@ -148,7 +156,7 @@ class ObjectStore:
             raise ObjectChanged(text, where=str(key))
         if key_of(new) != key:
             raise ObjectInvalid("name, namespace and kind cannot change", where="metadata")
-        return self.update(new, manager, dry_run=dry_run)
+        return self.update(new, manager, subresource=subresource, dry_run=dry_run)
 
     def delete(self, key: Key) -> None:
         """Remove an object and, like the garbage collector, what it owns; pods only get a deletionTimestamp by

@@ -36,6 +36,7 @@ _ORDER = (
     Kind.STATEFUL_SET,
     Kind.DAEMON_SET,
     Kind.JOB,
+    Kind.CERTIFICATE,
     Kind.POD,
     Kind.PDB,
     Kind.RESOURCE_QUOTA,

@@ -17,7 +17,7 @@ from app.domain.errors import ProbeUnavailable, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.remediation import Scene
-from remediations.backup_pods import obstacle
+from remediations.backups import obstacle
 from remediations.evidence.units import count, memory, short
 from remediations.queries import aim
 

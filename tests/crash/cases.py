@@ -22,12 +22,10 @@ from app.domain.procedure import Consent
 from app.policy.load import load_policy
 from app.policy.model import Policy, Rule, Verify
 from app.sim import load_scenario
-from app.sim.alerts import AlertRule
-from app.sim.databases import Clients
 from app.sim.scenario import Scenario
-from app.sim.signals import Signal
 from app.store import incidents, runs
 from remediations import CATALOGUE
+from tests.crash.worlds import autoscaled, blocked, exhausted, flood, leaking, overload, two_tables
 from tests.orders import ORDERS
 from tests.scenario.rig import Rig, shipped_policy
 
@@ -83,122 +81,6 @@ class Case:
 
 def _shipped(name: str) -> Callable[[], Scenario]:
     return cache(lambda: load_scenario(name))
-
-
-@cache
-def overload() -> Scenario:
-    """More load than the replicas can carry, told as an error rate."""
-    base = load_scenario("high-latency")
-    alert = AlertRule(
-        alert="HighErrorRate",
-        signal=Signal.ERROR_RATIO,
-        app="langgraph-api",
-        above=0.05,
-        window=60.0,
-        wait=60.0,
-        labels={"severity": "critical", "deployment": "langgraph-api"},
-    )
-    return base.model_copy(update={"alerts": (alert,)})
-
-
-@cache
-def flood() -> Scenario:
-    """More load than even all replicas of the ladder can carry: no step helps."""
-    base = load_scenario("high-latency")
-    behaviours = tuple(
-        b.model_copy(update={"capacity": 4.0}) if b.capacity is not None else b for b in base.behaviours
-    )
-    return base.model_copy(update={"behaviours": behaviours})
-
-
-@cache
-def autoscaled() -> Scenario:
-    """The overloaded Deployment with an autoscaler that may go further than it does."""
-    base = load_scenario("high-latency")
-    autoscaler = {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "langgraph-api", "namespace": "rag7"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "langgraph-api"},
-            "minReplicas": 2,
-            "maxReplicas": 10,
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 900}},
-                }
-            ],
-        },
-    }
-    return base.model_copy(update={"objects": (*base.objects, autoscaler), "age": 1200.0})
-
-
-@cache
-def blocked() -> Scenario:
-    """A migration that holds a lock, and so many sessions behind it that connections are short."""
-    base = load_scenario("database-connections")
-    holder = Clients(
-        application="migration", state="active", since=1_500.0, query="ALTER TABLE documents ADD COLUMN a int"
-    )
-    behind = Clients(
-        application="langgraph-api",
-        count=17,
-        state="active",
-        since=900.0,
-        query="SELECT 1 FROM documents",
-        waits_for="migration",
-        leaves=True,
-    )
-    (server,) = base.databases
-    return base.model_copy(update={"databases": (server.model_copy(update={"clients": (holder, behind)}),)})
-
-
-@cache
-def leaking() -> Scenario:
-    """A client Deployment whose sessions are idle and many, and whose alert names it."""
-    base = load_scenario("database-connections")
-    client: dict[str, Any] = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "langgraph-ingest", "namespace": "rag7", "labels": {"app": "langgraph-ingest"}},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"app": "langgraph-ingest"}},
-            "template": {
-                "metadata": {"labels": {"app": "langgraph-ingest"}},
-                "spec": {"containers": [{"name": "ingest", "image": "ghcr.io/stacey77/rag7-ingest:v1.0.0"}]},
-            },
-        },
-    }
-    sessions = Clients(application="langgraph-ingest", count=19, since=300.0, app="langgraph-ingest")
-    (server,), (alert,) = base.databases, base.alerts
-    labels = {"severity": "critical", "deployment": "langgraph-ingest", "team": "rag"}
-    return base.model_copy(
-        update={
-            "objects": (*base.objects, client),
-            "databases": (server.model_copy(update={"clients": (sessions,)}),),
-            "alerts": (alert.model_copy(update={"labels": labels}),),
-        }
-    )
-
-
-@cache
-def exhausted() -> Scenario:
-    """No connection is free, so that nobody can look at the sessions."""
-    base = load_scenario("database-connections")
-    (server,) = base.databases
-    full = server.model_copy(update={"clients": (Clients(application="langgraph-ingest", count=22),)})
-    return base.model_copy(update={"databases": (full,)})
-
-
-@cache
-def two_tables() -> Scenario:
-    """A table whose vacuum takes longer than one call, and one whose vacuum is over at once."""
-    base = load_scenario("database-vacuum")
-    (server,) = base.databases
-    few = tuple(t for t in server.tables if t.name in ("checkpoint_writes", "store"))
-    return base.model_copy(update={"databases": (server.model_copy(update={"tables": few}),)})
 
 
 async def _approve(rig: Rig) -> None:
@@ -289,6 +171,22 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         },
         hand=_ordered("database-backup"),
     ),
+    ("configuration-backup", "save"): Case(
+        "configuration-backup",
+        "save",
+        _shipped("configuration-backup"),
+        of_policy={
+            "rules": _rules(
+                "  - name: configuration",
+                "    remediation: configuration-backup",
+                "    params:",
+                "      {to: s3://b, store_secret: backup-store, uploader: remediator:1, account: configuration-reader,",
+                "       recipients: [age1aed7f487u2axawlzkfvn0k3e7ev0q937gw4scw7rm3s3wl9f85gqltln5w]}",
+                "    mode: auto",
+            )
+        },
+        hand=_ordered("configuration-backup"),
+    ),
     ("database-restore", "restore"): Case(
         "database-restore",
         "restore",
@@ -325,6 +223,19 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         two_tables,
         hand=_ordered("database-vacuum", approved=True),
         long=True,
+    ),
+    ("certificate-renewal", "delete-secret"): Case(
+        "certificate-renewal",
+        "delete-secret",
+        _shipped("certificate-renewal"),
+        of_policy={
+            "rules": _rules(
+                "  - name: certificates",
+                "    remediation: certificate-renewal",
+                "    params: {certificate: langgraph-tls, secret: langgraph-tls, deletable: langgraph-tls, delete_secret: true}",
+            )
+        },
+        hand=_ordered("certificate-renewal", approved=True),
     ),
     ("pod-restarting", "restart"): Case(
         "pod-restarting", "restart", cache(lambda: load_scenario(DATA / "late-configuration.yaml"))

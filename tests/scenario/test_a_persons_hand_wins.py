@@ -19,7 +19,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.intake import pagerduty
 from app.policy.model import Otherwise, Policy
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.moments import during
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (

@@ -32,7 +32,7 @@ from app.store.pre_images import VaultKeys
 from tests.births import scenario_of
 from tests.contract import postgres
 from tests.contract.stores import missing
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.canaries import (
     CANARY,
     ENCODED,

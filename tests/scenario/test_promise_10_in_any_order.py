@@ -18,7 +18,7 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.policy.model import Day, Policy, Temporary, Window
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy
 

@@ -18,7 +18,7 @@ from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Day, Otherwise, Temporary, Window
 from app.sim.faults import Fault, FaultKind
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_run, trail, writes

@@ -12,7 +12,7 @@ import pytest
 from app.domain.outcome import RunState
 from app.policy.model import Otherwise
 from app.sim.faults import Fault, FaultKind
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.rig import Died, Reaper, Rig
 from tests.scenario.scenes import (
     alert,

@@ -17,7 +17,7 @@ from app.domain.target import Kind
 from app.policy.model import Approval, Otherwise, Temporary
 from app.sim.faults import Fault, FaultKind
 from app.store import ledger
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes

@@ -18,7 +18,7 @@ from app.policy.model import Approval, Otherwise
 from app.sim.faults import Fault, FaultKind
 from app.store import ledger, runs
 from remediations import CATALOGUE
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_incident, the_run, trail, writes
 

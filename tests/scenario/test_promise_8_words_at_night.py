@@ -8,7 +8,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Otherwise
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born, policy, the_run, trail, writes

@@ -33,7 +33,7 @@ from app.policy.model import (
 from app.policy.trust import TrustLevel
 from app.store import trust_levels
 from app.store.trust_levels import StoredTrustLevel
-from tests.crash.cases import flood
+from tests.crash.worlds import flood
 from tests.scenario import scenes
 from tests.scenario.rig import Rig
 

@@ -9,6 +9,7 @@ from app.domain.target import Kind
 from app.sim.controllers.admission import Admission
 from app.sim.controllers.autoscalers import Autoscalers, CpuUse
 from app.sim.controllers.budgets import Budgets
+from app.sim.controllers.certificates import Certificates
 from app.sim.controllers.daemonsets import DaemonSets
 from app.sim.controllers.deployments import Deployments
 from app.sim.controllers.jobs import Jobs
@@ -30,6 +31,7 @@ def install(world: World, cpu_use: CpuUse) -> tuple[Budgets, Admission]:
     world.reconcile_with(Kind.STATEFUL_SET, StatefulSets(world, maker).reconcile)
     world.reconcile_with(Kind.DAEMON_SET, DaemonSets(world, maker).reconcile)
     world.reconcile_with(Kind.JOB, Jobs(world, maker).reconcile)
+    world.reconcile_with(Kind.CERTIFICATE, Certificates(world).reconcile)
     world.reconcile_with(Kind.HPA, Autoscalers(world, cpu_use).reconcile)
     world.reconcile_with(Kind.PDB, budgets.reconcile)
     world.reconcile_with(Kind.RESOURCE_QUOTA, admission.reconcile)

@@ -103,16 +103,16 @@ class RealSide:
     """A real API server with the real controllers; kwok's stages play the kubelet."""
 
     def __init__(self, plane: ControlPlane, cluster: KubeCluster) -> None:
-        self._plane = plane
+        self.plane = plane
         self.cluster: Cluster = cluster
         self.namespace = plane.create_namespace("contract")
 
     def create(self, manifest: Obj) -> Obj:
         kind = Kind(manifest["kind"])
-        return self._plane.create(RESOURCES[kind].path(self.namespace), _placed(manifest, self.namespace))
+        return self.plane.create(RESOURCES[kind].path(self.namespace), _placed(manifest, self.namespace))
 
     def edit(self, kind: Kind, name: str, patch: Sequence[dict[str, Any]]) -> None:
-        answer = self._plane.client().patch(
+        answer = self.plane.client().patch(
             RESOURCES[kind].path(self.namespace, name),
             json=list(patch),
             headers={"Content-Type": "application/json-patch+json"},
@@ -122,7 +122,7 @@ class RealSide:
 
     def delete(self, kind: Kind, name: str) -> None:
         path = RESOURCES[kind].path(self.namespace, name)
-        self._plane.client().delete(path, params={"propagationPolicy": "Background"}).raise_for_status()
+        self.plane.client().delete(path, params={"propagationPolicy": "Background"}).raise_for_status()
 
     async def pause(self) -> None:
         await asyncio.sleep(0.1)

@@ -15,7 +15,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from app.flow.deciding import decide
-from app.kube.client import WRITE_SECONDS
+from app.kube.wire import WRITE_SECONDS
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy
 from app.settings import SECRETS, Settings

@@ -18,11 +18,11 @@ from tests.unit.served import POLICIES
 
 
 def test_the_shipped_policy_is_good(shell: Shell) -> None:
-    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 12 rules, version ")
+    assert shell.good("policy", "check", str(POLICIES)).out.startswith("ok: 13 rules, version ")
     found = shell.good("policy", "check", str(POLICIES), "--json").json
     assert found["ok"] is True
     modes = {r["name"]: r["mode"] for r in found["rules"]}
-    assert len(modes) == 12
+    assert len(modes) == 13
     assert {n for n, mode in modes.items() if mode == "auto"} == {
         "errors after a deployment",
         "slow answers",

@@ -156,3 +156,36 @@ def _summary(text: str) -> list[str]:
     lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if " summary " in line)
     return [line for line in lines[at + 1 :] if line.strip()]
+
+
+def test_a_story_is_ordered_approved_by_two_people_and_told_to_its_end() -> None:
+    ended = subprocess.run(
+        (*COMMAND, "demo", "--once", "--port", "0", "--speed", "90", "--story", "database-restore"),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    _, row = _summary(ended.stdout)
+    assert row.split()[2:4] == ["fixed", "restore"]
+    assert "stand-ins inside of this process" in ended.stdout
+    assert [line for line in ended.stdout.splitlines() if line.endswith("approves)")] == [
+        "(ben approves)",
+        "(carol approves)",
+    ]
+
+
+def test_a_story_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    ended = subprocess.run(
+        (*COMMAND, "demo", "--once", "--story", "no-such"),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "[unknown_story]" in ended.stderr
+    assert "database-backup" in ended.stderr

@@ -17,6 +17,8 @@ DOCUMENTS = (
     "charts/alert-remediator/UPGRADE.md",
     "docs/alerts.md",
     "docs/backup.md",
+    "docs/certificates.md",
+    "docs/configuration-backup.md",
     "docs/database.md",
     "docs/escalation.md",
     "docs/maintenance.md",

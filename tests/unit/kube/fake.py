@@ -85,6 +85,14 @@ class FakeCluster:
         _next(self.after)
         return result
 
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        return await self.patch(kind, namespace, name, patch, dry_run=dry_run)
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        raise NotImplementedError
+
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         await self._remove("delete", namespace, name, uid, dry_run=dry_run)
 

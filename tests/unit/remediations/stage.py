@@ -39,6 +39,13 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
         "keys_key": "OPENAI_API_KEYS",
         "own_quota": True,
     },
+    "configuration-backup": {
+        "to": "s3://rag7-backups",
+        "store_secret": "backup-store",
+        "uploader": "remediator:1",
+        "account": "configuration-reader",
+        "recipients": ["age1aed7f487u2axawlzkfvn0k3e7ev0q937gw4scw7rm3s3wl9f85gqltln5w"],
+    },
     "database-backup": {
         "to": "s3://rag7-backups",
         "store_secret": "backup-store",

@@ -13,6 +13,7 @@ from app.domain.plan import Step
 from app.domain.remediation import Params
 from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
+from app.stories import STORIES
 from remediations import CATALOGUE
 from tests.orders import ORDERS
 from tests.unit.remediations.stage import Metrics, Services, stage_of
@@ -39,6 +40,8 @@ def test_the_catalogue_has_the_alerts_of_the_runbook() -> None:
         "database-vacuum": "Database Maintenance",
         "logs-and-volumes": "Log Rotation",
         "database-backup": "Backup Procedure",
+        "certificate-renewal": "Certificate Renewal",
+        "configuration-backup": "Backup Procedure (Configuration)",
         "database-restore": "Recovery Procedures",
     }
     assert [r.name for r in CATALOGUE.values()] == list(CATALOGUE)
@@ -66,6 +69,11 @@ def test_defaults_are_the_runbooks_numbers(name: str, field: str, value: float) 
 def given(name: str) -> dict[str, Any]:
     """What an order of it has to give."""
     return dict(ORDERS[name].params) if CATALOGUE[name].procedure else {}
+
+
+def test_the_demo_has_a_story_for_everything_in_the_catalogue() -> None:
+    assert set(STORIES) == set(CATALOGUE)
+    assert all(bool(STORIES[name].target) == (r.procedure is not None) for name, r in CATALOGUE.items())
 
 
 def test_every_procedure_has_an_order_for_the_tests_over_the_catalogue() -> None:

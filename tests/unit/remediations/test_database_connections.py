@@ -23,7 +23,7 @@ from remediations.database_connections import (
     DatabaseConnectionsParams,
 )
 from tests.births import scenario_of
-from tests.crash.cases import exhausted, leaking
+from tests.crash.worlds import exhausted, leaking
 from tests.unit.remediations.stage import Stage
 
 IDLE = {"application": "ingest", "state": "idle in transaction"}

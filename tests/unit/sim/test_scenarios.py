@@ -183,7 +183,9 @@ def test_all_stories_can_be_told_in_one_world() -> None:
 def test_the_shipped_scenarios_are_the_runbooks_incidents() -> None:
     assert shipped() == [
         "api-rate-limits",
+        "certificate-renewal",
         "clean-checkpoints",
+        "configuration-backup",
         "database-backup",
         "database-connections",
         "database-restore",
@@ -238,7 +240,7 @@ def test_a_scenario_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there are api-rate-limits, clean-checkpoints"):
+    with pytest.raises(BadInput, match="there are api-rate-limits, certificate-renewal"):
         load_scenario("low-error-rate")
     with pytest.raises(BadInput):
         load_scenario()

@@ -1,0 +1,156 @@
+"""What of an object belongs into a backup, and which objects do not. Pure.
+
+Left out is what the cluster makes by itself, what another object makes, and what would do harm when it is made anew. Of the rest goes
+what the API server or a controller has set: status, identity, addresses. What a person may have written stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from app.domain.cluster import MARKER
+from app.domain.json import Obj
+
+KINDS_LEFT_OUT: Final[Mapping[str, str]] = {
+    "events": "an event is history",
+    "events.events.k8s.io": "an event is history",
+    "endpoints": "made from Services and pods",
+    "endpointslices.discovery.k8s.io": "made from Services and pods",
+    "leases.coordination.k8s.io": "held by whoever runs",
+    "pods": "made by workloads",
+    "replicasets.apps": "made by Deployments",
+    "controllerrevisions.apps": "made by StatefulSets and DaemonSets",
+    "jobs.batch": "a Job that is made anew runs again",
+    "certificaterequests.cert-manager.io": "made by cert-manager",
+    "orders.acme.cert-manager.io": "made by cert-manager",
+    "challenges.acme.cert-manager.io": "made by cert-manager",
+    "pods.metrics.k8s.io": "measured",
+    "csistoragecapacities.storage.k8s.io": "measured",
+}
+"""By resource and group, with the reason."""
+SECRETS: Final = "secrets"
+NO_SECRETS: Final = "the rule does not include Secrets"
+OWNED: Final = "made by another object"
+TOKEN: Final = "the token of a service account"
+OF_CLUSTER: Final = "made by the cluster in each namespace"
+RELEASE: Final = "the history of a Helm release"
+
+_META: Final = ("name", "namespace", "labels", "annotations")
+_NOTES: Final = frozenset(
+    {
+        MARKER,
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deployment.kubernetes.io/revision",
+        "deprecated.daemonset.template.generation",
+        "pv.kubernetes.io/bind-completed",
+        "pv.kubernetes.io/bound-by-controller",
+        "volume.beta.kubernetes.io/storage-provisioner",
+        "volume.kubernetes.io/storage-provisioner",
+        "volume.kubernetes.io/selected-node",
+        "kubernetes.io/service-account.uid",
+    }
+)
+"""Annotations of controllers; the last applied configuration repeats values of a Secret in the clear."""
+_ORDER: Final = (
+    "networkpolicies.networking.k8s.io",
+    "resourcequotas",
+    "limitranges",
+    "serviceaccounts",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "roles.rbac.authorization.k8s.io",
+    "rolebindings.rbac.authorization.k8s.io",
+    "services",
+    "daemonsets.apps",
+    "deployments.apps",
+    "statefulsets.apps",
+    "cronjobs.batch",
+    "poddisruptionbudgets.policy",
+    "horizontalpodautoscalers.autoscaling",
+    "ingresses.networking.k8s.io",
+)
+"""The order in which they are put back: what others refer to comes first; custom resources come last, when whatever checks them runs."""
+
+
+ORDERED: Final = frozenset(_ORDER)
+"""The kinds without which a backup is not whole."""
+
+
+def rank(resource: str) -> tuple[int, str]:
+    """Sorts kinds into the order in which they are put back."""
+    return (_ORDER.index(resource) if resource in _ORDER else len(_ORDER), resource)
+
+
+def left_out(resource: str, obj: Obj) -> str:
+    """Why this object does not belong into a backup; empty when it does. Secrets are the order's business."""
+    meta = obj["metadata"]
+    if meta.get("ownerReferences"):
+        return OWNED
+    if resource == SECRETS:
+        kind = str(obj.get("type", ""))
+        if kind == "kubernetes.io/service-account-token":
+            return TOKEN
+        return RELEASE if kind.startswith("helm.sh/release") else ""
+    made = (resource, meta["name"]) in {
+        ("configmaps", "kube-root-ca.crt"),
+        ("configmaps", "openshift-service-ca.crt"),
+    }
+    return OF_CLUSTER if made else ""
+
+
+def cleaned(resource: str, obj: Obj) -> Obj:
+    """The object without what the cluster has set; a copy as far as it differs."""
+    found = {k: v for k, v in obj.items() if k not in ("metadata", "status")}
+    found["metadata"] = _metadata(obj["metadata"])
+    spec: Any = found.get("spec")
+    if isinstance(spec, dict):
+        found["spec"] = _OF_SPEC.get(resource, _same)(spec)
+    if resource == "serviceaccounts":
+        found.pop("secrets", None)
+    return found
+
+
+def _metadata(meta: Mapping[str, Any]) -> Obj:
+    kept = {k: meta[k] for k in _META if meta.get(k)}
+    if "annotations" in kept:
+        notes = {k: v for k, v in kept["annotations"].items() if k not in _NOTES}
+        kept = (
+            {**kept, "annotations": notes} if notes else {k: v for k, v in kept.items() if k != "annotations"}
+        )
+    return kept
+
+
+def _same(spec: Obj) -> Obj:
+    return spec
+
+
+def _service(spec: Obj) -> Obj:
+    """A cluster IP belongs to this cluster; "None" is the author's word. Node ports stay: somebody outside may rely on them."""
+    gone = {"healthCheckNodePort"}
+    if spec.get("clusterIP") != "None":
+        gone |= {"clusterIP", "clusterIPs"}
+    if spec.get("ipFamilyPolicy", "SingleStack") == "SingleStack":
+        gone |= {"ipFamilies"}
+    return {k: v for k, v in spec.items() if k not in gone}
+
+
+def _claim(spec: Obj) -> Obj:
+    """Which volume was bound is no configuration; its data is no part of this backup."""
+    return {k: v for k, v in spec.items() if k != "volumeName"}
+
+
+def _stateful_set(spec: Obj) -> Obj:
+    templates = [
+        {**{k: v for k, v in t.items() if k != "status"}, "metadata": _metadata(t["metadata"])}
+        for t in spec.get("volumeClaimTemplates") or ()
+    ]
+    return {**spec, "volumeClaimTemplates": templates} if templates else spec
+
+
+_OF_SPEC: Final = {
+    "services": _service,
+    "persistentvolumeclaims": _claim,
+    "statefulsets.apps": _stateful_set,
+}

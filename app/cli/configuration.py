@@ -1,0 +1,136 @@
+"""The commands `configuration diff` and `configuration restore`: a person reads an encrypted backup with their identity and puts it back.
+
+They run on the person's machine with the person's kubeconfig; the service holds no identity and takes no part. A restore shows the difference
+first and asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.backup.configuration.lines import Entry
+from app.backup.configuration.restore import Difference, Word, difference, put_back, read_backup
+from app.backup.configuration.sealed import identities_in
+from app.cli.output import AsJson, give, say, write
+from app.domain.errors import BadInput
+from app.kube.client import KubeCluster
+
+app = typer.Typer(
+    no_args_is_help=True, help="Compare an encrypted configuration backup with a cluster, and put it back."
+)
+
+File = Annotated[Path, typer.Argument(help="The backup as it is in the store: NAME.jsonl.gz.age.")]
+Identity = Annotated[
+    Path, typer.Option("--identity", help="File with the identity of age (AGE-SECRET-KEY-...).")
+]
+Namespace = Annotated[
+    str, typer.Option("--namespace", help="Put it into this namespace. Default: the backup's.")
+]
+Context = Annotated[
+    str, typer.Option("--context", help="Context of the kubeconfig. Default: the current one.")
+]
+
+
+@app.command()
+def diff(
+    file: File, identity: Identity, namespace: Namespace = "", context: Context = "", as_json: AsJson = False
+) -> None:
+    """Show what a restore would create and change (server-side dry run). It changes nothing. Exit 1 when something is refused."""
+    entries, into = _read(file, identity, namespace)
+    found = asyncio.run(_compared(entries, into, context))
+    _show(found, into, as_json=as_json)
+    if any(d.word is Word.REFUSED for d in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def restore(
+    file: File,
+    identity: Identity,
+    namespace: Namespace = "",
+    context: Context = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the difference, ask, and put back what differs, in the backup's order. Nothing is deleted; it can be repeated."""
+    entries, into = _read(file, identity, namespace)
+    found = asyncio.run(_compared(entries, into, context))
+    todo = [d for d in found if d.word in (Word.CREATE, Word.CHANGE, Word.REFUSED)]
+    if not as_json:
+        _show(found, into, as_json=False)
+    if todo and not yes:
+        typer.confirm(f"Put {len(todo)} objects back into {into}?", abort=True, err=True)
+    done = asyncio.run(_put_back([d.entry for d in todo], into, context))
+    if as_json:
+        give({"namespace": into, "objects": [_row(d) for d in done]})
+    refused = [d for d in done if d.word is Word.REFUSED]
+    say(f"{len(done) - len(refused)} objects were put back into {into}, {len(refused)} were refused")
+    for one in refused:
+        say(f"refused: {one.name}: {one.why}")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _read(file: Path, identity: Path, namespace: str) -> tuple[list[Entry], str]:
+    if identity.exists() and stat.S_IMODE(identity.stat().st_mode) & 0o077:
+        say(f"warning: {identity} can be read by others")
+    entries: list[Entry] = []
+    reader = read_backup(file, identities_in(identity), entries.append)
+    into = namespace or reader.namespace
+    say(f"{reader.objects} objects of {reader.namespace}, backed up {reader.started}; compared with {into}")
+    return entries, into
+
+
+async def _connected(context: str) -> KubeCluster:
+    try:
+        return await KubeCluster.from_kubeconfig(context=context or None)
+    except BadInput as error:
+        raise typer.BadParameter(error.message) from None
+
+
+async def _compared(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
+    cluster = await _connected(context)
+    try:
+        return [await difference(cluster, entry, namespace) for entry in entries]
+    finally:
+        await cluster.close()
+
+
+async def _put_back(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
+    cluster = await _connected(context)
+    try:
+        return [await put_back(cluster, entry, namespace) for entry in entries]
+    finally:
+        await cluster.close()
+
+
+def _show(found: list[Difference], namespace: str, *, as_json: bool) -> None:
+    if as_json:
+        give({"namespace": namespace, "objects": [_row(d) for d in found]})
+        return
+    for one in found:
+        if one.word is Word.SAME and not one.stays:
+            continue
+        write(f"{one.word.value:<8}{one.name}{f': {one.why}' if one.why else ''}")
+        for path in one.paths:
+            write(f"          {path}")
+        for path in one.stays:
+            write(f"          stays: {path} (the backup does not know it)")
+    words = Counter(d.word for d in found)
+    say(", ".join(f"{words[word]} {word.value}" for word in Word))
+
+
+def _row(one: Difference) -> dict[str, object]:
+    return {
+        "object": one.name,
+        "word": one.word.value,
+        "paths": list(one.paths),
+        "stays": list(one.stays),
+        "why": one.why,
+    }

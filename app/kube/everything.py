@@ -1,0 +1,91 @@
+"""All kinds of objects that a namespace may hold, by the API server's own discovery, and their objects page by page.
+
+Used by the backup of a configuration and by its restore, which run with rights of their own and never inside of the service. Works on the raw
+requests of `app.kube.client`. Raises the port's errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from app.domain.errors import ClusterRefused, ObjectMissing
+from app.domain.json import Obj
+from app.kube.paths import Resource
+
+PAGE: Final = 25
+"""Objects of one page: with it the memory is bounded, whatever a namespace holds. An object has 1.5 MiB at most."""
+
+
+class Raw(Protocol):
+    """The requests that need no kind known beforehand."""
+
+    async def read(
+        self, resource: Resource, namespace: str, name: str, query: Sequence[tuple[str, str]]
+    ) -> Obj:
+        """GET of a collection (empty name) or of an object."""
+        ...
+
+    async def document(self, path: str) -> Obj:
+        """GET of a path of discovery."""
+        ...
+
+    async def put_as(
+        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+    ) -> Obj:
+        """Server-side apply, by force."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One kind that the API server serves in namespaces, in its preferred version."""
+
+    resource: Resource
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """`deployments.apps`."""
+        return self.resource.full_name
+
+
+async def served(cluster: Raw) -> tuple[list[Served], list[str]]:
+    """The kinds that can be listed and created in a namespace, and the groups that did not answer."""
+    found, silent = await _of_group(cluster, "", "v1"), list[str]()
+    groups = await cluster.document("/apis")
+    for group in groups.get("groups") or ():
+        name = str(group.get("name", ""))
+        version = str((group.get("preferredVersion") or {}).get("version", ""))
+        try:
+            found += await _of_group(cluster, name, version)
+        except (ObjectMissing, ClusterRefused):
+            silent.append(name)
+    return found, silent
+
+
+async def _of_group(cluster: Raw, group: str, version: str) -> list[Served]:
+    path = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    listed: Any = (await cluster.document(path)).get("resources") or ()
+    return [
+        Served(Resource(group, version, one["name"]), one["kind"])
+        for one in listed
+        if one.get("namespaced")
+        and "/" not in one["name"]
+        and {"list", "create"} <= set(one.get("verbs") or ())
+    ]
+
+
+async def pages(cluster: Raw, kind: Served, namespace: str) -> AsyncIterator[list[Obj]]:
+    """The objects of a kind, with apiVersion and kind. A list that expires on its way raises (ClusterRefused, HTTP 410): the whole is
+    begun anew then."""
+    token = ""
+    while True:
+        query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
+        page = await cluster.read(kind.resource, namespace, "", query)
+        head = {"apiVersion": kind.resource.api_version, "kind": kind.kind}
+        yield [{**head, **item} for item in page.get("items") or ()]
+        token = (page.get("metadata") or {}).get("continue", "")
+        if not token:
+            return

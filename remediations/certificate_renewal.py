@@ -1,0 +1,221 @@
+"""Maintenance Tasks, Certificate Renewal: the ends of all certificates, and one of them renewed by cert-manager, once, when nothing stands against it.
+
+Implements the runbook's section of that name. An order or a schedule starts it. It asks cert-manager in cert-manager's own way; the
+runbook's deletion of the Secret is a step of its own, which an order has to ask for and a rule has to allow by the Secret's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from app.domain.actuator import Effect
+from app.domain.errors import BadInput, ObjectMissing, RemediatorError
+from app.domain.evidence import Diagnosis, Finding
+from app.domain.plan import Action, ActionKind, Step
+from app.domain.procedure import Consent, Procedure
+from app.domain.remediation import Params, Remediation, Scene
+from app.domain.target import Kind
+from app.domain.units import utc
+from app.kube.certificate_actuator import delete_secret, renew
+from app.kube.certificates import Certificate, issued
+from remediations.aftermath import Port, ServiceName
+from remediations.evidence.certificates import SERVED, Look, Wanted, handshake, look, owner_of
+from remediations.evidence.units import joined
+from remediations.params import ObjectName
+from remediations.steps import refuse, sentence
+
+RENEW, DELETE = "renew", "delete-secret"
+_ServerName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9.-]*$")]
+
+
+class CertificateRenewalParams(Params):
+    """`secret` and `deletable` are Secrets that the rule lets be read and deleted; all other Secrets stay out of reach."""
+
+    certificate: ObjectName = Field(min_length=1, description="Certificate in the target's namespace")
+    delete_secret: bool = Field(
+        default=False,
+        description="Deletes its Secret instead of asking cert-manager; the private key is gone then",
+    )
+    secret: ObjectName = Field(default="", description="Its Secret, of which tls.crt is read")
+    deletable: ObjectName = Field(default="", description="Secret that an order may delete")
+    service: ServiceName = Field(
+        default="", description="Service in the target's namespace that serves it; empty: no handshake"
+    )
+    port: Port | None = Field(default=None, description="Its TLS port; null: its only one")
+    server_name: _ServerName = Field(
+        default="", description="Name to ask it for; empty: the certificate's first"
+    )
+    weekly: int = Field(
+        default=4,
+        ge=1,
+        le=1_000,
+        description="ACME certificates of the same names in 7 days, with this one; Let's Encrypt takes 5",
+    )
+
+    def wanted(self) -> Wanted:
+        """What is looked at."""
+        return Wanted(self.certificate, self.secret, self.service, self.port, self.server_name)
+
+
+class CertificateRenewal(Remediation[CertificateRenewalParams]):
+    """The handler."""
+
+    name = "certificate-renewal"
+    runbook = "Certificate Renewal"
+    steps: tuple[str, ...] = (RENEW, DELETE)
+    params: type[CertificateRenewalParams] = CertificateRenewalParams
+    actions: frozenset[ActionKind] = frozenset({ActionKind.RENEW_CERTIFICATE, ActionKind.DELETE_SECRET})
+    secret_params: tuple[str, ...] = ("secret", "deletable")
+    written_secrets: tuple[str, ...] = ("deletable",)
+    fixed_params: frozenset[str] = frozenset({"secret", "deletable", "weekly"})
+    rule_first: frozenset[str] = frozenset({"service", "port", "server_name"})
+    procedure = Procedure(
+        Consent.APPROVAL,
+        settle=timedelta(seconds=20),
+        timeout=timedelta(minutes=15),
+        poll=timedelta(seconds=10),
+    )
+
+    async def diagnose(self, scene: Scene, params: CertificateRenewalParams) -> Diagnosis:
+        """All Certificates with their ends, and of the wanted one its issuer, what is under way, and what is served."""
+        found = await look(scene, params.wanted())
+        if isinstance(found, Finding):
+            return Diagnosis(found.text, (found,))
+        return Diagnosis(joined([f.text for f in found.findings]), found.findings)
+
+    async def ladder(
+        self, scene: Scene, params: CertificateRenewalParams, diagnosis: Diagnosis
+    ) -> Sequence[Step]:
+        """Renew it, or delete its Secret where that was ordered, or say why not."""
+        del diagnosis
+        found = await look(scene, params.wanted())
+        if isinstance(found, Finding):
+            return (refuse(RENEW, found.text), refuse(DELETE, found.text))
+        one = found.certificate
+        if one is None:
+            why = f"there is no Certificate {params.certificate} in {scene.workload.target.namespace}"
+            return (refuse(RENEW, why), refuse(DELETE, why))
+        if no := _against(found, one, params, scene):
+            return (refuse(RENEW, *no), refuse(DELETE, *no))
+        if not params.delete_secret:
+            ref, target = scene.workload.ref, scene.workload.target
+            at = scene.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            step = _step(RENEW, found, renew(ref, target, one, at, found.facts()), params)
+            return (step, refuse(DELETE, "the deletion of its Secret was not ordered (delete_secret)"))
+        instead = refuse(RENEW, "the deletion of its Secret was ordered instead (delete_secret)")
+        return (instead, _delete(scene, found, one, params))
+
+    async def effect(self, scene: Scene, params: CertificateRenewalParams, step: Step) -> Effect | None:
+        """Another serial number than before: in the Secret where the rule lets us read it, and in a handshake with the Service."""
+        if not step.actions:
+            return None
+        action, found = step.actions[0], list[Effect]()
+        stored = ""
+        if params.secret and params.secret == action.part["secret"]:
+            effect, stored = await _stored(scene, params.secret, str(action.params.get("serial", "")))
+            found.append(effect)
+        if params.service:
+            found.append(await _shown(scene, params, action, stored))
+        if not found:
+            return None
+        good = next((word for word in (False, None) if any(e.good is word for e in found)), True)
+        return Effect(good, "; ".join(e.text for e in found))
+
+
+def _against(
+    look: Look, one: Certificate, params: CertificateRenewalParams, scene: Scene
+) -> tuple[str, str] | None:
+    """Why nothing is renewed, and what to do; None when nothing stands against it."""
+    if look.sharing:
+        others = ", ".join(look.sharing)
+        why = f"Secret {one.secret} belongs to {one.name} and to {others} as well: each renewal would overwrite the other's"
+        return why, f"give each of these Certificates a Secret of its own: {one.name}, {others}"
+    if look.issuer_no:
+        return look.issuer_no, f"make the issuer of {one.name} ready first"
+    if one.under_way:
+        return f"an issuance of {one.name} is under way ({one.issuing.reason})", ""
+    if look.pending is None:
+        return "whether an issuance is under way is not known: CertificateRequests could not be read", ""
+    if look.pending:
+        return (
+            f"an issuance is under way: {', '.join(look.pending)}",
+            "wait for its end, or find out why it hangs",
+        )
+    if until := one.backs_off_until(scene.now):
+        why = f"issuing {one.name} failed {one.attempts or 1} times in a row, last at {utc(one.failed_at or until)}"
+        return (
+            f"{why}; cert-manager waits until {utc(until)}",
+            "mend what made it fail; another try now would fail too",
+        )
+    if look.acme and look.ordered is not None and look.ordered + 1 > params.weekly:
+        why = f"{look.ordered} ACME Orders for the same names were made within 7 days, and {params.weekly} are the limit of the rule"
+        return f"{why} (Let's Encrypt issues 5)", "wait until the oldest of them is 7 days old"
+    readable = params.secret and params.secret == one.secret
+    if not readable and not params.service:
+        why = "whether a new certificate is served could not be seen"
+        return (
+            why,
+            f"name the Service that serves it (service), or its Secret {one.secret} in the rule (secret)",
+        )
+    return None
+
+
+def _step(name: str, look: Look, action: Action, params: CertificateRenewalParams) -> Step:
+    asks = [look.issuer_unknown] if look.issuer_unknown else []
+    if look.acme is not False and look.ordered is None:
+        asks.append("how many ACME certificates of the same names were ordered in 7 days is not known")
+    asks += [f.text for f in look.findings if f.code == SERVED and "serial" not in f.data]
+    why = joined([f.text for f in look.findings[1:]]) or f"the renewal of {params.certificate} was ordered"
+    return replace(Step(name, sentence(why), (action,)), asks="; ".join(asks))
+
+
+def _delete(scene: Scene, look: Look, one: Certificate, params: CertificateRenewalParams) -> Step:
+    if params.deletable != one.secret:
+        why = f"the rule does not let Secret {one.secret} be deleted (deletable)"
+        return refuse(
+            DELETE, why, f"renew it without delete_secret, or write deletable: {one.secret} into the rule"
+        )
+    if look.secret is None:
+        why = f"Secret {one.secret} could not be read, so whose it is is not known"
+        return refuse(DELETE, why, f"write secret: {one.secret} into the rule")
+    if owner_of(look.secret) != one.name:
+        why = f"Secret {one.secret} does not say that it belongs to Certificate {one.name}"
+        return refuse(DELETE, why, "cert-manager writes that into its Secrets: find out who made this one")
+    ref, target = scene.workload.ref, scene.workload.target
+    return _step(DELETE, look, delete_secret(ref, target, one, look.secret, look.facts()), params)
+
+
+async def _stored(scene: Scene, name: str, before: str) -> tuple[Effect, str]:
+    """How the Secret stands against the serial number before, and its present one."""
+    try:
+        found = issued(await scene.cluster.get(Kind.SECRET, scene.workload.target.namespace, name))
+    except ObjectMissing:
+        return Effect(False, f"Secret {name} does not exist yet"), ""
+    except (RemediatorError, BadInput) as error:
+        return Effect(None, f"Secret {name}: {error.message}"), ""
+    if found.serial == before:
+        return Effect(False, f"Secret {name} holds serial {before} as before"), found.serial
+    return Effect(
+        True, f"Secret {name} holds serial {found.serial}, until {found.not_after:%Y-%m-%d}"
+    ), found.serial
+
+
+async def _shown(scene: Scene, params: CertificateRenewalParams, action: Action, stored: str) -> Effect:
+    """How what the Service serves stands against the Secret, or else against what it served before."""
+    seen, why_not = await handshake(scene, params.wanted(), str(action.params.get("server_name", "")))
+    if why_not:
+        return Effect(None, why_not)
+    before = str(action.params.get("served", ""))
+    if seen == before or (stored and seen != stored):
+        hint = "where its pods read the Secret only at their start, they have to be restarted"
+        return Effect(False, f"Service {params.service} serves serial {seen}, not the new one: {hint}")
+    if not before and not stored:
+        return Effect(
+            None, f"Service {params.service} serves serial {seen}; what it served before is not known"
+        )
+    return Effect(True, f"Service {params.service} serves serial {seen}")

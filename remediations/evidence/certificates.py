@@ -1,0 +1,249 @@
+"""What stands for and against the renewal of a certificate: all Certificates of the namespace, the issuer, what is under way, and what is served.
+
+Used by the handler. Reads only. Of a Secret only `tls.crt` is looked at, and only of the one that the rule names. What cannot be read is said,
+never taken for fine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.domain.errors import BadInput, ObjectMissing, RemediatorError
+from app.domain.evidence import Certainty, Finding
+from app.domain.json import JsonValue, Obj
+from app.domain.remediation import Scene
+from app.domain.target import Kind
+from app.kube.certificates import (
+    GROUP,
+    ISSUER_KINDS,
+    OF_CERTIFICATE,
+    Certificate,
+    condition,
+    issued,
+    orders_since,
+    orders_under_way,
+    parse_certificate,
+    requests_under_way,
+)
+from remediations.aftermath import HealthParams, address
+from remediations.evidence.units import count, span
+
+ALL, ISSUER, PENDING, SECRET, SERVED = (
+    "certificates.all", "certificate.issuer", "certificate.pending", "certificate.secret", "certificate.served"
+)  # fmt: skip
+WEEK: Final = timedelta(days=7)
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which Certificate, the Secret that the rule lets us read, the Service that serves it, and the name to ask it for."""
+
+    certificate: str
+    secret: str
+    service: str
+    port: int | None
+    server_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was read. `certificate` is None when there is no such one. `secret` is the manifest, None when it was not read.
+    `pending` is what cert-manager works on for it; None when that is not known. `ordered` counts ACME Orders of the last week: None
+    where they cannot be read. `acme` is None where the issuer is not known."""
+
+    certificate: Certificate | None
+    sharing: tuple[str, ...]
+    issuer_no: str
+    issuer_unknown: str
+    acme: bool | None
+    pending: tuple[str, ...] | None
+    ordered: int | None
+    secret: Obj | None
+    findings: tuple[Finding, ...]
+
+    def facts(self) -> dict[str, JsonValue]:
+        """The serial numbers before, for the verification; absent where they are not known."""
+        found = {f.code: f.data for f in self.findings}
+        stored, served = found.get(SECRET, {}), found.get(SERVED, {})
+        facts = {
+            "serial": stored.get("serial"),
+            "served": served.get("serial"),
+            "server_name": served.get("server_name"),
+        }
+        return {k: v for k, v in facts.items() if v}
+
+
+async def look(scene: Scene, wanted: Wanted) -> Look | Finding:
+    """All of it, or the finding that the Certificates could not be read."""
+    namespace = scene.workload.target.namespace
+    try:
+        listed = await scene.cluster.list_objects(Kind.CERTIFICATE, namespace)
+    except ObjectMissing:
+        return Finding(
+            ALL, "The cluster serves no Certificates: cert-manager is not installed", Certainty.UNKNOWN
+        )
+    except RemediatorError as error:
+        return Finding(ALL, f"Certificates could not be read: {error.message}", Certainty.UNKNOWN)
+    known = [parse_certificate(m) for m in listed]
+    overview = _overview(known, namespace, scene.now)
+    one = next((c for c in known if c.name == wanted.certificate), None)
+    if one is None:
+        return Look(None, (), "", "", None, None, None, None, (overview,))
+    (issuer, no, unknown, acme), (pending, finding), (secret, held), served = await asyncio.gather(
+        _issuer(scene, one),
+        _pending(scene, one),
+        _secret(scene, one, wanted.secret),
+        _served(scene, one, wanted),
+    )
+    return Look(
+        certificate=one,
+        sharing=tuple(sorted(c.name for c in known if c.secret == one.secret and c.name != one.name)),
+        issuer_no=no,
+        issuer_unknown=unknown,
+        acme=acme,
+        pending=pending,
+        ordered=await _ordered(scene, one),
+        secret=secret,
+        findings=tuple(f for f in (overview, issuer, finding, held, served) if f is not None),
+    )
+
+
+def _overview(known: Sequence[Certificate], namespace: str, now: datetime) -> Finding:
+    ordered = sorted(known, key=lambda c: (c.not_after is not None, c.not_after or now, c.name))
+    text = f"{count(len(known), 'Certificate')} in {namespace}"
+    dated = [c for c in ordered if c.not_after is not None]
+    if dated and dated[0].not_after is not None:
+        text += f"; the first to end is {dated[0].name}, {_end(dated[0].not_after, now)}"
+    if bad := [c.name for c in ordered if not c.is_ready]:
+        text += f"; not ready: {', '.join(bad[:_SHOWN])}"
+    data: dict[str, JsonValue] = {
+        "certificates": [
+            {
+                "name": c.name,
+                "secret": c.secret,
+                "not_after": c.not_after.isoformat() if c.not_after else None,
+            }
+            for c in ordered[:_SHOWN]
+        ]
+    }
+    return Finding(ALL, text, data=data, details=tuple(_line(c, now) for c in ordered[:_SHOWN]))
+
+
+def _end(at: datetime, now: datetime) -> str:
+    left = (at - now).total_seconds()
+    return f"in {span(left)}" if left > 0 else f"which ended {span(-left)} ago"
+
+
+def _line(one: Certificate, now: datetime) -> str:
+    def parts() -> Iterator[str]:
+        yield (
+            f"ends {one.not_after:%Y-%m-%d} ({_end(one.not_after, now)})"
+            if one.not_after
+            else "not issued yet"
+        )
+        if one.renewal is not None:
+            yield f"cert-manager renews it by itself on {one.renewal:%Y-%m-%d}"
+        yield "ready" if one.is_ready else f"not ready ({one.ready.reason or 'no condition'})"
+        kind, name, _ = one.issuer
+        yield f"Secret {one.secret}, {kind} {name}"
+
+    return f"{one.name}: {'; '.join(parts())}"
+
+
+async def _issuer(scene: Scene, one: Certificate) -> tuple[Finding, str, str, bool | None]:
+    """The finding, why it cannot issue, why that is not known, and whether it is ACME."""
+    kind, name, group = one.issuer
+    told = f"{kind} {name}"
+    if group != GROUP or kind not in ISSUER_KINDS:
+        text = f"{told} of {group} is an issuer of its own kind, whose state is not read"
+        return Finding(ISSUER, text, Certainty.UNKNOWN), "", text, None
+    try:
+        found = await scene.cluster.get(ISSUER_KINDS[kind], scene.workload.target.namespace, name)
+    except ObjectMissing:
+        return Finding(ISSUER, f"{told} does not exist"), f"{told} does not exist", "", None
+    except RemediatorError as error:
+        text = f"{told} could not be read ({error.code}), so whether it is ready is not known"
+        return Finding(ISSUER, text, Certainty.UNKNOWN), "", text, None
+    acme = "acme" in (found.get("spec") or {})
+    ready = condition(found, "Ready")
+    how = " (ACME)" if acme else ""
+    if ready.status == "True":
+        return Finding(ISSUER, f"{told}{how} is ready"), "", "", acme
+    no = f"{told}{how} is not ready" + (f" ({ready.reason}: {ready.text})" if ready.reason else "")
+    return Finding(ISSUER, no), no, "", acme
+
+
+async def _pending(scene: Scene, one: Certificate) -> tuple[tuple[str, ...] | None, Finding | None]:
+    namespace = scene.workload.target.namespace
+    try:
+        requests = await scene.cluster.list_objects(Kind.CERTIFICATE_REQUEST, namespace)
+    except RemediatorError as error:
+        return None, Finding(
+            PENDING, f"CertificateRequests could not be read: {error.message}", Certainty.UNKNOWN
+        )
+    found = [f"CertificateRequest {n}" for n in requests_under_way(requests, one)]
+    found += [f"Order {n}" for n in orders_under_way(await _orders(scene) or (), one)]
+    return tuple(found), Finding(PENDING, f"Under way: {', '.join(found)}") if found else None
+
+
+async def _orders(scene: Scene) -> list[Obj] | None:
+    try:
+        return await scene.cluster.list_objects(Kind.ACME_ORDER, scene.workload.target.namespace)
+    except RemediatorError:
+        return None
+
+
+async def _ordered(scene: Scene, one: Certificate) -> int | None:
+    orders = await _orders(scene)
+    return None if orders is None else orders_since(orders, one, scene.now - WEEK)
+
+
+async def _secret(scene: Scene, one: Certificate, allowed: str) -> tuple[Obj | None, Finding | None]:
+    if not allowed or allowed != one.secret:
+        return None, None
+    namespace = scene.workload.target.namespace
+    try:
+        manifest = await scene.cluster.get(Kind.SECRET, namespace, one.secret)
+        found = issued(manifest)
+    except ObjectMissing:
+        return None, Finding(SECRET, f"Secret {one.secret} does not exist", data={"serial": ""})
+    except (RemediatorError, BadInput) as error:
+        return None, Finding(SECRET, f"Secret {one.secret}: {error.message}", Certainty.UNKNOWN)
+    text = f"Secret {one.secret} holds serial {found.serial}, which ends {found.not_after:%Y-%m-%d}"
+    return manifest, Finding(SECRET, text, data={"serial": found.serial})
+
+
+def owner_of(secret: Obj) -> str:
+    """Name of the Certificate that a Secret says it belongs to; empty when it does not say."""
+    return str((secret["metadata"].get("annotations") or {}).get(OF_CERTIFICATE, ""))
+
+
+async def _served(scene: Scene, one: Certificate, wanted: Wanted) -> Finding | None:
+    if not wanted.service:
+        return None
+    plain = next((n for n in one.names if not n.startswith("*")), "")
+    name = wanted.server_name or plain
+    serial, why_not = await handshake(scene, wanted, name)
+    if why_not:
+        text = f"What is served is not known: {why_not}"
+        return Finding(SERVED, text, Certainty.UNKNOWN, {"server_name": name})
+    text = f"Service {wanted.service} serves serial {serial}"
+    return Finding(SERVED, text, data={"serial": serial, "server_name": name})
+
+
+async def handshake(scene: Scene, wanted: Wanted, name: str) -> tuple[str, str]:
+    """The serial number that the Service serves to who asks for `name` (empty: the Service's own), and why it is not known."""
+    where = await address(scene, HealthParams(service=wanted.service, port=wanted.port))
+    if isinstance(where, str):
+        return "", where
+    if scene.http is None:
+        return "", "this service has no way to ask a Service of the cluster"
+    found = await scene.http.certificate(where, name or f"{where.service}.{where.namespace}.svc")
+    if found.certificate is None:
+        return "", f"Service {wanted.service} on port {where.port} gave {found.fault}"
+    return found.certificate.serial, ""

@@ -1,0 +1,170 @@
+"""Renewals on a simulated and on a real API server: asked for once through the status, found again, followed to a new serial number."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.actuator import CheckResult, Doors, Means
+from app.domain.cluster import FIELD_MANAGER
+from app.domain.errors import ObjectChanged, ObjectMissing, OutcomeUnclear
+from app.domain.json import Obj
+from app.domain.outcome import ActionResult, UndoResult
+from app.domain.plan import Action, ActionKind
+from app.domain.target import Kind, Target
+from app.kube.certificate_actuator import CertificateActuator, delete_secret, renew
+from app.kube.certificates import issued, parse_certificate
+from app.kube.parse import parse_ref
+from app.sim import SimCluster, VirtualClock
+from tests.contract.cluster.certmanager import fails, furnish, play, revision
+from tests.contract.cluster.sides import Side, settled, workload
+
+ACTUATOR = CertificateActuator()
+ID = "run_1/0.0"
+
+
+async def planned(side: Side, kind: ActionKind = ActionKind.RENEW_CERTIFICATE) -> Action:
+    side.create(workload())
+    await furnish(side)
+    ref = parse_ref(Kind.DEPLOYMENT, await settled(side))
+    target = Target(side.namespace, Kind.DEPLOYMENT, "web")
+    certificate = parse_certificate(await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls"))
+    if kind is ActionKind.RENEW_CERTIFICATE:
+        return renew(ref, target, certificate, "2026-03-04T03:00:00Z", {})
+    secret = await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")
+    return delete_secret(ref, target, certificate, secret, {})
+
+
+def means(side: Side, asked: list[None]) -> Means:
+    async def ask() -> None:
+        asked.append(None)
+
+    async def wait(_seconds: float) -> None:
+        await side.pause()
+
+    return Means(Doors(side.cluster, SimCluster(VirtualClock()).databases), ask, wait)
+
+
+async def checked(side: Side, action: Action) -> CheckResult:
+    return await ACTUATOR.check(means(side, []).doors, action)
+
+
+async def certificate(side: Side) -> Obj:
+    return await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls")
+
+
+async def serial(side: Side) -> str:
+    return issued(await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")).serial
+
+
+async def test_a_renewal_is_asked_for_once_as_cert_managers_own_command_does_and_ends_in_a_new_serial(
+    side: Side,
+) -> None:
+    action, asked = await planned(side), list[None]()
+    by, before = means(side, asked), await serial(side)
+    found = await checked(side, action)
+    assert found.ref == action.object, found.text
+    version = (await certificate(side))["metadata"]["resourceVersion"]
+    assert await ACTUATOR.dry_run(by.doors, action, ID, found) == ""
+    assert (await certificate(side))["metadata"]["resourceVersion"] == version
+    assert await ACTUATOR.in_place(by.doors, action, ID) == ""
+    done = await ACTUATOR.apply(by, action, ID, found)
+    assert (done.result, len(asked)) == (ActionResult.APPLIED, 1), done.text
+    manifest = await certificate(side)
+    (condition,) = (c for c in manifest["status"]["conditions"] if c["type"] == "Issuing")
+    assert (condition["status"], condition["reason"]) == ("True", "ManuallyTriggered")
+    assert condition["lastTransitionTime"] == "2026-03-04T03:00:00Z"
+    assert condition["observedGeneration"] == manifest["metadata"]["generation"]
+    assert any(c["type"] == "Ready" for c in manifest["status"]["conditions"])
+    entry = next(e for e in manifest["metadata"]["managedFields"] if e["manager"] == FIELD_MANAGER)
+    assert entry["subresource"] == "status"
+    again = await ACTUATOR.apply(by, action, ID, found)
+    assert (again.result, len(asked)) == (ActionResult.APPLIED, 1)
+    assert "was asked for already" in await ACTUATOR.in_place(by.doors, action, ID)
+    assert (await ACTUATOR.check(by.doors, action, ID)).done
+    waiting = await ACTUATOR.effect(by.doors, action)
+    assert waiting is not None
+    assert (waiting.good, waiting.over) == (False, False)
+    await revision(side, 2)
+    good = await ACTUATOR.effect(by.doors, action)
+    assert good is not None
+    assert good.good, good.text
+    assert await serial(side) != before
+    assert "issued revision 2 since" in await ACTUATOR.in_place(by.doors, action, ID)
+    third = await ACTUATOR.apply(by, action, ID, found)
+    assert (third.result, len(asked)) == (ActionResult.APPLIED, 1)
+    assert (await ACTUATOR.undo(by, action, ID)).result is UndoResult.NOTHING
+
+
+async def test_what_is_under_way_or_issued_since_is_not_asked_for_again(side: Side) -> None:
+    action = await planned(side)
+    by = means(side, [])
+    await ACTUATOR.apply(by, action, ID, await checked(side, action))
+    other = await ACTUATOR.check(by.doors, action, "run_2/0.0")
+    assert (other.ref, other.code, other.text) == (
+        None, ObjectChanged.code, "an issuance of web-tls is under way"
+    )  # fmt: skip
+    refused = await ACTUATOR.apply(by, action, "run_2/0.0", other)
+    assert refused.result is ActionResult.REFUSED
+    await revision(side, 2)
+    assert "issued revision 2 of web-tls since" in (await checked(side, action)).text
+
+
+async def test_an_issuance_that_fails_is_over_with_its_words(side: Side) -> None:
+    action = await planned(side)
+    by = means(side, [])
+    fails(side, "acme: rate limited")
+    await ACTUATOR.apply(by, action, ID, await checked(side, action))
+
+    async def over() -> bool:
+        await play(side, fails="acme: rate limited")
+        seen = await ACTUATOR.effect(by.doors, action)
+        return seen is not None and seen.over and "acme: rate limited" in seen.text
+
+    await side.until(over, "the failure")
+    assert "failed since" in await ACTUATOR.in_place(by.doors, action, ID)
+    assert (await ACTUATOR.apply(by, action, ID, CheckResult(None, ""))).result is ActionResult.APPLIED
+
+
+async def test_promise_2_an_answer_that_was_lost_is_read_back_and_nothing_is_sent_twice(side: Side) -> None:
+    action, asked = await planned(side), list[None]()
+    found = await checked(side, action)
+    by = means(side, asked)
+
+    async def lost(*args: object, **kwargs: object) -> Obj:
+        await type(side.cluster).patch_status(side.cluster, *args, **kwargs)  # type: ignore[arg-type]
+        raise OutcomeUnclear("the connection broke")
+
+    side.cluster.patch_status = lost  # type: ignore[method-assign]
+    done = await ACTUATOR.apply(by, action, ID, found)
+    assert (done.result, len(asked)) == (ActionResult.APPLIED, 1)
+    assert "was asked for already" in done.text
+
+
+async def test_the_secret_is_deleted_once_by_its_uid_and_made_anew(side: Side) -> None:
+    action, asked = await planned(side, ActionKind.DELETE_SECRET), list[None]()
+    by, before = means(side, asked), await serial(side)
+    found = await checked(side, action)
+    assert found.ref is not None, found.text
+    assert await ACTUATOR.dry_run(by.doors, action, ID, found) == ""
+    assert await serial(side) == before
+    done = await ACTUATOR.apply(by, action, ID, found)
+    assert (done.result, len(asked)) == (ActionResult.APPLIED, 1)
+    with pytest.raises(ObjectMissing):
+        await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")
+    assert "it is gone" in await ACTUATOR.in_place(by.doors, action, ID)
+    await revision(side, 2)
+    anew = await serial(side)
+    assert anew != before
+    again = await ACTUATOR.apply(by, action, ID, found)
+    assert again.result is ActionResult.APPLIED
+    assert await serial(side) == anew
+    good = await ACTUATOR.effect(by.doors, action)
+    assert good is not None
+    assert good.good, good.text
+
+
+async def test_the_secret_of_somebody_else_is_not_deleted(side: Side) -> None:
+    action = await planned(side, ActionKind.DELETE_SECRET)
+    side.edit(Kind.SECRET, "web-tls", [{"op": "remove", "path": "/metadata/annotations"}])
+    found = await checked(side, action)
+    assert (found.ref, found.text) == (None, "Secret web-tls does not belong to Certificate web-tls")
