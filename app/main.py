@@ -331,6 +331,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
             remediations=lambda: views.remediations(services),
             policies=lambda: views.policies(services),
             budgets=lambda: views.budgets(services),
+            schedules=lambda: views.schedules(services),
             scorecard=lambda days: scorecard.last_days(services, days),
             trust=lambda: views.trust(services),
             diagnosis=lambda *of: views.diagnosis(services, *of),
@@ -345,12 +346,11 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
 
 def describe(service: Service) -> dict[str, Any]:
     """What runs, for the log line at the start."""
-    policy = service.keeper()
     return {
         "cluster": service.services.cluster.name,
         "store": service.services.store.backend,
-        "policy": policy.version,
-        "rules": len(policy.rules),
+        "policy": service.keeper().version,
+        "rules": len(service.keeper().rules),
         "mode": service.settings.mode,
         "open": service.settings.open,
     }

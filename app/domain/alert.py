@@ -116,7 +116,8 @@ class RejectedAlert:
 class ManualRequest:
     """A person's or script's order: which remediation on which target, and why.
 
-    `may_approve` is False for callers who may order and not approve: their order is never its own approval.
+    `may_approve` is False for callers who may order and not approve: their order is never its own approval. `schedule` is the rule whose
+    schedule ordered it, empty for a person: it runs under that rule, and nobody approved it.
     """
 
     remediation: str
@@ -126,6 +127,7 @@ class ManualRequest:
     requested_by: str
     dry_run: bool = False
     may_approve: bool = False
+    schedule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class EventKind(StrEnum):
     ALERT_REJECTED = "alert.rejected"
     DELIVERY_TRUNCATED = "delivery.truncated"
     MANUAL_REQUESTED = "manual.requested"
+    SCHEDULE_SKIPPED = "schedule.skipped"
     INCIDENT_OPENED = "incident.opened"
     INCIDENT_TARGETED = "incident.targeted"
     INCIDENT_MERGED = "incident.merged"

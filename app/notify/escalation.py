@@ -19,7 +19,9 @@ ACKNOWLEDGE = "remediator.acknowledge"
 @dataclass(frozen=True, slots=True)
 class StepAsked:
     """A step of the escalation was asked. `who` are Slack users and groups as the policy has them, `on_call` says who is on call in
-    PagerDuty or why that is not known, `until` is when the next step is due. `again` says why the steps begin anew."""
+    PagerDuty or why that is not known, `until` is when the next step is due. `paged`: an event for PagerDuty was put with it; `page_open`: it
+    pages, and the page is open already. `again` says why the steps begin anew. `merged` is the incident
+    that it was asked about before, when that became a part of this one."""
 
     step: str
     number: int
@@ -30,6 +32,8 @@ class StepAsked:
     reason: str = ""
     again: str = ""
     at: datetime | None = None
+    page_open: bool = False
+    merged: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,9 @@ def _asked(subject: str, fact: StepAsked) -> Message:
     for name in fact.who:
         pieces += [" ", Who(name)]
     paged = ", paged through PagerDuty" if fact.paged else ""
+    paged = ", its page is open in PagerDuty already" if fact.page_open else paged
     again = f" (anew: {fact.again})" if fact.again else ""
+    again = f" (about {fact.merged}, which was merged into this incident)" if fact.merged else again
     body = [line(f"Why: {fact.reason}")] if fact.reason else []
     body += [line(text) for text in fact.on_call]
     if fact.until is not None:

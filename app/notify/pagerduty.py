@@ -9,7 +9,7 @@ Source: PagerDuty's documentation of Events v2 (202; 429 and 5xx repeat, 400 doe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -75,17 +75,17 @@ def severity_of(text: str) -> str:
     return _SEVERITIES.get(text.lower(), "error")
 
 
-def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: str) -> Page:
-    """The page of an escalation under this key; a stuck one is always critical. Its summary ends with key and mark, by which its own
-    events are known when PagerDuty sends them back."""
+def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: Callable[[str, str], str]) -> Page:
+    """The page of an escalation under this key; a stuck one is always critical. Its summary ends with key and mark (made of key and text),
+    by which its own events are known when PagerDuty sends them back."""
     word = "STUCK" if escalation.stuck else "ESCALATED"
     summary = clean(
         f"{word}: {timeline.alertname or 'no alertname'} on {timeline.place}: {escalation.reason}"
     )
-    tail = f" [{key} {mark}]"
+    text = shorten(summary, SUMMARY - len(f" [{key} {mark(key, '')}]"))
     return Page(
         dedup_key=key[:255],
-        summary=f"{shorten(summary, SUMMARY - len(tail))}{tail}",
+        summary=f"{text} [{key} {mark(key, text)}]",
         severity="critical" if escalation.stuck else severity_of(timeline.severity),
         source=shorten(clean(timeline.target or timeline.place), 255),
         details={

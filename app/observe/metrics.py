@@ -74,6 +74,9 @@ class Metrics:
         self.undos = _counter(to, "undos", "Attempts to undo an action.", "kind", "result")
         self.escalations = _counter(to, "escalations", "Incidents handed to a person.", "code")
         self.approvals = _counter(to, "approvals", "Answers of people to requests for approval.", "answer")
+        self.schedules = _counter(
+            to, "schedules", "Times of schedules that have come, by what became of them.", "rule", "result"
+        )
         self.clicks = _counter(
             to, "clicks", "Buttons clicked in Slack, by what became of it.", "action", "result"
         )

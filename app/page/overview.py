@@ -20,7 +20,8 @@ from app.flow.upkeep.health import Findings
 from app.page.incident import Question, question
 from app.page.session import Visitor
 from app.policy.gates.kill_switch import only_observing
-from app.store import claims, outbox, pauses, standing, trail
+from app.policy.schedule import Schedule
+from app.store import claims, outbox, pauses, schedules, standing, trail
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.pauses import Pause
@@ -49,6 +50,18 @@ class Storm:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """A rule that the clock orders. `told` is its next time in its zone; `last` is the last one that came, `fate` what became of it."""
+
+    rule: str
+    due: datetime | None
+    told: str
+    last: datetime | None
+    fate: str
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """Everything that the page shows. `first_run`: no alert was ever heard. `counts` has open incidents by state."""
 
@@ -62,6 +75,7 @@ class Overview:
     observing: Sequence[str]
     storm: Storm
     budgets: Sequence[Mapping[str, Any]]
+    schedules: Sequence[Scheduled]
     heard: Sequence[Heard]
     replicas: Sequence[str]
     waiting: int
@@ -111,6 +125,7 @@ def _look(
         observing=only_observing(policy, services.ceiling),
         storm=Storm(counts.targets_since(conn, since), policy.storm.targets, policy.storm.within),
         budgets=known[1],
+        schedules=[_scheduled(conn, r.name, r.schedule, now) for r in policy.rules if r.schedule],
         heard=[h for h in standing.heard(conn) if h.source in _SENDERS],
         replicas=(services.replica, *claims.holders(conn, services.replica)),
         waiting=outbox.depth(conn),
@@ -119,6 +134,15 @@ def _look(
         head=trail.head(conn).seq,
         newest=newest or "",
     )
+
+
+def _scheduled(conn: Connection, rule: str, schedule: Schedule, now: datetime) -> Scheduled:
+    due = schedule.first_after(now)
+    told = schedule.told(due) if due else ""
+    for last in schedules.newest(conn, rule):
+        fate = last.fate.replace("_", " ")
+        return Scheduled(rule, due, told, last.due, fate, last.incident_id)
+    return Scheduled(rule, due, told, None, "", "")
 
 
 def _others(conn: Connection) -> list[Incident]:

@@ -20,6 +20,7 @@ from app.domain.target import WORKLOAD_KINDS
 from app.policy.document import Document, RuleDocument
 from app.policy.faults import PolicyFault, sentence, unknown_name
 from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, Otherwise, Rule, Scope, Window
+from app.policy.schedule import LONGEST, PUNCTUAL, Missed
 from app.policy.source import Path, Source
 
 
@@ -93,6 +94,7 @@ def rule_faults(
     yield from _timing(placed)
     yield from _ladder_end(placed)
     yield from _aim(placed, scope, catalogue.get(placed.rule.remediation))
+    yield from _schedule(placed, catalogue.get(placed.rule.remediation))
 
 
 def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[PolicyFault]:
@@ -190,6 +192,32 @@ def _aim(placed: Placed, scope: Scope | None, handler: Handler | None) -> Iterat
     if namespace and (namespace in PROTECTED_NAMESPACES or not scope.covers(namespace)):
         message = f'namespace "{namespace}" is outside of the scope, so this default can never be used'
         yield placed.fault(("target", "namespace", "default"), message)
+
+
+def _schedule(placed: Placed, handler: Handler | None) -> Iterator[PolicyFault]:
+    """What is ordered by the clock has to be complete: nobody is there to say the rest."""
+    schedule, target = placed.rule.schedule, placed.rule.target
+    if schedule is None or handler is None:
+        return
+    if handler.procedure is None:
+        message = f"{placed.rule.remediation} is no procedure: it is started by alerts, not by the clock"
+        yield placed.fault(("schedule",), message)
+        return
+    if not target.name.default or not target.namespace.default:
+        message = "a schedule needs target.name.default and target.namespace.default: no alert names them"
+        yield placed.fault(("target",), message)
+    missing = [
+        name
+        for name, field in handler.params.model_fields.items()
+        if field.is_required() and name not in placed.rule.params
+    ]
+    if missing:
+        message = f"a schedule needs {', '.join(missing)}: nobody orders it who could say so"
+        yield placed.fault(("params",), message)
+    if schedule.missed is Missed.SKIP and "late" in schedule.model_fields_set:
+        yield placed.fault(("schedule", "late"), "late is for missed: once; what is missed is skipped")
+    if not PUNCTUAL <= schedule.late <= LONGEST:
+        yield placed.fault(("schedule", "late"), "expected 5m to 7d")
 
 
 def order_faults(rules: Sequence[Placed]) -> Iterator[PolicyFault]:

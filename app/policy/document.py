@@ -42,6 +42,7 @@ from app.policy.model import (
     Window,
 )
 from app.policy.procedures import agreed, watched
+from app.policy.schedule import Schedule
 from app.policy.values import Duration, Matcher
 
 B = TypeVar("B", bound=Block)
@@ -90,6 +91,7 @@ class RuleDocument(Block):
         default=None, description="Scale and memory changes are taken back after this, unless kept."
     )
     trust: TrustTerms | None = Field(default=None, description="For mode earned: what each level takes.")
+    schedule: Schedule | None = Field(default=None, description="Orders a procedure by the clock.")
 
 
 class Document(Block):
@@ -189,6 +191,7 @@ def build_rule(rule: RuleDocument, head: Document, procedure: Procedure | None =
         labels=head.labels,
         procedure=procedure is not None,
         order_cooldown=None if procedure is None else rule.cooldown or timedelta(),
+        schedule=rule.schedule,
     )
 
 

@@ -50,8 +50,10 @@ class EscalationPath(Block):
     steps: Steps
 
     def covers(self, severity: str, rule: str) -> bool:
-        """Whether it is for an incident of this severity that this rule decided."""
-        return (not self.severity or severity in self.severity) and (not self.rules or rule in self.rules)
+        """Whether it is for an incident of this severity, in any case of letters, that this rule decided."""
+        severities = {one.lower() for one in self.severity}
+        of_it = not severities or severity.strip().lower() in severities
+        return of_it and (not self.rules or rule in self.rules)
 
 
 class StatusField(StrEnum):
@@ -157,6 +159,10 @@ def escalation_faults(
         if not (path.severity or path.rules):
             message = "a path without severity and rules covers everything: write its steps above"
             yield source.fault(where, message)
+        for number, severity in enumerate(path.severity):
+            if severity != _spaced(severity) or not severity.isprintable():
+                message = f"no alert has this severity: write {_spaced(severity)!r}, without spaces around it"
+                yield source.fault((*where, "severity", number), message)
         for number, name in enumerate(path.rules):
             if name not in rules:
                 allowed = tuple(sorted(rules))
@@ -175,14 +181,20 @@ def _within(inner: Sequence[str], outer: Sequence[str]) -> bool:
     return not outer or (bool(inner) and set(inner) <= set(outer))
 
 
+def _spaced(text: str) -> str:
+    """With one space where there is any number."""
+    return " ".join(text.split())
+
+
 def _step_faults(source: Source, where: Path, steps: Sequence[EscalationStep]) -> Iterator[PolicyFault]:
     if not steps:
         yield source.fault(where, "no step: nobody would be asked")
     for at, step in enumerate(steps):
         if not step.who and not step.page:
             yield source.fault((*where, at), "this step asks nobody: give who, or page: true")
-        if step.name in [s.name for s in steps[:at]]:
-            yield source.fault((*where, at, "name"), f'the name "{step.name}" is taken in these steps')
+        if _spaced(step.name) in [_spaced(s.name) for s in steps[:at]]:
+            message = f'the name "{step.name}" is taken in these steps (spaces do not count)'
+            yield source.fault((*where, at, "name"), message)
         if step.page and any(s.page for s in steps[:at]):
             message = "an earlier step pages: a second page joins the open one and wakes nobody"
             yield source.fault((*where, at, "page"), message)

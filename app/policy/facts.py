@@ -107,7 +107,7 @@ class Facts:
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
     Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
     People: `ordered_by` is set for a manual request, `ordered_as` are the other names of who ordered it,
-    `order_may_approve` says whether its caller may also approve, `approved_by` is set once a person approved this very plan.
+    `order_may_approve` says whether its caller may also approve, `scheduled` that the clock ordered it and nobody, `approved_by` is set once a person approved this very plan.
     """
 
     now: datetime
@@ -133,6 +133,7 @@ class Facts:
     ordered_by: str = ""
     ordered_as: tuple[str, ...] = ()
     order_may_approve: bool = False
+    scheduled: bool = False
     approved_by: str = ""
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None

@@ -72,7 +72,12 @@ _SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "w
 
 def severity_rank(labels: Mapping[str, str]) -> int:
     """0 for the most severe; by the label `severity`, what is not known last."""
-    return _SEVERITIES.get(labels.get("severity", "").lower(), len(_SEVERITIES))
+    return rank_of(labels.get("severity", ""))
+
+
+def rank_of(severity: str) -> int:
+    """`severity_rank` of a severity alone."""
+    return _SEVERITIES.get(severity.strip().lower(), len(_SEVERITIES))
 
 
 def rule_for_order(

@@ -27,6 +27,7 @@ from app.policy.block import Block
 from app.policy.escalation import EscalationPolicy
 from app.policy.labels import LabelMapping
 from app.policy.matchers import NEVER
+from app.policy.schedule import Schedule
 from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
@@ -352,11 +353,13 @@ class Rule(Block):
     labels: LabelMapping = LabelMapping()
     procedure: bool = False
     order_cooldown: Duration | None = None
+    schedule: Schedule | None = None
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store: what a run was decided under; a reload does not change a run under way. Without how labels were
         read: its target is known; and without `when` where no alert starts it."""
         left_out = {"labels"} if self.when.lists else {"labels", "when"}
+        left_out |= set() if self.schedule is not None else {"schedule"}
         return self.model_dump(mode="json", by_alias=True, exclude=left_out)
 
     @classmethod

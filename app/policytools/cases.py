@@ -125,10 +125,12 @@ class HistoryFacts(Block):
 
 
 class PeopleFacts(Block):
-    """Who ordered or approved it, and the ceiling under which the service runs. `may_approve`: who ordered it may also approve."""
+    """Who ordered or approved it, and the ceiling under which the service runs. `may_approve`: who ordered it may also approve.
+    `scheduled`: the clock ordered it, which is nobody's approval."""
 
     ordered_by: str = ""
     may_approve: bool = False
+    scheduled: bool = False
     approved_by: str = ""
     ceiling: Ceiling | None = None
     dry_run: bool = False

@@ -13,15 +13,17 @@ from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
 from app.policy.matchers import Matcher, Operator, When
 from app.policy.model import Budget, OnDefault, Policy, Rule
+from app.policytools.lint_escalation import escalation_findings
 from app.policytools.lint_findings import Finding, Severity, Timing
 from app.policytools.lint_pairs import Pair, pair_findings
 from app.policytools.lint_rules import AlertingRule
+from app.policytools.lint_schedule import schedule_findings
 from app.policytools.lint_trust import trust_findings
 
 
 def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tuple[Finding, ...]:
     """All findings: errors first, then in the policy's order."""
-    found = list(_whole(policy, timing))
+    found = [*_whole(policy, timing), *escalation_findings(policy)]
     used: set[str] = set()
     for alert in alerts:
         pairs = list(_pairs(policy, alert))
@@ -39,6 +41,7 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
         found += _allows(policy, rule)
         found += _guesses(rule)
         found += trust_findings(policy, rule)
+        found += schedule_findings(policy, rule, timing.now)
     return tuple(sorted(dict.fromkeys(found), key=lambda f: list(Severity).index(f.severity)))
 
 

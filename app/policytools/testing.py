@@ -142,6 +142,7 @@ def _situation(case: WrittenCase, ground: Ground, facts: Facts) -> Facts:
         ceiling=people.ceiling,
         ordered_by=people.ordered_by,
         order_may_approve=people.may_approve,
+        scheduled=people.scheduled,
         approved_by=people.approved_by,
         dry_run=people.dry_run,
         trust_level=_trust_level(past, now) if past.trust_level and facts.trust_level else facts.trust_level,

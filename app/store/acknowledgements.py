@@ -138,6 +138,12 @@ def withdraw(tx: Tx, incident_id: str) -> None:
     tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(due_at=due))
 
 
+def forget(tx: Tx, incident_id: str) -> None:
+    """`withdraw` when somebody has it; nothing otherwise."""
+    if holder(tx.conn, incident_id) is not None:
+        withdraw(tx, incident_id)
+
+
 def holder(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()

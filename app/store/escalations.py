@@ -8,17 +8,18 @@ it was read, so that two replicas ask once and a death holds nothing up. Never d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Index, Row, Table, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Index, Row, Select, Table, and_, insert, or_, select, update
 
 from app.domain.alert import PageWord
 from app.domain.outcome import IncidentState
 from app.store.columns import (
     count_column,
     flag_column,
+    maybe_text,
     maybe_time,
     partial_index,
     text_column,
@@ -51,12 +52,25 @@ escalations = Table(
     maybe_time("answered_at"),
     maybe_time("over_at"),
 )
+escalation_scopes = Table(
+    "escalation_scopes",
+    metadata,
+    text_column("escalation_id", primary_key=True),
+    text_column("incident_id"),
+    maybe_text("severity"),
+    flag_column("joined"),
+    text_column("merged"),
+)
+Index("ix_escalation_scopes_incident", escalation_scopes.c.incident_id)
+_ALL: Select[Any] = select(
+    escalations, escalation_scopes.c.severity, escalation_scopes.c.joined, escalation_scopes.c.merged
+).outerjoin_from(escalations, escalation_scopes, escalation_scopes.c.escalation_id == escalations.c.id)
 LIVE = escalations.c.over_at.is_(None)
 partial_index("uq_escalations_live", escalations.c.subject, where=LIVE, unique=True)
 Index("ix_escalations_incident", escalations.c.incident_id)
 partial_index("ix_escalations_page", escalations.c.page_key, where=LIVE)
 _CLOSED = [state.value for state in IncidentState if state.closed]
-_BUSY = [s.value for s in (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.WAITING)]
+BUSY = (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.WAITING)
 """The service is at it, or a question of its own stands: what becomes of that calls again when it has to."""
 ROUND = "~"
 
@@ -77,6 +91,9 @@ class StoredEscalation:
     `why` is the fact that began it, as JSON; `steps` the policy's steps when it began, as JSON, None until they were looked at.
     `page_key` is the key of its page, empty while nobody was paged. `page_word` is the last word of PagerDuty on that page. Due at None:
     nobody is left to ask, somebody answered, or it is over.
+
+    `severity` is the one whose steps it asks, None until it was looked at; `joined`: alerts joined the incident since. `merged` are
+    incidents that were merged into this one while people were asked for them.
     """
 
     id: str
@@ -97,6 +114,9 @@ class StoredEscalation:
     through: str
     answered_at: datetime | None
     over_at: datetime | None
+    severity: str | None = None
+    joined: bool = False
+    merged: tuple[str, ...] = ()
 
     @property
     def storm(self) -> bool:
@@ -104,33 +124,58 @@ class StoredEscalation:
         return self.subject != self.incident_id
 
 
-def begin(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any]) -> StoredEscalation | None:
-    """A person is needed for the subject: a round begins. One that nobody has answered goes on, for the newer reason. Returns the round
-    that is over by it, as somebody had answered it."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A round that began, and the one before it that is over by it, if there was one."""
+
+    now: StoredEscalation
+    before: StoredEscalation | None = None
+
+
+def begin(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any]) -> Begun | None:
+    """A person is needed for the subject: a round begins. None when one that nobody has answered goes on, for the newer reason."""
     live = of_subject(tx, subject)
     if live is not None and live.answered_at is None:
         change(tx, live.id, why=to_text(dict(why)))
         return None
     if live is not None:
-        change(tx, live.id, over_at=tx.stamp, due_at=None)
-    _insert(tx, subject, incident_id, why, _rounds(tx.conn, subject, incident_id) + 1)
-    return live
+        return Begun(anew(tx, live, why), live)
+    return Begun(_insert(tx, subject, incident_id, why, _rounds(tx.conn, subject, incident_id) + 1))
 
 
-def again(tx: Tx, before: StoredEscalation) -> StoredEscalation:
-    """Begin the steps anew after an answer was taken back. The page stays the one that is open, and what PagerDuty said before stays before. Returns the new round."""
+def anew(tx: Tx, before: StoredEscalation, why: Mapping[str, Any]) -> StoredEscalation:
+    """End this round, which is live, and begin the steps anew, with no page. Returns the new round."""
     change(tx, before.id, over_at=tx.stamp, due_at=None)
-    _insert(tx, before.subject, before.incident_id, before.why, before.round + 1)
-    now = of_subject(tx, before.subject)
-    if now is None:
-        raise AssertionError("it was inserted just now")
-    word = before.page_word.value if before.page_word else ""
+    now = _insert(tx, before.subject, before.incident_id, why, before.round + 1)
+    follow(tx, now, merged=before.merged)
+    return replace(now, merged=before.merged)
+
+
+def again(tx: Tx, before: StoredEscalation, *, page: bool) -> StoredEscalation:
+    """Begin the steps anew after an answer was taken back. With `page` its page stays the one that is open, and what PagerDuty said before
+    stays before. Returns the new round."""
+    now = anew(tx, before, before.why)
     heard = tx.conn.execute(select(escalations.c.page_at).where(escalations.c.id == before.id)).scalar()
-    change(tx, now.id, page_key=before.page_key, page_word=word, page_at=heard)
-    return now
+    if page:
+        change(tx, now.id, page_key=before.page_key, page_at=heard)
+    return replace(now, page_key=before.page_key if page else "")
 
 
-def _insert(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any], number: int) -> None:
+def carry(tx: Tx, gone: StoredEscalation, into: str, *, page: bool) -> StoredEscalation:
+    """This round goes on as one of the incident `into`, which has no live one: what was asked, when the next step is due, who answered; with
+    `page` its page too. Returns it as it is there."""
+    change(tx, gone.id, over_at=tx.stamp, due_at=None)
+    now = _insert(tx, into, into, gone.why, _rounds(tx.conn, into, into) + 1)
+    row = tx.conn.execute(select(escalations).where(escalations.c.id == gone.id)).one()
+    kept = ("steps", "asked", "policy", "begun_at", "answered_by", "through", "answered_at")
+    heard = ("page_key", "page_word", "page_by", "page_at", "news") if page else ()
+    values = {name: getattr(row, name) for name in (*kept, *heard)}
+    change(tx, now.id, due_at=micros_or_none(gone.due_at), **values)
+    follow(tx, now, severity=gone.severity, joined=True)
+    return _known(tx.conn, now.id)
+
+
+def _insert(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any], number: int) -> StoredEscalation:
     row = {
         "id": f"{subject}{ROUND}{number}",
         "subject": subject,
@@ -146,6 +191,9 @@ def _insert(tx: Tx, subject: str, incident_id: str, why: Mapping[str, Any], numb
         ),
     }
     tx.conn.execute(insert(escalations).values(**row))
+    scope = {"escalation_id": row["id"], "incident_id": incident_id, "joined": False, "merged": "[]"}
+    tx.conn.execute(insert(escalation_scopes).values(**scope))
+    return _known(tx.conn, f"{subject}{ROUND}{number}")
 
 
 def _rounds(conn: Connection, subject: str, incident_id: str) -> int:
@@ -156,43 +204,60 @@ def _rounds(conn: Connection, subject: str, incident_id: str) -> int:
 
 def of_subject(tx: Tx, subject: str) -> StoredEscalation | None:
     """The round of this subject that is not over, held until the transaction ends; None when there is none."""
-    query = select(escalations).where(LIVE, escalations.c.subject == subject).with_for_update()
-    row = tx.conn.execute(query).one_or_none()
-    return None if row is None else _stored(row)
+    return _held(tx, escalations.c.subject == subject)
 
 
 def hold(tx: Tx, escalation_id: str) -> StoredEscalation | None:
     """This round, held until the transaction ends; None when it is over or gone."""
-    query = select(escalations).where(LIVE, escalations.c.id == escalation_id).with_for_update()
-    row = tx.conn.execute(query).one_or_none()
-    return None if row is None else _stored(row)
+    return _held(tx, escalations.c.id == escalation_id)
+
+
+def _held(tx: Tx, which: ColumnElement[bool]) -> StoredEscalation | None:
+    """Lock first and read then: Postgres would give what is joined as it was before it waited for the lock."""
+    held = select(escalations.c.id).where(LIVE, which).with_for_update()
+    found = tx.conn.execute(held).scalar_one_or_none()
+    return None if found is None else get(tx.conn, found)
 
 
 def get(conn: Connection, escalation_id: str) -> StoredEscalation | None:
     """This round, over or not; None when it is not known any more."""
-    row = conn.execute(select(escalations).where(escalations.c.id == escalation_id)).one_or_none()
+    row = conn.execute(_ALL.where(escalations.c.id == escalation_id)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def _known(conn: Connection, escalation_id: str) -> StoredEscalation:
+    found = get(conn, escalation_id)
+    if found is None:
+        raise AssertionError("its row is held")
+    return found
+
+
+def paging(conn: Connection, page_key: str) -> StoredEscalation | None:
+    """The round for which somebody has to be called by the page of this key: it is live, and nobody has answered. None: nobody has to be."""
+    wanted = (LIVE, escalations.c.page_key == page_key, escalations.c.answered_at.is_(None))
+    row = conn.execute(_ALL.where(*wanted)).first()
     return None if row is None else _stored(row)
 
 
 def of_incident(conn: Connection, incident_id: str) -> list[StoredEscalation]:
     """All rounds of this incident, the oldest first; a storm's are not among them."""
     mine = escalations.c.incident_id == incident_id
-    query = (
-        select(escalations).where(mine, escalations.c.subject == incident_id).order_by(escalations.c.round)
-    )
+    query = _ALL.where(mine, escalations.c.subject == incident_id).order_by(escalations.c.round)
     return [_stored(row) for row in conn.execute(query)]
 
 
 def waiting(conn: Connection, now: datetime, policy: str, limit: int) -> list[StoredEscalation]:
-    """What has to be looked at now: a step is due and the service is not at it itself, PagerDuty said something, the incident is over,
-    or the policy changed under steps that are still to be asked. A storm is looked at always."""
+    """What has to be looked at now: a step is due or alerts joined and the service is not at it itself, PagerDuty said something, the
+    incident is over, or the policy changed and nobody has answered. A storm is looked at always."""
     e, state = escalations.c, incidents.c.state
-    due = and_(e.due_at <= micros(now), state.not_in(_BUSY))
-    other_policy = and_(e.policy != policy, e.policy != "", e.due_at.is_not(None), state.not_in(_BUSY))
+    due = e.due_at <= micros(now)
+    other_policy = and_(e.policy != policy, e.policy != "", e.answered_at.is_(None))
+    idle = and_(
+        state.not_in([s.value for s in BUSY]), or_(due, other_policy, escalation_scopes.c.joined.is_(True))
+    )
     query = (
-        select(escalations)
-        .select_from(escalations.outerjoin(incidents, incidents.c.id == e.subject))
-        .where(LIVE, or_(due, e.news.is_(True), state.in_(_CLOSED), other_policy, incidents.c.id.is_(None)))
+        _ALL.outerjoin(incidents, incidents.c.id == e.subject)
+        .where(LIVE, or_(idle, e.news.is_(True), state.in_(_CLOSED), incidents.c.id.is_(None)))
         .order_by(e.due_at, e.id)
         .limit(limit)
     )
@@ -219,10 +284,22 @@ def renew(
     """It was looked at under this version of the policy; its steps, and when the next one is due. Returns it as it is now."""
     written = to_text([dict(step) for step in steps])
     change(tx, escalation_id, policy=policy, steps=written, due_at=micros_or_none(due_at))
-    found = get(tx.conn, escalation_id)
-    if found is None:
-        raise AssertionError("its row is held")
-    return found
+    return _known(tx.conn, escalation_id)
+
+
+def follow(tx: Tx, walk: StoredEscalation, **values: Any) -> None:
+    """Set these of `severity`, `joined` and `merged`."""
+    if "merged" in values:
+        values["merged"] = to_text(list(values["merged"]))
+    mine = update(escalation_scopes).where(escalation_scopes.c.escalation_id == walk.id)
+    tx.conn.execute(mine.values(**values))
+
+
+def joined(tx: Tx, incident_ids: Sequence[str]) -> None:
+    """Alerts joined these incidents: have it looked at whether they are more severe."""
+    live = select(escalations.c.id).where(LIVE, escalations.c.subject.in_(incident_ids))
+    mine = update(escalation_scopes).where(escalation_scopes.c.escalation_id.in_(live))
+    tx.conn.execute(mine.values(joined=True))
 
 
 def answer(tx: Tx, escalation_id: str, by: str, through: str) -> None:
@@ -271,4 +348,7 @@ def _stored(row: Row[Any]) -> StoredEscalation:
         through=row.through,
         answered_at=moment_or_none(row.answered_at),
         over_at=moment_or_none(row.over_at),
+        severity=row.severity,
+        joined=bool(row.joined),
+        merged=tuple(to_json(row.merged)) if row.merged else (),
     )

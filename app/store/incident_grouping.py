@@ -65,6 +65,11 @@ class IncidentGrouping:
             self._keep(OpenIncident(*row) for row in rows.FIND_INCIDENTS.one(conn, members(linked)))
         self.page = segments.current(conn)
 
+    @property
+    def opened(self) -> frozenset[str]:
+        """The incidents that this batch opened."""
+        return frozenset(row.id for row in self._new)
+
     def get(self, incident_id: str | None) -> OpenIncident | None:
         """A loaded or opened incident."""
         return self._by_id.get(incident_id or "")
@@ -95,6 +100,7 @@ class IncidentGrouping:
             "requested_by": request.requested_by,
             "dry_run": request.dry_run,
             "may_approve": request.may_approve,
+            **({"schedule": request.schedule} if request.schedule else {}),
         }
         key = storable(f"manual|{request.target}|{delivery_id}")
         namespace = request.target.split("/", 1)[0]

@@ -88,6 +88,7 @@ class _Batch:
         self._concerned: set[Identity] = set()
         self._new_deliveries: list[rows.DeliveryRow] = []
         self._new_rejected: list[rows.RejectedRow] = []
+        self._joined: dict[str, None] = {}
 
     def load(self, deliveries: Sequence[Delivery]) -> None:
         """Read, and on Postgres lock, everything the batch may touch."""
@@ -145,6 +146,8 @@ class _Batch:
         rows.INSERT_DELIVERY.many(conn, self._new_deliveries)
         rows.INSERT_REJECTED.many(conn, self._new_rejected)
         self._incidents.flush()
+        if old := sorted(self._joined.keys() - self._incidents.opened):
+            escalations.joined(self._tx, old)
         new, changed = [], []
         for key, e in self._episodes.items():
             if e.new is not None:
@@ -178,6 +181,7 @@ class _Batch:
             return self._resolved(alert, key, episode, delivery_id, received)
         if episode is None:
             incident = self._incidents.for_alert(alert)
+            self._joined[incident] = None
             texts = self._insert(alert, key, received, incident_id=incident)
             self._fired(alert, delivery_id, texts, incident)
             return incident
@@ -258,6 +262,7 @@ class _Batch:
             episode.incident_id, episode.page = self._incidents.for_alert(alert), self._incidents.page
         self._incidents.ring(episode.incident_id)
         episode.status, episode.ends_at, episode.last_seen = _FIRING, None, received
+        self._joined[episode.incident_id or ""] = None
         self._fired(alert, delivery_id, _texts(alert), episode.incident_id or "")
         return episode.incident_id
 

@@ -30,7 +30,8 @@ from app.domain.events import EventKind
 from app.store import trail
 from app.store.acknowledgements import acknowledgements, incident_acknowledgements
 from app.store.encoding import micros
-from app.store.escalations import escalations
+from app.store.escalations import escalation_scopes, escalations
+from app.store.schedules import schedule_fires
 from app.store.schema import (
     CLOSED,
     GROWN,
@@ -67,6 +68,9 @@ _PER_LIMIT = 10
 
 _SAID_KEPT = timedelta(days=14) // timedelta(microseconds=1)
 """How long a message of no incident is kept at least: its id is what keeps a week from being told twice."""
+
+_FIRES_KEPT = timedelta(days=400) // timedelta(microseconds=1)
+"""How long it is known at least that a schedule's time has come: people look at the last one of a yearly schedule too."""
 
 TRUST_KEPT = timedelta(days=180)
 """Trust that no run and no person renewed for so long is forgotten: its target may be gone, and one that is not begins anew
@@ -137,6 +141,7 @@ def _delete_others(tx: Tx, before: int, rows: int) -> list[int]:
         _delete_first(conn, pauses, and_(LIFTED, pauses.c.lifted_at < before), rows),
         _delete_first(conn, clicks, clicks.c.at < before, rows),
         _delete_first(conn, acknowledgements, acknowledgements.c.at < before, rows),
+        _delete_first(conn, schedule_fires, schedule_fires.c.at < min(before, tx.stamp - _FIRES_KEPT), rows),
         _delete_first(conn, digests, and_(GROWN, digests.c.closed_at < before), rows),
         _delete_first(conn, outbox, and_(OF_NO_INCIDENT, ~UNSENT, outbox.c.created_at < said), rows),
     ]
@@ -181,6 +186,7 @@ def _delete_incidents(conn: Connection, gone: Sequence[str]) -> int:
         (decisions, decisions.c.incident_id, gone),
         (outbox, outbox.c.incident_id, gone),
         (digest_incidents, digest_incidents.c.incident_id, gone),
+        (escalation_scopes, escalation_scopes.c.incident_id, gone),
         (escalations, escalations.c.incident_id, gone),
         (incident_acknowledgements, incident_acknowledgements.c.incident_id, gone),
         (incidents, incidents.c.id, gone),

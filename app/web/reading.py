@@ -1,4 +1,4 @@
-"""The reading part of the API: incidents, runs, remediations, policies, budgets, audit. Scope `read`.
+"""The reading part of the API: incidents, runs, remediations, policies, budgets, schedules, audit. Scope `read`.
 
 Never changes anything. Every list is cursor-paged.
 """
@@ -127,6 +127,12 @@ async def list_policies(using: Using, cursor: Cursor = "", limit: Limit = 50) ->
 async def list_budgets(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
     """The shared action budgets and what is spent of them."""
     return _page_of(await using.views.budgets(), cursor, limit)
+
+
+@router.get("/schedules", responses=_LIST, openapi_extra=secured())
+async def list_schedules(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[dict[str, Any]]:
+    """The rules that the clock orders: their next times, and what became of the last one."""
+    return _page_of(await using.views.schedules(), cursor, limit)
 
 
 @router.get("/scorecard", responses=_LIST, openapi_extra=secured())

@@ -96,6 +96,7 @@ class Views:
     remediations: View
     policies: View
     budgets: View
+    schedules: View
     trust: View
     scorecard: Callable[[int], Awaitable[Mapping[str, Any]]]
     diagnosis: Callable[[str, str, str], Awaitable[Mapping[str, Any]]]

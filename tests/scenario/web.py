@@ -37,6 +37,7 @@ def app_of(rig: Rig, access: Access | None = None, degraded: dict[str, str] | No
             remediations=lambda: views.remediations(rig.services),
             policies=lambda: views.policies(rig.services),
             budgets=lambda: views.budgets(rig.services),
+            schedules=lambda: views.schedules(rig.services),
             scorecard=lambda days: scorecard.last_days(rig.services, days),
             diagnosis=lambda *of: views.diagnosis(rig.services, *of),
             trust=lambda: views.trust(rig.services),

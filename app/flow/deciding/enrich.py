@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from app.intake.pagerduty import enriched, lacks_labels
-from app.store import facts
+from app.store import escalations, facts
 from app.store.database import Store
 from app.store.incidents import StoredAlert
+from app.store.tx import Tx
 
 
 class IncidentBodies(Protocol):
@@ -38,6 +39,12 @@ async def enrich(
         if richer.labels == stored.labels:
             continue
         episode, labels = stored.episode, dict(richer.labels)
-        await store.write(lambda tx: facts.relabel(tx, incident_id, episode, labels))  # noqa: B023 - awaited here
+        await store.write(lambda tx: _relabel(tx, incident_id, episode, labels))  # noqa: B023 - awaited here
         changed = True
     return changed
+
+
+def _relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> None:
+    """What was told late may be more severe than what people were asked about."""
+    facts.relabel(tx, incident_id, episode, labels)
+    escalations.joined(tx, [incident_id])

@@ -267,6 +267,7 @@ def facts_in(
         owners=seen.owners,
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
+        scheduled=bool(incident.manual and incident.manual.schedule),
         order_may_approve=incident.manual.may_approve if incident.manual else False,
         approved_by=own.approved_by,
         dry_run=incident.manual.dry_run if incident.manual else False,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain.actuator import Effect
-from app.domain.alert import Source
+from app.domain.alert import ManualRequest, Source
 from app.domain.decision import Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
@@ -109,8 +109,21 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
             code="unknown_remediation",
             where=order.remediation,
         )
-    rule, params = order_params(policy, remediation, order.params)
+    if order.schedule:
+        rule = _of_schedule(policy, order)
+        params = _params(remediation, rule)
+    else:
+        rule, params = order_params(policy, remediation, order.params)
     return Subject(incident, {}, incident.opened_at, rule, remediation, params)
+
+
+def _of_schedule(policy: Policy, order: ManualRequest) -> Rule:
+    """The rule whose schedule ordered it. Raises BadInput (`rule_gone`) when it has none any more, or is for something else."""
+    rule = policy.rule(order.schedule)
+    if rule is None or rule.schedule is None or rule.remediation != order.remediation:
+        text = "the rule whose schedule ordered it is gone, or is for something else now"
+        raise BadInput(text, code="rule_gone", where=order.schedule)
+    return rule
 
 
 def order_params(

@@ -18,6 +18,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.deciding import facts, investigate, trust
+from app.flow.notifying import merging
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
@@ -63,7 +64,7 @@ def _claim_target(tx: Tx, incident: Incident, target_key: str) -> bool:
     if other is None or incident.manual is not None:
         incidents.set_target(tx, incident.id, target_key)
         return False
-    incidents.merge(tx, incident.id, other.id)
+    merging.merge(tx, incident.id, other.id)
     announce(tx, Topic.MOVED, incident_id=incident.id, once="merged")
     return True
 

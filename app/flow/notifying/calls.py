@@ -11,7 +11,7 @@ nobody can tell whether it arrived it is given up, and said so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -65,19 +65,36 @@ class To(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The ways out. `pager` and `status_page` are None when they are not configured. `mark` is the keyed mark of a page, by which its
-    events are known when they come back."""
+    """The ways out. `pager` and `status_page` are None when they are not configured. `mark` makes the keyed mark of a page's key and text,
+    by which its events are known when they come back."""
 
     store: Store
     timeline_of: Callable[[Connection, str], Timeline]
-    mark: Callable[[str], str]
+    mark: Callable[[str, str], str]
     pager: PagerDutyClient | None = None
     status_page: StatusPageClient | None = None
 
 
+def key_of(walk: StoredEscalation) -> str:
+    """The key of a round's own page."""
+    return walk.subject if walk.round == 1 else walk.id
+
+
+def went_out(conn: Connection, key: str) -> bool:
+    """The page with this key was really made, as far as is known: its event was taken."""
+    try:
+        return outbox.get(conn, _page_id(key)).state is MessageState.SENT
+    except Missing:
+        return False
+
+
+def _page_id(key: str) -> str:
+    return f"{key}:page"
+
+
 def put_page(tx: Tx, of: StoredEscalation, key: str, do: Do) -> None:
     """Queue one change of the page with this key; repeating it is harmless."""
-    name = {Do.TRIGGER: f"{key}:page", Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
+    name = {Do.TRIGGER: _page_id(key), Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
     body = {"event": PAGE, "incident": of.incident_id, "do": do.value, "key": key, "of": of.id}
     outbox.put(tx, name, "", PAGE, {**body, "data": dict(of.why)})
 
@@ -88,25 +105,46 @@ def put_note(tx: Tx, of: StoredEscalation, name: str, text: str = "") -> None:
     outbox.put(tx, f"{of.id}:note:{name}", "", NOTE, body)
 
 
-def put_status(tx: Tx, of: StoredEscalation, to: To, status: Status, body: Mapping[str, Any]) -> None:
-    """Queue one status of the subject; each goes out once, however many rounds there are."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is told of one subject at one place, from its beginning to its end. `time` counts the entries of the subject there: once its
+    end was told, what comes later is another one. `incident` is whose timeline it is about."""
+
+    subject: str
+    to: To
+    time: int
+    incident: str
+
+    def named(self, status: Status) -> str:
+        """The id of this status's row."""
+        again = f"~{self.time}" if self.time > 1 else ""
+        return f"{self.subject}:status.{self.to}:{status}{again}"
+
+
+def entry_of(conn: Connection, of: StoredEscalation, subject: str, to: To) -> Entry:
+    """The entry in which the next status of this subject belongs: `of`'s own or one that was merged into it."""
+    entry = Entry(subject, to, 1, of.incident_id if of.storm else subject)
+    while outbox.known(conn, entry.named(Status.RESOLVED)):
+        entry = replace(entry, time=entry.time + 1)
+    return entry
+
+
+def put_status(tx: Tx, entry: Entry, status: Status, body: Mapping[str, Any]) -> None:
+    """Queue one status; each goes out once, however many rounds there are."""
     data = {
         "event": STATUS,
-        "incident": of.incident_id,
-        "to": to.value,
+        "incident": entry.incident,
+        "to": entry.to.value,
         "status": status.value,
-        "of": of.subject,
+        "of": entry.subject,
+        "time": entry.time,
     }
-    outbox.put(tx, _status_id(of.subject, to, status), "", STATUS, {**data, "data": dict(body)})
+    outbox.put(tx, entry.named(status), "", STATUS, {**data, "data": dict(body)})
 
 
-def has_status(conn: Connection, subject: str, to: To, status: Status) -> bool:
-    """This status of the subject was queued before."""
-    return outbox.known(conn, _status_id(subject, to, status))
-
-
-def _status_id(subject: str, to: To, status: Status) -> str:
-    return f"{subject}:status.{to}:{status}"
+def is_open(conn: Connection, entry: Entry) -> bool:
+    """Its beginning was queued before."""
+    return outbox.known(conn, entry.named(Status.INVESTIGATING))
 
 
 async def send(lines: Lines, row: Row) -> Posted:
@@ -126,14 +164,15 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
     if not pager.access.routing_key:
         raise Never("REMEDIATOR_PAGERDUTY_ROUTING_KEY is not set", code="no_pager")
     if do is not Do.TRIGGER:
-        await _after(lines.store, [f"{key}:page"])
+        await _after(lines.store, [_page_id(key)])
         await pager.end(key, do.value)
         return Posted("pagerduty", incident_id)
-    of = await lines.store.read(lambda conn: escalations.get(conn, str(row.payload.get("of", ""))))
-    if of is not None and (of.answered_at or of.over_at):
+    of = await lines.store.read(lambda conn: escalations.paging(conn, key))
+    if of is None:
         raise Never("nobody has to be paged for it any more", code=NOT_NEEDED)
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
-    await pager.trigger(page_for(timeline, fact_of(row), key, lines.mark(key)))
+    about = replace(timeline, severity=of.severity or timeline.severity)
+    await pager.trigger(page_for(about, fact_of(row), key, lines.mark))
     return Posted("pagerduty", incident_id)
 
 
@@ -146,20 +185,26 @@ async def _note(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
 
 async def _status(lines: Lines, row: Row) -> Posted:
     """Once, and never an older status over a newer one."""
-    to, status, subject = To(row.payload["to"]), Status(row.payload["status"]), str(row.payload["of"])
+    to, status, incident_id = (
+        To(row.payload["to"]),
+        Status(row.payload["status"]),
+        str(row.payload["incident"]),
+    )
+    entry = Entry(str(row.payload["of"]), to, int(row.payload.get("time", 1)), incident_id)
     if row.attempts > 1 and row.error == DIED:
         raise Never("nobody can tell whether it arrived, and it is posted once at most", code="unclear_once")
     order = list(Status)
-    later = [_status_id(subject, to, s) for s in order[order.index(status) + 1 :]]
+    later = [entry.named(s) for s in order[order.index(status) + 1 :]]
     if await lines.store.read(lambda conn: any(outbox.known(conn, name) for name in later)):
         raise Never("a later status follows", code=NOT_NEEDED)
-    await _after(lines.store, [_status_id(subject, to, s) for s in order[: order.index(status)]])
+    before = replace(entry, time=entry.time - 1)
+    earlier = [entry.named(s) for s in order[: order.index(status)]]
+    await _after(lines.store, [*earlier, before.named(Status.RESOLVED)] if before.time else earlier)
     if to is To.PAGE:
         if lines.status_page is None:
             raise Never("REMEDIATOR_STATUS_PAGE_URL is not set", code="no_status_page")
         await lines.status_page.post(row.payload["data"], row.id)
         return Posted("status page", status.value)
-    incident_id = str(row.payload["incident"])
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
     if lines.pager is None or not lines.pager.access.notes:
         raise Never("REMEDIATOR_PAGERDUTY_API_TOKEN and _FROM are not set", code="no_pager")

@@ -15,7 +15,7 @@ from app.flow.notifying import calls
 from app.flow.notifying.calls import Do
 from app.notify.escalation import Acknowledged
 from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload
-from app.store import escalations, facts, incidents, outbox, runs
+from app.store import acknowledgements, escalations, facts, incidents, outbox, runs
 from app.store.database import Tx
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -62,12 +62,17 @@ def actor_of(fact: Fact) -> str:
 
 
 def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = "") -> None:
-    """Say that a person is needed, and have the policy's steps asked. Steps under way that nobody answered go on."""
-    if tell(tx, Topic.ESCALATED, why, incident_id=incident_id, once=once, run_id=run_id):
-        over = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, why))
-        if over is not None and over.page_key:
-            # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
-            calls.put_page(tx, over, over.page_key, Do.RESOLVE)
+    """Say that a person is needed, and have the policy's steps asked. Steps under way that nobody answered go on; who had the incident
+    before has to say so again."""
+    if not tell(tx, Topic.ESCALATED, why, incident_id=incident_id, once=once, run_id=run_id):
+        return
+    begun = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, why))
+    if begun is None:
+        return
+    acknowledgements.forget(tx, incident_id)
+    if begun.before is not None and begun.before.page_key:
+        # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
+        calls.put_page(tx, begun.before, begun.before.page_key, Do.RESOLVE)
 
 
 def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:

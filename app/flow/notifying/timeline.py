@@ -35,6 +35,7 @@ from app.notify.timeline import (
     Verification,
     fact_from_json,
 )
+from app.policy.match import rank_of
 from app.store import audit, runs
 from app.store.audit import AuditEvent
 
@@ -109,11 +110,15 @@ def _fired(timeline: Timeline, record: AuditEvent) -> Timeline:
         firing=timeline.firing + 1,
         alert_lines=lines,
         links=links,
-        severity=timeline.severity or labels.get("severity", ""),
+        severity=min(timeline.severity, labels.get("severity", ""), key=_how_severe),
         alertname=timeline.alertname or labels.get("alertname", ""),
         namespace=timeline.namespace or labels.get("namespace", ""),
         pagerduty_incident=pagerduty,
     )
+
+
+def _how_severe(severity: str) -> tuple[int, bool]:
+    return rank_of(severity), not severity
 
 
 def _enriched(timeline: Timeline, record: AuditEvent) -> Timeline:

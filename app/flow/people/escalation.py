@@ -19,7 +19,9 @@ from app.domain.alert import PageWord
 from app.domain.errors import Missing, Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
-from app.flow.notifying import calls, statuses
+from app.domain.outcome import IncidentState
+from app.domain.text import bounded, visible
+from app.flow.notifying import calls, severity, statuses
 from app.flow.notifying.calls import Do, Status
 from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import AUDITED, actor_of, tell
@@ -44,6 +46,7 @@ _AT_ONCE = 50  # looked at in one sweep
 _PAGERDUTY = "PagerDuty"
 STORM = "dig_"
 """How the id of a storm begins."""
+_WORD = 40  # characters of a severity that are told
 _LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
 
 
@@ -54,7 +57,11 @@ async def walk_due(services: Services) -> None:
         lambda conn: [
             w
             for w in escalations.waiting(conn, now, policy.version, _AT_ONCE)
-            if not w.storm or w.news or _due(w, now) or _storm_is_over(conn, w.subject, now)
+            if not w.storm
+            or w.news
+            or _due(w, now)
+            or _under_another(w, policy)
+            or _storm_is_over(conn, w.subject, now)
         ]
     )
     for seen in found:
@@ -66,6 +73,11 @@ async def walk_due(services: Services) -> None:
 
 def _due(walk: StoredEscalation, now: datetime) -> bool:
     return walk.due_at is not None and walk.due_at <= now
+
+
+def _under_another(walk: StoredEscalation, policy: Policy) -> bool:
+    """It was looked at, and under another policy than this one, and is unanswered."""
+    return walk.policy not in ("", policy.version) and walk.answered_at is None
 
 
 def _look(
@@ -83,6 +95,10 @@ def _look(
     if walk.news:
         escalations.change(tx, walk.id, news=False)
         walk, again = _heard(tx, services, policy, walk)
+    if incident is not None and incident.state in escalations.BUSY:
+        return
+    if walk.joined:
+        walk, again = _joined(tx, walk, again)
     if walk.answered_at is not None:
         return
     walk = _renewed(tx, policy, walk)
@@ -116,7 +132,8 @@ def _end(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation) -> 
     if services.reach.notes and not walk.storm:
         state = incidents.get(tx.conn, walk.subject).state
         calls.put_note(tx, walk, "over", f"alert-remediator: the incident is {state.value}")
-    statuses.tell(tx, services.reach, policy, walk, Status.RESOLVED)
+    if walk.storm or incidents.get(tx.conn, walk.subject).state is not IncidentState.MERGED:
+        statuses.tell(tx, services.reach, policy, walk, Status.RESOLVED)
 
 
 def _heard(
@@ -125,6 +142,8 @@ def _heard(
     """What PagerDuty said: of our page, or of the incident of its own behind this one. The round after it, and why it begins anew."""
     own = "" if walk.storm else acknowledgements.taker(tx.conn, walk.subject)
     had = walk.page_word in (PageWord.ACKNOWLEDGED, PageWord.RESOLVED)
+    if walk.page_word is PageWord.RELEASED:  # said once: it is no answer to what comes later
+        escalations.change(tx, walk.id, page_word="")
     if walk.answered_at is None:
         if had or own:
             _answered(tx, services, policy, walk, Acknowledged(walk.page_by if had else own, _PAGERDUTY))
@@ -145,7 +164,28 @@ def _heard(
     )
     if not walk.storm:
         acknowledgements.withdraw(tx, walk.subject)
-    return escalations.again(tx, walk), f"{walk.answered_by} no longer has it, by {by} in PagerDuty"
+    # Only a page that was really made calls again by itself.
+    stays = bool(walk.page_key) and calls.went_out(tx.conn, walk.page_key)
+    if walk.page_key and not stays:
+        calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
+    text = f"{walk.answered_by} no longer has it, by {by} in PagerDuty"
+    return escalations.again(tx, walk, page=stays), text
+
+
+def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalation, str]:
+    """Alerts joined: when a more severe one is among them, the steps of its severity begin, with a page of their own, also when somebody
+    had answered for what it was before. The round after it, and why it begins anew."""
+    if not severity.has_risen(tx.conn, walk):
+        escalations.follow(tx, walk, joined=False)
+        return replace(walk, joined=False), again
+    if walk.page_key:
+        calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
+    acknowledgements.forget(tx, walk.subject)
+    words = (
+        visible(bounded(s, _WORD)) for s in (severity.of_incident(tx.conn, walk.subject), walk.severity or "")
+    )
+    text = " now, ".join(word or "no severity" for word in words)
+    return escalations.anew(tx, walk, walk.why), f"it is {text} before"
 
 
 def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation:
@@ -154,6 +194,10 @@ def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation
     if walk.policy == policy.version:
         return walk
     now, due = _steps(tx.conn, policy, walk), walk.due_at
+    if walk.severity is None:
+        escalations.follow(tx, walk, severity=severity.followed(tx.conn, walk), joined=False)
+    if walk.asked and due is None and left(_begun(walk), now, [a.step for a in walk.asked]):
+        due = tx.now  # nobody answered, and there is somebody more to ask
     if walk.asked and due is not None:
         last = walk.asked[-1]
         within = answer_within(last.step, _begun(walk), now)
@@ -172,7 +216,7 @@ def _steps(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[Es
         return steps_of(policy.escalation, "", "")
     last = decisions.latest(conn, walk.subject)
     rule = str(last.body.get("rule") or "") if last is not None else ""
-    return steps_of(policy.escalation, incidents.get(conn, walk.subject).severity, rule)
+    return steps_of(policy.escalation, severity.followed(conn, walk), rule)
 
 
 def _left(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
@@ -186,18 +230,20 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         escalations.renew(tx, walk.id, policy.version, walk.steps or (), None)
         if asked:
             names = tuple(a.step for a in asked)
-            _say(tx, walk, Topic.UNANSWERED, Unanswered(names, asked[0].at), once=str(walk.round))
+            once = f"{walk.round}/{len(asked)}"
+            _say(tx, walk, Topic.UNANSWERED, Unanswered(names, asked[0].at), once=once)
         return
     step = steps[0]
     pages = step.page and reach.pages
+    sends = pages and not walk.page_key
     nobody = not step.who and not pages
     until = tx.now + step.answer_within if step.answer_within is not None else None
-    key = walk.page_key or (walk.subject if walk.round == 1 else walk.id)
+    key = calls.key_of(walk)
     # Nobody was asked, so nobody is waited for.
     escalations.ask(
-        tx, walk, step.name, page_key=key if pages else "", due_at=tx.now if nobody and until else until
+        tx, walk, step.name, page_key=key if sends else "", due_at=tx.now if nobody and until else until
     )
-    if pages and not walk.page_key:
+    if sends:
         calls.put_page(tx, walk, key, Do.TRIGGER)
     if not asked:
         if reach.notes and not walk.storm:
@@ -213,7 +259,8 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         len(asked) + 1,
         tuple(name for name in step.who if not _is_on_call(name)),
         lines,
-        paged=pages,
+        paged=sends,
+        page_open=pages and not sends,
         until=until,
         reason=str(walk.why.get("reason", "")),
         again=told.again or _anew(walk),
@@ -241,11 +288,17 @@ def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, 
         tx.audit(AUDITED[topic], incident_id=walk.incident_id, actor=actor_of(fact), data=told)
 
 
+def _as_risen(conn: Connection, walk: StoredEscalation) -> StoredEscalation:
+    """The round that is asked next: the one that begins anew when a more severe alert has joined."""
+    return replace(walk, asked=(), steps=None) if severity.has_risen(conn, walk) else walk
+
+
 async def _on_call(services: Services, policy: Policy, walk: StoredEscalation) -> dict[str, str]:
     """Who is on call for the step that is due, one sentence for each schedule and escalation policy that it names."""
-    if not walk.news and not _due(walk, services.clock.now()):
+    news = walk.news or walk.joined or (walk.due_at is None and _under_another(walk, policy))
+    if not news and not _due(walk, services.clock.now()):
         return {}
-    steps = await services.store.read(lambda conn: _left(conn, policy, walk))
+    steps = await services.store.read(lambda conn: _left(conn, policy, _as_risen(conn, walk)))
     wanted = [name for name in steps[0].who if _is_on_call(name)] if steps else []
     found = {}
     try:

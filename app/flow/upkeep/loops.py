@@ -19,7 +19,7 @@ from app.flow.notifying import scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.people import escalation
 from app.flow.services import Services
-from app.flow.upkeep import audit_head
+from app.flow.upkeep import audit_head, schedules
 from app.flow.upkeep.heartbeats import Heartbeats
 from app.flow.upkeep.supervisor import Task, each
 from app.store import audit, claims, driving, incidents
@@ -84,6 +84,7 @@ class Loops:
             Task("deliver", self.deliver, _LOOK, s.deliver_nudge, _GATHER),
             Task("sweep", self.sweep, _SWEEP),
             Task("report", self.report, _REPORT),
+            Task("schedules", lambda: schedules.fire_due(s), _SWEEP),
             Task("prune", self.prune, _PRUNE),
         )
 

@@ -22,8 +22,11 @@ from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy, Rule
 from app.policy.trust import lower_bound, next_text, proof, proof_text
 from app.store import ledger, runs, trust_levels
+from app.store import schedules as stored_schedules
 from app.store.trust_levels import StoredTrustLevel
 
+NEXT = 3
+"""Times of a schedule that are told ahead."""
 _LOOK_SECONDS = 3.0  # for the look whether an order's target is there
 
 
@@ -107,6 +110,31 @@ async def policies(services: Services) -> Sequence[Mapping[str, Any]]:
     """The rules in force, in order."""
     policy = services.policy()
     return [{"policy_version": policy.version, **rule.to_json()} for rule in policy.rules]
+
+
+async def schedules(services: Services) -> Sequence[Mapping[str, Any]]:
+    """The rules with a schedule, in order: when they are due next, and what became of their last time. Raises StoreUnavailable."""
+    now = services.clock.now()
+    found = [(rule, rule.schedule) for rule in services.policy().rules if rule.schedule is not None]
+
+    def read(conn: Connection) -> list[dict[str, Any]]:
+        rows = []
+        for rule, schedule in found:
+            last = next(iter(stored_schedules.newest(conn, rule.name)), None)
+            rows.append(
+                {
+                    "rule": rule.name,
+                    "remediation": rule.remediation,
+                    **schedule.model_dump(mode="json"),
+                    "next": [due.isoformat() for due in schedule.coming(now, NEXT)],
+                    "last_due": last.due.isoformat() if last else None,
+                    "last_result": last.fate if last else None,
+                    "last_incident": (last.incident_id if last else "") or None,
+                }
+            )
+        return rows
+
+    return await services.store.read(read) if found else []
 
 
 async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:

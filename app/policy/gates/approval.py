@@ -31,7 +31,8 @@ def approval(case: Case) -> GateResult:
         return _SAY.allow("acts by itself", threshold)
     if case.approved_by:
         return _SAY.allow(case.approved_by, threshold)
-    ordered = f", not {case.facts.ordered_by} who ordered it" if case.facts.ordered_by else ""
+    somebody = case.facts.ordered_by and not case.facts.scheduled
+    ordered = f", not {case.facts.ordered_by} who ordered it" if somebody else ""
     return _SAY.hold(
         case.question, Code.APPROVAL_NEEDED, "nobody approved yet", threshold, f"{case.approvers}{ordered}"
     )

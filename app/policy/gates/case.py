@@ -52,7 +52,8 @@ class Case:
     def storming(self) -> bool:
         """Known to be a storm, and nobody has ordered or approved this very plan."""
         count = self.facts.storm_targets
-        by_itself = not (self.facts.ordered_by or self.facts.approved_by)
+        ordered = self.facts.ordered_by and not self.facts.scheduled
+        by_itself = not (ordered or self.facts.approved_by)
         return by_itself and not isinstance(count, Unknown) and count >= self.policy.storm.targets
 
     @property
@@ -76,7 +77,8 @@ class Case:
             return f"approved by {facts.approved_by}"
         asked = self.rule.approval
         named = not asked.by or not {facts.ordered_by, *facts.ordered_as}.isdisjoint(asked.by)
-        if facts.ordered_by and facts.order_may_approve and named and not self.wants_another_word:
+        somebody = facts.ordered_by and not facts.scheduled
+        if somebody and facts.order_may_approve and named and not self.wants_another_word:
             return f"ordered by {facts.ordered_by}"
         return ""
 

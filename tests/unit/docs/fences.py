@@ -27,6 +27,7 @@ DOCUMENTS = (
     "docs/rate-limits.md",
     "docs/recovery.md",
     "docs/reference.md",
+    "docs/schedules.md",
     "docs/secrets.md",
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

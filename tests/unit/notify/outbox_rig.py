@@ -87,6 +87,7 @@ class Rig:
         def write(tx: Tx) -> None:
             escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, fact))
             (of,) = escalations.of_incident(tx.conn, incident_id)
+            escalations.ask(tx, of, "on-call", page_key=incident_id, due_at=None)
             calls.put_page(tx, of, incident_id, calls.Do.TRIGGER)
             calls.put_note(tx, of, "called")
 

@@ -18,7 +18,13 @@ from tests.unit.notify.clock import SteppingClock
 
 STORY = timelines.TIMELINES["escalated"]
 KEY, MARK = "inc_0k3m", "0123456789abcdef"
-PAGE = page_for(STORY, timelines.ESCALATION, KEY, MARK)
+
+
+def mark(_key: str, _text: str) -> str:
+    return MARK
+
+
+PAGE = page_for(STORY, timelines.ESCALATION, KEY, mark)
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,14 @@ async def test_two_pages_of_one_incident_are_one(rig: Rig) -> None:
     ],
 )
 def test_the_alerts_severity_is_put_into_pagerdutys_words(severity: str, stuck: bool, expected: str) -> None:
-    page = page_for(replace(STORY, severity=severity), Escalation("r", stuck=stuck), KEY, MARK)
+    page = page_for(replace(STORY, severity=severity), Escalation("r", stuck=stuck), KEY, mark)
     assert page.severity == expected
     assert page.summary.startswith("STUCK" if stuck else "ESCALATED")
 
 
 async def test_an_endless_reason_is_cut_to_what_pagerduty_takes(rig: Rig) -> None:
     endless = Escalation("r\N{ROCKET}" * 5_000, tried=("t" * 90_000,) * 50)
-    page = page_for(replace(STORY, incident_id="i" * 400, target="t" * 900), endless, "k" * 400, MARK)
+    page = page_for(replace(STORY, incident_id="i" * 400, target="t" * 900), endless, "k" * 400, mark)
     assert length(page.summary) == 1_024
     await rig.client.trigger(page)
     assert length(note_for(STORY, endless)) <= 4_000

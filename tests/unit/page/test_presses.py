@@ -309,3 +309,32 @@ async def test_enter_presses_nothing_and_a_look_comes_first(browser: Browser, as
     walked = [e for e in article.walk() if e.tag in ("a", "button") and "disabled" not in e.attrs]
     assert walked[1].text == "Look at everything first"
     assert [e.tag for e in walked].index("button") > 1
+
+
+async def test_an_incident_is_acknowledged_once_with_a_reason_by_whoever_may(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    incident = await the_incident(rig)
+    path = f"/incidents/{incident.id}"
+    reader = Browser(app_of(rig, access()))
+    page = await reader.login("reader")
+    form = page.document.all(name="form")[0].get("value")
+    data = {"form": form, "once": "press_00000001", "reason": REASON}
+    refused = await reader.post(f"{path}/acknowledge", data)
+    assert (refused.status, refused.document.one("code").text) == (403, "scope_missing")
+    await browser.login()
+    page = await browser.get(path)
+    blank = await browser.post(
+        f"{path}/acknowledge", {**filled(page.form(f"{path}/acknowledge"), reason="x"), "reason": " "}
+    )
+    assert (blank.status, blank.document.one("code").text) == (422, "no_reason")
+    assert await trail(rig, EventKind.ACKNOWLEDGED) == []
+    data = filled(page.form(f"{path}/acknowledge"), reason=REASON)
+    for _ in range(2):
+        answer = await browser.post(f"{path}/acknowledge", data)
+        assert (answer.status, answer.path) == (200, f"{path}#now")
+    (given,) = await trail(rig, EventKind.ACKNOWLEDGED)
+    assert (given.actor, given.data["through"], given.data["reason"]) == ("alice", "the web page", REASON)
+    text = (await browser.get(path)).text
+    assert "acknowledged through the web page by alice" in text
+    await reader.close()

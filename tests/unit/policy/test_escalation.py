@@ -58,6 +58,7 @@ PATHS = f"""  paths:
         ("warning", "slow", "slow team"),
         ("warning", "other", "by day"),
         ("critical", "slow", "owner"),
+        ("Warning", "other", "by day"),  # in any case of letters
         ("critical", "", "on-call engineer"),
         ("", "", "on-call engineer"),
     ],
@@ -113,6 +114,15 @@ def test_the_shorter_time_counts(begun: int | None, now: int | None, expected: i
         ("  steps: []\n", "no step"),
         ("  steps: [{name: a}]\n", "asks nobody"),
         (f"  steps: [{{name: a, {WHO}}}, {{name: a, {WHO}}}]\n", 'the name "a" is taken'),
+        (f"  steps: [{{name: a b, {WHO}}}, {{name: 'a  b ', {WHO}}}]\n", 'the name "a  b " is taken'),
+        (
+            f"  steps: [{{name: a, {WHO}}}]\n  paths: [{{severity: ['page '], steps: [{{name: b, {WHO}}}]}}]\n",
+            "no alert has this severity: write 'page'",
+        ),
+        (
+            f'  steps: [{{name: a, {WHO}}}]\n  paths: [{{severity: ["pa\\u200bge"], steps: [{{name: b, {WHO}}}]}}]\n',
+            "no alert has this severity",
+        ),
         ("  steps: [{name: a, page: true}, {name: b, page: true}]\n", "wakes nobody"),
         (f"  steps: [{{name: a, {WHO}, answer_within: 30s}}]\n", "less than 1m"),
         ("  steps: [{name: a, who: ['@ann']}]\n", ""),

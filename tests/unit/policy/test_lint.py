@@ -246,3 +246,30 @@ def test_rules_that_cannot_be_read_are_told_with_their_place(text: str, fault: s
     with pytest.raises(PolicyInvalid) as caught:
         read_rules({"r.yaml": text})
     assert str(caught.value.faults[0]).startswith(fault)
+
+
+ESCALATES = """escalation:
+  steps: [{{name: a, who: ['slack:U0ANN']}}]
+  paths: [{{severity: [{severity}], {rules}steps: [{{name: b, who: ['slack:U0ANN']}}]}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("severity", "rules", "when", "told"),
+    [
+        ("warnign", "", 'severity=~"critical|warning"', True),
+        ("Warning", "", 'severity=~"critical|warning"', False),  # in any case of letters
+        ("warning", "", 'severity=~"critical|warning"', False),
+        ("page", "", 'alertname="HighErrorRate"', False),  # a rule for every severity
+        ("warning", "rules: [b], ", 'severity="warning"', True),  # of another rule
+        ("critical", "", 'severity="warning"', True),
+    ],
+)
+def test_a_path_for_a_severity_that_no_rule_matches_is_told(
+    severity: str, rules: str, when: str, told: bool
+) -> None:
+    head = ESCALATES.format(severity=severity, rules=rules)
+    other = f"name: b, when: 'severity=\"none\"', {TARGET}"
+    policy = rules_of(f"name: a, when: '{when}', {TARGET}", other, head=head)
+    places = [f.place for f in found(policy, ()) if f.code == "severity_unmatched"]
+    assert places == (["escalation.paths[0].severity[0]"] if told else [])

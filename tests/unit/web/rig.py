@@ -179,6 +179,7 @@ class Rig:
                 remediations=three,
                 policies=three,
                 budgets=three,
+                schedules=three,
                 trust=three,
                 scorecard=card,
                 diagnosis=diagnosis,

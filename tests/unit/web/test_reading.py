@@ -20,7 +20,7 @@ from tests.unit.web.rig import NOW, Rig, problem_of
 
 PATHS = [
     "/api/v1/incidents", "/api/v1/incidents/inc_1", "/api/v1/runs", "/api/v1/runs/run_1", "/api/v1/runs/run_1/explain",
-    "/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/trust", "/api/v1/audit",
+    "/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/schedules", "/api/v1/trust", "/api/v1/audit",
 ]  # fmt: skip
 
 
@@ -179,7 +179,8 @@ async def test_what_is_not_there_is_404(rig: Rig, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/trust"]
+    "path",
+    ["/api/v1/remediations", "/api/v1/policies", "/api/v1/budgets", "/api/v1/schedules", "/api/v1/trust"],
 )
 async def test_short_lists_are_paged_like_all_others(rig: Rig, path: str) -> None:
     async with rig.client("read") as client:

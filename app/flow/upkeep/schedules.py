@@ -1,0 +1,137 @@
+"""Schedules: orders the procedures of rules whose time has come, once each, whoever looks and whatever the clock does.
+
+A background task. A time and its order are one transaction: its row in the store is unique, so that neither a death nor a second replica nor
+a clock that is set back brings it again. What it orders is an order like a person's, except that it is nobody's approval: all gates
+hold for it. What is missed, late or still under way is judged by `app.policy.schedule`. Never touches the cluster.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.errors import RemediatorError
+from app.domain.events import EventKind
+from app.domain.json import digest
+from app.domain.target import Target
+from app.domain.units import duration
+from app.flow.services import Services
+from app.flow.upkeep.supervisor import each
+from app.policy.model import Policy, Rule
+from app.policy.schedule import Fate, Judged, Schedule, judge
+from app.store import schedules
+from app.store.database import Tx
+from app.store.ingest import record
+from app.store.schedules import Fire, StoredSchedule
+
+log = structlog.get_logger(__name__)
+
+_AHEAD = 1_000
+"""Times that are looked through for one that has not come: so many a clock that was set back may have had."""
+
+
+async def fire_due(services: Services) -> int:
+    """Order what is due; returns how many times have come. Raises ExceptionGroup with what failed; one rule holds up no other."""
+    policy, now = services.policy(), services.clock.now()
+    rules = {rule.name: rule for rule in policy.rules if rule.schedule is not None}
+    known = await services.store.read(schedules.every)
+    if gone := known.keys() - rules.keys():
+        await services.store.write(lambda tx: schedules.forget(tx, gone))
+    wanted = [rule for name, rule in rules.items() if _has_news(rule, known.get(name), now)]
+    came: list[Fire] = []
+    await each({rule.name: partial(_one, services, (policy, rule), came) for rule in wanted})
+    return len(came)
+
+
+async def _one(services: Services, of: tuple[Policy, Rule], came: list[Fire]) -> None:
+    """Look at one rule, and have its order decided."""
+    fire = await services.store.write(lambda tx: look(tx, *of))
+    if fire is None:
+        return
+    came.append(fire)
+    services.metrics.schedules.labels(fire.rule, fire.fate).inc()
+    log.info(
+        "schedule_due", rule=fire.rule, due=fire.due.isoformat(), fate=fire.fate, incident=fire.incident_id
+    )
+    if fire.incident_id:
+        services.decide_nudge()
+
+
+def terms_of(rule: Rule) -> str:
+    """Tells whether the rule's times still mean the same: when, and what is done to which target."""
+    if rule.schedule is None:
+        return ""
+    target = rule.target.model_dump(mode="json")
+    return digest([rule.schedule.cron, str(rule.schedule.timezone), rule.remediation, target])
+
+
+def _schedule(rule: Rule) -> Schedule:
+    if rule.schedule is None:
+        raise AssertionError("only rules with a schedule are looked at")
+    return rule.schedule
+
+
+def _has_news(rule: Rule, known: StoredSchedule | None, now: datetime) -> bool:
+    """Its time has come, the rule is new or another, or the clock was set back behind one of its times."""
+    if known is None or known.terms != terms_of(rule):
+        return True
+    return known.due_at != _schedule(rule).first_after(now)
+
+
+def look(tx: Tx, policy: Policy, rule: Rule) -> Fire | None:
+    """Look at one rule, held: what has come is written down, with its order. None when nothing came."""
+    known, terms = schedules.hold(tx, rule.name), terms_of(rule)
+    following = _following(tx.conn, rule, tx.now)
+    if known is None or known.terms != terms:
+        schedules.put(tx, rule.name, terms, following)  # what was before it was written is not missed
+        return None
+    if known.due_at is None or known.due_at > tx.now:
+        if known.due_at != following:
+            schedules.put(tx, rule.name, terms, following)
+        return None
+    schedules.put(tx, rule.name, terms, following)
+    judged = judge(_schedule(rule), known.due_at, tx.now)
+    if schedules.has_come(tx.conn, rule.name, judged.due):
+        return None
+    return _came(tx, policy, rule, judged)
+
+
+def _following(conn: Connection, rule: Rule, now: datetime) -> datetime | None:
+    """Its first time after now that has not come before."""
+    due = _schedule(rule).first_after(now)
+    for _ in range(_AHEAD):
+        if due is None or not schedules.has_come(conn, rule.name, due):
+            return due
+        due = _schedule(rule).first_after(due)
+    return due
+
+
+def _came(tx: Tx, policy: Policy, rule: Rule, judged: Judged) -> Fire:
+    fate, due = judged.fate, judged.due
+    under_way = schedules.under_way(tx.conn, rule.name) if fate.starts else ""
+    fate = Fate.BUSY if under_way else fate
+    incident_id = _order(tx, rule, judged) if fate.starts else ""
+    fire = Fire(rule.name, due, fate.value, incident_id, tx.now)
+    schedules.came(tx, fire)
+    if not fate.starts:
+        data = {"rule": rule.name, "due": due.isoformat(), "fate": fate.value, "policy": policy.version}
+        tx.audit(EventKind.SCHEDULE_SKIPPED, data={**data, "under_way": under_way})
+    return fire
+
+
+def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
+    """The order, as a person's comes in; its incident."""
+    schedule, behind = _schedule(rule), tx.now - judged.due
+    late = f", {duration(behind)} late" if judged.fate is Fate.LATE else ""
+    by = f"schedule of rule {rule.name}, due {schedule.told(judged.due)}"
+    target = Target(rule.target.namespace.default, rule.target.kind, rule.target.name.default).key
+    reason = f"{schedule.cron} in {schedule.timezone}{late}"
+    order = ManualRequest(rule.remediation, target, {}, reason, by, schedule=rule.name)
+    (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])
+    if isinstance(outcome, RemediatorError):
+        raise outcome
+    return outcome.incident_ids[0]

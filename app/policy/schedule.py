@@ -1,0 +1,117 @@
+"""Schedules: when a rule's procedure is ordered by the clock, and what becomes of a time that has passed.
+
+Owns the written form and the pure rules. Times are those of cron in a time zone, as Debian's cron reads them when the clock changes: an
+hour that is skipped fires when the clock has moved on, one that is repeated fires once, and what names no hour goes on in real time.
+Used by the policy's document, by the task that fires, by `policy lint` and the pages. Never reads a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field
+
+from app.policy.block import Block
+from app.policy.values import Duration, Zone
+
+PUNCTUAL = timedelta(minutes=5)
+"""A start that comes within so much is no late one: the clock is looked at every few seconds, and a restart takes minutes at most."""
+LONGEST = timedelta(days=7)
+"""The latest that a missed time may be made up for."""
+_FIELDS = 5
+_ONE = timedelta(microseconds=1)
+
+
+class Missed(StrEnum):
+    """What becomes of times that passed while nobody ran: nothing, or one start for all of them."""
+
+    SKIP = "skip"
+    ONCE = "once"
+
+
+def _cron(text: str) -> str:
+    written = " ".join(text.split())
+    if len(written.split(" ")) != _FIELDS:
+        raise ValueError(f"expected five fields (minute, hour, day, month, weekday), got {written!r}")
+    try:
+        following = next(CronSim(written, datetime(2024, 1, 1, tzinfo=UTC)), None)
+    except CronSimError as error:
+        raise ValueError(f"{written!r} is no cron expression: {str(error).lower()}") from error
+    if following is None:
+        raise ValueError(f"{written!r} never comes")
+    return written
+
+
+class Schedule(Block):
+    """Starts the rule's procedure by the clock. `missed` says what becomes of times that passed while nothing ran: `skip`, or `once`, one
+    start for all of them that is at most `late` behind the newest."""
+
+    cron: Annotated[str, AfterValidator(_cron), Field(max_length=200, examples=["30 2 * * *"])]
+    timezone: Zone
+    missed: Missed = Missed.SKIP
+    late: Duration = timedelta(hours=1)
+
+    def first_after(self, at: datetime) -> datetime | None:
+        """The first time after this instant, in UTC; None when there is none."""
+        # In an hour that is repeated cronsim begins with the first of both, which may be over.
+        times = (found.astimezone(UTC) for found in CronSim(self.cron, at.astimezone(self.timezone)))
+        return next((found for found in times if found > at), None)
+
+    def coming(self, at: datetime, number: int) -> tuple[datetime, ...]:
+        """The next times after this instant, in UTC."""
+        found: list[datetime] = []
+        while len(found) < number and (following := self.first_after(found[-1] if found else at)) is not None:
+            found.append(following)
+        return tuple(found)
+
+    def told(self, due: datetime) -> str:
+        """One of its times as people in its zone read it: `2026-03-29 02:30 CEST`."""
+        return f"{due.astimezone(self.timezone):%Y-%m-%d %H:%M %Z}"
+
+
+class Fate(StrEnum):
+    """What becomes of a time that has come."""
+
+    START = "started"
+    LATE = "started_late"
+    SKIPPED = "skipped"
+    TOO_LATE = "too_late"
+    BUSY = "busy"
+    """The one before it still runs; told by whoever knows."""
+
+    @property
+    def starts(self) -> bool:
+        """It is ordered."""
+        return self in (Fate.START, Fate.LATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The newest time that has come, and what becomes of it; those before it are over with it."""
+
+    due: datetime
+    fate: Fate
+
+
+def judge(schedule: Schedule, waiting: datetime, now: datetime) -> Judged:
+    """What becomes of the times from `waiting`, which is one of them, to now."""
+    allowed = schedule.late if schedule.missed is Missed.ONCE else timedelta()
+    due = _newest(schedule, waiting, now, max(allowed, PUNCTUAL))
+    behind = now - due
+    if behind <= PUNCTUAL:
+        return Judged(due, Fate.START)
+    if schedule.missed is Missed.SKIP:
+        return Judged(due, Fate.SKIPPED)
+    return Judged(due, Fate.LATE if behind <= allowed else Fate.TOO_LATE)
+
+
+def _newest(schedule: Schedule, waiting: datetime, now: datetime, back: timedelta) -> datetime:
+    """The newest time up to now; of those further back than `back` only the one that was waited for is looked at."""
+    newest, at = waiting, max(waiting, now - back - _ONE)
+    while (following := schedule.first_after(at)) is not None and following <= now:
+        newest = at = following
+    return newest

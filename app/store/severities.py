@@ -1,0 +1,21 @@
+"""Severities: what the label `severity` says in the alerts of an incident that fire. Called by the flow; never ranks them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Select, select
+
+from app.domain.alert import AlertStatus
+from app.store.encoding import to_json
+from app.store.schema import episodes
+from app.store.segments import EPISODES_OF, episodes_of
+
+_MOST = 1_000
+_LABELS: Select[str] = (
+    select(episodes.c.labels).where(EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value).limit(_MOST)
+)
+
+
+def firing(conn: Connection, incident_id: str) -> frozenset[str]:
+    """The severities of its alerts that fire, as they are written; of 1,000 alerts at most. Empty when none fires or says one."""
+    found = conn.execute(_LABELS, episodes_of(conn, incident_id)).scalars()
+    return frozenset(said for labels in found if (said := str(to_json(labels).get("severity", ""))))

@@ -1,0 +1,194 @@
+"""A procedure that the clock orders, from its time to its end: the same gates as for every order, and nobody's approval."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from app.flow.upkeep import schedules, views
+from app.policy.load import load_policy
+from app.policy.model import Policy
+from app.store import runs
+from app.store import schedules as stored
+from app.store.runs import Run
+from remediations import CATALOGUE
+from tests.orders import orders_world
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_incidents, the_incident, trail
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, access
+
+BY = "schedule of rule nightly, due 2026-03-04 04:30 CET"
+
+
+def nightly(
+    remediation: str = "scale", mode: str = "auto", params: str = "replicas: 5", head: str = ""
+) -> Policy:
+    """Due at 03:30 UTC, half an hour after the rig's beginning. A rule for orders stands before it."""
+    target = "target: {name: {default: langgraph}, namespace: {default: rag7}}"
+    block = "schedule: {cron: '30 4 * * *', timezone: Europe/Berlin}"
+    text = f"""version: 1
+scope: {{namespaces: [rag7]}}
+{head}
+rules:
+  - {{name: by hand, remediation: {remediation}, mode: observe}}
+  - {{name: nightly, remediation: {remediation}, mode: {mode}, params: {{{params}}}, {target}, {block}}}
+"""
+    return load_policy({"a.yaml": text}, CATALOGUE)
+
+
+async def due(path: Path, policy: Policy) -> Rig:
+    """A rig at the moment after the time has come."""
+    rig = await Rig(path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = policy
+    assert await schedules.fire_due(rig.services) == 0
+    rig.clock.advance(30 * 60 + 2)
+    assert await schedules.fire_due(rig.services) == 1
+    return rig
+
+
+async def rested(rig: Rig) -> Run:
+    """The run of the order, when it has ended or waits for a person."""
+
+    async def over() -> bool:
+        found = await rig.store.read(lambda conn: runs.page(conn, None, 9))
+        return bool(found) and all(r.state.ended or r.state is RunState.WAITING for r in found)
+
+    await rig.until(over, 3_600)
+    (run,) = await rig.store.read(lambda conn: runs.page(conn, None, 9))
+    return run
+
+
+def replicas(rig: Rig) -> int:
+    manifest = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph")
+    return int(manifest["spec"]["replicas"])  # type: ignore[index]
+
+
+async def test_it_runs_under_its_own_rule_once_and_says_who_started_it(tmp_path: Path) -> None:
+    rig = await due(tmp_path, nightly())
+    run = await rested(rig)
+    assert (run.state, run.rule, replicas(rig)) == (RunState.FIXED, "nightly", 5)
+    assert f"Requested by {BY}" in rig.notebook.text
+    (told,) = await trail(rig, EventKind.MANUAL_REQUESTED)
+    assert (told.actor, told.data["reason"]) == (BY, "30 4 * * * in Europe/Berlin")
+    assert await schedules.fire_due(rig.services) == 0
+    following = rig.clock.now().replace(hour=3, minute=30) + timedelta(days=1)
+    rig.clock.advance((following - rig.clock.now()).total_seconds())
+    assert await schedules.fire_due(rig.services) == 1
+    assert len(await all_incidents(rig)) == 2
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("remediation", "mode", "params"),
+    [("scale", "approve", "replicas: 5"), ("hotfix", "auto", "image: ':v1.5.0'")],
+)
+async def test_it_is_nobodys_approval(tmp_path: Path, remediation: str, mode: str, params: str) -> None:
+    """Neither where the rule asks, nor where the procedure does although the rule acts by itself."""
+    rig = await due(tmp_path, nightly(remediation, mode, params))
+    run = await rested(rig)
+    assert run.state is RunState.WAITING
+    assert [m for m in rig.cluster.mutations if not m.dry_run] == []
+    assert "not schedule of rule" not in rig.notebook.text, "the clock is nobody who could approve"
+    await rig.close()
+
+
+async def test_page_and_api_tell_the_next_times_and_what_became_of_the_last(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly(mode="approve")
+    browser = Browser(app_of(rig, access()))
+    page = await browser.login()
+    assert "nightly 2026-03-04 03:30:00 UTC 2026-03-04 04:30 CET none yet" in page.text
+    await schedules.fire_due(rig.services)
+    rig.clock.advance(30 * 60 + 2)
+    await schedules.fire_due(rig.services)
+    incident = await the_incident(rig)
+    page = await browser.get("/")
+    assert "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC started" in page.text
+    assert f'href="/incidents/{incident.id}"' in page.answer.text
+    (told,) = await views.schedules(rig.services)
+    assert told["next"][:2] == ["2026-03-05T03:30:00+00:00", "2026-03-06T03:30:00+00:00"]
+    assert {
+        k: told[k] for k in ("rule", "cron", "timezone", "missed", "last_due", "last_result", "last_incident")
+    } == {
+        "rule": "nightly",
+        "cron": "30 4 * * *",
+        "timezone": "Europe/Berlin",
+        "missed": "skip",
+        "last_due": "2026-03-04T03:30:00+00:00",
+        "last_result": "started",
+        "last_incident": incident.id,
+    }
+    await browser.close()
+    await rig.close()
+
+
+async def test_the_service_runs_it_as_a_task_of_its_own(tmp_path: Path) -> None:
+    """So its failures are counted, told by /readyz and tried again like those of every task."""
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly()
+    (task,) = [t for t in rig.loops.tasks() if t.name == "schedules"]
+    assert await task.body() == 0
+    rig.clock.advance(30 * 60 + 2)
+    assert await task.body() == 1
+    assert task.pause <= 5.0
+    await rig.close()
+
+
+FREEZE = "freeze: [{name: release, timezone: UTC}]"
+CLOSED = 'windows: [{name: evening, from: "20:00", to: "22:00", timezone: UTC}]'
+SPENT = "budgets: [{per: cluster, limit: 0 per 1h}]"
+
+
+@pytest.mark.parametrize(
+    ("head", "gate"),
+    [
+        ("", "paused by kim: a move"),
+        ("mode: observe", "observe"),
+        (FREEZE, "freeze"),
+        (CLOSED, "window"),
+        (SPENT, "per 1h"),
+    ],
+)
+async def test_promise_10_pause_ceiling_freeze_window_and_budget_hold_for_it(
+    tmp_path: Path, head: str, gate: str
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly(head=head)
+    await schedules.fire_due(rig.services)
+    if not head:
+        await rig.operations.pause("all", "a move", "kim", None)
+    rig.clock.advance(30 * 60 + 2)
+    assert await schedules.fire_due(rig.services) == 1
+    run = await rested(rig)
+    assert (run.state, replicas(rig)) == (RunState.ABANDONED, 3)
+    assert gate in rig.notebook.text
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    await rig.close()
+
+
+async def test_an_order_whose_rule_is_gone_by_then_is_not_carried_out(tmp_path: Path) -> None:
+    rig = await due(tmp_path, nightly())
+    rig.policy = load_policy({"a.yaml": "version: 1\nscope: {namespaces: [rag7]}\n"}, CATALOGUE)
+    run = await rested(rig)
+    assert (run.state, replicas(rig)) == (RunState.ABANDONED, 3)
+    assert "the rule whose schedule ordered it is gone" in rig.notebook.text
+    assert await schedules.fire_due(rig.services) == 0
+    assert await rig.store.read(stored.every) == {}
+    await rig.close()
+
+
+async def test_a_death_after_its_time_came_leaves_the_order_to_be_carried_out_once(tmp_path: Path) -> None:
+    rig = await due(tmp_path, nightly())
+    await rig.die()
+    await rig.born()
+    assert await schedules.fire_due(rig.services) == 0
+    run = await rested(rig)
+    assert (run.state, replicas(rig)) == (RunState.FIXED, 5)
+    assert rig.services.metrics.schedules.labels("nightly", "started")._value.get() == 0
+    await rig.close()
