@@ -56,7 +56,15 @@ class Unanswered:
     since: datetime
 
 
-EscalationFact = StepAsked | Acknowledged | Unanswered
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Who had it does not any more, and why; nobody said so."""
+
+    by: str
+    why: str
+
+
+EscalationFact = StepAsked | Acknowledged | Unanswered | LetGo
 
 
 def entry(subject: str, fact: EscalationFact) -> Message:
@@ -67,6 +75,10 @@ def entry(subject: str, fact: EscalationFact) -> Message:
         case Acknowledged():
             why = (Section((line(f"Reason: {fact.reason}"),)),) if fact.reason else ()
             return Message(subject, line(bold("Acknowledged"), *_by(fact), ": nobody else is asked"), why)
+        case LetGo():
+            return Message(
+                subject, line(bold("Not acknowledged any more"), f": {fact.why}; ", Who(fact.by), " had it")
+            )
         case Unanswered():
             text = f": {counted(len(fact.steps), 'step')} asked since "
             head = line(bold("Nobody answered"), text, When(fact.since))
@@ -114,7 +126,7 @@ def now(fact: EscalationFact | None) -> list[Line]:
             return [line(bold("Acknowledged"), *_by(fact), *at)]
         case Unanswered():
             return [line(bold("Nobody answered"), f": asked {', '.join(fact.steps)}")]
-        case None:
+        case LetGo() | None:
             return []
 
 

@@ -20,7 +20,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Step
-from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, EscalationFact, LetGo, StepAsked, Unanswered
 
 
 class Topic(StrEnum):
@@ -40,6 +40,7 @@ class Topic(StrEnum):
     ASKED = "asked"  # StepAsked
     ACKNOWLEDGED = "acknowledged"  # Acknowledged
     UNANSWERED = "unanswered"  # Unanswered
+    LET_GO = "let_go"  # LetGo
     MOVED = "moved"  # no fact: only the parent message is edited
 
 
@@ -190,6 +191,7 @@ Fact: TypeAlias = (
     | StepAsked
     | Acknowledged
     | Unanswered
+    | LetGo
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -204,6 +206,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ASKED: TypeAdapter(StepAsked),
     Topic.ACKNOWLEDGED: TypeAdapter(Acknowledged),
     Topic.UNANSWERED: TypeAdapter(Unanswered),
+    Topic.LET_GO: TypeAdapter(LetGo),
 }
 
 
