@@ -17,10 +17,10 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import digest
-from app.domain.target import Target
 from app.domain.units import duration
 from app.flow.services import Services
 from app.flow.upkeep.supervisor import each
+from app.policy.match import own_target
 from app.policy.model import Policy, Rule
 from app.policy.schedule import Fate, Judged, Schedule, judge
 from app.store import schedules
@@ -128,7 +128,7 @@ def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
     schedule, behind = _schedule(rule), tx.now - judged.due
     late = f", {duration(behind)} late" if judged.fate is Fate.LATE else ""
     by = f"schedule of rule {rule.name}, due {schedule.told(judged.due)}"
-    target = Target(rule.target.namespace.default, rule.target.kind, rule.target.name.default).key
+    target = own_target(rule).key
     reason = f"{schedule.cron} in {schedule.timezone}{late}"
     order = ManualRequest(rule.remediation, target, {}, reason, by, schedule=rule.name)
     (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])
