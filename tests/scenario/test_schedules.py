@@ -13,6 +13,7 @@ from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.flow import counting
 from app.flow.upkeep import schedules, views
 from app.policy.load import load_policy
 from app.policy.model import Policy
@@ -117,12 +118,26 @@ async def test_page_and_api_tell_the_next_times_and_what_became_of_the_last(tmp_
     await schedules.fire_due(rig.services)
     incident = await the_incident(rig)
     page = await browser.get("/")
-    assert "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC ordered" in page.text
+    assert (
+        "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC ordered: undecided"
+        in page.text
+    )
     assert f'href="/incidents/{incident.id}"' in page.answer.text
     (told,) = await views.schedules(rig.services)
     assert told["next"][:2] == ["2026-03-05T03:30:00+00:00", "2026-03-06T03:30:00+00:00"]
     assert {
-        k: told[k] for k in ("rule", "cron", "timezone", "missed", "last_due", "last_result", "last_incident")
+        k: told[k]
+        for k in (
+            "rule",
+            "cron",
+            "timezone",
+            "missed",
+            "last_due",
+            "last_result",
+            "last_outcome",
+            "last_good",
+            "last_incident",
+        )
     } == {
         "rule": "nightly",
         "cron": "30 4 * * *",
@@ -130,9 +145,72 @@ async def test_page_and_api_tell_the_next_times_and_what_became_of_the_last(tmp_
         "missed": "skip",
         "last_due": "2026-03-04T03:30:00+00:00",
         "last_result": "ordered",
+        "last_outcome": "undecided",
+        "last_good": None,
         "last_incident": incident.id,
     }
     await browser.close()
+    await rig.close()
+
+
+def gauge(rig: Rig, name: str, **labels: str) -> float | None:
+    return rig.services.metrics.registry.get_sample_value(f"remediator_{name}", {"rule": "nightly", **labels})
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "without"),
+    [
+        (nightly(), "fixed", 0),
+        (nightly(params="replicas: 3"), "no_step", 1),
+        (nightly(head="mode: observe"), "refused", 1),
+        (nightly(mode="approve"), "expired", 1),
+    ],
+)
+async def test_how_its_order_ended_is_kept_and_told_after_a_restart_as_well(
+    tmp_path: Path, policy: Policy, outcome: str, without: int
+) -> None:
+    """That it was ordered says nothing: a backup can fail for weeks."""
+    rig = await due(tmp_path, policy)
+
+    async def over() -> bool:
+        found = await rig.store.read(lambda conn: runs.page(conn, None, 9))
+        return bool(found) and all(r.state.ended for r in found)
+
+    await rig.until(over, 9_000)
+    for _ in range(2):
+        await counting.gauges(rig.services)
+        assert gauge(rig, "schedule_outcome", outcome=outcome) == 1
+        assert gauge(rig, "schedule_times_without_success") == without
+        due_at = rig.clock.now().replace(hour=3, minute=30, second=0, microsecond=0)
+        ago = (rig.clock.now() - due_at).total_seconds()
+        assert gauge(rig, "schedule_last_good_seconds") == pytest.approx(ago, abs=2)
+        await rig.die()
+        await rig.born()
+        rig.policy = policy
+    (told,) = await views.schedules(rig.services)
+    assert (told["last_result"], told["last_outcome"]) == ("ordered", outcome)
+    assert told["last_good"] == (None if without else "2026-03-04T03:30:00+00:00")
+    await rig.close()
+
+
+async def test_a_time_that_was_passed_over_is_said_in_the_channel_once_of_many_in_a_row(
+    tmp_path: Path,
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly()
+    await schedules.fire_due(rig.services)
+    assert gauge(rig, "schedules_total", result="skipped") == 0, (
+        "a counter that appears at 1 shows no increase"
+    )
+    for _ in range(2):
+        rig.clock.advance(24 * 3_600)
+        await schedules.fire_due(rig.services)
+        await rig.run(30, alerts=False)
+    posts = [text for _, _, text in rig.notebook.posts if "AUDIT TRAIL" not in text]
+    assert posts == ["Not started: schedule of rule nightly, due 2026-03-04 04:30 CET: nothing ran then"]
+    assert gauge(rig, "schedules_total", result="skipped") == 2
+    await counting.gauges(rig.services)
+    assert gauge(rig, "schedule_times_without_success") == 2
     await rig.close()
 
 

@@ -35,6 +35,7 @@ from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyClient
 from app.notify.parent import parent
+from app.notify.schedule_skipped import skipped_message
 from app.notify.scorecard import weekly
 from app.notify.status_page import StatusPageClient
 from app.notify.timeline import Timeline, Topic, fact_from_json
@@ -45,6 +46,7 @@ from app.store.outbox import Message as Row
 from app.store.tx import Tx
 
 AUDIT_HEAD: Final = "audit_head"
+SCHEDULE_SKIPPED: Final = "schedule.skipped"
 _FIRST_WAIT: Final = 5.0
 _LONGEST_WAIT: Final = 60.0
 _ACCESS_WAIT: Final = 15.0
@@ -236,6 +238,9 @@ async def _send(services: DeliverServices, row: Row) -> Posted:
         return await _storm_call(services, row)
     if row.kind == AUDIT_HEAD:
         said = head_message(row.payload["data"])
+        return await _post_once(services, row, said, None, row.id, services.channel)
+    if row.kind == SCHEDULE_SKIPPED:
+        said = skipped_message(row.payload["data"])
         return await _post_once(services, row, said, None, row.id, services.channel)
     if row.kind == WEEKLY:
         return await _post_once(services, row, weekly(row.payload["data"]), None, row.id, services.channel)
