@@ -20,7 +20,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Step
-from app.notify.escalation import Acknowledged, EscalationFact, LetGo, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, EscalationFact, LetGo, NotPaged, StepAsked, Unanswered
 
 
 class Topic(StrEnum):
@@ -41,6 +41,7 @@ class Topic(StrEnum):
     ACKNOWLEDGED = "acknowledged"  # Acknowledged
     UNANSWERED = "unanswered"  # Unanswered
     LET_GO = "let_go"  # LetGo
+    NOT_PAGED = "not_paged"  # NotPaged
     MOVED = "moved"  # no fact: only the parent message is edited
 
 
@@ -192,6 +193,7 @@ Fact: TypeAlias = (
     | Acknowledged
     | Unanswered
     | LetGo
+    | NotPaged
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -207,6 +209,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ACKNOWLEDGED: TypeAdapter(Acknowledged),
     Topic.UNANSWERED: TypeAdapter(Unanswered),
     Topic.LET_GO: TypeAdapter(LetGo),
+    Topic.NOT_PAGED: TypeAdapter(NotPaged),
 }
 
 

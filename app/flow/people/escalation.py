@@ -255,7 +255,7 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         tuple(name for name in step.who if not _is_on_call(name)),
         lines,
         paged=sends,
-        page_open=pages and not sends,
+        page_open=pages and not sends and calls.went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
         again=told.again or _anew(walk),
