@@ -168,6 +168,8 @@ GOOD = "cron: '30 2 * * *', timezone: Europe/Berlin"
             rules(GOOD, "high-latency", f"when: 'alertname=\"A\"', {TARGET}"),
             "high-latency is no procedure: it is started by alerts, not by the clock",
         ),
+        (rules(GOOD, "hotfix", f"params: {{image: ':v1'}}, approval: {{order_counts: true}}, {TARGET}"), "hotfix needs a person's approval"),
+        (rules(GOOD, "database-restore", f"approval: {{approvals: 1}}, {TARGET}"), "database-restore needs a person's approval"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_its_place(text: str, message: str) -> None:
