@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.domain.copies import Exchange
 from app.domain.plan import Action, ActionKind
 from app.domain.target import ObjectRef
 
@@ -69,6 +70,39 @@ def brings_back(actions: Sequence[Action], index: int) -> bool:
     """Action `index` starts what an earlier action of the same step stopped."""
     _, after = _counts(actions[index])
     return bool(after) and any(stops(a) and a.object == actions[index].object for a in actions[:index])
+
+
+def wanted(planned: Iterable[Action], size: Size) -> int:
+    """How many pods the object is to have: what actions that have not been carried out would start, or as many as it had."""
+    found = size.before
+    for action in planned:
+        _, after = _counts(action)
+        if after and action.object == size.object:
+            found = after
+    return found
+
+
+def outcome(action: Action, done: bool | None) -> str:
+    """How stands what a step is for, its action done or not; None when nobody knows. Empty for an action that only serves it."""
+    if action.kind is not ActionKind.EXCHANGE_DATABASE:
+        return ""
+    names = Exchange.from_json(action.part)
+    if done is None:
+        return f"whether {names.live} is the restored copy or the former database is not known"
+    if not done:
+        return f"{names.live} is the database that it was before: no name is exchanged"
+    kept = f"; the former one is {names.kept}, closed" if names.kept else ""
+    return f"{names.live} is the restored copy{kept}"
+
+
+def lost_by_undo(action: Action, since: str) -> str:
+    """What is lost when an action of `KEPT` that was done at `since` is taken back; empty for nothing."""
+    if action.kind not in KEPT or not action.reversible:
+        return ""
+    names = Exchange.from_json(action.part)
+    return (
+        f"what was written to {names.live} {since} is not in it afterwards: it stays in {names.copy}, closed"
+    )
 
 
 def longest(actions: Sequence[Action]) -> timedelta:

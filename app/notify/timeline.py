@@ -65,8 +65,8 @@ class ApprovalAsked:
     """A plan that waits for a person. The answer is bound to `plan_hash` (64 hex digits) and good until `expires_at`.
 
     `pods` is how many the workload wants, 0 when unknown; `approvals` how many different people have to agree; `changed`
-    what is not as it was when somebody approved the plan before this one. `known` is what an approval says yes to besides the actions. `patch` is for an object whose truth lives in
-    Git: what to apply to its source instead.
+    what is not as it was when somebody approved the plan before this one. `known` is what an approval says yes to besides the
+    actions. `patch` is for an object whose truth lives in Git: what to apply to its source instead.
     """
 
     run_id: str
@@ -169,8 +169,8 @@ class TrustChange:
 @dataclass(frozen=True, slots=True)
 class Escalation:
     """Why a person is needed, what was carried out (`tried`), which steps were not taken and why, and what to look at first.
-    `in_place` is how a run has left things, `done` and `not_done` are actions that it has and has not carried out, `commands` what a person can type, each
-    with what it does. `stuck`: an undo failed, or it waits while an application stands still."""
+    `in_place` is how a run has left things, `done` and `not_done` are actions that it has and has not carried out, `commands` what
+    a person can type, each with what it does. `stuck`: an undo failed, or it waits while an application stands still."""
 
     reason: str
     tried: tuple[str, ...] = ()

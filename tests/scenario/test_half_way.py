@@ -208,6 +208,23 @@ async def test_an_undo_that_loses_rows_is_taken_only_from_who_says_that_they_kno
     await rig.close()
 
 
+async def test_promise_10_a_pause_half_way_of_an_ordered_undo_tells_that_the_application_stands_still(
+    tmp_path: Path,
+) -> None:
+    rig = await _at_work(tmp_path)
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    _when_exchanged(rig, lambda: _use(rig, ESCALATES + OBSERVES))
+    await rig.operations.undo(run.id, "kim", despite=True)
+    await rig.run(120)
+    assert (writes(rig), await replicas(rig)) == ([*ALL, "scale", "rename"], 0)
+    assert (await the_incident(rig)).state is IncidentState.STUCK
+    told = _told(rig)
+    for words in (AT_ZERO, "Now: langgraph_checkpoints is the database that it was before", START):
+        assert words in told, words
+    await rig.close()
+
+
 async def test_a_freeze_that_begins_before_the_end_is_told_to_the_dry_run_and_the_approvers(
     tmp_path: Path,
 ) -> None:

@@ -229,8 +229,7 @@ def facts_in(
 ) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, target = tx.conn, tx.now, seen.target
-    policy, rule = ground.policy, ground.rule
-    workload = seen.workload
+    policy, rule, workload = ground.policy, ground.rule, seen.workload
     spend = {}
     for scope in scopes_for(policy, rule, target):
         since = now - scope.limit.window

@@ -29,7 +29,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve, approvers
-from app.flow.running import undo
+from app.flow.running import holding
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.running.progress import TOLD_EVERY, SoFar, so_far
 from app.flow.services import Services
@@ -246,7 +246,7 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         run.id,
         run.step_index,
         approved_by=run.answered_by if run.answer == "approved" else "",
-        brings_back=undo.brings_back(run, planned.index),
+        brings_back=holding.brings_back(run, planned.index),
     )
 
     def verdict(tx: Tx) -> str | frozenset[str]:
@@ -270,7 +270,7 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         if not yes:
             return _against(decision)
         _intend(tx, planned)
-        return frozenset(hold.key for hold in undo.holds_on(tx.conn, services, run, ()))
+        return frozenset(hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
 
     return await services.store.write(verdict)
 
@@ -306,8 +306,8 @@ def _intend(tx: Tx, planned: Planned) -> None:
 
 async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
     """Send it. What holds it since the gates said yes stops each request that has not gone out."""
-    holding = undo.holds_on_start if undo.brings_back(planned.run, planned.index) else undo.holds_on
-    means = replace(undo.means(services, planned.run, known, holding), so_far=planned.so_far.state)
+    asked = holding.holds_on_start if holding.brings_back(planned.run, planned.index) else holding.holds_on
+    means = replace(holding.means(services, planned.run, known, asked), so_far=planned.so_far.state)
     try:
         done = await planned.actuator.apply(means, planned.action, planned.id, found)
     except Held as hold:

@@ -73,8 +73,8 @@ class Life:
     """What the table needs to know of a run, and what it changes.
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
-    place, of any step. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the
-    run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
+    place, of any step. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
+    what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
     ordered it knew of.
     """
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain import half_way
-from app.domain.copies import Exchange
 from app.domain.outcome import ActionResult
-from app.domain.plan import Action, ActionKind
+from app.domain.plan import Action
 from app.domain.units import utc
 from app.flow.ids import action_id
 from app.store.runs import JournalEntry, Run
@@ -41,31 +40,23 @@ def of(run: Run, in_place: Sequence[JournalEntry], done: Sequence[JournalEntry],
     missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
     undo = (_undo(run, in_place, held=held),) if any(a.reversible for a in actions) else ()
     return Standing(
-        in_place=(*(size.text for size in left), *_live(run.step.actions, in_place)),
+        in_place=(*(size.text for size in left), *_outcomes(run, in_place)),
         done=tuple(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
         not_done=tuple(action.summary for action in missing),
-        commands=(*(_start(size, missing) for size in left if size.stopped), *undo),
+        commands=(*(_start(size, half_way.wanted(missing, size)) for size in left if size.stopped), *undo),
         stopped=any(size.stopped for size in left),
     )
 
 
 def loss(in_place: Sequence[JournalEntry]) -> str:
     """What is lost when these actions are taken back; empty for nothing."""
-    lost = []
-    for entry in in_place:
-        action = _action(entry)
-        if action.kind not in half_way.KEPT or not action.reversible:
-            continue
-        names = Exchange.from_json(action.part)
-        lost.append(
-            f"what was written to {names.live}{_since(entry)} is not in it afterwards: it stays in {names.copy}, closed"
-        )
-    return "; ".join(lost)
+    found = (half_way.lost_by_undo(_action(entry), _since(entry)) for entry in in_place)
+    return "; ".join(text for text in found if text)
 
 
 def _since(entry: JournalEntry) -> str:
     at = ((entry.outcome or {}).get("answer") or {}).get("at")
-    return f" since {utc(datetime.fromisoformat(at))}" if at else " since then"
+    return f"since {utc(datetime.fromisoformat(at))}" if at else "since then"
 
 
 def _action(entry: JournalEntry) -> Action:
@@ -80,29 +71,18 @@ def _done(entry: JournalEntry, action: Action) -> str:
     return action.summary if _clear(entry) else f"perhaps, nobody knows: {action.summary}"
 
 
-def _live(planned: Sequence[Action], in_place: Sequence[JournalEntry]) -> list[str]:
-    """Which database is live, where the step is to change that."""
-    told = []
-    for action in planned:
-        if action.kind is not ActionKind.EXCHANGE_DATABASE:
-            continue
-        names = Exchange.from_json(action.part)
-        mine = [entry for entry in in_place if _action(entry).kind is action.kind]
-        if not mine:
-            told.append(f"{names.live} is the database that it was before: no name is exchanged")
-        elif _clear(mine[-1]):
-            kept = f"; the former one is {names.kept}, closed" if names.kept else ""
-            told.append(f"{names.live} is the restored copy{kept}")
-        else:
-            told.append(f"whether {names.live} is the restored copy or the former database is not known")
-    return told
+def _outcomes(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:
+    """How stands what the step is for."""
+    known = {entry.name: _clear(entry) or None for entry in in_place}
+    told = (
+        half_way.outcome(action, known.get(action_id(run.id, run.step_index, index), False))
+        for index, action in enumerate(run.step.actions)
+    )
+    return [text for text in told if text]
 
 
-def _start(size: half_way.Size, missing: Sequence[Action]) -> str:
-    """As many as the plan wants in the end, or as it had."""
-    to = [a.params.get("to") for a in missing if a.kind is ActionKind.SCALE and a.object == size.object]
-    wanted = [number for number in to if isinstance(number, int) and number > 0]
-    return f"start it again as it is: {size.command(wanted[-1] if wanted else size.before)}"
+def _start(size: half_way.Size, replicas: int) -> str:
+    return f"start it again as it is: {size.command(replicas)}"
 
 
 def _undo(run: Run, in_place: Sequence[JournalEntry], *, held: bool) -> str:

@@ -8,34 +8,29 @@ somebody else changed since.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain import half_way
-from app.domain.actuator import Means
 from app.domain.alert_report import Reported
-from app.domain.decision import Code
 from app.domain.errors import Held, OutcomeUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
-from app.domain.target import Target
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts, trust
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, escalate, taken
 from app.flow.notifying.record import tell as record
-from app.flow.running import standing, startable
+from app.flow.running import holding, standing, startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoDone
-from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
-from app.store import approvals, driving, incidents, pauses, runs
+from app.store import approvals, driving, incidents, runs
 from app.store.approvals import NO_PRESS, Press, because
 from app.store.database import Tx
 from app.store.driving import Changes
@@ -46,8 +41,6 @@ _RETRY = 5.0  # seconds, when the cluster does not say
 _HELD = 15.0  # seconds between looks at what holds a write
 _DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value})
 
-Holding = Callable[[Connection, Services, Run, Collection[str]], tuple[Hold, ...]]
-"""What forbids a write of a run."""
 Needed = Callable[[Services, Run], Awaitable[str | None]]
 """Why a temporary change is needed by now, or that nobody can tell; None when it is not."""
 
@@ -110,64 +103,15 @@ def _life(run: Run) -> Life:
     return Life.from_json(run.life, run.state, len(run.step.actions), ())
 
 
-def held(conn: Connection, services: Services, run: Run) -> str:
-    """What forbids this run's next write that is no action, in words; empty when it may happen."""
-    return _words(holds_on(conn, services, run, run.life.get("despite", ())))
-
-
-def holds_on(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
-    """What forbids the run's next write, but for the holds whose keys are in `despite`."""
-    now = services.clock.now()
-    write = Write(Target.parse(run.target_key), run.rule, run.remediation, frozenset(despite))
-    return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
-
-
-def brings_back(run: Run, index: int) -> bool:
-    """Action `index` of the present step starts what the step stopped, and people approved a plan that says so: a freeze that began
-    meanwhile does not hold it. A pause and a ceiling do: somebody set them, who may know why nothing may start."""
-    return run.answer == "approved" and half_way.brings_back(run.step.actions, index)
-
-
-def holds_on_start(
-    conn: Connection, services: Services, run: Run, despite: Collection[str]
-) -> tuple[Hold, ...]:
-    """What holds the start of what this run stopped, by people's approval of its plan."""
-    return tuple(hold for hold in holds_on(conn, services, run, despite) if hold.code is not Code.FROZEN)
-
-
-def _holds_undo(conn: Connection, services: Services, run: Run, acted: JournalEntry) -> tuple[Hold, ...]:
-    """What holds the undo of this action: nothing where there is nothing to write. To start again what the run stopped was approved
-    with its plan."""
-    despite, action = run.life.get("despite", ()), Action.from_json(acted.intent["action"])
-    if not action.reversible:
-        return ()
-    if run.answer == "approved" and len(run.step.actions) > 1 and half_way.stops(action):
-        return holds_on_start(conn, services, run, despite)
-    return holds_on(conn, services, run, despite)
-
-
-def _words(found: Collection[Hold]) -> str:
-    return "; ".join(hold.text for hold in found)
-
-
-def means(services: Services, run: Run, despite: Collection[str], holding: Holding = holds_on) -> Means:
-    """What one write of this run is made with: what holds it by then stops each request right before it goes out, by Held."""
-
-    async def ask() -> None:
-        found = await services.store.read(lambda conn: holding(conn, services, run, despite))
-        if found:
-            raise Held(_words(found))
-
-    return Means(services.doors, ask, services.clock.sleep)
-
-
 async def look(services: Services, run: Run, needed: Needed) -> Found:
     """Take back the newest action that is still in place, unless something holds it, or it was held and is not wanted any
     more: `needed` tells that of a temporary change."""
     entries = await services.store.read(lambda conn: _left(conn, run))
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
-    hold = _words(await services.store.read(lambda conn: _holds_undo(conn, services, run, entries[-1])))
+    hold = holding.words(
+        await services.store.read(lambda conn: holding.holds_on_undo(conn, services, run, entries[-1]))
+    )
     if hold:
         return _hold(run, hold)
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed)):
@@ -222,7 +166,8 @@ def _hold(run: Run, hold: str) -> Found:
                 commands=stands.commands,
             )
             once = f"{run.id}/held/{life.undos}"
-            escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id)
+            incident = incidents.get(tx.conn, run.incident_id)
+            escalate(tx, incident, why, once=once, run_id=run.id, reopen=stands.stopped)
 
     return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also, keeps={"held": True})
 
@@ -261,8 +206,11 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
         if obstacle := await startable.against_undo(services, run, whole):
             return _hold(run, obstacle)
-        by_then = means(
-            services, run, run.life.get("despite", ()), lambda conn, s, r, _d: _holds_undo(conn, s, r, acted)
+        by_then = holding.means(
+            services,
+            run,
+            run.life.get("despite", ()),
+            lambda conn, s, r, _d: holding.holds_on_undo(conn, s, r, acted),
         )
         done = await actuator.undo(by_then, whole, acted.name)
     except Held as by:
@@ -292,7 +240,7 @@ def entry_name(action_id: str, number: int) -> str:
 def _intend(tx: Tx, services: Services, run: Run, what: tuple[Action, str, JournalEntry, int]) -> str:
     """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write."""
     action, name, acted, number = what
-    if hold := _words(_holds_undo(tx.conn, services, run, acted)):
+    if hold := holding.words(holding.holds_on_undo(tx.conn, services, run, acted)):
         return hold
     entry = {"entry": "undo", "of": acted.name, "number": number}
     if not runs.begin_entry(tx, run.id, name, entry).resumed:
@@ -357,7 +305,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despit
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    standing = (hold.key for hold in holds_on(tx.conn, services, run, ()))
+    standing = (hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
     known = (startable.NEW_PODS, *standing) if despite else ()
     after = replace(after, despite=known)
     data = {"by": by, "despite": despite, **because(reason)}
@@ -384,7 +332,7 @@ def _against(tx: Tx, services: Services, run: Run, *, despite: bool) -> Refused 
         return Refused("nothing of the run is in place", code="nothing_to_undo", where=run.id)
     if despite:
         return None
-    hold, lost = held(tx.conn, services, run), standing.loss(in_place(tx.conn, run.id))
+    hold, lost = holding.held(tx.conn, services, run), standing.loss(in_place(tx.conn, run.id))
     if hold or lost:
         people = _agreed(run) if lost else ""
         known = ". ".join(part for part in (hold, lost and f"It loses rows: {lost}{people}") if part)
@@ -404,15 +352,10 @@ def _agreed(run: Run) -> str:
 
 
 __all__: list[str] = [
-    "brings_back",
     "carried_out",
     "entry_name",
-    "held",
-    "holds_on",
-    "holds_on_start",
     "in_place",
     "look",
-    "means",
     "request",
     "standing_of",
     "was_applied",
