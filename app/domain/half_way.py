@@ -37,9 +37,14 @@ class Size:
         return self.now == 0 and self.before > 0
 
     @property
+    def name(self) -> str:
+        """For people: `Deployment rag7/web`."""
+        return f"{self.object.kind.value} {self.object.namespace}/{self.object.name}"
+
+    @property
     def text(self) -> str:
         """For people: `Deployment rag7/web stands at 0 replicas, was 3`."""
-        return f"{self.object.kind.value} {self.object.namespace}/{self.object.name} stands at {self.now} replicas, was {self.before}"
+        return f"{self.name} stands at {self.now} replicas, was {self.before}"
 
     def command(self, replicas: int) -> str:
         """What a person types to give it this size."""

@@ -225,6 +225,38 @@ async def test_promise_10_a_pause_half_way_of_an_ordered_undo_tells_that_the_app
     await rig.close()
 
 
+async def test_a_size_that_somebody_else_has_changed_since_is_not_told_as_ours(tmp_path: Path) -> None:
+    rig = await _at_work(tmp_path)
+    await _until(rig, "restore")
+    patch = [{"op": "replace", "path": "/spec/replicas", "value": 2}]
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-threads", patch)
+    await rig.until(lambda: rests(rig))
+    told = _told(rig)
+    assert "Now: Deployment rag7/langgraph-threads: somebody else has changed it since" in told
+    assert ("stands at 0" in told, "kubectl scale" in told, await replicas(rig)) == (False, False, 2)
+    await rig.close()
+
+
+async def test_whether_names_were_exchanged_is_not_guessed(tmp_path: Path) -> None:
+    rig = await _at_work(tmp_path)
+    rig.cluster.faults.add(Fault(FaultKind.LOST_AFTER, verb="rename", dry_run=False))
+    _when_exchanged(
+        rig, lambda: rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="sql", times=10_000))
+    )
+    await rig.until(lambda: rests(rig))
+    assert (await the_run(rig)).state is RunState.STUCK
+    told = _told(rig)
+    for words in (
+        AT_ZERO,
+        "Now: whether langgraph_checkpoints is the restored copy or the former database is not known",
+        "(nobody knows whether it was)",
+        START,
+        "what was written to langgraph_checkpoints since then is not in it afterwards",
+    ):
+        assert words in told, words
+    await rig.close()
+
+
 async def test_a_freeze_that_begins_before_the_end_is_told_to_the_dry_run_and_the_approvers(
     tmp_path: Path,
 ) -> None:

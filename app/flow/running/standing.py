@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain import half_way
-from app.domain.outcome import ActionResult
+from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action
+from app.domain.target import ObjectRef
 from app.domain.units import utc
 from app.flow.ids import action_id
 from app.store.runs import JournalEntry, Run
@@ -30,22 +31,42 @@ class Standing:
     stopped: bool = False
 
 
-def of(run: Run, in_place: Sequence[JournalEntry], done: Sequence[JournalEntry], *, held: bool) -> Standing:
-    """How the run stands. `in_place` are the entries of actions that are, or may be, in place; `done` all of its actions that were
-    applied, taken back or not. `held`: an undo waits, so that only a person's word lets it go on."""
+def of(
+    run: Run, entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry], *, held: bool
+) -> Standing:
+    """How the run stands by all of its `entries`. `in_place` are those of actions that are, or may be, in place, oldest first. `held`: an
+    undo waits, so that only a person's word lets it go on. What somebody else has changed since is theirs: no size of it is told."""
     actions = [_action(entry) for entry in in_place]
-    left = half_way.sizes(actions)
-    known = {entry.name for entry in (*in_place, *done)}
+    sizes, theirs = half_way.sizes(actions), _theirs(entries, in_place)
+    left = [size for size in sizes if size.object not in theirs]
+    known = {e.name for e in entries if (e.outcome or {}).get("result") == ActionResult.APPLIED.value}
+    known |= {entry.name for entry in in_place}
     ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
     missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
     undo = (_undo(run, in_place, held=held),) if any(a.reversible for a in actions) else ()
     return Standing(
-        in_place=(*(size.text for size in left), *_outcomes(run, in_place)),
+        in_place=(
+            *(size.text for size in left),
+            *(f"{s.name}: somebody else has changed it since" for s in sizes if s.object in theirs),
+            *_outcomes(run, in_place),
+        ),
         done=tuple(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
         not_done=tuple(action.summary for action in missing),
         commands=(*(_start(size, half_way.wanted(missing, size)) for size in left if size.stopped), *undo),
         stopped=any(size.stopped for size in left),
     )
+
+
+def _theirs(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> set[ObjectRef]:
+    """What somebody else has given another size than ours, as the undo found."""
+    found = {
+        str(entry.intent["of"])
+        for entry in entries
+        if entry.intent.get("entry") == "undo"
+        and (entry.outcome or {}).get("result") == UndoResult.CONFLICT.value
+    }
+    changed = [_action(entry) for entry in in_place if entry.name in found]
+    return {size.object for action in changed for size in half_way.sizes([action])}
 
 
 def loss(in_place: Sequence[JournalEntry]) -> str:
@@ -55,7 +76,7 @@ def loss(in_place: Sequence[JournalEntry]) -> str:
 
 
 def _since(entry: JournalEntry) -> str:
-    at = ((entry.outcome or {}).get("answer") or {}).get("at")
+    at = ((entry.outcome or {}).get("answer") or {}).get("at") if _clear(entry) else None
     return f"since {utc(datetime.fromisoformat(at))}" if at else "since then"
 
 
@@ -68,7 +89,7 @@ def _clear(entry: JournalEntry) -> bool:
 
 
 def _done(entry: JournalEntry, action: Action) -> str:
-    return action.summary if _clear(entry) else f"perhaps, nobody knows: {action.summary}"
+    return action.summary if _clear(entry) else f"{action.summary} (nobody knows whether it was)"
 
 
 def _outcomes(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:

@@ -174,7 +174,7 @@ def _hold(run: Run, hold: str) -> Found:
 
 def standing_of(conn: Connection, run: Run, *, held: bool = False) -> standing.Standing:
     """What the run has left in place, for people."""
-    return standing.of(run, in_place(conn, run.id), carried_out(conn, run.id), held=held)
+    return standing.of(run, runs.entries(conn, run.id), in_place(conn, run.id), held=held)
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
