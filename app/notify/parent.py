@@ -130,6 +130,7 @@ def _waiting(timeline: Timeline) -> list[Line]:
         return [*lines, line(f"Approved: {told}")]
     if timeline.approval:
         lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in timeline.approval.changed)
+        lines.extend(line(f"To know: {text}") for text in timeline.approval.known)
         lines.extend(_so_far(timeline, timeline.approval.approvals))
         lines.append(line("Good until ", When(timeline.approval.expires_at), "; then nothing is done"))
     if timeline.run_id:

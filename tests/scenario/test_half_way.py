@@ -267,6 +267,7 @@ async def test_a_freeze_that_begins_before_the_end_is_told_to_the_dry_run_and_th
     text = rig.notebook.text
     assert "no freeze stands; a freeze begins at 2026-03-04 03:40:00 UTC, and this may take until" in text
     assert "To know: answered at the last moment, a freeze begins at 2026-03-04 03:40:00 UTC" in text
+    assert any("a freeze begins" in head for head in rig.notebook.parents.values()), "where the buttons are"
     await rig.close()
 
 
