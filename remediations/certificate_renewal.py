@@ -16,6 +16,7 @@ from pydantic import Field
 from app.domain.actuator import Effect
 from app.domain.errors import BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
+from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Params, Remediation, Scene
@@ -117,7 +118,7 @@ class CertificateRenewal(Remediation[CertificateRenewalParams]):
         action, found = step.actions[0], list[Effect]()
         stored = ""
         if params.secret and params.secret == action.part["secret"]:
-            effect, stored = await _stored(scene, params.secret, str(action.params.get("serial", "")))
+            effect, stored = await _stored(scene, params.secret, action.params.get("serial"))
             found.append(effect)
         if params.service:
             found.append(await _shown(scene, params, action, stored))
@@ -164,14 +165,17 @@ def _delete(scene: Scene, look: Look, stand: Standing, params: CertificateRenewa
     return _step(DELETE, look, action, params)
 
 
-async def _stored(scene: Scene, name: str, before: str) -> tuple[Effect, str]:
-    """How the Secret stands against the serial number before, and its present one."""
+async def _stored(scene: Scene, name: str, before: JsonValue) -> tuple[Effect, str]:
+    """How the Secret stands against the serial number before (None: not known, empty: there was none), and its present one."""
     try:
         found = issued(await scene.cluster.get(Kind.SECRET, scene.workload.target.namespace, name))
     except ObjectMissing:
         return Effect(False, f"Secret {name} does not exist yet"), ""
     except (RemediatorError, BadInput) as error:
         return Effect(None, f"Secret {name}: {error.message}"), ""
+    if before is None:
+        text = f"Secret {name} holds serial {found.serial}; what it held before is not known"
+        return Effect(None, text), found.serial
     if found.serial == before:
         return Effect(False, f"Secret {name} holds serial {before} as before"), found.serial
     return Effect(

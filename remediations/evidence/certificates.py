@@ -26,6 +26,7 @@ ALL, ISSUER, PENDING, SECRET, SERVED = (
     "certificates.all", "certificate.issuer", "certificate.pending", "certificate.secret", "certificate.served"
 )  # fmt: skip
 _SHOWN: Final = 20
+_ANY: Final = "certificate-check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Look:
     findings: tuple[Finding, ...]
 
     def facts(self) -> dict[str, JsonValue]:
-        """The serial numbers before, for the verification; absent where they are not known."""
+        """The serial numbers before, for the verification; absent where they are not known. An empty `serial`: there was no certificate."""
         found = {f.code: f.data for f in self.findings}
         stored, served = found.get(SECRET, {}), found.get(SERVED, {})
         facts = {
@@ -56,7 +57,7 @@ class Look:
             "served": served.get("serial"),
             "server_name": served.get("server_name"),
         }
-        return {k: v for k, v in facts.items() if v}
+        return {k: v for k, v in facts.items() if v or (k == "serial" and v is not None)}
 
 
 async def look(scene: Scene, wanted: Wanted) -> Look | Finding:
@@ -146,7 +147,9 @@ async def _secret(scene: Scene, one: Certificate, allowed: str) -> tuple[Obj | N
         found = issued(manifest)
     except ObjectMissing:
         return None, Finding(SECRET, f"Secret {one.secret} does not exist", data={"serial": ""})
-    except (RemediatorError, BadInput) as error:
+    except BadInput as error:
+        return None, Finding(SECRET, f"Secret {one.secret}: {error.message}", data={"serial": ""})
+    except RemediatorError as error:
         return None, Finding(SECRET, f"Secret {one.secret}: {error.message}", Certainty.UNKNOWN)
     text = f"Secret {one.secret} holds serial {found.serial}, which ends {found.not_after:%Y-%m-%d}"
     return manifest, Finding(SECRET, text, data={"serial": found.serial})
@@ -157,11 +160,16 @@ def owner_of(secret: Obj) -> str:
     return str((secret["metadata"].get("annotations") or {}).get(OF_CERTIFICATE, ""))
 
 
+def asked_name(one: Certificate) -> str:
+    """The name to ask a server for, so that it shows this certificate: its first one, or else one that its wildcard covers."""
+    plain = next((n for n in one.hosts if "*" not in n), "")
+    return plain or next((f"{_ANY}{n[1:]}" for n in one.hosts if n.startswith("*.")), "")
+
+
 async def _served(scene: Scene, one: Certificate, wanted: Wanted) -> Finding | None:
     if not wanted.service:
         return None
-    plain = next((n for n in one.names if not n.startswith("*")), "")
-    name = wanted.server_name or plain
+    name = wanted.server_name or asked_name(one)
     serial, why_not = await handshake(scene, wanted, name)
     if why_not:
         text = f"What is served is not known: {why_not}"

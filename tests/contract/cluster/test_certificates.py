@@ -173,3 +173,16 @@ async def test_the_secret_of_somebody_else_is_not_deleted(side: Side) -> None:
     side.edit(Kind.SECRET, "web-tls", [{"op": "remove", "path": "/metadata/annotations"}])
     found = await checked(side, action)
     assert (found.ref, found.text) == (None, "Secret web-tls does not belong to Certificate web-tls")
+
+
+async def test_a_deletion_that_is_refused_with_a_conflict_is_no_deletion(side: Side) -> None:
+    action = await planned(side, ActionKind.DELETE_SECRET)
+    found = await checked(side, action)
+
+    async def conflict(*args: object, **kwargs: object) -> None:
+        raise ObjectChanged("the object changed in the meantime")
+
+    side.cluster.delete_secret = conflict  # type: ignore[method-assign]
+    done = await ACTUATOR.apply(means(side, []), action, ID, found)
+    assert (done.result, done.code) == (ActionResult.REFUSED, ObjectChanged.code)
+    assert await serial(side)
