@@ -156,7 +156,10 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     findings += [client, seen]
     if server is None:
         return findings
-    if why := rights_obstacle(server, superuser=params.superuser):
+    if server.database == params.entry:
+        why = f"entry is {params.entry}, the database that is replaced: name another one of the server in the rule"
+        findings.append(obstacle(RIGHTS, why))
+    elif why := rights_obstacle(server, superuser=params.superuser):
         findings.append(obstacle(RIGHTS, why))
     shelf = Shelf(
         params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database)
@@ -214,8 +217,13 @@ class _Plan:
         self.key, self.sha256, self.bytes = backup["key"], backup["sha256"], backup["bytes"]
         self.there = bool(found[SERVER].data["there"])
         self.pod = params.pod(params.image or server.containers[0].image, server.manifest)
-        live, stamp = str(found[SERVER].data["database"]), f"{scene.now:%Y%m%dt%H%M%S}"
-        short = live.encode()[:38].decode(errors="ignore")
+        seen: Any = found[SERVER].data
+        live = str(seen["database"])
+        self.mark = digest([self.workload.ref.uid, scene.now.isoformat()])[
+            :6
+        ]  # of this plan alone, not of this second
+        stamp = f"{scene.now:%Y%m%dt%H%M%S}_{self.mark}"
+        short = live.encode()[:31].decode(errors="ignore")
         copy = f"{short}_restored_{stamp}"
         self.exchange = Exchange(
             self.at,
@@ -224,7 +232,9 @@ class _Plan:
             copy,
             f"{short}_before_{stamp}" if self.there else "",
             f"{APPLICATION}: {copy} of {self.key}",
+            seen["id"],
         )
+        self.kept_back = tuple(seen["kept_back"])
 
     def step(self) -> Step:
         """All of it, in its order."""
@@ -244,9 +254,14 @@ class _Plan:
             f"changed{kept}"
         )
         step = act(RESTORE, why, built[0], built[1:])
-        if self.params.without_safety_backup:
-            step = replace(step, asks=f"no safety backup of the present state of {live} is made")
-        return step
+        told = [
+            f"no safety backup of the present state of {live} is made"
+        ] * self.params.without_safety_backup
+        if self.kept_back:
+            told.append(
+                f"{live} is without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
+            )
+        return replace(step, asks="; ".join(told)) if told else step
 
     def _job(self, phase: Phase) -> Action:
         params, exchange = self.params, self.exchange
@@ -269,7 +284,7 @@ class _Plan:
         params, live = self.params, self.exchange.live
         name = new_name(live, self.scene.now, self.workload.ref.uid)
         place = Place(params.to, params.endpoint, params.region)
-        order = Order(name, self.at, Form.CUSTOM, place, Keep(0, 0, 0))
+        order = Order(name, self.at, Form.CUSTOM, place, Keep(0, 0, 0), safety=True)
         job = backup_job(order, self.pod, f"safety-{self._suffix()}", DatabaseBackup.name)
         undo = "nothing to undo: it changes nothing of the database"
         return self._run(job, f"Safety backup of {live} as it is now, to {params.to}", undo)
@@ -280,8 +295,7 @@ class _Plan:
     def _suffix(self) -> str:
         """Of the names of its Jobs: they are of this plan alone."""
         target = self.workload.target
-        mark = digest([self.workload.ref.uid, self.exchange.copy])[:6]
-        return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{mark}"
+        return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{self.mark}"
 
     def _stopped(self) -> tuple[Action, ...]:
         stop = (resized(self.workload, 0),) if self.workload.desired else ()

@@ -26,7 +26,7 @@ _FREE: Final = (
     'kubelet_volume_stats_available_bytes{namespace="$namespace", persistentvolumeclaim=~".*-SERVER-[0-9]+"}'
 )
 _MAJOR: Final = re.compile(r"\d+")
-_KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}\Z")
+_KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
 
 
@@ -57,7 +57,12 @@ def _told(server: Server) -> Finding:
         for d in server.databases
         if _KEPT.search(d.name)
     )
-    data: dict[str, JsonValue] = {"database": server.database, "there": live is not None}
+    data: dict[str, JsonValue] = {
+        "database": server.database,
+        "there": live is not None,
+        "id": live.id if live else 0,
+        "kept_back": list(live.kept_back) if live else [],
+    }
     return Finding(SERVER, f"PostgreSQL {server.version}: {state}", data=data, details=kept[:_SHOWN])
 
 
@@ -70,8 +75,19 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
         )
     if not server.may_create:
         return "the login may not make a database (CREATEDB)"
-    if server.live is not None and not server.live.owned:
-        return f"the login does not own {server.database}, so it cannot give it another name"
+    if (live := server.live) is None:
+        return ""
+    if live.owner != server.login or not live.owned:
+        return (
+            f"{live.name} belongs to {live.owner or 'another role'}, and the login is {server.login or 'not that one'}: its copy "
+            f"would belong to the login, so the application could be locked out; name the Secret of {live.owner or 'its owner'}"
+        )
+    if live.foreign:
+        named = ", ".join(f"{number} of {role}" for role, number in list(live.foreign.items())[:_SHOWN])
+        return (
+            f"sessions in {live.name} that the login may not end would block the exchange ({named}): end them, or let the login end "
+            f"those of plain roles (GRANT pg_signal_backend TO {server.login})"
+        )
     return ""
 
 

@@ -164,7 +164,7 @@ def test_a_rehearsal_reads_all_of_it_and_makes_nothing(made: Recovery) -> None:
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "a check answers false": (
         {"checks": ("SELECT count(*) > 9999 FROM stock",)},
-        "check 1 of the rule answers False",
+        "check 1 of the rule answers false",
     ),
     "a check answers nothing": ({"checks": ("SELECT NULL::boolean",)}, "check 1 of the rule answers nothing"),
     "a check writes": (
