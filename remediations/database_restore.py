@@ -259,7 +259,7 @@ class _Plan:
         ] * self.params.without_safety_backup
         if self.kept_back:
             told.append(
-                f"{live} is without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
+                f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
             )
         return replace(step, asks="; ".join(told)) if told else step
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
-from app.backup.giving import alike, grant, set_of, settings_of
+from app.backup.giving import alike, grant, set_of
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
 
@@ -88,22 +87,10 @@ class Beside:
                     grant(connection, live, copy)
 
     def refused_settings(self) -> list[str]:
-        """Names of the settings of the database that this login may not give, each tried for itself. Raises BackupFailed."""
-        with self._connected() as connection, worded():
-            found = settings_of(connection, self._order.live)
-        return [name for name, value in found if not self._may_set(name, value)]
-
-    def _may_set(self, name: str, value: str) -> bool:
-        with self._connected() as connection:
-            try:
-                connection.execute("SELECT set_config(%s, %s, true)", [name, value])
-            except psycopg.Error as error:
-                if isinstance(error, psycopg.errors.QueryCanceled):  # by the very limit that it sets
-                    return True
-                if not error.sqlstate:
-                    raise BackupFailed("the connection was lost", code="query_failed") from None
-                return False
-        return True
+        """Names of the settings of the database that this login may not give: they are tried on it, and all is taken back. Raises
+        BackupFailed."""
+        with self._connected() as connection, worded(), connection.transaction(force_rollback=True):
+            return set_of(connection, self._order.live, self._order.live)
 
     def configure(self) -> list[str]:
         """Give the copy the settings and the limit of connections of the database; the names of those that the login may not give."""

@@ -74,7 +74,8 @@ def set_of(connection: Connection, live: str, copy: str) -> list[str]:
                 name, sql.Identifier(*setting.split(".")), _value(setting, value)
             )
             try:
-                connection.execute(given)
+                with connection.transaction():
+                    connection.execute(given)
             except psycopg.Error as error:
                 if not error.sqlstate:
                     raise

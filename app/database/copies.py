@@ -56,13 +56,14 @@ FOREIGN: Final[LiteralString] = f"""
 """
 """Sessions that the login may not end, by role."""
 KEPT_BACK: Final = """
-    SELECT d.datname, p.name FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
-        unnest(s.setconfig) one JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
-    WHERE s.setrole = 0 AND p.context IN ('superuser', 'superuser-backend')
+    SELECT d.datname, split_part(one, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+        unnest(s.setconfig) one LEFT JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
+    WHERE s.setrole = 0 AND (p.context IN ('superuser', 'superuser-backend')
+            OR p.name IS NULL AND current_setting('server_version_num')::int >= 150000)
         AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
     ORDER BY 1, 2
 """
-"""Settings of databases that only a superuser gives."""
+"""Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
 END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
     WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid()
