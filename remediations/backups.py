@@ -50,7 +50,9 @@ class StoreParams(Params):
     deadline: Seconds = Field(default=7_200, description="Seconds that the Job may run")
     memory: Bytes = Field(default=512 * 1024**2, description="Memory limit of each container, in bytes")
     keep_job: Seconds = Field(
-        default=86_400, ge=3_600, description="Seconds that the ended Job stays, for its result is read from it"
+        default=86_400,
+        ge=3_600,
+        description="Seconds that the ended Job stays, for its result is read from it",
     )
 
     def place(self) -> Place:

@@ -69,7 +69,7 @@ _OPTIONAL = frozenset({CLIENT, SPACE})
 class DatabaseRestoreParams(PodParams):
     """`backup`: the key of the one that is restored; empty for the newest. `server`: the StatefulSet of the database, whose image has
     pg_restore. `entry`: a database of the server that is always there. `checks`: queries that have to answer true in the restored
-    copy. `privileges`: grants are restored too. `superuser`: the login may be one. `without_safety_backup`: the present state is not
+    copy. `origin`: the namespace and server that a backup may be of, where those are others. `privileges`: grants are restored too. `superuser`: the login may be one. `without_safety_backup`: the present state is not
     backed up first. `replicas`: of the application afterwards. `factor`: bytes on disk for a byte of a dump whose
     manifest does not tell."""
 
@@ -84,6 +84,11 @@ class DatabaseRestoreParams(PodParams):
     )
     checks: tuple[Annotated[str, Field(min_length=1, max_length=2_000)], ...] = Field(
         default=(), max_length=20, description="Queries that have to answer true in the copy"
+    )
+    origin: str = Field(
+        default="",
+        max_length=300,
+        description="namespace/server that the backup may be of, if it is another one",
     )
     privileges: bool = Field(default=True, description="Restore grants too")
     superuser: bool = Field(default=False, description="The login may be a superuser")
@@ -107,7 +112,15 @@ class DatabaseRestore(Remediation[DatabaseRestoreParams]):
         {ActionKind.RUN_JOB, ActionKind.SCALE, ActionKind.CONFIRM_STOPPED, ActionKind.EXCHANGE_DATABASE}
     )
     secret_params: tuple[str, ...] = ("secret", "store_secret")
-    fixed_params: frozenset[str] = PLACE | {"server", "entry", "checks", "privileges", "superuser", "factor"}
+    fixed_params: frozenset[str] = PLACE | {
+        "server",
+        "entry",
+        "checks",
+        "origin",
+        "privileges",
+        "superuser",
+        "factor",
+    }
     procedure = Procedure(
         Consent.TWO,
         settle=timedelta(seconds=30),
@@ -164,7 +177,8 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     shelf = Shelf(
         params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database)
     )  # fmt: skip
-    told, stored = await backup_finding(scene, shelf, params.backup, server.database)
+    of = (server.database, params.address(namespace), params.origin)
+    told, stored = await backup_finding(scene, shelf, params.backup, of)
     findings.append(told)
     if stored is not None:
         findings.append(versions_finding(stored, server, client))

@@ -92,8 +92,8 @@ class Exchange:
     @classmethod
     def from_json(cls, data: Any) -> Exchange:
         """Rebuild from `to_json`."""
-        names = (data[name] for name in ("entry", "live", "copy", "kept", "mark"))
-        return cls(DatabaseAddress.from_json(data["database"]), *names, id=data.get("id", 0))
+        names = (data.get(name, 0) for name in ("entry", "live", "copy", "kept", "mark", "id"))
+        return cls(DatabaseAddress.from_json(data["database"]), *names)
 
     def done(self, server: Server) -> bool:
         """The validated copy is in its place."""

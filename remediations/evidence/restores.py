@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from app.backup.order import KIND, Form, database_of, folder_of
@@ -92,9 +93,10 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
 
 
 async def backup_finding(
-    scene: Scene, shelf: Shelf, key: str, database: str
+    scene: Scene, shelf: Shelf, key: str, of: tuple[str, DatabaseAddress, str]
 ) -> tuple[Finding, Stored | None]:
-    """The backup that is restored: there, complete, of this database, and one that pg_restore reads."""
+    """The backup that is restored: there, complete, one that pg_restore reads, and `of` this database: its name, its address, and where
+    else it may be from by the rule."""
     if scene.backups is None:
         return Finding(BACKUP, "No object store can be asked", Certainty.UNKNOWN), None
     if not shelf.secret:
@@ -108,7 +110,7 @@ async def backup_finding(
         return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": "make the store answer"}), None
     if found is None:
         return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
-    if why := _against(found, database):
+    if why := _against(found, of[0]) or _from_elsewhere(found, *of[1:]):
         return obstacle(BACKUP, f"{found.key}: {why}"), None
     told = found.manifest
     rows = sum(told["rows"].values())
@@ -140,6 +142,18 @@ def _against(found: Stored, database: str) -> str:
         return "its name is not one of ours"
     own = folder_of("", database).lstrip("/")
     return "" if of == own else f"it is a backup of {of}, not of {own}"
+
+
+def _from_elsewhere(found: Stored, at: DatabaseAddress, origin: str) -> str:
+    """Why it is of a database of the same name in another namespace or on another server; empty when it is not, or the rule names that."""
+    place = str(replace(at, database=""))
+    told = str(found.manifest.get("database", "")).partition("/")[0]
+    there, here = f"{found.key.partition('/')[0]}/{told}", f"{at.namespace}/{place}"
+    if there in (here, origin):
+        return ""
+    return (
+        f"it is a backup of {short(there, 200)}, not of {here}; the rule's param origin allows that other one"
+    )
 
 
 def _whole(told: Mapping[str, Any]) -> bool:

@@ -55,7 +55,8 @@ def _made(cluster: SimCluster) -> int:
 @pytest.mark.parametrize("looks", [1, 2])
 async def test_a_job_that_vanished_is_refused_and_not_made_again(looks: int) -> None:
     cluster, action = _world(run_job)
-    actuator, so_far = RunJobActuator(), {}
+    actuator = RunJobActuator()
+    so_far: dict[str, JsonValue] = {}
     for _ in range(looks):
         progress = await _applied(actuator, _means(cluster, so_far), action)
         assert isinstance(progress, Progress)
