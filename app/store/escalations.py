@@ -12,7 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Index, Row, Select, Table, and_, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Index,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.domain.alert import PageWord
 from app.domain.outcome import IncidentState
@@ -72,6 +86,27 @@ partial_index("ix_escalations_page", escalations.c.page_key, where=LIVE)
 _CLOSED = [state.value for state in IncidentState if state.closed]
 BUSY = (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.WAITING)
 """The service is at it, or a question of its own stands: what becomes of that calls again when it has to."""
+_IDLE = and_(
+    incidents.c.state.not_in([state.value for state in BUSY]),
+    or_(
+        escalations.c.due_at <= bindparam("now", type_=BigInteger),
+        and_(
+            escalations.c.policy != bindparam("policy"),
+            escalations.c.policy != "",
+            escalations.c.answered_at.is_(None),
+        ),
+        escalation_scopes.c.joined.is_(True),
+    ),
+)
+_WAITING = (  # built once: every sweep asks it
+    _ALL.outerjoin(incidents, incidents.c.id == escalations.c.subject)
+    .where(
+        LIVE,
+        or_(_IDLE, escalations.c.news.is_(True), incidents.c.state.in_(_CLOSED), incidents.c.id.is_(None)),
+    )
+    .order_by(escalations.c.due_at, escalations.c.id)
+    .limit(bindparam("most", type_=BigInteger))
+)
 ROUND = "~"
 
 
@@ -249,19 +284,8 @@ def of_incident(conn: Connection, incident_id: str) -> list[StoredEscalation]:
 def waiting(conn: Connection, now: datetime, policy: str, limit: int) -> list[StoredEscalation]:
     """What has to be looked at now: a step is due or alerts joined and the service is not at it itself, PagerDuty said something, the
     incident is over, or the policy changed and nobody has answered. A storm is looked at always."""
-    e, state = escalations.c, incidents.c.state
-    due = e.due_at <= micros(now)
-    other_policy = and_(e.policy != policy, e.policy != "", e.answered_at.is_(None))
-    idle = and_(
-        state.not_in([s.value for s in BUSY]), or_(due, other_policy, escalation_scopes.c.joined.is_(True))
-    )
-    query = (
-        _ALL.outerjoin(incidents, incidents.c.id == e.subject)
-        .where(LIVE, or_(idle, e.news.is_(True), state.in_(_CLOSED), incidents.c.id.is_(None)))
-        .order_by(e.due_at, e.id)
-        .limit(limit)
-    )
-    return [_stored(row) for row in conn.execute(query)]
+    rows = conn.execute(_WAITING, {"now": micros(now), "policy": policy, "most": limit})
+    return [_stored(row) for row in rows]
 
 
 def change(tx: Tx, escalation_id: str, **values: Any) -> None:
