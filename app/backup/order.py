@@ -22,6 +22,8 @@ ASKED_BY: Final = "REMEDIATOR_ACTION"
 """The variable that holds the id of our action, which the audit trail knows."""
 WORK, LOGIN, LAST_WORDS = "BACKUP_WORK", "BACKUP_LOGIN", "BACKUP_LAST_WORDS"
 """The variables that name the folder of the pipes, the folder of the login, and the file of the termination message."""
+OVER: Final = "over"
+"""The file in the folder of the pipes that says that our container has ended, maybe before it made them."""
 URL, USER, PASSWORD, AUTHORITY = "LOGIN_URL", "LOGIN_USER", "LOGIN_PASSWORD", "LOGIN_AUTHORITY"
 """The variables that the login comes in, each from a key of the existing Secret."""
 STORE_KEYS: Final = (

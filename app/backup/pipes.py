@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from app.backup.failure import BackupFailed
-from app.backup.order import WORK, Form
+from app.backup.order import OVER, WORK, Form
 from app.backup.words import without_rows
 
 SCRIPT = f"""
 set -u
 cd "${WORK}" || exit 1
-until [ -p told ] && [ -p todo ]; do sleep 0.1 || sleep 1; done
+until [ -p told ] && [ -p todo ]; do [ -e {OVER} ] && exit 1; sleep 0.1 || sleep 1; done
 exec 9>told 8<todo
 printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
 while read -r word first second <&8; do

@@ -82,14 +82,19 @@ class Source:
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
-    """Rows of each table, `schema.table`, as the connection sees them. Raises BackupFailed."""
+    """Rows of each table, `schema.table` (a name with a dot in quotes), as the connection sees them. Raises BackupFailed."""
     found = {}
     with worded():
         for schema, table in connection.execute(_TABLES.encode()).fetchall():
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             row = connection.execute(count).fetchone()
-            found[f"{schema}.{table}"] = int(row[0]) if row else 0
+            found[f"{_plain(schema)}.{_plain(table)}"] = int(row[0]) if row else 0
     return found
+
+
+def _plain(name: str) -> str:
+    """In quotes where a dot in it could make two tables one."""
+    return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
 
 
 @contextmanager

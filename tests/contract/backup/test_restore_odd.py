@@ -175,3 +175,22 @@ def test_a_copy_of_another_run_is_never_dropped(make: Make) -> None:
     code, words = made.run(Phase.RESTORE)
     assert (code, len(made.copies)) == (1, 1)
     assert "of somebody else" in words
+
+
+def test_tables_whose_names_have_dots_are_told_apart(make: Make) -> None:
+    made = make(
+        "CREATE SCHEMA a",
+        'CREATE SCHEMA "a.b"',
+        'CREATE TABLE a."b.c" AS SELECT 1',
+        'CREATE TABLE "a.b".c AS SELECT generate_series(1, 2)',
+    )
+    assert made.manifest["rows"] == {'a."b.c"': 1, '"a.b".c': 2}
+    code, words = made.run(Phase.RESTORE)
+    assert code == 0, words
+
+
+def test_the_other_container_does_not_wait_for_one_that_died_before_it_made_the_pipes(make: Make) -> None:
+    """Else the Job would be at work until its deadline."""
+    made = make(*STOCK)
+    code, words = made.run(Phase.REHEARSE, secrets={"db": {URL: "nonsense"}})
+    assert (code, "has no postgresql:// URL" in words) == (1, True), words
