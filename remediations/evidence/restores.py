@@ -29,6 +29,7 @@ _FREE: Final = (
 _MAJOR: Final = re.compile(r"\d+")
 _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
+_BY_SECRET: Final = "the database of Secret "
 
 
 async def server_finding(scene: Scene, at: DatabaseAddress, entry: str) -> tuple[Finding, Server | None]:
@@ -145,11 +146,14 @@ def _against(found: Stored, database: str) -> str:
 
 
 def _from_elsewhere(found: Stored, at: DatabaseAddress, origin: str) -> str:
-    """Why it is of a database of the same name in another namespace or on another server; empty when it is not, or the rule names that."""
+    """Why it is of a database of the same name in another namespace or on another server; empty when it is not, or the rule names that.
+    Where one of both names its server only by a Secret, the namespaces are compared."""
     place = str(replace(at, database=""))
     told = str(found.manifest.get("database", "")).partition("/")[0]
-    there, here = f"{found.key.partition('/')[0]}/{told}", f"{at.namespace}/{place}"
-    if there in (here, origin):
+    namespace = found.key.partition("/")[0]
+    there, here = f"{namespace}/{told}", f"{at.namespace}/{place}"
+    by_secret = not at.host or told.startswith(_BY_SECRET)
+    if there in (here, origin) or (by_secret and namespace == at.namespace):
         return ""
     return (
         f"it is a backup of {short(there, 200)}, not of {here}; the rule's param origin allows that other one"
