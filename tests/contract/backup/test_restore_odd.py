@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from app.backup.restore_order import Phase
+from tests import containers
+from tests.contract.backup.pod import PodRun
 from tests.contract.backup.recovery import COPY, URL, Recovery, backed_up
-from tests.contract.postgres import Postgres, PostgresMissingError
+from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
 from tests.contract.stores import missing
 
 Make = Callable[..., Recovery]
@@ -194,3 +197,27 @@ def test_the_other_container_does_not_wait_for_one_that_died_before_it_made_the_
     made = make(*STOCK)
     code, words = made.run(Phase.REHEARSE, secrets={"db": {URL: "nonsense"}})
     assert (code, "has no postgresql:// URL" in words) == (1, True), words
+
+
+def test_the_first_error_is_told_when_the_copy_cannot_be_dropped_either(make: Make, tmp_path: Path) -> None:
+    """A superuser's session, which the login may not end, keeps the copy there."""
+    made, programs = make(*STOCK), tmp_path / "bin"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(find_programs() / "pg_dump")
+    waits = f"touch {tmp_path}/began; until [ -e {tmp_path}/go ]; do sleep 0.05; done"
+    (programs / "pg_restore").write_text(f"#!/bin/sh\n{waits}; exit 3\n", "utf-8")
+    (programs / "pg_restore").chmod(0o755)
+    pod = PodRun(tmp_path / "pod", made.backup, made.secrets, programs, made.order(Phase.RESTORE))
+    processes = pod.start()
+    while not (tmp_path / "began").exists():
+        assert processes["upload"].poll() is None
+        time.sleep(0.02)
+    with psycopg.connect(make_conninfo(made.url, dbname=f"{made.live}_{COPY}")):
+        (tmp_path / "go").touch()
+        printed = {name: p.communicate(timeout=30)[0].decode() for name, p in processes.items()}
+    assert "could not be dropped" in printed["upload"]
+    assert (
+        containers.words_of(pod.folder, "upload")
+        .read_text("utf-8")
+        .startswith("pg_restore ended with exit code 3")
+    )
