@@ -9,7 +9,7 @@ from app.domain.decision import Code, Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.units import counted, duration
-from app.notify.escalation import Acknowledged, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, LetGo, NotPaged, StepAsked, Unanswered
 from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Ref, When, bold, code, line
@@ -77,7 +77,7 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
             return _trust_level(timeline, fact)
         case Escalation():
             return _escalated(timeline, fact)
-        case StepAsked() | Acknowledged() | Unanswered():
+        case StepAsked() | Acknowledged() | Unanswered() | LetGo() | NotPaged():
             return escalation_entry(timeline.incident_id, fact)
         case None:
             return None

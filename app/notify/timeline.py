@@ -20,7 +20,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Step
-from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, EscalationFact, LetGo, NotPaged, StepAsked, Unanswered
 
 
 class Topic(StrEnum):
@@ -40,6 +40,8 @@ class Topic(StrEnum):
     ASKED = "asked"  # StepAsked
     ACKNOWLEDGED = "acknowledged"  # Acknowledged
     UNANSWERED = "unanswered"  # Unanswered
+    LET_GO = "let_go"  # LetGo
+    NOT_PAGED = "not_paged"  # NotPaged
     MOVED = "moved"  # no fact: only the parent message is edited
 
 
@@ -197,6 +199,8 @@ Fact: TypeAlias = (
     | StepAsked
     | Acknowledged
     | Unanswered
+    | LetGo
+    | NotPaged
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -211,6 +215,8 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ASKED: TypeAdapter(StepAsked),
     Topic.ACKNOWLEDGED: TypeAdapter(Acknowledged),
     Topic.UNANSWERED: TypeAdapter(Unanswered),
+    Topic.LET_GO: TypeAdapter(LetGo),
+    Topic.NOT_PAGED: TypeAdapter(NotPaged),
 }
 
 
