@@ -30,7 +30,8 @@ class StoreParams(Params):
     """`to`: bucket and folder, as `s3://bucket/folder` (also gs, az). `endpoint`, `region`: of a store of one's own.
     `store_secret`: the existing Secret with the store's login, under the names that its tools use (AWS_ACCESS_KEY_ID and so on);
     empty where the pod's `account` is known to the store. `uploader`: the image of this service.
-    `deadline`: how long the Job may run. `memory`: limit of each container. `keep_job`: how long the ended Job stays."""
+    `deadline`: how long the Job may run. `memory`: limit of each container. `keep_job`: how long the ended Job stays, an hour at
+    least: a Job that is gone tells no result, also to a run that was held meanwhile."""
 
     needed: ClassVar[tuple[str, ...]] = ("to", "uploader")
 
@@ -46,9 +47,15 @@ class StoreParams(Params):
     store_secret: ObjectName = Field(default="", description="Existing Secret with the store's login")
     account: ObjectName = Field(default="", description="Service account of the pod")
     uploader: Image = Field(default="", description="Image of this service")
-    deadline: Seconds = Field(default=7_200, description="Seconds that the Job may run")
-    memory: Bytes = Field(default=512 * 1024**2, description="Memory limit of each container, in bytes")
-    keep_job: Seconds = Field(default=86_400, description="Seconds that the ended Job stays")
+    deadline: Seconds = Field(default=7_200, ge=60, description="Seconds that the Job may run")
+    memory: Bytes = Field(
+        default=512 * 1024**2, ge=64 * 1024**2, description="Memory limit of each container, in bytes"
+    )
+    keep_job: Seconds = Field(
+        default=86_400,
+        ge=3_600,
+        description="Seconds that the ended Job stays, for its result is read from it",
+    )
 
     def place(self) -> Place:
         """Where it goes."""

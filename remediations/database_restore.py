@@ -69,7 +69,7 @@ _OPTIONAL = frozenset({CLIENT, SPACE})
 class DatabaseRestoreParams(PodParams):
     """`backup`: the key of the one that is restored; empty for the newest. `server`: the StatefulSet of the database, whose image has
     pg_restore. `entry`: a database of the server that is always there. `checks`: queries that have to answer true in the restored
-    copy. `privileges`: grants are restored too. `superuser`: the login may be one. `without_safety_backup`: the present state is not
+    copy. `origin`: the namespace and server that a backup may be of, where those are others. `privileges`: grants are restored too. `superuser`: the login may be one. `without_safety_backup`: the present state is not
     backed up first. `replicas`: of the application afterwards. `factor`: bytes on disk for a byte of a dump whose
     manifest does not tell."""
 
@@ -84,6 +84,11 @@ class DatabaseRestoreParams(PodParams):
     )
     checks: tuple[Annotated[str, Field(min_length=1, max_length=2_000)], ...] = Field(
         default=(), max_length=20, description="Queries that have to answer true in the copy"
+    )
+    origin: str = Field(
+        default="",
+        max_length=300,
+        description="namespace/server that the backup may be of, if it is another one",
     )
     privileges: bool = Field(default=True, description="Restore grants too")
     superuser: bool = Field(default=False, description="The login may be a superuser")
@@ -107,7 +112,15 @@ class DatabaseRestore(Remediation[DatabaseRestoreParams]):
         {ActionKind.RUN_JOB, ActionKind.SCALE, ActionKind.CONFIRM_STOPPED, ActionKind.EXCHANGE_DATABASE}
     )
     secret_params: tuple[str, ...] = ("secret", "store_secret")
-    fixed_params: frozenset[str] = PLACE | {"server", "entry", "checks", "privileges", "superuser", "factor"}
+    fixed_params: frozenset[str] = PLACE | {
+        "server",
+        "entry",
+        "checks",
+        "origin",
+        "privileges",
+        "superuser",
+        "factor",
+    }
     procedure = Procedure(
         Consent.TWO,
         settle=timedelta(seconds=30),
@@ -156,12 +169,16 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     findings += [client, seen]
     if server is None:
         return findings
-    if why := rights_obstacle(server, superuser=params.superuser):
+    if server.database == params.entry:
+        why = f"entry is {params.entry}, the database that is replaced: name another one of the server in the rule"
+        findings.append(obstacle(RIGHTS, why))
+    elif why := rights_obstacle(server, superuser=params.superuser):
         findings.append(obstacle(RIGHTS, why))
     shelf = Shelf(
         params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database)
     )  # fmt: skip
-    told, stored = await backup_finding(scene, shelf, params.backup, server.database)
+    of = (server.database, params.address(namespace), params.origin)
+    told, stored = await backup_finding(scene, shelf, params.backup, of)
     findings.append(told)
     if stored is not None:
         findings.append(versions_finding(stored, server, client))
@@ -214,8 +231,13 @@ class _Plan:
         self.key, self.sha256, self.bytes = backup["key"], backup["sha256"], backup["bytes"]
         self.there = bool(found[SERVER].data["there"])
         self.pod = params.pod(params.image or server.containers[0].image, server.manifest)
-        live, stamp = str(found[SERVER].data["database"]), f"{scene.now:%Y%m%dt%H%M%S}"
-        short = live.encode()[:38].decode(errors="ignore")
+        seen: Any = found[SERVER].data
+        live = str(seen["database"])
+        self.mark = digest([self.workload.ref.uid, scene.now.isoformat()])[
+            :6
+        ]  # of this plan alone, not of this second
+        stamp = f"{scene.now:%Y%m%dt%H%M%S}_{self.mark}"
+        short = live.encode()[:31].decode(errors="ignore")
         copy = f"{short}_restored_{stamp}"
         self.exchange = Exchange(
             self.at,
@@ -224,7 +246,9 @@ class _Plan:
             copy,
             f"{short}_before_{stamp}" if self.there else "",
             f"{APPLICATION}: {copy} of {self.key}",
+            seen["id"],
         )
+        self.kept_back = tuple(seen["kept_back"])
 
     def step(self) -> Step:
         """All of it, in its order."""
@@ -244,9 +268,14 @@ class _Plan:
             f"changed{kept}"
         )
         step = act(RESTORE, why, built[0], built[1:])
-        if self.params.without_safety_backup:
-            step = replace(step, asks=f"no safety backup of the present state of {live} is made")
-        return step
+        told = [
+            f"no safety backup of the present state of {live} is made"
+        ] * self.params.without_safety_backup
+        if self.kept_back:
+            told.append(
+                f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
+            )
+        return replace(step, asks="; ".join(told)) if told else step
 
     def _job(self, phase: Phase) -> Action:
         params, exchange = self.params, self.exchange
@@ -269,7 +298,7 @@ class _Plan:
         params, live = self.params, self.exchange.live
         name = new_name(live, self.scene.now, self.workload.ref.uid)
         place = Place(params.to, params.endpoint, params.region)
-        order = Order(name, self.at, Form.CUSTOM, place, Keep(0, 0, 0))
+        order = Order(name, self.at, Form.CUSTOM, place, Keep(0, 0, 0), safety=True)
         job = backup_job(order, self.pod, f"safety-{self._suffix()}", DatabaseBackup.name)
         undo = "nothing to undo: it changes nothing of the database"
         return self._run(job, f"Safety backup of {live} as it is now, to {params.to}", undo)
@@ -280,8 +309,7 @@ class _Plan:
     def _suffix(self) -> str:
         """Of the names of its Jobs: they are of this plan alone."""
         target = self.workload.target
-        mark = digest([self.workload.ref.uid, self.exchange.copy])[:6]
-        return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{mark}"
+        return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{self.mark}"
 
     def _stopped(self) -> tuple[Action, ...]:
         stop = (resized(self.workload, 0),) if self.workload.desired else ()
@@ -303,6 +331,7 @@ class _Plan:
             resized(self.workload, wanted),
             changes=(FieldChange("/spec/replicas", 0, wanted),),
             summary=f"Start {target} again with {wanted} replicas",
+            pods_affected=0,
             undo="scale to 0 again",
             params={"from": 0, "to": wanted},
         )

@@ -16,7 +16,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, Table, 
 from app.store import schema
 from app.store.acknowledgements import acknowledgements, incident_acknowledgements
 from app.store.encoding import micros
-from app.store.escalations import escalations
+from app.store.escalations import escalation_scopes, escalations
+from app.store.schedules import schedule_fires
 from app.store.segments import PAGE
 
 SPAN = timedelta(days=30)
@@ -99,6 +100,16 @@ class _Maker:
                 "asked": "[]",
                 **dict.fromkeys(("begun_at", "over_at"), self._at(i)),
             },
+        )
+        yield (
+            escalation_scopes,
+            n // 20,
+            lambda i: {"escalation_id": f"{incident_id(i)}~1", "incident_id": incident_id(i), "merged": "[]"},
+        )
+        yield (
+            schedule_fires,
+            n // 4,
+            lambda i: {"rule": f"rule {i % 9}", "due_at": self._at(i * 4), "at": self._at(i * 4)},
         )
         yield incident_acknowledgements, n // 20, lambda i: {"incident_id": incident_id(i), "at": self._at(i)}
         yield schema.clicks, n // 10, lambda i: {"id": f"click-{i}", "at": self._at(i * 10)}

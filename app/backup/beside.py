@@ -1,6 +1,7 @@
-"""The copy beside a database: made empty with its locale, grants and settings, validated, marked or dropped.
+"""The copy beside a database: made empty with its locale and grants, given its settings, validated, marked or dropped.
 
-Called by `app.backup.restore`. Connects to another database of the same server. Never touches the database that is replaced.
+Called by `app.backup.restore`. Connects to another database of the same server, anew for each piece of work: a restore takes long. Never
+touches the database that is replaced.
 """
 
 from __future__ import annotations
@@ -11,108 +12,135 @@ from typing import Any
 
 from psycopg import sql
 
+from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
-from app.backup.restore_order import RestoreOrder
+from app.backup.giving import alike, grant, set_of
+from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
-_GRANTS = """
-    SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
-    FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s AND a.grantee <> d.datdba
-"""
-_SETTINGS = """
-    SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1)
-    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) one
-    WHERE d.datname = %s AND s.setrole = 0
-"""
+_OWNER = "SELECT pg_get_userbyid(datdba), current_user FROM pg_database WHERE datname = %s"
+_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
 class Beside:
-    """The copy that an order names, seen from another database."""
+    """The copy that an order names, seen from another database, to which `options` lead."""
 
-    def __init__(self, connection: Connection, order: RestoreOrder) -> None:
-        self._connection, self._order = connection, order
+    def __init__(self, options: Mapping[str, str], order: RestoreOrder) -> None:
+        self._options, self._order = options, order
 
     @property
     def version(self) -> tuple[int, str]:
         """Major version of the server, and the whole one as it says it."""
-        whole = self._one("SHOW server_version")
-        return self._connection.info.server_version // 10_000, str(whole)
+        with self._connected() as connection:
+            return connection.info.server_version // 10_000, str(_one(connection, "SHOW server_version"))
 
     @property
     def may_create(self) -> bool:
         """Whether the login may make a database."""
-        return bool(self._one("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"))
+        with self._connected() as connection:
+            return bool(
+                _one(connection, "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+            )
+
+    @property
+    def rights(self) -> Rights:
+        """What the login may."""
+        with self._connected() as connection, worded():
+            login = str(_one(connection, "SELECT current_user"))
+            superuser = bool(_one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+            roles = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
+            trusted = connection.execute(
+                "SELECT name FROM pg_available_extension_versions WHERE trusted"
+            ).fetchall()
+        return Rights(
+            login,
+            superuser,
+            frozenset(str(name) for name, member in roles if member),
+            frozenset(str(name) for name, _ in roles),
+            frozenset(str(name) for (name,) in trusted),
+        )
 
     @property
     def mark(self) -> str | None:
         """The mark of the copy, empty for one that is not validated; None when there is none."""
-        with worded():
-            row = self._connection.execute(_MARK.encode(), [self._order.copy]).fetchone()
+        with self._connected() as connection, worded():
+            row = connection.execute(_MARK.encode(), [self._order.copy]).fetchone()
         return None if row is None else str(row[0])
 
+    def refuse_foreign(self) -> None:
+        """The database has to be the login's own, or its copy would lock out whose it is. Raises BackupFailed."""
+        with self._connected() as connection, worded():
+            row = connection.execute(_OWNER.encode(), [self._order.live]).fetchone()
+        if row is not None and row[0] != row[1]:
+            text = f"{self._order.live} belongs to {row[0]}, and the login is {row[1]}: its copy would belong to the login"
+            raise BackupFailed(text, code="foreign")
+
     def make(self, locale: Sequence[Any] | None) -> None:
-        """The empty copy: with the locale, grants and settings of the database that it is to replace, or with this locale."""
+        """The empty copy: with the locale and grants of the database that it is to replace, or with this locale."""
         live, copy = self._order.live, self._order.copy
-        of_live = locale_of(self._connection, live)
-        create(self._connection, copy, of_live or locale)
-        if of_live:
-            with worded(f"the grants or settings of {live} could not be given to its copy"):
-                self._grant(live, copy)
-                self._set(live, copy)
+        with self._connected() as connection:
+            of_live = locale_of(connection, live)
+            create(connection, copy, of_live or locale)
+            if of_live:
+                with worded(f"the grants of {live} could not be given to its copy"):
+                    grant(connection, live, copy)
 
-    def _grant(self, live: str, copy: str) -> None:
-        row = self._connection.execute(
-            "SELECT datacl IS NOT NULL FROM pg_database WHERE datname = %s", [live]
-        ).fetchone()
-        if not row or not row[0]:
-            return  # what every database has
-        name = sql.Identifier(copy)
-        self._connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-        for grantee, privilege, further in self._connection.execute(_GRANTS.encode(), [live]).fetchall():
-            given = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                name,
-                sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
-                sql.SQL(" WITH GRANT OPTION" if further else ""),
-            )
-            self._connection.execute(given)
+    def refused_settings(self) -> list[str]:
+        """Names of the settings of the database that this login may not give: they are tried on it, and all is taken back. Raises
+        BackupFailed."""
+        with self._connected() as connection, worded(), connection.transaction(force_rollback=True):
+            return set_of(connection, self._order.live, self._order.live)
 
-    def _set(self, live: str, copy: str) -> None:
-        """As the session has them, for a value that is a list has quotes of its own."""
-        for name, value in self._connection.execute(_SETTINGS.encode(), [live]).fetchall():
-            self._connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-            self._connection.execute(
-                sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT").format(
-                    sql.Identifier(copy), sql.Identifier(*str(name).split("."))
-                )
-            )
+    def configure(self) -> list[str]:
+        """Give the copy the settings and the limit of connections of the database; the names of those that the login may not give."""
+        with self._connected() as connection:
+            return set_of(connection, self._order.live, self._order.copy)
 
     def approve(self) -> None:
-        """Write the mark: from now on it may take the database's place."""
+        """Write the mark: from now on it may take the database's place. Raises BackupFailed when owner or grants are not the same."""
+        live, copy = self._order.live, self._order.copy
         words = sql.SQL("COMMENT ON DATABASE {} IS {}")
-        with worded():
-            self._connection.execute(
-                words.format(sql.Identifier(self._order.copy), sql.Literal(self._order.mark))
-            )
+        with self._connected() as connection, worded():
+            if not alike(connection, live, copy):
+                text = f"{copy} has not the owner and grants of {live}"
+                raise BackupFailed(text, code="differs")
+            connection.execute(words.format(sql.Identifier(copy), sql.Literal(self._order.mark)))
 
     def drop(self) -> None:
-        """Drop it if it is there."""
-        drop(self._connection, self._order.copy)
+        """Drop it if it is there; one that bears a comment is not what this restore has left behind. Raises BackupFailed."""
+        if self.mark:
+            raise BackupFailed(f"there is a database {self._order.copy} of somebody else", code="foreign")
+        with self._connected() as connection:
+            drop(connection, self._order.copy)
 
-    def _one(self, statement: str) -> Any:
-        with worded():
-            row = self._connection.execute(statement.encode()).fetchone()
-        if row is None:
-            raise BackupFailed("the database gave no answer", code="query_failed")
-        return row[0]
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with connection_of(self._options, autocommit=True) as connection:
+            yield connection
+
+
+def _one(connection: Connection, statement: str) -> Any:
+    with worded():
+        row = connection.execute(statement.encode()).fetchone()
+    if row is None:
+        raise BackupFailed("the database gave no answer", code="query_failed")
+    return row[0]
 
 
 @contextmanager
 def beside(options: Mapping[str, str], order: RestoreOrder) -> Iterator[Beside]:
-    """Connected to the database that these options name. Raises BackupFailed."""
+    """The copy, seen from the database that these options name. A restore holds the name of the database that is replaced, on its
+    server, against every other restore, from whatever cluster. Raises BackupFailed."""
     with connection_of(options, autocommit=True) as connection:
-        yield Beside(connection, order)
+        if order.phase is Phase.RESTORE:
+            with worded():
+                row = connection.execute(
+                    _HOLD.encode(), [f"alert-remediator restores {order.live}"]
+                ).fetchone()
+            if not row or not row[0]:
+                raise BackupFailed(f"another restore of {order.live} is at work", code="busy")
+        yield Beside(options, order)
 
 
 def validate(options: Mapping[str, str], order: RestoreOrder, rows: Mapping[str, int]) -> None:
@@ -135,7 +163,16 @@ def _check(connection: Connection, number: int, query: str, seconds: int) -> Non
     with worded(f"check {number} of the rule could not be answered"):
         connection.execute(f"SET LOCAL statement_timeout = '{seconds:d}s'".encode())
         # binary: by the protocol that takes one statement alone
-        row = connection.execute(query.encode(), binary=True).fetchone()
-    if row is None or row[0] is not True:
-        answer = "nothing" if row is None or row[0] is None else str(row[0])[:40]
-        raise BackupFailed(f"check {number} of the rule answers {answer}, not true", code="check_failed")
+        rows = connection.execute(query.encode(), binary=True).fetchmany(2)
+    if len(rows) > 1 or (rows and len(rows[0]) > 1):
+        text = f"check {number} of the rule answers several values, not one"
+        raise BackupFailed(text, code="check_failed")
+    if not rows or rows[0][0] is not True:
+        raise BackupFailed(f"check {number} of the rule answers {_kind(rows)}, not true", code="check_failed")
+
+
+def _kind(rows: Sequence[Sequence[Any]]) -> str:
+    """Of a value that is no truth its type alone: it may be anybody's."""
+    if not rows or rows[0][0] is None:
+        return "nothing"
+    return "false" if rows[0][0] is False else f"a value of the type {type(rows[0][0]).__name__}"

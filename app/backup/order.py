@@ -22,6 +22,8 @@ ASKED_BY: Final = "REMEDIATOR_ACTION"
 """The variable that holds the id of our action, which the audit trail knows."""
 WORK, LOGIN, LAST_WORDS = "BACKUP_WORK", "BACKUP_LOGIN", "BACKUP_LAST_WORDS"
 """The variables that name the folder of the pipes, the folder of the login, and the file of the termination message."""
+OVER: Final = "over"
+"""The file in the folder of the pipes that says that our container has ended, maybe before it made them."""
 URL, USER, PASSWORD, AUTHORITY = "LOGIN_URL", "LOGIN_USER", "LOGIN_PASSWORD", "LOGIN_AUTHORITY"
 """The variables that the login comes in, each from a key of the existing Secret."""
 STORE_KEYS: Final = (
@@ -36,6 +38,8 @@ STORE_KEYS: Final = (
 """Keys of the Secret with the store's login; those that are there are given to the pod under the same names."""
 KIND: Final = "alert-remediator/database-backup"
 """How a manifest says what it is."""
+SAFETY: Final = "-safety"
+"""The end of the folder of a database's safety backups; no database's own folder has a `-` in its name."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"(?P<database>.+)-(?P<stamp>\d{8}T\d{6}Z)-(?P<id>[0-9a-f]{6})\Z")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_]+")
@@ -73,7 +77,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One backup. `name` is of this backup alone; `scratch`: restore it into a database of its own before it counts as done."""
+    """One backup. `name` is of this backup alone; `scratch`: restore it into a database of its own before it counts as done.
+    `safety`: it is of the state before a restore, which nobody wants back unasked: it has a folder of its own."""
 
     name: str
     database: DatabaseAddress
@@ -81,11 +86,13 @@ class Order:
     place: Place
     keep: Keep
     scratch: bool = False
+    safety: bool = False
 
     @property
     def folder(self) -> str:
-        """The folder of all backups of this database, under the place: two databases never share one."""
-        return f"{self.database.namespace}/{database_of(self.name)}"
+        """The folder of all backups of this database, under the place: two databases never share one. Safety backups are beside
+        it, so that they count neither as the newest nor as one of those that are kept."""
+        return f"{self.database.namespace}/{database_of(self.name)}{SAFETY if self.safety else ''}"
 
     @property
     def key(self) -> str:
@@ -111,6 +118,7 @@ class Order:
             "place": {f.name: getattr(self.place, f.name) for f in fields(self.place)},
             "keep": {f.name: getattr(self.keep, f.name) for f in fields(self.keep)},
             "scratch": self.scratch,
+            "safety": self.safety,
         }
         return json.dumps(data, separators=(",", ":"))
 
@@ -125,6 +133,7 @@ class Order:
             Place(**data["place"]),
             Keep(**data["keep"]),
             data["scratch"],
+            data.get("safety", False),
         )
 
 

@@ -16,20 +16,20 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from app.backup.failure import BackupFailed
-from app.backup.order import WORK, Form
-from app.domain.redact import redact
-from app.domain.text import bounded
+from app.backup.order import OVER, WORK, Form
+from app.backup.words import without_rows
 
 SCRIPT = f"""
 set -u
 cd "${WORK}" || exit 1
-until [ -p told ] && [ -p todo ]; do sleep 0.1 || sleep 1; done
+until [ -p told ] && [ -p todo ]; do [ -e {OVER} ] && exit 1; sleep 0.1 || sleep 1; done
 exec 9>told 8<todo
 printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
 while read -r word first second <&8; do
   case "$word" in
     dump-custom) pg_dump --dbname=service=backup --no-password --format=custom --compress=0 --snapshot="$first" >data 2>words ;;
     dump-plain) pg_dump --dbname=service=backup --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
+    list) pg_restore --list --file=listed <data 2>words ;;
     check) pg_restore --file=/dev/null <data 2>words ;;
     restore) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner --no-privileges <data 2>words ;;
     restore-all) pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner <data 2>words ;;
@@ -40,7 +40,6 @@ done
 """
 """What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it."""
 _BLOCK = 1 << 20
-_LONGEST = 240
 
 
 class Pipes:
@@ -79,6 +78,11 @@ class Pipes:
                 yield block
         self._expect(word, "pg_dump")
 
+    def listing(self, blocks: Iterable[bytes]) -> str:
+        """The table of contents of a custom archive, of whose blocks only the first are taken. Raises BackupFailed."""
+        self._feed("list", blocks, whole=False)
+        return (self._folder / "listed").read_text(encoding="utf-8", errors="replace")
+
     def check(self, blocks: Iterable[bytes]) -> None:
         """Let pg_restore read all of a custom archive. Raises BackupFailed when it is not whole."""
         self._feed("check", blocks)
@@ -88,15 +92,16 @@ class Pipes:
         BackupFailed."""
         self._feed("restore-all" if privileges else "restore", blocks)
 
-    def _feed(self, word: str, blocks: Iterable[bytes]) -> None:
+    def _feed(self, word: str, blocks: Iterable[bytes], *, whole: bool = True) -> None:
         self._tell(word)
         with (self._folder / "data").open("wb", buffering=0) as data:
             _widen(data.fileno())
             for block in blocks:  # all of them: whoever makes them counts and digests them
-                with suppress(
-                    BrokenPipeError
-                ):  # the other side ends early when it has seen enough; its code tells
+                try:
                     _write(data.fileno(), block)
+                except BrokenPipeError:  # the other side ends early when it has seen enough; its code tells
+                    if not whole:
+                        break
         self._expect(word, "pg_restore")
 
     def _tell(self, line: str) -> None:
@@ -116,11 +121,11 @@ class Pipes:
             )
 
     def _words(self) -> str:
-        """The first line of its standard error, which names tables and hosts and no login."""
+        """Of its standard error what names tables and hosts, and holds no login and no row."""
         with suppress(OSError):
             with (self._folder / "words").open(encoding="utf-8", errors="replace") as file:
-                text = " ".join(file.read(4_000).split())
-            return f": {redact(bounded(text, _LONGEST))}" if text else ""
+                text = without_rows(file.read(8_000))
+            return f": {text}" if text else ""
         return ""
 
 

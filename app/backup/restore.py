@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from app.backup.beside import Beside, beside, validate
 from app.backup.bucket import Bucket, Counted
+from app.backup.contents import cannot
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
 from app.backup.order import LOGIN, WORK
@@ -85,11 +86,18 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     order, (pipes, bucket) = parts.order, means
     if not copy.may_create:
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
+    copy.refuse_foreign()
+    rights = copy.rights
+    if why := cannot(pipes.listing(unpacked(bucket.read(order.key))), rights, privileges=order.privileges):
+        raise BackupFailed(why, code="no_right")
     counted = Counted()
     blocks = told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say)
     pipes.check(unpacked(blocks))
     _refuse_altered(counted, order)
-    return f"{size_words(counted.size)} read, whole, sha256 {counted.sha256[:16]}; nothing was changed"
+    left_out = _left_out(copy.refused_settings())
+    return (
+        f"{size_words(counted.size)} read, whole, sha256 {counted.sha256[:16]}{left_out}; nothing was changed"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     order, copy = work.parts.order, work.copy
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
+    copy.refuse_foreign()
     copy.drop()  # what a pod has left behind that was killed
     fresh = {**entry, "dbname": order.copy}
     try:
@@ -117,15 +126,25 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
         blocks = told("restored", blocks, work.parts.clock, work.parts.say)
         work.pipes.restore(unpacked(blocks), privileges=order.privileges)
         _refuse_altered(counted, order)
+        left_out = _left_out(copy.configure())
         work.parts.say("validated: rows and checks")
         validate(fresh, order, work.manifest["rows"])
         copy.approve()
     except BaseException:  # also at the Job's deadline: what is not validated does not stay
-        copy.drop()
+        try:
+            copy.drop()
+        except BackupFailed:  # the first error is the one that is told
+            work.parts.say(f"{order.copy} could not be dropped")
         raise
     rows = work.manifest["rows"]
     checked = f", {len(order.checks)} checks of the rule answer true" if order.checks else ""
-    return f"{order.copy}: {sum(rows.values())} rows of {len(rows)} tables as in the manifest{checked}"
+    return (
+        f"{order.copy}: {sum(rows.values())} rows of {len(rows)} tables as in the manifest{checked}{left_out}"
+    )
+
+
+def _left_out(settings: list[str]) -> str:
+    return f"; without the settings {', '.join(settings)}, which the login may not give" if settings else ""
 
 
 def _locale(manifest: Mapping[str, Any]) -> list[Any] | None:

@@ -56,7 +56,9 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
     bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
     if not key:
         there = bucket.backups(shelf.folder)
-        key = max(there, key=lambda k: (there[k], k), default="")
-    if not key:
+        for newest in sorted(there, key=lambda k: (there[k], k), reverse=True):
+            manifest = bucket.manifest(newest)
+            if not manifest.get("safety"):  # of the state that a restore was to get rid of
+                return Stored(newest, manifest, bucket.size(newest))
         return None
     return Stored(key, bucket.manifest(key), bucket.size(key))

@@ -34,6 +34,12 @@ _LOCALE = """
 """
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
+_ATTEMPTS = 20
+_FREE = """
+    SELECT set_config(name, CASE name WHEN 'role' THEN 'none' ELSE '0' END, false) FROM (VALUES ('role'), ('lock_timeout'),
+        ('idle_in_transaction_session_timeout'), ('idle_session_timeout'), ('default_transaction_read_only'), ('row_security')) s (name)
+    WHERE current_setting(name, true) IS NOT NULL
+"""
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -76,14 +82,19 @@ class Source:
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
-    """Rows of each table, `schema.table`, as the connection sees them. Raises BackupFailed."""
+    """Rows of each table, `schema.table` (a name with a dot in quotes), as the connection sees them. Raises BackupFailed."""
     found = {}
     with worded():
         for schema, table in connection.execute(_TABLES.encode()).fetchall():
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             row = connection.execute(count).fetchone()
-            found[f"{schema}.{table}"] = int(row[0]) if row else 0
+            found[f"{_plain(schema)}.{_plain(table)}"] = int(row[0]) if row else 0
     return found
+
+
+def _plain(name: str) -> str:
+    """In quotes where a dot in it could make two tables one."""
+    return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
 
 
 @contextmanager
@@ -92,8 +103,6 @@ def connected(options: Mapping[str, str]) -> Iterator[Source]:
     with connection_of(options, autocommit=False) as connection:
         with worded():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            for setting in ("statement_timeout", "idle_in_transaction_session_timeout", "row_security"):
-                connection.execute(f"SET LOCAL {setting} = 0".encode())
         yield Source(connection)
 
 
@@ -158,9 +167,11 @@ def drop(connection: Connection, name: str) -> None:
 
 @contextmanager
 def connection_of(options: Mapping[str, str], *, autocommit: bool) -> Iterator[Connection]:
-    """A connection that is closed at the end. Raises BackupFailed."""
+    """A connection that is closed at the end, free of what a database's settings say about sessions. Raises BackupFailed."""
     try:
-        connection = psycopg.connect(make_conninfo(**options, connect_timeout=10), autocommit=autocommit)
+        connection = psycopg.connect(make_conninfo(**options, connect_timeout=10), autocommit=True)
+        _free(connection)
+        connection.autocommit = autocommit
     except psycopg.Error as error:
         code, words = said(error)
         raise BackupFailed(f"the database could not be asked: {words}", code=code) from None
@@ -168,6 +179,18 @@ def connection_of(options: Mapping[str, str], *, autocommit: bool) -> Iterator[C
         yield connection
     finally:
         connection.close()
+
+
+def _free(connection: Connection) -> None:
+    """A time limit of the database may be so short that it hits the statement that lifts it."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            connection.execute("SET statement_timeout = 0")
+            break
+        except psycopg.errors.QueryCanceled:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    connection.execute(_FREE.encode())
 
 
 @contextmanager

@@ -108,6 +108,7 @@ class _Stored:
             "uploaded": uploaded.isoformat(),
             "asked_by": self.parts.environment.get(ASKED_BY, ""),
             "restored": False,
+            "safety": order.safety,
         }
 
     def blocks(self) -> Iterator[bytes]:

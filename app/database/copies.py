@@ -8,10 +8,10 @@ in after the transaction, to whatever bears the name by then. A death at any poi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -32,12 +32,13 @@ _AGAIN: Final = 0.05
 _LONGEST: Final = 200
 LOGIN: Final = """
     SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, r.rolsuper,
-        r.rolsuper OR r.rolcreatedb
+        r.rolsuper OR r.rolcreatedb, r.rolname
     FROM pg_roles r WHERE r.rolname = current_user
 """
 DATABASES: Final = """
     SELECT d.datname, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
-        COALESCE(shobj_description(d.oid, 'pg_database'), ''), pg_has_role(d.datdba, 'USAGE'), d.datallowconn
+        COALESCE(shobj_description(d.oid, 'pg_database'), ''), pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
+        d.oid::bigint, pg_get_userbyid(d.datdba)
     FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
 """
 CLIENTS: Final = """
@@ -46,11 +47,28 @@ CLIENTS: Final = """
         AND COALESCE(application_name, '') NOT LIKE ALL(%(ours)s)
     GROUP BY 1, 2 ORDER BY 3 DESC, 2
 """
-END: Final = """
+_MAY_END: Final[LiteralString] = """((SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+            OR (NOT r.rolsuper AND (pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))))"""
+FOREIGN: Final[LiteralString] = f"""
+    SELECT a.datname, r.rolname, count(*) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE COALESCE(a.backend_type, 'client backend') = 'client backend' AND a.datname IS NOT NULL AND NOT {_MAY_END}
+    GROUP BY 1, 2 ORDER BY 3 DESC, 2
+"""
+"""Sessions that the login may not end, by role."""
+KEPT_BACK: Final = """
+    SELECT d.datname, split_part(one, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+        unnest(s.setconfig) one LEFT JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
+    WHERE s.setrole = 0 AND (p.context IN ('superuser', 'superuser-backend')
+            OR p.name IS NULL AND current_setting('server_version_num')::int >= 150000)
+        AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    ORDER BY 1, 2
+"""
+"""Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
+END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
     WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid()
         AND COALESCE(a.backend_type, 'client backend') = 'client backend'
-        AND (pg_has_role(a.usesysid, 'MEMBER') OR (NOT r.rolsuper AND pg_has_role('pg_signal_backend', 'MEMBER')))
+        AND {_MAY_END}
 """
 """Ends those that the login may end. What a session is, is hidden from logins that may not read all of them."""
 
@@ -69,21 +87,30 @@ class PostgresCopies:
         try:
             async with self._connections.look(cluster, replace(at, database=entry)) as conn:
                 async with asyncio.timeout(TIMEOUT):
-                    ((version, major, superuser, may_create),) = await _rows(conn, LOGIN)
+                    ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
+                    foreign, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
         except (psycopg.Error, TimeoutError) as error:
             raise failed(at, error) from None
-        clients: dict[str, dict[str, int]] = {}
-        for name, application, number in sessions:
-            clients.setdefault(name, {})[_clean(application or "no application name")] = number
+        clients = _counted([(name, app or "no application name", number) for name, app, number in sessions])
+        others = _counted(foreign)
         found = tuple(
             Found(
-                name, size, mark if mark.startswith(APPLICATION) else "", owned, open_, clients.get(name, {})
+                name,
+                size,
+                mark if mark.startswith(APPLICATION) else "",
+                owned,
+                open_,
+                clients.get(name, {}),
+                id=number,
+                owner=owner,
+                foreign=others.get(name, {}),
+                kept_back=tuple(_clean(setting) for of, setting in kept_back if of == name),
             )
-            for name, size, mark, owned, open_ in rows
+            for name, size, mark, owned, open_, number, owner in rows
         )
-        return Server(str(version), major, options["dbname"], superuser, may_create, found)
+        return Server(str(version), major, options["dbname"], superuser, may_create, found, login)
 
     async def rename(
         self,
@@ -91,6 +118,7 @@ class PostgresCopies:
         names: Sequence[tuple[str, str]],
         closed: str,
         ask: Callable[[], Awaitable[None]],
+        number: int = 0,
     ) -> None:
         """See the port."""
         cluster, at, entry = to
@@ -102,7 +130,7 @@ class PostgresCopies:
             await ask()
             try:
                 async with asyncio.timeout(_WITHIN), self._nobody_in(other, names), conn.transaction():
-                    await _rename(conn, names, closed)
+                    await _rename(conn, names, closed, number)
             except psycopg.errors.ObjectInUse:
                 text = "a session could not be ended in time, or may not be ended by this login; nothing was renamed"
                 raise ProbeUnavailable(text, code=IN_USE, where=str(at)) from None
@@ -130,17 +158,34 @@ class PostgresCopies:
             await self._clock.sleep(_AGAIN)
 
 
-async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str) -> None:
+async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str, number: int) -> None:
     await conn.execute("SET LOCAL lock_timeout = '5s'")
+    await conn.execute("SET LOCAL statement_timeout = 0")
+    await conn.execute("SET TRANSACTION READ WRITE")
     for old, new in names:
         await conn.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
         )
+    if number:  # after the renaming, whose lock nobody else gets past
+        row = await (
+            await conn.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", [names[0][1]])
+        ).fetchone()
+        if row is None or row[0] != number:
+            text = f"{names[0][0]} is another database by now; nothing was renamed"
+            raise ProbeUnavailable(text, code="changed")
     for _, new in names:
         word = sql.SQL("false" if new == closed else "true")
         await conn.execute(
             sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(new), word)
         )
+
+
+def _counted(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, int]]:
+    """Numbers by database and by what a stranger calls itself."""
+    found: dict[str, dict[str, int]] = {}
+    for database, name, number in rows:
+        found.setdefault(database, {})[_clean(name)] = number
+    return found
 
 
 async def _rows(conn: Connection, statement: str, values: Any = None) -> list[tuple[Any, ...]]:

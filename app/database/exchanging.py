@@ -66,9 +66,8 @@ class ExchangeActuator:
             return CheckResult(
                 None, f"there is no validated copy {exchange.copy} any more", ObjectChanged.code
             )
-        if bool(server.live) != bool(exchange.kept):
-            there = "is there" if server.live else "is gone"
-            return CheckResult(None, f"{exchange.live} {there} since the decision", ObjectChanged.code)
+        if another := exchange.another(server):
+            return CheckResult(None, another, ObjectChanged.code)
         return CheckResult(action.object, f"{exchange.copy} is validated", seen=server)
 
     async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
@@ -93,7 +92,7 @@ class ExchangeActuator:
             return Applied(ActionResult.APPLIED, _done(exchange))
         to = (doors.cluster, exchange.at, exchange.entry)
         try:
-            await doors.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask)
+            await doors.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask, exchange.id)
         except OutcomeUnclear as lost:
             return await _read_back(doors, action, lost)
         return Applied(ActionResult.APPLIED, _done(exchange))

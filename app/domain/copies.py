@@ -24,7 +24,9 @@ IN_USE: Final = "in_use"
 @dataclass(frozen=True, slots=True)
 class Found:
     """One database of the server. `size` in bytes, None when it may not be read; `mark` is its comment; `owned`: the login may
-    rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours."""
+    rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours. `id` is the server's number
+    of it, which stays under every name, 0 when it is not known; `owner` is its role. `foreign`: roles whose sessions in it the login may
+    not end, with their number. `kept_back`: its settings that the login may not give to another database."""
 
     name: str
     size: int | None = None
@@ -32,12 +34,16 @@ class Found:
     owned: bool = True
     open: bool = True
     clients: Mapping[str, int] | None = None
+    id: int = 0
+    owner: str = ""
+    foreign: Mapping[str, int] | None = None
+    kept_back: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
-    `may_create` are the login's."""
+    `may_create` are the login's, whose role is `login`."""
 
     version: str
     major: int
@@ -45,6 +51,7 @@ class Server:
     superuser: bool
     may_create: bool
     databases: tuple[Found, ...]
+    login: str = ""
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""
@@ -60,7 +67,7 @@ class Server:
 class Exchange:
     """A copy that takes the place of the database at an address. `entry` is the database to connect to meanwhile; `live`, `copy` and
     `kept` are names: of the place, of the copy before, and of the replaced one afterwards (empty when there is none);
-    `mark` is the validated copy's."""
+    `mark` is the validated copy's; `id` is the number of the database that is replaced, 0 when there is none."""
 
     at: DatabaseAddress
     entry: str
@@ -68,6 +75,7 @@ class Exchange:
     copy: str
     kept: str
     mark: str
+    id: int = 0
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the record of an action."""
@@ -78,17 +86,31 @@ class Exchange:
             "copy": self.copy,
             "kept": self.kept,
             "mark": self.mark,
+            "id": self.id,
         }
 
     @classmethod
     def from_json(cls, data: Any) -> Exchange:
         """Rebuild from `to_json`."""
-        names = (data[name] for name in ("entry", "live", "copy", "kept", "mark"))
+        names = (data.get(name, 0) for name in ("entry", "live", "copy", "kept", "mark", "id"))
         return cls(DatabaseAddress.from_json(data["database"]), *names)
 
     def done(self, server: Server) -> bool:
         """The validated copy is in its place."""
         return server.live is not None and server.live.mark == self.mark
+
+    def another(self, server: Server) -> str:
+        """Why the database in the place is not the one that the decision was about, or not its copy's owner's; empty when it is."""
+        live, copy = server.live, server.find(self.copy)
+        if bool(live) != bool(self.kept):
+            return f"{self.live} {'is there' if live else 'is gone'} since the decision"
+        if live is None or copy is None:
+            return ""
+        if self.id and live.id != self.id:
+            return f"{self.live} is another database since the decision: somebody else exchanged it"
+        if live.owner != copy.owner:
+            return f"{self.live} belongs to {live.owner} and its copy to {copy.owner}"
+        return ""
 
     @property
     def forth(self) -> tuple[tuple[str, str], ...]:
@@ -114,8 +136,9 @@ class Copies(Protocol):
         names: Sequence[tuple[str, str]],
         closed: str,
         ask: Callable[[], Awaitable[None]],
+        number: int = 0,
     ) -> None:
         """Give databases other names, in this order and in one transaction, from the database `to[2]`. Sessions in them are ended, and
         those who connect meanwhile wait. Of the new names `closed` takes no connections afterwards, all others do. `ask` is
-        asked right before the first statement goes out. Raises OutcomeUnclear when nobody knows whether it was done."""
+        asked right before the first statement goes out. With a `number` nothing is done unless the first of them is the database of that `id`. Raises OutcomeUnclear when nobody knows whether it was done."""
         ...

@@ -101,7 +101,7 @@ class JobActuator(NothingToUndo):
             job = await doors.cluster.get(Kind.JOB, action.object.namespace, name)
             return await how_it_stands(doors.cluster, job)
         except ObjectMissing:
-            return Effect(None, f"Job {name} is gone, so how it ended is not known")
+            return Effect(False, f"Job {name} is gone, so how it ended is not known", over=True)
         except RemediatorError as error:
             return Effect(None, f"Job {name} could not be read: {error.message}")
 

@@ -2,7 +2,7 @@
 
 Called by the flow through `app.domain.actuator`. It makes the Job as `app.kube.job_actuator` does, once, and then tells how far it is
 until it has ended: complete is done, failed is refused with its own words. A process that dies meanwhile finds the Job by its
-mark. Nothing is undone here: what such a Job leaves behind is in its action's words.
+mark; one that is gone is not made again. Nothing is undone here: what such a Job leaves behind is in its action's words.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _KIND: Final = ActionKind.RUN_JOB
 _MAKER: Final = JobActuator()
 _EVERY: Final = 5.0
 """Seconds between two looks at a Job that is at work."""
+_MADE: Final = "made"
+"""In the state of its progress: the Job that was made, so that one that vanished is not made again."""
 
 
 def run_job(ref: ObjectRef, target: Target, job: Obj, summary: str, undo: str) -> Action:
@@ -69,20 +71,23 @@ class RunJobActuator(NothingToUndo):
         self, means: Means, action: Action, action_id: str, found: CheckResult
     ) -> Applied | Progress:
         """Make it, or say how the one ended that we made."""
-        job = await find_job(means.doors.cluster, action)
+        job, name = await find_job(means.doors.cluster, action), job_name(action)
+        if job is None and means.so_far.get(_MADE) == name:
+            text = f"Job {name} was made and is gone, deleted by somebody: how it ended is not known, and it is not made again"
+            return Applied(ActionResult.REFUSED, text, code="job_gone")
         if job is None:
             made = await _MAKER.apply(means, action, action_id, found)
             if made.result is not ActionResult.APPLIED:
                 return made
-            return Progress(f"Job {job_name(action)} was created", seconds=_EVERY)
+            return Progress(f"Job {name} was created", {_MADE: name}, _EVERY)
         if marker_of(job) != action_id:
-            return Applied(ActionResult.REFUSED, f"there is a Job {job_name(action)} of somebody else")
+            return Applied(ActionResult.REFUSED, f"there is a Job {name} of somebody else")
         stands = await how_it_stands(means.doors.cluster, job)
         if stands.good:
             return Applied(ActionResult.APPLIED, f"{action.summary}: {stands.text}")
         if stands.over:
             return Applied(ActionResult.REFUSED, stands.text, code="job_failed")
-        return Progress(stands.text, seconds=_EVERY)
+        return Progress(stands.text, {_MADE: name}, _EVERY)
 
     async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """It was complete before the next action began."""

@@ -65,12 +65,16 @@ class SimCopies:
         names: Sequence[tuple[str, str]],
         closed: str,
         ask: Callable[[], Awaitable[None]],
+        number: int = 0,
     ) -> None:
         """See the port."""
         cluster, at, entry = to
 
         def act(seen: Reached) -> None:
             found = dict(self._state(seen).databases)
+            first = found.get(names[0][0])
+            if number and (first is None or first.id != number):
+                raise ProbeUnavailable("it is another database by now", code="changed", where=str(at))
             for old, new in names:
                 if old not in found or new in found:
                     raise ProbeUnavailable("the renaming failed", code="query_failed", where=str(at))
@@ -82,12 +86,12 @@ class SimCopies:
 
     def _state(self, seen: Reached) -> _State:
         live = self._database(seen.app)
-        first = {live: Found(live, _SIZE)} if live else {}
+        first = {live: Found(live, _SIZE, id=1)} if live else {}
         state = self._states.setdefault(seen.app, _State(first))
         for copy, mark in self._restored():
             if copy not in state.seen:
                 state.seen.add(copy)
-                state.databases[copy] = Found(copy, _SIZE, mark)
+                state.databases[copy] = Found(copy, _SIZE, mark, id=len(state.seen) + 1)
         return state
 
     def _restored(self) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from app.backup.order import KIND, Form, database_of, folder_of
@@ -26,8 +27,9 @@ _FREE: Final = (
     'kubelet_volume_stats_available_bytes{namespace="$namespace", persistentvolumeclaim=~".*-SERVER-[0-9]+"}'
 )
 _MAJOR: Final = re.compile(r"\d+")
-_KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}\Z")
+_KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
+_BY_SECRET: Final = "the database of Secret "
 
 
 async def server_finding(scene: Scene, at: DatabaseAddress, entry: str) -> tuple[Finding, Server | None]:
@@ -57,7 +59,12 @@ def _told(server: Server) -> Finding:
         for d in server.databases
         if _KEPT.search(d.name)
     )
-    data: dict[str, JsonValue] = {"database": server.database, "there": live is not None}
+    data: dict[str, JsonValue] = {
+        "database": server.database,
+        "there": live is not None,
+        "id": live.id if live else 0,
+        "kept_back": list(live.kept_back) if live else [],
+    }
     return Finding(SERVER, f"PostgreSQL {server.version}: {state}", data=data, details=kept[:_SHOWN])
 
 
@@ -70,15 +77,27 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
         )
     if not server.may_create:
         return "the login may not make a database (CREATEDB)"
-    if server.live is not None and not server.live.owned:
-        return f"the login does not own {server.database}, so it cannot give it another name"
+    if (live := server.live) is None:
+        return ""
+    if live.owner != server.login or not live.owned:
+        return (
+            f"{live.name} belongs to {live.owner or 'another role'}, and the login is {server.login or 'not that one'}: its copy "
+            f"would belong to the login, so the application could be locked out; name the Secret of {live.owner or 'its owner'}"
+        )
+    if live.foreign:
+        named = ", ".join(f"{number} of {role}" for role, number in list(live.foreign.items())[:_SHOWN])
+        return (
+            f"sessions in {live.name} that the login may not end would block the exchange ({named}): end them, or let the login end "
+            f"those of plain roles (GRANT pg_signal_backend TO {server.login})"
+        )
     return ""
 
 
 async def backup_finding(
-    scene: Scene, shelf: Shelf, key: str, database: str
+    scene: Scene, shelf: Shelf, key: str, of: tuple[str, DatabaseAddress, str]
 ) -> tuple[Finding, Stored | None]:
-    """The backup that is restored: there, complete, of this database, and one that pg_restore reads."""
+    """The backup that is restored: there, complete, one that pg_restore reads, and `of` this database: its name, its address, and where
+    else it may be from by the rule."""
     if scene.backups is None:
         return Finding(BACKUP, "No object store can be asked", Certainty.UNKNOWN), None
     if not shelf.secret:
@@ -92,7 +111,7 @@ async def backup_finding(
         return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": "make the store answer"}), None
     if found is None:
         return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
-    if why := _against(found, database):
+    if why := _against(found, of[0]) or _from_elsewhere(found, *of[1:]):
         return obstacle(BACKUP, f"{found.key}: {why}"), None
     told = found.manifest
     rows = sum(told["rows"].values())
@@ -124,6 +143,21 @@ def _against(found: Stored, database: str) -> str:
         return "its name is not one of ours"
     own = folder_of("", database).lstrip("/")
     return "" if of == own else f"it is a backup of {of}, not of {own}"
+
+
+def _from_elsewhere(found: Stored, at: DatabaseAddress, origin: str) -> str:
+    """Why it is of a database of the same name in another namespace or on another server; empty when it is not, or the rule names that.
+    Where one of both names its server only by a Secret, the namespaces are compared."""
+    place = str(replace(at, database=""))
+    told = str(found.manifest.get("database", "")).partition("/")[0]
+    namespace = found.key.partition("/")[0]
+    there, here = f"{namespace}/{told}", f"{at.namespace}/{place}"
+    by_secret = not at.host or told.startswith(_BY_SECRET)
+    if there in (here, origin) or (by_secret and namespace == at.namespace):
+        return ""
+    return (
+        f"it is a backup of {short(there, 200)}, not of {here}; the rule's param origin allows that other one"
+    )
 
 
 def _whole(told: Mapping[str, Any]) -> bool:

@@ -110,6 +110,7 @@ async def replicas(rig: Rig) -> int:
     return int(manifest["spec"]["replicas"])
 
 
+KEY = "rag7/langgraph_checkpoints/2026/03/03/langgraph_checkpoints-20260303T020000Z-5f1c0a.dump.zst"
 ALL = ["rehearse", "safety", "scale", "restore", "rename", "scale"]
 
 
@@ -151,7 +152,7 @@ async def test_an_undo_stops_the_application_and_brings_the_former_database_back
     await approved(rig)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)
-    await rig.operations.undo(run.id, "kim")
+    await rig.operations.undo(run.id, "kim", despite=True)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)
     assert run.state is RunState.UNDONE, run.result
@@ -239,6 +240,24 @@ def _refused() -> dict[str, tuple[Scenario, str, dict[str, JsonValue], str]]:
             RULE,
             {"backup": other},
             "it is a backup of other, not of langgraph_checkpoints",
+        ),
+        "of another server": (
+            with_manifest(database="other.rag7.svc/langgraph_checkpoints"),
+            RULE,
+            {},
+            "it is a backup of rag7/other.rag7.svc, not of rag7/postgres",
+        ),
+        "of another namespace": (
+            with_manifest(key=KEY.replace("rag7", "staging", 1)),
+            RULE,
+            {"backup": KEY.replace("rag7", "staging", 1)},
+            "it is a backup of staging/postgres",
+        ),
+        "by the database itself": (
+            world(),
+            RULE.replace("service:", "entry: langgraph_checkpoints, service:"),
+            {},
+            "entry is langgraph_checkpoints, the database that is replaced",
         ),
         "a script": (with_manifest(form="plain"), RULE, {}, "a plain dump is a script"),
         "of a newer server": (

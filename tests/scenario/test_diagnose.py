@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from app.cli.diagnose import screen
-from app.domain.errors import BadInput, Missing, NotPermitted
+from app.domain.errors import BadInput, ClusterUnavailable, Missing, NotPermitted, TryLater
 from app.domain.target import Kind
+from app.flow.diagnosing import reading
 from app.flow.diagnosing.look import SECTIONS, diagnose
 from app.sim.faults import Fault, FaultKind, Request
 from tests.orders import orders_world
@@ -137,6 +139,68 @@ async def test_a_workload_that_opted_out_is_only_named(tmp_path: Path) -> None:
     assert not [r for r in heard() if "Pod" in r.split() or "Event" in r.split()]
     whole: Any = (await diagnose(rig.services, "rag7")).to_json()
     assert "Deployment/langgraph:" not in lines(whole, "Workloads")
+    await rig.close()
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DENIED, FaultKind.UNREACHABLE, FaultKind.THROTTLED])
+@pytest.mark.parametrize("of", [("rag7",), WORKLOAD])
+async def test_of_a_namespace_that_may_have_opted_out_nothing_is_read(
+    tmp_path: Path, kind: FaultKind, of: tuple[str, ...]
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    rig.cluster.faults.add(Fault(kind, kind=Kind.NAMESPACE, times=99))
+    heard = listen(rig)
+    with pytest.raises(TryLater):
+        await diagnose(rig.services, *of)
+    assert set(heard()) == {"get Namespace rag7"}
+    await rig.close()
+
+
+async def test_a_namespace_shows_nothing_of_a_workload_that_opted_out(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "pod-restarting")
+    await rig.operations.pause("all", "look first", "kim", None)
+    await rig.run(120)
+    before = str((await diagnose(rig.services, "rag7")).to_json())
+    assert all(text in before for text in ("langgraph-worker", "CrashLoopBackOff", "BackOff"))
+    mark = {"op": "add", "path": "/metadata/annotations/alert-remediator.io~1enabled", "value": "false"}
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-worker", [mark])
+    after = str((await diagnose(rig.services, "rag7")).to_json())
+    assert "langgraph-worker-" not in after
+    assert not [text for text in ("CrashLoopBackOff", "BackOff", "PodRestarting") if text in after]
+    await rig.close()
+
+
+async def test_a_right_that_is_missing_is_named(tmp_path: Path) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+    rig.cluster.faults.add(Fault(FaultKind.DENIED, kind=Kind.DEPLOYMENT, times=99))
+    client = client_of(app_of(rig))
+    answer = await client.get(
+        "/api/v1/diagnosis", params={"namespace": "rag7", "kind": "Deployment", "name": "langgraph"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (503, "access_denied")
+    assert "remediator rbac" in answer.json()["detail"]
+    whole: Any = (await diagnose(rig.services, "rag7")).to_json()
+    assert "Deployment/langgraph: not read: " in lines(whole, "Workloads")
+    assert "not known" in lines(whole, "Causes")
+    await client.aclose()
+    await rig.close()
+
+
+async def test_a_server_that_hangs_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world()).born()
+
+    async def hangs(*_: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(reading, "LIMIT", 0.02)
+    for asked in ("get", "list_objects"):
+        monkeypatch.setattr(rig.cluster, asked, hangs)
+        with pytest.raises(ClusterUnavailable, match="did not answer within"):
+            await diagnose(rig.services, "rag7")
+        monkeypatch.undo()
+        monkeypatch.setattr(reading, "LIMIT", 0.02)
     await rig.close()
 
 

@@ -31,7 +31,9 @@ from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, policy
 
 INCIDENTS = 6_000
-SMALL_TABLES = frozenset({"audit_chain", "audit_gaps", "pauses", "trust_levels", "alembic_version"})
+SMALL_TABLES = frozenset(
+    {"audit_chain", "audit_gaps", "pauses", "trust_levels", "schedules", "alembic_version"}
+)
 """Bounded by what people set, by what is open, or by the policy, not by how long the service has run."""
 SMALL_INDEXES = frozenset(
     {
@@ -40,7 +42,7 @@ SMALL_INDEXES = frozenset(
         "ix_incidents_due",
         "ix_incidents_held",
         "ix_incidents_open_target",
-        "uq_runs_live_target",
+        "uq_runs_at_work_target",
         "ix_runs_due",
         "ix_runs_driven",
         "ix_runs_live",

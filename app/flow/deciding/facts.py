@@ -77,11 +77,12 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The asking run's own traces, which must not count against it."""
+    """The asking run's own traces, which must not count against it. `brings_back`: it starts what its approved plan stopped."""
 
     run_id: str = ""
     step_index: int = -1
     approved_by: str = ""
+    brings_back: bool = False
 
 
 async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
@@ -227,8 +228,7 @@ def facts_in(
 ) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, target = tx.conn, tx.now, seen.target
-    policy, rule = ground.policy, ground.rule
-    workload = seen.workload
+    policy, rule, workload = ground.policy, ground.rule, seen.workload
     spend = {}
     for scope in scopes_for(policy, rule, target):
         since = now - scope.limit.window
@@ -269,6 +269,7 @@ def facts_in(
         scheduled=bool(incident.manual and incident.manual.schedule),
         order_may_approve=incident.manual.may_approve if incident.manual else False,
         approved_by=own.approved_by,
+        brings_back=own.brings_back,
         dry_run=incident.manual.dry_run if incident.manual else False,
         trust_level=trust.trust_level_of(conn, rule, incident, target, now),
     )

@@ -205,10 +205,15 @@ async def off_limits(services: Services, policy: Policy, target: Target) -> bool
     if off_limits_by_name(policy.scope, target.namespace):
         return True
     try:
-        namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
+        return await opted_out(services, target.namespace)
     except RemediatorError:
         return False  # the scope gate says so
-    mark = mark_of(namespace.get("metadata", {}))
+
+
+async def opted_out(services: Services, namespace: str) -> bool:
+    """Whether the namespace's own mark keeps us away. Raises the port's read errors when that is not known."""
+    found = await services.cluster.get(Kind.NAMESPACE, "", namespace)
+    mark = mark_of(found.get("metadata", {}))
     return mark is not None and mark != "true"
 
 

@@ -145,7 +145,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     ledger.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
     _tell_decision(tx, incident, decision, seen, once=run.id)
     if asks:
-        approval_request.ask(tx, run, seen, decision.text)
+        approval_request.ask(tx, run, seen, decision.text, case.policy)
     state = IncidentState.WAITING if asks else IncidentState.ACTING
     move(tx, incident, state, once=run.id, reason=decision.text)
     incidents.schedule(tx, incident.id, None)

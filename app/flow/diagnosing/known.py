@@ -14,8 +14,10 @@ _SPAN = timedelta(days=1)
 _MOST = 10
 
 
-def known(conn: Connection, now: datetime, target: str, namespace: str) -> list[Section]:
-    """Of the last day; of the namespace where `target` is empty."""
+def known(
+    conn: Connection, now: datetime, target: str, namespace: str, without: frozenset[str] = frozenset()
+) -> list[Section]:
+    """Of the last day; of the namespace where `target` is empty, `without` these targets."""
     since = now - _SPAN
     if target:
         alerts = workloads.incidents_on(conn, target, since, _MOST)
@@ -23,6 +25,8 @@ def known(conn: Connection, now: datetime, target: str, namespace: str) -> list[
     else:
         alerts = workloads.incidents_in(conn, namespace, since, _MOST)
         runs = workloads.runs_in(conn, namespace, since, _MOST)
+        alerts = [i for i in alerts if i.target_key not in without]
+        runs = [r for r in runs if r.target_key not in without]
     latest = [(i, decisions.latest(conn, i.id)) for i in alerts]
     found = {
         "Alerts": [f"{utc(i.opened_at)} {i.alertname or 'order'} {i.state.value} ({i.id})" for i in alerts],

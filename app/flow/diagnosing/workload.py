@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -131,9 +132,13 @@ async def warnings(scene: Scene) -> Sequence[str]:
 
 
 async def warnings_of(
-    cluster: Cluster, namespace: str, now: datetime, names: set[str] | None = None
+    cluster: Cluster,
+    namespace: str,
+    now: datetime,
+    names: AbstractSet[str] | None = None,
+    without: AbstractSet[str] = frozenset(),
 ) -> Sequence[str]:
-    """Warnings of the last hour about objects of these names, of all without; the most frequent first."""
+    """Warnings of the last hour about objects of these names (None: of all but `without`); the most frequent first."""
     events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS)]
     late = [
         e
@@ -141,6 +146,7 @@ async def warnings_of(
         if e.last_seen is not None
         and now - e.last_seen <= HOUR
         and (names is None or e.about.partition("/")[2] in names)
+        and e.about.partition("/")[2] not in without
     ]
     counts: Counter[tuple[str, str]] = Counter()
     newest: dict[tuple[str, str], KubeEvent] = {}

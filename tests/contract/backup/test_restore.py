@@ -5,88 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.backup.order import Form, Keep, Order, Place, new_name
-from app.backup.restore_order import Phase, RestoreOrder
-from app.domain.database import DatabaseAddress
+from app.backup.restore_order import Phase
 from tests.contract.backup.pod import PodRun
+from tests.contract.backup.recovery import COPY, MARK, Recovery, backed_up
 from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
 from tests.contract.stores import missing
-
-AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-URL, COPY, MARK = "DATABASE_URL", "the_copy", "alert-remediator: the_copy of it"
-ADDRESS = DatabaseAddress("rag7", "", 0, "", "db", url_key=URL)
-CANARY = "c4nary-p4ssword"
-
-
-@dataclass
-class Recovery:
-    """A database of a plain owner with a backup in a folder; `run` makes the pod of a restore."""
-
-    url: str
-    owner: str
-    folder: Path
-    backup: Order
-    manifest: dict[str, Any]
-    runs: int = 0
-
-    @property
-    def live(self) -> str:
-        return str(conninfo_to_dict(self.url)["dbname"])
-
-    def order(self, phase: Phase, **changes: Any) -> RestoreOrder:
-        order = RestoreOrder(
-            phase,
-            self.backup.key,
-            self.manifest["sha256"],
-            self.manifest["bytes"],
-            ADDRESS,
-            self.backup.place,
-            "postgres",
-            self.live,
-            f"{self.live}_{COPY}",
-            MARK,
-        )
-        return replace(order, **changes)
-
-    def run(self, phase: Phase, **changes: Any) -> tuple[int, str]:
-        """Exit code and last words."""
-        self.runs += 1
-        restoring = self.order(phase, **changes)
-        folder = self.folder / f"pod{self.runs}"
-        ended = PodRun(folder, self.backup, self.secrets, restoring=restoring).run()
-        assert CANARY not in ended.printed + ended.words
-        return ended.codes["upload"], ended.words
-
-    @property
-    def owner_url(self) -> str:
-        return self.url.replace("tester@", f"{self.owner}@")
-
-    @property
-    def secrets(self) -> dict[str, dict[str, str]]:
-        return {"db": {URL: self.owner_url.replace("@", f":{CANARY}@", 1)}}
-
-    @property
-    def stored(self) -> Path:
-        return self.folder / "bucket" / self.backup.key
-
-    def ask(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
-        with psycopg.connect(make_conninfo(self.url, dbname=database or self.live)) as conn:
-            return conn.execute(statement.encode()).fetchall()
-
-    @property
-    def copies(self) -> list[str]:
-        names = self.ask("SELECT datname FROM pg_database ORDER BY 1")
-        return [str(name) for (name,) in names if str(name).endswith(COPY)]
 
 
 @pytest.fixture(scope="module")
@@ -101,34 +31,25 @@ def made(
     except PostgresMissingError as error:
         missing(str(error), request)
         raise
-    live, folder = str(conninfo_to_dict(url)["dbname"]), tmp_path_factory.mktemp("restore")
-    owner = f"owner_{live}"
-    name = sql.Identifier(owner)
-    with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB NOSUPERUSER").format(name))
-        conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(f"reader_{live}")))
-        conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(live), name))
-        conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(name))
-    with psycopg.connect(url.replace("tester@", f"{owner}@"), autocommit=True) as conn:
-        conn.execute("CREATE TABLE stock (a int PRIMARY KEY, b text)")
-        conn.execute("INSERT INTO stock SELECT g, repeat('x', g % 50) FROM generate_series(1, 5000) g")
-        conn.execute('CREATE SCHEMA "odd name"')
-        conn.execute('CREATE TABLE "odd name"."Empty" (a int)')
-        reader = sql.Identifier(f"reader_{live}")
-        conn.execute(sql.SQL("GRANT SELECT ON stock TO {}").format(reader))
-        conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(live)))
-        conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(live), reader))
-        setting = 'ALTER DATABASE {} SET search_path TO public, "odd name"'
-        conn.execute(sql.SQL(setting).format(sql.Identifier(live)))
-    backup = Order(
-        new_name(live, AT, "uid"), ADDRESS, Form.CUSTOM, Place(f"file://{folder}/bucket"), Keep(0, 0, 0)
+    reader = "reader_{live}"
+    return backed_up(
+        url,
+        tmp_path_factory.mktemp("restore"),
+        (
+            "CREATE TABLE stock (a int PRIMARY KEY, b text)",
+            "INSERT INTO stock SELECT g, repeat('x', g % 50) FROM generate_series(1, 5000) g",
+            'CREATE SCHEMA "odd name"',
+            'CREATE TABLE "odd name"."Empty" (a int)',
+            "REVOKE ALL ON DATABASE {live} FROM PUBLIC",
+            'ALTER DATABASE {live} SET search_path TO public, "odd name"',
+        ),
+        (
+            f"CREATE ROLE {reader} NOLOGIN",
+            "SET ROLE {owner}",
+            f"GRANT SELECT ON stock TO {reader}",
+            f"GRANT CONNECT ON DATABASE {{live}} TO {reader}",
+        ),
     )
-    secret = url.replace("tester@", f"{owner}@").replace("@", f":{CANARY}@", 1)
-    (folder / "bucket").mkdir()
-    ended = PodRun(folder / "backup", backup, {"db": {URL: secret}}).run()
-    assert ended.codes["upload"] == 0, ended.printed
-    manifest = json.loads((folder / "bucket" / f"{backup.key}.manifest.json").read_text("utf-8"))
-    return Recovery(url, owner, folder, backup, manifest)
 
 
 def test_a_copy_has_every_row_grant_and_setting_and_is_marked_once_it_is_validated(made: Recovery) -> None:
@@ -164,7 +85,7 @@ def test_a_rehearsal_reads_all_of_it_and_makes_nothing(made: Recovery) -> None:
 FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "a check answers false": (
         {"checks": ("SELECT count(*) > 9999 FROM stock",)},
-        "check 1 of the rule answers False",
+        "check 1 of the rule answers false",
     ),
     "a check answers nothing": ({"checks": ("SELECT NULL::boolean",)}, "check 1 of the rule answers nothing"),
     "a check writes": (

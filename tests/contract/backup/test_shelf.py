@@ -65,6 +65,22 @@ async def test_the_newest_of_its_folder_or_a_named_one_is_found(store: StrictSto
     assert store.refused == []
 
 
+@pytest.mark.parametrize("folder", ["of its own", "of the others"])
+async def test_a_safety_backup_is_never_the_newest_and_can_be_named(store: StrictStore, folder: str) -> None:
+    """By its folder, and by its manifest wherever it is."""
+    name = "shop-20260310T020000Z-ffffff"
+    at = DatabaseAddress("rag7", "postgres", 0, "shop", "db")
+    key = Order(name, at, Form.CUSTOM, Place(""), Keep(), safety=folder == "of its own").key
+    store.objects[f"pg/{key}"] = b"x"
+    store.objects[f"pg/{key}.manifest.json"] = json.dumps({"name": name, "safety": True}).encode()
+    cluster, shelf = _cluster(**LOGIN), _shelf(store)
+    newest = await Shelves().find(cluster, shelf, "")
+    named = await Shelves().find(cluster, shelf, key)
+    assert newest is not None
+    assert named is not None
+    assert (newest.key, named.key) == (_key(NAMES[1]), key)
+
+
 async def test_an_empty_folder_has_none(store: StrictStore) -> None:
     store.objects.clear()
     assert await Shelves().find(_cluster(**LOGIN), _shelf(store), "") is None

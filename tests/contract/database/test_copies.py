@@ -134,6 +134,22 @@ async def test_a_renaming_that_cannot_be_done_in_full_does_nothing(place: Place)
     assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
 
 
+async def test_another_database_of_the_same_name_is_not_exchanged(place: Place) -> None:
+    """Its number tells: somebody else has exchanged it since the decision."""
+    seen = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+    assert seen.live is not None
+    to, forth = (place.cluster, place.exchange.at, place.exchange.entry), place.exchange.forth
+    with pytest.raises(ProbeUnavailable) as refused:
+        await place.copies.rename(to, forth, place.exchange.kept, place.ask, seen.live.id + 10_000)
+    assert refused.value.code == "changed"
+    assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
+    await place.copies.rename(to, forth, place.exchange.kept, place.ask, seen.live.id)
+    after = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+    kept = after.find(place.exchange.kept)
+    assert kept is not None
+    assert (kept.id, after.live is not None and after.live.id != kept.id) == (seen.live.id, True)
+
+
 async def test_promise_10_what_holds_it_stops_it_before_the_first_statement(place: Place) -> None:
     async def held() -> None:
         raise ProbeUnavailable("held")
@@ -207,6 +223,30 @@ async def test_a_session_that_may_not_be_ended_is_told_and_nothing_is_renamed(re
         await real_place.rename(real_place.exchange.forth, real_place.exchange.kept)
     assert refused.value.code == IN_USE
     assert await real_place.names() == {"live": ("", True), "copy": (MARK, True)}
+
+
+async def test_the_look_tells_whose_it_is_and_what_would_stand_in_the_way(real_place: Place) -> None:
+    """Sessions that the login may not end, by role, and settings that it may not give; with pg_signal_backend it may end them."""
+    live = real_place.exchange.live
+    role, name = f"exporter_{live}", sql.Identifier(live)
+    with psycopg.connect(real_place.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        conn.execute(sql.SQL("ALTER DATABASE {} SET log_min_duration_statement = 500").format(name))
+        conn.execute(sql.SQL("ALTER DATABASE {} SET search_path = public").format(name))
+    exporter = make_conninfo(real_place.url, user=role)
+    with psycopg.connect(exporter), psycopg.connect(real_place.url):
+        seen = (await real_place.copies.look(real_place.cluster, real_place.exchange.at, "postgres")).live
+        assert seen is not None
+        assert seen.foreign == {role: 1, "tester": 1}
+        assert (seen.owner, seen.kept_back) == (f"owner_{live}", ("log_min_duration_statement",))
+    with psycopg.connect(real_place.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(f"owner_{live}")))
+    with psycopg.connect(exporter):
+        server = await real_place.copies.look(real_place.cluster, real_place.exchange.at, "postgres")
+        assert server.login == f"owner_{live}"
+        assert server.live is not None
+        assert server.live.foreign == {}
+        await real_place.rename(real_place.exchange.forth, real_place.exchange.kept)
 
 
 async def test_the_look_tells_rights_sizes_and_who_is_connected(real_place: Place) -> None:

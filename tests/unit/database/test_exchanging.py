@@ -21,8 +21,8 @@ from app.sim import SimCluster, VirtualClock, load_scenario
 
 MARK = "alert-remediator: copy of it"
 AT = DatabaseAddress("rag7", "postgres", 0, "live", "db")
-EXCHANGE = Exchange(AT, "postgres", "live", "copy", "kept", MARK)
-BEFORE = (Found("live"), Found("copy", mark=MARK))
+EXCHANGE = Exchange(AT, "postgres", "live", "copy", "kept", MARK, id=7)
+BEFORE = (Found("live", id=7), Found("copy", mark=MARK))
 AFTER = (Found("live", mark=MARK), Found("kept", open=False))
 TARGET = Target("rag7", Kind.DEPLOYMENT, "langgraph-threads")
 
@@ -40,8 +40,10 @@ class Copies:
             raise ProbeUnavailable("no answer")
         return Server("16.4", 16, "live", superuser=False, may_create=True, databases=self.seen)
 
-    async def rename(self, to: Any, names: Sequence[tuple[str, str]], closed: str, ask: Any) -> None:
-        del to, closed
+    async def rename(
+        self, to: Any, names: Sequence[tuple[str, str]], closed: str, ask: Any, number: int = 0
+    ) -> None:
+        del to, closed, number
         await ask()
         self.sent.append(names)
         if self.renames:
@@ -108,7 +110,18 @@ CHECKS: dict[str, tuple[tuple[Found, ...], str]] = {
     "ready": (BEFORE, ""),
     "done": (AFTER, ""),
     "the copy is gone": (BEFORE[:1], "there is no validated copy copy any more"),
-    "the copy is not validated": ((Found("live"), Found("copy")), "there is no validated copy copy any more"),
+    "the copy is not validated": (
+        (Found("live", id=7), Found("copy")),
+        "there is no validated copy copy any more",
+    ),
+    "another database is in its place": (
+        (Found("live", id=8), Found("copy", mark=MARK, id=9)),
+        "live is another database since the decision: somebody else exchanged it",
+    ),
+    "the copy belongs to somebody else": (
+        (Found("live", id=7, owner="app"), Found("copy", mark=MARK, id=9, owner="dba")),
+        "live belongs to app and its copy to dba",
+    ),
     "the database is gone": (BEFORE[1:], "live is gone since the decision"),
 }
 

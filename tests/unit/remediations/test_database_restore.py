@@ -169,7 +169,22 @@ SERVER = Server("16.4", 16, "live", superuser=False, may_create=True, databases=
         (replace(SERVER, superuser=True), False, "the login is a superuser"),
         (replace(SERVER, superuser=True), True, ""),
         (replace(SERVER, may_create=False), False, "may not make a database (CREATEDB)"),
-        (replace(SERVER, databases=(Found("live", owned=False),)), False, "does not own live"),
+        (replace(SERVER, databases=(Found("live", owned=False),)), False, "belongs to another role"),
+        (
+            replace(SERVER, databases=(Found("live", owner="app"),), login="dba"),
+            False,
+            "live belongs to app, and the login is dba",
+        ),
+        (
+            replace(SERVER, databases=(Found("live", owner="app"),), superuser=True, login="root"),
+            True,
+            "live belongs to app",
+        ),
+        (
+            replace(SERVER, databases=(Found("live", foreign={"exporter": 2}),)),
+            False,
+            "(2 of exporter): end them",
+        ),
         (replace(SERVER, databases=()), False, ""),
     ],
 )

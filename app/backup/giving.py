@@ -1,0 +1,94 @@
+"""What a database has beside its contents, given to its copy: grants, settings and the limit of its connections.
+
+Called by `app.backup.beside`, over a connection of its own to another database. Names and values are quoted by psycopg.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from app.backup.source import Connection, worded
+
+_GRANTS: Final = """
+    SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
+    FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s AND a.grantee <> d.datdba
+"""
+_SETTINGS: Final = """
+    SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1)
+    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) one
+    WHERE d.datname = %s AND s.setrole = 0
+"""
+_ALIKE: Final = """
+    SELECT DISTINCT d.datdba, (SELECT array_agg(a::text ORDER BY a::text)
+        FROM aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) a WHERE a.grantee <> d.datdba)
+    FROM pg_database d WHERE d.datname IN (%s, %s)
+"""
+_LISTS: Final = frozenset(
+    {"search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces"}
+)
+"""Settings whose value is kept as a list of names with quotes of its own, as pg_dumpall knows them."""
+_NAME: Final = re.compile(r'"((?:[^"]|"")*)"|([^\s,"]+)')
+
+
+def grant(connection: Connection, live: str, copy: str) -> None:
+    """The grants of one database to another one of the same owner. Raises psycopg.Error."""
+    row = connection.execute(
+        "SELECT datacl IS NOT NULL FROM pg_database WHERE datname = %s", [live]
+    ).fetchone()
+    if not row or not row[0]:
+        return  # what every database has
+    name = sql.Identifier(copy)
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+    for grantee, privilege, further in connection.execute(_GRANTS.encode(), [live]).fetchall():
+        given = sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+            sql.SQL(privilege),
+            name,
+            sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
+            sql.SQL(" WITH GRANT OPTION" if further else ""),
+        )
+        connection.execute(given)
+
+
+def alike(connection: Connection, live: str, copy: str) -> bool:
+    """Whether two databases have the same owner and the same grants to others; true where only one is there."""
+    return len(connection.execute(_ALIKE.encode(), [live, copy]).fetchall()) <= 1
+
+
+def settings_of(connection: Connection, live: str) -> list[tuple[str, str]]:
+    """The settings of a database, name and value as the server keeps them."""
+    return [
+        (str(name), str(value)) for name, value in connection.execute(_SETTINGS.encode(), [live]).fetchall()
+    ]
+
+
+def set_of(connection: Connection, live: str, copy: str) -> list[str]:
+    """Give one database the settings and the limit of another; the names of those that the server refuses. Raises BackupFailed."""
+    refused, name = [], sql.Identifier(copy)
+    with worded(f"the settings of {live} could not be given to its copy"):
+        for setting, value in settings_of(connection, live):
+            given = sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+                name, sql.Identifier(*setting.split(".")), _value(setting, value)
+            )
+            try:
+                with connection.transaction():
+                    connection.execute(given)
+            except psycopg.Error as error:
+                if not error.sqlstate:
+                    raise
+                refused.append(setting)
+        row = connection.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [live]).fetchone()
+        if row and row[0] >= 0:
+            limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+            connection.execute(limit.format(name, sql.Literal(int(row[0]))))
+    return refused
+
+
+def _value(setting: str, value: str) -> sql.Composable:
+    if setting.lower() not in _LISTS:
+        return sql.Literal(value)
+    names = [quoted.replace('""', '"') or plain for quoted, plain in _NAME.findall(value)]
+    return sql.SQL(", ").join(map(sql.Literal, names)) if names else sql.Literal("")

@@ -1,0 +1,93 @@
+"""Restores that meet another one, or whose Job somebody deletes: nothing is done twice, and nothing under another's application."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.errors import Refused
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from tests.scenario.scenes import all_runs, the_incident, the_run
+from tests.scenario.test_database_restore import (
+    TARGET,
+    approved,
+    born,
+    databases,
+    order,
+    replicas,
+    rests,
+    writes,
+)
+
+
+@pytest.mark.parametrize("job", ["rehearse", "safety", "restore"])
+async def test_a_job_that_somebody_deletes_is_not_made_again_and_the_application_comes_back(
+    tmp_path: Path, job: str
+) -> None:
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+
+    async def made() -> bool:
+        return job in writes(rig)
+
+    await rig.until(made)
+    await rig.run(6)
+    for one in await rig.cluster.list_objects(Kind.JOB, "rag7", ""):
+        if one["metadata"]["name"].startswith(job):
+            rig.cluster.delete(Kind.JOB, "rag7", one["metadata"]["name"])
+    await rig.until(lambda: rests(rig))
+    assert writes(rig).count(job) == 1
+    assert "is gone, deleted by somebody" in (await the_run(rig)).result
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert await replicas(rig) == 3
+    assert list(await databases(rig)) == ["langgraph_checkpoints"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("seconds", [0, 10])
+async def test_two_restores_of_one_database_through_two_applications_exchange_it_once(
+    tmp_path: Path, seconds: float
+) -> None:
+    """Planned in the same second or not: the second one is refused before the exchange, and its undo leaves the first one's alone."""
+    rig = await born(tmp_path)
+    spec = json.dumps(dict(rig.cluster.peek(Kind.DEPLOYMENT, "rag7", "langgraph-threads") or {})["spec"])
+    second = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "second", "namespace": "rag7"},
+        "spec": json.loads(spec.replace('"langgraph-threads"', '"second"')),
+    }
+    rig.cluster.create(second)
+    await rig.run(30)
+    for target in (TARGET, "rag7/Deployment/second"):
+        wish, when = ManualRequest("database-restore", target, {}, "wrong rows", "kim"), rig.clock.now()
+        await rig.store.ingest(
+            Delivery(Source.MANUAL, when, "kim", dedupe_key=target, body_digest="d", manual=wish)
+        )
+        if seconds:
+            await rig.run(seconds)
+    await rig.run(20)
+    for run in await all_runs(rig):
+        for person in ("ann", "ben"):
+            await rig.operations.approve(run.id, person, run.plan_hash)
+
+    async def over() -> bool:
+        return all(run.state.ended for run in await all_runs(rig))
+
+    await rig.until(over)
+    (good,) = [run for run in await all_runs(rig) if run.state is RunState.FIXED]
+    (late,) = [run for run in await all_runs(rig) if run.state is not RunState.FIXED]
+    assert "langgraph_checkpoints is another database since the decision" in late.result
+    assert writes(rig).count("rename") == 1
+    assert (await databases(rig))["langgraph_checkpoints"].mark
+    with pytest.raises(Refused, match="nothing of the run is in place"):
+        await rig.operations.undo(late.id, "kim")
+    await rig.operations.undo(good.id, "kim")
+    await rig.run(120)
+    assert (await databases(rig))["langgraph_checkpoints"].mark == ""
+    await rig.close()

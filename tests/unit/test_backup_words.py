@@ -1,0 +1,46 @@
+"""What of a program's standard error is told: names and kinds of errors, and never a row."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.backup.words import without_rows
+
+ROW = "canary-4712 jane@example.org"
+ITS = (
+    f'DETAIL:  Failing row contains ({ROW}).\nCONTEXT:  COPY t, line 1: "{ROW}"\nCommand was: INSERT {ROW}\n'
+)
+TOLD = {
+    f'pg_restore: error: COPY failed for table "t": ERROR:  new row for relation "t" violates check constraint "c"\n{ITS}': (
+        'pg_restore: error: COPY failed for table "t": ERROR: new row for relation "t" violates check constraint "c"'
+    ),
+    f'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "{ROW}"\n': (
+        'pg_restore: error: COPY failed for table "t": ERROR: invalid input syntax for type integer'
+    ),
+    f"pg_restore: error: could not execute query: ERROR:  no such person: {ROW}\n{ITS}": (
+        "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
+    ),
+    f'pg_restore: Fehler: COPY fehlgeschlagen: FEHLER:  ungültig: "{ROW}"\nDETAIL:  ({ROW})\n': (
+        "pg_restore: Fehler: COPY fehlgeschlagen: FEHLER: an error whose text is not told, for it may hold rows"
+    ),
+    "pg_restore: while PROCESSING TOC:\npg_restore: from TOC entry 3; 1 EXTENSION x\n"
+    'pg_restore: error: could not execute query: ERROR:  permission denied to create extension "x"\nHINT:  no': (
+        'pg_restore: error: could not execute query: ERROR: permission denied to create extension "x"'
+    ),
+    'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.\n'
+    f"pg_dump: detail: Error message from server: ERROR:  permission denied for table t\npg_dump: detail: Command was: {ROW}": (
+        'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.: permission denied for table t'
+    ),
+    "pg_restore: error: could not read from input file: end of file\n": (
+        "pg_restore: error: could not read from input file: end of file"
+    ),
+    "sh: 1: pg_restore: not found\n": "sh: 1: pg_restore: not found",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", TOLD)
+def test_rows_are_in_no_text_of_a_program(text: str) -> None:
+    told = without_rows(text)
+    assert told == TOLD[text]
+    assert "canary" not in told
