@@ -175,4 +175,6 @@ async def test_without_pagerduty_an_escalation_is_told_in_slack_only(rig: Rig) -
     await rig.deliver(replace(rig.services, pager=None))
     assert rig.pagerduty.calls == []
     (root,) = rig.slack.roots()
-    assert len(rig.slack.thread(root.ts)) == 1
+    called, corrected = rig.slack.thread(root.ts)
+    assert "a person is needed" in called.text
+    assert "The page was not sent*: PagerDuty is not configured any more" in corrected.text
