@@ -47,8 +47,10 @@ class StoreParams(Params):
     store_secret: ObjectName = Field(default="", description="Existing Secret with the store's login")
     account: ObjectName = Field(default="", description="Service account of the pod")
     uploader: Image = Field(default="", description="Image of this service")
-    deadline: Seconds = Field(default=7_200, description="Seconds that the Job may run")
-    memory: Bytes = Field(default=512 * 1024**2, description="Memory limit of each container, in bytes")
+    deadline: Seconds = Field(default=7_200, ge=60, description="Seconds that the Job may run")
+    memory: Bytes = Field(
+        default=512 * 1024**2, ge=64 * 1024**2, description="Memory limit of each container, in bytes"
+    )
     keep_job: Seconds = Field(
         default=86_400,
         ge=3_600,

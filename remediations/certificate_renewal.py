@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -16,13 +16,14 @@ from pydantic import Field
 from app.domain.actuator import Effect
 from app.domain.errors import BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
+from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.domain.target import Kind
-from app.domain.units import utc
-from app.kube.certificate_actuator import delete_secret, renew
-from app.kube.certificates import Certificate, issued
+from app.kube.certificate_actuator import Terms, delete_secret, renew
+from app.kube.certificates import issued
+from app.kube.issuance import Standing, against
 from remediations.aftermath import Port, ServiceName
 from remediations.evidence.certificates import SERVED, Look, Wanted, handshake, look, owner_of
 from remediations.evidence.units import joined
@@ -96,19 +97,19 @@ class CertificateRenewal(Remediation[CertificateRenewalParams]):
         found = await look(scene, params.wanted())
         if isinstance(found, Finding):
             return (refuse(RENEW, found.text), refuse(DELETE, found.text))
-        one = found.certificate
-        if one is None:
+        stand = found.standing
+        if stand is None:
             why = f"there is no Certificate {params.certificate} in {scene.workload.target.namespace}"
             return (refuse(RENEW, why), refuse(DELETE, why))
-        if no := _against(found, one, params, scene):
+        if no := _against(stand, params, scene):
             return (refuse(RENEW, *no), refuse(DELETE, *no))
         if not params.delete_secret:
             ref, target = scene.workload.ref, scene.workload.target
-            at = scene.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            step = _step(RENEW, found, renew(ref, target, one, at, found.facts()), params)
+            action = renew((ref, target), stand, Terms(params.weekly, scene.now), found.facts())
+            step = _step(RENEW, found, action, params)
             return (step, refuse(DELETE, "the deletion of its Secret was not ordered (delete_secret)"))
         instead = refuse(RENEW, "the deletion of its Secret was ordered instead (delete_secret)")
-        return (instead, _delete(scene, found, one, params))
+        return (instead, _delete(scene, found, stand, params))
 
     async def effect(self, scene: Scene, params: CertificateRenewalParams, step: Step) -> Effect | None:
         """Another serial number than before: in the Secret where the rule lets us read it, and in a handshake with the Service."""
@@ -117,7 +118,7 @@ class CertificateRenewal(Remediation[CertificateRenewalParams]):
         action, found = step.actions[0], list[Effect]()
         stored = ""
         if params.secret and params.secret == action.part["secret"]:
-            effect, stored = await _stored(scene, params.secret, str(action.params.get("serial", "")))
+            effect, stored = await _stored(scene, params.secret, action.params.get("serial"))
             found.append(effect)
         if params.service:
             found.append(await _shown(scene, params, action, stored))
@@ -127,54 +128,26 @@ class CertificateRenewal(Remediation[CertificateRenewalParams]):
         return Effect(good, "; ".join(e.text for e in found))
 
 
-def _against(
-    look: Look, one: Certificate, params: CertificateRenewalParams, scene: Scene
-) -> tuple[str, str] | None:
+def _against(stand: Standing, params: CertificateRenewalParams, scene: Scene) -> tuple[str, str] | None:
     """Why nothing is renewed, and what to do; None when nothing stands against it."""
-    if look.sharing:
-        others = ", ".join(look.sharing)
-        why = f"Secret {one.secret} belongs to {one.name} and to {others} as well: each renewal would overwrite the other's"
-        return why, f"give each of these Certificates a Secret of its own: {one.name}, {others}"
-    if look.issuer_no:
-        return look.issuer_no, f"make the issuer of {one.name} ready first"
-    if one.under_way:
-        return f"an issuance of {one.name} is under way ({one.issuing.reason})", ""
-    if look.pending is None:
-        return "whether an issuance is under way is not known: CertificateRequests could not be read", ""
-    if look.pending:
-        return (
-            f"an issuance is under way: {', '.join(look.pending)}",
-            "wait for its end, or find out why it hangs",
-        )
-    if until := one.backs_off_until(scene.now):
-        why = f"issuing {one.name} failed {one.attempts or 1} times in a row, last at {utc(one.failed_at or until)}"
-        return (
-            f"{why}; cert-manager waits until {utc(until)}",
-            "mend what made it fail; another try now would fail too",
-        )
-    if look.acme and look.ordered is not None and look.ordered + 1 > params.weekly:
-        why = f"{look.ordered} ACME Orders for the same names were made within 7 days, and {params.weekly} are the limit of the rule"
-        return f"{why} (Let's Encrypt issues 5)", "wait until the oldest of them is 7 days old"
-    readable = params.secret and params.secret == one.secret
-    if not readable and not params.service:
-        why = "whether a new certificate is served could not be seen"
-        return (
-            why,
-            f"name the Service that serves it (service), or its Secret {one.secret} in the rule (secret)",
-        )
+    if no := against(stand, params.weekly, scene.now):
+        return no
+    one = stand.certificate
+    if not (params.secret and params.secret == one.secret) and not params.service:
+        advice = f"name the Service that serves it (service), or its Secret {one.secret} in the rule (secret)"
+        return "whether a new certificate is served could not be seen", advice
     return None
 
 
 def _step(name: str, look: Look, action: Action, params: CertificateRenewalParams) -> Step:
-    asks = [look.issuer_unknown] if look.issuer_unknown else []
-    if look.acme is not False and look.ordered is None:
-        asks.append("how many ACME certificates of the same names were ordered in 7 days is not known")
+    asks = list(look.standing.unknown().values()) if look.standing else []
     asks += [f.text for f in look.findings if f.code == SERVED and "serial" not in f.data]
     why = joined([f.text for f in look.findings[1:]]) or f"the renewal of {params.certificate} was ordered"
     return replace(Step(name, sentence(why), (action,)), asks="; ".join(asks))
 
 
-def _delete(scene: Scene, look: Look, one: Certificate, params: CertificateRenewalParams) -> Step:
+def _delete(scene: Scene, look: Look, stand: Standing, params: CertificateRenewalParams) -> Step:
+    one = stand.certificate
     if params.deletable != one.secret:
         why = f"the rule does not let Secret {one.secret} be deleted (deletable)"
         return refuse(
@@ -187,17 +160,22 @@ def _delete(scene: Scene, look: Look, one: Certificate, params: CertificateRenew
         why = f"Secret {one.secret} does not say that it belongs to Certificate {one.name}"
         return refuse(DELETE, why, "cert-manager writes that into its Secrets: find out who made this one")
     ref, target = scene.workload.ref, scene.workload.target
-    return _step(DELETE, look, delete_secret(ref, target, one, look.secret, look.facts()), params)
+    terms = Terms(params.weekly, scene.now)
+    action = delete_secret((ref, target), stand, terms, look.secret, look.facts())
+    return _step(DELETE, look, action, params)
 
 
-async def _stored(scene: Scene, name: str, before: str) -> tuple[Effect, str]:
-    """How the Secret stands against the serial number before, and its present one."""
+async def _stored(scene: Scene, name: str, before: JsonValue) -> tuple[Effect, str]:
+    """How the Secret stands against the serial number before (None: not known, empty: there was none), and its present one."""
     try:
         found = issued(await scene.cluster.get(Kind.SECRET, scene.workload.target.namespace, name))
     except ObjectMissing:
         return Effect(False, f"Secret {name} does not exist yet"), ""
     except (RemediatorError, BadInput) as error:
         return Effect(None, f"Secret {name}: {error.message}"), ""
+    if before is None:
+        text = f"Secret {name} holds serial {found.serial}; what it held before is not known"
+        return Effect(None, text), found.serial
     if found.serial == before:
         return Effect(False, f"Secret {name} holds serial {before} as before"), found.serial
     return Effect(

@@ -331,6 +331,7 @@ class _Plan:
             resized(self.workload, wanted),
             changes=(FieldChange("/spec/replicas", 0, wanted),),
             summary=f"Start {target} again with {wanted} replicas",
+            pods_affected=0,
             undo="scale to 0 again",
             params={"from": 0, "to": wanted},
         )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.backup.configuration.lines import Entry
-from app.backup.configuration.restore import Difference, Word, difference, put_back, read_backup
+from app.backup.configuration.restore import Difference, Restorer, Word, left_behind, read_backup
 from app.backup.configuration.sealed import identities_in
 from app.cli.output import AsJson, give, say, write
 from app.domain.errors import BadInput
@@ -24,6 +25,8 @@ from app.kube.client import KubeCluster
 app = typer.Typer(
     no_args_is_help=True, help="Compare an encrypted configuration backup with a cluster, and put it back."
 )
+
+_BAD = (Word.REFUSED, Word.FAILED)
 
 File = Annotated[Path, typer.Argument(help="The backup as it is in the store: NAME.jsonl.gz.age.")]
 Identity = Annotated[
@@ -41,11 +44,11 @@ Context = Annotated[
 def diff(
     file: File, identity: Identity, namespace: Namespace = "", context: Context = "", as_json: AsJson = False
 ) -> None:
-    """Show what a restore would create and change (server-side dry run). It changes nothing. Exit 1 when something is refused."""
+    """Show what a restore would create and change (server-side dry run). It changes nothing. Exit 1 when something is refused or fails."""
     entries, into = _read(file, identity, namespace)
     found = asyncio.run(_compared(entries, into, context))
     _show(found, into, as_json=as_json)
-    if any(d.word is Word.REFUSED for d in found):
+    if any(d.word in _BAD for d in found):
         raise typer.Exit(1)
 
 
@@ -61,19 +64,24 @@ def restore(
     """Show the difference, ask, and put back what differs, in the backup's order. Nothing is deleted; it can be repeated."""
     entries, into = _read(file, identity, namespace)
     found = asyncio.run(_compared(entries, into, context))
-    todo = [d for d in found if d.word in (Word.CREATE, Word.CHANGE, Word.REFUSED)]
+    todo = [d for d in found if d.word is not Word.SAME]
     if not as_json:
         _show(found, into, as_json=False)
+    elif not yes:
+        _tell(found, say)
     if todo and not yes:
         typer.confirm(f"Put {len(todo)} objects back into {into}?", abort=True, err=True)
     done = asyncio.run(_put_back([d.entry for d in todo], into, context))
     if as_json:
         give({"namespace": into, "objects": [_row(d) for d in done]})
-    refused = [d for d in done if d.word is Word.REFUSED]
-    say(f"{len(done) - len(refused)} objects were put back into {into}, {len(refused)} were refused")
-    for one in refused:
-        say(f"refused: {one.name}: {one.why}")
-    if refused:
+    words = Counter(d.word for d in done)
+    put = words[Word.CREATE] + words[Word.CHANGE]
+    say(
+        f"{put} objects were put back into {into}, {words[Word.REFUSED]} were refused, {words[Word.FAILED]} failed"
+    )
+    for one in (d for d in done if d.word in _BAD):
+        say(_line(f"{one.word.value}: {one.name}: {one.why}"))
+    if any(d.word in _BAD for d in done):
         raise typer.Exit(1)
 
 
@@ -84,6 +92,10 @@ def _read(file: Path, identity: Path, namespace: str) -> tuple[list[Entry], str]
     reader = read_backup(file, identities_in(identity), entries.append)
     into = namespace or reader.namespace
     say(f"{reader.objects} objects of {reader.namespace}, backed up {reader.started}; compared with {into}")
+    for name in left_behind(entries, reader.namespace, into):
+        say(
+            f"warning: RoleBinding {name} gives its rights to accounts of {reader.namespace}, also in {into}: change its subjects"
+        )
     return entries, into
 
 
@@ -97,7 +109,7 @@ async def _connected(context: str) -> KubeCluster:
 async def _compared(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
     cluster = await _connected(context)
     try:
-        return [await difference(cluster, entry, namespace) for entry in entries]
+        return await Restorer(cluster, namespace).compare(entries)
     finally:
         await cluster.close()
 
@@ -105,7 +117,7 @@ async def _compared(entries: list[Entry], namespace: str, context: str) -> list[
 async def _put_back(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
     cluster = await _connected(context)
     try:
-        return [await put_back(cluster, entry, namespace) for entry in entries]
+        return await Restorer(cluster, namespace).put_back(entries)
     finally:
         await cluster.close()
 
@@ -114,16 +126,25 @@ def _show(found: list[Difference], namespace: str, *, as_json: bool) -> None:
     if as_json:
         give({"namespace": namespace, "objects": [_row(d) for d in found]})
         return
+    _tell(found, write)
+
+
+def _tell(found: list[Difference], to: Callable[[str], None]) -> None:
+    """Line by line, each line of ours alone: no text of an object or of the API server begins one."""
     for one in found:
         if one.word is Word.SAME and not one.stays:
             continue
-        write(f"{one.word.value:<8}{one.name}{f': {one.why}' if one.why else ''}")
+        to(_line(f"{one.word.value:<8}{one.name}{f': {one.why}' if one.why else ''}"))
         for path in one.paths:
-            write(f"          {path}")
+            to(_line(f"          {path}"))
         for path in one.stays:
-            write(f"          stays: {path} (the backup does not know it)")
+            to(_line(f"          stays: {path} (the backup does not know it)"))
     words = Counter(d.word for d in found)
     say(", ".join(f"{words[word]} {word.value}" for word in Word))
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _row(one: Difference) -> dict[str, object]:

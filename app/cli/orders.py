@@ -84,7 +84,11 @@ def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson 
 def undo(
     run: Run,
     despite: Annotated[
-        bool, typer.Option("--despite", help="Undo although a pause, a ceiling or a freeze holds it.")
+        bool,
+        typer.Option(
+            "--despite",
+            help="Undo although a pause, a ceiling or a freeze holds it, or rows written since are lost.",
+        ),
     ] = False,
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for its end; 0: do not wait.")
@@ -97,6 +101,8 @@ def undo(
     remote = Remote(url, token)
     path = run_path(run, "undo") + ("?despite=true" if despite else "")
     answer = remote.post(path)
+    if lost := answer.get("loses"):
+        say(f"it loses rows: {lost}")
     ended = _end_of(remote, run, wait) if wait else None
     if as_json:
         give(answer if ended is None else ended)

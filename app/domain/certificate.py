@@ -10,12 +10,16 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 
 from app.domain.errors import BadInput
 
 _LONGEST: Final = 256 * 1024
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _END: Final = b"-----END CERTIFICATE-----"
+_UNREADABLE: Final = (
+    ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm, InternalError
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +50,5 @@ def _read(data: bytes, *, pem: bool) -> Issued:
     try:
         found = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
         return Issued(f"{found.serial_number:x}", found.not_valid_after_utc)
-    except (ValueError, TypeError, OverflowError) as error:  # its text can quote what was read
+    except _UNREADABLE as error:  # its text can quote what was read
         raise BadInput(f"not a certificate ({type(error).__name__})", code="bad_certificate") from None

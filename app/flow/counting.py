@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, func, select
 
 from app.domain.decision import Decision
 from app.domain.outcome import IncidentState, RunState
 from app.flow.services import Services
+from app.policy.schedule import Fate
 from app.policy.trust import LEVELS
-from app.store import outbox, pauses, trust_levels
+from app.store import outbox, pauses, schedule_ends, trust_levels
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.schema import LIVE, OPEN, incidents, runs
@@ -56,6 +57,29 @@ def wrote(services: Services, run: Run, incident: Incident) -> None:
         services.metrics.write_seconds.labels(run.mode.value).observe(seconds)
 
 
+def scheduled(services: Services, rules: Iterable[str]) -> None:
+    """These rules have a schedule: each result is there at 0 before it is counted, as a counter that appears at 1 shows no increase."""
+    for rule in rules:
+        for fate in Fate:
+            services.metrics.schedules.labels(rule, fate.value)
+
+
+async def schedule_gauges(services: Services) -> None:
+    """Set the gauges of the rules with a schedule, from the store, so that a restart loses nothing."""
+    rules = [rule.name for rule in services.policy().rules if rule.schedule is not None]
+    scheduled(services, rules)
+    now, metrics = services.clock.now(), services.metrics
+    found = await services.store.read(lambda conn: {rule: schedule_ends.health(conn, rule) for rule in rules})
+    for gauge in (metrics.schedule_good, metrics.schedule_missed, metrics.schedule_outcome):
+        gauge.clear()
+    for rule, health in found.items():
+        since = (now - health.since).total_seconds() if health.since is not None else 0.0
+        metrics.schedule_good.labels(rule).set(max(0.0, since))
+        metrics.schedule_missed.labels(rule).set(health.missed)
+        if health.outcome:
+            metrics.schedule_outcome.labels(rule, health.outcome).set(1)
+
+
 async def gauges(services: Services) -> None:
     """Set the gauges from the store: what is open, live, waiting and paused."""
     now = services.clock.now()
@@ -90,3 +114,4 @@ async def gauges(services: Services) -> None:
     metrics.promotions.set(promotions)
     for scope in ("all", "namespace", "target", "rule", "remediation"):
         metrics.paused.labels(scope).set(held[scope])
+    await schedule_gauges(services)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
@@ -31,6 +32,7 @@ from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.kube.certificates import ISSUING, OF_CERTIFICATE, Certificate, parse_certificate
 from app.kube.fields import Operation
 from app.kube.guarded import Guarded
+from app.kube.issuance import Standing, against, standing
 from app.kube.readback import CONFLICT_PAUSE, PAUSES
 
 REASON: Final = "ManuallyTriggered"
@@ -38,25 +40,40 @@ REASON: Final = "ManuallyTriggered"
 _ATTEMPTS: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By what a plan was made: the rule's limit of ACME Orders in 7 days, and the moment."""
+
+    weekly: int
+    now: datetime
+
+
 def renew(
-    ref: ObjectRef, target: Target, certificate: Certificate, at: str, facts: Mapping[str, JsonValue]
+    on: tuple[ObjectRef, Target], found: Standing, terms: Terms, facts: Mapping[str, JsonValue]
 ) -> Action:
-    """Ask cert-manager for a new revision. `at` is the time of the order, `facts` what the verification compares with."""
+    """Ask cert-manager for a new revision. `facts` is what the verification compares with."""
+    certificate = found.certificate
     summary = f"Have cert-manager renew Certificate {certificate.name} (revision {certificate.revision})"
     undo = "nothing to undo: the certificate before stays valid until its end, and the private key is kept or replaced as the Certificate says"
+    at = terms.now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return inside(
         ActionKind.RENEW_CERTIFICATE,
-        (ref, target),
+        on,
         (summary, undo),
         params={"certificate": certificate.name, "at": at, **facts},
-        part=_part(certificate),
+        part=_part(found, terms),
     )
 
 
 def delete_secret(
-    ref: ObjectRef, target: Target, certificate: Certificate, secret: Obj, facts: Mapping[str, JsonValue]
+    on: tuple[ObjectRef, Target],
+    found: Standing,
+    terms: Terms,
+    secret: Obj,
+    facts: Mapping[str, JsonValue],
 ) -> Action:
     """Delete the Secret of a Certificate; cert-manager makes it anew."""
+    certificate = found.certificate
     summary = (
         f"Delete Secret {certificate.secret} of Certificate {certificate.name}; until cert-manager has made it anew, "
         "no new pod that mounts it starts"
@@ -64,20 +81,25 @@ def delete_secret(
     undo = "nothing to undo: the private key is gone with the Secret, and no copy is kept; cert-manager makes a new one"
     return inside(
         ActionKind.DELETE_SECRET,
-        (ref, target),
+        on,
         (summary, undo),
         params={"certificate": certificate.name, **facts},
-        part={**_part(certificate), "secret_uid": secret["metadata"]["uid"]},
+        part={**_part(found, terms), "secret_uid": secret["metadata"]["uid"]},
     )
 
 
-def _part(certificate: Certificate) -> dict[str, JsonValue]:
+def _part(found: Standing, terms: Terms) -> dict[str, JsonValue]:
+    certificate = found.certificate
     return {
         "certificate": certificate.name,
         "uid": certificate.uid,
         "revision": certificate.revision,
         "secret": certificate.secret,
         "failed_at": certificate.failed_at.isoformat() if certificate.failed_at else "",
+        "issuer": _issuer(certificate),
+        "unknown": sorted(found.unknown()),
+        "weekly": terms.weekly,
+        "planned_at": terms.now.isoformat(),
     }
 
 
@@ -100,7 +122,7 @@ class CertificateActuator(NothingToUndo):
         return (*_READS, *asked)
 
     async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
-        """Workload and Certificate are the same, nothing was issued or failed since the plan, and nothing is under way."""
+        """Workload, Certificate and issuer are the same, nothing was issued or failed since the plan, and nothing refuses it now."""
         if (changed := await another_workload(doors, action)) is not None:
             return changed
         try:
@@ -109,7 +131,7 @@ class CertificateActuator(NothingToUndo):
             return CheckResult(None, f"Certificate {_name(action)} is gone", error.code)
         if action_id and _ours(found, action_id):
             return CheckResult(action.object, "this action was applied already", done=True)
-        if no := _obstacle(found, action) or await _other_secret(doors.cluster, action):
+        if no := await _obstacle(doors.cluster, found, action):
             return CheckResult(None, no, ObjectChanged.code)
         return CheckResult(action.object, f"Certificate {_name(action)} is as it was when this was decided")
 
@@ -147,7 +169,7 @@ class CertificateActuator(NothingToUndo):
             manifest = await _read(cluster, action)
             if done := _done(manifest, action, action_id):
                 return Applied(ActionResult.APPLIED, done)
-            if no := _obstacle(parse_certificate(manifest), action):
+            if no := await _obstacle(cluster, parse_certificate(manifest), action):
                 return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code)
             try:
                 await _ask(cluster, action, _issuing(manifest, action, action_id))
@@ -160,10 +182,19 @@ class CertificateActuator(NothingToUndo):
         return Applied(ActionResult.REFUSED, text, code=ObjectChanged.code)
 
     async def _removed(self, cluster: Cluster, means: Means, action: Action, action_id: str) -> Applied:
+        if gone := await _happened(cluster, action, action_id):
+            return Applied(ActionResult.APPLIED, gone)
+        if no := await _obstacle(cluster, await _certificate(cluster, action), action):
+            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code)
         try:
             await _delete(cluster, action)
-        except (ObjectMissing, ObjectChanged):
-            pass  # another removal, or this one before: the uid is gone either way
+        except (
+            ObjectMissing,
+            ObjectChanged,
+        ) as error:  # another removal, or one of ours before; or it is still there
+            if gone := await _happened(cluster, action, action_id):
+                return Applied(ActionResult.APPLIED, gone)
+            return Applied(ActionResult.REFUSED, str(error), code=error.code)
         except OutcomeUnclear as lost:
             return await _read_back(means, action, action_id, lost)
         return Applied(ActionResult.APPLIED, f"{action.summary}: accepted")
@@ -230,8 +261,31 @@ def _failed(found: Certificate, action: Action) -> bool:
     return bool(at) and at != action.part["failed_at"]
 
 
-def _obstacle(found: Certificate, action: Action) -> str:
-    """Why nothing is asked for now; empty when it may be."""
+async def _obstacle(cluster: Cluster, found: Certificate, action: Action) -> str:
+    """Why nothing is written now; empty when it may be. Whatever refuses a plan refuses here, too. Raises the cluster's read errors."""
+    if no := _moved(found, action):
+        return no
+    part: Mapping[str, Any] = action.part
+    namespace, at = action.object.namespace, datetime.fromisoformat(part["planned_at"])
+    known = [parse_certificate(m) for m in await cluster.list_objects(Kind.CERTIFICATE, namespace)]
+    # By the time of the plan: an Order that was too young then counts, and a failure since then waits.
+    now = await standing(cluster, namespace, found, known, at)
+    lost = [text for code, text in now.unknown().items() if code not in part["unknown"]]
+    if now.later is not None and (lost or now.pending is None):
+        raise now.later
+    if no_more := against(now, part["weekly"], at):
+        return no_more[0]
+    if lost:
+        return "; ".join(lost)
+    return await _other_secret(cluster, action)
+
+
+def _issuer(found: Certificate) -> str:
+    return "/".join(found.issuer)
+
+
+def _moved(found: Certificate, action: Action) -> str:
+    """Why the Certificate is not the one of the plan any more."""
     if found.uid != action.part["uid"]:
         return f"Certificate {found.name} was deleted and created again since the decision"
     if found.secret != action.part["secret"]:
@@ -240,6 +294,8 @@ def _obstacle(found: Certificate, action: Action) -> str:
         return f"cert-manager issued revision {found.revision} of {found.name} since the decision"
     if _failed(found, action):
         return f"an issuance of {found.name} failed since the decision"
+    if _issuer(found) != action.part.get("issuer"):
+        return f"Certificate {found.name} has another issuer than at the decision"
     return f"an issuance of {found.name} is under way" if found.under_way else ""
 
 

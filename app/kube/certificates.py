@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, Final
 
 from app.domain.certificate import Issued, of_pem
@@ -47,13 +48,14 @@ _ABSENT: Final = Condition("Unknown", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One Certificate as it is. `revision` is 0 before the first issuance; `attempts` failed issuances in a row.
+    """One Certificate as it is. `names` are all that it is for, `hosts` those of the DNS among them. `revision` is 0 before the first issuance; `attempts` failed issuances in a row.
     `asked` is the message of the condition Issuing as it stands, for comparing alone."""
 
     name: str
     uid: str
     secret: str
     names: tuple[str, ...]
+    hosts: tuple[str, ...]
     issuer: tuple[str, str, str]
     revision: int
     not_after: datetime | None
@@ -93,6 +95,7 @@ def parse_certificate(manifest: Obj) -> Certificate:
         uid=meta.get("uid", ""),
         secret=str(spec.get("secretName", "")),
         names=_names(spec),
+        hosts=_hosts(spec),
         issuer=(issuer.get("kind") or "Issuer", issuer.get("name", ""), issuer.get("group") or GROUP),
         revision=int(status.get("revision") or 0),
         not_after=parse_time(status.get("notAfter")),
@@ -108,8 +111,21 @@ def parse_certificate(manifest: Obj) -> Certificate:
 
 
 def _names(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    others = (str(n) for key in ("uris", "emailAddresses") for n in spec.get(key) or ())
+    return tuple(sorted({*_hosts(spec), *(_address(str(n)) for n in spec.get("ipAddresses") or ()), *others}))
+
+
+def _hosts(spec: Mapping[str, Any]) -> tuple[str, ...]:
     common = [spec["commonName"]] if spec.get("commonName") else []
     return tuple(sorted({str(n).lower() for n in (*common, *(spec.get("dnsNames") or ()))}))
+
+
+def _address(text: str) -> str:
+    """In the one way in which both kinds write it."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
 
 
 def condition(manifest: Obj, kind: str) -> Condition:
@@ -149,7 +165,7 @@ def orders_under_way(orders: Iterable[Obj], certificate: Certificate) -> list[st
     return [
         o["metadata"]["name"]
         for o in orders
-        if _ordered(o) == certificate.names and (o.get("status") or {}).get("state") not in _ENDED_ORDERS
+        if _for_the_same(o, certificate) and (o.get("status") or {}).get("state") not in _ENDED_ORDERS
     ]
 
 
@@ -159,7 +175,7 @@ def orders_since(orders: Iterable[Obj], certificate: Certificate, since: datetim
     for order in orders:
         made = parse_time(order["metadata"].get("creationTimestamp"))
         state = (order.get("status") or {}).get("state")
-        if _ordered(order) == certificate.names and state in (
+        if _for_the_same(order, certificate) and state in (
             None,
             "",
             "pending",
@@ -171,5 +187,6 @@ def orders_since(orders: Iterable[Obj], certificate: Certificate, since: datetim
     return count
 
 
-def _ordered(order: Obj) -> tuple[str, ...]:
-    return _names(order.get("spec") or {})
+def _for_the_same(order: Obj, certificate: Certificate) -> bool:
+    """Whether an Order is for exactly these names; a Certificate without names has none."""
+    return bool(certificate.names) and _names(order.get("spec") or {}) == certificate.names

@@ -6,11 +6,11 @@ requests of `app.kube.client`. Raises the port's errors.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from app.domain.errors import ClusterRefused, ObjectMissing
+from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
 from app.kube.paths import Resource
 
@@ -60,21 +60,28 @@ async def served(cluster: Raw) -> tuple[list[Served], list[str]]:
         version = str((group.get("preferredVersion") or {}).get("version", ""))
         try:
             found += await _of_group(cluster, name, version)
-        except (ObjectMissing, ClusterRefused):
+        except (ClusterRefused, TryLater):
             silent.append(name)
     return found, silent
 
 
 async def _of_group(cluster: Raw, group: str, version: str) -> list[Served]:
-    path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    listed: Any = (await cluster.document(path)).get("resources") or ()
     return [
         Served(Resource(group, version, one["name"]), one["kind"])
-        for one in listed
-        if one.get("namespaced")
-        and "/" not in one["name"]
-        and {"list", "create"} <= set(one.get("verbs") or ())
+        for one in await _namespaced(cluster, Resource(group, version, ""))
+        if {"list", "create"} <= set(one.get("verbs") or ())
     ]
+
+
+async def kinds_of(cluster: Raw, group: str, version: str) -> Mapping[str, str]:
+    """Kind by plural of all that this version of a group has in namespaces. Raises the port's errors."""
+    found = await _namespaced(cluster, Resource(group, version, ""))
+    return {str(one["name"]): str(one["kind"]) for one in found}
+
+
+async def _namespaced(cluster: Raw, of: Resource) -> list[Obj]:
+    listed: Any = (await cluster.document(of.root)).get("resources") or ()
+    return [one for one in listed if one.get("namespaced") and "/" not in one["name"]]
 
 
 async def pages(cluster: Raw, kind: Served, namespace: str) -> AsyncIterator[list[Obj]]:
@@ -85,7 +92,7 @@ async def pages(cluster: Raw, kind: Served, namespace: str) -> AsyncIterator[lis
         query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
         page = await cluster.read(kind.resource, namespace, "", query)
         head = {"apiVersion": kind.resource.api_version, "kind": kind.kind}
-        yield [{**head, **item} for item in page.get("items") or ()]
+        yield [{**item, **head} for item in page.get("items") or ()]
         token = (page.get("metadata") or {}).get("continue", "")
         if not token:
             return

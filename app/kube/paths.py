@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from app.domain.errors import ObjectInvalid
 from app.domain.target import Kind
 
 
@@ -31,14 +32,30 @@ class Resource:
         """As messages and kubectl write it: `deployments.apps`, `pods`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def root(self) -> str:
+        """The URL path of the group and version, where discovery tells its kinds. Raises as `path`."""
+        return "/".join(
+            ["/apis", segment(self.group), segment(self.version)]
+            if self.group
+            else ["/api", segment(self.version)]
+        )
+
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """The URL path of the collection, or of one object; every part is escaped."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        parts = [root]
+        """The URL path of the collection, or of one object. Raises ObjectInvalid for a part that would lead elsewhere."""
+        parts = [self.root]
         if self.namespaced and namespace:
-            parts += ["namespaces", quote(namespace, safe="")]
-        parts += [self.plural, *(quote(p, safe="") for p in (name, subresource) if p)]
+            parts += ["namespaces", segment(namespace)]
+        parts += [segment(self.plural), *(segment(p) for p in (name, subresource) if p)]
         return "/".join(parts)
+
+
+def segment(text: str) -> str:
+    """One part of a URL path, escaped. Raises ObjectInvalid for what Kubernetes takes in no name: `.`, `..`, nothing, and what holds `/`
+    or `%`, as its API server decodes a path before it splits it."""
+    if text in ("", ".", "..") or set(text) & set("/%"):
+        raise ObjectInvalid(f"{text[:100]!r} is no part of a path", code="bad_path")
+    return quote(text, safe="")
 
 
 RESOURCES: Mapping[Kind, Resource] = {

@@ -9,7 +9,7 @@ from app.domain.decision import Code, Decision, Verdict
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.units import counted, duration
-from app.notify.escalation import Acknowledged, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, LetGo, NotPaged, StepAsked, Unanswered
 from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Ref, When, bold, code, line
@@ -38,6 +38,7 @@ from app.notify.wording import (
     looks_again,
     measured,
     promote_command,
+    standing_lines,
     undo_command,
 )
 
@@ -76,7 +77,7 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
             return _trust_level(timeline, fact)
         case Escalation():
             return _escalated(timeline, fact)
-        case StepAsked() | Acknowledged() | Unanswered():
+        case StepAsked() | Acknowledged() | Unanswered() | LetGo() | NotPaged():
             return escalation_entry(timeline.incident_id, fact)
         case None:
             return None
@@ -188,6 +189,7 @@ def _asked(timeline: Timeline, asked: ApprovalAsked) -> Message:
     if asked.approvals > 1:
         lines.append(line(f"Approvals needed: {asked.approvals}, of different people"))
     lines.append(line(f"Pods affected at worst: {asked.pods_affected}"))
+    lines.extend(line(f"To know: {text}") for text in asked.known)
     lines.extend(line(f"Undo: {text}") for text in asked.undo)
     approvals = (
         line("Yes: ", code(f"remediator approve {asked.run_id}")),
@@ -261,8 +263,11 @@ def _trust_level(timeline: Timeline, changed: TrustChange) -> Message:
 
 def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
     word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
-    tried = [line(f"Tried: {t}") for t in escalation.tried] or [line("Nothing was changed")]
+    tried = [line(f"Tried: {t}") for t in escalation.tried]
+    if not tried and not escalation.done:
+        tried = [line("Nothing was changed")]
     tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
+    tried += [line(text) for text in standing_lines(escalation)]
     look = [line(f"Look at: {t}") for t in escalation.look_at]
     return _entry(
         timeline, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))

@@ -56,7 +56,23 @@ class Unanswered:
     since: datetime
 
 
-EscalationFact = StepAsked | Acknowledged | Unanswered
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Who had it does not any more, and why; nobody said so."""
+
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotPaged:
+    """A page that was told of did not go out, and why; `again`: it is tried on."""
+
+    error: str
+    again: bool = False
+
+
+EscalationFact = StepAsked | Acknowledged | Unanswered | LetGo | NotPaged
 
 
 def entry(subject: str, fact: EscalationFact) -> Message:
@@ -67,6 +83,13 @@ def entry(subject: str, fact: EscalationFact) -> Message:
         case Acknowledged():
             why = (Section((line(f"Reason: {fact.reason}"),)),) if fact.reason else ()
             return Message(subject, line(bold("Acknowledged"), *_by(fact), ": nobody else is asked"), why)
+        case NotPaged():
+            more = " (it is tried again)" if fact.again else ""
+            return Message(subject, line(bold("The page was not sent"), f": {fact.error}{more}"))
+        case LetGo():
+            return Message(
+                subject, line(bold("Not acknowledged any more"), f": {fact.why}; ", Who(fact.by), " had it")
+            )
         case Unanswered():
             text = f": {counted(len(fact.steps), 'step')} asked since "
             head = line(bold("Nobody answered"), text, When(fact.since))
@@ -114,7 +137,7 @@ def now(fact: EscalationFact | None) -> list[Line]:
             return [line(bold("Acknowledged"), *_by(fact), *at)]
         case Unanswered():
             return [line(bold("Nobody answered"), f": asked {', '.join(fact.steps)}")]
-        case None:
+        case LetGo() | NotPaged() | None:
             return []
 
 

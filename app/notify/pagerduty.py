@@ -22,6 +22,7 @@ from app.notify.client import Never, Retry
 from app.notify.limits import shorten
 from app.notify.text import clean
 from app.notify.timeline import Escalation, Timeline
+from app.notify.wording import standing_lines
 
 SUMMARY: Final = 1_024
 """Characters in `payload.summary`."""
@@ -92,6 +93,10 @@ def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: Callabl
             "incident": timeline.incident_id,
             "run": timeline.run_id,
             "tried": [shorten(clean(t), _DETAIL) for t in escalation.tried[:20]],
+            "in_place": [shorten(clean(t), _DETAIL) for t in escalation.in_place[:20]],
+            "done": [shorten(clean(t), _DETAIL) for t in escalation.done[:20]],
+            "not_done": [shorten(clean(t), _DETAIL) for t in escalation.not_done[:20]],
+            "commands": [shorten(clean(t), _DETAIL) for t in escalation.commands[:20]],
             "look_at": [shorten(clean(t), _DETAIL) for t in escalation.look_at[:20]],
             "evidence": shorten(clean(timeline.diagnosis.summary), _DETAIL) if timeline.diagnosis else "",
             "explain": f"remediator explain {timeline.incident_id}",
@@ -105,6 +110,7 @@ def note_for(timeline: Timeline, escalation: Escalation) -> str:
         f"alert-remediator handed this to a person: {escalation.reason}",
         *[f"Tried: {t}" for t in escalation.tried],
         *[f"Not taken: {t}" for t in escalation.not_taken],
+        *standing_lines(escalation),
         *[f"Look at: {t}" for t in escalation.look_at],
         f"Details: remediator explain {timeline.incident_id}",
     ]

@@ -5,6 +5,8 @@ Called by `app.flow.notifying.deliver` for every posting and edit; it tells the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.outcome import ActionResult, IncidentState, RunState
 from app.domain.units import counted, duration
@@ -25,6 +27,7 @@ from app.notify.wording import (
     may_undo,
     measured,
     promote_command,
+    standing_lines,
     state_word,
     undo_command,
 )
@@ -127,6 +130,7 @@ def _waiting(timeline: Timeline) -> list[Line]:
         return [*lines, line(f"Approved: {told}")]
     if timeline.approval:
         lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in timeline.approval.changed)
+        lines.extend(line(f"To know: {text}") for text in timeline.approval.known)
         lines.extend(_so_far(timeline, timeline.approval.approvals))
         lines.append(line("Good until ", When(timeline.approval.expires_at), "; then nothing is done"))
     if timeline.run_id:
@@ -236,7 +240,8 @@ def _person(timeline: Timeline) -> list[Line]:
     lines = [line(bold("A person is needed"), f": {reason}")]
     news = [text for text in dict.fromkeys(escalation.look_at) if text.lower() != reason.lower()]
     look = [line(f"Look at: {text}") for text in news[:_LOOK_AT]]
-    return [*lines, *called, *look]
+    stands = [line(text) for text in standing_lines(replace(escalation, done=(), not_done=()))]
+    return [*lines, *stands, *called, *look]
 
 
 def _trust_levels(timeline: Timeline) -> list[Line]:

@@ -20,7 +20,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, IncidentState, Result, RunState, UndoResult
 from app.domain.plan import Step
-from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
+from app.notify.escalation import Acknowledged, EscalationFact, LetGo, NotPaged, StepAsked, Unanswered
 
 
 class Topic(StrEnum):
@@ -40,6 +40,8 @@ class Topic(StrEnum):
     ASKED = "asked"  # StepAsked
     ACKNOWLEDGED = "acknowledged"  # Acknowledged
     UNANSWERED = "unanswered"  # Unanswered
+    LET_GO = "let_go"  # LetGo
+    NOT_PAGED = "not_paged"  # NotPaged
     MOVED = "moved"  # no fact: only the parent message is edited
 
 
@@ -65,8 +67,8 @@ class ApprovalAsked:
     """A plan that waits for a person. The answer is bound to `plan_hash` (64 hex digits) and good until `expires_at`.
 
     `pods` is how many the workload wants, 0 when unknown; `approvals` how many different people have to agree; `changed`
-    what is not as it was when somebody approved the plan before this one. `patch` is for an object whose truth lives in
-    Git: what to apply to its source instead.
+    what is not as it was when somebody approved the plan before this one. `known` is what an approval says yes to besides the
+    actions. `patch` is for an object whose truth lives in Git: what to apply to its source instead.
     """
 
     run_id: str
@@ -81,6 +83,7 @@ class ApprovalAsked:
     approvals: int = 1
     changed: tuple[str, ...] = ()
     patch: str = ""
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class ApprovalAnswer:
 @dataclass(frozen=True, slots=True)
 class ActionDone:
     """One action and what became of it. `summary` and `undo` are the plan's own sentences, `text` the cluster's answer, or ours
-    when our own check stopped it before anything was sent (`sent` False)."""
+    when our own check stopped it before anything was sent (`sent` False). `reached`: the cluster was, so that it is its answer."""
 
     id: str
     summary: str
@@ -108,6 +111,7 @@ class ActionDone:
     dry_run: bool = False
     at: datetime | None = None
     sent: bool = True
+    reached: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +171,18 @@ class TrustChange:
 @dataclass(frozen=True, slots=True)
 class Escalation:
     """Why a person is needed, what was carried out (`tried`), which steps were not taken and why, and what to look at first.
-    `stuck`: an undo failed."""
+    `in_place` is how a run has left things, `done` and `not_done` are actions that it has and has not carried out, `commands` what
+    a person can type, each with what it does. `stuck`: an undo failed, or it waits while an application stands still."""
 
     reason: str
     tried: tuple[str, ...] = ()
     look_at: tuple[str, ...] = ()
     stuck: bool = False
     not_taken: tuple[str, ...] = ()
+    in_place: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    not_done: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
 
 
 Fact: TypeAlias = (
@@ -190,6 +199,8 @@ Fact: TypeAlias = (
     | StepAsked
     | Acknowledged
     | Unanswered
+    | LetGo
+    | NotPaged
 )
 
 _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
@@ -204,6 +215,8 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ASKED: TypeAdapter(StepAsked),
     Topic.ACKNOWLEDGED: TypeAdapter(Acknowledged),
     Topic.UNANSWERED: TypeAdapter(Unanswered),
+    Topic.LET_GO: TypeAdapter(LetGo),
+    Topic.NOT_PAGED: TypeAdapter(NotPaged),
 }
 
 

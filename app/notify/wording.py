@@ -11,7 +11,7 @@ from app.domain.decision import Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.domain.units import counted
 from app.notify.text import Line, When, bold, code, line
-from app.notify.timeline import ActionDone, Timeline
+from app.notify.timeline import ActionDone, Escalation, Timeline
 
 GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", Verdict.DENY: "NO"}
 """A gate's answer to "may it act?", in the words of `remediator explain`."""
@@ -142,7 +142,19 @@ def action_line(action: ActionDone) -> Line:
 
 def action_word(action: ActionDone) -> str:
     """What became of an action; "refused by the cluster" only when the cluster was asked."""
-    return ACTION_WORDS[action.result] if action.sent else "not sent, our own check stopped it"
+    if not action.sent:
+        return "not sent, our own check stopped it"
+    return ACTION_WORDS[action.result] if action.reached else "not done, the cluster could not be reached"
+
+
+def standing_lines(escalation: Escalation) -> list[str]:
+    """What a run has left, and what a person can type, one sentence a line."""
+    return [
+        *(f"Now: {text}" for text in escalation.in_place),
+        *(f"Done: {text}" for text in escalation.done),
+        *(f"Not done: {text}" for text in escalation.not_done),
+        *(f"To {text}" for text in escalation.commands),
+    ]
 
 
 def looks_again(at: datetime | None) -> list[Line]:

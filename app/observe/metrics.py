@@ -77,6 +77,21 @@ class Metrics:
         self.schedules = _counter(
             to, "schedules", "Times of schedules that have come, by what became of them.", "rule", "result"
         )
+        self.schedule_good = _gauge(
+            to,
+            "schedule_last_good_seconds",
+            "Since the time of the last order of a schedule that ended well; since the first time of all where none did.",
+            "rule",
+        )
+        self.schedule_missed = _gauge(
+            to,
+            "schedule_times_without_success",
+            "Times of a schedule that have come since one ended well, the one under way included.",
+            "rule",
+        )
+        self.schedule_outcome = _gauge(
+            to, "schedule_outcome", "1 for how the newest order of a schedule stands.", "rule", "outcome"
+        )
         self.clicks = _counter(
             to, "clicks", "Buttons clicked in Slack, by what became of it.", "action", "result"
         )

@@ -21,7 +21,7 @@ from app.page.incident import Question, question
 from app.page.session import Visitor
 from app.policy.gates.kill_switch import only_observing
 from app.policy.schedule import Schedule
-from app.store import claims, outbox, pauses, schedules, standing, trail
+from app.store import claims, outbox, pauses, schedule_ends, schedules, standing, trail
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.pauses import Pause
@@ -51,7 +51,8 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """A rule that the clock orders. `told` is its next time in its zone; `last` is the last one that came, `fate` what became of it."""
+    """A rule that the clock orders. `told` is its next time in its zone; `last` is the last one that came, `fate` what became of it, `outcome`
+    how its order stands."""
 
     rule: str
     due: datetime | None
@@ -59,6 +60,7 @@ class Scheduled:
     last: datetime | None
     fate: str
     incident: str
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def _scheduled(conn: Connection, rule: str, schedule: Schedule, now: datetime) -
     told = schedule.told(due) if due else ""
     for last in schedules.newest(conn, rule):
         fate = last.fate.replace("_", " ")
-        return Scheduled(rule, due, told, last.due, fate, last.incident_id)
+        outcome = schedule_ends.outcome_of(conn, last).replace("_", " ")
+        return Scheduled(rule, due, told, last.due, fate, last.incident_id, outcome)
     return Scheduled(rule, due, told, None, "", "")
 
 

@@ -15,13 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from app.domain.decision import Mode
 from app.domain.plan import INSIDE
-from app.domain.procedure import Procedure
+from app.domain.procedure import Consent, Procedure
 from app.domain.target import WORKLOAD_KINDS
 from app.policy.document import Document, RuleDocument
 from app.policy.faults import PolicyFault, sentence, unknown_name
 from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, Otherwise, Rule, Scope, Window
 from app.policy.schedule import LONGEST, PUNCTUAL, Missed
 from app.policy.source import Path, Source
+
+_TWO = 2
 
 
 class Handler(Protocol):
@@ -214,10 +216,21 @@ def _schedule(placed: Placed, handler: Handler | None) -> Iterator[PolicyFault]:
     if missing:
         message = f"a schedule needs {', '.join(missing)}: nobody orders it who could say so"
         yield placed.fault(("params",), message)
+    yield from _nobodys_word(placed, handler.procedure)
     if schedule.missed is Missed.SKIP and "late" in schedule.model_fields_set:
         yield placed.fault(("schedule", "late"), "late is for missed: once; what is missed is skipped")
     if not PUNCTUAL <= schedule.late <= LONGEST:
         yield placed.fault(("schedule", "late"), "expected 5m to 7d")
+
+
+def _nobodys_word(placed: Placed, procedure: Procedure) -> Iterator[PolicyFault]:
+    """The clock never does what a person has to agree to: the rule may not say that its order is the approval."""
+    asked = placed.rule.approval
+    laxer = procedure.consent is not Consent.ORDER and asked.order_counts
+    if laxer or (procedure.consent is Consent.TWO and asked.approvals < _TWO):
+        where = "order_counts" if laxer else "approvals"
+        message = f"{placed.rule.remediation} needs a person's approval, which an order of the clock is not"
+        yield placed.fault(("approval", where), message)
 
 
 def order_faults(rules: Sequence[Placed]) -> Iterator[PolicyFault]:

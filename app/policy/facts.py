@@ -108,6 +108,7 @@ class Facts:
     Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
     People: `ordered_by` is set for a manual request, `ordered_as` are the other names of who ordered it,
     `order_may_approve` says whether its caller may also approve, `scheduled` that the clock ordered it and nobody, `approved_by` is set once a person approved this very plan.
+    Half way: `brings_back`: the write starts what the same approved plan stopped.
     """
 
     now: datetime
@@ -135,6 +136,7 @@ class Facts:
     order_may_approve: bool = False
     scheduled: bool = False
     approved_by: str = ""
+    brings_back: bool = False
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
     waiting: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from app.domain.decision import Mode
 from app.domain.procedure import Procedure
 from app.domain.subject import OTHER_OBJECTS, POD, WORKLOAD_LABELS
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.policy.model import FromLabel, OnDefault, Policy, Rule, TargetSpec
 from app.policy.procedures import without_rule
 
@@ -83,15 +83,21 @@ def rank_of(severity: str) -> int:
 def rule_for_order(
     policy: Policy, remediation: str, params: Mapping[str, object], procedure: Procedure | None = None
 ) -> Rule:
-    """The rule under which a manual order runs: the first that uses this remediation, with the order's params on top.
+    """The rule under which a manual order runs: the first without a schedule that uses this remediation, with the order's params on top.
 
-    Without such a rule the order stands under the policy's defaults and what the procedure asks for, and needs an approval. The
+    A rule with a schedule is for the orders of its clock alone: it names one target and may act there by itself, which nobody said of an
+    order. Without such a rule the order stands under the policy's defaults and what the procedure asks for, and needs an approval. The
     order itself is that, unless `approval` or the procedure wants another word.
     """
-    rule = next((r for r in policy.rules if r.remediation == remediation), None)
+    rule = next((r for r in policy.rules if r.remediation == remediation and r.schedule is None), None)
     if rule is None:
         rule = without_rule(policy.defaults, remediation, procedure)
     return rule.model_copy(update={"params": {**rule.params, **params}})
+
+
+def own_target(rule: Rule) -> Target:
+    """The target that the rule names itself, which a rule with a schedule has to."""
+    return Target(rule.target.namespace.default, rule.target.kind, rule.target.name.default)
 
 
 def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:

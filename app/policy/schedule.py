@@ -76,8 +76,8 @@ class Schedule(Block):
 class Fate(StrEnum):
     """What becomes of a time that has come."""
 
-    START = "started"
-    LATE = "started_late"
+    START = "ordered"
+    LATE = "ordered_late"
     SKIPPED = "skipped"
     TOO_LATE = "too_late"
     BUSY = "busy"

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from app.domain.alert import Acknowledgement, AlertStatus, Source
-from app.store.columns import flag_column, text_column, time_column
+from app.store.columns import flag_column, maybe_text, text_column, time_column
 from app.store.encoding import micros, moment, storable
 from app.store.schema import OPEN, episodes, incidents, metadata
 from app.store.segments import EPISODES_OF, episodes_of
@@ -50,6 +50,7 @@ incident_acknowledgements = Table(
     text_column("given_by"),
     text_column("through"),
     time_column("at"),
+    maybe_text("severity"),
 )
 
 _FINGERPRINT, _AT = bindparam("wanted", type_=Text()), bindparam("since", type_=BigInteger())
@@ -77,11 +78,13 @@ _HOLDER = select(incident_acknowledgements).where(
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has an incident, how they said so (`Slack`, `API`, `PagerDuty`), and since when."""
+    """Who has an incident, how they said so (`Slack`, `API`, `PagerDuty`), since when, and how severe it was then; None where an older
+    version wrote it down."""
 
     by: str
     through: str
     at: datetime
+    severity: str | None = None
 
     @property
     def text(self) -> str:
@@ -123,11 +126,18 @@ def _newest(conn: Connection, incident_id: str) -> Row[Any, Any, Any] | None:
     return max(found, key=lambda row: int(row.at))
 
 
-def give(tx: Tx, incident_id: str, by: str, through: str) -> None:
-    """This person has the incident now; who had it before does not any more. It is decided anew. The caller holds the incident."""
+def give(tx: Tx, incident_id: str, by: str, through: str, severity: str) -> None:
+    """This person has the incident now, which is so severe; who had it before does not any more. It is decided anew. The caller holds
+    the incident."""
     withdraw(tx, incident_id)
     row = {"incident_id": incident_id, "given_by": storable(by), "through": through, "at": tx.stamp}
-    tx.conn.execute(insert(incident_acknowledgements).values(**row))
+    tx.conn.execute(insert(incident_acknowledgements).values(**row, severity=storable(severity)))
+
+
+def given_for(tx: Tx, incident_id: str, severity: str) -> None:
+    """Whoever has the incident has it as one that is so severe."""
+    mine = incident_acknowledgements.c.incident_id == incident_id
+    tx.conn.execute(update(incident_acknowledgements).where(mine).values(severity=storable(severity)))
 
 
 def withdraw(tx: Tx, incident_id: str) -> None:
@@ -147,4 +157,4 @@ def forget(tx: Tx, incident_id: str) -> None:
 def holder(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()
-    return None if row is None else Holder(row.given_by, row.through, moment(row.at))
+    return None if row is None else Holder(row.given_by, row.through, moment(row.at), row.severity)

@@ -156,7 +156,10 @@ async def undo_run(
     by: Operator,
     run_id: RunId,
     despite: Annotated[
-        bool, Query(description="Undo although a pause, a ceiling or a freeze holds it, knowing of it.")
+        bool,
+        Query(
+            description="Undo although a pause, a ceiling or a freeze holds it, or rows written since are lost, knowing of it."
+        ),
     ] = False,
 ) -> dict[str, Any]:
     """Undo what a run changed, where its values are still in place."""

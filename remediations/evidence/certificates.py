@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from app.domain.errors import BadInput, ObjectMissing, RemediatorError
@@ -17,26 +17,16 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue, Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
-from app.kube.certificates import (
-    GROUP,
-    ISSUER_KINDS,
-    OF_CERTIFICATE,
-    Certificate,
-    condition,
-    issued,
-    orders_since,
-    orders_under_way,
-    parse_certificate,
-    requests_under_way,
-)
+from app.kube.certificates import OF_CERTIFICATE, Certificate, issued, parse_certificate
+from app.kube.issuance import Issuer, Standing, standing
 from remediations.aftermath import HealthParams, address
 from remediations.evidence.units import count, span
 
 ALL, ISSUER, PENDING, SECRET, SERVED = (
     "certificates.all", "certificate.issuer", "certificate.pending", "certificate.secret", "certificate.served"
 )  # fmt: skip
-WEEK: Final = timedelta(days=7)
 _SHOWN: Final = 20
+_ANY: Final = "certificate-check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +42,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was read. `certificate` is None when there is no such one. `secret` is the manifest, None when it was not read.
-    `pending` is what cert-manager works on for it; None when that is not known. `ordered` counts ACME Orders of the last week: None
-    where they cannot be read. `acme` is None where the issuer is not known."""
+    """What was read. `standing` is None when there is no such Certificate. `secret` is the manifest, None when it was not read."""
 
-    certificate: Certificate | None
-    sharing: tuple[str, ...]
-    issuer_no: str
-    issuer_unknown: str
-    acme: bool | None
-    pending: tuple[str, ...] | None
-    ordered: int | None
+    standing: Standing | None
     secret: Obj | None
     findings: tuple[Finding, ...]
 
     def facts(self) -> dict[str, JsonValue]:
-        """The serial numbers before, for the verification; absent where they are not known."""
+        """The serial numbers before, for the verification; absent where they are not known. An empty `serial`: there was no certificate."""
         found = {f.code: f.data for f in self.findings}
         stored, served = found.get(SECRET, {}), found.get(SERVED, {})
         facts = {
@@ -75,7 +57,7 @@ class Look:
             "served": served.get("serial"),
             "server_name": served.get("server_name"),
         }
-        return {k: v for k, v in facts.items() if v}
+        return {k: v for k, v in facts.items() if v or (k == "serial" and v is not None)}
 
 
 async def look(scene: Scene, wanted: Wanted) -> Look | Finding:
@@ -93,24 +75,14 @@ async def look(scene: Scene, wanted: Wanted) -> Look | Finding:
     overview = _overview(known, namespace, scene.now)
     one = next((c for c in known if c.name == wanted.certificate), None)
     if one is None:
-        return Look(None, (), "", "", None, None, None, None, (overview,))
-    (issuer, no, unknown, acme), (pending, finding), (secret, held), served = await asyncio.gather(
-        _issuer(scene, one),
-        _pending(scene, one),
+        return Look(None, None, (overview,))
+    found, (secret, held), served = await asyncio.gather(
+        standing(scene.cluster, namespace, one, known, scene.now),
         _secret(scene, one, wanted.secret),
         _served(scene, one, wanted),
     )
-    return Look(
-        certificate=one,
-        sharing=tuple(sorted(c.name for c in known if c.secret == one.secret and c.name != one.name)),
-        issuer_no=no,
-        issuer_unknown=unknown,
-        acme=acme,
-        pending=pending,
-        ordered=await _ordered(scene, one),
-        secret=secret,
-        findings=tuple(f for f in (overview, issuer, finding, held, served) if f is not None),
-    )
+    findings = (overview, _issuer(found.issuer), _pending(found), held, served)
+    return Look(found, secret, tuple(f for f in findings if f is not None))
 
 
 def _overview(known: Sequence[Certificate], namespace: str, now: datetime) -> Finding:
@@ -155,52 +127,15 @@ def _line(one: Certificate, now: datetime) -> str:
     return f"{one.name}: {'; '.join(parts())}"
 
 
-async def _issuer(scene: Scene, one: Certificate) -> tuple[Finding, str, str, bool | None]:
-    """The finding, why it cannot issue, why that is not known, and whether it is ACME."""
-    kind, name, group = one.issuer
-    told = f"{kind} {name}"
-    if group != GROUP or kind not in ISSUER_KINDS:
-        text = f"{told} of {group} is an issuer of its own kind, whose state is not read"
-        return Finding(ISSUER, text, Certainty.UNKNOWN), "", text, None
-    try:
-        found = await scene.cluster.get(ISSUER_KINDS[kind], scene.workload.target.namespace, name)
-    except ObjectMissing:
-        return Finding(ISSUER, f"{told} does not exist"), f"{told} does not exist", "", None
-    except RemediatorError as error:
-        text = f"{told} could not be read ({error.code}), so whether it is ready is not known"
-        return Finding(ISSUER, text, Certainty.UNKNOWN), "", text, None
-    acme = "acme" in (found.get("spec") or {})
-    ready = condition(found, "Ready")
-    how = " (ACME)" if acme else ""
-    if ready.status == "True":
-        return Finding(ISSUER, f"{told}{how} is ready"), "", "", acme
-    no = f"{told}{how} is not ready" + (f" ({ready.reason}: {ready.text})" if ready.reason else "")
-    return Finding(ISSUER, no), no, "", acme
+def _issuer(issuer: Issuer) -> Finding:
+    return Finding(ISSUER, issuer.text, Certainty.UNKNOWN if issuer.unknown else Certainty.KNOWN)
 
 
-async def _pending(scene: Scene, one: Certificate) -> tuple[tuple[str, ...] | None, Finding | None]:
-    namespace = scene.workload.target.namespace
-    try:
-        requests = await scene.cluster.list_objects(Kind.CERTIFICATE_REQUEST, namespace)
-    except RemediatorError as error:
-        return None, Finding(
-            PENDING, f"CertificateRequests could not be read: {error.message}", Certainty.UNKNOWN
-        )
-    found = [f"CertificateRequest {n}" for n in requests_under_way(requests, one)]
-    found += [f"Order {n}" for n in orders_under_way(await _orders(scene) or (), one)]
-    return tuple(found), Finding(PENDING, f"Under way: {', '.join(found)}") if found else None
-
-
-async def _orders(scene: Scene) -> list[Obj] | None:
-    try:
-        return await scene.cluster.list_objects(Kind.ACME_ORDER, scene.workload.target.namespace)
-    except RemediatorError:
-        return None
-
-
-async def _ordered(scene: Scene, one: Certificate) -> int | None:
-    orders = await _orders(scene)
-    return None if orders is None else orders_since(orders, one, scene.now - WEEK)
+def _pending(found: Standing) -> Finding | None:
+    if found.pending is None:
+        text = f"CertificateRequests could not be read: {found.unread}"
+        return Finding(PENDING, text, Certainty.UNKNOWN)
+    return Finding(PENDING, f"Under way: {', '.join(found.pending)}") if found.pending else None
 
 
 async def _secret(scene: Scene, one: Certificate, allowed: str) -> tuple[Obj | None, Finding | None]:
@@ -212,7 +147,9 @@ async def _secret(scene: Scene, one: Certificate, allowed: str) -> tuple[Obj | N
         found = issued(manifest)
     except ObjectMissing:
         return None, Finding(SECRET, f"Secret {one.secret} does not exist", data={"serial": ""})
-    except (RemediatorError, BadInput) as error:
+    except BadInput as error:
+        return None, Finding(SECRET, f"Secret {one.secret}: {error.message}", data={"serial": ""})
+    except RemediatorError as error:
         return None, Finding(SECRET, f"Secret {one.secret}: {error.message}", Certainty.UNKNOWN)
     text = f"Secret {one.secret} holds serial {found.serial}, which ends {found.not_after:%Y-%m-%d}"
     return manifest, Finding(SECRET, text, data={"serial": found.serial})
@@ -223,11 +160,16 @@ def owner_of(secret: Obj) -> str:
     return str((secret["metadata"].get("annotations") or {}).get(OF_CERTIFICATE, ""))
 
 
+def asked_name(one: Certificate) -> str:
+    """The name to ask a server for, so that it shows this certificate: its first one, or else one that its wildcard covers."""
+    plain = next((n for n in one.hosts if "*" not in n), "")
+    return plain or next((f"{_ANY}{n[1:]}" for n in one.hosts if n.startswith("*.")), "")
+
+
 async def _served(scene: Scene, one: Certificate, wanted: Wanted) -> Finding | None:
     if not wanted.service:
         return None
-    plain = next((n for n in one.names if not n.startswith("*")), "")
-    name = wanted.server_name or plain
+    name = wanted.server_name or asked_name(one)
     serial, why_not = await handshake(scene, wanted, name)
     if why_not:
         text = f"What is served is not known: {why_not}"

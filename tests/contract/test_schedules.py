@@ -69,7 +69,7 @@ async def test_a_time_is_ordered_once_with_who_started_it_and_nobodys_approval(
     clock.forward(seconds=3)
     fire = await looked(store)
     assert fire is not None
-    assert (due(fire.due), fire.fate) == ("01T03:30", "started")
+    assert (due(fire.due), fire.fate) == ("01T03:30", "ordered")
     assert await looked(store) is None
     (incident,) = await ordered(store)
     assert incident.id == fire.incident_id
@@ -128,10 +128,10 @@ async def test_a_death_in_its_transaction_leaves_it_to_come(store: Store, clock:
     ("more", "away", "fates"),
     [
         ("", HOUR, [("01T03:30", "skipped")]),
-        (ONCE, HOUR, [("01T03:30", "started_late")]),
+        (ONCE, HOUR, [("01T03:30", "ordered_late")]),
         (ONCE, 3 * HOUR, [("01T03:30", "too_late")]),
-        (ONCE, 74 * HOUR, [("04T03:30", "started_late")]),
-        ("", 72.5 * HOUR, [("04T03:30", "started")]),
+        (ONCE, 74 * HOUR, [("04T03:30", "ordered_late")]),
+        ("", 72.5 * HOUR, [("04T03:30", "ordered")]),
     ],
 )
 async def test_what_was_missed_while_nobody_ran_is_handled_as_the_rule_says(
@@ -145,7 +145,7 @@ async def test_what_was_missed_while_nobody_ran_is_handled_as_the_rule_says(
     for _ in range(3):
         await looked(after, rules)
     assert [(due(fire.due), fire.fate) for fire in await fires(after)] == fates
-    starts = [fate for _, fate in fates if fate.startswith("started")]
+    starts = [fate for _, fate in fates if fate.startswith("ordered")]
     assert len(await ordered(after)) == len(starts)
     skipped = [
         r
@@ -219,7 +219,7 @@ async def test_never_two_of_one_rule_at_once(store: Store, clock: HandClock, sta
     clock.time += HOUR
     third = await looked(store, hourly)
     assert third is not None
-    assert third.fate == "started", "an order that a person has holds up no later one"
+    assert third.fate == "ordered", "an order that a person has holds up no later one"
     assert len(await ordered(store)) == 2
 
 

@@ -78,7 +78,7 @@ async def test_two_that_become_one_keep_one_round_and_all_is_removed_with_them(
     store: Store, clock: HandClock
 ) -> None:
     gone, into = await called(store, "A"), await called(store, "B")
-    await store.write(lambda tx: acknowledgements.give(tx, into, "kim", "API"))
+    await store.write(lambda tx: acknowledgements.give(tx, into, "kim", "API", "critical"))
     (before,) = await rounds(store, gone)
     await store.write(lambda tx: merging.merge(tx, gone, into))
     assert [r.over_at is None for r in await rounds(store, gone)] == [False]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from app.domain.certificate import Issued
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, Obj
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.kube.certificates import issued
@@ -36,8 +39,8 @@ async def born(path: Path) -> Rig:
     return await rig.born()
 
 
-async def order(rig: Rig, **params: JsonValue) -> Run:
-    """Order it, approve what is asked, and let it come to rest."""
+async def order(rig: Rig, late: Callable[[Rig], None] | None = None, **params: JsonValue) -> Run:
+    """Order it, approve what is asked after what came `late`, and let it come to rest."""
     wish = Order(TARGET, {"certificate": "langgraph-tls", **params})
     await rig.store.ingest(wish.delivery(NAME, rig.clock))
 
@@ -45,6 +48,8 @@ async def order(rig: Rig, **params: JsonValue) -> Run:
         found = await all_runs(rig)
         for run in found:
             if run.state is RunState.WAITING and not run.answer:
+                if late is not None:
+                    late(rig)
                 await rig.operations.approve(run.id, "kim", run.plan_hash)
         return bool(found) and all(r.state.ended for r in found)
 
@@ -120,3 +125,70 @@ async def test_the_deletion_of_the_secret_is_one_write_and_makes_a_new_one(tmp_p
     assert b"simulated private key" not in rig.notebook.text.encode()
     await rig.close()
     assert key not in stored(tmp_path), "promise 12: nothing of the Secret is kept, not even for an undo"
+
+
+def not_ready(rig: Rig) -> None:
+    found = rig.cluster.peek(Kind.ISSUER, "rag7", "letsencrypt")
+    assert found is not None
+    status = {"conditions": [{"type": "Ready", "status": "False", "reason": "ErrRegister"}]}
+    rig.cluster._world.set_status(found, status, "cert-manager")
+
+
+def another_issuer(rig: Rig) -> None:
+    change = {"op": "replace", "path": "/spec/issuerRef/name", "value": "internal-ca"}
+    rig.cluster.edit(Kind.CERTIFICATE, "rag7", "langgraph-tls", [change])
+
+
+def shared(rig: Rig) -> None:
+    spec = {"secretName": "langgraph-tls", "dnsNames": ["o.test"], "issuerRef": {"name": "letsencrypt"}}
+    made(rig, "cert-manager.io/v1", "Certificate", spec, {})
+
+
+def pending(rig: Rig) -> None:
+    made(rig, ACME, "Order", {"dnsNames": ["langgraph.example.test"]}, {"state": "pending"})
+
+
+def at_the_limit(rig: Rig) -> None:
+    for number in range(4):
+        made(
+            rig, ACME, "Order", {"dnsNames": ["langgraph.example.test"]}, {"state": "valid"}, f"late-{number}"
+        )
+
+
+def unreadable(rig: Rig) -> None:
+    rig.cluster.deny("get", Kind.ISSUER)
+
+
+ACME = "acme.cert-manager.io/v1"
+
+
+def made(rig: Rig, version: str, kind: str, spec: Obj, status: Obj, name: str = "late") -> None:
+    meta = {"name": name, "namespace": "rag7"}
+    rig.cluster.create(
+        {"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec, "status": status}
+    )
+
+
+@pytest.mark.parametrize("delete", [False, True])
+@pytest.mark.parametrize(
+    ("late", "why"),
+    [
+        (not_ready, "is not ready (ErrRegister"),
+        (another_issuer, "another issuer than at the decision"),
+        (shared, "belongs to langgraph-tls and to late as well"),
+        (pending, "under way: Order late"),
+        (at_the_limit, "ACME Orders for the same names were made within 7 days"),
+        (unreadable, "so whether it is ready is not known"),
+    ],
+)
+async def test_promise_5_what_refuses_a_plan_refuses_the_write_too(
+    tmp_path: Path, late: Callable[[Rig], None], why: str, delete: bool
+) -> None:
+    rig = await born(tmp_path)
+    before = serial(rig)
+    run = await order(rig, late, delete_secret=delete)
+    assert writes(rig) == []
+    assert serial(rig) == before
+    assert run.state is not RunState.FIXED
+    assert why in run.result
+    await rig.close()

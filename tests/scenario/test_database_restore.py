@@ -152,7 +152,7 @@ async def test_an_undo_stops_the_application_and_brings_the_former_database_back
     await approved(rig)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)
-    await rig.operations.undo(run.id, "kim")
+    await rig.operations.undo(run.id, "kim", despite=True)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)
     assert run.state is RunState.UNDONE, run.result

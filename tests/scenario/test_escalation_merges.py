@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.flow.notifying import merging
 from app.policy.escalation import EscalationPolicy
@@ -16,7 +17,7 @@ from app.store.acknowledgements import Holder
 from app.store.escalations import StoredEscalation
 from tests.doubles.pagerduty import Fault
 from tests.scenario.calling import ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
-from tests.scenario.scenes import alert, body
+from tests.scenario.scenes import alert, body, trail
 
 PAGED = {"name": ON_CALL, "who": ["slack:U0ANA"], "page": True, "answer_within": "15m"}
 TEAM: dict[str, Any] = {"name": "team", "who": ["slack:U0TEAM"], "page": True, "answer_within": "4h"}
@@ -68,6 +69,8 @@ async def merged(rig: CallingRig, gone: str, into: str) -> None:
         (("critical", "taken"), ("critical", "nothing"), "gone taken"),
         (("warning", "taken"), ("critical", "nothing"), "nothing"),
         (("critical", "nothing"), ("critical", "answered"), "into answered"),
+        (("critical", "nothing"), ("warning", "taken"), "nothing"),
+        (("warning", "nothing"), ("critical", "taken"), "into taken"),
         (("critical", "called"), ("critical", "called"), "into called"),
         (("critical", "called"), ("warning", "called"), "gone called"),
         (("critical", "called"), ("critical", "answered"), "into answered"),
@@ -138,6 +141,40 @@ async def test_a_page_that_is_not_out_when_they_become_one_is_made_there(tmp_pat
         await rig.later(2)
     assert rig.pagerduty.woken == [into]
     assert list(rig.pagerduty.pages) == [into]
+    await rig.close()
+
+
+async def test_a_word_on_a_warning_that_called_nobody_does_not_silence_what_is_critical_once_they_are_one(
+    tmp_path: Path,
+) -> None:
+    """No round of steps is there that could begin anew: what was said of the warning does not stand, and the thread says so."""
+    rig = await calling_rig(tmp_path, BY_SEVERITY)
+    gone, into = await two(rig, "critical", "warning")
+    await stand(rig, into, "taken")
+    await merged(rig, gone, into)
+    await rig.later(2)
+    text = f"Not acknowledged any more: it is critical now, warning before; who has {into} had it"
+    assert text in rig.notebook.text
+    assert [e.actor for e in await trail(rig, EventKind.RELEASED)] == ["service"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("later", ["critical", "warning"])
+async def test_a_word_on_a_warning_does_not_silence_a_critical_alert_that_joins(
+    tmp_path: Path, later: str
+) -> None:
+    """Nobody was called for it, so no round of steps drops it: the gate `hands` asks whether it stands for what fires now."""
+    rig = await calling_rig(tmp_path, BY_SEVERITY)
+    first = await rig.send(body(alert(rig, alertname="Odd", deployment="svc-1", severity="warning")))
+    await rig.turn()
+    (incident_id,) = first.incident_ids
+    await rig.operations.acknowledge(incident_id, "kim")
+    await rig.turn()
+    joins = alert(rig, alertname="Odd", deployment="svc-1", severity=later, pod="svc-1-0")
+    assert (await rig.send(body(joins))).incident_ids == (incident_id,)
+    await rig.later(1)
+    has = await holder(rig, incident_id)
+    assert (has.by if has else "") == ("" if later == "critical" else "kim")
     await rig.close()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.flow import counting
 from app.flow.upkeep import schedules, views
 from app.policy.load import load_policy
 from app.policy.model import Policy
@@ -26,18 +30,23 @@ from tests.unit.page.browser import Browser, access
 BY = "schedule of rule nightly, due 2026-03-04 04:30 CET"
 
 
-def nightly(
-    remediation: str = "scale", mode: str = "auto", params: str = "replicas: 5", head: str = ""
+def nightly(  # what a test varies
+    remediation: str = "scale",
+    mode: str = "auto",
+    params: str = "replicas: 5",
+    head: str = "",
+    target: str = "langgraph",
+    by_hand: bool = True,
 ) -> Policy:
     """Due at 03:30 UTC, half an hour after the rig's beginning. A rule for orders stands before it."""
-    target = "target: {name: {default: langgraph}, namespace: {default: rag7}}"
+    target = f"target: {{name: {{default: {target}}}, namespace: {{default: rag7}}}}"
+    before = f"  - {{name: by hand, remediation: {remediation}, mode: observe}}\n" if by_hand else ""
     block = "schedule: {cron: '30 4 * * *', timezone: Europe/Berlin}"
     text = f"""version: 1
 scope: {{namespaces: [rag7]}}
 {head}
 rules:
-  - {{name: by hand, remediation: {remediation}, mode: observe}}
-  - {{name: nightly, remediation: {remediation}, mode: {mode}, params: {{{params}}}, {target}, {block}}}
+{before}  - {{name: nightly, remediation: {remediation}, mode: {mode}, params: {{{params}}}, {target}, {block}}}
 """
     return load_policy({"a.yaml": text}, CATALOGUE)
 
@@ -109,22 +118,99 @@ async def test_page_and_api_tell_the_next_times_and_what_became_of_the_last(tmp_
     await schedules.fire_due(rig.services)
     incident = await the_incident(rig)
     page = await browser.get("/")
-    assert "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC started" in page.text
+    assert (
+        "nightly 2026-03-05 03:30:00 UTC 2026-03-05 04:30 CET 2026-03-04 03:30:00 UTC ordered: undecided"
+        in page.text
+    )
     assert f'href="/incidents/{incident.id}"' in page.answer.text
     (told,) = await views.schedules(rig.services)
     assert told["next"][:2] == ["2026-03-05T03:30:00+00:00", "2026-03-06T03:30:00+00:00"]
     assert {
-        k: told[k] for k in ("rule", "cron", "timezone", "missed", "last_due", "last_result", "last_incident")
+        k: told[k]
+        for k in (
+            "rule",
+            "cron",
+            "timezone",
+            "missed",
+            "last_due",
+            "last_result",
+            "last_outcome",
+            "last_good",
+            "last_incident",
+        )
     } == {
         "rule": "nightly",
         "cron": "30 4 * * *",
         "timezone": "Europe/Berlin",
         "missed": "skip",
         "last_due": "2026-03-04T03:30:00+00:00",
-        "last_result": "started",
+        "last_result": "ordered",
+        "last_outcome": "undecided",
+        "last_good": None,
         "last_incident": incident.id,
     }
     await browser.close()
+    await rig.close()
+
+
+def gauge(rig: Rig, name: str, **labels: str) -> float | None:
+    return rig.services.metrics.registry.get_sample_value(f"remediator_{name}", {"rule": "nightly", **labels})
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "without"),
+    [
+        (nightly(), "fixed", 0),
+        (nightly(params="replicas: 3"), "no_step", 1),
+        (nightly(head="mode: observe"), "refused", 1),
+        (nightly(mode="approve"), "expired", 1),
+    ],
+)
+async def test_how_its_order_ended_is_kept_and_told_after_a_restart_as_well(
+    tmp_path: Path, policy: Policy, outcome: str, without: int
+) -> None:
+    """That it was ordered says nothing: a backup can fail for weeks."""
+    rig = await due(tmp_path, policy)
+
+    async def over() -> bool:
+        found = await rig.store.read(lambda conn: runs.page(conn, None, 9))
+        return bool(found) and all(r.state.ended for r in found)
+
+    await rig.until(over, 9_000)
+    for _ in range(2):
+        await counting.gauges(rig.services)
+        assert gauge(rig, "schedule_outcome", outcome=outcome) == 1
+        assert gauge(rig, "schedule_times_without_success") == without
+        due_at = rig.clock.now().replace(hour=3, minute=30, second=0, microsecond=0)
+        ago = (rig.clock.now() - due_at).total_seconds()
+        assert gauge(rig, "schedule_last_good_seconds") == pytest.approx(ago, abs=2)
+        await rig.die()
+        await rig.born()
+        rig.policy = policy
+    (told,) = await views.schedules(rig.services)
+    assert (told["last_result"], told["last_outcome"]) == ("ordered", outcome)
+    assert told["last_good"] == (None if without else "2026-03-04T03:30:00+00:00")
+    await rig.close()
+
+
+async def test_a_time_that_was_passed_over_is_said_in_the_channel_once_of_many_in_a_row(
+    tmp_path: Path,
+) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly()
+    await schedules.fire_due(rig.services)
+    assert gauge(rig, "schedules_total", result="skipped") == 0, (
+        "a counter that appears at 1 shows no increase"
+    )
+    for _ in range(2):
+        rig.clock.advance(24 * 3_600)
+        await schedules.fire_due(rig.services)
+        await rig.run(30, alerts=False)
+    posts = [text for _, _, text in rig.notebook.posts if "AUDIT TRAIL" not in text]
+    assert posts == ["Not started: schedule of rule nightly, due 2026-03-04 04:30 CET: nothing ran then"]
+    assert gauge(rig, "schedules_total", result="skipped") == 2
+    await counting.gauges(rig.services)
+    assert gauge(rig, "schedule_times_without_success") == 2
     await rig.close()
 
 
@@ -183,6 +269,53 @@ async def test_an_order_whose_rule_is_gone_by_then_is_not_carried_out(tmp_path: 
     await rig.close()
 
 
+async def test_an_order_by_hand_neither_runs_under_the_rule_nor_keeps_it_from_its_time(
+    tmp_path: Path,
+) -> None:
+    """A token that may only order acts nowhere without an approval, and what it left waiting on another target is no run of the rule."""
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0).born()
+    rig.policy = nightly("deploy", params="image: ':v1.4.3'", by_hand=False)
+    await schedules.fire_due(rig.services)
+    order = ManualRequest(
+        "deploy", "rag7/Deployment/langgraph-api", {"image": ":v1.5.0", "container": "api"}, "a release", "ci"
+    )
+    await rig.store.ingest(Delivery(Source.MANUAL, rig.clock.now(), "ci", manual=order))
+    waits = await rested(rig)
+    assert (waits.rule, waits.state) == ("manual deploy", RunState.WAITING)
+    assert [m for m in rig.cluster.mutations if not m.dry_run] == []
+    following = rig.clock.now().replace(hour=3, minute=30, second=1)
+    rig.clock.advance((following - rig.clock.now()).total_seconds())
+    assert await schedules.fire_due(rig.services) == 1
+    (fire,) = await rig.store.read(lambda conn: stored.newest(conn, "nightly"))
+    assert fire.fate == "ordered"
+    await rig.close()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_order_whose_rule_has_another_target_by_then_is_not_carried_out(
+    tmp_path: Path, waits: bool
+) -> None:
+    """The params of the rule in force are meant for the target of the rule in force."""
+    rig = await due(tmp_path, nightly(mode="approve" if waits else "auto"))
+    if waits:
+        assert (await rested(rig)).state is RunState.WAITING
+    rig.policy = nightly(mode="auto", params="replicas: 9", target="langgraph-api")
+    if waits:
+        (run,) = await rig.store.read(lambda conn: runs.page(conn, None, 9))
+        with suppress(RemediatorError):
+            await rig.operations.approve(run.id, "kim", run.plan_hash)
+
+    async def over() -> bool:
+        return all(r.state.ended for r in await rig.store.read(lambda conn: runs.page(conn, None, 9)))
+
+    await rig.until(over, 3_600)
+    run = await rested(rig)
+    assert (run.state, replicas(rig)) == (RunState.ABANDONED, 3)
+    assert [m for m in rig.cluster.mutations if not m.dry_run] == []
+    assert "the rule whose schedule ordered it is gone, or is for something else now" in rig.notebook.text
+    await rig.close()
+
+
 async def test_a_death_after_its_time_came_leaves_the_order_to_be_carried_out_once(tmp_path: Path) -> None:
     rig = await due(tmp_path, nightly())
     await rig.die()
@@ -190,5 +323,5 @@ async def test_a_death_after_its_time_came_leaves_the_order_to_be_carried_out_on
     assert await schedules.fire_due(rig.services) == 0
     run = await rested(rig)
     assert (run.state, replicas(rig)) == (RunState.FIXED, 5)
-    assert rig.services.metrics.schedules.labels("nightly", "started")._value.get() == 0
+    assert rig.services.metrics.schedules.labels("nightly", "ordered")._value.get() == 0
     await rig.close()

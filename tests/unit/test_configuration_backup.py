@@ -14,12 +14,12 @@ from app.backup.bucket import MANIFEST, Bucket
 from app.backup.configuration.cleaning import KINDS_LEFT_OUT, OWNED, cleaned, left_out, rank
 from app.backup.configuration.lines import Entry, Reader, Unpacker, head, line_of, packed, tail
 from app.backup.configuration.order import Order
-from app.backup.configuration.restore import Word, difference, put_back, read_backup
+from app.backup.configuration.restore import Difference, Restorer, Word, read_backup
 from app.backup.configuration.sealed import fresh, identities_in, seal, unseal
 from app.backup.configuration.upload import Parts, back_up
 from app.backup.failure import BackupFailed
 from app.backup.order import Keep, Place
-from app.domain.errors import AccessDenied, ObjectMissing
+from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.kube.paths import Resource
 from app.sim import VirtualClock
@@ -56,6 +56,8 @@ class Api:
             "gadgets.example.test": {"one": thing("one", spec={"a": 1})},
         }
         self.denied: set[str] = set()
+        self.unlisted: dict[str, RemediatorError] = {}
+        self.dead: dict[str, RemediatorError] = {}
         self.closed = False
 
     async def document(self, path: str) -> Obj:
@@ -72,6 +74,8 @@ class Api:
         if path == "/apis":
             groups = [("apps", "v1"), ("example.test", "v2"), ("silent.test", "v1")]
             return {"groups": [{"name": n, "preferredVersion": {"version": v}} for n, v in groups]}
+        if path in self.dead:
+            raise self.dead[path]
         if path not in kinds:
             raise ObjectMissing("no answer")
         verbs = ["create", "get", "list", "patch"]
@@ -85,6 +89,8 @@ class Api:
         assert namespace == "rag7"
         if resource.full_name in self.denied:
             raise AccessDenied("forbidden")
+        if resource.full_name in self.unlisted:
+            raise self.unlisted[resource.full_name]
         held = self.objects[resource.full_name]
         if name:
             if name not in held:
@@ -188,6 +194,30 @@ def test_a_kind_without_which_it_is_not_whole_fails_and_publishes_nothing(
     assert "gadgets.example.test" in make(api, order(tmp_path, recipient), clock)
 
 
+def test_an_api_of_others_that_is_dead_is_told_and_one_of_kubernetes_own_fails_it(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    _, recipient = fresh()
+    api, gone = Api(), ClusterUnavailable("HTTP 503: the server is currently unable to handle the request")
+    api.dead = {"/apis/example.test/v2": gone}
+    words = make(api, order(tmp_path, recipient), clock)
+    assert "not readable: group example.test, group silent.test" in words
+    api.dead = {"/apis/apps/v1": gone}
+    with pytest.raises(BackupFailed, match="group apps does not answer"):
+        make(api, order(tmp_path / "other", recipient), clock)
+    assert files(tmp_path / "other") == {}
+
+
+def test_a_kind_of_others_of_which_the_list_is_dead_is_told(tmp_path: Path, clock: VirtualClock) -> None:
+    _, recipient = fresh()
+    api = Api()
+    api.unlisted = {"gadgets.example.test": ClusterUnavailable("HTTP 503")}
+    assert "gadgets.example.test" in make(api, order(tmp_path, recipient), clock)
+    api.unlisted = {"configmaps": ClusterUnavailable("HTTP 503")}
+    with pytest.raises(BackupFailed, match="cannot be read: HTTP 503"):
+        make(api, order(tmp_path, recipient), clock)
+
+
 def test_what_is_altered_on_its_way_is_not_published_and_prunes_nothing(
     tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,7 +261,11 @@ def test_a_bad_recipient_and_a_cut_backup_are_told_without_a_key() -> None:
         seal([b"x"], io.BytesIO(), ["age1nonsense"])
     assert failed.value.code == "bad_recipient"
     identity, recipient = fresh()
-    lines = [head("rag7", "t"), line_of(Entry("", "v1", "configmaps", thing("a"))), tail(1)]
+    lines = [
+        head("rag7", "t"),
+        line_of(Entry("", "v1", "configmaps", thing("a", apiVersion="v1", kind="ConfigMap"))),
+        tail(1),
+    ]
     held = io.BytesIO()
     seal(packed(lines), held, [recipient])
     reader = Reader(lambda _entry: None)
@@ -332,22 +366,27 @@ def test_what_others_refer_to_comes_first_and_custom_resources_last() -> None:
     assert "jobs.batch" in KINDS_LEFT_OUT
 
 
+async def difference(api: Api, entry: Entry) -> Difference:
+    (found,) = await Restorer(api, "rag7").compare([entry])
+    return found
+
+
 async def test_a_restore_tells_the_difference_writes_it_and_then_there_is_none() -> None:
     api = Api()
     web = cleaned("deployments.apps", api.objects["deployments.apps"]["web"])
     backup = Entry("apps", "v1", "deployments", {"apiVersion": "apps/v1", "kind": "Deployment", **web})
     secret = cleaned("secrets", api.objects["secrets"]["login"])
     login = Entry("", "v1", "secrets", {"apiVersion": "v1", "kind": "Secret", **secret})
-    assert (await difference(api, backup, "rag7")).word is Word.SAME
+    assert (await difference(api, backup)).word is Word.SAME
     api.objects["deployments.apps"]["web"]["spec"] = {"replicas": 9}
-    found = await difference(api, backup, "rag7")
+    found = await difference(api, backup)
     assert (found.word, found.paths) == (Word.CHANGE, ("/spec/replicas: 9 -> 2",))
     api.objects["secrets"]["login"]["data"] = {"password": "other"}
-    hidden = await difference(api, login, "rag7")
+    hidden = await difference(api, login)
     assert (hidden.word, hidden.paths) == (Word.CHANGE, ("/data/password",))
     del api.objects["secrets"]["login"]
-    assert (await difference(api, login, "rag7")).word is Word.CREATE
+    assert (await difference(api, login)).word is Word.CREATE
     for entry in (login, backup):
-        await put_back(api, entry, "rag7")
-        assert (await difference(api, entry, "rag7")).word is Word.SAME
+        await Restorer(api, "rag7").put_back([entry])
+        assert (await difference(api, entry)).word is Word.SAME
     assert api.objects["secrets"]["login"]["data"] == {"password": CANARY}

@@ -59,11 +59,15 @@ _ORDER: Final = (
     "serviceaccounts",
     "secrets",
     "configmaps",
+    "podtemplates",
     "persistentvolumeclaims",
+    "resourceclaimtemplates.resource.k8s.io",
+    "resourceclaims.resource.k8s.io",
     "roles.rbac.authorization.k8s.io",
     "rolebindings.rbac.authorization.k8s.io",
     "services",
     "daemonsets.apps",
+    "replicationcontrollers",
     "deployments.apps",
     "statefulsets.apps",
     "cronjobs.batch",
@@ -75,7 +79,8 @@ _ORDER: Final = (
 
 
 ORDERED: Final = frozenset(_ORDER)
-"""The kinds without which a backup is not whole."""
+"""The kinds without which a backup is not whole, where the cluster has them."""
+ORDERED_GROUPS: Final = frozenset(name.partition(".")[2] for name in _ORDER)
 
 
 def rank(resource: str) -> tuple[int, str]:

@@ -7,6 +7,7 @@ the last one says how many there were: without it the backup is cut. Pure.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,13 @@ KIND: Final = "alert-remediator/configuration"
 VERSION: Final = 1
 _LONGEST: Final = 16 << 20
 """Bytes of one line; the API server takes objects of some 3 MiB at most."""
+
+
+_NAME: Final = 253
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
+"""The names of the API, as Kubernetes checks them itself; an object's own name may be any one segment of a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,27 @@ def _line(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
+def entry_of(data: Mapping[str, Any]) -> Entry:
+    """The object of a line, when its place and its names are such as an API server has them, and fit each other. Raises BackupFailed."""
+    group, version, plural = data["of"]
+    found = data["object"]
+    names = (found["kind"], found["metadata"]["name"])
+    fits = (
+        all(isinstance(part, str) and len(part) <= _NAME for part in (group, version, plural, *names))
+        and (not group or _SUBDOMAIN.fullmatch(group))
+        and _LABEL.fullmatch(version)
+        and _LABEL.fullmatch(plural)
+        and found["apiVersion"] == (f"{group}/{version}" if group else version)
+        and _KIND.fullmatch(names[0])
+        and names[1] not in ("", ".", "..")
+        and not set(names[1]) & set("/%")
+        and names[1].isprintable()
+    )
+    if not fits:
+        raise _no_backup()
+    return Entry(group, version, plural, found)
+
+
 class Reader:
     """Takes the lines as blocks of any size; `entry` is told of each object. `namespace` is known once the first line was read."""
 
@@ -67,7 +96,7 @@ class Reader:
         for line in lines:
             try:
                 self._read(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 raise _no_backup() from None
 
     def _read(self, data: Any) -> None:
@@ -75,6 +104,8 @@ class Reader:
             if (data["kind"], data["version"]) != (KIND, VERSION):
                 raise _no_backup()
             self.namespace, self.started, self._begun = str(data["namespace"]), str(data["started"]), True
+            if _LABEL.fullmatch(self.namespace) is None:
+                raise _no_backup()
         elif self.whole:
             raise _no_backup()
         elif "objects" in data:
@@ -82,9 +113,8 @@ class Reader:
             if not self.whole:
                 raise _no_backup()
         else:
-            group, version, plural = data["of"]
             self.objects += 1
-            self._entry(Entry(group, version, plural, data["object"]))
+            self._entry(entry_of(data))
 
     def end(self) -> None:
         """There is no more. Raises BackupFailed when it was cut."""

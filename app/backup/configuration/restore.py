@@ -7,7 +7,7 @@ shown. Nothing is deleted: objects and fields that the backup does not know stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,15 +17,17 @@ from app.backup.configuration.cleaning import SECRETS, cleaned
 from app.backup.configuration.lines import Entry, Reader, Unpacker
 from app.backup.configuration.sealed import Identity, unseal
 from app.backup.failure import BackupFailed
-from app.domain.errors import ClusterRefused, ObjectMissing
+from app.domain.errors import ClusterRefused, ObjectMissing, OutcomeUnclear, TryLater
 from app.domain.json import Obj
-from app.kube.everything import Raw
+from app.domain.text import visible
+from app.kube.everything import Raw, kinds_of
 from app.kube.paths import Resource
 
 MANAGER: Final = "alert-remediator-restore"
 """The field manager of what a restore writes."""
 _BLOCK: Final = 1 << 20
 _SHOWN: Final = 20
+_SILENT: Final = 3
 
 
 class Word(StrEnum):
@@ -35,12 +37,13 @@ class Word(StrEnum):
     CREATE = "create"
     CHANGE = "change"
     REFUSED = "refused"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One object: `paths` are what a restore would change, with values unless it is a Secret; `stays` are fields that the backup does not
-    know and a restore leaves; `why` is the API server's refusal."""
+    know and a restore leaves; `why` is the API server's refusal, or why there was no answer."""
 
     entry: Entry
     word: Word
@@ -68,35 +71,98 @@ def read_backup(file: Path, identities: Iterable[Identity], entry: Callable[[Ent
     return reader
 
 
-async def difference(cluster: Raw, entry: Entry, namespace: str) -> Difference:
-    """One object against the cluster; nothing is changed. Raises what reading raises."""
-    resource, wanted = _resource(entry), _placed(entry, namespace)
-    name = wanted["metadata"]["name"]
-    try:
-        live = await cluster.read(resource, namespace, name, [])
-    except ObjectMissing:
-        live = None
-    try:
-        after = await cluster.put_as(resource, namespace, wanted, manager=MANAGER, dry_run=True)
-    except ClusterRefused as error:
-        return Difference(entry, Word.REFUSED, why=error.message)
-    if live is None:
-        return Difference(entry, Word.CREATE)
-    secret = resource.full_name == SECRETS
-    would = cleaned(resource.full_name, after)
-    changed = tuple(_paths(cleaned(resource.full_name, live), would, secret=secret))
-    stays = tuple(p for p in _paths(wanted, would, secret=True))
-    return Difference(entry, Word.CHANGE if changed else Word.SAME, changed[:_SHOWN], stays[:_SHOWN])
+class Restorer:
+    """Puts objects of a backup into one namespace. Each one stands for itself: what is refused or gets no answer is told, and the next one
+    has its turn. After some without an answer in a row the rest is not tried."""
 
+    def __init__(self, cluster: Raw, namespace: str) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self._kinds: dict[tuple[str, str], Mapping[str, str]] = {}
 
-async def put_back(cluster: Raw, entry: Entry, namespace: str) -> Difference:
-    """Write one object, unless it is the same already. Safe to repeat."""
-    found = await difference(cluster, entry, namespace)
-    if found.word in (Word.CREATE, Word.CHANGE):
-        await cluster.put_as(
-            _resource(entry), namespace, _placed(entry, namespace), manager=MANAGER, dry_run=False
+    async def compare(self, entries: Iterable[Entry]) -> list[Difference]:
+        """Each object against the cluster; nothing is changed. Raises nothing of ours."""
+        return await self._each(entries, self._difference)
+
+    async def put_back(self, entries: Iterable[Entry]) -> list[Difference]:
+        """Write each object, unless it is the same already: what was done. Safe to repeat. Raises nothing of ours."""
+        return await self._each(entries, self._written)
+
+    async def _each(
+        self, entries: Iterable[Entry], do: Callable[[Entry], Awaitable[Difference]]
+    ) -> list[Difference]:
+        found, silent = list[Difference](), 0
+        for entry in entries:
+            if silent >= _SILENT:
+                why = "not tried, as the API server gave no answer before"
+                found.append(Difference(entry, Word.FAILED, why=why))
+                continue
+            try:
+                found.append(await do(entry))
+                silent = 0
+            except ClusterRefused as error:
+                found.append(Difference(entry, Word.REFUSED, why=error.message))
+                silent = 0
+            except (TryLater, OutcomeUnclear) as error:
+                found.append(Difference(entry, Word.FAILED, why=error.message))
+                silent += 1
+        return found
+
+    async def _difference(self, entry: Entry) -> Difference:
+        if why := await self._unfit(entry):
+            return Difference(entry, Word.REFUSED, why=why)
+        resource, wanted = _resource(entry), _placed(entry, self._namespace)
+        try:
+            live = await self._cluster.read(resource, self._namespace, wanted["metadata"]["name"], [])
+        except ObjectMissing:
+            live = None
+        after = await self._put(entry, dry_run=True)
+        if live is None:
+            return Difference(entry, Word.CREATE)
+        secret = resource.full_name == SECRETS
+        would = cleaned(resource.full_name, after)
+        changed = tuple(_paths(cleaned(resource.full_name, live), would, secret=secret))
+        stays = tuple(p for p in _paths(wanted, would, secret=True))
+        return Difference(entry, Word.CHANGE if changed else Word.SAME, changed[:_SHOWN], stays[:_SHOWN])
+
+    async def _written(self, entry: Entry) -> Difference:
+        found = await self._difference(entry)
+        if found.word not in (Word.CREATE, Word.CHANGE):
+            return found
+        try:
+            await self._put(entry, dry_run=False)
+        except OutcomeUnclear as lost:
+            if (await self._difference(entry)).word is not Word.SAME:
+                raise lost from None
+        return found
+
+    async def _unfit(self, entry: Entry) -> str:
+        """Why this is no object of a namespace here: discovery decides, not the backup."""
+        at = (entry.group, entry.version)
+        if at not in self._kinds:
+            self._kinds[at] = await kinds_of(self._cluster, *at)
+        kind = self._kinds[at].get(entry.plural)
+        if kind is None:
+            return f"the cluster has no {_resource(entry).full_name} in namespaces"
+        told = entry.object["kind"]
+        return "" if kind == told else f"{_resource(entry).full_name} are of kind {kind}, not {told}"
+
+    async def _put(self, entry: Entry, *, dry_run: bool) -> Obj:
+        body = _placed(entry, self._namespace)
+        return await self._cluster.put_as(
+            _resource(entry), self._namespace, body, manager=MANAGER, dry_run=dry_run
         )
-    return found
+
+
+def left_behind(entries: Iterable[Entry], origin: str, namespace: str) -> list[str]:
+    """Names of RoleBindings that give rights to accounts of the namespace of the backup, when it is put into another one."""
+    if origin == namespace:
+        return []
+    return [
+        entry.object["metadata"]["name"]
+        for entry in entries
+        if (entry.group, entry.plural) == ("rbac.authorization.k8s.io", "rolebindings")
+        and any(s.get("namespace") == origin for s in entry.object.get("subjects") or ())
+    ]
 
 
 def _resource(entry: Entry) -> Resource:
@@ -129,4 +195,5 @@ def _shown(value: Any) -> str:
     if value is None:
         return "absent"
     text = str(value) if not isinstance(value, dict | list) else f"{len(value)} entries"
+    text = visible(text[:1_000]).replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= 80 else f"{text[:79]}…"

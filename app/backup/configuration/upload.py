@@ -20,6 +20,7 @@ from app.backup.configuration.cleaning import (
     KINDS_LEFT_OUT,
     NO_SECRETS,
     ORDERED,
+    ORDERED_GROUPS,
     SECRETS,
     cleaned,
     left_out,
@@ -31,7 +32,7 @@ from app.backup.configuration.sealed import Identity, fresh, seal, unseal
 from app.backup.failure import BackupFailed
 from app.backup.order import ASKED_BY
 from app.backup.pruning import prune
-from app.domain.errors import AccessDenied, ClusterRefused, RemediatorError
+from app.domain.errors import AccessDenied, ClusterRefused, RemediatorError, TryLater
 from app.domain.json import Obj
 from app.domain.ports import Clock
 from app.domain.units import counted as counted_of
@@ -134,6 +135,9 @@ class _Lines:
         order, told = self._parts.order, self._told
         yield head(order.namespace, self._started)
         kinds, silent = runner.run(served(cluster))
+        if lost := sorted(ORDERED_GROUPS & set(silent)):
+            text = f"the API group {lost[0]} does not answer, without which no backup is whole"
+            raise BackupFailed(text, code="unreadable")
         told.unread += [f"group {name}" for name in silent]
         for kind in sorted(kinds, key=lambda k: rank(k.name)):
             why = KINDS_LEFT_OUT.get(kind.name, "")
@@ -155,6 +159,10 @@ class _Lines:
             if kind.name in ORDERED:
                 text = f"the pod's account may not list {kind.name}, without which no backup is whole"
                 raise BackupFailed(text, code="not_allowed") from error
+            self._told.unread.append(kind.name)
+        except (ClusterRefused, TryLater) as error:
+            if kind.name in ORDERED or error.code == "list_expired":
+                raise
             self._told.unread.append(kind.name)
 
     def _page(self, kind: Served, page: Iterable[Obj]) -> Iterator[bytes]:

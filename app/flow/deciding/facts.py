@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from app.domain.alert import Source
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.errors import RemediatorError
@@ -21,6 +19,7 @@ from app.domain.plan import Action
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
 from app.flow.deciding import trust
+from app.flow.notifying import holding
 from app.flow.services import Services
 from app.kube.actions.surge import taken_down_at_once
 from app.kube.controllers import owners_of
@@ -78,11 +77,12 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The asking run's own traces, which must not count against it."""
+    """The asking run's own traces, which must not count against it. `brings_back`: it starts what its approved plan stopped."""
 
     run_id: str = ""
     step_index: int = -1
     approved_by: str = ""
+    brings_back: bool = False
 
 
 async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
@@ -228,8 +228,7 @@ def facts_in(
 ) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, target = tx.conn, tx.now, seen.target
-    policy, rule = ground.policy, ground.rule
-    workload = seen.workload
+    policy, rule, workload = ground.policy, ground.rule, seen.workload
     spend = {}
     for scope in scopes_for(policy, rule, target):
         since = now - scope.limit.window
@@ -261,7 +260,7 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=_acknowledged(conn, seen, incident),
+        acknowledged=_acknowledged(tx, seen, incident),
         changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,
@@ -270,17 +269,18 @@ def facts_in(
         scheduled=bool(incident.manual and incident.manual.schedule),
         order_may_approve=incident.manual.may_approve if incident.manual else False,
         approved_by=own.approved_by,
+        brings_back=own.brings_back,
         dry_run=incident.manual.dry_run if incident.manual else False,
         trust_level=trust.trust_level_of(conn, rule, incident, target, now),
     )
 
 
-def _acknowledged(conn: Connection, seen: Outside, incident: Incident) -> str:
+def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, whatever its alerts came from."""
     if seen.acknowledged:
         return seen.acknowledged
-    told = "" if seen.holders_asked else acknowledgements.of_incident(conn, incident.id)
-    holder = acknowledgements.holder(conn, incident.id)
+    told = "" if seen.holders_asked else acknowledgements.of_incident(tx.conn, incident.id)
+    holder = holding.standing(tx, incident.id)
     return told or (holder.text if holder else "")
 
 

@@ -29,7 +29,7 @@ from app.kube import read
 from app.kube.resolve import Found, find
 from app.policy import decide as policy_decide
 from app.policy.gates.scope import mark_of, off_limits_by_name
-from app.policy.match import NoHint, match_rule, rule_for_order, severity_rank, target_hint
+from app.policy.match import NoHint, match_rule, own_target, rule_for_order, severity_rank, target_hint
 from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
@@ -118,9 +118,11 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
 
 
 def _of_schedule(policy: Policy, order: ManualRequest) -> Rule:
-    """The rule whose schedule ordered it. Raises BadInput (`rule_gone`) when it has none any more, or is for something else."""
+    """The rule whose schedule ordered it. Raises BadInput (`rule_gone`) when it has none any more, or is for something else: another
+    procedure, or another target, for which its params are meant."""
     rule = policy.rule(order.schedule)
-    if rule is None or rule.schedule is None or rule.remediation != order.remediation:
+    fits = rule is not None and rule.schedule is not None and rule.remediation == order.remediation
+    if rule is None or not fits or own_target(rule) != Target.parse(order.target):
         text = "the rule whose schedule ordered it is gone, or is for something else now"
         raise BadInput(text, code="rule_gone", where=order.schedule)
     return rule

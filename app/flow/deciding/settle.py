@@ -18,7 +18,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.deciding import facts, investigate, trust
-from app.flow.notifying import merging
+from app.flow.notifying import holding, merging
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
@@ -145,7 +145,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     ledger.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
     _tell_decision(tx, incident, decision, seen, once=run.id)
     if asks:
-        approval_request.ask(tx, run, seen, decision.text)
+        approval_request.ask(tx, run, seen, decision.text, case.policy)
     state = IncidentState.WAITING if asks else IncidentState.ACTING
     move(tx, incident, state, once=run.id, reason=decision.text)
     incidents.schedule(tx, incident.id, None)
@@ -165,6 +165,7 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
         else:
             _close_order(tx, incident, decision, seen)
         return
+    holding.standing(tx, incident.id)  # also where no gate was asked
     if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))

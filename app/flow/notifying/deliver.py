@@ -21,7 +21,7 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
 from app.domain.ports import Clock
-from app.flow.notifying import calls
+from app.flow.notifying import calls, unsent
 from app.flow.notifying.fan_out import DIGEST, QUIET, STORM_CALL, collapse_storm
 from app.flow.notifying.outage import Outage
 from app.flow.notifying.scorecard import WEEKLY
@@ -30,11 +30,12 @@ from app.notify.blocks import to_slack
 from app.notify.client import Away, BadToken, MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.digest import SHOWN, Digest, digest
 from app.notify.entries import thread_entry
-from app.notify.escalation import Acknowledged, StepAsked, Unanswered
+from app.notify.escalation import EscalationFact
 from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyClient
 from app.notify.parent import parent
+from app.notify.schedule_skipped import skipped_message
 from app.notify.scorecard import weekly
 from app.notify.status_page import StatusPageClient
 from app.notify.timeline import Timeline, Topic, fact_from_json
@@ -45,6 +46,7 @@ from app.store.outbox import Message as Row
 from app.store.tx import Tx
 
 AUDIT_HEAD: Final = "audit_head"
+SCHEDULE_SKIPPED: Final = "schedule.skipped"
 _FIRST_WAIT: Final = 5.0
 _LONGEST_WAIT: Final = 60.0
 _ACCESS_WAIT: Final = 15.0
@@ -218,13 +220,24 @@ async def _again(services: DeliverServices, row: Row, error: str, wait: float | 
         services.outage.begin(now, "unclear")
     backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
     at = now + timedelta(seconds=backoff if wait is None else wait)
-    await _settle(services, lambda tx: outbox.failed(tx, row.id, error, at))
+
+    def later(tx: Tx) -> None:
+        outbox.failed(tx, row.id, error, at)
+        unsent.page_is_late(tx, row, error)
+
+    await _settle(services, later)
 
 
 async def _give_up(services: DeliverServices, row: Row, error: str, *, quiet: bool = False) -> None:
     say = log.info if quiet else log.error
     say("message given up", message=row.id, incident=row.incident_id, error=error)
-    await _settle(services, lambda tx: _failed(tx, row, error))
+
+    def failed(tx: Tx) -> None:
+        _failed(tx, row, error)
+        if not quiet:
+            unsent.page_given_up(tx, row, error)
+
+    await _settle(services, failed)
 
 
 async def _send(services: DeliverServices, row: Row) -> Posted:
@@ -236,6 +249,9 @@ async def _send(services: DeliverServices, row: Row) -> Posted:
         return await _storm_call(services, row)
     if row.kind == AUDIT_HEAD:
         said = head_message(row.payload["data"])
+        return await _post_once(services, row, said, None, row.id, services.channel)
+    if row.kind == SCHEDULE_SKIPPED:
+        said = skipped_message(row.payload["data"])
         return await _post_once(services, row, said, None, row.id, services.channel)
     if row.kind == WEEKLY:
         return await _post_once(services, row, weekly(row.payload["data"]), None, row.id, services.channel)
@@ -348,7 +364,7 @@ async def _storm_call(services: DeliverServices, row: Row) -> Posted:
     """What the escalation of a storm says, below its digest; alone in the channel where that is not posted."""
     digest_id, data = str(row.payload["data"]["digest"]), row.payload["data"]["fact"]
     fact = fact_from_json(Topic(row.payload["data"]["topic"]), data)
-    if not isinstance(fact, StepAsked | Acknowledged | Unanswered):
+    if not isinstance(fact, EscalationFact):
         raise ValueError("a storm's call without a fact")  # noqa: TRY004 - the row's content is wrong, no caller's type
     known = await services.store.read(lambda conn: digests.get(conn, digest_id))
     head = Posted(known.channel or services.channel, known.ts)

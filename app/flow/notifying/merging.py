@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.flow.notifying import calls, severity
+from app.flow.notifying import calls, holding, severity
 from app.flow.notifying.calls import Do
 from app.flow.notifying.record import tell
 from app.notify.escalation import Acknowledged, StepAsked
@@ -65,12 +65,15 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
     escalations.joined(tx, [into])
     both = sorted((s for s in (here, gone) if s.known), key=lambda s: s.order)
     if not gone.known:
+        holding.standing(tx, into)
         return
     first = both[0]
     owner = next((s for s in both if s.walk is not None), None)
     if owner is None:
         if first is gone and gone.rank <= here.rank and gone.holder is not None:
-            acknowledgements.give(tx, into, gone.holder.by, gone.holder.through)
+            holding.take(tx, into, gone.holder.by, gone.holder.through)
+        else:
+            holding.standing(tx, into)
         return
     walk = _the_one(tx, owner, (gone, here))
     if first.answer is None:
@@ -131,7 +134,7 @@ def _answered(tx: Tx, walk: StoredEscalation, of: Standing, merged: str) -> None
         if walk.page_key:
             calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if of.holder is not None:
-        acknowledgements.give(tx, walk.subject, of.holder.by, of.holder.through)
+        holding.take(tx, walk.subject, of.holder.by, of.holder.through)
     else:
         acknowledgements.forget(tx, walk.subject)
     fact = Acknowledged(by, through, len(walk.asked), tx.now, f"{merged} was merged into this incident")

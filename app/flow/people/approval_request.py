@@ -6,20 +6,26 @@ because things had changed meanwhile, the new question says what is different. N
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection
 
+from app.domain import half_way
 from app.domain.outcome import RunState
+from app.domain.plan import Step
 from app.flow.deciding import investigate
 from app.flow.notifying.gitops_patch import for_git
 from app.flow.notifying.record import tell
 from app.flow.people.difference import difference
 from app.notify.timeline import ApprovalAsked, Topic
+from app.policy.gates.window import closes_before
+from app.policy.model import Policy
 from app.store import facts as counts
 from app.store.database import Tx
 from app.store.runs import Run
 
 
-def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str) -> None:
+def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> None:
     """Put the question: plan, hash, expiry, how many have to agree. `run` stands on the step that is asked about."""
     approval = seen.subject.rule.approval
     actions = run.step.actions
@@ -36,9 +42,24 @@ def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str) -> None:
         approvals=approval.approvals,
         changed=_changed_since(tx.conn, run),
         patch=for_git(seen.workload, actions),
+        known=_known(run.step, policy, tx.now + approval.expires),
     )
     once = f"{run.id}/{run.step_index}"
     tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)
+
+
+def _known(step: Step, policy: Policy, latest: datetime) -> tuple[str, ...]:
+    """What an approval says yes to: that what is stopped is started again in a freeze too, and what may hold the plan half way when it
+    begins at the `latest` moment."""
+    stopped = [str(a.target) for a in step.actions if half_way.stops(a)]
+    again = [
+        f"{name} is started again whatever becomes of this, also in a freeze that begins meanwhile; only a pause or the mode observe"
+        " that somebody sets meanwhile holds that, and then a person is called"
+        for name in stopped
+        if len(step.actions) > 1
+    ]
+    soon = closes_before(policy, step, latest)
+    return (*again, *([f"answered at the last moment, {soon}"] if soon else ()))
 
 
 def _changed_since(conn: Connection, run: Run) -> tuple[str, ...]:

@@ -20,8 +20,7 @@ from app.domain.errors import Missing, Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.domain.text import bounded, visible
-from app.flow.notifying import calls, severity, statuses
+from app.flow.notifying import calls, holding, severity, statuses
 from app.flow.notifying.calls import Do, Status
 from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import AUDITED, actor_of, tell
@@ -46,7 +45,6 @@ _AT_ONCE = 50  # looked at in one sweep
 _PAGERDUTY = "PagerDuty"
 STORM = "dig_"
 """How the id of a storm begins."""
-_WORD = 40  # characters of a severity that are told
 _LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
 
 
@@ -181,11 +179,8 @@ def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalatio
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
     acknowledgements.forget(tx, walk.subject)
-    words = (
-        visible(bounded(s, _WORD)) for s in (severity.of_incident(tx.conn, walk.subject), walk.severity or "")
-    )
-    text = " now, ".join(word or "no severity" for word in words)
-    return escalations.anew(tx, walk, walk.why), f"it is {text} before"
+    text = holding.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
+    return escalations.anew(tx, walk, walk.why), text
 
 
 def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation:
@@ -260,7 +255,7 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         tuple(name for name in step.who if not _is_on_call(name)),
         lines,
         paged=sends,
-        page_open=pages and not sends,
+        page_open=pages and not sends and calls.went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
         again=told.again or _anew(walk),
@@ -357,7 +352,7 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
     has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
     if has:
         return {**answer, "by": has, "answer": "already"}
-    acknowledgements.give(tx, subject, fact.by, fact.through)
+    holding.take(tx, subject, fact.by, fact.through)
     told = replace(fact, at=tx.now)
     tell(tx, Topic.ACKNOWLEDGED, told, incident_id=subject, once=f"own/{tx.stamp}")
     return answer
@@ -367,7 +362,7 @@ def _answered(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     """Somebody answered this round: the steps end, PagerDuty is told, and the incident is theirs."""
     escalations.answer(tx, walk.id, fact.by, fact.through)
     if not walk.storm:
-        acknowledgements.give(tx, walk.subject, fact.by, fact.through)
+        holding.take(tx, walk.subject, fact.by, fact.through)
     if walk.page_key and fact.through != _PAGERDUTY:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if services.reach.notes and not walk.storm and fact.through != _PAGERDUTY:

@@ -29,7 +29,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve, approvers
-from app.flow.running import undo
+from app.flow.running import holding
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.running.progress import TOLD_EVERY, SoFar, so_far
 from app.flow.services import Services
@@ -150,7 +150,8 @@ def _goes_on(services: Services, planned: Planned, progress: Progress) -> Found:
 def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
     """Nothing was sent."""
     if last_attempt(planned.run):
-        return _ended(services, planned, Event.REFUSED, f"given up after {MAX_ATTEMPTS} attempts: {text}")
+        text = f"given up after {MAX_ATTEMPTS} attempts: {text}"
+        return _ended(services, planned, Event.REFUSED, text, reached=False)
     return Found(seconds=seconds or _RETRY, failed=True, waits_for=text)
 
 
@@ -241,7 +242,12 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         return in_force
     if run.answer == "approved" and approvers.changed(planned.rule.approval, in_force.approval):
         return "who may approve has changed since this was approved"
-    own = facts.Own(run.id, run.step_index, approved_by=run.answered_by if run.answer == "approved" else "")
+    own = facts.Own(
+        run.id,
+        run.step_index,
+        approved_by=run.answered_by if run.answer == "approved" else "",
+        brings_back=holding.brings_back(run, planned.index),
+    )
 
     def verdict(tx: Tx) -> str | frozenset[str]:
         ledger.lock(tx)
@@ -264,7 +270,7 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         if not yes:
             return _against(decision)
         _intend(tx, planned)
-        return frozenset(hold.key for hold in undo.holds_on(tx.conn, services, run, ()))
+        return frozenset(hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
 
     return await services.store.write(verdict)
 
@@ -300,7 +306,8 @@ def _intend(tx: Tx, planned: Planned) -> None:
 
 async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
     """Send it. What holds it since the gates said yes stops each request that has not gone out."""
-    means = replace(undo.means(services, planned.run, known), so_far=planned.so_far.state)
+    asked = holding.holds_on_start if holding.brings_back(planned.run, planned.index) else holding.holds_on
+    means = replace(holding.means(services, planned.run, known, asked), so_far=planned.so_far.state)
     try:
         done = await planned.actuator.apply(means, planned.action, planned.id, found)
     except Held as hold:
@@ -325,17 +332,17 @@ async def _settle(services: Services, planned: Planned, event: Event, text: str)
     return _ended(services, planned, event, text)
 
 
-def _ended(services: Services, planned: Planned, event: Event, text: str) -> Found:
+def _ended(services: Services, planned: Planned, event: Event, text: str, *, reached: bool = True) -> Found:
     services.metrics.actions.labels(planned.action.kind.value, event.value).inc()
-    return Found(event, text, also=lambda tx, _run: _record(tx, planned, event, text))
+    return Found(event, text, also=lambda tx, _run: _record(tx, planned, event, text, reached=reached))
 
 
-def _record(tx: Tx, planned: Planned, event: Event, text: str) -> None:
-    """Write the outcome, its audit record and its message; the first outcome stands."""
+def _record(tx: Tx, planned: Planned, event: Event, text: str, *, reached: bool = True) -> None:
+    """Write the outcome, its audit record and its message; the first outcome stands. `reached`: the cluster answered."""
     run, action = planned.run, planned.action
     partly = planned.so_far.text if event is not Event.APPLIED else ""
     text = f"{text}; until then: {partly}" if partly else text
-    answer = {"event": event.value, "text": text, "at": tx.now.isoformat()}
+    answer = {"event": event.value, "text": text, "at": tx.now.isoformat(), "reached": reached}
     result = _RESULTS.get(event, ActionResult.REFUSED)
     entry = {"entry": "none", "step": run.step.name, "step_index": run.step_index, "kind": action.kind.value}
     runs.begin_entry(tx, run.id, planned.id, {**entry, "object": str(action.object)})
@@ -348,6 +355,7 @@ def _record(tx: Tx, planned: Planned, event: Event, text: str) -> None:
         undo=action.undo,
         reversible=action.reversible,
         sent=event is not Event.ABANDONED or bool(partly),
+        reached=reached,
         at=tx.now,
     )
     tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from app.domain import half_way
 from app.domain.errors import RemediatorError, StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
 from app.domain.workflows import run_of
@@ -158,7 +159,12 @@ def life_of(tx: Tx, run: Run) -> Life:
     """The run's life as its row and its journal tell it."""
     otherwise = tuple(Otherwise(word) for word in run.settings["rule"]["otherwise"]) if run.settings else ()
     life = Life.from_json(run.life, run.state, len(run.step.actions), otherwise)
-    return replace(life, in_place=bool(undo.in_place(tx.conn, run.id)))
+    there = undo.in_place(tx.conn, run.id)
+    kept = any(
+        entry.intent["step_index"] == run.step_index and entry.intent["kind"] in half_way.KEPT
+        for entry in there
+    )
+    return replace(life, in_place=bool(there), kept=kept and run.state is RunState.ACTING)
 
 
 def _wait(tx: Tx, run: Run, found: Found) -> _Moved:

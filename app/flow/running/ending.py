@@ -15,7 +15,7 @@ from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import settle, trust
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move, taken
-from app.flow.running import temporary, undo
+from app.flow.running import standing, temporary, undo
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
@@ -143,11 +143,17 @@ def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
 
 def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
+    several = len(run.step.actions) > 1
+    stands = undo.standing_of(tx.conn, run) if several else standing.Standing()
     why = Escalation(
         reason=life.reason,
         tried=tuple(_tried(tx, run)),
         look_at=(f"remediator explain {run.id}",),
         stuck=life.state is RunState.STUCK,
+        in_place=stands.in_place,
+        done=stands.done,
+        not_done=stands.not_done,
+        commands=stands.commands,
     )
     once = f"{run.id}/{life.undos}" if life.undos else run.id
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
@@ -191,11 +197,13 @@ def _tried(tx: Tx, run: Run) -> list[str]:
     not tried."""
     lines = []
     for entry in runs.entries(tx.conn, run.id):
-        event = ((entry.outcome or {}).get("answer") or {}).get("event")
+        answer = (entry.outcome or {}).get("answer") or {}
+        event = answer.get("event")
         if event in (None, Event.ABANDONED.value):
             continue
         what = f"{entry.intent['step']}: {entry.intent.get('kind', '')} {entry.intent.get('object', '')}"
-        lines.append(what if event == Event.APPLIED.value else f"{what} ({event})")
+        word = event if answer.get("reached", True) else "the cluster could not be reached"
+        lines.append(what if event == Event.APPLIED.value else f"{what} ({word})")
     return lines
 
 

@@ -73,8 +73,8 @@ class Life:
     """What the table needs to know of a run, and what it changes.
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
-    place, of any step. `otherwise` is what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the
-    run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
+    place, of any step. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
+    what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
     ordered it knew of.
     """
 
@@ -82,6 +82,7 @@ class Life:
     actions: int
     otherwise: tuple[Otherwise, ...]
     in_place: bool = False
+    kept: bool = False
     action: int = 0
     rest: tuple[Otherwise, ...] = ()
     outcome: RunState | None = None
@@ -168,22 +169,30 @@ def otherwise(outcome: RunState) -> Becomes:
     """The step did not help: everything that the rule says otherwise. What was left half done is undone in any case."""
 
     def becomes(life: Life, text: str) -> Life:
-        half = life.state is RunState.ACTING and life.action > 0
-        rest = (Otherwise.UNDO, Otherwise.ESCALATE) if half else life.otherwise
+        rest = _HALF_DONE if _half(life) else life.otherwise
         return go_on(replace(_noted(life, outcome, text), rest=rest))
 
     return becomes
 
 
 def rest_of_otherwise(outcome: RunState) -> Becomes:
-    """Nothing was done in this step: what is left of what the rule says after an earlier one. Half done is undone."""
+    """Nothing was done in this step: what is left of what the rule says after an earlier one. Half done is undone, and what stops
+    after the action that the step is for goes by all that the rule says."""
 
     def becomes(life: Life, text: str) -> Life:
-        half = life.state is RunState.ACTING and life.action > 0
         noted = _noted(life, outcome, text)
-        return go_on(replace(noted, rest=(Otherwise.UNDO, Otherwise.ESCALATE)) if half else noted)
+        if _half(life):
+            return go_on(replace(noted, rest=_HALF_DONE))
+        return go_on(replace(noted, rest=life.otherwise) if life.kept else noted)
 
     return becomes
+
+
+_HALF_DONE = (Otherwise.UNDO, Otherwise.ESCALATE)
+
+
+def _half(life: Life) -> bool:
+    return life.state is RunState.ACTING and life.action > 0 and not life.kept
 
 
 def after_undo(life: Life, text: str) -> Life:

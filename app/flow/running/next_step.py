@@ -110,4 +110,4 @@ def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> 
     data = {"step": held.step.to_json(), "plan_hash": held.plan_hash, "step_index": index}
     tx.audit(EventKind.RUN_REQUESTED, incident_id=run.incident_id, run_id=run.id, data=data)
     if asks:
-        approval_request.ask(tx, held, case.seen, asks)
+        approval_request.ask(tx, held, case.seen, asks, case.policy)

@@ -26,7 +26,7 @@ from app.domain.workload import Workload
 from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce
-from app.flow.running import undo
+from app.flow.running import holding, undo
 from app.flow.running.life import Event, Found, Life, Look
 from app.flow.services import Services
 from app.kube import quantity, read
@@ -86,7 +86,7 @@ async def look(services: Services, run: Run) -> Look:
 
 def _waits(conn: Connection, services: Services, run: Run) -> str:
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
-    if hold := undo.held(conn, services, run):
+    if hold := holding.held(conn, services, run):
         return f"its temporary change is over, but {hold}"
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.

@@ -8,32 +8,29 @@ somebody else changed since.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.actuator import Means
 from app.domain.alert_report import Reported
 from app.domain.errors import Held, OutcomeUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
-from app.domain.target import Target
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts, trust
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, escalate, taken
 from app.flow.notifying.record import tell as record
-from app.flow.running import startable
+from app.flow.running import holding, standing, startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, last_attempt, transition
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoDone
-from app.policy.holds import Hold, Write, holds
 from app.policy.trust import Evidence
-from app.store import approvals, driving, incidents, pauses, runs
+from app.store import approvals, driving, incidents, runs
 from app.store.approvals import NO_PRESS, Press, because
 from app.store.database import Tx
 from app.store.driving import Changes
@@ -106,35 +103,15 @@ def _life(run: Run) -> Life:
     return Life.from_json(run.life, run.state, len(run.step.actions), ())
 
 
-def held(conn: Connection, services: Services, run: Run) -> str:
-    """What forbids this run's next write that is no action, in words; empty when it may happen."""
-    return "; ".join(hold.text for hold in holds_on(conn, services, run, run.life.get("despite", ())))
-
-
-def holds_on(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
-    """What forbids the run's next write, but for the holds whose keys are in `despite`."""
-    now = services.clock.now()
-    write = Write(Target.parse(run.target_key), run.rule, run.remediation, frozenset(despite))
-    return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
-
-
-def means(services: Services, run: Run, despite: Collection[str]) -> Means:
-    """What one write of this run is made with: what holds it by then stops each request right before it goes out, by Held."""
-
-    async def ask() -> None:
-        found = await services.store.read(lambda conn: holds_on(conn, services, run, despite))
-        if found:
-            raise Held("; ".join(hold.text for hold in found))
-
-    return Means(services.doors, ask, services.clock.sleep)
-
-
 async def look(services: Services, run: Run, needed: Needed) -> Found:
     """Take back the newest action that is still in place, unless something holds it, or it was held and is not wanted any
     more: `needed` tells that of a temporary change."""
-    entries, hold = await services.store.read(lambda conn: (_left(conn, run), held(conn, services, run)))
+    entries = await services.store.read(lambda conn: _left(conn, run))
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
+    hold = holding.words(
+        await services.store.read(lambda conn: holding.holds_on_undo(conn, services, run, entries[-1]))
+    )
     if hold:
         return _hold(run, hold)
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed)):
@@ -167,22 +144,37 @@ async def _gone(services: Services, run: Run) -> bool:
 
 
 def _hold(run: Run, hold: str) -> Found:
-    """It waits as long as the hold stands; who waits for it is told once."""
+    """It waits as long as the hold stands; who waits for it is told once, with what is in place meanwhile. Whoever ordered it knows; but
+    when an application stands still by our doing, somebody is called whoever ordered it."""
 
     def also(tx: Tx, now: Run) -> None:
         if now.waits_for == f"held: {hold}":
             return
-        life = _life(now)
-        despite = f"remediator undo {run.id} --despite"
-        data = {"held": hold, "despite": despite}
+        life, stands = _life(now), standing_of(tx.conn, now, held=True)
+        data = {"held": hold, "despite": f"remediator undo {run.id} --despite"}
         tx.audit(EventKind.UNDO_HELD, incident_id=run.incident_id, run_id=run.id, data=data)
         announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/held/{tx.stamp}")
-        if life.cause is Cause.OTHERWISE:  # it did not help, and it stays in place: somebody has to know
-            why = Escalation(f"{life.reason}; its undo waits: {hold}", look_at=(despite,))
+        if life.cause is Cause.OTHERWISE or stands.stopped:  # it stays in place: somebody has to know
+            reason = "; ".join(part for part in (life.reason, f"its undo waits: {hold}") if part)
+            why = Escalation(
+                reason,
+                look_at=(f"remediator explain {run.id}",),
+                stuck=stands.stopped,
+                in_place=stands.in_place,
+                done=stands.done,
+                not_done=stands.not_done,
+                commands=stands.commands,
+            )
             once = f"{run.id}/held/{life.undos}"
-            escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id)
+            incident = incidents.get(tx.conn, run.incident_id)
+            escalate(tx, incident, why, once=once, run_id=run.id, reopen=stands.stopped)
 
     return Found(seconds=_HELD, waits_for=f"held: {hold}", also=also, keeps={"held": True})
+
+
+def standing_of(conn: Connection, run: Run, *, held: bool = False) -> standing.Standing:
+    """What the run has left in place, for people."""
+    return standing.of(run, runs.entries(conn, run.id), in_place(conn, run.id), held=held)
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
@@ -198,9 +190,7 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
     action = Action.from_json(acted.intent["action"])
     number = _life(run).undos
     name = entry_name(acted.name, number)
-    hold = await services.store.write(
-        lambda tx: _intend(tx, services, run, (action, name, acted.name, number))
-    )
+    hold = await services.store.write(lambda tx: _intend(tx, services, run, (action, name, acted, number)))
     if hold:
         return _hold(run, hold)
     if not action.reversible:
@@ -216,7 +206,13 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry) -> Found:
             return _settled(services, run, (action, acted.name, name), UndoResult.NOTHING, text)
         if obstacle := await startable.against_undo(services, run, whole):
             return _hold(run, obstacle)
-        done = await actuator.undo(means(services, run, run.life.get("despite", ())), whole, acted.name)
+        by_then = holding.means(
+            services,
+            run,
+            run.life.get("despite", ()),
+            lambda conn, s, r, _d: holding.holds_on_undo(conn, s, r, acted),
+        )
+        done = await actuator.undo(by_then, whole, acted.name)
     except Held as by:
         return _hold(run, str(by))
     except (TryLater, OutcomeUnclear) as error:
@@ -241,12 +237,12 @@ def entry_name(action_id: str, number: int) -> str:
     return f"{action_id}/undo" if number <= 1 else f"{action_id}/undo.{number}"
 
 
-def _intend(tx: Tx, services: Services, run: Run, what: tuple[Action, str, str, int]) -> str:
+def _intend(tx: Tx, services: Services, run: Run, what: tuple[Action, str, JournalEntry, int]) -> str:
     """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write."""
-    if hold := held(tx.conn, services, run):
+    action, name, acted, number = what
+    if hold := holding.words(holding.holds_on_undo(tx.conn, services, run, acted)):
         return hold
-    action, name, of, number = what
-    entry = {"entry": "undo", "of": of, "number": number}
+    entry = {"entry": "undo", "of": acted.name, "number": number}
     if not runs.begin_entry(tx, run.id, name, entry).resumed:
         data = {"action": name, "summary": f"undo: {action.summary}"}
         tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
@@ -289,13 +285,14 @@ async def request(
         except Refused as busy:
             return busy
 
+    lost = standing.loss(await services.store.read(lambda conn: in_place(conn, run_id)))
     ordered = await services.store.write(write)
     if isinstance(ordered, Refused):
         raise ordered
     if ordered:
         await services.engine().start(ordered)  # one that runs already is woken
         await services.engine().signal(ordered, WAKE)
-    return {"run": run_id, "undo": "requested", "by": by}
+    return {"run": run_id, "undo": "requested", "by": by, **({"loses": lost} if lost else {})}
 
 
 def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despite: bool) -> str:
@@ -308,7 +305,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, *, despit
     if after is None:
         raise AssertionError(f"an undo of a {run.state} run")
     runs.move(tx, run.id, RunState.UNDOING)
-    standing = (hold.key for hold in holds_on(tx.conn, services, run, ()))
+    standing = (hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
     known = (startable.NEW_PODS, *standing) if despite else ()
     after = replace(after, despite=known)
     data = {"by": by, "despite": despite, **because(reason)}
@@ -335,20 +332,31 @@ def _against(tx: Tx, services: Services, run: Run, *, despite: bool) -> Refused 
         return Refused("nothing of the run is in place", code="nothing_to_undo", where=run.id)
     if despite:
         return None
-    if hold := held(tx.conn, services, run):
-        text = f"{hold}. Who knows that and wants it all the same: remediator undo {run.id} --despite"
-        return Refused(text, code="held", where=run.id)
+    hold, lost = holding.held(tx.conn, services, run), standing.loss(in_place(tx.conn, run.id))
+    if hold or lost:
+        people = _agreed(run) if lost else ""
+        known = ". ".join(part for part in (hold, lost and f"It loses rows: {lost}{people}") if part)
+        text = f"{known}. Who knows that and wants it all the same: remediator undo {run.id} --despite"
+        return Refused(text, code="held" if hold else "loses_rows", where=run.id)
     return None
+
+
+def _agreed(run: Run) -> str:
+    """Who had agreed to what is to be taken back, where that was more than one person."""
+    wanted = int(((run.settings.get("rule") or {}).get("approval") or {}).get("approvals", 1))
+    return (
+        f". {wanted} people had to agree to the plan ({run.answered_by}): ask them first"
+        if wanted > 1
+        else ""
+    )
 
 
 __all__: list[str] = [
     "carried_out",
     "entry_name",
-    "held",
-    "holds_on",
     "in_place",
     "look",
-    "means",
     "request",
+    "standing_of",
     "was_applied",
 ]

@@ -17,13 +17,15 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import digest
-from app.domain.target import Target
 from app.domain.units import duration
+from app.flow import counting
+from app.flow.notifying.deliver import SCHEDULE_SKIPPED
 from app.flow.services import Services
 from app.flow.upkeep.supervisor import each
+from app.policy.match import own_target
 from app.policy.model import Policy, Rule
 from app.policy.schedule import Fate, Judged, Schedule, judge
-from app.store import schedules
+from app.store import outbox, schedules
 from app.store.database import Tx
 from app.store.ingest import record
 from app.store.schedules import Fire, StoredSchedule
@@ -38,6 +40,7 @@ async def fire_due(services: Services) -> int:
     """Order what is due; returns how many times have come. Raises ExceptionGroup with what failed; one rule holds up no other."""
     policy, now = services.policy(), services.clock.now()
     rules = {rule.name: rule for rule in policy.rules if rule.schedule is not None}
+    counting.scheduled(services, rules)
     known = await services.store.read(schedules.every)
     if gone := known.keys() - rules.keys():
         await services.store.write(lambda tx: schedules.forget(tx, gone))
@@ -59,6 +62,8 @@ async def _one(services: Services, of: tuple[Policy, Rule], came: list[Fire]) ->
     )
     if fire.incident_id:
         services.decide_nudge()
+    else:
+        services.deliver_nudge()
 
 
 def terms_of(rule: Rule) -> str:
@@ -116,10 +121,15 @@ def _came(tx: Tx, policy: Policy, rule: Rule, judged: Judged) -> Fire:
     fate = Fate.BUSY if under_way else fate
     incident_id = _order(tx, rule, judged) if fate.starts else ""
     fire = Fire(rule.name, due, fate.value, incident_id, tx.now)
+    before = next(iter(schedules.newest(tx.conn, rule.name)), None)
     schedules.came(tx, fire)
     if not fate.starts:
         data = {"rule": rule.name, "due": due.isoformat(), "fate": fate.value, "policy": policy.version}
         tx.audit(EventKind.SCHEDULE_SKIPPED, data={**data, "under_way": under_way})
+        if before is None or before.fate != fire.fate:  # said once of many in a row
+            told = {"rule": rule.name, "fate": fate.value, "told": _schedule(rule).told(due)}
+            message_id = f"{SCHEDULE_SKIPPED}:{digest([rule.name, due.isoformat()])}"
+            outbox.put(tx, message_id, "", SCHEDULE_SKIPPED, {"event": SCHEDULE_SKIPPED, "data": told})
     return fire
 
 
@@ -128,7 +138,7 @@ def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
     schedule, behind = _schedule(rule), tx.now - judged.due
     late = f", {duration(behind)} late" if judged.fate is Fate.LATE else ""
     by = f"schedule of rule {rule.name}, due {schedule.told(judged.due)}"
-    target = Target(rule.target.namespace.default, rule.target.kind, rule.target.name.default).key
+    target = own_target(rule).key
     reason = f"{schedule.cron} in {schedule.timezone}{late}"
     order = ManualRequest(rule.remediation, target, {}, reason, by, schedule=rule.name)
     (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])

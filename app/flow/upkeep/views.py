@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -21,7 +22,7 @@ from app.flow.services import Services
 from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy, Rule
 from app.policy.trust import lower_bound, next_text, proof, proof_text
-from app.store import ledger, runs, trust_levels
+from app.store import ledger, runs, schedule_ends, trust_levels
 from app.store import schedules as stored_schedules
 from app.store.trust_levels import StoredTrustLevel
 
@@ -112,6 +113,10 @@ async def policies(services: Services) -> Sequence[Mapping[str, Any]]:
     return [{"policy_version": policy.version, **rule.to_json()} for rule in policy.rules]
 
 
+def _stamp(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
+
+
 async def schedules(services: Services) -> Sequence[Mapping[str, Any]]:
     """The rules with a schedule, in order: when they are due next, and what became of their last time. Raises StoreUnavailable."""
     now = services.clock.now()
@@ -130,6 +135,8 @@ async def schedules(services: Services) -> Sequence[Mapping[str, Any]]:
                     "last_due": last.due.isoformat() if last else None,
                     "last_result": last.fate if last else None,
                     "last_incident": (last.incident_id if last else "") or None,
+                    "last_outcome": (schedule_ends.outcome_of(conn, last) if last else "") or None,
+                    "last_good": _stamp(schedule_ends.last_good(conn, rule.name)),
                 }
             )
         return rows

@@ -33,7 +33,7 @@ def scale(workload: Workload, replicas: int) -> Action | Impossible:
 
 
 def resized(workload: Workload, replicas: int) -> Action:
-    """The workload's own number of replicas set to another one. Pods that go are what was asked for, and not told as at risk."""
+    """The workload's own number of replicas set to another one. It affects the pods that go."""
     target = workload.target
     return Action(
         kind=ActionKind.SCALE,
@@ -41,7 +41,7 @@ def resized(workload: Workload, replicas: int) -> Action:
         target=target,
         changes=(FieldChange("/spec/replicas", workload.manifest["spec"].get("replicas"), replicas),),
         summary=f"Scale {target} from {workload.desired} to {replicas} replicas",
-        pods_affected=0,
+        pods_affected=max(0, workload.desired - replicas),
         reversible=True,
         undo=f"scale back to {workload.desired} replicas",
         params={"from": workload.desired, "to": replicas},

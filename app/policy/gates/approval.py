@@ -31,7 +31,7 @@ def approval(case: Case) -> GateResult:
         return _SAY.allow("acts by itself", threshold)
     if case.approved_by:
         return _SAY.allow(case.approved_by, threshold)
-    somebody = case.facts.ordered_by and not case.facts.scheduled
+    somebody = case.rule.approval.four_eyes and case.facts.ordered_by and not case.facts.scheduled
     ordered = f", not {case.facts.ordered_by} who ordered it" if somebody else ""
     return _SAY.hold(
         case.question, Code.APPROVAL_NEEDED, "nobody approved yet", threshold, f"{case.approvers}{ordered}"

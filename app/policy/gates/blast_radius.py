@@ -62,6 +62,8 @@ def at_risk(step: Step, replicas: Replicas) -> int:
     """
     risk = 0
     for action in step.actions:
+        if action.kind is ActionKind.SCALE:  # the pods that go are what was asked for
+            continue
         if action.kind not in _ROLLING:
             # A pod that is not ready serves nobody: to delete it takes nothing away.
             risk += 0 if action.params.get("ready") is False else action.pods_affected

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from app.domain import half_way
 from app.domain.decision import Code, GateResult
+from app.domain.plan import Step
 from app.domain.units import utc
 from app.policy.calendar import is_open, next_change
 from app.policy.gates.case import Case, Voice
-from app.policy.model import Window
+from app.policy.model import Policy, Window
 from app.policy.units import wall_time_text
 
 _SAY = Voice("window")
@@ -18,6 +22,8 @@ def window(case: Case) -> GateResult:
     policy, now = case.policy, case.facts.now
     frozen = [f for f in policy.freeze if is_open(f, now)]
     threshold = _threshold(policy.windows, policy.freeze)
+    if case.facts.brings_back:
+        return _SAY.allow("it starts again what the same approved plan stopped", threshold)
     if frozen:
         end = next_change(policy.freeze, now, to_open=False)
         remedy = f"the freeze ends ({utc(end)})" if end else "the freeze is taken out of the policy"
@@ -27,7 +33,20 @@ def window(case: Case) -> GateResult:
         opening = next_change(policy.windows, now, to_open=True)
         remedy = f"the next window opens ({utc(opening)})" if opening else "the policy names a coming window"
         return _SAY.deny(Code.OUTSIDE_WINDOW, f"{utc(now)}, no window open", threshold, remedy, opening)
-    return _SAY.allow(f"inside {open_now[0].name}" if open_now else "no freeze stands", threshold)
+    value = f"inside {open_now[0].name}" if open_now else "no freeze stands"
+    soon = closes_before(policy, case.step, now) if case.step else ""
+    return _SAY.allow(f"{value}; {soon}" if soon else value, threshold)
+
+
+def closes_before(policy: Policy, step: Step, begins: datetime) -> str:
+    """A warning when a freeze begins, or the last open window ends, before a step of several actions that begins then is certain to be
+    over; else empty. It is held half way then."""
+    over = begins + half_way.longest(step.actions)
+    frozen = next_change(policy.freeze, begins, to_open=True) if policy.freeze else None
+    closed = next_change(policy.windows, begins, to_open=False) if policy.windows else None
+    words = (("a freeze begins", frozen), ("the window ends", closed))
+    told = [f"{word} at {utc(at)}" for word, at in words if at is not None and at < over]
+    return f"{' and '.join(told)}, and this may take until {utc(over)}" if told else ""
 
 
 def window_text(one: Window) -> str:

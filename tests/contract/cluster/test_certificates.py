@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from app.domain.actuator import CheckResult, Doors, Means
@@ -11,8 +13,9 @@ from app.domain.json import Obj
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, Target
-from app.kube.certificate_actuator import CertificateActuator, delete_secret, renew
+from app.kube.certificate_actuator import CertificateActuator, Terms, delete_secret, renew
 from app.kube.certificates import issued, parse_certificate
+from app.kube.issuance import standing
 from app.kube.parse import parse_ref
 from app.sim import SimCluster, VirtualClock
 from tests.contract.cluster.certmanager import fails, furnish, play, revision
@@ -20,6 +23,7 @@ from tests.contract.cluster.sides import Side, settled, workload
 
 ACTUATOR = CertificateActuator()
 ID = "run_1/0.0"
+TERMS = Terms(4, datetime(2026, 3, 4, 3, tzinfo=UTC))
 
 
 async def planned(side: Side, kind: ActionKind = ActionKind.RENEW_CERTIFICATE) -> Action:
@@ -28,10 +32,11 @@ async def planned(side: Side, kind: ActionKind = ActionKind.RENEW_CERTIFICATE) -
     ref = parse_ref(Kind.DEPLOYMENT, await settled(side))
     target = Target(side.namespace, Kind.DEPLOYMENT, "web")
     certificate = parse_certificate(await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls"))
+    found = await standing(side.cluster, side.namespace, certificate, [certificate], TERMS.now)
     if kind is ActionKind.RENEW_CERTIFICATE:
-        return renew(ref, target, certificate, "2026-03-04T03:00:00Z", {})
+        return renew((ref, target), found, TERMS, {})
     secret = await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")
-    return delete_secret(ref, target, certificate, secret, {})
+    return delete_secret((ref, target), found, TERMS, secret, {})
 
 
 def means(side: Side, asked: list[None]) -> Means:
@@ -168,3 +173,16 @@ async def test_the_secret_of_somebody_else_is_not_deleted(side: Side) -> None:
     side.edit(Kind.SECRET, "web-tls", [{"op": "remove", "path": "/metadata/annotations"}])
     found = await checked(side, action)
     assert (found.ref, found.text) == (None, "Secret web-tls does not belong to Certificate web-tls")
+
+
+async def test_a_deletion_that_is_refused_with_a_conflict_is_no_deletion(side: Side) -> None:
+    action = await planned(side, ActionKind.DELETE_SECRET)
+    found = await checked(side, action)
+
+    async def conflict(*args: object, **kwargs: object) -> None:
+        raise ObjectChanged("the object changed in the meantime")
+
+    side.cluster.delete_secret = conflict  # type: ignore[method-assign]
+    done = await ACTUATOR.apply(means(side, []), action, ID, found)
+    assert (done.result, done.code) == (ActionResult.REFUSED, ObjectChanged.code)
+    assert await serial(side)

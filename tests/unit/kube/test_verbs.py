@@ -50,7 +50,7 @@ def test_nothing_but_the_actions_own_writes_is_asked_for() -> None:
 
 
 def test_paths_are_escaped_and_cluster_wide_kinds_ignore_the_namespace() -> None:
-    assert RESOURCES[Kind.DEPLOYMENT].path("rag7", "a/b") == "/apis/apps/v1/namespaces/rag7/deployments/a%2Fb"
+    assert RESOURCES[Kind.DEPLOYMENT].path("rag7", "a?b") == "/apis/apps/v1/namespaces/rag7/deployments/a%3Fb"
     assert RESOURCES[Kind.POD].path("rag7", "p", "log") == "/api/v1/namespaces/rag7/pods/p/log"
     assert RESOURCES[Kind.NODE].path("rag7", "n1") == "/api/v1/nodes/n1"
     assert RESOURCES[Kind.POD].path("") == "/api/v1/pods"

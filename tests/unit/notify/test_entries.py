@@ -10,7 +10,7 @@ import pytest
 from app.domain.evidence import Diagnosis
 from app.domain.outcome import ActionResult, Result, UndoResult
 from app.notify.entries import thread_entry
-from app.notify.escalation import Unanswered
+from app.notify.escalation import LetGo, NotPaged, Unanswered
 from app.notify.timeline import (
     AlertLine,
     ApprovalAnswer,
@@ -134,6 +134,8 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
         DECIDED,
         Unanswered(("on-call engineer", "engineering manager"), datetime(2026, 3, 4, 3, 20, tzinfo=UTC)),
     ),
+    "let_go": (Topic.LET_GO, DECIDED, LetGo("kim", "it is critical now, warning before")),
+    "not_paged": (Topic.NOT_PAGED, DECIDED, NotPaged("HTTP 503", again=True)),
     "stuck": (Topic.ESCALATED, DECIDED, Escalation("the undo failed", stuck=True)),
 }
 

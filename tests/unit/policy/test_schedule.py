@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.domain.decision import Verdict
+from app.domain.decision import Mode, Verdict
 from app.policy.faults import PolicyInvalid
 from app.policy.gates.approval import approval
 from app.policy.gates.storm import storm
 from app.policy.load import load_policy
+from app.policy.match import rule_for_order
 from app.policy.schedule import Fate, Missed, Schedule, judge
 from app.policytools.lint import lint
 from app.policytools.lint_findings import Timing
@@ -167,6 +168,8 @@ GOOD = "cron: '30 2 * * *', timezone: Europe/Berlin"
             rules(GOOD, "high-latency", f"when: 'alertname=\"A\"', {TARGET}"),
             "high-latency is no procedure: it is started by alerts, not by the clock",
         ),
+        (rules(GOOD, "hotfix", f"params: {{image: ':v1'}}, approval: {{order_counts: true}}, {TARGET}"), "hotfix needs a person's approval"),
+        (rules(GOOD, "database-restore", f"approval: {{approvals: 1}}, {TARGET}"), "database-restore needs a person's approval"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_with_its_place(text: str, message: str) -> None:
@@ -183,6 +186,25 @@ def test_a_rule_with_a_schedule_is_kept_as_it_was_for_its_run() -> None:
     assert rule.schedule == schedule(missed="once", late="2h")
     assert type(rule).from_json(rule.to_json()).schedule == rule.schedule
     assert datetime(2026, 3, 4, 1, 30, tzinfo=UTC) == rule.schedule.first_after(at("2026-03-04T00:00"))
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "expected"),
+    [
+        ("", ("manual scale", Mode.APPROVE)),
+        ("  - {name: by hand, remediation: scale, mode: observe}\n", ("by hand", Mode.OBSERVE)),
+    ],
+)
+def test_a_rule_with_a_schedule_rules_the_orders_of_its_clock_alone(
+    by_hand: str, expected: tuple[str, Mode]
+) -> None:
+    """It is auto so that the clock may act on its target; whoever may only order would act without approval, anywhere."""
+    policy = load_policy(
+        {"a.yaml": rules(GOOD, rest=f"mode: auto, params: {{replicas: 5}}, {TARGET}") + by_hand}, CATALOGUE
+    )
+    rule = rule_for_order(policy, "scale", {"replicas": 9}, CATALOGUE["scale"].procedure)
+    assert (rule.name, rule.mode) == expected
+    assert rule.params == {"replicas": 9}
 
 
 WINDOW = "{name: w, timezone: Europe/Berlin, from: "

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import ssl
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from app.domain.certificate import of_der, of_pem
+from app.domain.errors import BadInput
 from app.domain.evidence import Certainty
 from app.domain.target import Kind
+from app.kube.certificates import Certificate, orders_under_way, parse_certificate
+from app.sim.certificates import certificate_pem
 from app.sim.faults import Fault, FaultKind
-from remediations.certificate_renewal import DELETE, RENEW
+from remediations.certificate_renewal import (
+    DELETE,
+    RENEW,
+    CertificateRenewal,
+    CertificateRenewalParams,
+)
+from remediations.evidence.certificates import asked_name
 from tests.unit.remediations.stage import Stage, stage_of
 
 CERT = (Kind.CERTIFICATE, "langgraph-tls")
@@ -204,3 +216,79 @@ async def test_promise_12_of_the_secret_nothing_but_its_certificate_is_told() ->
     found = diagnosis.finding("certificate.secret")
     assert found is not None
     assert found.certainty is Certainty.UNKNOWN
+
+
+def unread(play: Stage) -> None:
+    change = {"op": "replace", "path": "/data/tls.crt", "value": "AAAA"}
+    play.edit(Kind.SECRET, "langgraph-tls", change)
+
+
+async def test_promise_6_a_serial_that_could_not_be_read_for_the_plan_proves_no_new_one() -> None:
+    play = stage()
+    play.cluster.faults.add(Fault(FaultKind.DENIED, verb="get", kind=Kind.SECRET, times=9))
+    params = CertificateRenewalParams(certificate="langgraph-tls", secret="langgraph-tls")
+    _, steps = await play.look(secret="langgraph-tls")
+    assert "serial" not in steps[RENEW].actions[0].params
+    scene, same = play.scene(), steps[RENEW]
+    play.cluster.faults.clear()
+    effect = await CertificateRenewal().effect(await scene, params, same)
+    assert effect is not None
+    assert effect.good is None
+    assert "what it held before is not known" in effect.text
+
+
+async def test_what_was_no_certificate_for_the_plan_is_told_from_what_was_not_read() -> None:
+    play = stage()
+    unread(play)
+    diagnosis, steps = await play.look(secret="langgraph-tls")
+    assert steps[RENEW].actions[0].params["serial"] == ""
+    found = diagnosis.finding("certificate.secret")
+    assert found is not None
+    assert "no certificate" in found.text
+
+
+def named(**spec: Any) -> Certificate:
+    meta = {"name": "c", "uid": "1"}
+    return parse_certificate({"metadata": meta, "spec": {"secretName": "c", **spec}})
+
+
+@pytest.mark.parametrize(
+    ("spec", "ordered", "same"),
+    [
+        ({"dnsNames": ["A.test"]}, {"dnsNames": ["a.test"]}, True),
+        ({"dnsNames": ["a.test"], "ipAddresses": ["10.0.0.1"]}, {"dnsNames": ["a.test"]}, False),
+        ({"ipAddresses": ["10.0.0.1"]}, {"ipAddresses": ["10.9.9.9"]}, False),
+        ({"ipAddresses": ["2001:db8::1"]}, {"ipAddresses": ["2001:DB8:0::1"]}, True),
+        ({"uris": ["spiffe://x/y"]}, {"ipAddresses": ["10.9.9.9"]}, False),
+        ({"uris": ["spiffe://x/y"]}, {}, False),
+        ({}, {}, False),
+    ],
+)
+def test_an_order_is_for_the_same_names_when_all_of_them_are(spec: Any, ordered: Any, same: bool) -> None:
+    order = {"metadata": {"name": "o"}, "spec": ordered, "status": {"state": "pending"}}
+    assert orders_under_way([order], named(**spec)) == (["o"] if same else [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ({"dnsNames": ["*.a.test", "b.test"]}, "b.test"),
+        ({"dnsNames": ["*.a.test"]}, "certificate-check.a.test"),
+        ({"ipAddresses": ["10.0.0.1"], "uris": ["spiffe://x/y"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_server_is_asked_for_a_name_that_the_certificate_covers(spec: Any, name: str) -> None:
+    assert asked_name(named(**spec)) == name
+
+
+@pytest.mark.parametrize("version", [1, 3, 4, 127])
+def test_a_certificate_of_a_version_that_is_none_is_unreadable_and_raises_nothing_else(version: int) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    pem = certificate_pem("seed", ["a.test"], moment, moment + timedelta(days=1))
+    der = bytearray(ssl.PEM_cert_to_DER_cert(pem.decode()))
+    at = der.index(b"\xa0\x03\x02\x01\x02")
+    der[at + 4] = version
+    for read, data in ((of_der, bytes(der)), (of_pem, ssl.DER_cert_to_PEM_cert(bytes(der)).encode())):
+        with pytest.raises(BadInput, match="not a certificate"):
+            read(data)

@@ -1,0 +1,132 @@
+"""Half way: what a step of several actions leaves when it stops between two of them, and what of it is meant to be so.
+
+Owns three rules. An action that brings back what its own step stopped is told from any other one. After an action of `KEPT` a stopped
+step is no half change any more: whether it is taken back is the rule's or a person's word. And what is in place is told object by
+object, as it was before the first and after the last action. Never reads or writes anything. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.domain.copies import Exchange
+from app.domain.plan import Action, ActionKind
+from app.domain.target import ObjectRef
+
+KEPT = frozenset({ActionKind.EXCHANGE_DATABASE})
+"""Kinds after which the step has reached what it is for, and what is left only finishes it. To take one back loses what was
+written since."""
+CONFIRMING = timedelta(minutes=10)
+"""The longest that a confirmation waits for pods to end."""
+_JOBS = frozenset({ActionKind.RUN_JOB})
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many pods an object is set to: `before` our first action that is in place, and `now`."""
+
+    object: ObjectRef
+    before: int
+    now: int
+
+    @property
+    def stopped(self) -> bool:
+        """We stopped it, and it is still stopped."""
+        return self.now == 0 and self.before > 0
+
+    @property
+    def name(self) -> str:
+        """For people: `Deployment rag7/web`."""
+        return f"{self.object.kind.value} {self.object.namespace}/{self.object.name}"
+
+    @property
+    def text(self) -> str:
+        """For people: `Deployment rag7/web stands at 0 replicas, was 3`."""
+        return f"{self.name} stands at {self.now} replicas, was {self.before}"
+
+    def command(self, replicas: int) -> str:
+        """What a person types to give it this size."""
+        kind = self.object.kind.value.lower()
+        return f"kubectl scale {kind}/{self.object.name} -n {self.object.namespace} --replicas={replicas}"
+
+
+def sizes(in_place: Iterable[Action]) -> tuple[Size, ...]:
+    """The sizes that these actions, oldest first, leave; without those that are as they were before."""
+    found: dict[tuple[str, str, str], Size] = {}
+    for action in in_place:
+        before, after = _counts(action)
+        if before is None or after is None:
+            continue
+        key = (action.object.kind.value, action.object.namespace, action.object.name)
+        first = found[key].before if key in found else before
+        found[key] = Size(action.object, first, after)
+    return tuple(size for size in found.values() if size.before != size.now)
+
+
+def stops(action: Action) -> bool:
+    """It sets to 0 replicas what had some."""
+    before, after = _counts(action)
+    return after == 0 and bool(before)
+
+
+def brings_back(actions: Sequence[Action], index: int) -> bool:
+    """Action `index` starts what an earlier action of the same step stopped."""
+    _, after = _counts(actions[index])
+    return bool(after) and any(stops(a) and a.object == actions[index].object for a in actions[:index])
+
+
+def wanted(planned: Iterable[Action], size: Size) -> int:
+    """How many pods the object is to have: what actions that have not been carried out would start, or as many as it had."""
+    found = size.before
+    for action in planned:
+        _, after = _counts(action)
+        if after and action.object == size.object:
+            found = after
+    return found
+
+
+def outcome(action: Action, done: bool | None) -> str:
+    """How stands what a step is for, its action done or not; None when nobody knows. Empty for an action that only serves it."""
+    if action.kind is not ActionKind.EXCHANGE_DATABASE:
+        return ""
+    names = Exchange.from_json(action.part)
+    if done is None:
+        return f"whether {names.live} is the restored copy or the former database is not known"
+    if not done:
+        return f"{names.live} is the database that it was before: no name is exchanged"
+    kept = f"; the former one is {names.kept}, closed" if names.kept else ""
+    return f"{names.live} is the restored copy{kept}"
+
+
+def lost_by_undo(action: Action, since: str) -> str:
+    """What is lost when an action of `KEPT` that was done at `since` is taken back; empty for nothing."""
+    if action.kind not in KEPT or not action.reversible:
+        return ""
+    names = Exchange.from_json(action.part)
+    return (
+        f"what was written to {names.live} {since} is not in it afterwards: it stays in {names.copy}, closed"
+    )
+
+
+def longest(actions: Sequence[Action]) -> timedelta:
+    """How long these actions may take one after the other, by the limits that they carry."""
+    total = timedelta()
+    for action in actions:
+        if action.kind in _JOBS:
+            job = action.part.get("job")
+            spec = job.get("spec") if isinstance(job, dict) else None
+            seconds = spec.get("activeDeadlineSeconds") if isinstance(spec, dict) else None
+            total += timedelta(seconds=seconds if isinstance(seconds, int) else 0)
+        elif action.kind is ActionKind.CONFIRM_STOPPED:
+            total += CONFIRMING
+    return total
+
+
+def _counts(action: Action) -> tuple[int | None, int | None]:
+    """Replicas before and after, as the action's own facts tell them; None for an action that is about something else."""
+    if action.kind is not ActionKind.SCALE:
+        return None, None
+    before, after = action.params.get("from"), action.params.get("to")
+    return (before if isinstance(before, int) else None), (after if isinstance(after, int) else None)

@@ -1,0 +1,112 @@
+"""Standing: what a run has left in place, what it has not done, and the commands that change it, for people who have to look.
+
+Called where a run is handed to a person (`ending`), where its undo waits (`undo`), and where somebody asks to take back what loses
+something. Reads the journal only: what it tells is what was done, not what stands in the cluster by now. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain import half_way
+from app.domain.outcome import ActionResult, UndoResult
+from app.domain.plan import Action
+from app.domain.target import ObjectRef
+from app.domain.units import utc
+from app.flow.ids import action_id
+from app.store.runs import JournalEntry, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`in_place` says how things stand, `done` and `not_done` are actions, `commands` what a person can type, each with what it does.
+    `stopped`: an application stands at 0 by our doing."""
+
+    in_place: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    not_done: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    stopped: bool = False
+
+
+def of(
+    run: Run, entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry], *, held: bool
+) -> Standing:
+    """How the run stands by all of its `entries`. `in_place` are those of actions that are, or may be, in place, oldest first. `held`: an
+    undo waits, so that only a person's word lets it go on. What somebody else has changed since is theirs: no size of it is told."""
+    actions = [_action(entry) for entry in in_place]
+    sizes, theirs = half_way.sizes(actions), _theirs(entries, in_place)
+    left = [size for size in sizes if size.object not in theirs]
+    known = {e.name for e in entries if (e.outcome or {}).get("result") == ActionResult.APPLIED.value}
+    known |= {entry.name for entry in in_place}
+    ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
+    missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
+    undo = (_undo(run, in_place, held=held),) if any(a.reversible for a in actions) else ()
+    return Standing(
+        in_place=(
+            *(size.text for size in left),
+            *(f"{s.name}: somebody else has changed it since" for s in sizes if s.object in theirs),
+            *_outcomes(run, in_place),
+        ),
+        done=tuple(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
+        not_done=tuple(action.summary for action in missing),
+        commands=(*(_start(size, half_way.wanted(missing, size)) for size in left if size.stopped), *undo),
+        stopped=any(size.stopped for size in left),
+    )
+
+
+def _theirs(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> set[ObjectRef]:
+    """What somebody else has given another size than ours, as the undo found."""
+    found = {
+        str(entry.intent["of"])
+        for entry in entries
+        if entry.intent.get("entry") == "undo"
+        and (entry.outcome or {}).get("result") == UndoResult.CONFLICT.value
+    }
+    changed = [_action(entry) for entry in in_place if entry.name in found]
+    return {size.object for action in changed for size in half_way.sizes([action])}
+
+
+def loss(in_place: Sequence[JournalEntry]) -> str:
+    """What is lost when these actions are taken back; empty for nothing."""
+    found = (half_way.lost_by_undo(_action(entry), _since(entry)) for entry in in_place)
+    return "; ".join(text for text in found if text)
+
+
+def _since(entry: JournalEntry) -> str:
+    at = ((entry.outcome or {}).get("answer") or {}).get("at") if _clear(entry) else None
+    return f"since {utc(datetime.fromisoformat(at))}" if at else "since then"
+
+
+def _action(entry: JournalEntry) -> Action:
+    return Action.from_json(entry.intent["action"])
+
+
+def _clear(entry: JournalEntry) -> bool:
+    return (entry.outcome or {}).get("result") == ActionResult.APPLIED.value
+
+
+def _done(entry: JournalEntry, action: Action) -> str:
+    return action.summary if _clear(entry) else f"{action.summary} (nobody knows whether it was)"
+
+
+def _outcomes(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:
+    """How stands what the step is for."""
+    known = {entry.name: _clear(entry) or None for entry in in_place}
+    told = (
+        half_way.outcome(action, known.get(action_id(run.id, run.step_index, index), False))
+        for index, action in enumerate(run.step.actions)
+    )
+    return [text for text in told if text]
+
+
+def _start(size: half_way.Size, replicas: int) -> str:
+    return f"start it again as it is: {size.command(replicas)}"
+
+
+def _undo(run: Run, in_place: Sequence[JournalEntry], *, held: bool) -> str:
+    lost = loss(in_place)
+    despite = " --despite" if held or lost else ""
+    return f"take back what is in place: remediator undo {run.id}{despite}" + (f" ({lost})" if lost else "")
