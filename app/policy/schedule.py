@@ -1,7 +1,7 @@
 """Schedules: when a rule's procedure is ordered by the clock, and what becomes of a time that has passed.
 
 Owns the written form and the pure rules. Times are those of cron in a time zone, as Debian's cron reads them when the clock changes: an
-hour that is skipped fires when the clock has moved on, one that is repeated fires once, and what names no hour goes on in real time.
+hour that is skipped fires when the clock has moved on, one that is repeated fires once, and what has a star as minute or hour goes on in real time.
 Used by the policy's document, by the task that fires, by `policy lint` and the pages. Never reads a clock.
 """
 

@@ -154,6 +154,12 @@ def forget(tx: Tx, incident_id: str) -> None:
         withdraw(tx, incident_id)
 
 
+def others_on(conn: Connection, target_key: str, incident_id: str) -> list[str]:
+    """The other open incidents with this target, the oldest first."""
+    mine = (OPEN, incidents.c.target_key == target_key, incidents.c.id != incident_id)
+    return list(conn.execute(select(incidents.c.id).where(*mine).order_by(incidents.c.id)).scalars())
+
+
 def holder(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()

@@ -17,13 +17,13 @@ from app.flow import counting
 from app.flow.upkeep import schedules, views
 from app.policy.load import load_policy
 from app.policy.model import Policy
-from app.store import runs
+from app.store import incidents, runs
 from app.store import schedules as stored
 from app.store.runs import Run
 from remediations import CATALOGUE
 from tests.orders import orders_world
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import all_incidents, the_incident, trail
+from tests.scenario.scenes import alert, all_incidents, body, the_incident, trail
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, access
 
@@ -211,6 +211,30 @@ async def test_a_time_that_was_passed_over_is_said_in_the_channel_once_of_many_i
     assert gauge(rig, "schedules_total", result="skipped") == 2
     await counting.gauges(rig.services)
     assert gauge(rig, "schedule_times_without_success") == 2
+    await rig.close()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_it_leaves_a_target_alone_on_whose_alert_a_person_is(tmp_path: Path, taken: bool) -> None:
+    rig = await Rig(tmp_path / "rig.sqlite", world=orders_world(), stride=15.0, use_api=False).born()
+    rig.policy = nightly()
+    await schedules.fire_due(rig.services)
+    await rig.operations.pause("all", "so that nothing is done on it", "kim", None)
+    await rig.send(body(alert(rig)))
+    await rig.turn()
+    incident = await the_incident(rig)
+    await rig.store.write(lambda tx: incidents.set_target(tx, incident.id, "rag7/Deployment/langgraph"))
+    if taken:
+        await rig.operations.acknowledge(incident.id, "kim")
+    await rig.operations.resume("all", "kim")
+    rig.clock.advance(30 * 60 - 10)
+    await rig.send(body(alert(rig)))
+    rig.clock.advance(12)
+    assert await schedules.fire_due(rig.services) == 1
+    await rig.run(300, alerts=False)
+    run = await rested(rig)
+    assert run.state is (RunState.ABANDONED if taken else RunState.FIXED)
+    assert (f"{incident.id} on this target is acknowledged through API by kim" in rig.notebook.text) is taken
     await rig.close()
 
 

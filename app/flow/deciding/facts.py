@@ -260,7 +260,7 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=_acknowledged(tx, seen, incident),
+        acknowledged=_acknowledged(tx, seen, incident) or _at_its_target(tx, target, incident),
         changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,
@@ -282,6 +282,17 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     told = "" if seen.holders_asked else acknowledgements.of_incident(tx.conn, incident.id)
     holder = holding.standing(tx, incident.id)
     return told or (holder.text if holder else "")
+
+
+def _at_its_target(tx: Tx, target: Target, incident: Incident) -> str:
+    """For an order of the clock: who has another incident of its target, as nobody who ordered it knows of them."""
+    if incident.manual is None or not incident.manual.schedule:
+        return ""
+    for other in acknowledgements.others_on(tx.conn, target.key, incident.id):
+        holder = holding.standing(tx, other)
+        if text := acknowledgements.of_incident(tx.conn, other) or (holder.text if holder else ""):
+            return f"{other} on this target is {text}"
+    return ""
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:

@@ -37,6 +37,10 @@ def at(text: str) -> datetime:
 @pytest.mark.parametrize(
     ("cron", "zone", "after", "expected"),
     [
+        ("*/30 2 * * *", BERLIN, "2026-03-28T23:30", ["03-30T00:00", "03-30T00:30"]),  # not at all on the 29th
+        ("*/30 2 * * *", BERLIN, "2026-10-24T23:30", ["10-25T00:00", "10-25T00:30", "10-25T01:00", "10-25T01:30"]),
+        ("0 3 13 * FRI", BERLIN, "2026-03-01T12:00", ["03-06T02:00", "03-13T02:00", "03-20T02:00"]),  # day or weekday
+        ("0 3 15 * FRI", BERLIN, "2026-03-12T12:00", ["03-13T02:00", "03-15T02:00", "03-20T02:00"]),
         # Europe/Berlin, 29 March 2026: 02:00 is 03:00.
         ("30 2 * * *", BERLIN, "2026-03-27T12:00", ["03-28T01:30", "03-29T01:00", "03-30T00:30"]),
         ("0 3 * * *", BERLIN, "2026-03-28T12:00", ["03-29T01:00", "03-30T01:00"]),
@@ -227,6 +231,23 @@ def test_lint_tells_the_next_times_and_whether_any_of_them_may_act(head: str, cl
     told = {f.code: f for f in found if f.code.startswith("schedule")}
     assert told["schedule"].text == "due 2026-03-28 02:30 CET, 2026-03-29 03:00 CEST, 2026-03-30 02:30 CEST"
     assert ("schedule_closed" in told) is closed
+
+
+@pytest.mark.parametrize(
+    ("remediation", "rest", "idle"),
+    [
+        ("scale", "mode: auto, params: {replicas: 3}", ""),
+        ("scale", "mode: auto, params: {replicas: 0}", "replicas: 0 without to_zero: true is always refused"),
+        ("scale", "mode: auto, params: {replicas: 0, to_zero: true}", ""),
+        ("scale", "mode: observe, params: {replicas: 3}", "mode: observe only looks"),
+        ("adjust-hpa", "mode: auto", "none of min, max, utilization is given, so nothing is ever set"),
+        ("adjust-hpa", "mode: auto, params: {max: 6}", ""),
+    ],
+)
+def test_lint_warns_of_a_schedule_whose_orders_can_do_nothing(remediation: str, rest: str, idle: str) -> None:
+    policy = load_policy({"a.yaml": rules(GOOD, remediation, f"{rest}, {TARGET}")}, CATALOGUE)
+    found = lint(policy, (), Timing(at("2026-03-27T12:00")))
+    assert [f.text for f in found if f.code == "schedule_idle"] == ([idle] if idle else [])
 
 
 BY = "schedule of rule nightly, due 2026-03-04 04:30 CET"
