@@ -88,6 +88,22 @@ class _Maker:
         yield schema.run_journal, runs * 3, self._entry
         yield schema.run_approvals, runs, self._approval
         yield schema.ledger, runs, self._spent
+        yield from self._people()
+        yield schema.clicks, n // 10, lambda i: {"id": f"click-{i}", "at": self._at(i * 10)}
+        yield schema.samples, n, self._sample
+        yield schema.digests, n // 100, self._digest
+        yield (
+            schema.digest_incidents,
+            n // 2,
+            lambda i: {
+                "incident_id": incident_id(i),
+                "digest_id": f"dig_{i // 50:012x}",
+            },
+        )
+
+    def _people(self) -> Iterator[tuple[Table, int, Callable[[int], Row]]]:
+        """Who was asked and answered, and what the clock ordered."""
+        n = self._incidents
         yield acknowledgements, n // 10, lambda i: {"fingerprint": f"Q{i:012x}", "at": self._at(i * 10)}
         yield (
             escalations,
@@ -112,17 +128,6 @@ class _Maker:
             lambda i: {"rule": f"rule {i % 9}", "due_at": self._at(i * 4), "at": self._at(i * 4)},
         )
         yield incident_acknowledgements, n // 20, lambda i: {"incident_id": incident_id(i), "at": self._at(i)}
-        yield schema.clicks, n // 10, lambda i: {"id": f"click-{i}", "at": self._at(i * 10)}
-        yield schema.samples, n, self._sample
-        yield schema.digests, n // 100, self._digest
-        yield (
-            schema.digest_incidents,
-            n // 2,
-            lambda i: {
-                "incident_id": incident_id(i),
-                "digest_id": f"dig_{i // 50:012x}",
-            },
-        )
 
     def _at(self, incident: int) -> int:
         return self._begin + incident * self._pace

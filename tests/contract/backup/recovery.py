@@ -83,7 +83,7 @@ class Recovery:
 
     @property
     def copies(self) -> list[str]:
-        names = self.ask("SELECT datname FROM pg_database ORDER BY 1")
+        names = self.ask("SELECT datname FROM pg_database ORDER BY 1", "postgres")
         return [str(name) for (name,) in names if name == f"{self.live}_{COPY}"]
 
 

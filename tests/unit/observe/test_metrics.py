@@ -42,6 +42,10 @@ EXPECTED = {
     "remediator_first_write_seconds": ("histogram", ("mode",)),
     "remediator_run_seconds": ("histogram", ("remediation",)),
     "remediator_clicks": ("counter", ("action", "result")),
+    "remediator_schedules": ("counter", ("rule", "result")),
+    "remediator_schedule_outcome": ("gauge", ("rule", "outcome")),
+    "remediator_schedule_last_good_seconds": ("gauge", ("rule",)),
+    "remediator_schedule_times_without_success": ("gauge", ("rule",)),
 }
 
 
