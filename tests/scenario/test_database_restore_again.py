@@ -87,7 +87,7 @@ async def test_two_restores_of_one_database_through_two_applications_exchange_it
     assert (await databases(rig))["langgraph_checkpoints"].mark
     with pytest.raises(Refused, match="nothing of the run is in place"):
         await rig.operations.undo(late.id, "kim")
-    await rig.operations.undo(good.id, "kim")
+    await rig.operations.undo(good.id, "kim", despite=True)
     await rig.run(120)
     assert (await databases(rig))["langgraph_checkpoints"].mark == ""
     await rig.close()
