@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +46,7 @@ def diff(
 ) -> None:
     """Show what a restore would create and change (server-side dry run). It changes nothing. Exit 1 when something is refused or fails."""
     entries, into = _read(file, identity, namespace)
-    found = asyncio.run(_compared(entries, into, context))
+    found = asyncio.run(_restoring(context, into, lambda r: r.compare(entries)))
     _show(found, into, as_json=as_json)
     if any(d.word in _BAD for d in found):
         raise typer.Exit(1)
@@ -63,7 +63,7 @@ def restore(
 ) -> None:
     """Show the difference, ask, and put back what differs, in the backup's order. Nothing is deleted; it can be repeated."""
     entries, into = _read(file, identity, namespace)
-    found = asyncio.run(_compared(entries, into, context))
+    found = asyncio.run(_restoring(context, into, lambda r: r.compare(entries)))
     todo = [d for d in found if d.word is not Word.SAME]
     if not as_json:
         _show(found, into, as_json=False)
@@ -71,7 +71,7 @@ def restore(
         _tell(found, say)
     if todo and not yes:
         typer.confirm(f"Put {len(todo)} objects back into {into}?", abort=True, err=True)
-    done = asyncio.run(_put_back([d.entry for d in todo], into, context))
+    done = asyncio.run(_restoring(context, into, lambda r: r.put_back([d.entry for d in todo])))
     if as_json:
         give({"namespace": into, "objects": [_row(d) for d in done]})
     words = Counter(d.word for d in done)
@@ -106,18 +106,13 @@ async def _connected(context: str) -> KubeCluster:
         raise typer.BadParameter(error.message) from None
 
 
-async def _compared(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
+async def _restoring(
+    context: str, namespace: str, act: Callable[[Restorer], Awaitable[list[Difference]]]
+) -> list[Difference]:
+    """Do this on the cluster of the kubeconfig's context."""
     cluster = await _connected(context)
     try:
-        return await Restorer(cluster, namespace).compare(entries)
-    finally:
-        await cluster.close()
-
-
-async def _put_back(entries: list[Entry], namespace: str, context: str) -> list[Difference]:
-    cluster = await _connected(context)
-    try:
-        return await Restorer(cluster, namespace).put_back(entries)
+        return await act(Restorer(cluster, namespace))
     finally:
         await cluster.close()
 

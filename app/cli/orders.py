@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ import typer
 from app.cli.output import AsJson, give, say, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, incident_path, run_path
 from app.domain.errors import BadInput, Refused
+from app.domain.json import value_or_text
 from app.domain.outcome import RunState
 from app.domain.target import Target
 
@@ -61,14 +61,7 @@ def _pair(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise BadInput("expected KEY=VALUE", code="bad_param", where=text)
-    try:
-        return key, json.loads(value, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return key, value
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    return key, value_or_text(value)
 
 
 def approve(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:

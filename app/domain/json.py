@@ -25,6 +25,18 @@ def decoded(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from error
 
 
+def value_or_text(text: str) -> Any:
+    """What a person wrote as a value: JSON where it is some, else the text itself. `NaN` and the like are text."""
+    try:
+        return json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _no_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 def digest(value: Any) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
     # Half of a surrogate pair, which JSON can spell, is hashed as it is.

@@ -6,7 +6,6 @@ Never decides whether it may act. A form begins as a dry run, which changes noth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.errors import Missing, RemediatorError
-from app.domain.json import canonical
+from app.domain.json import canonical, value_or_text
 from app.domain.target import Kind
 from app.flow.services import Services
 from app.flow.upkeep import views
@@ -92,11 +91,4 @@ def _value(kind: str, text: str) -> Any:
         return text
     if kind.startswith("list of text") and not text.startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
-    try:
-        return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
+    return value_or_text(text)

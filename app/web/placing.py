@@ -14,7 +14,8 @@ from app.web.services import WebServices
 async def place(using: WebServices, order: Delivery) -> Receipt:
     """Check a manual order and store it; a repeat under its key gives the same receipt.
 
-    Raises BadInput (`unknown_remediation`, `param_missing`, …), Refused (`no_such_target`, `no_run`), Conflict, StoreUnavailable.
+    Raises BadInput (`unknown_remediation`, `param_missing`, …), Refused (`no_such_target`, `no_run`,
+    `idempotency_conflict`), StoreUnavailable.
     """
     if order.manual is not None:
         using.check_order(order.manual)
