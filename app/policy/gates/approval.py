@@ -31,8 +31,8 @@ def approval(case: Case) -> GateResult:
         return _SAY.allow("acts by itself", threshold)
     if case.approved_by:
         return _SAY.allow(case.approved_by, threshold)
-    somebody = case.rule.approval.four_eyes and case.facts.ordered_by and not case.facts.scheduled
-    ordered = f", not {case.facts.ordered_by} who ordered it" if somebody else ""
+    four_eyes = case.rule.approval.four_eyes and case.somebody
+    ordered = f", not {case.somebody} who ordered it" if four_eyes else ""
     return _SAY.hold(
         case.question, Code.APPROVAL_NEEDED, "nobody approved yet", threshold, f"{case.approvers}{ordered}"
     )

@@ -49,11 +49,15 @@ class Case:
         return min(modes, key=LEVELS.index)
 
     @property
+    def somebody(self) -> str:
+        """Who ordered it. Empty for nobody, and for an order of the clock, behind which nobody stands at that moment."""
+        return "" if self.facts.scheduled else self.facts.ordered_by
+
+    @property
     def storming(self) -> bool:
         """Known to be a storm, and nobody has ordered or approved this very plan."""
         count = self.facts.storm_targets
-        ordered = self.facts.ordered_by and not self.facts.scheduled
-        by_itself = not (ordered or self.facts.approved_by)
+        by_itself = not (self.somebody or self.facts.approved_by)
         return by_itself and not isinstance(count, Unknown) and count >= self.policy.storm.targets
 
     @property
@@ -77,8 +81,7 @@ class Case:
             return f"approved by {facts.approved_by}"
         asked = self.rule.approval
         named = not asked.by or not {facts.ordered_by, *facts.ordered_as}.isdisjoint(asked.by)
-        somebody = facts.ordered_by and not facts.scheduled
-        if somebody and facts.order_may_approve and named and not self.wants_another_word:
+        if self.somebody and facts.order_may_approve and named and not self.wants_another_word:
             return f"ordered by {facts.ordered_by}"
         return ""
 
