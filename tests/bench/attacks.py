@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,9 +31,16 @@ class Victim:
     token: str
     policies: Path
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new connection."""
-        return await asyncio.open_connection(self.host, self.port)
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A new connection, aborted at the end: what the victim never read would keep it open past the event loop."""
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def post(self, body: bytes, path: str = bodies.PATH) -> bytes:
         """A request."""
@@ -45,13 +52,10 @@ async def _send(victim: Victim, requests: Sequence[bytes]) -> None:
     at = 0
     while True:
         with contextlib.suppress(OSError):
-            reader, writer = await victim.connect()
-            try:
+            async with victim.connected() as (reader, writer):
                 writer.write(requests[at % len(requests)])
                 await writer.drain()
                 await reader.read(16)
-            finally:
-                writer.close()
         at += 1
 
 
@@ -98,11 +102,8 @@ async def many_connections(victim: Victim) -> None:
     async def hold() -> None:
         while True:
             with contextlib.suppress(OSError):
-                reader, writer = await victim.connect()
-                try:
+                async with victim.connected() as (reader, _):
                     await reader.read(1)
-                finally:
-                    writer.close()
             await asyncio.sleep(0.5)
 
     await _together(*(hold() for _ in range(_IDLE)))
@@ -114,14 +115,11 @@ async def slow_headers(victim: Victim) -> None:
     async def drip() -> None:
         while True:
             with contextlib.suppress(OSError):
-                _, writer = await victim.connect()
-                try:
+                async with victim.connected() as (_, writer):
                     for byte in b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 10_000:
                         writer.write(bytes((byte,)))
                         await writer.drain()
                         await asyncio.sleep(0.1)
-                finally:
-                    writer.close()
 
     await _together(*(drip() for _ in range(_SLOW)))
 
@@ -143,6 +141,51 @@ async def deep_and_wide_bodies(victim: Victim) -> None:
         )
     ]
     await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
+
+
+_LARGE = 16 * 1024 * 1024 - 4_096
+
+
+def _filled(before: bytes, unit: bytes, after: bytes) -> bytes:
+    return before + unit * ((_LARGE - len(before) - len(after)) // len(unit)) + after
+
+
+async def largest_bodies(victim: Victim) -> None:
+    """As many bytes as a body may have: of structure nobody asked for, of one text full of escapes, of ten thousand labels."""
+    head = b'{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"q"}}],'
+    bodies_ = (
+        _filled(head + b'"x":[', b"[" * 28 + b"]" * 28 + b",", b"0]}"),
+        _filled(head + b'"x":[', b"[],", b"0]}"),
+        head + b'"x":{' + b",".join(b'"%d":0' % n for n in range(1_300_000)) + b"}}",
+        _filled(head + b'"receiver":"', rb"\\.", b'"}'),
+        _filled(head + b'"receiver":"', rb"\ud800", b'"}'),
+        _filled(b'{"alerts":[{"q":[', b"[],", b"0]}]}"),
+        _filled(b'{"alerts":[{"status":"firing","labels":{"a":"b"},"annotations":{"a":[', b"[],", b"0]}}]}"),
+        _filled(b'{"alerts":[{"status":"firing","labels":{"alertname":"', rb"\u0301", b'"}}]}'),
+    )
+    requests = [victim.post(body) for body in bodies_]
+    await _together(*(_send(victim, requests[n::2]) for n in range(2)))
+
+
+async def texts_full_of_secrets(victim: Victim) -> None:
+    """Annotations in which every word looks like a secret, as many as a body may have."""
+    texts = (
+        "a://b:@c password is x ",
+        "mysql -pa'b'\\''c' ",
+        'curl -u "a:b" ',
+        "token='a'\"b\" value: a, ",
+        "AUTH a b\npassword: |\n  x\n",
+    )
+    alerts = [
+        {
+            "status": "firing",
+            "labels": {"alertname": f"c{n}"},
+            "annotations": {f"k{m}": texts[m % len(texts)] * 5 for m in range(128)},
+        }
+        for n in range(800)
+    ]
+    request = victim.post(json.dumps({"version": "4", "alerts": alerts}).encode())
+    await _together(*(_send(victim, [request]) for _ in range(_AT_ONCE)))
 
 
 async def rejected_items(victim: Victim) -> None:
@@ -178,5 +221,7 @@ ATTACKS: Mapping[str, Callable[[Victim], Awaitable[None]]] = {
     "slow headers": slow_headers,
     "deep and wide bodies": deep_and_wide_bodies,
     "1 MiB of rejected items": rejected_items,
+    "16 MiB of structure": largest_bodies,
+    "16 MiB of secrets": texts_full_of_secrets,
     "large policies": large_policies,
 }

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import json
+import socket
 import sqlite3
+import warnings
 from pathlib import Path
 
 import pytest
@@ -45,7 +50,7 @@ def test_a_missed_limit_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> No
 def test_limits_are_those_that_were_promised() -> None:
     assert (accept.RATIO, react.P50, react.P99) == (0.7, 80.0, 250.0)
     assert (memory.MEBIBYTES, ready.SECONDS, crowded.FACTOR) == (200.0, 3.0, 1.2)
-    assert (abuse.FACTOR, len(attacks.ATTACKS)) == (5.0, 8)
+    assert (abuse.FACTOR, len(attacks.ATTACKS)) == (5.0, 10)
     assert (pages.OVERVIEW, pages.LIST) == (100.0, 150.0)
     one = Measure("accept", "ratio", 0.7, "")
     assert (at_least(one, 0.7).ok, at_least(one, 0.71).ok, below(one, 0.7).ok, below(one, 0.8).ok) == (
@@ -71,3 +76,26 @@ def test_filling_needs_the_columns_it_computes(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no column received_at"):
         crowded._copy(conn, "deliveries", (0, 1, 1), {"received_at": "n"})
     conn.close()
+
+
+def test_an_attack_leaves_no_connection_behind_what_was_never_read() -> None:
+    more_than_the_kernel_holds = b"x" * (64 << 20)
+
+    async def attacked(listener: socket.socket) -> socket.socket:
+        victim = attacks.Victim("127.0.0.1", listener.getsockname()[1], "none", Path())
+        attack = asyncio.ensure_future(attacks._send(victim, [more_than_the_kernel_holds]))
+        loop = asyncio.get_running_loop()
+        reader, _ = await loop.sock_accept(listener)
+        await loop.sock_recv(reader, 1)
+        attack.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await attack
+        return reader
+
+    with warnings.catch_warnings(record=True) as seen, socket.create_server(("127.0.0.1", 0)) as listener:
+        warnings.simplefilter("always")
+        listener.setblocking(False)
+        reader = asyncio.run(attacked(listener))
+        gc.collect()
+        reader.close()
+    assert [str(w.message) for w in seen] == []
