@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
@@ -38,7 +38,7 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class Clients:
     """The ways out of this process that an actuator may use. The cluster may be one look's view, which never writes. `http` is
     None where Services cannot be asked."""
 
@@ -59,11 +59,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Partly:
+    """What a long action has done when it stops before its end: `done` stays done, `left` is not done; both one clause for people, the
+    second empty when it is not known."""
+
+    done: str
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
-    """What one write is made with: `doors` to send it through, `ask` right before each request, `sleep` between looks. `so_far`
+    """What one write is made with: `clients` to send it through, `ask` right before each request, `sleep` between looks. `so_far`
     is the state of the last progress of a long action, empty at its beginning."""
 
-    doors: Doors
+    clients: Clients
     ask: Ask
     sleep: Sleep
     so_far: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -95,7 +104,8 @@ class CheckResult:
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What became of the action. `code` is the error's for REFUSED; `passing`: that refusal may pass, ask again in
-    `retry_after` seconds (None when nobody told how long)."""
+    `retry_after` seconds (None when nobody told how long). `generation` is the object's as our write left it, 0 when not known, and
+    `left` the object itself, None when not known; it may hold secrets, and is never recorded."""
 
     result: ActionResult
     text: str
@@ -103,15 +113,19 @@ class Applied:
     code: str = ""
     passing: bool = False
     retry_after: float | None = None
+    generation: int = 0
+    left: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What became of the undo; `conflicts` has one sentence a field that is not ours any more."""
+    """What became of the undo; `conflicts` has one sentence a field that is not ours any more. `generation` and `left` as in `Applied`."""
 
     result: UndoResult
     text: str
     conflicts: tuple[str, ...] = ()
+    generation: int = 0
+    left: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +150,17 @@ class Actuator(Protocol):
         """What an action of this kind needs at the cluster, on one kind of its objects; empty when it never acts on that."""
         ...
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
-        """Look afresh: is everything still as the action expects it? Raises the doors' read errors."""
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:
+        """Look afresh: is everything still as the action expects it? Raises the clients' read errors."""
         ...
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str | Progress:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str | Progress:
         """For a recorded intent without an outcome: a sentence when the action did happen, its progress while it goes on by itself
         and nothing has to be sent, empty when there is something to send: nothing has happened, or to do it again does no harm.
         Raises RemediatorError kinds when that cannot be told."""
         ...
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:
         """Try everything but the effect: why it would be refused, or empty. Raises TryLater."""
         ...
 
@@ -161,8 +175,20 @@ class Actuator(Protocol):
         """Take it back where it is still ours, or say why there is nothing to take back. Raises TryLater and Held as `apply`."""
         ...
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """Measure again what the action was for, beside rollout and alert; None when those two tell. Raises nothing of ours."""
+        ...
+
+
+@runtime_checkable
+class LongActuator(Actuator, Protocol):
+    """One whose `apply` may give its progress. All of those are one."""
+
+    async def partly(
+        self, clients: Clients, action: Action, action_id: str, state: Mapping[str, JsonValue]
+    ) -> Partly | None:
+        """What of an action that was begun is done for good, should it stop now; None when it has changed nothing. `state` is that of its
+        last progress, empty when there was none. Raises the clients' read errors."""
         ...
 
 

@@ -14,7 +14,15 @@ from enum import StrEnum
 from functools import lru_cache
 
 from app.domain.json import JsonValue
-from app.domain.subject import NAMES, NAMESPACE, POD, WORKLOAD_LABELS, LabelNames, owners_by_name
+from app.domain.subject import (
+    NAMES,
+    NAMESPACE,
+    POD,
+    WORKLOAD_LABELS,
+    LabelNames,
+    owners_by_name,
+    workload_of_any_kind,
+)
 
 
 class Source(StrEnum):
@@ -69,6 +77,23 @@ class Alert:
     def episode(self) -> str:
         """Episode key; starts with the start time so that new keys land at one end of the index."""
         return f"{_stamp(self.starts_at)}/{self.source}/{self.fingerprint}"
+
+
+_GRAFANA_REASON = "grafana_state_reason"
+_NOT_MEASURED = ("Error", "NoData")
+
+
+def not_measured(annotations: Mapping[str, str]) -> str:
+    """Why Grafana says that its rule fires although nothing was measured: `Error` or `NoData`, as the rule treats those as firing.
+    Empty for an alert that was measured, and for any other sender's."""
+    reason = annotations.get(_GRAFANA_REASON, "")
+    return reason[:80] if any(word in reason for word in _NOT_MEASURED) else ""
+
+
+def ended_unmeasured(annotations: Mapping[str, str]) -> str:
+    """Why Grafana says that an alert is over although nothing was measured to be well: its series is missing, its rule was deleted,
+    changed or paused, or could not be evaluated. Empty for an end that was measured."""
+    return annotations.get(_GRAFANA_REASON, "")[:80]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +199,8 @@ def target_hint(labels: Mapping[str, str]) -> str:
     for label, kind in WORKLOAD_LABELS.items():
         if value := labels.get(label):
             return f"{kind}/{value}"
+    if value := workload_of_any_kind(labels):
+        return f"Workload/{value}"
     pod = labels.get(POD, "")
     return f"Pod/{_owner_of(pod)}" if pod else ""
 

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from app.domain.cluster import Cluster
+from app.domain.json import decoded
+from app.domain.pieces import Bounds
+from app.domain.text import CONTROL
+
+LONGEST_MANIFEST: Final = 4 * 1024 * 1024
+"""Bytes: some ten thousand tables with long names."""
+_BOUNDS: Final = Bounds(values=200_000, containers=1_000)
+_MOST: Final = 2**63 - 1  # what a database counts with
+_LONGEST_TEXT: Final = 1_000
+_DEEPEST: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,29 @@ class Stored:
     key: str
     manifest: Mapping[str, Any]
     bytes: int | None
+
+
+def manifest_of(data: bytes) -> dict[str, Any]:
+    """What a manifest in a bucket says. Whoever may write there writes what they like, so it holds only what ours hold: an object of
+    texts of one line and 1,000 characters, of whole numbers of 63 bits, and of lists and objects of such. Raises ValueError."""
+    if len(data) > LONGEST_MANIFEST:
+        raise ValueError("longer than a manifest is")
+    found = decoded(data, _BOUNDS)
+    if not isinstance(found, dict) or not _plain(found, _DEEPEST):
+        raise ValueError("not what a manifest holds")
+    return found
+
+
+def _plain(value: Any, deep: int) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT and "\n" not in value and CONTROL.search(value) is None
+    if value is None or isinstance(value, bool):
+        return True
+    if isinstance(value, int):
+        return 0 <= value <= _MOST
+    if isinstance(value, dict) and deep:
+        return all(_plain(name, 0) and _plain(item, deep - 1) for name, item in value.items())
+    return isinstance(value, list) and deep > 0 and all(_plain(item, deep - 1) for item in value)
 
 
 class Backups(Protocol):

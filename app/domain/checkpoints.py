@@ -75,9 +75,14 @@ class Tally:
         )
 
     @property
+    def parts(self) -> tuple[Amount, Amount, Amount]:
+        """Checkpoints, blobs and writes."""
+        return self.checkpoints, self.blobs, self.writes
+
+    @property
     def bytes(self) -> int:
         """Of all three tables."""
-        return self.checkpoints.bytes + self.blobs.bytes + self.writes.bytes
+        return sum(part.bytes for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ OPT = "alert-remediator.io/enabled"
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Which log lines to read; bounded in lines and bytes so that a chatty pod cannot fill our memory. The newest `tail_lines`
-    since then, or with None the oldest ones; `limit_bytes` cuts the end of either."""
+    since then, or with None the oldest ones; `limit_bytes` cuts the end of either. `timestamps` puts in front of each line when it
+    was written, as the kubelet noted it (RFC 3339 and a space)."""
 
     namespace: str
     pod: str
@@ -38,6 +39,7 @@ class LogQuery:
     since_seconds: int | None = None
     tail_lines: int | None = 2_000
     limit_bytes: int = 1_048_576
+    timestamps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ comment of the database, which it keeps under every name. Implemented by `app.da
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.json import JsonValue
+from app.domain.plan import Action, ActionKind
 
 RESTORE: Final = "REMEDIATOR_RESTORE"
 """The variable of a restore's pod that holds its order, as JSON; `copy` and `mark` in it are those of the copy that it makes."""
@@ -99,15 +100,22 @@ class Exchange:
         """The validated copy is in its place."""
         return server.live is not None and server.live.mark == self.mark
 
-    def another(self, server: Server) -> str:
-        """Why the database in the place is not the one that the decision was about, or not its copy's owner's; empty when it is."""
-        live, copy = server.live, server.find(self.copy)
+    def replaced(self, server: Server) -> str:
+        """Why the database in the place is not the one that the decision was about; empty when it is."""
+        live = server.live
         if bool(live) != bool(self.kept):
             return f"{self.live} {'is there' if live else 'is gone'} since the decision"
+        if live is not None and self.id and live.id != self.id:
+            return f"{self.live} is another database since the decision: somebody else exchanged it"
+        return ""
+
+    def another(self, server: Server) -> str:
+        """`replaced`, or why it does not belong to its copy's owner; empty when it does."""
+        live, copy = server.live, server.find(self.copy)
+        if replaced := self.replaced(server):
+            return replaced
         if live is None or copy is None:
             return ""
-        if self.id and live.id != self.id:
-            return f"{self.live} is another database since the decision: somebody else exchanged it"
         if live.owner != copy.owner:
             return f"{self.live} belongs to {live.owner} and its copy to {copy.owner}"
         return ""
@@ -142,3 +150,47 @@ class Copies(Protocol):
         those who connect meanwhile wait. Of the new names `closed` takes no connections afterwards, all others do. `ask` is
         asked right before the first statement goes out. With a `number` nothing is done unless the first of them is the database of that `id`. Raises OutcomeUnclear when nobody knows whether it was done."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDatabase:
+    """A database that a run works on, as far as its address tells: empty and 0 are what stands in a Secret's URL, which nobody reads
+    for this. `exchanged`: another one takes its place."""
+
+    namespace: str
+    host: str
+    port: int
+    name: str
+    exchanged: bool = False
+
+    def may_be(self, other: HeldDatabase) -> bool:
+        """It may be the same one: nothing that both tell is different. Two of which one tells no host may be in one namespace; an
+        exchange, which every other work on its database would spoil, may concern any that is not known."""
+        told = ((self.name, other.name), (self.port, other.port))
+        if any(mine and others and mine != others for mine, others in told):
+            return False
+        if self.host and other.host:
+            return self.host == other.host
+        return self.namespace == other.namespace or self.exchanged or other.exchanged
+
+
+def databases_of(actions: Iterable[Action]) -> frozenset[HeldDatabase]:
+    """The databases that these actions work on: what a run holds beside its target."""
+    found = set()
+    for action in actions:
+        written = action.part.get("database")
+        if not isinstance(written, Mapping):
+            continue
+        at = DatabaseAddress.from_json(written)
+        exchanged = action.kind is ActionKind.EXCHANGE_DATABASE
+        name = str(action.part.get("live") or "") if exchanged else at.database
+        found.add(
+            HeldDatabase(at.namespace, _in_full(at.host, at.namespace), at.port, name, exchanged=exchanged)
+        )
+    return frozenset(found)
+
+
+def _in_full(host: str, namespace: str) -> str:
+    """One spelling of a name: `db`, `db.rag7` and `db.rag7.svc.cluster.local` are one Service for who asks from rag7."""
+    name = host.lower().rstrip(".").removesuffix(".cluster.local").removesuffix(".svc")
+    return f"{name}.{namespace}" if name and "." not in name else name

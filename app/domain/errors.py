@@ -8,7 +8,8 @@
     │   ├── Missing            (404)
     │   └── Refused            (409) the state does not allow it
     ├── TryLater             an outside part did not answer; `retry_after` in seconds when known
-    │   ├── StoreUnavailable   nothing was committed
+    │   ├── StoreUnavailable   nothing was committed, except of
+    │   │   └── CommitUnclear    the answer to the commit was lost: nobody knows
     │   ├── ClusterUnavailable the API server or the way to it
     │   ├── ClusterThrottled   429 from the API server
     │   └── ProbeUnavailable   Prometheus, Alertmanager, PagerDuty, Slack, a database
@@ -91,9 +92,15 @@ class TryLater(RemediatorError):
 
 
 class StoreUnavailable(TryLater):
-    """The store could not commit. Nothing of the request was kept."""
+    """The store could not commit. Nothing of the request was kept, unless it is CommitUnclear."""
 
     code = "store_unavailable"
+
+
+class CommitUnclear(StoreUnavailable):
+    """The connection was lost during the commit: all of the request was kept, or nothing, and nobody knows which."""
+
+    code = "commit_unclear"
 
 
 class ClusterUnavailable(TryLater):

@@ -1,13 +1,13 @@
 """What actions have in common that change something inside of a workload or make something beside it: sessions, tables, a Job.
 
-Called by their actuators. The workload itself and its pods stay as they are, and nothing is taken back. Reads through the doors alone.
+Called by their actuators. The workload itself and its pods stay as they are, and nothing is taken back. Reads through the clients alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.domain.actuator import CheckResult, Doors, Means, Undone
+from app.domain.actuator import CheckResult, Clients, Means, Undone
 from app.domain.errors import ObjectChanged, ObjectMissing
 from app.domain.json import JsonValue
 from app.domain.outcome import UndoResult
@@ -47,12 +47,12 @@ class NothingToUndo:
         return Undone(UndoResult.NOTHING, action.undo)
 
 
-async def another_workload(doors: Doors, action: Action) -> CheckResult | None:
+async def another_workload(clients: Clients, action: Action) -> CheckResult | None:
     """Why the action may not be carried out any more: its workload is gone, or another one under the same name. None when it is
     the same. Raises the cluster's read errors."""
     ref = action.object
     try:
-        manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
+        manifest = await clients.cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
         return CheckResult(None, f"{ref} is gone", ObjectMissing.code)
     if manifest["metadata"].get("uid") != ref.uid:
@@ -62,7 +62,7 @@ async def another_workload(doors: Doors, action: Action) -> CheckResult | None:
     return None
 
 
-async def pods_left(doors: Doors, action: Action) -> list[str]:
+async def pods_left(clients: Clients, action: Action) -> list[str]:
     """Names of the pods that run or are still ending, by the selector in the action's part. Raises the cluster's read errors."""
-    pods = await doors.cluster.list_objects(Kind.POD, action.object.namespace, str(action.part["selector"]))
+    pods = await clients.cluster.list_objects(Kind.POD, action.object.namespace, str(action.part["selector"]))
     return sorted(p["metadata"]["name"] for p in pods if (p.get("status") or {}).get("phase") not in _ENDED)

@@ -51,11 +51,11 @@ class RunState(StrEnum):
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
-    TAKEN_OVER = "taken_over"  # somebody else changed the target while it was verified: their hand wins
+    TAKEN_OVER = "taken_over"  # somebody else changed the target while it was verified, or before our write: their hand wins
     REJECTED = "rejected"  # a person said no
-    EXPIRED = "expired"  # nobody answered in time
-    ABANDONED = "abandoned"  # the look before touching found a reason not to act
-    FAILED = "failed"  # an action was refused or failed; nothing of it is in place
+    EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
+    ABANDONED = "abandoned"  # the look before touching, or before going on with a long action, found a reason not to act
+    FAILED = "failed"  # an action was refused or failed; nothing of it is in place, or what it says to have done until then
     UNDONE = "undone"  # a person took it back
     UNDO_CONFLICT = "undo_conflict"  # somebody else had changed what the undo would have put back
     REVERTED = "reverted"  # fixed, and its temporary change was taken back at the end of its time
@@ -99,6 +99,7 @@ class ActionResult(StrEnum):
 
     APPLIED = "applied"
     REFUSED = "refused"  # the API server said no, or the object changed; nothing was done
+    PARTLY = "partly"  # a long action stopped before its end: what it had done stays done
     UNCLEAR = "unclear"  # sent, no answer, and reading back failed too
 
 

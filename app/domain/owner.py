@@ -1,6 +1,6 @@
 """Who owns an object that a step changes, or writes the same fields: another controller's object, and where to change it.
 
-Built by `app.kube.controllers`, judged by the gate `ownership`. Pure.
+Built by `app.kube.owners`, judged by the gate `ownership`. Pure.
 """
 
 from __future__ import annotations
@@ -12,17 +12,22 @@ from app.domain.target import Kind
 
 
 class Relation(StrEnum):
-    """`controls`: the object is made from the owner's and written again from there. `template`: the object runs nothing, the
-    owner runs its template. `sizes`: the owner writes requests and limits of the pods."""
+    """`controls`: the object is made from the owner's and written again from there. `declares`: a tool writes the object again from what is
+    declared elsewhere, such as a repository. `deploys`: a tool wrote it and shows our change at its next deployment only. `template`: the
+    object runs nothing, the owner runs its template. `scales`: the owner sets the number of its replicas. `sizes`: the owner writes
+    requests and limits of the pods."""
 
     CONTROLS = "controls"
+    DECLARES = "declares"
+    DEPLOYS = "deploys"
     TEMPLATE = "template"
+    SCALES = "scales"
     SIZES = "sizes"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One owner of an object of kind `of`. `tool` is the name of its controller as people know it, empty for one that is not
+    """One owner of an object of kind `of`. Of a tool that declares or deploys it, kind, group and name are empty. `tool` is the name of its controller as people know it, empty for one that is not
     known; `group` is its API group; `note` what it says itself, such as a recommendation."""
 
     relation: Relation
@@ -35,6 +40,8 @@ class Owner:
     note: str = ""
 
     def __str__(self) -> str:
+        if not self.kind:
+            return self.tool
         return f"{self.kind} {self.name}" + (f" ({self.tool})" if self.tool else "")
 
     @property

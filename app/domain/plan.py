@@ -8,7 +8,7 @@ cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -184,7 +184,7 @@ class Step:
     A step that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
     exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
     mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
-    `symptom` is what was measured of the trouble; None where nothing was.
+    `symptom` is what was measured of the trouble; None where nothing was. `stands`: it does not apply because what it is for stands already.
     """
 
     name: str
@@ -194,6 +194,7 @@ class Step:
     asks: str = ""
     open_task: str = ""
     symptom: Symptom | None = None
+    stands: bool = False
 
     @property
     def applies(self) -> bool:
@@ -241,3 +242,9 @@ class Step:
             data.get("open_task", ""),
             Symptom(**symptom) if (symptom := data.get("symptom")) else None,
         )
+
+
+def kinds_touched(kind: Kind, actions: Sequence[Action]) -> set[Kind]:
+    """The kinds of objects that these actions on a target of this kind change."""
+    touched = {a.object.kind for a in actions if a.kind not in INSIDE}
+    return {kind, *touched} if touched else set()

@@ -1,4 +1,4 @@
-"""Ports to what differs between production, tests and simulation: time, ids, sources of evidence.
+"""Ports to what differs between production, tests and simulation: time, ids, sources of evidence, traces.
 
 The cluster's port has its own module, `app.domain.cluster`.
 """
@@ -6,9 +6,10 @@ The cluster's port has its own module, `app.domain.cluster`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 from app.domain.alert import Alert
 from app.domain.alert_report import AlertReport
@@ -44,6 +45,14 @@ class Sample:
 
     at: datetime
     value: float
+
+
+class IncidentBodies(Protocol):
+    """PagerDuty's REST API. Raises ProbeUnavailable."""
+
+    async def incident_alerts(self, incident_id: str) -> Mapping[str, Any]:
+        """The answer of `GET /incidents/{id}/alerts`."""
+        ...
 
 
 class MetricSource(Protocol):
@@ -101,3 +110,42 @@ class AlertSources(Protocol):
     async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
         """One report an alert, in their order. Never raises: what cannot be asked is unknown, and says why."""
         ...
+
+
+SpanFact: TypeAlias = "str | int | float | bool"
+"""What a span says beside its name."""
+
+
+class Tracer(Protocol):
+    """Traces: how long each part of what was done for an incident took. `on`: somebody wants them."""
+
+    @property
+    def on(self) -> bool:
+        """Whether spans go anywhere."""
+        ...
+
+    def span(self, name: str, incident: str = "", **facts: SpanFact) -> AbstractContextManager[None]:
+        """What is done within it belongs to this incident's trace; without an incident, to the span around it."""
+        ...
+
+    def past(self, name: str, seconds: float, incident: str = "", **facts: SpanFact) -> None:
+        """A span that ends now and began `seconds` ago."""
+        ...
+
+
+class NoTracer:
+    """Nobody wants traces: nothing is made, kept or sent."""
+
+    on = False
+
+    def span(self, name: str, incident: str = "", **facts: SpanFact) -> AbstractContextManager[None]:
+        """Nothing around what is done."""
+        del name, incident, facts
+        return _NOTHING
+
+    def past(self, name: str, seconds: float, incident: str = "", **facts: SpanFact) -> None:
+        """Nothing."""
+
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
+NO_TRACER = NoTracer()

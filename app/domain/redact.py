@@ -7,196 +7,196 @@ logged and never looks outside the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import re2
 
-from app.domain.secret_names import harmless_word, is_secret_name
-from app.domain.secret_values import random_looking, read_header, read_value, read_word
+from app.domain.disguise import undisguised
+from app.domain.json import decoded
+from app.domain.secret_classes import CLASSES, SecretClass, Span
+from app.domain.secret_names import is_plain_name, is_secret_name
 from app.domain.text import bounded, visible
+
+__all__ = [
+    "CLASSES",
+    "MAX_TEXT",
+    "REDACTED",
+    "annotation",
+    "in_one_line",
+    "redact",
+    "redact_lines",
+    "redact_value",
+]
 
 REDACTED = "[redacted]"
 MAX_TEXT = 16_000
-"""Characters of one text that are looked at and kept; a traceback fits, a body of megabytes does not."""
-
-Span = tuple[int, int]
-Locate = Callable[[Any, str], Span | None]
-"""Given a match and its text: where the secret stands, or None when the match is no secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class SecretClass:
-    """One way in which secrets are written."""
-
-    name: str
-    pattern: Any
-    locate: Locate
+"""Characters of one text that are kept; a traceback fits, a body of megabytes does not."""
+_SLACK = 1_000
+"""Characters behind the cut that are looked at too: they may tell that what stands before it is a secret."""
+_WINDOW = 12_000
+_CONTEXT = 4_000
+"""Characters of the lines of a log that are looked at in one go, and of the lines before them that are looked at once more."""
 
 
-_Q = r"""(?:\\{0,16}["'])"""
-_NAME = r"(?P<name>[A-Za-z_][\w.-]*)"
+_EDITS_FOR_ONE = 16  # signs that read otherwise
+_LOOKS = 3  # what is taken away can bring forth what another class finds
 
 
-def _place(match: Any, group: str) -> Span:
-    start, end = match.span(match.re.groupindex[group])  # RE2's match takes numbers alone
-    return start, end
+@dataclass(slots=True)
+class Effort:
+    """How much may be spent on texts of one sender: one for each look at a text and for each place that a class
+    looks at or hides, which is some 10 µs, and one for some signs that read otherwise. What is looked at when nothing is left is hidden whole, as nobody knows what is in it."""
+
+    left: int
+
+    def spent(self, number: int = 1) -> bool:
+        """Spend so many; True when nothing is left."""
+        self.left -= number
+        return self.left < 0
 
 
-def _whole(match: Any, _text: str) -> Span:
-    start, end = match.span()
-    return _place(match, "secret") if "secret" in match.re.groupindex else (start, end)
+class _Spent(Exception):
+    """Nothing is left to spend."""
 
 
-def _named_group(match: Any, text: str) -> Span | None:
-    start, end = _place(match, "secret")
-    named = is_secret_name(match["name"]) and start < end
-    return (start, end) if named and text[start:end].strip() else None
-
-
-def _named_value(match: Any, text: str) -> Span | None:
-    """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
-    name = match["name"]
-    if not is_secret_name(name) or text[max(0, match.start() - 11) : match.start()].lower() == "unexpected ":
-        return None
-    return read_value(text, match.end(), counts="token" in name.lower())
-
-
-def _value(match: Any, text: str) -> Span | None:
-    return read_value(text, match.end())
-
-
-def _header(match: Any, text: str) -> Span | None:
-    return read_header(text, match.end())
-
-
-def _flag(match: Any, text: str) -> Span | None:
-    if not is_secret_name(match["name"]) or text.startswith("-", match.end()):
-        return None
-    return read_value(text, match.end())
-
-
-def _password_of_user(match: Any, text: str) -> Span | None:
-    start, end = read_word(text, match.end())
-    colon = text.find(":", start, end)
-    return (colon + 1, end) if 0 <= colon < end - 1 else None
-
-
-def _word(match: Any, text: str) -> Span | None:
-    start, end = read_word(text, match.end())
-    return (start, end) if start < end else None
-
-
-def _lone_userinfo(match: Any, _text: str) -> Span | None:
-    return _place(match, "secret") if random_looking(match["secret"]) else None
-
-
-def _parameter(match: Any, _text: str) -> Span | None:
-    # A status such as `?code=404` is no secret.
-    return None if match["secret"].isdigit() and len(match["secret"]) < 5 else _place(match, "secret")
-
-
-def _said(match: Any, text: str) -> Span | None:
-    start, end = _place(match, "secret")
-    word = text[start:end].rstrip(".,;:!?)'\"")
-    return None if not word or harmless_word(word) else (start, start + len(word))
-
-
-_TOKENS = (
-    r"\bxox[a-z](?:\.xox[a-z])?-[\w-]{8,}|\bxapp-[\w-]{8,}|\bgh[opusr]_\w{20,}|\bgithub_pat_\w{20,}"
-    r"|\bgl(?:pat|dt|rt|ptt|soat|cbt)-[\w-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}"
-    r"|\b[sr]k_(?:live|test)_\w{10,}|\bwhsec_[\w+/=]{16,}|\bsk-[\w-]{16,}|\bgsk_\w{20,}|\bhf_[A-Za-z0-9]{16,}"
-    r"|\bSG\.[\w-]{12,}\.[\w-]{12,}|\bya29\.[\w-]{12,}|\bshp(?:at|ca|pa|ss)_[0-9A-Za-z]{16,}|\bhv[sb]\.[\w-]{20,}"
-    r"|\bpypi-[\w-]{16,}|\bnpm_\w{20,}|\bdckr_pat_[\w-]{16,}|\bdop_v1_\w{32,}|\bATATT3[\w=-]{20,}|\bNRAK-\w{20,}"
-    r"|\bPMAK-[\w-]{20,}|\blin_api_\w{20,}|\brubygems_\w{20,}|\bsntrys_[\w=+/]{20,}|\bdapi[0-9a-f]{32}\b"
-    r"|\bAGE-SECRET-KEY-1\w{20,}|\b\d{8,10}:AA[\w-]{30,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-)
-_PARAMETERS = (
-    r"key|code|sig|sign|signature|auth|token|jwt|sas|otp|assertion|ticket"
-    r"|x-(?:amz|goog)-(?:signature|security-token|credential)"
-)
-_SQL = (
-    r"(?i)\b(?:password|identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)(?:\s+password)?)(?:\s+|\s*[(]\s*)[EN]?"
-)
-_SAID = r"(?i)\b(?:password|passwd|passphrase|pwd|pin|secret|token|(?:api|access|secret|private)[ -]key)s?(?: for \S{1,64})?"
-
-
-def _class(name: str, pattern: str, locate: Locate = _whole) -> SecretClass:
-    return SecretClass(name, re2.compile(pattern), locate)  # type: ignore[no-untyped-call]
-
-
-CLASSES: tuple[SecretClass, ...] = (
-    _class(
-        "armour",
-        r"(?s)-----BEGIN [A-Z ]*(?:PRIVATE KEY|PGP)[A-Z ]*-----.*?(?:-----END [A-Z ]*-----|\z)",
-    ),
-    _class(
-        "password in a URL",
-        r"""(?i)\b[a-z][a-z0-9+.-]*://[^\s:/@"']*:(?P<secret>\d*(?:[^\d/?#\s"'\\<>@][^\s"'\\<>]*)?)@""",
-    ),
-    _class("token in a URL", r"""(?i)\b[a-z][a-z0-9+.-]*://(?P<secret>[^\s:/@"'\\<>?#]+)@""", _lone_userinfo),
-    _class(
-        "webhook",
-        r"(?i)hooks\.slack(?:-gov)?\.com/(?P<secret>(?:services|workflows|triggers|actions)/[\w/-]+)",
-    ),
-    _class("webhook", r"(?i)discord(?:app)?\.com/api/(?:v\d+/)?webhooks/(?P<secret>\d+/[\w-]+)"),
-    _class("webhook", r"(?i)(?:webhook\.office|outlook\.office)\.com/(?P<secret>webhook\w*/[\w@/-]+)"),
-    _class(
-        "header",
-        rf"""(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie2?){_Q}?(?:[ \t]*[=:]|[ \t]*,[ \t]*(?:\[[ \t]*)?b?["'])[ \t]*""",
-        _header,
-    ),
-    _class(
-        "scheme",
-        r"(?:\b[Bb](?:earer|EARER)\s+|\bBasic\s+|\bToken\s+token=)(?P<secret>[\w.~+/=-]*[A-Z0-9=_.~+/-][\w.~+/=-]*)",
-        lambda match, _text: _place(match, "secret") if len(match["secret"]) >= 8 else None,
-    ),
-    _class(
-        "name and value",
-        rf"(?i)\b(?:name|key|id|variable|k){_Q}?[ \t]*[:=][ \t]*{_Q}?{_NAME}{_Q}?\s*[,;]?\s*{_Q}?\b(?:value|val|v){_Q}?\s*[:=]\s*",
-        _named_value,
-    ),
-    _class(
-        "value and name",
-        rf"""(?i)\bvalue{_Q}?\s*[:=]\s*\\*"(?P<secret>[^"\\]+)\\*"\s*,?\s*{_Q}?(?:name|key){_Q}?\s*[:=]\s*{_Q}?{_NAME}""",
-        _named_group,
-    ),
-    _class("tuple", rf"""[(\[]\s*[bu]?{_Q}{_NAME}{_Q}\s*,\s*""", _named_value),
-    _class(
-        "XML element",
-        r"<(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s[^<>]*)?>\s*(?:<!\[CDATA\[)?(?P<secret>[^<]+?)(?:\]\]>)?\s*</",
-        _named_group,
-    ),
-    _class("SQL", _SQL + r"""(?P<open>["'])""", lambda match, text: read_value(text, _place(match, "open")[0])),
-    _class("assignment", rf"{_NAME}{_Q}?[\])]?[ \t]*(?::=|=>|[=:])[ \t]*", _named_value),
-    _class("flag", rf"""(?:^|[\s"'\[,])--?{_NAME}(?:[ \t]+|{_Q}[ \t]*,[ \t]*)""", _flag),
-    _class("user of a tool", r"""\b(?:curl|wget|http|https)\b[^\n|;]*?\s(?:-u|--user|-U|--proxy-user)[ =]?""", _password_of_user),
-    _class("password of a tool", r"\b(?:mysql|mariadb)[\w-]*\b[^\n|;]*?\s-p", _word),
-    _class("password of a tool", r"\b(?:sshpass|docker login|podman login|mongo|mongosh|mongodump)\b[^\n|;]*?\s-p[ =]?", _word),
-    _class("password of a tool", r"\bredis-cli\b[^\n|;]*?\s-a[ =]?", _word),
-    _class("query parameter", rf"""(?i)[?&;](?:amp;)?(?:{_PARAMETERS})=(?P<secret>[^&\s"'#<>\\]+)""", _parameter),
-    _class("token", _TOKENS),
-    _class("said", _SAID + r"""\s+(?:is|was|now|were|(?:(?:re)?set |changed |updated )?to)(?: now| set to)?:?\s+["'`]?(?P<secret>[^\s"'`]+)""", _said),
-)  # fmt: skip
-"""In the order in which they are looked for: what holds a whole block first, what needs a guess last."""
-
-
-def redact(text: str) -> str:
+def redact(text: str, effort: Effort | None = None, longest: int = MAX_TEXT) -> str:
     """`text` with every recognised secret replaced by `[redacted]`; names, hosts and users stay readable.
 
     Rather hides too much than too little; plain counts such as `max_tokens=4096` stay. Of a longer text the first
-    MAX_TEXT characters stay, so that a stranger's text costs a bounded time. Half a surrogate pair becomes its escape.
+    `longest` characters stay (MAX_TEXT at most), so that a stranger's text costs a bounded time: it is searched a little further
+    than it is kept, and cut afterwards (`bounded`). Half a surrogate pair becomes its escape.
     """
     if not text:
         return text
-    text = given = _encodable(bounded(text, MAX_TEXT))
-    present = _present(text)
-    for number, kind in enumerate(CLASSES):
-        # What is taken away can bring forth what another class finds, so after that all are asked.
-        if number in present or text != given:
-            text = _without(text, _spans(kind, text))
+    longest = min(longest, MAX_TEXT)
+    seen = _encodable(text[: longest + _SLACK])
+    try:
+        shown = _without_secrets(seen, effort)
+    except _Spent:
+        return REDACTED
+    if len(text) <= longest + _SLACK:
+        return shown if len(shown) <= longest else bounded(shown, longest)
+    return bounded(shown, max(0, min(longest, len(shown) - _SLACK)))
+
+
+def in_one_line(text: str, longest: int = MAX_TEXT) -> str:
+    """What a stranger says, as one line and redacted: the first `longest` characters of it."""
+    return redact(" ".join(text.split()), longest=longest)
+
+
+def _without_secrets(text: str, effort: Effort | None) -> str:
+    for _ in range(_LOOKS):
+        less = _without(text, _found(text, effort))
+        if less == text:
+            break
+        text = less
     return text
+
+
+def redact_lines(lines: Sequence[str]) -> list[str]:
+    """As many lines of one log, without the secrets that are recognised when they are read together: the name of a value may stand on a
+    line before it. A value of several lines leaves empty ones. Reads window by window, each with the lines before it, so that
+    the time is in proportion to the length; a line is cut at MAX_TEXT characters. A record of JSON stays one."""
+    raw = [_encodable(line if len(line) <= MAX_TEXT else redact(line)).replace("\n", " ") for line in lines]
+    shown = raw
+    for _ in range(_LOOKS):
+        less = _looked_at(shown)
+        if less == shown:
+            break
+        shown = less
+    return [
+        line if line == before else _as_record(before, line) for before, line in zip(raw, shown, strict=True)
+    ]
+
+
+def _looked_at(lines: list[str]) -> list[str]:
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    text, found, at = "\n".join(lines), list[Span](), 0
+    while at < len(lines):
+        first, last = max(0, at - 1), at + 1
+        while first and starts[at] - starts[first - 1] <= _CONTEXT:
+            first -= 1
+        while last < len(lines) and starts[last + 1] - starts[at] <= _WINDOW:
+            last += 1
+        begin = starts[first]
+        found += ((begin + s, begin + e) for s, e in _found(text[begin : starts[last] - 1], None))
+        at = last
+    return _in_lines(text, _merged(found)).split("\n") if found else lines
+
+
+def _in_lines(text: str, spans: Iterable[Span]) -> str:
+    """Without the spans, with as many lines."""
+    kept: list[str] = []
+    at = 0
+    for start, end in spans:
+        ends = text.count("\n", start, end)
+        rest = text[end : end + 1].strip("\n") if ends else ""
+        kept += text[at:start], REDACTED if start < end else "", "\n" * ends, REDACTED if rest else ""
+        at = end
+    return "".join([*kept, text[at:]])
+
+
+def _as_record(before: str, shown: str) -> str:
+    """A record of JSON whose redacted text is none any more, as `redact_value` gives it."""
+    record = _record(before)
+    if record is None or _record(shown) is not None:
+        return shown
+    return redact(json.dumps(_without_numbers(redact_value(record)), ensure_ascii=False))
+
+
+def _without_numbers(value: Any, name: str = "") -> Any:
+    """Without the numbers under a secret's name."""
+    if isinstance(value, dict):
+        return {key: _without_numbers(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_numbers(inner, name) for inner in value]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return REDACTED if number and is_secret_name(name) else value
+
+
+def _record(line: str) -> Any:
+    if not line.startswith("{"):
+        return None
+    try:
+        return decoded(line)
+    except ValueError:
+        return None
+
+
+def _found(text: str, effort: Effort | None) -> list[Span]:
+    """Where the secrets stand that all classes find in the text and in its reading: each looks at the text as it is, so that what one
+    hides of a value leaves nothing that another would have found. The text is never exchanged for its reading: what is escaped is
+    evidence, and an escaped quote or `&` is no end of a value."""
+    _spend(effort)
+    read = undisguised(text)
+    found: list[Span] = []
+    for number in _present(text) & _ALL:
+        found += _spans(CLASSES[number], text, effort)
+    if read is not None:
+        _spend(effort, read.edits // _EDITS_FOR_ONE)
+        for number in _present(read.text) & _ALL:
+            found += (read.place(*span) for span in _spans(CLASSES[number], read.text, effort))
+    return _merged(found)
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        elif start < end:
+            merged.append((start, end))
+    return merged
+
+
+def _spend(effort: Effort | None, number: int = 1) -> None:
+    if effort is not None and effort.spent(number):
+        raise _Spent
 
 
 def _set_of_all() -> Any:
@@ -224,40 +224,36 @@ def _present(text: str) -> frozenset[int]:
     return found if len(CLASSES) in found else _ALL
 
 
-_IN_URLS = tuple(kind for kind in CLASSES if kind.name.endswith("in a URL"))
-_LONGEST_USERINFO = 600
-
-
-def without_userinfo(text: str, longest: int) -> str:
-    """A sender's text without passwords in its URLs, at most `longest` characters; cheap where there is none, as it is done
-    for every alert."""
-    if "@" in text and "://" in text:
-        # A password that the cut would part from its "@" is still seen as one.
-        text = _encodable(text[: longest + _LONGEST_USERINFO])
-        for kind in _IN_URLS:
-            text = _without(text, _spans(kind, text))
-    return text[:longest]
-
-
-def annotation(name: str, text: str, longest: int) -> str:
+def annotation(name: str, text: str, longest: int, effort: Effort | None = None) -> str:
     """What a sender says for people under `name`, without what looks like a secret, at most `longest` characters: templates
     of alerts put log lines and URLs there. Nothing is decided by it."""
-    return REDACTED if is_secret_name(name) and text else redact(without_userinfo(text, longest))[:longest]
+    if is_secret_name(name) and text:
+        return REDACTED
+    return redact(text, effort, longest)[:longest]
 
 
 def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _spans(kind: SecretClass, text: str) -> Iterable[Span]:
+def _spans(kind: SecretClass, text: str, effort: Effort | None = None) -> Iterable[Span]:
     end = 0
     for match in kind.pattern.finditer(text):
+        _spend(effort)
         if match.start() < end:
             continue  # inside a value that is gone already
         found = kind.locate(match, text)
-        if found is not None and found[1] > found[0]:
-            end = found[1]
-            yield found
+        for span in found if isinstance(found, list) else (found,) if found else ():
+            if span[1] > span[0] >= end and not _is_hidden(text, span):
+                _spend(effort, 0 if span is found else 1)
+                yield span
+            end = max(end, span[1])
+
+
+def _is_hidden(text: str, span: Span) -> bool:
+    """Whether a value is gone already, in a text that was redacted before."""
+    said = text[span[0] : span[0] + 64].lstrip("\"'\\")
+    return said.startswith(REDACTED) and not said[len(REDACTED) :][:1].isalnum()
 
 
 def _without(text: str, spans: Iterable[Span]) -> str:
@@ -270,9 +266,7 @@ def _without(text: str, spans: Iterable[Span]) -> str:
 
 
 def _shown_key(key: Any) -> Any:
-    # Names in a stranger's JSON are a stranger's text; most are plain words, and no known token is as short.
-    plain = not isinstance(key, str) or (len(key) < 16 and key.isascii() and key.isidentifier())
-    return key if plain else visible(redact(key))
+    return key if not isinstance(key, str) or is_plain_name(key) else visible(redact(key))
 
 
 def redact_value(value: Any, name: str = "") -> Any:

@@ -5,7 +5,7 @@ A handler looks and proposes. It never loops, sleeps, notifies, writes, checks l
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -24,6 +24,7 @@ from app.domain.param_form import mistaken
 from app.domain.plan import ActionKind, Step
 from app.domain.ports import Dependencies, MetricSource, Sample
 from app.domain.procedure import Procedure
+from app.domain.target import Target
 from app.domain.workload import Workload
 
 
@@ -63,7 +64,8 @@ class History:
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
     steps already tried in this incident, and `not_taken` those of them whose rollout never got done, with what was seen last;
     `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
-    `replaced` the values that were rotated away from in Secrets, of any target.
+    `replaced` the values that were rotated away from in Secrets, of any target; `watched` the spans of time in which an alert would have
+    been heard, None where that is not the question.
     """
 
     left_revisions: Container[str] = frozenset()
@@ -73,6 +75,14 @@ class History:
     alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     replaced: Replaced = _NOTHING
+    watched: Sequence[tuple[datetime, datetime]] | None = None
+
+
+OffLimits = Callable[[Target], Awaitable[bool]]
+
+
+async def _nothing(_target: Target) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ class Scene:
     http: HttpChecks | None = None
     caches: Caches | None = None
     backups: Backups | None = None
+    off_limits: OffLimits = _nothing
+    """Whether another workload is only named: nothing of what its owners or the policy's scope keep away is shown."""
 
 
 class Remediation(Protocol, Generic[P]):

@@ -8,20 +8,80 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from app.domain.secret_words import made_up
+
 _WORDS = re.compile(
-    r"passwords?|passwd|passphrase|secret|token|credential|authorization|cookie|signature|\bpin\b"
-    r"|(?:^|[_.-])(?:pwd|pass|psk|otp|jwt|pat|auth|dsn)(?:$|[_.-])|(?-i:[a-z](?:Pwd|Pass)$)|pwd$|accesscode"
-    r"|(?:api|access|private|signing|routing|encryption|decryption|master|fernet|account|shared|session|service|storage"
-    r"|license|licence|app|application|client|webhook|hmac|aes|rsa|ssh|root|admin|cipher|data|functions|host|deploy|auth"
-    r"|sharedaccess|integration|subscription)[_.-]?key(?!s?[_.-]?(?:name|ref|file|path|id)\b)|session[_.-]?id|sessid|\bsid\b",
+    r"pass?w(?:or[dt]|0rd|rd)?s?(?![a-z])|pass?w(?:or[dt]|0rd)|passwd|pass[_.-]?phrase|pass[_.-]?code|pswd|kennwort|mot_de_passe|contrasen[ay]|senha|wachtwoord"
+    r"|mnemonic|^bearer$|secret|token|credential|authorization|cookie|signature|\bpin\b|accesscode"
+    r"|(?:api|access|private|priv|signing|routing|encryption|decryption|master|fernet|account|shared|session|service|storage"
+    r"|license|licence|app|application|client|webhook|hmac|aes|rsa|ssh|tls|ssl|root|admin|cipher|data|functions|host|deploy|auth"
+    r"|cert|certificate|server|unseal|unlock|wrapping|recovery|consumer|instrumentation|write|ingest|publishable"
+    r"|sharedaccess|integration|subscription|ca)[_.-]?key(?:[_.-]?data)?(?!s?[_.-]?(?:name|ref|file|path|id)\b)|session[_.-]?id|sessid|\bsid\b"
+    r"|(?:device|user|authorization|auth|recovery|backup|activation)[_.-]?codes?$|code[_.-]?verifier|oauth[_.-]?verifier|client[_.-]?assertion|id[_.-]?token[_.-]?hint"
+    r"|saml[_.-]?(?:response|request|assertion)|dockerconfigjson|dockercfg|id_(?:rsa|dsa|ecdsa|ed25519)$|client-principal$|webhook[_.-]?url$|remember[_.-]?me$|(?:^|[_.-])pepper$"
+    r"|^stringData$|\.(?:jks|p12|pfx)$|(?:^|[_.-])(?:nt[_.-]?hash|ntlm|netrc|pgpass|htpasswd)$",
     re.IGNORECASE,
 )
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_PARTS = frozenset(
+    {
+        "pass",
+        "pw",
+        "pwd",
+        "psw",
+        "pswd",
+        "psk",
+        "otp",
+        "jwt",
+        "pat",
+        "auth",
+        "dsn",
+        "cred",
+        "creds",
+        "tok",
+        "tkn",
+    }
+)
+_NO_PASS = re.compile(
+    r"(?:com|by|tres|over|under|sur|encom|high|low|band|all|multi|single|first|second|one|two)pass"
+)
+_STRONG = frozenset(
+    {
+        "db",
+        "user",
+        "admin",
+        "root",
+        "my",
+        "old",
+        "new",
+        "redis",
+        "mysql",
+        "ssh",
+        "smtp",
+        "mail",
+        "ftp",
+        "proxy",
+        "u",
+        "ad",
+        "bind",
+        "ldap",
+        "key",
+        "store",
+    }
+)
+"""What stands before `pass`, `pwd` or `pw` in one word; any other word before `pass` counts as well."""
 _ENVIRONMENT_KEY = re.compile(r"[A-Z0-9_]+_KEY")
 _HARMLESS = re.compile(
     r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|secrets$"
     r"|token[_.-]?(?:review|izer|ize|ization|type|count|limit|bucket|s?[_.-]?(?:used|left|per))"
-    r"|(?:password|passwd|secret|token|credentials?)[_.-]?(?:file|path|dir|policy|length|min|max|age|ttl|expiry|expires\w*|url|uri|endpoint|hint)$"
-    r"|(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|GROUP|IDEMPOTENCY|DEDUP|UNIQUE|SHARD|INDEX|LOOKUP|TRANSLATION|OBJECT)_KEY$",
+    r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|age|ttl|expiry|expires\w*|url|uri"
+    r"|endpoint|hint|type|mode|method|mechanism|methods|mechanisms|encryption|algorithm|enabled|disabled|required|provider|plugin|realm|version|database|db|source|format|rotation|reset|duration|timeout|header|backend|server|stdin)$"
+    r"|(?:^|[_.-])(?:pad|bos|eos|unk|mask|sep|cls|stop|special|next|prev|page|next[_.-]?page|continue|continuation)[_.-]?token(?:[_.-]?id)?s?$"
+    r"|(?:failed|failure|error|exception|denied|mismatch|expired|rejected|revoked|missing|required)$"
+    r"|(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|GROUP|IDEMPOTENCY|DEDUP|UNIQUE|SHARD|INDEX|LOOKUP|TRANSLATION|OBJECT|MESSAGE|I18N|LOCK|METRIC|ISSUE|ROW)_KEY$"
+    r"|(?:changed|created|updated|modified|rotated|reset|expires|expired|issued|valid|last|used)[_.-]?(?:at|since|until|on)$|[_.-](?:count|total)$|(?:Key|Token|Secret|Password|Session)Count$"
+    r"|does(?:not|nt)match$|not[_.-]?found$|^secretsmanager$|^secretar(?:y|ies)$|^\.?(?:[\w-]+\.)+(?:com|net|org|io|dev|svc|local|internal|cloud)$"
+    r"|^pass(?:ed|es|ing|ive|enger\w*|age\w*|port\w*|through)$|passfile$|pgsysconfdir$|(?:^|[_.-])rate[_.-]?limit",
     re.IGNORECASE,
 )
 _STATE = re.compile(
@@ -29,9 +89,33 @@ _STATE = re.compile(
     r"|strong|long|short|still|already|in|for|from|of|the|a|an|your|you|no|only|never|always|about|ok|okay|fine|old|new"
     r"|different|same|equal|null|nil|true|false|absent|unavailable|out|on|by|at|as|and|or|but|now|also|when|if|safe"
     r"|be|kubernetes\S*|stale|here|there|good|one|all|used|text|read|sent|kept|built|lost|found|connect|log|use|access"
-    r"|make|get|authenticate|request|continue|mounted|redacted|\[redacted\]?)"
+    r"|make|get|authenticate|request|continue|mounted|forbidden|redacted|\[redacted\]?)"
     r"|[a-z]+(?:ed|ing|able|ible|ly|ent|ory|less|ful)",
 )
+_SAID = re.compile(
+    r"(?:YES|NO|yes|no|required|invalid|missing|unset|empty|expired|revoked|rejected|denied|forbidden|malformed|mismatch|mismatched|unavailable|failed"
+    r"|verified|disabled|enabled|unknown|unauthorized|unauthenticated|none|ok|OK|Ok|absent|redacted|undefined|unsupported|changed|unchanged|created"
+    r"|configured|deleted|updated|rotated|renewed|refreshed|loaded|found|valid|set|ready|NotReady|pending|timeout"
+    r"|(?:[A-Z][a-z0-9]+){0,4}(?:OOMKilled|Killed|BackOff|Completed|Running|Pending|Terminating|Evicted|Unhealthy|Succeeded|Mismatch|NotFound))"
+    r"[.,;:!)]{0,2}"
+)
+"""What is said of a secret behind `name: ` by one word alone."""
+_SENTENCE = re.compile(
+    r"(?i:bad|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
+    r"|invalid|missing|expired|expires|required|expected|unexpected|unset|wrong|empty|unknown|malformed|mismatch|rejected|denied|unsupported"
+    r"|timeout|timed|connection|request|permission|server|header|identity|projected|secret|secrets|token|key|value|field|signature|certificate|configmap|pod|volume"
+    r"|access|too|environment|variable|check|see|please|contact|verify|run|waiting|retrying|using|trying|skipping|reading|loading|refreshing|renewing|rotating|exit|exited|references|object|serviceaccounts?|pods|configmaps|nodes|resource|user)"
+    r"[,:;]?\s+(?P<next>[\"'`(]?[a-z]{1,14}[\"'`.,:;)]{0,3}(?=\s|$)|[\"'`(<][^\s]*|[a-z]{1,14}[/(=][^\s]*|[\dT:.Z/+-]{1,32}(?=[\s.,;)]|$)|[a-z][a-z'-]{1,24}[.,:;)]{0,2}(?=\s|$))"
+)
+"""How a sentence goes on behind `name: `."""
+_NEXT = re.compile(
+    r"OK\b|[\"'`(]?[a-z]{1,14}[\"'`.,:;)]{0,3}(?:\s|$)|[\dT:.Z/+-]{1,32}(?:[\s.,;)]|$)|[a-z]{1,14}[(=]|[(\[{]"
+)
+_SIZE = re.compile(r"\d{1,9} (?:bytes|characters|chars|bits)\b")
+_PIN = re.compile(r"(?:GPIO|gpio|IO|[A-D])\d{1,3}\b")
+_COUNTED = re.compile(r"\d{1,5}(?:/\d{1,5}| of \d{1,5})(?:\s+[a-z]|$)|\d{1,4},?\s+[a-z]{1,14}(?:[\s:=,;.]|$)")
+_COUNTED_NAMES = frozenset({"auth", "pass", "creds", "credentials", "sessions", "tokens"})
+_TEST = re.compile(r"(?:Test|test_)\w*")
 
 
 @lru_cache(maxsize=4_096)
@@ -39,9 +123,42 @@ def is_secret_name(name: str) -> bool:
     """Whether a value under this name is to be taken for a secret: `DB_PASSWORD`, `apiKey`, `x-api-key`, `MASTER_KEY`."""
     if len(name) > 256 or _HARMLESS.search(name):
         return bool(len(name) > 256)
-    return bool(_WORDS.search(name) or _ENVIRONMENT_KEY.fullmatch(name))
+    return bool(_WORDS.search(name) or _ENVIRONMENT_KEY.fullmatch(name) or _has_secret_part(name))
+
+
+def _has_secret_part(name: str) -> bool:
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    return any(part in _SECRET_PARTS or _ends_like_one(part) for part in parts)
+
+
+def _ends_like_one(part: str) -> bool:
+    if part.endswith("pwd"):
+        return True
+    if part.endswith("pass"):
+        return _NO_PASS.fullmatch(part) is None
+    return part.endswith("pw") and part[:-2] in _STRONG
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a stranger's name for something hides nothing itself: a plain word, and no known token is as short."""
+    return len(name) < 16 and name.isascii() and name.isidentifier()
 
 
 def harmless_word(word: str) -> bool:
     """Whether `word`, said of a password ("the password is …"), tells its state and not the password."""
     return _STATE.fullmatch(word) is not None
+
+
+def says_state(name: str, line: str) -> bool:
+    """Whether the rest of a line behind `name: ` speaks of the state of what is called so, and does not tell it."""
+    line = line.lstrip("(<")
+    first, _, rest = line.partition(" ")
+    if _SAID.fullmatch(first.rstrip("\"'}])>")):
+        return not rest.strip() or _NEXT.match(rest.lstrip()) is not None
+    if sentence := _SENTENCE.match(line):
+        return not made_up(sentence["next"])
+    if _SIZE.match(line) or (name.lower() == "pin" and _PIN.match(line)):
+        return True
+    if name == "PASS" and _TEST.match(line):
+        return True
+    return name.lower() in _COUNTED_NAMES and _COUNTED.match(line) is not None

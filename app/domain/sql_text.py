@@ -9,7 +9,7 @@ from typing import Any
 
 import re2
 
-from app.domain.redact import redact
+from app.domain.redact import in_one_line
 from app.domain.text import bounded
 
 _SEEN = 2_000
@@ -32,4 +32,4 @@ def shortened(statement: str) -> str:
     if "\\'" in text:
         text = f"{text[: text.index(chr(39))]}?"
     plain = _LITERALS.sub("?", _COMMENTS.sub(" ", text))
-    return redact(bounded(" ".join(plain.split()), _SHOWN))
+    return in_one_line(plain, _SHOWN)

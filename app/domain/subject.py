@@ -2,18 +2,22 @@
 
 A series that is scraped from an exporter carries the exporter's own namespace, pod, container, service, job and instance;
 where those clash with what the series is about, Prometheus keeps the latter as `exported_*` (`honor_labels: false`). So
-`exported_*` wins, and what names an exporter of other objects' states is never the subject. Used to group alerts, to match
-rules and to find targets. Pure.
+`exported_*` wins, and what names an exporter of other objects' states is never the subject. A label that could name something else
+than a rule's default keeps the default from standing in. Used to group alerts, to match rules and to find targets. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from ipaddress import ip_address
 
-NAMESPACE, POD = "namespace", "pod"
+from app.domain.text import bounded
+
+NAMESPACE, POD, JOB = "namespace", "pod", "job_name"
 WORKLOAD_LABELS: Mapping[str, str] = {
     "deployment": "Deployment",
     "statefulset": "StatefulSet",
@@ -35,19 +39,49 @@ MEASURED_BY = ("pod", "container", "service", "job")
 _OWN = (*MEASURED_BY, "instance", "endpoint")
 
 
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    NAMESPACE: ("kubernetes_namespace", "kubernetes_namespace_name", "namespace_name", "kube_namespace"),
+    POD: ("kubernetes_pod_name", "pod_name"),
+    "container": ("kubernetes_container_name", "container_name", "kube_container_name"),
+    "deployment": ("deployment_name", "kube_deployment"),
+    "statefulset": ("statefulset_name", "kube_stateful_set"),
+    "daemonset": ("daemonset_name", "kube_daemon_set"),
+    "replicaset": ("replicaset_name", "kube_replica_set"),
+    "horizontalpodautoscaler": ("hpa",),
+    "job_name": ("kube_job", "k8s.job.name", "k8s_job_name"),
+    "cronjob": ("kube_cronjob", "k8s.cronjob.name", "k8s_cronjob_name"),
+}
+"""Other names of the same: of Prometheus' examples, Fluent, Google Cloud and Datadog."""
+_DESTINATION = "destination_workload_namespace"
+"""Istio's: its series are about where the requests go; their namespace and pod are those of the proxy that counted."""
+
+
 def _sources() -> dict[str, tuple[str, ...]]:
-    found = {
-        name: (f"exported_{name}", name, f"k8s.{name}.name", f"k8s_{name}_name")
-        for name in (NAMESPACE, POD, "container", "deployment", "statefulset", "daemonset", "replicaset")
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for name in (NAMESPACE, POD, "container", "deployment", "statefulset", "daemonset", "replicaset"):
+        first = (f"exported_{name}", _DESTINATION) if name == NAMESPACE else (f"exported_{name}",)
+        found[name] = (*first, name, f"k8s.{name}.name", f"k8s_{name}_name", *_ALIASES[name])
     rest = ("horizontalpodautoscaler", *OTHER_OBJECTS)
-    return found | {name: (f"exported_{name}", name) for name in rest}
+    return found | {name: (f"exported_{name}", name, *_ALIASES.get(name, ())) for name in rest}
 
 
 DEFAULT_SOURCES: Mapping[str, tuple[str, ...]] = _sources()
 """For each label that names an object, the labels that are read for it, the first that is there wins. The dotted names are
 OpenTelemetry's, also as Prometheus escapes them."""
+WORKLOAD, _WORKLOAD_KIND = "workload", "workload_type"
+_TYPED: Mapping[str, str] = {
+    "destination_workload": "",
+    WORKLOAD: _WORKLOAD_KIND,
+    "owner_name": "owner_kind",
+    "created_by_name": "created_by_kind",
+    "kube_ownerref_name": "kube_ownerref_kind",
+    "top_level_controller_name": "top_level_controller_type",
+}
+"""Labels that name a workload, with the label beside them that tells its kind, if any does: those of Istio, kubernetes-mixin,
+kube-state-metrics, Datadog and Google Cloud."""
+_KIND_LABELS = {label: label for label in WORKLOAD_LABELS} | {"job": "job_name", "cronjob": "cronjob"}
 DEFAULT_EXPORTERS = ("*kube-state-metrics*",)
+_NONE = "<none>"  # kube-state-metrics' word for no owner
 
 
 @lru_cache(maxsize=4096)
@@ -61,15 +95,27 @@ class LabelNames:
 
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: DEFAULT_SOURCES)
     exporters: tuple[str, ...] = DEFAULT_EXPORTERS
+    places: Mapping[str, tuple[tuple[str, int], ...]] = field(init=False, compare=False, repr=False)
+    """For each label that is read, what it names and how late it is asked for that."""
+
+    def __post_init__(self) -> None:
+        """Turn the sources round."""
+        found: dict[str, tuple[tuple[str, int], ...]] = {}
+        for name, sources in self.sources.items():
+            for rank, source in enumerate(sources):
+                found[source] = (*found.get(source, ()), (name, rank))
+        object.__setattr__(self, "places", found)
 
     def read(self, labels: Mapping[str, str]) -> dict[str, str]:
         """The labels, with each that names an object taken from its sources. Reading twice changes nothing."""
         found = dict(labels)
-        for name, sources in self.sources.items():
-            for source in sources:
-                if value := labels.get(source):
-                    found[name] = value
-                    break
+        best: dict[str, int] = {}
+        for label, value in labels.items():  # there are fewer of them than there are sources
+            for name, rank in self.places.get(label, ()) if value else ():
+                if rank < best.get(name, rank + 1):
+                    best[name], found[name] = rank, value
+        if not _TYPED.keys().isdisjoint(labels):
+            _add_typed(labels, found)
         return found
 
     def subject(self, labels: Mapping[str, str]) -> dict[str, str]:
@@ -85,26 +131,186 @@ class LabelNames:
         return found
 
 
+def _add_typed(labels: Mapping[str, str], found: dict[str, str]) -> None:
+    """Add the workload that a label names beside its kind, where no label of that kind does."""
+    for label, kind_label in _TYPED.items():
+        value = labels.get(label, "")
+        if not value or value == _NONE:
+            continue
+        kind = labels.get(kind_label, "").lower() if kind_label else ""
+        if name := _KIND_LABELS.get(kind):
+            found.setdefault(name, value)
+        elif not kind:
+            found.setdefault(WORKLOAD, value)
+
+
+def workload_of_any_kind(subject: Mapping[str, str]) -> str:
+    """The name of a workload whose kind no label tells; empty when there is none."""
+    return "" if subject.get(_WORKLOAD_KIND) else subject.get(WORKLOAD, "")
+
+
+# What could name another object than a rule's default: every label whose name or value does not tell that it names none.
+
+UNREAD = "unread_labels"
+"""The label by which the intake says that the sender told more than could be read, or different things: what the alert is about
+is not known then, which is not the same as that it names nothing."""
+_MOST_TOLD, _LONGEST_TOLD = 6, 60
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+_WHOLE = """alertgroup alert_group alert_name rulename rule_name rule_group rule_uid ref_id datasource_uid team squad receiver
+prometheus monitor reporter le quantile value threshold unit for metrics_path num_firing num_resolved
+runbook_url dashboard_url panel_url channel slack_channel notify page oncall"""
+_ENDS = """alertname severity level priority urgency criticality impact region zone az datacenter dc replica type version hash kind code status
+state phase condition reason flags policy method verb protocol scheme mode window runbook dashboard number"""
+_NEUTRAL, _NEUTRAL_ENDS = frozenset(_WHOLE.split()), frozenset(_ENDS.split())
+"""Names of labels that say who is told, who measured and how: whole, and by their last word (`status_code`)."""
+_PLACES = frozenset({"env", "environment", "stage", "cluster"})
+_HERE = frozenset({"prod", "production", "prd", "live"})
+"""Values of such labels that name no other place than the one where the default runs."""
+_CALLERS = ("source", "client")
+"""First words of labels about who calls, such as Istio's."""
+_PORTS = frozenset({"http", "https", "web", "http-web", "grpc", "metrics", "http-metrics", "https-metrics"})
+_EXPORTERS = "blackbox postgres postgresql redis node mysql mysqld mongodb kafka rabbitmq elasticsearch nginx"
+_SCRAPED_BY = (
+    *("kubernetes-*", "integrations/*", "*kube-state-metrics*", "*cadvisor*", "*kubelet*", "blackbox"),
+    *(f"*{what}[-_]exporter*" for what in _EXPORTERS.split()),
+)
+"""Values of `MEASURED_BY` that tell how a series was scraped, and nothing about what it is about."""
+_ADDRESS = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-fA-F:.]+\]|[^/:?#\s]+)(?::\d+)?(?:[/?#].*)?", re.ASCII
+)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[a-z%]{1,2})?|true|false", re.ASCII)
+
+
+def unread(lost: Sequence[str]) -> str:
+    """The value of UNREAD: what could not be read, in words."""
+    more = f" and {len(lost) - _MOST_TOLD} more" if len(lost) > _MOST_TOLD else ""
+    names = ", ".join(bounded(name, _LONGEST_TOLD) for name in lost[:_MOST_TOLD])
+    return f"not read, or told differently: {names}{more}"
+
+
+def names_another(
+    labels: Mapping[str, str], namespace: str, name: str = "", pinned: Mapping[str, str] | None = None
+) -> str:
+    """The first label, as `label "service" names checkout`, that could name another namespace or another object than these; empty
+    when there is none. Without a `name` only what tells a namespace counts. `pinned` are labels that the rule itself asks for."""
+    asked = pinned or {}
+    for label, value in labels.items():
+        if not value or asked.get(label) == value:
+            continue
+        what = _named_by(label)
+        if not (
+            _same_namespace(what, value, namespace)
+            if not name
+            else _same(label, what, value, namespace, name)
+        ):
+            return f'label "{label[:80]}" names {value[:80]}'
+    return ""
+
+
+def could_name(label: str, value: str) -> bool:
+    """Whether a label of this name and value could name an object or a namespace."""
+    if not value or value == _NONE or value.lower() in (_HERE if _last_word(label) in _PLACES else ()):
+        return False
+    if label in MEASURED_BY and _is_exporter(_SCRAPED_BY, value):
+        return False
+    if label == "endpoint" and value in _PORTS:
+        return False
+    return bool(_named_by(label)) and not _NUMBER.fullmatch(value) and not _is_ip(_host(value))
+
+
+def _same(label: str, what: str, value: str, namespace: str, name: str) -> bool:
+    if not could_name(label, value):
+        return True
+    if what == NAMESPACE:
+        return value == namespace
+    if value.lower() in (name, namespace, f"{namespace}/{name}"):
+        return True
+    host, _, rest = _host(value).partition(".")
+    return host == name and (not rest or rest == namespace or rest.startswith(f"{namespace}.svc"))
+
+
+def _same_namespace(what: str, value: str, namespace: str) -> bool:
+    if what == NAMESPACE:
+        return value == namespace
+    parts = _host(value).split(".")
+    return not what or parts[2:3] != ["svc"] or parts[1] == namespace
+
+
+def _host(value: str) -> str:
+    """The host of an address or URL, of Envoy's `outbound|80||host` the last part; a text that is none as it is."""
+    last = value.rpartition("|")[2]
+    found = _ADDRESS.fullmatch(last)
+    return found[1].strip("[]") if found else last
+
+
+@lru_cache(maxsize=4096)
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _words_of(label: str) -> tuple[str, ...]:
+    """Its words in lower case, without those in front that only tell where the label is from."""
+    words = [word.lower() for word in _WORDS.findall(label)]
+    while len(words) > 1 and words[0] in ("exported", "label"):
+        words.pop(0)
+    return tuple(words)
+
+
+def _last_word(label: str) -> str:
+    """Of `k8s.cluster.name` it is `cluster`."""
+    words = [word for word in _words_of(label) if word not in ("name", "label")]
+    return words[-1] if words else ""
+
+
+@lru_cache(maxsize=4096)
+def _named_by(label: str) -> str:
+    """`namespace`, `object` for what could be one, or empty for a name of which it is known that it names neither."""
+    words = _words_of(label)
+    called = len(words) > 1 and words[0] in _CALLERS
+    if called or "_".join(words) in _NEUTRAL or (words[-1:] and words[-1] in _NEUTRAL_ENDS):
+        return ""
+    return NAMESPACE if _last_word(label) in (NAMESPACE, "ns") else "object"
+
+
 NAMES = LabelNames()
 """As a policy without `labels` reads them."""
 
 
 _SAFE = frozenset("bcdfghjklmnpqrstvwxz2456789")  # the alphabet of generated name suffixes
 _SUFFIX, _HASH = 5, range(6, 11)  # characters of a pod's suffix and of a ReplicaSet's hash
+_MINUTE = 8  # of the minute in the name of a CronJob's Job
 
 
 def owners_by_name(pod: str) -> tuple[tuple[str, str], ...]:
     """Kind and name of the workloads that a pod of this name can belong to, the likeliest first; none when the name was not
-    generated. Pods are named ReplicaSet-suffix (the ReplicaSet Deployment-hash), DaemonSet-suffix or StatefulSet-ordinal."""
+    generated. Pods are named ReplicaSet-suffix (the ReplicaSet Deployment-hash), DaemonSet-suffix or StatefulSet-ordinal. Eight
+    digits are no hash but the minute in the name of a CronJob's Job."""
     stem, _, last = pod.rpartition("-")
     if not stem:
         return ()
     found: list[tuple[str, str]] = []
     if len(last) == _SUFFIX and set(last) <= _SAFE:
         name, _, middle = stem.rpartition("-")
-        if name and len(middle) in _HASH and set(middle) <= _SAFE:
+        minute = len(middle) == _MINUTE and middle.isdigit()
+        if name and len(middle) in _HASH and set(middle) <= _SAFE and not minute:
             found.append(("Deployment", name))
         found.append(("DaemonSet", stem))
     if last.isascii() and last.isdigit() and (last == "0" or last[0] != "0"):
         found.append(("StatefulSet", stem))
     return tuple(found)
+
+
+def runs_by_name(pod: str) -> tuple[tuple[str, str], ...]:
+    """Kind and name of the Jobs that a pod of this name can belong to: pods are named Job-suffix or, of an indexed Job,
+    Job-index-suffix."""
+    stem, _, last = pod.rpartition("-")
+    if not stem or len(last) != _SUFFIX or not set(last) <= _SAFE:
+        return ()
+    name, _, middle = stem.rpartition("-")
+    numbered = bool(name) and middle.isascii() and middle.isdigit()
+    return (("Job", stem), *((("Job", name),) if numbered else ()))

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     PRIORITY_CLASS = "PriorityClass"
     ROLLOUT = "Rollout"
     VPA = "VerticalPodAutoscaler"
+    SCALED_OBJECT = "ScaledObject"
     NETWORK_POLICY = "NetworkPolicy"
     CERTIFICATE = "Certificate"
     CERTIFICATE_REQUEST = "CertificateRequest"
@@ -76,6 +77,11 @@ class Target:
             allowed = ", ".join((*WORKLOAD_KINDS, Kind.POD))
             raise BadInput(f"kind must be one of {allowed}", code="bad_target", where=text)
         return cls(parts[0], kind, parts[2])
+
+
+NAMESPACE_NAME = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+OBJECT_NAME = "[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+"""What the API server takes for names (RFC 1123: a label, a subdomain), as regular expressions without their ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,35 @@ Used by logs, evidence and messages. Pure; knows nothing of secrets or markup.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+LONG: Final = 16 * 1024
+"""Characters from which on reading texts of strangers leaves the event loop."""
 
 CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (but tab and line feed), DEL, C1
-    r"\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # zero width, line separators, bidi overrides and isolates
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"  # C0 (but tab and line feed), DEL, C1, line separators
+    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # format
+    r"\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # format
+    r"\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"  # joiners, fillers and blanks that take part in words
+    r"\ufe00-\ufe0f\U000e0000-\U000e0fff"  # variation selectors, tags
     r"\ud800-\udfff]"  # lone surrogates
 )
-"""Characters that nobody sees and that move, hide or reorder what is seen."""
+"""Characters that nobody sees and that move, hide, join or reorder what is seen: all of the categories Cc (but tab and line feed),
+Cf, Zl, Zp and Cs, and what Unicode lists as ignorable by default. The emoji's own selectors and joiners are among them."""
 
 _LONGEST_WORD = 200
+_LONGEST_SECRET = 1_000
+_SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
+
+
+async def beside(size: int, work: Callable[[], T]) -> T:
+    """What `work` gives, which reads `size` characters of strangers: in a thread when they are many, so that it holds nobody up."""
+    return await asyncio.to_thread(work) if size > LONG else work()
 
 
 def visible(text: str) -> str:
@@ -25,13 +44,20 @@ def visible(text: str) -> str:
 def bounded(text: str, limit: int) -> str:
     """The first `limit` characters of `text`, ending before the word or URL that the cut would split.
 
-    A secret of which the second half is gone may have lost the form by which it is recognised, so it goes as a whole.
+    A secret of which the second half is gone may have lost the form by which it is recognised, so it goes as a whole. Of a word
+    beyond 200 characters stays what stands before its last quote, bracket or separator, unless more than 1,000 follow.
     """
     if len(text) <= limit:
         return text
     head = text[:limit]
     stem, blank, last = head.rpartition(" ")
+    if text[limit : limit + 1].isspace():
+        return f"{head} …"
     if blank and len(last) <= _LONGEST_WORD:
         return f"{stem} …"
     at = last.rfind("://")
-    return f"{head[: len(head) - len(last) + at + 3]}…" if at >= 0 else f"{head}…"
+    kept = last[: at + 3] if at >= 0 else last
+    cut = max(map(kept.rfind, _SEPARATORS)) + 1
+    if at < 0 and kept.isascii() and len(kept) - cut <= _LONGEST_SECRET:
+        kept = kept[:cut]
+    return f"{head[: len(head) - len(last)]}{kept}…"

@@ -6,7 +6,11 @@ place, and the rest of it would be taken for a host name, which errors and evide
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from urllib.parse import urlsplit
+
+from app.domain.no_secret import is_left
 
 # RFC 3986; libpq's comma-separated hosts too. A password is `(?:unreserved | sub-delims | ":" | %XX)+`.
 _PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
@@ -15,6 +19,32 @@ _AUTHORITY = re.compile(
     rf"(?:(?P<user>{_PART}*)(?::(?P<password>(?:{_PART}|:)*))?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)", re.ASCII
 )
 _SPACE = re.compile(r"[\x00-\x20\x7f]")
+
+
+def place_of(url: str) -> str:
+    """Scheme, host and port of `url`, and `/…` for all that follows; empty for none. User, path and query may be credentials."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "no URL" if url else ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        f"{parts.scheme}://{host}{port}{'/…' if parts.path.strip('/') or parts.query else ''}" if host else ""
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address."""
+    return host == "localhost" or is_loopback_address(host)
+
+
+def is_loopback_address(text: str) -> bool:
+    """Whether a text is an address of this machine."""
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
 
 
 def fault_in(url: str) -> str:
@@ -28,4 +58,6 @@ def fault_in(url: str) -> str:
         return "user and password have to be percent-encoded (an @ is %40, a / %2F, a # %23, a ? %3F)"
     if found["password"] == "":
         return "the password is empty"
+    if found["password"] is not None and is_left(found["password"]):
+        return "the password is a placeholder"
     return ""

@@ -1,4 +1,5 @@
-"""Names of workflows: a run is driven by one workflow of the engine at a time, `run_1~1`, after a loss `run_1~2`, and so on.
+"""Names of workflows: a run is driven by one workflow of the engine at a time, `run_1~1`, after a loss `run_1~2`, and so on; and of the
+journal entry of a run that comes back after its end.
 
 The engine starts an id once, ever; a number makes a new one for the same run. Pure.
 """
@@ -6,6 +7,8 @@ The engine starts an id once, ever; a number makes a new one for the same run. P
 from __future__ import annotations
 
 _BETWEEN = "~"
+TEMPORARY_ENTRY = "temporary"
+"""Journal entry that holds the end of a temporary change and, once it is over, how."""
 
 
 def first_workflow(run_id: str) -> str:

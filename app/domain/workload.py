@@ -93,7 +93,9 @@ class PodCondition:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One pod. `owner` is its controller (a ReplicaSet for Deployments); `reason` and `message` are those of the whole pod,
-    e.g. of an eviction; `memory_limit` is that of the pod as a whole in bytes (pod-level resources)."""
+    e.g. of an eviction; `ends_at` is when a terminating one should be gone, its grace period included, and `finalizers` hold it longer;
+    `memory_limit` is that of the pod as a whole in bytes (pod-level resources). `taken_at` is when its node took it up, which is when
+    all its conditions are set for the first time."""
 
     ref: ObjectRef
     phase: str
@@ -105,11 +107,14 @@ class Pod:
     specs: tuple[ContainerSpec, ...]
     owner: ObjectRef | None = None
     terminating: bool = False
+    ends_at: datetime | None = None
+    finalizers: tuple[str, ...] = ()
     template_hash: str = ""
     conditions: tuple[PodCondition, ...] = ()
     reason: str = ""
     message: str = ""
     memory_limit: int | None = None
+    taken_at: datetime | None = None
 
     @property
     def name(self) -> str:

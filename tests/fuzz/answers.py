@@ -20,7 +20,7 @@ from app.notify.text import line, mrkdwn
 from app.observe.alertmanager import Alertmanager
 from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
-from app.store.encoding import to_text
+from app.store.connection import to_text
 from remediations.evidence.happenings import _row
 from remediations.evidence.pods import pods_finding, troubles
 from tests.fuzz.bodies import _BARE, JSON_WORDS, NOW

@@ -19,7 +19,7 @@ from app.intake import alertmanager, manual, orchestration, pagerduty, slack
 from app.intake.auth import ANYONE
 from app.notify.buttons import read_token
 from app.notify.socket import SocketMode, _WithoutTickets
-from app.store.encoding import storable, to_json, to_text
+from app.store.connection import storable, to_json, to_text
 from tests.bench.bodies import alert, message
 from tests.fuzz.target import FuzzTarget, parts_of, text_of
 

@@ -11,8 +11,8 @@ from sqlalchemy.pool import StaticPool
 from app.domain.errors import BadInput
 from app.policytools.backtest_records import Reading, read_lines
 from app.store import trail
-from app.store.chain import GENESIS, NO_KEYS, AuditKeys, Head
-from app.store.encoding import to_text
+from app.store.audit import GENESIS, NO_KEYS, AuditKeys, Head
+from app.store.connection import to_text
 from app.store.schema import audit, audit_chain, audit_gaps, metadata
 from app.store.tx import AuditRecord
 from tests.fuzz.bodies import JSON_WORDS
@@ -27,7 +27,7 @@ def _database() -> Connection:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     metadata.create_all(engine, tables=[audit, audit_chain, audit_gaps])
     conn = engine.connect()
-    for name in ("audit_no_update", "audit_no_delete"):
+    for name in ("audit_no_update", "audit_no_delete", "audit_no_insert"):
         conn.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
     conn.execute(insert(audit_chain).values(id=1, seq=0, hash=GENESIS, anchor_seq=0, anchor_hash=GENESIS))
     return conn

@@ -14,13 +14,13 @@ from typing import Any
 import structlog
 
 from app.domain.errors import BadInput
-from app.domain.redact import MAX_TEXT, REDACTED, redact, redact_value, without_userinfo
+from app.domain.redact import MAX_TEXT, REDACTED, annotation, redact, redact_value
 from app.domain.target import Target
 from app.domain.text import CONTROL, bounded, visible
 from app.domain.units import say_memory
 from app.domain.urls import fault_in
 from app.intake.auth import parse_tokens
-from app.kube.quantity import format_memory, parse_cpu, parse_memory
+from app.kube.manifest import format_memory, parse_cpu, parse_memory
 from app.notify.text import Ref, Style, Who, clean, cut, line, mrkdwn, plain
 from app.notify.text import Span as Piece
 from app.observe import logs
@@ -55,7 +55,7 @@ def _redaction(data: bytes) -> None:
     shown.encode()
     # [redacted] is longer than some secrets, and half a surrogate pair becomes six characters.
     assert len(shown) <= 20 * MAX_TEXT
-    assert len(without_userinfo(text, 2_000)) <= 2_000
+    assert len(annotation("summary", text, 2_000)) <= 2_000
     redact_value({"a": text, text[:40]: [text]})
     around = text[:200].replace("\n", " ").replace("\r", " ")
     for planted in _PLANTED:
@@ -101,7 +101,7 @@ def _error_lines(data: bytes) -> None:
     for error in errors_in(text_of(data).splitlines()):
         assert len(error.key) <= 160
         assert error.at is None or error.at.tzinfo is not None
-        assert error.nature
+        assert error.judged
 
 
 def _matchers(data: bytes) -> None:

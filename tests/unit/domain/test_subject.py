@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.alert import Alert, AlertStatus, Source, incident_key
-from app.domain.subject import NAMES, LabelNames, owners_by_name
+from app.domain.subject import NAMES, LabelNames, owners_by_name, runs_by_name
 from tests.contract.stores import START
 
 KSM = {
@@ -65,6 +65,17 @@ SUBJECTS: list[tuple[str, dict[str, str], dict[str, str]]] = [
         {"k8s_namespace_name": "rag7", "k8s_statefulset_name": "db"},
         {"namespace": "rag7", "statefulset": "db"},
     ),
+    (
+        "kube-state-metrics' owner of a pod, by its kind",
+        {"namespace": "rag7", "pod": "web-0", "owner_kind": "StatefulSet", "owner_name": "web"},
+        {
+            "namespace": "rag7",
+            "pod": "web-0",
+            "owner_kind": "StatefulSet",
+            "owner_name": "web",
+            "statefulset": "web",
+        },
+    ),
     ("an empty exported label is none", {"exported_pod": "", "pod": "web-0"}, {"pod": "web-0"}),
     (
         "a job that failed",
@@ -112,8 +123,25 @@ def test_alerts_of_two_namespaces_behind_one_exporter_are_two_incidents() -> Non
         ("langgraph", ()),
         ("my-service", ()),
         ("-x2x4z", ()),
+        ("web-29724567-x2x4z", (("DaemonSet", "web-29724567"),)),
+        ("web-8659648768-x2x4z", (("Deployment", "web"), ("DaemonSet", "web-8659648768"))),
         ("web-aeiou-x2x4z", (("DaemonSet", "web-aeiou"),)),
     ],
 )
 def test_a_generated_pod_name_tells_whose_it_can_be(pod: str, owners: Any) -> None:
     assert owners_by_name(pod) == owners
+
+
+@pytest.mark.parametrize(
+    ("pod", "runs"),
+    [
+        ("web-29724567-x2x4z", (("Job", "web-29724567"), ("Job", "web"))),
+        ("web-0-x2x4z", (("Job", "web-0"), ("Job", "web"))),
+        ("web-5d9c7b8f6d-x2x4z", (("Job", "web-5d9c7b8f6d"),)),
+        ("web-x2x4z", (("Job", "web"),)),
+        ("web-0", ()),
+        ("web", ()),
+    ],
+)
+def test_a_generated_pod_name_tells_which_jobs_can_have_run_it(pod: str, runs: Any) -> None:
+    assert runs_by_name(pod) == runs

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.text import bounded, visible
+from app.domain.text import LONG, beside, bounded, visible
 from app.notify.text import clean
 
 CONTROLS = [
@@ -49,3 +50,8 @@ def test_a_text_is_cut_to_its_limit(text: str, limit: int) -> None:
 def test_a_cut_leaves_no_half_of_a_secret() -> None:
     assert "hunter" not in bounded("connecting to redis://u:hunter2@cache", 32)
     assert "hunter" not in bounded(f"redis://u:hunter{'2' * 600}@cache", 500)
+
+
+async def test_long_texts_are_read_beside_the_event_loop_and_short_ones_on_it() -> None:
+    assert await beside(LONG, threading.get_ident) == threading.get_ident()
+    assert await beside(LONG + 1, threading.get_ident) != threading.get_ident()

@@ -175,7 +175,7 @@ async def _connect(pieces: list[bytes]) -> None:
         if transport.closed:
             break
         protocol.data_received(piece)
-        assert protocol._head_bytes <= _LIMITS.head_bytes + len(piece)
+        assert protocol._held_bytes <= 2 * _LIMITS.head_bytes
         for _ in range(4):
             await asyncio.sleep(0)
     protocol.connection_lost(None)
@@ -237,7 +237,7 @@ TARGETS = (
     FuzzTarget(
         "connection",
         _connection,
-        (_GET, _POST, _CHUNKED, _GET * 3, b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        (_GET, _POST, _CHUNKED, _CHUNKED[:-2] + b"Authorization: a\r\n\r\n", _GET * 3, b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
          b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
          b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"),
         (b"\r\n", b"\r\n\r\n", b": ", b"HTTP/1.1", b"HTTP/1.0", b"Content-Length: 1", b"Transfer-Encoding: chunked", b"0\r\n\r\n",

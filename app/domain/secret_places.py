@@ -1,0 +1,361 @@
+"""Where in a match of a class the secret stands, and whether it is one.
+
+Used by `app.domain.secret_classes`; each function takes a match and its text. Every reader walks forward. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import re2
+
+from app.domain.secret_names import harmless_word, is_secret_name, says_state
+from app.domain.secret_values import (
+    more_of_a_line,
+    read_header,
+    read_in_quote,
+    read_line,
+    read_quoted,
+    read_value,
+    read_word,
+)
+from app.domain.secret_words import made_up, of_both_cases, random_looking, well_mixed
+
+Span = tuple[int, int]
+
+
+def place(match: Any, group: str) -> Span:
+    """Where a group of a match stands."""
+    start, end = match.span(match.re.groupindex[group])  # RE2's match takes numbers alone
+    return start, end
+
+
+def whole(match: Any, _text: str) -> Span:
+    """The group `secret`, or all of the match."""
+    start, end = match.span()
+    return place(match, "secret") if "secret" in match.re.groupindex else (start, end)
+
+
+def named_group(match: Any, text: str) -> Span | None:
+    """The group `secret` behind or before a name that speaks of one."""
+    start, end = place(match, "secret")
+    named = is_secret_name(match["name"]) and start < end
+    return (start, end) if named and text[start:end].strip() else None
+
+
+def _counts(name: str) -> str:
+    """Which numbers under a secret's name are counts."""
+    name = name.lower()
+    return "" if "token" not in name else "any" if "tokens" in name else "small"
+
+
+def _unexpected(text: str, at: int) -> bool:
+    """A parser says what it did not want: `unexpected token: …`."""
+    return text[max(0, at - 11) : at].lower() == "unexpected "
+
+
+def named_value(match: Any, text: str) -> Span | None:
+    """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
+    name = match["name"]
+    if not is_secret_name(name) or _unexpected(text, match.start()):
+        return None
+    return read_value(text, match.end(), counts=_counts(name))
+
+
+def assigned(match: Any, text: str) -> Span | None:
+    """Also `fields[password]=…`, and `password[0]=…`; behind a colon or an arrow no word about its state."""
+    start, end = match.span(1)
+    name, behind, after = text[start:end], text[end : match.end()], match.end()
+    if "[" in behind:
+        inner = behind.partition("[")[2].partition("]")[0]
+        name = inner if is_secret_name(inner) else name
+    if not is_secret_name(name) or _unexpected(text, start):
+        return None
+    if ">" in behind and harmless_word(text[after : after + 64].partition(" ")[0].strip()):
+        return None
+    if behind == ":" and "." in name and _PORT_ALONE.match(text, after):
+        return None  # a host
+    if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
+        return None
+    if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
+        return None  # a path
+    told = "=" not in behind and behind[-1:] in " \t"
+    line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
+    if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
+        return None
+    found = read_value(
+        text, after, counts=_counts(name), alone=(flag := text.startswith("--", max(0, start - 2)))
+    )
+    if '"' in behind or "'" in behind:
+        return found
+    before = text[max(0, start - 32) : start].rstrip("-")
+    if before[-1:] in ("'", '"'):
+        return _in_quote_with_name(text, before, (after, found), told=told or flag)
+    plain = found is not None and found[0] == after and text[after] not in _OPENERS
+    led = _LED.search(before) if told and plain else None
+    if found is None or led is None or (start > 32 and "\n" not in before):
+        return found
+    return found[0], more_of_a_line(text, found[1], len(led["indent"]))
+
+
+def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], *, told: bool) -> Span | None:
+    """A value that ends where the quote closes that opens right before its name, as a header on a command line does."""
+    after, found = value
+    mark = before[len(before[:-1].rstrip("\\")) :]
+    end = read_in_quote(text, after, mark)[1]
+    if end - after > _LINE or (found is None and not _NOT_EMPTY.match(text, after)):
+        return found
+    rest = text[found[1] : end] if found else ""
+    if found is not None and not told and (found[0] != after or _PAIR_WITHIN.search(rest)):
+        return found
+    if found is not None and found[0] != after and not rest.strip("\"'\\ "):
+        return found
+    return (after, end) if end > after and (found is None or end > found[1]) else found
+
+
+_PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
+_PLAIN_VALUES = {
+    **dict.fromkeys(("pwd", "oldpwd"), _PATH),
+    "auth": re.compile(r"(?:failed|failure|ok|success|denied|required|none|disabled|enabled)(?=$|[\s,;\"'])"),
+}
+"""What names that rarely mean a secret hold else: the directory of a shell, the outcome of a login."""
+_STATUS = re.compile(r"[1-5]\d\d(?![\w.-])")
+_PORT_ALONE = re.compile(r"\d{2,5}(?![\w.-])")
+_LINE = 400
+_OPENERS = "\"'\\[{($<|>`\u201c\u2018\u00ab\n\r"
+_PAIRS = re.compile(r"\w+=")
+_PAIR_WITHIN = re.compile(r"[\w.-]\s?[=:]")
+_NOT_EMPTY = re.compile(r"[$@]?[\"']{2}[^\s\"']|[,;&]\S|\\+[nrt][^\s\"']")
+_LED = re.compile(r"(?:^|\n)(?P<indent>[ \t]*)(?:[-<>*|] )?\Z")
+
+
+def header_of(match: Any, text: str) -> Span | None:
+    """The value of a header, unless that says that there is none."""
+    line = text[match.end() : match.end() + _LINE].partition("\n")[0]
+    return None if _NO_HEADER.fullmatch(line) else read_header(text, match.end())
+
+
+_NO_HEADER = re.compile(
+    r"(?:denied|rejected|failed|header|server message:|missing|none|required|absent|unset|invalid|not|no|must|cannot|malformed)(?: [a-z][a-z_-]{0,24}(?:-v?\d{1,4})?){0,12}[\s.,;:)\"'}\]]{0,4}"
+)
+
+
+_ANOTHER_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*(?:[=\s]|$)|--?(?:\s|$)")
+
+
+def flag_of(match: Any, text: str) -> Span | None:
+    """The word behind a flag whose name speaks of a secret."""
+    if not is_secret_name(match["name"]) or _ANOTHER_FLAG.match(text, match.end()):
+        return None
+    if match["below"] and not _ARGUMENT_BELOW.match(text, match.end()):
+        return None
+    found = read_value(text, match.end())
+    nul = text.find("\\0", *found) if found and match[0].endswith("\\0") else -1
+    return (found[0], nul) if found and nul > found[0] else found
+
+
+_ARGUMENT_BELOW = re.compile(r"[^\s:=]+[ \t]*(?:\r?\n|\Z)")
+"""An argument that has its line for itself, as `kubectl describe` writes them."""
+
+
+def _quoted_or_word(text: str, at: int) -> Span | None:
+    """What a sentence says in quotes, else its next word without what ends the sentence."""
+    if quoted := read_quoted(text, at):
+        return quoted if quoted[1] - quoted[0] < _LINE else (quoted[0], quoted[0] + _LINE)
+    word = _SPOKEN.match(text, at)
+    return None if word is None or not (said := word[0].rstrip(".,;:!?)'\"")) else (at, at + len(said))
+
+
+_SPOKEN = re.compile(r"[^\s\"'`]+")
+
+
+def lone_userinfo(match: Any, _text: str) -> Span | None:
+    """The user of a URL that is rather a token."""
+    return place(match, "secret") if random_looking(match["secret"]) else None
+
+
+def parameter(match: Any, _text: str) -> Span | None:
+    """The value of a parameter of a URL."""
+    # A status such as `?code=404` and a plain word such as `?key=name` are no secrets.
+    secret = match["secret"]
+    plain = (secret.isdigit() and len(secret) < 5) or _PLAIN_PARAMETER.fullmatch(secret)
+    return None if plain else place(match, "secret")
+
+
+_PLAIN_PARAMETER = re.compile(r"[a-z_]{1,8}|v\d|[A-Z]_[A-Z_]{1,24}|[A-Z]{2,6}-\d{1,6}")
+
+
+def said_of(match: Any, text: str) -> Span | None:
+    """What a sentence says the secret is."""
+    found = _quoted_or_word(text, match.end())
+    return None if found is None or harmless_word(text[found[0] : found[1]]) else found
+
+
+def to_end_of_element(match: Any, text: str) -> Span | None:
+    """What an element holds, comments and elements inside of it too."""
+    name, at = match["name"], match.end()
+    if not is_secret_name(name) or match[0].endswith("/>"):
+        return None
+    end = text.find(f"{name}>", at, at + _ELEMENT)
+    end = text.rfind("</", at, end) if end >= 0 else -1
+    return (at, end) if end > at and text[at:end].strip() else None
+
+
+def attribute(match: Any, text: str) -> Span | None:
+    """The value of an element whose name, or whose attribute `name`, `key`, `id` or `type`, speaks of a secret."""
+    start, end = match.span()
+    speaks = is_secret_name(match["tag"])
+    value: Span | None = None
+    for found in _ATTRIBUTE.finditer(text[start:end]):
+        name = found["name"].lower()
+        speaks = speaks or (name in ("name", "key", "id", "type") and is_secret_name(found["value"]))
+        if name in ("value", "connectionstring"):
+            value = place(found, "value")
+    return (start + value[0], start + value[1]) if speaks and value and value[0] < value[1] else None
+
+
+def made_up_word(match: Any, text: str) -> Span | None:
+    """A word that nobody would say of a secret: letters with digits."""
+    found = _quoted_or_word(text, match.end())
+    if found is None:
+        return None
+    words = text[found[0] : found[1]].split()
+    return found if any(made_up(word) for word in words) else None
+
+
+def in_url(match: Any, _text: str) -> Span | None:
+    """Not the port and the path of a URL that has an `@` further on; of other schemes than these that is a password."""
+    secret = match["secret"]
+    if not _WEB.match(match[0]):
+        return place(match, "secret")
+    if not _PORT.match(secret):
+        return place(match, "secret")
+    start, end = place(match, "secret")
+    inner = _INNER.search(secret)
+    if inner is None:
+        return (start, end) if "@" in secret else None
+    return start + inner.end(), end
+
+
+_WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
+_INNER = re.compile(r"[A-Za-z][\w+.-]*://[^\s:/@]*:(?=[^/]*\Z)")
+_PORT = re.compile(r"\d{2,5}[/?#]")
+
+
+def cut_off(match: Any, _text: str) -> Span | None:
+    """The password of a URL that its text ends in; digits alone are a port."""
+    return None if match["secret"].isdigit() else place(match, "secret")
+
+
+def quoted_phrase(match: Any, text: str) -> Span | None:
+    """In quotes behind the word: one word that was made up; behind `password` several words too."""
+    found = read_quoted(text, match.end())
+    if found is None or found[1] - found[0] > _LINE:
+        return None
+    said = text[found[0] : found[1]]
+    several = match[0].lstrip().lower().startswith("pass") and (" " in said.strip() or "\\" in said)
+    return found if several or any(made_up(word) for word in said.split()) else None
+
+
+def mixed(match: Any, _text: str) -> Span | None:
+    """With letters of both cases and digits, unlike names of Secrets."""
+    word = match["secret"].rstrip(".")
+    return place(match, "secret") if any(c.isdigit() for c in word) and of_both_cases(word) else None
+
+
+def told(match: Any, text: str) -> Span | None:
+    """Behind words and a colon, unless that is about the state."""
+    if _NO_SUCH.search(text[max(0, match.start() - 20) : match.start()]):
+        return None
+    line = text[match.end() : match.end() + _LINE].partition("\n")[0]
+    first = line.partition(" ")[0].rstrip(".,;:!")
+    if says_state("", line) or harmless_word(first):
+        return None
+    if "pass" not in match[0].lower() and first.isalpha() and first.islower():
+        return None
+    return read_value(text, match.end(), counts=_counts(match[0]))
+
+
+_NO_SUCH = re.compile(r"(?:non-?existent|unknown|missing|no such|undefined) \Z")
+"""Before the name of a secret that is not there."""
+
+
+def long_word(match: Any, _text: str) -> Span | None:
+    """A word that was made by chance."""
+    return place(match, "secret") if well_mixed(match["secret"]) else None
+
+
+def of_a_user(match: Any, _text: str) -> Span | None:
+    """`bob:S@host:5432` without a scheme: not an address of mail, a tag of an image or a plain word."""
+    secret, host = match["secret"], match["host"].lower()
+    strange = any(c.isdigit() for c in secret) and any(c.isalpha() for c in secret) and len(secret) >= 4
+    strange = (strange or (len(secret) >= 8 and not secret.isalpha())) and (":" not in secret or ":" in host)
+    if not strange or host.startswith(("sha256", "sha512", "sha384")) or match["user"].lower() in _NO_USERS:
+        return None
+    return None if _VERSION.fullmatch(secret) else place(match, "secret")
+
+
+_NO_USERS = frozenset(
+    {
+        "mailto",
+        "email",
+        "mail",
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "sip",
+        "xmpp",
+        "contact",
+        "owner",
+        "author",
+        "assignee",
+        "acct",
+        "image",
+        "reply-to",
+        "sender",
+    }
+)
+_VERSION = re.compile(r"v?\d{1,4}(?:\.\d+)+[\w.+-]*")
+
+
+_THEN_NAME = re.compile(
+    r"\\{0,31}[\"']?(?:\s*,?\s*|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./][\w./-]*)",
+    re.IGNORECASE,
+)
+
+
+def value_then_name(match: Any, text: str) -> Span | list[Span] | None:
+    """`value: S, name: DB_PASSWORD`."""
+    if text[match.end() : match.end() + 1] in ("[", "{", "("):
+        return None
+    found = read_value(text, match.end())
+    if found is None:
+        return None
+    named = _THEN_NAME.match(text, found[1]) or _THEN_NAME.search(
+        text[found[0] : min(found[1], found[0] + _LINE)]
+    )
+    if named is not None and is_secret_name(named["name"].rpartition("/")[2]):
+        return found
+    return [(found[1], found[1])]
+
+
+def after_what(match: Any, text: str) -> Span | None:
+    """A long word that a command reads from another's output."""
+    start, end, _ = read_word(text, match.end())
+    return (start, end) if start < end else None
+
+
+def rest_of(match: Any, text: str) -> Span | None:
+    """The rest of the line."""
+    return read_line(text, match.end())
+
+
+def last_word(match: Any, _text: str) -> Span | None:
+    """The word behind a name that speaks of a secret."""
+    return place(match, "secret") if is_secret_name(match["name"]) else None
+
+
+_ELEMENT = 2_000
+_ATTRIBUTE = re2.compile(r"""(?P<name>[\w:.-]+)\s*=\s*["'](?P<value>[^"']*)["']""")  # type: ignore[no-untyped-call]

@@ -1,0 +1,126 @@
+"""Tools that write an object from what is declared elsewhere: in a repository, a package or another object; known by their marks on it.
+
+Called by `app.kube.owners`. Pure. Argo CD, Flux and Helm are `app.kube.owners`' own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from app.domain.json import Obj
+from app.domain.owner import Relation
+
+_MANAGED_BY, _CREATED_BY = "app.kubernetes.io/managed-by", "app.kubernetes.io/created-by"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """`marks` are beginnings of label and annotation names, `writers` of field managers, `managed_by` values of the label of that name.
+    `values`: what a mark's value must be, where not every value means that the tool is at work."""
+
+    name: str
+    marks: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
+    managed_by: tuple[str, ...] = ()
+    relation: Relation = Relation.DECLARES
+    values: re.Pattern[str] = re.compile("")
+
+
+_TOOLS = (
+    Tool("K3s or RKE2", ("objectset.rio.cattle.io/owner-gvk",), ("deploy@", "helm-controller@"), values=re.compile(r"(k3s|helm)\.cattle\.io/")),
+    Tool("Rancher Fleet", ("objectset.rio.cattle.io/", "fleet.cattle.io/"), ("fleetagent", "fleet-agent")),
+    Tool("Config Sync", ("configmanagement.gke.io/managed",), ("configsync", "configmanagement"), ("configmanagement.gke.io",), values=re.compile("enabled|$")),
+    Tool("Config Sync", ("configsync.gke.io/",)),
+    Tool("kpt", ("config.k8s.io/owning-inventory", "config.kubernetes.io/owning-inventory")),
+    Tool("kapp", ("kapp.k14s.io/app", "kapp.k14s.io/association", "kapp.k14s.io/identity"), ("kapp",)),
+    Tool("Operator Lifecycle Manager", ("olm.owner", "olm.managed", "operators.coreos.com/"), ("olm", "catalog-operator")),
+    Tool("addon-manager", ("addonmanager.kubernetes.io/mode", "kubernetes.io/cluster-service"), values=re.compile("Reconcile$|true$")),
+    Tool("EKS add-ons", (), ("eks",)),
+    Tool("Crossplane", ("crossplane.io/",), ("apiextensions.crossplane.io/", "crossplane", "kubernetes.crossplane.io/"), ("crossplane",)),
+    Tool("KubeVela", ("app.oam.dev/", "oam.dev/"), ("vela-core", "kubevela"), ("kubevela",)),
+    Tool("Karmada", ("work.karmada.io/", "resourcebinding.karmada.io/", "propagationpolicy.karmada.io/"), ("karmada",)),
+    Tool("Open Cluster Management", ("apps.open-cluster-management.io/", "multicluster-operators-"), ("work-agent", "multicluster-operators")),
+    Tool("Sveltos", ("projectsveltos.io/",), ("application/apply-patch-sveltos", "sveltos")),
+    Tool("OpenShift's version operator", ("release.openshift.io/", "include.release.openshift.io/"), ("cluster-version-operator",)),
+    Tool("OpenShift image triggers", ("image.openshift.io/triggers",)),
+    Tool("Keel", ("keel.sh/policy",), ("keel",)),
+    Tool("Elastic operator", ("common.k8s.elastic.co/type",), ("elastic-operator",)),
+    Tool("vcluster", ("vcluster.loft.sh/",), ("vcluster",)),
+    Tool("cass-operator", ("cassandra.datastax.com/", "k8ssandra.io/")),
+    Tool("MySQL operator", ("mysql.oracle.com/", "mysql.presslabs.org/")),
+    Tool("Vitess operator", ("planetscale.com/", "db.planetscale.com/")),
+    Tool("StackGres", ("stackgres.io/",)),
+    Tool("KubeDB", ("kubedb.com/",), (), ("kubedb.com",)),
+    Tool("MinIO operator", ("v1.min.io/",)),
+    Tool("Rook", ("rook.io/", "ceph.rook.io/"), (), ("rook-ceph-operator",)),
+    Tool("ClickHouse operator", ("clickhouse.altinity.com/",)),
+    Tool("Knative", ("serving.knative.dev/",)),
+    Tool("Gateway API", ("gateway.networking.k8s.io/gateway-name",)),
+    Tool("GitHub's runner controller", ("actions.github.com/", "actions-runner-controller/")),
+    Tool("KubeBlocks", ("apps.kubeblocks.io/",), (), ("kubeblocks",)),
+    Tool("Terraform", (), ("Terraform", "terraform", "OpenTofu", "HashiCorp"), ("terraform", "Terraform", "opentofu"), Relation.DEPLOYS),
+    Tool("Pulumi", ("pulumi.com/",), ("pulumi",), ("pulumi",), Relation.DEPLOYS),
+    Tool("Spinnaker", ("moniker.spinnaker.io/", "artifact.spinnaker.io/"), (), ("spinnaker",), Relation.DEPLOYS),
+    Tool("Timoni", (), ("timoni",), ("timoni",), Relation.DEPLOYS),
+    Tool("Skaffold", ("skaffold.dev/",), (), ("skaffold",), Relation.DEPLOYS),
+)  # fmt: skip
+_OPERATOR = re.compile(r"[a-z0-9.-]*(?:operator|controller)", re.IGNORECASE)
+_MARK = re.compile(
+    r"(?P<domain>[a-z0-9.-]+)/(?:(?:managed|owned|controlled|created)-?by|own(?:er|ing)(?:[-_.].*)?)|(?P<operator>[a-z0-9.-]*\boperators?[.-][a-z0-9.-]*)/.*",
+    re.IGNORECASE,
+)
+"""Names of labels and annotations by which an operator marks what is its own: `emqx.io/managed-by`, `operator.tigera.io/x`."""
+_NO_OPERATORS = frozenset({"app.kubernetes.io", "backstage.io", "kubernetes.io", "helm.sh", "meta.helm.sh"})
+"""Domains of such labels that anybody sets."""
+_KNOWN_WRITERS = re.compile(r"(?:kustomize|helm|source|deployment|statefulset|daemonset|replicaset|horizontal-pod-autoscaler|keda)-?(?:controller|operator)?|argocd.*|"
+                            r"alert-remediator.*|.*(?:rollouts?|hpa|autoscaler|descheduler)-?controller")  # fmt: skip
+
+
+def tools_of(manifest: Obj) -> Iterator[tuple[str, Relation]]:
+    """Each tool that declares this object elsewhere or deploys it, once, by name. A writer of the spec that calls itself an operator or
+    controller and is not known is one by its own name, and so is a domain whose label or annotation marks what it owns."""
+    meta = manifest["metadata"]
+    labels: Mapping[str, str] = {**(meta.get("annotations") or {}), **(meta.get("labels") or {})}
+    writers = _writers(manifest)
+    seen: set[str] = set()
+    for tool in _TOOLS:
+        if tool.name not in seen and _shows(tool, labels, writers):
+            seen.add(tool.name)
+            if tool.name == "K3s or RKE2":
+                seen.add("Rancher Fleet")  # the same marks
+            yield tool.name, tool.relation
+    named = (labels.get(_MANAGED_BY, ""), labels.get(_CREATED_BY, ""))
+    for name in dict.fromkeys((*named, *sorted(writers))):
+        if not seen and _OPERATOR.fullmatch(name) and not _KNOWN_WRITERS.fullmatch(name):
+            yield name, Relation.DECLARES
+            return
+    if not seen and (marks := sorted(filter(None, map(_marking, labels)))):
+        yield marks[0], Relation.DECLARES
+
+
+def _marking(name: str) -> str:
+    """The domain of an operator whose mark this is; empty for any other name."""
+    found = _MARK.fullmatch(name)
+    domain = (found["domain"] or found["operator"] or "") if found else ""
+    return "" if domain in _NO_OPERATORS or domain.startswith("alert-remediator.") else domain
+
+
+def _writers(manifest: Obj) -> set[str]:
+    """Field managers of the spec."""
+    return {
+        str(entry.get("manager", ""))
+        for entry in manifest["metadata"].get("managedFields") or ()
+        if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})
+    }
+
+
+def _shows(tool: Tool, labels: Mapping[str, str], writers: set[str]) -> bool:
+    marked = (
+        any(name.startswith(tool.marks) and tool.values.match(str(value)) for name, value in labels.items())
+        if tool.marks
+        else False
+    )
+    written = bool(tool.writers) and any(writer.startswith(tool.writers) for writer in writers)
+    return marked or written or labels.get(_MANAGED_BY) in tool.managed_by
