@@ -1,7 +1,7 @@
 """Remediations: what users extend. One handler a file, listed in `CATALOGUE`; a rule names it by `remediation:`.
 
 To add one:
-1. Write `remediations/my_alert.py`: a `Params` model (types of `remediations.params`, the runbook's values as defaults) and
+1. Write `remediations/my_alert.py`: a `Params` model (types of `remediations.shared`, the runbook's values as defaults) and
    a class with `name`, `runbook`, `steps`, `params`, `diagnose` and `ladder` (`app.domain.remediation.Remediation`).
 2. `diagnose` gathers findings, with what `remediations.evidence` has; a source that cannot be read becomes a finding with
    `Certainty.UNKNOWN`, never an exception. Texts are one sentence with units; numbers for decisions go into `data`.

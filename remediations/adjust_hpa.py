@@ -16,7 +16,7 @@ from app.domain.procedure import Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.kube.actions import Bounds
 from remediations.scale_order import autoscaler_findings, of_autoscaler, over
-from remediations.steps import act, refuse
+from remediations.shared import act, refuse
 
 ADJUST = "adjust-autoscaler"
 Count = Annotated[int, Field(ge=1, le=1_000)]

@@ -30,11 +30,8 @@ from remediations.evidence.keys import KEYS, Rest, keys_of
 from remediations.evidence.limit_providers import Whose
 from remediations.evidence.limits import ANSWERS, Group, clock, groups_in, limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.services import Metric, metric_finding
-from remediations.evidence.units import count, joined, span
-from remediations.params import DataKey, ObjectName, Query, Seconds, Share, host_in
-from remediations.queries import LIMITED
-from remediations.steps import act, refuse
+from remediations.evidence.usage import Metric, count, joined, metric_finding, span
+from remediations.shared import LIMITED, DataKey, ObjectName, Query, Seconds, Share, act, host_in, refuse
 
 ROTATE, PROVIDER, BACKOFF, CACHING = "rotate-key", "ask-provider", "wait-in-code", "mend-cache"
 _Provider = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]*$")]

@@ -18,7 +18,7 @@ from app.domain.json import Obj
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
 from app.domain.units import duration
-from remediations.params import Bytes, ObjectName, Seconds
+from remediations.shared import Bytes, ObjectName, Seconds
 
 SECRETS, RUNNING = "backup.secrets", "backup.running"
 _URL: Final = r"^((s3|gs|az)://[A-Za-z0-9._/-]+)?$"

@@ -26,9 +26,8 @@ from app.kube.certificates import issued
 from app.kube.issuance import Standing, against
 from remediations.aftermath import Port, ServiceName
 from remediations.evidence.certificates import SERVED, Look, Wanted, handshake, look, owner_of
-from remediations.evidence.units import joined
-from remediations.params import ObjectName
-from remediations.steps import refuse, sentence
+from remediations.evidence.usage import joined
+from remediations.shared import ObjectName, refuse, sentence
 
 RENEW, DELETE = "renew", "delete-secret"
 _ServerName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9.-]*$")]

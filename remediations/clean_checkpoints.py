@@ -25,8 +25,8 @@ from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Remediation, Scene
 from remediations.database_params import WHERE, DatabaseParams
 from remediations.evidence.pods import pods_state
-from remediations.evidence.units import count, memory
-from remediations.steps import act, refuse
+from remediations.evidence.usage import count, memory
+from remediations.shared import act, nothing, refuse
 
 REMOVE = "remove-old-checkpoints"
 OLD = "checkpoints.old"
@@ -78,7 +78,7 @@ class CleanCheckpoints(Remediation[CleanCheckpointsParams]):
             return (refuse(REMOVE, found.text, _GRANT if code == _DENIED else ""),)
         counted = page_from_json(found.data["counted"])
         if not counted.tally.checkpoints.rows:
-            return (refuse(REMOVE, found.text),)
+            return (nothing(REMOVE, found.text),)
         at = params.address(scene.workload.target.namespace)
         before = datetime.fromisoformat(str(found.data["before"]))
         summary = f"Remove checkpoints from before {before:%d %b %Y %H:%M} UTC at {at}, all but the newest of each thread"

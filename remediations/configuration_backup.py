@@ -33,8 +33,8 @@ from remediations.backups import (
     running,
     store_login,
 )
-from remediations.evidence.units import count, joined
-from remediations.steps import act, refuse
+from remediations.evidence.usage import count, joined
+from remediations.shared import act, refuse
 
 SAVE = "save"
 ACCOUNT = "backup.account"

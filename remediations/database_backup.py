@@ -34,8 +34,8 @@ from remediations.backup_pods import (
 )
 from remediations.backups import KEEP, KeepParams, job_named
 from remediations.evidence.pods import pods_finding, pods_of
-from remediations.evidence.units import joined, memory
-from remediations.steps import act, refuse
+from remediations.evidence.usage import joined, memory
+from remediations.shared import act, refuse
 
 BACK_UP = "back-up"
 SERVER = "backup.server"

@@ -28,9 +28,8 @@ from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload
 from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, Limits, database_findings
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, pods_of, troubles, unread_pods
-from remediations.evidence.units import count, joined, percent, span
-from remediations.params import Seconds, Share
-from remediations.steps import act, refuse
+from remediations.evidence.usage import count, joined, percent, span
+from remediations.shared import Seconds, Share, act, refuse
 
 END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app.domain.database import DatabaseAddress, Tls
 from app.domain.remediation import Params
-from remediations.params import DataKey, ObjectName, host_in
+from remediations.shared import DataKey, ObjectName, host_in
 
 
 class DatabaseParams(Params):

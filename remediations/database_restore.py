@@ -56,9 +56,8 @@ from remediations.evidence.restores import (
     space_finding,
     versions_finding,
 )
-from remediations.evidence.units import joined
-from remediations.params import ObjectName
-from remediations.steps import act, refuse
+from remediations.evidence.usage import joined
+from remediations.shared import ObjectName, act, refuse
 
 RESTORE = "restore"
 IMAGE, SCALER, RIGHTS = "restore.image", "restore.autoscaler", "restore.rights"

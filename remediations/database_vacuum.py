@@ -24,13 +24,13 @@ from app.domain.remediation import Remediation, Scene
 from app.domain.tables import Look, Table, TableId
 from remediations.database_params import WHERE, DatabaseParams
 from remediations.evidence.pods import pods_state
-from remediations.evidence.units import count, memory, percent, span
-from remediations.params import Seconds
-from remediations.steps import act, refuse
+from remediations.evidence.usage import count, memory, percent, span
+from remediations.shared import Seconds, act, nothing, refuse
 
 VACUUM = "vacuum"
 TABLES = "database.tables"
-"""The finding; its data: `code`, empty or why nobody could look, and then `since`, `held` and `wanted`."""
+"""The finding; its data: `code`, empty or why nobody could look, and then `since`, `held`, `wanted` and
+`stands`: there are tables that it may vacuum, and none has to be."""
 _SHOWN = 8
 
 
@@ -82,7 +82,7 @@ class DatabaseVacuum(Remediation[DatabaseVacuumParams]):
             return (refuse(VACUUM, held, advice),)
         wanted: Any = found.data["wanted"]
         if not wanted:
-            return (refuse(VACUUM, found.text),)
+            return ((nothing if found.data["stands"] else refuse)(VACUUM, found.text),)
         at = params.address(scene.workload.target.namespace)
         job = Vacuuming(
             at,
@@ -129,6 +129,7 @@ def _found(at: DatabaseAddress, seen: Look, params: DatabaseVacuumParams) -> Fin
         "since": seen.now.isoformat(),
         "held": held,
         "wanted": [t.to_json() for t in wanted],
+        "stands": any(t.allowed for t in seen.tables),
     }
     against = held or why_none
     return Finding(TABLES, f"{text}; {against}" if against else text, data=data, details=tuple(details))

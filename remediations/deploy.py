@@ -31,8 +31,7 @@ from remediations.aftermath import (
     health_finding,
 )
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
-from remediations.params import Names
-from remediations.steps import act, refuse
+from remediations.shared import Names, act, nothing, refuse
 
 SET_IMAGE = "set-image"
 _IMAGE = (
@@ -108,7 +107,8 @@ class Deploy(Remediation[DeployParams]):
             return (refuse(SET_IMAGE, container),)
         image = whole(params.image, container.image)
         if no := _refused(scene.workload, container, image, params):
-            return (refuse(SET_IMAGE, no),)
+            stands = nothing if image == container.image and _complete(scene.workload) else refuse
+            return (stands(SET_IMAGE, no),)
         health, errors = diagnosis.finding(HEALTH), diagnosis.finding(ERRORS)
         if health is not None and health.data.get("usable") is False:
             return (
@@ -182,8 +182,11 @@ def _refused(workload: Workload, container: ContainerSpec, image: str, params: D
             "the rule lists others in its param repositories"
         )
     if image == container.image:
-        status = rollout_status(workload)
-        if status.state is RolloutState.COMPLETE:
+        if _complete(workload):
             return f"{image} runs already, on all {workload.desired} pods"
-        return f"{image} is set already, and its rollout goes on: {status.text}"
+        return f"{image} is set already, and its rollout goes on: {rollout_status(workload).text}"
     return ""
+
+
+def _complete(workload: Workload) -> bool:
+    return rollout_status(workload).state is RolloutState.COMPLETE

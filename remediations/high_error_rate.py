@@ -6,8 +6,7 @@ Implements the runbook's section of that name; its numbers (5 replicas) are the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -15,34 +14,57 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
-from remediations.causes import FirstCause, findings_of, investigate
-from remediations.causes.errors import ORIGIN, origin_finding, settled_at
-from remediations.causes.neighbours import neighbour_findings
-from remediations.evidence.earlier_logs import with_earlier
-from remediations.evidence.error_lines import TOKENS, Nature
+from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes.changes import with_beginning
+from remediations.causes.investigate import neighbour_findings
+from remediations.causes.report import ORIGIN, deployed_at, origin_finding
+from remediations.evidence.error_lines import TOKENS
+from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
-from remediations.evidence.services import (
+from remediations.evidence.pods import (
+    OF_OTHERS,
+    Errors,
+    against_more,
+    at_their_limit,
+    no_capacity,
+    pods_finding,
+    troubles,
+    unread_pods,
+)
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
+from remediations.evidence.usage import (
     Metric,
+    count,
     dependency_findings,
     failed_dependencies,
     healthy_dependencies,
+    joined,
     known,
     latency_metric,
     measured,
     metric_finding,
     names_dependency,
+    percent,
+    seconds,
     throttling_metric,
     unknown_dependencies,
+    usage_finding,
     with_symptom,
     with_the_errors,
 )
-from remediations.evidence.units import count, joined, percent, seconds, short
-from remediations.evidence.usage import usage_finding
-from remediations.params import Names, Query, Replicas, Seconds, Share
-from remediations.queries import ERROR_RATIO, LATENCY, THROTTLING
-from remediations.steps import act, refuse, rollback_step
+from remediations.shared import (
+    ERROR_RATIO,
+    LATENCY,
+    THROTTLING,
+    Names,
+    Query,
+    Replicas,
+    Seconds,
+    Share,
+    act,
+    asking,
+    refuse,
+)
 
 ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
 _SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
@@ -106,12 +128,12 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         usage_finding(scene.cluster, scene.workload, pods),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
+    neighbours = await neighbour_findings(scene, [g.said for g in log.groups])
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
-    moment = settled_at(found.seen)
+    moment = deployed_at(found.seen)
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
         newest = [p for p in found.seen.alive if found.seen.newest(p)]
-        log = await with_earlier(scene.cluster, log, newest, moment, scene.now)
+        log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
     origin = origin_finding(found.seen, log)
     cause = findings_of(found)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
@@ -158,33 +180,8 @@ def _answer(names: Sequence[str]) -> str:
     return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
 
 
-class _Errors:
-    """What the finding `errors.grouped` says, for decisions."""
-
-    def __init__(self, diagnosis: Diagnosis) -> None:
-        finding = diagnosis.finding("errors.grouped")
-        data: Any = finding.data if finding and finding.certainty is Certainty.KNOWN else {}
-        self.none = "errors" in data and not data["errors"]
-        """The logs could be read and have no error lines."""
-        self.total: int = data.get("errors", 0)
-        self._groups: Sequence[Any] = data.get("groups", ())
-        self._natures: Mapping[str, int] = data.get("natures", {})
-
-    @property
-    def top(self) -> str:
-        """The most frequent error in words, empty when there is none."""
-        if not self._groups:
-            return ""
-        group = self._groups[0]
-        return f'"{short(group["key"], 120)}" ({group["count"]:,} of {self.total:,} error lines)'
-
-    def share(self, nature: Nature) -> float:
-        """Part of the error lines of this nature."""
-        return self._natures.get(nature.value, 0) / self.total if self.total else 0.0
-
-
 async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
-    rollout, errors = diagnosis.finding("rollout.recent"), _Errors(diagnosis)
+    rollout, errors = diagnosis.finding("rollout.recent"), Errors(diagnosis)
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
@@ -199,7 +196,8 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         )
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
-    if errors.none and not (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL:
+    cut_off = _cut_off(diagnosis)
+    if errors.none and not cut_off and not (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL:
         return refuse(
             ROLL_BACK, f"the logs have no errors that a deployment could have brought: {rollout.text}"
         )
@@ -212,14 +210,34 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
-            f"check {_meant(unsure, errors.top)}; the most frequent error is {errors.top}",
+            f"check {_meant(unsure, errors.said)}; the most frequent error is {errors.top}",
         )
-    parts = [rollout.text]
+    parts = [*([cut_off] if cut_off else []), rollout.text]
     if errors.top:
         parts.append(f"most frequent is {errors.top}")
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    return await rollback_step(ROLL_BACK, joined(parts), scene, params)
+    step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
+    # Whose Service chooses no pod of it has no errors in the logs, and none are needed.
+    return asking(step, FirstCause(diagnosis).asks, "" if cut_off else _doubt(diagnosis))
+
+
+def _doubt(diagnosis: Diagnosis) -> str:
+    """Why a person has to say that the last rollout brought the errors; empty when the logs do."""
+    origin, errors = diagnosis.finding(ORIGIN), diagnosis.finding("errors.grouped")
+    if origin is not None:
+        return str(origin.data["asks"])
+    why = errors.text if errors is not None else "the logs were not read"
+    return f"since when requests fail is not known: {why}"
+
+
+def _cut_off(diagnosis: Diagnosis) -> str:
+    """The cause when the last rollout has cut its pods off from their Service: requests fail then, and no pod writes an error."""
+    cause = FirstCause(diagnosis)
+    off = (
+        cause.code in (CauseCode.SERVICE_SELECTOR, CauseCode.SERVICE_PORT) and cause.sure and cause.by_rollout
+    )
+    return f"{cause.text} ({cause.rollout_why})" if off else ""
 
 
 def _meant(unsure: Sequence[Finding], error: str) -> str:
@@ -227,7 +245,7 @@ def _meant(unsure: Sequence[Finding], error: str) -> str:
     return next((str(f.data["name"]) for f in unsure if names_dependency(f, error)), "what the error names")
 
 
-def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
+def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
     """The step that is refused because the last rollout did not bring this, or nobody can tell; None when it can have."""
     cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
     if acquitted := cause.acquits:
@@ -251,7 +269,7 @@ def _innocent(diagnosis: Diagnosis, errors: _Errors) -> Step | None:
     return None
 
 
-def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step | None:
+def _dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | None:
     failed = failed_dependencies(diagnosis)
     if not failed:
         return None
@@ -262,58 +280,57 @@ def _dependency_first(diagnosis: Diagnosis, errors: _Errors, why: str) -> Step |
 
 
 def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
-    errors, cause = _Errors(diagnosis), FirstCause(diagnosis)
+    errors, cause = Errors(diagnosis), FirstCause(diagnosis)
     if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
     if cause.sure:
         return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
-    for nature, why, advice in _NOT_CAPACITY:
-        if errors.share(nature) >= 0.5:
-            return refuse(
-                SCALE_UP, f"{why}: {errors.top}", f"{advice}; the most frequent error is {errors.top}"
-            )
-    signs, measures = _capacity(params, diagnosis, errors)
+    limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
+    if no_help := no_capacity(errors, (*OF_OTHERS, Nature.CODE), strained=bool(limited)):
+        return refuse(SCALE_UP, *no_help)
+    others, seen = _capacity(params, diagnosis, errors)
+    signs, measures = [*limited, *others], [*measures, *seen]
     if not signs:
         about = f"; the most frequent error is {errors.top}" if errors.top else ""
         return refuse(
             SCALE_UP,
             f"no sign of a capacity problem ({'; '.join(measures) or 'nothing could be measured'})",
-            f"find out why {scene.workload.target} fails{about}",
+            f"{f'{cause.advice}; or ' if cause.code and cause.advice else ''}find out why {scene.workload.target} fails{about}",
         )
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     why = f"capacity problem: {'; '.join(signs)}"
-    return act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
+    step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
+    unmeasured = "" if limited else _not_measured(others, measures)
+    doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=_release_judged(diagnosis))
+    return asking(step, unmeasured, cause.perhaps, *doubts)
 
 
-_NOT_CAPACITY = (
-    (
-        Nature.CODE,
-        "the errors come from the code, and more replicas of it fail alike",
-        "fix the code or its input",
-    ),
-    (
-        Nature.RATE_LIMIT,
-        "a provider limits our requests, and more replicas would ask more often",
-        "back off, spread the load over more API keys, cache, or ask the provider for a higher limit",
-    ),
-    (
-        Nature.DEPENDENCY,
-        "the errors speak of a dependency, and more replicas would load it more",
-        "check what the pods connect to, also its connection limit",
-    ),
-)
+def _release_judged(diagnosis: Diagnosis) -> bool:
+    """Whether the ladder's first step has asked if the last rollout brought the errors: not of somebody's return to another version,
+    and not of a rollout after the alert. Whoever made one of these is perhaps still at work."""
+    rollout = diagnosis.finding("rollout.recent")
+    data = rollout.data if rollout is not None else {}
+    return not (data.get("restored") or (data.get("recent") and data.get("after_alert")))
+
+
+def _not_measured(signs: Sequence[str], measures: Sequence[str]) -> str:
+    """Why a person has to say that the size is too small where nothing measured of the pods says so."""
+    said = "the errors' words speak" if signs[-1].startswith(_BY_WORDS) else "latency speaks"
+    return f"only {said} of too little capacity ({'; '.join(measures) or 'nothing could be measured'})"
+
+
+_BY_WORDS = "errors about capacity"
 
 
 def _capacity(
-    params: HighErrorRateParams, diagnosis: Diagnosis, errors: _Errors
+    params: HighErrorRateParams, diagnosis: Diagnosis, errors: Errors
 ) -> tuple[list[str], list[str]]:
-    """Signs of a capacity problem, and all that was measured, each with its threshold."""
+    """What else may be a sign of a capacity problem, and what was measured and is none, each with its threshold. What the pods wait
+    for makes them slow as well, and words are only words."""
     share = errors.share(Nature.CAPACITY) if errors.total else None
     measures = (
-        ("CPU", measured(diagnosis, "usage.pods", "cpu_share"), params.cpu_high, percent, " of the limit"),
-        ("CPU throttling", measured(diagnosis, "metrics.throttling"), params.throttling_high, percent, ""),
         ("latency", measured(diagnosis, "metrics.latency"), params.latency_high, seconds, ""),
-        ("errors about capacity", share, params.capacity_errors, percent, " of all"),
+        (_BY_WORDS, share, params.capacity_errors, percent, " of all"),
     )
     signs: list[str] = []
     seen: list[str] = []

@@ -1,13 +1,14 @@
 """High Latency: look at durations, usage and slow queries, scale out, restart where memory leaks or scaling was not enough.
 
-Implements the runbook's section of that name; its numbers (8 replicas) are the defaults. Called by the flow.
+Implements the runbook's section of that name; its numbers (8 replicas) are the defaults. Called by the flow. By itself it scales out
+only where something that was measured says that the pods are at their own limit, and restarts only where memory is shown to leak: what
+the pods wait for makes them slow as well, and more of them would load it more.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pydantic import Field
 
@@ -16,29 +17,52 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes.investigate import neighbour_findings
+from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.pods import limits_finding, pods_finding, pods_of, troubles, unread_pods
-from remediations.evidence.services import (
+from remediations.evidence.pods import (
+    OF_OTHERS,
+    Errors,
+    against_more,
+    at_their_limit,
+    limits_finding,
+    no_capacity,
+    pods_finding,
+    troubles,
+    unread_pods,
+)
+from remediations.evidence.usage import (
+    count,
     dependency_findings,
     failed_dependencies,
+    joined,
     known,
     latency_metric,
     measured,
     metric_finding,
+    percent,
+    seconds,
     shown,
     slow_queries,
     slow_query_findings,
     throttling_metric,
-    unreachable,
+    usage_finding,
     with_symptom,
     with_the_errors,
 )
-from remediations.evidence.units import count, joined, percent
-from remediations.evidence.usage import usage_finding
-from remediations.params import Names, Query, Replicas, Seconds, Share
-from remediations.queries import LATENCY, THROTTLING
-from remediations.steps import act, refuse
+from remediations.shared import (
+    LATENCY,
+    THROTTLING,
+    Names,
+    Query,
+    Replicas,
+    Seconds,
+    Share,
+    act,
+    asking,
+    refuse,
+)
 
 SCALE_OUT, RESTART = "scale-out", "restart"
 _ERRORS_OF = 300  # seconds of logs
@@ -46,14 +70,19 @@ _ERRORS_OF = 300  # seconds of logs
 
 class HighLatencyParams(LeakParams):
     """`scale_to`: replicas. A statement is slow from a mean of `slow_query` over `slow_calls` calls. A leak matters
-    when a container has used `memory_high` of its limit, CPU throttling from `throttling_high` of the scheduling periods."""
+    when a container has used `memory_high` of its limit. Pods are at their own limit from `cpu_high` of their CPU limit, or with CPU
+    throttling from `throttling_high` of the scheduling periods; nothing else scales out without asking. Where 95 % of the requests are answered within `latency_low`, nothing is slow here and nothing is done; where latency is not measured, the same
+    holds for pods that use less than `load_low` of their CPU."""
 
     scale_to: Replicas = 8
     dependencies: Names = ()
     latency_query: Query = LATENCY
+    latency_low: Seconds = 0.5
+    load_low: Share = 0.1
     slow_query: Seconds = 1
     slow_calls: int = Field(default=10, ge=1)
     memory_high: Share = 0.8
+    cpu_high: Share = 0.85
     throttling_high: Share = 0.25
     throttling_query: Query = THROTTLING
 
@@ -71,17 +100,25 @@ class HighLatency(Remediation[HighLatencyParams]):
     )
 
     async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
-        """Request duration, usage, limits, dependencies and their slow queries, memory over time."""
-        groups = await asyncio.gather(
-            _latency(scene, params), _pods(scene), _databases(scene, params), leak_finding(scene, params)
+        """Request duration, usage, limits, errors, dependencies and their slow queries, memory over time."""
+        latency, pods, checked, leak = await asyncio.gather(
+            _latency(scene, params),
+            _pods(scene, params),
+            dependency_findings(scene.dependencies, params.dependencies),
+            leak_finding(scene, params),
         )
-        latency, pods, databases, leak = groups
-        findings = (*latency, *pods, *databases, leak)
+        errors = next((f for f in pods if f.code == "errors.grouped"), None)
+        checked = with_the_errors(checked, errors)
+        slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
+        findings = (*latency, *pods, *checked, *slow, leak)
         return Diagnosis(_summary(scene, findings), findings)
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
-        """Scale out, then restart."""
-        steps = (_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis))
+        """Scale out, then restart; a question where the last release took from its pods what they lack now."""
+        steps = [_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis)]
+        if slower := diagnosis.finding(SLOWER):
+            doubt = f"{slower.text}: a rollback of that release may fit better"
+            steps = [asking(step, doubt) for step in steps]
         return with_symptom(steps, scene, diagnosis, latency_metric(params.latency_query))
 
 
@@ -96,43 +133,38 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     return found
 
 
-async def _pods(scene: Scene) -> list[Finding]:
+async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     found = await investigate(scene)
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why), limits_finding(scene.workload)]
-    usage = await usage_finding(scene.cluster, scene.workload, pods)
+    log, usage = await asyncio.gather(
+        read_errors(scene.cluster, pods, scene.now, _ERRORS_OF),
+        usage_finding(scene.cluster, scene.workload, pods),
+    )
+    neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
+    named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    return [usage, limits_finding(scene.workload), state, *findings_of(found)[:2]]
-
-
-async def _databases(scene: Scene, params: HighLatencyParams) -> list[Finding]:
-    checked = await dependency_findings(scene.dependencies, params.dependencies)
-    if unreachable(checked):
-        checked = with_the_errors(checked, await _errors(scene))
-    slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
-    return [*checked, *slow]
-
-
-async def _errors(scene: Scene) -> Finding | None:
-    """What the workload itself says, asked only where our own check of a dependency cannot tell."""
-    pods = await pods_of(scene.cluster, scene.workload)
-    if isinstance(pods, Finding):
-        return None
-    return errors_finding(await read_errors(scene.cluster, pods, scene.now, _ERRORS_OF))
+    slower = slower_finding(found.seen)
+    errors = (
+        [errors_finding(log)] if log.errors or not log.known else []
+    )  # without any, nothing is to be told
+    told = [usage, limits_finding(scene.workload), state, *findings_of(found)[:2], *errors]
+    return [*told, *([slower] if slower else []), *named]
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
     cause = FirstCause(diagnosis)
     parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else [])]
+    parts += known(diagnosis, SLOWER)
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
         parts += known(diagnosis, "memory.leak")
     return joined(parts)
 
 
-def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
+def _elsewhere(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
     """The cause when neither size nor age of the pods is it: what it is, and what a person should do about it."""
     if failed := failed_dependencies(diagnosis):
         names = " and ".join(str(f.data["name"]) for f in failed)
@@ -144,12 +176,48 @@ def _elsewhere(diagnosis: Diagnosis) -> tuple[str, str] | None:
     cause = FirstCause(diagnosis)
     if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
         return cause.text, cause.advice
+    limited, _ = _limited(params, diagnosis)
+    return no_capacity(Errors(diagnosis), OF_OTHERS, strained=bool(limited))
+
+
+def _limited(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[list[str], list[str]]:
+    return at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
+
+
+def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
+    """Why only a person may say that more replicas help."""
+    limited, seen = _limited(params, diagnosis)
+    unseen = f"nothing measured says that the pods are at their limit ({'; '.join(seen) or 'nothing could be measured'})"
+    possible = FirstCause(diagnosis).perhaps
+    return [*([] if limited else [unseen]), possible, *against_more(diagnosis, strained=bool(limited))]
+
+
+def _not_slow(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
+    """What speaks against any trouble of this workload: what was measured, and what a person should look at."""
+    latency = measured(diagnosis, "metrics.latency")
+    if latency is not None and latency < params.latency_low:
+        why = f"{joined(known(diagnosis, 'metrics.latency'))}, within the {seconds(params.latency_low)} that count as fast"
+        return (
+            why,
+            "look at what the alert measures, it may be about another workload; latency_low says what counts as fast",
+        )
+    load = measured(diagnosis, "usage.pods", "cpu_share")
+    if (
+        latency is None
+        and load is not None
+        and load < params.load_low
+        and not diagnosis.finding("metrics.throttling")
+    ):
+        why = f"latency is not measured and the pods have nothing to do ({joined(known(diagnosis, 'usage.pods'))})"
+        return why, "look at what the alert measures, it may be about another workload"
     return None
 
 
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
-    if cause := _elsewhere(diagnosis):
+    if cause := _elsewhere(params, diagnosis):
         return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
+    if calm := _not_slow(params, diagnosis):
+        return refuse(SCALE_OUT, f"nothing shows that more replicas are needed: {calm[0]}", calm[1])
     if SCALE_OUT in scene.history.tried and SCALE_OUT not in scene.history.not_taken:
         return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
     leak = diagnosis.finding("memory.leak")
@@ -161,7 +229,8 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     if diagnosis.finding("metrics.throttling") is not None:
         task = "raise or remove the CPU limit that throttles the containers, or set the size for good"
     built = scale(scene.workload, params.scale_to)
-    return act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
+    step = act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
+    return asking(step, *_doubts(params, diagnosis))
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:
@@ -170,13 +239,15 @@ def _load(scene: Scene, diagnosis: Diagnosis) -> str:
 
 
 def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
-    if cause := _elsewhere(diagnosis):
+    if cause := _elsewhere(params, diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
     task = "find out what the restart freed, or the latency comes back"
     if leak and shown(diagnosis, "memory.leak", "leak"):
         why = f"{leak.text}; a restart frees it for a while"
         task = f"find the leak ({leak.text}): it will fill up again"
+    elif calm := _not_slow(params, diagnosis):
+        return refuse(RESTART, f"nothing shows that a restart is needed: {calm[0]}", calm[1])
     elif missed := scene.history.not_taken.get(SCALE_OUT):
         return refuse(
             RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
@@ -191,7 +262,9 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
             RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
         )
     step = act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
-    return replace(step, asks=less_sure(diagnosis)) if leak and why.startswith(leak.text) else step
+    if leak and why.startswith(leak.text):
+        return asking(step, less_sure(diagnosis))
+    return asking(step, "nothing that was measured says that a restart helps")
 
 
 def _advice(diagnosis: Diagnosis) -> str:

@@ -19,13 +19,10 @@ from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.domain.target import Kind
-from app.kube.quantity import parse_memory
-from remediations.causes.pods import claims_of
+from app.kube.manifest import claims_of, parse_memory
 from remediations.evidence.pods import pods_state
-from remediations.evidence.units import count, joined, memory, percent, short
-from remediations.params import Share
-from remediations.queries import aim
-from remediations.steps import refuse
+from remediations.evidence.usage import count, joined, memory, percent, short
+from remediations.shared import Share, aim, refuse
 
 BY_HAND = "free-by-hand"
 VOLUMES, LOGS, EPHEMERAL = "volumes.state", "logs.size", "ephemeral.state"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,19 +20,22 @@ from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
-from app.kube.actions import raise_memory, scale
+from app.kube.actions import Killed, raise_memory, scale
+from app.kube.lineage import template_written_at
+from app.kube.manifest import containers_of, pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
-from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
-from remediations.evidence.services import known, shown
-from remediations.evidence.units import joined, span
-from remediations.evidence.usage import usage_finding
-from remediations.params import Bytes, Replicas, Seconds
-from remediations.steps import act, refuse
+from remediations.evidence.rollouts import last_deployment
+from remediations.evidence.usage import joined, known, memory, shown, span, usage_finding
+from remediations.shared import Bytes, Replicas, Seconds, act, asking, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
+SIZES = "memory.sizes"
+"""Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are not the
+template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into)."""
 
 
 class OutOfMemoryParams(LeakParams):
@@ -71,8 +73,10 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         )
         found = troubles(pods, scene.now - timedelta(seconds=params.kill_window))
         killed = killed_finding(found) or _no_kill(params)
+        sizes = _sizes(looked, list(killed.data["containers"]))  # type: ignore[arg-type]
         findings = (
             killed,
+            *([sizes] if sizes else []),
             pods_finding(workload, pods, found),
             usage,
             limits_finding(workload),
@@ -80,7 +84,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             leak,
             *findings_of(looked)[:2],
         )
-        told = known(Diagnosis("", findings), "usage.pods", "memory.leak")
+        told = known(Diagnosis("", findings), SIZES, "usage.pods", "memory.leak")
         cause = FirstCause(Diagnosis("", findings))
         told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
         return Diagnosis(joined([killed.text, *told]), findings)
@@ -94,6 +98,81 @@ def _no_kill(params: OutOfMemoryParams) -> Finding:
     # Exit code 137 is any SIGKILL, e.g. a failed liveness probe; only the reason OOMKilled tells.
     text = f"No container was killed for memory (OOMKilled) in {span(params.kill_window)}"
     return Finding("memory.killed", text, data={"containers": []})
+
+
+def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
+    """What the template does not tell of the limits of the killed containers; None when it tells all."""
+    seen = looked.seen
+    template = {c.name: c.memory_limit for c in seen.workload.containers}
+    newest = [p for p in seen.pods if seen.newest(p)]
+    ran_with = {
+        spec.name: spec.memory_limit
+        for pod in newest
+        for spec in pod.specs
+        if spec.name in names
+        and spec.memory_limit
+        and (template.get(spec.name) or spec.memory_limit) < spec.memory_limit
+    }
+    before = _lowered(looked, names)
+    told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
+            for name, size in ran_with.items()]  # fmt: skip
+    told += [f"the last release lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
+             for name, size in before.items()]  # fmt: skip
+    return Finding(SIZES, joined(told), data={"ran_with": ran_with, "before": before}) if told else None
+
+
+def _lowered(looked: Investigation, names: Sequence[str]) -> dict[str, int]:
+    """The limits that the revision before had, where the last release lowered them and only its own pods were killed."""
+    seen, word = looked.seen, looked.blame
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    first = looked.causes[0] if looked.causes else None
+    by_memory = first is not None and first.code is CauseCode.OUT_OF_MEMORY
+    if last is None or last.previous is None or not (by_memory and word is not None and word.rollout):
+        return {}
+    now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
+    old = {c.name: c.memory_limit for c in containers_of(last.previous.template.get("spec") or {})}
+    return {n: size for n in names if n in now and (size := old.get(n)) is not None and size > now[n]}
+
+
+def _numbers(diagnosis: Diagnosis, field: str) -> dict[str, int]:
+    finding = diagnosis.finding(SIZES)
+    found: Any = finding.data[field] if finding else {}
+    return dict(found)
+
+
+def _not_by_replicas(scene: Scene, diagnosis: Diagnosis, names: Sequence[str]) -> tuple[str, str] | None:
+    """Why more pods cannot keep these containers below their limit, and what helps; None where they may. Load that more pods share is
+    that of the workload's own containers, under limits of their own that the template sets."""
+    target, spec = scene.workload.target, scene.workload.manifest["spec"]["template"].get("spec") or {}
+    own = {c.name: c for c in scene.workload.containers}
+    for name in names:
+        if name not in own:
+            return (
+                f"container {name} is put in by admission, and each new pod has one of the same size",
+                f"raise the memory of {name} where admission takes it from: its injector's configuration, or an annotation of the pods",
+            )
+        if own[name].init:
+            return (
+                f"init container {name} does the same work in each new pod",
+                f"raise the memory limit of init container {name}",
+            )
+        if own[name].memory_limit is None:
+            whole = pod_memory_limit(spec)
+            if whole is not None:
+                return (
+                    f"container {name} shares the {memory(whole)} of its pod as a whole, which each new pod has as well",
+                    f"raise spec.resources.limits.memory of the pod template of {target} beyond {memory(whole)}",
+                )
+            return (
+                f"the template sets no memory limit for container {name}: the node or a LimitRange ends it",
+                f"give container {name} a memory request and limit that fit its usage",
+            )
+    if _numbers(diagnosis, "before"):
+        return (
+            "the last release lowered the limit",
+            f"roll the release of {target} back, or give {', '.join(names)} its memory again",
+        )
+    return None
 
 
 def _killed(diagnosis: Diagnosis) -> tuple[list[str], str]:
@@ -128,8 +207,35 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     except (ClusterRefused, TryLater) as e:
         return refuse(RAISE_MEMORY, f"what the namespace allows is not known: {e.message}")
     bounds = [*rules, *defaults]
-    built = raise_memory(scene.workload, names, params.factor, params.max_memory, bounds, quota)
-    return replace(act(RAISE_MEMORY, joined([text, leak.text if leak else ""]), built), asks=unsure)
+    killed = Killed(names, _numbers(diagnosis, "ran_with"), _numbers(diagnosis, "before"))
+    built = raise_memory(scene.workload, killed, params.factor, params.max_memory, bounds, quota)
+    sizes = diagnosis.finding(SIZES)
+    instead = " (a rollback of that release may fit better)" if killed.before else ""
+    told = f"{sizes.text}{instead}" if sizes else ""
+    cause = FirstCause(diagnosis)
+    brought, task = _brought(diagnosis, cause) if not killed.before else "", ""
+    if brought:
+        task = f"find out why the last release needs more memory, or roll it back: {', '.join(names)} of {scene.workload.target}"
+    step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
+    return asking(step, unsure, told, brought, _another(cause))
+
+
+def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
+    """That the last release is to blame for the kills, so that more memory is relief; empty when it is not, or nobody knows."""
+    changes = diagnosis.finding("changes.recent")
+    if cause.code is not CauseCode.OUT_OF_MEMORY:
+        return ""
+    if cause.by_rollout:
+        return f"the last release brought it: {cause.rollout_why} (a rollback of that release may fit better)"
+    if cause.instead:
+        return f"something else changed before it: {cause.instead}"
+    lately = changes.data.get("lately") if changes is not None else ""
+    return f"what changed {lately} may have brought it" if lately else ""
+
+
+def _another(cause: FirstCause) -> str:
+    """The cause when it is not the kills."""
+    return cause.text if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else ""
 
 
 def _steady(diagnosis: Diagnosis) -> bool:
@@ -151,8 +257,16 @@ def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) ->
             f"the limit was raised in this incident and it was killed again: more pods would fill up as well ({text})",
             f"find out what fills the memory of {', '.join(names)} of {scene.workload.target}",
         )
+    if no := _not_by_replicas(scene, diagnosis, names):
+        return refuse(SCALE_OUT, f"{no[0]}: more replicas would not change that ({text})", no[1])
     why = f"{text}; more replicas share the load"
     if shown(diagnosis, "memory.leak", "leak"):
         why += ", which slows the leak and does not stop it"
     task = f"find out what fills the memory of {', '.join(names)}"
-    return act(SCALE_OUT, why, scale(scene.workload, params.scale_to), open_task=task)
+    step = act(SCALE_OUT, why, scale(scene.workload, params.scale_to), open_task=task)
+    unknown = (
+        ""
+        if _steady(diagnosis)
+        else "whether memory grows with load, which more pods share, or with time is not known"
+    )
+    return asking(step, unknown, _brought(diagnosis, cause))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 from app.domain.evidence import Certainty, Diagnosis
@@ -19,11 +18,9 @@ from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.report import CHANGED, MISSING, is_missing, time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.pods import limits_finding, pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
-from remediations.evidence.services import measured
-from remediations.evidence.units import joined, span
-from remediations.params import Seconds
-from remediations.steps import act, refuse, rollback_step
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
+from remediations.evidence.usage import joined, measured, span
+from remediations.shared import Seconds, act, asking, refuse
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 _RUNS_AGAIN = frozenset(
@@ -31,6 +28,10 @@ _RUNS_AGAIN = frozenset(
      CauseCode.CONFIG_MISSING}
 )  # fmt: skip
 """What repaired configuration can end, once a container begins anew."""
+
+
+_UNSURE = frozenset({CauseCode.NOT_READY, CauseCode.IMAGE_PULL, CauseCode.CANNOT_START})
+"""Of these a person is asked where no pod of the newest revision is ready and nothing says enough of why."""
 
 
 class PodRestartingParams(RollbackParams):
@@ -99,16 +100,14 @@ async def _roll_back(
         return refuse(ROLL_BACK, fixed)
     if not cause.by_rollout:
         return refuse(ROLL_BACK, f"{cause.text}; {cause.rollout_why}", cause.advice)
-    dark = cause.code is CauseCode.NOT_READY and revision.data["newest_ready"] == 0
+    dark = cause.code in _UNSURE and revision.data["newest_ready"] == 0
     if not cause.sure and not dark:
         return refuse(ROLL_BACK, f"the cause is not sure enough to roll back for: {cause.text}")
     why = joined([cause.text, cause.rollout_why, rollout.text, revision.text])
     step = await rollback_step(ROLL_BACK, why, scene, params)
-    if cause.sure:
-        return step
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
-    unsure = f"the cause is not sure: {cause.text}"
-    return replace(step, asks="; ".join(filter(None, (unsure, step.asks)))) if step.applies else step
+    unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
+    return asking(step, unsure, cause.asks)
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:

@@ -19,7 +19,7 @@ from app.kube.actions import roll_back, roll_back_to, unstick
 from remediations.aftermath import HEALTH, HEALTH_CHECK, HealthParams, after, health_finding
 from remediations.evidence.pods import pods_of
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
-from remediations.steps import act, refuse
+from remediations.shared import act, refuse
 
 ROLL_BACK = "roll-back"
 

@@ -22,7 +22,7 @@ from app.domain.target import Kind
 from app.domain.workload import Autoscaler
 from app.kube.actions import Bounds, Impossible, adjust_autoscaler, set_replicas
 from remediations.evidence.pods import pods_finding, pods_of, troubles
-from remediations.steps import act, refuse
+from remediations.shared import act, refuse
 
 SET_REPLICAS = "set-replicas"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
 from app.domain.errors import ClusterRefused
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind
@@ -27,32 +27,32 @@ class KubeActuator:
         """See the port."""
         return permissions_for(kind, on)
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:
         """See the port."""
-        return await apply.check(doors.cluster, action, action_id)
+        return await apply.check(clients.cluster, action, action_id)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:
         """See the port."""
-        return await apply.in_place(doors.cluster, action, action_id)
+        return await apply.in_place(clients.cluster, action, action_id)
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:
         """The very patch or removal as a server-side dry run, admission included."""
         try:
-            await apply.dry_run(doors.cluster, action, action_id, found.ref or action.object, found.seen)
+            await apply.dry_run(clients.cluster, action, action_id, found.ref or action.object, found.seen)
         except ClusterRefused as error:
             return str(error)
         return ""
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
         """See the port."""
-        cluster, ref = Guarded(means.doors.cluster, means.ask), found.ref or action.object
+        cluster, ref = Guarded(means.clients.cluster, means.ask), found.ref or action.object
         return await apply.apply(cluster, action, action_id, ref, found.seen, sleep=means.sleep)
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:
         """See the port."""
-        cluster = Guarded(means.doors.cluster, means.ask)
+        cluster = Guarded(means.clients.cluster, means.ask)
         return await apply.undo(cluster, action, action_id, sleep=means.sleep)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """The rollout tells."""
         return None

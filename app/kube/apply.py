@@ -27,13 +27,13 @@ from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
-from app.kube.fields import operations, same, value_at
-from app.kube.look import POD_KINDS, marker_of, moved, obstacle, require_values
+from app.kube.look import POD_KINDS, generation_of, marker_of, moved, obstacle, require_values, undo_id
+from app.kube.manifest import operations, same, value_at
 from app.kube.owners import written_at
 from app.kube.parse import parse_ref
 from app.kube.readback import CONFLICT_PAUSE, Finding, pod_gone, read_back, real_sleep, removed
 from app.kube.sizer import newer_sizer
-from app.kube.undo import undo, undo_id
+from app.kube.undo import undo
 
 __all__ = [
     "Applied",
@@ -187,7 +187,8 @@ async def _patch(
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code)
         patch = operations(manifest, action.changes, action_id)
         try:
-            return _applied(action, await cluster.patch(ref.kind, ref.namespace, ref.name, patch), "applied")
+            wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)
+            return replace(_applied(action, wrote, "applied"), generation=generation_of(wrote), left=wrote)
         except ObjectChanged:
             await sleep(
                 CONFLICT_PAUSE * attempt
@@ -218,7 +219,12 @@ async def _found(
     finding, manifest = await read_back(cluster, bound, action_id, sleep)
     match finding:
         case Finding.HAPPENED:
-            return _applied(action, manifest, "applied; the answer was lost, reading back confirms it")
+            done = _applied(action, manifest, "applied; the answer was lost, reading back confirms it")
+            # What is read back may have been changed since: our patch was bound to the object before, and counted it up once.
+            spec = any(c.path.startswith("/spec") for c in action.changes)
+            generation = bound.generation + spec if bound.generation else 0
+            same_one = bool(generation) and generation_of(manifest) == generation
+            return replace(done, generation=generation, left=manifest if same_one else None)
         case Finding.GONE:
             return Applied(ActionResult.REFUSED, f"{bound} is gone", code=ObjectMissing.code)
         case Finding.NOT_HAPPENED:

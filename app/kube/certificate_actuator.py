@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission
 from app.domain.cluster import FIELD_MANAGER, MARKER, Cluster
 from app.domain.errors import (
     ClusterRefused,
@@ -30,9 +30,9 @@ from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.kube.certificates import ISSUING, OF_CERTIFICATE, Certificate, parse_certificate
-from app.kube.fields import Operation
 from app.kube.guarded import Guarded
 from app.kube.issuance import Standing, against, standing
+from app.kube.manifest import Operation
 from app.kube.readback import CONFLICT_PAUSE, PAUSES
 
 REASON: Final = "ManuallyTriggered"
@@ -121,42 +121,42 @@ class CertificateActuator(NothingToUndo):
         asked = (write,) if kind is ActionKind.RENEW_CERTIFICATE else ()
         return (*_READS, *asked)
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:
         """Workload, Certificate and issuer are the same, nothing was issued or failed since the plan, and nothing refuses it now."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         try:
-            found = await _certificate(doors.cluster, action)
+            found = await _certificate(clients.cluster, action)
         except ObjectMissing as error:
             return CheckResult(None, f"Certificate {_name(action)} is gone", error.code)
         if action_id and _ours(found, action_id):
             return CheckResult(action.object, "this action was applied already", done=True)
-        if no := await _obstacle(doors.cluster, found, action):
+        if no := await _obstacle(clients.cluster, found, action):
             return CheckResult(None, no, ObjectChanged.code)
         return CheckResult(action.object, f"Certificate {_name(action)} is as it was when this was decided")
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:
         """Our mark, or what cert-manager leaves behind when it is done: then nothing is sent, whoever asked."""
         try:
-            return await _happened(doors.cluster, action, action_id)
+            return await _happened(clients.cluster, action, action_id)
         except ObjectMissing:
             return ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """The very write as a server-side dry run, admission included."""
         try:
             if action.kind is ActionKind.DELETE_SECRET:
-                await _delete(doors.cluster, action, dry_run=True)
+                await _delete(clients.cluster, action, dry_run=True)
                 return ""
-            manifest = await _read(doors.cluster, action)
-            await _ask(doors.cluster, action, _issuing(manifest, action, action_id), dry_run=True)
+            manifest = await _read(clients.cluster, action)
+            await _ask(clients.cluster, action, _issuing(manifest, action, action_id), dry_run=True)
         except ClusterRefused as error:
             return str(error)
         return ""
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
         """One request. Whether it happened is read from the Certificate, or from the Secret's uid."""
-        cluster = Guarded(means.doors.cluster, means.ask)
+        cluster = Guarded(means.clients.cluster, means.ask)
         try:
             if action.kind is ActionKind.DELETE_SECRET:
                 return await self._removed(cluster, means, action, action_id)
@@ -199,10 +199,10 @@ class CertificateActuator(NothingToUndo):
             return await _read_back(means, action, action_id, lost)
         return Applied(ActionResult.APPLIED, f"{action.summary}: accepted")
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """A newer revision that is ready; over when the issuance failed."""
         try:
-            found = await _certificate(doors.cluster, action)
+            found = await _certificate(clients.cluster, action)
         except ObjectMissing:
             return Effect(None, f"Certificate {_name(action)} is gone, so nothing renews it", over=True)
         except RemediatorError as error:
@@ -379,7 +379,7 @@ async def _read_back(means: Means, action: Action, action_id: str, lost: Outcome
     for pause in PAUSES:
         await means.sleep(pause)
         try:
-            if done := await _happened(means.doors.cluster, action, action_id):
+            if done := await _happened(means.clients.cluster, action, action_id):
                 return Applied(ActionResult.APPLIED, done)
             unread = ""
         except (TryLater, ClusterRefused) as error:

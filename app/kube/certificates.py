@@ -17,9 +17,8 @@ from typing import Any, Final
 from app.domain.certificate import Issued, of_pem
 from app.domain.errors import BadInput
 from app.domain.json import Obj
-from app.domain.redact import redact
+from app.domain.redact import in_one_line
 from app.domain.target import Kind
-from app.domain.text import bounded
 from app.kube.parse import parse_time
 
 ISSUING: Final = "Issuing"
@@ -132,7 +131,7 @@ def condition(manifest: Obj, kind: str) -> Condition:
     """The condition of that type; status `Unknown` when there is none."""
     for found in _conditions(manifest):
         if found.get("type") == kind:
-            text = redact(bounded(" ".join(str(found.get("message") or "").split()), _LONGEST_WORDS))
+            text = in_one_line(str(found.get("message") or ""), _LONGEST_WORDS)
             return Condition(str(found.get("status")), str(found.get("reason") or ""), text)
     return _ABSENT
 

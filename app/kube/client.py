@@ -27,7 +27,7 @@ from app.domain.errors import (
     ObjectInvalid,
     ProbeUnavailable,
 )
-from app.domain.json import Obj, decoded
+from app.domain.json import Obj, decoded_beside
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.faults import Answer, Request, broken, refusal
@@ -222,6 +222,7 @@ class KubeCluster:
             ("sinceSeconds", str(query.since_seconds or "")),
             ("tailLines", "" if query.tail_lines is None else str(query.tail_lines)),
             ("limitBytes", str(query.limit_bytes)),
+            ("timestamps", "true" if query.timestamps else ""),
         ]
         path = resource.path(query.namespace, query.pod, "log")
         try:
@@ -302,7 +303,7 @@ class KubeCluster:
     async def _json(self, call: Call) -> Obj:
         data = await self._bytes(call)
         try:
-            found = decoded(data)
+            found = await decoded_beside(data)
         except ValueError as error:
             raise broken(call.request, error, sent=True) from error
         if not isinstance(found, dict):

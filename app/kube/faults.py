@@ -25,6 +25,7 @@ from app.domain.errors import (
     RemediatorError,
 )
 from app.domain.redact import redact
+from app.kube.quoted import without_values
 
 _LONGEST = 300
 
@@ -162,12 +163,6 @@ def _server_fault(request: Request, answer: Answer) -> RemediatorError:
     return ClusterUnavailable(text, where=request.text, retry_after=answer.seconds)
 
 
-_QUOTED = re.compile(
-    r"\b((?:Invalid|Unsupported|Duplicate) value): .*?(: (?:must|should|may|can|supported|field|Too|is)\b|$)",
-    re.DOTALL,
-)
-
-
 def _shown(answer: Answer) -> str:
     """The Status's message for people: bounded, and without the field values that validation quotes (environment
     variables are field values too)."""
@@ -175,11 +170,6 @@ def _shown(answer: Answer) -> str:
         causes = ((c.get("field", ""), without_values(str(c.get("message", "")))) for c in answer.causes)
         return "; ".join(f"{field}: {text}" for field, text in causes)[:_LONGEST]
     return without_values(answer.message)[:_LONGEST]
-
-
-def without_values(text: str) -> str:
-    """A message of the API server without the field values that it quotes, and redacted."""
-    return redact(_QUOTED.sub(r"\1\2", text))
 
 
 def broken(request: Request, error: BaseException, *, sent: bool) -> RemediatorError:

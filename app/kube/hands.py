@@ -1,35 +1,80 @@
-"""Whose hand was on an object since we wrote it, or since an alert fired: who, what and when, from managedFields.
+"""Whose hand was on an object since we wrote it, since we looked at it, or since an alert fired: who, what and when.
 
-Called by the verification and the facts of the gates. Pure; reads manifests only. Moments are compared within one object, as the
-API server stamped them, so that the clocks of two machines do not matter. Never says what follows from it.
+Called by the verification, the undo and the facts of the gates. Pure; reads manifests only, and never says what follows from it.
+
+The server tells in managedFields who wrote, and not all of it: an entry of the subresource scale has no time, a write that
+only removes something moves none, and a time says that its manager wrote, not what. So what changed is told by comparing the spec
+with the one that we left or saw; and where there is none, as since an alert fired, by the objects that a change makes others write:
+the ReplicaSet or ControllerRevision of the template, the Events of scaling, the conditions (`Around`). Times are all of the API
+server, so that the clocks of two machines do not matter, and whole seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.change import DigestKey, hidden, is_hidden
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
-from app.kube.fields import same, value_at
-from app.kube.look import moved
-from app.kube.owners import written_at
+from app.domain.workload import KubeEvent
+from app.kube.lineage import (
+    Around,
+    Change,
+    current_revision,
+    last_written,
+    name_of,
+    observed,
+    resumed_at,
+    scalings,
+    template_change,
+    unchanged_since,
+)
+from app.kube.look import marker_of, moved, undo_id
+from app.kube.manifest import same, value_at
+from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_time
 
-_AUTOMATIC = frozenset({"kube-controller-manager", "horizontal-pod-autoscaler", "kube-scheduler"})
-"""Controllers of the cluster itself: an autoscaler that scales is no hand on the object."""
-_BY_HAND = ("kubectl", "oc", "k9s", "lens", "node-fetch", "mozilla", "openlens", "headlamp", "dashboard")
+_AUTOMATIC = frozenset(
+    {
+        "kube-controller-manager",
+        "horizontal-pod-autoscaler",
+        "kube-scheduler",
+        "hyperkube",
+        "k3s",
+        "kubelite",
+        "keda",
+        "keda-operator",
+    }
+)
+"""Controllers of the cluster itself, also where one binary holds them all (k3s, MicroK8s), and KEDA: an autoscaler that scales is
+no hand on the object."""
+_PERSONS = frozenset(
+    {
+        *("kubectl", "oc", "k9s", "lens", "openlens", "freelens", "headlamp", "headlamp-server"),
+        *("kubernetes-dashboard", "dashboard", "rancher", "kubenav", "seabird", "aptakube"),
+        *("okteto", "tilt", "telepresence", "mozilla", "node-fetch"),
+    }
+)
+_COMMANDS = ("kubectl-", "oc-")
+"""kubectl names each of its commands: kubectl-edit, kubectl-client-side-apply."""
+_SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
 _SHOWN = ("replicas", "paused", "template", "minReplicas", "maxReplicas", "strategy", "updateStrategy")
+_TOLD = timedelta(minutes=50)  # for so long Events are kept everywhere
+_LATE = timedelta(seconds=60)  # an Event may come so long after what it tells of
+_COMBINED = 8  # from about ten of one kind on, Events are combined and dropped, so that one that is missing proves nothing
+_DESIRED = "deployment.kubernetes.io/desired-replicas"
+_PERIOD = timedelta(seconds=15)
+"""Of an autoscaler's looks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """A change that is not ours: the field manager, when it wrote, and which fields it holds, for people. `took_back`: a
-    value that we had set is not in place any more. `by_hand`: the tool of a person, as far as its name tells."""
+    """A change that is not ours: the field manager, when it wrote (None: nobody can tell), and which fields, for people.
+    `took_back`: a value that we had set is not in place any more."""
 
     who: str
     at: datetime | None
@@ -38,8 +83,11 @@ class Hand:
 
     @property
     def by_hand(self) -> bool:
-        """A person's tool; whatever else is a pipeline or a controller."""
-        return self.who.lower().startswith(_BY_HAND)
+        """A person's tool, as far as its name tells; whatever else is a pipeline or a controller."""
+        name = self.who.lower().removesuffix(".exe")
+        if name.endswith(_SERVANTS):
+            return False
+        return name in _PERSONS or name.startswith(_COMMANDS)
 
     @property
     def text(self) -> str:
@@ -50,32 +98,101 @@ class Hand:
         return f"{self.who} changed {self.what}{at}"
 
 
-def hand_since(manifest: Obj, since: datetime) -> Hand | None:
-    """The newest writer of the spec, other than this service and the cluster's own controllers, that wrote after `since`."""
-    found = [h for h in _writers(manifest) if h.at is not None and h.at > since]
-    return max(found, key=lambda h: h.at or since, default=None)
+# Since we wrote, or since we looked: what the spec was is known.
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What our last write left: when by our clock, the object's generation (0 when not known), and each field of its spec as a keyed
+    digest (none when not known)."""
+
+    at: datetime
+    generation: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def digests_of(manifest: Obj, key: DigestKey) -> dict[str, str]:
+    """The fields of an object's spec, or of what it has instead, each as its digest: for the record of our write."""
+    return {name: key.digest(value) for name, value in _body(manifest).items()}
+
+
+def left_by(generation: int, manifest: Obj | None, key: DigestKey) -> dict[str, Any]:
+    """How our write left the object, for its record: `Ours` is read from it."""
+    return {"generation": generation, "left": digests_of(manifest, key) if manifest else {}}
 
 
 def hand_after_ours(
     manifest: Obj,
     expected: Iterable[FieldChange],
-    since: datetime,
+    ours: Ours,
     uid: str = "",
     key: DigestKey | None = None,
 ) -> Hand | None:
     """Somebody else's change after our write, whose values `expected` has. Of hidden ones those of a Secret are compared by their
-    digests under `key`, and no others. `since` is when we wrote by our own clock, for an object on which nothing of ours is left."""
+    digests under `key`, and no others. An autoscaler that goes on from there is none. Without a record of the spec as we left it
+    who wrote in the second of our write or later counts: a write before ours would have been seen."""
     meta = manifest["metadata"]
     if uid and meta.get("uid") != uid:
         at = parse_time(meta.get("creationTimestamp"))
         return Hand("somebody", at, f"{meta.get('name')} was deleted and created again", took_back=True)
     lost = [c for c in expected if not _in_place(manifest, c, key)]
-    after = written_at(manifest, FIELD_MANAGER) or since
+    after = written_at(manifest, FIELD_MANAGER) or ours.at
     if lost:
         text = "; ".join(moved(manifest, c.path, c.after) for c in lost[:3])
-        who = _writer_of(manifest, lost, after)
+        who = _writer_of(manifest, {c.path.split("/")[2] for c in lost if c.path.startswith("/spec/")}, after)
         return Hand(who.who if who else "somebody", who.at if who else None, text, took_back=True)
-    return hand_since(manifest, after)
+    if ours.generation and int(meta.get("generation") or 0) <= ours.generation:
+        return None
+    if ours.fields and key is not None:
+        return _changed(manifest, ours.fields, digests_of(manifest, key), after)
+    found = [w.hand for w in _writers(manifest) if w.at is not None and w.at >= after]
+    return max(found, key=lambda h: h.at or after, default=None)
+
+
+def hand_between(before: Obj | None, manifest: Obj, since: datetime) -> Hand | None:
+    """Somebody else's change of the object since it was read as `before`; where it was not, since then, its second included."""
+    if before is not None:
+        return _changed(manifest, _body(before), _body(manifest), since)
+    start = since.replace(microsecond=0)
+    found = [w.hand for w in _writers(manifest) if w.at is not None and w.at >= start]
+    return max(found, key=lambda h: h.at or start, default=None)
+
+
+def set_again(manifest: Obj, ours: Iterable[FieldChange]) -> Hand | None:
+    """Somebody else who owns a field that has our value: they have set it since, so that it is theirs."""
+    for change in ours:
+        writers = who_changed(manifest, change.path)
+        if not writers or any(who == FIELD_MANAGER for who, _ in writers) or writers[0][0] in _AUTOMATIC:
+            continue
+        return Hand(*writers[0], f"{change.path} to the value that it has")
+    return None
+
+
+def is_undo(manifest: Obj, action_id: str) -> bool:
+    """Whether the last write of ours to the object is the undo of this action."""
+    return marker_of(manifest) == undo_id(action_id)
+
+
+def _body(manifest: Obj) -> Mapping[str, Any]:
+    """What of an object is somebody's intention: the fields of its spec; of one without, like a Secret, all but what describes it."""
+    if isinstance(spec := manifest.get("spec"), dict):
+        return spec
+    around = ("apiVersion", "kind", "metadata", "status")
+    return {k: v for k, v in manifest.items() if k not in around}
+
+
+def _changed(
+    manifest: Obj, before: Mapping[str, Any], now: Mapping[str, Any], after: datetime
+) -> Hand | None:
+    names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+    sizers = who_changed(manifest, "/spec/replicas")
+    if sizers and all(who in _AUTOMATIC for who, _ in sizers):
+        names -= {"replicas"}
+    if not names:
+        return None
+    who = _writer_of(manifest, names, after - timedelta(seconds=1))
+    fits = who is not None and names & who.fields
+    return Hand(who.who if who and fits else "somebody", who.at if who and fits else None, _named(names))
 
 
 def _in_place(manifest: Obj, change: FieldChange, key: DigestKey | None) -> bool:
@@ -86,28 +203,143 @@ def _in_place(manifest: Obj, change: FieldChange, key: DigestKey | None) -> bool
     return same(change.path, value_at(manifest, change.path), change.after)
 
 
-def _writer_of(manifest: Obj, lost: Sequence[FieldChange], after: datetime) -> Hand | None:
-    """Who took it back. A value that was removed has no owner any more: then whoever wrote last."""
-    others = [h for h in _writers(manifest, automatic=True) if h.at is not None and h.at >= after]
-    fields = {c.path.split("/")[2] for c in lost if c.path.startswith("/spec/")}
-    own = [h for h in others if fields & set(h.what.split(", "))]
-    return max(own or others, key=lambda h: h.at or after, default=None)
+def _writer_of(manifest: Obj, names: Collection[str], after: datetime) -> _Writer | None:
+    """Who changed these fields: whoever has them now and wrote since, or scaled, which has no time. What was removed has no owner any
+    more: then whoever wrote last."""
+    every = list(_writers(manifest, automatic=True))
+    others = [w for w in every if w.at is not None and w.at >= after]
+    scaled = [w for w in every if w.at is None and w.scaled and "replicas" in names]
+    own = [w for w in others if set(names) & w.fields]
+    return max(own, key=lambda w: w.at or after, default=None) or next(
+        iter(scaled), max(others, key=lambda w: w.at or after, default=None)
+    )
 
 
-def _writers(manifest: Obj, *, automatic: bool = False) -> list[Hand]:
-    found = []
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """One entry of managedFields that is not ours: `scaled` through the subresource."""
+
+    who: str
+    at: datetime | None
+    fields: frozenset[str]
+    scaled: bool
+
+    @property
+    def hand(self) -> Hand:
+        return Hand(self.who, self.at, _named(self.fields))
+
+
+def _writers(manifest: Obj, *, automatic: bool = False) -> Iterator[_Writer]:
     for entry in manifest["metadata"].get("managedFields") or ():
-        manager = str(entry.get("manager", "unknown"))
-        if entry.get("subresource") == "status" or manager == FIELD_MANAGER:
+        manager, part = str(entry.get("manager", "unknown")), entry.get("subresource")
+        if part == "status" or manager == FIELD_MANAGER or (manager in _AUTOMATIC and not automatic):
             continue
-        spec = (entry.get("fieldsV1") or {}).get("f:spec")
-        if spec is None or (manager in _AUTOMATIC and not automatic):
-            continue
-        found.append(Hand(manager, parse_time(entry.get("time")), _fields(spec)))
-    return found
+        owned = entry.get("fieldsV1") or {}
+        around = ("f:apiVersion", "f:kind", "f:metadata", "f:status")
+        intent = owned.get("f:spec") or {k: v for k, v in owned.items() if k not in around}
+        names = frozenset(name.removeprefix("f:") for name in intent if name.startswith("f:"))
+        if intent:
+            yield _Writer(manager, parse_time(entry.get("time")), names, part == "scale")
 
 
-def _fields(spec: Mapping[str, Any]) -> str:
-    names = sorted(name.removeprefix("f:") for name in spec if name.startswith("f:"))
-    known = [name for name in names if name in _SHOWN]
-    return ", ".join(known or names[:3]) or "its spec"
+def _named(names: Collection[str]) -> str:
+    known = [name for name in sorted(names) if name in _SHOWN]
+    return ", ".join(known or sorted(names)[:3]) or "its spec"
+
+
+def hand_since(manifest: Obj, since: datetime, around: Around | None = None) -> Hand | None:
+    """The newest change of the spec by somebody else after `since`, within the same second too; the cluster's own controllers are nobody.
+    Who scaled at a moment that nobody can tell counts. A tool that has the template or the size among other fields, and changed
+    neither, counts for none of the others: its entry's time may stand for a label."""
+    since = _first_stamp_after(since, manifest, around)
+    if unchanged_since(manifest, since):
+        return None
+    times = [w.at for w in _writers(manifest) if "template" in w.fields and w.at is not None]
+    template = template_change(manifest, around, since, times)
+    found = list(_since(manifest, since, (template, _size_change(manifest, around, since)), around))
+    if template.happened and not any("template" in h.what for h in found):
+        found.append(Hand("somebody", template.at, "template"))  # what only removes leaves no entry
+    own = written_at(manifest, FIELD_MANAGER)
+    if not found and around is not None and not observed(manifest) and (own is None or own < since):
+        found.append(Hand("somebody", None, "its spec"))  # so lately that nothing else tells of it yet
+    if not found and (at := resumed_at(manifest, around, since)):
+        found.append(Hand("somebody", at, "paused"))
+    return max(found, key=lambda h: h.at or since, default=None)
+
+
+_BORN = timedelta(seconds=2)
+"""So long its controllers are at work on an object that was just made."""
+
+
+def _first_stamp_after(moment: datetime, manifest: Obj, around: Around | None) -> datetime:
+    """Stamps have whole seconds, and so have the moments of some senders (Grafana, vmalert). One of the same second may be of before or
+    after it, and counts as after. But what was made within seconds before is still being worked on by its controllers, and a
+    revision that was made in the very second of a moment without fractions is what brought it."""
+    second = moment.replace(microsecond=0)
+    made = parse_time((manifest.get("metadata") or {}).get("creationTimestamp"))
+    if made is not None and made <= second < made + _BORN:
+        return made + _BORN
+    current = current_revision(manifest, around)
+    born = parse_time(current["metadata"].get("creationTimestamp")) if current else None
+    return second + timedelta(seconds=1) if born == second and not moment.microsecond else second
+
+
+def _since(
+    manifest: Obj, since: datetime, changes: tuple[Change, Change], around: Around | None
+) -> Iterator[Hand]:
+    template, size = changes
+    old = {n for n, part in (("template", template), ("replicas", size)) if part.happened is False}
+    for w in _writers(manifest):
+        if w.at is None:
+            hand = Hand(w.who, size.at, "replicas")
+            if w.scaled and size.happened is not False and not _autoscaled(hand, since, around):
+                yield hand
+        elif w.at >= since:
+            rolled = w.fields & {"template", "replicas"}
+            if left := (rolled | w.fields & {"paused"} if rolled else w.fields) - old:
+                yield Hand(w.who, w.at, _named(left))
+
+
+def _autoscaled(hand: Hand, since: datetime, around: Around | None) -> bool:
+    """An autoscaler under a name that is not known: its own status says that it scaled just then."""
+    last = around.autoscaled_at if around else None
+    if last is None or last < since or hand.by_hand:
+        return False
+    return hand.at is None or abs(hand.at - last) <= _PERIOD
+
+
+def _size_change(manifest: Obj, around: Around | None, since: datetime) -> Change:
+    """By the ReplicaSet, which is written with each change of the size, and by the Events that say so."""
+    current = current_revision(manifest, around)
+    written = last_written(current) if current else None
+    if around is None or current is None or written is None:
+        return Change(None)
+    if "data" in current:
+        return _told(around, since, lambda e: e.reason in ("SuccessfulCreate", "SuccessfulDelete"))
+    if written < since:
+        return Change(False)
+    others = [r for r in around.revisions or () if r is not current and (last_written(r) or since) >= since]
+    if not others:
+        found = _told(around, since, lambda e: f"replica set {name_of(current)} from" in e.message)
+        late = found.happened is False and around.now - written < _LATE
+        return Change(None, written) if late or found.happened is None else found
+    # A rollout scales as well. What it replaces had so many pods before, and has at its end what was wanted by then.
+    wanted, names = manifest["spec"].get("replicas"), {name_of(r) for r in others}
+    before = [start for _, name, start, end in scalings(around) if name in names and start > end]
+    left = [_wanted(r) for r in others if around.ours and not r["spec"].get("replicas")]
+    return Change(False if wanted in (*left, max(before, default=None)) else None)
+
+
+def _told(around: Around, since: datetime, about: Callable[[KubeEvent], bool]) -> Change:
+    """By Events of that kind; that there is none says so only while they are kept and not combined."""
+    every = around.events or ()
+    times = [e.last_seen for e in every if about(e) and e.last_seen is not None and e.last_seen >= since]
+    if times:
+        return Change(True, max(times))
+    few = around.events is not None and sum(e.count for e in every) < _COMBINED
+    return Change(False if few and around.now - since < _TOLD else None)
+
+
+def _wanted(replica_set: Obj) -> int | None:
+    told = (replica_set["metadata"].get("annotations") or {}).get(_DESIRED, "")
+    return int(told) if told.isdigit() else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission
 from app.domain.cluster import MARKER, Cluster
 from app.domain.errors import (
     ClusterRefused,
@@ -52,35 +52,35 @@ class JobActuator(NothingToUndo):
             return ()
         return (Permission("get", Kind.JOB), Permission("create", Kind.JOB))
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:
         """The workload is the same, and there is no Job of that name, unless it is this very one."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         ref = action.object
-        job = await find_job(doors.cluster, action)
+        job = await find_job(clients.cluster, action)
         if job is None:
             return CheckResult(ref, f"there is no Job {job_name(action)} yet")
         if action_id and marker_of(job) == action_id:
             return CheckResult(ref, "this action was applied already", done=True)
         return CheckResult(None, f"there is a Job {job_name(action)} already", ObjectChanged.code)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:
         """The Job with our mark is there. One that was removed since its end is made again, which does no more than once more."""
-        job = await find_job(doors.cluster, action)
+        job = await find_job(clients.cluster, action)
         return _done(action).text if job is not None and marker_of(job) == action_id else ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """The very Job as a server-side dry run, admission included."""
         job = _manifest(action, action_id)
         try:
-            await doors.cluster.create_job(action.object.namespace, job, dry_run=True)
+            await clients.cluster.create_job(action.object.namespace, job, dry_run=True)
         except ClusterRefused as error:
             return str(error)
         return ""
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
         """One request; a Job of that name is ours by its mark, or somebody else's."""
-        cluster = Guarded(means.doors.cluster, means.ask)
+        cluster = Guarded(means.clients.cluster, means.ask)
         try:
             await cluster.create_job(action.object.namespace, _manifest(action, action_id))
         except OutcomeUnclear as lost:
@@ -94,12 +94,12 @@ class JobActuator(NothingToUndo):
             return Applied(ActionResult.REFUSED, str(error), code=error.code)
         return _done(action)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """How the Job stands: complete, failed for good, or still at work and how far."""
         name = job_name(action)
         try:
-            job = await doors.cluster.get(Kind.JOB, action.object.namespace, name)
-            return await how_it_stands(doors.cluster, job)
+            job = await clients.cluster.get(Kind.JOB, action.object.namespace, name)
+            return await how_it_stands(clients.cluster, job)
         except ObjectMissing:
             return Effect(False, f"Job {name} is gone, so how it ended is not known", over=True)
         except RemediatorError as error:
@@ -143,7 +143,7 @@ async def _read_back(means: Means, action: Action, action_id: str, lost: Outcome
     for pause in PAUSES:
         await means.sleep(pause)
         try:
-            job = await find_job(means.doors.cluster, action)
+            job = await find_job(means.clients.cluster, action)
         except (TryLater, ClusterRefused) as error:
             unread = error.message
             continue

@@ -1,6 +1,6 @@
 """What became of a Job: its CronJob, why it failed, how far it is, and its last words.
 
-Called by `app.kube.resolve` for a pod that a Job runs, for the sentence that says why nothing is done (a run to completion is not
+Called by `app.kube.owners` for a pod that a Job runs, for the sentence that says why nothing is done (a run to completion is not
 restarted, rolled back or scaled), and by the actuator of Jobs. Reads through the port; what cannot be read is left out, and the
 rest is said. Never writes.
 """
@@ -15,9 +15,8 @@ from app.domain.actuator import Effect
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import RemediatorError
 from app.domain.json import Obj
-from app.domain.redact import redact
+from app.domain.redact import MAX_TEXT, redact, redact_lines
 from app.domain.target import Kind
-from app.domain.text import bounded
 from app.domain.workload import Pod
 from app.kube.parse import controller_of, parse_pod
 
@@ -73,10 +72,8 @@ async def _under_way(cluster: Cluster, namespace: str, name: str) -> str:
         if waiting:
             return f"waits ({', '.join(waiting)})"
         for container in pod.containers:
-            lines = (await cluster.logs(LogQuery(namespace, pod.name, container.name, tail_lines=1))).split(
-                "\n"
-            )
-            if said := next((line for line in lines if line.strip()), ""):
+            query = LogQuery(namespace, pod.name, container.name, tail_lines=_LAST_LINES)
+            if said := _last_line(await cluster.logs(query)):
                 return f"is at work: {_clean(said)}"
     except RemediatorError as error:
         return f"is at work; how far is not known ({error.code})"
@@ -90,7 +87,13 @@ async def _pods(cluster: Cluster, namespace: str, name: str) -> list[Pod]:
 
 
 def _clean(words: str) -> str:
-    return redact(bounded(" ".join(words.split()), _LONGEST))
+    return " ".join(redact(words, longest=_LONGEST).split())
+
+
+def _last_line(log: str) -> str:
+    """The last line of a log, without the secrets that the lines before it give away."""
+    lines = redact_lines(log[-MAX_TEXT:].splitlines())
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _state(job: Mapping[str, Any]) -> str:
@@ -117,8 +120,7 @@ async def _end(cluster: Cluster, namespace: str, name: str) -> str:
     words = end.message.strip()
     if not words:
         query = LogQuery(namespace, pod.name, container.name, container.terminated is None, None, _LAST_LINES)
-        lines = [line for line in (await cluster.logs(query)).splitlines() if line.strip()]
-        words = lines[-1] if lines else ""
+        words = _last_line(await cluster.logs(query))
     why = f" ({end.reason})" if end.reason not in ("", "Error") else ""
     said = f": {redact(words)[:_LONGEST]}" if words else ""
     return f"its container {container.name} ended with exit code {end.exit_code}{why}{said}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import ClusterRefused, Held, ObjectChanged, ObjectMissing
 from app.domain.json import Obj
@@ -22,18 +22,17 @@ from app.domain.secret import encoded
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.domain.workload import Workload
 from app.kube import apply
-from app.kube.actions.impossible import Impossible
 from app.kube.actions.rollout_restart import RESTART_PATH, rollout_restart
 from app.kube.actions.rotate_key import KeyList
 from app.kube.actuator import KubeActuator
-from app.kube.fields import value_at
 from app.kube.guarded import Guarded
-from app.kube.look import marker_of
+from app.kube.impossible import Impossible
+from app.kube.look import marker_of, undo_id
+from app.kube.manifest import value_at
 from app.kube.owners import written_at
 from app.kube.parse import parse_time
 from app.kube.read import read_pods, read_workload
 from app.kube.secrets import closed
-from app.kube.undo import undo_id
 
 _SECOND = timedelta(seconds=1)
 
@@ -50,21 +49,21 @@ class KeyActuator:
             return (Permission("get", on), Permission("patch", on))
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:
         """As for any object; besides, nobody keeps the Secret and the new key is still in the list."""
-        found = await apply.check(doors.cluster, action, action_id)
+        found = await apply.check(clients.cluster, action, action_id)
         if found.ref is None or found.done:
             return found
         no = closed(found.seen) or _unlisted(found.seen, action)
         return CheckResult(None, no, ObjectChanged.code) if no else found
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:
         """See the port."""
-        return await apply.in_place(doors.cluster, action, action_id)
+        return await apply.in_place(clients.cluster, action, action_id)
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:
         """The very patch as a server-side dry run, admission included."""
-        return await KubeActuator().dry_run(doors, action, action_id, found)
+        return await KubeActuator().dry_run(clients, action, action_id, found)
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
         """As any patch; each request looks once more whether the Secret may be changed to this key, so that one that somebody withdraws
@@ -73,7 +72,7 @@ class KeyActuator:
         async def ask() -> None:
             await means.ask()
             ref = action.object
-            manifest = await means.doors.cluster.get(ref.kind, ref.namespace, ref.name)
+            manifest = await means.clients.cluster.get(ref.kind, ref.namespace, ref.name)
             if no := closed(manifest) or _unlisted(manifest, action):
                 raise Held(no)
 
@@ -81,7 +80,7 @@ class KeyActuator:
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:
         """The former key, then the restart. FAILED when the key is back and its pods could not be restarted."""
-        cluster = Guarded(means.doors.cluster, means.ask)
+        cluster = Guarded(means.clients.cluster, means.ask)
         if no := await _not_ours(cluster, action):
             return Undone(
                 UndoResult.CONFLICT, f"the former {action.part['active']} is not put back: {no}", (no,)
@@ -97,7 +96,7 @@ class KeyActuator:
         except ClusterRefused as error:
             return _not_restarted(action, str(error))
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """Rollout and alert tell."""
         return None
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.target import Kind, ObjectRef
+from app.kube.manifest import parse_memory, parse_quantity
 from app.kube.parse import parse_ref
-from app.kube.quantity import parse_memory, parse_quantity
 
 
 @dataclass(frozen=True, slots=True)

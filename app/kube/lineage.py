@@ -1,19 +1,27 @@
-"""Which templates a workload was rolled back from, told from its kept revisions alone. Pure.
+"""An object's past: which templates a workload was rolled back from, how good each kept revision is known to be, and since when it is
+what it is.
 
-Called by `app.kube.actions.roll_back` and the handlers. A return to an older template reuses its ReplicaSet (or
-ControllerRevision): the number is new and the creation time old, so neither says by itself what followed what. Never
-reads the cluster, and knows nothing of who rolled back.
-"""
+Pure; reads manifests only, and never says what follows from it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
-from app.domain.workload import Revision, Workload
+from app.domain.json import Obj
+from app.domain.remediation import PastAlert
+from app.domain.workload import KubeEvent, Revision, Workload
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
+
+# Which templates a workload was rolled back from, told from its kept revisions alone. Pure.
+#
+# Called by `app.kube.actions.roll_back` and the handlers. A return to an older template reuses its ReplicaSet (or
+# ControllerRevision): the number is new and the creation time old, so neither says by itself what followed what.
+# Never reads the cluster, and knows nothing of who rolled back.
 
 
 def left_by_return(revisions: Sequence[Revision], *, before: bool = False) -> frozenset[str]:
@@ -144,3 +152,226 @@ def put_back(revisions: Sequence[Revision]) -> bool:
     last = len(before) - 1 - before[::-1].index(present)
     # What replaced it the last time had been there before it: that was the rollback.
     return last + 1 < len(before) and before[last + 1] in before[:last]
+
+
+# How good a revision is known to be: how long it was the present one, and whether an alert fired on it. Pure.
+#
+# Called by the handlers' rollback step, through `app.kube.actions.roll_back`. Knows revisions and the alerts of this
+# service; never reads the cluster, and never says what was wrong with a revision.
+
+_IN_PLACE = 86_400.0
+"""Seconds after which a revision that nobody watched counts as good: people would have replaced it."""
+_ALL_BUT = 600.0
+NOTED = 60.0
+"""Seconds between two notes that alerts could be heard: who asks for less than that asks for no proof."""
+_BEFORE_ITS_PODS = timedelta(hours=1)
+
+
+class Word(StrEnum):
+    """What is known of a revision."""
+
+    GOOD = "good"
+    UNKNOWN = "unknown"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a revision, and why, as one clause."""
+
+    word: Word
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What standings are told from: the lives of all kept revisions, this service's alerts on the target, for how long
+    (seconds) a revision has to run without one to count as good, and when an alert would have been heard (None: always). That a
+    revision stayed in place for a day is the cluster's own evidence, whoever watched."""
+
+    lives: Sequence[Life]
+    alerts: Sequence[PastAlert]
+    least: float
+    watched: Sequence[tuple[datetime, datetime]] | None = None
+
+    def standing(self, revision: Revision) -> Standing:
+        """Of this revision, by its best life."""
+        own = [life for life in self.lives if life.revision.fingerprint == revision.fingerprint]
+        found = [self.of(life) for life in own if life.end is not None or life is not self.lives[-1]]
+        for word in Word:
+            if named := next((s for s in reversed(found) if s.word is word), None):
+                return named
+        return Standing(Word.UNKNOWN, f"revision {revision.number} was never replaced")
+
+    def of(self, life: Life) -> Standing:
+        """Of one life. What is still present has proved nothing."""
+        name = f"revision {life.revision.number}"
+        if life.start is None or life.end is None:
+            return Standing(Word.UNKNOWN, f"how long {name} ran is not known, as revisions after it are gone")
+        ran = (life.end - life.start).total_seconds()
+        fired = [a for a in self.alerts if life.start <= a.opened < life.end]
+        over = max((a.closed or life.end for a in fired), default=life.start)
+        since = max(over, life.start)
+        quiet, seen = (life.end - since).total_seconds(), self._seen(since, life.end)
+        if seen >= self.least:
+            last = f", its last {_span(quiet)}" if fired else ""
+            part = f", of which {_span(seen)} were watched," if quiet - seen > _ALL_BUT else ""
+            return Standing(Word.GOOD, f"{name} ran {_span(ran)}{last}{part} without an alert")
+        if quiet >= max(self.least, _IN_PLACE):
+            return Standing(Word.GOOD, f"{name} stayed in place for {_span(quiet)}")
+        if fired:
+            names = ", ".join(sorted({a.name for a in fired}))
+            return Standing(Word.BAD, f"{names} fired while {name} ran")
+        if quiet >= self.least:
+            text = f"{name} ran {_span(ran)}, and nobody watched for alerts for {_span(quiet - seen)} of it"
+            return Standing(Word.UNKNOWN, text)
+        return Standing(
+            Word.UNKNOWN, f"{name} ran only {_span(ran)}, and {_span(self.least)} prove that it works"
+        )
+
+    def _seen(self, since: datetime, until: datetime) -> float:
+        """Seconds between these in which an alert would have been heard."""
+        if self.watched is None or self.least < NOTED:
+            return (until - since).total_seconds()
+        both = ((max(since, begun), min(until, ended)) for begun, ended in self.watched)
+        return sum((ended - begun).total_seconds() for begun, ended in both if ended > begun)
+
+
+def _span(seconds: float) -> str:
+    whole = timedelta(seconds=int(seconds))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if whole.total_seconds() >= size:
+            return f"{int(whole.total_seconds() // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def release_after(lives: Sequence[Life], revision: Revision) -> datetime | None:
+    """When the release that replaced this revision the last time can have begun: its migrations may run an hour before its pods.
+    None when that is not known."""
+    own = [life for life in lives if life.revision.fingerprint == revision.fingerprint and life.end]
+    if not own or own[-1].end is None:
+        return None
+    begun = own[-1].end - _BEFORE_ITS_PODS
+    return max(begun, own[-1].start) if own[-1].start else begun
+
+
+# Whether parts of a workload's spec were changed since a moment, told by what stands around it. Pure.
+#
+# Called by `app.kube.hands`. managedFields alone do not tell: an entry of the subresource scale has no time, what only removes moves
+# none, and a time says that its manager wrote, not what. But each change makes a controller write something else.
+
+_SOON = timedelta(seconds=5)  # within this a controller follows a change
+_OURS = timedelta(seconds=60)  # so far the clock of this service may be from the API server's
+_SCALED = re.compile(r"Scaled (?:up|down) replica set (\S+) from (\d+) to (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What tells when a workload was changed, as of `now`: its stored revisions (manifests) with the name of the present one and
+    whether that one came back after another, the Events about it, when its autoscaler scaled last, and when this service wrote to
+    it. None for what could not be read."""
+
+    now: datetime
+    revisions: Sequence[Obj] | None = None
+    current: str = ""
+    returned: bool = False
+    events: Sequence[KubeEvent] | None = None
+    autoscaled_at: datetime | None = None
+    ours: Sequence[datetime] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Whether a part of the spec was changed since then, None when nobody can tell; and when."""
+
+    happened: bool | None
+    at: datetime | None = None
+
+
+def unchanged_since(manifest: Obj, since: datetime) -> bool:
+    """Its controller has seen the present generation, and has not written the status since: no later change of the spec is there."""
+    entries = manifest["metadata"].get("managedFields") or ()
+    known = [parse_time(e.get("time")) for e in entries if e.get("subresource") == "status"]
+    return observed(manifest) and all(at is not None and at < since for at in known) and bool(known)
+
+
+def template_change(
+    manifest: Obj, around: Around | None, since: datetime, writers: Sequence[datetime]
+) -> Change:
+    """By the stored revision that the present template has: made since, or brought back since. What this service wrote is no change;
+    `writers` are the times of others who have something of the template."""
+    current = current_revision(manifest, around)
+    made = parse_time(current["metadata"].get("creationTimestamp")) if current else None
+    written = last_written(current) if current else None
+    if around is None or current is None or made is None or written is None:
+        return Change(None)
+    if "data" in current:  # a ControllerRevision is written when it is made and when it comes back
+        change = Change(written >= since, written)
+    elif made >= since:
+        change = Change(True, made)
+    else:
+        change = Change(around.returned and _brought_back(manifest, current, around, since), written)
+    ours = any(abs(change.at - at) <= _OURS for at in around.ours) if change.at else False
+    theirs = any(timedelta(0) <= change.at - at <= _SOON for at in writers) if change.at else False
+    return Change(False) if ours and not theirs else change
+
+
+def _brought_back(manifest: Obj, current: Obj, around: Around, since: datetime) -> bool:
+    """A template of before came back since: its ReplicaSet grew from 0, and its rollout went on."""
+    written, progress = last_written(current), _progress(manifest)
+    if written is None or written < since or (progress is not None and progress[1] < since):
+        return False
+    began = [e.last_seen for e, name, start, _ in scalings(around) if name == name_of(current) and start == 0]
+    newest = max((at for at in began if at is not None), default=None)
+    return newest is None or newest >= since
+
+
+def scalings(around: Around) -> Iterator[tuple[KubeEvent, str, int, int]]:
+    """The Events that tell of a ReplicaSet that was scaled: its name, and from how many pods to how many."""
+    for event in around.events or ():
+        if told := _SCALED.search(event.message):
+            yield event, told[1], int(told[2]), int(told[3])
+
+
+def resumed_at(manifest: Obj, around: Around | None, since: datetime) -> datetime | None:
+    """When a paused rollout went on, with nothing to roll out: its condition moves and no ReplicaSet does."""
+    found = _progress(manifest)
+    if around is None or found is None or not around.revisions or not observed(manifest):
+        return None
+    entries = [e for r in around.revisions for e in r["metadata"].get("managedFields") or ()]
+    reason, at = found
+    times = [parse_time(e.get("time")) for e in entries]
+    quiet = all(t is not None and t + timedelta(seconds=1) < at for t in times)
+    return at if reason == "NewReplicaSetAvailable" and at >= since and quiet else None
+
+
+def _progress(manifest: Obj) -> tuple[str, datetime] | None:
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    told = next((c for c in conditions if c.get("type") == "Progressing"), None)
+    at = parse_time(told.get("lastUpdateTime")) if told else None
+    return (str(told.get("reason", "")), at) if told and at else None
+
+
+def observed(manifest: Obj) -> bool:
+    """Whether its controller has seen the present generation. Of a kind without the one or the other nobody can tell: False."""
+    seen = int((manifest.get("status") or {}).get("observedGeneration") or 0)
+    return 0 < int(manifest["metadata"].get("generation") or 0) <= seen
+
+
+def current_revision(manifest: Obj, around: Around | None) -> Obj | None:
+    """The stored revision of the present template; None also while its controller has not seen the present generation."""
+    if around is None or not observed(manifest):
+        return None
+    return next((r for r in around.revisions or () if name_of(r) == around.current), None)
+
+
+def name_of(manifest: Obj) -> str:
+    """An object's name."""
+    return str(manifest["metadata"]["name"])
+
+
+def last_written(manifest: Obj) -> datetime | None:
+    """When anything but its status was written the last time."""
+    entries = manifest["metadata"].get("managedFields") or ()
+    times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
+    return max((at for at in times if at is not None), default=None)

@@ -12,7 +12,7 @@ from app.domain.change import hidden
 from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
-from app.kube.fields import annotation_path, same, value_at
+from app.kube.manifest import annotation_path, same, value_at
 from app.kube.owners import who_changed
 from app.kube.parse import controller_of
 
@@ -20,10 +20,17 @@ POD_KINDS = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
 AUTOSCALERS = frozenset({ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
 _LONGEST = 80
 
+_SUFFIX = "/undo"
+
 
 def marker_of(manifest: Obj) -> str:
     """Id of our last action on this object, empty when there was none."""
     return str(value_at(manifest, annotation_path(MARKER)) or "")
+
+
+def generation_of(manifest: Obj) -> int:
+    """How often the spec was changed, as the API server counts; 0 for kinds of which it does not."""
+    return int(manifest["metadata"].get("generation") or 0)
 
 
 def require_values(action: Action) -> None:
@@ -83,3 +90,8 @@ def show(value: Any) -> str:
         return f"a template with {images}" if images else "an object"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def undo_id(action_id: str) -> str:
+    """The marker of the undo of an action; the marker itself stays as it is."""
+    return action_id if action_id.endswith(_SUFFIX) else f"{action_id}{_SUFFIX}"

@@ -1,18 +1,33 @@
-"""Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
+"""From an alert's object to the workload that owns it, and who else owns or writes that: GitOps tools, Helm, autoscalers, operators.
 
-Called by `app.kube.read` (for the ownership gate) and `app.kube.apply` (for conflict texts). Pure; reads manifests only.
-"""
+Reads through the port; never writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app.domain.change import tokens
+from app.domain.cluster import Cluster
+from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
-from app.domain.workload import Manager
-from app.kube.parse import parse_time
+from app.domain.owner import Owner, Owners, Relation
+from app.domain.subject import owners_by_name, runs_by_name
+from app.domain.target import WORKLOAD_KINDS, Kind, Target
+from app.domain.tools import tools_of
+from app.domain.units import say_memory
+from app.domain.workload import Manager, Workload
+from app.kube.jobs import job_story
+from app.kube.manifest import parse_memory
+from app.kube.parse import controller_of, parse_time
+
+# Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
+#
+# Called by `app.kube.read` (for the ownership gate) and `app.kube.apply` (for conflict texts). Pure; reads manifests
+# only.
 
 ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 ARGO_LABEL = "argocd.argoproj.io/instance"
@@ -83,3 +98,286 @@ def _keys(token: str) -> Iterator[str]:
     yield f"f:{token}"
     if token.startswith("[name="):
         yield f'k:{{"name":"{token[6:-1]}"}}'
+
+
+# From what an alert names to the workload it is about.
+#
+# Called by the flow through `app.kube.read`, before anything is decided. Follows controllers: Pod to ReplicaSet to
+# Deployment, Pod to StatefulSet or DaemonSet. A pod that is gone has no controller to follow any more: its
+# ReplicaSet, when that is still there, else its generated name tells whose it was, and `Found.how` says so. Never
+# follows a label, and never chooses between two candidates.
+
+_KINDS = {k.value.lower(): k for k in Kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A workload, and in a sentence how it was found where no controller told it; else empty."""
+
+    target: Target
+    how: str = ""
+
+
+async def resolve(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str) -> Target:
+    """`find` without how."""
+    return (await find(cluster, namespace, hint_kind, hint_name)).target
+
+
+async def find(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str) -> Found:
+    """The workload that `hint_kind/hint_name` belongs to.
+
+    A pod that is gone, or a pod name reduced to its owner's, is looked for among the workloads of that name. Raises
+    ObjectMissing with the reason when there is none, or when it is not one of WORKLOAD_KINDS (a Job, a bare pod, an
+    operator's own kind), and the port's read errors.
+    """
+    kind = _KINDS.get(hint_kind.lower())
+    match kind:
+        case Kind.DEPLOYMENT | Kind.STATEFUL_SET | Kind.DAEMON_SET:
+            await cluster.get(kind, namespace, hint_name)
+            return Found(Target(namespace, kind, hint_name))
+        case Kind.HPA:
+            manifest = await cluster.get(Kind.HPA, namespace, hint_name)
+            scales = manifest["spec"]["scaleTargetRef"]
+            return Found(await _named(cluster, namespace, scales["kind"], scales["name"]))
+        case Kind.REPLICA_SET:
+            return Found(await _owner(cluster, namespace, await cluster.get(kind, namespace, hint_name)))
+        case Kind.POD:
+            return await _of_pod(cluster, namespace, hint_name)
+        case _:
+            raise _missing(f"{hint_kind} {hint_name} is not a workload that can be remediated")
+
+
+async def _of_pod(cluster: Cluster, namespace: str, name: str) -> Found:
+    try:
+        manifest = await cluster.get(Kind.POD, namespace, name)
+    except ObjectMissing:
+        return await _gone(cluster, namespace, name)
+    return Found(await _owner(cluster, namespace, manifest))
+
+
+async def _gone(cluster: Cluster, namespace: str, name: str) -> Found:
+    """Whose pod it was: its ReplicaSet's owner, else the only workload with this name, else the only one whose kind and name
+    make such names. What a Job or a Rollout may have run is nobody else's."""
+    owners = owners_by_name(name)
+    if runs_by_name(name):
+        replica_set = name.rpartition("-")[0]
+        try:
+            manifest = await cluster.get(Kind.REPLICA_SET, namespace, replica_set)
+        except ObjectMissing:
+            pass
+        else:
+            found = await _owner(cluster, namespace, manifest)
+            return Found(found, f"Pod {name} is gone; its ReplicaSet belongs to {found.kind} {found.name}")
+    runs = [(Kind(k), n) for k, n in runs_by_name(name)]
+    same = [(kind, name) for kind in (*WORKLOAD_KINDS, Kind.JOB)]
+    rollouts = [(Kind.ROLLOUT, n) for k, n in owners if k == Kind.DEPLOYMENT]
+    for candidates in (same, [*((Kind(k), n) for k, n in owners), *rollouts, *runs]):
+        there = [(k, n) for k, n in candidates if await _exists(cluster, k, namespace, n)]
+        if len(there) == 1 and there[0][0] in WORKLOAD_KINDS:
+            kind, owner = there[0]
+            if owner == name:
+                return Found(Target(namespace, kind, owner), f"No pod is named {name}, but a {kind} is")
+            text = f"Pod {name} is gone; by its name it was one of {kind} {owner}"
+            return Found(Target(namespace, kind, owner), text)
+        if there:
+            either = " or ".join(f"{kind} {owner}" for kind, owner in there)
+            raise _missing(f"pod {name} is gone, and it may be of {either}")
+    named = list(dict.fromkeys((name, *(owner for _, owner in owners))))
+    raise _missing(f"pod {name} is gone, and no workload is named {' or '.join(named)}")
+
+
+async def _exists(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bool:
+    """Raises AccessDenied, but not for kinds that need an optional right."""
+    try:
+        await cluster.get(kind, namespace, name)
+    except ObjectMissing:
+        return False
+    except AccessDenied:
+        if kind is Kind.ROLLOUT:
+            return False
+        raise
+    return True
+
+
+async def _owner(cluster: Cluster, namespace: str, manifest: Obj) -> Target:
+    me = f"{manifest.get('kind', 'object')} {manifest['metadata']['name']}"
+    owner = controller_of(manifest)
+    if owner is None:
+        raise _missing(f"{me} has no controller: nothing would bring it back")
+    if owner["kind"] == Kind.REPLICA_SET:
+        return await _owner(cluster, namespace, await cluster.get(Kind.REPLICA_SET, namespace, owner["name"]))
+    if owner["kind"] == Kind.JOB:
+        story = await job_story(cluster, namespace, owner["name"])
+        raise _missing(f"{me} belongs to {story}. A run to completion is not restarted or rolled back")
+    return await _named(cluster, namespace, owner["kind"], owner["name"])
+
+
+async def _named(cluster: Cluster, namespace: str, kind_name: str, name: str) -> Target:
+    kind = _KINDS.get(kind_name.lower())
+    if kind not in WORKLOAD_KINDS:
+        raise _missing(f"{kind_name} {name} is not a workload that can be remediated")
+    await cluster.get(kind, namespace, name)
+    return Target(namespace, kind, name)
+
+
+def _missing(text: str) -> ObjectMissing:
+    return ObjectMissing(text, code="no_workload")
+
+
+# Which other controllers own a workload, its autoscaler, or the size of its pods: owner references, operators'
+# labels, KEDA, Argo Rollouts and VerticalPodAutoscalers.
+#
+# Called by the flow for the gate `ownership`, through the port. Rollouts and VerticalPodAutoscalers are looked for
+# where that is granted and the cluster has them. Never writes.
+
+_TOOLS = {
+    "keda.sh": "KEDA",
+    "argoproj.io": "Argo",
+    "postgresql.cnpg.io": "CloudNativePG",
+    "acid.zalan.do": "Zalando Postgres operator",
+    "postgres-operator.crunchydata.com": "Crunchy Postgres operator",
+    "monitoring.coreos.com": "Prometheus Operator",
+    "kafka.strimzi.io": "Strimzi",
+    "core.strimzi.io": "Strimzi",
+    "rabbitmq.com": "RabbitMQ operator",
+    "serving.knative.dev": "Knative",
+    "apps.kruise.io": "OpenKruise",
+}
+"""By API group; a group that ends in one of `_FAMILIES` counts too."""
+_FAMILIES = {"k8s.elastic.co": "Elastic operator", "mongodb.com": "MongoDB operator"}
+_LABELS = (
+    ("cnpg.io/cluster", "Cluster", "postgresql.cnpg.io"),
+    ("postgres-operator.crunchydata.com/cluster", "PostgresCluster", "postgres-operator.crunchydata.com"),
+    ("strimzi.io/cluster", "Kafka", "kafka.strimzi.io"),
+)
+_KEDA = "scaledobject.keda.sh/name"
+_OFF = ("Off", "Initial")
+"""Modes in which a VerticalPodAutoscaler changes no running pod."""
+
+
+async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
+    """Everybody else who writes the workload or its autoscaler. Raises TryLater kinds and ObjectMissing for an autoscaler that
+    went away meanwhile."""
+    target = workload.target
+    found = [*_of_object(target.kind, workload.manifest)]
+    scaler = workload.autoscaler
+    rollouts, sizers, scalers = await asyncio.gather(
+        *(_listed(cluster, kind, target.namespace) for kind in (Kind.ROLLOUT, Kind.VPA, Kind.SCALED_OBJECT))
+    )
+    if scaler is not None:
+        found += _of_object(Kind.HPA, await cluster.get(Kind.HPA, target.namespace, scaler.ref.name))
+    kinds = ((Kind.ROLLOUT, rollouts), (Kind.VPA, sizers), (Kind.SCALED_OBJECT, scalers))
+    untold = tuple(kind.value for kind, read in kinds if read is None)
+    known = {o.name for o in found if o.kind == Kind.SCALED_OBJECT}
+    found += [
+        _scaler(workload, m)
+        for m in scalers or ()
+        if m["metadata"]["name"] not in known
+        and names({"kind": Kind.DEPLOYMENT.value, **(m["spec"].get("scaleTargetRef") or {})}, workload)
+    ]
+    found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
+    found += [
+        _sizer(workload, m)
+        for m in sizers or ()
+        if names(m["spec"].get("targetRef"), workload)
+        and (m["spec"].get("updatePolicy") or {}).get("updateMode", "Recreate") not in _OFF
+    ]
+    return Owners(tuple(dict.fromkeys(found)), untold)
+
+
+async def _listed(cluster: Cluster, kind: Kind, namespace: str) -> Sequence[Obj] | None:
+    """None when it may not be looked at; nothing when the cluster does not have the kind at all."""
+    try:
+        return await cluster.list_objects(kind, namespace)
+    except ObjectMissing:
+        return ()
+    except AccessDenied:
+        return None
+
+
+def names(reference: Mapping[str, Any] | None, workload: Workload) -> bool:
+    """Does a reference by kind and name mean this workload?"""
+    target = workload.target
+    if reference is None:
+        return False
+    return (reference.get("kind"), reference.get("name")) == (target.kind, target.name)
+
+
+def _of_object(of: Kind, manifest: Obj) -> Iterator[Owner]:
+    """Its owners by reference, operators that are known by their labels, and tools that write it from elsewhere."""
+    meta = manifest["metadata"]
+    namespace, labels = meta.get("namespace", ""), meta.get("labels") or {}
+    seen = set()
+    # Operators that only want their objects deleted with the owner set no controller, and write them all the same.
+    for owner in meta.get("ownerReferences") or ():
+        group = owner.get("apiVersion", "").rpartition("/")[0]
+        seen.add(group)
+        yield Owner(Relation.CONTROLS, of, owner["kind"], group, namespace, owner["name"], _tool(group))
+    marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
+    if labels.get("application") == "spilo" and "cluster-name" in labels:
+        marks.append((labels["cluster-name"], "postgresql", "acid.zalan.do"))
+    if of is Kind.HPA and _KEDA in labels:
+        marks.append((labels[_KEDA], "ScaledObject", "keda.sh"))
+    for name, kind, group in marks:
+        if group not in seen:
+            yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, _tool(group))
+    if not seen and not marks:
+        for tool, relation in tools_of(manifest):
+            yield Owner(relation, of, "", "", namespace, "", tool)
+
+
+def _tool(group: str) -> str:
+    known = _TOOLS.get(group)
+    return known or next((tool for end, tool in _FAMILIES.items() if group.endswith(end)), "")
+
+
+def _rollout(workload: Workload, manifest: Obj) -> Owner:
+    target = workload.target
+    name = manifest["metadata"]["name"]
+    return Owner(
+        Relation.TEMPLATE, target.kind, "Rollout", "argoproj.io", target.namespace, name, "Argo Rollouts"
+    )
+
+
+def _scaler(workload: Workload, manifest: Obj) -> Owner:
+    """KEDA's own object, where no autoscaler leads to it: while it is paused there is none."""
+    target, meta = workload.target, manifest["metadata"]
+    paused = any(key.startswith("autoscaling.keda.sh/paused") for key in meta.get("annotations") or {})
+    return Owner(
+        Relation.SCALES,
+        target.kind,
+        Kind.SCALED_OBJECT,
+        "keda.sh",
+        target.namespace,
+        meta["name"],
+        "KEDA",
+        "paused" if paused else "",
+    )
+
+
+def _sizer(workload: Workload, manifest: Obj) -> Owner:
+    target, recommended = workload.target, []
+    status = (manifest.get("status") or {}).get("recommendation") or {}
+    for one in status.get("containerRecommendations") or ():
+        wanted = one.get("target") or {}
+        told = [say_memory(parse_memory(wanted["memory"]))] if "memory" in wanted else []
+        told += [f"{wanted['cpu']} CPU"] if "cpu" in wanted else []
+        recommended.append(f"{one['containerName']} {' and '.join(told)}")
+    policies = (manifest["spec"].get("resourcePolicy") or {}).get("containerPolicies") or ()
+    most = [
+        f"{p['containerName']} at most {say_memory(parse_memory(p['maxAllowed']['memory']))}"
+        for p in policies
+        if "memory" in (p.get("maxAllowed") or {})
+    ]
+    note = "; ".join(
+        filter(None, (f"recommends {', '.join(recommended)}" if recommended else "", ", ".join(most)))
+    )
+    return Owner(
+        Relation.SIZES,
+        target.kind,
+        "VerticalPodAutoscaler",
+        "autoscaling.k8s.io",
+        target.namespace,
+        manifest["metadata"]["name"],
+        note=note,
+    )

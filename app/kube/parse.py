@@ -24,8 +24,7 @@ from app.domain.workload import (
     Terminated,
     Workload,
 )
-from app.kube.podspec import containers_of, pod_memory_limit
-from app.kube.quantity import parse_cpu, parse_memory
+from app.kube.manifest import containers_of, parse_cpu, parse_memory, pod_memory_limit
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 TEMPLATE_HASH = "pod-template-hash"
@@ -160,11 +159,14 @@ def parse_pod(manifest: Obj) -> Pod:
         specs=containers_of(spec),
         owner=_owner_ref(owner, meta.get("namespace", "")) if owner else None,
         terminating="deletionTimestamp" in meta,
+        ends_at=parse_time(meta.get("deletionTimestamp")),
+        finalizers=tuple(meta.get("finalizers") or ()),
         template_hash=labels.get(TEMPLATE_HASH) or labels.get(REVISION_HASH, ""),
         conditions=conditions,
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         memory_limit=pod_memory_limit(spec),
+        taken_at=parse_time(status.get("startTime")),
     )
 
 

@@ -82,6 +82,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.PRIORITY_CLASS: Resource("scheduling.k8s.io", "v1", "priorityclasses", namespaced=False),
     Kind.ROLLOUT: Resource("argoproj.io", "v1alpha1", "rollouts"),
     Kind.VPA: Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers"),
+    Kind.SCALED_OBJECT: Resource("keda.sh", "v1alpha1", "scaledobjects"),
     Kind.NETWORK_POLICY: Resource("networking.k8s.io", "v1", "networkpolicies"),
     Kind.CERTIFICATE: Resource("cert-manager.io", "v1", "certificates"),
     Kind.CERTIFICATE_REQUEST: Resource("cert-manager.io", "v1", "certificaterequests"),

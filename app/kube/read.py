@@ -1,17 +1,25 @@
-"""Reads through the cluster port, as the typed snapshots of `app.domain.workload`.
+"""Reads through the cluster port, as the typed snapshots of `app.domain.workload`, and the view in which each is asked for once.
 
 Called by the flow, the handlers and the preflight. Never writes, never retries, never guesses: what cannot be read is
-the port's error (ObjectMissing, AccessDenied, ClusterUnavailable, ClusterThrottled), so that the gate stays closed.
-"""
+the port's error (ObjectMissing, AccessDenied, ClusterUnavailable, ClusterThrottled), so that the gate stays closed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from app.domain.cluster import Cluster
+from app.domain.cluster import Cluster, LogQuery, PodUsage
+from app.domain.errors import (
+    AccessDenied,
+    ClusterThrottled,
+    ClusterUnavailable,
+    ObjectMissing,
+    RemediatorError,
+)
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.domain.workload import Autoscaler, KubeEvent, Pod, Revision, Workload
@@ -24,7 +32,8 @@ from app.kube.limits import (
     memory_rules,
     quota_rooms,
 )
-from app.kube.owners import managers_of
+from app.kube.lineage import Around, is_return
+from app.kube.owners import managers_of, resolve
 from app.kube.parse import (
     REVISION_HASH,
     controller_of,
@@ -34,17 +43,136 @@ from app.kube.parse import (
     parse_event,
     parse_pod,
     parse_replica_set,
+    parse_time,
     parse_workload,
     plain_template,
     selects,
 )
-from app.kube.resolve import resolve
 from app.kube.rollout import rollout_status
-from app.kube.view import View
+
+T = TypeVar("T")
+
+# View: one look at a cluster, in which each object and list is asked for once.
+#
+# Made by the flow for one diagnosis, or for one second look, and thrown away with it: what was read is true for that
+# look and for nothing after it. Reads that are under way are shared. Never writes; a write that follows a look is
+# bound to the resourceVersion seen, so that the server refuses it when the look has become old.
+
+
+class View:
+    """The reading side of a `Cluster`. What is given out is shared: nobody may change a manifest."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.name = cluster.name
+        self._cluster = cluster
+        self._asked: dict[Hashable, asyncio.Task[Any]] = {}
+        self.transient_errors: list[str] = []
+        """Reads that failed in this look and may well work in the next: throttled, unreachable. Not what was refused."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+        """See the port."""
+        found: Obj = await self._once(
+            ("get", kind, namespace, name), lambda: self._cluster.get(kind, namespace, name)
+        )
+        return found
+
+    async def list_objects(
+        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
+    ) -> list[Obj]:
+        """See the port."""
+        key = ("list", kind, namespace, selector, fields)
+        found: list[Obj] = await self._once(
+            key, lambda: self._cluster.list_objects(kind, namespace, selector, fields)
+        )
+        return list(found)
+
+    async def logs(self, query: LogQuery) -> str:
+        """See the port; not kept, a log may be large."""
+        try:
+            return await self._cluster.logs(query)
+        except (ClusterThrottled, ClusterUnavailable) as error:
+            self.transient_errors.append(str(error))
+            raise
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        """See the port."""
+        found: list[PodUsage] = await self._once(
+            ("usage", namespace, selector), lambda: self._cluster.pod_usage(namespace, selector)
+        )
+        return list(found)
+
+    async def can_i(
+        self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
+    ) -> bool:
+        """See the port."""
+        return await self._cluster.can_i(verb, kind, namespace, subresource, name)
+
+    async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
+        """See the port: a question, which changes nothing."""
+        return await self._cluster.dry_run_pod(namespace, pod)
+
+    async def ahead(self, kind: Kind, namespace: str, name: str) -> None:
+        """Begin to read what will be asked for; whoever asks for it hears what went wrong."""
+        with suppress(RemediatorError):
+            await self.get(kind, namespace, name)
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """Refused: looking changes nothing. Raises RuntimeError."""
+        raise RuntimeError(f"a view was asked to patch {kind} {namespace}/{name} ({len(patch)}, {dry_run})")
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to patch the status of {kind} {namespace}/{name}")
+        return await self._cluster.patch_status(kind, namespace, name, patch, dry_run=True)
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to delete Secret {namespace}/{name}")
+        await self._cluster.delete_secret(namespace, name, uid, dry_run=True)
+
+    async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError(f"a view was asked to delete pod {namespace}/{name}")
+
+    async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError(f"a view was asked to evict pod {namespace}/{name}")
+
+    async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
+        """A dry run is a question; anything else is refused like `patch`."""
+        if not dry_run:
+            raise RuntimeError(f"a view was asked to create a Job in {namespace}")
+        return await self._cluster.create_job(namespace, job, dry_run=True)
+
+    async def create_event(self, event: Obj) -> None:  # noqa: ARG002
+        """Refused like `patch`."""
+        raise RuntimeError("a view was asked to create an event")
+
+    async def _once(self, key: Hashable, ask: Callable[[], Awaitable[Any]]) -> Any:
+        task = self._asked.get(key)
+        if task is None:
+            task = self._asked[key] = asyncio.ensure_future(ask())
+            task.add_done_callback(self._heard)
+        # One reader that gives up must not end the read of the others.
+        return await asyncio.shield(task)
+
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        """Note a failure that may pass, and mark it as heard of, also when everybody who asked has gone."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ClusterThrottled | ClusterUnavailable):
+            self.transient_errors.append(str(error))
+
 
 __all__ = [
     "REVISION_HASH",
     "ahead",
+    "around",
     "default_limits",
     "events_about",
     "limit_ranges",
@@ -113,9 +241,16 @@ async def autoscaler_manifest(cluster: Cluster, target: Target) -> Obj | None:
     return None
 
 
+_AT_ONCE = 25
+"""Pods that are parsed without giving way to others on the loop."""
+
+
 async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:
     """The workload's own pods, by name; a pod that only wears its labels is not one of them."""
-    pods = [parse_pod(m) for m in await pod_manifests(cluster, workload)]
+    manifests, pods = await pod_manifests(cluster, workload), list[Pod]()
+    for at in range(0, len(manifests), _AT_ONCE):
+        pods += [parse_pod(m) for m in manifests[at : at + _AT_ONCE]]
+        await asyncio.sleep(0)  # ten thousand pods take a second, and the webhooks wait on the same loop
     return sorted(pods, key=lambda p: p.name)
 
 
@@ -141,14 +276,53 @@ async def replica_sets_of(cluster: Cluster, workload: Workload) -> list[Obj]:
     return await _owned(cluster, workload, Kind.REPLICA_SET)
 
 
+async def stored_revisions(cluster: Cluster, workload: Workload) -> list[Obj]:
+    """The ReplicaSets or ControllerRevisions of a workload as manifests."""
+    deployment = workload.target.kind is Kind.DEPLOYMENT
+    return await _owned(cluster, workload, Kind.REPLICA_SET if deployment else Kind.CONTROLLER_REVISION)
+
+
+async def around(cluster: Cluster, workload: Workload, now: datetime, ours: Sequence[datetime]) -> Around:
+    """What tells when the workload was changed; `ours` is when this service wrote to it. What may not be read is None in it. Raises
+    TryLater kinds."""
+    target = workload.target
+    stored, told, scaler = await asyncio.gather(
+        _granted(stored_revisions(cluster, workload)),
+        _granted(cluster.list_objects(Kind.EVENT, target.namespace, fields=f"regarding.name={target.name}")),
+        _granted(autoscaler_manifest(cluster, target)),
+    )
+    found = revisions_of(workload, stored or ())
+    current = next((r for r in found if r.current), None)
+    events = None if told is None else [parse_event(m) for m in told]
+    return Around(
+        now,
+        stored,
+        current.name if current else "",
+        returned=current is not None and is_return(current, found),
+        events=None if events is None else [e for e in events if e.about == f"{target.kind}/{target.name}"],
+        autoscaled_at=parse_time(((scaler or {}).get("status") or {}).get("lastScaleTime")),
+        ours=ours,
+    )
+
+
+async def _granted(read: Awaitable[T]) -> T | None:
+    try:
+        return await read
+    except (AccessDenied, ObjectMissing):
+        return None
+
+
 async def revisions(cluster: Cluster, workload: Workload) -> list[Revision]:
     """The stored revisions of the workload's template, newest first, with the current one marked."""
+    return revisions_of(workload, await stored_revisions(cluster, workload))
+
+
+def revisions_of(workload: Workload, manifests: Sequence[Obj]) -> list[Revision]:
+    """The same from its ReplicaSets or ControllerRevisions."""
     if workload.target.kind is Kind.DEPLOYMENT:
-        manifests = await _owned(cluster, workload, Kind.REPLICA_SET)
         templates = {m["metadata"]["name"]: plain_template(m["spec"]["template"]) for m in manifests}
         found = [parse_replica_set(m) for m in manifests]
     else:
-        manifests = await _owned(cluster, workload, Kind.CONTROLLER_REVISION)
         templates = {m["metadata"]["name"]: plain_template(m["data"]["spec"]["template"]) for m in manifests}
         found = [parse_controller_revision(m) for m in manifests]
     found.sort(key=lambda r: (r.number, r.created_at), reverse=True)

@@ -7,12 +7,13 @@ mark; one that is gone is not made again. Nothing is undone here: what such a Jo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Partly, Permission, Progress
 from app.domain.inside import NothingToUndo, another_workload
-from app.domain.json import Obj
+from app.domain.json import JsonValue, Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
@@ -43,35 +44,35 @@ class RunJobActuator(NothingToUndo):
         """As for every Job."""
         return _MAKER.rights(ActionKind.CREATE_JOB, on)
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same. A Job of that name is ours or somebody else's: `apply` tells, which knows our mark."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
-        job = await find_job(doors.cluster, action)
+        job = await find_job(clients.cluster, action)
         there = "no Job" if job is None else "a Job"
         return CheckResult(action.object, f"there is {there} {job_name(action)}", seen=job)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str | Progress:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str | Progress:
         """Our Job is complete, or still at work. One that failed is told by `apply`, which makes no second one."""
-        job = await find_job(doors.cluster, action)
+        job = await find_job(clients.cluster, action)
         if job is None or marker_of(job) != action_id:
             return ""
-        stands = await how_it_stands(doors.cluster, job)
+        stands = await how_it_stands(clients.cluster, job)
         if stands.good:
             return f"{action.summary}: {stands.text}"
         return "" if stands.over else Progress(stands.text, seconds=_EVERY)
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:
         """The very Job as a server-side dry run, unless there is one by now."""
         if found.seen is not None:
             return ""
-        return await _MAKER.dry_run(doors, action, action_id, found)
+        return await _MAKER.dry_run(clients, action, action_id, found)
 
     async def apply(
         self, means: Means, action: Action, action_id: str, found: CheckResult
     ) -> Applied | Progress:
         """Make it, or say how the one ended that we made."""
-        job, name = await find_job(means.doors.cluster, action), job_name(action)
+        job, name = await find_job(means.clients.cluster, action), job_name(action)
         if job is None and means.so_far.get(_MADE) == name:
             text = f"Job {name} was made and is gone, deleted by somebody: how it ended is not known, and it is not made again"
             return Applied(ActionResult.REFUSED, text, code="job_gone")
@@ -82,13 +83,23 @@ class RunJobActuator(NothingToUndo):
             return Progress(f"Job {name} was created", {_MADE: name}, _EVERY)
         if marker_of(job) != action_id:
             return Applied(ActionResult.REFUSED, f"there is a Job {name} of somebody else")
-        stands = await how_it_stands(means.doors.cluster, job)
+        stands = await how_it_stands(means.clients.cluster, job)
         if stands.good:
             return Applied(ActionResult.APPLIED, f"{action.summary}: {stands.text}")
         if stands.over:
             return Applied(ActionResult.REFUSED, stands.text, code="job_failed")
         return Progress(stands.text, {_MADE: name}, _EVERY)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
+    async def partly(
+        self, clients: Clients, action: Action, action_id: str, state: Mapping[str, JsonValue]
+    ) -> Partly | None:
+        """The Job that was made, which is not stopped."""
+        job, name = await find_job(clients.cluster, action), job_name(action)
+        if job is not None and marker_of(job) == action_id:
+            stands = await how_it_stands(clients.cluster, job)
+            return Partly(f"Job {name} was made" + ("" if stands.over else ", and goes on by itself"))
+        return Partly(f"Job {name} was made, and is gone") if state.get(_MADE) == name else None
+
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """It was complete before the next action began."""
         return None

@@ -6,12 +6,14 @@ pod that is terminating still runs, so it counts until it is gone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Partly, Permission, Progress
 from app.domain.errors import ObjectChanged
 from app.domain.inside import NothingToUndo, another_workload, inside, pods_left
+from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind
@@ -46,21 +48,21 @@ class StoppedActuator(NothingToUndo):
         """Pods are read by every remediation."""
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same, and stands at 0."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         ref = action.object
-        manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
+        manifest = await clients.cluster.get(ref.kind, ref.namespace, ref.name)
         if (manifest.get("spec") or {}).get("replicas") != 0:
             return CheckResult(None, f"{ref} is not at 0 replicas any more", ObjectChanged.code)
         return CheckResult(ref, f"{ref} is at 0 replicas")
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:  # noqa: ARG002
         """Empty always: to look again does no harm."""
         return ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """There is nothing that could be refused."""
         return ""
 
@@ -72,7 +74,7 @@ class StoppedActuator(NothingToUndo):
         found: CheckResult,  # noqa: ARG002
     ) -> Applied | Progress:
         """Look; none left is done."""
-        left, tries = await pods_left(means.doors, action), int(str(means.so_far.get("tries", 0)))
+        left, tries = await pods_left(means.clients, action), int(str(means.so_far.get("tries", 0)))
         if not left:
             return Applied(ActionResult.APPLIED, f"no pod of {action.target} is left")
         words = f"{counted(len(left), 'pod')} still there: {', '.join(left[:3])}"
@@ -80,6 +82,16 @@ class StoppedActuator(NothingToUndo):
             return Applied(ActionResult.REFUSED, words, code="not_stopped")
         return Progress(words, {"tries": tries + 1}, _EVERY)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
+    async def partly(
+        self,
+        clients: Clients,  # noqa: ARG002 - the port's
+        action: Action,  # noqa: ARG002
+        action_id: str,  # noqa: ARG002
+        state: Mapping[str, JsonValue],  # noqa: ARG002
+    ) -> Partly | None:
+        """None: it changes nothing."""
+        return None
+
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
         """It was for the actions that followed."""
         return None

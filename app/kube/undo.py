@@ -1,7 +1,7 @@
 """Undoing one action, field by field, as long as our change is still the one in place.
 
 Called through `app.kube.actuator`. May be run twice. Never touches anything when
-somebody else has changed one of the fields since, or an autoscaler sizes what was scaled: a half undone change is nobody's intention, so all is left as it is
+somebody else has changed one of the fields since, has paused the rollout, or an autoscaler sizes what was scaled: a half undone change is nobody's intention, so all is left as it is
 and the conflict is reported.
 """
 
@@ -16,18 +16,13 @@ from app.domain.json import Obj
 from app.domain.outcome import UndoResult
 from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
-from app.kube.fields import operations, pointer, same, value_at
-from app.kube.look import marker_of, moved, require_values
+from app.kube.look import generation_of, marker_of, moved, require_values, undo_id
+from app.kube.manifest import operations, pointer, same, value_at
+from app.kube.owners import who_changed
 from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
 from app.kube.sizer import newer_sizer
 
 _ATTEMPTS = 5
-_SUFFIX = "/undo"
-
-
-def undo_id(action_id: str) -> str:
-    """The marker of the undo of an action; the marker itself stays as it is."""
-    return action_id if action_id.endswith(_SUFFIX) else f"{action_id}{_SUFFIX}"
 
 
 async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
@@ -74,6 +69,8 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
 
 async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: str) -> Undone:
     ref = action.object
+    if (manifest.get("spec") or {}).get("paused"):
+        return Undone(UndoResult.CONFLICT, f"left as it is: {_paused(manifest, action)}")
     ours, conflicts = await _sort(cluster, manifest, action)
     if ours and (sizer := await newer_sizer(cluster, action)):
         return Undone(UndoResult.CONFLICT, f"left as it is: {sizer}", (sizer,))
@@ -83,8 +80,15 @@ async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: s
     if not ours:
         return Undone(UndoResult.NOTHING, "everything is as it was before the action")
     back = [FieldChange(c.path, c.after, c.before) for c in ours]
-    await cluster.patch(ref.kind, ref.namespace, ref.name, operations(manifest, back, marker))
-    return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
+    wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, operations(manifest, back, marker))
+    return Undone(UndoResult.UNDONE, f"undone: {action.undo}", generation=generation_of(wrote), left=wrote)
+
+
+def _paused(manifest: Obj, action: Action) -> str:
+    """Somebody stopped the rollout, so that what it has is theirs."""
+    writers = who_changed(manifest, "/spec/paused")
+    who, at = writers[0] if writers else ("somebody", None)
+    return f"the rollout of {action.object} is paused (by {who}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''})"
 
 
 async def _sort(cluster: Cluster, manifest: Obj, action: Action) -> tuple[list[FieldChange], list[str]]:

@@ -79,6 +79,7 @@ OPTIONAL = (
     Permission("get", Kind.PRIORITY_CLASS),
     Permission("list", Kind.ROLLOUT),
     Permission("list", Kind.VPA),
+    Permission("list", Kind.SCALED_OBJECT),
     Permission("get", Kind.JOB),
 )
 """What tells more where it is granted, and closes nothing where it is not."""

@@ -83,10 +83,13 @@ def delete_options(uid: str, *, dry_run: bool) -> Obj:
     return {**options, "dryRun": ["All"]} if dry_run else options
 
 
+_LONGEST_STATUS = 64 * 1024
+
+
 def status_object(data: bytes) -> Mapping[str, Any]:
     """The Status that a refusal has as its body, or nothing."""
     try:
-        found = decoded(data)
+        found = decoded(data) if len(data) <= _LONGEST_STATUS else None
     except ValueError:
         return {}
     return found if isinstance(found, dict) and found.get("kind") == "Status" else {}

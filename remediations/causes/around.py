@@ -1,42 +1,232 @@
-"""What stands around the pods and keeps their traffic away: Services without endpoints, the autoscaler, network policies.
-
-Pure. Ready pods that get no requests are an outage too, and no change of the pods ends it.
-"""
+"""What stands around the pods: dependencies that failed first, missing rights, and what keeps their traffic away (Services
+without endpoints, the autoscaler, network policies). Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
-from app.kube.parse import parse_time, selects
+from app.kube.owners import who_changed
+from app.kube.parse import parse_time, selects, serves
 from remediations.causes.changes import last_write
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.evidence.units import count, short, span
+from remediations.causes.demands import named, unselected, without_port
+from remediations.causes.model import STARTING, Cause, CauseCode, Neighbour, Snapshot, Sureness
+from remediations.causes.sizes import asked, everywhere, less_promised
+from remediations.evidence.usage import count, short, span
+
+# What others have to do with pods that are not ready: a dependency that failed first, a right that the application
+# lacks, a resize that no node can carry, a disruption budget that holds evictions. Pure.
+
+_FORBIDDEN = re.compile(
+    r'forbidden: User "system:serviceaccount:(?P<space>[a-z0-9-]{1,63}):(?P<account>[a-z0-9.-]{1,253})" '
+    r'cannot (?P<verb>[a-z]{1,20}) resource "(?P<resource>[a-z0-9./-]{1,100})"'
+)
+"""The API server's refusal, as client libraries print it."""
+
+
+def other_causes(seen: Snapshot) -> Iterator[Cause]:
+    """In the order in which they explain each other."""
+    yield from _said(seen)
+    yield from _resized(seen)
+    yield from _budgets(seen)
+
+
+def _said(seen: Snapshot) -> Iterator[Cause]:
+    """What containers in trouble said last: a neighbour that is away, or a right that they lack."""
+    for (pod, container), words in seen.words.items():
+        shown = _in_trouble(seen, container)
+        if not shown:
+            continue
+        for neighbour in seen.neighbours:
+            if neighbour.named_in(words.text):
+                yield _neighbour(seen, neighbour, (pod, container), shown)
+        if found := _FORBIDDEN.search(words.text):
+            yield _right(seen, (pod, container), shown, found)
+
+
+def _neighbour(seen: Snapshot, away: Neighbour, where: tuple[str, str], shown: tuple[str, ...]) -> Cause:
+    pod, container = where
+    group = (
+        "initContainers"
+        if any(c.init and c.name == container for c in seen.workload.containers)
+        else "containers"
+    )
+    why = f"has no ready pod ({away.state})" if away.exists else "does not exist"
+    restore = (
+        f"restore {away.name} first (ready are {away.state})"
+        if away.exists
+        else f"create Service {away.name}"
+    )
+    return Cause(
+        code=CauseCode.DEPENDENCY,
+        object=f"Service {away.name}",
+        sureness=Sureness.CERTAIN,
+        text=f"Service {away.name} {why}, and container {container} of {pod} "
+        f'needs it: it said last "{seen.words[where].shown}"',
+        advice=restore if away.exists else f"{restore} again, or correct the name that {container} asks for",
+        pods=shown,
+        # A new version can ask for a Service that never was; one that is there is not asked for by mistake.
+        fields=() if away.exists else (f"{group}[{container}]",),
+        objects=((Kind.SERVICE, away.name),),
+        since=away.since,
+        container=container,
+    )
+
+
+def _in_trouble(seen: Snapshot, container: str) -> tuple[str, ...]:
+    """Pods that are not ready whose container of this name is not."""
+    return tuple(
+        p.name
+        for p in seen.alive
+        if not p.ready and any(c.name == container and not c.ready for c in p.containers)
+    )
+
+
+def _right(seen: Snapshot, where: tuple[str, str], shown: tuple[str, ...], found: re.Match[str]) -> Cause:
+    pod, container = where
+    account, verb, resource = found["account"], found["verb"], found["resource"]
+    group = (
+        "initContainers"
+        if any(c.init and c.name == container for c in seen.workload.containers)
+        else "containers"
+    )
+    return Cause(
+        code=CauseCode.RIGHT,
+        object=f"ServiceAccount {account}",
+        sureness=Sureness.CERTAIN,
+        text=f"ServiceAccount {account} of namespace {found['space']} may not {verb} {resource}, which container {container} of "
+        f"{pod} asked for before it ended",
+        advice=f"grant it: a Role with {verb} on {resource} and a RoleBinding to ServiceAccount {account}, or restore what was there",
+        pods=shown,
+        fields=(f"{group}[{container}]",),
+        demands=(named("serviceAccountName", account, "ServiceAccount", default="default"),),
+        doubt=f"whether the revision before asks for the right to {verb} {resource} as well is not known",
+        objects=((Kind.SERVICE_ACCOUNT, account),),
+        container=container,
+    )  # fmt: skip
+
+
+_PENDING = {
+    "Infeasible": "its node can never carry",
+    "Deferred": "its node cannot carry for now",
+}
+
+
+def _resized(seen: Snapshot) -> Iterator[Cause]:
+    """Pods whose requests were changed in place, and whose node has not given them what they ask for."""
+    for pod in seen.alive:
+        found = pod.condition("PodResizePending")
+        if found is None or found.status != "True":
+            continue
+        said = short(redact(found.message), 200)
+        why = _PENDING.get(found.reason, "its node has not given it")
+        yield Cause(
+            code=CauseCode.RESIZE,
+            object=f"Pod {pod.name}",
+            sureness=Sureness.POSSIBLE,
+            text=f"pod {pod.name} was resized in place to what {why} ({found.reason}: {said})",
+            advice=f"move pod {pod.name} to a node with room, or ask for less ({said})",
+            pods=() if pod.ready else (pod.name,),
+            demands=(asked("cpu"), asked("memory")),
+            since=found.since,
+        )
+
+
+def _budgets(seen: Snapshot) -> Iterator[Cause]:
+    """Budgets that let nobody evict a pod: a drain of a node waits for them, and so does whoever wants to move pods."""
+    for budget in seen.budgets:
+        status, name = budget.get("status") or {}, budget["metadata"]["name"]
+        if status.get("disruptionsAllowed", 1) or not status.get("expectedPods"):
+            continue
+        healthy, wanted = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
+        never = wanted >= status["expectedPods"]
+        why = "it wants all of them" if never else f"{healthy} are healthy"
+        yield Cause(
+            code=CauseCode.DISRUPTION_BUDGET,
+            object=f"PodDisruptionBudget {name}",
+            sureness=Sureness.POSSIBLE,
+            text=f"PodDisruptionBudget {name} allows no eviction: of {count(status['expectedPods'], 'pod')} {wanted} have to be "
+            f"healthy, and {why}",
+            advice=f"a drain waits for it: make the pods healthy first, or let PodDisruptionBudget {name} allow one more",
+            objects=((Kind.PDB, name),),
+        )
+
+
+# What stands around the pods and keeps their traffic away: Services without endpoints, the autoscaler, network
+# policies.
+#
+# Pure. Ready pods that get no requests are an outage too, and no change of the pods ends it.
 
 _FRESH_POLICY = timedelta(hours=1)
 
 
 def around_causes(seen: Snapshot) -> Iterator[Cause]:
-    """Services, then the autoscaler, then network policies."""
-    labels = seen.workload.pod_labels
-    for service in seen.services:
-        found = _service(seen, service, labels)
-        if found is not None:
-            yield found
+    """The workload's own controller, Services, then the autoscaler, then network policies."""
+    yield from _unobserved(seen)
+    found = [(s, _service(seen, s)) for s in seen.services]
+    serving = any(cause is None and serves(s, seen.workload.pod_labels) for s, cause in found)
+    for service, cause in found:
+        judged = _judged(seen, service, cause, serving=serving) if cause is not None else None
+        if judged is not None:
+            yield judged
     yield from _autoscaler(seen)
-    yield from _policies(seen, labels)
+    yield from _policies(seen, seen.workload.pod_labels)
 
 
-def _service(seen: Snapshot, service: Obj, labels: Mapping[str, str]) -> Cause | None:
+def _judged(seen: Snapshot, service: Obj, cause: Cause, *, serving: bool) -> Cause | None:
+    """A Service that does not fit the pods is a fault where it fitted those of the revision before, or was edited about when the trouble
+    began. Any other is a bystander, such as the idle side of a blue/green pair: nothing while another Service `serves` the pods, and
+    at most possible where none does."""
+    template = seen.workload.manifest["spec"]["template"]
+    now = {d.acquits: d.of(template) for d in cause.demands}
+    older = [r.template for r in seen.revisions if seen.current and r.fingerprint != seen.current.fingerprint]
+    fitted = any(d.of(t)[n] < now[d.acquits][n] for t in older[:1] for d in cause.demands for n in d.of(t))
+    own = service["metadata"]["name"] == seen.workload.target.name
+    if fitted or (_edited(seen, service) and (own or not serving)):
+        return cause
+    return None if serving else replace(cause, sureness=Sureness.POSSIBLE)
+
+
+def _edited(seen: Snapshot, service: Obj) -> bool:
+    """Somebody changed it since an hour before the alert, and did not only make it."""
+    write, made = last_write(service), parse_time(service["metadata"].get("creationTimestamp"))
+    if write is None or not write.by or write.at < seen.fired_at - _FRESH_POLICY:
+        return False
+    return made is None or write.at - made >= STARTING
+
+
+def _unobserved(seen: Snapshot) -> Iterator[Cause]:
+    """Nobody carries out what the workload's spec says by now: its status is that of an older generation."""
+    workload, target = seen.workload, seen.workload.target
+    times = [h for _, h in who_changed(workload.manifest, "/spec") if h is not None]
+    at = max(times, default=None)
+    if workload.observed_generation >= workload.ref.generation or at is None or seen.now - at < STARTING:
+        return
+    yield Cause(
+        code=CauseCode.NOT_READY,
+        object=f"{target.kind} {target.name}",
+        sureness=Sureness.CERTAIN,
+        text=f"its controller has not looked at {target.kind.lower()} {target.name} since it was changed "
+        f"{span((seen.now - at).total_seconds())} ago (generation {workload.observed_generation} of {workload.ref.generation})",
+        advice="see whether kube-controller-manager runs and has a leader; nothing that is changed here takes effect before",
+        since=at,
+    )
+
+
+def _service(seen: Snapshot, service: Obj) -> Cause | None:
+    """What is wrong with a Service; None when it serves the pods, or is not for them."""
+    labels = seen.workload.pod_labels
     spec, name = service.get("spec") or {}, service["metadata"]["name"]
     selector: Mapping[str, str] = spec.get("selector") or {}
     if not selector or spec.get("type") == "ExternalName":
         return None
-    if all(labels.get(k) == v for k, v in selector.items()):
+    if serves(service, labels):
         return _ports(seen, service) if seen.ready else None
     if seen.selected.get(name, 1) or not meant(seen, service):
         return None
@@ -56,7 +246,7 @@ def _service(seen: Snapshot, service: Obj, labels: Mapping[str, str]) -> Cause |
         sureness=Sureness.CERTAIN if name == seen.workload.target.name else Sureness.LIKELY,
         text=f"Service {name} has no endpoint: it selects {wanted}, and the pods have {wrong}{when}",
         advice=f"correct the selector of Service {name}, or the labels of the pod template",
-        fields=("metadata.labels",),
+        demands=(unselected(name, selector),),
         objects=((Kind.SERVICE, name),),
         since=write.at if write else None,
     )
@@ -74,7 +264,7 @@ def meant(seen: Snapshot, service: Obj) -> bool:
 
 def _ports(seen: Snapshot, service: Obj) -> Cause | None:
     """A port of a Service that its pods do not have."""
-    name = service["metadata"]["name"]
+    name, write = service["metadata"]["name"], last_write(service)
     containers: Sequence[Obj] = [
         *(seen.spec.get("containers") or ()),
         *(c for c in seen.spec.get("initContainers") or () if c.get("restartPolicy") == "Always"),
@@ -86,7 +276,10 @@ def _ports(seen: Snapshot, service: Obj) -> Cause | None:
         if isinstance(target, str) and not target.isdecimal() and target not in named:
             sure, what = Sureness.CERTAIN, f"targetPort {target!r}, which no container names"
         elif str(target).isdecimal() and numbers and int(target) not in numbers:
-            sure, what = Sureness.POSSIBLE, f"targetPort {target}, which no container declares"
+            # A port that is not declared may be open all the same; one that was just set and is not declared hardly is.
+            fresh = write is not None and seen.now - write.at <= _FRESH_POLICY and bool(write.by)
+            sure = Sureness.LIKELY if fresh else Sureness.POSSIBLE
+            what = f"targetPort {target}, which no container declares"
         else:
             continue
         have = ", ".join([*sorted(named), *map(str, sorted(numbers))]) or "none"
@@ -96,9 +289,9 @@ def _ports(seen: Snapshot, service: Obj) -> Cause | None:
             sureness=sure,
             text=f"Service {name} sends port {port.get('port')} to {what} (they have {have})",
             advice=f"correct targetPort of Service {name}, or the ports of the pod template",
-            fields=("containers[*].ports",),
+            demands=(without_port(name, target),),
             objects=((Kind.SERVICE, name),),
-            since=write.at if (write := last_write(service)) else None,
+            since=write.at if write else None,
         )
     return None
 
@@ -149,7 +342,8 @@ def _scaler(seen: Snapshot, text: str, advice: str, condition: Mapping[str, Any]
         sureness=Sureness.POSSIBLE,
         text=f"HorizontalPodAutoscaler {name} {text}",
         advice=f"HorizontalPodAutoscaler {name}: {advice}",
-        fields=("containers[*].resources",),
+        fields=("containers", "resources"),
+        demands=everywhere(less_promised, seen.workload.manifest["spec"]["template"], "cpu", "memory"),
         objects=((Kind.HPA, name),),
         since=parse_time(condition.get("lastTransitionTime")),
     )

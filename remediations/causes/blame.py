@@ -1,26 +1,30 @@
 """Can the last rollout have brought a cause? A recent deployment is a suspect and no verdict. Pure.
 
-It can when only pods of its own revision show the cause, when what it changed is what fails, when the trouble is as old as the
-revision, and when nothing that fits better changed later. Everything else acquits it, with the reason.
+It can when only pods of its own revision show the cause, when the template before would not show it, when the trouble is as old as
+the revision, and when nothing that fits better changed later. Everything else acquits it, with the reason. What is not known (since
+when the trouble is there, with which configuration an older revision ran, whether something else is down) is no guilt: a person
+is asked, unless the error's own words name what the revision changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.domain.json import Obj
 from app.domain.target import Kind
-from app.domain.workload import ConfigRef, Pod
+from app.domain.workload import Pod, Terminated
 from app.kube.lineage import template_written_at
-from app.kube.podspec import containers_of
-from remediations.causes.changes import Change, changes_of
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot
-from remediations.causes.template_diff import differences, touching
+from remediations.causes.changes import CONFIGURATION, Change, Difference, changes_of, differences, picked_up
+from remediations.causes.exits import OF_THE_PROGRAM
+from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, log_of
+from remediations.causes.suspects import Suspects, named_in, suspects
+from remediations.evidence.last_words import LastWords, heard
+from remediations.evidence.logs import short_of_both
+from remediations.evidence.natures import Sign
 from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.units import span
+from remediations.evidence.usage import span
 
 _RAN_WELL = timedelta(minutes=10)
 """A revision whose pods ran for so long before the trouble began did not bring it by itself."""
@@ -29,37 +33,56 @@ _BY_CONFIGURATION = frozenset(
      CauseCode.READINESS_PROBE, CauseCode.NOT_READY, CauseCode.INIT_WAITS}
 )  # fmt: skip
 """What a change of a ConfigMap or Secret can bring as well."""
+_HOUR = timedelta(hours=1)
+_BY_WORDS = _BY_CONFIGURATION | {CauseCode.DEPENDENCY, CauseCode.RIGHT}
+"""Where the last words of a container tell what it is about."""
 _BEFORE_RUNNING = frozenset(
     {CauseCode.QUOTA, CauseCode.LIMIT_RANGE, CauseCode.POD_SECURITY, CauseCode.WEBHOOK, CauseCode.SERVICE_ACCOUNT,
      CauseCode.PRIORITY_CLASS, CauseCode.CREATE_REFUSED, CauseCode.UNSCHEDULABLE, CauseCode.VOLUME,
      CauseCode.CONFIG_MISSING, CauseCode.PULL_SECRET, CauseCode.IMAGE_DENIED, CauseCode.IMAGE_MISSING,
-     CauseCode.REGISTRY, CauseCode.ARCHITECTURE, CauseCode.SANDBOX}
+     CauseCode.REGISTRY, CauseCode.ARCHITECTURE, CauseCode.SANDBOX, CauseCode.REJECTED, CauseCode.IMAGE_PULL}
 )  # fmt: skip
 """What keeps a pod from running at all: a revision that was rolled out completely did not have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """Whether the last rollout can have brought the cause, why or why not, and the change that fits better, if one does."""
+    """Whether the last rollout can have brought the cause, why or why not, and the change that fits better, if one does. `asks`:
+    what is not known of it, so that only a person may say so; empty when nothing is. `named`: the part of the template that it
+    changed and that the error's own words name."""
 
     rollout: bool
     why: str
     instead: Change | None = None
+    asks: str = ""
+    named: str = ""
 
 
 def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     """The word on the last rollout. `causes` are all that were found."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     if last is None or last.previous is None:
-        return Blame(False, "no older revision is known that it could be compared with")
+        return Blame(False, "no older revision is known that it could be compared with", _before(seen, cause))
     deployed = seen.now - timedelta(seconds=last.age)
-    return (
+    own = suspects(cause, last.previous.template, last.revision.template)
+    found = (
         _other_pods(seen, cause, causes)
-        or _needed_before(seen, last, cause)
-        or _untouched(last, cause)
+        or _untouched(seen, last, cause, own)
         or _changed_later(seen, cause, deployed)
         or _ran_well(seen, cause, last)
-        or Blame(True, _why(last, cause))
+    )
+    if found is not None:
+        return found
+    named = _named(seen, cause, own)
+    doubts = [_undated(seen, cause)]
+    if named is None:
+        doubts += [
+            _configuration(seen, cause, last, deployed),
+            "" if own.worse else cause.doubt,
+            _unsaid(seen, cause),
+        ]
+    return Blame(
+        True, _why(last, own, named), asks="; ".join(filter(None, doubts)), named=named.path if named else ""
     )
 
 
@@ -67,12 +90,11 @@ def _name(last: Deployment) -> str:
     return f"revision {last.revision.number} ({last.change})"
 
 
-def _why(last: Deployment, cause: Cause) -> str:
-    if last.previous is None:
-        return ""
-    found = touching(differences(last.previous.template, last.revision.template), cause.fields)
-    paths = ", ".join(dict.fromkeys(d.path for d in found[:3]))
-    return f"only pods of revision {last.revision.number} show it, which changed {paths}"
+def _why(last: Deployment, own: Suspects, named: Difference | None) -> str:
+    first = [named] if named else []
+    paths = ", ".join(list(dict.fromkeys(d.path for d in (*first, *own.all)))[:3])
+    says = f", and the error names {named.path}" if named else ""
+    return f"only pods of revision {last.revision.number} show it, which changed {paths}{says}"
 
 
 def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame | None:
@@ -94,38 +116,17 @@ def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame 
     return None
 
 
-def _untouched(last: Deployment, cause: Cause) -> Blame | None:
-    """The rollout changed nothing that this can come from."""
-    if not cause.fields:
+def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) -> Blame | None:
+    """The rollout changed nothing that this can come from, or the template before would show it as well. Its pods were the first to
+    start with configuration that changed before it, if some did."""
+    if not cause.fields and not cause.demands:
         return Blame(False, f"no change of the pod template brings that, so {_name(last)} is not the cause")
-    if last.previous is None:
+    if own.all or last.previous is None:
         return None
     found = differences(last.previous.template, last.revision.template)
-    if touching(found, cause.fields):
-        return None
     changed = ", ".join(d.path for d in found[:3]) or "nothing that a pod has"
-    return Blame(False, f"{_name(last)} changed {changed}, which does not bring that")
-
-
-def _needed_before(seen: Snapshot, last: Deployment, cause: Cause) -> Blame | None:
-    before = last.previous
-    if before is None:
-        return None
-    for ref in cause.needs:
-        kept = seen.kept.get((ref.kind, ref.name))
-        gone = kept is not None and kept.keys is None
-        if needs(before.template, replace(ref, key="") if gone else ref):
-            return Blame(False, f"the revision before needs {ref.kind} {ref.name} as well")
-    return None
-
-
-def needs(template: Obj, ref: ConfigRef) -> bool:
-    """Does this template need the reference, pull Secrets included? One without a key stands for the whole object."""
-    spec = template.get("spec") or {}
-    if ref.kind is Kind.SECRET and any(s.get("name") == ref.name for s in spec.get("imagePullSecrets") or ()):
-        return True
-    used = [c for container in containers_of(spec) for c in container.config if not c.optional]
-    return any((c.kind, c.name) == (ref.kind, ref.name) and (not ref.key or c.key == ref.key) for c in used)
+    text = f"{_name(last)} changed {changed}, which does not bring that"
+    return Blame(False, f"{text}: {own.acquits}" if own.acquits else text, _before(seen, cause))
 
 
 def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | None:
@@ -140,6 +141,87 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
             told = change.told(seen.now)
             return Blame(False, f"something that fits better changed after the rollout: {told}", change)
     return _perhaps_configuration(seen, cause, deployed)
+
+
+def _before(seen: Snapshot, cause: Cause) -> Change | None:
+    """The newest change of configuration of the last hour that is not younger than the trouble, where it can bring that."""
+    if cause.code not in _BY_CONFIGURATION:
+        return None
+    known = [c for c in changes_of(seen) if c.kind in CONFIGURATION and seen.now - c.at <= _HOUR]
+    return next((c for c in known if cause.since is None or c.at <= cause.since + STARTING), None)
+
+
+def _configuration(seen: Snapshot, cause: Cause, last: Deployment, deployed: datetime) -> str:
+    """That configuration changed together with the rollout or before it, or may have."""
+    if cause.code not in _BY_CONFIGURATION:
+        return ""
+    return picked_up(seen, last, deployed)
+
+
+def _named(seen: Snapshot, cause: Cause, own: Suspects) -> Difference | None:
+    """What of the rollout's changes the words name that tell of this cause."""
+    for said in _last_words(seen, cause):
+        for line in said.telling:
+            if found := named_in(line, own.all):
+                return found
+    return (
+        named_in(cause.said or cause.text, own.all, by_server=True)
+        if cause.doubt and not cause.container
+        else None
+    )
+
+
+def _last_words(seen: Snapshot, cause: Cause) -> list[LastWords]:
+    """What the cause's container said last, in its log or as it ended."""
+    if not cause.container:
+        return []
+    said = [words for (_, name), words in seen.words.items() if name == cause.container]
+    return said + [words for ended in _ends(seen, cause) if (words := heard(ended.message))]
+
+
+def _ends(seen: Snapshot, cause: Cause) -> list[Terminated]:
+    """How the cause's container last ended in its pods."""
+    return [
+        ended
+        for p in seen.alive
+        for c in p.containers
+        if p.name in cause.pods and c.name == cause.container and (ended := c.terminated or c.last_terminated)
+    ]
+
+
+def _unsaid(seen: Snapshot, cause: Cause) -> str:
+    """That the container's last words do not accuse the release: they speak of something else (a version with a wrong address says the
+    same, and so does a right one while the other is down), they name nothing, or they could not be read. Who says nothing at all
+    names nothing else either; a probe's failure and an end without an error need no words."""
+    if cause.code not in _BY_WORDS or not cause.container:
+        return ""
+    said, who = _last_words(seen, cause), f"container {cause.container}"
+    if words := next((w for w in said if w.sign is Sign.OTHERS), None):
+        unread = (
+            f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
+        )
+        return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
+    if any(w.sign is Sign.OWN for w in said) or any(
+        e.exit_code in OF_THE_PROGRAM for e in _ends(seen, cause)
+    ):
+        return ""
+    if not said and (why := seen.unread.get(log_of(cause.container))):
+        return f"what {who} said last could not be read: {why}"
+    crashed = cause.code is CauseCode.CRASH
+    if words := next((w for w in said if w.errors or (crashed and not w.routine)), None):
+        return f'what {who} said last names neither a fault of the program nor what changed: "{short_of_both(words.shown, 160)}"'
+    return ""
+
+
+def _undated(seen: Snapshot, cause: Cause) -> str:
+    """That nobody knows since when the trouble is there, of pods that are older than what is new with a rollout."""
+    pods = [p for p in seen.alive if p.name in cause.pods and seen.now - p.created_at >= _RAN_WELL]
+    unknown = [p for p in pods if cause.since is None or not _dated(seen, p, cause)]
+    if not unknown:
+        return ""
+    why = f": the events could not be read ({seen.unread['events']})" if "events" in seen.unread else ""
+    age = span((seen.now - unknown[0].created_at).total_seconds())
+    return f"since when pod {unknown[0].name}, made {age} ago, is in trouble is not known{why}"
 
 
 def _perhaps_configuration(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | None:
@@ -189,7 +271,13 @@ def _dated(seen: Snapshot, pod: Pod, cause: Cause) -> bool:
 
 def _others_ready(seen: Snapshot, cause: Cause) -> bool:
     """For images: another pod of the same revision has it."""
-    pulls = (CauseCode.IMAGE_DENIED, CauseCode.IMAGE_MISSING, CauseCode.REGISTRY, CauseCode.PULL_SECRET)
+    pulls = (
+        CauseCode.IMAGE_DENIED,
+        CauseCode.IMAGE_MISSING,
+        CauseCode.IMAGE_PULL,
+        CauseCode.REGISTRY,
+        CauseCode.PULL_SECRET,
+    )
     current = seen.current
     if cause.code not in pulls or current is None:
         return False

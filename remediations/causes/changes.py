@@ -1,24 +1,103 @@
-"""What changed lately, of everything the pods use, in one list: newest first. Pure; the times stand in the objects' metadata.
+"""What changed lately of all that the pods use, which parts of a template changed, and since when the logs have the errors of now.
 
-A write to an object's status is no change. What was deleted leaves no trace but a reference that leads nowhere.
-"""
+Whether something can come from a change is asked elsewhere. Only `with_beginning` reads the cluster, in two bounded looks at earlier
+parts of logs. Raw lines do not leave here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from app.domain.cluster import FIELD_MANAGER
+from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
+from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.kube.lineage import template_written_at
+from app.domain.text import beside
+from app.domain.workload import Pod
+from app.kube.lineage import lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from remediations.causes.model import Snapshot
-from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.units import span
+from remediations.causes.demands import configured_by
+from remediations.causes.model import Snapshot, earliest
+from remediations.evidence.error_lines import errors_in, first_time
+from remediations.evidence.logs import Beginning, ErrorLog
+from remediations.evidence.rollouts import Deployment, last_deployment
+from remediations.evidence.usage import span
+
+# Which parts of a pod template changed from one revision to the next. Pure.
+#
+# Paths are those of `Cause.fields`: `containers[app].image`, `nodeSelector`, `metadata.labels`; resources, variables and
+# volumes are told one by one.
+
+_LISTS = ("containers", "initContainers")
+_PARTS = frozenset({"resources", "limits", "requests", "securityContext"})
+_NAMED = frozenset({"env", "volumes", "volumeMounts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part that changed."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def differences(before: Obj, after: Obj) -> list[Difference]:
+    """All parts of the pod spec and of the template's labels and annotations that differ."""
+    old, new = before.get("spec") or {}, after.get("spec") or {}
+    found = [d for name in _LISTS for d in _containers(name, old.get(name) or (), new.get(name) or ())]
+    found += list(_fields("", _without(old), _without(new)))
+    for part in ("labels", "annotations"):
+        a, b = ((t.get("metadata") or {}).get(part) or {} for t in (before, after))
+        if a != b:
+            found.append(Difference(f"metadata.{part}", a, b))
+    return found
+
+
+def _without(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in spec.items() if k not in _LISTS}
+
+
+def _containers(name: str, old: Sequence[Obj], new: Sequence[Obj]) -> Iterator[Difference]:
+    before, after = ({c["name"]: c for c in listed} for listed in (old, new))
+    for own in dict.fromkeys((*before, *after)):
+        path = f"{name}[{own}]"
+        if own in before and own in after:
+            yield from _fields(f"{path}.", before[own], after[own])
+        else:
+            yield Difference(path, before.get(own), after.get(own))
+
+
+def _fields(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+    for key in dict.fromkeys((*old, *new)):
+        a, b, path = old.get(key), new.get(key), f"{prefix}{key}"
+        if (a or None) == (b or None):
+            continue
+        if key in _PARTS:
+            yield from _fields(f"{path}.", a or {}, b or {})
+        elif key in _NAMED:
+            before, after = ({_name(v): v for v in listed or ()} for listed in (a, b))
+            changed = [n for n in dict.fromkeys((*before, *after)) if before.get(n) != after.get(n)]
+            for name in changed:
+                yield Difference(f"{path}[{name}]", before.get(name), after.get(name))
+        else:
+            yield Difference(path, a, b)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """What sets an entry apart; of mounts their path, since a volume can have several."""
+    return str(entry.get("mountPath") or entry.get("name", ""))
+
+
+# What changed lately, of everything the pods use, in one list: newest first. Pure; the times stand in the objects'
+# metadata.
+#
+# A write to an object's status is no change. What was deleted leaves no trace but a reference that leads nowhere.
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +194,196 @@ def _objects(seen: Snapshot) -> Iterator[Change]:
             write, name = last_write(manifest), manifest["metadata"]["name"]
             if write is not None:
                 yield Change(write.at, kind, name, f"{kind} {name} changed", write.by)
+
+
+CONFIGURATION = frozenset({Kind.CONFIG_MAP, Kind.SECRET})
+
+
+_DAY = timedelta(days=1)
+"""A change that is older has mostly been met by others, and a question about it helps nobody."""
+_RELOADED = timedelta(minutes=2)
+"""So soon the kubelet has a change in the volumes of running pods (its sync period and its cache, a minute each)."""
+
+
+def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
+    """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
+    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since,
+    or has it in a volume and stays ready."""
+    records = lives(seen.revisions, template_written_at(seen.workload))
+    before = [
+        life.start
+        for life in records
+        if last.previous and life.revision.fingerprint == last.previous.fingerprint
+    ]
+    started = max((t for t in before if t is not None), default=None)
+    if started is None or last.previous is None:
+        return ""
+    older = [p for p in seen.alive if p.ready and not seen.newest(p)]
+    since = max([started, deployed - _DAY, *(p.created_at for p in older)])
+    written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
+    used, at_start = configured_by(last.previous.template) if written else (set(), set())
+    for change in written:
+        place = (change.kind, change.name)
+        reloaded = bool(older) and place not in at_start and seen.now - change.at >= _RELOADED
+        if place not in used or reloaded:
+            continue
+        return (
+            f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
+            f"{f' by {change.by}' if change.by else ''}, and only pods of revision {last.revision.number} started with it: an"
+            " older version may fail with it as well"
+        )
+    return ""
+
+
+# When did the errors of now begin? Called by the handlers, where most errors are of one type and the logs of the last
+# minutes do not reach back to their beginning. Logs that were rotated away tell nothing, and nothing is concluded from
+# them.
+
+NEW = timedelta(minutes=10)
+"""What begins so long after a rollout is not new with it."""
+AT_ONCE = timedelta(minutes=2)
+"""What begins so soon after the first moment of a revision's pods is new with it."""
+CLEAN = timedelta(seconds=60)
+"""A stretch of logs without the error that is long enough to say that it began later."""
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ")
+_PODS = 3
+_BYTES = 64 * 1024
+_EXPECTED = 5
+"""So many of the errors a clean stretch would have, if they were as frequent as they are now."""
+_LATE = timedelta(minutes=2)
+"""A log whose first line is so long after the asked moment does not reach back to it."""
+
+
+def of_window(log: ErrorLog) -> Beginning:
+    """What the logs of the last minutes tell by themselves."""
+    top = log.top
+    if top is None or top.first_seen is None:
+        return Beginning()
+    clean = log.begins is not None and top.first_seen - log.begins >= CLEAN
+    return Beginning(top.first_seen if clean else None, top.first_seen)
+
+
+async def with_beginning(
+    cluster: Cluster, log: ErrorLog, pods: Sequence[Pod], deployed: datetime, now: datetime
+) -> ErrorLog:
+    """The log with what is known of the beginning of its most frequent error. `pods` are those of the revision that was deployed
+    then. Never raises for what the cluster does."""
+    known = of_window(log)
+    log = replace(log, beginning=known)
+    if log.top is None or not log.lines or told(known, deployed) or began_at_once(log, pods, deployed, now):
+        return log
+    look = _Look(cluster, log, now)
+    for moment in (deployed + NEW, deployed):
+        if moment >= now:
+            continue
+        found = await look.at(pods, moment)
+        if found is None:
+            break  # what does not reach back to there reaches back no further
+        known = Beginning(_latest(known.after, found.after), earliest([known.by, found.by]))
+        if told(known, deployed):
+            break
+    return replace(log, beginning=known)
+
+
+def told(beginning: Beginning, deployed: datetime) -> bool:
+    """It is known to have begun so late that it is not new with what was deployed."""
+    return beginning.after is not None and beginning.after - deployed >= NEW
+
+
+def began_at_once(log: ErrorLog, pods: Sequence[Pod], deployed: datetime, now: datetime) -> bool:
+    """It is known to have begun when the pods of that revision began."""
+    by = log.beginning.by or now  # what is there has begun by now
+    own = [p for p in pods if log.top is not None and p.name in log.top.names] or list(pods)
+    return by <= max([deployed, *(_up(p) for p in own)]) + AT_ONCE
+
+
+def _up(pod: Pod) -> datetime:
+    """When a pod began to serve; of one whose readiness came and went, when it was made."""
+    ready = pod.condition("Ready")
+    if ready is None or ready.status != "True" or ready.since is None:
+        return pod.created_at
+    return ready.since if ready.since - pod.created_at < NEW else pod.created_at
+
+
+def _latest(a: datetime | None, b: datetime | None) -> datetime | None:
+    return max((t for t in (a, b) if t is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look from a moment on, at several pods."""
+
+    cluster: Cluster
+    log: ErrorLog
+    now: datetime
+
+    async def at(self, pods: Sequence[Pod], moment: datetime) -> Beginning | None:
+        """Of all pods whose logs reach back to it together; None when none does. The error begins with the first pod that has it."""
+        bys: list[datetime] = []
+        ends: list[datetime] = []
+        lines, read = 0, 0
+        for pod in [p for p in pods if p.ready and p.created_at <= moment + _LATE][:_PODS]:
+            rows = await self._rows(pod, moment)
+            if not rows:
+                continue
+            read += 1
+            at, before = await beside(sum(map(len, rows)), partial(self._first, rows))
+            lines += before
+            if at is not None:
+                bys.append(at)
+            ends.append(at or _last_time(rows) or moment)
+        if not read or self.log.top is None:
+            return None
+        clean = lines * self.log.top.count / self.log.lines >= _EXPECTED
+        return Beginning(min(ends) if clean else None, min(bys, default=None))
+
+    def _first(self, rows: Sequence[str]) -> tuple[datetime | None, int]:
+        """When these lines have the error for the first time, and how many come before; all of them when none has it."""
+        mark = self.log.top.mark if self.log.top is not None else None
+        read: list[str] = []
+        for error in errors_in(_kept(rows, read)):
+            if hash(error.key) == mark:
+                return _last_time(read[:-1] or read) or error.at, max(0, len(read) - 2)
+        return None, len(rows)
+
+    async def _rows(self, pod: Pod, moment: datetime) -> list[str]:
+        """Whole lines from `moment` on of the container that has the errors; none when it was started later or they cannot be
+        read."""
+        name = self._container(pod)
+        state = next((c for c in pod.containers if c.name == name), None)
+        if state is None or state.running_since is None or state.running_since > moment + _LATE:
+            return []
+        query = LogQuery(
+            pod.ref.namespace,
+            pod.name,
+            name,
+            since_seconds=round((self.now - moment).total_seconds()),
+            tail_lines=None,
+            limit_bytes=_BYTES,
+            timestamps=True,
+        )
+        try:
+            text = await self.cluster.logs(query)
+        except (ClusterRefused, TryLater):
+            return []
+        first = first_time(text)
+        late = max(moment, state.running_since) + _LATE
+        return text.splitlines()[:-1] if first is not None and first <= late else []
+
+    def _container(self, pod: Pod) -> str:
+        """The container that has the errors, else the pod's first one."""
+        own = [s.name for s in pod.specs if not s.init]
+        have = self.log.top.containers if self.log.top is not None else frozenset()
+        return next((n for n in own if n in have), own[0] if own else "")
+
+
+def _kept(rows: Sequence[str], read: list[str]) -> Iterator[str]:
+    """These lines without the kubelet's times; `read` has those that were asked for, with them."""
+    for row in rows:
+        read.append(row)
+        yield _STAMP.sub("", row)
+
+
+def _last_time(rows: Sequence[str]) -> datetime | None:
+    """The time of the last of these lines that tells one."""
+    return next((t for row in reversed(rows) if (t := first_time(row)) is not None), None)

@@ -1,25 +1,45 @@
 """Why the containers of scheduled pods do not run or are not ready: images, configuration, starts, ends, probes. Pure.
 
-A restart that is long over is no cause, and a pod that has only just been made is still starting.
+A restart that is over is no cause, and a pod that has only just been made is still starting. A container that ended with its node
+did not end by itself.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.json import Obj
 from app.domain.redact import redact
-from app.domain.target import Kind
 from app.domain.units import say_memory
-from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Terminated
-from app.kube.podspec import pod_memory_limit
-from remediations.causes.exits import ARCHITECTURE, TOLD_TO_END, ending
+from app.domain.workload import KubeEvent, Pod, PodCondition, Terminated
+from app.kube.manifest import pod_memory_limit
+from remediations.causes.exits import (
+    ARCHITECTURE,
+    BY_NODE,
+    BY_TEMPLATE,
+    TOLD_TO_END,
+    ending,
+    missing_config,
+    missing_ref,
+)
 from remediations.causes.images import WAITING, image_cause, pull_of
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest
-from remediations.evidence.units import count, short, span
+from remediations.causes.model import (
+    PROBED,
+    STARTING,
+    At,
+    Cause,
+    CauseCode,
+    Demand,
+    Snapshot,
+    Sureness,
+    earliest,
+)
+from remediations.causes.sizes import of_container
+from remediations.evidence.usage import count, short, span
 
 _CANNOT_START = frozenset(
     {
@@ -33,71 +53,36 @@ _CANNOT_START = frozenset(
 _RESET = timedelta(minutes=10)
 """After so long a run the kubelet forgets the restarts before it (Kubernetes, "Container restart policy")."""
 _OFTEN = 3
+_TAKEN_UP = timedelta(seconds=1)
+"""Between two times of the same write, which are told in whole seconds."""
 _PROBES = (
     ("Startup", CauseCode.STARTUP_PROBE, "startupProbe"),
     ("Liveness", CauseCode.LIVENESS_PROBE, "livenessProbe"),
     ("Readiness", CauseCode.READINESS_PROBE, "readinessProbe"),
 )
-_PROBED = re.compile(
-    r"(?P<which>\w+) probe (?:failed|errored(?: and resulted in \w+ state)?)(?:: *(?P<answer>.*))?", re.DOTALL
-)
-"""The kubelet's word on a probe that did not succeed; one that could not be asked counts as failed too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _At:
-    """One container of one pod."""
-
-    seen: Snapshot
-    pod: Pod
-    state: ContainerState
-
-    @property
-    def where(self) -> str:
-        """Its part of the pod spec."""
-        return f"{'initContainers' if self.state.init else 'containers'}[{self.state.name}]"
-
-    @property
-    def name(self) -> str:
-        """As sentences name it."""
-        spec = self.seen.spec
-        own = {c.get("name") for c in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))}
-        foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
-        return f"{'init container' if self.state.init else 'container'} {self.state.name} of {self.pod.name}{foreign}"
-
-    def probe(self, which: str) -> KubeEvent | None:
-        """The newest event of a failed probe of this container."""
-        found = self.seen.about("Pod", self.pod.name, "Unhealthy")
-        mine = (e for e in found if e.container in ("", self.state.name))
-        return next((e for e in mine if (m := _PROBED.match(e.message)) and m["which"] == which), None)
-
-    def said(self) -> str:
-        """What it said last, or the kubelet's word on it."""
-        words = self.seen.words.get((self.pod.name, self.state.name), "")
-        ended = self.state.terminated or self.state.last_terminated
-        return words or short(redact(ended.message if ended else ""), 200)
-
-    def cause(self, code: CauseCode, text: str, advice: str, **more: object) -> Cause:
-        """A certain cause of this container, which any change of it can bring."""
-        made = Cause(
-            code, f"Pod {self.pod.name}", Sureness.CERTAIN, text, advice, (self.pod.name,), fields=(self.where, "volumes"),
-            container=self.state.name,
-        )  # fmt: skip
-        return replace(made, **more)  # type: ignore[arg-type]
+_RUNS_AS_ROOT = re.compile(r"runAsNonRoot|run as root|cannot verify user is non-root", re.IGNORECASE)
 
 
 def container_causes(seen: Snapshot) -> Iterator[Cause]:
     """The cause of each container in trouble, of pods that have not ended; one a pod and container."""
     for pod in seen.alive:
         for state in pod.containers:
-            at = _At(seen, pod, state)
+            at = At(seen, pod, state)
             cause = _of(at)
             if cause is not None:
                 known = earliest([cause.since, _since(at)])
-                yield replace(cause, since=known)
+                own = cause.demands or (_demands(at, cause) if cause.fields else ())
+                yield replace(cause, since=known, demands=own)
 
 
-def _of(at: _At) -> Cause | None:
+def _demands(at: At, cause: Cause) -> tuple[Demand, ...]:
+    """What else of the template can bring it, and in which direction."""
+    ended = at.state.terminated or at.state.last_terminated
+    killed = ended is not None and ended.exit_code in TOLD_TO_END
+    return of_container(cause.code, at.where, killed=killed)
+
+
+def _of(at: At) -> Cause | None:
     state = at.state
     if state.waiting in WAITING:
         return image_cause(at.seen, pull_of(at.seen, at.pod, state))
@@ -110,25 +95,85 @@ def _of(at: _At) -> Cause | None:
         return None
     recent = ended is not None and _recent(at, ended)
     if ended is not None and recent and state.restarts and (ended.exit_code or not state.ready):
-        return _end(at, ended)
-    if state.running_since is not None and state.init:
+        return _past(at, ended) if _runs_again(at, ended) else _end(at, ended)
+    if state.running_since is not None and state.init and not at.sidecar:
         return _init_waits(at)
+    if at.sidecar and not at.asked_for("startupProbe", "readinessProbe"):
+        return None  # ready as soon as it runs
     return _unready(at) if state.running_since is not None and not state.ready else None
 
 
-def _recent(at: _At, ended: Terminated) -> bool:
+def _recent(at: At, ended: Terminated) -> bool:
     """Is that end still part of the present? A run that has lasted longer than the back-off's reset is over it, unless the one
-    before lasted as long: then it is on its way to the next."""
+    before lasted as long: then it is on its way to the next. One or two restarts at a start are over once the pod is ready, and
+    so is an end that the node brought."""
+    if with_node(ended) and at.state.running_since is not None:
+        return not at.state.ready and at.seen.now - at.state.running_since < STARTING
     if ended.finished_at is None or not at.state.ready:
         return True
     age = at.seen.now - ended.finished_at
+    once = at.state.restarts < _OFTEN and ended.reason != "OOMKilled"
+    if once and age >= STARTING and at.pod.ready:
+        return False
     if age <= _RESET:
         return True
-    cycle = ended.finished_at - ended.started_at if ended.started_at is not None else timedelta()
-    return at.state.restarts >= _OFTEN and age < 1.5 * cycle
+    return at.state.restarts >= _OFTEN and age < 1.5 * _run(ended)
 
 
-def _since(at: _At) -> datetime | None:
+def _run(ended: Terminated) -> timedelta:
+    """How long the run before lasted."""
+    if ended.finished_at is None or ended.started_at is None:
+        return timedelta()
+    return ended.finished_at - ended.started_at
+
+
+def _runs_again(at: At, ended: Terminated) -> bool:
+    """Ready, and for clearly longer than it ran before its last end: it may be over, and nothing fails now."""
+    if ended.finished_at is None or ended.reason == "OOMKilled" or not (at.state.ready and at.pod.ready):
+        return False
+    age = at.seen.now - ended.finished_at
+    return age > STARTING and age > 1.5 * _run(ended)
+
+
+def _past(at: At, ended: Terminated) -> Cause:
+    """What a container that is ready again did not long ago, in the past tense."""
+    age = span((at.seen.now - ended.finished_at).total_seconds()) if ended.finished_at else "a while"
+    said = at.said()
+    words = f': said last "{said}"' if said else ""
+    text = (
+        f"{at.name} crashed with {ending(ended)} {age} ago, {count(at.state.restarts, 'restart')}, and is ready"
+        f" again since{words}"
+    )
+    advice = f"see whether {at.state.name} stays up"
+    return at.cause(CauseCode.CRASH, text, advice, sureness=Sureness.POSSIBLE)
+
+
+def with_node(ended: Terminated) -> bool:
+    """The container ended because its node or its runtime did, as the kubelet writes it afterwards: not by itself."""
+    return ended.reason in ("Unknown", "ContainerStatusUnknown")
+
+
+def _by_node(at: At, ended: Terminated) -> Cause:
+    node = f"node {at.pod.node}" if at.pod.node else "its node"
+    return Cause(
+        code=CauseCode.NODE,
+        object=f"Node {at.pod.node}" if at.pod.node else f"Pod {at.pod.name}",
+        sureness=Sureness.LIKELY,
+        text=f"{at.name} ended with {node}, which or whose runtime was restarted ({ended.reason}, {ending(ended)})",
+        advice=f"see why {node} was restarted; the pods start again by themselves",
+        pods=(at.pod.name,),
+        since=ended.finished_at,
+        container=at.state.name,
+    )
+
+
+def _hook(at: At) -> KubeEvent | None:
+    """The newest event of a failed lifecycle hook of this container."""
+    found = at.seen.about("Pod", at.pod.name, "FailedPostStartHook", "FailedPreStopHook")
+    return next((e for e in found if e.container in ("", at.state.name)), None)
+
+
+def _since(at: At) -> datetime | None:
     """The earliest moment at which this container is known to have been in trouble."""
     ended = [
         t.finished_at
@@ -140,60 +185,23 @@ def _since(at: _At) -> datetime | None:
         for e in at.seen.about("Pod", at.pod.name, "BackOff", "Failed", "Unhealthy", "FailedMount")
     ]
     ready = at.pod.condition("Ready")
-    never = ready is not None and ready.status == "False" and ready.since is not None
-    began = (
-        at.pod.created_at
-        if never and ready and ready.since and ready.since - at.pod.created_at < STARTING / 4
-        else None
-    )
+    began = at.pod.created_at if ready is not None and _never_ready(at.pod, ready) else None
+    if began is None and not told and not at.state.restarts and not at.pod.ready and ready is not None:
+        began = ready.since  # it has run all the time, so that it stopped being ready then
     return earliest([*ended, *told, began])
 
 
-_NO_OBJECT = re.compile(r'(?P<kind>configmap|secret) "(?P<name>[^"]+)" not found', re.IGNORECASE)
-_NO_KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>ConfigMap|Secret) [^/\s]+/(?P<name>\S+)")
-_KEY = re.compile(r"references non-existent (?P<kind>config|secret) key: (?P<key>\S+)")
-_RUNS_AS_ROOT = re.compile(r"runAsNonRoot|run as root|cannot verify user is non-root", re.IGNORECASE)
+def _never_ready(pod: Pod, ready: PodCondition) -> bool:
+    """Has this pod not been ready at any time? The kubelet sets Ready to False as it takes the pod up, and that time stays until the status
+    changes: a later one means that it was ready in between. Where the kubelet's time is not told, the time of creation stands for it."""
+    if ready.status != "False" or ready.since is None:
+        return False
+    if pod.taken_at is not None:
+        return ready.since - pod.taken_at <= _TAKEN_UP
+    return ready.since - pod.created_at < STARTING / 4
 
 
-def missing_ref(said: str) -> ConfigRef | None:
-    """The ConfigMap, Secret or key that the kubelet's words miss."""
-    if found := _NO_KEY.search(said):
-        return ConfigRef(Kind(found["kind"]), found["name"], found["key"])
-    if found := _NO_OBJECT.search(said):
-        return ConfigRef(
-            Kind.CONFIG_MAP if found["kind"].lower() == "configmap" else Kind.SECRET, found["name"]
-        )
-    return None
-
-
-def missing_config(seen: Snapshot, ref: ConfigRef, pods: tuple[str, ...], who: str) -> Cause:
-    """The cause of a reference that leads nowhere: the object does not exist, or does not have the key."""
-    kept = seen.kept.get((ref.kind, ref.name))
-    exists = bool(ref.key) if kept is None else kept.keys is not None
-    what = f"{ref.kind} {ref.name}" + (f" key {ref.key}" if ref.key else "")
-    need = f"{ref.kind} {ref.name}, which does not exist"
-    if exists:
-        need = f"key {ref.key} of {ref.kind} {ref.name}, which does not have it"
-    return Cause(
-        code=CauseCode.CONFIG_MISSING,
-        object=f"{ref.kind} {ref.name}",
-        sureness=Sureness.CERTAIN,
-        text=f"{who} needs {need}",
-        advice=f"create {what} in namespace {seen.workload.target.namespace}; the pods start by themselves then",
-        pods=pods,
-        fields=(
-            "containers[*].env",
-            "containers[*].envFrom",
-            "initContainers[*].env",
-            "initContainers[*].envFrom",
-            "volumes",
-        ),
-        objects=((ref.kind, ref.name),),
-        needs=(ref,),
-    )
-
-
-def _start(at: _At, said: str) -> Cause:
+def _start(at: At, said: str) -> Cause:
     told = short(redact(said), 300)
     if at.state.waiting == "CreateContainerConfigError" and (ref := missing_ref(said)):
         kept = at.seen.kept.get((ref.kind, ref.name))
@@ -203,7 +211,12 @@ def _start(at: _At, said: str) -> Cause:
             return replace(found, text=text, advice="", needs=(), container=at.state.name)
         return replace(found, container=at.state.name)
     if _RUNS_AS_ROOT.search(said):
-        fields = (f"{at.where}.securityContext", f"{at.where}.image", "securityContext")
+        own = [
+            f"{place}.runAs{who}"
+            for place in (f"{at.where}.securityContext", "securityContext")
+            for who in ("NonRoot", "User")
+        ]
+        fields = (*own, f"{at.where}.image")
         return at.cause(
             CauseCode.SECURITY_CONTEXT,
             f"{at.name} may not run as root: {told}",
@@ -212,14 +225,26 @@ def _start(at: _At, said: str) -> Cause:
         )
     if ARCHITECTURE.search(said):
         return _architecture(at, told)
-    return at.cause(
-        CauseCode.CANNOT_START,
-        f"{at.name} cannot start ({at.state.waiting}): {told or 'without a reason'}",
-        f"correct what keeps {at.state.name} from starting: {told or at.state.waiting}",
-    )
+    advice = f"correct what keeps {at.state.name} from starting: {told or at.state.waiting}"
+    return _not_started(at, at.state.waiting, said, told, advice)
 
 
-def _architecture(at: _At, said: str) -> Cause:
+def _not_started(at: At, reason: str, said: str, told: str, advice: str) -> Cause:
+    """The runtime could not start it. For the node's trouble no template is blamed, and words that are not known stay possible."""
+    text = f"{at.name} cannot start ({reason}): {told or 'without a reason'}"
+    # A runtime wraps the template's fault into its own words (`failed to create shim task: ... executable file not found`).
+    if BY_TEMPLATE.search(said):
+        return at.cause(CauseCode.CANNOT_START, text, advice)
+    if at.pod.node and BY_NODE.search(said):
+        node = f"node {at.pod.node}"
+        look = f"look at the container runtime and the load of {node} ({told}); the kubelet tries again by itself"
+        return at.cause(
+            CauseCode.NODE, text, look, object=f"Node {at.pod.node}", sureness=Sureness.LIKELY, fields=()
+        )
+    return at.cause(CauseCode.CANNOT_START, text, advice, sureness=Sureness.POSSIBLE)
+
+
+def _architecture(at: At, said: str) -> Cause:
     fields = (f"{at.where}.image", "nodeSelector", "affinity")
     text = f"{at.name} is built for another architecture than its node's: {said}"
     return at.cause(
@@ -230,26 +255,30 @@ def _architecture(at: _At, said: str) -> Cause:
     )
 
 
-def _end(at: _At, ended: Terminated) -> Cause:
+def _end(at: At, ended: Terminated) -> Cause:
     """What made a container end."""
     restarts = f", {count(at.state.restarts, 'restart')}" if at.state.restarts else ""
+    if with_node(ended):
+        return _by_node(at, ended)
     if ended.reason == "OOMKilled":
         of = _limit_of(at)
         text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts})"
-        return at.cause(
-            CauseCode.OUT_OF_MEMORY,
-            text,
-            f"raise the memory limit of {at.state.name} (the remediation out-of-memory does), or find what uses it",
-        )
-    said = at.said()
-    if ended.reason in ("StartError", "ContainerCannotRun") or ARCHITECTURE.search(said):
+        return at.cause(CauseCode.OUT_OF_MEMORY, text, _more_memory(at), fields=(at.where, "volumes"))
+    said, heard = at.said(), at.heard().text
+    if ended.reason in ("StartError", "ContainerCannotRun") or ARCHITECTURE.search(heard):
         told = short(redact(ended.message), 300) or said
-        if ARCHITECTURE.search(ended.message) or ARCHITECTURE.search(said):
+        if ARCHITECTURE.search(ended.message) or ARCHITECTURE.search(heard):
             return _architecture(at, told)
+        advice = f"correct the command or the image of {at.state.name}: {told}"
+        return _not_started(at, ended.reason, ended.message or heard, told, advice)
+    if hook := _hook(at):
+        told = short(redact(hook.message), 300)
+        which = "postStart" if hook.reason == "FailedPostStartHook" else "preStop"
         return at.cause(
             CauseCode.CANNOT_START,
-            f"{at.name} cannot start ({ended.reason}): {told}",
-            f"correct the command or the image of {at.state.name}: {told}",
+            f"{which} hook of {at.name} fails, and the kubelet ends the container for it{restarts}: {told}",
+            f"correct lifecycle.{which} of {at.state.name}: {told}",
+            since=hook.first_seen,
         )
     if ended.exit_code in TOLD_TO_END:
         for words, code, field in _PROBES[:2]:
@@ -267,7 +296,26 @@ def _end(at: _At, ended: Terminated) -> Cause:
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 
-def _limit_of(at: _At) -> str:
+def _more_memory(at: At) -> str:
+    """Where a person gives it more memory: where the limit that it ran into is set."""
+    name, seen = at.state.name, at.seen
+    own = next((s.memory_limit for s in at.pod.specs if s.name == name), None)
+    template = next((c for c in seen.workload.containers if c.name == name), None)
+    whole = pod_memory_limit(seen.spec)
+    if template is None:
+        where = f"raise the memory limit of {name} where admission takes it from (its injector, or an annotation of the pods)"
+    elif template.memory_limit is not None:
+        where = f"raise the memory limit of {name} (the remediation out-of-memory does)"
+    elif own is not None:
+        where = f"set a memory limit for {name} in the pod template; now a LimitRange or admission gives it {say_memory(own)}"
+    elif whole is not None:
+        where = f"raise the memory limit of the whole pod beyond {say_memory(whole)}"
+    else:
+        where = f"give {name} a memory request and limit that fit its usage, and see what else fills node {at.pod.node or 'of the pod'}"
+    return f"{where}, or find what uses it"
+
+
+def _limit_of(at: At) -> str:
     """The limit that a container ran into: its own, that of its pod as a whole, or the node's end."""
     own = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
     if own is not None:
@@ -276,9 +324,9 @@ def _limit_of(at: _At) -> str:
     return f"limit of the whole pod {say_memory(whole)}" if whole is not None else "no limit: it was the node"
 
 
-def _probe(at: _At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:
+def _probe(at: At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:
     which, code, field = probe
-    said_so = _PROBED.match(event.message)
+    said_so = PROBED.match(event.message)
     answer = short(redact(said_so["answer"] or ""), 200) if said_so else ""
     spec = at.seen.specs.get(at.pod.name) or at.seen.spec
     listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
@@ -301,19 +349,14 @@ def _asked(probe: dict[str, object]) -> str:
     if isinstance(grpc, dict):
         return f"gRPC :{grpc.get('port')}"
     return (
-        short(redact(" ".join(map(str, command.get("command") or ()))), 80)
+        short(redact(shlex.join(map(str, command.get("command") or ()))), 80)
         if isinstance(command, dict)
         else ""
     )
 
 
-def _init_waits(at: _At) -> Cause | None:
-    spec = at.seen.specs.get(at.pod.name) or {}
-    own: dict[str, object] = next(
-        (c for c in spec.get("initContainers") or () if c.get("name") == at.state.name), {}
-    )
-    sidecar = own.get("restartPolicy") == "Always"
-    if sidecar or at.state.running_since is None or at.seen.now - at.state.running_since < STARTING:
+def _init_waits(at: At) -> Cause | None:
+    if at.state.running_since is None or at.seen.now - at.state.running_since < STARTING:
         return None
     said = at.said()
     words = f': said last "{said}"' if said else ""
@@ -327,7 +370,7 @@ def _init_waits(at: _At) -> Cause | None:
     )
 
 
-def _unready(at: _At) -> Cause | None:
+def _unready(at: At) -> Cause | None:
     """A container that runs and is not ready."""
     order = (_PROBES[0], _PROBES[2], _PROBES[1])
     began = at.state.running_since

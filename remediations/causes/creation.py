@@ -1,33 +1,161 @@
-"""Why pods cannot be made: what quota, LimitRange, Pod Security, a webhook or the API server said to their controller.
-
-The words come from the condition ReplicaFailure of the Deployment and its ReplicaSets and from events FailedCreate, which are
-about the controller and therefore there also when no pod is left. Pure.
-"""
+"""Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
+controller instead of making them, and who put them out. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.redact import redact
 from app.domain.target import Kind
+from app.domain.workload import ConfigRef, KubeEvent, Pod
+from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.evidence.units import count, short
+from remediations.causes.demands import dropped, selected_nodes
+from remediations.causes.exits import missing_config
+from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.refusals import read_refusal
+from remediations.evidence.usage import count, short, span
 
-_FIELDS_OF_RESOURCES = ("containers[*].resources", "initContainers[*].resources", "resources")
-_SECURITY = (
-    "containers[*].securityContext",
-    "initContainers[*].securityContext",
-    "containers[*].ports",
-    "securityContext",
-    "volumes",
-    "hostNetwork",
-    "hostPID",
-    "hostIPC",
+# What somebody has stopped on purpose: scaled to 0, a paused rollout. Pure; the writer stands in managedFields.
+
+
+def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
+    """Scaled to 0, or paused with a change that is not rolled out."""
+    workload = seen.workload
+    target = workload.target
+    if workload.desired == 0 and target.kind is not Kind.DAEMON_SET:
+        by, at = _writer(seen, "/spec/replicas")
+        if not by:
+            at = _scaled_down(seen)
+        yield _scaled_to_zero(seen, by, at)
+    elif workload.desired == 0:
+        yield Cause(
+            code=CauseCode.SCALED_TO_ZERO,
+            object=f"{target.kind} {target.name}",
+            sureness=Sureness.CERTAIN,
+            text=f"no node is chosen by the node selector and tolerations of {target.kind} {target.name}",
+            advice="label a node as the pod template's nodeSelector wants it",
+            demands=(selected_nodes(), dropped("tolerations")),
+        )
+    elif workload.paused and (workload.updated < workload.desired or workload.unavailable):
+        by, at = _writer(seen, "/spec/paused")
+        behind = count(max(0, workload.desired - workload.updated), "pod")
+        yield Cause(
+            code=CauseCode.PAUSED,
+            object=f"{target.kind} {target.name}",
+            sureness=Sureness.CERTAIN if workload.updated < workload.desired else Sureness.POSSIBLE,
+            text=f"the rollout of {target.name} is paused{_by(seen, by, at)}, {behind} not updated",
+            advice=f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}, when that is meant",
+            since=at,
+        )
+
+
+def _scaled_to_zero(seen: Snapshot, by: str, at: datetime | None) -> Cause:
+    """Who stopped it decides how it is started again: what a controller holds at 0 cannot be scaled by hand."""
+    target = seen.workload.target
+    kind, namespace = target.kind.lower(), target.namespace
+    text = f"{target.kind} {target.name} is scaled to 0{_by(seen, by, at)}"
+    advice = (
+        f"ask {_person(by) or 'who scaled it'} whether that is meant; kubectl scale {kind}/{target.name} -n {namespace} --replicas=N "
+        "starts it again"
+    )
+    if seen.template_of:
+        text = f"{target.kind} {target.name} is scaled to 0, because it is only the template of {seen.template_of}"
+        advice = f"look at {seen.template_of} instead: its pods run from this template"
+    elif by.startswith("keda"):
+        name = _scaled_object(seen)
+        text = f"KEDA scaled {target.kind} {target.name} to 0{_by(seen, '', at)}"
+        advice = (
+            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: kubectl "
+            f"describe scaledobject -n {namespace}; KEDA takes back what kubectl scale sets"
+        )
+    return Cause(
+        code=CauseCode.SCALED_TO_ZERO,
+        object=f"{target.kind} {target.name}",
+        sureness=Sureness.CERTAIN,
+        text=text,
+        advice=advice,
+        since=at,
+    )
+
+
+_COMMANDS = re.compile(
+    r"kubectl|k9s|lens|dashboard|python-requests|curl|mozilla|node-fetch|client-go|okhttp|unknown|helm$",
+    re.IGNORECASE,
 )
+
+
+def _person(by: str) -> str:
+    """The field manager where it can be asked: what a person works with cannot."""
+    return "" if _COMMANDS.match(by) else by
+
+
+def _scaled_object(seen: Snapshot) -> str:
+    """KEDA's own object, by the label of its autoscaler."""
+    labels = (seen.autoscaler or {}).get("metadata", {}).get("labels") or {}
+    name = labels.get("scaledobject.keda.sh/name")
+    return f"ScaledObject {name}" if name else f"the ScaledObject of {seen.workload.target.name}"
+
+
+def _writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:
+    found = who_changed(seen.workload.manifest, path)
+    return found[0] if found else ("", None)
+
+
+_DOWN = ("ScalingReplicaSet", "SuccessfulDelete", "SuccessfulRescale")
+
+
+def _scaled_down(seen: Snapshot) -> datetime | None:
+    """When its controller took pods away last, as its events tell."""
+    about = f"{seen.workload.target.kind}/{seen.workload.target.name}"
+    times = [e.last_seen for e in seen.events if e.about == about and e.reason in _DOWN and e.last_seen]
+    return max(times, default=None)
+
+
+def _by(seen: Snapshot, by: str, at: datetime | None) -> str:
+    who = f" by {by}" if by else ""
+    when = f" {span((seen.now - at).total_seconds())} ago" if at else ""
+    return f"{who}{when}"
+
+
+# Configuration that the present template needs and that does not exist, found by looking at it. Pure.
+#
+# The kubelet says so too, but only once it has tried, and never for pods that still run with what was deleted.
+
+
+def reference_causes(seen: Snapshot) -> Iterator[Cause]:
+    """One cause for each missing ConfigMap, Secret or key. Certain as long as pods wait, likely when all of them run and only
+    new ones would wait."""
+    waiting = tuple(
+        p.name for p in seen.alive if not p.ready and not any(c.running_since for c in p.containers)
+    )
+    for ref, container in missing_references(seen):
+        found = missing_config(seen, ref, waiting, f"container {container}")
+        sure = Sureness.CERTAIN if waiting else Sureness.LIKELY
+        since = earliest([p.created_at for p in seen.alive if p.name in waiting])
+        yield replace(found, sureness=sure, since=since, container=container)
+
+
+def missing_references(seen: Snapshot) -> list[tuple[ConfigRef, str]]:
+    """Needed references that lead nowhere, each with the container that needs it; only what could be looked at."""
+    found: dict[ConfigRef, str] = {}
+    for container in seen.workload.containers:
+        for ref in container.config:
+            kept = seen.kept.get((ref.kind, ref.name))
+            if ref.optional or ref in found or kept is None:
+                continue
+            if kept.keys is None or (ref.key and ref.key not in kept.keys):
+                found[ref] = container.name
+    return list(found.items())
+
+
+# Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`.
+#
+# The words come from the condition ReplicaFailure of the Deployment and its ReplicaSets and from events FailedCreate,
+# which are about the controller and therefore there also when no pod is left. Pure.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +168,6 @@ class _Refusal:
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What the words mean."""
-
-    code: CauseCode
-    object: str
-    text: str
-    advice: str
-    fields: tuple[str, ...] = ()
-    objects: tuple[tuple[Kind, str], ...] = ()
-
-    @classmethod
-    def of(
-        cls, code: CauseCode, place: tuple[Kind, str], text: str, advice: str, fields: tuple[str, ...]
-    ) -> _Reading:
-        """What speaks of one object that can be read, and whose own changes count."""
-        kind, name = place
-        return cls(code, f"{kind} {name}", text, advice, fields, (place,))
-
-
 def creation_causes(seen: Snapshot) -> Iterator[Cause]:
     """At most one cause: the newest refusal, as long as pods are missing, or the newest ReplicaSet has not made its own."""
     missing = max(seen.missing, seen.unmade)
@@ -69,8 +177,8 @@ def creation_causes(seen: Snapshot) -> Iterator[Cause]:
     if not refusals:
         return
     newest = max(refusals, key=lambda r: (r.at is not None, r.at or seen.now, bool(r.revision)))
-    read = _read(seen, newest.said)
-    same = [r.since for r in refusals if _read(seen, r.said).object == read.object and r.since]
+    read = read_refusal(seen, newest.said)
+    same = [r.since for r in refusals if read_refusal(seen, r.said).object == read.object and r.since]
     who = f"{count(missing, 'pod')} of {seen.workload.desired} cannot be made"
     yield Cause(
         code=read.code,
@@ -80,6 +188,9 @@ def creation_causes(seen: Snapshot) -> Iterator[Cause]:
         advice=read.advice,
         revisions=tuple(sorted({r.revision for r in refusals if r.revision})),
         fields=read.fields,
+        demands=read.demands,
+        doubt=read.doubt,
+        said=read.said,
         objects=read.objects,
         since=min(same) if same else newest.since,
     )
@@ -117,145 +228,53 @@ def _from_events(seen: Snapshot) -> Iterator[_Refusal]:
             yield _Refusal(e.message, own, e.first_seen, e.last_seen)
 
 
-_Rule = Callable[[Snapshot, "re.Match[str]", str], _Reading]
+# Pods that others put out: preempted, or evicted to be resized. Pure.
 
 
-def _quota(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    name = m["name"]
-    text = f"ResourceQuota {name} is full: requested {m['asked']}, used {m['used']} of {m['hard']}"
-    advice = f"raise ResourceQuota {name} in namespace {seen.workload.target.namespace}, or free what uses it ({m['used']})"
-    return _Reading.of(CauseCode.QUOTA, (Kind.RESOURCE_QUOTA, name), text, advice, _FIELDS_OF_RESOURCES)
+def put_out_causes(seen: Snapshot) -> Iterator[Cause]:
+    """Pods that had to make room, as long as others are missing or wait for them."""
+    if seen.ready >= seen.workload.desired:
+        return
+    waiting = tuple(p.name for p in seen.alive if not p.ready)
+    gone = [e for e in seen.put_out if e.reason == "Preempted"]
+    if gone:
+        first = gone[0]
+        yield Cause(
+            code=CauseCode.PREEMPTED,
+            object=_pod(first),
+            sureness=Sureness.LIKELY,
+            text=f"{count(len(gone), 'pod')} made room for a pod of a higher priority: {short(redact(first.message), 160)}"
+            f"{_ago(seen, first)}",
+            advice="give the pods a PriorityClass that fits them, or the cluster room for both",
+            pods=waiting,
+            fields=("priorityClassName",),
+            since=earliest([e.first_seen for e in gone]),
+        )
+    resized = [e for e in seen.put_out if e.reason == "EvictedByVPA"]
+    if resized:
+        first = resized[0]
+        name = next((m["metadata"]["name"] for m in seen.vpas), "")
+        what = f"VerticalPodAutoscaler {name}" if name else "a VerticalPodAutoscaler"
+        made_since = [p for p in seen.alive if p.name in waiting and _after(p, resized)]
+        yield Cause(
+            code=CauseCode.EVICTED,
+            object=what,
+            sureness=Sureness.LIKELY if made_since else Sureness.POSSIBLE,
+            text=f"{what} put {count(len(resized), 'pod')} out to give others its requests{_ago(seen, first)}",
+            advice=f"see whether the pods start with what {what} recommends; its minAllowed, its updateMode Off, or a "
+            "PodDisruptionBudget bound it",
+            pods=tuple(p.name for p in made_since),
+            since=earliest([e.first_seen for e in resized]),
+        )
 
 
-def _quota_demands(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    name, what = m["name"], m["what"]
-    text = f"ResourceQuota {name} demands that each container sets {what}"
-    advice = f"set {what} for each container, or give the namespace a LimitRange with defaults"
-    return _Reading.of(CauseCode.QUOTA, (Kind.RESOURCE_QUOTA, name), text, advice, _FIELDS_OF_RESOURCES)
+def _pod(event: KubeEvent) -> str:
+    return f"Pod {event.about.partition('/')[2]}"
 
 
-def _pod_security(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    namespace = seen.workload.target.namespace
-    text = f"Pod Security of namespace {namespace} ({m['level']}) refuses them: {m['why']}"
-    advice = f"give the pods what level {m['level']} demands ({m['why']})"
-    return _Reading.of(CauseCode.POD_SECURITY, (Kind.NAMESPACE, namespace), text, advice, _SECURITY)
+def _after(pod: Pod, events: Sequence[KubeEvent]) -> bool:
+    return any(e.first_seen is not None and pod.created_at >= e.first_seen for e in events)
 
 
-def _denied(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    why = m["why"] or "without a reason"
-    return _Reading(
-        CauseCode.WEBHOOK,
-        f"webhook {m['name']}",
-        f"admission webhook {m['name']} denied them: {why}",
-        f"give the pods what webhook {m['name']} demands: {why}",
-        ("*",),
-    )
-
-
-def _policy_denied(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    name = f"ValidatingAdmissionPolicy {m['name']}"
-    return _Reading(
-        CauseCode.WEBHOOK,
-        name,
-        f"{name} denied them: {m['why']}",
-        f"give the pods what {name} demands: {m['why']}",
-        ("*",),
-    )
-
-
-def _webhook_away(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    text = f"admission webhook {m['name']} cannot be called: {m['why']}"
-    return _Reading(
-        CauseCode.WEBHOOK,
-        f"webhook {m['name']}",
-        text,
-        f"restore webhook {m['name']}, which every new pod has to pass",
-    )
-
-
-def _service_account(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    name = m["name"]
-    return _Reading(
-        CauseCode.SERVICE_ACCOUNT,
-        f"ServiceAccount {name}",
-        f"ServiceAccount {name} does not exist",
-        f"create ServiceAccount {name} in namespace {seen.workload.target.namespace}; the pods are made by themselves then",
-        ("serviceAccountName", "serviceAccount"),
-    )
-
-
-def _priority(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:  # noqa: ARG001
-    name = m["name"]
-    return _Reading(
-        CauseCode.PRIORITY_CLASS,
-        f"PriorityClass {name}",
-        f"PriorityClass {name} does not exist",
-        f"create PriorityClass {name}, or name one that exists",
-        ("priorityClassName",),
-    )
-
-
-def _limit_range(seen: Snapshot, m: re.Match[str], said: str) -> _Reading:
-    names = [r["metadata"]["name"] for r in seen.limit_ranges]
-    name = names[0] if len(names) == 1 else ""
-    objects = tuple((Kind.LIMIT_RANGE, n) for n in names)
-    own = f"LimitRange {name}" if name else f"a LimitRange of namespace {seen.workload.target.namespace}"
-    what = said[m.start() :]
-    return _Reading(
-        CauseCode.LIMIT_RANGE,
-        own,
-        f"{own} refuses them: {what}",
-        f"keep the bounds of {own} ({what})",
-        _FIELDS_OF_RESOURCES,
-        objects,
-    )
-
-
-def _else(seen: Snapshot, said: str) -> _Reading:
-    target = seen.workload.target
-    why = _WHO.sub("", said)
-    return _Reading(
-        CauseCode.CREATE_REFUSED,
-        f"{target.kind} {target.name}",
-        f"the API server refuses them: {why}",
-        f"make the API server accept the pods: {why}",
-        ("*",),
-    )
-
-
-_WHO = re.compile(r'^(?:Error creating: )?(?:pods "[^"]*" is forbidden: |Pod "[^"]*" is invalid: )?')
-_RULES: tuple[tuple[re.Pattern[str], _Rule], ...] = (
-    (
-        re.compile(
-            r"exceeded quota: (?P<name>[^,\s]+), requested: (?P<asked>.+?), used: (?P<used>.+?), limited: (?P<hard>[^\s]+)"
-        ),
-        _quota,
-    ),
-    (re.compile(r"failed quota: (?P<name>[^:\s]+): must specify (?P<what>.+)"), _quota_demands),
-    (re.compile(r'violates PodSecurity "(?P<level>[^"]+)": (?P<why>.+)'), _pod_security),
-    (re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request(?:: (?P<why>.+))?'), _denied),
-    (
-        re.compile(
-            r"ValidatingAdmissionPolicy '(?P<name>[^']+)' with binding '[^']*' denied request: (?P<why>.+)"
-        ),
-        _policy_denied,
-    ),
-    (re.compile(r'failed calling webhook "(?P<name>[^"]+)": (?P<why>.+)'), _webhook_away),
-    (re.compile(r'serviceaccount "(?P<name>[^"]+)" not found', re.IGNORECASE), _service_account),
-    (re.compile(r"no PriorityClass with name (?P<name>\S+) was found"), _priority),
-    (
-        re.compile(
-            r"(?:minimum|maximum|cpu max|memory max|\w+ max limit).{0,40}?(?:usage per|limit to request ratio)",
-            re.IGNORECASE,
-        ),
-        _limit_range,
-    ),
-)
-
-
-def _read(seen: Snapshot, said: str) -> _Reading:
-    said = short(redact(said), 400)
-    for pattern, rule in _RULES:
-        if found := pattern.search(said):
-            return rule(seen, found, said)
-    return _else(seen, said)
+def _ago(seen: Snapshot, event: KubeEvent) -> str:
+    return f", {span((seen.now - event.last_seen).total_seconds())} ago" if event.last_seen else ""

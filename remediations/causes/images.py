@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, Pod
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.evidence.units import short
+from remediations.causes.demands import dropped, needs
+from remediations.causes.demands import image as image_part
+from remediations.causes.model import Cause, CauseCode, Demand, Snapshot, Sureness
+from remediations.evidence.logs import short_of_both
 
 WAITING = frozenset(
     {
@@ -32,24 +34,41 @@ _ARCHITECTURE = re.compile(
 )
 _LIMITED = re.compile(r"toomanyrequests|too many requests|rate.?limit|\b429\b", re.IGNORECASE)
 _AWAY = re.compile(
-    r"i/o timeout|no such host|connection refused|connection reset|tls handshake|x509|deadline exceeded|unexpected eof|network is unreachable|no route to host|service unavailable|\b50[0234]\b|server misbehaving|registry is unavailable",
+    r"i/o timeout|no such host|connection refused|connection reset|tls handshake|x509|unexpected eof|network is unreachable|no route to host|service unavailable|\b50[0234]\b|server misbehaving|registry is unavailable",
     re.IGNORECASE,
 )
+_LONGEST_SAID = 4_000
 _DENIED = re.compile(
     r"unauthori[sz]ed|authentication required|access denied|\bdenied\b|no basic auth|insufficient_scope|forbidden|\b40[13]\b|authorization failed",
     re.IGNORECASE,
 )
 _MISSING = re.compile(r"not ?found|manifest unknown|name unknown|no such image|does not exist", re.IGNORECASE)
+_DISK = re.compile(
+    r"no space left on device|disk quota exceeded|read-only file system|input/output error|ephemeral.storage",
+    re.IGNORECASE,
+)
+_QPS = re.compile(r"pull QPS exceeded", re.IGNORECASE)
+_PLAIN = re.compile(r"server gave HTTP response to HTTPS client", re.IGNORECASE)
+_SIGNED = re.compile(
+    r"signature (?:validation|verification) failed|signature was required|no signature exists|SignatureValidationFailed|image rejected",
+    re.IGNORECASE,
+)
+_SLOW = re.compile(r"context canceled|operation was canceled|context deadline exceeded", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """One container that waits for its image, and what was said about it."""
+    """One container that waits for its image, and what was said about it, as a whole."""
 
     pod: Pod
     state: ContainerState
     image: str
     said: str
+
+    @property
+    def shown(self) -> str:
+        """The same for people: its beginning and its end, where the registry's own word stands."""
+        return short_of_both(self.said, 400)
 
 
 def pull_of(seen: Snapshot, pod: Pod, state: ContainerState) -> Pull:
@@ -63,7 +82,7 @@ def pull_of(seen: Snapshot, pod: Pod, state: ContainerState) -> Pull:
     texts = [t for t in (state.waiting_message, *told) if image in t or "pull" in t.lower()] or [
         state.waiting_message
     ]
-    return Pull(pod, state, image, short(redact(max(texts, key=len)), 400))
+    return Pull(pod, state, image, " ".join(redact(max(texts, key=len), longest=_LONGEST_SAID).split()))
 
 
 def image_cause(seen: Snapshot, pull: Pull) -> Cause:
@@ -74,18 +93,22 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
         if not pull.state.init
         else f"initContainers[{pull.state.name}].image"
     )
-    code, why, advice, fields = _meaning(pull, where)
-    if missing and code in (CauseCode.IMAGE_DENIED, CauseCode.IMAGE_MISSING):
+    meaning = _found(pull)
+    why, advice, fields = _worded(meaning, pull, where)
+    code = meaning.code
+    if missing and code in (CauseCode.IMAGE_DENIED, CauseCode.IMAGE_MISSING, CauseCode.IMAGE_PULL):
         return _secret(seen, pull, missing)
-    said = f": {pull.said}" if pull.said else ""
+    said = f": {pull.shown}" if pull.said else ""
+    node = meaning.of_node and pull.pod.node
     return Cause(
         code=code,
-        object=f"image {pull.image}",
-        sureness=Sureness.CERTAIN,
+        object=f"Node {pull.pod.node}" if node else f"image {pull.image}",
+        sureness=meaning.sureness,
         text=f"container {pull.state.name} cannot get image {pull.image} ({pull.state.waiting}), {why}{said}",
         advice=advice,
         pods=(pull.pod.name,),
         fields=fields,
+        demands=_parts(meaning, where.removesuffix(".image")),
         objects=tuple((Kind.SECRET, n) for n in pull_secrets(seen, pull.pod))
         if code is CauseCode.IMAGE_DENIED
         else (),
@@ -96,7 +119,7 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
 @dataclass(frozen=True, slots=True)
 class _Meaning:
     """What the registry's words mean. In its texts `{image}`, `{host}` and `{said}` are filled in; `fields` follow the path of
-    the image, `#registry` and `#repository` count only a change of that part."""
+    the image, `part` is that of its name which has to be another one. `of_node`: the node is what has to be repaired."""
 
     words: re.Pattern[str]
     code: CauseCode
@@ -104,48 +127,109 @@ class _Meaning:
     advice: str
     fields: tuple[str, ...]
     more: tuple[str, ...] = ()
+    sureness: Sureness = Sureness.CERTAIN
+    of_node: bool = False
+    part: str = ""
 
 
 _MEANINGS = (
+    _Meaning(_DISK, CauseCode.NODE, "because its node has no room or no sound disk for it", "free or repair the disk of node {node}", (), of_node=True),
+    _Meaning(_QPS, CauseCode.REGISTRY, "because the kubelet of its node limits its own pulls (registryPullQPS)",
+             "wait: the kubelet pulls it later; raise registryPullQPS where that happens often", ()),
+    _Meaning(_PLAIN, CauseCode.REGISTRY, "because registry {host} answers without TLS",
+             "give registry {host} a certificate, or name it as insecure in the node's runtime", (), part="registry"),
+    _Meaning(_SIGNED, CauseCode.IMAGE_PULL, "because the signature policy of its node turns it down",
+             "sign image {image} as the nodes' signature policy asks, or correct that policy", ("",), sureness=Sureness.POSSIBLE),
     _Meaning(_ARCHITECTURE, CauseCode.ARCHITECTURE, "because it is not built for the node's architecture",
              "build {image} for the node's architecture, or choose nodes of another one", ("",), ("nodeSelector", "affinity")),
     _Meaning(_LIMITED, CauseCode.REGISTRY, "because registry {host} limits our pulls",
-             "wait, or pull from {host} with an account or through a mirror", ("#registry",)),
+             "wait, or pull from {host} with an account or through a mirror", (), part="registry"),
     _Meaning(_DENIED, CauseCode.IMAGE_DENIED, "because registry {host} denies it",
-             "give the pods a valid imagePullSecret for {host}, or the account the right to pull {image}", ("#repository",),
-             ("imagePullSecrets", "serviceAccountName")),
+             "give the pods a valid imagePullSecret for {host}, or the account the right to pull {image}", (),
+             ("serviceAccountName",), part="repository"),
     _Meaning(_MISSING, CauseCode.IMAGE_MISSING, "because it does not exist", "push image {image} or set one that exists ({said})", ("",)),
-    _Meaning(_AWAY, CauseCode.REGISTRY, "because registry {host} cannot be reached", "restore the way to registry {host}", ("#registry",)),
+    _Meaning(_AWAY, CauseCode.REGISTRY, "because registry {host} cannot be reached", "restore the way to registry {host}", (), part="registry"),
 )  # fmt: skip
 _BY_REASON = {
     "InvalidImageName": _Meaning(_MISSING, CauseCode.IMAGE_MISSING, "because that is no valid name", "correct the image name {image}", ("",)),
     "ErrImageNeverPull": _Meaning(_MISSING, CauseCode.IMAGE_MISSING, "because imagePullPolicy is Never and the node does not have it",
                                   "put image {image} on the nodes, or let it be pulled", ("", "PullPolicy")),
 }  # fmt: skip
+_SLOWLY = _Meaning(_SLOW, CauseCode.REGISTRY, "because the pull did not end in time", "look at the way to registry {host} and at the load of node {node}",
+                   (), sureness=Sureness.LIKELY, part="registry")  # fmt: skip
 _UNSAID = _Meaning(
     _MISSING,
-    CauseCode.IMAGE_MISSING,
-    "and the registry did not say why",
-    "push image {image} or set one that exists (no words from the registry)",
+    CauseCode.IMAGE_PULL,
+    "and nobody said why",
+    "kubectl describe the pod once it has tried again, and try to pull {image} by hand",
     ("",),
+    sureness=Sureness.POSSIBLE,
+)
+_UNKNOWN = _Meaning(
+    _MISSING,
+    CauseCode.IMAGE_PULL,
+    "for a reason that is not known here",
+    "read what the node says ({said}) and try to pull {image} by hand",
+    ("",),
+    sureness=Sureness.POSSIBLE,
+)
+_SAYS_NOTHING = re.compile(
+    r'^(?:Back-off pulling image "[^"]*"|rpc error: code = \w+|ErrImagePull|ImagePullBackOff)?[\s:.]*$',
+    re.IGNORECASE,
 )
 
 
-def _meaning(pull: Pull, where: str) -> tuple[CauseCode, str, str, tuple[str, ...]]:
-    found = _BY_REASON.get(pull.state.waiting) or next(
-        (m for m in _MEANINGS if m.words.search(pull.said)), _UNSAID
-    )
-    words = {"{image}": pull.image, "{host}": registry_of(pull.image), "{said}": pull.said}
+def _found(pull: Pull) -> _Meaning:
+    """What keeps the image away; words that are not known stay possible, so that nothing is done for them unasked."""
+    said = _without_names(pull)
+    known = _BY_REASON.get(pull.state.waiting) or next((m for m in _MEANINGS if m.words.search(said)), None)
+    if known is not None:
+        return known
+    if pull.state.waiting == "SignatureValidationFailed":
+        return next(m for m in _MEANINGS if m.words is _SIGNED)
+    if pull.state.waiting == "RegistryUnavailable":
+        return next(m for m in _MEANINGS if m.words is _AWAY)
+    if _SLOW.search(said):
+        return _SLOWLY
+    return _UNSAID if _SAYS_NOTHING.match(pull.said) else _UNKNOWN
+
+
+def _without_names(pull: Pull) -> str:
+    """What was said without the image's own name: a tag `429` is no status, and a repository `rate-limit` no limit."""
+    name = pull.image.partition("@")[0]
+    folder, slash, last = name.rpartition("/")
+    repository = f"{folder}{slash}{last.partition(':')[0]}"
+    if not repository:
+        return pull.said
+    _, _, path = repository.partition("/") if "." in folder.partition("/")[0] else ("", "", repository)
+    return re.sub(rf"\S*(?<![\w-]){re.escape(path or repository)}(?=[:@/\s\"',]|$)\S*", "<image>", pull.said)
+
+
+def _worded(found: _Meaning, pull: Pull, where: str) -> tuple[str, str, tuple[str, ...]]:
+    words = {
+        "{image}": pull.image,
+        "{host}": registry_of(pull.image),
+        "{node}": pull.pod.node or "of the pod",
+        "{said}": pull.shown,
+    }
     why, advice = found.why, found.advice
     for name, value in words.items():
         why, advice = why.replace(name, value), advice.replace(name, value)
-    return found.code, why, advice, (*(f"{where}{part}" for part in found.fields), *found.more)
+    return why, advice, (*(f"{where}{part}" for part in found.fields), *found.more)
+
+
+def _parts(found: _Meaning, where: str) -> tuple[Demand, ...]:
+    """The part of the image's name that decides; who is denied may lack a pull Secret that the older template had."""
+    if not found.part:
+        return ()
+    own = image_part(where, registry_of if found.part == "registry" else repository_of, found.part)
+    return (own, dropped("imagePullSecrets")) if found.code is CauseCode.IMAGE_DENIED else (own,)
 
 
 def _secret(seen: Snapshot, pull: Pull, missing: list[str]) -> Cause:
     namespace, names = seen.workload.target.namespace, ", ".join(missing)
     word = "imagePullSecret" if len(missing) == 1 else "imagePullSecrets"
-    said = f" ({pull.said})" if pull.said else ""
+    said = f" ({pull.shown})" if pull.said else ""
     return Cause(
         code=CauseCode.PULL_SECRET,
         object=f"Secret {missing[0]}",
@@ -153,7 +237,8 @@ def _secret(seen: Snapshot, pull: Pull, missing: list[str]) -> Cause:
         text=f"{word} {names} does not exist, so container {pull.state.name} cannot get image {pull.image}{said}",
         advice=f"create Secret {names} (type kubernetes.io/dockerconfigjson) in namespace {namespace}; the pods start by themselves then",
         pods=(pull.pod.name,),
-        fields=("imagePullSecrets", "serviceAccountName"),
+        fields=("serviceAccountName",),
+        demands=tuple(needs(ConfigRef(Kind.SECRET, n)) for n in missing),
         objects=tuple((Kind.SECRET, n) for n in missing),
         needs=tuple(ConfigRef(Kind.SECRET, n) for n in missing),
         container=pull.state.name,

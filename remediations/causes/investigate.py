@@ -1,17 +1,263 @@
-"""Investigate a workload once: snapshot, causes, and the word on the last rollout.
+"""Investigate a workload once: one bounded look at it and at what its pods use, its causes, and the word on the last rollout.
 
-Called by the handlers in `diagnose`. Reads only.
-"""
+Called by the handlers in `diagnose`. Reads only, and nothing without a bound in number or time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
+from app.domain.evidence import Finding
+from app.domain.json import Obj
 from app.domain.remediation import Scene
+from app.domain.target import Kind
+from app.domain.workload import Pod
+from app.kube.manifest import claims_of, config_keys
+from app.kube.parse import parse_event, selector_text, serves
+from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
+from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
-from remediations.causes.model import Cause, Snapshot
-from remediations.causes.rank import at_rest, causes_of
-from remediations.causes.read import read_snapshot
+from remediations.causes.changes import last_write
+from remediations.causes.images import WAITING, pull_secrets
+from remediations.causes.model import RECENT, Cause, CauseCode, Kept, Snapshot, Sureness, log_of
+from remediations.causes.pods import ends_soon, stuck
+from remediations.causes.rank import causes_of, neighbours_in, with_others
+from remediations.causes.scheduling import node_comes, wants_taints
+from remediations.evidence.last_words import last_words
+from remediations.evidence.usage import count, span
+
+# The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
+#
+# Called by the handlers. Cause before victim: what our pods ask for is looked at before our pods are changed.
+
+
+async def neighbour_findings(scene: Scene, errors: Iterable[str]) -> list[Finding]:
+    """One finding `dependency.NAME` for each named Service without a ready pod; data has `healthy` False. One that does not exist
+    is no dependency of an older version for certain, and is left to the errors themselves."""
+    try:
+        found = await neighbours_in(scene, errors)
+    except (ClusterRefused, TryLater):
+        return []  # optional: without it nothing is known of neighbours
+    return [
+        Finding(
+            f"dependency.{n.name}",
+            f"{n.name}: Service {n.name} has no ready pod ({n.state})",
+            data={"name": n.name, "kind": "service", "healthy": False},
+        )
+        for n in found
+        if n.exists
+    ]
+
+
+# The snapshot: one bounded look at a workload and at what its pods use.
+#
+# Called by `investigate`. A source that cannot be read is named in `unread` with the reason, and what depends on it
+# stays unknown. What healthy pods need is not read, and no source is read without a bound in number or time.
+
+LIMIT = 12.0
+"""Seconds that the look may take in all; what has not been read by then is unknown."""
+_MOST_OBJECTS = 40
+_MOST_EVENTS = 200
+_MOST_NODES = 1_000
+_MOST_PODS = 3  # whose nodes and last words are read
+
+T = TypeVar("T")
+
+
+class _Reads:
+    """Reads that fail one by one."""
+
+    def __init__(self) -> None:
+        self.unread: dict[str, str] = {}
+
+    async def one(self, what: str, asked: Awaitable[T], otherwise: T) -> T:
+        try:
+            return await asked
+        except (ClusterRefused, TryLater) as e:
+            self.unread[what] = e.message
+            return otherwise
+
+
+async def read_snapshot(scene: Scene) -> Snapshot:
+    """Look at the workload; never raises for what the cluster does."""
+    reads = _Reads()
+    seen = Snapshot(scene.workload, scene.now, scene.fired_at)
+    try:
+        async with asyncio.timeout(LIMIT):
+            seen = await _core(scene, reads, seen)
+            seen = await _used(scene, reads, seen)
+            seen = await _around(scene, reads, seen)
+            seen = await _words(scene, reads, seen)
+            seen = await with_others(scene, seen)
+    except TimeoutError:
+        reads.unread["the rest"] = f"the look took longer than {LIMIT:g} s"
+    return replace(seen, unread=dict(reads.unread))
+
+
+async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """Pods, revisions, events."""
+    cluster, workload = scene.cluster, scene.workload
+    namespace = workload.target.namespace
+    manifests, pods, found, sets, events = await asyncio.gather(
+        reads.one("pods", pod_manifests(cluster, workload), []),
+        reads.one("pods", read_pods(cluster, workload), []),
+        reads.one("revisions", revisions(cluster, workload), []),
+        reads.one("revisions", replica_sets_of(cluster, workload), []),
+        reads.one("events", cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS), []),
+    )
+    if workload.desired == 0:
+        # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
+        told_of_it = cluster.list_objects(
+            Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}"
+        )
+        events = [*events, *await reads.one("events", told_of_it, [])]
+    names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
+    specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
+    names |= {claim for spec in specs.values() for claim in claims_of(spec)}
+    told = [e for m in events if (e := parse_event(m)).about.partition("/")[2] in names]
+    told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
+    return replace(
+        seen,
+        pods=tuple(pods),
+        specs=specs,
+        revisions=tuple(found),
+        controllers=tuple(sets),
+        events=tuple(told[:_MOST_EVENTS]),
+    )
+
+
+async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """What the pods use: configuration; and where pods wait, pull Secrets, claims, nodes and what bounds them."""
+    waiting = [p for p in seen.alive if not p.ready]
+    pulls = [p for p in waiting if any(c.waiting in WAITING for c in p.containers)]
+    account = await _account(scene, reads, seen) if pulls else None
+    seen = replace(seen, service_account=account)
+    places = list(dict.fromkeys((ref.kind, ref.name) for c in seen.workload.containers for ref in c.config))
+    places += [(Kind.SECRET, n) for p in pulls for n in pull_secrets(seen, p)]
+    chosen = list(dict.fromkeys(places))[:_MOST_OBJECTS]
+    kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
+    claims = await _claims(
+        scene, reads, [p for p in waiting if not any(c.running_since for c in p.containers)], seen
+    )
+    nodes = await _nodes(scene, reads, [*waiting, *stuck(seen)])
+    if any(not p.node for p in waiting) and wants_taints(seen):
+        every = await reads.one("nodes", scene.cluster.list_objects(Kind.NODE, ""), [])
+        nodes = (*nodes, *every[:_MOST_NODES])
+    quotas, ranges = (await _bounds(scene, reads)) if seen.missing or seen.unmade else ((), ())
+    return replace(
+        seen,
+        kept={(k.kind, k.name): k for k in kept if k is not None},
+        claims=claims,
+        nodes=nodes,
+        quotas=quotas,
+        limit_ranges=ranges,
+    )
+
+
+async def _account(scene: Scene, reads: _Reads, seen: Snapshot) -> Obj | None:
+    name = seen.spec.get("serviceAccountName") or "default"
+    namespace = scene.workload.target.namespace
+    try:
+        return await scene.cluster.get(Kind.SERVICE_ACCOUNT, namespace, name)
+    except ObjectMissing:
+        return None
+    except (ClusterRefused, TryLater) as e:
+        reads.unread["service account"] = e.message
+        return None
+
+
+async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | None:
+    """What a ConfigMap or Secret has, without its values; None when that is not known."""
+    try:
+        found = await scene.cluster.get(kind, scene.workload.target.namespace, name)
+    except ObjectMissing:
+        return Kept(kind, name, None)
+    except (ClusterRefused, TryLater) as e:
+        reads.unread[f"{kind}s"] = e.message
+        return None
+    write = last_write(found)
+    return Kept(kind, name, config_keys(found), write.at if write else None, write.by if write else "")
+
+
+async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:
+    names = list(dict.fromkeys(n for p in pods for n in claims_of(seen.specs.get(p.name) or {})))[
+        :_MOST_OBJECTS
+    ]
+    found: dict[str, Obj | None] = {}
+    for name in names:
+        try:
+            found[name] = await scene.cluster.get(Kind.PVC, scene.workload.target.namespace, name)
+        except ObjectMissing:
+            found[name] = None
+        except (ClusterRefused, TryLater) as e:
+            reads.unread["claims"] = e.message
+            break
+    return found
+
+
+async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
+    """The nodes of at most three waiting pods. The right to read them is optional: it is for the whole cluster."""
+    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MOST_PODS]
+    asked = (scene.cluster.list_objects(Kind.NODE, "", fields=f"metadata.name={name}") for name in names)
+    listed = await asyncio.gather(*(reads.one("nodes", one, []) for one in asked))
+    return tuple(node for nodes in listed for node in nodes if node["metadata"]["name"] in names)
+
+
+async def _bounds(scene: Scene, reads: _Reads) -> tuple[tuple[Obj, ...], tuple[Obj, ...]]:
+    namespace = scene.workload.target.namespace
+    quotas, ranges = await asyncio.gather(
+        reads.one("quotas", scene.cluster.list_objects(Kind.RESOURCE_QUOTA, namespace), []),
+        reads.one("limit ranges", scene.cluster.list_objects(Kind.LIMIT_RANGE, namespace), []),
+    )
+    return tuple(quotas), tuple(ranges)
+
+
+async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """Services, the autoscaler and network policies."""
+    target = scene.workload.target
+    services, autoscaler, policies = await asyncio.gather(
+        reads.one("services", scene.cluster.list_objects(Kind.SERVICE, target.namespace), []),
+        reads.one("autoscalers", autoscaler_manifest(scene.cluster, target), None),
+        reads.one("network policies", scene.cluster.list_objects(Kind.NETWORK_POLICY, target.namespace), []),
+    )
+    seen = replace(seen, services=_near(seen, services), policies=tuple(policies), autoscaler=autoscaler)
+    selected: dict[str, int] = {}
+    for service in [s for s in seen.services if meant(seen, s)][:_MOST_PODS]:
+        text = selector_text({"matchLabels": service["spec"]["selector"]})
+        unknown: list[Obj] = [{}]
+        pods = await reads.one(
+            "pods of services", scene.cluster.list_objects(Kind.POD, target.namespace, text), unknown
+        )
+        selected[service["metadata"]["name"]] = len(pods)
+    return replace(seen, selected=selected)
+
+
+def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
+    """Services that select the pods, or are meant to."""
+    return tuple(s for s in services if serves(s, seen.workload.pod_labels) or meant(seen, s))
+
+
+async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
+    """What at most three containers in trouble said last, one of each name."""
+    chosen: dict[str, tuple[Pod, str]] = {}
+    for pod in seen.alive:
+        for state in pod.containers:
+            ran = state.running_since or state.last_terminated or state.terminated
+            ended = state.last_terminated is not None or (
+                state.terminated is not None and state.terminated.exit_code
+            )
+            stuck = (state.init and state.running_since) or not state.ready
+            if ran and (ended or stuck) and len(chosen) < _MOST_PODS:
+                chosen.setdefault(state.name, (pod, state.name))
+    said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))
+    words = {(pod.name, name): text for (pod, name), text in zip(chosen.values(), said, strict=True) if text}
+    for (_, name), text in zip(chosen.values(), said, strict=True):
+        if text.unread:
+            reads.unread[log_of(name)] = text.unread
+    return replace(seen, words=words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +288,36 @@ def conclude(seen: Snapshot) -> Investigation:
     first = causes[0] if causes else None
     word = blame(seen, first, causes) if first is not None else None
     return Investigation(seen, tuple(causes), word, at_rest(seen, causes))
+
+
+def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:
+    """Why there is nothing to do now: healthy, healthy again, or still starting. Empty when there is, or may be."""
+    if "pods" in seen.unread or any(
+        c.sureness is not Sureness.POSSIBLE or c.pods or c.code is CauseCode.NOT_READY for c in causes
+    ):
+        return ""
+    wanted = seen.workload.desired
+    ready = [p for p in seen.alive if p.ready]
+    state = f"{seen.ready} of {count(wanted, 'pod')} ready"
+    if wanted == 0:
+        return ""
+    if len(ready) >= wanted and len(ready) == len(seen.alive):
+        times = [c.since for p in ready if (c := p.condition("Ready")) is not None and c.since is not None]
+        restarts = sum(c.restarts for p in ready for c in p.containers)
+        if not times:
+            return f"healthy: {state}"
+        since = span((seen.now - max(times)).total_seconds())
+        again = max(times) >= seen.fired_at or restarts
+        how = f"recovered {since} ago" if again else f"healthy for {since}"
+        return f"{how}: {state}"
+    failed = [
+        p for p in seen.pods if p.phase == "Failed" and seen.newest(p) and p.created_at >= seen.now - RECENT
+    ]
+    if len(failed) > 1:
+        return ""  # the next one is young, and those before it did not live
+    newest = max((p.created_at for p in seen.alive if not p.ready), default=None)
+    if newest is None:
+        return f"still starting: {state}, a pod of before is ending" if ends_soon(seen) else ""
+    if any(node_comes(seen, p) for p in seen.alive):
+        return f"still starting: {state}, a node is being added"
+    return f"still starting: {state}, the newest was made {span((seen.now - newest).total_seconds())} ago"

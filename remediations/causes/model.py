@@ -6,14 +6,17 @@ keys and the times of its writes, never a value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.domain.workload import ConfigRef, KubeEvent, Pod, Revision, Workload
+from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Revision, Workload
+from remediations.evidence.last_words import LastWords, heard
 from remediations.evidence.pods import of_revision
 
 RECENT = timedelta(minutes=15)
@@ -45,7 +48,9 @@ class CauseCode(StrEnum):
     SERVICE_ACCOUNT = "service_account"
     PRIORITY_CLASS = "priority_class"
     CREATE_REFUSED = "create_refused"
+    TERMINATING = "terminating"
     UNSCHEDULABLE = "unschedulable"
+    REJECTED = "rejected"
     NODE = "node"
     VOLUME = "volume"
     SANDBOX = "sandbox"
@@ -53,6 +58,7 @@ class CauseCode(StrEnum):
     PULL_SECRET = "pull_secret"
     IMAGE_DENIED = "image_denied"
     IMAGE_MISSING = "image_missing"
+    IMAGE_PULL = "image_pull"
     REGISTRY = "registry"
     ARCHITECTURE = "architecture"
     SECURITY_CONTEXT = "security_context"
@@ -78,14 +84,31 @@ class CauseCode(StrEnum):
     NETWORK_POLICY = "network_policy"
 
 
+Amount = Fraction | int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A test of a pod template: how much it has of what a cause needs, by name; 0 for what it does not name, and more is worse.
+
+    A newer template can bring the cause by it only where it has more of something than the older one, which then would not show
+    it. `acquits` is the sentence for the other case; `fields` are where the template says it, to be shown.
+    """
+
+    acquits: str
+    of: Callable[[Obj], Mapping[str, Amount]]
+    fields: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One cause, with the object that has to change or recover.
 
     `text` is one sentence with the cluster's own words, `advice` what a person does about it. `pods` show it, `revisions`
-    are the names of the ReplicaSets whose pods cannot be made. `fields` are the parts of the pod spec whose change can bring
-    it (`containers[app]`, `volumes`), empty when no template can; `objects` are the others whose change can. `since` is the
-    earliest moment at which it is known to have been there. `needs`: references that lead nowhere.
+    are the names of the ReplicaSets whose pods cannot be made. `fields` are the parts of the pod spec of which any change can
+    bring it (`containers[app]`, `volumes`), `demands` what else of a template can, and in which direction; no template can when both
+    are empty. `doubt` says why a change of `fields` alone proves nothing; `said` are the cluster's whole words, to be searched. `objects` are the others whose change can bring it.
+    `since` is the earliest moment at which it is known to have been there. `needs`: references that lead nowhere.
     """
 
     code: CauseCode
@@ -96,6 +119,9 @@ class Cause:
     pods: tuple[str, ...] = ()
     revisions: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    demands: tuple[Demand, ...] = ()
+    doubt: str = ""
+    said: str = ""
     objects: tuple[tuple[Kind, str], ...] = ()
     since: datetime | None = None
     needs: tuple[ConfigRef, ...] = ()
@@ -116,12 +142,21 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A Service that is not the workload's own and has no ready pod: its name, its pods in words, and since when the last of them
-    has not been ready, None when that is not known."""
+    """A Service that is not the workload's own and has no ready pod, or does not exist: its name, its pods in words, since when the
+    last of them has not been ready, None when that is not known, and its addresses in the cluster."""
 
     name: str
     state: str
     since: datetime | None = None
+    exists: bool = True
+    addresses: tuple[str, ...] = ()
+
+    def named_in(self, words: str) -> bool:
+        """Do these words have its name, or one of its addresses?"""
+        return any(
+            re.search(rf"(?<![\w.-]){re.escape(what)}(?![\w-])", words, re.IGNORECASE)
+            for what in (self.name, *self.addresses)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +164,8 @@ class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
     specs by name; `selected` how many pods the selector of a Service chooses, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
-    pods that are gone: preempted, or evicted by an updater; `pulling` the pods whose image is being pulled. `template_of` names the object whose template the workload only is.
+    pods that are gone: preempted, or evicted by an updater; `pulling` the pods whose image is being pulled,
+    `scaling` what the autoscaler of nodes said about pods. `template_of` names the object whose template the workload only is.
     `unread` says of each source that could not be read why."""
 
     workload: Workload
@@ -150,10 +186,11 @@ class Snapshot:
     quotas: tuple[Obj, ...] = ()
     limit_ranges: tuple[Obj, ...] = ()
     nodes: tuple[Obj, ...] = ()
-    words: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    words: Mapping[tuple[str, str], LastWords] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
     put_out: tuple[KubeEvent, ...] = ()
     pulling: frozenset[str] = frozenset()
+    scaling: tuple[KubeEvent, ...] = ()
     budgets: tuple[Obj, ...] = ()
     vpas: tuple[Obj, ...] = ()
     template_of: str = ""
@@ -217,7 +254,86 @@ class Snapshot:
         return event.last_seen is None or event.last_seen >= self.now - RECENT
 
 
+def log_of(container: str) -> str:
+    """What the log of a container is called among the sources that could not be read."""
+    return f"log of {container}"
+
+
 def earliest(times: Sequence[datetime | None]) -> datetime | None:
     """The first of those that are known."""
     known = [t for t in times if t is not None]
     return min(known) if known else None
+
+
+PROBED = re.compile(
+    r"(?P<which>\w+) probe (?:failed|errored(?: and resulted in \w+ state)?)(?:: *(?P<answer>.*))?", re.DOTALL
+)
+"""The kubelet's word on a probe that did not succeed; one that could not be asked counts as failed too."""
+
+
+_SURROUNDINGS = ("volumes", "securityContext", "serviceAccountName", "automountServiceAccountToken", "hostNetwork", "hostPID", "hostIPC",
+                 "dnsPolicy", "dnsConfig", "hostAliases", "hostname", "subdomain", "enableServiceLinks", "shareProcessNamespace",
+                 "runtimeClassName")  # fmt: skip
+"""Parts of a pod spec beside the containers that a running container feels."""
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One container of one pod."""
+
+    seen: Snapshot
+    pod: Pod
+    state: ContainerState
+
+    @property
+    def where(self) -> str:
+        """Its part of the pod spec."""
+        return f"{'initContainers' if self.state.init else 'containers'}[{self.state.name}]"
+
+    @property
+    def name(self) -> str:
+        """As sentences name it."""
+        spec = self.seen.spec
+        own = {c.get("name") for c in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))}
+        foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
+        kind = "sidecar" if self.sidecar else "init container" if self.state.init else "container"
+        return f"{kind} {self.state.name} of {self.pod.name}{foreign}"
+
+    @property
+    def sidecar(self) -> bool:
+        """An init container that runs on beside the others (`restartPolicy: Always`), with probes of its own."""
+        return self.state.init and self._own.get("restartPolicy") == "Always"
+
+    def asked_for(self, *probes: str) -> bool:
+        """Has it one of these probes?"""
+        return any(self._own.get(probe) for probe in probes)
+
+    @property
+    def _own(self) -> Obj:
+        spec = self.seen.specs.get(self.pod.name) or self.seen.spec
+        listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+        return next((c for c in listed if c.get("name") == self.state.name), {})
+
+    def probe(self, which: str) -> KubeEvent | None:
+        """The newest event of a failed probe of this container."""
+        found = self.seen.about("Pod", self.pod.name, "Unhealthy")
+        mine = (e for e in found if e.container in ("", self.state.name))
+        return next((e for e in mine if (m := PROBED.match(e.message)) and m["which"] == which), None)
+
+    def heard(self) -> LastWords:
+        """What it said last, or the kubelet's word on it."""
+        words = self.seen.words.get((self.pod.name, self.state.name))
+        ended = self.state.terminated or self.state.last_terminated
+        return words or heard(ended.message if ended else "")
+
+    def said(self) -> str:
+        """The same as one line for people."""
+        return self.heard().shown
+
+    def cause(self, code: CauseCode, text: str, advice: str, **more: object) -> Cause:
+        """A certain cause of this container, which any change of what it runs can bring."""
+        made = Cause(
+            code, f"Pod {self.pod.name}", Sureness.CERTAIN, text, advice, (self.pod.name,), fields=(self.where, *_SURROUNDINGS),
+            container=self.state.name,
+        )  # fmt: skip
+        return replace(made, **more)  # type: ignore[arg-type]

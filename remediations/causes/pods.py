@@ -1,19 +1,23 @@
-"""What keeps a pod as a whole from running: its node, its sandbox, its volumes, evictions, readiness gates. Pure."""
+"""What keeps a pod as a whole from running: its node, its sandbox, its volumes, readiness gates; and pods that are over and in the way of
+others: ending for too long, rejected by the kubelet, put out by a node. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
-from remediations.causes.containers import missing_config, missing_ref
-from remediations.causes.model import RECENT, Cause, CauseCode, Snapshot, Sureness, earliest
-from remediations.evidence.units import count, short
+from app.kube.manifest import claims_of
+from remediations.causes import demands, sizes
+from remediations.causes.exits import missing_config, missing_ref
+from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
+from remediations.evidence.usage import count, short, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _VOLUME = re.compile(r'for volume "(?P<name>[^"]+)"')
@@ -30,6 +34,8 @@ def pod_causes(seen: Snapshot) -> Iterator[Cause]:
         found = _node(seen, pod, nodes) or _mount(seen, pod) or _sandbox(seen, pod) or _gate(pod)
         if found is not None:
             yield found
+    yield from _ending(seen, nodes)
+    yield from _rejected(seen)
     yield from _evictions(seen)
 
 
@@ -68,14 +74,20 @@ def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
     since = earliest([*(e.first_seen for e in told), pod.created_at])
     if ref := missing_ref(event.message) or _volume_key(seen, pod, event.message):
         who = f"a volume of pod {pod.name}"
-        return replace(missing_config(seen, ref, (pod.name,), who), since=since, fields=("volumes",))
+        return replace(missing_config(seen, ref, (pod.name,), who), since=since)
     said = short(redact(event.message), 300)
     multi = _MULTI.search(event.message)
+    holder = _holder(seen, pod) if multi else None
     claims = sorted(n for n in claims_of(seen.specs.get(pod.name) or {}))
     what = f"PersistentVolumeClaim {claims[0]}" if len(claims) == 1 else f"Pod {pod.name}"
     why = "its volume is still attached to another node" if multi else "a volume cannot be mounted"
+    has = (
+        f"pod {holder.name} on {holder.node or 'no node'}" if holder else "the pod that still has the volume"
+    )
+    if holder:
+        why += f", by {has}, which has been ending for {_ending_for(seen, holder)}"
     advice = (
-        "let the pod that still has the volume end (a volume of ReadWriteOnce is on one node at a time)"
+        f"let {has} end (a volume of ReadWriteOnce is on one node at a time)"
         if multi
         else f"repair the volume: {said}"
     )
@@ -86,10 +98,19 @@ def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
         text=f"pod {pod.name} waits because {why}: {said}",
         advice=advice,
         pods=(pod.name,),
-        fields=("volumes", "volumeClaimTemplates"),
+        demands=(_mounted(seen, pod, event.message),),
         objects=tuple((Kind.PVC, n) for n in claims),
         since=since,
     )
+
+
+def _mounted(seen: Snapshot, pod: Pod, said: str) -> Demand:
+    """What of the template is mounted there: the volume that the kubelet names; of a PersistentVolume it names that, not the claim."""
+    found = _VOLUME.search(said)
+    own = {v.get("name") for v in (seen.specs.get(pod.name) or seen.spec).get("volumes") or ()}
+    if found is None:
+        return demands.volume("")
+    return demands.volume(found["name"]) if found["name"] in own else demands.claims([])
 
 
 def _volume_key(seen: Snapshot, pod: Pod, said: str) -> ConfigRef | None:
@@ -106,12 +127,6 @@ def _volume_key(seen: Snapshot, pod: Pod, said: str) -> ConfigRef | None:
     if found["kind"] == "secret" and (source := own.get("secret")):
         return ConfigRef(Kind.SECRET, source["secretName"], found["key"])
     return None
-
-
-def claims_of(spec: Mapping[str, Any]) -> list[str]:
-    """Names of the PersistentVolumeClaims that a pod spec mounts."""
-    sources = (v.get("persistentVolumeClaim") or {} for v in spec.get("volumes") or ())
-    return [s["claimName"] for s in sources if s.get("claimName")]
 
 
 def _sandbox(seen: Snapshot, pod: Pod) -> Cause | None:
@@ -144,31 +159,79 @@ def _gate(pod: Pod) -> Cause | None:
         text=f"the containers of pod {pod.name} are ready, a readiness gate is not: {said}",
         advice="find out why the controller of that readiness gate does not set it (mostly a load balancer's)",
         pods=(pod.name,),
-        fields=("readinessGates",),
+        demands=(demands.listed("readinessGates"),),
         since=ready.since,
     )
 
 
+_PUT_OUT = frozenset({"Evicted", "Preempting", "NodeLost", "Terminated", "Shutdown", "NodeShutdown"})
+
+
 def _evictions(seen: Snapshot) -> Iterator[Cause]:
     """Pods that a node has put out lately, as long as others are missing for it."""
-    gone = [
-        p
-        for p in seen.pods
-        if p.phase == "Failed" and p.reason in ("Evicted", "Preempting", "NodeLost", "Terminated")
-    ]
-    lately = [p for p in gone if (at := _ended_at(p)) is None or at >= seen.now - RECENT]
-    if not lately or seen.ready >= seen.workload.desired:
-        return
-    first = lately[0]
+    gone = [p for p in seen.pods if p.phase == "Failed" and p.reason in _PUT_OUT]
+    lately = [p for p in gone if (at := _put_out_at(p)) is None or at >= seen.now - RECENT]
+    own = [p for p in lately if _OWN_SIZE.search(p.message)]
+    newest = sum(p.ready and seen.newest(p) for p in seen.alive)
+    if own and newest < seen.workload.desired:
+        fields, tests = _of_size(seen, own[0])
+        raised = "raise the size that they outgrew, or write less ({said})"
+        yield replace(_evicted(own, raised), object=f"Pod {own[0].name}", fields=fields, demands=tests)
+    others = [p for p in lately if p not in own]
+    if others and not _enough(seen):
+        advice = "free what the node lacks, or set the pods' requests to what they use ({said})"
+        yield _evicted(others, advice)
+
+
+def _put_out_at(pod: Pod) -> datetime | None:
+    """When a pod was put out; its readiness ended then, where nothing else tells."""
+    ready = pod.condition("Ready")
+    ended: datetime | None = _ended_at(pod)
+    return ended or (ready.since if ready is not None and ready.status == "False" else None)
+
+
+def _evicted(pods: Sequence[Pod], advice: str) -> Cause:
+    first = pods[0]
     said = short(redact(first.message), 200)
-    yield Cause(
+    return Cause(
         code=CauseCode.EVICTED,
         object=f"Node {first.node}" if first.node else f"Pod {first.name}",
         sureness=Sureness.LIKELY,
-        text=f"{count(len(lately), 'pod')} put out by the node ({first.reason}): {said}",
-        advice=f"free what the node lacks, or set the pods' requests to what they use ({said})",
-        pods=tuple(p.name for p in lately),
-        since=earliest([_ended_at(p) for p in lately]),
+        text=f"{count(len(pods), 'pod')} put out by the node ({first.reason}): {said}",
+        advice=advice.replace("{said}", said),
+        pods=tuple(p.name for p in pods),
+        since=earliest([_put_out_at(p) for p in pods]),
+    )
+
+
+_OWN_SIZE = re.compile(
+    r"Container (?P<container>\S+) exceeded its local ephemeral storage limit|usage exceeds the total limit of containers|"
+    r"Usage of EmptyDir volume \"(?P<volume>[^\"]+)\" exceeds"
+)
+"""The kubelet's words on a pod that outgrew what its own template gives it, whatever the node has."""
+
+
+def _of_size(seen: Snapshot, pod: Pod) -> tuple[tuple[str, ...], tuple[Demand, ...]]:
+    """What of the template can bring that: any change of what runs, or a size that became smaller."""
+    found = _OWN_SIZE.search(pod.message)
+    if found is not None and found["volume"]:
+        return ("containers", f"volumes[{found['volume']}]"), (sizes.scratch(found["volume"]),)
+    if found is not None and (name := found["container"]):
+        where = f"containers[{name}]"
+        return (where,), sizes.room(where, "ephemeral-storage")
+    template = seen.workload.manifest["spec"]["template"]
+    return ("containers",), sizes.everywhere(sizes.room, template, "ephemeral-storage")
+
+
+def _enough(seen: Snapshot) -> bool:
+    """Nobody misses the pods that are over: as many as wanted are ready, and no rollout waits for newer ones."""
+    return seen.ready >= seen.workload.desired and not seen.unmade and not _waits(seen)
+
+
+def _waits(seen: Snapshot) -> bool:
+    """The rollout of the present template is on its way, and no pod of it is ready."""
+    return seen.workload.updated < seen.workload.desired and not any(
+        p.ready and seen.newest(p) for p in seen.alive
     )
 
 
@@ -176,3 +239,147 @@ def _ended_at(pod: Pod) -> Any:
     ends = [t.finished_at for c in pod.containers for t in (c.terminated,) if t is not None and t.finished_at]
     conditions = [c.since for c in pod.conditions if c.type == "DisruptionTarget" and c.since]
     return max([*ends, *conditions], default=None)
+
+
+# Pods that are over and in the way: of a StatefulSet, a DaemonSet and a Deployment that recreates, nothing takes the place of a pod before
+# it is gone.
+
+_LATE = timedelta(seconds=60)
+"""How long after the end of its grace period a pod that is still there is stuck."""
+
+
+def waits_for_the_end(seen: Snapshot) -> bool:
+    """Whether this workload makes a pod only when the one before is gone."""
+    if seen.workload.target.kind is not Kind.DEPLOYMENT:
+        return True
+    strategy = (seen.workload.manifest.get("spec") or {}).get("strategy") or {}
+    return bool(strategy.get("type") == "Recreate")
+
+
+def stuck(seen: Snapshot) -> list[Pod]:
+    """Pods that should have been gone for a while."""
+    return [p for p in seen.pods if p.terminating and p.ends_at is not None and p.ends_at + _LATE <= seen.now]
+
+
+def ends_soon(seen: Snapshot) -> bool:
+    """Whether a pod whose place is waited for is ending in time."""
+    late = {p.name for p in stuck(seen)}
+    return waits_for_the_end(seen) and any(p.terminating and p.name not in late for p in seen.pods)
+
+
+def explains_missing(seen: Snapshot, cause: Cause) -> bool:
+    """Does it say why pods are not there: they cannot be made, are not to be made, or one that is over is in the way?"""
+    over = {p.name for p in seen.pods if p.over}
+    return bool(cause.revisions) or cause.code is CauseCode.PAUSED or not over.isdisjoint(cause.pods)
+
+
+def _holder(seen: Snapshot, pod: Pod) -> Pod | None:
+    """The pod that is stuck in its end and mounts a claim of this one."""
+    wanted = set(claims_of(seen.specs.get(pod.name) or {}))
+    return next((p for p in stuck(seen) if wanted & set(claims_of(seen.specs.get(p.name) or {}))), None)
+
+
+def _ending_for(seen: Snapshot, pod: Pod) -> str:
+    return span((seen.now - (pod.ends_at or seen.now)).total_seconds())
+
+
+def _ending(seen: Snapshot, nodes: Mapping[str, Obj]) -> Iterator[Cause]:
+    """Pods that do not come to their end, where others wait for that."""
+    if not seen.missing or not waits_for_the_end(seen):
+        return
+    for pod in stuck(seen):
+        place = f"pod {pod.name} has been ending for {_ending_for(seen, pod)}, and nothing takes its place before it is gone"
+        if lost := _node(seen, pod, nodes):
+            name = f"node {pod.node}"
+            advice = f"repair {name}; if it is gone for good, delete its Node object or taint it node.kubernetes.io/out-of-service"
+            yield replace(lost, text=f"{place}: {lost.text}", advice=advice)
+            continue
+        held = ", ".join(pod.finalizers)
+        why = f"finalizer {held} is not done" if held else f"its node {pod.node or '(none)'} has not ended it"
+        advice = (
+            f"let the controller of finalizer {held} finish, or take the finalizer off by hand once its work is done"
+            if held
+            else f"look at the kubelet of node {pod.node}: kubectl describe pod {pod.name} -n {seen.workload.target.namespace}"
+        )
+        yield Cause(
+            code=CauseCode.TERMINATING,
+            object=f"Pod {pod.name}",
+            sureness=Sureness.CERTAIN,
+            text=f"{place}: {why}",
+            advice=advice,
+            pods=(pod.name,),
+            since=pod.ends_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    """Why the kubelet turns down a pod that the scheduler gave it: what a person does, and what of the template can bring it."""
+
+    reasons: re.Pattern[str]
+    advice: str
+    fields: tuple[str, ...] = ()
+    demands: tuple[Demand, ...] = ()
+
+
+_SIZES = ("nodeName",), tuple(sizes.asked(name) for name in ("cpu", "memory", "ephemeral-storage"))
+_REJECTIONS = (
+    _Rejection(re.compile(r"OutOf.+|InsufficientResource.*"), "free room on node {node}, or ask for less; a pod with nodeName is not scheduled", *_SIZES),
+    _Rejection(re.compile(r"UnexpectedAdmissionError"), "repair the device or its plugin on node {node}, or cordon the node", ("nodeName", *sizes.RESOURCES)),
+    _Rejection(re.compile(r"\w*AffinityError|SMTAlignmentError"), "let node {node} align it (topology manager), or ask for other amounts", ("nodeName", *sizes.RESOURCES), _SIZES[1]),
+    _Rejection(re.compile(r"NodeAffinity|NodeName|TaintToleration|PodOS.*"), "label node {node} as the pod wants it, or change what the pod wants",
+               ("nodeName", "os"), (demands.selected_nodes(), demands.dropped("tolerations"))),
+    _Rejection(re.compile(r"NodePorts|HostPortConflict"), "free the host port on node {node}, or do without it", (), (demands.host_ports(),)),
+    _Rejection(re.compile(r"Sysctl.*|AppArmor|.*Unsupported|.*NotSupported|Forbidden.*"), "allow it on node {node}, or do without it",
+               ("securityContext", "containers[*].securityContext", "annotations")),
+    _Rejection(re.compile(r"VolumeAttachmentLimit.*"), "free a volume on node {node}", ()),
+    _Rejection(re.compile(r"DeadlineExceeded"), "take activeDeadlineSeconds out of the pod template", ("activeDeadlineSeconds",)),
+)  # fmt: skip
+_OTHER = _Rejection(re.compile(""), "look at the kubelet of node {node}", ("*",))
+
+
+def _rejected(seen: Snapshot) -> Iterator[Cause]:
+    """Pods that the kubelet has turned down lately, as long as others are missing for it; one cause a reason."""
+    if _enough(seen):
+        return
+    by_reason: dict[str, list[Pod]] = {}
+    for pod in seen.pods:
+        told = pod.message.startswith("Pod was rejected") or any(
+            r.reasons.fullmatch(pod.reason) for r in _REJECTIONS
+        )
+        if (
+            pod.phase == "Failed"
+            and told
+            and pod.reason not in _PUT_OUT
+            and _failed_at(pod) >= seen.now - RECENT
+        ):
+            by_reason.setdefault(pod.reason, []).append(pod)
+    for reason, pods in by_reason.items():
+        meaning = next((r for r in _REJECTIONS if r.reasons.fullmatch(reason)), _OTHER)
+        first = pods[0]
+        said = short(redact(first.message.removeprefix("Pod was rejected: ")), 250)
+        node = f"node {first.node}" if first.node else "its node"
+        does = "ended" if reason == "DeadlineExceeded" else "rejected"
+        yield Cause(
+            code=CauseCode.REJECTED,
+            object=f"Pod {first.name}" if does == "ended" or not first.node else f"Node {first.node}",
+            sureness=Sureness.CERTAIN,
+            text=f"the kubelet of {node} {does} {count(len(pods), 'pod')} ({reason}): {said}",
+            advice=meaning.advice.replace("{node}", first.node or "of the pod"),
+            pods=tuple(p.name for p in pods),
+            fields=meaning.fields,
+            demands=_named(reason, meaning.demands),
+            since=earliest([_failed_at(p) for p in pods]),
+        )
+
+
+def _named(reason: str, tests: tuple[Demand, ...]) -> tuple[Demand, ...]:
+    """Of several resources the one that the reason names, as `OutOfcpu` does."""
+    name = reason.removeprefix("OutOf")
+    return (sizes.asked(name),) if name != reason else tests
+
+
+def _failed_at(pod: Pod) -> datetime:
+    """When a pod failed: of one that the kubelet never took, when it was made."""
+    ended: datetime | None = _ended_at(pod)
+    return ended or pod.created_at

@@ -1,12 +1,9 @@
-"""Findings of an investigation, and what handlers ask of them. Pure.
-
-A handler decides from these findings alone, so that people see why. Data of `cause.first`: `code`, `object`, `sureness`, `text`,
-`advice`, `rollout` (can the last rollout have brought it), `rollout_why`, `instead` (the change that fits better), `rest` (why
-nothing is to be done now).
-"""
+"""What an investigation says: its causes as findings, and whether the last rollout can have brought the errors in the logs. Pure."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +11,162 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from remediations.causes.changes import changes_of
+from app.kube.lineage import template_written_at
+from remediations.causes.blame import Blame
+from remediations.causes.changes import CLEAN, Change, began_at_once, changes_of, differences, picked_up, told
+from remediations.causes.creation import missing_references
 from remediations.causes.investigate import Investigation
-from remediations.causes.model import CauseCode, Snapshot, Sureness
-from remediations.causes.references import missing_references
-from remediations.evidence.units import count, span
+from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
+from remediations.causes.sizes import everywhere, room
+from remediations.causes.suspects import SOON, worsened
+from remediations.evidence.error_words import Nature
+from remediations.evidence.logs import ErrorLog
+from remediations.evidence.rollouts import Deployment, last_deployment
+from remediations.evidence.usage import count, joined, span
+
+# Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail.
+# Pure.
+#
+# Errors are new with a revision when its pods have had them for as long as the logs reach, and pods of an older one
+# have not.
+
+ORIGIN = "errors.origin"
+_CAN_BRING = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
+
+
+def deployed_at(seen: Snapshot) -> datetime | None:
+    """When the last rollout was; None without a rollout to suspect."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.previous is None:
+        return None
+    return seen.now - timedelta(seconds=last.age)
+
+
+def errors_acquit(seen: Snapshot, log: ErrorLog) -> Blame | None:
+    """Why the errors do not come from the last rollout, or why a person is to be asked (`asks`); None when they can."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.previous is None or log.top is None:
+        return None
+    deployed = seen.now - timedelta(seconds=last.age)
+    found = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
+    if found is not None:
+        return found
+    unsure = "; ".join(filter(None, _doubts(seen, log, last, deployed)))
+    return Blame(True, unsure, asks=unsure) if unsure else None
+
+
+def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[Blame | None]:
+    began = log.beginning.after
+    for change in changes_of(seen):
+        fits = change.kind in _CAN_BRING and change.at > deployed
+        if fits and (began is None or began >= change.at - CLEAN):
+            told_of = change.told(seen.now)
+            yield Blame(False, f"something that fits better changed after the rollout: {told_of}", change)
+    if told(log.beginning, deployed) and began is not None:
+        after = span((began - deployed).total_seconds())
+        by = log.beginning.by
+        when = "began" if by is not None and by - began < CLEAN else "began later than"
+        yield Blame(
+            False, f"the errors {when} {after} after the rollout, and the logs before have none of them"
+        )
+    yield _everywhere(seen, log)
+    yield _untouched(last)
+
+
+def _doubts(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[str]:
+    """Why a person is to be asked, although nothing acquits the rollout."""
+    yield picked_up(seen, last, deployed)
+    if only_newest_has_them(seen, log):
+        return  # pods of an older revision run beside without them: that tells more than their beginning
+    yield _when(seen, log, deployed)
+    if log.top is not None and (own := _only_in_untouched(last, log)):
+        yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
+
+
+def _when(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
+    """That the errors are not known to be as old as the rollout; empty when they are."""
+    newest = [p for p in seen.alive if seen.newest(p)]
+    if began_at_once(log, newest, deployed, seen.now):
+        return ""
+    ago = span((seen.now - deployed).total_seconds())
+    if log.beginning.after is not None and log.beginning.after > deployed:
+        after = span((log.beginning.after - deployed).total_seconds())
+        return f"the errors began {after} or more after the rollout {ago} ago, and the logs before have none of them"
+    return f"whether the errors are as old as the rollout {ago} ago is not known: the logs do not tell when they began"
+
+
+def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
+    older = sorted(p.name for p in seen.alive if log.top and p.name in log.top.names and not seen.newest(p))
+    if not older:
+        return None
+    return Blame(
+        False, f"not the newest revision alone has the errors: pod {older[0]} of an older one has them too"
+    )
+
+
+_SIZE = re.compile(r"(?:^|\.)resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage)$")
+"""What brings errors in one direction only."""
+
+
+def _untouched(last: Deployment) -> Blame | None:
+    if last.previous is None:
+        return None
+    found = differences(last.previous.template, last.revision.template)
+    paths = [d.path for d in found]
+    if any(not p.startswith("metadata.") and not p.endswith(".ports") and not _SIZE.search(p) for p in paths):
+        return None
+    after = last.revision.template
+    if worsened(everywhere(room, after, "cpu", "memory", "ephemeral-storage"), last.previous.template, after):
+        return None
+    what = joined(paths) or "nothing that a pod has"
+    return Blame(False, f"revision {last.revision.number} changed {what} only, which does not bring errors")
+
+
+def _only_in_untouched(last: Deployment, log: ErrorLog) -> str:
+    """The containers that alone have the most frequent error, when the rollout changed nothing of them and nothing of the pod as a
+    whole; empty otherwise."""
+    have = log.top.containers if log.top is not None else frozenset()
+    if last.previous is None or not have:
+        return ""
+    paths = [d.path for d in differences(last.previous.template, last.revision.template)]
+    of_others = [p for p in paths if p.startswith(("containers[", "initContainers[", "metadata."))]
+    own = any(f"ontainers[{name}]" in p for p in paths for name in have)
+    return "" if own or len(of_others) < len(paths) else f"container {' and '.join(sorted(have))}"
+
+
+def origin_finding(seen: Snapshot, log: ErrorLog) -> Finding | None:
+    """The finding `errors.origin`; None without errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
+    person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
+    them), `dependency` (they speak of something else that does not answer)."""
+    if log.top is None:
+        return None
+    word = errors_acquit(seen, log)
+    data: dict[str, JsonValue] = {
+        "rollout": word is None or word.rollout,
+        "asks": word.asks if word else "",
+        "instead": word.instead.told(seen.now) if word and word.instead else "",
+        "only_newest": only_newest_has_them(seen, log),
+        "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
+    }
+    text = "The last rollout can have brought the errors"
+    if word is not None and word.rollout:
+        text += f", which is not sure: {word.asks}"
+    elif word is not None:
+        text = f"The last rollout did not bring the errors: {word.why}"
+    return Finding(ORIGIN, text, data=data)
+
+
+def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
+    """Pods of an older revision run beside, were read, and do not have the most frequent error."""
+    older = {p.name for p in seen.alive if p.ready and not seen.newest(p)} & log.read
+    return log.top is not None and bool(older) and not older & log.top.names
+
+
+# Findings of an investigation, and what handlers ask of them. Pure.
+#
+# A handler decides from these findings alone, so that people see why. Data of `cause.first`: `code`, `object`,
+# `sureness`, `text`, `advice`, `rollout` (can the last rollout have brought it), `rollout_why`, `asks` (what of that only
+# a person may say), `instead` (the change that fits better), `rest` (why nothing is to be done now).
 
 CAUSE, CHANGES, REVISION = "cause.first", "changes.recent", "pods.revision"
 MISSING, CHANGED = "config.missing", "config.changed"
@@ -56,6 +204,7 @@ def _cause(found: Investigation) -> Finding:
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
         "rollout_why": word.why,
+        "asks": word.asks,
         "instead": word.instead.told(seen.now) if word.instead else "",
         "rest": found.rest,
     }
@@ -66,6 +215,8 @@ def _cause(found: Investigation) -> Finding:
 def _advice(found: Investigation) -> str:
     """What a person does about the first cause; what changed in between comes first, where that fits better than a rollout."""
     first, word = found.causes[0], found.blame
+    if word is not None and word.named:
+        return f"correct {word.named} of the pod template, which the error names; or {first.advice}"
     if word is None or word.instead is None:
         return first.advice
     return "; ".join(
@@ -84,7 +235,25 @@ def _changes(seen: Snapshot) -> Finding:
     if not rows:
         text = "Nothing that the pods use changed in 24 h, as far as it could be read"
         return Finding(CHANGES, text, data={"changes": 0})
-    return Finding(CHANGES, f"Last change {rows[0]}", data={"changes": len(lately)}, details=rows)
+    data: dict[str, JsonValue] = {"changes": len(lately), **_lately(seen, lately)}
+    return Finding(CHANGES, f"Last change {rows[0]}", data=data, details=rows)
+
+
+def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
+    """The newest changes within the hour before the alert, or since, that pods which run can feel: `released`, of the workload itself,
+    and `lately`, of anything else; empty without one. What was made together with the workload is no change of it; whose hand was on it
+    or on its autoscaler since the alert is a gate's to judge."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    made = seen.now - timedelta(seconds=last.age) if last is not None and last.previous is None else None
+    found = {"released": "", "lately": ""}
+    for change in changes:
+        own = change.kind is seen.workload.target.kind
+        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC)
+        felt = felt and (change.at <= seen.fired_at or not (own or change.kind is Kind.HPA))
+        if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
+            which = "released" if own else "lately"
+            found[which] = found[which] or change.told(seen.now)
+    return {**found}
 
 
 def _revision(found: Investigation) -> Finding | None:
@@ -166,6 +335,10 @@ def _changed(seen: Snapshot) -> Finding:
     return Finding(CHANGED, text, data={**data, "last_end": last_end})
 
 
+_OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})
+"""Why there are not more pods, or why they cannot be moved."""
+
+
 class FirstCause:
     """What the finding `cause.first` says, for decisions."""
 
@@ -181,9 +354,14 @@ class FirstCause:
         latent = self.code is CauseCode.CONFIG_MISSING and not data.get("pods")
         self.sure = self.code is not None and not latent and data.get("sureness") != Sureness.POSSIBLE.value
         """A cause was found, it is more than possible, and it is not only what new pods would wait for."""
+        possible = self.code is not None and not latent and not self.sure and self.code not in _OF_SIZE
+        self.perhaps: str = self.text if possible else ""
+        """A cause that is only possible, and that more pods would not end; empty without one."""
         self.by_rollout: bool = data.get("rollout") is True
         """The last rollout can have brought it, and nothing fits better."""
         self.rollout_why: str = data.get("rollout_why", "")
+        self.asks: str = data.get("asks", "")
+        """What is not known of it, so that only a person may say that the rollout brought it."""
         self.advice: str = data.get("advice", "")
         self.instead: str = data.get("instead", "")
 

@@ -1,22 +1,31 @@
-"""Why a pod has no node: the scheduler's words, taken apart. Pure.
+"""Why a pod has no node: the scheduler's words, taken apart, and what the nodes and the autoscaler of nodes say to them. Pure.
 
-The scheduler names, for all nodes together, how many were turned down for what; each part points at another repair.
+The scheduler names, for all nodes together, how many were turned down for what; each part points at another repair. Newer ones name no
+taint: which it is, the nodes tell. Words that are not known are told as they are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
+from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
-from app.domain.workload import Pod
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
-from remediations.evidence.units import short
+from app.domain.workload import KubeEvent, Pod
+from app.kube.manifest import claims_of
+from app.kube.newpods.obstacles import untolerated
+from remediations.causes import demands, sizes
+from remediations.causes.demands import claims as mounted_claims
+from remediations.causes.model import STARTING, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
+from remediations.evidence.usage import short, span
 
 _UNSCHEDULABLE = ("Unschedulable", "SchedulerError")
-_PLACES = ("nodeSelector", "affinity")
+_SCHEDULER = "default-scheduler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +34,50 @@ class _Part:
 
     words: str
     advice: str
-    fields: tuple[str, ...] = ()
+    demands: tuple[Demand, ...] = ()
 
 
 def scheduling_causes(seen: Snapshot) -> Iterator[Cause]:
-    """One cause for each different set of reasons, with all pods that have it."""
+    """One cause for each different set of reasons, with all pods that have it. A pod for which a node is being added waits for that,
+    and is no cause yet."""
     by_words: dict[tuple[str, ...], tuple[list[Pod], str]] = {}
     for pod in seen.alive:
         said = _said(seen, pod)
-        if said:
-            parts = tuple(p.words for p in parts_of(said)) or (said,)
+        if said and not node_comes(seen, pod):
+            parts = tuple(p.words for p in parts_of(said, *_places(seen, pod))) or (said,)
             by_words.setdefault(parts, ([], said))[0].append(pod)
     for pods, said in by_words.values():
         yield _cause(seen, pods, said)
+
+
+ADDING, NOT_ADDING = ("TriggeredScaleUp", "Nominated"), ("NotTriggerScaleUp",)
+"""Reasons of events about pods: of the cluster autoscaler and of Karpenter."""
+_COMING = timedelta(minutes=10)
+"""How long a new node may take after it was asked for."""
+
+
+def _scaling(seen: Snapshot, pod: Pod) -> KubeEvent | None:
+    """The newest word of the autoscaler of nodes on this pod."""
+    mine = [e for e in seen.scaling if e.about == f"Pod/{pod.name}" and e.last_seen is not None]
+    return max(mine, key=lambda e: e.last_seen or seen.now, default=None)
+
+
+def node_comes(seen: Snapshot, pod: Pod) -> bool:
+    """Whether a node is being added for this pod."""
+    event = _scaling(seen, pod)
+    if pod.node or event is None or event.reason not in ADDING or event.last_seen is None:
+        return False
+    return seen.now - event.last_seen < _COMING
+
+
+def _places(seen: Snapshot, pod: Pod) -> tuple[Mapping[str, Any], Sequence[Obj]]:
+    return seen.specs.get(pod.name) or seen.spec, seen.nodes
+
+
+def wants_taints(seen: Snapshot) -> bool:
+    """Whether the scheduler speaks of taints and names none, so that the nodes have to be read."""
+    said = (_said(seen, pod) for pod in seen.alive)
+    return any(not m["taint"] for text in said for m in _TAINT.finditer(text))
 
 
 def _said(seen: Snapshot, pod: Pod) -> str:
@@ -53,33 +93,76 @@ def _said(seen: Snapshot, pod: Pod) -> str:
         and condition.message
     ):
         return short(redact(condition.message), 500)
-    events = seen.about("Pod", pod.name, "FailedScheduling")
-    return short(redact(events[0].message), 500) if events else ""
+    events = seen.about("Pod", pod.name, "FailedScheduling", "FailedResourceClaimCreation")
+    if events:
+        return short(redact(events[0].message), 500)
+    spec, _ = _places(seen, pod)
+    other = spec.get("schedulerName") or _SCHEDULER
+    if condition is None and other != _SCHEDULER and seen.now - pod.created_at >= STARTING:
+        return f"no scheduler has looked at it: its schedulerName is {other}"
+    return ""
 
 
 def _cause(seen: Snapshot, pods: list[Pod], said: str) -> Cause:
-    parts = parts_of(said)
+    parts = parts_of(said, *_places(seen, pods[0]))
     claim = _CLAIM.search(said)
     since = earliest([p.created_at for p in pods])
     names = tuple(p.name for p in pods)
-    if claim and not any(p.fields for p in parts if p.words != _UNBOUND):
+    if claim and not any(p.demands for p in parts if p.words != _UNBOUND):
         return _volume(seen, claim["name"], names, said)
     if any(p.words == _UNBOUND for p in parts):
         return _volume(seen, "", names, said)
+    if _SINGLE.search(said):
+        return _shared(seen, pods, said)
     words = "; ".join(dict.fromkeys(p.words for p in parts)) or said
     total = _TOTAL.match(said)
     who = f"of {total['all']} nodes none takes pod {names[0]}" if total else f"pod {names[0]} gets no node"
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    scaling, advice = _autoscaler_says(seen, pods[0])
+    wishes = [p.advice for p in parts if p.advice] or ["make a node fit the pod, or the pod fit a node"]
     return Cause(
         code=CauseCode.UNSCHEDULABLE,
         object=f"Pod {names[0]}",
         sureness=Sureness.CERTAIN,
-        text=f"{who}{more}: {words}",
-        advice="; or ".join(dict.fromkeys(p.advice for p in parts))
-        or "make a node fit the pod, or the pod fit a node",
+        text=f"{who}{more}: {words}{scaling}",
+        advice="; or ".join(dict.fromkeys([*wishes, *advice])),
         pods=names,
-        fields=tuple(dict.fromkeys(f for p in parts for f in p.fields)),
+        demands=tuple(d for p in parts for d in p.demands),
         since=since,
+    )
+
+
+def _autoscaler_says(seen: Snapshot, pod: Pod) -> tuple[str, list[str]]:
+    """What the autoscaler of nodes said about this pod, and what a person does about it."""
+    event = _scaling(seen, pod)
+    if event is None:
+        return "", []
+    said = short(redact(event.message), 200)
+    if event.reason in NOT_ADDING:
+        return f"; the cluster autoscaler adds no node ({said})", [
+            "let the cluster autoscaler add a node that fits"
+        ]
+    ago = span((seen.now - (event.last_seen or seen.now)).total_seconds())
+    return f"; a node was asked for {ago} ago and has not come ({said})", [
+        "find out why the new node does not come"
+    ]
+
+
+def _shared(seen: Snapshot, pods: list[Pod], said: str) -> Cause:
+    """Another pod uses a volume that is for one pod alone."""
+    claims = sorted(n for p in pods for n in claims_of(seen.specs.get(p.name) or {}))
+    what = f"PersistentVolumeClaim {claims[0]}" if len(set(claims)) == 1 else f"Pod {pods[0].name}"
+    rest = "; ".join(p.words for p in parts_of(said, *_places(seen, pods[0])))
+    return Cause(
+        code=CauseCode.VOLUME,
+        object=what,
+        sureness=Sureness.CERTAIN,
+        text=f"pod {pods[0].name} gets no node: {rest}",
+        advice="let the pod that has the volume end (ReadWriteOncePod is for one pod), or use strategy Recreate",
+        pods=tuple(p.name for p in pods),
+        demands=(mounted_claims(claims, [p.name for p in pods]),),
+        objects=tuple((Kind.PVC, n) for n in dict.fromkeys(claims)),
+        since=earliest([p.created_at for p in pods]),
     )
 
 
@@ -101,7 +184,7 @@ def _volume(seen: Snapshot, name: str, pods: tuple[str, ...], said: str) -> Caus
         if not exists
         else f"get {what} bound{_storage(seen, name)}",
         pods=pods,
-        fields=("volumes", "volumeClaimTemplates"),
+        demands=(mounted_claims([name] if name else [], pods),),
         objects=((Kind.PVC, name),) if name else (),
         since=earliest([p.created_at for p in seen.pods if p.name in pods]),
     )
@@ -123,9 +206,10 @@ _GONE = re.compile(r'persistentvolumeclaim "[^"]+" not found')
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)"')
 _TOTAL = re.compile(r"0/(?P<all>\d+) nodes are available")
 _PREEMPTION = re.compile(r"\.? ?preemption: .*$", re.DOTALL)
-_TAINT = re.compile(r"(?P<n>\d+) node\(s\) had (?:untolerated )?taint(?:s)? (?P<taint>\{[^}]*\})")
+_TAINT = re.compile(r"(?P<n>\d+) node\(s\) had (?:untolerated )?taint(?:s|\(s\))?(?: (?P<taint>\{[^}]*\}))?")
+_SINGLE = re.compile(r"ReadWriteOncePod")
 _SHORT = re.compile(r"(?P<n>\d+) Insufficient (?P<what>[\w./-]*\w)")
-_RULES: tuple[tuple[re.Pattern[str], str, str, tuple[str, ...]], ...] = (
+_RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
     (re.compile(r"(?P<n>\d+) node\(s\) were unschedulable"), "{n} are cordoned", "uncordon a node", ()),
     (
         re.compile(
@@ -133,7 +217,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[str, ...]], ...] = (
         ),
         "{n} do not match the pod's nodeSelector or node affinity",
         "label a node as the pod's nodeSelector and node affinity want it, or change these",
-        _PLACES,
+        (demands.selected_nodes(),),
     ),
     (
         re.compile(
@@ -142,31 +226,31 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[str, ...]], ...] = (
         ),
         "{n} have a pod that the anti-affinity keeps apart",
         "add a node, or loosen the anti-affinity",
-        ("affinity",),
+        (demands.kept_apart("podAntiAffinity"),),
     ),
     (
         re.compile(r"(?P<n>\d+) node\(s\) didn't match pod affinity", re.IGNORECASE),
         "{n} have no pod that the affinity wants",
         "start what the pod affinity wants, or loosen it",
-        ("affinity",),
+        (demands.kept_apart("podAffinity"),),
     ),
     (
         re.compile(r"(?P<n>\d+) node\(s\) didn't (?:match|satisfy) pod topology spread", re.IGNORECASE),
         "{n} break the topology spread constraints",
         "add a node in the missing zone, or loosen topologySpreadConstraints",
-        ("topologySpreadConstraints",),
+        (demands.spread(),),
     ),
     (
         re.compile(r"(?P<n>\d+) node\(s\) didn't have free ports"),
         "{n} have the pod's host port in use",
         "free the host port, or do without it",
-        ("containers[*].ports", "hostNetwork"),
+        (demands.host_ports(),),
     ),
     (
         re.compile(r"(?P<n>\d+) node\(s\) had volume node affinity conflict"),
         "{n} cannot reach the pod's volume (volume node affinity)",
         "bring a node into the volume's zone",
-        ("volumes", "volumeClaimTemplates"),
+        (mounted_claims([]),),
     ),
     (
         re.compile(r"(?P<n>\d+) node\(s\) exceed max volume count"),
@@ -181,13 +265,46 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[str, ...]], ...] = (
         ),
         _UNBOUND,
         "get its PersistentVolumeClaims bound",
-        ("volumes", "volumeClaimTemplates"),
+        (mounted_claims([]),),
+    ),
+    (
+        re.compile(
+            r"(?P<n>\d+) nodes? has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+        ),
+        "{n} has a pod that uses the volume, which is for one pod alone (ReadWriteOncePod)",
+        "let the pod that has the volume end",
+        (mounted_claims([]),),
+    ),
+    (
+        re.compile(
+            r"(?P<n>\d+) (?:node\(s\) )?cannot allocate all claims|(?P<m>\d+) node\(s\) .*resourceclaim",
+            re.IGNORECASE,
+        ),
+        "{n} have no device that is free for the pod's resource claims",
+        "free or add such a device (kubectl get resourceslices), or correct resourceClaims",
+        (demands.listed("resourceClaims"),),
+    ),
+    (
+        re.compile(
+            r"(?P<n>)waiting for dynamic resource controller|resource ?claim(?: ?template)?(?:\.resource\.k8s\.io)? \"[^\"]+\" not found|"
+            r"error looking up resource claim template",
+            re.IGNORECASE,
+        ),
+        "its ResourceClaim has not been made{claims}",
+        "create the ResourceClaimTemplate or ResourceClaim that resourceClaims names",
+        (demands.listed("resourceClaims"),),
+    ),
+    (
+        re.compile(r"(?P<n>)no scheduler has looked at it: its schedulerName is \S+"),
+        "no scheduler of its schedulerName has looked at it",
+        "start the scheduler that schedulerName names, or correct the name",
+        (demands.valued("schedulerName"),),
     ),
     (
         re.compile(r"(?P<n>)scheduling is gated[^,]*"),
         "a scheduling gate holds it",
         "let the controller that set the scheduling gate remove it",
-        ("schedulingGates",),
+        (demands.listed("schedulingGates"),),
     ),
 )
 _NODE_TAINTS = {
@@ -201,29 +318,65 @@ _NODE_TAINTS = {
 }
 
 
-def parts_of(said: str) -> list[_Part]:
-    """The scheduler's sentence as its parts; what it says about preemption is left out."""
+_UNTOLD = re.compile(r"no new claims to deallocate|still not schedulable|\d+/\d+ nodes are available")
+
+
+def parts_of(said: str, spec: Mapping[str, Any], nodes: Sequence[Obj]) -> list[_Part]:
+    """The scheduler's sentence as its parts; what it says about preemption is left out. A part that is not known stands as it is."""
     words = _PREEMPTION.sub("", said)
-    found = [_taint(m) for m in _TAINT.finditer(words)]
+    found = [p for m in _TAINT.finditer(words) for p in _taints(m, spec, nodes)]
     found += [
         _Part(
             f"{m['n']} have not enough {m['what']}",
             f"add a node with room for {m['what']}, or ask for less",
-            ("containers[*].resources", "initContainers[*].resources", "resources"),
+            (sizes.asked(m["what"]),),
         )
         for m in _SHORT.finditer(words)
     ]
-    for pattern, text, advice, fields in _RULES:
+    for pattern, text, advice, tests in _RULES:
         if m := pattern.search(words):
             number = m["n"] or m.groupdict().get("m") or ""
-            found.append(_Part(text.format(n=number).strip(), advice, fields))
-    return found
+            told = text.replace("{claims}", _claims(spec)).replace("{n}", number)
+            found.append(_Part(told.strip(), advice, tests))
+    patterns = (_TAINT, _SHORT, _UNTOLD, _CLAIM, *(pattern for pattern, *_ in _RULES))
+    if not _TOTAL.match(words):
+        return found
+    rest = re.split(r", (?=\d|pod |waiting )", words.partition(": ")[2].rstrip(". "))
+    return found + [_Part(short(r, 150), "") for r in rest if r and not any(p.search(r) for p in patterns)]
 
 
-def _taint(m: re.Match[str]) -> _Part:
-    key = m["taint"].strip("{}").partition(":")[0]
+def _claims(spec: Mapping[str, Any]) -> str:
+    """The names that `resourceClaims` of a pod refers to."""
+    named = [
+        f"ResourceClaimTemplate {c['resourceClaimTemplateName']}"
+        if c.get("resourceClaimTemplateName")
+        else f"ResourceClaim {c.get('resourceClaimName')}"
+        for c in spec.get("resourceClaims") or ()
+    ]
+    return f" (from {', '.join(named)})" if named else ""
+
+
+def _taints(m: re.Match[str], spec: Mapping[str, Any], nodes: Sequence[Obj]) -> list[_Part]:
+    """The taint that the scheduler names; else those of the nodes that the pod does not tolerate, as far as nodes can be read."""
+    if m["taint"]:
+        return [_taint(m["n"], m["taint"])]
+    found = Counter(told for node in nodes if (told := untolerated(spec, node)))
+    if found:
+        return [_taint(str(number), told) for told, number in found.most_common()]
+    advice = "look at the taints of the nodes (kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints)"
+    return [
+        _Part(
+            f"{m['n']} have a taint that the pod does not tolerate", advice, (demands.dropped("tolerations"),)
+        )
+    ]
+
+
+def _taint(number: str, taint: str) -> _Part:
+    key = taint.strip("{}").partition(":")[0]
     if key in _NODE_TAINTS:
         words, advice = _NODE_TAINTS[key]
-        return _Part(f"{m['n']} are {words}", advice)
-    text = f"{m['n']} have taint {m['taint']}, which the pod does not tolerate"
-    return _Part(text, f"remove taint {key} from a node, or let the pod tolerate it", ("tolerations",))
+        return _Part(f"{number} are {words}", advice)
+    text = f"{number} have taint {taint}, which the pod does not tolerate"
+    return _Part(
+        text, f"remove taint {key} from a node, or let the pod tolerate it", (demands.untolerated(taint),)
+    )

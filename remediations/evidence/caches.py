@@ -15,7 +15,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from remediations.evidence.looks import not_looked
-from remediations.evidence.units import memory, percent, span
+from remediations.evidence.usage import memory, percent, span
 
 CACHE = "cache.state"
 _TOLD = frozenset({"exhausted", "loading"})

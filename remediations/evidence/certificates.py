@@ -20,7 +20,7 @@ from app.domain.target import Kind
 from app.kube.certificates import OF_CERTIFICATE, Certificate, issued, parse_certificate
 from app.kube.issuance import Issuer, Standing, standing
 from remediations.aftermath import HealthParams, address
-from remediations.evidence.units import count, span
+from remediations.evidence.usage import count, span
 
 ALL, ISSUER, PENDING, SECRET, SERVED = (
     "certificates.all", "certificate.issuer", "certificate.pending", "certificate.secret", "certificate.served"

@@ -16,10 +16,9 @@ from app.domain.json import Obj
 from app.domain.owner import Relation
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.controllers import owners_of
+from app.kube.owners import find, owners_of
 from app.kube.parse import serves
-from app.kube.resolve import find
-from remediations.evidence.units import count
+from remediations.evidence.usage import count
 
 CLIENT_WORKLOAD = "database.client_workload"
 _LOOKED_AT = 5

@@ -19,7 +19,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from remediations.evidence.looks import not_looked
-from remediations.evidence.units import count, memory, percent, span
+from remediations.evidence.usage import count, memory, percent, span
 
 CONNECTION, CLIENTS, IDLERS, LOCKS = (
     "database.connection", "database.clients", "database.idle", "database.locks"

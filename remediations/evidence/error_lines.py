@@ -1,6 +1,6 @@
-"""Reading error lines: which lines of a log report an error, of what type, and what makes two of them the same.
+"""Reading error lines: which lines of a log report an error, of what type, what makes two of them the same, and what they are about.
 
-Used by `remediations.evidence.logs`. Understands JSON and logfmt lines with a level, lines with a level word, klog's
+Used by `remediations.evidence.logs` and `remediations.causes.blame`; the words it judges by are tables (`error_words`). Understands JSON and logfmt lines with a level, lines with a level word, klog's
 `E0304`, Python tracebacks, Java stack traces and Go panics. Pure.
 """
 
@@ -8,90 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from app.domain.json import decoded
 from app.domain.text import bounded
+from remediations.evidence import error_words as words
+from remediations.evidence.error_signs import CAUSE, CAUSES, NUMBERED
+from remediations.evidence.error_words import Nature
+from remediations.evidence.natures import Sign, judged
 
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_RECORD = 4_000  # characters of a JSON line, decoded as a whole
-_LONGEST_TEXT = 500  # characters of what any pattern sees; 300 are shown at most
+_LONGEST_RECORD = 16_000  # characters of a JSON line, decoded as a whole
+_LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
+_LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
+_MOST_LEVELS = 8
 
 _PLAIN = frozenset({"Error", "error", "fatal"})
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
 _LEVEL_FIELDS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel")
 _MESSAGE_FIELDS = ("message", "msg", "event", "error", "exception", "err")
 _DETAIL_FIELDS = ("error", "err", "exception", "cause", "error.message", "exception.message")
+_STACK_FIELDS = ("stack", "stacktrace", "stack_trace", "error.stack_trace", "errorVerbose", "exc_info")
 _TYPE_FIELDS = ("exc_type", "error.type", "exception.type", "error_type", "exception_class")
 _TRACE_FIELDS = ("exc_info", "exception", "stack", *_MESSAGE_FIELDS)
 _TIME_FIELDS = ("timestamp", "time", "ts", "@timestamp", "asctime")
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?")
-_LOGFMT = re.compile(r"(?:^|\s)(?:level|lvl|severity)=\"?([A-Za-z]+)")
-_LOGFMT_MESSAGE = re.compile(r"(?:^|\s)(?:msg|message|err|error)=(?:\"((?:[^\"\\]|\\.)*)\"|(\S+))")
-_BARE = re.compile(
-    r"^(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*\s+)?(?:\([^)]{1,60}\) )?(?:Uncaught |Unhandled )?"
-    r"(?P<name>(?:[A-Za-z_]\w*\.){0,8}[A-Z]\w{0,60}(?:Error|Exception)|Error|error|fatal)"
-    r"(?: \[\w{1,40}\])?: (?P<text>\S.*)"
-)
-"""A line that only names its error, as Node, gRPC and command line tools write it: `Error: 14 UNAVAILABLE: ...`."""
-_KLOG = re.compile(r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{1,80}\] ")
-_TYPE = re.compile(
-    r"(?<![\w/.])(?:[A-Za-z_]\w*\.)*(?P<name>[A-Z]\w{0,60}(?:Error|Exception|Timeout|Failure|Refused|Fault)|"
-    r"(?:Key|System|Generator|Keyboard)(?:Interrupt|Exit))\b(?:\s*\([\w.]{1,80}\))?(?P<rest>:\s*(?P<text>.*))?"
-)
-_RAISED = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:: .*)?$")
-_TRACE = "Traceback (most recent call last):"
-_CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
-_THROWN = re.compile(r"^Exception in thread \"[^\"]*\" (?P<text>.*)")
-_PANIC = re.compile(r"^panic: (?P<text>.*)")
-
-
-class Nature(StrEnum):
-    """What an error says about its cause, as far as its words tell."""
-
-    CODE = "code"
-    DEPENDENCY = "dependency"
-    CAPACITY = "capacity"
-    RATE_LIMIT = "rate_limit"
-
-
-_NATURES: tuple[tuple[Nature, re.Pattern[str]], ...] = (
-    # A provider that limits us is asked even more often by more pods (runbook, API Rate Limiting).
-    (
-        Nature.RATE_LIMIT,
-        re.compile(
-            r"rate.?limit|quota exceeded|insufficient_quota|client error '429|\b429\b.* for url",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        Nature.DEPENDENCY,
-        re.compile(
-            r"connection (?:refused|reset|timed out|timeout|aborted|closed)|could not connect|cannot connect"
-            r"|econn(?:refused|reset|aborted)|name or service not known|no such host|could not (?:resolve|translate)"
-            r"|too many (?:clients|connections)|queuepool limit|server closed the connection|no route to host"
-            r"|\b14 unavailable\b|code = unavailable|no connection established|broken pipe|server misbehaving"
-            r"|temporary failure in name resolution|eai_again|\bdial (?:tcp|udp)\b|tls handshake timeout|\bx509: |certificate has expired"
-            r"|(?:operational|interface|connection|busyloading)error\b",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        Nature.CAPACITY,
-        re.compile(
-            r"\b(?:429|503|504)\b|too many requests|service unavailable|overload|queue (?:is )?full|saturat"
-            r"|backpressure|no (?:free|available) worker|worker timeout|deadline exceeded|resource exhausted"
-            r"|thread pool .*exhaust|load shed",
-            re.IGNORECASE,
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +47,10 @@ class ErrorLine:
     at: datetime | None
     named: bool = False
     """`type` is an exception's name and not only a level word."""
+    chain: tuple[str, ...] = field(default=(), compare=False)
+    """The other exceptions that are told with it, the nearest to where it began first."""
+    plain: bool = False
+    """No error: a line that says nothing of a level, or of a lower one."""
 
     @property
     def key(self) -> str:
@@ -111,14 +59,24 @@ class ErrorLine:
         return (f"{self.type}: {text}" if self.named and text else text or self.type)[:_LONGEST_KEY]
 
     @property
-    def nature(self) -> Nature:
-        """What it says about its cause."""
-        words = f"{self.type}: {self.text}"
-        return next((nature for nature, pattern in _NATURES if pattern.search(words)), Nature.CODE)
+    def judged(self) -> tuple[Sign, Nature]:
+        """Whom it accuses, and what it says about its cause: where it began, else the nearest around that which does."""
+        own = f"{self.type}: {self.text}" if self.named else self.text
+        return judged((own, *self.chain))
+
+    @property
+    def words(self) -> str:
+        """Its type and its text, as they were written."""
+        return f"{self.type}: {self.text}" if self.named and self.text else self.text or self.type
 
 
 def errors_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator[ErrorLine]:
     """The errors that these lines of one container report; a traceback belongs to the error line before it."""
+    return (entry for entry in entries_in(lines, tokens) if not entry.plain)
+
+
+def entries_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator[ErrorLine]:
+    """The errors, and as `plain` the other lines between them that are no part of an error."""
     reader = _Reader(tokens)
     for line in lines:
         yield from reader.feed(line[:_LONGEST_RECORD].rstrip())
@@ -127,75 +85,112 @@ def errors_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator[
 
 
 class _Reader:
-    """Holds back the last error until it is clear that no traceback of it follows."""
+    """Holds back the last error until it is clear that no traceback and no cause of it follows."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.pending: ErrorLine | None = None
         self._word = re.compile(rf"(?<![\w-])(?:{'|'.join(re.escape(t) for t in tokens)})(?![\w-])")
         self._in_trace = False
         self._traced = False
+        self._chained = False
+        self._listed = False
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
         """Take one line; gives the error before it once that is complete."""
         if not line.startswith("{"):
             line = bounded(line, _LONGEST_TEXT)
-        if line.strip() == _TRACE:
+        if line.strip() == words.TRACE:
             self._in_trace = True
             return
-        if not line or line[0] in " \t":
+        if not line or self._belongs(line):
             return
-        if self._in_trace and _RAISED.match(line):
+        if self._in_trace and words.RAISED.match(line):
             self._in_trace = False
             yield from self._raise(line)
             return
         self._in_trace = False
-        if line.startswith(_CHAINED):
-            self._traced = False  # the next traceback tells more of the same error
+        if line.startswith(words.CHAINED):
+            self._traced, self._chained = False, True  # the next traceback tells more of the same error
             return
         error = _read(line, self._word)
-        if error is not None and error.text.endswith(_TRACE):
+        if error is not None and error.text.endswith(words.TRACE):
             return  # a logger that prefixes each line of a traceback: the line with the exception follows
         yield from self._turn(error)
+        if error is None:
+            yield ErrorLine("", line, None, plain=True)
+
+    def _belongs(self, line: str) -> bool:
+        """Is this line a part of the error before it: a frame, or one of its causes?"""
+        if cause := words.CAUSED.match(line):
+            self._below(cause["text"] or "", cause["name"])
+            return True
+        if CAUSES.fullmatch(line):
+            self._listed = True
+            return True
+        indented = line[0] in " \t"
+        if indented and self._in_trace:
+            return True
+        found = (NUMBERED.match(line) if self._listed else None) or CAUSE.match(line)
+        if found is not None and (indented or self.pending is not None):
+            self._below(found["text"])
+        return indented or (found is not None and self.pending is not None)
+
+    def _below(self, text: str, name: str = "") -> None:
+        """What lies below an exception is where it began, and the others are told with it."""
+        above = (self.pending.words, *self.pending.chain) if self.pending else ()
+        at = self.pending.at if self.pending else None
+        found = ErrorLine(name, text, at, named=True) if name else _typed("ERROR", text, at)
+        self.pending = replace(found, chain=above[:_MOST_LEVELS])
 
     def _raise(self, line: str) -> Iterator[ErrorLine]:
-        if self._traced:
+        before = self.pending
+        again = (
+            before is not None
+            and before.named
+            and not self._chained
+            and not line.split(":", maxsplit=1)[0].endswith(before.type)
+        )
+        if self._traced or again:
             yield from self._turn(None)
         self.pending = _raised(line, self.pending)
-        self._traced = True
+        self._traced, self._chained = True, False
 
     def _turn(self, error: ErrorLine | None) -> Iterator[ErrorLine]:
         if self.pending:
             yield self.pending
-        self.pending, self._traced = error, False
+        self.pending, self._traced, self._chained, self._listed = error, False, False, False
 
 
 def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
     """The last line of a traceback; an error that already has its exception's name keeps it."""
     if before is not None and before.named:
-        return before
+        return replace(before, chain=(*before.chain, line)[:_MOST_LEVELS])
     name, _, text = line.partition(": ")
-    return ErrorLine(name.rpartition(".")[2], text, before.at if before else None, named=True)
+    above = (before.words, *before.chain) if before else ()
+    return ErrorLine(
+        name.rpartition(".")[2], text, before.at if before else None, named=True, chain=above[:_MOST_LEVELS]
+    )
 
 
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if line.startswith("{") and (record := _json(line)) is not None:
         return _from_json(record)
     line = bounded(line, _LONGEST_TEXT)
-    for pattern in (_THROWN, _PANIC):
+    for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
-            return _typed("panic" if pattern is _PANIC else "Exception", found["text"], None)
+            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"], None)
     at = _time(line)
-    if level := _LOGFMT.search(line):
+    if level := words.LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
             return None
-        said = dict.fromkeys(m[1] or m[2] or "" for m in _LOGFMT_MESSAGE.finditer(line))
+        said = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
         return _typed("ERROR", ": ".join(filter(None, said)) or line, at)
-    if klog := _KLOG.match(line):
+    if klog := words.KLOG.match(line):
         return _typed("ERROR", line[klog.end() :], at)
     if found := word.search(line):
         return _typed(found[0], line[found.end() :].lstrip(" \t]:|-"), at)
-    if bare := _BARE.match(line):
-        name = bare["name"].rpartition(".")[2]
+    if bare := words.BARE.match(line):
+        name = re.split(r"[.\\]", bare["name"])[-1]
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN)
     return None
 
@@ -219,33 +214,49 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
         return None
     at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
     text = _text(record, _MESSAGE_FIELDS)
-    if detail and detail not in text and _TRACE not in text and _TRACE not in detail:
+    if detail and detail not in text and words.TRACE not in text and words.TRACE not in detail:
         text = f"{text}: {detail}" if text else detail
     kind = _text(record, _TYPE_FIELDS)
+    chain = tuple(_causes(record))[-_MOST_LEVELS:][::-1]
     if kind:
         kind = kind.rpartition(".")[2][:_LONGEST_KEY]
-        return ErrorLine(kind, bounded(text, _LONGEST_TEXT), at, named=True)
-    trace = next((x for f in _TRACE_FIELDS if _TRACE in (x := _text(record, (f,)))), "")
+        return ErrorLine(kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain)
+    trace = next((x for f in _TRACE_FIELDS if words.TRACE in (x := _text(record, (f,)))), "")
     last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
-    found = _typed("ERROR", text.partition(_TRACE)[0].rstrip(), at)
-    return replace(_raised(last, found), at=found.at) if last and _RAISED.match(last) else found
+    found = replace(_typed("ERROR", text.partition(words.TRACE)[0].rstrip(), at), chain=chain)
+    return replace(_raised(last, found), at=found.at) if last and words.RAISED.match(last) else found
+
+
+def _causes(record: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """What a record says of the causes of its error, the outermost first: lines of a stack trace, and errors inside of errors."""
+    for name in (*_DETAIL_FIELDS, *_STACK_FIELDS):
+        value = record.get(name)
+        if isinstance(value, dict) and depth < _MOST_LEVELS:
+            yield from (bounded(x, _LONGEST_TEXT) for x in (_text(value, ("message", "msg")),) if x)
+            yield from _causes(value, depth + 1)
+        if isinstance(value, str):
+            lines = value[:_LONGEST_RECORD].splitlines()
+            head = [bounded(lines[0], _LONGEST_TEXT)] if lines and (depth or name in _STACK_FIELDS) else []
+            yield from head
+            found = (words.CAUSED.match(line) or CAUSE.match(line) for line in lines)
+            yield from (bounded(m[0].strip(), _LONGEST_TEXT) for m in found if m)
 
 
 def _detail(record: Mapping[str, Any]) -> str:
     """What the error's own field says, behind a message such as "request failed"."""
-    for field in _DETAIL_FIELDS:
-        value = record.get(field)
+    for name in _DETAIL_FIELDS:
+        value = record.get(name)
         if isinstance(value, dict):
             value = value.get("message") or value.get("msg")
         if isinstance(value, str) and value.strip():
-            return value.strip().splitlines()[0] if _TRACE not in value else ""
+            return value.strip().splitlines()[0] if words.TRACE not in value else ""
     return ""
 
 
 def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     """With the exception's name as the type where the text names one; then the text starts after it."""
     text = bounded(text, _LONGEST_TEXT)
-    best = next((m for m in _TYPE.finditer(text) if m["rest"]), None) or _TYPE.search(text)
+    best = next((m for m in words.TYPE.finditer(text) if m["rest"]), None) or words.TYPE.search(text)
     if best is None:
         return ErrorLine(word, text, at)
     name = best["name"]
@@ -267,7 +278,7 @@ def _stamp(value: Any) -> datetime | None:
 
 
 def _time(text: str) -> datetime | None:
-    found = _TIME.search(text[:80])
+    found = words.TIME.search(text[:80])
     if found is None:
         return None
     try:
@@ -289,29 +300,9 @@ def first_time(text: str) -> datetime | None:
     return None
 
 
-_VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE),
-        "<uuid>",
-    ),
-    (_TIME, "<time>"),
-    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,190}"), "<email>"),
-    (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"), "<ip>"),
-    (re.compile(r"\[?\b(?:[0-9a-f]{1,4}:){3,7}:?[0-9a-f]{0,4}\]?(?::\d{1,5})?", re.IGNORECASE), "<ip>"),
-    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9]*[a-f])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
-    # Any other word of letters with at least two digits in it, e.g. a request's or a pod's generated part.
-    (re.compile(r"\b(?=[a-z]*\d[a-z]*\d)(?=\d*[a-z])[a-z0-9]{5,}\b", re.IGNORECASE), "<id>"),
-)
-_NUMBER = re.compile(
-    r"(?P<status>\b(?:status|http|code|error|response|answered)(?:[ _]code)?\W{1,3}'?[1-5]\d\d\b(?!\.\d))|\d+(?:\.\d+)?",
-    re.IGNORECASE,
-)
-
-
 def normalise(text: str) -> str:
     """`text` with what varies from one occurrence to the next replaced; HTTP status codes stay, they tell types apart."""
-    line = " ".join(bounded(text, _LONGEST_TEXT).split())
-    for pattern, name in _VARYING:
+    line = " ".join(bounded(text, _LONGEST_SAME).split())
+    for pattern, name in words.VARYING:
         line = pattern.sub(name, line)
-    return _NUMBER.sub(lambda m: m[0] if m["status"] else "<n>", line)
+    return words.NUMBER.sub(lambda m: m[0] if m["status"] else "<n>", line)

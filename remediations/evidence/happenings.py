@@ -14,7 +14,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Pod, Workload
 from app.kube.read import WARNINGS, events_about
-from remediations.evidence.units import count, short, span
+from remediations.evidence.usage import count, short, span
 
 _SHOWN = 6
 

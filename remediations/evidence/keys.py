@@ -20,10 +20,10 @@ from app.domain.secret import encoded, text_of
 from app.domain.target import Kind
 from app.domain.workload import Pod, Workload
 from app.kube.actions.rotate_key import KeyList
+from app.kube.manifest import containers_of
 from app.kube.owners import who_changed
-from app.kube.podspec import containers_of
 from app.kube.secrets import closed, written_from
-from remediations.evidence.units import count, joined, span
+from remediations.evidence.usage import count, joined, span
 
 KEYS = "keys.list"
 _SHOWN = 5

@@ -20,9 +20,8 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.ports import Sample
 from app.domain.remediation import Params, Scene
-from remediations.evidence.units import count, memory, percent, short, span
-from remediations.params import Query, Seconds, Share
-from remediations.queries import MEMORY, WORKING_SET, aim
+from remediations.evidence.usage import count, memory, percent, short, span
+from remediations.shared import MEMORY, WORKING_SET, Query, Seconds, Share, aim
 
 _DROP = 0.6
 """A sample below this part of the one before it: the container was started anew, and with it the line."""

@@ -17,7 +17,9 @@ from typing import Any, Final
 from app.domain.json import decoded
 from app.domain.text import bounded
 from remediations.evidence.error_lines import first_time
+from remediations.evidence.error_words import ErrorKind
 from remediations.evidence.limit_providers import Provider, Whose, by_host, by_shape
+from remediations.evidence.natures import kind_of, own_answer
 
 OURS: Final = "ours"
 """The line tells of a limit that we hold our own clients to."""
@@ -47,13 +49,13 @@ _SETTINGS = frozenset({"retry", "retries", "settings", "config", "options"})
 """Names of objects that say what is set, not what happened."""
 _IN_A_QUERY = re.compile(r"[?&][\w.-]{1,40}=https?://\S{1,300}")
 _STATUS = re.compile(
-    r"(?:HTTP/[\d.]+\"?\s+|\bHTTP[ :]|\bstatus(?:[_ ]?code)?[\"']?\s{0,4}[:=]?\s{0,4}[\"']?|\bError code:\s{0,4}|\berror '"
-    r"|\bcode[\"']?\s{0,4}[:=]\s{0,4}[\"']?|\()(?P<status>429|500|502|503|504|529)\b(?!\.\d)"
+    r"(?:HTTP/[\d.]+\"?\s+|\bHTTP[ :]|(?<!unknown )(?<!invalid )\bstatus(?:[_ ]?code)?[\"']?\s{0,4}[:=]?\s{0,4}[\"']?|\bError code:\s{0,4}|\berror '"
+    r"|\bcode[\"']?\s{0,4}[:=]\s{0,4}[\"']?|(?<!line )(?<!column )\()(?P<status>429|500|502|503|504|529)\b(?!\.\d| (?:items|rows|records|bytes|lines|ms|times)\b)"
     r"|\b(?P<bare>429) (?:Too Many Requests|RESOURCE_EXHAUSTED|Client Error|Resource (?:has been )?exhausted|Quota exceeded)",
     re.IGNORECASE,
 )
 _ERROR = re.compile(
-    r"(?:[\"']?(?:code|type|error|reason|status)[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:rate_limit(?:_exceeded|_error)?|rateLimitExceeded"
+    r"(?:(?<!\w)[\"']?(?:code|type|error|reason|status)[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:rate_limit(?:_exceeded|_error)?|rateLimitExceeded"
     r"|insufficient_quota|overloaded_error|RESOURCE_EXHAUSTED|too_many_requests)(?![\w-])"
     r"|(?<!raise )(?<!except )\b(?:RateLimitError|RateLimitExceeded|TooManyRequests(?:Exception|Error)?|ResourceExhausted"
     r"|ThrottlingException|OverloadedError)(?:: |\) when calling )"
@@ -156,6 +158,10 @@ def limit_in(line: str) -> Limited | str | None:
     number = (status["status"] or status["bare"]) if status else ""
     if _OWN_LIMIT.search(text) or _ACCESS.search(text) or (number == "429" and _CLIENT.search(text)):
         return OURS
+    if (own := own_answer(text)) is not None:
+        return OURS if own == 429 else None
+    if kind_of(text) is ErrorKind.CODE:  # the words are a name in our own code
+        return None
     error = _ERROR.search(text)
     if error is None and not number:
         return None

@@ -6,7 +6,6 @@ Called by the handler of rate limits. Bounded as all reading of logs is. Data of
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,15 @@ from app.domain.cluster import Cluster
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.redact import redact
+from app.domain.text import beside
 from app.domain.workload import Pod
 from remediations.evidence.limit_lines import OURS, Limited, limit_in
 from remediations.evidence.limit_providers import PROVIDERS, Whose
 from remediations.evidence.logs import PodLog, read_logs
-from remediations.evidence.units import count, short, span
+from remediations.evidence.usage import count, short, span
 
 ANSWERS = "limits.answers"
 MAX_GROUPS = 8
-_TURN = 200  # lines after which others have their turn
 _GRACE = timedelta(seconds=1)
 _CONTACTS = {p.name: p.contact for p in PROVIDERS}
 _WORDS = {
@@ -166,7 +165,8 @@ async def limits_finding(
     if unread and len(unread) == len(logs):
         text = f"Logs of {count(len(chosen), 'pod')} could not be read ({short(unread[0], 150)})"
         return Finding(ANSWERS, text, Certainty.UNKNOWN, {"groups": [], "ours": 0}, tuple(unread[:5]))
-    found, ours = await _lines(logs, now - timedelta(seconds=window))
+    size = sum(len(log.text) for log in logs)
+    found, ours = await beside(size, lambda: _lines(logs, now - timedelta(seconds=window)))
     groups = grouped(found, fired_at)
     where = f"in {span(window)} of logs of {count(len(chosen), 'pod')}"
     text = "; ".join(_sentence(g, now) for g in groups[:3]) or f"No answer of a provider {where} is a limit"
@@ -191,18 +191,10 @@ def groups_in(finding: Finding | None) -> list[Group]:
     return [Group.from_json(group) for group in groups]
 
 
-async def _lines(logs: Sequence[PodLog], since: datetime) -> tuple[list[Limited], int]:
-    found: list[Limited] = []
-    ours = 0
-    for log in logs:
-        for at, line in enumerate(log.text.splitlines()):
-            told = limit_in(line)
-            if isinstance(told, Limited) and (told.at is None or told.at >= since):
-                found.append(told)
-            ours += told == OURS
-            if at % _TURN == 0:
-                await asyncio.sleep(0)
-    return found, ours
+def _lines(logs: Sequence[PodLog], since: datetime) -> tuple[list[Limited], int]:
+    told = [limit_in(line) for log in logs for line in log.text.splitlines()]
+    found = [t for t in told if isinstance(t, Limited) and (t.at is None or t.at >= since)]
+    return found, told.count(OURS)
 
 
 def _sentence(group: Group, now: datetime) -> str:

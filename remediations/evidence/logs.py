@@ -1,26 +1,29 @@
-"""Error lines of a workload's pods, current and previous containers, grouped by type with counts.
+"""Error lines of a workload's pods, now and in an earlier part of their logs, grouped by type with counts.
 
-The runbook's `kubectl logs ... | grep ERROR | sort | uniq -c | sort -rn`, bounded: so many pods, so many bytes a pod and
-in all, so many groups. Called by the handlers. Shown lines have their secrets removed; raw lines do not leave here.
-"""
+The runbook's `kubectl logs ... | grep ERROR | sort | uniq -c | sort -rn`, bounded: so many pods, so many bytes a pod and in all,
+so many groups. Called by the handlers. Shown lines have their secrets removed; raw lines do not leave here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
-from app.domain.redact import redact
-from app.domain.text import bounded
+from app.domain.redact import REDACTED, redact, redact_lines
+from app.domain.text import beside, bounded
 from app.domain.workload import ContainerState, Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, Nature, errors_in, first_time
-from remediations.evidence.units import count, short, span
+from remediations.evidence.error_lines import TOKENS, ErrorLine, errors_in, first_time
+from remediations.evidence.error_words import Nature
+from remediations.evidence.natures import Sign
+from remediations.evidence.usage import count, short, span
 
 MAX_PODS = 12
 MAX_GROUPS = 5
@@ -28,13 +31,17 @@ MAX_KEYS = 500
 POD_BYTES = 256 * 1024
 TOTAL_BYTES = 2 * 1024 * 1024
 _AT_ONCE = 4
+_LONGEST_KEPT = 600
 _LONGEST_LINE = 500
-_TURN = 16  # error lines that are sorted into groups before others have their turn
+_MOST_JUDGED = 64_000
+_CONTEXT = 16_000
+_STATUSES = re.compile(r"\b[45]\d\d\b")
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one type that say the same. `example` is one of them as it was written, without secrets."""
+    """Errors of one type that say the same. `said` is one of them as it was written, without secrets, and `example` the same cut for people; `mark` is equal for what has the same key before secrets are hidden; `names` are the pods
+    that have them, `containers` the names of those pods' containers."""
 
     type: str
     key: str
@@ -43,14 +50,26 @@ class ErrorGroup:
     first_seen: datetime | None
     pods: int
     example: str
+    said: str
+    mark: int
     names: frozenset[str] = frozenset()
+    containers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Between which moments the most frequent error began: `after` is the last one known to be without it, `by` the first one
+    known to have it. None where the logs do not tell."""
+
+    after: datetime | None = None
+    by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorLog:
     """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
-    the time of the first line of any present container, None when no line tells one; `read` names the pods. `clean_at` is an
-    earlier moment at which the logs had none of the most frequent errors although as many lines; None when nobody looked."""
+    the time of the first line of any present container, None when no line tells one; `read` names the pods. `beginning` is what
+    is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure."""
 
     window: float
     pods: int
@@ -58,11 +77,12 @@ class ErrorLog:
     errors: int
     groups: tuple[ErrorGroup, ...] = ()
     natures: Mapping[Nature, int] = field(default_factory=dict)
+    unclear: int = 0
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
     begins: datetime | None = None
     read: frozenset[str] = frozenset()
-    clean_at: datetime | None = None
+    beginning: Beginning = Beginning()
 
     @property
     def known(self) -> bool:
@@ -75,8 +95,18 @@ class ErrorLog:
         return self.groups[0] if self.groups else None
 
     def share(self, nature: Nature) -> float:
-        """Part of all errors that are of this nature."""
-        return self.natures.get(nature, 0) / self.errors if self.errors else 0.0
+        """Part of the errors that are of this nature (`share_of`)."""
+        return share_of(nature, self.natures, self.unclear)
+
+
+def share_of(nature: Nature, natures: Mapping[Nature, int], unclear: int) -> float:
+    """Part of the errors that are of this nature: of those that accuse somebody, where these are at least a tenth, for one failure is often
+    told by two or three lines of which one says why; else of all."""
+    errors = sum(natures.values())
+    clear = errors - unclear
+    if not clear or clear < errors / 10:
+        return natures.get(nature, 0) / errors if errors else 0.0
+    return (natures.get(nature, 0) - (unclear if nature is Nature.CODE else 0)) / clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +123,13 @@ class PodLog:
 @dataclass(frozen=True, slots=True)
 class _Sorted:
     pod: str
+    container: str
     error: ErrorLine
     key: str
     nature: Nature
+    clear: bool
+    before: Callable[[], Sequence[str]]
+    """The lines that were read up to its end, raw."""
 
 
 async def read_errors(
@@ -104,26 +138,16 @@ async def read_errors(
     """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first."""
     start = now - timedelta(seconds=window)
     chosen, reads = await read_logs(cluster, pods, window)
-    found: list[tuple[str, ErrorLine]] = []
-    for r in reads:
-        for at, error in enumerate(errors_in(r.text.splitlines(), tokens)):
-            if error.at is None or error.at >= start:
-                found.append((r.pod, error))
-            if at % _TURN == 0:
-                await asyncio.sleep(0)  # thousands of lines a pod: let others have their turn in between
-        await asyncio.sleep(0)
-    sorted_in: list[_Sorted] = []
-    for at, (pod, error) in enumerate(found):
-        sorted_in.append(_Sorted(pod, error, error.key, error.nature))
-        if at % _TURN == 0:
-            await asyncio.sleep(0)
+    size = sum(len(r.text) for r in reads)
+    found, groups = await beside(size, lambda: _errors(reads, start, tokens))
     return ErrorLog(
         window=window,
         pods=len(chosen),
         lines=sum(r.text.count("\n") + (not r.text.endswith("\n")) for r in reads if r.text),
         errors=len(found),
-        groups=await _grouped(sorted_in),
-        natures=Counter(s.nature for s in sorted_in),
+        groups=groups,
+        natures=Counter(s.nature for s in found),
+        unclear=sum(not s.clear for s in found),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
         begins=min(
@@ -131,6 +155,74 @@ async def read_errors(
         ),
         read=frozenset(p.name for p in chosen),
     )
+
+
+def _errors(
+    reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]
+) -> tuple[Sequence[_Sorted], tuple[ErrorGroup, ...]]:
+    known: dict[tuple[str, ...], tuple[Sign, Nature]] = {}
+    # To judge a line costs ten times what its key does, and most repeat. After so many long ones only beginnings are judged.
+    whole = 0
+
+    def sort(read: PodLog, error: ErrorLine, before: Callable[[], Sequence[str]]) -> _Sorted:
+        key = error.key
+        same = (key, *_STATUSES.findall(error.text))
+        nonlocal whole
+        if same not in known:
+            whole += len(error.text)
+            cut = whole > _MOST_JUDGED and len(error.text) > _LONGEST_LINE
+            known[same] = (replace(error, text=bounded(error.text, _LONGEST_LINE)) if cut else error).judged
+        sign, nature = known[same]
+        return _Sorted(read.pod, read.container, error, key, nature, sign is not Sign.NONE, before)
+
+    found = [
+        sort(read, error, before)
+        for read in reads
+        for error, before in _with_lines(read.text, tokens)
+        if error.at is None or error.at >= start
+    ]
+    return found, _grouped(found, tokens)
+
+
+class _Lines:
+    """The lines of a log, as they are asked for; what was read so far without a copy of it."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
+        self._read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._read += 1
+            yield line
+        self._read += 1
+
+    def before(self) -> Callable[[], Sequence[str]]:
+        """What was read up to now, but for the line that told that the error before it was complete; some 16,000 characters of it at most."""
+        return partial(self._last, self._read - 1)
+
+    def _last(self, end: int) -> Sequence[str]:
+        first, size = end, 0
+        while first > 0 and size < _CONTEXT:
+            first -= 1
+            size += len(self._lines[first])
+        return self._lines[first:end]
+
+
+def _with_lines(text: str, tokens: Sequence[str]) -> Iterator[tuple[ErrorLine, Callable[[], Sequence[str]]]]:
+    lines = _Lines(text)
+    for error in errors_in(lines, tokens):
+        yield error, lines.before()
+
+
+def _without_secrets(line: _Sorted, tokens: Sequence[str]) -> ErrorLine:
+    """The error as its log tells it without secrets: a line alone does not say that the one before it named a secret. What is hidden so
+    far that it is no error any more is not shown at all."""
+    raw = line.before()
+    errors = list(errors_in(redact_lines(raw), tokens))
+    same = len(errors) == sum(1 for _ in errors_in(raw, tokens)) > 0
+    error = errors[-1] if same else replace(line.error, type=REDACTED, text="", chain=())
+    return replace(error, type=redact(error.type), text=redact(error.text))
 
 
 async def read_logs(
@@ -146,7 +238,7 @@ async def read_logs(
 
     async def read(query: LogQuery) -> PodLog:
         async with gate:
-            return await _read(cluster, query)
+            return await read_log(cluster, query)
 
     return chosen, _bounded(await asyncio.gather(*(read(q) for q in queries)))
 
@@ -175,7 +267,8 @@ def _has_run(state: ContainerState) -> bool:
     return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
 
 
-async def _read(cluster: Cluster, query: LogQuery) -> PodLog:
+async def read_log(cluster: Cluster, query: LogQuery) -> PodLog:
+    """One log, or why it could not be read."""
     try:
         return PodLog(query.pod, query.container, await cluster.logs(query), previous=query.previous)
     except (ClusterRefused, TryLater) as e:
@@ -187,59 +280,59 @@ def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
     for read in reads:
         room = max(0, TOTAL_BYTES - size)
         size += len(read.text)
-        kept.append(read if len(read.text) <= room else replace(read, text=read.text[-room:] if room else ""))
+        # A line of which the beginning is gone no longer says what it is.
+        kept.append(
+            read
+            if len(read.text) <= room
+            else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2])
+        )
     return kept
 
 
-async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequence[str] = TOKENS) -> str:
-    """What a container said before it last ended: its last error, else its last line, without secrets; empty when it
-    said nothing or could not be read (runbook, Pod Crash Loop: `kubectl logs --previous`, `--tail=100`)."""
-    for previous in (True, False):
-        query = LogQuery(pod.ref.namespace, pod.name, container, previous=previous, tail_lines=100)
-        lines = (await _read(cluster, query)).text.splitlines()
-        error = deque(errors_in(lines, tokens), maxlen=1)
-        if error:
-            return short(redact(_words(error[0])), 200)
-        if said := next((line for line in reversed(lines) if line.strip()), ""):
-            return short(redact(bounded(said, _LONGEST_LINE)), 200)
-    return ""
+def short_of_both(text: str, length: int) -> str:
+    """`text` on one line, of a longer one its beginning and its end: a wrapped error tells its cause last."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    end = line[-(length // 2) :].partition(" ")[2]
+    return f"{short(line, length - len(end) - 1)} {end}"
 
 
-async def _grouped(found: Iterable[_Sorted]) -> tuple[ErrorGroup, ...]:
+def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:
     counts: Counter[str] = Counter()
-    first: dict[str, ErrorLine] = {}
+    first: dict[str, _Sorted] = {}
     times: dict[str, datetime] = {}
     pods: dict[str, set[str]] = {}
+    containers: dict[str, set[str]] = {}
     for line in found:
         key, error = line.key, line.error
         if key not in first and len(first) >= MAX_KEYS:
             continue  # nothing groups any more; the frequent ones have been met by now
         counts[key] += 1
-        first.setdefault(key, error)
+        first.setdefault(key, line)
         pods.setdefault(key, set()).add(line.pod)
+        containers.setdefault(key, set()).add(line.container)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
     groups = []
     for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
-        await asyncio.sleep(0)
         # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
-        plain = replace(first[key], text=redact(first[key].text))
+        plain = _without_secrets(first[key], tokens)
         group = ErrorGroup(
             type=plain.type,
             key=plain.key,
+            mark=hash(key),
             count=number,
-            nature=first[key].nature,
+            nature=first[key].error.judged[1],
             first_seen=times.get(key),
             pods=len(pods[key]),
             names=frozenset(pods[key]),
-            example=short(redact(_words(first[key])), 300),
+            containers=frozenset(containers[key]),
+            example=short_of_both(said := redact(plain.words), 300),
+            said=said,
         )
         groups.append(group)
     return tuple(groups)
-
-
-def _words(error: ErrorLine) -> str:
-    return f"{error.type}: {error.text}" if error.named and error.text else error.text or error.type
 
 
 def errors_finding(log: ErrorLog) -> Finding:
@@ -251,11 +344,13 @@ def errors_finding(log: ErrorLog) -> Finding:
         "pods": log.pods,
         "window_seconds": log.window,
         "unreadable": len(log.unreadable),
+        "unclear": log.unclear,
         "natures": {nature.value: number for nature, number in sorted(log.natures.items())},
         "groups": [
             {
                 "type": g.type,
                 "key": g.key,
+                "said": short_of_both(g.said, _LONGEST_KEPT),
                 "count": g.count,
                 "nature": g.nature.value,
                 "first_seen": g.first_seen.isoformat() if g.first_seen else None,

@@ -1,23 +1,27 @@
-"""What is wrong with a workload's pods, container by container: crashes, out-of-memory kills, images, configuration.
+"""What is wrong with a workload's pods, container by container: crashes, out-of-memory kills, images, configuration; and whether more
+pods would help.
 
-Called by the handlers. Works on the snapshots of `app.kube.read`; never changes anything.
+Called by the handlers. Works on the snapshots of `app.kube.read` and on what others found; never changes anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
-from app.domain.evidence import Certainty, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
-from remediations.evidence.units import count, memory, millicores
+from remediations.evidence.error_words import Nature
+from remediations.evidence.logs import share_of
+from remediations.evidence.usage import count, measured, memory, millicores, percent, short
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_START = frozenset(
@@ -194,7 +198,8 @@ def killed_finding(found: Sequence[Trouble]) -> Finding | None:
     killed = [t for t in found if t.fault is Fault.OUT_OF_MEMORY]
     if not killed:
         return None
-    limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs}
+    # Each container as the pod has it in which it was killed: beside it pods may have other sizes.
+    limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs if s.name == t.container.name}
     names = sorted({t.container.name for t in killed})
     of_pod = next((t.pod.memory_limit for t in killed if t.pod.memory_limit is not None), None)
     shown = ", ".join(f"{n} (limit {_limit(limits.get(n), of_pod)})" for n in names)
@@ -212,3 +217,155 @@ def _limit(limit: int | None, of_pod: int | None) -> str:
     if limit is not None:
         return memory(limit)
     return "none" if of_pod is None else f"of the whole pod {memory(of_pod)}"
+
+
+# Would more pods help? For it speaks what was measured of the present ones, against it what their errors are about, and what changed.
+#
+# Asked by each ladder that scales out. Without a measure that the pods are at their own limit, or with anything that speaks against
+# it, more pods are a question: they make more connections, ask more often, and load what is down.
+
+_FEW = 3
+"""So many error lines that speak of something else are noise of the network."""
+_SOME = 0.1
+"""The same as a part of the error lines."""
+_USED_UP = re.compile(
+    r"too many (?:clients|connections)|TooManyConnections|remaining connection slots|no more connections|queuepool limit|PoolTimeout"
+    r"|(?<!thread )(?<!thread)(?<!worker )(?<!executor )pool (?:is |was )?(?:exhausted|timed out|full|limit)|pool size .{0,20}(?:reached|exceeded)|(?:exhausted|full).{0,12} pool\b"
+    r"|max(?:imum)?[ _-]?(?:number )?(?:of )?(?:user[ _-])?(?:clients?|connections|sessions|processes)(?:[ _-]conn)?\b"
+    r"|connection is not available, request timed out|(?:acquir|obtain|wait)ing.{0,30} (?:connection|pool)|AcquireTimeout"
+    r"|rate.?limit|quota (?:was |has been |is )?exceeded|resource.?exhausted|throttl(?:ed|ing)",
+    re.IGNORECASE,
+)
+"""Words for what is shared and used up: of connections, pools and quotas more pods take more."""
+
+
+class Errors:
+    """What the finding `errors.grouped` says, for decisions."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        finding = diagnosis.finding("errors.grouped")
+        self.unknown = finding.text if finding and finding.certainty is Certainty.UNKNOWN else ""
+        """Why the logs could not be read."""
+        data: Any = finding.data if finding and not self.unknown else {}
+        self.none = "errors" in data and not data["errors"]
+        """The logs could be read and have no error lines."""
+        self.total: int = data.get("errors", 0)
+        self._groups: Sequence[Any] = data.get("groups", ())
+        self._natures: Mapping[str, int] = data.get("natures", {})
+        self._unclear: int = data.get("unclear", 0)
+
+    @property
+    def top(self) -> str:
+        """The most frequent error in words, empty when there is none."""
+        return self._told(self._groups[0]) if self._groups else ""
+
+    @property
+    def said(self) -> str:
+        """The whole most frequent error, to be searched for names."""
+        return str(self._groups[0]["said"]) if self._groups else ""
+
+    @property
+    def used_up(self) -> str:
+        """The most frequent error that says that connections, a pool or a quota are used up; empty when none does."""
+        found = (g for g in self._groups if _USED_UP.search(f"{g['type']} {g['said']}"))
+        return next((self._told(g) for g in found), "")
+
+    def share(self, nature: Nature) -> float:
+        """Part of the error lines of this nature, of those that accuse somebody."""
+        return share_of(nature, {n: self.count(n) for n in Nature}, self._unclear)
+
+    def count(self, *natures: Nature) -> int:
+        """Error lines of these natures."""
+        return sum(self._natures.get(nature.value, 0) for nature in natures)
+
+    def of(self, natures: Collection[Nature]) -> str:
+        """The most frequent error of one of these natures."""
+        return next((self._told(g) for g in self._groups if g["nature"] in natures), "")
+
+    def _told(self, group: Any) -> str:
+        return f'"{short(group["key"], 120)}" ({group["count"]:,} of {self.total:,} error lines)'
+
+
+def at_their_limit(
+    diagnosis: Diagnosis, cpu_high: float, throttling_high: float
+) -> tuple[list[str], list[str]]:
+    """The signs that the pods themselves have as much to do as they can, and what was measured and shows none; each with its
+    threshold."""
+    measures = (
+        ("CPU", measured(diagnosis, "usage.pods", "cpu_share"), cpu_high, " of the limit"),
+        # Without a limit a pod may use what its node has left: the sign is that it needs all that it was given for sure.
+        ("CPU", measured(diagnosis, "usage.pods", "cpu_of_request"), 1.0, " of the request"),
+        ("CPU throttling", measured(diagnosis, "metrics.throttling"), throttling_high, ""),
+    )
+    signs: list[str] = []
+    seen: list[str] = []
+    for what, value, least, of in measures:
+        if value is not None:
+            text = f"{what} {percent(value)}{of} (high from {percent(least)})"
+            (signs if value >= least else seen).append(text)
+    return signs, seen
+
+
+_NOT_CAPACITY: Mapping[Nature, tuple[str, str]] = {
+    Nature.CODE: (
+        "the errors come from the code, and more replicas of it fail alike",
+        "fix the code or its input",
+    ),
+    Nature.RATE_LIMIT: (
+        "a provider limits our requests, and more replicas would ask more often",
+        "back off, spread the load over more API keys, cache, or ask the provider for a higher limit",
+    ),
+    Nature.DEPENDENCY: (
+        "the errors speak of a dependency, and more replicas would load it more",
+        "check what the pods connect to, also its connection limit",
+    ),
+    Nature.ANSWER: (
+        "what the pods call answers with an error or too late, and more replicas would call it more",
+        "look at what the error names",
+    ),
+    Nature.LOGIN: (
+        "somebody does not let the pods in, and more replicas are turned away alike",
+        "check the login, key or certificate that the error is about",
+    ),
+    Nature.PLACE: (
+        "the pods' node or volume lacks something, and more replicas do not bring it",
+        "look at the nodes and volumes of the pods",
+    ),
+}
+OF_OTHERS = frozenset(_NOT_CAPACITY) - {Nature.CODE}
+"""What speaks of something else than the program and its load."""
+
+
+def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) -> tuple[str, str] | None:
+    """Why more pods would not help, by what most errors are about, and what a person does; None when these natures say nothing of the
+    kind. `strained` pods may get late answers by their own doing."""
+    for nature, (why, advice) in _NOT_CAPACITY.items():
+        own = nature is Nature.ANSWER and strained
+        if nature in natures and not own and errors.share(nature) >= 0.5:
+            return f"{why}: {errors.top}", f"{advice}; the most frequent error is {errors.top}"
+    return None
+
+
+def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bool = False) -> list[str]:
+    """Why only a person may say that more pods help, although nothing rules it out. `own_release_judged`: whether the last rollout
+    brought it was asked before."""
+    errors = Errors(diagnosis)
+    doubts = (
+        [f"whether the errors speak of something else is not known: {errors.unknown}"]
+        if errors.unknown
+        else []
+    )
+    natures = OF_OTHERS - ({Nature.ANSWER} if strained else set())
+    lines = errors.count(*natures)
+    if errors.used_up:
+        doubts.append(
+            f"connections, a pool or a quota are used up, and more pods take more of them: {errors.used_up}"
+        )
+    elif lines >= _FEW and lines >= _SOME * errors.total:
+        doubts.append(
+            f"{count(lines, 'error line')} of {errors.total:,} speak of something else: {errors.of(natures)}"
+        )
+    changes = diagnosis.finding("changes.recent")
+    asked = ("lately",) if own_release_judged else ("lately", "released")
+    told = [changes.data.get(which) for which in asked] if changes is not None else []
+    return [*doubts, *(f"what changed {change} may have brought it" for change in told if change)]

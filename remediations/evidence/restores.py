@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from app.backup.order import KIND, Form, database_of, folder_of
 from app.domain.backups import Shelf, Stored
@@ -17,10 +17,12 @@ from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.redact import redact
 from app.domain.remediation import Scene
+from app.domain.text import visible
 from remediations.backups import obstacle
-from remediations.evidence.units import count, memory, short
-from remediations.queries import aim
+from remediations.evidence.usage import count, memory, short
+from remediations.shared import aim
 
 SERVER, BACKUP, VERSIONS, SPACE = "restore.server", "restore.backup", "restore.versions", "restore.space"
 _FREE: Final = (
@@ -29,6 +31,7 @@ _FREE: Final = (
 _MAJOR: Final = re.compile(r"\d+")
 _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
+_LONGEST_WORDS: Final = 200
 _BY_SECRET: Final = "the database of Secret "
 
 
@@ -117,8 +120,8 @@ async def backup_finding(
     rows = sum(told["rows"].values())
     tried = ", restored once to try it" if told.get("restored") else ""
     text = (
-        f"{found.key}: {memory(told['bytes'])}, sha256 {str(told['sha256'])[:16]}, complete {str(told.get('ended', '?'))[:16]}, "
-        f"{rows} rows of {count(len(told['rows']), 'table')}, PostgreSQL {told['server']}{tried}"
+        f"{found.key}: {memory(told['bytes'])}, sha256 {str(told['sha256'])[:16]}, complete {_said(told.get('ended', '?'))[:16]}, "
+        f"{rows} rows of {count(len(told['rows']), 'table')}, PostgreSQL {_said(told['server'])}{tried}"
     )
     return Finding(
         BACKUP, text, data={"key": found.key, "sha256": told["sha256"], "bytes": told["bytes"]}
@@ -164,18 +167,27 @@ def _whole(told: Mapping[str, Any]) -> bool:
     rows = told.get("rows")
     return (
         isinstance(rows, dict)
-        and all(isinstance(n, int) for n in rows.values())
-        and isinstance(told.get("bytes"), int)
+        and all(map(_is_count, rows.values()))
+        and _is_count(told.get("bytes"))
         and re.fullmatch(r"[0-9a-f]{64}", str(told.get("sha256"))) is not None
         and _MAJOR.match(str(told.get("server", ""))) is not None
     )
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 <= value < 2**63
+
+
+def _said(text: Any) -> str:
+    """A manifest's own words: whoever may write to the bucket wrote them."""
+    return short(visible(redact(str(text), longest=_LONGEST_WORDS)), 80)
 
 
 def versions_finding(stored: Stored, server: Server, client: Finding) -> Finding:
     """Neither the client nor the server may be older than what the dump came from."""
     found = _MAJOR.match(str(stored.manifest["server"]))
     dumped = int(found[0]) if found else 0
-    told = f"the dump is of PostgreSQL {stored.manifest['server']}"
+    told = f"the dump is of PostgreSQL {_said(stored.manifest['server'])}"
     ours = client.data.get("major")
     if isinstance(ours, int) and ours < dumped:
         return obstacle(
@@ -192,7 +204,7 @@ def versions_finding(stored: Stored, server: Server, client: Finding) -> Finding
 async def space_finding(scene: Scene, stored: Stored, server: str, factor: float) -> Finding:
     """The room that a copy beside needs, against what is free on the server's volumes where Prometheus knows."""
     told = stored.manifest.get("database_bytes")
-    needed = int(told * 1.2) if isinstance(told, int) else int(stored.manifest["bytes"] * factor)
+    needed = int(told * 1.2) if _is_count(told) else int(stored.manifest["bytes"] * factor)
     text = f"A copy beside needs about {memory(needed)}"
     free: list[float] = []
     if scene.metrics is not None and server:

@@ -1,29 +1,169 @@
-"""Which deployment put the present template in place, when, and what it changed: `kubectl rollout history` with sense.
+"""Which deployment put the present template in place, when, what it changed, what an older version may not be able to live with, and the
+step that rolls back.
 
-Called by the handlers. Restarts make revisions too; they are looked through, so that a restart of an old version is
-not taken for a deployment of a new one.
-"""
+Called by the handlers. Reads only."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, Obj
+from app.domain.plan import Step
 from app.domain.redact import redact
 from app.domain.remediation import Params, Scene
-from app.domain.workload import Revision, Workload
-from app.kube.known_good import Records, Word
-from app.kube.lineage import is_return, lives, put_back, template_written_at
+from app.domain.target import Kind
+from app.domain.text import bounded, visible
+from app.domain.workload import Pod, Revision, Workload
+from app.kube.actions import roll_back, unstick
+from app.kube.impossible import Impossible
+from app.kube.lineage import Records, Word, is_return, lives, put_back, release_after, template_written_at
 from app.kube.owners import who_changed
+from app.kube.parse import parse_time
 from app.kube.read import revisions
-from remediations.evidence.one_way import ONE_WAY
-from remediations.evidence.units import span
-from remediations.params import Names, Seconds
+from remediations.evidence.pods import of_revision, pods_of
+from remediations.evidence.usage import span
+from remediations.shared import Names, Seconds, act, refuse
+
+# One-way steps between two revisions: what an older version may not be able to live with, such as a migrated
+# database.
+#
+# Called by the rollback step. A team marks such a revision by a label or annotation that its rule names; a migration
+# Job or Helm hook that ran since the older revision was replaced counts without a mark, and so does a revision whose
+# pods migrate when they start, in an init container or in front of their command. What cannot be read counts as one:
+# it only makes us ask.
+
+ONE_WAY = "alert-remediator.io/one-way"
+_HOOK = "helm.sh/hook"
+_HOOKS = re.compile(r"(pre|post)-(install|upgrade)")
+_STEPS = (
+    "push|prepare|setup|migrate|upgrade|update|reset|schema|structure|seed|create|drop|wipe|fresh|rollback|apply|deploy|sync|init"
+    "|load|change|patch|execute"
+)
+_TOOLS = (
+    "dbmate|goose|sqitch|skeema|yoyo|tern|migra|pgroll|gh-ost|umzug|mongock|grate|roundhouse|dbup|evolve|phinx|aerich|reshape"
+    "|schemahero|sqlpackage|diesel|mysqldef|psqldef|sqlite3def|mssqldef"
+)
+_CLIENTS = "psql|mysql|mariadb|sqlcmd|sqlplus|sqlite3|cqlsh|clickhouse-client|cockroach sql|mongosh?"
+_MIGRATION = re.compile(
+    r"(?<![a-z])(?:db|pg)?_?migrat|alembic|flyway|liquibase|efbundle|bytebase|drizzle-kit|online-schema-change|pt-osc|dacpac|syncdb|ddl-auto"
+    rf"|(?<![a-z])(?:{_TOOLS})(?![a-z])"
+    rf"|(?<![a-z])(?:db|database|schema|ecto|doctrine|ddl)[-_:. ]?(?:{_STEPS})"
+    r"|(?<![a-z])(?:prepare|setup|upgrade|update|patch|deploy|apply|sync|init)[-_](?:db|database|schema)(?![a-z])"
+    r"|(?<![a-z])hasura\s+(?:deploy|metadata)|(?<![a-z])odoo\b.*\s(?:-u|--update)\b"
+    rf"|(?<![a-z])(?:{_CLIENTS})(?![a-z])[^|;&]*(?:\.(?:sql|cql|ddl)\b|\b(?:alter|create|drop|truncate|insert|update|delete)\s)"
+    r"|\b(?:alter|create|drop|rename)\s+(?:table|column|index|view|type|schema|database)\b",
+    re.IGNORECASE,
+)
+"""What changes a database, by its name or command: Alembic, Flyway, Liquibase, Django, Rails, Laravel, Doctrine, Phinx, Prisma,
+Drizzle, Knex, Sequelize, TypeORM, MikroORM, Umzug, Entity Framework, DbUp, grate, Ecto, Diesel, sqlx, golang-migrate, goose, dbmate, tern,
+Atlas, sqitch, Skeema, sqldef, yoyo, Aerich, pgroll, gh-ost, pt-online-schema-change, Bytebase, Hasura, Supabase, Mongock and their like, and
+a database's own client that is given a file or a statement that changes something. A word too many only makes us ask."""
+_NO = frozenset({"false", "no", "0"})
+_NAME = 100
+
+
+async def one_way_since(
+    scene: Scene,
+    found: Sequence[Revision],
+    goal: Revision,
+    since: datetime | None,
+    keys: Sequence[str],
+    pods: Sequence[Pod] = (),
+) -> str:
+    """What stands between `goal` and the present revision, as one clause; empty when nothing is seen. `since` is when the
+    release after it can have begun; None looks at all Jobs. `pods` tell which init containers have not run at all."""
+    marked = _marked(found, goal, keys) or _migrates(found, goal, pods)
+    if marked:
+        return marked
+    try:
+        jobs = await scene.cluster.list_objects(Kind.JOB, scene.workload.target.namespace)
+    except (ClusterRefused, TryLater) as error:
+        return f"whether a migration ran since then is not known: Jobs could not be read ({error.message})"
+    for job in jobs:
+        made = parse_time(job["metadata"].get("creationTimestamp"))
+        if made is None or (since is not None and made < since):
+            continue
+        if what := _migration(job):
+            return f"{what} ran at {made:%Y-%m-%d %H:%M} UTC, and an older version may not work with what it changed"
+    return ""
+
+
+def _marked(found: Sequence[Revision], goal: Revision, keys: Sequence[str]) -> str:
+    for revision in sorted(found, key=lambda r: r.number):
+        if revision.number <= goal.number or revision.fingerprint == goal.fingerprint:
+            continue
+        for key in keys:
+            value = revision.marks.get(key)
+            if value is not None and value.lower() not in _NO:
+                return f"revision {revision.number} is marked as a one-way step ({key}: {_short(value)})"
+    return ""
+
+
+def _migrates(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) -> str:
+    """The newest revision after the goal whose pods migrate when they start, and have not been kept from it."""
+    for revision in sorted(found, key=lambda r: -r.number):
+        if revision.number <= goal.number or revision.fingerprint == goal.fingerprint:
+            continue
+        spec = revision.template.get("spec") or {}
+        for group, containers in (
+            ("init container", spec.get("initContainers")),
+            ("container", spec.get("containers")),
+        ):
+            for container in containers or ():
+                words = _commands(container)
+                if group == "init container":  # what serves may be named after what it serves
+                    words = " ".join([container.get("name", ""), container.get("image", ""), words])
+                if _MIGRATION.search(words[:2_000]) and not _never_ran(
+                    revision, container.get("name", ""), pods
+                ):
+                    return (
+                        f"{group} {_short(container.get('name', ''))} of revision {revision.number} migrates when its pods start"
+                        f" ({_short(redact(_commands(container)) or container.get('image', ''))}), and an older version may not work"
+                        " with what it changed"
+                    )
+    return ""
+
+
+def _never_ran(revision: Revision, name: str, pods: Sequence[Pod]) -> bool:
+    """Pods of this revision are there, and in none of them has that container ever run: its image cannot be pulled, for example."""
+    own = [p for p in pods if of_revision(p, revision)]
+    states = [c for p in own for c in p.containers if c.name == name]
+    ran = any(c.running_since or c.terminated or c.last_terminated or c.restarts for c in states)
+    return bool(own) and not ran and not any(p.ready for p in own)
+
+
+def _commands(container: Obj) -> str:
+    return " ".join(str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ())))
+
+
+def _migration(job: Obj) -> str:
+    meta = job["metadata"]
+    name = f"Job {_short(meta.get('name', ''))}"
+    hook = (meta.get("annotations") or {}).get(_HOOK, "")
+    if _HOOKS.search(hook):
+        return f"{name} (Helm hook {_short(hook)})"
+    template = (job.get("spec") or {}).get("template") or {}
+    spec = template.get("spec") or {}
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    commands = [f"{c.get('image', '')} {_commands(c)}" for c in containers]
+    words = " ".join([meta.get("name", ""), *(meta.get("labels") or {}).values(), *commands])
+    return f"{name} (a migration by its name or command)" if _MIGRATION.search(words[:2_000]) else ""
+
+
+def _short(text: str) -> str:
+    return visible(bounded(str(text), _NAME))
+
+
+# Which deployment put the present template in place, when, and what it changed: `kubectl rollout history` with sense.
+#
+# Called by the handlers. Restarts make revisions too; they are looked through, so that a restart of an old version is
+# not taken for a deployment of a new one.
 
 _ROLLS_BACK = frozenset({FIELD_MANAGER, "kubectl-rollout"})
 """Writers of a template that only ever put an older one back."""
@@ -44,8 +184,9 @@ class Deployment:
 
 class RollbackParams(Params):
     """Params of a handler that rolls back. `recent_deployment`: how old a deployment may be to be held responsible.
-    `known_good`: so long a revision has to have run without an alert to be gone back to without asking. `one_way`: labels or
-    annotations of a revision that mark a step behind which an older version may not work."""
+    `known_good`: so long a revision has to have run without an alert, while one would have been heard, to be gone back to without
+    asking; below a minute its time in place is enough. `one_way`: labels or annotations of a revision that mark a step behind which an
+    older version may not work."""
 
     recent_deployment: Seconds = 3600
     known_good: Seconds = 1800
@@ -54,7 +195,8 @@ class RollbackParams(Params):
 
 def records_of(found: Sequence[Revision], scene: Scene, least: float) -> Records:
     """What standings of revisions are told from."""
-    return Records(lives(found, template_written_at(scene.workload)), scene.history.alerts, least)
+    spans = lives(found, template_written_at(scene.workload))
+    return Records(spans, scene.history.alerts, least, scene.history.watched)
 
 
 def was_redeployed(found: Sequence[Revision], scene: Scene, records: Records) -> bool:
@@ -191,3 +333,33 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, params: Rollb
     elif not recent:
         text += f", outside of the window of {span(window)}"
     return Finding(code, text, data=data, details=details)
+
+
+async def rollback_step(name: str, why: str, scene: Scene, params: RollbackParams) -> Step:
+    """The step that rolls back to the newest revision that is known to be good, together with the pod deletions without which
+    a StatefulSet would wait forever for its bad pod. It asks where no revision is known to be good, and where a one-way step
+    lies in between."""
+    found = await read_revisions(scene.cluster, scene.workload)
+    if isinstance(found, str):
+        return refuse(name, f"the revisions could not be read: {found}")
+    pods = await pods_of(scene.cluster, scene.workload)
+    if isinstance(pods, Finding):
+        return refuse(name, pods.text)
+    records = records_of(found, scene, params.known_good)
+    again = was_redeployed(found, scene, records)
+    built = roll_back(scene.workload, found, scene.history.left_revisions, records, redeployed=again)
+    if isinstance(built, Impossible):
+        return refuse(name, built.why, built.advice)
+    goal = next(r for r in found if r.number == built.params["to_revision"])
+    standing = records.standing(goal)
+    unsure = (
+        []
+        if standing.word is Word.GOOD
+        else [f"revision {goal.number} is not known to be good: {standing.why}"]
+    )
+    since = release_after(records.lives, goal)
+    if between := await one_way_since(scene, found, goal, since, params.one_way, pods):
+        unsure.append(between)
+    known = f"; {standing.why}" if standing.word is Word.GOOD else ""
+    step = act(name, f"{why}{known}", built, unstick(scene.workload, pods))
+    return replace(step, asks="; ".join(unsure))

@@ -13,14 +13,14 @@ from app.domain.plan import Action, ActionKind
 from app.kube.actions.adjust_autoscaler import Bounds, adjust_autoscaler
 from app.kube.actions.delete_pod import delete_pod
 from app.kube.actions.evict_pod import evict_pod
-from app.kube.actions.impossible import Impossible
-from app.kube.actions.raise_memory import raise_memory
+from app.kube.actions.raise_memory import Killed, raise_memory
 from app.kube.actions.roll_back import roll_back, roll_back_to, unstick
 from app.kube.actions.rollout_restart import rollout_restart
 from app.kube.actions.rotate_key import rotate_key
 from app.kube.actions.scale import scale
 from app.kube.actions.set_image import set_image
 from app.kube.actions.set_replicas import set_replicas
+from app.kube.impossible import Impossible
 
 BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.ROLLOUT_RESTART: rollout_restart,
@@ -39,6 +39,7 @@ __all__ = [
     "BUILDERS",
     "Bounds",
     "Impossible",
+    "Killed",
     "adjust_autoscaler",
     "delete_pod",
     "evict_pod",

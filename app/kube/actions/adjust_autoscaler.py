@@ -12,7 +12,7 @@ from app.domain.json import Obj, canonical
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.actions.impossible import Impossible
+from app.kube.impossible import Impossible
 from app.kube.parse import parse_ref
 
 KEDA = "scaledobject.keda.sh/name"
@@ -56,7 +56,7 @@ def adjust_autoscaler(workload: Workload, hpa: Obj, wanted: Bounds) -> Action | 
             changes.append(found)
             words.append(f"target {wanted.resource} utilization from {found.before} % to {found.after} %")
     if not changes:
-        return Impossible(f"autoscaler {name} has these values already")
+        return Impossible(f"autoscaler {name} has these values already", stands=True)
     return Action(
         kind=ActionKind.ADJUST_AUTOSCALER,
         object=parse_ref(Kind.HPA, hpa),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.domain.plan import Action, ActionKind
 from app.domain.workload import Pod, Workload
 from app.kube.actions.delete_pod import removal
-from app.kube.actions.impossible import Impossible
+from app.kube.impossible import Impossible
 
 
 def evict_pod(pod: Pod, workload: Workload) -> Action | Impossible:

@@ -6,20 +6,17 @@ workload: a limit beyond them would be accepted and then take the workload down.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.units import say_memory
 from app.domain.workload import ContainerSpec, Workload
-from app.kube.actions.impossible import Impossible
-from app.kube.actions.surge import surge_pods
-from app.kube.actions.template import refusal
-from app.kube.fields import value_at
+from app.kube.impossible import Impossible
 from app.kube.limits import MemoryRule, QuotaRoom
-from app.kube.podspec import pod_memory_limit
-from app.kube.quantity import format_memory
+from app.kube.manifest import format_memory, pod_memory_limit, value_at
+from app.kube.newpods.goal import refusal, surge_pods
 
 _MIB = 1024**2
 
@@ -39,23 +36,35 @@ class Growth:
         return f"{self.container.name} {say_memory(self.old_limit)} -> {say_memory(self.limit)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """Containers that were killed for memory. `ran_with`: the limits in bytes that their pods had, where those are not the template's;
+    `before`: the higher limits of the revision before."""
+
+    names: Collection[str]
+    ran_with: Mapping[str, int] = field(default_factory=dict)
+    before: Mapping[str, int] = field(default_factory=dict)
+
+
 def raise_memory(
     workload: Workload,
-    containers: Collection[str],
+    killed: Collection[str] | Killed,
     factor: float,
     cap_bytes: int,
     limit_ranges: Sequence[MemoryRule] = (),
     quota: Sequence[QuotaRoom] = (),
 ) -> Action | Impossible:
-    """Multiply the memory limits of the named containers by `factor`, at most up to `cap_bytes` each.
+    """Multiply the memory limits of the named containers by `factor`, at most up to `cap_bytes` each: from what the pods that were killed
+    had, and at least up to what the revision before had.
 
     A request equal to its limit is raised with it, so that the pod keeps its QoS class.
     """
     if no := refusal(workload, "a new limit"):
         return no
     growths: list[Growth] = []
-    for name in sorted(containers):
-        grown = _grow(workload, name, factor, cap_bytes, limit_ranges)
+    known = killed if isinstance(killed, Killed) else Killed(killed)
+    for name in sorted(known.names):
+        grown = _grow(workload, name, known, (factor, cap_bytes), limit_ranges)
         if isinstance(grown, Impossible):
             return grown
         growths.append(grown)
@@ -81,15 +90,19 @@ def raise_memory(
 
 
 def _grow(
-    workload: Workload, name: str, factor: float, cap: int, rules: Sequence[MemoryRule]
+    workload: Workload, name: str, known: Killed, size: tuple[float, int], rules: Sequence[MemoryRule]
 ) -> Growth | Impossible:
+    factor, cap = size
     spec = next((c for c in workload.containers if c.name == name), None)
     if spec is None:
-        return Impossible(f"{workload.target} has no container {name}")
-    old = spec.memory_limit
-    if old is None:
+        return Impossible(
+            f"the template of {workload.target} has no container {name}: admission puts it in",
+            f"raise the memory of {name} where admission takes it from: its injector's configuration, or an annotation of the pods",
+        )
+    if spec.memory_limit is None:
         return _no_limit(workload, name, rules)
-    wanted = _round_up(old, factor)
+    old = max(spec.memory_limit, known.ran_with.get(name, 0))
+    wanted = max(_round_up(old, factor), known.before.get(name, 0))
     if wanted <= old:
         return Impossible(f"a factor of {factor:g} does not raise the {say_memory(old)} of container {name}")
     bounds = [(cap, f"the cap {say_memory(cap)}")]
@@ -105,8 +118,8 @@ def _grow(
             f"container {name} has {say_memory(old)}; {say_memory(wanted)} is beyond {bound_text}",
             f"find out why {name} needs more than {say_memory(old)}, or raise {bound_text}",
         )
-    request = new if spec.memory_request == old else spec.memory_request
-    return _ratio(rules, Growth(spec, old, new, request))
+    request = new if spec.memory_request == spec.memory_limit else spec.memory_request
+    return _ratio(rules, Growth(spec, spec.memory_limit, new, request))
 
 
 def _no_limit(workload: Workload, name: str, rules: Sequence[MemoryRule]) -> Impossible:

@@ -12,11 +12,10 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions.delete_pod import delete_pod
-from app.kube.actions.impossible import Impossible
-from app.kube.actions.template import refusal
-from app.kube.fields import annotation_path, value_at
-from app.kube.known_good import Records, Word
-from app.kube.lineage import is_return, left_by_return
+from app.kube.impossible import Impossible
+from app.kube.lineage import Records, Word, is_return, left_by_return
+from app.kube.manifest import annotation_path, value_at
+from app.kube.newpods.goal import refusal
 from app.kube.owners import who_changed
 from app.kube.parse import CHANGE_CAUSE, fingerprint
 
@@ -80,7 +79,9 @@ def roll_back_to(workload: Workload, revisions: Sequence[Revision], number: int)
         return Impossible(f"{workload.target} has no revision {number}; kept are {kept}", _ADVICE)
     present = {fingerprint(workload.manifest["spec"]["template"])}
     if goal.current or goal.fingerprint in present:
-        return Impossible(f"the template of revision {number} of {workload.target} is in place already")
+        return Impossible(
+            f"the template of revision {number} of {workload.target} is in place already", stands=True
+        )
     return _restore(workload, current, goal)
 
 

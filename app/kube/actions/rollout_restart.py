@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from app.domain.change import escape
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import Workload
-from app.kube.actions.impossible import Impossible
-from app.kube.actions.template import refusal
-from app.kube.fields import value_at
+from app.kube.impossible import Impossible
+from app.kube.manifest import value_at
+from app.kube.newpods.goal import refusal
 from app.kube.parse import RESTARTED_AT
 
 RESTART_PATH = f"/spec/template/metadata/annotations/{escape(RESTARTED_AT)}"

@@ -16,8 +16,8 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.secret import encoded, text_of
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.actions.impossible import Impossible
-from app.kube.fields import value_at
+from app.kube.impossible import Impossible
+from app.kube.manifest import value_at
 from app.kube.parse import parse_ref
 from app.kube.secrets import closed
 
@@ -83,7 +83,7 @@ def rotate_key(
         return Impossible(f"the list of Secret {keys.secret} has no key {position + 1}")
     before, after = value_at(manifest, keys.path), encoded(listed[position])
     if text_of(manifest, keys.active) == listed[position]:
-        return Impossible(f"key {position + 1} of {len(listed)} is the active one already")
+        return Impossible(f"key {position + 1} of {len(listed)} is the active one already", stands=True)
     return Action(
         kind=ActionKind.ROTATE_KEY,
         object=parse_ref(Kind.SECRET, manifest),

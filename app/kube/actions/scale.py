@@ -8,7 +8,7 @@ from __future__ import annotations
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Autoscaler, Workload
-from app.kube.actions.impossible import Impossible
+from app.kube.impossible import Impossible
 
 
 def scale(workload: Workload, replicas: int) -> Action | Impossible:
@@ -28,7 +28,9 @@ def scale(workload: Workload, replicas: int) -> Action | Impossible:
     if workload.autoscaler is not None:
         return _raise_minimum(workload, workload.autoscaler, replicas)
     if workload.desired >= replicas:
-        return Impossible(f"{target} already has {workload.desired} replicas; {replicas} were asked for")
+        return Impossible(
+            f"{target} already has {workload.desired} replicas; {replicas} were asked for", stands=True
+        )
     return resized(workload, replicas)
 
 

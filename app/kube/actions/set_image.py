@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import ContainerSpec, Workload
-from app.kube.actions.impossible import Impossible
-from app.kube.actions.template import refusal
-from app.kube.fields import annotation_path, value_at
+from app.kube.impossible import Impossible
+from app.kube.manifest import annotation_path, value_at
+from app.kube.newpods.goal import refusal
 from app.kube.parse import CHANGE_CAUSE
 
 _CAUSE = annotation_path(CHANGE_CAUSE)
@@ -25,7 +25,9 @@ def set_image(
     if no := refusal(workload, "a new image"):
         return no
     if container.image == image:
-        return Impossible(f"container {container.name} of {workload.target} has the image {image} already")
+        return Impossible(
+            f"container {container.name} of {workload.target} has the image {image} already", stands=True
+        )
     changes = [
         FieldChange(f"/spec/template/spec/containers/[name={container.name}]/image", container.image, image)
     ]

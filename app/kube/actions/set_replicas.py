@@ -8,8 +8,8 @@ from __future__ import annotations
 from app.domain.plan import Action
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.actions.impossible import Impossible
 from app.kube.actions.scale import resized
+from app.kube.impossible import Impossible
 
 
 def set_replicas(workload: Workload, replicas: int) -> Action | Impossible:
@@ -20,5 +20,5 @@ def set_replicas(workload: Workload, replicas: int) -> Action | Impossible:
     if workload.autoscaler is not None:
         return Impossible(f"autoscaler {workload.autoscaler.ref.name} sets the replicas of {target}")
     if workload.desired == replicas:
-        return Impossible(f"{target} has {replicas} replicas already")
+        return Impossible(f"{target} has {replicas} replicas already", stands=True)
     return resized(workload, replicas)

@@ -1,12 +1,11 @@
-"""What a step makes: the template that its new pods come from, how many there will be, and how many come before old ones go.
-
-Used by the checks of `app.kube.newpods`. Pure; reads manifests only.
-"""
+"""What a step makes: the template that its new pods come from, how many there will be, how many come before old ones go, what one pod
+asks of its namespace, and when a changed template would not roll out. Pure; reads manifests only."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +14,204 @@ from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.actions.surge import surge_pods, taken_down_at_once
+from app.kube.impossible import Impossible
 from app.kube.look import AUTOSCALERS, POD_KINDS
+from app.kube.manifest import claims_of, parse_cpu, parse_memory
+
+# What one pod asks of a namespace: resources as the API server counts them for quotas and scheduling.
+#
+# Used by the checks of quotas, LimitRanges and nodes. Pure. Rules: the pod's sum is that of its containers and its
+# native sidecars (init containers that always restart); an init container counts by its peak, with the sidecars
+# before it; pod-level resources take the place of the sum; the runtime's overhead comes on top. CPU in millicores,
+# everything else in its own unit. Source: Kubernetes, "Resource Quotas", "Sidecar Containers" and "Pod Overhead" of
+# the documentation.
+
+Amounts = Counter[str]
+"""By resource name (`cpu`, `memory`, `nvidia.com/gpu`)."""
+_IN_QUOTAS = ("cpu", "memory", "ephemeral-storage")
+
+
+def amount(resource: str, text: Any) -> int:
+    """Millicores for what ends in `cpu`, the plain rounded-up number for everything else."""
+    return parse_cpu(text) if resource.rpartition(".")[2] == "cpu" else parse_memory(text)
+
+
+def pod_amounts(spec: Mapping[str, Any], field: str) -> Amounts:
+    """`requests` or `limits` of the whole pod. A missing request equals the limit."""
+    total: Amounts = Counter()
+    for container in spec.get("containers") or ():
+        total.update(of_container(container, field))
+    sidecars: Amounts = Counter()
+    peak: Amounts = Counter()
+    for container in spec.get("initContainers") or ():
+        own = of_container(container, field)
+        if container.get("restartPolicy") == "Always":
+            sidecars.update(own)
+            own = Counter()
+        for name in (*own, *sidecars):
+            peak[name] = max(peak[name], own[name] + sidecars[name])
+    total.update(sidecars)
+    for name, most in peak.items():
+        total[name] = max(total[name], most)
+    total.update(_pod_level(spec, field, total))
+    overhead = spec.get("overhead") or {}
+    if field == "requests":
+        total.update({name: amount(name, text) for name, text in overhead.items()})
+    else:  # where there is no limit the overhead makes none
+        total.update({name: amount(name, text) for name, text in overhead.items() if total[name]})
+    return total
+
+
+def _pod_level(spec: Mapping[str, Any], field: str, total: Amounts) -> Amounts:
+    """What has to be added so that pod-level resources take the place of the containers' sum."""
+    resources = spec.get("resources") or {}
+    own = dict(resources.get(field) or {})
+    if field == "requests":
+        own = {**{k: v for k, v in (resources.get("limits") or {}).items() if k not in total}, **own}
+    more: Amounts = Counter()
+    for name, text in own.items():
+        more[name] = amount(name, text) - total[name]
+    return more
+
+
+def of_container(container: Mapping[str, Any], field: str) -> Amounts:
+    """`requests` or `limits` of one container. A missing request equals the limit."""
+    resources = container.get("resources") or {}
+    given = dict(resources.get(field) or {})
+    if field == "requests":
+        given = {**(resources.get("limits") or {}), **given}
+    return Counter({name: amount(name, text) for name, text in given.items()})
+
+
+def quota_use(spec: Mapping[str, Any]) -> Amounts:
+    """What one pod adds to each resource that a quota may bound, in the quota's canonical names."""
+    use: Amounts = Counter({"pods": 1, "count/pods": 1})
+    for field in ("requests", "limits"):
+        for name, number in pod_amounts(spec, field).items():
+            if field == "requests" or name in _IN_QUOTAS:
+                use[f"{field}.{name}"] += number
+    return use
+
+
+def canonical(resource: str) -> str:
+    """`memory` in a quota means `requests.memory`."""
+    return f"requests.{resource}" if resource in _IN_QUOTAS or resource.startswith("hugepages-") else resource
+
+
+def unset(spec: Mapping[str, Any], resource: str) -> tuple[str, ...]:
+    """Containers that do not set this compute resource of a quota, which a quota on it demands of each; none where the pod
+    sets it for all of them."""
+    field, _, name = canonical(resource).partition(".")
+    if field not in ("requests", "limits") or name not in ("cpu", "memory"):
+        return ()
+    if name in ((spec.get("resources") or {}).get(field) or {}):
+        return ()
+    return tuple(c["name"] for c in all_containers(spec) if name not in of_container(c, field))
+
+
+def all_containers(spec: Mapping[str, Any]) -> Iterable[Obj]:
+    """Init containers and containers."""
+    return (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+
+
+def quality(spec: Mapping[str, Any]) -> str:
+    """BestEffort, Burstable or Guaranteed, as the API server classes it."""
+    pod = spec.get("resources") or {}
+    resources = [pod] if pod else [c.get("resources") or {} for c in all_containers(spec)]
+    relevant = [
+        ({k: v for k, v in (r.get("limits") or {}).items() if k in ("cpu", "memory")}, r) for r in resources
+    ]
+    asked = [(r.get("requests") or {}) for _, r in relevant]
+    if not any(limits for limits, _ in relevant) and not any(
+        name in requests for requests in asked for name in ("cpu", "memory")
+    ):
+        return "BestEffort"
+    for limits, given in relevant:
+        requests = {**limits, **(given.get("requests") or {})}
+        if set(limits) != {"cpu", "memory"}:
+            return "Burstable"
+        if any(amount(n, requests[n]) != amount(n, limits[n]) for n in limits):
+            return "Burstable"
+    return "Guaranteed"
+
+
+# How many pods a rolling update runs beyond the wanted number. Pure; used by builders that look at quotas.
+
+
+def surge_pods(workload: Workload) -> int:
+    """MaxSurge in pods, percentages rounded up as the controllers do; Deployments default to 25 %, others to 0."""
+    spec = workload.manifest["spec"]
+    if workload.target.kind is Kind.DEPLOYMENT:
+        strategy = spec.get("strategy") or {}
+        if strategy.get("type") == "Recreate":
+            return 0
+        surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
+    elif workload.target.kind is Kind.DAEMON_SET:
+        surge = ((spec.get("updateStrategy") or {}).get("rollingUpdate") or {}).get("maxSurge", 0)
+    else:
+        return 0
+    if isinstance(surge, str):
+        return -(-workload.desired * int(surge.rstrip("%")) // 100)
+    return int(surge)
+
+
+def taken_down_at_once(workload: Workload) -> int:
+    """The controller's own bound on pods that a rolling update makes unavailable at the same time, in pods.
+
+    Deployment: maxUnavailable, default 25 %, rounded down, but 1 when nothing may surge either; Recreate takes all.
+    DaemonSet: maxUnavailable, default 1, rounded up. StatefulSet: one after another, default 1; OnDelete takes none.
+    """
+    spec, desired = workload.manifest["spec"], workload.desired
+    if workload.target.kind is Kind.DEPLOYMENT:
+        strategy = spec.get("strategy") or {}
+        if strategy.get("type") == "Recreate":
+            return desired
+        down = _pods((strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%"), desired, up=False)
+        return down if down or surge_pods(workload) else min(1, desired)
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return 0
+    rolling = strategy.get("rollingUpdate") or {}
+    return max(1, _pods(rolling.get("maxUnavailable", 1), desired, up=True))
+
+
+def _pods(value: int | str, desired: int, *, up: bool) -> int:
+    if isinstance(value, str) and value.endswith("%"):
+        share = desired * int(value.rstrip("%"))
+        return -(-share // 100) if up else share // 100
+    return int(value)
+
+
+# What all actions that change a pod template have in common: when they would not roll out.
+#
+# Pure; used by the builders of this package only.
+
+
+def refusal(workload: Workload, what: str) -> Impossible | None:
+    """Why a changed template would not reach the pods by itself, None when it would."""
+    if workload.paused:
+        return Impossible(
+            f"the rollout of {workload.target} is paused, so {what} would not roll out",
+            f"see why it is paused, then: kubectl rollout resume {_words(workload)}",
+        )
+    strategy = workload.manifest["spec"].get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return Impossible(
+            f"{workload.target} updates its pods only when they are deleted (OnDelete), so {what} would not roll out",
+            "delete its pods one by one after changing it",
+        )
+    return None
+
+
+def _words(workload: Workload) -> str:
+    target = workload.target
+    return f"{target.kind.lower()}/{target.name} -n {target.namespace}"
+
+
+# What a step makes: the template that its new pods come from, how many there will be, and how many come before old
+# ones go.
+#
+# Used by the checks of `app.kube.newpods`. Pure; reads manifests only.
 
 _ROLLS = frozenset(
     {
@@ -145,3 +340,16 @@ def pod_of(goal: Goal) -> Obj:
         },
         "spec": spec,
     }
+
+
+def host_ports(spec: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
+    """Port and protocol on the node; with the host's network every port of a container is one."""
+    field = "containerPort" if spec.get("hostNetwork") else "hostPort"
+    ports = [p for c in all_containers(spec) for p in c.get("ports") or ()]
+    return frozenset((int(p[field]), p.get("protocol", "TCP")) for p in ports if p.get(field))
+
+
+def keeps_apart(spec: Mapping[str, Any]) -> bool:
+    """Whether a template may say anything of its pods beside each other, so that a look at them is worth its reads."""
+    rules = (spec.get("affinity") or {}).get("podAntiAffinity")
+    return bool(rules or host_ports(spec) or claims_of(spec))

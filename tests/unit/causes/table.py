@@ -12,7 +12,8 @@ from tests.unit.causes.world import World
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`step` is the only step that applies, empty for none; `words` all stand in the cause or in what is said of it."""
+    """`step` is the only step that applies, empty for none; `words` all stand in the cause or in what is said of it. `asks`: words
+    of what a person is asked before that step; a step without them is taken by itself."""
 
     name: str
     happens: Callable[[], World]
@@ -20,6 +21,7 @@ class Row:
     object: str
     step: str = ""
     words: tuple[str, ...] = ()
+    asks: str = ""
 
 
 async def holds(row: Row) -> None:
@@ -31,6 +33,9 @@ async def holds(row: Row) -> None:
     assert [name for name, step in steps.items() if step.applies] == [row.step] * bool(row.step), [
         (s.name, s.why) for s in steps.values()
     ]
+    if row.step:
+        asked = steps[row.step].asks
+        assert row.asks in asked if row.asks else not asked, asked
     said = "\n".join(
         [finding.text, cause.advice, cause.rollout_why, *finding.details, steps["roll-back"].why]
     )

@@ -10,8 +10,8 @@ from app.domain.evidence import Certainty
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
 from remediations.causes import CauseCode
-from remediations.causes.blame import needs
 from remediations.causes.changes import Write, last_write
+from remediations.causes.demands import needed
 from remediations.causes.report import FirstCause, is_missing
 from tests.unit.causes.world import World, at
 
@@ -52,7 +52,7 @@ def test_an_object_without_times_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ref", "optional", "needed"),
+    ("ref", "optional", "wanted"),
     [
         (ConfigRef(Kind.CONFIG_MAP, "c", "A"), False, True),
         (ConfigRef(Kind.CONFIG_MAP, "c"), False, True),
@@ -62,11 +62,11 @@ def test_an_object_without_times_tells_nothing() -> None:
         (ConfigRef(Kind.SECRET, "regcred"), False, True),
     ],
 )
-def test_a_template_needs_exactly_what_it_names(ref: ConfigRef, optional: bool, needed: bool) -> None:
+def test_a_template_needs_exactly_what_it_names(ref: ConfigRef, optional: bool, wanted: bool) -> None:
     source = {"configMapKeyRef": {"name": "c", "key": "A", "optional": optional}}
     container = {"name": "app", "image": "i", "env": [{"name": "A", "valueFrom": source}]}
     template = {"spec": {"containers": [container], "imagePullSecrets": [{"name": "regcred"}]}}
-    assert needs(template, ref) is needed
+    assert needed(template, ref) is wanted
 
 
 async def test_everything_that_changed_is_told_in_one_list_newest_first() -> None:

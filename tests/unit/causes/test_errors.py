@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from app.domain.cluster import LogQuery
 from app.domain.json import Obj
 from remediations.high_error_rate import HighErrorRate
-from tests.unit.causes.world import NOW, World
+from tests.unit.causes.cluster import NOW
+from tests.unit.causes.world import World
 
 KEY = "KeyError: 'tenant'"
 REFUSED = "OperationalError: connection to redis:6379 refused: connection refused"
@@ -37,8 +39,8 @@ def with_config(world: World, changed: float) -> World:
     return world.config(changed=changed)
 
 
-def service(world: World, name: str, selector: Obj) -> World:
-    return world.put("Service", name, spec={"selector": selector, "ports": [{"port": 80}]})
+def service(world: World, name: str, selector: Obj, **written: Any) -> World:
+    return world.put("Service", name, spec={"selector": selector, "ports": [{"port": 80}]}, **written)
 
 
 def mixed(error: str, *, old_too: bool) -> World:
@@ -66,6 +68,24 @@ def earlier(world: World, error: str, *, first: float = 20.0) -> World:
     return world
 
 
+@pytest.mark.parametrize(
+    "happens",
+    [
+        failing,
+        lambda: earlier(failing(), KEY),
+        lambda: earlier(failing(), "", first=2),
+        lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"),
+        lambda: with_config(failing(deployed=6), 60),
+    ],
+    ids=["as far as logs reach", "the same ten minutes after", "logs do not reach back", "the same with a secret in it",
+         "configuration that the release was the first to start with"],
+)  # fmt: skip
+async def test_what_is_not_known_of_the_beginning_is_a_question(happens: Callable[[], World]) -> None:
+    _, steps = await happens().look(HighErrorRate())
+    assert steps["roll-back"].applies
+    assert steps["roll-back"].asks
+
+
 def annotated() -> World:
     world = failing(deployed=6)
     world.before["spec"]["containers"][0]["image"] = world.containers[0]["image"]
@@ -77,25 +97,22 @@ def annotated() -> World:
     ("happens", "rolled_back", "words"),
     [
         (lambda: failing(deployed=6), True, "KeyError"),
-        (failing, True, "KeyError"),
         (lambda: failing(since=20, clean_from=290), False, "began 30 min after the rollout"),
         (lambda: with_config(failing(since=10, clean_from=290, deployed=8), 14 / 60), False, "14 s ago: ConfigMap web-config changed"),
-        (lambda: with_config(failing(deployed=6), 60), True, "KeyError"),
+        (lambda: with_config(failing(deployed=6), 9000), True, "KeyError"),
         (lambda: mixed(KEY, old_too=True), False, "pod old-0 of an older one has them too"),
         (lambda: mixed(REFUSED, old_too=False), True, "connection refused"),
         (lambda: failing(REFUSED, deployed=6), False, "none is checked"),
         (lambda: service(failing(REFUSED, deployed=6), "redis", {"app": "redis"}), False, "redis has no ready pod (0 of 0 pods)"),
         (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
-        (lambda: earlier(failing(), KEY), True, ""),
-        (lambda: earlier(failing(), "", first=2), True, ""),
-        (lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"), True, ""),
         (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "none is checked"),
         (annotated, False, "changed metadata.annotations only"),
-        (lambda: service(failing(deployed=6), "web", {"app": "webb"}), False, "Service web has no endpoint"),
+        (lambda: service(failing(deployed=6), "web", {"app": "webb"}, changed=4), False, "Service web has no endpoint"),
+        (lambda: service(failing(deployed=6), "web", {"app": "webb"}), True, "KeyError"),
     ],
-    ids=["new errors", "errors as far as logs reach", "began long after", "config changed since", "config changed before",
-         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "the same ten minutes after", "logs do not reach back", "the same with a secret in it", "no name resolution", "annotations only",
-         "service broken"],
+    ids=["new errors", "began long after", "config changed since", "config changed before",
+         "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "no name resolution", "annotations only",
+         "service broken just now", "service that has not fitted for days"],
 )  # fmt: skip
 async def test_an_innocent_release_is_not_rolled_back_for_errors(
     happens: Callable[[], World], rolled_back: bool, words: str
@@ -105,6 +122,157 @@ async def test_an_innocent_release_is_not_rolled_back_for_errors(
     assert steps["roll-back"].applies is rolled_back, steps["roll-back"].why
     assert rolled_back or words in f"{steps['roll-back'].why} {steps['roll-back'].advice}"
     assert not steps["scale-up"].applies
+    assert not steps["roll-back"].asks
+
+
+def told(error: str, since: float, reach: float, *, deployed: float, every: int = 5, rate: int = 1) -> World:
+    """The pods' logs as the kubelet gives them: a good line `every` so many seconds as far back as `reach`, and `error` every `rate`
+    seconds since `since` (seconds ago)."""
+    world = World()
+    world.deployed = deployed
+    rows = dict.fromkeys(range(int(reach), 0, -every), "INFO served")
+    rows |= dict.fromkeys(range(int(since), 0, -rate), f"ERROR {error}")
+    for name in world.pods:
+        world.pod(name, made=deployed)
+        world.cluster.timed[name] = [
+            (NOW - timedelta(seconds=ago), rows[ago]) for ago in sorted(rows, reverse=True)
+        ]
+    return world
+
+
+NPE = "java.lang.NullPointerException: Cannot invoke Order.getId()"
+BAD = "https://api.stripe.test/v1/charges returned 503 Service Unavailable"
+
+
+@pytest.mark.parametrize(
+    "error", [NPE, BAD, "401 Unauthorized: invalid api key", "OSError: [Errno 28] No space left on device"]
+)
+@pytest.mark.parametrize(
+    ("logs", "asks", "why"),
+    [
+        ({"since": 330, "reach": 1500, "deployed": 25}, None, "the errors began 20 min after the rollout"),
+        ({"since": 200, "reach": 1500, "deployed": 25}, None, "after the rollout, and the logs before have none of them"),
+        ({"since": 330, "reach": 1500, "deployed": 25, "every": 1}, None, "the errors began 20 min after the rollout"),
+        ({"since": 330, "reach": 1500, "deployed": 25, "rate": 30}, None, "the errors began 20 min after the rollout"),
+        ({"since": 330, "reach": 480, "deployed": 25}, "the logs do not tell when they began", ""),
+        ({"since": 330, "reach": 720, "deployed": 12}, "the errors began 6 min or more after the rollout", ""),
+        ({"since": 1200, "reach": 1700, "deployed": 28}, "the errors began 8 min or more after the rollout", ""),
+        ({"since": 1490, "reach": 1500, "deployed": 25}, "", ""),
+        ({"since": 350, "reach": 360, "deployed": 6}, "", ""),
+    ],
+    ids=["logs are short", "inside of the window", "a line a second", "rare", "rotated", "soon after a release", "fires late",
+         "since the release", "since a release of now"],
+)  # fmt: skip
+async def test_errors_are_compared_with_the_release_by_their_first_time(
+    error: str, logs: dict[str, Any], asks: str | None, why: str
+) -> None:
+    """The whole stretch from the release to now fits into one look: today's errors in it are no proof of then. None: refused."""
+    _, steps = await told(error, **logs).look(HighErrorRate())
+
+    step = steps["roll-back"]
+    assert step.applies is (asks is not None), step.why
+    assert why in step.why
+    assert (asks or "") in step.asks
+    assert bool(step.asks) is bool(asks), step.asks
+
+
+@pytest.mark.parametrize(
+    ("logs", "applies", "asks"),
+    [
+        ({"since": 330, "reach": 1500, "deployed": 25}, False, False),
+        ({"since": 330, "reach": 480, "deployed": 25}, True, True),
+        ({"since": 1490, "reach": 1500, "deployed": 25}, True, False),
+        ({"since": 50, "reach": 60, "deployed": 1}, True, False),
+    ],
+    ids=["began later", "rotated", "since the release", "a release of a minute ago"],
+)
+async def test_logs_without_times_of_their_own_are_dated_by_the_kubelet(
+    logs: dict[str, Any], applies: bool, asks: bool
+) -> None:
+    world = told(NPE, **logs)
+    world.cluster.own_times = False
+    world.fired = 0.5
+    _, steps = await world.look(HighErrorRate())
+    assert (steps["roll-back"].applies, bool(steps["roll-back"].asks)) == (applies, asks), steps["roll-back"]
+
+
+async def test_errors_that_no_log_shows_are_a_question() -> None:
+    world = World()
+    world.deployed = 6
+    _, steps = await told(NPE, 350, 360, deployed=6).look(HighErrorRate())
+    assert not steps["roll-back"].asks
+
+    world.cluster.unreadable_logs = True
+    _, steps = await world.look(HighErrorRate())
+    assert "since when requests fail is not known" in steps["roll-back"].asks
+
+
+def only_proxy() -> World:
+    """The errors are those of a sidecar that the release did not touch."""
+    world = told("upstream connect error: connection failure", 350, 360, deployed=6)
+    world.both(lambda s: s["containers"].append({"name": "proxy", "image": "registry.test/envoy:v1"}))
+    for name in list(world.pods):
+        world.pod(name, made=6)
+        world.cluster.timed[f"{name}/proxy"] = world.cluster.timed.pop(name)
+    return world
+
+
+async def test_errors_of_a_sidecar_that_the_release_did_not_touch_are_a_question() -> None:
+    _, steps = await only_proxy().look(HighErrorRate())
+    assert "did not touch container proxy, which alone has the errors" in steps["roll-back"].asks
+
+
+async def test_a_release_that_changed_requests_only_brings_no_errors() -> None:
+    world = told(NPE, 470, 470, deployed=8)
+    world.before["spec"]["containers"][0]["image"] = world.containers[0]["image"]
+    world.only_new(lambda s: s["containers"][0].update(resources={"requests": {"cpu": "200m"}}))
+    _, steps = await world.look(HighErrorRate())
+    assert "changed containers[app].resources.requests.cpu only" in steps["roll-back"].why
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "back"),
+    [("256Mi", "512Mi", False), ("512Mi", "256Mi", True)],
+    ids=["raised", "lowered"],
+)
+async def test_a_release_that_raised_limits_only_brings_no_errors(old: str, new: str, *, back: bool) -> None:
+    world = told(NPE, 470, 470, deployed=8)
+    world.before["spec"]["containers"][0] |= {
+        "image": world.containers[0]["image"],
+        "resources": {"limits": {"memory": old}},
+    }
+    world.only_new(lambda s: s["containers"][0].update(resources={"limits": {"memory": new}}))
+    _, steps = await world.look(HighErrorRate())
+    assert steps["roll-back"].applies is back, steps["roll-back"].why
+
+
+async def test_a_release_that_cut_its_pods_off_from_their_service_is_rolled_back_although_no_pod_writes_an_error() -> (
+    None
+):
+    """A release that took a label away; the same Service with another selector is not the release's doing."""
+    world = World()
+    world.deployed = 6
+    world.before["metadata"]["labels"] = {"app": "web", "track": "stable"}
+    service(world, "web", {"app": "web", "track": "stable"})
+    _, steps = await world.look(HighErrorRate())
+    assert steps["roll-back"].applies, steps["roll-back"].why
+    assert "Service web has no endpoint" in steps["roll-back"].why
+    assert "changed metadata.labels" in steps["roll-back"].why
+
+    innocent = World()
+    innocent.deployed = 6
+    _, steps = await service(innocent, "web", {"app": "web", "track": "stable"}).look(HighErrorRate())
+    assert not steps["roll-back"].applies
+
+
+async def test_a_possible_cause_is_named_beside_the_question_why() -> None:
+    world = World().put(
+        "Service", "web", spec={"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8081}]}
+    )
+    _, steps = await world.look(HighErrorRate())
+    assert steps["scale-up"].advice == (
+        "Correct targetPort of Service web, or the ports of the pod template; or find out why shop/Deployment/web fails"
+    )
 
 
 async def test_a_neighbour_that_is_down_keeps_the_service_from_scaling_too() -> None:

@@ -6,12 +6,14 @@ Unless a row says otherwise an unrelated release was rolled out well half an hou
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from app.domain.json import Obj
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from remediations.causes import CauseCode as C
+from remediations.causes import findings_of, investigate
 from tests.unit.causes.sets import SetWorld
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.world import World, at
@@ -101,6 +103,36 @@ def vpa(world: World) -> World:
     return world.put("VerticalPodAutoscaler", "web-sizes", spec={"targetRef": target})
 
 
+def recreate() -> World:
+    world = World().rolling(deployed=8, old=1, new=0)
+    world.spec["strategy"] = {"type": "Recreate"}
+    return world
+
+
+def ending(world: World, name: str, **meta: object) -> World:
+    """The pod should have been gone 7 min ago."""
+    world.pods[name]["metadata"] |= {"deletionTimestamp": at(minutes=7), **meta}
+    world.pods[name]["status"]["conditions"][0] |= {"status": "False", "lastTransitionTime": at(minutes=8)}
+    return world
+
+
+def lost(world: World) -> World:
+    status = {
+        "conditions": [
+            {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}
+        ]
+    }
+    return world.put("Node", "node-1", namespace="", spec={}, status=status)
+
+
+def held() -> World:
+    said = 'Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node'
+    world = World(1).rolling(deployed=8, old=1, new=1)
+    world.both(lambda s: s.update(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]))
+    world.put("PersistentVolumeClaim", "data", status={"phase": "Bound"})
+    return ending(world, "old-0").event("FailedAttachVolume", said, "Pod/new-0", first=at(minutes=7))
+
+
 def resized(reason: str) -> World:
     world = World()
     said = "Node didn't have enough capacity: memory, requested: 68719476736, capacity: 33554432000"
@@ -153,12 +185,13 @@ OTHERS = [
     Row("a dependency failed first, then pods of an innocent release crash", lambda: cache(World()).crash(restarts=4).said("app", f"ERROR {CACHE}"), C.DEPENDENCY, "Service cache",
         words=("Service cache has no ready pod (0 of 1 pod", "restore cache first", "no change of the pod template brings that")),
     Row("a release crashes for a dependency that is down", lambda: cache(World().rolling()).crash("new-0").said("app", f"ERROR {CACHE}"), C.DEPENDENCY, "Service cache"),
-    Row("a dependency that is named and runs is not accused", lambda: cache(World().rolling(), ready=True).crash("new-0").said("app", f"ERROR {CACHE}"), C.CRASH, "Pod new-0", "roll-back"),
+    Row("a dependency that is named and runs is not accused", lambda: cache(World().rolling(), ready=True).crash("new-0").said("app", f"ERROR {CACHE}"), C.CRASH, "Pod new-0", "roll-back", asks="speaks of something else"),
     Row("an init container waits for a neighbour that is down", lambda: cache(World().both(lambda s: s.update(initContainers=[{"name": "wait", "image": "registry.test/wait:v1"}])).rolling())
         .state("new-0", {"running": {"startedAt": at(minutes=4)}}, container="wait").said("wait", "waiting for cache:6379", previous=False), C.DEPENDENCY, "Service cache"),
     Row("a right was taken away", lambda: World().crash(restarts=1, ran=26, ended=3, first=3).said("app", LEASES), C.RIGHT, "ServiceAccount runner",
         words=("may not get leases", "RoleBinding to ServiceAccount runner", "ran well for")),
-    Row("a release that wants a right nobody gave it", lambda: World().rolling().crash("new-0").said("app", LEASES), C.RIGHT, "ServiceAccount runner", "roll-back"),
+    Row("a release that wants a right nobody gave it", lambda: World().rolling().crash("new-0").said("app", LEASES), C.RIGHT, "ServiceAccount runner", "roll-back",
+        asks="whether the revision before asks for the right to get leases as well is not known"),
     Row("preempted, and no room for another", lambda: put_out(pending(World()), "Preempted", "Preempted by pod 8d1f on node node-2"), C.UNSCHEDULABLE, "Pod new-0",
         words=("made room for a pod of a higher priority", "Preempted by pod 8d1f")),
     Row("preempted, and nothing came", lambda: put_out(missing(), "Preempted", "Preempted by pod 8d1f on node node-2"), C.PREEMPTED, "Pod web-r2-9zk4d"),
@@ -167,7 +200,7 @@ OTHERS = [
         C.READINESS_PROBE, "Pod new-0", words=("VerticalPodAutoscaler web-sizes put 1 pod out", "had all its pods available", "made 26 min after it")),
     Row("a resize that its node can never carry", lambda: resized("Infeasible"), C.RESIZE, "Pod new-0", words=("can never carry (Infeasible", "68719476736")),
     Row("a probe that could not be asked ended the container", errored, C.LIVENESS_PROBE, "Pod new-0", words=('"pg_isready" timed out after 1s', "SIGKILL, not for memory")),
-    Row("an image that is pulled for too long", lambda: pulling(12), C.NOT_READY, "Pod new-0", "roll-back"),
+    Row("an image that is pulled for too long", lambda: pulling(12), C.NOT_READY, "Pod new-0", "roll-back", asks="the cause is not sure"),
     Row("a resize that waits", lambda: resized("Deferred"), C.RESIZE, "Pod new-0", words=("cannot carry for now",)),
     Row("killed at the limit of the whole pod", lambda: World().both(lambda s: s.update(resources={"limits": {"memory": "300Mi"}})).crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2),
         C.OUT_OF_MEMORY, "Pod new-0", words=("OOMKilled, limit of the whole pod 300 MiB",)),
@@ -176,14 +209,21 @@ OTHERS = [
     Row("KEDA scaled it to 0", keda, C.SCALED_TO_ZERO, "Deployment web", words=("KEDA scaled Deployment web to 0 20 min ago", "paused-replicas", "KEDA takes back")),
 ]  # fmt: skip
 UNMADE = [
-    Row("quota full for the surge of an innocent release", lambda: unmade(QUOTA), C.QUOTA, "ResourceQuota team", words=("1 pod of 3 cannot be made", "does not bring that")),
+    Row("quota full for the surge of an innocent release", lambda: unmade(QUOTA), C.QUOTA, "ResourceQuota team", words=("1 pod of 3 cannot be made", "no change of the pod template brings that")),
     Row("Pod Security refuses a release whose old pods are enough", lambda: unmade(PSS).only_new(host), C.POD_SECURITY, "Namespace shop", "roll-back", ("hostNetwork",)),
     Row("refused before the pod has its whole name", lambda: unmade(PSS, "web-r2-").only_new(host), C.POD_SECURITY, "Namespace shop", "roll-back"),
     Row("a webhook away in the middle of a release", lambda: unmade('failed calling webhook "inject.test": no endpoints available'), C.WEBHOOK, "webhook inject.test"),
-    Row("past its deadline, and nothing says why", stalled, C.NOT_READY, "Deployment web", "roll-back", words=("does not go on (ProgressDeadlineExceeded, 3 pods not updated)",)),
+    Row("past its deadline, and nothing says why", stalled, C.NOT_READY, "Deployment web", "roll-back", words=("does not go on (ProgressDeadlineExceeded, 3 pods not updated)",), asks="the cause is not sure"),
     Row("made again long after the release", lambda: made_again(World()), C.READINESS_PROBE, "Pod new-0", words=("were made 26 min after it",)),
 ]  # fmt: skip
 SETS = [
+    Row("Recreate: the old pod waits for a finalizer", lambda: ending(recreate(), "old-0", finalizers=["acme.io/cleanup"]), C.TERMINATING, "Pod old-0",
+        words=("has been ending for 7 min", "finalizer acme.io/cleanup is not done", "take the finalizer off by hand")),
+    Row("Recreate: its node does not end the old pod", lambda: ending(recreate(), "old-0"), C.TERMINATING, "Pod old-0", words=("node node-1 has not ended it",)),
+    Row("a StatefulSet's pod ends on a node that is lost", lambda: lost(ending(of_set(Kind.STATEFUL_SET), "new-0")), C.NODE, "Node node-1",
+        words=("Pod new-0 has been ending for 7 min", "nothing takes its place", "Kubelet stopped posting", "out-of-service")),
+    Row("a pod that is ending on a lost node has the volume", held, C.VOLUME, "PersistentVolumeClaim data",
+        words=("by pod old-0 on node-1, which has been ending for 7 min", "let pod old-0 on node-1 end")),
     *(
         row
         for kind in (Kind.STATEFUL_SET, Kind.DAEMON_SET)
@@ -222,6 +262,21 @@ async def test_the_cause_is_named_with_its_object_and_nothing_else_is_written(ro
     await holds(row)
 
 
+@pytest.mark.parametrize("away", [False, True])
+async def test_of_a_neighbour_that_is_kept_away_nothing_is_told(*, away: bool) -> None:
+    """The target's own logs may name its Service; how its pods are is its owners' business."""
+    asked: list[Target] = []
+
+    async def off_limits(target: Target) -> bool:
+        asked.append(target)
+        return away
+
+    world = cache(World()).crash(restarts=4).said("app", f"ERROR {CACHE}")
+    found = await investigate(replace(await world.scene(), off_limits=off_limits))
+    assert asked == [Target("shop", Kind.POD, "cache-0")]
+    assert ("no ready pod" in str(findings_of(found))) is not away
+
+
 def dark(world: World) -> World:
     """The release's only pod runs and is not ready, and nothing says why."""
     return world.state("new-0", {"running": {"startedAt": at(minutes=4.5)}}, since=4.5)
@@ -245,3 +300,13 @@ async def test_a_pod_whose_image_is_being_pulled_is_still_starting() -> None:
     diagnosis, steps = await pulling(4).look()
     assert diagnosis.rest.startswith("still starting, nothing to do")
     assert [s.name for s in steps.values() if s.applies] == []
+
+
+async def test_a_pod_that_ends_in_time_and_one_that_others_replace_are_no_cause() -> None:
+    world = recreate()
+    world.pods["old-0"]["metadata"]["deletionTimestamp"] = at(minutes=-0.2)
+    diagnosis, _ = await world.look()
+    assert diagnosis.rest == "still starting, nothing to do: 0 of 3 pods ready, a pod of before is ending"
+    rolling = World()
+    rolling.pod("gone-0")
+    assert (await ending(rolling, "gone-0").investigate()).causes == ()

@@ -164,7 +164,31 @@ ENDED = [
     Row("init container waits", lambda: with_init(World().rolling()).state("new-0", {"running": {"startedAt": at(minutes=4)}}, container="wait").said("wait", "waiting for db:5432", previous=False),
         C.INIT_WAITS, "Pod new-0", words=("has run for 4 min", "waiting for db:5432")),
 ]  # fmt: skip
+
+
+def mesh(probe: str) -> World:
+    """A native sidecar with this probe, in both templates, and the container that waits for it."""
+    sidecar: Obj = {
+        "name": "mesh",
+        "image": "registry.test/mesh:1",
+        "restartPolicy": "Always",
+        probe: {"httpGet": {"port": 15021, "path": "/healthz"}},
+    }
+    world = World().both(lambda s: s.update(initContainers=[sidecar]))
+    world.state("new-0", {"running": {"startedAt": at(minutes=4.8)}}, container="mesh", since=4.9)
+    return world.state("new-0", {"waiting": {"reason": "PodInitializing"}}, since=4.9)
+
+
+def mesh_fails(probe: str, which: str) -> World:
+    said = f"{which} probe failed: HTTP probe failed with statuscode: 503"
+    return mesh(probe).event("Unhealthy", said, "Pod/new-0", first=at(minutes=4.5), container="mesh")
+
+
 UNREADY = [
+    Row("a native sidecar's startup probe", lambda: mesh_fails("startupProbe", "Startup"), C.STARTUP_PROBE, "Pod new-0", words=("Startup probe of sidecar mesh", "GET :15021/healthz", "503")),
+    Row("a native sidecar's readiness probe", lambda: mesh_fails("readinessProbe", "Readiness"), C.READINESS_PROBE, "Pod new-0", words=("Readiness probe of sidecar mesh",)),
+    Row("a native sidecar that the kubelet ends", lambda: mesh_fails("livenessProbe", "Liveness").crash("new-0", code=137, container="mesh", restarts=3), C.LIVENESS_PROBE, "Pod new-0",
+        words=("the kubelet ended it",)),
     Row("readiness fails on a healthy release", lambda: probed(READINESS), C.READINESS_PROBE, "Pod new-0", words=("connection refused", "ran well for")),
     Row("readiness fails in a release", lambda: probed(READINESS, rolling=True), C.READINESS_PROBE, "Pod new-0", "roll-back"),
     Row("readiness fails after a Secret was changed", lambda: config(probed(READINESS, since=0.5), 1), C.READINESS_PROBE, "Pod new-0", words=("ConfigMap web-config changed",)),
@@ -174,10 +198,12 @@ UNREADY = [
     Row("evicted, and nothing came", evicted, C.EVICTED, "Node node-1", words=("low on resource: memory",)),
 ]  # fmt: skip
 AROUND = [
-    Row("scaled to 0", lambda: scaled(World()), C.SCALED_TO_ZERO, "Deployment web", words=("by kubectl-scale 20 min ago",)),
+    Row("scaled to 0", lambda: scaled(World()), C.SCALED_TO_ZERO, "Deployment web", words=("by kubectl-scale 20 min ago", "ask who scaled it whether that is meant")),
     Row("scaled to 0, and who did it left no trace", traceless, C.SCALED_TO_ZERO, "Deployment web", words=("is scaled to 0 3 min ago",)),
     Row("paused in a rollout", paused, C.PAUSED, "Deployment web", words=("rollout resume",)),
     Row("Service with another selector", lambda: service(selector={"app": "webb"}), C.SERVICE_SELECTOR, "Service web", words=("it selects app=webb", "changed 4 min ago by kubectl-edit")),
+    Row("Service with a number that no container declares, set just now", lambda: service(targetPort=8081), C.SERVICE_PORT, "Service web",
+        words=("Likely", "targetPort 8081, which no container declares", "correct targetPort of Service web")),
     Row("Service with a port that is not there", lambda: service(targetPort="metrics"), C.SERVICE_PORT, "Service web", words=("which no container names",)),
     Row("autoscaler without requests", lambda: scaler({"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "missing request for cpu in container app of Pod new-0"}),
         C.AUTOSCALER, "HorizontalPodAutoscaler web", words=("missing request for cpu",)),
@@ -224,7 +250,12 @@ def starting() -> World:
         (starting, "Still starting, nothing to do: 3 of 3 pods ready, the newest was made 60 s ago"),
         (old_ones_leave, "Healthy for 30 min, nothing to do: 3 of 3 pods ready"),
     ],
-    ids=["healthy", "recovered", "starting", "old pods leave"],
+    ids=[
+        "healthy",
+        "recovered",
+        "starting",
+        "old pods leave",
+    ],
 )
 async def test_what_is_healthy_or_still_starting_is_left_alone_and_said(world: Any, rest: str) -> None:
     diagnosis, steps = await world().look()

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from app.domain.cluster import LogQuery, PodUsage
-from app.domain.errors import AccessDenied, ProbeUnavailable
 from app.domain.evidence import Diagnosis
 from app.domain.json import Obj
 from app.domain.plan import Step
@@ -22,9 +20,8 @@ from app.domain.target import Kind, Target
 from app.kube.read import read_workload
 from remediations.causes import Investigation, investigate
 from remediations.pod_restarting import PodRestarting
-from tests.unit.kube.fake import FakeCluster
+from tests.unit.causes.cluster import NOW, WorldCluster
 
-NOW = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 SPACE, WEB = "shop", "web"
 V1, V2 = "registry.test/web:v1", "registry.test/web:v2"
 
@@ -32,42 +29,6 @@ V1, V2 = "registry.test/web:v1", "registry.test/web:v2"
 def at(**ago: float) -> str:
     """A time so long ago, as the API server writes it."""
     return (NOW - timedelta(**ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class _Cluster(FakeCluster):
-    """Also has logs, and refuses what it is told to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log: dict[tuple[str, bool], str] = {}
-        self.unreadable: set[Kind] = set()
-        self.reads = 0
-
-    async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
-        self._count(kind)
-        return await super().get(kind, namespace, name)
-
-    async def list_objects(
-        self, kind: Kind, namespace: str, selector: str = "", fields: str = ""
-    ) -> list[Obj]:
-        self._count(kind)
-        space = "" if kind is Kind.NODE else namespace
-        found = await super().list_objects(kind, space, selector, fields)
-        wanted = fields.removeprefix("metadata.name=") if kind is Kind.NODE else ""
-        return [m for m in found if not wanted or m["metadata"]["name"] == wanted]
-
-    async def logs(self, query: LogQuery) -> str:
-        self.reads += 1
-        own = self.log.get((query.pod, query.previous))
-        return self.log.get((query.container, query.previous), "") if own is None else own
-
-    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
-        raise ProbeUnavailable("no metrics API")
-
-    def _count(self, kind: Kind) -> None:
-        self.reads += 1
-        if kind in self.unreadable:
-            raise AccessDenied(f"cannot read {kind}")
 
 
 class _NoDependencies:
@@ -84,7 +45,7 @@ class World:
     kind = Kind.DEPLOYMENT
 
     def __init__(self, replicas: int = 3) -> None:
-        self.cluster = _Cluster()
+        self.cluster = WorldCluster()
         self.containers: list[Obj] = [
             {"name": "app", "image": V2, "ports": [{"name": "http", "containerPort": 8080}], "resources": {}}
         ]

@@ -10,7 +10,7 @@ from app.domain.errors import ClusterUnavailable
 from app.domain.json import Obj
 from app.domain.owner import Owners
 from app.domain.target import Kind
-from app.kube.controllers import owners_of
+from app.kube.owners import owners_of
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 from tests.unit.kube.newpods import named
@@ -60,10 +60,85 @@ async def test_any_controller_reference_is_an_owner(reference: Obj, text: str, e
     assert (str(owner), owner.edit, owner.of) == (text, edit, Kind.DEPLOYMENT)
 
 
-async def test_an_owner_that_is_no_controller_owns_nothing() -> None:
-    assert (
-        await _found(ownerReferences=[{**_owner("Widget", "example.com/v1"), "controller": False}])
-    ).found == ()
+async def test_an_owner_that_only_wants_it_deleted_with_it_is_one_as_well() -> None:
+    """Many operators set no controller and write the object all the same."""
+    found = await _found(ownerReferences=[{**_owner("Widget", "example.com/v1"), "controller": False}])
+    assert [str(o) for o in found.found] == ["Widget web"]
+
+
+def _writer(manager: str, **more: str) -> Obj:
+    return {
+        "managedFields": [
+            {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}, **more}
+        ]
+    }
+
+
+TOOLS: list[tuple[Obj, str, str]] = [
+    ({"annotations": {"objectset.rio.cattle.io/id": "default-web"}}, "Rancher Fleet", "declares"),
+    (_writer("fleetagent"), "Rancher Fleet", "declares"),
+    ({"annotations": {"objectset.rio.cattle.io/owner-gvk": "k3s.cattle.io/v1, Kind=Addon"}}, "K3s or RKE2", "declares"),
+    ({"annotations": {"configmanagement.gke.io/managed": "enabled"}}, "Config Sync", "declares"),
+    ({"labels": {"app.kubernetes.io/managed-by": "configmanagement.gke.io"}}, "Config Sync", "declares"),
+    ({"annotations": {"config.k8s.io/owning-inventory": "x"}}, "kpt", "declares"),
+    ({"labels": {"kapp.k14s.io/app": "1"}}, "kapp", "declares"),
+    ({"labels": {"olm.owner": "web.v1"}}, "Operator Lifecycle Manager", "declares"),
+    ({"labels": {"operators.coreos.com/web": ""}}, "Operator Lifecycle Manager", "declares"),
+    ({"labels": {"addonmanager.kubernetes.io/mode": "Reconcile"}}, "addon-manager", "declares"),
+    ({"labels": {"crossplane.io/claim-name": "web"}}, "Crossplane", "declares"),
+    (_writer("apiextensions.crossplane.io/composed-1"), "Crossplane", "declares"),
+    ({"labels": {"app.oam.dev/name": "web"}}, "KubeVela", "declares"),
+    ({"labels": {"work.karmada.io/name": "web"}}, "Karmada", "declares"),
+    (_writer("work-agent"), "Open Cluster Management", "declares"),
+    ({"annotations": {"release.openshift.io/version": "4"}}, "OpenShift's version operator", "declares"),
+    (_writer("shop-operator"), "shop-operator", "declares"),
+    ({"labels": {"app.kubernetes.io/managed-by": "shop-controller"}}, "shop-controller", "declares"),
+    (_writer("Terraform"), "Terraform", "deploys"),
+    (_writer("pulumi-kubernetes"), "Pulumi", "deploys"),
+    ({"labels": {"app.kubernetes.io/managed-by": "spinnaker"}}, "Spinnaker", "deploys"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("meta", "tool", "relation"), TOOLS, ids=[f"{r[1]} {n}" for n, r in enumerate(TOOLS)]
+)
+async def test_tools_that_write_it_from_elsewhere_are_known_by_their_marks(
+    meta: Obj, tool: str, relation: str
+) -> None:
+    (owner,) = (await _found(**meta)).found
+    assert (str(owner), owner.relation) == (tool, relation)
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"annotations": {"configmanagement.gke.io/managed": "disabled"}},
+        {"labels": {"addonmanager.kubernetes.io/mode": "EnsureExists"}},
+        {
+            "labels": {
+                "app.kubernetes.io/managed-by": "kustomize",
+                "app.kubernetes.io/part-of": "shop-operator",
+            }
+        },
+        _writer("kubectl-edit"),
+        _writer("kube-controller-manager"),
+        _writer("shop-operator", subresource="scale"),
+    ],
+)
+async def test_what_is_like_a_mark_is_none(meta: Obj) -> None:
+    assert (await _found(**meta)).found == ()
+
+
+def _scaled(kind: str | None = None, **annotations: str) -> Obj:
+    reference = {"name": "langgraph"} if kind is None else {"name": "langgraph", "kind": kind}
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "spec": {"scaleTargetRef": reference},
+            "metadata": {"name": "web", "namespace": "rag7", "annotations": annotations}}  # fmt: skip
+
+
+async def test_keda_s_own_object_is_found_where_no_autoscaler_leads_to_it() -> None:
+    (owner,) = (await _found(_scaled(**{"autoscaling.keda.sh/paused-replicas": "0"}))).found
+    assert (str(owner), owner.relation, owner.note) == ("ScaledObject web (KEDA)", "scales", "paused")
+    assert (await _found(_scaled("StatefulSet"))).found == ()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +154,31 @@ async def test_an_owner_that_is_no_controller_owns_nothing() -> None:
 )
 async def test_operators_that_set_no_reference_are_known_by_their_labels(labels: Obj, text: str) -> None:
     assert [str(o) for o in (await _found(labels=labels)).found] == [text]
+
+
+@pytest.mark.parametrize(
+    ("meta", "tools"),
+    [
+        ({"labels": {"common.k8s.elastic.co/type": "kibana", "kibana.k8s.elastic.co/name": "web"}}, ["Elastic operator"]),
+        ({"labels": {"vcluster.loft.sh/managed-by": "vc1"}, "annotations": {"vcluster.loft.sh/object-name": "web"}}, ["vcluster"]),
+        ({"annotations": {"vcluster.loft.sh/object-name": "web"}}, ["vcluster"]),
+        ({"labels": {"cassandra.datastax.com/cluster": "c"}}, ["cass-operator"]),
+        ({"labels": {"mysql.oracle.com/cluster": "c"}}, ["MySQL operator"]),
+        ({"labels": {"gateway.networking.k8s.io/gateway-name": "g"}}, ["Gateway API"]),
+        ({"labels": {"apps.emqx.io/managed-by": "x"}}, ["apps.emqx.io"]),
+        ({"labels": {"gateway.envoyproxy.io/owning-gateway-name": "g"}}, ["gateway.envoyproxy.io"]),
+        ({"annotations": {"operator.tigera.io/tier": "x"}}, ["operator.tigera.io"]),
+        ({"annotations": {"postgres-operator.example.com/x": "y"}}, ["postgres-operator.example.com"]),
+        ({"labels": {"app.kubernetes.io/created-by": "widget-operator"}}, ["widget-operator"]),
+        ({"labels": {"app.kubernetes.io/managed-by": "me", "app.kubernetes.io/created-by": "me"}}, []),
+        ({"annotations": {"alert-remediator.io/owner": "x", "backstage.io/managed-by": "x", "team.example.com/contact": "y"}}, []),
+        ({"annotations": {"cooperators.example.com/x": "y"}}, []),
+    ],
+)  # fmt: skip
+async def test_what_an_operator_marks_as_its_own_is_owned_without_a_reference(
+    meta: Obj, tools: list[str]
+) -> None:
+    assert [str(o) for o in (await _found(**meta)).found] == tools
 
 
 async def test_an_operator_with_label_and_reference_is_one_owner() -> None:
@@ -150,7 +250,7 @@ async def test_its_recommendation_and_its_bound_are_told() -> None:
     assert owner.note == "recommends app 768 MiB; app at most 512 MiB"
 
 
-@pytest.mark.parametrize("kind", [Kind.ROLLOUT, Kind.VPA])
+@pytest.mark.parametrize("kind", [Kind.ROLLOUT, Kind.VPA, Kind.SCALED_OBJECT])
 async def test_what_may_not_be_listed_is_told(kind: Kind) -> None:
     cluster = FakeCluster(m.deployment())
     cluster.denied.add(("list", kind))

@@ -9,7 +9,7 @@ import pytest
 from app.domain.change import tokens
 from app.domain.errors import BadInput, ObjectChanged
 from app.domain.plan import FieldChange
-from app.kube.fields import annotation_path, operations, pointer, same, value_at
+from app.kube.manifest import annotation_path, operations, pointer, same, value_at
 from tests.unit.kube.manifests import container, deployment, template
 
 _MEMORY = "/spec/template/spec/containers/[name=side]/resources/limits/memory"

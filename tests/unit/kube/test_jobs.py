@@ -11,7 +11,7 @@ from app.domain.errors import ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.kube.jobs import job_story
-from app.kube.resolve import resolve
+from app.kube.owners import resolve
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 from tests.unit.kube.newpods import named
@@ -57,6 +57,11 @@ ROWS: list[tuple[list[Obj], str, str]] = [
         f"Job backup-29 of CronJob backup {WHY}; its container main ended with exit code 1: password=[redacted] was not accepted",
     ),
     (
+        [_job(FAILED), _pod(1)],
+        "config:\n  password: |\n    Vq8mK2xPz7Lw\n",
+        f"Job backup-29 {WHY}; its container main ended with exit code 1: [redacted]",
+    ),
+    (
         [_job(FAILED), _pod(137, reason="OOMKilled", message="out of room")],
         "not asked for",
         f"Job backup-29 {WHY}; its container main ended with exit code 137 (OOMKilled): out of room",
@@ -67,7 +72,7 @@ ROWS: list[tuple[list[Obj], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("there", "said", "told"), ROWS, ids=[r[2] for r in ROWS])
+@pytest.mark.parametrize(("there", "said", "told"), ROWS, ids=[r[2][-40:] for r in ROWS])
 async def test_a_job_is_told_with_what_failed_and_its_last_words(
     there: list[Obj], said: str, told: str
 ) -> None:

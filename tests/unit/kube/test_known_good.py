@@ -11,8 +11,7 @@ from inline_snapshot import snapshot
 from app.domain.remediation import PastAlert
 from app.domain.workload import Revision, Workload
 from app.kube.actions import Impossible, roll_back
-from app.kube.known_good import Records, Word, release_after
-from app.kube.lineage import Life, left_by_return, lives, put_back
+from app.kube.lineage import Life, Records, Word, left_by_return, lives, put_back, release_after
 from app.kube.parse import fingerprint, parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.test_actions import built, refused
@@ -220,3 +219,53 @@ def test_c_a_release_may_begin_an_hour_before_its_pods() -> None:
     young = [revision(2, 2, MINUTE, current=True), revision(1, 1, 10 * MINUTE)]
     assert release_after(lives(young), young[1]) == NOW - timedelta(minutes=10)
     assert release_after([Life(found[1], None, None)], found[1]) is None
+
+
+BRIEF = [
+    revision(3, 3, 5 * MINUTE, current=True),
+    revision(2, 2, HOUR),
+    revision(1, 1, 10 * DAY),
+]
+
+
+@pytest.mark.parametrize(
+    ("watched", "second", "first"),
+    [
+        (None, ("good", "revision 2 ran 55 min without an alert"), ("good", "revision 1 ran 9 d without an alert")),
+        (  # just installed: nobody watched either, and the first stayed in place for days
+            (),
+            ("unknown", "revision 2 ran 55 min, and nobody watched for alerts for 55 min of it"),
+            ("good", "revision 1 stayed in place for 9 d"),
+        ),
+        (  # installed 20 minutes ago: 15 minutes are less than it takes
+            ((20 * MINUTE, 0),),
+            ("unknown", "revision 2 ran 55 min, and nobody watched for alerts for 40 min of it"),
+            ("good", "revision 1 stayed in place for 9 d"),
+        ),
+        (  # this service was away for 20 minutes
+            ((DAY, 50 * MINUTE), (30 * MINUTE, 0)),
+            ("good", "revision 2 ran 55 min, of which 35 min were watched, without an alert"),
+            ("good", "revision 1 ran 9 d, of which 23 h were watched, without an alert"),
+        ),
+        (((11 * DAY, 0),), ("good", "revision 2 ran 55 min without an alert"), ("good", "revision 1 ran 9 d without an alert")),
+    ],
+)  # fmt: skip
+def test_only_time_in_which_an_alert_would_have_been_heard_says_that_none_fired(
+    watched: tuple[tuple[float, float], ...] | None, second: tuple[str, str], first: tuple[str, str]
+) -> None:
+    spans = None if watched is None else [tuple(NOW - timedelta(seconds=s) for s in span) for span in watched]
+    known = Records(lives(BRIEF), (), 1_800, spans)  # type: ignore[arg-type]
+    standings = [known.standing(r) for r in BRIEF[1:]]
+    assert [(s.word.value, s.why) for s in standings] == [second, first]
+
+
+def test_two_bad_deployments_before_anybody_watched_go_back_to_the_one_that_stayed() -> None:
+    workload = m.workload(m.deployment(template(3)))
+    known = Records(lives(BRIEF), (), 1_800, ())
+    assert built(roll_back(workload, BRIEF, records=known)).params["to_revision"] == 1
+
+
+@pytest.mark.parametrize(("least", "word"), [(59, Word.GOOD), (60, Word.UNKNOWN)])
+def test_who_asks_for_less_than_is_noted_asks_for_no_watched_time(least: float, word: Word) -> None:
+    """Watching is noted once a minute: a shorter `known_good` says that the time in place is enough."""
+    assert Records(lives(BRIEF), (), least, ()).standing(BRIEF[1]).word is word

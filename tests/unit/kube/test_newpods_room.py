@@ -14,7 +14,7 @@ from app.domain.plan import Action
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.actions import delete_pod, raise_memory, roll_back, rollout_restart, scale
-from app.kube.newpods.demand import pod_amounts, quality
+from app.kube.newpods.goal import pod_amounts, quality
 from app.kube.parse import parse_pod, parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster, raising

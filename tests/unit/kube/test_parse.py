@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
+from app.kube.manifest import containers_of
 from app.kube.parse import (
     REVISION,
     REVISION_HISTORY,
@@ -23,7 +24,6 @@ from app.kube.parse import (
     selector_text,
     selects,
 )
-from app.kube.podspec import containers_of
 from tests.unit.kube import manifests as m
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import BadInput
 from app.domain.units import say_memory
-from app.kube.quantity import format_memory, parse_cpu, parse_memory, parse_quantity
+from app.kube.manifest import format_memory, parse_cpu, parse_memory, parse_quantity
 
 
 @pytest.mark.parametrize(

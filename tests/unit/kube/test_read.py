@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Workload
 from app.kube import read
-from app.kube.resolve import find
+from app.kube.owners import find
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 
@@ -54,6 +55,23 @@ async def test_only_really_owned_pods_are_the_workloads() -> None:
         "langgraph-hash1-a",
         "langgraph-hash2-b",
     ]
+
+
+async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
+    pods = [m.pod(f"langgraph-hash2-{n}") for n in range(1_000)]
+    cluster = FakeCluster(m.deployment(), m.replica_set(2, m.template()), *pods)
+    workload, turns = await read.read_workload(cluster, TARGET), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    assert len(await read.read_pods(cluster, workload)) == 1_000
+    beside.cancel()
+    assert turns >= 10
 
 
 async def test_pods_of_a_stateful_set_are_owned_directly() -> None:
@@ -280,3 +298,32 @@ async def test_a_pod_that_is_gone_is_of_the_workload_its_name_tells_and_that_is_
 async def test_a_name_that_the_workload_of_that_name_would_not_make_is_no_hint_at_it(name: str) -> None:
     with pytest.raises(ObjectMissing, match="is gone, and no workload is named"):
         await find(_resolving(), m.NAMESPACE, "Pod", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "why"),
+    [
+        ("langgraph-29724567-x2x4z", (), "no workload is named"),
+        ("langgraph-29724567-x2x4z", (("Job", "langgraph-29724567"),), "it may be of Job langgraph-29724567"),
+        (
+            "langgraph-7c9f8b6d5-x2x4z",
+            (("Job", "langgraph-7c9f8b6d5"),),
+            "Deployment langgraph or Job langgraph-7c9f8b6d5",
+        ),
+        (
+            "langgraph-7c9f8b6d5-x2x4z",
+            (("Rollout", "langgraph"),),
+            "Deployment langgraph or Rollout langgraph",
+        ),
+        ("agent-x2x4z", (("Job", "agent"),), "DaemonSet agent or Job agent"),
+        ("langgraph", (("Job", "langgraph"),), "Deployment langgraph or Job langgraph"),
+    ],
+)
+async def test_a_gone_pod_that_a_job_or_a_rollout_can_have_run_is_of_no_workload(
+    name: str, there: tuple[tuple[str, str], ...], why: str
+) -> None:
+    cluster = _resolving()
+    for kind, other in there:
+        cluster.put({"kind": kind, "metadata": {"name": other, "namespace": m.NAMESPACE}})
+    with pytest.raises(ObjectMissing, match=f"is gone, and .*{why}"):
+        await find(cluster, m.NAMESPACE, "Pod", name)

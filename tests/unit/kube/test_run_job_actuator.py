@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.actuator import Actuator, Applied, Doors, Means, Progress
+from app.domain.actuator import Actuator, Applied, Clients, Means, Progress
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
@@ -41,11 +41,11 @@ def _means(cluster: SimCluster, so_far: Mapping[str, JsonValue]) -> Means:
     async def ask() -> None:
         return
 
-    return Means(Doors(cluster, cluster.databases), ask, asyncio.sleep, so_far)
+    return Means(Clients(cluster, cluster.databases), ask, asyncio.sleep, so_far)
 
 
 async def _applied(actuator: Actuator, means: Means, action: Action) -> Applied | Progress:
-    return await actuator.apply(means, action, ID, await actuator.check(means.doors, action, ID))
+    return await actuator.apply(means, action, ID, await actuator.check(means.clients, action, ID))
 
 
 def _made(cluster: SimCluster) -> int:
@@ -78,7 +78,7 @@ async def test_a_job_that_is_followed_and_vanished_is_over() -> None:
     means = _means(cluster, {})
     await _applied(JobActuator(), means, action)
     cluster.delete(Kind.JOB, "rag7", NAME)
-    effect = await JobActuator().effect(means.doors, action)
+    effect = await JobActuator().effect(means.clients, action)
     assert effect is not None
     assert (effect.good, effect.over) == (False, True)
     assert "is gone" in effect.text

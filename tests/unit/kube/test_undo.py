@@ -93,6 +93,23 @@ async def test_somebody_elses_value_is_kept_and_named() -> None:
     assert (cluster.of(D, NAME)["spec"]["replicas"], real_writes(cluster)) == (9, ["patch"])
 
 
+async def test_a_paused_rollout_is_left_to_whoever_paused_it() -> None:
+    cluster, action = await _scaled()
+    live = cluster.edit(D, NAME)
+    live["spec"]["paused"] = True
+    live["metadata"]["managedFields"] = [
+        {
+            "manager": "kubectl-rollout",
+            "time": "2026-03-04T03:00:05Z",
+            "fieldsV1": {"f:spec": {"f:paused": {}}},
+        }
+    ]
+    done = await _undo(cluster, action)
+    assert done.result is UndoResult.CONFLICT
+    assert "is paused (by kubectl-rollout at 2026-03-04 03:00:05 UTC)" in done.text
+    assert (cluster.of(D, NAME)["spec"]["replicas"], real_writes(cluster)) == (5, ["patch"])
+
+
 async def test_what_is_back_already_is_nothing_to_undo() -> None:
     cluster, action = await _scaled()
     cluster.edit(D, NAME)["spec"]["replicas"] = 3

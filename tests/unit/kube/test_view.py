@@ -12,7 +12,7 @@ from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.kube import read
-from app.kube.view import View
+from app.kube.read import View
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 

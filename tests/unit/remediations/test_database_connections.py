@@ -10,7 +10,7 @@ import pytest
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from remediations import CATALOGUE
@@ -29,7 +29,7 @@ from tests.unit.remediations.stage import Stage
 IDLE = {"application": "ingest", "state": "idle in transaction"}
 
 
-def world(*clients: Clients, **of_server: Any) -> Scenario:
+def world(*clients: DatabaseClients, **of_server: Any) -> Scenario:
     """The shipped scenario with these clients."""
     base = scenario_of("database-connections")
     (server,) = base.databases
@@ -55,7 +55,9 @@ async def test_the_oldest_are_ended_first_and_no_more_than_allowed() -> None:
     assert applying(steps) == [END_IDLE]
     assert pids(steps[END_IDLE]) == [1001, 1002, 1003, 1004]
     _, steps = await look(
-        world(Clients(**IDLE, since=700.0, count=10), Clients(**IDLE, since=4_000.0, count=10))
+        world(
+            DatabaseClients(**IDLE, since=700.0, count=10), DatabaseClients(**IDLE, since=4_000.0, count=10)
+        )
     )
     assert pids(steps[END_IDLE]) == list(range(1011, 1021))
     assert steps[END_IDLE].open_task
@@ -63,14 +65,14 @@ async def test_the_oldest_are_ended_first_and_no_more_than_allowed() -> None:
 
 
 async def test_where_connections_are_not_short_nobody_is_ended_who_holds_nobody_up() -> None:
-    _, steps = await look(world(Clients(**IDLE, since=4_000.0, count=3)))
+    _, steps = await look(world(DatabaseClients(**IDLE, since=4_000.0, count=3)))
     assert applying(steps) == []
     assert "Connections are not short" in steps[END_IDLE].why
 
 
 async def test_an_idle_transaction_that_holds_others_up_is_ended_although_connections_are_not_short() -> None:
-    waits = Clients(application="api", state="active", since=200.0, waits_for="ingest")
-    _, steps = await look(world(Clients(**IDLE, since=4_000.0, count=2), waits))
+    waits = DatabaseClients(application="api", state="active", since=200.0, waits_for="ingest")
+    _, steps = await look(world(DatabaseClients(**IDLE, since=4_000.0, count=2), waits))
     assert applying(steps) == [END_IDLE]
     assert pids(steps[END_IDLE]) == [1001]
     assert "hold others up" in steps[END_IDLE].why
@@ -80,8 +82,12 @@ async def test_an_idle_transaction_that_holds_others_up_is_ended_although_connec
 async def test_a_blocker_is_ended_once_others_have_waited_for_it_long_enough(
     waited: float, applies: list[str]
 ) -> None:
-    holder = Clients(application="migration", state="active", since=9_000.0, query="ALTER TABLE a ADD b int")
-    waits = Clients(application="api", state="active", since=waited - 60, count=2, waits_for="migration")
+    holder = DatabaseClients(
+        application="migration", state="active", since=9_000.0, query="ALTER TABLE a ADD b int"
+    )
+    waits = DatabaseClients(
+        application="api", state="active", since=waited - 60, count=2, waits_for="migration"
+    )
     diagnosis, steps = await look(world(holder, waits))
     assert applying(steps) == applies
     locks = diagnosis.finding("database.locks")
@@ -91,21 +97,21 @@ async def test_a_blocker_is_ended_once_others_have_waited_for_it_long_enough(
 
 
 async def test_a_blocker_that_is_never_ended_is_named_to_a_person() -> None:
-    holder = Clients(application="vacuum", state="active", since=9_000.0, role="superuser")
-    waits = Clients(application="api", state="active", since=900.0, waits_for="vacuum")
+    holder = DatabaseClients(application="vacuum", state="active", since=9_000.0, role="superuser")
+    waits = DatabaseClients(application="api", state="active", since=900.0, waits_for="vacuum")
     _, steps = await look(world(holder, waits))
     assert applying(steps) == []
     assert "superuser" in steps[END_BLOCKER].why
 
 
 async def test_who_leaks_connections_is_named() -> None:
-    _, steps = await look(world(Clients(application="langgraph-ingest", count=20)))
+    _, steps = await look(world(DatabaseClients(application="langgraph-ingest", count=20)))
     assert applying(steps) == []
     assert "langgraph-ingest (langgraph) has 20 of the 20 connections (100 %)" in steps[BY_HAND].advice
 
 
 async def test_sessions_of_another_database_are_counted_and_left_alone() -> None:
-    diagnosis, steps = await look(world(Clients(**IDLE, since=4_000.0, count=20, database="other")))
+    diagnosis, steps = await look(world(DatabaseClients(**IDLE, since=4_000.0, count=20, database="other")))
     assert applying(steps) == []
     connection = diagnosis.finding("database.connection")
     assert connection is not None
@@ -132,7 +138,7 @@ async def test_a_connection_that_fails_is_unknown_and_not_down() -> None:
 
 
 async def test_no_free_connection_is_the_servers_own_word() -> None:
-    diagnosis, steps = await look(world(Clients(application="leak", count=22)))
+    diagnosis, steps = await look(world(DatabaseClients(application="leak", count=22)))
     connection = diagnosis.finding("database.connection")
     assert connection is not None
     assert (connection.certainty, connection.data["crowded"]) == (Certainty.KNOWN, True)
@@ -140,7 +146,7 @@ async def test_no_free_connection_is_the_servers_own_word() -> None:
 
 
 async def test_without_the_right_to_end_them_the_grant_is_named() -> None:
-    leak = Clients(**IDLE, user="ingest", since=4_000.0, count=20)
+    leak = DatabaseClients(**IDLE, user="ingest", since=4_000.0, count=20)
     _, steps = await look(world(leak, may_end=False))
     assert applying(steps) == []
     assert "pg_signal_backend" in steps[END_IDLE].advice
@@ -188,7 +194,7 @@ async def test_a_client_that_the_run_is_not_about_is_named_with_the_order() -> N
 async def test_no_client_is_restarted_that_has_less_than_its_share() -> None:
     stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
     (server,) = leaking().databases
-    others = tuple(Clients(application=f"other-{n}", count=4) for n in range(3))
+    others = tuple(DatabaseClients(application=f"other-{n}", count=4) for n in range(3))
     few = server.model_copy(update={"clients": (server.clients[0].model_copy(update={"count": 7}), *others)})
     world_of_few = leaking().model_copy(update={"databases": (few,)})
     stage = Stage("database-connections", world_of_few, target="rag7/Deployment/langgraph-ingest")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediations.evidence.error_lines import ErrorLine, Nature, errors_in, normalise
+from remediations.evidence.error_lines import ErrorLine, errors_in, normalise
+from remediations.evidence.error_words import Nature
 
 TEN = datetime(2026, 3, 4, 10, 15, 22, 713000, tzinfo=UTC)
 
@@ -241,7 +242,7 @@ def test_what_varies_is_taken_out_of_the_key_and_status_codes_stay(text: str, sa
 )
 def test_an_error_is_sorted_by_what_it_says_of_its_cause(line: str, nature: Nature) -> None:
     (error,) = errors_in([line])
-    assert error.nature is nature
+    assert error.judged[1] is nature
 
 
 @given(st.lists(st.text(max_size=80), max_size=12))

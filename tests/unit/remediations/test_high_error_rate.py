@@ -211,6 +211,8 @@ async def test_signs_of_a_capacity_problem_scale_up_to_five(
     (action,) = steps["scale-up"].actions
 
     assert steps["scale-up"].why == why
+    alone = "only the errors' words speak of too little capacity (CPU 10 % of the limit (high from 85 %))"
+    assert steps["scale-up"].asks == ("" if values else alone)
     assert (action.kind, action.params["to"]) == (ActionKind.SCALE, 5)
 
 
@@ -320,3 +322,24 @@ async def test_a_dependency_that_the_errors_do_not_name_is_no_hint() -> None:
     )
     assert _meant([finding], "lookup api.pay.test: server misbehaving") == "what the error names"
     assert _meant([finding], "OperationalError: connection refused") == "postgres"
+
+
+async def test_pods_at_their_limit_right_after_somebodys_return_to_another_version_are_a_question() -> None:
+    """Whoever went back seconds ago is perhaps still at work."""
+    shipped = scenario_of("high-error-rate")
+    quiet = tuple(b.model_copy(update={"error_ratio": 0.0}) for b in shipped.behaviours)
+    play = Stage("high-error-rate", shipped.model_copy(update={"behaviours": quiet}))
+    play.edit(
+        Kind.DEPLOYMENT,
+        "langgraph",
+        {"op": "replace", "path": IMAGE, "value": "ghcr.io/stacey77/rag7:v1.4.2"},
+    )
+    play.clock.advance(400)
+    play.metrics = Metrics({"throttled_periods": 0.6})
+    diagnosis, steps = await play.look(dependencies=BOTH)
+
+    rollout = diagnosis.finding("rollout.recent")
+    assert rollout is not None
+    assert rollout.data["restored"] is True
+    assert steps["scale-up"].applies
+    assert "restored" in steps["scale-up"].asks

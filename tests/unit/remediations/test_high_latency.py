@@ -13,7 +13,7 @@ from app.domain.plan import ActionKind
 from app.domain.ports import Sample, SlowQuery
 from app.domain.remediation import History
 from app.domain.target import Kind
-from app.sim.behaviour import Memory
+from app.sim.behaviour import Cpu, Memory
 from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
@@ -55,6 +55,8 @@ limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m
 pods.state: 2 of 2 pods ready
 cause.first: Healthy for 6 d: 2 of 2 pods ready
 changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
+errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"
+    2000 x UpstreamTimeout: request waited 30 s in a full queue (503)
 dependency.postgres: postgres: SELECT 1 answered in 2 ms
 dependency.redis: redis: PING answered in 2 ms
 queries.postgres: No query of postgres takes 1.00 s or more on average
@@ -90,6 +92,8 @@ limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m
 pods.state: 2 of 2 pods ready
 cause.first: Healthy for 6 d: 2 of 2 pods ready
 changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
+errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"
+    2000 x UpstreamTimeout: request waited 30 s in a full queue (503)
 dependency.postgres: postgres: answers (2 ms)
 queries.postgres: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
     1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
@@ -179,6 +183,34 @@ async def test_an_autoscaler_at_its_maximum_is_told_to_a_person() -> None:
 
     assert not steps["scale-out"].applies
     assert steps["scale-out"].advice == "Raise maxReplicas of api-hpa above 2"
+
+
+async def test_fast_answers_are_no_reason_for_more_replicas_nor_for_a_restart() -> None:
+    play = stage()
+    play.metrics = Metrics({"duration_seconds": 0.24}, {})
+    _, steps = await play.look(dependencies=BOTH)
+
+    assert [s for s in steps.values() if s.applies] == []
+    assert steps["scale-out"].why == (
+        "Nothing shows that more replicas are needed: 95 % of the requests are answered in 240 ms, within the 500 ms that count as fast"
+    )
+    assert "it may be about another workload" in steps["scale-out"].advice
+    _, steps = await play.look(dependencies=BOTH, latency_low=0.1)
+    assert steps["scale-out"].applies
+
+
+async def test_idle_pods_whose_latency_is_not_measured_are_not_scaled() -> None:
+    shipped = scenario_of("high-latency")
+    first, *rest = shipped.behaviours
+    idle = first.model_copy(update={"cpu": Cpu.model_validate({"base": "5m", "per_rps": "1m"})})
+    play = Stage("high-latency", shipped.model_copy(update={"behaviours": (idle, *rest)}))
+    play.metrics = Metrics({"duration_seconds": None}, {})
+    _, steps = await play.look(dependencies=BOTH)
+    assert (
+        "latency is not measured and the pods have nothing to do (2 pods measured: CPU 7 %"
+        in steps["scale-out"].why
+    )
+    assert [s for s in steps.values() if s.applies] == []
 
 
 @pytest.mark.parametrize("value", [None, 3.4])

@@ -277,3 +277,21 @@ def test_every_provider_is_named_once_and_found_by_its_hosts() -> None:
             assert by_host(f"api{host}" if host.startswith(".") else host) is provider
     assert by_host("notopenai.com") is None
     assert by_host("api.openai.com.evil.example") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("KeyError: 'rate_limit' in https://api.openai.com/v1/models", False),
+        ("ValidationError: type: rate_limit_error is not one of ['a','b']", False),
+        ("NoClassDefFoundError: ThrottlingException: com/acme", False),
+        ("ERROR line (429) of file https://data.acme.test/x.csv is broken", False),
+        ("ERROR unknown status code 429 for https://api.openai.com/v1", False),
+        ("INFO status: 429 items at https://api.acme.test", False),
+        ('INFO 10.0.0.1 - - "GET /x HTTP/1.1" 503 12 "https://api.openai.com/"', False),
+        ('[GIN] 2026/03/04 - 03:00:00 | 429 | 1ms | 10.0.0.1 | GET "/v1"', True),
+        ("Request finished HTTP/1.1 GET http://10.0.0.7:8080/v1 - 429 - - 1.2ms", True),
+    ],
+)
+def test_names_of_the_code_and_our_own_access_log_are_no_providers_answer(line: str, ours: bool) -> None:
+    assert limit_in(f"{AT} {line}") == (OURS if ours else None)

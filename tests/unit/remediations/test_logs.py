@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections import UserList
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
@@ -13,7 +15,9 @@ from app.domain.errors import ObjectMissing
 from app.domain.evidence import Certainty
 from app.domain.workload import Pod
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.error_lines import Nature
+from remediations.evidence.error_lines import TOKENS
+from remediations.evidence.error_words import Nature
+from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import (
     MAX_GROUPS,
     MAX_KEYS,
@@ -22,7 +26,6 @@ from remediations.evidence.logs import (
     TOTAL_BYTES,
     ErrorLog,
     errors_finding,
-    last_words,
     read_errors,
 )
 from tests.unit.remediations.snapshots import NOW, ended, pod, state
@@ -50,6 +53,16 @@ def stamp(minutes: float) -> str:
 
 def lines(count: int, text: str, minutes: float = 1) -> str:
     return "".join(f"{stamp(minutes)} ERROR {text.replace('#', str(i))}\n" for i in range(count))
+
+
+class Seen(UserList[str]):
+    """The words of an error, which remember who reads them."""
+
+    threads: set[int]
+
+    def __iter__(self) -> Iterator[str]:
+        self.threads.add(threading.get_ident())
+        return super().__iter__()
 
 
 async def read(cluster: Logs, *pods: Pod) -> ErrorLog:
@@ -152,6 +165,33 @@ async def test_secrets_are_in_no_group_and_in_no_detail() -> None:
     assert "[redacted]" in finding.text
 
 
+SPLIT = (
+    "secret: |\n  first\n  ERROR Vq8mK2xPz7Lw",
+    "curl --password \\\nERROR Vq8mK2xPz7Lw",
+    "passwords:\n- ERROR Vq8mK2xPz7Lw",
+    "the password is\nException in thread Vq8mK2xPz7Lw",
+    "password: '\nValueError: Vq8mK2xPz7Lw\n'",
+)
+
+
+@pytest.mark.parametrize("text", SPLIT)
+async def test_h3_an_error_is_told_without_what_the_line_before_it_names(text: str) -> None:
+    """And no other error's words stand for it."""
+    log = await read(Logs({("a", "app", False): f"ERROR ValueError: starting\n{text}\n"}), pod("a"))
+
+    assert "Vq8mK2xPz7Lw" not in f"{errors_finding(log)} {log}"
+    assert [group.said for group in log.groups].count("ValueError: starting") == 1
+
+
+async def test_h3_the_first_of_many_errors_is_shown_as_it_was_written() -> None:
+    """Whatever was read before it, and whatever belongs to it."""
+    trace = "Traceback (most recent call last):\n  File \"a.py\", line 3\nKeyError: 'user 17'\n"
+    text = "INFO token=abc123def served\n" * 3_000 + f"{stamp(1)} ERROR failed\n{trace}INFO done\n"
+    log = await read(Logs({("a", "app", False): text}), pod("a"))
+
+    assert [group.said for group in log.groups] == ["KeyError: 'user 17'"]
+
+
 async def test_a_log_that_cannot_be_read_is_counted() -> None:
     log = await read(Logs({("a", "app", False): lines(1, "x")}, gone=("b",)), pod("a"), pod("b"))
     assert (
@@ -180,8 +220,8 @@ async def test_the_last_words_are_the_last_error_else_the_last_line(
     previous: str, current: str, said: str
 ) -> None:
     cluster = Logs({("a", "app", True): previous, ("a", "app", False): current})
-    assert await last_words(cluster, pod("a"), "app") == said
-    assert {q.tail_lines for q in cluster.asked} == {100}
+    assert (await last_words(cluster, pod("a"), "app")).shown == said
+    assert {q.tail_lines for q in cluster.asked} == {300}
 
 
 @pytest.mark.parametrize("word", ["A9bA9b", "1", "a.a.", "redis://cache:", "eyJ-", "a@"])
@@ -197,5 +237,22 @@ async def test_hostile_lines_cost_a_look_at_their_beginning_only(word: str) -> N
 async def test_a_last_line_of_a_megabyte_is_cut_before_it_is_searched() -> None:
     cluster = Logs({("a", "app", True): "redis://cache:" * 70_000})
     begun = time.process_time()
-    assert len(await last_words(cluster, pod("a"), "app")) <= 200
+    assert len((await last_words(cluster, pod("a"), "app")).shown) <= 200
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize("reads", ["errors", "words"])
+async def test_long_logs_are_never_read_on_the_event_loop(reads: str) -> None:
+    """Thousands of lines take a second, and the webhooks wait on the same loop."""
+    seen = Seen(TOKENS)
+    seen.threads = set()
+    cluster = Logs({("a", "app", previous): lines(2_000, "KeyError: user #") for previous in (False, True)})
+
+    if reads == "errors":
+        log = await read_errors(cluster, (pod("a"),), NOW, 300, seen)
+        assert log.errors == 2_000
+    else:
+        assert (await last_words(cluster, pod("a"), "app", seen)).shown == "KeyError: user 1999"
+
+    assert seen.threads
+    assert threading.get_ident() not in seen.threads

@@ -10,8 +10,14 @@ import pytest
 from app.domain.remediation import History, PastAlert, Scene
 from app.domain.target import Kind
 from app.kube.lineage import template_written_at
-from remediations.evidence.one_way import ONE_WAY, one_way_since
-from remediations.evidence.rollouts import RollbackParams, records_of, rollout_finding, was_redeployed
+from remediations.evidence.rollouts import (
+    ONE_WAY,
+    RollbackParams,
+    one_way_since,
+    records_of,
+    rollout_finding,
+    was_redeployed,
+)
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services, Stage
 
@@ -171,3 +177,108 @@ def test_c_an_old_template_deployed_again_is_told_from_a_repair(
 def test_c_when_the_template_was_written_is_not_known_a_return_is_a_repair() -> None:
     looked = scene(fired_at=ago(minutes=5))
     assert not was_redeployed(BACK, looked, records_of(BACK, looked, 1_800))
+
+
+CHANGES_A_DATABASE = [
+    "bin/rails db:prepare",
+    "npx drizzle-kit push",
+    "atlas schema apply --auto-approve",
+    "mix ecto.setup",
+    "rake db:schema:load",
+    "php artisan db:wipe",
+    "dotnet ef database update",
+    "psql -f /sql/2026-11-alter.sql",
+    "python -m yoyo apply",
+    "cargo run --bin migrator",
+    "hasura deploy",
+    "supabase db push",
+    "pgroll start x.json",
+    "gh-ost --alter x",
+    "bytebase run",
+    "python manage.py migrate",
+    "alembic upgrade head",
+    "flyway info",
+    "npx prisma db push",
+    "npx knex migrate:latest",
+    "npx sequelize db:migrate",
+    "typeorm schema:sync",
+    "mikro-orm schema:update --run",
+    "doctrine:schema:update",
+    "bin/console doctrine:migrations:migrate",
+    "sqlx database setup",
+    "diesel setup",
+    "diesel database reset",
+    "flask db upgrade",
+    "airflow db init",
+    "superset db upgrade",
+    "odoo -u all",
+    "pt-online-schema-change --alter",
+    "mysql shop -e 'ALTER TABLE x'",
+    "node-pg-migrate up",
+    "pgmigrate -t latest",
+    "migra a b",
+    "tern migrate",
+    "psqldef -U x",
+    "./upgrade-db.sh",
+    "init_db",
+    "sh -c 'psql $URL < schema.sql'",
+    "mongosh x --eval 'update '",
+    "aerich upgrade",
+    "vendor/bin/phinx run",
+    "dbmate up",
+    "goose up",
+    "skeema push",
+    "liquibase update",
+    "rake db:structure:load",
+    "schemachange -f",
+    "sqitch deploy",
+    "roundhouse",
+    "umzug up",
+    "gcloud spanner databases ddl update x",
+    "java -jar app.jar --spring.jpa.hibernate.ddl-auto=update",
+]
+CHANGES_NONE = [
+    "gunicorn app",
+    "node server.js",
+    "until psql -c 'SELECT 1'; do sleep 1; done",
+    "mongod --bind_ip_all",
+    "mysqld",
+    "mysqladmin ping",
+    "immigration-service",
+    "wait-for-db:5432",
+    "nginx -g 'daemon off;'",
+    "redis-server",
+    "python -m uvicorn app",
+    "java -jar app.jar",
+    "sh -c 'until pg_isready; do sleep 1; done'",
+    "pattern serve",
+    "mongoose-app",
+    "psql -c 'select 1' && ./update-cache",
+    "celery -A app worker",
+    "postgres -c max_connections=100",
+    "--database=shop --schema=public",
+    "/updater --interval 5m",
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "found"), [*((c, True) for c in CHANGES_A_DATABASE), *((c, False) for c in CHANGES_NONE)]
+)
+async def test_a_command_that_changes_a_database_is_a_one_way_step_of_a_job_and_of_a_pod(
+    command: str, found: bool
+) -> None:
+    revisions = [revision(8, V2, current=True), GOAL]
+    by_job = await one_way_since(scene(job("prepare-it", command=command)), revisions, GOAL, ago(hours=1), ())
+    assert bool(by_job) is found
+    starting = revision(8, V2, current=True)
+    starting.template["spec"]["containers"][0]["command"] = ["sh", "-c", f"{command} && exec app"]
+    by_pod = await one_way_since(scene(), [starting, GOAL], GOAL, ago(hours=1), ())
+    assert bool(by_pod) is found
+
+
+async def test_a_job_is_known_by_its_image_and_its_init_containers_too() -> None:
+    by_image, by_init = job("prepare-it"), job("prepare-it")
+    by_image["spec"]["template"]["spec"]["containers"][0]["image"] = "flyway/flyway:10"
+    by_init["spec"]["template"]["spec"]["initContainers"] = [{"name": "a", "command": ["goose", "up"]}]
+    for one in (by_image, by_init):
+        assert await one_way_since(scene(one), [revision(8, V2, current=True), GOAL], GOAL, ago(hours=1), ())

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from app.domain.remediation import Params
 from app.domain.target import Kind, Target
-from remediations.params import Bytes, Replicas, Seconds, Share
-from remediations.queries import (
+from remediations.shared import (
     ANYTHING,
     ERROR_RATIO,
     LATENCY,
@@ -20,6 +19,10 @@ from remediations.queries import (
     PRESENCE,
     THROTTLING,
     WORKING_SET,
+    Bytes,
+    Replicas,
+    Seconds,
+    Share,
     aim,
     pod_pattern,
 )

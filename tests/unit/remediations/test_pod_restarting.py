@@ -101,7 +101,7 @@ limits.containers: Requests and limits: worker: memory 256 MiB to 512 MiB, CPU 2
 events.recent: 1 warning recorded, the newest Failed 8 s ago (6 times): couldn't find key RAG_QUEUE_NAME in ConfigMap rag7/langgraph-config
     Failed 8 s ago (6 times): couldn't find key RAG_QUEUE_NAME in ConfigMap rag7/langgraph-config
 
-[roll-back] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it; only pods of revision 2 show it, which changed containers[worker].env; revision 2 (same image v1.4.2, changed env) was deployed 59 s ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready; revision 1 ran 6 d without an alert
+[roll-back] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it; only pods of revision 2 show it, which changed containers[worker].env[NEEDED]; revision 2 (same image v1.4.2, changed env) was deployed 59 s ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready; revision 1 ran 6 d without an alert
     do: Roll back rag7/Deployment/langgraph-worker from revision 2 (ghcr.io/stacey77/rag7-worker:v1.4.2) to revision 1 (ghcr.io/stacey77/rag7-worker:v1.4.2)
 
 [restart] Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it: a restart would end the same way
@@ -122,7 +122,8 @@ async def test_a_missing_key_that_the_revision_before_needs_too_is_a_persons_wor
     assert only(steps) == []
     assert steps["roll-back"].why == (
         "Container worker needs key RAG_BATCH_SIZE of ConfigMap langgraph-config, which does not have it; "
-        "the revision before needs ConfigMap langgraph-config as well"
+        "revision 2 (v1.4.2 -> v9) changed containers[worker].image, which does not bring that: the revision before needs ConfigMap "
+        "langgraph-config as well"
     )
     assert steps["fix-by-hand"].advice == (
         "Create ConfigMap langgraph-config key RAG_BATCH_SIZE in namespace rag7; the pods start by themselves then"

@@ -11,7 +11,7 @@ from app.domain.json import JsonValue
 from app.domain.ports import DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.services import (
+from remediations.evidence.usage import (
     Metric,
     dependency_findings,
     failed_dependencies,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remediations.steps import sentence
+from remediations.shared import sentence
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remediations.evidence.units import count, joined, millicores, percent, seconds, short, span
+from remediations.evidence.usage import count, joined, millicores, percent, seconds, short, span
 
 
 @pytest.mark.parametrize(

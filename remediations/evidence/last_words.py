@@ -1,0 +1,136 @@
+"""What a container said before it ended, and whom that accuses.
+
+Used by `remediations.causes`. Of a log only its end is read, and what leaves here has its secrets removed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from app.domain.cluster import Cluster, LogQuery
+from app.domain.redact import redact, redact_lines
+from app.domain.text import beside
+from app.domain.workload import Pod
+from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in
+from remediations.evidence.error_signs import FRAME, ROUTINE
+from remediations.evidence.logs import read_log, short_of_both
+from remediations.evidence.natures import Sign, own_answer
+from remediations.evidence.usage import short
+
+_LONGEST_LINE = 500
+_LONGEST_SAID = 4_000
+_TAIL = 300
+_CUT = 20
+"""Lines at the beginning of a log that was cut there: they may be the values of names before, so they are read with the others and not shown."""
+_TAIL_BYTES = 64 * 1024
+_ENTRIES = 60
+_MOST_JUDGED = 24_000
+_NEAR = 8
+"""Entries from the end within which an error of the program is the one that ended it."""
+_MOST_TELLING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class LastWords:
+    """What a container said before it ended, without secrets. `shown` is one line for people. `sign` is whom it accuses: the last words that
+    accuse somebody, for a framework closes with a line that says nothing. `telling` are the whole lines from the end back to those, the
+    newest first. `errors`: an error is among them; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read."""
+
+    shown: str = ""
+    sign: Sign = Sign.NONE
+    telling: tuple[str, ...] = ()
+    errors: bool = False
+    routine: bool = False
+    unread: str = ""
+
+    def __bool__(self) -> bool:
+        """False when it said nothing."""
+        return bool(self.shown)
+
+    @property
+    def text(self) -> str:
+        """All that tells, to be searched."""
+        return "\n".join(self.telling)
+
+
+async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequence[str] = TOKENS) -> LastWords:
+    """What a container said before it last ended, else what it says now (runbook, Pod Crash Loop: `kubectl logs --previous`), of the last
+    300 lines: a stack trace may have a hundred."""
+    fault = ""
+    for previous in (True, False):
+        query = LogQuery(pod.ref.namespace, pod.name, container, previous=previous, tail_lines=_TAIL)
+        read = await read_log(cluster, query)
+        if said := await beside(len(read.text), partial(heard, read.text, tokens, cut=_is_cut(read.text))):
+            return said
+        fault = read.fault
+    return LastWords(unread=fault)
+
+
+def _is_cut(text: str) -> bool:
+    """Whether more lines may have stood before."""
+    return text.count("\n") >= _TAIL - 1
+
+
+def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> LastWords:
+    """What the end of a log tells. A termination message may be such an end (terminationMessagePolicy FallbackToLogsOnError). Secrets
+    are hidden before a line is told from the others: the name of a value may stand on the line before it. `cut`: lines before these are missing."""
+    lines = redact_lines(text[-_TAIL_BYTES:].splitlines())
+    if cut or len(text) > _TAIL_BYTES:
+        lines = lines[min(_CUT, len(lines) // 2) :]
+    read = deque(entries_in(lines, tokens), maxlen=_ENTRIES)
+    entries = _within([e for e in reversed(read) if not e.plain or not FRAME.match(e.text)])
+    if not entries:
+        return LastWords()
+    judged = [(e, e.judged[0]) for e in entries]
+    chosen, sign = _telling([(e, s) for e, s in judged if not _of_everyday(e)])
+    if sign is Sign.NONE and (blamed := next((e for e, s in judged if s is Sign.OTHERS), None)):
+        chosen, sign = [blamed, *chosen], Sign.OTHERS
+    words = [w for e in chosen or entries[:1] for w in (e.words, *e.chain)][:_MOST_TELLING]
+    telling = tuple(redact(w, longest=_LONGEST_SAID) for w in words)
+    first = chosen[0] if chosen else entries[0]
+    return LastWords(
+        _shown(first), sign, telling, errors=any(not e.plain for e in chosen), routine=not chosen
+    )
+
+
+def _shown(entry: ErrorLine) -> str:
+    """One line of it for people, with the exception around it, which often names the object."""
+    said = redact(entry.words)
+    around = redact(entry.chain[0]) if entry.chain else ""
+    told = not around or around in said or said in around
+    return short_of_both(said if told else f"{short(around, 100)}: {said}", 200)
+
+
+def _within(entries: Sequence[ErrorLine]) -> list[ErrorLine]:
+    """The newest of them, of so many characters in all: to judge a long line takes a tenth of a second."""
+    kept, size = list[ErrorLine](), 0
+    for entry in entries:
+        size += len(entry.words) + sum(map(len, entry.chain))
+        if kept and size > _MOST_JUDGED:
+            break
+        kept.append(entry)
+    return kept
+
+
+def _telling(entries: Sequence[tuple[ErrorLine, Sign]]) -> tuple[list[ErrorLine], Sign]:
+    """From these (newest first) the one that accuses somebody, then what was said after it; where none does, what was said last and all
+    errors. The program is accused only by what was said close to the end."""
+    said = list[ErrorLine]()
+    for place, (entry, sign) in enumerate(entries):
+        if place >= _NEAR and entry.plain:
+            continue
+        if sign is Sign.OTHERS or (sign is Sign.OWN and place < _NEAR):
+            return [entry, *said], sign
+        if sign is Sign.NONE:
+            said.append(entry)
+    return said, Sign.NONE
+
+
+def _of_everyday(entry: ErrorLine) -> bool:
+    """A line below an error, or of an access log: it tells nothing of an end."""
+    return entry.plain and bool(
+        ROUTINE.search(entry.text[:_LONGEST_LINE]) or own_answer(entry.text) is not None
+    )

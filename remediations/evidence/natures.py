@@ -1,0 +1,242 @@
+"""What an error is about: the program itself, something else, or nothing that its words tell.
+
+Used by `remediations.evidence.error_lines` and `remediations.evidence.logs`; the words it judges by are tables (`error_words`, `error_signs`). Never reads a log. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from app.domain.text import bounded
+from remediations.evidence import error_signs as signs
+from remediations.evidence import error_words as words
+from remediations.evidence.error_words import ErrorKind, Nature
+
+_LONGEST_TEXT = 4_000
+"""Characters of what any pattern sees: wrapped errors name their cause at the end."""
+
+_MOST_LEVELS = 6
+
+
+class Sign(StrEnum):
+    """Whom a line accuses. OWN: the program or what it was given, by a type or words that only that can have; OTHERS: what it connects to,
+    who lets it in, or where it runs; NONE: nobody."""
+
+    OWN = "own"
+    OTHERS = "others"
+    NONE = "none"
+
+
+# What a line is about. A number counts as a status only where one stands, a word only as a whole word that nobody quotes as a name, and
+# the type of an exception comes before its words.
+
+
+def own_answer(line: str) -> int | None:
+    """The status that our own server gave, where the line is one of its access log; None for any other line."""
+    text = bounded(line, _LONGEST_TEXT)
+    for pattern in words.ACCESS:
+        if found := pattern.search(text):
+            away = "://" in found["target"] and not found.groupdict().get("origin")
+            away = away and not found[0].startswith("Request finished ")
+            client = away or words.URL.search(text[: found.start()]) or "outbound|" in text
+            return None if client else int(found["status"])
+    if words.ASKED.search(text) and words.PATH.search(text) and (told := words.FIELD.search(text)):
+        return int(told["status"])
+    return None
+
+
+def kind_of(text: str) -> ErrorKind:
+    """What the type tells that the text begins with, else the first one that it names with a message behind it."""
+    if lead := words.LEADING.match(text):
+        parts = re.split(r"[.:$\\/ ]+", lead[0])[-2:]  # a nested class belongs to its outer one
+        kind = next((words.KINDS[p.lower()] for p in reversed(parts) if p.lower() in words.KINDS), None)
+        if kind is not None:
+            return kind
+    found = (words.KINDS.get(m["name"].lower()) for m in words.WRAPPED.finditer(text))
+    return next((kind for kind in found if kind is not None), ErrorKind.UNKNOWN)
+
+
+def _unquoted(text: str, *, phrases: bool) -> str:
+    """Without quoted names; with `phrases` also without quoted sentences of a few words that no field or call gives."""
+
+    def without(found: re.Match[str]) -> str:
+        inner, given = found["inner"], found["before"] or ""
+        if words.ERRNO.fullmatch(inner) or words.FIELD_OF_CODE.search(
+            text[max(found.start() - 20, 0) : found.start() + len(given)]
+        ):
+            return f"{given} {inner} "
+        name = " " not in inner.strip()
+        short = len(inner.split()) <= 3 and not given
+        return f"{given}<name>" if name or (phrases and short) else f"{given} {inner} "
+
+    return words.QUOTED.sub(without, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """One error, read. `hard` is its message without names and places, `soft` also without quoted phrases; `status` the one that it
+    tells of, 0 for none; `remote`: of a request of ours to somebody else."""
+
+    kind: ErrorKind
+    hard: str
+    soft: str
+    status: int
+    remote: bool
+
+
+def _parts(type_: str, text: str) -> _Parts:
+    whole = words.ELIXIR.sub(r"\g<name>: ", bounded(f"{type_}: {text}" if type_ else text, _LONGEST_TEXT))
+    kind = kind_of(whole)
+    plain = words.SOURCE.sub(" ", words.URL.sub(" <url> ", whole))
+    hard = _unquoted(plain, phrases=False)
+    remote = kind is ErrorKind.CLIENT or bool(words.URL.search(whole) or words.REMOTE.search(plain))
+    found = next((m for p in words.STATUS if (m := p.search(plain))), None)
+    found = found or (words.IN_BRACKETS.search(plain) if remote else None)
+    return _Parts(kind, hard, _unquoted(plain, phrases=True), int(found["status"]) if found else 0, remote)
+
+
+_HARD: Final = (
+    (Nature.RATE_LIMIT, words.LIMITED),
+    (Nature.LOGIN, words.LOGIN),
+    (Nature.PLACE, words.PLACE),
+    (Nature.DEPENDENCY, words.DEPENDENCY),
+    (Nature.ANSWER, words.ANSWER),
+)
+_BY_KIND: Final = {
+    ErrorKind.DEPENDENCY: Nature.DEPENDENCY,
+    ErrorKind.ANSWER: Nature.ANSWER,
+    ErrorKind.RATE_LIMIT: Nature.RATE_LIMIT,
+    ErrorKind.LOGIN: Nature.LOGIN,
+    ErrorKind.DATABASE: Nature.DEPENDENCY,
+}
+_OF_A_CALL: Final = re.compile(
+    r"\bfetch failed\b|\bfailed to fetch\b|\bE(?:CONN\w+|TIMEDOUT|NOTFOUND|AI_AGAIN)\b"
+)
+
+
+def nature_of(type_: str, text: str) -> Nature:
+    """The nature of one error: `type_` is its exception's name, empty where it has none."""
+    if (own := own_answer(text)) is not None:
+        return _own(own)
+    parts = _parts(type_, text)
+    if parts.kind is ErrorKind.CODE:
+        return Nature.DEPENDENCY if _OF_A_CALL.search(parts.hard) else Nature.CODE
+    if parts.kind in (ErrorKind.RATE_LIMIT, ErrorKind.LOGIN):
+        return _BY_KIND[parts.kind]
+    if words.SCHEMA.search(parts.hard):
+        return Nature.CODE
+    if parts.kind is not ErrorKind.UNKNOWN and signs.MISSING.search(parts.hard):
+        return Nature.CODE
+    if (hard := _hard(parts)) is not None:
+        # What waits in our own queue comes too late, whatever its exception is called.
+        own_queue = hard is Nature.ANSWER and _soft(parts) is Nature.CAPACITY
+        return Nature.CAPACITY if own_queue else hard
+    if parts.kind is ErrorKind.VALUE:
+        return Nature.CODE
+    return _by_status(parts) or _BY_KIND.get(parts.kind) or _soft(parts)
+
+
+def judged(texts: Iterable[str]) -> tuple[Sign, Nature]:
+    """Whom one error accuses, and what it says about its cause. `texts` are its words and those of the exceptions around it, the one where it
+    began first; one in one line with what lies below it counts as both. The first that accuses somebody decides."""
+    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MOST_LEVELS]
+    for text in whole:
+        if own_answer(text) is not None:
+            break
+        for level in reversed(signs.INNER.split(text)[-_MOST_LEVELS:]):
+            sign, nature = _judged(level)
+            if sign is not Sign.NONE:
+                return sign, nature
+    nature = nature_of("", whole[0]) if whole else Nature.CODE
+    of_server = own_answer(whole[0]) if whole else None
+    return (Sign.OTHERS if of_server in (502, 504) else Sign.NONE), nature
+
+
+def _judged(line: str) -> tuple[Sign, Nature]:
+    nature = nature_of("", line)
+    return (Sign.OTHERS, nature) if nature is not Nature.CODE else (_of_the_program(line), nature)
+
+
+def _of_the_program(line: str) -> Sign:
+    """Whether a line that speaks of nothing else has a sign of the program's own fault."""
+    if signs.PLACE_ONLY.fullmatch(line.strip()):
+        return Sign.OWN
+    parts = _parts("", line)
+    named = parts.kind in (ErrorKind.CODE, ErrorKind.VALUE) and _type(line) not in signs.WRAPS
+    if signs.BROKEN.search(line) and not signs.UNREADABLE.search(line):
+        return Sign.OWN
+    if signs.OF_ANOTHER.search(line) or (parts.kind is not ErrorKind.CODE and words.URL.search(line)):
+        return Sign.NONE
+    if named or words.SCHEMA.search(parts.hard):
+        return Sign.OWN
+    return Sign.OWN if any(pattern.search(line) for pattern in signs.ALL) else Sign.NONE
+
+
+def _type(line: str) -> str:
+    lead = words.LEADING.match(line)
+    return lead["name"].lower() if lead else ""
+
+
+def _hard(parts: _Parts) -> Nature | None:
+    """By words that are plain whoever says them; a phrase in quotes counts only where it tells of a connection."""
+    plain = next((nature for nature, pattern in _HARD if pattern.search(parts.soft)), None)
+    return plain or (Nature.DEPENDENCY if words.DEPENDENCY.search(parts.hard) else None)
+
+
+def _own(status: int) -> Nature:
+    """What our own server's status says: a gateway's tells of what is behind it."""
+    if status in (502, 504):
+        return Nature.ANSWER
+    return Nature.CAPACITY if status in (429, 503) else Nature.CODE
+
+
+def _by_status(parts: _Parts) -> Nature | None:
+    match parts.status:
+        case 429:
+            return Nature.RATE_LIMIT if parts.remote else Nature.CAPACITY
+        case 401 | 403:
+            return Nature.LOGIN
+        case 502 | 504:
+            return Nature.ANSWER
+        case 503:
+            return Nature.ANSWER if parts.remote else Nature.CAPACITY
+        case status if status >= 500 and parts.remote:
+            return Nature.ANSWER
+        case _:
+            return None
+
+
+def _soft(parts: _Parts) -> Nature:
+    found = None if words.NO_LOAD.search(parts.soft) else words.CAPACITY.search(parts.soft)
+    if found is None:
+        return Nature.CODE
+    if not parts.remote:
+        return Nature.CAPACITY
+    return Nature.RATE_LIMIT if "requests" in found[0].lower() else Nature.ANSWER
+
+
+_LOOKED_UP = re.compile(
+    r"(?:\blookup |\bcan't find |enotfound |eai_again |host name \W?|hostname \W?|unknown ?host:? ?(?:exception: )?|resolve (?:host )?\W?)"
+    r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?)",
+    re.IGNORECASE,
+)
+"""A name that was asked for and is not known, as resolvers, libc, Node, Java and psql print it."""
+_UNKNOWN_NAME = re.compile(
+    r"no such host|nxdomain|enotfound|name or service not known|could not translate|unknown ?host|not known|nodename nor servname",
+    re.IGNORECASE,
+)
+
+
+def absent_names(text: str, namespace: str) -> Iterator[str]:
+    """Names of Services of this namespace that the text says to be unknown: a bare one, or one of the cluster's own domain."""
+    if not _UNKNOWN_NAME.search(text):
+        return
+    for found in _LOOKED_UP.finditer(text):
+        name, _, rest = found["host"].partition(".")
+        space, _, domain = rest.partition(".")
+        if not rest or (space == namespace and domain.partition(".")[0] in ("", "svc")):
+            yield name

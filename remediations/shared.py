@@ -1,0 +1,192 @@
+"""What handlers share: the types of their parameters, the PromQL that they ask by default, and making steps, with actions or with the
+reason why one does not apply. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from app.domain.errors import BadInput
+from app.domain.plan import Action, Step
+from app.domain.target import Kind, Target
+from app.kube.impossible import Impossible
+from app.kube.manifest import parse_memory
+
+# The PromQL that handlers ask by default, and how a query is pointed at one workload.
+#
+# A rule may replace each query in its params. `$namespace` and `$pods` are the only placeholders: the namespace, and
+# a regular expression that matches exactly the names that the workload's controller gives its pods. Both come from
+# the target that was found in the cluster and never from a label of the alert. Pure.
+
+_OURS = '{namespace="$namespace",pod=~"$pods"}'
+_OURS_AND = '{namespace="$namespace",pod=~"$pods",'
+
+ERROR_RATIO = f'sum(rate(http_requests_total{_OURS_AND}status=~"5.."}}[5m])) / sum(rate(http_requests_total{_OURS}[5m]))'
+"""Share of requests answered with 5xx."""
+
+LATENCY = f"histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{_OURS}[5m])))"
+"""Time in seconds within which 95 % of the requests are answered."""
+
+LIMITED = f"sum(increase(rate_limit_errors_total{_OURS}[5m]))"
+"""Answers within 5 min that were rate limits, as clients count them."""
+
+THROTTLING = (
+    f'sum(rate(container_cpu_cfs_throttled_periods_total{_OURS_AND}container!=""}}[5m]))'
+    f' / sum(rate(container_cpu_cfs_periods_total{_OURS_AND}container!=""}}[5m]))'
+)
+"""Share of scheduling periods in which the CPU limit held the containers back."""
+
+MEMORY = f'sum by (pod) (container_memory_rss{_OURS_AND}container!="",container!="POD"}})'
+"""Memory in bytes that the kernel cannot take back, by pod: anonymous pages, as cAdvisor tells them."""
+
+WORKING_SET = f'sum by (pod) (container_memory_working_set_bytes{_OURS_AND}container!="",container!="POD"}})'
+"""The same where that is not recorded: page cache that was used lately counts as well, which grows without any leak."""
+
+PRESENCE = {
+    ERROR_RATIO: f"sum(rate(http_requests_total{_OURS}[5m]))",
+    LATENCY: f"sum(rate(http_request_duration_seconds_bucket{_OURS}[5m]))",
+}
+"""What has a value as long as the source of a query is there, also when the query itself has none because all is well."""
+
+ANYTHING = f"count({_OURS})"
+"""The same for a query that a rule brings: any series of these pods."""
+
+# Letters of a generated suffix: no vowels and no 0, 1, 3, so that no words come out of it.
+_SAFE = "[b-df-hj-np-tv-z2456789]"
+_SUFFIX = {
+    Kind.DEPLOYMENT: f"-{_SAFE}{{1,10}}-{_SAFE}{{5}}",
+    Kind.DAEMON_SET: f"-{_SAFE}{{5}}",
+    Kind.STATEFUL_SET: "-[0-9]+",
+}
+
+
+def pod_pattern(target: Target) -> str:
+    """A regular expression (RE2, to be anchored) for the names of the workload's pods."""
+    return re.escape(target.name).replace("\\-", "-") + _SUFFIX.get(target.kind, "")
+
+
+def aim(query: str, target: Target) -> str:
+    """The query with its placeholders filled in, as PromQL string content."""
+    pattern = pod_pattern(target).replace("\\", "\\\\")
+    return query.replace("$namespace", target.namespace).replace("$pods", pattern)
+
+
+# Parameter types that handlers share: durations, amounts of memory, shares, replicas, PromQL queries.
+#
+# Used by the `Params` model of every handler. A rule in YAML writes them as people do (`1h`, `4Gi`, `80%`); plain
+# numbers in the base unit are taken too, so that stored parameters read back. Pure.
+
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s?%", re.ASCII)
+_DURATION_FORM = r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _seconds(value: Any) -> Any:
+    if _number(value):
+        return value
+    found = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+    if found is None:
+        raise ValueError("expected a duration such as 90s, 15m, 1h or 7d, or seconds")
+    return float(sum(size * int(n) for size, n in zip(_UNITS.values(), found.groups(), strict=True) if n))
+
+
+def _bytes(value: Any) -> Any:
+    if not isinstance(value, str) and not (_number(value) and value == int(value)):
+        raise ValueError("expected an amount of memory such as 512Mi or 4Gi, or bytes")
+    try:
+        return parse_memory(value)
+    except BadInput as e:
+        raise ValueError("expected an amount of memory such as 512Mi or 4Gi") from e
+
+
+def _share(value: Any) -> Any:
+    if _number(value):
+        return value
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("expected a share such as 80% or 0.8")
+    return float(found[1]) / 100
+
+
+def _schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": pattern}]})
+
+
+Seconds = Annotated[
+    float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False), _schema(_DURATION_FORM)
+]
+"""A span of time in seconds; written as `90s`, `15m`, `1h30m`, `7d`."""
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0), _schema(r"^[0-9.]+([eE][0-9]+|[kMGTPE]i?|Ki)?$")]
+"""An amount of memory in bytes; written as a Kubernetes quantity."""
+
+Share = Annotated[
+    float, BeforeValidator(_share), Field(gt=0, le=1), _schema(r"^[0-9]{1,3}(\.[0-9]{1,2})?\s?%$")
+]
+"""A part of a whole, above 0 and at most 1; written as `80%` or `0.8`."""
+
+Replicas = Annotated[int, Field(ge=1, le=1_000, strict=True)]
+"""A wanted number of pods."""
+
+Query = Annotated[str, Field(max_length=4_000)]
+"""A PromQL expression, with the placeholders of `remediations.queries`; empty means: do not ask."""
+
+ObjectName = Annotated[str, Field(max_length=253, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")]
+"""A host or the name of an object, such as a Service or a Secret; empty means: none."""
+
+DataKey = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
+"""A key of a Secret's data; empty means: none."""
+
+Names = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
+"""Names, e.g. of dependencies as the setting names them."""
+
+
+def host_in(namespace: str, host: str, service: str) -> str:
+    """The host that a rule names, or that of a Service of the namespace; empty when it names neither."""
+    return f"{service}.{namespace}.svc" if service and not host else host
+
+
+# Making steps: from builders' answers to a step with actions, or one that says why it does not apply.
+#
+# Called by the handlers.
+
+
+def act(
+    name: str, why: str, built: Action | Impossible, more: Sequence[Action] = (), *, open_task: str = ""
+) -> Step:
+    """The step that takes this action (and `more` besides), or the builder's reason why there is none. `open_task` marks
+    relief: what a person has still to do when it helped."""
+    if isinstance(built, Impossible):
+        return replace(refuse(name, built.why, built.advice), stands=built.stands)
+    return Step(name, sentence(why), (built, *more), open_task=open_task)
+
+
+def asking(step: Step, *doubts: str) -> Step:
+    """The step, put to a person for these doubts, whatever the rule's mode; one that does not apply, as it is."""
+    found = "; ".join(dict.fromkeys(filter(None, (*doubts, step.asks))))
+    return replace(step, asks=found) if step.applies else step
+
+
+def refuse(name: str, why: str, advice: str = "") -> Step:
+    """A step that does not apply. `advice` is for a person: exactly what is wrong and what to do."""
+    return Step(name, sentence(why), advice=sentence(advice))
+
+
+def nothing(name: str, why: str) -> Step:
+    """A step that does not apply because what it is for stands already: an order of it ends well, with nothing done."""
+    return Step(name, sentence(why), stands=True)
+
+
+def sentence(text: str) -> str:
+    """With a capital first letter, unless it starts with a command or with a name that has a slash or a dot in it."""
+    first = text.split(" ", 1)[0]
+    return text if "/" in first or "." in first or first == "kubectl" else text[:1].upper() + text[1:]

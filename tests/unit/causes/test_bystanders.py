@@ -1,0 +1,164 @@
+"""Errors and slow requests beside Services that serve nobody: only one that fitted the pods before, or was just edited, is a cause. And slow
+requests after a release that took CPU or memory from its pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.domain.json import Obj
+from remediations.causes import CauseCode as C
+from remediations.high_error_rate import HighErrorRate
+from remediations.high_latency import HighLatency
+from tests.unit.causes.test_errors import NPE, told
+from tests.unit.causes.world import V1, World
+
+WEB: Obj = {"app": "web"}
+Change = Callable[[World], World]
+
+
+def released(minutes: float = 8) -> World:
+    """All pods are of a release of that time."""
+    world = World()
+    world.deployed = minutes
+    for name in list(world.pods):
+        world.pod(name, made=minutes)
+    return world
+
+
+def service(name: str, selector: Obj, port: Any = "http", *, changed: float = 40_000) -> Change:
+    spec = {"selector": selector, "ports": [{"port": 80, "targetPort": port}]}
+    return lambda world: world.put("Service", name, changed=changed, by="kubectl-edit", spec=spec)
+
+
+GOOD = service("web", WEB)
+BYSTANDERS: dict[str, Change] = {
+    "the idle side of a blue/green pair": service("web-green", {**WEB, "slot": "green"}),
+    "an idle canary": service("web-canary", {**WEB, "track": "canary"}),
+    "a worker that is scaled to 0": service("web-worker", {**WEB, "component": "worker"}),
+    "a port that no container names": service("web-jmx", WEB, "jmx"),
+    "a number that no container declares": service("web-metrics", WEB, 9102),
+}
+
+
+def unchanged_image(world: World) -> World:
+    world.template["spec"]["containers"][0]["image"] = V1
+    return world
+
+
+def labelled(world: World) -> World:
+    world.template["metadata"]["labels"]["version"] = "2"
+    return unchanged_image(world)
+
+
+def more_ports(world: World) -> World:
+    ports = [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9102}]
+    world.template["spec"]["containers"][0]["ports"] = ports
+    return unchanged_image(world)
+
+
+@pytest.mark.parametrize("bystander", BYSTANDERS)
+@pytest.mark.parametrize("good", [True, False], ids=["beside a good Service", "alone"])
+async def test_a_bystander_hides_no_guilty_release_and_stops_no_runbook(
+    bystander: str, *, good: bool
+) -> None:
+    def around(world: World) -> World:
+        return BYSTANDERS[bystander](GOOD(world) if good else world)
+
+    _, steps = await around(told(NPE, 470, 480, deployed=8)).look(HighErrorRate())
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
+
+    diagnosis, steps = await around(released(9_000)).look(HighLatency())
+    assert steps["scale-out"].applies, steps["scale-out"].why
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["code"] is None if good else cause.data["sureness"] == "possible"
+
+
+@pytest.mark.parametrize("release", [labelled, more_ports])
+@pytest.mark.parametrize("bystander", BYSTANDERS)
+async def test_a_release_that_touched_labels_or_ports_is_not_taken_back_for_a_bystander(
+    bystander: str, release: Change
+) -> None:
+    for around in (BYSTANDERS[bystander], lambda w: BYSTANDERS[bystander](GOOD(w))):
+        _, steps = await around(release(released())).look(HighErrorRate())
+        assert not steps["roll-back"].applies, steps["roll-back"].why
+
+
+def relabelled() -> World:
+    """The release took away the label that a Service selects by."""
+    world = unchanged_image(released())
+    world.before["metadata"]["labels"] = {**WEB, "track": "stable"}
+    return world
+
+
+def renamed() -> World:
+    """The release gave its port another name."""
+    world = released()
+    world.template["spec"]["containers"][0]["ports"] = [{"name": "web", "containerPort": 8080}]
+    return unchanged_image(world)
+
+
+STABLE = {**WEB, "track": "stable"}
+
+
+@pytest.mark.parametrize(
+    ("world", "code", "back"),
+    [
+        (lambda: service("web", STABLE)(relabelled()), C.SERVICE_SELECTOR, True),
+        (lambda: service("web-public", STABLE)(GOOD(relabelled())), C.SERVICE_SELECTOR, True),
+        (lambda: GOOD(renamed()), C.SERVICE_PORT, True),
+        (lambda: service("web-public", WEB)(service("web", WEB, 8080)(renamed())), C.SERVICE_PORT, True),
+        (lambda: service("web", {"app": "webb"}, changed=3)(labelled(released())), C.SERVICE_SELECTOR, False),
+        (lambda: service("web", WEB, "grpc", changed=3)(more_ports(released())), C.SERVICE_PORT, False),
+    ],
+    ids=["the only Service", "one of two Services", "the only Service's port", "one of two Services' port", "a selector edited since", "a port edited since"],
+)  # fmt: skip
+async def test_a_service_that_fitted_before_or_was_just_edited_is_the_cause(
+    world: Callable[[], World], code: C, *, back: bool
+) -> None:
+    """A release that cut its pods off is taken back; one that touched other labels or ports is not."""
+    diagnosis, steps = await world().look(HighErrorRate())
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["code"] == code
+    assert cause.data["sureness"] != "possible"
+    assert steps["roll-back"].applies is back, steps["roll-back"].why
+
+
+def resized(old: Obj, new: Obj, minutes: float = 8) -> World:
+    world = unchanged_image(released(minutes))
+    world.before["spec"]["containers"][0]["resources"] = old
+    return world.only_new(lambda s: s["containers"][0].update(resources=new))
+
+
+LARGE, SMALL = (
+    {"limits": {"cpu": "2"}, "requests": {"cpu": "1"}},
+    {"limits": {"cpu": "200m"}, "requests": {"cpu": "100m"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("world", "named"),
+    [
+        (lambda: resized(LARGE, SMALL), "set containers[app].resources.limits.cpu from 2 to 200m; containers[app].resources.requests.cpu from 1 to 100m"),
+        (lambda: resized({}, {"limits": {"cpu": "1"}}), "set containers[app].resources.limits.cpu to 1"),
+        (lambda: resized({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "256Mi"}}), "resources.limits.memory from 1Gi to 256Mi"),
+        (lambda: resized(SMALL, LARGE), ""),
+        (lambda: resized(LARGE, SMALL, minutes=180), ""),
+        (lambda: resized(LARGE, SMALL, minutes=2), ""),
+        (released, ""),
+    ],
+    ids=["CPU cut", "CPU limited", "memory cut", "CPU raised", "hours before", "after the alert", "another image only"],
+)  # fmt: skip
+async def test_a_release_that_shrank_its_pods_is_named_and_scaling_out_for_it_is_a_question(
+    world: Callable[[], World], named: str
+) -> None:
+    diagnosis, steps = await world().look(HighLatency())
+    step = steps["scale-out"]
+    assert step.applies
+    assert named in step.asks
+    assert ("a rollback of that release may fit better" in step.asks) is bool(named), step.asks
+    assert named in diagnosis.summary
