@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from app.domain.workflows import TEMPORARY_ENTRY
+
+__all__ = [
+    "COUNTED_AGAINST_ENTRY",
+    "COUNTED_ENTRY",
+    "KEEP_ENTRY",
+    "OVER_BUT",
+    "TEMPORARY_ENTRY",
+    "WAKE",
+    "action_id",
+]
+
 WAKE = "wake"
 """Topic on which the workflow of a run is woken: something that the run waits for has happened."""
 
@@ -11,8 +23,11 @@ COUNTED_ENTRY = "counted"
 COUNTED_AGAINST_ENTRY = "counted against"
 """The same for a setback: a run that was fixed may still be undone by a person, and counts against once."""
 
-TEMPORARY_ENTRY = "temporary"
-"""Journal entry that holds the end of a temporary change and, once it is over, how."""
+KEEP_ENTRY = "temporary/keep"
+"""Journal entry of who wanted a temporary change kept whose end had begun, and what became of that."""
+
+OVER_BUT = "its temporary change is over, but"
+"""How a row begins what the end of a temporary change waits for when something holds it."""
 
 
 def action_id(run_id: str, step_index: int, action_index: int) -> str:

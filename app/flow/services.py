@@ -8,18 +8,26 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from app.domain.actuator import Doors
+from app.domain.actuator import Clients
 from app.domain.backups import Backups
 from app.domain.cache import Caches
 from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.decision import Mode
 from app.domain.http_check import HttpChecks
-from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
+from app.domain.ports import (
+    NO_TRACER,
+    AlertSources,
+    Clock,
+    Dependencies,
+    Ids,
+    IncidentBodies,
+    MetricSource,
+    Tracer,
+)
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
 from app.engine.context import Engine
-from app.flow.deciding.enrich import IncidentBodies
 from app.observe.metrics import Metrics
 from app.policy.model import Policy, Rule
 from app.store.database import Store
@@ -152,12 +160,13 @@ class Services:
     presence: Gone | None = None
     on_call: OnCall | None = None
     reach: Reach = Reach()
+    tracer: Tracer = NO_TRACER
     advancing: set[str] = field(default_factory=set)
     lost: dict[str, tuple[int, float]] = field(default_factory=dict)
     last_looks: dict[str, float] = field(default_factory=dict)
     lease: timedelta = timedelta(seconds=60)
 
     @property
-    def doors(self) -> Doors:
+    def clients(self) -> Clients:
         """The ways out that actuators may use."""
-        return Doors(self.cluster, self.databases, self.http)
+        return Clients(self.cluster, self.databases, self.http)

@@ -7,14 +7,49 @@ line for explanations. Pure: the same input gives the same decision. Deny wins, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Step
 from app.domain.target import Target
 from app.domain.units import duration
-from app.policy.facts import Facts
-from app.policy.gates import GATES, Case, evaluate
+from app.policy.facts import Case, Facts, Gate, name_of
+from app.policy.gates.people import approval, hands, kill_switch, trust
+from app.policy.gates.target import blast_radius, new_pods, ownership, scope
+from app.policy.gates.timing import (
+    blocking,
+    budget,
+    busy,
+    cooldown,
+    flapping,
+    freshness,
+    rate_limit,
+    storm,
+    window,
+)
 from app.policy.model import Heartbeat, Policy, Rule
+
+GATES: tuple[Gate, ...] = (
+    kill_switch,  # people first: whatever else holds, a pause stops it
+    scope,
+    freshness,
+    hands,  # who is at it already comes before who owns it in general
+    ownership,
+    window,
+    blocking,
+    cooldown,
+    rate_limit,
+    budget,
+    new_pods,  # before the blast radius: what cannot come back is worse than what is at risk for a while
+    blast_radius,
+    busy,
+    flapping,
+    storm,  # before the two that a person can open, so that a storm is the reason that is shown
+    trust,
+    approval,
+)
+GATE_NAMES: tuple[str, ...] = tuple(name_of(gate) for gate in GATES)
+"""The names with which they answer, in the same order."""
 
 _NOT_OURS = frozenset(
     {Code.KILL_SWITCH, Code.PAUSED, Code.OUT_OF_SCOPE, Code.OPTED_OUT, Code.PROTECTED, Code.NOT_FIRING}
@@ -26,6 +61,11 @@ _OPENINGS = {
     Verdict.ASK: "Waiting for a person",
     Verdict.OBSERVE: "Only observing",
 }
+
+
+def evaluate(case: Case) -> tuple[GateResult, ...]:
+    """Every gate's answer, in order."""
+    return tuple(gate(case) for gate in GATES)
 
 
 def decide(policy: Policy, rule: Rule, step: Step, facts: Facts) -> Decision:
@@ -49,15 +89,16 @@ def decide_without_step(
     policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts, rest: str = ""
 ) -> Decision:
     """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
-    in any case; unless the target is none of
-    our business (paused, out of scope, not firing), which is then the answer. In a storm nobody is called for one target.
+    in any case; unless the target is none of our business (paused, out of scope, not firing) or is not known to be, which is then the
+    answer. In a storm nobody is called for one target, nor while another run mends it, nor as long as the alert may yet resolve by that.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is
-    NOTHING_TO_DO and OBSERVE: nobody is called for a workload that is healthy again or still starting.
+    NOTHING_TO_DO and OBSERVE: nobody is called for a workload that is healthy again or still starting, and an order of what stands already
+    has ended well.
     """
     case = Case(policy, rule, None, facts)
     gates = evaluate(case)
-    silencing = next((g for g in gates if g.verdict is Verdict.DENY and g.code in _NOT_OURS), None)
+    silencing = next((g for g in gates if g.verdict is Verdict.DENY and _is_not_ours(g)), None)
     if silencing:
         return _against(policy, rule, silencing, gates, "")
     if case.storming:
@@ -66,8 +107,16 @@ def decide_without_step(
         return _ended(
             policy, rule, (Verdict.OBSERVE, Code.NOTHING_TO_DO, f"Nothing is done: {rest}"), "", gates
         )
-    verdict = Verdict.OBSERVE if case.mode is Mode.OBSERVE else Verdict.DENY
+    observes = case.mode is Mode.OBSERVE
+    if not (observes or facts.ordered_by) and (
+        mending := next((g for g in gates if g.code is Code.TARGET_BUSY), None)
+    ):
+        return _against(policy, rule, mending, gates, "")
+    verdict = Verdict.OBSERVE if observes else Verdict.DENY
     advice = [step.advice for step in ladder if step.advice]
+    if facts.ordered_by and not advice and any(step.stands for step in ladder):
+        told = (Verdict.OBSERVE, Code.NOTHING_TO_DO, f"Nothing is done: {_refused(ladder)}")
+        return _ended(policy, rule, told, "", gates)
     if facts.ordered_by and ladder:
         code = Code.PERSON_NEEDED if advice else Code.NO_STEP
         return _ended(policy, rule, (verdict, code, f"Nothing is done: {_refused(ladder)}"), "", gates)
@@ -76,6 +125,10 @@ def decide_without_step(
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
+
+
+def _is_not_ours(gate: GateResult) -> bool:
+    return gate.code in _NOT_OURS or (gate.gate == "scope" and gate.code is Code.UNKNOWN_FACT)
 
 
 def _refused(ladder: Sequence[Step]) -> str:
@@ -135,6 +188,15 @@ def heartbeat_missing(policy: Policy, alertname: str, said: str) -> Decision:
     return Decision(Verdict.DENY, Code.PERSON_NEEDED, text, "", "", "", (), policy.version)
 
 
+def not_measured(policy: Policy, rule: Rule, reason: str) -> Decision:
+    """Grafana fires the alert because it could not evaluate its rule: nothing says that anything is wrong with a workload."""
+    text = (
+        f"A person is needed: Grafana could not evaluate the alert's rule ({reason}), so nothing was measured. Look at the rule's query "
+        "and at its data source"
+    )
+    return _ended(policy, rule, (Verdict.DENY, Code.PERSON_NEEDED, text))
+
+
 def no_target(policy: Policy, rule: Rule, why: str) -> Decision:
     """The alert's labels do not name a target."""
     return _ended(policy, rule, (Verdict.DENY, Code.NO_TARGET, f"Not acting: {why}"))
@@ -151,15 +213,24 @@ def _of_step(case: Case, step: Step, gates: tuple[GateResult, ...]) -> Decision:
     if against is not None:
         return _against(policy, rule, against, gates, step.name)
     text = f'Allowed by rule "{rule.name}": {len(gates)} of {len(gates)} gates'
-    code = Code.DRY_RUN if case.facts.dry_run else Code.ALLOWED
-    return _ended(policy, rule, (Verdict.ALLOW, code, text), step.name, gates)
+    if not case.facts.dry_run:
+        return _ended(policy, rule, (Verdict.ALLOW, Code.ALLOWED, text), step.name, gates)
+    real = replace(case, facts=replace(case.facts, dry_run=False))
+    stands = strongest(evaluate(real))
+    if stands is not None:
+        remedy = f"; it takes: {stands.remedy}" if stands.remedy else ""
+        text = f"{text} as a dry run; the order itself: {_said(stands)}{remedy}"
+    return _ended(policy, rule, (Verdict.ALLOW, Code.DRY_RUN, text), step.name, gates)
 
 
 def _against(
     policy: Policy, rule: Rule, gate: GateResult, gates: tuple[GateResult, ...], step: str
 ) -> Decision:
-    text = f"{_OPENINGS[gate.verdict]}: {gate.gate}: {gate.value} (allowed: {gate.threshold})"
-    return _ended(policy, rule, (gate.verdict, gate.code, text), step, gates)
+    return _ended(policy, rule, (gate.verdict, gate.code, _said(gate)), step, gates)
+
+
+def _said(gate: GateResult) -> str:
+    return f"{_OPENINGS[gate.verdict]}: {gate.gate}: {gate.value} (allowed: {gate.threshold})"
 
 
 def _ended(

@@ -1,29 +1,34 @@
-"""Facts: everything the gates look at, as values, gathered by the flow at one moment.
+"""What the gates judge by: the facts of one moment, and the case that is made of them, policy, rule and step.
 
-The flow fills `Facts` (cluster reads, store counts, Alertmanager) and hands it to `decide`; whatever could not be read
-is `Unknown` with the reason, and closes the gate that needs it. Never reads anything itself and never asks the time:
-`now` is a fact too.
-
-Whoever re-checks a run before it touches anything gathers the same facts again *without the run's own traces*: its own
-reservation is not in `spend`, its own steps are not in `last_action` and `results`, it is not in `busy_with` and not in
-`targets_in_flight`.
-"""
+The flow gathers the facts and hands them to `app.policy.decide`. Pure: never reads anything itself and never asks the time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 
-from app.domain.decision import Mode
+from app.domain.decision import Code, GateResult, Mode, Verdict
 from app.domain.new_pods import NewPods
 from app.domain.outcome import RunState
 from app.domain.owner import Owners
+from app.domain.plan import Step
 from app.domain.target import Target
 from app.domain.workload import Manager
-from app.policy.budgets import BudgetScope
-from app.policy.trust import TrustLevel
+from app.policy.match import BudgetScope
+from app.policy.model import Policy, Rule
+from app.policy.trust import LEVELS, TrustLevel
+
+# Facts: everything the gates look at, as values, gathered by the flow at one moment.
+#
+# The flow fills `Facts` (cluster reads, store counts, Alertmanager) and hands it to `decide`; whatever could not be
+# read is `Unknown` with the reason, and closes the gate that needs it. Never reads anything itself and never asks the
+# time: `now` is a fact too.
+#
+# Whoever re-checks a run before it touches anything gathers the same facts again *without the run's own traces*: its
+# own reservation is not in `spend`, its own steps are not in `last_action` and `results`, it is not in `busy_with`
+# and not in `targets_in_flight`.
 
 T = TypeVar("T")
 
@@ -100,14 +105,16 @@ class Facts:
     Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
     `rollout_paused`, `replicas`, and `new_pods`: what is known of
     whether the step's new pods could start.
-    Store: `spend` by scope of `budgets.scopes_for`; `last_action` of this remediation on this target, None for never;
-    `busy_with` is the run at work on the target, empty for none; `waiting` are other plans for it that wait for an answer and
+    Store: `spend` by scope of `match.scopes_for`; `last_action` of this remediation on this target, None for never;
+    `busy_with` is the run at work on the target, empty for none; `mended_at` when a run of another incident that was open with this
+    one last ended well on it, None for not lately; `waiting` are other plans for it that wait for an answer and
     have written nothing; `targets_in_flight` counts the other targets that a run is at work on; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
     Trust: `trust_level` of this alert, remediation and class of targets, for a rule with mode earned; None for other rules.
     People: `ordered_by` is set for a manual request, `ordered_as` are the other names of who ordered it,
     `order_may_approve` says whether its caller may also approve, `scheduled` that the clock ordered it and nobody, `approved_by` is set once a person approved this very plan.
+    `ordered_at` is when the order was given, `was_due` when the clock's order should have begun; None once the step has begun.
     Half way: `brings_back`: the write starts what the same approved plan stopped.
     """
 
@@ -135,10 +142,153 @@ class Facts:
     ordered_as: tuple[str, ...] = ()
     order_may_approve: bool = False
     scheduled: bool = False
+    ordered_at: datetime | None = None
+    was_due: datetime | None = None
     approved_by: str = ""
     brings_back: bool = False
     dry_run: bool = False
     trust_level: Fact[TrustLevel | None] = None
     waiting: tuple[str, ...] = ()
+    mended_at: datetime | None = None
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
+
+
+# The case before the gates: policy, rule, step and facts, and the words in which a gate answers.
+#
+# Used by every gate and by `app.policy.decide`. Pure.
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What all gates look at. `step` is None when no step of the ladder applies."""
+
+    policy: Policy
+    rule: Rule
+    step: Step | None
+    facts: Facts
+
+    @property
+    def trust_level(self) -> Fact[TrustLevel]:
+        """What a rule with mode earned goes by."""
+        if self.facts.trust_level is None:
+            return Unknown("nobody read it")
+        return self.facts.trust_level
+
+    @property
+    def own_mode(self) -> Mode:
+        """The rule's mode; for earned the level of its trust level. A person's order needs none and is a question at most."""
+        if self.rule.mode is not Mode.EARNED:
+            return self.rule.mode
+        if self.facts.ordered_by:
+            return Mode.APPROVE
+        return Mode.OBSERVE if isinstance(self.trust_level, Unknown) else self.trust_level.level
+
+    @property
+    def mode(self) -> Mode:
+        """The least free of the rule's own mode, the policy's ceiling and the process's ceiling."""
+        modes = [self.own_mode, self.policy.mode, *([self.facts.ceiling] if self.facts.ceiling else [])]
+        return min(modes, key=LEVELS.index)
+
+    @property
+    def somebody(self) -> str:
+        """Who ordered it. Empty for nobody, and for an order of the clock, behind which nobody stands at that moment."""
+        return "" if self.facts.scheduled else self.facts.ordered_by
+
+    @property
+    def storming(self) -> bool:
+        """Known to be a storm, and nobody has ordered or approved this very plan."""
+        count = self.facts.storm_targets
+        by_itself = not (self.somebody or self.facts.approved_by)
+        return by_itself and not isinstance(count, Unknown) and count >= self.policy.storm.targets
+
+    @property
+    def question(self) -> Verdict:
+        """ASK, or OBSERVE where nobody should be asked: in observe mode nothing would follow from the answer, and in a
+        storm the questions would be part of it."""
+        return Verdict.OBSERVE if self.mode is Mode.OBSERVE or self.storming else Verdict.ASK
+
+    @property
+    def wants_another_word(self) -> bool:
+        """An order is not its own approval, whatever the rule's mode is."""
+        asked = self.rule.approval
+        return asked.approvals > 1 or asked.four_eyes or not asked.order_counts
+
+    @property
+    def outdated(self) -> timedelta | None:
+        """How long ago a person's order was given that holds no more: it does as long as an approval would. None for one that holds."""
+        at = None if self.facts.scheduled else self.facts.ordered_at
+        age = timedelta() if at is None else self.facts.now - at
+        return age if age > self.rule.approval.expires else None
+
+    @property
+    def approved_by(self) -> str:
+        """Who agreed to this plan: an approval, or the order itself of somebody who may approve, unless more people are asked for.
+        Empty for nobody."""
+        facts = self.facts
+        if facts.approved_by:
+            return f"approved by {facts.approved_by}"
+        asked = self.rule.approval
+        named = not asked.by or not {facts.ordered_by, *facts.ordered_as}.isdisjoint(asked.by)
+        counts = facts.order_may_approve and named and not self.wants_another_word and self.outdated is None
+        if self.somebody and counts:
+            return f"ordered by {facts.ordered_by}"
+        return ""
+
+    @property
+    def approvers(self) -> str:
+        """What opens a question, for people: `ana or eve approves`."""
+        asked = self.rule.approval
+        if asked.approvals == 1:
+            return f"{' or '.join(asked.by) or 'someone who may operate'} approves"
+        who = ", ".join(asked.by) or "those who may operate"
+        return f"{asked.approvals} different people of: {who} approve"
+
+
+Gate: TypeAlias = Callable[[Case], GateResult]
+
+
+_NAMES: dict[Gate, str] = {}
+
+
+def name_of(gate: Gate) -> str:
+    """The name with which this gate answers. Raises KeyError for a gate that no voice speaks for."""
+    return _NAMES[gate]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A gate's name, with which it answers."""
+
+    gate: str
+
+    def of(self, gate: Gate) -> Gate:
+        """Decorator of the gate that answers with this voice, so that its name is known without asking it."""
+        _NAMES[gate] = self.gate
+        return gate
+
+    def allow(self, value: str, threshold: str, code: Code = Code.ALLOWED) -> GateResult:
+        """Nothing stands against it."""
+        return GateResult(self.gate, Verdict.ALLOW, code, value, threshold)
+
+    def deny(
+        self, code: Code, value: str, threshold: str, remedy: str, retry_at: datetime | None = None
+    ) -> GateResult:
+        """Not now: `remedy` says what would have to change, `retry_at` when it does by itself."""
+        return GateResult(self.gate, Verdict.DENY, code, value, threshold, remedy, retry_at)
+
+    def hold(self, verdict: Verdict, code: Code, value: str, threshold: str, remedy: str) -> GateResult:
+        """Ask or observe."""
+        return GateResult(self.gate, verdict, code, value, threshold, remedy)
+
+    def unknown(self, what: str, unknown: Unknown, threshold: str) -> GateResult:
+        """A fact that this gate needs could not be read: closed."""
+        remedy = f"{what} can be read again"
+        return GateResult(
+            self.gate, Verdict.DENY, Code.UNKNOWN_FACT, f"{what} unknown: {unknown.reason}", threshold, remedy
+        )
+
+
+def may_act(rule: Rule, policy: Policy, ceiling: Mode = Mode.AUTO) -> bool:
+    """Whether the rule may come to change something, as far as can be told without a look at a target."""
+    return Mode.OBSERVE not in (policy.mode, ceiling, rule.mode)

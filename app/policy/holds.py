@@ -1,23 +1,30 @@
 """Holds: what forbids every write, whoever planned it and whatever it is: an action, an undo, the end of a temporary change.
 
-Three things do: a pause that covers the target, a ceiling of observe, a freeze. Actions meet them as gates; everything else
-asks here, right before the write. A person who orders that very write while a hold stands, knowing of it, gets through; a
-hold that comes after their order holds it all the same. Pure: the time and the pauses come in.
+Four things do: a pause that covers the target, a ceiling of observe, a freeze, and what the scope keeps away: a namespace that it does
+not cover, a protected kind, the mark of the owners. Actions meet them as gates; everything else asks here, right before the write. A
+person who orders that very write while a hold stands, knowing of it, gets through; a hold that comes after their order holds it all
+the same. Pure: the time, the pauses and the marks come in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.domain.decision import Code, Mode
-from app.domain.target import Target
-from app.policy.calendar import is_open
-from app.policy.gates.kill_switch import only_observing, scopes_of
-from app.policy.gates.window import window_text
-from app.policy.model import Policy
+from app.domain.decision import Code, Mode, Verdict
+from app.domain.target import Kind, Target
+from app.domain.units import utc
+from app.policy.calendar import is_open, next_change
+from app.policy.facts import Fact
+from app.policy.gates.people import only_observing, scopes_of
+from app.policy.gates.target import within_scope
+from app.policy.gates.timing import window_text
+from app.policy.model import Policy, Window
+
+SCOPE = "scope:"
+"""How the keys of what the scope holds begin."""
 
 
 class ActivePause(Protocol):
@@ -45,6 +52,15 @@ class ActivePause(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """What a write changes: kinds of objects around a target, and the marks of its owners; None for marks that are not asked here."""
+
+    target: Target
+    kinds: frozenset[Kind]
+    marks: Fact[Mapping[str, str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """A write that wants to happen. `despite` are the keys of the holds that a person knew of when they ordered it."""
 
@@ -52,15 +68,27 @@ class Write:
     rule: str
     remediation: str
     despite: frozenset[str] = frozenset()
+    touched: tuple[Touched, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """What forbids it, in words. `key` names this very hold: another pause, or another freeze, is another one."""
+    """What forbids it, in words. `key` names this very hold: another pause, or the same freeze on another day, is another one. A ceiling
+    has no end of its own: who keeps its key forgets it once the ceiling is lifted."""
 
     code: Code
     text: str
     key: str
+
+
+def is_hold(key: str) -> bool:
+    """The key is a hold's: of a pause, a ceiling, a freeze or the scope."""
+    return key.startswith(("pause:", "ceiling:", "freeze:", SCOPE))
+
+
+def _end(freeze: Window, now: datetime) -> str:
+    end = next_change((freeze,), now, to_open=False)
+    return "" if end is None else utc(end)
 
 
 def holds(
@@ -81,8 +109,22 @@ def holds(
         for who in only_observing(policy, ceiling)
     ]
     found += [
-        Hold(Code.FROZEN, f"frozen: {window_text(f)}", f"freeze:{f.name}")
+        Hold(Code.FROZEN, f"frozen: {window_text(f)}", f"freeze:{f.name} until {_end(f, now)}")
         for f in policy.freeze
         if is_open(f, now)
     ]
+    found += _out_of_scope(policy, write.touched)
     return tuple(hold for hold in found if hold.key not in write.despite)
+
+
+def _out_of_scope(policy: Policy, touched: Iterable[Touched]) -> Iterable[Hold]:
+    """What the gate `scope` says against it, each thing once."""
+    found: dict[str, Hold] = {}
+    for one in touched:
+        word = within_scope(policy.scope, one.target, one.kinds, one.marks)
+        if word.verdict is not Verdict.ALLOW:
+            key = f"{SCOPE}{word.code}:{word.value}"
+            found[key] = Hold(
+                word.code, f"off limits: {word.value}; what would have to change: {word.remedy}", key
+            )
+    return found.values()

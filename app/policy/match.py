@@ -1,24 +1,134 @@
-"""Match: which rule is for an alert or an order, and which workload its labels point at.
+"""Match: which rule is for an alert or an order, which workload its labels point at, and under which budgets its action counts.
 
 Called by the flow after ingest. The first matching rule in file order wins; later ones are reported, never run. Pure: the
-cluster is not asked, the flow resolves the hint.
-"""
+cluster is not asked, the flow resolves the hint; nothing is counted here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 from app.domain.decision import Mode
 from app.domain.procedure import Procedure
-from app.domain.subject import OTHER_OBJECTS, POD, WORKLOAD_LABELS
-from app.domain.target import Kind, Target
-from app.policy.model import FromLabel, OnDefault, Policy, Rule, TargetSpec
+from app.domain.subject import (
+    DEFAULT_SOURCES,
+    JOB,
+    NAMESPACE,
+    OTHER_OBJECTS,
+    POD,
+    UNREAD,
+    WORKLOAD,
+    WORKLOAD_LABELS,
+    names_another,
+    workload_of_any_kind,
+)
+from app.domain.target import NAMESPACE_NAME, OBJECT_NAME, Kind, Target
+from app.policy.model import FromLabel, OnDefault, Per, Policy, Rule, TargetSpec
 from app.policy.procedures import without_rule
+from app.policy.units import Limit
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+# Budget scopes: under which keys an action is counted, and which limits hold for it.
+#
+# The flow reserves one ledger row per key of `ledger_keys` and measures `Spend` for each scope of `scopes_for`; the
+# gates rate limit and budget compare. Never counts anything itself.
+
+T = TypeVar("T")
+
+
+class Origin(StrEnum):
+    """Who set the limit: the rule for itself, or the policy for all rules together."""
+
+    RULE = "rule"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetScope:
+    """One limit under one ledger key. Hashable: it is the key of `Facts.spend`."""
+
+    key: str
+    limit: Limit
+    origin: Origin
+
+    def __hash__(self) -> int:
+        """By the key alone: gates look scopes up for each alert, and a text remembers its hash."""
+        return hash(self.key)
+
+
+def ledger_keys(rule: Rule, target: Target) -> tuple[str, ...]:
+    """All keys an action is counted under, whether or not a budget uses them now.
+
+    Counting under all of them lets a budget that is added by a reload see what was spent before.
+    """
+    return (*(_key(per, rule, target) for per in Per), _own_key(rule, target))
+
+
+def scopes_for(policy: Policy, rule: Rule, target: Target) -> tuple[BudgetScope, ...]:
+    """The limits that hold for this rule on this target: the rule's own first, then the shared budgets in file order."""
+    # Facts and two gates ask for the same ones in every decision.
+    return _scopes_for(_Same(policy), _Same(rule), target)
+
+
+class _Same(Generic[T]):
+    """One very object, as a key: comparing whole policies would cost more than what is remembered."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: T) -> None:
+        self.it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+
+@lru_cache(maxsize=256)
+def _scopes_for(its_policy: _Same[Policy], its_rule: _Same[Rule], target: Target) -> tuple[BudgetScope, ...]:
+    policy, rule = its_policy.it, its_rule.it
+    own = [
+        (_own_key(rule, target), rule.limits.per_target),
+        (_key(Per.RULE, rule, target), rule.limits.in_all),
+    ]
+    rule_scopes = [BudgetScope(key, one, Origin.RULE) for key, limits in own if limits for one in limits.each]
+    shared = [
+        BudgetScope(_key(budget.per, rule, target), one, Origin.SHARED)
+        for budget in policy.budgets
+        for one in budget.limit.each
+    ]
+    return (*rule_scopes, *shared)
+
+
+def _own_key(rule: Rule, target: Target) -> str:
+    return f"rule:{rule.name}@{target.key}"
+
+
+def _key(per: Per, rule: Rule, target: Target) -> str:
+    match per:
+        case Per.CLUSTER:
+            return "cluster"
+        case Per.NAMESPACE:
+            return f"namespace:{target.namespace}"
+        case Per.TARGET:
+            return f"target:{target.key}"
+        case Per.RULE:
+            return f"rule:{rule.name}"
+        case Per.REMEDIATION:
+            return f"remediation:{rule.remediation}"
+
+
+_RUNS = (JOB, "cronjob")
+_NAME, _NAMESPACE = re.compile(OBJECT_NAME), re.compile(NAMESPACE_NAME)
+
+
+def is_name(text: str) -> bool:
+    """Can an object of Kubernetes have this name?"""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +168,18 @@ def match_rule(policy: Policy, labels: Mapping[str, str]) -> Matched | None:
 def _as_named(rule: Rule, labels: Mapping[str, str]) -> Rule:
     """The rule, at most in mode approve where no label names the workload and the default does: a guess is asked about unless the
     rule says `on_default: act`."""
-    if rule.target.on_default is OnDefault.ACT or rule.mode is Mode.OBSERVE:
-        return rule
     spec = rule.target
+    if spec.on_default is OnDefault.ACT:
+        return rule
     _, name, _ = _named(spec, rule.labels.names.subject(labels))
     if name or not spec.name.default or not (spec.name.label or spec.pod):
         return rule
-    return rule.model_copy(update={"mode": Mode.APPROVE})
+    return at_most_asking(rule)
+
+
+def at_most_asking(rule: Rule) -> Rule:
+    """The rule in mode approve, whatever it is beyond that."""
+    return rule if rule.mode is Mode.OBSERVE else rule.model_copy(update={"mode": Mode.APPROVE})
 
 
 _SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "warn": 2, "info": 3}
@@ -107,8 +222,15 @@ def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:
     namespace, namespace_by = _value(spec.namespace, subject)
     if not _NAMESPACE.fullmatch(namespace):
         return NoHint(_why("namespace", spec.namespace, namespace))
+    if why := (
+        _another_cluster(rule, labels)
+        or _two_namespaces(rule, labels, namespace)
+        or _no_default_namespace(rule, labels, subject)
+        or _two_workloads(spec, subject)
+    ):
+        return NoHint(why)
     kind, name, label = _named(spec, subject)
-    if not name and spec.name.default and (why := _about_something_else(labels, subject)):
+    if not name and (why := _about_something_else(rule, labels, subject, namespace)):
         return NoHint(why)
     said_by = f'label "{label}"' if name else "the rule's default"
     name = name or spec.name.default
@@ -126,19 +248,108 @@ def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str
         for label, kind in WORKLOAD_LABELS.items():
             if name := subject.get(label):
                 return Kind(kind), name, label
-    if spec.pod and (name := subject.get(spec.pod.label)):
+        if name := workload_of_any_kind(subject):
+            return spec.kind, name, WORKLOAD
+    # The pod of a Job or CronJob that is named beside it is theirs, whatever its name looks like.
+    if spec.pod and (name := subject.get(spec.pod.label)) and not any(subject.get(run) for run in _RUNS):
         return Kind.POD, name, spec.pod.label
     return spec.kind, "", ""
 
 
-def _about_something_else(labels: Mapping[str, str], subject: Mapping[str, str]) -> str:
-    """Why no default may stand in for what the labels name; empty when it may."""
+_CLUSTER = (
+    "cluster",
+    "cluster_name",
+    "kube_cluster_name",
+    "kubernetes_cluster",
+    "k8s_cluster_name",
+    "k8s.cluster.name",
+    "k8s_cluster",
+)
+"""Labels by which alerts of several clusters are told apart: of Prometheus' external labels, Datadog and OpenTelemetry."""
+_SETS = ("deployment", "statefulset", "daemonset")
+_PREFIX = 46
+"""Of longer names a pod's has the beginning alone, before the hash and the suffix."""
+
+
+def _another_cluster(rule: Rule, labels: Mapping[str, str]) -> str:
+    """That the alert is about another cluster than ours, where the policy says what ours is called."""
+    ours = rule.labels.our_cluster
+    named = next((label for label in _CLUSTER if labels.get(label)), "")
+    if not ours or not named or labels[named] == ours:
+        return ""
+    return f'the alert is about another cluster: label "{named}" names {labels[named][:80]}, and this one is {ours}'
+
+
+def _two_workloads(spec: TargetSpec, subject: Mapping[str, str]) -> str:
+    """That the labels name two workloads, or one and a run to completion, so that nobody knows which is meant."""
+    if not spec.name.label:
+        return ""
+    found = [(label, subject[label]) for label in (*_SETS, *_RUNS) if subject.get(label)]
+    if len(found) < 2 or found[0][0] in _RUNS:
+        return ""
+    return " and ".join(f'label "{label}" names {name[:80]}' for label, name in found[:2])
+
+
+def pod_beside(rule: Rule, labels: Mapping[str, str]) -> str:
+    """The pod that the labels name beside the workload that is the target; empty when they name none, or name it alone."""
+    subject = rule.labels.names.subject(labels)
+    pod = subject.get(POD, "")
+    kind, name, _ = _named(rule.target, subject)
+    return pod if rule.target.name.label and name and kind is not Kind.POD and _NAME.fullmatch(pod) else ""
+
+
+def could_be_its_pod(name: str, pod: str) -> bool:
+    """Whether the cluster can have named a pod of this workload so."""
+    return pod.startswith(f"{name}-"[:_PREFIX])
+
+
+def _about_something_else(
+    rule: Rule, labels: Mapping[str, str], subject: Mapping[str, str], namespace: str
+) -> str:
+    """Why no default may stand in for what the labels name, or for what nobody could read; empty when it may. A rule without a label
+    for the name means its one workload whatever else is said, but for an object of another kind."""
+    spec = rule.target
     for label, kind in OTHER_OBJECTS.items():
         if name := subject.get(label):
             return f"the alert is about {kind} {name[:80]}, and no label names a workload"
-    if labels.get(POD) and POD not in subject:
+    if spec.name.default and labels.get(POD) and POD not in subject:
         return "the labels name only the exporter that measured the alert"
+    if not spec.name.label or not spec.name.default:
+        return ""
+    if lost := labels.get(UNREAD):
+        return _no_stand_in(lost, spec.name.default)
+    pinned = rule.when.pinned(rule.labels.names.read(labels))
+    if another := names_another(labels, namespace, spec.name.default, pinned):
+        return f"{another}, so the rule's default {spec.name.default} is not meant, and no label names a workload"
     return ""
+
+
+def _no_default_namespace(rule: Rule, labels: Mapping[str, str], subject: Mapping[str, str]) -> str:
+    """Why the rule's default namespace may not stand in for one that a label could name, or that nobody could read."""
+    spec = rule.target.namespace
+    if not spec.label or not spec.default or subject.get(spec.label):
+        return ""
+    if lost := labels.get(UNREAD):
+        return _no_stand_in(lost, spec.default)
+    another = names_another(labels, spec.default, pinned=rule.when.pinned(rule.labels.names.read(labels)))
+    return f"{another}, so the rule's default {spec.default} is not meant" if another else ""
+
+
+def _no_stand_in(lost: str, default: str) -> str:
+    return f"{lost[:200]}: what the alert is about is not known, and the rule's default {default} does not stand in for it"
+
+
+def _two_namespaces(rule: Rule, labels: Mapping[str, str], namespace: str) -> str:
+    """Why the namespace is not known: the label `namespace` names one and another tool's label another. Where `exported_namespace`
+    or the policy's own order of labels tells which is meant, there is no doubt."""
+    sources = rule.labels.namespace
+    if rule.target.namespace.label != NAMESPACE or sources != DEFAULT_SOURCES[NAMESPACE]:
+        return ""
+    after = sources[sources.index(NAMESPACE) :]
+    if namespace != labels.get(NAMESPACE) or any(labels.get(s) for s in sources[: -len(after)]):
+        return ""
+    other = next((s for s in after if labels.get(s) not in (None, "", namespace)), "")
+    return f'label "namespace" names {namespace} and label "{other}" {labels[other][:80]}' if other else ""
 
 
 def _value(source: FromLabel, labels: Mapping[str, str]) -> tuple[str, str]:

@@ -76,6 +76,16 @@ class When:
         """True when one list matches completely."""
         return any(all(m.matches(labels) for m in matchers) for matchers in self.lists)
 
+    def pinned(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """The labels that every list which matches asks for by their very value: whoever wrote that knows of them."""
+        found = [
+            {m.name: m.value for m in matchers if m.operator is Operator.EQUAL}
+            for matchers in self.lists
+            if all(m.matches(labels) for m in matchers)
+        ]
+        first = found[0] if found else {}
+        return {name: value for name, value in first.items() if all(f.get(name) == value for f in found)}
+
     def covers(self, other: When) -> bool:
         """True when surely everything that matches `other` matches this: each list of `other` has all of one of ours."""
         return all(any(set(mine) <= set(theirs) for mine in self.lists) for theirs in other.lists)

@@ -21,18 +21,18 @@ from pydantic import (
 
 from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
-from app.domain.target import Kind
+from app.domain.target import OBJECT_NAME, Kind
 from app.policy import units
 from app.policy.block import Block
 from app.policy.escalation import EscalationPolicy
-from app.policy.labels import LabelMapping
 from app.policy.matchers import NEVER
 from app.policy.schedule import Schedule
+from app.policy.units import LabelMapping
 from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 """Never touched, whatever a policy says: what runs there keeps the cluster alive."""
-APPROVER = r"^([A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30})$"
+APPROVER = r"^([A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30}|oidc:[A-Za-z0-9._~@|:/%-]{1,250})$"
 """A token's name, a Slack user or a Slack user group."""
 SLACK_GROUP = "slack-group:"
 
@@ -50,7 +50,7 @@ class Scope(Block):
 
     namespaces: tuple[str, ...] = Field(min_length=1)
     exclude_namespaces: tuple[str, ...] = ()
-    secrets: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")], ...] = ()
+    secrets: tuple[Annotated[str, Field(pattern=f"^{OBJECT_NAME}$")], ...] = ()
     opt: Opt = Opt.OUT
     protected_kinds: tuple[Kind, ...] = ()
 
@@ -171,7 +171,8 @@ class Verify(Block):
 class Approval(Block):
     """Who may answer and how long a question stands. Empty `by`: everybody with the right to operate.
 
-    `by` has names of tokens, Slack users (`slack:U07ABCD1234`) and Slack user groups (`slack-group:S07ABCD1234`).
+    `by` has names of tokens, Slack users (`slack:U07ABCD1234`), Slack user groups (`slack-group:S07ABCD1234`) and people of the
+    OpenID provider (`oidc:alice@example.com`).
     `approvals` is how many different people have to say yes; one no is enough.
     `four_eyes`: who orders a remediation by hand still needs another person's approval.
     `order_counts`: the order of somebody who may approve is the approval. False: the plan is approved once it is known, by whom

@@ -68,6 +68,12 @@ class Schedule(Block):
             found.append(following)
         return tuple(found)
 
+    @property
+    def decided_within(self) -> timedelta:
+        """How long after its time an order that was given in time may still be decided: as late as it may be given, and our own delay."""
+        allowed = self.late if self.missed is Missed.ONCE else timedelta()
+        return max(allowed, PUNCTUAL) + PUNCTUAL
+
     def told(self, due: datetime) -> str:
         """One of its times as people in its zone read it: `2026-03-29 02:30 CEST`."""
         return f"{due.astimezone(self.timezone):%Y-%m-%d %H:%M %Z}"
@@ -82,6 +88,10 @@ class Fate(StrEnum):
     TOO_LATE = "too_late"
     BUSY = "busy"
     """The one before it still runs; told by whoever knows."""
+    CHANGED = "changed"
+    """Its rule was changed so as it came that it is no time of it any more, or for another target; told by whoever knows."""
+    REMOVED = "removed"
+    """Its rule was removed as it came; told by whoever knows."""
 
     @property
     def starts(self) -> bool:

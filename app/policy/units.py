@@ -1,8 +1,7 @@
-"""Quantities as policies write them: durations, percentages, limits, wall-clock times.
+"""What policies write in a form of their own: durations, percentages, limits, wall-clock times, and which labels of an alert name its
+namespace, pod and workload.
 
-Used by the policy models and by gates to show numbers with units. Pure; every parser raises ValueError with a message
-that says what was expected, and `str` of a parsed value parses back to it.
-"""
+Used by the policy models and by gates to show numbers with units. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +9,17 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import Field
+
+from app.domain.subject import DEFAULT_EXPORTERS, DEFAULT_SOURCES, NAMES, LabelNames
+from app.policy.block import Block
+
+# Quantities as policies write them: durations, percentages, limits, wall-clock times.
+#
+# Used by the policy models and by gates to show numbers with units. Pure; every parser raises ValueError with a
+# message that says what was expected, and `str` of a parsed value parses back to it.
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.ASCII)
@@ -134,3 +144,41 @@ def parse_wall_time(text: object) -> int:
 def wall_time_text(minutes: int) -> str:
     """Write minutes after midnight as `16:00`."""
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+# The label mapping of a policy: which labels of an alert name its namespace, pod and workload.
+#
+# Its defaults are those of `app.domain.subject`, which has the rules of reading. Pure.
+
+Sources = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1)]
+
+
+class LabelMapping(Block):
+    """For each name the labels that are read for it, the first that is there wins; `exported_*` is what Prometheus keeps of a
+    series when the scraped exporter has the label itself. What matches `exporters` (patterns with `*`) only measured the
+    alert: it is never the target. `our_cluster` is what alerts call the cluster in which this service acts: an alert whose label
+    `cluster` names another one is none of ours. Empty: all alerts are of this cluster, whatever they call it."""
+
+    namespace: Sources = DEFAULT_SOURCES["namespace"]
+    pod: Sources = DEFAULT_SOURCES["pod"]
+    container: Sources = DEFAULT_SOURCES["container"]
+    deployment: Sources = DEFAULT_SOURCES["deployment"]
+    statefulset: Sources = DEFAULT_SOURCES["statefulset"]
+    daemonset: Sources = DEFAULT_SOURCES["daemonset"]
+    replicaset: Sources = DEFAULT_SOURCES["replicaset"]
+    horizontalpodautoscaler: Sources = DEFAULT_SOURCES["horizontalpodautoscaler"]
+    exporters: tuple[str, ...] = DEFAULT_EXPORTERS
+    our_cluster: Annotated[str, Field(max_length=256)] = ""
+
+    @property
+    def names(self) -> LabelNames:
+        """As the domain reads labels."""
+        return _names(self)
+
+
+@lru_cache(maxsize=64)
+def _names(mapping: LabelMapping) -> LabelNames:
+    own = {name: getattr(mapping, name) for name in LabelMapping.model_fields if name in DEFAULT_SOURCES}
+    if {**DEFAULT_SOURCES, **own} == DEFAULT_SOURCES and mapping.exporters == DEFAULT_EXPORTERS:
+        return NAMES
+    return LabelNames({**DEFAULT_SOURCES, **own}, mapping.exporters)

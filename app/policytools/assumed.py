@@ -24,10 +24,9 @@ from app.domain.workload import Manager
 from app.policy import decide as policy_decide
 from app.policy import trust
 from app.policy.block import Block
-from app.policy.budgets import scopes_for
 from app.policy.consistency import Handler
 from app.policy.facts import Facts, Replicas, Spend
-from app.policy.match import NoHint, match_rule, target_hint
+from app.policy.match import NoHint, match_rule, scopes_for, target_hint
 from app.policy.model import (
     Policy,
     Rule,

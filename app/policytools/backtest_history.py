@@ -1,7 +1,7 @@
 """A replay's history: incidents, runs, spent budgets and storms, on the recorded alerts' own time.
 
-It moves as the service's store does: a decision reserves under every key at once, a run holds its target, a question that
-nobody answers gives its reservation back. Called by `app.policytools.backtest`. Pure; forgets what no gate can ask for any
+It moves as the service's store does: a decision reserves under every key at once, a run holds its target, and a question
+that nobody answers reserves nothing. Called by `app.policytools.backtest`. Pure; forgets what no gate can ask for any
 more, so that memory does not grow with the number of alerts. Instants and spans are microseconds.
 """
 
@@ -16,8 +16,8 @@ from typing import TypeAlias
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.domain.plan import Step
-from app.policy.budgets import BudgetScope, scopes_for
 from app.policy.facts import Facts, Past, Spend
+from app.policy.match import BudgetScope, scopes_for
 from app.policy.trust import Evidence, TrustLevel, count, fresh, key_of
 from app.policytools.assumed import Ground
 from app.policytools.backtest_records import instant, micros
@@ -139,10 +139,10 @@ class History:
         return TrustLevel(self._level, begins) if self._level else fresh(p.ground.rule.trust, begins)
 
     def start(self, p: Prepared, incident: Incident, now: int, *, asks: bool) -> Run:
-        """A run is requested: it reserves, and holds its target."""
+        """A run is requested: it holds its target, and reserves unless it only asks."""
         run = Run(incident, now, p, asks)
         incident.run = self.live[p.target] = run
-        for key in p.keys:
+        for key in () if asks else p.keys:
             self._spent.setdefault(key, []).append(now)
         return run
 
@@ -155,7 +155,7 @@ class History:
         self._results.setdefault(name, deque(maxlen=_RESULTS)).appendleft(Past(state, instant(now)))
         self._count(run.incident, state, now)
         if state in (RunState.EXPIRED, RunState.ABANDONED):
-            for key in p.keys:
+            for key in () if run.asks else p.keys:
                 self._spent[key].remove(run.at)
         else:
             self._ended[name] = now

@@ -15,8 +15,8 @@ from pydantic import Field, PlainValidator
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
 from app.policy.block import Block
+from app.policy.decide import GATE_NAMES
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
-from app.policy.gates import GATE_NAMES
 from app.policy.model import Ceiling, Per
 from app.policy.source import Source, read_source
 from app.policy.units import parse_duration

@@ -15,10 +15,10 @@ from app.domain.errors import BadInput
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.domain.units import counted
-from app.policy.budgets import BudgetScope, ledger_keys
 from app.policy.consistency import Handler
+from app.policy.decide import GATE_NAMES
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
-from app.policy.gates import GATE_NAMES
+from app.policy.match import BudgetScope, ledger_keys
 from app.policy.matchers import When
 from app.policy.model import Per, Policy
 from app.policy.trust import TrustLevel

@@ -17,17 +17,18 @@ from typing import Any
 
 from app.domain.decision import Mode
 from app.domain.errors import StoreUnavailable
-from app.domain.outcome import IncidentState, RunState
+from app.domain.outcome import IncidentState
 from app.domain.procedure import Consent
 from app.policy.load import load_policy
 from app.policy.model import Policy, Rule, Verify
 from app.sim import load_scenario
 from app.sim.scenario import Scenario
-from app.store import incidents, runs
+from app.store import incidents
 from remediations import CATALOGUE
 from tests.crash.worlds import autoscaled, blocked, exhausted, flood, leaking, overload, two_tables
 from tests.orders import ORDERS
 from tests.scenario.rig import Rig, shipped_policy
+from tests.scenario.scenes import says_yes
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "scenarios"
 BRISK = Verify(settle=timedelta(seconds=45), timeout=timedelta(minutes=6), poll=timedelta(seconds=45))
@@ -83,20 +84,12 @@ def _shipped(name: str) -> Callable[[], Scenario]:
     return cache(lambda: load_scenario(name))
 
 
-async def _approve(rig: Rig) -> None:
-    """A person who says yes to whatever is asked."""
-    for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
-        if not run.answer:
-            with suppress(StoreUnavailable):  # they press again
-                await rig.operations.approve(run.id, "kim", run.plan_hash)
-
-
 def _ordered(name: str, *, approved: bool = False) -> Hand:
     """A person who orders the procedure, once, and says yes where they are asked."""
 
     async def hand(rig: Rig) -> None:
         if await rig.store.read(lambda conn: incidents.page(conn, None, 1)):
-            await (_approve if approved else _nobody)(rig)
+            await (says_yes if approved else _nobody)(rig)
             return
         with suppress(StoreUnavailable):  # they order again
             await rig.store.ingest(ORDERS[name].delivery(name, rig.clock))
@@ -123,10 +116,15 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "restart",
         _shipped("high-latency"),
         params={"scale_to": 2},
+        hand=says_yes,
         ends=IncidentState.ESCALATED,
     ),
     ("out-of-memory", "scale-out"): Case(
-        "out-of-memory", "scale-out", _shipped("out-of-memory"), ends=IncidentState.ESCALATED
+        "out-of-memory",
+        "scale-out",
+        _shipped("out-of-memory"),
+        hand=says_yes,
+        ends=IncidentState.ESCALATED,
     ),
     ("database-connections", "terminate-idle-in-transaction"): Case(
         "database-connections",
@@ -146,7 +144,7 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "database-connections",
         "restart-client",
         leaking,
-        hand=_approve,
+        hand=says_yes,
         ends=IncidentState.CONTAINED,
     ),
     ("database-connections", "restart-postgres"): Case(
@@ -154,7 +152,7 @@ VARIATIONS: Mapping[tuple[str, str], Case] = {
         "restart-postgres",
         exhausted,
         of_policy={"scope": shipped_policy().scope.model_copy(update={"protected_kinds": ()})},
-        hand=_approve,
+        hand=says_yes,
         ends=IncidentState.CONTAINED,
     ),
     ("database-backup", "back-up"): Case(
@@ -265,6 +263,7 @@ EXTRA = (
         "scale-out",
         flood,
         of_rule={"steps": ()},
+        hand=says_yes,
         ends=IncidentState.ESCALATED,
         name="high-latency/all steps, none helps",
         long=True,
@@ -274,7 +273,7 @@ EXTRA = (
         "roll-back",
         _shipped("high-error-rate"),
         of_rule={"mode": Mode.APPROVE},
-        hand=_approve,
+        hand=says_yes,
         name="high-error-rate/roll-back after an approval",
     ),
 )

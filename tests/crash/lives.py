@@ -15,9 +15,9 @@ from app.domain.json import Obj
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import ActionKind
 from app.domain.target import Kind, Target
-from app.policy.budgets import BudgetScope, scopes_for
+from app.policy.match import BudgetScope, scopes_for
 from app.sim.faults import Mutation
-from app.store import audit, incidents, outbox, runs
+from app.store import audit, incidents, outbox, runs, trail
 from app.store.audit import AuditEvent
 from app.store.schema import ledger as ledger_rows
 from tests.crash.cases import Case
@@ -105,7 +105,7 @@ async def invariants(rig: Rig) -> None:
     tags = [tag for _, tag, _ in rig.notebook.posts]
     assert len(tags) == len(set(tags)), f"a message was posted twice: {tags}"
     assert len(rig.notebook.parents) == len(await rig.store.read(lambda c: incidents.page(c, None, 50)))
-    report = await rig.store.read(audit.verify)
+    report = await rig.store.read(trail.verify)
     assert report.ok, report.problem
     assert not await rig.store.read(runs.live_targets), "a run is still live"
     assert rig.engine.live == [], "a story is still told"

@@ -9,7 +9,7 @@ from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.flow.deciding.trust import as_trust_level
+from app.flow.deciding.history import as_trust_level
 from app.policy.model import Start, TrustTerms
 from app.sim import load_scenario
 from app.store import audit, runs, trust_levels

@@ -12,7 +12,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.secret import encoded
-from app.kube.fields import pointer, value_at
+from app.kube.manifest import pointer, value_at
 from app.store import audit, runs
 from tests.crash.cases import Case, cases
 from tests.crash.lives import invariants, live

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.sim import load_scenario
 from app.sim.alerts import AlertRule
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from app.sim.scenario import Scenario
 from app.sim.signals import Signal
 
@@ -38,14 +38,12 @@ def flood() -> Scenario:
     return base.model_copy(update={"behaviours": behaviours})
 
 
-@cache
-def autoscaled() -> Scenario:
-    """The overloaded Deployment with an autoscaler that may go further than it does."""
-    base = load_scenario("high-latency")
-    autoscaler = {
+def autoscaler(name: str) -> dict[str, Any]:
+    """An autoscaler of the overloaded Deployment, whose own measure never makes it scale."""
+    return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": "langgraph-api", "namespace": "rag7"},
+        "metadata": {"name": name, "namespace": "rag7"},
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "langgraph-api"},
             "minReplicas": 2,
@@ -58,17 +56,23 @@ def autoscaled() -> Scenario:
             ],
         },
     }
-    return base.model_copy(update={"objects": (*base.objects, autoscaler), "age": 1200.0})
+
+
+@cache
+def autoscaled() -> Scenario:
+    """The overloaded Deployment with an autoscaler that may go further than it does."""
+    base = load_scenario("high-latency")
+    return base.model_copy(update={"objects": (*base.objects, autoscaler("langgraph-api")), "age": 1200.0})
 
 
 @cache
 def blocked() -> Scenario:
     """A migration that holds a lock, and so many sessions behind it that connections are short."""
     base = load_scenario("database-connections")
-    holder = Clients(
+    holder = DatabaseClients(
         application="migration", state="active", since=1_500.0, query="ALTER TABLE documents ADD COLUMN a int"
     )
-    behind = Clients(
+    behind = DatabaseClients(
         application="langgraph-api",
         count=17,
         state="active",
@@ -98,7 +102,7 @@ def leaking() -> Scenario:
             },
         },
     }
-    sessions = Clients(application="langgraph-ingest", count=19, since=300.0, app="langgraph-ingest")
+    sessions = DatabaseClients(application="langgraph-ingest", count=19, since=300.0, app="langgraph-ingest")
     (server,), (alert,) = base.databases, base.alerts
     labels = {"severity": "critical", "deployment": "langgraph-ingest", "team": "rag"}
     return base.model_copy(
@@ -115,7 +119,7 @@ def exhausted() -> Scenario:
     """No connection is free, so that nobody can look at the sessions."""
     base = load_scenario("database-connections")
     (server,) = base.databases
-    full = server.model_copy(update={"clients": (Clients(application="langgraph-ingest", count=22),)})
+    full = server.model_copy(update={"clients": (DatabaseClients(application="langgraph-ingest", count=22),)})
     return base.model_copy(update={"databases": (full,)})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, event
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, event
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
 from app.store.database import Store, StoreOptions
-from app.store.pre_images import VaultKeys
+from app.store.tx import VaultKeys
 from app.store.writer import Failed, StoreHooks, Work, Writer
 
 T = TypeVar("T")
@@ -24,8 +25,21 @@ _FIRST: dict[int, Engine] = {}
 """The engines of the first rig, by their place in its store."""
 
 
+class InlineThreads(ThreadPoolExecutor):
+    """The event loop's threads, without threads: work is done at once, so that nothing is still to do when no task can run."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Do it now."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class InlineCommitQueue:
-    """Takes the place of a lane with its thread."""
+    """Takes the place of a commit queue with its thread."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer

@@ -22,6 +22,7 @@ from app.domain.alert import Receipt
 from app.domain.decision import Mode
 from app.domain.errors import TryLater
 from app.domain.json import canonical
+from app.domain.ports import NO_TRACER, Tracer
 from app.domain.target import Kind
 from app.engine.memory import Boundary, Journal, JournalEngine
 from app.flow.notifying.deliver import DeliverServices, deliver_once
@@ -41,14 +42,14 @@ from app.policy.model import Policy
 from app.sim import SimCluster, VirtualClock
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
-from app.store.encoding import micros
-from app.store.pre_images import VaultKeys
+from app.store.connection import micros
 from app.store.schema import incidents as incident_rows
+from app.store.tx import VaultKeys
 from app.store.writer import StoreHooks
 from remediations import CATALOGUE
 from tests.births import cluster_of, scenario_of
 from tests.empty_store import put_empty_store
-from tests.scenario.inline import InlineStore
+from tests.scenario.inline import InlineStore, InlineThreads
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
@@ -185,6 +186,7 @@ class Rig:
     reach: Reach = field(default_factory=Reach)
     on_call: OnCall | None = None
     status_page: StatusPageClient | None = None
+    tracer: Tracer = NO_TRACER
     cluster: SimCluster = field(init=False)
     services: Services = field(init=False)
     engine: JournalEngine = field(init=False)
@@ -219,6 +221,7 @@ class Rig:
         """Start (again) on what is there."""
         self._births += 1
         self._sweep_at = 0.0
+        asyncio.get_running_loop().set_default_executor(InlineThreads())
         hooks = StoreHooks(
             before_commit=lambda: self.reaper("store before commit"),
             after_commit=lambda: self.reaper("store after commit"),
@@ -251,6 +254,7 @@ class Rig:
             ceiling=self.ceiling,
             reach=self.reach,
             on_call=self.on_call,
+            tracer=self.tracer,
         )
         self.engine = self.engine_type(
             run_workflow(self.services), self.clock, journal=self.journal, boundary=self.reaper
@@ -272,6 +276,7 @@ class Rig:
             boot=str(self._births),
             pager=self.pager,
             status_page=self.status_page,
+            tracer=self.tracer,
         )
 
     async def die(self) -> None:

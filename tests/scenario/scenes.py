@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from app.domain.alert import Alert
 from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Code, Decision, Verdict
+from app.domain.errors import StoreUnavailable
 from app.domain.events import EventKind
+from app.domain.outcome import RunState
 from app.policy.model import Policy, Verify
 from app.sim.alertmanager import NEVER
 from app.sim.alerts import fingerprint
-from app.store import audit, decisions, incidents, runs
+from app.store import audit, incidents, runs, work
 from app.store.audit import AuditEvent
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -119,7 +122,7 @@ async def the_incident(rig: Rig) -> Incident:
 async def decision(rig: Rig, incident_id: str = "") -> Decision:
     """The last decision of the incident, the only one unless named."""
     wanted = incident_id or (await the_incident(rig)).id
-    found = await rig.store.read(lambda conn: decisions.latest(conn, wanted))
+    found = await rig.store.read(lambda conn: work.latest_decision(conn, wanted))
     assert found is not None, "every alert ends in a decision"
     return Decision.from_json(found.body)
 
@@ -133,3 +136,11 @@ async def trail(rig: Rig, *kinds: EventKind) -> list[AuditEvent]:
     """The audit trail, all of it or only these kinds."""
     records = await rig.store.read(lambda conn: audit.page(conn, 0, 100_000))
     return [r for r in records if not kinds or r.kind in kinds]
+
+
+async def says_yes(rig: Rig) -> None:
+    """A person who says yes to whatever is asked."""
+    for run in await rig.store.read(lambda conn: runs.page(conn, None, 10, state=RunState.WAITING)):
+        if not run.answer:
+            with suppress(StoreUnavailable):  # they press again
+                await rig.operations.approve(run.id, "kim", run.plan_hash)

@@ -19,6 +19,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.intake import pagerduty
 from app.policy.model import Otherwise, Policy
+from app.store import facts as counts
 from tests.crash.worlds import flood
 from tests.scenario.moments import during
 from tests.scenario.rig import Rig
@@ -97,6 +98,80 @@ async def test_d_a_fix_by_somebody_else_is_not_ours(tmp_path: Path, manager: str
     rig.cluster.edit(*API, [{"op": "replace", "path": image, "value": "new:1"}], manager=manager)
     assert await ended(rig) is RunState.TAKEN_OVER
     assert f"{manager} changed template" in (await the_run(rig)).result
+    assert writes(rig) == ["patch langgraph-api"]
+    await rig.close()
+
+
+PAUSE = [{"op": "add", "path": "/spec/paused", "value": True}]
+ENV = [
+    {"op": "add", "path": "/spec/template/spec/containers/0/env", "value": [{"name": "POOL", "value": "50"}]}
+]
+
+
+@pytest.mark.parametrize(
+    ("manager", "patch", "what"),
+    [("kubectl-rollout", PAUSE, "paused"), ("kubectl-edit", ENV, "template")],
+    ids=["pause", "edit"],
+)
+async def test_d_a_hand_in_the_second_of_our_write_is_seen(
+    tmp_path: Path, manager: str, patch: list[dict[str, Any]], what: str
+) -> None:
+    """ManagedFields have whole seconds; the generation that our write returned tells."""
+    rig = await born(tmp_path, rules=rules(), world=flood())
+    await rig.until(lambda: bool(writes(rig)), 60)
+    rig.cluster.edit(*API, patch, manager=manager)
+    assert await ended(rig) is RunState.TAKEN_OVER
+    assert f"{manager} changed {what} at" in (await the_run(rig)).result
+    assert writes(rig) == ["patch langgraph-api"]
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.close()
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["before the dry run", "before the write"])
+async def test_d_a_hand_right_before_our_write_takes_the_run_over(tmp_path: Path, dry: bool) -> None:
+    """Nothing is sent, nobody else is called for what they do, and the step may be planned again later."""
+    rig = await born(tmp_path, rules=rules(), world=flood())
+    whole, done = rig.cluster.patch, list[str]()
+
+    async def patch(*arguments: Any, **options: Any) -> Any:
+        if not done and (dry or not options.get("dry_run")):
+            done.append("scaled")
+            rig.cluster.edit(*API, [{**SCALED[0], "value": 5}], manager="kubectl-scale")
+        return await whole(*arguments, **options)
+
+    vars(rig.cluster)["patch"] = patch
+    assert await ended(rig) is RunState.TAKEN_OVER
+    assert (await the_run(rig)).result.startswith("kubectl-scale changed replicas at ")
+    assert writes(rig) == []
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert (
+        await rig.services.store.read(
+            lambda conn: counts.taken_over(
+                conn, "rag7/Deployment/langgraph-api", rig.clock.now() - timedelta(days=7)
+            )
+        )
+        == []
+    ), "nobody overruled what was not done"
+    await rig.close()
+
+
+async def test_d_an_undo_leaves_a_rollout_that_was_paused_since_the_last_look(tmp_path: Path) -> None:
+    """The step did not help, the rule undoes it, and a person pauses the rollout right before that."""
+    rig = await acted(tmp_path)
+    whole, done = rig.cluster.patch, list[str]()
+
+    async def patch(*arguments: Any, **options: Any) -> Any:
+        if not done and not options.get("dry_run"):
+            done.append("paused")
+            rig.cluster.edit(*API, PAUSE, manager="kubectl-rollout")
+        return await whole(*arguments, **options)
+
+    vars(rig.cluster)["patch"] = patch
+    await ended(rig)
+    (undone,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert undone.data["result"] == "conflict"
+    assert "is paused (by kubectl-rollout" in undone.data["text"]
     assert writes(rig) == ["patch langgraph-api"]
     await rig.close()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from app.domain.events import EventKind
 from app.sim import VirtualClock
 from app.sim.scenario import Scenario
-from app.store import audit
-from app.store.chain import NO_KEYS, Head
+from app.store import trail
+from app.store.audit import NO_KEYS, Head
 from tests.scenario.rig import Rig
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -41,6 +41,6 @@ async def test_each_day_has_one_message_with_a_head_that_verifies(tmp_path: Path
         found = re.search(r"--head (\d+:[0-9a-f]+)", text)
         assert found is not None
         known = Head.parse(found[1])
-        report = await rig.store.read(lambda conn, known=known: audit.verify(conn, NO_KEYS, known))  # type: ignore[misc]
+        report = await rig.store.read(lambda conn, known=known: trail.verify(conn, NO_KEYS, known))  # type: ignore[misc]
         assert report.ok, report
     await rig.close()

@@ -95,7 +95,7 @@ async def test_promise_10_a_pause_between_two_calls_stops_it_and_says_what_was_d
     assert 0 < removed == len(writes(rig)) < 76
     assert run.state is RunState.ABANDONED
     (done,) = await trail(rig, EventKind.ACTION_ENDED)
-    assert "until then: 80 checkpoints looked at" in done.data["text"]
+    assert "done until then, and it stays: 42 checkpoints" in done.data["text"]
     assert done.data["sent"] is True
     await rig.close()
 
@@ -120,7 +120,7 @@ async def test_a_server_that_stops_answering_half_way_is_given_up_with_what_was_
     assert (await the_run(rig)).state is RunState.FAILED
     (done,) = await trail(rig, EventKind.ACTION_ENDED)
     assert "given up after 8 attempts" in done.data["text"]
-    assert "until then: 80 checkpoints looked at" in done.data["text"]
+    assert "done until then, and it stays: 42 checkpoints" in done.data["text"]
     await rig.close()
 
 

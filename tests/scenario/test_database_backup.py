@@ -73,7 +73,7 @@ async def test_an_ordered_backup_makes_one_job_and_ends_when_that_is_complete(tm
     (name,) = jobs(rig)
     assert name.startswith("backup-postgres-")
     assert "120345 rows of 4 tables" in run.result
-    assert "nothing to undo: it changes nothing of the database" in rig.notebook.text
+    assert "Nothing to undo: it changes nothing of the database" in rig.notebook.text
     await rig.close()
 
 

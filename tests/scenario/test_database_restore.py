@@ -10,7 +10,8 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.copies import Found
 from app.domain.database import DatabaseAddress
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, ProbeUnavailable
+from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
@@ -19,12 +20,13 @@ from app.policy.load import load_policy
 from app.sim import load_scenario
 from app.sim.backups import StoredBackup
 from app.sim.behaviour import Crash
+from app.sim.copies import SimCopies
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from app.web.views import run_summary
 from remediations import CATALOGUE
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import all_runs, the_incident, the_run
+from tests.scenario.scenes import all_runs, the_incident, the_run, trail
 
 TARGET = "rag7/Deployment/langgraph-threads"
 RULE = """
@@ -334,4 +336,62 @@ async def test_an_order_cannot_change_what_is_the_rules(tmp_path: Path, name: st
     with pytest.raises(BadInput) as refused:
         check(ManualRequest("database-restore", TARGET, {name: value}, "test", "kim"))
     assert refused.value.code == "param_fixed"
+    await rig.close()
+
+
+def _unreachable(rig: Rig, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on our own door to the server does not answer."""
+    real, until = SimCopies.look, rig.clock.monotonic() + seconds
+
+    async def look(self: SimCopies, *args: Any) -> Any:
+        if rig.clock.monotonic() < until:
+            raise ProbeUnavailable("timed out", code="unreachable", where="postgres")
+        return await real(self, *args)
+
+    monkeypatch.setattr(SimCopies, "look", look)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ends", "undone"),
+    [(20, RunState.UNDONE, ["scale", "rename", "scale"]), (900, RunState.STUCK, [])],
+)
+async def test_nothing_is_stopped_for_an_undo_before_the_server_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, ends: RunState, undone: list[str]
+) -> None:
+    """What cannot be looked at is not known to be possible: it waits, and after its patience a person is called."""
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: rests(rig))
+    _unreachable(rig, monkeypatch, seconds)
+    run = await the_run(rig)
+    await rig.operations.undo(run.id, "kim", despite=True)
+    await rig.run(15)
+    assert (writes(rig), await replicas(rig)) == (ALL, 3)
+    assert "Waits: nothing is taken back before it can be looked at" in next(
+        iter(rig.notebook.parents.values())
+    )
+    await rig.run(600)
+    assert (writes(rig)[len(ALL) :], await replicas(rig)) == (undone, 3)
+    assert (await the_run(rig)).state is ends
+    assert bool(await trail(rig, EventKind.ESCALATED)) == (ends is RunState.STUCK)
+    await rig.close()
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(30, RunState.FIXED), (900, RunState.FAILED)])
+async def test_an_application_is_not_stopped_before_the_server_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, ends: RunState
+) -> None:
+    """The door closes once the copy is validated, right before the application is stopped."""
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: "safety" in writes(rig))
+    _unreachable(rig, monkeypatch, seconds)
+    await rig.run(25)
+    assert (writes(rig), await replicas(rig)) == (["rehearse", "safety"], 3)
+    await rig.until(lambda: rests(rig), 1_800)
+    assert (await the_run(rig)).state is ends
+    assert writes(rig) == (ALL if ends is RunState.FIXED else ALL[:2])
+    assert await replicas(rig) == 3
     await rig.close()

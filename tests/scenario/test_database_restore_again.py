@@ -11,6 +11,7 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.sim.copies import SimCopies
 from tests.scenario.scenes import all_runs, the_incident, the_run
 from tests.scenario.test_database_restore import (
     TARGET,
@@ -84,10 +85,29 @@ async def test_two_restores_of_one_database_through_two_applications_exchange_it
     (late,) = [run for run in await all_runs(rig) if run.state is not RunState.FIXED]
     assert "langgraph_checkpoints is another database since the decision" in late.result
     assert writes(rig).count("rename") == 1
+    assert writes(rig).count("scale") == 2, "the second application was never stopped"
     assert (await databases(rig))["langgraph_checkpoints"].mark
     with pytest.raises(Refused, match="nothing of the run is in place"):
         await rig.operations.undo(late.id, "kim")
     await rig.operations.undo(good.id, "kim", despite=True)
     await rig.run(120)
     assert (await databases(rig))["langgraph_checkpoints"].mark == ""
+    await rig.close()
+
+
+async def test_an_undo_without_the_former_database_is_refused_before_the_application_is_stopped(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: rests(rig))
+    run, before = await the_run(rig), writes(rig)
+    copies = rig.cluster.databases.copies
+    assert isinstance(copies, SimCopies)
+    copies.drop((await databases(rig))["before"].name)
+    with pytest.raises(Refused, match="is gone, so there is nothing to go back to"):
+        await rig.operations.undo(run.id, "kim", despite=True)
+    await rig.run(60)
+    assert (writes(rig), await replicas(rig)) == (before, 3)
     await rig.close()

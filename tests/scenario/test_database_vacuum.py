@@ -10,7 +10,7 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from app.sim.faults import Fault, FaultKind
 from app.sim.scenario import Scenario
 from app.sim.tables import TableSpec
@@ -88,7 +88,7 @@ async def test_promise_10_a_pause_lets_the_present_table_end_and_begins_no_other
     run = await the_run(rig)
     assert run.state is RunState.ABANDONED
     (done,) = await trail(rig, EventKind.ACTION_ENDED)
-    assert "until then: " in done.data["text"]
+    assert "done until then, and it stays: " in done.data["text"]
     await rig.close()
 
 
@@ -136,7 +136,7 @@ async def test_only_tables_that_are_full_enough_and_free_are_vacuumed(tmp_path: 
     ("of_server", "words"),
     [
         (
-            {"clients": (Clients(application="report", state="idle in transaction", since=1_500),)},
+            {"clients": (DatabaseClients(application="report", state="idle in transaction", since=1_500),)},
             "report (langgraph, pid 1001, idle in transaction) has held its transaction for 25m",
         ),
         ({"tables": (TableSpec(name="a", busy=900, dead=9),)}, "each of them is vacuumed just now"),

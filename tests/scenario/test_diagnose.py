@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.domain.errors import BadInput, ClusterUnavailable, Missing, NotPermitte
 from app.domain.target import Kind
 from app.flow.diagnosing import reading
 from app.flow.diagnosing.look import SECTIONS, diagnose
+from app.policy.model import Opt
 from app.sim.faults import Fault, FaultKind, Request
 from tests.orders import orders_world
 from tests.scenario.rig import Rig
@@ -167,6 +169,27 @@ async def test_a_namespace_shows_nothing_of_a_workload_that_opted_out(tmp_path: 
     after = str((await diagnose(rig.services, "rag7")).to_json())
     assert "langgraph-worker-" not in after
     assert not [text for text in ("CrashLoopBackOff", "BackOff", "PodRestarting") if text in after]
+    await rig.close()
+
+
+async def test_where_the_policy_takes_a_mark_only_what_bears_one_is_shown(tmp_path: Path) -> None:
+    """Of an unmarked workload nothing, and of what belongs to no workload neither."""
+    rig = await born(tmp_path, "pod-restarting")
+    await rig.operations.pause("all", "look first", "kim", None)
+    await rig.run(120)
+    rules = rig.services.policy()
+    opted = rules.model_copy(update={"scope": rules.scope.model_copy(update={"opt": Opt.IN})})
+    services = replace(rig.services, policy=lambda: opted)
+    worker = ("rag7", "Deployment", "langgraph-worker")
+    found: Any = (await diagnose(services, *worker)).to_json()
+    assert (found["sections"], "is not opted in" in found["cause"]) == ([], True)
+    whole = str((await diagnose(services, "rag7")).to_json())
+    assert not [text for text in ("langgraph-worker", "CrashLoopBackOff", "BackOff") if text in whole]
+    mark = {"op": "add", "path": "/metadata/annotations/alert-remediator.io~1enabled", "value": "true"}
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-worker", [mark])
+    assert (await diagnose(services, *worker)).sections
+    whole = str((await diagnose(services, "rag7")).to_json())
+    assert all(text in whole for text in ("langgraph-worker", "CrashLoopBackOff", "BackOff"))
     await rig.close()
 
 

@@ -16,7 +16,7 @@ from app.flow.notifying.record import taken
 from app.flow.services import Reach
 from app.intake import pagerduty
 from app.notify.buttons import Click
-from app.store import acknowledgements, incidents
+from app.store import incidents, people
 from tests.scenario.calling import MANAGER, MINUTE, ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
 from tests.scenario.scenes import alert, all_incidents, body, the_incident, trail
 
@@ -84,7 +84,7 @@ async def test_an_answer_at_each_step_from_each_channel_stops_it(tmp_path: Path,
     assert (record.actor, record.data["through"], record.data["asked"]) == (by, through, step + 1)
     assert rig.pagerduty.acknowledged == ([] if way == "pagerduty" else [incident.id])
     assert f"through {through}" in rig.parent.readable()
-    holder = await rig.store.read(lambda conn: acknowledgements.holder(conn, incident.id))
+    holder = await rig.store.read(lambda conn: people.holder_of(conn, incident.id))
     assert holder is not None
     assert (holder.by, holder.through) == (by, through)
     await rig.close()
@@ -108,7 +108,7 @@ async def test_unacknowledged_in_pagerduty_starts_it_anew_and_says_so(tmp_path: 
     await rig.pagerduty_says("incident.unacknowledged", by="Ben Backup", status="triggered")
     anew = "(anew: Ann Ops no longer has it, by Ben Backup in PagerDuty)"
     assert [head for head in rig.heads if anew in head] == [rig.heads[-1]]
-    assert await rig.store.read(lambda conn: acknowledgements.holder(conn, incident.id)) is None
+    assert await rig.store.read(lambda conn: people.holder_of(conn, incident.id)) is None
     assert rig.pagerduty.woken == [incident.id], "PagerDuty calls again by itself"
     await rig.later(15)
     assert begins(rig)[-1] == f"Asked {SECOND}"
@@ -194,7 +194,7 @@ async def test_an_answer_holds_automatic_steps_of_an_incident_that_called_nobody
     incident = await the_incident(rig)
     await rig.operations.acknowledge(incident.id, "kim")
     await rig.turn()
-    facts = await rig.store.read(lambda conn: acknowledgements.holder(conn, incident.id))
+    facts = await rig.store.read(lambda conn: people.holder_of(conn, incident.id))
     assert facts is not None
     assert facts.text.startswith("acknowledged through API by kim at ")
     assert rig.heads == ["Acknowledged by kim through API: nobody else is asked"]
@@ -271,9 +271,9 @@ async def test_who_orders_something_is_the_answer_and_holds_nothing(tmp_path: Pa
     rig = await calling_rig(tmp_path)
     incident = await rig.handed_over()
     for _ in range(2):
-        await rig.store.write(lambda tx: taken(tx, incident.id, "kim"))
+        await rig.store.write(lambda tx: taken(tx, rig.services, incident.id, "kim"))
     await rig.later(60)
     assert rig.heads[1:] == ["Acknowledged by kim through an order: nobody else is asked"]
     assert rig.pagerduty.acknowledged == [incident.id]
-    assert await rig.store.read(lambda conn: acknowledgements.holder(conn, incident.id)) is None
+    assert await rig.store.read(lambda conn: people.holder_of(conn, incident.id)) is None
     await rig.close()

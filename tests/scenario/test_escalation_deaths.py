@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.outcome import IncidentState
 from app.flow.people.escalation import walk_due
-from app.store import audit, incidents
+from app.store import incidents, trail
 from tests.crash.conftest import ALL
 from tests.crash.test_store_faults import FaultyStore
 from tests.scenario.calling import ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
@@ -73,7 +73,7 @@ async def test_a_death_at_any_boundary_tells_no_step_twice_and_none_less(tmp_pat
         assert rig.pagerduty.pages == {}, f"a death at boundary {dies_at}"
         states = [post["state"] for post in rig.status.posts]
         assert states in (["investigating", "resolved"], ["resolved"], ["investigating"]), states
-        assert (await rig.store.read(audit.verify)).ok
+        assert (await rig.store.read(trail.verify)).ok
         await rig.close()
 
 

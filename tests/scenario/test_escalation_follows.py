@@ -11,9 +11,9 @@ from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.intake import pagerduty
-from app.store import acknowledgements, escalations, incidents
-from app.store.acknowledgements import Holder
+from app.store import escalations, incidents, people
 from app.store.escalations import StoredEscalation
+from app.store.people import Holder
 from tests.doubles.pagerduty import Fault
 from tests.scenario.calling import MANAGER, ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
 from tests.scenario.scenes import alert, body, trail
@@ -25,7 +25,7 @@ BY_SEVERITY = policy(steps(PAGED, paths=[{"severity": ["warning", "info"], "step
 
 async def holder(rig: CallingRig, incident_id: str) -> Holder | None:
     """Who has the incident."""
-    return await rig.store.read(lambda conn: acknowledgements.holder(conn, incident_id))
+    return await rig.store.read(lambda conn: people.holder_of(conn, incident_id))
 
 
 async def rounds(rig: CallingRig, incident_id: str) -> list[StoredEscalation]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.flow.notifying.fan_out import join
+from app.flow.notifying.record import taken
 from app.notify.buttons import Click
 from app.store import incidents
 from tests.doubles.pagerduty import Fault
+from tests.scenario import scenes
 from tests.scenario.calling import ON_CALL, SECOND, STATUS_TOKEN, STATUS_URL, calling_rig, policy, steps
 from tests.scenario.scenes import alert, body, trail
 
@@ -115,4 +119,47 @@ async def test_a_page_that_could_not_go_out_before_the_end_calls_nobody_afterwar
     for _ in range(3):
         await rig.later(2)
     assert (rig.pagerduty.woken, rig.pagerduty.pages) == ([], {})
+    await rig.close()
+
+
+@pytest.mark.parametrize("left", ["steps alone", "no escalation"])
+async def test_an_entry_is_ended_as_it_began_when_the_policy_has_no_status_page_any_more(
+    tmp_path: Path, left: str
+) -> None:
+    rig = await calling_rig(tmp_path, PUBLIC)
+    incident = await rig.handed_over()
+    await rig.step(5)
+    rig.policy = policy(steps(PAGED), "two") if left == "steps alone" else scenes.policy({"version": "two"})
+    await rig.operations.acknowledge(incident.id, "kim")
+    await rig.store.write(lambda tx: incidents.move(tx, incident.id, IncidentState.RESOLVED))
+    await rig.later(1)
+    common = {"incident": incident.id, "level": "critical", "page": "rag7"}
+    assert rig.status.posts == [
+        {**common, "state": "investigating", "text": "We are looking into a problem."},
+        {**common, "state": "resolved", "text": "The problem is over."},
+    ]
+    await rig.close()
+
+
+async def test_an_order_that_answers_the_call_is_told_as_identified(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path, PUBLIC)
+    incident = await rig.handed_over()
+    await rig.step(5)
+    await rig.store.write(lambda tx: taken(tx, rig.services, incident.id, "kim"))
+    await rig.step(5)
+    assert [p["state"] for p in rig.status.posts] == ["investigating", "identified"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+async def test_a_status_that_the_page_did_not_take_is_posted_again_under_its_key(
+    tmp_path: Path, status: int
+) -> None:
+    rig = await calling_rig(tmp_path, PUBLIC)
+    rig.status.fails = [status]
+    await rig.handed_over()
+    await rig.later(1)
+    assert [p["state"] for p in rig.status.posts] == ["investigating"]
+    first, second = (request.headers["idempotency-key"] for request in rig.status.seen)
+    assert first == second
     await rig.close()

@@ -11,6 +11,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.flow.upkeep.heartbeats import MISSING
 from app.policy.model import Heartbeat
+from app.store import facts as counts
 from app.store.incidents import Incident
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_incidents, body, born, decision, policy, trail
@@ -136,4 +137,35 @@ async def test_who_sends_an_alert_of_this_name_calls_nobody(tmp_path: Path) -> N
     await rig.run(16 * 60, alerts=False)
     own = [e for e in await trail(rig, EventKind.ALERT_FIRED) if e.data.get("source") == Source.HEARTBEAT]
     assert len(own) == 1
+    await rig.close()
+
+
+async def test_only_time_in_which_the_heartbeats_are_heard_of_counts_as_watched(tmp_path: Path) -> None:
+    rig = await _service(tmp_path)
+    await rig.run(300, alerts=False)
+    assert await rig.store.read(counts.watched) == []  # the Watchdog was not heard of yet
+    began = rig.clock.now()
+    await _beats(rig, 30)
+    last = rig.clock.now() - timedelta(minutes=5)
+    await rig.run(3_600, alerts=False)
+    back = rig.clock.now()
+    await _beats(rig, 10)
+    spans = await rig.store.read(counts.watched)
+    assert [[began <= begun < ended <= last, back <= begun] for begun, ended in spans] == [
+        [True, False],
+        [False, True],
+    ]
+    assert (spans[0][1] - spans[0][0]) >= timedelta(minutes=20)
+    await rig.close()
+
+
+async def test_time_in_which_this_service_was_away_is_not_watched(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=policy(), world=EMPTY, stride=15.0)
+    await rig.run(600, alerts=False)
+    away = rig.clock.now()
+    rig.clock.advance(3_600)
+    await rig.run(600, alerts=False)
+    (first, second) = await rig.store.read(counts.watched)
+    assert first[1] <= away < second[0]
+    assert second[1] - second[0] >= timedelta(minutes=8)
     await rig.close()

@@ -24,11 +24,11 @@ from app.flow.deciding.history import history_of
 from app.flow.services import Reach
 from app.kube.read import read_workload, revisions
 from app.observe import logs
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from app.sim.scenario import Scenario
 from app.store import audit, retention
 from app.store.migrate import upgrade
-from app.store.pre_images import VaultKeys
+from app.store.tx import VaultKeys
 from tests.births import scenario_of
 from tests.contract import postgres
 from tests.contract.stores import missing
@@ -46,7 +46,7 @@ from tests.scenario.canaries import (
     told,
 )
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, all_runs, body, policy, the_run, writes
+from tests.scenario.scenes import alert, all_runs, body, policy, says_yes, the_run, writes
 
 SEALED = VaultKeys(encryption=(Fernet.generate_key().decode(),))
 
@@ -178,6 +178,8 @@ def _other_cipher() -> MultiFernet:
 async def test_no_remediation_lets_a_secret_out(tmp_path: Path, logged: io.StringIO, name: str) -> None:
     """Scaling, raising memory, restarting, rolling a crash loop back; and whatever comes after."""
     async with rig_of(tmp_path, name, keys=SEALED) as rig:
+        await rig.until(lambda: all_runs(rig))
+        await says_yes(rig)  # the release brought what kills it: a question
         await ended(rig)
         assert writes(rig)
         await expect_nothing(rig, logged, kept=False)
@@ -189,6 +191,8 @@ async def test_a_restart_after_a_step_that_did_not_help_lets_no_secret_out(
     """More replicas do not carry the load, and neither does a restart: a person is paged."""
     pages = Pages()
     async with rig_of(tmp_path, flood(), keys=SEALED, pages=pages) as rig:
+        await asked(rig)
+        await says_yes(rig)  # whether a restart helps
         await ended(rig)
         done = await rig.store.read(lambda conn: audit.page(conn, 0, 10_000))
         plans = [r.data["plan"]["kind"] for r in done if r.kind is EventKind.ACTION_INTENDED]
@@ -317,7 +321,7 @@ async def test_of_a_database_neither_the_login_nor_a_statements_values_leave(
         c.model_copy(update={"query": f"{c.query} -- {CANARY}", "application": c.application})
         for c in (
             *server.clients,
-            Clients(state="idle in transaction", since=4_000.0, query=f"SELECT '{CANARY}-literal'"),
+            DatabaseClients(state="idle in transaction", since=4_000.0, query=f"SELECT '{CANARY}-literal'"),
         )
     )
     login = f"postgresql://langgraph:{CANARY}-password@postgres/langgraph_checkpoints"

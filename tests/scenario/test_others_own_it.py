@@ -9,7 +9,7 @@ from app.domain.decision import Code, Verdict
 from app.domain.json import Obj
 from app.domain.target import Kind
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import born, closed, decision, writes
+from tests.scenario.scenes import alert, body, born, closed, decision, policy, writes
 
 NAMESPACE = "rag7"
 
@@ -109,5 +109,63 @@ async def test_sizes_that_a_vertical_autoscaler_sets_are_asked_about_with_its_re
     verdict, value, _ = await _gate(rig)
     assert verdict is Verdict.ASK
     assert value == "VerticalPodAutoscaler embedder sets its requests (recommends langgraph-embedder 1 GiB)"
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_tool_that_applies_it_from_elsewhere_is_asked_about(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "high-error-rate")
+    mark = [
+        {"op": "add", "path": "/metadata/annotations/objectset.rio.cattle.io~1id", "value": "default-web"}
+    ]
+    rig.cluster.edit(Kind.DEPLOYMENT, NAMESPACE, "langgraph", mark)
+    await rig.run(300)
+    verdict, value, remedy = await _gate(rig)
+    assert (verdict, value) == (Verdict.ASK, "Deployment is applied again and again by Rancher Fleet")
+    assert "it is changed where Rancher Fleet takes it from" in remedy
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_replicas_that_keda_sets_are_left_alone_without_an_autoscaler_too(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "high-latency")
+    reference = {"name": "langgraph-api"}
+    rig.cluster.create(_object("ScaledObject", "keda.sh/v1alpha1", "api", spec={"scaleTargetRef": reference}))
+    await rig.run(400)
+    verdict, value, remedy = await _gate(rig)
+    assert (verdict, value) == (Verdict.DENY, "ScaledObject api (KEDA) sets the replicas of Deployment")
+    patch = '{"spec":{"minReplicaCount":8}}'
+    assert remedy == f"kubectl patch scaledobject.keda.sh/api -n rag7 --type merge -p '{patch}'"
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_job_that_failed_is_told_with_its_last_words_and_nothing_is_done(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "high-latency", rules=policy(), use_api=False)
+    failed = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "BackoffLimitExceeded",
+        "message": "it has reached its limit",
+    }
+    template = {"spec": {"containers": [{"name": "main", "image": "i:1"}], "restartPolicy": "Never"}}
+    job = _object(
+        "Job", "batch/v1", "import-28", spec={"template": template}, status={"conditions": [failed]}
+    )
+    rig.cluster.create(job)
+    about = alert(
+        rig,
+        alertname="KubeJobFailed",
+        namespace=NAMESPACE,
+        deployment="",
+        job_name="import-28",
+        job="kube-state-metrics",
+    )
+    await rig.send(body(about))
+    await rig.run(60, alerts=False)
+    found = await decision(rig)
+    assert (found.code, found.rule) == (Code.NO_TARGET, "jobs that fail")
+    assert "Job import-28" in found.text
+    assert "A run to completion is not restarted or rolled back" in found.text
     assert writes(rig) == []
     await rig.close()

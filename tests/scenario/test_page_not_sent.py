@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.pagerduty import Fault
-from tests.scenario.calling import SECOND, calling_rig, policy
+from tests.scenario.calling import ON_CALL, SECOND, calling_rig, policy, steps
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,22 @@ async def test_a_page_that_went_out_is_not_corrected_and_its_step_keeps_its_time
         await rig.later(1)
     assert "was not sent" not in rig.notebook.text
     assert not any(head.startswith(f"Asked {SECOND}") for head in rig.heads)
+    await rig.close()
+
+
+async def test_a_page_that_was_refused_is_tried_anew_by_the_next_step_that_pages(tmp_path: Path) -> None:
+    """The key was mended meanwhile, say; and a page that is refused again is said again."""
+    names = (ON_CALL, "a manager", SECOND)
+    asked = [{"name": name, "who": ["slack:U0ANA"], "page": True, "answer_within": "15m"} for name in names]
+    rig = await calling_rig(tmp_path, policy(steps(*asked)))
+    rig.pagerduty.fail(*[Fault(status=400)] * 2)
+    incident = await rig.handed_over()
+    for _ in range(6):
+        await rig.later(1)
+    assert rig.pagerduty.woken == [incident.id]
+    assert rig.notebook.text.count("The page was not sent: PagerDuty refused the page") == 2
+    assert [head.rpartition(", ")[2] for head in rig.heads] == ["paged through PagerDuty"] * 3
+    await rig.operations.acknowledge(incident.id, "kim")
+    await rig.later(1)
+    assert rig.pagerduty.acknowledged == [incident.id]
     await rig.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.decision import Mode
-from app.domain.errors import Refused
+from app.domain.errors import BadInput, Refused
 from app.policy.model import Day, Policy, Temporary, Window
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
@@ -83,7 +83,13 @@ class Machine:
 
     async def pause(self) -> None:
         scope = self.dice.choice(SCOPES)
-        await self.rig.operations.pause(scope, "hands off", "kim", None)
+        try:
+            await self.rig.operations.pause(scope, "hands off", "kim", None)
+        except BadInput:
+            assert (self.removed, scope.partition(":")[0]) == (True, "rule"), (
+                "the rule is gone, and no run of it is left"
+            )
+            return
         self.holds[scope] = self.rig.clock.now().timestamp()
 
     async def resume(self) -> None:

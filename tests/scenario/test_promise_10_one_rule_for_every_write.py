@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.cluster import OPT
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
@@ -58,12 +59,41 @@ async def freeze(rig: Rig) -> None:
     rig.policy = rig.policy.model_copy(update={"freeze": (frozen,)})
 
 
+def _opt_out(rig: Rig, kind: Kind, namespace: str, name: str) -> None:
+    found = rig.cluster.peek(kind, namespace, name)
+    assert found is not None
+    marks = {**(found["metadata"].get("annotations") or {}), OPT: "false"}
+    rig.cluster.edit(kind, namespace, name, [{"op": "add", "path": "/metadata/annotations", "value": marks}])
+
+
+async def opt_out(rig: Rig) -> None:
+    _opt_out(rig, Kind.DEPLOYMENT, "rag7", "langgraph-api")
+
+
+async def opt_out_of_the_namespace(rig: Rig) -> None:
+    _opt_out(rig, Kind.NAMESPACE, "", "rag7")
+
+
+async def leave_the_scope(rig: Rig) -> None:
+    scope = rig.policy.scope.model_copy(update={"namespaces": ("other",)})
+    rig.policy = rig.policy.model_copy(update={"scope": scope})
+
+
+async def protect(rig: Rig) -> None:
+    scope = rig.policy.scope.model_copy(update={"protected_kinds": (Kind.DEPLOYMENT,)})
+    rig.policy = rig.policy.model_copy(update={"scope": scope})
+
+
 HOLDS: dict[str, Hold] = {
     "pause all": pause_all,
     "pause of the target": pause_target,
     "ceiling of the policy": observe,
     "ceiling of the service": restart_observing,
     "freeze": freeze,
+    "mark of the owners": opt_out,
+    "mark of the namespace": opt_out_of_the_namespace,
+    "scope": leave_the_scope,
+    "protected kind": protect,
 }
 EVERY_HOLD = pytest.mark.parametrize("hold", HOLDS.values(), ids=HOLDS.keys())
 
@@ -103,7 +133,8 @@ async def test_an_undo_that_the_rule_wants_waits_as_long_as_something_holds_it(
     """A person is called, because what did not help stays in place."""
     rig = await _to_be_undone(tmp_path)
     await hold(rig)
-    await rig.run(3_600)
+    await rig.until(lambda: _state(rig, RunState.UNDOING), 1_800)
+    await rig.run(120)
     assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
     run = await the_run(rig)
     assert (run.state, run.waits_for.partition(":")[0]) == (RunState.UNDOING, "held")
@@ -128,7 +159,7 @@ async def test_the_end_of_a_temporary_change_waits_as_long_as_something_holds_it
 ) -> None:
     rig = await _temporary(tmp_path)
     await hold(rig)
-    await rig.run(3_600)
+    await rig.run(1_500)
     assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
     await rig.close()
 
@@ -168,7 +199,12 @@ async def test_a_person_undoes_in_spite_of_what_holds_it_only_by_saying_so(
     await rig.close()
 
 
-LATER: dict[str, Hold] = {name: hold for name, hold in HOLDS.items() if name != "pause of the target"}
+_ALIKE = (
+    "pause of the target",
+    "mark of the namespace",
+    "protected kind",
+)  # the first is the hold that they knew of
+LATER: dict[str, Hold] = {name: hold for name, hold in HOLDS.items() if name not in _ALIKE}
 
 
 @pytest.mark.parametrize("later", LATER.values(), ids=LATER.keys())
@@ -198,6 +234,57 @@ async def test_a_pause_that_is_lifted_and_set_again_is_another_one(tmp_path: Pat
     await pause_all(rig)
     await rig.run(600)
     assert writes(rig) == ["patch langgraph-api"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["", "and dies while it is lifted"])
+@pytest.mark.parametrize(
+    "hold", [pause_all, observe, freeze, opt_out], ids=["pause", "ceiling", "freeze", "mark"]
+)
+async def test_a_hold_that_is_lifted_and_set_again_is_another_one(
+    hold: Hold, dies: bool, tmp_path: Path
+) -> None:
+    """Who ordered the undo in spite of the first one did not know of the second, which has the same name."""
+    rig = await _temporary(tmp_path)
+    run, before = await the_run(rig), rig.policy
+    await hold(rig)
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="patch", times=99))
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.run(10)
+    rig.policy = before
+    if hold is pause_all:
+        await rig.operations.resume("all", "kim")
+    if hold is opt_out:
+        path = f"/metadata/annotations/{OPT.replace('/', '~1')}"
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-api", [{"op": "remove", "path": path}])
+    if dies:
+        await rig.die()
+        await rig.born()
+    await rig.run(20)  # the next sweep sees that it is lifted
+    await hold(rig)
+    rig.cluster.faults.waiting.clear()
+    await rig.run(300)
+    assert (writes(rig), (await the_run(rig)).state) == (["patch langgraph-api"], RunState.UNDOING)
+    await rig.close()
+
+
+async def test_a_freeze_of_another_day_is_another_one(tmp_path: Path) -> None:
+    """The process is away while the first one ends. What was begun by an order whose time is over by then is a person's again."""
+    rig = await _temporary(tmp_path)
+    run = await the_run(rig)
+    now = rig.clock.now()
+    times = {"from": f"{now:%H:%M}", "to": f"{now + timedelta(hours=2):%H:%M}"}
+    written = {"name": "evening", "days": [day.value for day in Day], "timezone": "UTC", **times}
+    rig.policy = rig.policy.model_copy(update={"freeze": (Window.model_validate_json(json.dumps(written)),)})
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="patch", times=99))
+    await rig.operations.undo(run.id, "ana", despite=True)
+    await rig.run(10)
+    await rig.die()
+    rig.clock.advance(24 * 3600)
+    rig.cluster.faults.waiting.clear()
+    await rig.born()
+    await rig.run(300)
+    assert (writes(rig), (await the_run(rig)).state) == (["patch langgraph-api"], RunState.STUCK)
     await rig.close()
 
 
@@ -235,6 +322,45 @@ async def test_a_pause_between_two_attempts_of_one_write_stops_the_second(tmp_pa
     await rig.run(120)
     assert sent
     assert writes(rig) == []
+    await rig.close()
+
+
+async def test_owners_that_opt_out_between_the_intent_and_the_write_of_an_undo_stop_it(
+    tmp_path: Path,
+) -> None:
+    rig = await _to_be_undone(tmp_path)
+    after_the_first(rig, EventKind.UNDO_INTENDED, lambda: opt_out(rig))
+    await rig.until(lambda: _state(rig, RunState.UNDOING), 1_800)
+    await rig.run(60)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], RunState.UNDOING)
+    assert "alert-remediator.io/enabled=false on the object" in run.waits_for
+    await rig.close()
+
+
+async def test_marks_that_cannot_be_read_hold_an_undo_until_they_can(tmp_path: Path) -> None:
+    """Closed when unknown: a failed read of the namespace is no leave to write."""
+    rig = await _to_be_undone(tmp_path)
+    await pause_all(rig)
+    await rig.until(lambda: _state(rig, RunState.UNDOING), 1_800)
+    opt_out_of = Fault(FaultKind.UNREACHABLE, verb="get", kind=Kind.NAMESPACE, times=2)
+    rig.cluster.faults.add(opt_out_of)
+    await opt_out(rig)
+    await rig.operations.resume("all", "kim")
+    await rig.run(120)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], RunState.UNDOING)
+    assert "off limits" in run.waits_for
+    assert not rig.cluster.faults.waiting
+    await rig.close()
+
+
+async def test_the_parent_message_says_what_holds_the_end_of_a_temporary_change(tmp_path: Path) -> None:
+    rig = await _temporary(tmp_path)
+    await opt_out(rig)
+    await rig.run(1_500)
+    (text,) = rig.notebook.parents.values()
+    assert "Waits: its temporary change is over, but off limits: alert-remediator.io/enabled=false" in text
     await rig.close()
 
 

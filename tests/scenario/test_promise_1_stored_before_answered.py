@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.alert import Receipt
 from app.domain.errors import StoreUnavailable
-from app.store import audit
+from app.store import trail as trails
 from app.store.commit_queue import CommitQueueSize
 from app.store.database import Store, StoreOptions
 from tests.scenario.rig import Died, Numbers, Rig
@@ -38,7 +38,7 @@ async def test_a_receipt_means_that_a_death_right_after_it_loses_nothing(tmp_pat
     await rig.born()
     (incident,) = await all_incidents(rig)
     assert receipt == Receipt(receipt.delivery_id, (incident.id,))
-    assert (await rig.store.read(audit.verify)).ok
+    assert (await rig.store.read(trails.verify)).ok
     assert len(await trail(rig)) >= 2
     await rig.run(20, alerts=False)
     assert writes(rig) == ["patch langgraph"]

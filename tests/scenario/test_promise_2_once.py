@@ -21,6 +21,7 @@ from tests.scenario.scenes import (
     body,
     born,
     policy,
+    says_yes,
     the_incident,
     the_run,
     writes,
@@ -151,6 +152,8 @@ async def test_a_store_that_was_put_back_does_not_act_again_on_what_carries_our_
     await rig.born()
     fired = alert(rig, alertname="HighLatency", deployment="langgraph-api", severity="warning", started=30)
     await rig.send(body(fired))
+    await rig.run(30, alerts=False)
+    await says_yes(rig)
     await rig.run(240, alerts=False)
     assert writes(rig) == ["patch langgraph-api"]
     assert any("restored copy" in run.result for run in await all_runs(rig))

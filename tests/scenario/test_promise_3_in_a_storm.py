@@ -12,9 +12,9 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.outcome import IncidentState
 from app.flow.notifying.timeline import timeline_of
+from app.policy.decide import GATES
 from app.policy.explain import explain_lines
-from app.policy.gates import GATES
-from app.store import audit, incidents
+from app.store import incidents, trail
 from app.store.incidents import Incident
 from app.store.schema import decisions
 from app.store.schema import incidents as rows
@@ -103,7 +103,7 @@ async def test_ten_thousand_targets_break_no_limit_and_are_one_message(tmp_path:
         assert digest.splitlines()[0].endswith(f": {BULK - ALIVE:,} resolved")
         await _calm_again(storm)
         assert len(client.roots) == 1 + ALIVE
-        assert (await rig.store.read(audit.verify)).ok
+        assert (await rig.store.read(trail.verify)).ok
 
 
 async def test_both_members_of_a_pair_deliver_the_storm_and_nothing_doubles(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from app.domain.decision import Code
 from app.domain.outcome import IncidentState
 from app.policy.model import Budget, Per
 from app.policy.units import parse_limits
-from app.store import ledger
+from app.store import work
 from tests.crash.lives import never_over_budget
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
@@ -109,7 +109,7 @@ async def test_every_step_of_a_ladder_spends_once(tmp_path: Path) -> None:
     await rig.run(300)
     runs = await all_runs(rig)
     since = rig.clock.now() - timedelta(hours=1)
-    spent = await rig.store.read(lambda conn: ledger.spent_since(conn, "cluster", since))
+    spent = await rig.store.read(lambda conn: work.spent_since(conn, "cluster", since))
     assert spent == sum(r.step_index + 1 for r in runs) == 1
     await rig.close()
 

@@ -34,7 +34,6 @@ def _deny(verb: str, kind: Kind) -> Callable[[Rig], None]:
 @pytest.mark.parametrize(
     ("blind", "gates"),
     [
-        pytest.param(_deny("get", Kind.NAMESPACE), {"scope"}, id="namespace"),
         pytest.param(deafen, {"freshness"}, id="alertmanager"),
     ],
 )
@@ -50,6 +49,23 @@ async def test_an_unreadable_fact_closes_exactly_the_gate_that_needs_it(
     assert {gate for gate, code in closed(found).items() if code is Code.UNKNOWN_FACT} == gates
     assert writes(rig) == []
     assert "unknown" in rig.notebook.text
+    await rig.close()
+
+
+async def test_a_mark_that_cannot_be_read_is_told_by_the_scope_alone_and_nothing_else_is_read(
+    tmp_path: Path,
+) -> None:
+    """What is not known to be ours is not read, so the gates that go by the workload are as blind."""
+    rig = await born(tmp_path)
+    rig.cluster.deny("get", Kind.NAMESPACE)
+    await rig.run(60)
+    found = await decision(rig)
+    assert (found.verdict, found.code) == (Verdict.DENY, Code.UNKNOWN_FACT)
+    assert found.text.startswith("Not acting: scope: opt-in and opt-out marks unknown: ")
+    assert (writes(rig), "Evidence" in rig.notebook.text) == ([], False)
+    rig.cluster.allow("get", Kind.NAMESPACE)
+    await rig.run(600)
+    assert (await decision(rig)).verdict is Verdict.ALLOW, "looked at again"
     await rig.close()
 
 

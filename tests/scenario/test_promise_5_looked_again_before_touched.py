@@ -16,7 +16,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Approval
-from app.store import ledger
+from app.store import work
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import body, born, policy, the_incident, the_run, trail, writes
 
@@ -220,12 +220,12 @@ async def test_an_answer_whose_signal_was_lost_is_heard_within_seconds(tmp_path:
     await rig.close()
 
 
-async def test_a_budget_that_was_given_away_meanwhile_stops_the_write(tmp_path: Path) -> None:
+async def test_a_budget_that_was_given_away_meanwhile_stops_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The reservation is looked at in the transaction that records the intent."""
-    rig = await _asked(tmp_path)
-    run = await the_run(rig)
-    await rig.store.write(lambda tx: ledger.give_back(tx, run.id, 0))
-    await _approve(rig)
+    monkeypatch.setattr(work, "reserve", lambda *_: None)
+    rig = await born(tmp_path)
     await rig.run(10)
     assert writes(rig) == []
     assert (await the_run(rig)).result == "the budget reservation is gone"

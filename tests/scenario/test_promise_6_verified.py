@@ -12,8 +12,9 @@ import pytest
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.policy.model import Otherwise
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, body, born, deafen, the_incident, the_run, trail, writes
+from tests.scenario.scenes import alert, body, born, deafen, policy, the_incident, the_run, trail, writes
 
 BROKEN = "ghcr.io/stacey77/rag7:v1.5.0"
 
@@ -169,6 +170,24 @@ async def test_an_alertmanager_that_does_not_answer_is_a_probe_error(tmp_path: P
     rig = await _acted(tmp_path)
     deafen(rig)
     assert await _ended(rig, alerts=False) is RunState.PROBE_ERROR
+    await rig.close()
+
+
+async def test_of_a_target_that_opted_out_meanwhile_nothing_is_read_and_nothing_called_fixed(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path, rules=policy(otherwise=(Otherwise.NEXT, Otherwise.ESCALATE)))
+    await rig.run(25)
+    assert (await the_run(rig)).state is RunState.VERIFYING
+    mark = {"op": "add", "path": "/metadata/annotations/alert-remediator.io~1enabled", "value": "false"}
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [mark])
+    seen: list[Kind | None] = []
+    rig.cluster.on_request(lambda request, when: seen.append(request.kind) if when == "before" else None)
+    written = writes(rig)
+    await rig.run(1_200)
+    run = await the_run(rig)
+    assert (run.ended_at is not None, run.state is RunState.FIXED, writes(rig)) == (True, False, written)
+    assert set(seen) <= {Kind.NAMESPACE, Kind.DEPLOYMENT}
     await rig.close()
 
 

@@ -16,7 +16,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.policy.model import Approval, Otherwise
 from app.sim.faults import Fault, FaultKind
-from app.store import ledger, runs
+from app.store import runs, work
 from remediations import CATALOGUE
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
@@ -140,7 +140,7 @@ async def test_an_action_whose_outcome_stays_unknown_is_stuck_and_stays_spent(tm
     assert len(sent) == 1
     assert (await the_incident(rig)).state is IncidentState.STUCK
     since = rig.clock.now().replace(year=2000)
-    assert await rig.store.read(lambda conn: ledger.spent_since(conn, "cluster", since)) == 1
+    assert await rig.store.read(lambda conn: work.spent_since(conn, "cluster", since)) == 1
     await rig.close()
 
 
@@ -296,7 +296,7 @@ async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_fo
     assert len(dry_runs) <= 2 * len(CATALOGUE["high-latency"].steps)
     assert (
         await rig.store.read(
-            lambda conn: ledger.spent_since(conn, "cluster", rig.clock.now() - timedelta(days=1))
+            lambda conn: work.spent_since(conn, "cluster", rig.clock.now() - timedelta(days=1))
         )
         == 0
     )

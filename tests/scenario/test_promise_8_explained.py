@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.decision import Code, Verdict
-from app.policy.gates import GATES
+from app.policy.decide import GATES
 from app.store.schema import metadata
 from tests.scenario.scenes import (
     alert,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.store import audit
-from app.store.chain import NO_KEYS
+from app.store import trail
+from app.store.audit import GENESIS, NO_KEYS
 from app.store.tx import AuditRecord
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born
@@ -18,7 +18,7 @@ from tests.scenario.scenes import born
 async def _lived(path: Path) -> Rig:
     rig = await born(path)
     await rig.run(60)
-    report = await rig.store.read(audit.verify)
+    report = await rig.store.read(trail.verify)
     assert report.ok
     assert report.checked > 10
     return rig
@@ -45,7 +45,7 @@ async def test_a_record_that_was_tampered_with_is_named(tmp_path: Path, statemen
         file.execute(statement)
     file.close()
     await rig.born()
-    report = await rig.store.read(audit.verify)
+    report = await rig.store.read(trail.verify)
     assert (report.ok, report.at_seq) == (False, at)
     assert str(at) in report.problem
     await rig.close()
@@ -61,7 +61,7 @@ async def test_a_cut_off_tail_is_found_out(tmp_path: Path) -> None:
         file.execute("DELETE FROM audit WHERE seq = ?", (last,))
     file.close()
     await rig.born()
-    report = await rig.store.read(audit.verify)
+    report = await rig.store.read(trail.verify)
     assert (report.ok, report.at_seq) == (False, last)
     await rig.close()
 
@@ -69,8 +69,8 @@ async def test_a_cut_off_tail_is_found_out(tmp_path: Path) -> None:
 async def test_an_export_can_be_checked_by_anybody(tmp_path: Path) -> None:
     """From the exported lines alone, with the published rule for a link."""
     rig = await _lived(tmp_path)
-    lines = await rig.store.read(lambda conn: [json.dumps(row) for row in audit.export(conn)])
-    head = audit.GENESIS
+    lines = await rig.store.read(lambda conn: [json.dumps(row) for row in trail.export(conn)])
+    head = GENESIS
     for line in lines:
         row = json.loads(line)
         text = json.dumps(row["data"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -105,6 +105,8 @@ async def test_promise_11_no_write_without_a_cause_on_another_object_or_before_t
         assert causes[0]["data"]["sureness"] != Sureness.POSSIBLE.value
         rolled_back = acted[0].data["summary"].startswith("Roll back")
         assert causes[0]["data"]["rollout"] is True or not rolled_back
+        # Nobody approves anything here: what only a person may say is never acted upon.
+        assert not causes[0]["data"]["asks"] or not rolled_back
 
     # A step's first action never comes before the verification of the step before it.
     steps: list[str] = []

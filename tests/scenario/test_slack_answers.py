@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.domain.errors import CommitUnclear
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.flow.people import approve
 from app.notify.buttons import Click
-from app.store import audit, runs
+from app.store import audit, people, runs
 from tests.doubles.slack_click import payload, signed
 from tests.scenario import scenes
 from tests.scenario.slack_rig import ANA, BEN, EVE, HOUR, SlackRig, asking, slack_rig
@@ -55,7 +58,22 @@ async def test_a_click_on_reject_ends_it_without_touching_anything(rig: SlackRig
     assert f"Rejected by <@{ANA}>" in rig.parent.readable()
 
 
-async def test_two_clickes_50_ms_apart_are_one_answer(rig: SlackRig) -> None:
+async def test_while_an_approved_plan_waits_for_its_target_a_click_takes_the_yes_back(
+    rig: SlackRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(approve, "_waits_for", lambda *_: "run_x, which is at work on the target")
+    await rig.asked()
+    assert await rig.click(Click.APPROVE) == ""
+    await rig.until(lambda: rig.buttons == ["Reject"])
+    assert await rig.click(Click.REJECT) == ""
+    monkeypatch.undo()
+    await rig.run(60)
+    assert (await run_of(rig)).state is RunState.REJECTED
+    assert (scenes.writes(rig), rig.buttons) == ([], [])
+    assert f"Rejected by <@{ANA}>" in rig.parent.readable()
+
+
+async def test_two_clicks_50_ms_apart_are_one_answer(rig: SlackRig) -> None:
     await rig.asked()
     first, second = rig.signed(Click.APPROVE, ANA), rig.signed(Click.REJECT, BEN)
     assert await rig.deliver_click(first) == 200
@@ -170,6 +188,66 @@ async def test_a_snooze_moves_the_end_by_an_hour_twice_at_most(rig: SlackRig) ->
     assert (await run_of(rig)).state is RunState.WAITING
     await rig.until(lambda: rig.buttons == ["Acknowledge"], limit=2 * HOUR)
     assert (await run_of(rig)).state is RunState.EXPIRED
+
+
+class AnswerLost:
+    """The store of a rig whose next write loses the answer to its commit, which was kept or not."""
+
+    def __init__(self, rig: SlackRig, *, kept: bool) -> None:
+        self._store, self._kept, self._lost = rig.services.store, kept, False
+        object.__setattr__(rig.services, "store", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, fn: Callable[..., Any]) -> Any:
+        """The first one fails."""
+        if self._lost:
+            return await self._store.write(fn)
+        self._lost = True
+        if self._kept:
+            await self._store.write(fn)
+        raise CommitUnclear("it is not known whether this was taken")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("button", [Click.APPROVE, Click.REJECT, Click.SNOOZE, Click.UNDO, Click.PAUSE])
+async def test_a_commit_whose_answer_is_lost_is_never_told_as_nothing_done_and_a_second_press_counts_once(
+    rig: SlackRig, button: Click, kept: bool
+) -> None:
+    run = await rig.asked()
+    value = f"{run.id}:0:{run.plan_hash[:16]}"
+    if button in (Click.UNDO, Click.PAUSE):
+        await rig.click(Click.APPROVE)
+        await rig.until(lambda: "FIXED" in rig.parent.readable())
+    store = rig.services.store
+    AnswerLost(rig, kept=kept)
+    told = await rig.click(button, ANA, value)
+    object.__setattr__(rig.services, "store", store)
+    assert "It is not known whether this was taken" in told
+    assert "Nothing was done" not in told
+    if button is Click.SNOOZE:
+        assert "gives an hour more" in told
+        return
+    assert "pressing again is safe" in told
+    again = await rig.click(button, ANA, value)
+    await rig.run(300)
+    after = await run_of(rig)
+    if button is Click.APPROVE:
+        assert (after.state, scenes.writes(rig)) == (RunState.FIXED, ["patch langgraph"])
+        assert len(await kinds(rig, EventKind.APPROVED)) == 1
+        assert ("approved by" in again) is kept
+    elif button is Click.REJECT:
+        assert (after.state, scenes.writes(rig)) == (RunState.REJECTED, [])
+        assert len(await kinds(rig, EventKind.REJECTED)) == 1
+    elif button is Click.UNDO:
+        assert (after.state, scenes.writes(rig)) == (
+            RunState.UNDONE,
+            ["patch langgraph", "patch langgraph (undo)"],
+        )
+    else:
+        now = rig.clock.now()
+        assert len(await rig.store.read(lambda conn: people.pauses_in_force(conn, now))) == 1
 
 
 async def test_after_the_end_a_click_is_told_what_became_of_the_question(rig: SlackRig) -> None:

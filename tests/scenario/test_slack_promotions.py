@@ -10,7 +10,7 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.flow.deciding.trust import as_trust_level
+from app.flow.deciding.history import as_trust_level
 from app.notify.buttons import Click
 from app.policy.model import Approval, Promotion, Proof, Start, TrustTerms
 from app.store import trust_levels

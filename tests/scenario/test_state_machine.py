@@ -21,7 +21,7 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
-from app.store import audit
+from app.store import audit, trail
 from tests.crash.lives import allowed_before_written, never_over_budget, one_run_a_target
 from tests.scenario.rig import Died, Reaper, Rig
 from tests.scenario.scenes import alert, body, policy
@@ -173,7 +173,7 @@ class Service(RuleBasedStateMachine):
     def the_trail_is_whole(self) -> None:
         """After every death too."""
         if hasattr(self, "rig"):
-            report = self.run(self.rig.store.read(audit.verify))
+            report = self.run(self.rig.store.read(trail.verify))
             assert report.ok, report.problem
 
     @invariant()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -42,7 +43,29 @@ def _out_of_scope() -> Policy:
     return found.model_copy(update={"scope": found.scope.model_copy(update={"namespaces": ("elsewhere",)})})
 
 
-CHANGES = [_narrowed, _two_needed, _observing, _deleted, _out_of_scope]
+def _with(**values: Any) -> Policy:
+    found = policy(mode=Mode.APPROVE, approval=ASKED)
+    rules = tuple(rule.model_copy(update=values) for rule in found.rules)
+    return found.model_copy(update={"rules": rules})
+
+
+def _other_steps() -> Policy:
+    return _with(steps=("scale-up",))
+
+
+def _other_numbers() -> Policy:
+    return _with(params={"recent_deployment": "50m"})
+
+
+def _other_target() -> Policy:
+    (spec, *_) = {rule.target for rule in policy().rules}
+    return _with(target=spec.model_copy(update={"name": spec.name.model_copy(update={"default": "gateway"})}))
+
+
+CHANGES = [
+    *(_narrowed, _two_needed, _observing, _deleted, _out_of_scope),
+    *(_other_steps, _other_numbers, _other_target),
+]
 
 
 async def _asked(path: Path) -> Rig:
@@ -83,5 +106,20 @@ async def test_a_policy_that_becomes_stricter_between_the_yes_and_the_write_stop
     await rig.operations.approve(run.id, "alice", run.plan_hash)
     await rig.run(60)
     assert dry, "the change came after the yes"
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_question_gets_no_more_time_than_the_rule_in_force_gives(tmp_path: Path) -> None:
+    rig = await _asked(tmp_path)
+    rig.policy = policy(
+        mode=Mode.APPROVE, approval=ASKED.model_copy(update={"expires": timedelta(seconds=20)})
+    )
+    run = await the_run(rig)
+    with pytest.raises(Refused) as refused:
+        await rig.operations.approve(run.id, "alice", run.plan_hash)
+    assert refused.value.code == "expired"
+    await rig.run(60)
+    assert (await the_run(rig)).state is RunState.EXPIRED
     assert writes(rig) == []
     await rig.close()

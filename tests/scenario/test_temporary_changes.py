@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +15,11 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.load import read_dir
-from app.store import audit, runs
-from tests.scenario.moments import during
+from app.sim import Fault, FaultKind
+from app.store import audit, retention, runs
+from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import POLICIES, Rig
+from tests.scenario.scenes import trail
 
 API = ("rag7", "langgraph-api")
 
@@ -83,12 +86,14 @@ async def test_a_kept_change_stays(rig: Rig) -> None:
     assert refused.value.code == "no_temporary_change"
 
 
-async def test_what_a_person_changed_meanwhile_is_left_alone(rig: Rig) -> None:
-    """The end of a lease never overwrites a person."""
-    patch = [{"op": "replace", "path": "/spec/replicas", "value": 6}]
-    rig.cluster.edit(Kind.DEPLOYMENT, *API, patch, manager="kubectl-scale")
+@pytest.mark.parametrize("values", [(6,), (6, 8)], ids=["another value", "ours again"])
+async def test_what_a_person_changed_meanwhile_is_left_alone(rig: Rig, values: tuple[int, ...]) -> None:
+    """The end of a lease never overwrites a person, also one who wants the very value that we had set."""
+    for value in values:
+        patch = [{"op": "replace", "path": "/spec/replicas", "value": value}]
+        rig.cluster.edit(Kind.DEPLOYMENT, *API, patch, manager="kubectl-scale")
     await rig.run(960)
-    assert _replicas(rig) == 6
+    assert _replicas(rig) == values[-1]
     assert "kubectl-scale" in rig.notebook.text
     assert (await _run(rig)).state is RunState.UNDO_CONFLICT  # nothing was reverted
 
@@ -101,6 +106,95 @@ async def test_a_change_that_is_kept_while_its_end_is_looked_at_stays(rig: Rig) 
     assert kept
     assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
     await rig.close()
+
+
+async def _being_reverted(rig: Rig, fault: FaultKind, times: int) -> runs.Run:
+    """The time is over, and the API server loses the write that takes the change back."""
+    rig.cluster.faults.add(Fault(fault, verb="patch", kind=Kind.DEPLOYMENT, times=times))
+
+    async def begun() -> bool:
+        return (await _run(rig)).state is RunState.UNDOING
+
+    await rig.until(begun, limit=1_200)
+    await rig.run(10)
+    return await _run(rig)
+
+
+async def test_a_change_whose_end_is_retried_is_kept_as_long_as_nothing_was_taken_back(rig: Rig) -> None:
+    run = await _being_reverted(rig, FaultKind.LOST_BEFORE, 400)
+    assert (await rig.operations.keep(run.id, "alice"))["kept"] is False
+    assert (await rig.operations.keep(run.id, "alice"))["kept"] is False  # pressed twice: one wish
+    await rig.run(60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    assert (await _run(rig)).due_at is None
+    rig.cluster.faults.waiting.clear()
+    await rig.run(3_600)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    assert rig.notebook.text.count("To be kept: alice wants it kept") == 1
+    assert rig.notebook.text.count("Kept by alice: the change stays") == 1
+    assert [e.actor for e in await trail(rig, EventKind.TEMPORARY_KEPT)] == ["alice"]
+    with pytest.raises(Refused, match="kept already by alice"):
+        await rig.operations.keep(run.id, "bob")
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["the write is out", "right before the write"])
+async def test_a_wish_that_comes_while_the_change_is_taken_back_is_kept_or_told_to_be_too_late(
+    rig: Rig, sent: bool
+) -> None:
+    run, patch = await _run(rig), rig.cluster.patch
+    pressed: list[dict[str, Any]] = []
+
+    async def at_the_write(*what: Any, dry_run: bool = False) -> Any:
+        if not pressed and (sent and not dry_run):
+            pressed.append(await rig.operations.keep(run.id, "alice"))
+        return await patch(*what, dry_run=dry_run)
+
+    vars(rig.cluster)["patch"] = at_the_write
+    if not sent:
+        after_the_first(
+            rig, EventKind.UNDO_INTENDED, lambda: _press(pressed, rig.operations.keep(run.id, "alice"))
+        )
+    await rig.run(1_200)
+    assert [done["kept"] for done in pressed] == [False]
+    if sent:
+        assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+        assert "Not kept, as alice wanted: it had been taken back already" in rig.notebook.text
+        with pytest.raises(Refused, match="it was taken back already"):
+            await rig.operations.keep(run.id, "bob")
+    else:
+        assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+        assert "Kept by alice: the change stays" in rig.notebook.text
+
+
+async def _press(pressed: list[dict[str, Any]], order: Awaitable[dict[str, Any]]) -> None:
+    pressed.append(await order)
+
+
+async def test_a_change_whose_end_is_held_is_kept_too(rig: Rig) -> None:
+    """And not by a word that comes after a person's order to undo it."""
+    rig.policy = rig.policy.model_copy(update={"freeze": ()})
+    run = await _being_reverted(rig, FaultKind.LOST_BEFORE, 400)
+    await rig.operations.pause("namespace:rag7", "release", "ana", None)
+    rig.cluster.faults.waiting.clear()
+    await rig.run(60)
+    assert (await _run(rig)).waits_for.startswith("held")
+    assert (await rig.operations.keep(run.id, "alice"))["kept"] is False
+    await rig.run(60)
+    await rig.operations.resume("namespace:rag7", "ana")
+    await rig.run(3_600)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+
+
+async def test_a_change_whose_undo_a_person_ordered_is_not_kept(rig: Rig) -> None:
+    run = await _being_reverted(rig, FaultKind.LOST_BEFORE, 400)
+    await rig.operations.keep(run.id, "alice")
+    await rig.operations.undo(run.id, "bob")
+    with pytest.raises(Refused, match="its undo was ordered"):
+        await rig.operations.keep(run.id, "alice")
+    rig.cluster.faults.waiting.clear()
+    await rig.run(120)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.UNDONE, 2)
+    assert "Not kept, as alice wanted: its undo was ordered meanwhile" in rig.notebook.text
 
 
 async def _two_of_them(rig: Rig) -> tuple[runs.Run, runs.Run]:
@@ -167,3 +261,14 @@ async def test_a_rollback_is_no_loan(tmp_path: Path) -> None:
     assert (await _run(rig)).state is RunState.FIXED
     assert "On loan" not in rig.notebook.text
     await rig.close()
+
+
+async def test_a_temporary_change_is_taken_back_however_short_the_retention_is(rig: Rig) -> None:
+    """Its incident was closed long ago, and its end is still due."""
+    run = await _run(rig)
+    for _ in range(4):
+        await rig.run(120)
+        await rig.store.write(lambda tx: retention.prune(tx, tx.now - timedelta(minutes=5), 100))
+    assert [one.id for one in await rig.store.read(lambda conn: runs.page(conn, None, 5))] == [run.id]
+    await rig.run(960)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)

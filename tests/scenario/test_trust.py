@@ -14,8 +14,8 @@ from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
-from app.flow import counting
-from app.flow.deciding.trust import as_trust_level
+from app.flow.deciding.history import as_trust_level
+from app.flow.notifying import record
 from app.flow.upkeep import views
 from app.policy.matchers import parse_when
 from app.policy.model import (
@@ -259,7 +259,7 @@ async def test_a_promotion_that_is_asked_waits_for_a_person(tmp_path: Path) -> N
     assert f"remediator trust promote {KEY} --reason WHY" in rig.notebook.text
     (row,) = await views.trust(rig.services)
     assert (row["waits"], row["next"]) == (True, "a person confirms level auto")
-    await counting.gauges(rig.services)
+    await record.set_gauges(rig.services)
     gauge = rig.services.metrics.registry.get_sample_value
     assert gauge("remediator_promotions_waiting") == 1.0
     assert gauge("remediator_trust_levels", {"level": "approve"}) == 1.0

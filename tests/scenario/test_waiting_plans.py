@@ -5,18 +5,28 @@ Promise 5 for plans that wait side by side with other runs on their target.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.domain.decision import Mode
+from app.domain.errors import Refused
+from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.domain.units import utc
+from app.flow.people.approve import Said, answer
+from app.flow.people.approvers import Approver
+from app.policy.model import Approval, Budget, Per, Rule
+from app.policy.units import parse_limits
 from app.store import facts, incidents, runs
 from app.store.runs import Run
 from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import born, policy, writes
+from tests.scenario.scenes import all_runs, born, policy, trail, writes
 
 
 async def ordered(rig: Rig, name: str, key: str, **params: JsonValue) -> Run:
@@ -70,7 +80,9 @@ async def test_promise_5_of_two_waiting_plans_the_second_waits_for_the_first_and
     await rig.step(1.0, alerts=False)
     assert await state_of(rig, first.id) is RunState.VERIFYING
     told = await rig.operations.approve(second.id, "kim", second.plan_hash)
-    assert told["text"] == f"it is checked again and begins when {first.id} has ended"
+    assert (
+        told["text"] == f"it waits for {first.id}, which is at work on the target, and is then checked again"
+    )
     await rig.step(1.0, alerts=False)
     held = await rig.store.read(lambda conn: runs.get(conn, second.id))
     assert (held.state, held.waits_for) == (RunState.WAITING, f"{first.id}, which is at work on the target")
@@ -80,6 +92,47 @@ async def test_promise_5_of_two_waiting_plans_the_second_waits_for_the_first_and
         RunState.ABANDONED,
     )
     assert (image(rig), len(writes(rig))) == ("v1.4.2", 1)
+    await rig.close()
+
+
+async def test_promise_3_waiting_plans_take_no_place_in_a_budget_and_what_is_approved_does(
+    tmp_path: Path,
+) -> None:
+    """Whoever may only order could otherwise use up what the alerts' remediations need."""
+    one = (Budget(per=Per.TARGET, limit=parse_limits("1 per 1h")),)
+    rig = await born(
+        tmp_path, rules=policy({"budgets": one}, mode=Mode.APPROVE, approval=Approval(order_counts=False))
+    )
+    first = await ordered(rig, "hotfix", "1", image=":v1.4.2")
+    second = await ordered(rig, "scale", "2", replicas=5)
+    third = await ordered(rig, "scale", "3", replicas=6)
+    for plan in (first, second):
+        await rig.operations.approve(plan.id, "kim", plan.plan_hash)
+    await rig.run(200, alerts=False)
+    states = [await state_of(rig, plan.id) for plan in (first, second, third)]
+    assert states == [RunState.FIXED, RunState.ABANDONED, RunState.WAITING]
+    refused = await rig.store.read(lambda conn: runs.get(conn, second.id))
+    assert "1 of 1 per 1h" in refused.result, refused.result
+    assert (image(rig), len(writes(rig))) == ("v1.4.2", 1)
+    await rig.close()
+
+
+async def test_promise_3_what_is_approved_counts_under_the_rule_in_force_too(tmp_path: Path) -> None:
+    """The rule may have another name by then: its budget is not a new one for that."""
+    asks: dict[str, Any] = {"mode": Mode.APPROVE, "approval": Approval(order_counts=False)}
+    shipped = policy({"budgets": (Budget(per=Per.RULE, limit=parse_limits("1 per 1h")),)}, **asks)
+    rig = await born(tmp_path, rules=shipped)
+    first = await ordered(rig, "hotfix", "1", image=":v1.4.2")
+    renamed = tuple(rule.model_copy(update={"name": f"{rule.name} anew"}) for rule in shipped.rules)
+    rig.policy = shipped.model_copy(update={"rules": renamed})
+    await rig.operations.approve(first.id, "kim", first.plan_hash)
+    await rig.run(200, alerts=False)
+    spent = await rig.store.read(
+        lambda conn: conn.exec_driver_sql("SELECT scope FROM ledger").scalars().all()
+    )
+    assert {scope for scope in spent if scope.startswith("rule:")} >= {
+        f"rule:{name}" for name in {first.rule, f"{first.rule} anew"}
+    }
     await rig.close()
 
 
@@ -95,5 +148,114 @@ async def test_an_approved_plan_whose_target_stays_busy_expires_and_says_so(tmp_
     await rig.run(10, alerts=False)
     ended = await rig.store.read(lambda conn: runs.get(conn, second.id))
     assert ended.state is RunState.EXPIRED
-    assert ended.result == f"approved by kim, but {first.id} was at work on the target until that expired"
+    assert (
+        ended.result
+        == f"approved by kim, but it waited for {first.id}, which is at work on the target, until that expired; it has to be asked anew"
+    )
+    await rig.close()
+
+
+async def _one_at_work_and_one_approved(path: Path) -> tuple[Rig, Run]:
+    """The second plan is approved while the first is at work on its target."""
+    rig = await born(path, rules=policy(mode=Mode.APPROVE, approval=Approval(order_counts=False)))
+    first = await ordered(rig, "hotfix", "1", image=":v1.4.2")
+    second = await ordered(rig, "scale", "2", replicas=5)
+    await rig.operations.approve(first.id, "kim", first.plan_hash)
+    await rig.step(1.0, alerts=False)
+    await rig.operations.approve(second.id, "ann", second.plan_hash)
+    await rig.step(1.0, alerts=False)
+    assert await state_of(rig, second.id) is RunState.WAITING
+    return rig, second
+
+
+@pytest.mark.parametrize("by", ["ann", "ben"])
+async def test_promise_5_a_yes_is_taken_back_by_a_no_as_long_as_nothing_is_begun(
+    tmp_path: Path, by: str
+) -> None:
+    rig, second = await _one_at_work_and_one_approved(tmp_path)
+    assert f"can be taken back: remediator reject {second.id}" in "".join(rig.notebook.parents.values())
+    told = await rig.operations.reject(second.id, by, second.plan_hash)
+    assert told["text"] == "takes back the approval by ann; nothing was begun"
+    with pytest.raises(Refused, match=f"already rejected by {by}"):
+        await rig.operations.approve(second.id, "ann", second.plan_hash)
+    await rig.run(200, alerts=False)
+    run = await rig.store.read(lambda conn: runs.get(conn, second.id))
+    assert (run.state, run.result, len(writes(rig))) == (RunState.REJECTED, f"rejected by {by}", 1)
+    assert f"Rejected by {by}" in rig.notebook.text
+    assert "takes back the approval by ann" in rig.notebook.text
+    await rig.close()
+
+
+async def test_a_yes_is_taken_back_only_by_who_may_answer_and_not_once_it_is_begun(tmp_path: Path) -> None:
+    rig, second = await _one_at_work_and_one_approved(tmp_path)
+    with pytest.raises(Refused) as other:
+        await rig.operations.reject(second.id, "ann", "0" * 64)
+    assert other.value.code == "plan_changed"
+    ben = Approver("slack:U0BEN", frozenset({"slack:U0BEN"}), operator=False)
+    with pytest.raises(Refused) as foreign:
+        await answer(rig.services, second.id, Said("rejected", ben, second.plan_hash))
+    assert foreign.value.code == "already_answered"
+    for _ in range(200):
+        await rig.step(1.0, alerts=False)
+        if await state_of(rig, second.id) is not RunState.WAITING:
+            break
+    with pytest.raises(Refused) as late:
+        await rig.operations.reject(second.id, "ann", second.plan_hash)
+    assert late.value.code == "not_waiting"
+    await rig.close()
+
+
+async def test_less_time_to_answer_is_told_where_people_read_until_when(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.run(60)
+    asked = (await all_runs(rig))[0]
+    shorter = policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(minutes=12)))
+    assert asked.expires_at == asked.requested_at + timedelta(minutes=30)
+    rig.policy = shorter
+    await rig.run(90)
+    held = (await all_runs(rig))[0]
+    assert held.expires_at == asked.requested_at + timedelta(minutes=12)
+    assert f"Good until {utc(held.expires_at)}" in next(iter(rig.notebook.parents.values()))
+    assert Rule.from_json(held.settings["rule"]).approval.expires == timedelta(minutes=12)
+    await rig.run(600)
+    assert (await all_runs(rig))[0].state is RunState.EXPIRED
+    assert "Expired by service: nobody answered" in rig.notebook.text
+    assert "Refused by service" not in rig.notebook.text
+    assert len(await trail(rig, EventKind.APPROVAL_SHORTENED)) == 1
+    await rig.close()
+
+
+async def test_a_question_that_ends_at_once_because_the_rule_gives_less_time_has_expired(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.run(600)
+    rig.policy = policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(minutes=5)))
+    await rig.run(90)
+    assert (await all_runs(rig))[0].state is RunState.EXPIRED
+    assert "Expired by service: nobody answered" in rig.notebook.text
+    await rig.close()
+
+
+async def test_another_default_target_of_the_rule_is_nothing_to_an_order(tmp_path: Path) -> None:
+    """An order names its target itself."""
+    rules = policy(mode=Mode.APPROVE, approval=Approval(order_counts=False))
+    rig = await born(tmp_path, rules=rules)
+    plan = await ordered(rig, "scale", "1", replicas=5)
+    other = tuple(
+        r.model_copy(
+            update={
+                "target": r.target.model_copy(
+                    update={"name": r.target.name.model_copy(update={"default": "other"})}
+                )
+            }
+        )
+        for r in rules.rules
+    )
+    rig.policy = rules.model_copy(update={"rules": other})
+    await rig.run(90, alerts=False)
+    await rig.operations.approve(plan.id, "kim", plan.plan_hash)
+    await rig.run(200, alerts=False)
+    run = await rig.store.read(lambda conn: runs.get(conn, plan.id))
+    assert (run.state, len(writes(rig))) == (RunState.FIXED, 1), run.result
     await rig.close()

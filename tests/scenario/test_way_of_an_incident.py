@@ -22,6 +22,7 @@ from app.intake import orchestration, pagerduty
 from app.observe.alert_sources import Sources
 from app.policy.model import Approval
 from app.sim.faults import Request
+from tests.bench import walk
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
     alert,
@@ -49,10 +50,11 @@ def order(
     target: str = "rag7/Deployment/langgraph",
     by: str = "ci-bot",
     may: bool = True,
+    dry: bool = False,
     **params: Any,
 ) -> Delivery:
     """An order of the broken release's remediation."""
-    request = ManualRequest("high-error-rate", target, params, "because", by, may_approve=may)
+    request = ManualRequest("high-error-rate", target, params, "because", by, dry, may_approve=may)
     return Delivery(
         Source.MANUAL, rig.clock.now(), by, dedupe_key=f"k-{target}", body_digest="1", manual=request
     )
@@ -116,7 +118,9 @@ async def test_of_a_namespace_that_opted_out_only_its_own_object_is_read(tmp_pat
         ("ci-bot", {}, True, RunState.WAITING),
         ("alice", {}, True, None),
         ("alice", {}, False, RunState.WAITING),
-        ("ali-token", {"ali-token": "U0ALICE01"}, True, None),
+        ("ali-token", {"ali-token": "ali", "slack:U0ALICE01": "ali"}, True, None),
+        ("oidc:ali@x.io", {"oidc:ali@x.io": "ali", "alice": "ali"}, True, None),
+        ("oidc:bo@x.io", {"oidc:ali@x.io": "ali", "alice": "ali"}, True, RunState.WAITING),
     ],
 )
 async def test_an_order_is_an_approval_only_from_somebody_who_may_approve(
@@ -199,12 +203,12 @@ async def test_a_silence_stops_the_decision_and_an_approved_write(tmp_path: Path
     await rig.close()
 
     (tmp_path / "second").mkdir()
-    rig = await born(tmp_path / "second")
+    rig = await born(tmp_path / "second", "high-latency")
     rig.cluster.alertmanager.silence({"alertname": "HighErrorRate"})
-    await rig.send(body(alert(rig)))
+    await rig.send(body(alert(rig, deployment="langgraph-api")))
     await rig.run(60, alerts=False)
     use(rig, alert_sources=Told(lambda _: Reported.SILENCED))
-    await rig.send(body(alert(rig, deployment="langgraph", alertname="HighLatency")))
+    await rig.send(body(alert(rig, deployment="langgraph-api", alertname="HighLatency")))
     await rig.run(10, alerts=False)
     last = (await all_incidents(rig))[-1]
     assert (await decision(rig, last.id)).code is Code.SILENCED
@@ -378,3 +382,13 @@ async def test_an_alert_that_is_gone_without_a_message_ends_its_incident(
         await rig.turn()
     assert (await the_incident(rig)).state is IncidentState.RESOLVED
     await rig.close()
+
+
+async def test_one_alert_enters_fewer_than_60_files_and_the_architecture_names_them(tmp_path: Path) -> None:
+    way = await walk.walk_one_alert(tmp_path)
+    assert len(way.files) < 60
+    listed = walk.ARCHITECTURE.read_text("utf-8").split(walk.BEGINS)[1].split(walk.ENDS)[0]
+    folders = dict(line.split(": ") for line in listed.replace("\n    ", " ").splitlines() if ": " in line)
+    known = {f"{folder}/{name}.py" for folder, names in folders.items() for name in names.split(", ")}
+    assert set(way.files) <= known, "python -m tests.bench.walk writes it"  # some are entered once a process
+    assert len(known) < 60

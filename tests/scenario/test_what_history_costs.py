@@ -19,8 +19,8 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from app.store import claims
-from app.store.engines import parse
+from app.store import work
+from app.store.connection import parse
 from app.store.migrate import upgrade
 from app.store.pruning import Pruner
 from app.store.schema import metadata
@@ -93,8 +93,8 @@ async def a_whole_life(rig: Rig) -> None:
     await rig.send(body(*many, alert(rig, "resolved", deployment="svc-00001")))
     await rig.turn()
     await rig.run(600)
-    await rig.store.read(lambda conn: claims.holders(conn, "another"))
-    await rig.store.write(lambda tx: claims.free(tx, "another"))
+    await rig.store.read(lambda conn: work.claim_holders(conn, "another"))
+    await rig.store.write(lambda tx: work.free_claims(tx, "another"))
     rig.clock.advance(timedelta(days=40).total_seconds())
     hand = HandClock()  # one that does not wait for anybody to move it
     pruner = Pruner(rig.store, hand)

@@ -9,6 +9,7 @@ from app.flow.notifying import scorecard
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
+from app.page.requests import SignIn
 from app.page.site import add_pages
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -18,8 +19,13 @@ HOST = "127.0.0.1:8080"
 URL = f"http://{HOST}"
 
 
-def app_of(rig: Rig, access: Access | None = None, degraded: dict[str, str] | None = None) -> FastAPI:
-    """The application over `rig`; open unless `access` says otherwise."""
+def app_of(
+    rig: Rig,
+    access: Access | None = None,
+    degraded: dict[str, str] | None = None,
+    sign_in: SignIn | None = None,
+) -> FastAPI:
+    """The application over `rig`; open unless `access` says otherwise. With a `sign_in` people log in there too."""
 
     async def ready() -> Findings:
         return Findings({}, degraded or {})
@@ -44,8 +50,9 @@ def app_of(rig: Rig, access: Access | None = None, degraded: dict[str, str] | No
         ),
         check_order=views.order_check(rig.services),
         check_target=views.target_check(rig.services),
+        tracer=rig.services.tracer,
     )
-    return add_pages(create_app(web), web, rig.services)
+    return add_pages(create_app(web), web, rig.services, sign_in)
 
 
 def client_of(app: FastAPI, base: str = URL) -> httpx.AsyncClient:

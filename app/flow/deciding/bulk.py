@@ -19,21 +19,20 @@ from app.domain.alert import Source
 from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
-from app.flow import counting
 from app.flow.deciding.settle import RESOLVED_ALONE, repeats
+from app.flow.notifying import record
 from app.flow.notifying.fan_out import join
 from app.flow.services import Services
 from app.policy import decide as policy_decide
-from app.policy.budgets import BudgetScope, scopes_for
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
-from app.policy.match import NoHint, match_rule, severity_rank, target_hint
+from app.policy.match import BudgetScope, NoHint, match_rule, scopes_for, severity_rank, target_hint
 from app.policy.model import Policy, Rule
-from app.store import bulk, ledger, pauses, runs
+from app.store import bulk, people, runs, work
 from app.store import facts as counts
 from app.store.bulk import Firing, Word
-from app.store.database import Tx
-from app.store.encoding import micros
+from app.store.connection import micros
 from app.store.incidents import Incident
+from app.store.tx import Tx
 
 MANY = 32
 """So many due incidents are taken together; fewer are looked at one by one as always."""
@@ -51,12 +50,12 @@ async def settle_due(services: Services, *, loaded: bool = False) -> int:
         return 0
     limit = _LOADED_BATCH if loaded else _BATCH
     settled = await services.store.write(lambda tx: _settle(tx, services, limit))
-    counting.decided_many(services, [(incident, decision) for incident, decision in settled if decision])
+    record.count_decided_many(services, [(incident, decision) for incident, decision in settled if decision])
     return len(settled)
 
 
 def _settle(tx: Tx, services: Services, limit: int) -> list[tuple[Incident, Decision | None]]:
-    ledger.lock(tx)
+    work.lock_ledger(tx)
     taken = bulk.take(tx, limit)
     firing = bulk.firing(tx.conn, taken, severity_rank)
     quiet = [i for i in taken if i.id not in firing]
@@ -81,7 +80,7 @@ def _measure(tx: Tx, services: Services) -> _Storm:
         services.ceiling,
         tx.now,
         counts.targets_since(tx.conn, tx.now - policy.storm.within),
-        tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(tx.conn, tx.now)),
+        tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(tx.conn, tx.now)),
         frozenset(runs.held_targets(tx.conn)),
     )
 

@@ -2,8 +2,7 @@
 
 The stages stand in `STAGES`, in their order, and read like the diagram: each takes the case as it stands and gives it back with
 one more thing known, or ends the way with a decision. What follows from the decision is `settle`'s one transaction. Called by
-the decide loop. Never acts, and reads nothing of a target that is off limits.
-"""
+the decide loop. Never acts, and reads nothing of a target that is off limits."""
 
 from __future__ import annotations
 
@@ -17,38 +16,76 @@ from typing import TypeAlias, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from app.domain.alert import AlertStatus
+from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.alert_report import Reported
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
+from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
-from app.flow import counting
 from app.flow.deciding import facts, investigate
-from app.flow.deciding.enrich import enrich
 from app.flow.deciding.history import history_of, rotating
+from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     RESOLVED_ALONE,
     Case,
     blind,
+    call_when_blind,
     decide_on,
     settle,
     settle_without,
     watched,
 )
 from app.flow.ids import WAKE
+from app.flow.notifying import record
 from app.flow.notifying.record import move
 from app.flow.services import Services
+from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
-from app.kube.view import View
+from app.kube.read import View
+from app.policy.facts import may_act
 from app.policy.model import Policy
-from app.store import driving, incidents, runs
+from app.store import driving, escalations, incidents, runs
 from app.store import facts as counts
-from app.store.database import Tx
+from app.store.database import Store
 from app.store.incidents import Incident, StoredAlert
+from app.store.tx import Tx
 
-__all__ = ["Case", "blind", "decide_incident", "decide_on", "failed", "firing_alerts", "settle_without"]
+# Enrich: labels that a PagerDuty webhook does not carry, fetched from PagerDuty's REST API before deciding.
+#
+# A V3 event has no alert body (protocol fact); `GET /incidents/{id}/alerts` has. The host comes from settings only,
+# never from the payload. Called by `decide`; when PagerDuty does not answer, the decision waits, it is not made on
+# half the facts.
+
+
+async def enrich(
+    store: Store, bodies: IncidentBodies | None, incident_id: str, alerts: tuple[StoredAlert, ...]
+) -> bool:
+    """Fetch and keep missing labels; True when something was added and the incident has to be read again.
+
+    Raises ProbeUnavailable.
+    """
+    poor = [a for a in alerts if lacks_labels(a.alert())] if bodies is not None else []
+    changed = False
+    for stored in poor:
+        assert bodies is not None  # noqa: S101 - for the type checker: `poor` is empty without it
+        richer = enriched(stored.alert(), await bodies.incident_alerts(stored.fingerprint))
+        if richer.labels == stored.labels:
+            continue
+        episode, labels = stored.episode, dict(richer.labels)
+        await store.write(lambda tx: _relabel(tx, incident_id, episode, labels))  # noqa: B023 - awaited here
+        changed = True
+    return changed
+
+
+def _relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> None:
+    """What was told late may be more severe than what people were asked about."""
+    counts.relabel(tx, incident_id, episode, labels)
+    escalations.joined(tx, [incident_id])
+
+
+__all__ = ["Case", "blind", "decide_incident", "decide_on", "firing_alerts", "settle_without"]
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -105,20 +142,27 @@ async def match_the_rule(way: Way) -> Way | Decision:
 
 async def check_what_is_named(way: Way) -> Way | Decision:
     """Whether the namespace that the labels or the order name is ours to read."""
-    named = investigate.named_target(way.policy, _known(way.subject))
-    return named if isinstance(named, Decision) else await _within_scope(way, named)
+    subject = _known(way.subject)
+    named = investigate.named_target(way.policy, subject)
+    if isinstance(named, Decision):
+        return await investigate.about_a_job(way.view, way.policy, subject, named)
+    away = await namespace_off_limits(way.view, way.policy.scope, named.namespace)
+    return _seen_or_not(way, named, away=away)
 
 
 async def resolve_the_target(way: Way) -> Way | Decision:
-    """The workload behind the name, following owners. Nothing is asked for what is off limits."""
+    """The workload behind the name, following owners, and whether its own mark lets us look. Nothing is asked for what is off
+    limits."""
     if way.seen is not None:
         return way
-    found = await investigate.find_target(
-        way.reading, way.policy, _known(way.subject).rule, _known(way.target)
-    )
+    subject = _known(way.subject)
+    found = await investigate.find_target(way.reading, way.policy, subject.rule, _known(way.target))
     if isinstance(found, Decision):
         return found
-    return await _within_scope(replace(way, how=found.how), found.target)
+    away = await off_limits(way.view, way.policy.scope, found.target)
+    if not away:
+        subject, found = await investigate.at_one(way.view, subject, found)
+    return _seen_or_not(replace(way, subject=subject, how=found.how), found.target, away=away)
 
 
 async def look_at_the_target(way: Way) -> Way:
@@ -172,6 +216,11 @@ async def decide_incident(services: Services, incident_id: str) -> str | None:
 
     Raises StoreUnavailable; whatever else goes wrong is an unknown fact, decided again later.
     """
+    with services.tracer.span("decide", incident_id):
+        return await _decide(services, incident_id)
+
+
+async def _decide(services: Services, incident_id: str) -> str | None:
     way = await _claimed(services, incident_id)
     if way is None:
         return None
@@ -180,14 +229,21 @@ async def decide_incident(services: Services, incident_id: str) -> str | None:
     found = await _walk(way)
     if isinstance(found, Decision):
         verdict = found
-        await services.store.write(lambda tx: settle_without(tx, way.incident, verdict, None))
-        counting.decided(services, way.incident, verdict)
+        await services.store.write(lambda tx: _left(tx, way, verdict))
+        record.count_decided(services, way.incident, verdict)
         return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:
         return None
-    counting.decided(services, way.incident, settled.decision)
+    record.count_decided(services, way.incident, settled.decision)
     return settled.run_id
+
+
+def _left(tx: Tx, way: Way, verdict: Decision) -> None:
+    settle_without(tx, way.incident, verdict, None)
+    rule = next((rule for rule in way.policy.rules if rule.name == verdict.rule), None)
+    if rule is not None:
+        call_when_blind(tx, way.incident, verdict, may_act(rule, way.policy, way.services.ceiling))
 
 
 async def _claimed(services: Services, incident_id: str) -> Way | None:
@@ -256,7 +312,8 @@ async def _walk(way: Way) -> Case | Decision:
     try:
         async with asyncio.timeout(LIMIT):
             for stage in STAGES:
-                found = await stage(way)
+                with way.services.tracer.span(stage.__name__.replace("_", " ")):
+                    found = await stage(way)
                 if isinstance(found, Decision):
                     return found
                 way = found
@@ -274,12 +331,10 @@ async def _walk(way: Way) -> Case | Decision:
     return Case(way.policy, way.incident, way.alerts, _known(way.seen), _known(way.outside))
 
 
-async def _within_scope(way: Way, target: Target) -> Way:
+def _seen_or_not(way: Way, target: Target, *, away: bool) -> Way:
     """The way with this target; one that is off limits counts as seen, because nothing more of it is read."""
-    subject = _known(way.subject)
-    if await investigate.off_limits(way.reading, way.policy, target):
-        return replace(way, target=target, seen=investigate.unread(subject, target))
-    return replace(way, target=target)
+    seen = investigate.unread(_known(way.subject), target) if away else None
+    return replace(way, target=target, seen=seen)
 
 
 def _unknown(way: Way, why: str) -> Decision:
@@ -305,6 +360,13 @@ def firing_alerts(conn: Connection, incident_id: str) -> tuple[StoredAlert, ...]
     return tuple(a for a in stored if a.status is AlertStatus.FIRING)
 
 
+def source_gone(conn: Connection, incident_id: str) -> str:
+    """Why the end of the incident's alerts says nothing of the trouble, as a sentence; empty when it was measured."""
+    ended = (a for a in incidents.alerts(conn, incident_id, _ALERTS) if a.status is AlertStatus.RESOLVED)
+    reason = next(filter(None, (ended_unmeasured(a.annotations) for a in ended)), "")
+    return f"the alert ended because its source vanished: Grafana says {reason}" if reason else ""
+
+
 async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone: bool) -> None:
     """A live run looks after itself; only one that waits for a person has to hear that the alert is gone."""
 
@@ -319,19 +381,9 @@ async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone
         await services.engine().signal(workflow, WAKE)
 
 
-def failed(tx: Tx, policy: Policy, incident_id: str, fault: str, again: datetime) -> None:
-    """Deciding failed: decided again then, and with a `fault` of ours said so, once."""
-    incident = incidents.get(tx.conn, incident_id)
-    if fault and counts.live_of(tx.conn, incident_id) is None and not incident.state.closed:
-        text = f"deciding failed: {fault}"
-        word = Decision(Verdict.DENY, Code.UNKNOWN_FACT, text, "", "", "", (), policy.version)
-        if incident.manual is None:
-            settle_without(tx, incident, word, None)
-    incidents.schedule(tx, incident_id, again)
-
-
 def _resolved(tx: Tx, incident: Incident) -> None:
     held = incidents.hold(tx, incident.id)
     if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
-        move(tx, held, IncidentState.RESOLVED, once="alert", reason=RESOLVED_ALONE)
+        reason = source_gone(tx.conn, incident.id) or RESOLVED_ALONE
+        move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
     incidents.schedule(tx, incident.id, None)

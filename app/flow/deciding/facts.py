@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app.domain.alert import Source
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
+from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
 from app.domain.owner import Owners
 from app.domain.plan import Action
-from app.domain.target import Kind, Target
+from app.domain.target import Target
 from app.domain.workload import Manager, Workload
-from app.flow.deciding import trust
-from app.flow.notifying import holding
+from app.flow.deciding import history, marks
+from app.flow.notifying import record
+from app.flow.people.approvers import names_of
 from app.flow.services import Services
-from app.kube.actions.surge import taken_down_at_once
-from app.kube.controllers import owners_of
-from app.kube.hands import hand_since
+from app.kube import read
+from app.kube.hands import Hand, hand_since
+from app.kube.lineage import unchanged_since
 from app.kube.newpods import new_pods
-from app.policy.budgets import scopes_for
+from app.kube.newpods.goal import taken_down_at_once
+from app.kube.owners import owners_of
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spend, Unknown
-from app.policy.gates.scope import mark_of, off_limits_by_name
+from app.policy.gates.target import off_limits_by_name
+from app.policy.match import scopes_for
 from app.policy.model import Policy, Rule
-from app.store import acknowledgements, incidents, pauses
 from app.store import facts as counts
-from app.store.database import Tx
+from app.store import incidents, people, schedules
 from app.store.incidents import Incident, StoredAlert
+from app.store.tx import Tx
 
 ALERTS = 2_000
 """Alerts of an incident that their sources are asked about; they share alert name and target."""
@@ -54,6 +58,7 @@ class Outside:
     changed_by: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
+    databases: frozenset[HeldDatabase] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +82,43 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """The asking run's own traces, which must not count against it. `brings_back`: it starts what its approved plan stopped."""
+    """The asking run's own traces, which must not count against it. `brings_back`: it starts what its approved plan stopped. `begun`:
+    something of its step may be in place already."""
 
     run_id: str = ""
     step_index: int = -1
     approved_by: str = ""
     brings_back: bool = False
+    begun: bool = False
 
 
 async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marks, reported, blocking, starting, owners = await asyncio.gather(
+    marked, reported, blocking, starting, owners, changed = await asyncio.gather(
         _marks(services, target, known, read=sight.read),
         reports(services, alerts),
         _blocking(services, rule),
         _new_pods(services, sight),
         _owners(services, sight),
+        _changed_by(services, sight, alerts),
     )
     report = combined(reported)
     return Outside(
         at=services.clock.now(),
         target=target,
         workload=Unknown(workload) if isinstance(workload, str) else workload,
-        marks=marks,
+        marks=marked,
         firing=_firing(report),
         acknowledged=_held_by(alerts, reported),
         holders_asked=_holders_asked(alerts, reported),
-        changed_by=_changed_by(workload, alerts),
+        changed_by=changed,
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
         owners=owners,
+        databases=databases_of(sight.actions),
     )
 
 
@@ -131,14 +140,34 @@ def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport
     return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
 
 
-def _changed_by(workload: Workload | str, alerts: Sequence[StoredAlert]) -> Fact[str]:
-    """Who else changed the target since the first of these alerts fired; an order has none."""
+async def _changed_by(services: Services, sight: Sight, alerts: Sequence[StoredAlert]) -> Fact[str]:
+    """Who else changed the target, or another object that the step changes, since the first of these alerts fired; an order has
+    none."""
+    workload = sight.workload
     if isinstance(workload, str):
         return Unknown(workload)
     if not alerts:
         return ""
-    hand = hand_since(workload.manifest, min(a.starts_at for a in alerts))
-    return "" if hand is None else f"{hand.text}, after the alert fired"
+    since = min(a.starts_at for a in alerts)
+    others = {a.object.uid: a.object for a in sight.actions if a.changes and a.object.uid != workload.ref.uid}
+    try:
+        hands = [await _hand_on(services, workload, since)]
+        for ref in others.values():
+            manifest = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+            if hand := hand_since(manifest, since):
+                hands.append(replace(hand, what=f"{hand.what} of {ref.kind} {ref.name}"))
+    except RemediatorError as error:
+        return Unknown(error.message)
+    return "; ".join(f"{hand.text}, after the alert fired" for hand in hands if hand is not None)
+
+
+async def _hand_on(services: Services, workload: Workload, since: datetime) -> Hand | None:
+    """Somebody else's change of the workload. What stands around it is read only when it may have been changed at all."""
+    if unchanged_since(workload.manifest, since.replace(microsecond=0)):
+        return None
+    ours = await services.store.read(lambda conn: counts.written_at(conn, workload.target.key, since))
+    around = await read.around(services.cluster, workload, services.clock.now(), ours)
+    return hand_since(workload.manifest, since, around)
 
 
 async def _new_pods(services: Services, sight: Sight) -> Fact[NewPods]:
@@ -166,19 +195,16 @@ async def _owners(services: Services, sight: Sight) -> Fact[Owners]:
 async def _marks(
     services: Services, target: Target, workload: Workload | None, *, read: bool
 ) -> Fact[Mapping[str, str]]:
-    """The marks that can be read; of a target that is off limits only the one on its namespace, if the policy covers it."""
-    if off_limits_by_name(services.policy().scope, target.namespace):
+    """The marks that can be read; none of a namespace that the policy does not cover."""
+    scope = services.policy().scope
+    if off_limits_by_name(scope, target.namespace):
         return Unknown("nothing is read of what is off limits")
     if workload is None and read:
         return Unknown("the target could not be read")
     try:
-        namespace = await services.cluster.get(Kind.NAMESPACE, "", target.namespace)
+        return await marks.of_target(services.cluster, scope, target)
     except RemediatorError as error:
-        return Unknown(f"namespace {target.namespace} could not be read: {error.message}")
-    found = {"namespace": mark_of(namespace.get("metadata", {}))}
-    if workload is not None:
-        found["object"] = mark_of({"labels": workload.labels, "annotations": workload.annotations})
-    return {where: mark for where, mark in found.items() if mark is not None}
+        return Unknown(f"its marks could not be read: {error.message}")
 
 
 async def reports(services: Services, alerts: Sequence[StoredAlert]) -> Sequence[AlertReport]:
@@ -241,22 +267,20 @@ def facts_in(
         marks=seen.marks,
         managers=workload if isinstance(workload, Unknown) else _managers(workload),
         rollout_paused=workload if isinstance(workload, Unknown) else workload.paused,
-        replicas=workload
-        if isinstance(workload, Unknown)
-        else Replicas(
-            workload.desired, workload.ready, workload.updated, at_once=taken_down_at_once(workload)
-        ),
+        replicas=workload if isinstance(workload, Unknown) else _replicas(workload),
         spend=spend,
         last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
-        busy_with=counts.busy_with(conn, target.key, excluding=own.run_id),
+        busy_with=counts.busy_with(conn, target.key, excluding=own.run_id)
+        or counts.busy_with_databases(conn, seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
-        targets_in_flight=counts.in_flight(conn, excluding=target.key),
+        targets_in_flight=_in_flight(tx, target, own),
         results=tuple(
             Past(state, at)
             for state, at in counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
         ),
+        mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
-        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in pauses.active(conn, now)),
+        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(conn, now)),
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
@@ -267,20 +291,42 @@ def facts_in(
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         scheduled=bool(incident.manual and incident.manual.schedule),
+        ordered_at=None if own.begun or incident.manual is None else incident.opened_at,
+        was_due=_was_due(tx, incident, own),
         order_may_approve=incident.manual.may_approve if incident.manual else False,
         approved_by=own.approved_by,
         brings_back=own.brings_back,
         dry_run=incident.manual.dry_run if incident.manual else False,
-        trust_level=trust.trust_level_of(conn, rule, incident, target, now),
+        trust_level=history.trust_level_of(conn, rule, incident, target, now),
     )
+
+
+def _in_flight(tx: Tx, target: Target, own: Own) -> int:
+    """Other targets that are worked on; for a run at work only those before it, so that it does not lose its place to a later one."""
+    if own.run_id:
+        return counts.in_flight_before(tx.conn, own.run_id)
+    return counts.in_flight(tx.conn, excluding=target.key)
+
+
+def _replicas(workload: Workload) -> Replicas:
+    at_once = taken_down_at_once(workload)
+    return Replicas(workload.desired, workload.ready, workload.updated, at_once=at_once)
+
+
+def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
+    """When the clock's order should have begun; None for other orders, once it has begun, and for later steps."""
+    first = not own.run_id or own.step_index == 0
+    if incident.manual is None or not incident.manual.schedule or own.begun or not first:
+        return None
+    return schedules.due_of(tx.conn, incident.id)
 
 
 def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, whatever its alerts came from."""
     if seen.acknowledged:
         return seen.acknowledged
-    told = "" if seen.holders_asked else acknowledgements.of_incident(tx.conn, incident.id)
-    holder = holding.standing(tx, incident.id)
+    told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
+    holder = record.holder_in_force(tx, incident.id)
     return told or (holder.text if holder else "")
 
 
@@ -288,17 +334,18 @@ def _at_its_target(tx: Tx, target: Target, incident: Incident) -> str:
     """For an order of the clock: who has another incident of its target, as nobody who ordered it knows of them."""
     if incident.manual is None or not incident.manual.schedule:
         return ""
-    for other in acknowledgements.others_on(tx.conn, target.key, incident.id):
-        holder = holding.standing(tx, other)
-        if text := acknowledgements.of_incident(tx.conn, other) or (holder.text if holder else ""):
+    for other in people.other_incidents_on(tx.conn, target.key, incident.id):
+        holder = record.holder_in_force(tx, other)
+        if text := people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else ""):
             return f"{other} on this target is {text}"
     return ""
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:
-    """How else a rule may name who ordered it: the Slack user that belongs to the token."""
-    user = services.people.get(incident.manual.requested_by) if incident.manual else None
-    return (f"slack:{user}",) if user else ()
+    """How else a rule may name who ordered it: all that the setting knows of the person."""
+    if incident.manual is None:
+        return ()
+    return tuple(sorted(names_of(incident.manual.requested_by, services.people)))
 
 
 def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:

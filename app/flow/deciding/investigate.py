@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeGuard
 
 import structlog
@@ -15,21 +16,35 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.domain.actuator import Effect
-from app.domain.alert import ManualRequest, Source
-from app.domain.decision import Decision
+from app.domain.alert import ManualRequest, Source, not_measured
+from app.domain.cluster import Cluster
+from app.domain.decision import Code, Decision, Mode
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.param_form import form
 from app.domain.plan import Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
+from app.domain.subject import JOB, NAMESPACE
 from app.domain.target import Kind, Target
 from app.domain.workload import Workload
+from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.services import Services
 from app.kube import read
-from app.kube.resolve import Found, find
+from app.kube.jobs import job_story
+from app.kube.owners import Found, find
 from app.policy import decide as policy_decide
-from app.policy.gates.scope import mark_of, off_limits_by_name
-from app.policy.match import NoHint, match_rule, own_target, rule_for_order, severity_rank, target_hint
+from app.policy.match import (
+    NoHint,
+    at_most_asking,
+    could_be_its_pod,
+    is_name,
+    match_rule,
+    own_target,
+    pod_beside,
+    rule_for_order,
+    severity_rank,
+    target_hint,
+)
 from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
@@ -87,14 +102,20 @@ def subject_of(
         name = labels.get("alertname", "")
         heartbeat = policy.heartbeat(name)
         return policy_decide.beats(policy, heartbeat) if heartbeat else policy_decide.no_rule(policy, name)
+    if (reason := not_measured(lead.annotations)) and matched.rule.mode is not Mode.OBSERVE:
+        return policy_decide.not_measured(policy, matched.rule, reason)
     remediation = services.catalogue[matched.rule.remediation]
     fired_at = min(a.starts_at for a in alerts)
     return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))
 
 
 def leading(alerts: Sequence[StoredAlert]) -> StoredAlert:
-    """The alert that the rule is chosen by: the most severe that fires, among equals the oldest."""
-    return min(alerts, key=lambda a: (severity_rank(a.labels), a.starts_at, a.episode))
+    """The alert that the rule is chosen by: the most severe that fires, among equals the oldest. One of which nothing was measured
+    only where there is no other."""
+    return min(
+        alerts,
+        key=lambda a: (bool(not_measured(a.annotations)), severity_rank(a.labels), a.starts_at, a.episode),
+    )
 
 
 def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
@@ -199,26 +220,23 @@ def named_target(policy: Policy, subject: Subject) -> Target | Decision:
     return Target(found.namespace, found.kind, found.name)
 
 
-async def off_limits(services: Services, policy: Policy, target: Target) -> bool:
-    """Whether the target is not even read: its namespace is out of the scope, protected or opted out. Of the namespace only the
-    object that bears its name is read, and only when the policy covers it."""
-    if off_limits_by_name(policy.scope, target.namespace):
-        return True
-    try:
-        return await opted_out(services, target.namespace)
-    except RemediatorError:
-        return False  # the scope gate says so
-
-
-async def opted_out(services: Services, namespace: str) -> bool:
-    """Whether the namespace's own mark keeps us away. Raises the port's read errors when that is not known."""
-    found = await services.cluster.get(Kind.NAMESPACE, "", namespace)
-    mark = mark_of(found.get("metadata", {}))
-    return mark is not None and mark != "true"
+async def about_a_job(cluster: Cluster, policy: Policy, subject: Subject, named: Decision) -> Decision:
+    """`named` with what became of the Job that the labels name, where it is ours to read: there is nothing to do for a run to
+    completion, but what it said last is what a person wants to know."""
+    labels = policy.labels.names.subject(subject.labels)
+    job, namespace = labels.get(JOB, ""), labels.get(NAMESPACE, subject.rule.target.namespace.default)
+    if named.code is not Code.NO_TARGET or not is_name(job) or not is_name(namespace):
+        return named
+    if await namespace_off_limits(cluster, policy.scope, namespace):
+        return named
+    story = await job_story(cluster, namespace, job)
+    return policy_decide.no_target(
+        policy, subject.rule, f"{story}. A run to completion is not restarted or rolled back"
+    )
 
 
 def unread(subject: Subject, target: Target) -> Seen:
-    """A target that is off limits: nothing was looked at."""
+    """A target that is off limits: nothing but its marks was read."""
     return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
 
 
@@ -229,6 +247,27 @@ async def find_target(services: Services, policy: Policy, rule: Rule, named: Tar
         return await find(services.cluster, *hint)
     except (ObjectMissing, AccessDenied, BadInput) as error:
         return policy_decide.target_not_found(policy, rule, "/".join(hint), error.message)
+
+
+async def at_one(cluster: Cluster, subject: Subject, found: Found) -> tuple[Subject, Found]:
+    """The subject, at most asking where the pod that its labels name beside the workload is another's: one of the two names is wrong.
+    Of a pod that is gone its name tells. Raises TryLater when the cluster cannot be asked."""
+    pod = pod_beside(subject.rule, subject.labels) if subject.incident.manual is None else ""
+    if not pod:
+        return subject, found
+    target = found.target
+    try:
+        owner = (await find(cluster, target.namespace, Kind.POD, pod)).target
+        if owner == target:
+            return subject, found
+        whose = f"a pod of {owner.kind} {owner.name}"
+    except (ObjectMissing, AccessDenied, BadInput):
+        if could_be_its_pod(target.name, pod):
+            return subject, found
+        whose = f"none of the pods of {target.name}, by its name"
+    how = f'a label names {target.kind} {target.name}, and label "pod" {pod}, which is {whose}'
+    told = "; ".join(filter(None, (found.how, how)))
+    return replace(subject, rule=at_most_asking(subject.rule)), Found(target, told)
 
 
 async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:
@@ -271,6 +310,7 @@ def _scene(services: Services, workload: Workload, incident: Incident, since: da
         caches=services.caches,
         http=services.http,
         backups=services.backups,
+        off_limits=partial(off_limits, services.cluster, services.policy().scope),
     )
 
 

@@ -17,24 +17,25 @@ from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
-from app.flow.deciding import facts, investigate, trust
-from app.flow.notifying import holding, merging
+from app.flow.deciding import facts, history, investigate
+from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
-from app.notify.timeline import Escalation, Topic
+from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.policy import decide as policy_decide
-from app.policy.budgets import ledger_keys
-from app.policy.facts import Facts
+from app.policy.facts import Facts, may_act
+from app.policy.match import ledger_keys
 from app.policy.model import Policy
-from app.store import decisions, incidents, ledger, runs
+from app.store import escalations, incidents, runs, work
 from app.store import facts as counts
-from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import NewRun, run_id_for
+from app.store.tx import Tx
 
 _SOON, _PATIENCE = timedelta(seconds=5), timedelta(seconds=60)  # of an order that nobody could look at
 _BLIND = (timedelta(seconds=30), timedelta(minutes=5))
+_BLIND_FOR = timedelta(minutes=10)  # then a person hears of it
 _RESTS = (timedelta(minutes=5), timedelta(hours=1))
 """How soon and how late an incident is looked at again when a fact was unknown, and after a refusal that no clock lifts (opt-out,
 owner, blocking alert, blast radius). In between, after as long as the same answer has stood: twice as late each time."""
@@ -80,7 +81,7 @@ class Settled:
 def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     """Decide and write down everything that follows; None when a run was requested meanwhile, or when the incident
     was merged into the open one that has its target already."""
-    ledger.lock(tx)
+    work.lock_ledger(tx)
     target_key = case.outside.target.key
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
@@ -92,7 +93,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
     decision = decide_on(case.policy, seen, measured)
     if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
-        trust.begin(tx, rule, incident, case.outside.target)
+        history.begin_trust(tx, rule, incident, case.outside.target)
     number = counts.count_of(tx.conn, incident.id) + 1
     acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.step is not None and not measured.dry_run
     if acts and seen.step is not None and number <= MAX_RUNS:
@@ -100,6 +101,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if acts:
         decision = _too_many(decision)
     settle_without(tx, incident, decision, seen)
+    call_when_blind(tx, incident, decision, may_act(rule, case.policy, services.ceiling))
     return Settled(decision, None)
 
 
@@ -121,7 +123,7 @@ def _too_many(decision: Decision) -> Decision:
 
 
 def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: Step, number: int) -> str:
-    """Reserve the budget and request the run, with its messages."""
+    """Request the run, with its messages. What acts reserves its budget here; what is asked about does when it is approved."""
     seen, rule = case.seen, case.seen.subject.rule
     asks = decision.verdict is Verdict.ASK
     run = runs.request(
@@ -142,7 +144,8 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     )
     if asks:
         runs.move(tx, run.id, RunState.WAITING)
-    ledger.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
+    if not asks:
+        work.reserve(tx, run.id, 0, ledger_keys(rule, seen.target))
     _tell_decision(tx, incident, decision, seen, once=run.id)
     if asks:
         approval_request.ask(tx, run, seen, decision.text, case.policy)
@@ -154,9 +157,9 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
 
 def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> None:
     """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new."""
-    last = decisions.latest(tx.conn, incident.id)
+    last = work.latest_decision(tx.conn, incident.id)
     new = last is None or not repeats(decision, last.body)
-    number = len(decisions.for_incident(tx.conn, incident.id)) + 1 if new else 0
+    number = len(work.decisions_of(tx.conn, incident.id)) + 1 if new else 0
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
     if incident.manual is not None:
@@ -165,7 +168,7 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
         else:
             _close_order(tx, incident, decision, seen)
         return
-    holding.standing(tx, incident.id)  # also where no gate was asked
+    record.holder_in_force(tx, incident.id)  # also where no gate was asked
     if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
@@ -179,6 +182,36 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     if again is None and (not observe or decision.code is Code.NOTHING_TO_DO):
         again = tx.now + _rest(decision, tx.now - last.at if last is not None and not new else timedelta())
     incidents.schedule(tx, incident.id, again or watched(tx.now, incident.id))
+
+
+def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) -> None:
+    """Nobody could look for ten minutes, and the rule would act: a person is called, one for all that stand for the same reason. It is
+    looked at again all the same, and goes on once something can be read."""
+    if not acts or incident.manual is not None or decision.code is not Code.UNKNOWN_FACT:
+        return
+    last = work.latest_decision(tx.conn, incident.id)
+    if last is None or tx.now - last.at < _BLIND_FOR or record.holder_in_force(tx, incident.id) is not None:
+        return
+    why = Escalation(
+        reason=f"it cannot be decided whether to act, since something that has to be known cannot be read: {decision.text}",
+        look_at=("remediator doctor",),
+    )
+    if not escalations.live_for(tx.conn, fact_to_json(Topic.ESCALATED, why)):
+        call(tx, incident.id, why, once=f"blind/{last.at.isoformat()}")
+
+
+def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: datetime) -> None:
+    """Deciding failed: decided again then, and with a `fault` of ours said so, once. A person is called when that has stood for ten
+    minutes and any rule may act: which one it is was not found out."""
+    incident, policy = incidents.get(tx.conn, incident_id), services.policy()
+    undecided = counts.live_of(tx.conn, incident_id) is None and not incident.state.closed
+    if fault and undecided and incident.manual is None:
+        text = f"deciding failed: {fault}"
+        word = Decision(Verdict.DENY, Code.UNKNOWN_FACT, text, "", "", "", (), policy.version)
+        settle_without(tx, incident, word, None)
+        acts = any(may_act(rule, policy, services.ceiling) for rule in policy.rules)
+        call_when_blind(tx, incident, word, acts)
+    incidents.schedule(tx, incident_id, again)
 
 
 def _failed_in_passing(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> bool:
@@ -254,7 +287,7 @@ def _tell_decision(
         [{"name": r.name, "why": r.why, "applies": r.applies} for r in seen.ladder] if seen else []
     )
     body = {**recorded(tx, decision, seen.step if seen else None), "ladder": ladder}
-    decisions.put(tx, f"{incident.id}/{once}", incident.id, None, body)
+    work.put_decision(tx, f"{incident.id}/{once}", incident.id, None, body)
     announce(tx, Topic.DECIDED, incident_id=incident.id, once=once, fact=decision)
 
 

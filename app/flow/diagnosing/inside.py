@@ -15,7 +15,7 @@ from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.domain.workload import Pod, Workload
-from app.flow.diagnosing.reading import opt_out_of, read
+from app.flow.diagnosing.reading import Ground, read
 from app.flow.diagnosing.section import said
 from app.kube.parse import controller_of, parse_pod
 
@@ -29,17 +29,19 @@ _AT_ONCE = 8
 @dataclass(frozen=True, slots=True)
 class Inside:
     """`workloads` each with what could not be read of it; `notes` about those that are not there. `hidden` are names of workloads, ReplicaSets
-    and pods of which nothing is shown, `keys` those workloads' keys. `pods` are the others, `more` how many were not looked at."""
+    and pods of which nothing is shown, `keys` those workloads' keys; `only` are the names of those that may be shown, where only what bears
+    a mark may. `pods` are the others, `more` how many were not looked at."""
 
     workloads: tuple[tuple[Workload, str], ...] = ()
     notes: tuple[str, ...] = ()
     hidden: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
     keys: frozenset[str] = frozenset()
     pods: tuple[Pod, ...] = ()
     more: int = 0
 
 
-async def look_inside(cluster: Cluster, namespace: str) -> Inside:
+async def look_inside(cluster: Cluster, namespace: str, ground: Ground) -> Inside:
     """The workloads that own ReplicaSets, revisions or pods here, which needs no right to list them. Raises the port's read errors."""
     sets, revisions, pods = await asyncio.gather(
         *(
@@ -52,9 +54,14 @@ async def look_inside(cluster: Cluster, namespace: str) -> Inside:
     owners = {*of_set.values(), *of_pod.values(), *(_owner(m, {}, namespace) for m in revisions)}
     targets = sorted(t for t in owners if t is not None)
     found = await _each(cluster, targets[:_WORKLOADS])
-    shown = {w.target: (w, why) for w, why in found if isinstance(w, Workload) and not opt_out_of(w)}
+    shown = {w.target: (w, why) for w, why in found if isinstance(w, Workload) and not ground.opt_out_of(w)}
     kept = frozenset(t for t in targets if t not in shown)
-    hidden = {t.name for t in kept} | {n for n, t in (of_set | of_pod).items() if t in kept}
+    owned = of_set | of_pod
+    hidden = {t.name for t in kept} | {n for n, t in owned.items() if t in kept}
+    only = None
+    if ground.marked_alone:  # what belongs to no workload is not marked either
+        only = {t.name for t in shown} | {n for n, t in owned.items() if t in shown}
+        hidden |= owned.keys() - only
     visible = [m for m in pods if m["metadata"]["name"] not in hidden]
     parsed = await asyncio.to_thread(lambda: tuple(parse_pod(m) for m in visible[:_PODS]))
     notes = [f"{w.kind}/{w.name}: not read: {why}" for w, why in found if isinstance(w, Target)]
@@ -64,6 +71,7 @@ async def look_inside(cluster: Cluster, namespace: str) -> Inside:
         tuple(shown.values()),
         tuple(notes),
         frozenset(hidden),
+        None if only is None else frozenset(only),
         frozenset(t.key for t in kept),
         parsed,
         max(0, len(visible) - _PODS),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from app.domain.units import utc
 from app.flow.diagnosing.section import Section, shown
-from app.store import decisions, workloads
+from app.store import work, workloads
 
 _SPAN = timedelta(days=1)
 _MOST = 10
@@ -27,7 +27,7 @@ def known(
         runs = workloads.runs_in(conn, namespace, since, _MOST)
         alerts = [i for i in alerts if i.target_key not in without]
         runs = [r for r in runs if r.target_key not in without]
-    latest = [(i, decisions.latest(conn, i.id)) for i in alerts]
+    latest = [(i, work.latest_decision(conn, i.id)) for i in alerts]
     found = {
         "Alerts": [f"{utc(i.opened_at)} {i.alertname or 'order'} {i.state.value} ({i.id})" for i in alerts],
         "Decisions": [f"{utc(d.at)} {i.id}: {d.body.get('text', '')}" for i, d in latest if d is not None],

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from app.domain.cluster import Cluster
 from app.domain.errors import BadInput, Missing, NotPermitted, ObjectMissing, RemediatorError
@@ -17,17 +18,17 @@ from app.domain.json import JsonValue
 from app.domain.remediation import Scene
 from app.domain.target import Target
 from app.domain.workload import Workload
-from app.flow.deciding.investigate import opted_out
+from app.flow.deciding.marks import namespace_shut, of_namespace, off_limits
 from app.flow.diagnosing import workload as of
 from app.flow.diagnosing.inside import look_inside
 from app.flow.diagnosing.known import known
 from app.flow.diagnosing.namespace import about, is_sound
-from app.flow.diagnosing.reading import asked, opt_out_of, read
+from app.flow.diagnosing.reading import Ground, asked, read
 from app.flow.diagnosing.section import LIMIT, Section, said, section, shown
 from app.flow.services import Services
-from app.kube.resolve import find
-from app.kube.view import View
-from app.policy.gates.scope import off_limits_by_name
+from app.kube.owners import find
+from app.kube.read import View
+from app.policy.gates.target import off_limits_by_name
 
 _CAUSES = 3
 """Workloads in trouble whose cause is looked for."""
@@ -83,13 +84,17 @@ async def diagnose(services: Services, namespace: str, kind: str = "", name: str
     view = View(services.cluster)
     looking = replace(services, cluster=view)
     named = Target.parse(f"{namespace}/{kind}/{name}") if kind else None
-    if off_limits_by_name(services.policy().scope, namespace) or await asked(opted_out(looking, namespace)):
+    scope = services.policy().scope
+    shut = off_limits_by_name(scope, namespace)
+    around = {} if shut else await asked(of_namespace(view, namespace))
+    if shut or namespace_shut(scope, around):
         text = f"the policy's scope keeps the namespace {said(namespace)} away (outside of it, protected or opted out): nothing of it is read"
         raise NotPermitted(text, code="off_limits", where="namespace")
+    ground = Ground(scope, around)
     if named is not None:
-        screen = await _of_workload(looking, await asked(_found(view, named)))
+        screen = await _of_workload(looking, await asked(_found(view, named)), ground)
     else:
-        screen = await _of_namespace(looking, namespace)
+        screen = await _of_namespace(looking, namespace, ground)
     return replace(screen, seconds=services.clock.monotonic() - began)
 
 
@@ -100,10 +105,10 @@ async def _found(view: Cluster, named: Target) -> Target:
         raise Missing(error.message, where=named.key) from error
 
 
-async def _of_workload(services: Services, target: Target) -> Screen:
+async def _of_workload(services: Services, target: Target, ground: Ground) -> Screen:
     now = services.clock.now()
     workload, unread = await asked(read(services.cluster, target))
-    if why := opt_out_of(workload):
+    if why := ground.opt_out_of(workload):
         return Screen(target.key, now, 0.0, why, "", ())
     scene = _scene(services, workload, now)
     (cause, advice, first), sections, told = await asyncio.gather(
@@ -125,6 +130,7 @@ def _scene(services: Services, workload: Workload, now: datetime) -> Scene:
         now=now,
         dependencies=services.dependencies,
         metrics=services.metric_source,
+        off_limits=partial(off_limits, services.cluster, services.policy().scope),
     )
 
 
@@ -148,9 +154,9 @@ async def _known(
     return await services.store.read(lambda conn: known(conn, now, target, namespace, without))
 
 
-async def _of_namespace(services: Services, namespace: str) -> Screen:
+async def _of_namespace(services: Services, namespace: str, ground: Ground) -> Screen:
     now, cluster = services.clock.now(), services.cluster
-    inside = await asked(look_inside(cluster, namespace))
+    inside = await asked(look_inside(cluster, namespace, ground))
     sections, told = await asyncio.gather(
         asyncio.gather(*(section(*one) for one in about(cluster, namespace, now, inside))),
         _known(services, "", namespace, now, inside.keys),

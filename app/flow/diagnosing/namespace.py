@@ -21,7 +21,7 @@ def about(cluster: Cluster, namespace: str, now: datetime, inside: Inside) -> tu
         ("Workloads", _workloads(inside), "none with pods or revisions"),
         ("Pods not ready", _not_ready(inside, now), "none"),
         ("Usage", _usage(cluster, namespace, inside), "the metrics API has no values"),
-        ("Warnings, last hour", of.warnings_of(cluster, namespace, now, without=inside.hidden), "none"),
+        ("Warnings, last hour", of.warnings_of(cluster, namespace, now, inside.only, inside.hidden), "none"),
         ("Endpoints", _endpoints(cluster, namespace, inside), "no Service"),
         ("Disruption budgets", _budgets(cluster, namespace), "none"),
         ("Quota and limits", of.quotas(cluster, namespace), "none"),

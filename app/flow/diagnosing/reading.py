@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from app.domain.cluster import Cluster
+from app.domain.cluster import OPT, Cluster
 from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing, RemediatorError
 from app.domain.target import Target
 from app.domain.workload import Workload
+from app.flow.deciding.marks import Marks, keeps_away
 from app.flow.diagnosing.section import LIMIT, said
 from app.kube.owners import managers_of
 from app.kube.parse import parse_workload
 from app.kube.read import read_workload
-from app.policy.gates.scope import mark_of
+from app.policy.model import Opt, Scope
 
 T = TypeVar("T")
 
@@ -49,9 +50,23 @@ async def read(cluster: Cluster, target: Target) -> tuple[Workload, str]:
     return replace(parse_workload(target, manifest), managers=managers), why
 
 
-def opt_out_of(workload: Workload) -> str:
-    """Why the workload is only named; empty when it may be looked at. The namespace's own mark was asked before."""
-    mark = mark_of({"labels": workload.labels, "annotations": workload.annotations})
-    return (
-        "" if mark in (None, "true") else "it opted out (alert-remediator.io/enabled): nothing of it is shown"
-    )
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What may be shown of a namespace goes by the policy's scope and the namespace's own mark."""
+
+    scope: Scope
+    around: Marks
+
+    def opt_out_of(self, workload: Workload) -> str:
+        """Why the workload is only named; empty when it may be looked at."""
+        if not keeps_away(
+            self.scope, self.around, {"labels": workload.labels, "annotations": workload.annotations}
+        ):
+            return ""
+        why = "is not opted in" if self.scope.opt is Opt.IN else "opted out"
+        return f"it {why} ({OPT}): nothing of it is shown"
+
+    @property
+    def marked_alone(self) -> bool:
+        """Only what bears a mark itself may be shown."""
+        return keeps_away(self.scope, self.around, {})

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from app.domain.errors import RemediatorError
 from app.domain.json import JsonValue
-from app.domain.redact import redact
-from app.domain.text import bounded, visible
+from app.domain.redact import in_one_line
+from app.domain.text import visible
 
 LIMIT = 1.5
 """Seconds that one section may take."""
@@ -36,7 +36,7 @@ class Section:
 
 def said(text: str) -> str:
     """One line that may be shown, whoever wrote it."""
-    return visible(redact(bounded(" ".join(text.split()), _LONGEST)))
+    return visible(in_one_line(text, _LONGEST))
 
 
 def shown(lines: Sequence[str]) -> tuple[str, ...]:

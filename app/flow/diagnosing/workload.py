@@ -17,16 +17,15 @@ from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.units import counted, say_memory
 from app.domain.workload import ContainerState, KubeEvent, Pod, Workload
-from app.kube.controllers import owners_of
 from app.kube.limits import disruption_budget
+from app.kube.owners import owners_of
 from app.kube.parse import parse_event, serves
 from app.kube.read import WARNINGS, pdb_manifests, read_pods, replica_sets_of, revisions
 from app.kube.rollout import rollout_status
 from remediations.causes import findings_of, investigate
 from remediations.causes.report import CAUSE
 from remediations.evidence.logs import errors_finding, read_errors
-from remediations.evidence.units import span
-from remediations.evidence.usage import usage_finding
+from remediations.evidence.usage import span, usage_finding
 
 HOUR = timedelta(hours=1)
 _WINDOW = 300.0

@@ -18,6 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from app.domain.errors import Missing
+from app.flow.notifying import severity
 from app.notify.client import Never, Posted, Retry
 from app.notify.pagerduty import PagerDutyClient, note_for, page_for
 from app.notify.status_page import StatusPageClient
@@ -88,6 +89,19 @@ def went_out(conn: Connection, key: str) -> bool:
         return False
 
 
+def was_refused(conn: Connection, key: str) -> bool:
+    """The page with this key was given up: nobody was called by it."""
+    try:
+        return outbox.get(conn, _page_id(key)).state is MessageState.FAILED
+    except Missing:
+        return False
+
+
+def page_anew(tx: Tx, key: str) -> None:
+    """Try the page with this key, which was given up, once more: what stood against it may be mended."""
+    outbox.try_anew(tx, _page_id(key))
+
+
 def _page_id(key: str) -> str:
     return f"{key}:page"
 
@@ -129,8 +143,10 @@ def entry_of(conn: Connection, of: StoredEscalation, subject: str, to: To) -> En
     return entry
 
 
-def put_status(tx: Tx, entry: Entry, status: Status, body: Mapping[str, Any]) -> None:
-    """Queue one status; each goes out once, however many rounds there are."""
+def put_status(
+    tx: Tx, entry: Entry, status: Status, body: Mapping[str, Any], layout: Mapping[str, Any] | None = None
+) -> None:
+    """Queue one status; each goes out once, however many rounds there are. `layout` is kept for whoever ends the entry."""
     data = {
         "event": STATUS,
         "incident": entry.incident,
@@ -138,8 +154,18 @@ def put_status(tx: Tx, entry: Entry, status: Status, body: Mapping[str, Any]) ->
         "status": status.value,
         "of": entry.subject,
         "time": entry.time,
+        "layout": dict(layout or {}),
     }
     outbox.put(tx, entry.named(status), "", STATUS, {**data, "data": dict(body)})
+
+
+def layout_of(conn: Connection, entry: Entry) -> Mapping[str, Any]:
+    """The layout with which the entry began; empty when none was kept."""
+    try:
+        begun = outbox.get(conn, entry.named(Status.INVESTIGATING))
+    except Missing:
+        return {}
+    return dict(begun.payload.get("layout") or {})
 
 
 def is_open(conn: Connection, entry: Entry) -> bool:
@@ -171,7 +197,7 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
     if of is None:
         raise Never("nobody has to be paged for it any more", code=NOT_NEEDED)
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
-    about = replace(timeline, severity=of.severity or timeline.severity)
+    about = replace(timeline, severity=severity.OF_STORM if of.storm else of.severity or timeline.severity)
     await pager.trigger(page_for(about, fact_of(row), key, lines.mark))
     return Posted("pagerduty", incident_id)
 

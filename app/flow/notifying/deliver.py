@@ -20,7 +20,7 @@ from app.domain import page_marks
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
-from app.domain.ports import Clock
+from app.domain.ports import NO_TRACER, Clock, Tracer
 from app.flow.notifying import calls, unsent
 from app.flow.notifying.fan_out import DIGEST, QUIET, STORM_CALL, collapse_storm
 from app.flow.notifying.outage import Outage
@@ -38,7 +38,7 @@ from app.notify.parent import parent
 from app.notify.schedule_skipped import skipped_message
 from app.notify.scorecard import weekly
 from app.notify.status_page import StatusPageClient
-from app.notify.timeline import Timeline, Topic, fact_from_json
+from app.notify.timeline import Fact, Timeline, Topic, fact_from_json
 from app.store import digests, incidents, outbox
 from app.store.database import Store
 from app.store.incidents import Incident
@@ -53,7 +53,7 @@ _ACCESS_WAIT: Final = 15.0
 """Seconds between two tries of a message for which a setting has to be repaired, so that the repair shows soon."""
 _TRIES: Final = 12
 """How often a message of unclear outcome is tried while Slack takes others: then it is the message that is wrong."""
-_POISON: Final = timedelta(seconds=_LONGEST_WAIT)
+_POISON: Final = _LONGEST_WAIT
 _SIGNS: Final = 3  # attempts of one message of which the failing is a sign that Slack is away
 _MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
 _SHOWN_KEPT: Final = 10_000
@@ -86,6 +86,7 @@ class DeliverServices:
     lease: timedelta = timedelta(minutes=5)
     details_for: timedelta = timedelta(days=1)
     attempted: Callable[[str, str], None] = lambda _channel, _result: None  # `pager` or `chat`; how it went
+    tracer: Tracer = NO_TRACER
     shown: dict[str, str] = field(default_factory=dict)
     outage: Outage = field(default_factory=Outage)
 
@@ -114,12 +115,13 @@ async def deliver_once(services: DeliverServices) -> int:
     # Calls first: a slow Slack must not keep a person asleep.
     held = []
     for row in sorted(rows, key=lambda r: (r.kind not in calls.KINDS, r.seq)):
-        if row.kind not in calls.KINDS and services.outage.holds(services.clock.now()):
+        if row.kind not in calls.KINDS and services.outage.holds(services.clock.monotonic()):
             held.append(row.id)
         else:
             await _one(services, row)
     if held:
-        until = services.outage.until or services.clock.now()
+        seconds = services.outage.holds(services.clock.monotonic()) or 0.0
+        until = services.clock.now() + timedelta(seconds=seconds)
         await _settle(services, lambda tx: outbox.waits(tx, held, "Slack takes nothing now", until))
     return len(rows)
 
@@ -147,7 +149,8 @@ async def _one(services: DeliverServices, row: Row) -> None:
         return
     channel = "pager" if row.kind in calls.KINDS else "chat"
     try:
-        posted = await _send(services, row)
+        with services.tracer.span("notify", row.incident_id, kind=row.kind):
+            posted = await _send(services, row)
     except (Away, BadToken) as away:
         services.attempted(channel, "no_access" if isinstance(away, BadToken) else "later")
         await _held(services, row, away)
@@ -173,7 +176,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
     else:
         services.attempted(channel, "sent")
         await _settle(services, lambda tx: _sent(tx, row, posted))
-        if channel == "chat" and posted.ts and services.outage.took(services.clock.now()):
+        if channel == "chat" and posted.ts and services.outage.took(services.clock.monotonic()):
             await services.store.write(outbox.due_again)
 
 
@@ -204,20 +207,21 @@ async def _held(services: DeliverServices, row: Row, away: Away | BadToken) -> N
     if isinstance(away, BadToken):
         log.warning("message cannot be sent", message=row.id, code=away.code, hint=away.message)
     wait = away.retry_after if isinstance(away, Away) else None
-    until = services.outage.failed(services.clock.now(), away.code, wait)
+    seconds = services.outage.failed(services.clock.monotonic(), away.code, wait)
+    until = services.clock.now() + timedelta(seconds=seconds)
     await _settle(services, lambda tx: outbox.waits(tx, [row.id], str(away), until))
 
 
 async def _again(services: DeliverServices, row: Row, error: str, wait: float | None) -> None:
     """Back into the queue, later each time. Given up is only what is out of date, or what alone fails while others go out."""
-    now = services.clock.now()
+    now, monotonic = services.clock.now(), services.clock.monotonic()
     took = services.outage.took_at
-    alone = wait is None and row.attempts >= _TRIES and took is not None and now - took < 2 * _POISON
+    alone = wait is None and row.attempts >= _TRIES and took is not None and monotonic - took < 2 * _POISON
     if alone or (row.kind == WEEKLY and now - row.created_at > _WEEK):
         await _give_up(services, row, f"{error} (tried {row.attempts} times)")
         return
     if row.kind not in calls.KINDS and wait is None and row.attempts <= _SIGNS:
-        services.outage.begin(now, "unclear")
+        services.outage.begin(monotonic, "unclear")
     backoff = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(row.attempts - 1, 10))
     at = now + timedelta(seconds=backoff if wait is None else wait)
 
@@ -262,15 +266,14 @@ async def _tell(services: DeliverServices, row: Row) -> Posted:
     """The parent message first, as editing it may be repeated; then the entry, which may not."""
     topic = Topic(row.payload["event"])
     fact = fact_from_json(topic, row.payload.get("data") or {})
-    incident, timeline = await services.store.read(
-        lambda conn: (incidents.get(conn, row.incident_id), services.timeline_of(conn, row.incident_id))
+    incident, entry, picture = await services.store.read(
+        lambda conn: _rendered(services, conn, row, topic, fact)
     )
-    entry = thread_entry(topic, timeline, fact)
     if entry is None and _thread(services, incident) is None:
         # Its first messages went into a digest; a change of state alone opens no thread.
         return Posted("", "")
     try:
-        head = await _head(services, row, incident, timeline)
+        head = await _head(services, row, incident, picture)
     except NoAccess:
         raise
     except Never as refused:
@@ -281,10 +284,29 @@ async def _tell(services: DeliverServices, row: Row) -> Posted:
             raise
         log.warning("parent message refused", incident=row.incident_id, code=refused.code)
         head = known or Posted(services.channel, "")
-        entry = replace(entry, buttons=parent(timeline).buttons)
+        entry = replace(entry, buttons=picture.message.buttons)
     if entry is None or (topic in QUIET and services.clock.now() - row.created_at > services.details_for):
         return head
     return await _post_once(services, row, entry, head.ts or None, row.id, head.channel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """An incident's parent message, and the digest of what Slack shows of it."""
+
+    message: Message
+    digest: str
+
+
+def _rendered(
+    services: DeliverServices, conn: Connection, row: Row, topic: Topic, fact: Fact | None
+) -> tuple[Incident, Message | None, _Picture]:
+    """What there is to say. Rendered on the reader's thread: texts of strangers may be long."""
+    incident, timeline = incidents.get(conn, row.incident_id), services.timeline_of(conn, row.incident_id)
+    message = parent(timeline)
+    body = to_slack(message)
+    shows = json_digest([body.text, list(body.blocks)])
+    return incident, thread_entry(topic, timeline, fact), _Picture(message, shows)
 
 
 def _thread(services: DeliverServices, incident: Incident) -> Posted | None:
@@ -292,14 +314,14 @@ def _thread(services: DeliverServices, incident: Incident) -> Posted | None:
     return posted if posted.ts and services.client.knows(posted) else None
 
 
-async def _head(services: DeliverServices, row: Row, incident: Incident, timeline: Timeline) -> Posted:
+async def _head(services: DeliverServices, row: Row, incident: Incident, picture: _Picture) -> Posted:
     """The parent message, showing the present state: edited, or posted when there is none (any more)."""
-    message = parent(timeline)
+    message = picture.message
     known = _thread(services, incident)
     tag = f"{incident.id}:parent:{incident.thread_ts}"
     head = known
     if known is not None:
-        if services.shown.get(incident.id) == _look(message):
+        if services.shown.get(incident.id) == picture.digest:
             return known
         try:
             head = await services.client.update(known, message, tag)
@@ -310,7 +332,7 @@ async def _head(services: DeliverServices, row: Row, incident: Incident, timelin
     placed = head
     if placed != known:
         await _settle(services, lambda tx: incidents.set_thread(tx, incident.id, placed.channel, placed.ts))
-    _remember(services, incident.id, message)
+    _remember(services, incident.id, picture.digest)
     return placed
 
 
@@ -327,15 +349,10 @@ async def _post_once(  # the message, its place and its tag
     return await services.client.post(channel, message, thread_ts, tag)
 
 
-def _look(message: Message) -> str:
-    body = to_slack(message)
-    return json_digest([body.text, list(body.blocks)])
-
-
-def _remember(services: DeliverServices, incident_id: str, message: Message) -> None:
+def _remember(services: DeliverServices, incident_id: str, shows: str) -> None:
     if len(services.shown) >= _SHOWN_KEPT:
         services.shown.clear()
-    services.shown[incident_id] = _look(message)
+    services.shown[incident_id] = shows
 
 
 async def _digest(services: DeliverServices, row: Row) -> Posted:

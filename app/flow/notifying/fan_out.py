@@ -8,14 +8,14 @@ in order, and the first of them may be waiting for Slack. Only writes outbox row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from app.domain.decision import Code
 from app.notify.timeline import Escalation, Topic, fact_to_json
-from app.store import digests, escalations, incidents, ledger, outbox
+from app.store import digests, escalations, incidents, outbox, work
 from app.store.database import Store
 from app.store.digests import Digest
 from app.store.outbox import Message as Row
@@ -27,24 +27,22 @@ STORM_CALL: Final = "storm_call"
 QUIET: Final = frozenset({Topic.FIRED, Topic.EVIDENCE, Topic.DECIDED, Topic.MOVED})
 """Topics that a digest may tell; what was done, asked or handed over always has its own message."""
 _SEEN: Final = 1_000
-_EDITED: Final = timedelta(seconds=15)
-"""A digest is edited no more often than this at first, and less often as it grows old."""
-_GIVEN_UP: Final = timedelta(days=1)
-_GROWING: Final = 10  # digests looked at in one sweep
+_GROWING: Final = 10  # digests looked at in one sweep; the others come next
 
 
 def join(tx: Tx, incident_ids: Sequence[str], *, storm: bool) -> str:
     """Let these incidents be told by the digest; the first ones open it. Returns its id.
 
-    Nobody is called for a single target in a storm, so the opening of a storm's digest calls one person for all.
+    Nobody is called for a single target in a storm, so the first incident of a storm that a digest tells calls one person for all,
+    also where messages of no storm had opened the digest.
     """
-    ledger.lock(tx)
+    work.lock_ledger(tx)
     digest_id, new = digests.join(tx, incident_ids)
+    if storm and escalations.of_subject(tx, digest_id) is None:
+        why = Escalation("a storm: many targets are in trouble at once, so nothing is done by itself")
+        escalations.begin(tx, digest_id, incident_ids[0], fact_to_json(Topic.ESCALATED, why))
     if new:
         data: dict[str, Any] = {"digest": digest_id, "incident": incident_ids[0]}
-        if storm:
-            why = Escalation("a storm: many targets are in trouble at once, so nothing is done by itself")
-            escalations.begin(tx, digest_id, incident_ids[0], fact_to_json(Topic.ESCALATED, why))
         outbox.put(tx, f"{digest_id}:0", "", DIGEST, {"event": DIGEST, "data": data})
     return digest_id
 
@@ -81,21 +79,19 @@ def _collapse(tx: Tx, rows: Sequence[Row], storms: set[str]) -> None:
 
 
 async def refresh_digests(store: Store, now: datetime) -> None:
-    """Have each posted digest edited whose incidents have moved, and close those in which nothing moves any more."""
-    growing = await store.read(lambda conn: digests.growing(conn, _GROWING))
-    for digest in growing:
-        age = now - digest.opened_at
-        if age > _GIVEN_UP:
-            await store.write(lambda tx, d=digest: digests.close(tx, d.id))  # type: ignore[misc]  # bound early
-        elif now - digest.told_at >= max(_EDITED, age / 20):
-            await store.write(lambda tx, d=digest: _refresh(tx, d, now))  # type: ignore[misc]  # bound early
+    """Have each posted digest edited whose incidents have moved, and close those in which nothing moves any more. However old one is:
+    as long as something of it is open, people read it."""
+    for digest in await store.read(lambda conn: digests.growing(conn, now, _GROWING)):
+        await store.write(lambda tx, d=digest: _refresh(tx, d, now))  # type: ignore[misc]  # bound early
 
 
 def _refresh(tx: Tx, digest: Digest, now: datetime) -> None:
     counts = digests.count(tx.conn, digest.id)
-    number = digests.changed(tx, digest.id, counts)
+    number = digests.changed(tx, digest.id, counts) if counts.states else None
     if number is not None:
         data = {"event": DIGEST, "data": {"digest": digest.id}}
         outbox.put(tx, f"{digest.id}:{number}", "", DIGEST, data)
     elif counts.over and now - digest.joined_at > digests.LULL:
         digests.close(tx, digest.id)
+    else:
+        digests.looked(tx, digest.id)

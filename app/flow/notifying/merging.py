@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.flow.notifying import calls, holding, severity
+from app.flow.notifying import calls, record, severity
 from app.flow.notifying.calls import Do
 from app.flow.notifying.record import tell
 from app.notify.escalation import Acknowledged, StepAsked
 from app.notify.timeline import Topic
 from app.policy.match import rank_of
-from app.store import acknowledgements, escalations, incidents
-from app.store.acknowledgements import Holder
+from app.store import escalations, incidents, people
 from app.store.escalations import StoredEscalation
+from app.store.people import Holder
 from app.store.tx import Tx
 
 
@@ -65,19 +65,19 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
     escalations.joined(tx, [into])
     both = sorted((s for s in (here, gone) if s.known), key=lambda s: s.order)
     if not gone.known:
-        holding.standing(tx, into)
+        record.holder_in_force(tx, into)
         return
     first = both[0]
     owner = next((s for s in both if s.walk is not None), None)
     if owner is None:
         if first is gone and gone.rank <= here.rank and gone.holder is not None:
-            holding.take(tx, into, gone.holder.by, gone.holder.through)
+            record.take_incident(tx, into, gone.holder.by, gone.holder.through)
         else:
-            holding.standing(tx, into)
+            record.holder_in_force(tx, into)
         return
     walk = _the_one(tx, owner, (gone, here))
     if first.answer is None:
-        acknowledgements.forget(tx, into)
+        people.forget_holder(tx, into)
     elif first is gone or here.walk is None:
         _answered(tx, walk, first, incident_id)
         escalations.follow(tx, walk, severity=first.severity)  # so much was answered for
@@ -90,7 +90,7 @@ def _standing(tx: Tx, incident_id: str, *, stays: bool) -> Standing:
     followed = severity.of_incident(tx.conn, incident_id)
     if walk is not None and walk.severity is not None and rank_of(walk.severity) < rank_of(followed):
         followed = walk.severity  # what was asked for stays asked for
-    holder = acknowledgements.holder(tx.conn, incident_id)
+    holder = people.holder_of(tx.conn, incident_id)
     return Standing(incident_id, stays, walk, holder, followed)
 
 
@@ -134,9 +134,9 @@ def _answered(tx: Tx, walk: StoredEscalation, of: Standing, merged: str) -> None
         if walk.page_key:
             calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if of.holder is not None:
-        holding.take(tx, walk.subject, of.holder.by, of.holder.through)
+        record.take_incident(tx, walk.subject, of.holder.by, of.holder.through)
     else:
-        acknowledgements.forget(tx, walk.subject)
+        people.forget_holder(tx, walk.subject)
     fact = Acknowledged(by, through, len(walk.asked), tx.now, f"{merged} was merged into this incident")
     tell(tx, Topic.ACKNOWLEDGED, fact, incident_id=walk.subject, once=f"merged/{merged}")
 

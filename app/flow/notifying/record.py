@@ -1,24 +1,47 @@
-"""Record: a state change, its audit event and its message, always in one transaction.
+"""Record: a state change, its audit event and its message, always in one transaction; who has an incident by their own word; and, after the
+transaction, the metrics.
 
 The only place where the flow writes to the outbox, so that nothing is told that did not happen and nothing happens
-that is not told. Never posts anything itself.
-"""
+that is not told. Never posts anything itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from sqlalchemy import Connection, func, select
+
+from app.domain.decision import Code, Decision
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.flow.notifying import calls
-from app.flow.notifying.calls import Do
-from app.notify.escalation import Acknowledged
+from app.domain.text import bounded, visible
+from app.flow.notifying import calls, severity, statuses
+from app.flow.notifying.calls import Do, Status
+from app.flow.services import Services
+from app.notify.escalation import Acknowledged, LetGo
 from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload
-from app.store import acknowledgements, escalations, facts, incidents, outbox, runs
-from app.store.database import Tx
+from app.policy.match import rank_of
+from app.policy.schedule import Fate
+from app.policy.trust import LEVELS
+from app.store import (
+    escalations,
+    facts,
+    incidents,
+    outbox,
+    people,
+    runs,
+    schedule_ends,
+    schema,
+    trust_levels,
+    work,
+)
 from app.store.incidents import Incident
+from app.store.people import Holder
 from app.store.runs import Run
+from app.store.schema import LIVE, OPEN
+from app.store.tx import Tx
 
 AUDITED: Mapping[Topic, EventKind] = {
     Topic.EVIDENCE: EventKind.DIAGNOSED,
@@ -26,6 +49,7 @@ AUDITED: Mapping[Topic, EventKind] = {
     Topic.ACTION: EventKind.ACTION_ENDED,
     Topic.VERIFIED: EventKind.VERIFIED,
     Topic.UNDO: EventKind.UNDO_ENDED,
+    Topic.UNDO_HELD: EventKind.UNDO_HELD,
     Topic.ESCALATED: EventKind.ESCALATED,
     Topic.ASKED: EventKind.STEP_ASKED,
     Topic.ACKNOWLEDGED: EventKind.ACKNOWLEDGED,
@@ -63,16 +87,34 @@ def actor_of(fact: Fact) -> str:
 
 def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = "") -> None:
     """Say that a person is needed, and have the policy's steps asked. Steps under way that nobody answered go on; who had the incident
-    before has to say so again."""
-    if not tell(tx, Topic.ESCALATED, why, incident_id=incident_id, once=once, run_id=run_id):
+    before has to say so again. Nobody is called for a target of a storm that lasts, unless the service itself left it so (`run_id`):
+    people are asked for the storm, or somebody has it, and when they give it back people are called for all of it."""
+    storm = None if run_id else _who_is_asked_for_its_storm(tx, incident_id)
+    if storm is not None:
+        why = replace(why, reason=f"{why.reason}; {storm}, so nobody is called for it alone")
+    if (
+        not tell(tx, Topic.ESCALATED, why, incident_id=incident_id, once=once, run_id=run_id)
+        or storm is not None
+    ):
         return
     begun = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, why))
     if begun is None:
         return
-    acknowledgements.forget(tx, incident_id)
+    people.forget_holder(tx, incident_id)
     if begun.before is not None and begun.before.page_key:
         # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
         calls.put_page(tx, begun.before, begun.before.page_key, Do.RESOLVE)
+
+
+def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:
+    """Who has the storm in which this incident was decided and which is not over, or that people are asked for it; None for no storm."""
+    taker = escalations.storm_of(tx.conn, incident_id)
+    if taker is None:
+        return None
+    decided = work.decisions_of(tx.conn, incident_id)
+    if all(d.body.get("code") != Code.STORM.value for d in decided):
+        return None
+    return f"{taker} has the storm it is part of" if taker else "people are asked for the storm it is part of"
 
 
 def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
@@ -85,6 +127,12 @@ def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
 def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | None = None) -> None:
     """Put a message without an audit record of its own: what it tells has been audited already."""
     outbox.put(tx, f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact))
+
+
+def waits(tx: Tx, run: Run) -> None:
+    """The second attempt in a row got no answer: from then on the parent message says what the run waits for. `run` as it was before."""
+    if run.attempt == 1:
+        announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/waits/{tx.stamp}")
 
 
 def move(  # the rule's parameters
@@ -100,7 +148,7 @@ def move(  # the rule's parameters
         announce(tx, Topic.MOVED, incident_id=incident.id, once=f"{state.value}:{once}")
 
 
-def taken(tx: Tx, incident_id: str, by: str) -> None:
+def taken(tx: Tx, services: Services, incident_id: str, by: str) -> None:
     """A person ordered or answered something about the incident: whoever was called for it is not needed. Nothing when nobody waits for
     an answer. Automatic steps are not held by it: the person said what they want."""
     walk = escalations.of_subject(tx, incident_id)
@@ -109,6 +157,7 @@ def taken(tx: Tx, incident_id: str, by: str) -> None:
     escalations.answer(tx, walk.id, by, "an order")
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
+    statuses.tell(tx, services.reach, services.policy(), walk, Status.IDENTIFIED)
     fact = Acknowledged(by, "an order", len(walk.asked), tx.now)
     tell(tx, Topic.ACKNOWLEDGED, fact, incident_id=incident_id, once=f"escalation/{walk.round}")
 
@@ -120,3 +169,149 @@ def escalate(  # the rule's parameters
     call(tx, incident.id, why, once=once, run_id=run_id)
     state = IncidentState.STUCK if why.stuck else IncidentState.ESCALATED
     move(tx, incident, state, once=once, reason=why.reason, reopen=reopen)
+
+
+# Holding: who has an incident by their own word, which stands for what was as severe when they gave it, and for
+# nothing more severe.
+#
+# Called where somebody takes an incident, where two become one and where the gates' facts are read, so that no
+# decision is held by a word that was given for less. What somebody no longer has is said in the thread and kept in
+# the trail. Never calls anybody.
+
+_WORD = 40  # characters of a severity that are told
+
+
+def take_incident(tx: Tx, incident_id: str, by: str, through: str) -> None:
+    """This person has the incident, as severe as it is now."""
+    people.give_incident(tx, incident_id, by, through, severity.of_incident(tx.conn, incident_id))
+
+
+def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
+    """Who has the incident; None for nobody, and once it is more severe than what they took: then they no longer have it, and it is said.
+    Where people were asked, the walk of the steps says so, with the steps that begin anew."""
+    holder = people.holder_of(tx.conn, incident_id)
+    if holder is None or any(walk.over_at is None for walk in escalations.of_incident(tx.conn, incident_id)):
+        return holder
+    now = severity.of_incident(tx.conn, incident_id)
+    if holder.severity is None:
+        people.held_for(tx, incident_id, now)
+    elif rank_of(now) < rank_of(holder.severity):
+        _let_go(tx, incident_id, holder, risen(now, holder.severity))
+        return None
+    return holder
+
+
+def risen(now: str, before: str) -> str:
+    """In words: `it is critical now, warning before`."""
+    words = (visible(bounded(word, _WORD)) or "no severity" for word in (now, before))
+    return f"it is {' now, '.join(words)} before"
+
+
+def _let_go(tx: Tx, incident_id: str, holder: Holder, why: str) -> None:
+    people.withdraw_holder(tx, incident_id)
+    data = {"through": holder.through, "had": holder.by, "reason": why}
+    tx.audit(EventKind.RELEASED, incident_id=incident_id, actor="service", data=data)
+    once = f"risen/{tx.stamp}"
+    announce(tx, Topic.LET_GO, incident_id=incident_id, once=once, fact=LetGo(holder.by, why))
+
+
+# Counting: what the chapters tell the metrics, after the transaction that made it true. Never decides anything.
+
+
+def count_decided(services: Services, incident: Incident, decision: Decision) -> None:
+    """One decision with its gates; the first one of an incident is timed."""
+    metrics = services.metrics
+    metrics.decisions.labels(decision.verdict.value, decision.code.value).inc()
+    for gate in decision.gates:
+        metrics.gates.labels(gate.gate, gate.verdict.value).inc()
+    if incident.decided_at is None:
+        metrics.decide_seconds.observe((services.clock.now() - incident.opened_at).total_seconds())
+
+
+def count_decided_many(services: Services, found: Sequence[tuple[Incident, Decision]]) -> None:
+    """`decided` for many, one call a label."""
+    metrics, now = services.metrics, services.clock.now()
+    for (verdict, code), number in Counter((d.verdict, d.code) for _, d in found).items():
+        metrics.decisions.labels(verdict.value, code.value).inc(number)
+    for (gate, said), number in Counter((g.gate, g.verdict) for _, d in found for g in d.gates).items():
+        metrics.gates.labels(gate, said.value).inc(number)
+    for incident, _ in found:
+        if incident.decided_at is None:
+            metrics.decide_seconds.observe((now - incident.opened_at).total_seconds())
+
+
+def count_ended(services: Services, run: Run | None, state: RunState) -> None:
+    """One run that has ended; None when it had ended before."""
+    if run is None:
+        return
+    services.metrics.runs.labels(run.remediation, state.value).inc()
+    services.metrics.run_seconds.labels(run.remediation).observe(
+        (services.clock.now() - run.requested_at).total_seconds()
+    )
+
+
+def count_write(services: Services, run: Run, incident: Incident) -> None:
+    """The first mutation of an incident's first run, timed from the stored alert."""
+    if run.step_index == 0 and run.id.endswith("_1"):
+        seconds = (services.clock.now() - incident.opened_at).total_seconds()
+        services.metrics.write_seconds.labels(run.mode.value).observe(seconds)
+
+
+def count_scheduled(services: Services, rules: Iterable[str]) -> None:
+    """These rules have a schedule: each result is there at 0 before it is counted, as a counter that appears at 1 shows no increase."""
+    for rule in rules:
+        for fate in Fate:
+            services.metrics.schedules.labels(rule, fate.value)
+
+
+async def set_schedule_gauges(services: Services) -> None:
+    """Set the gauges of the rules with a schedule, from the store, so that a restart loses nothing."""
+    rules = [rule.name for rule in services.policy().rules if rule.schedule is not None]
+    count_scheduled(services, rules)
+    now, metrics = services.clock.now(), services.metrics
+    found = await services.store.read(lambda conn: {rule: schedule_ends.health(conn, rule) for rule in rules})
+    for gauge in (metrics.schedule_good, metrics.schedule_missed, metrics.schedule_outcome):
+        gauge.clear()
+    for rule, health in found.items():
+        since = (now - health.since).total_seconds() if health.since is not None else 0.0
+        metrics.schedule_good.labels(rule).set(max(0.0, since))
+        metrics.schedule_missed.labels(rule).set(health.missed)
+        if health.outcome:
+            metrics.schedule_outcome.labels(rule, health.outcome).set(1)
+
+
+async def set_gauges(services: Services) -> None:
+    """Set the gauges from the store: what is open, live, waiting and paused."""
+    now = services.clock.now()
+
+    def look(
+        conn: Connection,
+    ) -> tuple[Counter[str], Counter[str], tuple[int, float], Counter[str], tuple[dict[str, int], int]]:
+        states = select(schema.incidents.c.state, func.count()).where(OPEN).group_by(schema.incidents.c.state)
+        live = select(schema.runs.c.state, func.count()).where(LIVE).group_by(schema.runs.c.state)
+        waiting = outbox.pending(conn, 1)
+        age = (now - waiting[0].created_at).total_seconds() if waiting else 0.0
+        held = Counter(p.scope.partition(":")[0] for p in people.pauses_in_force(conn, now))
+        return (
+            Counter({row[0]: row[1] for row in conn.execute(states)}),
+            Counter({row[0]: row[1] for row in conn.execute(live)}),
+            (outbox.depth(conn), age),
+            held,
+            trust_levels.count(conn),
+        )
+
+    open_now, live_now, (depth, age), held, (levels, promotions) = await services.store.read(look)
+    metrics = services.metrics
+    for state in IncidentState:
+        metrics.incidents.labels(state.value).set(open_now[state.value])
+    for run_state in RunState:
+        if not run_state.ended:
+            metrics.runs_live.labels(run_state.value).set(live_now[run_state.value])
+    metrics.outbox_depth.set(depth)
+    metrics.outbox_age.set(age)
+    for level in LEVELS:
+        metrics.trust_levels.labels(level.value).set(levels.get(level.value, 0))
+    metrics.promotions.set(promotions)
+    for scope in ("all", "namespace", "target", "rule", "remediation"):
+        metrics.paused.labels(scope).set(held[scope])
+    await set_schedule_gauges(services)

@@ -18,8 +18,8 @@ from app.flow.services import Services
 from app.policy.calendar import last_post, post_on
 from app.policy.model import Scorecard as Post
 from app.store import outbox
-from app.store.database import Tx
 from app.store.scorecard import Scorecard, first_record, scorecard
+from app.store.tx import Tx
 
 WEEKLY: Final = "scorecard"
 _WEEK = timedelta(days=7)

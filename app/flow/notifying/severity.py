@@ -12,6 +12,9 @@ from app.policy.match import rank_of
 from app.store import incidents, severities
 from app.store.escalations import StoredEscalation
 
+OF_STORM = "critical"
+"""Of a storm as a whole, whatever its first alert says."""
+
 
 def of_incident(conn: Connection, incident_id: str) -> str:
     """That of the most severe alert that fires, what is not known last; of its first alert when none says one. Empty without any."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from app.domain.json import canonical
 from app.flow.notifying import calls, severity
 from app.flow.notifying.calls import Status, To
 from app.flow.services import Reach
@@ -20,18 +21,25 @@ from app.store.tx import Tx
 
 def tell(tx: Tx, reach: Reach, policy: Policy, of: StoredEscalation, status: Status) -> None:
     """Queue this status wherever the policy wants it, and once each: for the subject, and for incidents that were merged into it while they
-    were told of. What was never begun does not end, and while one of them is told of no other begins."""
-    wanted = policy.escalation
-    if wanted is None:
-        return
-    page = wanted.status_page
-    if page is not None and reach.status_page:
+    were told of. What was never begun does not end, and while one of them is told of no other begins. What was begun ends, also when the
+    policy wants no statuses any more by then: as it was begun."""
+    wanted, ends = policy.escalation, status is Status.RESOLVED
+    page = wanted.status_page if wanted is not None else None
+    if reach.status_page and (page is not None or ends):
         for entry in _entries(tx, of, To.PAGE, status):
-            calls.put_status(tx, entry, status, _body(tx, page, (of, entry.subject), status))
-    if wanted.status_updates and reach.notes and not of.storm:
+            written = page or _as_begun(tx, entry)
+            body = _body(tx, written, (of, entry.subject), status)
+            calls.put_status(tx, entry, status, body, written.model_dump(mode="json"))
+    if reach.notes and not of.storm and (ends or (wanted is not None and wanted.status_updates)):
         message = _message(page.messages if page is not None else StatusMessages(), status)
         for entry in _entries(tx, of, To.PAGERDUTY, status):
             calls.put_status(tx, entry, status, {"message": message})
+
+
+def _as_begun(tx: Tx, entry: calls.Entry) -> StatusPage:
+    """How the page was written to when the entry began; the default for one that began before this was kept."""
+    written = calls.layout_of(tx.conn, entry)
+    return StatusPage.model_validate_json(canonical(dict(written))) if written else StatusPage()
 
 
 def _entries(tx: Tx, of: StoredEscalation, to: To, status: Status) -> list[calls.Entry]:
@@ -64,4 +72,4 @@ def _stamp(at: datetime) -> str:
 
 def _severity(tx: Tx, of: StoredEscalation) -> str:
     """In one of PagerDuty's four words, whatever the alert's label says."""
-    return "critical" if of.storm else severity_of(severity.followed(tx.conn, of))
+    return severity.OF_STORM if of.storm else severity_of(severity.followed(tx.conn, of))

@@ -17,8 +17,9 @@ from app.domain.decision import Decision, Mode
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.evidence import Diagnosis
-from app.domain.outcome import IncidentState, RunState
+from app.domain.outcome import HELPED, ActionResult, IncidentState, RunState
 from app.domain.plan import Step
+from app.flow.ids import OVER_BUT
 from app.flow.running.progress import so_far
 from app.notify.escalation import Acknowledged, StepAsked, Unanswered
 from app.notify.timeline import (
@@ -28,27 +29,41 @@ from app.notify.timeline import (
     ApprovalAsked,
     Escalation,
     Link,
+    Taken,
     Timeline,
     Topic,
     TrustChange,
     UndoDone,
+    UndoHeld,
     Verification,
     fact_from_json,
 )
 from app.policy.match import rank_of
 from app.store import audit, runs
 from app.store.audit import AuditEvent
+from app.store.runs import Run
 
 _SHOWN_ALERTS = 5
 _ENDED = frozenset(s for s in IncidentState if s.closed) | {IncidentState.ESCALATED, IncidentState.STUCK}
 
 
 def timeline_of(conn: Connection, incident_id: str) -> Timeline:
-    """The timeline so far, and how far a long action has come. Raises Missing when the trail knows no such incident."""
+    """The timeline so far, how far a long action has come, and what holds the run up. Raises Missing when the trail knows no such
+    incident."""
     timeline = fold(incident_id, audit.for_incident(conn, incident_id))
-    if timeline.run_state is not RunState.ACTING:
+    if timeline.run_state not in _WAIT:
         return timeline
-    return replace(timeline, progress=so_far(runs.get(conn, timeline.run_id)).text)
+    run = runs.get(conn, timeline.run_id)
+    waits = run.waits_for if _held_up(run) else ""
+    return replace(timeline, progress=so_far(run).text if run.state is RunState.ACTING else "", waits=waits)
+
+
+_WAIT = HELPED | {RunState.ACTING, RunState.UNDOING}
+
+
+def _held_up(run: Run) -> bool:
+    """The run would go on, and something is in its way: an attempt that failed, or what holds the end of its temporary change."""
+    return bool(run.attempt) if not run.state.ended else run.waits_for.startswith(OVER_BUT)
 
 
 def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
@@ -184,6 +199,10 @@ def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
         RunState.UNDONE,
         RunState.REVERTED,
     )  # whoever was called before is not needed for it any more
+    late = (timeline.run_state, state) == (RunState.WAITING, RunState.VERIFYING)
+    if late and timeline.taken is not None:  # what was only asked about is no matter any more
+        timeline = replace(timeline, **timeline.taken._asdict())
+    timeline = replace(timeline, undo_held=None)
     if over:
         timeline = replace(timeline, escalation=None, called=None)
     return replace(timeline, run_id=record.run_id or timeline.run_id, run_state=state)
@@ -196,7 +215,13 @@ def _of_type(topic: Topic, record: AuditEvent) -> Any:
 
 def _acted(timeline: Timeline, record: AuditEvent) -> Timeline:
     fact = _of_type(Topic.ACTION, record)
-    return replace(timeline, actions=(*timeline.actions, fact)) if isinstance(fact, ActionDone) else timeline
+    if not isinstance(fact, ActionDone):
+        return timeline
+    taken = timeline.taken
+    if fact.result is ActionResult.APPLIED:
+        now = timeline
+        taken = Taken(now.plan, now.decision, now.step_index, now.approval, now.answer, now.approvals)
+    return replace(timeline, actions=(*timeline.actions, fact), taken=taken)
 
 
 def _verified(timeline: Timeline, record: AuditEvent) -> Timeline:
@@ -257,14 +282,27 @@ def _counted(timeline: Timeline, record: AuditEvent) -> Timeline:
 
 
 def _snoozed(timeline: Timeline, record: AuditEvent) -> Timeline:
+    return replace(_another_end(timeline, record), snoozes=timeline.snoozes + 1)
+
+
+def _another_end(timeline: Timeline, record: AuditEvent) -> Timeline:
     until = _time(record.data.get("until"))
     asked = timeline.approval
-    moved = replace(asked, expires_at=until) if asked and until else asked
-    return replace(timeline, approval=moved, snoozes=timeline.snoozes + 1)
+    return replace(timeline, approval=replace(asked, expires_at=until)) if asked and until else timeline
 
 
 def _undo_asked(timeline: Timeline, record: AuditEvent) -> Timeline:
-    return replace(timeline, undo_asked=ApprovalAnswer(record.run_id, "undo", record.actor, at=record.at))
+    asked = ApprovalAnswer(record.run_id, "undo", record.actor, at=record.at)
+    return replace(timeline, undo_asked=asked, undo_held=None)
+
+
+def _undo_held(timeline: Timeline, record: AuditEvent) -> Timeline:
+    fact = fact_from_json(Topic.UNDO_HELD, record.data)
+    return replace(timeline, undo_held=fact) if isinstance(fact, UndoHeld) else timeline
+
+
+def _undo_begun(timeline: Timeline, _record: AuditEvent) -> Timeline:
+    return replace(timeline, undo_held=None)
 
 
 def _clicked(timeline: Timeline, record: AuditEvent) -> Timeline:
@@ -312,6 +350,8 @@ _TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
     EventKind.ACTION_ENDED: _acted,
     EventKind.VERIFIED: _verified,
     EventKind.UNDO_ENDED: _undone,
+    EventKind.UNDO_HELD: _undo_held,
+    EventKind.UNDO_INTENDED: _undo_begun,
     EventKind.ESCALATED: _escalated,
     EventKind.STEP_ASKED: _asked_step,
     EventKind.UNANSWERED: _unanswered,
@@ -322,6 +362,7 @@ _TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
     EventKind.APPROVAL_ASKED: _asked,
     EventKind.APPROVAL_COUNTED: _counted,
     EventKind.APPROVAL_SNOOZED: _snoozed,
+    EventKind.APPROVAL_SHORTENED: _another_end,
     EventKind.UNDO_REQUESTED: _undo_asked,
     EventKind.CLICKED: _clicked,
     EventKind.TRUST_CHANGED: _trust_level,

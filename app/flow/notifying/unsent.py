@@ -52,6 +52,8 @@ def _tell(tx: Tx, row: Row, error: str, *, again: bool) -> None:
 def _said(tx: Tx, walk: StoredEscalation, row: Row, fact: NotPaged) -> bool:
     """Below the incident, or below a storm's digest; False when it was said before."""
     once = f"{row.id}/{'late' if fact.again else 'given_up'}"
+    if not fact.again and len(walk.asked) > 1:  # a later step tried it anew
+        once = f"{once}/{len(walk.asked)}"
     if outbox.known(tx.conn, _id(walk, once)):
         return False
     if not walk.storm:

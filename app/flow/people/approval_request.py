@@ -18,11 +18,11 @@ from app.flow.notifying.gitops_patch import for_git
 from app.flow.notifying.record import tell
 from app.flow.people.difference import difference
 from app.notify.timeline import ApprovalAsked, Topic
-from app.policy.gates.window import closes_before
+from app.policy.gates.timing import closes_before
 from app.policy.model import Policy
 from app.store import facts as counts
-from app.store.database import Tx
 from app.store.runs import Run
+from app.store.tx import Tx
 
 
 def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> None:

@@ -7,17 +7,18 @@ signal only wakes it. Never acts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.copies import databases_of
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.units import utc
-from app.flow.deciding import investigate, trust
+from app.domain.units import counted, utc
+from app.flow.deciding import history, investigate
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce
@@ -30,11 +31,11 @@ from app.notify.text import joined
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.model import Rule
 from app.policy.trust import Evidence
-from app.store import approvals, driving, facts, incidents, runs
+from app.store import approvals, driving, facts, incidents, runs, work
 from app.store.approvals import NO_PRESS, Press, Word, because
-from app.store.database import Tx
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
+from app.store.tx import Tx
 
 APPROVED = "approved"
 REJECTED = "rejected"
@@ -44,39 +45,85 @@ _LONGEST = 60.0
 """Seconds between looks at what may end a request besides an answer: its alert, its rule."""
 _BUSY = 5.0
 """Seconds between looks at the run that an approved plan waits for."""
+_OWN_DELAY = timedelta(minutes=1)
+"""How long after its end an approval still lets its plan begin: what was approved in time is begun by us within seconds."""
 
 
 async def look(services: Services, run: Run) -> Look:
     """How the approval request stands: answered, expired, withdrawn because the rule was lowered or removed, or without an
-    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it. An approved plan whose target
-    another run is at work on waits for that one to end, as long as its approval holds; then it is checked again like any plan."""
+    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it. An approved plan waits for another
+    run at work on its target to end, and for a free place among the targets in flight, as long as its approval holds; then it is checked
+    again like any plan. An approval that has expired before the plan was begun is none any more. When the rule in force gives less
+    time, the question says so from then on."""
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
     )
     in_force = rule_in_force(services, run, incident, alerts)
 
     def found(tx: Tx, held: Run) -> Found:
-        busy = facts.busy_with(tx.conn, held.target_key, excluding=held.id)
+        told = as_it_stands(tx, held)
+        shorter = _shorter(held, in_force) if told.event in (None, Event.EXPIRED) else None
+        return replace(told, also=shorter) if shorter else told
+
+    def as_it_stands(tx: Tx, held: Run) -> Found:
         approved = held.answer == APPROVED
-        if approved and not busy:
+        busy = _waits_for(tx, held, in_force) if approved else ""
+        if approved and not busy and not too_late(held, in_force, tx.now):
             return Found(Event.APPROVED, "approved")
         if held.answer == REJECTED:
             return Found(Event.REJECTED, f"rejected by {held.answered_by}")
         if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
             return Found(Event.ALERT_GONE, "the alert resolved while the approval request stood")
-        if withdrawn := _withdrawn(held, in_force):
-            return Found(Event.WITHDRAWN, withdrawn)
-        left = (held.expires_at - tx.now).total_seconds() if held.expires_at else 0.0
+        if why := withdrawn(held, in_force):
+            return Found(Event.WITHDRAWN, why)
+        expires = _expires(held, in_force)
+        left = (expires - tx.now).total_seconds() if expires else 0.0
         if left <= 0 and approved:
-            text = f"approved by {held.answered_by}, but {busy} was at work on the target until that expired"
-            return Found(Event.EXPIRED, text)
+            return Found(Event.EXPIRED, _not_begun(held, busy))
         if left <= 0:
             return Found(Event.EXPIRED, f"nobody answered about {held.step.name} in time")
         if approved:
-            return Found(seconds=min(left, _BUSY), waits_for=f"{busy}, which is at work on the target")
+            return Found(seconds=min(left, _BUSY), waits_for=busy)
         return Found(seconds=min(left, _LONGEST), waits_for="an approval")
 
     return found
+
+
+def _waits_for(tx: Tx, run: Run, in_force: Rule | str) -> str:
+    """What an approved plan waits for, empty when it may begin: the run that is at work on its target, or on a database that its step works
+    on, and a place among the targets in flight. The place is taken in the transaction that counts them, so that of several plans as
+    many begin as may; one whose earlier step acted has its place."""
+    work.lock_ledger(tx)
+    databases = databases_of(run.step.actions)
+    busy = facts.busy_with(tx.conn, run.target_key, excluding=run.id) or facts.busy_with_databases(
+        tx.conn, databases, excluding=run.id
+    )
+    if busy:
+        return f"{busy}, which is at work on the target"
+    rules = [Rule.from_json(run.settings["rule"]), *([in_force] if isinstance(in_force, Rule) else [])]
+    places = min(rule.blast_radius.targets_in_flight for rule in rules)
+    taken = facts.in_flight(tx.conn, excluding=run.target_key) if run.step_index == 0 else 0
+    return f"a place: {counted(taken, 'target')} in flight, of {places} at once" if taken >= places else ""
+
+
+def _shorter(run: Run, in_force: Rule | str) -> Callable[[Tx, Run], None] | None:
+    """Write down that the rule in force gives the question less time, for its row and for those who read until when; None when it does
+    not."""
+    expires = _expires(run, in_force)
+    if isinstance(in_force, str) or expires is None or expires == run.expires_at:
+        return None
+
+    def write(tx: Tx, held: Run) -> None:
+        asked = Rule.from_json(held.settings["rule"])
+        given = asked.approval.model_copy(update={"expires": in_force.approval.expires})
+        rule = asked.model_copy(update={"approval": given}).to_json()
+        facts.renew(tx, held.id, expires, {**held.settings, "rule": rule})
+        data = {"until": expires.isoformat(), "step": held.step.name}
+        tx.audit(EventKind.APPROVAL_SHORTENED, incident_id=held.incident_id, run_id=held.id, data=data)
+        once = f"{held.id}/{held.step_index}/until/{expires.isoformat()}"
+        announce(tx, Topic.MOVED, incident_id=held.incident_id, once=once)
+
+    return write
 
 
 def rule_in_force(
@@ -96,11 +143,13 @@ def rule_in_force(
         return f"the rule {name!r} is not in force any more: {subject.text}"
     if subject.rule.remediation != run.remediation:
         return f"by now the rule {subject.rule.name!r} holds for this alert, with another remediation"
+    if incident.manual is not None:  # an order names its target itself
+        return subject.rule.model_copy(update={"target": own.target})
     return subject.rule
 
 
-def _withdrawn(run: Run, in_force: Rule | str) -> str:
-    """Why the request stands no more; empty when it does."""
+def withdrawn(run: Run, in_force: Rule | str) -> str:
+    """Why the plan stands no more under the rule in force, which would make another one or ask other people; empty when it does."""
     if isinstance(in_force, str):
         return in_force
     if in_force.mode is Mode.OBSERVE:
@@ -108,7 +157,52 @@ def _withdrawn(run: Run, in_force: Rule | str) -> str:
     asked = Rule.from_json(run.settings["rule"])
     if approvers.changed(asked.approval, in_force.approval):
         return "who may approve has changed; it is asked again"
+    return _another_plan(run, asked, in_force)
+
+
+def holds_no_more(run: Run, in_force: Rule, *, begun: bool) -> str:
+    """Why an action of this plan is not taken under the rule in force; empty when it may be. What is begun is not another plan by then."""
+    asked = Rule.from_json(run.settings["rule"])
+    if run.answer == APPROVED and approvers.changed(asked.approval, in_force.approval):
+        return "who may approve has changed since this was approved"
+    return "" if begun else _another_plan(run, asked, in_force)
+
+
+def _another_plan(run: Run, asked: Rule, in_force: Rule) -> str:
+    """Why the rule in force would not make this plan: it takes other steps, for another target, or with other numbers. Empty when
+    it would."""
+    if in_force.steps and run.step.name not in in_force.steps:
+        return f"the rule does not take the step {run.step.name} any more"
+    if asked.target != in_force.target:
+        return "the rule is for another target by now"
+    parts = {"params", "order_params"}
+    was, is_now = (rule.model_dump(mode="json", include=parts) for rule in (asked, in_force))
+    for part in sorted(parts, reverse=True):
+        before, now = was[part], is_now[part]
+        names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        if names:
+            return f"the rule's {part} have changed meanwhile: {', '.join(names)}"
     return ""
+
+
+def _expires(run: Run, in_force: Rule | str) -> datetime | None:
+    """When the request ends: what the rule in force takes from its time is gone at once, what it adds is for the next one."""
+    if run.expires_at is None or isinstance(in_force, str):
+        return run.expires_at
+    asked = Rule.from_json(run.settings["rule"]).approval.expires
+    return run.expires_at - max(asked - in_force.approval.expires, timedelta())
+
+
+def too_late(run: Run, in_force: Rule | str, now: datetime) -> bool:
+    """Whether the approval has ended before its plan was begun: it was given for the time until it expires, and what happened while
+    nobody was at it is known to none of those who gave it."""
+    expires = _expires(run, in_force)
+    return run.answer == APPROVED and expires is not None and now > expires + _OWN_DELAY
+
+
+def _not_begun(run: Run, busy: str) -> str:
+    why = f"it waited for {busy}, until that expired" if busy else "it was not begun until that expired"
+    return f"approved by {run.answered_by}, but {why}; it has to be asked anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +278,21 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
     names = joined(given) if final == "approved" else ""
     runs.answer(tx, run.id, final, by, named=names, reason=said.reason)
     if final == "rejected":
-        trust.count(tx, services, run, Evidence.REJECTED)
-    busy = facts.busy_with(tx.conn, run.target_key, excluding=run.id) if final == "approved" else ""
-    told = [f"{len(given)} of {wanted} approvals"] if wanted > 1 and final == "approved" else []
-    text = "; ".join([*told, *([f"it is checked again and begins when {busy} has ended"] if busy else [])])
-    _announce(tx, run, ApprovalAnswer(run.id, final, by, _told(text, said)), "")
+        history.count_run(tx, services, run, Evidence.REJECTED)
+        text = f"takes back the approval by {run.answered_by}; nothing was begun" if run.answer else ""
+    else:
+        text = _follows(tx, services, run, len(given), wanted)
+    _announce(tx, run, ApprovalAnswer(run.id, final, by, _told(text, said)), "back" if run.answer else "")
     driving.wake(tx, run.id)
     return {"answer": final, "text": text, "workflow": run.workflow}
+
+
+def _follows(tx: Tx, services: Services, run: Run, given: int, wanted: int) -> str:
+    """What an approval is followed by, where it is not begun at once."""
+    busy = _waits_for(tx, run, _in_force(tx, services, run))
+    told = [f"{given} of {wanted} approvals"] if wanted > 1 else []
+    waits = [f"it waits for {busy}, and is then checked again"]
+    return "; ".join([*told, *(waits if busy else [])])
 
 
 def _told(text: str, said: Said) -> str:
@@ -223,16 +325,19 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
         why = "; ".join([*told, *([run.result] if run.result else [])])
         text = f"the run is not waiting for an answer, it is {run.state.value}{f': {why}' if why else ''}"
         return Refused(text, code="not_waiting", where=run.id)
+    if _takes_back(run, said):
+        return _of_another_plan(run, said)
     if run.answer:
         return Refused(f"already {run.answer} by {run.answered_by}", code="already_answered", where=run.id)
-    if run.expires_at is not None and tx.now >= run.expires_at:
+    in_force = _in_force(tx, services, run)
+    expires = _expires(run, in_force)
+    if expires is not None and tx.now >= expires:
         return Refused("the question has expired", code="expired", where=run.id)
-    moved_on = said.step_index is not None and said.step_index != run.step_index
-    if moved_on or (said.plan_hash and not run.plan_hash.startswith(said.plan_hash)):
-        return Refused("the plan has changed since; look at it again", code="plan_changed", where=run.id)
+    if moved_on := _of_another_plan(run, said):
+        return moved_on
     rule = Rule.from_json(run.settings["rule"])
-    if said.word != "rejected" and (withdrawn := _withdrawn(run, _in_force(tx, services, run))):
-        return Refused(withdrawn, code="rule_changed", where=run.id)
+    if said.word != "rejected" and (why := withdrawn(run, in_force)):
+        return Refused(why, code="rule_changed", where=run.id)
     refusal = approvers.against(said.approver, rule.approval, run.id)
     if refusal is not None or said.word == "rejected":
         return refusal
@@ -242,6 +347,20 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
             return Refused(text, code="snoozed_enough", where=run.id)
         return None
     return _against_approval(tx, services, run, rule, said.approver)
+
+
+def _takes_back(run: Run, said: Said) -> bool:
+    """A no of somebody who may answer to a plan that is approved and not begun."""
+    approval = Rule.from_json(run.settings["rule"]).approval
+    late_no = run.answer == APPROVED and said.word == "rejected"
+    return late_no and approvers.against(said.approver, approval, run.id) is None
+
+
+def _of_another_plan(run: Run, said: Said) -> Refused | None:
+    moved_on = said.step_index is not None and said.step_index != run.step_index
+    if moved_on or (said.plan_hash and not run.plan_hash.startswith(said.plan_hash)):
+        return Refused("the plan has changed since; look at it again", code="plan_changed", where=run.id)
+    return None
 
 
 def _in_force(tx: Tx, services: Services, run: Run) -> Rule | str:

@@ -1,8 +1,8 @@
 """Approvers: who answers a question, under which names a rule may list them, and whether two names are one person.
 
-Called by `approve` and `clicks`. A person may have several tokens and Slack users; the setting
-REMEDIATOR_PEOPLE says which. Whether a token's owner and a Slack user are one is known only from there, and what is not
-known counts as one, so that nobody answers twice under two names. Pure.
+Called by `approve` and `clicks`. A person may have several tokens, Slack users and names at the OpenID provider; the setting
+REMEDIATOR_PEOPLE says which. Whether names of two kinds (a token's owner and a Slack user) are one person is known only from
+there, and what is not known counts as one, so that nobody answers twice under two names. Pure.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.errors import Refused
+from app.intake.oidc import PREFIX
 from app.policy.model import Approval
 
-SLACK = "slack:"
+SLACK, OIDC = "slack:", PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Approver:
 
 
 def of_token(name: str, people: Mapping[str, str] | None = None) -> Approver:
-    """The owner of an API token with the scope `operate`, with all names of that person."""
+    """The owner of an API token, or who logged in at the provider, with the scope `operate`; with all names of that person."""
     return Approver(name, names_of(name, people or {}))
 
 
@@ -44,7 +45,7 @@ def same_person(one: str, other: str, people: Mapping[str, str]) -> bool | None:
     """Whether two audited names are one person; None when nobody can tell.
 
     `people` has the person of each name that the setting knows. It lists all tokens of a person when it lists one, and
-    all Slack users alike; so two names of one kind are two people unless it says otherwise.
+    all Slack users and all names at the provider alike; so two names of one kind are two people unless it says otherwise.
     """
     if one == other:
         return True
@@ -55,8 +56,8 @@ def same_person(one: str, other: str, people: Mapping[str, str]) -> bool | None:
     return False if first & second else None
 
 
-def _kinds(names: frozenset[str]) -> set[bool]:
-    return {name.startswith(SLACK) for name in names}
+def _kinds(names: frozenset[str]) -> set[str]:
+    return {next((kind for kind in (SLACK, OIDC) if name.startswith(kind)), "") for name in names}
 
 
 def against(approver: Approver, approval: Approval, run_id: str) -> Refused | None:

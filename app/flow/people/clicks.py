@@ -15,15 +15,16 @@ from typing import Any
 
 import structlog
 
-from app.domain.errors import BadInput, Refused, RemediatorError, TryLater
+from app.domain.errors import BadInput, CommitUnclear, Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
+from app.domain.free_text import one_line
 from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.notifying.record import announce
 from app.flow.people import approve, approvers, escalation, explain, promotion
 from app.flow.people.approve import Said
 from app.flow.people.approvers import Approver
-from app.flow.running import undo
+from app.flow.running import undo_order
 from app.flow.services import Services
 from app.intake import slack
 from app.notify.buttons import Click as Button
@@ -32,9 +33,9 @@ from app.notify.groups import Groups
 from app.notify.replies import Place, Replies
 from app.notify.timeline import Topic
 from app.policy.model import SLACK_GROUP, Rule
-from app.store import approvals, pauses, runs
+from app.store import approvals, people, runs
 from app.store.approvals import Press, Repeated, Word
-from app.store.database import Tx
+from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 
@@ -116,8 +117,7 @@ class Interactions:
         except RemediatorError as error:
             self._count(name, "failed")
             log.warning("press_not_done", code=error.code, error=error.message)
-            again = " Press again in a moment." if isinstance(error, TryLater) else ""
-            text = f"Nothing was done: {error.message}.{again}"
+            text = _not_done(click, error)
         else:
             self._count(name, "taken" if name != "unknown" else "ignored")
         if text:
@@ -148,7 +148,7 @@ class Interactions:
         await self._require_operator(click, token)
         who = self._name(click.user)
         if button is Button.UNDO:
-            await undo.request(self.services, token.run_id, who, Press(click.key))
+            await undo_order.request(self.services, token.run_id, who, Press(click.key))
             self.services.deliver_nudge()
             return "Undoing; the message tells how it ends."
         return await self._pause(click, token, who)
@@ -244,7 +244,7 @@ class Interactions:
             run = runs.get(tx.conn, token.run_id)
             namespace = Target.parse(run.target_key).namespace
             until = tx.now + PAUSE
-            pauses.set(tx, f"namespace:{namespace}", "paused from Slack", who, until)
+            people.pause(tx, f"namespace:{namespace}", "paused from Slack", who, until)
             text = f"Namespace {namespace} is paused until {utc(until)}"
             _clicked(tx, run.incident_id, run.id, who, {"action": Button.PAUSE.value, "paused": text})
             return f"{text}. Lift it with: remediator resume --scope namespace:{namespace}"
@@ -262,6 +262,20 @@ class Interactions:
         return f"This did not count: {refusal.message}." + (f"\n{told}" if told else "")
 
 
+def _not_done(click: slack.Click, error: RemediatorError) -> str:
+    """What to reply when the service could not do it, or does not know whether it did. Every button but one counts once however often it
+    is pressed."""
+    if isinstance(error, CommitUnclear):
+        twice = (
+            "pressing again gives an hour more if it was"
+            if click.action == Button.SNOOZE
+            else "pressing again is safe"
+        )
+        return f"It is not known whether this was taken: the connection to the store was lost. Look first; {twice}."
+    again = " Press again in a moment." if isinstance(error, TryLater) else ""
+    return f"Nothing was done: {error.message}.{again}"
+
+
 def _clicked(tx: Tx, incident_id: str, run_id: str, who: str, data: dict[str, str]) -> None:
     """Audit a click that left its traces elsewhere in the trail, and have the message edited."""
     tx.audit(EventKind.CLICKED, incident_id=incident_id, run_id=run_id, actor=who, data=data)
@@ -271,7 +285,11 @@ def _clicked(tx: Tx, incident_id: str, run_id: str, who: str, data: dict[str, st
 def _ignored(tx: Tx, click: slack.Click) -> None:
     approvals.take(tx, click.key)
     actor = f"{approvers.SLACK}{click.user}"
-    data = {"action": click.action[:200], "value": click.value[:200], "reason": "no such button"}
+    data = {
+        "action": one_line(click.action, 200),
+        "value": one_line(click.value, 200),
+        "reason": "no such button",
+    }
     tx.audit(EventKind.CLICK_IGNORED, actor=actor, data=data)
 
 

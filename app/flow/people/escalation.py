@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.alert import PageWord
-from app.domain.errors import Missing, Refused, RemediatorError
+from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.flow.notifying import calls, holding, severity, statuses
+from app.flow.notifying import calls, record, severity, statuses
 from app.flow.notifying.calls import Do, Status
 from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import AUDITED, actor_of, tell
@@ -36,10 +36,10 @@ from app.policy.escalation import (
     steps_of,
 )
 from app.policy.model import Policy
-from app.store import acknowledgements, approvals, decisions, digests, escalations, incidents, outbox
+from app.store import approvals, digests, escalations, incidents, outbox, people, work
 from app.store.approvals import NO_PRESS, Press
-from app.store.database import Tx
 from app.store.escalations import StoredEscalation
+from app.store.tx import Tx
 
 _AT_ONCE = 50  # looked at in one sweep
 _PAGERDUTY = "PagerDuty"
@@ -51,17 +51,7 @@ _LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer f
 async def walk_due(services: Services) -> None:
     """Ask the steps that are due, take PagerDuty's answers, and end what is over. Raises StoreUnavailable."""
     policy, now = services.policy(), services.clock.now()
-    found = await services.store.read(
-        lambda conn: [
-            w
-            for w in escalations.waiting(conn, now, policy.version, _AT_ONCE)
-            if not w.storm
-            or w.news
-            or _due(w, now)
-            or _under_another(w, policy)
-            or _storm_is_over(conn, w.subject, now)
-        ]
-    )
+    found = await services.store.read(lambda conn: escalations.waiting(conn, now, policy.version, _AT_ONCE))
     for seen in found:
         on_call = await _on_call(services, policy, seen)
         await services.store.write(lambda tx, s=seen, o=on_call: _look(tx, services, policy, s, o))  # type: ignore[misc]
@@ -86,7 +76,7 @@ def _look(
     walk = escalations.hold(tx, seen.id)
     if walk is None:
         return
-    if incident.state.closed if incident is not None else _storm_is_over(tx.conn, walk.subject, tx.now):
+    if incident.state.closed if incident is not None else digests.is_over(tx.conn, walk.subject, tx.now):
         _end(tx, services, policy, walk)
         return
     again = ""
@@ -112,16 +102,6 @@ class Told:
     again: str = ""
 
 
-def _storm_is_over(conn: Connection, digest_id: str, now: datetime) -> bool:
-    """Nothing of it is open and nothing joined lately; or its message is closed, as nobody looks at it any more."""
-    try:
-        digest = digests.get(conn, digest_id)
-    except Missing:
-        return True
-    lull = now - digest.joined_at > digests.LULL
-    return digests.is_closed(conn, digest_id) or (lull and digests.count(conn, digest_id).over)
-
-
 def _end(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation) -> None:
     """The incident or storm is over: its page is resolved, and nobody is asked any more."""
     escalations.change(tx, walk.id, over_at=tx.stamp, due_at=None)
@@ -138,7 +118,7 @@ def _heard(
     tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
 ) -> tuple[StoredEscalation, str]:
     """What PagerDuty said: of our page, or of the incident of its own behind this one. The round after it, and why it begins anew."""
-    own = "" if walk.storm else acknowledgements.taker(tx.conn, walk.subject)
+    own = "" if walk.storm else people.pagerduty_taker(tx.conn, walk.subject)
     had = walk.page_word in (PageWord.ACKNOWLEDGED, PageWord.RESOLVED)
     if walk.page_word is PageWord.RELEASED:  # said once: it is no answer to what comes later
         escalations.change(tx, walk.id, page_word="")
@@ -161,7 +141,7 @@ def _heard(
         },
     )
     if not walk.storm:
-        acknowledgements.withdraw(tx, walk.subject)
+        people.withdraw_holder(tx, walk.subject)
     # Only a page that was really made calls again by itself.
     stays = bool(walk.page_key) and calls.went_out(tx.conn, walk.page_key)
     if walk.page_key and not stays:
@@ -178,8 +158,8 @@ def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalatio
         return replace(walk, joined=False), again
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
-    acknowledgements.forget(tx, walk.subject)
-    text = holding.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
+    people.forget_holder(tx, walk.subject)
+    text = record.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
     return escalations.anew(tx, walk, walk.why), text
 
 
@@ -209,7 +189,7 @@ def _steps(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[Es
     """The steps that the policy in force has for it; for a storm those of no severity and no rule."""
     if walk.storm:
         return steps_of(policy.escalation, "", "")
-    last = decisions.latest(conn, walk.subject)
+    last = work.latest_decision(conn, walk.subject)
     rule = str(last.body.get("rule") or "") if last is not None else ""
     return steps_of(policy.escalation, severity.followed(conn, walk), rule)
 
@@ -230,15 +210,18 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         return
     step = steps[0]
     pages = step.page and reach.pages
-    sends = pages and not walk.page_key
+    refused = bool(walk.page_key) and calls.was_refused(tx.conn, walk.page_key)
+    sends = pages and (not walk.page_key or refused)
     nobody = not step.who and not pages
     until = tx.now + step.answer_within if step.answer_within is not None else None
-    key = calls.key_of(walk)
+    key = walk.page_key or calls.key_of(walk)
     # Nobody was asked, so nobody is waited for.
     escalations.ask(
         tx, walk, step.name, page_key=key if sends else "", due_at=tx.now if nobody and until else until
     )
-    if sends:
+    if refused and sends:
+        calls.page_anew(tx, key)
+    elif sends:
         calls.put_page(tx, walk, key, Do.TRIGGER)
     if not asked:
         if reach.notes and not walk.storm:
@@ -310,10 +293,10 @@ async def _named(services: Services, name: str) -> str:
     if services.on_call is None:
         return _unknown(name, "REMEDIATOR_PAGERDUTY_API_TOKEN is not set")
     try:
-        people = await services.on_call.names(kind, identity)
+        names = await services.on_call.names(kind, identity)
     except RemediatorError as error:
         return _unknown(name, error.message)
-    return f"On call in PagerDuty ({kind} {identity}): {', '.join(people) or 'nobody'}"
+    return f"On call in PagerDuty ({kind} {identity}): {', '.join(names) or 'nobody'}"
 
 
 def _unknown(name: str, why: str) -> str:
@@ -348,11 +331,11 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
     if walk is not None and walk.answered_at is None:
         _answered(tx, services, services.policy(), walk, fact)
         return answer
-    holder = None if storm else acknowledgements.holder(tx.conn, subject)
+    holder = None if storm else people.holder_of(tx.conn, subject)
     has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
     if has:
         return {**answer, "by": has, "answer": "already"}
-    holding.take(tx, subject, fact.by, fact.through)
+    record.take_incident(tx, subject, fact.by, fact.through)
     told = replace(fact, at=tx.now)
     tell(tx, Topic.ACKNOWLEDGED, told, incident_id=subject, once=f"own/{tx.stamp}")
     return answer
@@ -362,7 +345,7 @@ def _answered(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     """Somebody answered this round: the steps end, PagerDuty is told, and the incident is theirs."""
     escalations.answer(tx, walk.id, fact.by, fact.through)
     if not walk.storm:
-        holding.take(tx, walk.subject, fact.by, fact.through)
+        record.take_incident(tx, walk.subject, fact.by, fact.through)
     if walk.page_key and fact.through != _PAGERDUTY:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if services.reach.notes and not walk.storm and fact.through != _PAGERDUTY:

@@ -8,25 +8,27 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from app.domain.errors import BadInput, Refused
-from app.domain.target import Target
+from app.domain.free_text import one_line, reason_given
+from app.domain.target import OBJECT_NAME, Target
 from app.flow.notifying import timeline
 from app.flow.people import approve, approvers, escalation, promotion
-from app.flow.running import temporary, undo
+from app.flow.running import temporary, undo_order
 from app.flow.services import Services
 from app.notify.escalation import StepAsked
 from app.notify.timeline import Timeline, Topic, diagnosis_to_json, fact_to_json
 from app.policy.explain import explain_json, explain_lines
-from app.store import approvals, pauses
+from app.store import approvals, people, runs
 from app.store.approvals import NO_PRESS, Press
-from app.store.database import Tx
-from app.store.pauses import Pause
+from app.store.people import Pause
+from app.store.tx import Tx
 
 _SCOPES = ("namespace:", "target:", "rule:", "remediation:")
 _LONGEST_SCOPE = 400
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+_NAME = re.compile(OBJECT_NAME)
 """What Kubernetes calls a DNS subdomain: the widest rule that it has for names."""
 
 
@@ -45,14 +47,17 @@ class Operations:
     async def reject(
         self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
     ) -> dict[str, Any]:
-        """Reject a waiting run's plan."""
+        """Reject a waiting run's plan, or take back the order to undo a run, as long as that has not begun."""
+        withdrawn = await undo_order.withdraw(self._services, run_id, by, press)
+        if withdrawn is not None:
+            return withdrawn
         return await approve.by_token(self._services, run_id, "rejected", by, plan_hash, press)
 
     async def undo(
         self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
     ) -> dict[str, Any]:
         """Undo a finished run where our values are still in place."""
-        return await undo.request(self._services, run_id, by, press, despite=despite)
+        return await undo_order.request(self._services, run_id, by, press, despite=despite)
 
     async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Keep the temporary change of a run."""
@@ -79,22 +84,39 @@ class Operations:
     ) -> dict[str, Any]:
         """Stop all action inside a scope; looking and telling go on. A press that was taken before is Repeated.
 
-        Raises BadInput (`bad_scope`) for a name that nothing can have: such a pause would look like one and stop nothing.
+        Raises BadInput (`bad_scope`) for a name that nothing has: such a pause would look like one and stop nothing.
         """
         _check_scope(scope)
         scope = _canonical(scope)
         _require_name(scope)
-        if not reason.strip():
-            raise BadInput("say why, others will ask", code="no_reason", where="reason")
+        await self._require_known(scope)
+        reason = reason_given(reason)
         if until is not None and until <= self._services.clock.now():
             raise BadInput("the end lies in the past", code="bad_until", where="until")
 
         def write(tx: Tx) -> None:
             approvals.take(tx, press.key)
-            pauses.set(tx, scope, reason, by, until)
+            people.pause(tx, scope, reason, by, until)
 
         await self._services.store.write(write)
         return {"scope": scope, "reason": reason, "by": by, "until": until.isoformat() if until else None}
+
+    async def _require_known(self, scope: str) -> None:
+        """A slip in the name of a rule, a remediation or a namespace is told now, and not when something acts all the same."""
+        kind, _, name = scope.partition(":")
+        policy, known = self._services.policy(), []
+        if kind == "remediation":
+            known = list(self._services.catalogue)
+        elif kind in ("rule", "namespace"):
+            at_large = await self._services.store.read(runs.not_over)
+            of_runs = (rule if kind == "rule" else target.partition("/")[0] for rule, target in at_large)
+            known = [*(rule.name for rule in policy.rules if kind == "rule"), *of_runs]
+        if kind in ("all", "target") or name in known or (kind == "namespace" and policy.scope.covers(name)):
+            return
+        near = get_close_matches(name, known, 3, 0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        where = "in the policy's scope" if kind == "namespace" else "there"
+        raise BadInput(f"no such {kind} is {where}{hint}", code="bad_scope", where="scope")
 
     async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
         """Lift a pause; incidents that it held back are looked at again. A press that was taken before is Repeated."""
@@ -102,7 +124,7 @@ class Operations:
 
         def write(tx: Tx) -> bool:
             approvals.take(tx, press.key)
-            return any(pauses.lift(tx, one, by) for one in dict.fromkeys((scope, _canonical(scope))))
+            return any(people.lift_pause(tx, one, by) for one in dict.fromkeys((scope, _canonical(scope))))
 
         if not await self._services.store.write(write):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)
@@ -112,7 +134,7 @@ class Operations:
     async def pauses(self) -> list[Pause]:
         """Pauses in force."""
         now = self._services.clock.now()
-        return await self._services.store.read(lambda conn: pauses.active(conn, now))
+        return await self._services.store.read(lambda conn: people.pauses_in_force(conn, now))
 
     async def explain(self, any_id: str) -> dict[str, Any]:
         """Why and why not, from the audit trail alone."""
@@ -169,7 +191,7 @@ def _called(told: Timeline) -> dict[str, Any] | None:
 def _check_scope(scope: str) -> None:
     if scope != "all" and not (scope.startswith(_SCOPES) and scope.partition(":")[2]):
         allowed = "all, " + ", ".join(f"{s}NAME" for s in _SCOPES)
-        raise BadInput(f"a scope is one of {allowed}", code="bad_scope", where=scope)
+        raise BadInput(f"a scope is one of {allowed}", code="bad_scope", where="scope")
 
 
 def _canonical(scope: str) -> str:
@@ -186,7 +208,7 @@ def _require_name(scope: str) -> None:
     kind, _, name = scope.partition(":")
     if kind == "all":
         return
-    sound = bool(name) and len(scope) <= _LONGEST_SCOPE and name.isprintable()
+    sound = bool(name) and len(scope) <= _LONGEST_SCOPE and one_line(name, _LONGEST_SCOPE) == name
     if kind == "target":
         target = Target.parse(name)
         sound = sound and all(_NAME.fullmatch(part) for part in (target.namespace, target.name))

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.errors import BadInput, Missing, Refused
+from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
-from app.flow.deciding import trust
+from app.domain.free_text import reason_given
+from app.flow.deciding import history
 from app.flow.people import approvers
 from app.flow.people.approvers import Approver
 from app.flow.services import Services
@@ -23,8 +24,8 @@ from app.notify.text import joined
 from app.policy.model import Rule
 from app.policy.trust import Change, lower, rise
 from app.store import approvals, incidents, runs, trust_levels
-from app.store.database import Tx
 from app.store.trust_levels import StoredTrustLevel
+from app.store.tx import Tx
 
 AGREED_FOR = timedelta(hours=24)
 """So long one yes of several counts for a promotion."""
@@ -33,9 +34,9 @@ AGREED_FOR = timedelta(hours=24)
 async def promote(services: Services, key: str, reason: str, approver: Approver) -> dict[str, Any]:
     """A person raises a trust level by one level, whatever it has proved. Raises Missing, BadInput without a reason, Refused
     when it is at the top, when no rule uses it, or when they may not answer for the rule."""
-    _require_reason(reason)
+    why = reason_given(reason)
     done = await services.store.write(
-        lambda tx: _promote(tx, services, trust_levels.hold(tx, key), approver, reason)
+        lambda tx: _promote(tx, services, trust_levels.hold(tx, key), approver, why)
     )
     return _done(services, done)
 
@@ -51,7 +52,7 @@ async def confirm(
         approvals.take(tx, click)
         asked = _asked(tx.conn, run_id, mark)
         held = trust_levels.hold(tx, asked.key) if asked else None
-        if held is not None and trust.mark_of(held) == mark:
+        if held is not None and history.promotion_mark(held) == mark:
             return _promote(tx, services, held, approver, "confirmed in Slack")
         late = Refused("this promotion no longer waits for anybody", code="not_waiting", where=run_id)
         return _audited(tx, late, approver, runs.get(tx.conn, run_id).incident_id, run_id)
@@ -62,16 +63,16 @@ async def confirm(
 async def demote(services: Services, key: str, reason: str, by: str) -> dict[str, Any]:
     """A person lowers a trust level by one level; everybody who may operate may. Raises Missing, BadInput without a reason,
     Refused at the lowest level."""
-    _require_reason(reason)
+    reason = reason_given(reason)
 
     def write(tx: Tx) -> dict[str, Any] | Refused:
         stored = trust_levels.hold(tx, key)
-        if trust.as_trust_level(stored).below is None:
+        if history.as_trust_level(stored).below is None:
             return Refused("it only observes already", code="at_the_bottom", where=key)
-        terms = trust.terms_of(services.policy(), stored)
-        now, change = lower(trust.as_trust_level(stored), tx.now, f"{by}: {reason}")
-        moved = trust.Moved(now, change, by, once=f"demoted/{tx.stamp}")
-        trust.move(tx, _present(tx, stored), terms, moved)
+        terms = history.terms_of(services.policy(), stored)
+        now, change = lower(history.as_trust_level(stored), tx.now, f"{by}: {reason}")
+        moved = history.Moved(now, change, by, once=f"demoted/{tx.stamp}")
+        history.move_trust(tx, _present(tx, stored), terms, moved)
         return {"key": key, "level": now.level.value, "answer": change.value, "text": "", "by": by}
 
     return _done(services, await services.store.write(write))
@@ -80,20 +81,20 @@ async def demote(services: Services, key: str, reason: str, by: str) -> dict[str
 def approvers_of(services: Services, conn: Connection, run_id: str, mark: str) -> Sequence[str]:
     """Whom the rule behind a waiting promotion names as approvers; empty for everybody who may operate."""
     asked = _asked(conn, run_id, mark)
-    rule = trust.rule_of(services.policy(), asked) if asked else None
+    rule = history.rule_behind(services.policy(), asked) if asked else None
     return rule.approval.by if rule else ()
 
 
 def _asked(conn: Connection, run_id: str, mark: str) -> StoredTrustLevel | None:
     """The trust level whose promotion waits under this mark."""
     waiting = trust_levels.waiting(conn, runs.get(conn, run_id).remediation)
-    return next((s for s in waiting if trust.mark_of(s) == mark), None)
+    return next((s for s in waiting if history.promotion_mark(s) == mark), None)
 
 
 def _promote(
     tx: Tx, services: Services, stored: StoredTrustLevel, approver: Approver, reason: str
 ) -> dict[str, Any] | Refused:
-    trust_level, rule = trust.as_trust_level(stored), trust.rule_of(services.policy(), stored)
+    trust_level, rule = history.as_trust_level(stored), history.rule_behind(services.policy(), stored)
     held = _present(tx, stored)
     given, by = _agreed(stored, tx.now), approver.name
     refusal = _against(services, stored, rule, approver, given)
@@ -105,11 +106,11 @@ def _promote(
         text = (
             f"{len(given)} of {wanted} agreed to level {trust_level.above}; another person has to agree too"
         )
-        moved = trust.Moved(replace(trust_level, why=text), Change.AGREED, by, given, f"{by}/{tx.stamp}")
-        trust.move(tx, held, rule.trust, moved)
+        moved = history.Moved(replace(trust_level, why=text), Change.AGREED, by, given, f"{by}/{tx.stamp}")
+        history.move_trust(tx, held, rule.trust, moved)
         return {"key": stored.key, "level": stored.level.value, "answer": "counted", "text": text, "by": by}
     now, change = rise(trust_level, tx.now, f"{joined(list(given))}: {reason}")
-    trust.move(tx, held, rule.trust, trust.Moved(now, change, by, once=f"promoted/{tx.stamp}"))
+    history.move_trust(tx, held, rule.trust, history.Moved(now, change, by, once=f"promoted/{tx.stamp}"))
     return {"key": stored.key, "level": now.level.value, "answer": change.value, "text": "", "by": by}
 
 
@@ -121,7 +122,7 @@ def _against(
     given: Mapping[str, str],
 ) -> Refused | None:
     """Why this person may not raise this trust level now; None when they may."""
-    if trust.as_trust_level(stored).above is None:
+    if history.as_trust_level(stored).above is None:
         return Refused("it acts by itself already", code="at_the_top", where=stored.key)
     if rule is None:
         return _unused(stored)
@@ -167,8 +168,3 @@ def _agreed(stored: StoredTrustLevel, now: datetime) -> dict[str, str]:
     """Who said yes and since when, as far as it still counts."""
     given = stored.agreed or {}
     return {by: at for by, at in given.items() if now - datetime.fromisoformat(at) < AGREED_FOR}
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise BadInput("say why, others will ask", code="no_reason", where="reason")

@@ -16,76 +16,47 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from app.domain.actuator import Actuator, CheckResult, Progress
+from app.domain.actuator import CheckResult, Partly, Progress
 from app.domain.decision import Decision, Verdict
-from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
-from app.domain.plan import Action
-from app.flow import counting
-from app.flow.actuators import ACTUATORS
+from app.domain.target import Target
+from app.flow.actuators import partly
 from app.flow.deciding import facts
-from app.flow.deciding.decide import firing_alerts
-from app.flow.ids import action_id
+from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
-from app.flow.people import approve, approvers
-from app.flow.running import holding
+from app.flow.people import approve
+from app.flow.running import foreseen, holding
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
-from app.flow.running.progress import TOLD_EVERY, SoFar, so_far
+from app.flow.running.planned import Planned, load_with_entry
+from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
 from app.flow.services import Services
 from app.kube import read
 from app.kube.event import event_for
-from app.kube.view import View
+from app.kube.hands import left_by
+from app.kube.read import View
 from app.notify.timeline import ActionDone, Topic
 from app.policy import decide as policy_decide
+from app.policy.holds import Hold
+from app.policy.match import ledger_keys
 from app.policy.model import Rule
 from app.store import facts as counts
-from app.store import incidents, ledger, runs
-from app.store.database import Tx
-from app.store.incidents import Incident, StoredAlert
-from app.store.pre_images import PreImageUnreadable, Vault
-from app.store.runs import JournalEntry, Run
+from app.store import runs, work
+from app.store.runs import Run
+from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 
 _MEMORY = timedelta(minutes=15)
 _RETRY = 5.0  # seconds, when the API server does not say
-_RESULTS = {Event.APPLIED: ActionResult.APPLIED, Event.UNCLEAR: ActionResult.UNCLEAR}
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """One action of a run's step with its real values, and the run it belongs to. `fault`: they cannot be had, and `action` is
-    the sealed one."""
-
-    run: Run
-    incident: Incident
-    alerts: tuple[StoredAlert, ...]
-    rule: Rule
-    index: int
-    action: Action
-    fault: str = ""
-
-    @property
-    def id(self) -> str:
-        """Identity of the mutation."""
-        return action_id(self.run.id, self.run.step_index, self.index)
-
-    @property
-    def actuator(self) -> Actuator:
-        """Who carries it out."""
-        return ACTUATORS[self.action.kind]
-
-    @property
-    def so_far(self) -> SoFar:
-        """How far it has come, when it takes long."""
-        return so_far(self.run)
 
 
 async def look(services: Services, run: Run) -> Found:
     """Carry out the present action of the run's step, once.
 
-    `applied`: in place. `abandoned`: the check right before says no, nothing was sent. `refused`: the API server said no. Without
+    `applied`: in place. `abandoned`: the check right before says no, nothing was sent. `refused`: the API server said no. What a long
+    action had done before one of these two stays, and is told. Without
     an event nothing was sent, or it is not known whether it was: it is tried again, and at the last attempt it is `refused` or
     `unclear`.
     """
@@ -93,7 +64,7 @@ async def look(services: Services, run: Run) -> Found:
     if index >= len(run.step.actions):
         return Found(Event.ABANDONED, "the step has nothing to do")
     vault = services.store.vault
-    planned, recorded = await services.store.read(lambda conn: _load_with_entry(conn, vault, run, index))
+    planned, recorded = await services.store.read(lambda conn: load_with_entry(conn, vault, run, index))
     if recorded is not None and recorded.outcome is not None:
         return await _as_recorded(services, planned, recorded.outcome["answer"])
     if planned.fault and recorded:
@@ -112,13 +83,13 @@ async def look(services: Services, run: Run) -> Found:
     try:
         return await _check_and_write(services, planned)
     except TryLater as error:
-        return _later(services, planned, str(error), error.retry_after)
+        return await _later(services, planned, str(error), error.retry_after)
     except OutcomeUnclear as error:
         return _unclear(services, planned, str(error))
 
 
 async def _happened(services: Services, planned: Planned) -> str | Progress:
-    return await planned.actuator.in_place(services.doors, planned.action, planned.id)
+    return await planned.actuator.in_place(services.clients, planned.action, planned.id)
 
 
 async def _as_recorded(services: Services, planned: Planned, answer: Mapping[str, Any]) -> Found:
@@ -147,41 +118,27 @@ def _goes_on(services: Services, planned: Planned, progress: Progress) -> Found:
     )
 
 
-def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
+async def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
     """Nothing was sent."""
     if last_attempt(planned.run):
         text = f"given up after {MAX_ATTEMPTS} attempts: {text}"
-        return _ended(services, planned, Event.REFUSED, text, reached=False)
-    return Found(seconds=seconds or _RETRY, failed=True, waits_for=text)
+        return await _stopped(services, planned, Outcome(Event.REFUSED, text, reached=False))
+    return Found(seconds=seconds or _RETRY, failed=True, waits_for=text, also=record.waits)
 
 
 def _unclear(services: Services, planned: Planned, text: str) -> Found:
     """Sent, or not: it is read back again."""
     if last_attempt(planned.run):
-        return _ended(services, planned, Event.UNCLEAR, text)
+        return _ended(services, planned, Outcome(Event.UNCLEAR, text))
     return Found(seconds=_RETRY, failed=True, waits_for=text)
 
 
-def _load_with_entry(
-    conn: Connection, vault: Vault, run: Run, index: int
-) -> tuple[Planned, JournalEntry | None]:
-    incident = incidents.get(conn, run.incident_id)
-    alerts = firing_alerts(conn, incident.id)
-    planned = Planned(
-        run, incident, alerts, Rule.from_json(run.settings["rule"]), index, run.step.actions[index]
-    )
-    try:
-        whole = vault.whole(conn, run.id, (run.step_index, index), planned.action)
-        planned = replace(planned, action=whole)
-    except PreImageUnreadable as error:
-        planned = replace(planned, fault=str(error))
-    return planned, runs.entry(conn, run.id, planned.id)
-
-
 async def _check_and_write(services: Services, planned: Planned) -> Found:
+    if never := await foreseen.against_step(services, planned.run, planned.index):
+        return await _settle(services, planned, Event.ABANDONED, never)
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     found, _ = await asyncio.gather(
-        planned.actuator.check(replace(services.doors, cluster=view), planned.action),
+        planned.actuator.check(replace(services.clients, cluster=view), planned.action),
         read.ahead(view, planned.action.target),
     )
     if found.ref is None:
@@ -193,12 +150,12 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
         _dry_run(services, planned, found), _look_around(replace(services, cluster=view), planned)
     )
     if refusal:
-        return await _settle(services, planned, Event.REFUSED, refusal)
+        return await _refused(services, planned, refusal, found)
     if view.transient_errors:  # a read that failed in passing is no word against it: all is read again
-        return _later(services, planned, f"a read failed: {view.transient_errors[0]}")
+        return await _later(services, planned, f"a read failed: {view.transient_errors[0]}")
     judged = await _judge_again(services, planned, around)
-    if isinstance(judged, str):
-        return await _settle(services, planned, Event.ABANDONED, judged)
+    if isinstance(judged, Against):
+        return await _settle(services, planned, judged.event, judged.text)
     return await _write(services, planned, found, judged)
 
 
@@ -218,8 +175,23 @@ async def _written_by_a_lost_copy(services: Services, planned: Planned, found: C
 
 async def _dry_run(services: Services, planned: Planned, found: CheckResult) -> str:
     """The dry run of the very write; why it was refused, or empty. Raises TryLater."""
-    refusal = await planned.actuator.dry_run(services.doors, planned.action, planned.id, found)
+    with services.tracer.span("dry run", kind=planned.action.kind.value):
+        refusal = await planned.actuator.dry_run(services.clients, planned.action, planned.id, found)
     return f"the dry run was refused: {refusal}" if refusal else ""
+
+
+async def _refused(services: Services, planned: Planned, text: str, found: CheckResult) -> Found:
+    """The cluster said no. Where somebody else changed the object since it was looked at, it is theirs: they are not called for it,
+    and nobody else is. Raises TryLater when it cannot be told by now: then all is looked at again."""
+    try:
+        hand = await holding.other_hand(services, planned.action, planned.run.requested_at, found.seen)
+    except ClusterRefused as error:
+        text = f"{text}; whether somebody else changed it is not known: {error.message}"
+        return await _settle(services, planned, Event.REFUSED, text)
+    if hand is None:
+        return await _settle(services, planned, Event.REFUSED, text)
+    text = f"{hand.text}, right before our write, which was not sent ({text})"
+    return replace(await _settle(services, planned, Event.TAKEN_OVER, text), keeps={"by_hand": hand.by_hand})
 
 
 async def _look_around(services: Services, planned: Planned) -> facts.Outside:
@@ -233,26 +205,40 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 
-async def _judge_again(services: Services, planned: Planned, around: facts.Outside) -> str | frozenset[str]:
+@dataclass(frozen=True, slots=True)
+class Against:
+    """Why the action is not taken, and what that makes of the run."""
+
+    text: str
+    event: Event = Event.ABANDONED
+
+
+async def _judge_again(
+    services: Services, planned: Planned, around: facts.Outside
+) -> Against | frozenset[str]:
     """All gates once more with fresh facts; the reason against it, or the holds that the gates let it pass. The intent goes
     to disk with the yes."""
     run, policy = planned.run, services.policy()
     in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts)
     if isinstance(in_force, str):
-        return in_force
-    if run.answer == "approved" and approvers.changed(planned.rule.approval, in_force.approval):
-        return "who may approve has changed since this was approved"
+        return Against(in_force)
+    if why := approve.holds_no_more(run, in_force, begun=planned.begun):
+        return Against(why)
+    if not planned.begun and approve.too_late(run, in_force, services.clock.now()):
+        return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
     own = facts.Own(
         run.id,
         run.step_index,
         approved_by=run.answered_by if run.answer == "approved" else "",
         brings_back=holding.brings_back(run, planned.index),
+        begun=planned.begun,
     )
 
-    def verdict(tx: Tx) -> str | frozenset[str]:
-        ledger.lock(tx)
-        if not counts.holds(tx.conn, run.id, run.step_index):
-            return "the budget reservation is gone"
+    def verdict(tx: Tx) -> Against | frozenset[str]:
+        work.lock_ledger(tx)
+        held = counts.holds(tx.conn, run.id, run.step_index)
+        if not held and (run.answer != approve.APPROVED or planned.begun):
+            return Against("the budget reservation is gone")
         # The stricter of the rule in force now and the one that this was decided under, where that is another one.
         for rule in (in_force,) if in_force == planned.rule else (in_force, planned.rule):
             ground = facts.Ground(policy, rule)
@@ -269,17 +255,26 @@ async def _judge_again(services: Services, planned: Planned, around: facts.Outsi
         )
         if not yes:
             return _against(decision)
+        if not held or in_force.name != planned.rule.name:
+            _reserve(tx, planned, in_force)
         _intend(tx, planned)
         return frozenset(hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
 
     return await services.store.write(verdict)
 
 
+def _reserve(tx: Tx, planned: Planned, in_force: Rule) -> None:
+    """An approved plan takes its place in the budgets with the word that lets it act, also under a rule that came meanwhile."""
+    target = Target.parse(planned.run.target_key)
+    keys = [*ledger_keys(planned.rule, target), *ledger_keys(in_force, target)]
+    work.reserve(tx, planned.run.id, planned.run.step_index, keys)
+
+
 _AGAIN = "checked again right before the write"
 
 
-def _against(decision: Decision) -> str:
-    return f"{_AGAIN}: {decision.text}"
+def _against(decision: Decision) -> Against:
+    return Against(f"{_AGAIN}: {decision.text}")
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
@@ -307,55 +302,80 @@ def _intend(tx: Tx, planned: Planned) -> None:
 async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
     """Send it. What holds it since the gates said yes stops each request that has not gone out."""
     asked = holding.holds_on_start if holding.brings_back(planned.run, planned.index) else holding.holds_on
-    means = replace(holding.means(services, planned.run, known, asked), so_far=planned.so_far.state)
+    named = (holding.by_name((planned.action,)),)  # the gates have read the marks of its owners a moment ago
+
+    def holds(conn: Connection, _touched: holding.Touches) -> tuple[Hold, ...]:
+        return asked(conn, services, planned.run, known, named)
+
+    means = replace(holding.means(services, holds), so_far=planned.so_far.state)
     try:
-        done = await planned.actuator.apply(means, planned.action, planned.id, found)
+        with services.tracer.span("write", kind=planned.action.kind.value):
+            done = await planned.actuator.apply(means, planned.action, planned.id, found)
     except Held as hold:
         return await _settle(services, planned, Event.ABANDONED, f"{_AGAIN}: {hold}")
     if isinstance(done, Progress):
         return _goes_on(services, planned, done)
     if done.passing:
-        return _later(services, planned, done.text, done.retry_after)
+        return await _later(services, planned, done.text, done.retry_after)
     if done.result is ActionResult.UNCLEAR:
         return _unclear(services, planned, done.text)
-    event = Event.APPLIED if done.result is ActionResult.APPLIED else Event.REFUSED
-    return await _settle(services, planned, event, done.text)
+    if done.result is not ActionResult.APPLIED:
+        return await _refused(services, planned, done.text, found)
+    left = left_by(done.generation, done.left, services.store.vault.key)
+    return await _settle(services, planned, Event.APPLIED, done.text, left)
 
 
-async def _settle(services: Services, planned: Planned, event: Event, text: str) -> Found:
-    """The outcome, told to the object before anybody else when it was applied."""
-    if event is Event.APPLIED:
-        if planned.index == 0:
-            counting.wrote(services, planned.run, planned.incident)
-        await services.store.write(lambda tx: _record(tx, planned, event, text))
-        await _leave_event(services, planned, "Remediated", text)
-    return _ended(services, planned, event, text)
+async def _settle(
+    services: Services, planned: Planned, event: Event, text: str, left: Mapping[str, Any] | None = None
+) -> Found:
+    """The outcome, told to the object before anybody else when it was applied. `left` is what is recorded of how our write left it."""
+    outcome = Outcome(event, text, how_left=left or {})
+    if event is not Event.APPLIED:
+        return await _stopped(services, planned, outcome)
+    if planned.index == 0:
+        record.count_write(services, planned.run, planned.incident)
+    await services.store.write(lambda tx: _record(tx, planned, outcome))
+    await _leave_event(services, planned, "Remediated", text)
+    return _ended(services, planned, outcome)
 
 
-def _ended(services: Services, planned: Planned, event: Event, text: str, *, reached: bool = True) -> Found:
-    services.metrics.actions.labels(planned.action.kind.value, event.value).inc()
-    return Found(event, text, also=lambda tx, _run: _record(tx, planned, event, text, reached=reached))
+async def _stopped(services: Services, planned: Planned, outcome: Outcome) -> Found:
+    """It is not carried out, or not to its end: what a long action has done by then is measured, as nothing takes it back."""
+    so_far, found = planned.so_far, None
+    if planned.resumed:
+        try:
+            found = await partly(services.clients, planned.action, planned.id, so_far.state)
+        except RemediatorError:
+            found = Partly(so_far.text, "what it came to since is not known") if so_far.text else None
+    return _ended(services, planned, replace(outcome, partly=found))
 
 
-def _record(tx: Tx, planned: Planned, event: Event, text: str, *, reached: bool = True) -> None:
-    """Write the outcome, its audit record and its message; the first outcome stands. `reached`: the cluster answered."""
-    run, action = planned.run, planned.action
-    partly = planned.so_far.text if event is not Event.APPLIED else ""
-    text = f"{text}; until then: {partly}" if partly else text
-    answer = {"event": event.value, "text": text, "at": tx.now.isoformat(), "reached": reached}
-    result = _RESULTS.get(event, ActionResult.REFUSED)
+def _ended(services: Services, planned: Planned, outcome: Outcome) -> Found:
+    services.metrics.actions.labels(planned.action.kind.value, outcome.event.value).inc()
+    return Found(outcome.event, outcome.told, also=lambda tx, _run: _record(tx, planned, outcome))
+
+
+def _record(tx: Tx, planned: Planned, outcome: Outcome) -> None:
+    """Write the outcome, its audit record and its message; the first outcome stands."""
+    run, action, event, some = planned.run, planned.action, outcome.event, outcome.partly
+    text = outcome.told
+    if some is None and event is not Event.APPLIED and planned.so_far.text:
+        text = f"{text}; until then: {planned.so_far.text}"
+    told = {"event": event.value, "text": text, "at": tx.now.isoformat()}
+    parts = {"done": some.done, "left": some.left} if some else {}
+    answer = {**told, **parts, "reached": outcome.reached, **outcome.how_left}
     entry = {"entry": "none", "step": run.step.name, "step_index": run.step_index, "kind": action.kind.value}
     runs.begin_entry(tx, run.id, planned.id, {**entry, "object": str(action.object)})
-    runs.end_entry(tx, run.id, planned.id, {"result": result.value, "answer": answer})
+    runs.end_entry(tx, run.id, planned.id, {"result": outcome.result.value, "answer": answer})
     done = ActionDone(
         id=planned.id,
         summary=action.summary,
-        result=result,
+        result=outcome.result,
         text=text,
         undo=action.undo,
         reversible=action.reversible,
-        sent=event is not Event.ABANDONED or bool(partly),
-        reached=reached,
+        sent=event not in (Event.ABANDONED, Event.EXPIRED, Event.TAKEN_OVER) or some is not None,
+        reached=outcome.reached,
         at=tx.now,
     )
     tell(tx, Topic.ACTION, done, incident_id=run.incident_id, once=planned.id, run_id=run.id)

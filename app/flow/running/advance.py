@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import structlog
@@ -22,18 +21,18 @@ from app.domain.errors import RemediatorError, StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
 from app.domain.workflows import run_of
 from app.engine.context import RunContext, Workflow
-from app.flow import counting
 from app.flow.ids import WAKE
+from app.flow.notifying import record
 from app.flow.notifying.record import move
 from app.flow.people import approve
-from app.flow.running import act, ending, next_step, temporary, undo, verify
+from app.flow.running import act, ending, journal, next_step, standing, temporary, verify
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
 from app.flow.services import Services
 from app.policy.model import Otherwise
-from app.store import claims, driving, incidents, runs
-from app.store.database import Tx
+from app.store import driving, incidents, runs, steps, work
 from app.store.driving import Changes
 from app.store.runs import Run
+from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 
@@ -62,11 +61,20 @@ HANDLERS: Mapping[RunState, Handler] = {
     RunState.ACTING: act.look,
     RunState.VERIFYING: verify.look,
     RunState.CHOOSING: next_step.look,
-    RunState.UNDOING: partial(undo.look, needed=temporary.needed),
+    RunState.UNDOING: temporary.look_back,
     RunState.FIXED: temporary.look,
     RunState.CONTAINED: temporary.look,
 }
 """Who finds out what happened to a run in this state. A run in any other state has nothing to wait for."""
+
+
+_SPANS = {
+    RunState.WAITING: "approval",
+    RunState.ACTING: "apply",
+    RunState.VERIFYING: "verify",
+    RunState.UNDOING: "undo",
+}
+"""What a look at a run in this state is called in a trace; else by the state."""
 
 
 def workflow_of(services: Services) -> Workflow:
@@ -111,8 +119,10 @@ async def _as_far_as_it_gets(services: Services, workflow: str) -> float | None:
     run = taken
     while True:
         handler = HANDLERS.get(run.state, _nothing)
-        async with asyncio.timeout(_LIMIT):
-            found = await handler(services, run)
+        named = _SPANS.get(run.state, run.state.value)
+        with services.tracer.span(named, run.incident_id, run=run.id, step=run.step_index):
+            async with asyncio.timeout(_LIMIT):
+                found = await handler(services, run)
         moved = await services.store.write(lambda tx: _write(tx, services, run, found))  # noqa: B023 - awaited here
         _tell(services, moved)
         if moved.seconds is not None:
@@ -159,12 +169,13 @@ def life_of(tx: Tx, run: Run) -> Life:
     """The run's life as its row and its journal tell it."""
     otherwise = tuple(Otherwise(word) for word in run.settings["rule"]["otherwise"]) if run.settings else ()
     life = Life.from_json(run.life, run.state, len(run.step.actions), otherwise)
-    there = undo.in_place(tx.conn, run.id)
+    there = journal.in_place(tx.conn, run.id)
     kept = any(
         entry.intent["step_index"] == run.step_index and entry.intent["kind"] in half_way.KEPT
         for entry in there
     )
-    return replace(life, in_place=bool(there), kept=kept and run.state is RunState.ACTING)
+    loses = standing.lost_by_itself(there)
+    return replace(life, in_place=bool(there), kept=kept and run.state is RunState.ACTING, loses=loses)
 
 
 def _wait(tx: Tx, run: Run, found: Found) -> _Moved:
@@ -188,9 +199,13 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
             run.state is RunState.ACTING and life.state is not RunState.VERIFYING
         ):
             ending.leave_step(tx, run, text)
+        if (run.state, life.state) == (RunState.WAITING, RunState.VERIFYING):
+            # An earlier step may have helped late: it is judged and told by the last one that was carried out.
+            done = journal.carried_out(tx.conn, run.id)
+            steps.go_back(tx, run, int(done[-1].intent["step_index"]) if done else run.step_index)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
-    claim = claims.taken(tx, services.replica, _CLAIM)
+    claim = work.claim_values(tx, services.replica, _CLAIM)
     driving.keep(tx, run.id, Changes(tx.now, "", 0, life.to_json()), claim)
     return _Moved(runs.get(tx.conn, run.id), text=text)
 
@@ -215,7 +230,7 @@ def _tell(services: Services, moved: _Moved) -> None:
     if moved.run.state is not RunState.VERIFYING:
         verify.forget(services, moved.run)
     if moved.ended:
-        counting.ended(services, moved.run, moved.run.state)
+        record.count_ended(services, moved.run, moved.run.state)
         if ending.CONSEQUENCES[moved.run.state].person:
             services.metrics.escalations.labels(moved.run.state.value).inc()
         services.decide_nudge()

@@ -6,25 +6,26 @@ Owns the consequences: reservation, incident, escalation and page, what the run 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
-from app.flow.deciding import settle, trust
+from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move, taken
-from app.flow.running import standing, temporary, undo
+from app.flow.running import journal, standing, temporary
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
 from app.store import facts as counts
-from app.store import incidents, ledger, runs
-from app.store.database import Tx
+from app.store import incidents, runs, work
 from app.store.incidents import Incident
 from app.store.runs import Run
+from app.store.tx import Tx
 
 _AGAIN = timedelta(seconds=15)  # after a run was abandoned before it touched anything, before deciding anew
 
@@ -45,7 +46,7 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.NOT_FIXED: Consequence(evidence=Evidence.NOT_FIXED),
     RunState.INCONCLUSIVE: Consequence(evidence=Evidence.UNCLEAR),
     RunState.PROBE_ERROR: Consequence(evidence=Evidence.UNCLEAR),
-    RunState.TAKEN_OVER: Consequence(gives_back=False, person=False),  # no setback of ours, and no fix
+    RunState.TAKEN_OVER: Consequence(person=False),  # no setback of ours, and no fix
     RunState.REJECTED: Consequence(person=False),  # who said no has it; counted when they said it
     RunState.EXPIRED: Consequence(),  # nobody looked: somebody has to be called
     RunState.ABANDONED: Consequence(),  # untouched, the incident is decided anew instead
@@ -68,39 +69,53 @@ class Ended:
 
 def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     """End the run as its life says, with everything that follows. The only function that ends a run."""
+    if run.state is RunState.UNDOING and life.cause is Cause.NONE:
+        return _not_undone(tx, run, life)
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
     if follows.gives_back:
         leave_step(tx, run, life.reason)
     end_run(tx, run.id, life.state, life.reason)
     if follows.evidence is not None:
-        trust.count(tx, services, run, follows.evidence)
+        history.count_run(tx, services, run, follows.evidence)
     if life.state in HELPED and life.cause is Cause.REVERT:
         keeps = temporary.go_on(tx, run, life)
-        return Ended(datetime.fromisoformat(str(keeps["until"])), temporary.WAITS, keeps)
+        until = datetime.fromisoformat(str(keeps["until"])) if keeps else None
+        return Ended(until, temporary.WAITS if until else "", keeps)
     if life.state in HELPED:
         return _helped(tx, run, life, incident)
     temporary.close(tx, run, life.state)
     if life.state is RunState.TAKEN_OVER:
-        _taken_over(tx, run, life, incident)
+        _taken_over(tx, services, run, life, incident)
         return Ended()
-    if life.state is RunState.ABANDONED and not undo.carried_out(tx.conn, run.id):
+    if life.state is RunState.ABANDONED and not _for_a_person(tx, run, incident):
         _untouched(tx, incident, run, life.reason)
     elif follows.person:
         _hand_over(tx, run, life, incident)
     elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
-        _leave_with_person(tx, run, life, incident)
+        _leave_with_person(tx, services, run, life, incident)
     return Ended()
+
+
+def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:
+    """What a person ordered was not begun: the run is as it was before, with everything that had followed from its end."""
+    end_run(tx, run.id, life.state, run.result or life.reason)
+    once = f"{run.id}/not undone/{life.undos}/{tx.stamp}"
+    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
+    until = temporary.goes_on(tx, run) if life.state in HELPED else None
+    if until is None:
+        return Ended()
+    return Ended(until, temporary.WAITS, {"until": until.isoformat()})
 
 
 def leave_step(tx: Tx, run: Run, why: str) -> None:
     """The run leaves its present step: a step that changed nothing (refused, rejected, expired, not needed any more) has spent
-    nothing, and its approval request stands no more."""
+    nothing, and its approval request stands no more. What a long action did before it was stopped is spent."""
     if run.state is RunState.WAITING and run.answer != "rejected":
         _close_request(tx, run, why)
-    done = undo.carried_out(tx.conn, run.id)
+    done = journal.changed(tx.conn, run.id)
     if not any(entry.intent.get("step_index") == run.step_index for entry in done):
-        ledger.give_back(tx, run.id, run.step_index)
+        work.give_back(tx, run.id, run.step_index)
 
 
 def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
@@ -117,7 +132,7 @@ def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
     return Ended(until, temporary.WAITS if until else "")
 
 
-def _taken_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
+def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> None:
     """Somebody else's hand is on the target. A person who is at it is not called for what they do; a pipeline or controller
     that overrules us is, and whoever it was when it is not the first time."""
     if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
@@ -129,7 +144,16 @@ def _taken_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     if times > 1 or not run.life.get("by_hand"):
         _hand_over(tx, run, life, incident)
     else:
-        _leave_with_person(tx, run, life, incident)
+        _leave_with_person(tx, services, run, life, incident)
+
+
+def _for_a_person(tx: Tx, run: Run, incident: Incident) -> bool:
+    """What was abandoned has left something that somebody has to know of: an earlier action, or a part of a long one, unless its alert is
+    gone by now."""
+    if journal.carried_out(tx.conn, run.id):
+        return True
+    wanted = incident.manual is not None or incidents.firing_count(tx.conn, incident.id) > 0
+    return wanted and bool(journal.changed(tx.conn, run.id))
 
 
 def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
@@ -143,8 +167,10 @@ def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
 
 def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
+    partly = any(standing.was_partly(entry) for entry in journal.changed(tx.conn, run.id))
     several = len(run.step.actions) > 1
-    stands = undo.standing_of(tx.conn, run) if several else standing.Standing()
+    stands = journal.standing_of(tx.conn, run) if several or partly else standing.Standing()
+    again = (_again(run, incident),) if partly and not several else ()
     why = Escalation(
         reason=life.reason,
         tried=tuple(_tried(tx, run)),
@@ -153,14 +179,22 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
         in_place=stands.in_place,
         done=stands.done,
         not_done=stands.not_done,
-        commands=stands.commands,
+        commands=(*again, *stands.commands),
     )
     once = f"{run.id}/{life.undos}" if life.undos else run.id
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
     _watch(tx, incident)
 
 
-def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
+def _again(run: Run, incident: Incident) -> str:
+    """What a person types so that what a long action left is done: the plan is made anew from what is there."""
+    given = incident.manual.params if incident.manual else {}
+    params = "".join(f" --param {shlex.quote(f'{name}={value}')}" for name, value in sorted(given.items()))
+    where = shlex.quote(run.target_key)
+    return f"do what is left: remediator trigger {run.remediation} --target {where}{params} --reason WHY"
+
+
+def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> None:
     """A person said it: they have the incident, and nobody else is called."""
     words = {
         RunState.UNDONE: "undone: ",
@@ -170,8 +204,11 @@ def _leave_with_person(tx: Tx, run: Run, life: Life, incident: Incident) -> None
     reason = f"{words.get(life.state, '')}{life.reason}"
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if life.state is RunState.REJECTED:
-        taken(tx, incident.id, run.answered_by)
-    if not incident.state.closed:
+        taken(tx, services, incident.id, run.answered_by)
+    if incident.closed_at is not None and not incident.state.closed:
+        # A newer one has its place and its alert: with what it was open for settled, it is over.
+        move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
+    elif not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
         _watch(tx, incident)
     else:
@@ -198,11 +235,12 @@ def _tried(tx: Tx, run: Run) -> list[str]:
     lines = []
     for entry in runs.entries(tx.conn, run.id):
         answer = (entry.outcome or {}).get("answer") or {}
-        event = answer.get("event")
-        if event in (None, Event.ABANDONED.value):
+        event, some = answer.get("event"), standing.was_partly(entry)
+        if not some and event in (None, Event.ABANDONED.value, Event.TAKEN_OVER.value):
             continue
         what = f"{entry.intent['step']}: {entry.intent.get('kind', '')} {entry.intent.get('object', '')}"
-        word = event if answer.get("reached", True) else "the cluster could not be reached"
+        reached = event if answer.get("reached", True) else "the cluster could not be reached"
+        word = "not to its end" if some else reached
         lines.append(what if event == Event.APPLIED.value else f"{what} ({word})")
     return lines
 

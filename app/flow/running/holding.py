@@ -1,41 +1,104 @@
 """Holding: what forbids the next write of a run, and the one write that people approved beforehand.
 
 Owns how the holds of the policy (`app.policy.holds`) are asked for a run: by its actions right before they go out, by its undo, and by
-the end of a temporary change. To start again what a run stopped is a part of the plan that people approved: a freeze does not hold it.
-Reads only.
+the end of a temporary change, and whose hand is on an object that refused one. To start again what a run stopped is a part of the
+plan that people approved: a freeze does not hold it. Writes only that a hold which people knew of is lifted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Means
 from app.domain.decision import Code
-from app.domain.errors import Held
-from app.domain.plan import Action
+from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
+from app.domain.json import Obj
+from app.domain.outcome import RunState
+from app.domain.plan import Action, kinds_touched
 from app.domain.target import Target
+from app.flow.deciding.marks import of_what_is_there
+from app.flow.running import journal
 from app.flow.services import Services
-from app.policy.holds import Hold, Write, holds
-from app.store import pauses
+from app.kube.hands import Hand, hand_between
+from app.policy.facts import Fact, Unknown
+from app.policy.gates.target import off_limits_by_name
+from app.policy.holds import SCOPE, Hold, Touched, Write, holds, is_hold
+from app.store import driving, people, runs
 from app.store.runs import JournalEntry, Run
+from app.store.tx import Tx
 
-Holding = Callable[[Connection, Services, Run, Collection[str]], tuple[Hold, ...]]
-"""What forbids a write of a run."""
+Touches = Sequence[Touched]
+Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
+"""What forbids a write of a run, by the marks on what it changes."""
 
 
-def held(conn: Connection, services: Services, run: Run) -> str:
+async def other_hand(services: Services, action: Action, since: datetime, before: Obj | None) -> Hand | None:
+    """Somebody else's change of the action's object since it was looked at, as `before`; where that is not known, since then, its
+    second included. Raises what `changed_object` does: nobody's hand and one that cannot be told are two things."""
+    manifest = await changed_object(services, action)
+    return None if manifest is None else hand_between(before, manifest, since)
+
+
+async def changed_object(services: Services, action: Action) -> Obj | None:
+    """The object that the action changes, as it is; None for an action that changes no fields, and when it is gone. Raises the port's
+    read errors: whose hand is on what cannot be read is not known."""
+    ref = action.object
+    if not action.changes:
+        return None
+    try:
+        return await services.cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return None
+
+
+async def touched_by(services: Services, actions: Iterable[Action]) -> tuple[Touched, ...]:
+    """What these actions change, with the marks of its owners, for what the scope says of writing to it once more. Raises TryLater when the
+    marks cannot be read by now; marks that may not be read hold as unknown ones do."""
+    found: dict[str, list[Action]] = {}
+    for action in actions:
+        found.setdefault(action.target.key, []).append(action)
+    return tuple([await _touched(services, together) for together in found.values()])
+
+
+async def _touched(services: Services, actions: Sequence[Action]) -> Touched:
+    plain, scope = by_name(actions), services.policy().scope
+    if off_limits_by_name(scope, plain.target.namespace):
+        return plain
+    try:
+        marks: Fact[Mapping[str, str]] | None
+        marks = await of_what_is_there(services.cluster, scope, plain.target)
+    except TryLater as error:
+        text = f"whether {plain.target} is off limits by now could not be read: {error.message}"
+        raise TryLater(text, code=error.code, retry_after=error.retry_after) from error
+    except RemediatorError as error:
+        marks = Unknown(error.message)
+    return replace(plain, marks=marks)
+
+
+def by_name(actions: Sequence[Action]) -> Touched:
+    """What actions on one target change, without the marks of its owners."""
+    target = actions[0].target
+    return Touched(target, frozenset(kinds_touched(target.kind, actions)))
+
+
+def held(conn: Connection, services: Services, run: Run, touched: Touches = ()) -> str:
     """What forbids this run's next write that is no action, in words; empty when it may happen."""
-    return words(holds_on(conn, services, run, run.life.get("despite", ())))
+    return words(holds_on(conn, services, run, run.life.get("despite", ()), touched))
 
 
-def holds_on(conn: Connection, services: Services, run: Run, despite: Collection[str]) -> tuple[Hold, ...]:
+def holds_on(
+    conn: Connection, services: Services, run: Run, despite: Collection[str], touched: Touches = ()
+) -> tuple[Hold, ...]:
     """What forbids the run's next write, but for the holds whose keys are in `despite`."""
     now = services.clock.now()
-    write = Write(Target.parse(run.target_key), run.rule, run.remediation, frozenset(despite))
-    return holds(services.policy(), services.ceiling, pauses.active(conn, now), write, now)
+    target = Target.parse(run.target_key)
+    write = Write(target, run.rule, run.remediation, frozenset(despite), tuple(touched))
+    return holds(services.policy(), services.ceiling, people.pauses_in_force(conn, now), write, now)
 
 
 def brings_back(run: Run, index: int) -> bool:
@@ -45,21 +108,48 @@ def brings_back(run: Run, index: int) -> bool:
 
 
 def holds_on_start(
-    conn: Connection, services: Services, run: Run, despite: Collection[str]
+    conn: Connection, services: Services, run: Run, despite: Collection[str], touched: Touches = ()
 ) -> tuple[Hold, ...]:
     """What holds the start of what this run stopped, by people's approval of its plan."""
-    return tuple(hold for hold in holds_on(conn, services, run, despite) if hold.code is not Code.FROZEN)
+    found = holds_on(conn, services, run, despite, touched)
+    return tuple(hold for hold in found if hold.code is not Code.FROZEN)
 
 
-def holds_on_undo(conn: Connection, services: Services, run: Run, acted: JournalEntry) -> tuple[Hold, ...]:
+def holds_on_undo(
+    conn: Connection, services: Services, run: Run, acted: JournalEntry, touched: Touches
+) -> tuple[Hold, ...]:
     """What holds the undo of this action: nothing where there is nothing to write. To start again what the run stopped was approved
     with its plan."""
     despite, action = run.life.get("despite", ()), Action.from_json(acted.intent["action"])
     if not action.reversible:
         return ()
     if run.answer == "approved" and len(run.step.actions) > 1 and half_way.stops(action):
-        return holds_on_start(conn, services, run, despite)
-    return holds_on(conn, services, run, despite)
+        return holds_on_start(conn, services, run, despite, touched)
+    return holds_on(conn, services, run, despite, touched)
+
+
+async def forget_lifted(services: Services) -> None:
+    """Forget the holds that people knew of when they ordered an undo and that are lifted by now: what is set anew comes after the order.
+    What could not be looked at is not known to be lifted. A part of the sweep. Raises StoreUnavailable."""
+    for run in await services.store.read(driving.with_despite):
+        touched: Touches | None = ()
+        if any(key.startswith(SCOPE) for key in run.life["despite"]):
+            there = await services.store.read(lambda conn, r=run: journal.in_place(conn, r.id))  # type: ignore[misc]  # bound early
+            try:
+                touched = await touched_by(services, journal.actions(there))
+            except TryLater:
+                touched = None
+        await services.store.write(lambda tx, r=run, t=touched: _forget(tx, services, r.id, t))  # type: ignore[misc]  # bound early
+
+
+def _forget(tx: Tx, services: Services, run_id: str, touched: Touches | None) -> None:
+    run = runs.hold(tx, run_id)
+    known = list(run.life.get("despite", ()))
+    stand = {hold.key for hold in holds_on(tx.conn, services, run, (), touched or ())}
+    blind = () if touched is not None else (SCOPE,)
+    left = [key for key in known if key in stand or not is_hold(key) or key.startswith(blind)]
+    if left != known and run.state is RunState.UNDOING:
+        driving.change(tx, run_id, {**run.life, "despite": left})
 
 
 def words(found: Collection[Hold]) -> str:
@@ -67,12 +157,14 @@ def words(found: Collection[Hold]) -> str:
     return "; ".join(hold.text for hold in found)
 
 
-def means(services: Services, run: Run, despite: Collection[str], holding: Holding = holds_on) -> Means:
-    """What one write of this run is made with: what holds it by then stops each request right before it goes out, by Held."""
+def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:
+    """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held. The marks on what
+    `actions` change are read again each time."""
 
     async def ask() -> None:
-        found = await services.store.read(lambda conn: holding(conn, services, run, despite))
+        touched = await touched_by(services, actions)
+        found = await services.store.read(lambda conn: holding(conn, touched))
         if found:
             raise Held(words(found))
 
-    return Means(services.doors, ask, services.clock.sleep)
+    return Means(services.clients, ask, services.clock.sleep)

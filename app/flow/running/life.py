@@ -33,7 +33,7 @@ class Event(StrEnum):
     BEGUN = "begun"  # the engine has it
     APPROVED = "approved"
     REJECTED = "rejected"
-    EXPIRED = "expired"  # nobody answered in time
+    EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
     ALERT_GONE = "alert_gone"  # it resolved while the approval request stood
     WITHDRAWN = "withdrawn"  # the rule was removed or lowered while the approval request stood
     APPLIED = "applied"  # one action is in place
@@ -45,7 +45,9 @@ class Event(StrEnum):
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
-    TAKEN_OVER = "taken_over"  # somebody else changed the target while it was verified
+    TAKEN_OVER = (
+        "taken_over"  # somebody else changed the target while it was verified, or right before our write
+    )
     STEP_FOUND = "step_found"  # the next step may be taken
     STEP_ASKS = "step_asks"  # the next step needs an approval
     NO_STEP = "no_step"
@@ -55,6 +57,9 @@ class Event(StrEnum):
     UNDO_FAILED = "undo_failed"
     NOT_WANTED = "not_wanted"  # while something held the undo, its reason went away
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
+    ORDER_OVER = (
+        "order_over"  # the undo that a person ordered waited and was not begun: withdrawn, or too late
+    )
     REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
     BROKEN = "broken"  # every attempt of this transition raised an unexpected error
 
@@ -73,9 +78,9 @@ class Life:
     """What the table needs to know of a run, and what it changes.
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
-    place, of any step. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
+    place, of any step; `loses` is what taking it back would lose, so that only a person's word does that. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
-    ordered it knew of.
+    ordered it knew of, and their order is good `until` then (ISO 8601).
     """
 
     state: RunState
@@ -83,6 +88,7 @@ class Life:
     otherwise: tuple[Otherwise, ...]
     in_place: bool = False
     kept: bool = False
+    loses: str = ""
     action: int = 0
     rest: tuple[Otherwise, ...] = ()
     outcome: RunState | None = None
@@ -90,6 +96,7 @@ class Life:
     cause: Cause = Cause.NONE
     undos: int = 0
     despite: tuple[str, ...] = ()
+    until: str = ""
 
     def to_json(self) -> dict[str, JsonValue]:
         """What the row keeps; the other fields are derived from the run."""
@@ -101,6 +108,7 @@ class Life:
             "cause": self.cause.value,
             "undos": self.undos,
             "despite": list(self.despite),
+            "ordered_until": self.until,
         }
 
     @classmethod
@@ -120,6 +128,7 @@ class Life:
             cause=Cause(data.get("cause", "")),
             undos=int(data.get("undos", 0)),
             despite=tuple(data.get("despite", ())),
+            until=str(data.get("ordered_until", "")),
         )
 
 
@@ -188,6 +197,13 @@ def rest_of_otherwise(outcome: RunState) -> Becomes:
     return becomes
 
 
+def leave_to_them(life: Life, text: str) -> Life:
+    """Somebody changed the object right before our write: it is theirs. Only what this step left half done is undone."""
+    if _half(life):
+        return rest_of_otherwise(RunState.TAKEN_OVER)(life, text)
+    return end(life, RunState.TAKEN_OVER, text)
+
+
 _HALF_DONE = (Otherwise.UNDO, Otherwise.ESCALATE)
 
 
@@ -237,6 +253,12 @@ def leave_in_place(life: Life, text: str) -> Life:
             return end(life, life.outcome or RunState.ABANDONED, text)
 
 
+def not_undone(life: Life, text: str) -> Life:
+    """Nothing of what a person ordered was written: the run is again as it had ended, and undoes nothing."""
+    before = life.outcome or RunState.ABANDONED
+    return replace(end(life, before, text), cause=Cause.NONE, despite=(), until="")
+
+
 def stay(life: Life, _text: str) -> Life:
     """The same state goes on."""
     return life
@@ -246,7 +268,9 @@ def go_on(life: Life) -> Life:
     """The first thing left of what the rule says otherwise, or the end."""
     for number, word in enumerate(life.rest):
         rest = life.rest[number + 1 :]
-        if word is Otherwise.UNDO and life.in_place:
+        if word is Otherwise.UNDO and life.in_place and life.loses:
+            life = replace(life, reason=_joined(life.reason, f"not undone by itself: {life.loses}"))
+        elif word is Otherwise.UNDO and life.in_place:
             return replace(
                 life, state=RunState.UNDOING, rest=rest, cause=Cause.OTHERWISE, undos=life.undos + 1
             )
@@ -286,7 +310,9 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.ACTING, E.APPLIED): next_action_or_verify,
     (S.ACTING, E.REFUSED): otherwise(S.FAILED),
     (S.ACTING, E.ABANDONED): rest_of_otherwise(S.ABANDONED),
+    (S.ACTING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.ACTING, E.UNCLEAR): finish(S.STUCK),
+    (S.ACTING, E.TAKEN_OVER): leave_to_them,
     # Did it help? Only a certain "no" is followed by another step or an undo.
     (S.VERIFYING, E.FIXED): helped(S.FIXED),
     (S.VERIFYING, E.CONTAINED): helped(S.CONTAINED),
@@ -306,6 +332,7 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
     (S.UNDOING, E.NOT_WANTED): leave_in_place,
     (S.UNDOING, E.UNDO_ORDERED): order,
+    (S.UNDOING, E.ORDER_OVER): not_undone,
     # After its end.
     **{(state, E.REVERT_DUE): undo(Cause.REVERT) for state in (S.FIXED, S.CONTAINED)},
     **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended},

@@ -15,16 +15,17 @@ from app.domain.plan import Step
 from app.domain.target import Target
 from app.flow.deciding import decide, facts, investigate, settle
 from app.flow.deciding.history import history_of, rotating
+from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import announce
 from app.flow.people import approval_request
 from app.flow.running.life import Event, Found, Look, last_attempt
 from app.flow.services import Services
-from app.kube.view import View
+from app.kube.read import View
 from app.notify.timeline import Topic
-from app.policy.budgets import ledger_keys
-from app.store import decisions, incidents, ledger, runs
-from app.store.database import Tx
+from app.policy.match import ledger_keys
+from app.store import incidents, runs, steps, work
 from app.store.runs import Run
+from app.store.tx import Tx
 
 _AGAIN = 5.0  # seconds
 
@@ -64,10 +65,17 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         target = Target.parse(run.target_key)
         view = View(services.cluster)
         looking = replace(services, cluster=view)
-        seen = await investigate.look_at(looking, subject, target, history)
+        if await off_limits(view, policy.scope, target):
+            seen = investigate.unread(subject, target)
+        else:
+            seen = await investigate.look_at(looking, subject, target, history)
         if not last:
             seen = investigate.look_again_first(seen, view.transient_errors)
-        sight = facts.Sight(target, seen.workload or seen.fault, seen.step.actions if seen.step else ())
+        workload, actions = (
+            seen.workload or seen.fault or investigate.NOT_READ,
+            seen.step.actions if seen.step else (),
+        )
+        sight = facts.Sight(target, workload, actions, read=seen.read)
         around = await facts.outside(looking, subject.rule, sight, alerts)
     except (RemediatorError, BadInput) as error:
         return str(error)
@@ -75,8 +83,8 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
 
 
 def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bool) -> Found:
-    ledger.lock(tx)
-    rule, seen, index = case.seen.subject.rule, case.seen, run.step_index + 1
+    work.lock_ledger(tx)
+    rule, seen, index = case.seen.subject.rule, case.seen, steps.next_index(run)
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, case.incident, facts.Own(run.id))
     # Its own runs before this one, still in the same incident, must not cool it down or count as flapping.
@@ -85,7 +93,7 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
         return Found(seconds=_AGAIN, failed=True, waits_for=decision.text)
     once = f"{run.id}/{index}"
     body = settle.recorded(tx, decision, seen.step)
-    decisions.put(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
+    work.put_decision(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
     announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
         return Found(Event.NO_STEP, f"no further step: {decision.text}")
@@ -98,14 +106,15 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
 
 
 def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> None:
-    """The run stands on this step from now on, with a reservation of its own and, where it is asked, its request."""
+    """The run stands on this step from now on, with a reservation of its own or, where it is asked, its request."""
     if step is None:
         raise AssertionError("a step that is taken exists")
-    rule, index = case.seen.subject.rule, run.step_index + 1
+    rule, index = case.seen.subject.rule, steps.next_index(run)
     expires_at = tx.now + rule.approval.expires if asks else None
-    settings = {"rule": rule.to_json(), "policy": case.policy.version}
+    settings = {"rule": rule.to_json(), "policy": case.policy.version, **steps.stood_on(run)}
     runs.set_step(tx, run.id, step, index, expires_at=expires_at, settings=settings)
-    ledger.reserve(tx, run.id, index, ledger_keys(rule, case.seen.target))
+    if not asks:
+        work.reserve(tx, run.id, index, ledger_keys(rule, case.seen.target))
     held = runs.get(tx.conn, run.id)
     data = {"step": held.step.to_json(), "plan_hash": held.plan_hash, "step_index": index}
     tx.audit(EventKind.RUN_REQUESTED, incident_id=run.incident_id, run_id=run.id, data=data)

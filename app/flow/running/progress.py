@@ -1,4 +1,4 @@
-"""Progress: how far the present action of a run has come, as its row keeps it while the action takes long.
+"""Progress: how far the present action of a run has come, as its row keeps it while the action takes long, and its outcome in words.
 
 Written by `act`, read by the messages, the API and `act` itself. It stands beside the run's life and is forgotten when the action
 has an outcome. Never says what follows from it.
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+from app.domain.actuator import Partly
 from app.domain.json import JsonValue
-from app.domain.outcome import RunState
+from app.domain.outcome import ActionResult, RunState
+from app.flow.running.life import Event
 from app.store.runs import Run
 
 TOLD_EVERY: Final = timedelta(seconds=15)
@@ -41,3 +43,31 @@ def so_far(run: Run) -> SoFar:
         return SoFar()
     told = datetime.fromisoformat(kept["told_at"]) if kept["told_at"] else None
     return SoFar(kept["text"], kept["state"], told)
+
+
+_RESULTS: Final = {Event.APPLIED: ActionResult.APPLIED, Event.UNCLEAR: ActionResult.UNCLEAR}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the action. `reached`: the cluster answered. `how_left` is what is recorded of how our write left the object. `partly`
+    is what a long action had done by then, which stays."""
+
+    event: Event
+    text: str
+    reached: bool = True
+    how_left: Mapping[str, Any] = field(default_factory=dict)
+    partly: Partly | None = None
+
+    @property
+    def result(self) -> ActionResult:
+        """As the journal keeps it."""
+        return ActionResult.PARTLY if self.partly else _RESULTS.get(self.event, ActionResult.REFUSED)
+
+    @property
+    def told(self) -> str:
+        """For people."""
+        if self.partly is None:
+            return self.text
+        left = f"; not done: {self.partly.left}" if self.partly.left else ""
+        return f"{self.text}; done until then, and it stays: {self.partly.done}{left}"

@@ -6,13 +6,14 @@ something. Reads the journal only: what it tells is what was done, not what stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from app.domain import half_way
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import Action
+from app.domain.plan import SIZES, Action
 from app.domain.target import ObjectRef
 from app.domain.units import utc
 from app.flow.ids import action_id
@@ -42,6 +43,7 @@ def of(
     known = {e.name for e in entries if (e.outcome or {}).get("result") == ActionResult.APPLIED.value}
     known |= {entry.name for entry in in_place}
     ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
+    some = {e.name: (e.outcome or {})["answer"] for e in entries if was_partly(e)}
     missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
     undo = (_undo(run, in_place, held=held),) if any(a.reversible for a in actions) else ()
     return Standing(
@@ -50,8 +52,15 @@ def of(
             *(f"{s.name}: somebody else has changed it since" for s in sizes if s.object in theirs),
             *_outcomes(run, in_place),
         ),
-        done=tuple(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
-        not_done=tuple(action.summary for action in missing),
+        done=(
+            *(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
+            *(str(answer["done"]) for answer in some.values()),
+        ),
+        not_done=tuple(
+            _left(action, some.get(name))
+            for action, name in zip(run.step.actions, ids, strict=True)
+            if name not in known
+        ),
         commands=(*(_start(size, half_way.wanted(missing, size)) for size in left if size.stopped), *undo),
         stopped=any(size.stopped for size in left),
     )
@@ -75,6 +84,22 @@ def loss(in_place: Sequence[JournalEntry]) -> str:
     return "; ".join(text for text in found if text)
 
 
+def lost_by_itself(in_place: Sequence[JournalEntry]) -> str:
+    """What would be lost if these actions were taken back without a person's word; empty for nothing, as while the application still
+    stands at 0 by our doing and so has written nothing since."""
+    stopped = any(size.stopped for size in half_way.sizes(_action(entry) for entry in in_place))
+    return "" if stopped else loss(in_place)
+
+
+def lent(in_place: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Of these actions, oldest first, those that a rule with `temporary` lends: changes of a size. Whatever else the run did stays. To
+    stop something and to start it again is no loan either: to take that back would stop it once more."""
+    actions = [_action(entry) for entry in in_place]
+    stopped = {action.object for action in actions if half_way.stops(action)}
+    pairs = zip(in_place, actions, strict=True)
+    return [entry for entry, a in pairs if a.kind in SIZES and a.object not in stopped]
+
+
 def _since(entry: JournalEntry) -> str:
     at = ((entry.outcome or {}).get("answer") or {}).get("at") if _clear(entry) else None
     return f"since {utc(datetime.fromisoformat(at))}" if at else "since then"
@@ -90,6 +115,17 @@ def _clear(entry: JournalEntry) -> bool:
 
 def _done(entry: JournalEntry, action: Action) -> str:
     return action.summary if _clear(entry) else f"{action.summary} (nobody knows whether it was)"
+
+
+def was_partly(entry: JournalEntry) -> bool:
+    """The entry is a long action that stopped before its end."""
+    return (entry.outcome or {}).get("result") == ActionResult.PARTLY.value
+
+
+def _left(action: Action, answer: Mapping[str, Any] | None) -> str:
+    """What is not done of an action, all of it or what a long one has left."""
+    left = f": {answer['left']}" if answer and answer["left"] else ""
+    return f"{'the rest of: ' if answer else ''}{action.summary}{left}"
 
 
 def _outcomes(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:

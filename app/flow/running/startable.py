@@ -1,14 +1,16 @@
 """Could the pods start that an undo makes? The question of the gate `new pods`, asked before anything is put back.
 
 Called by `undo` right before its write, for whatever order it comes from: a rule's word, the end of a temporary change, a person.
-Says only what stands in the way; what cannot be read holds nothing back, because an undo is the way out. Never writes.
+Says only what stands in the way; what may not be read holds nothing back, because an undo is the way out, and what could not be read in
+passing is read again. Never writes.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from app.domain.errors import ClusterRefused
+from app.domain.cluster import Cluster
+from app.domain.errors import ClusterRefused, TryLater
 from app.domain.new_pods import Finding
 from app.domain.plan import RESTART_TO_UNDO, Action, FieldChange
 from app.domain.target import Kind
@@ -17,7 +19,7 @@ from app.flow.services import Services
 from app.kube.newpods import new_pods
 from app.kube.newpods.goal import goal_of
 from app.kube.parse import fingerprint
-from app.kube.read import read_workload, replica_sets_of
+from app.kube.read import View, read_workload, replica_sets_of
 from app.store.runs import Run
 
 NEW_PODS = "new pods"
@@ -30,22 +32,25 @@ async def against_undo(services: Services, run: Run, action: Action) -> str:
     if NEW_PODS in run.life.get("despite", ()) or not action.changes:
         return ""
     back = replace(action, changes=tuple(FieldChange(c.path, c.after, c.before) for c in action.changes))
+    view = View(services.cluster)
     try:
-        workload = await read_workload(services.cluster, action.target)
-        if action.kind not in RESTART_TO_UNDO and await _runs_already(services, workload, back):
+        workload = await read_workload(view, action.target)
+        if action.kind not in RESTART_TO_UNDO and await _runs_already(view, workload, back):
             return ""
-        found = await new_pods(services.cluster, workload, (back,), services.clock.now())
+        found = await new_pods(view, workload, (back,), services.clock.now())
     except ClusterRefused:
         return ""
+    if view.transient_errors:
+        raise TryLater(f"whether its pods could start is not known: {view.transient_errors[0]}")
     return "; ".join(f"{NEW_PODS}: {check.text}" for check in found.found(Finding.MISSING))
 
 
-async def _runs_already(services: Services, workload: Workload, back: Action) -> bool:
+async def _runs_already(cluster: Cluster, workload: Workload, back: Action) -> bool:
     """All pods of what is put back are still there: the rollout away from it never came far."""
     if workload.target.kind is not Kind.DEPLOYMENT:
         return False
     wanted = fingerprint(goal_of(workload, (back,)).template)
-    sets = await replica_sets_of(services.cluster, workload)
+    sets = await replica_sets_of(cluster, workload)
     ready = (
         m["status"].get("readyReplicas", 0) for m in sets if fingerprint(m["spec"]["template"]) == wanted
     )

@@ -59,8 +59,9 @@ async def _ended_again(
     now = services.clock.now()
     try:
         pods = await read_pods(services.cluster, workload)
-    except RemediatorError:
-        return None
+    except RemediatorError as error:
+        text = f"the alert is gone, and whether containers go on ending is not known: {error.message}"
+        return AlertCondition.UNREADABLE, text
     for pod in pods:
         for state in () if pod.over else pod.containers:
             ended = state.terminated or state.last_terminated

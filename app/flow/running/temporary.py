@@ -3,7 +3,8 @@ unless somebody keeps them or they are still needed.
 
 The time is a due date in the row of the run. When it comes, the reason for the change is looked at first: as long as it is
 there, or cannot be told to be gone, the change stays for another while and the thread says why. Taking it back is an ordinary
-undo: held by pauses, ceilings and freezes, field by field, never over somebody's later change.
+undo: held by pauses, ceilings and freezes, field by field, never over somebody's later change. A person can keep the change until
+something of it was taken back.
 """
 
 from __future__ import annotations
@@ -15,28 +16,29 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.cluster import PodUsage
-from app.domain.errors import Refused, RemediatorError
+from app.domain.errors import Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
-from app.domain.plan import SIZES, Action
+from app.domain.plan import Action
 from app.domain.target import Target
 from app.domain.units import say_memory
 from app.domain.workload import Workload
-from app.flow.ids import TEMPORARY_ENTRY
+from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce
-from app.flow.running import holding, undo
+from app.flow.running import holding, journal, standing, undo
 from app.flow.running.life import Event, Found, Life, Look
 from app.flow.services import Services
-from app.kube import quantity, read
+from app.kube import manifest, read
+from app.kube.hands import is_undo
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
 from app.store import approvals, driving, facts, runs
 from app.store.approvals import NO_PRESS, Press
-from app.store.database import Tx
 from app.store.driving import Changes
-from app.store.runs import Run
+from app.store.runs import JournalEntry, Run
+from app.store.tx import Tx
 
 WAITS = "the end of its temporary change"
 """What a run with a temporary change waits for, in words."""
@@ -45,6 +47,7 @@ _UNKNOWN = timedelta(
     hours=1
 )  # until it is looked at again whether the reason is gone, when that could not be told
 _HELD = 60.0  # seconds between looks at what holds it
+_RETRY = 5.0  # seconds, when the cluster does not say whether the change is there
 _ROOM = 0.8
 """A smaller size has to carry today's load with this share of its limits."""
 
@@ -65,8 +68,9 @@ def grant(tx: Tx, run: Run) -> datetime | None:
 
 
 def _sizes(conn: Any, run_id: str) -> list[Action]:
-    actions = [Action.from_json(entry.intent["action"]) for entry in undo.carried_out(conn, run_id)]
-    return [action for action in actions if action.kind in SIZES]
+    return [
+        Action.from_json(entry.intent["action"]) for entry in standing.lent(journal.carried_out(conn, run_id))
+    ]
 
 
 async def look(services: Services, run: Run) -> Look:
@@ -78,16 +82,16 @@ async def look(services: Services, run: Run) -> Look:
         if entry is None or entry.outcome is not None:
             return Found(over=True)
         if found.event is not None and (why := _waits(tx.conn, services, now)):
-            return Found(seconds=_HELD, waits_for=why)
+            return _held(now, why)
         return found
 
     return unless_settled
 
 
-def _waits(conn: Connection, services: Services, run: Run) -> str:
+def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touches = ()) -> str:
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
-    if hold := holding.held(conn, services, run):
-        return f"its temporary change is over, but {hold}"
+    if hold := holding.held(conn, services, run, touched):
+        return f"{OVER_BUT} {hold}"
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.
         return f"the temporary change of {later}, which came after it"
@@ -97,12 +101,8 @@ def _waits(conn: Connection, services: Services, run: Run) -> str:
 
 
 async def _look(services: Services, run: Run) -> Found:
-    entry, actions, waits = await services.store.read(
-        lambda conn: (
-            runs.entry(conn, run.id, TEMPORARY_ENTRY),
-            _sizes(conn, run.id),
-            _waits(conn, services, run),
-        )
+    entry, actions = await services.store.read(
+        lambda conn: (runs.entry(conn, run.id, TEMPORARY_ENTRY), _sizes(conn, run.id))
     )
     if entry is None or entry.outcome is not None:
         return Found(over=True)
@@ -111,12 +111,26 @@ async def _look(services: Services, run: Run) -> Found:
     ).total_seconds()
     if left > 0:
         return Found(seconds=left, waits_for=WAITS)
-    if waits:
-        return Found(seconds=_HELD, waits_for=waits)
+    try:
+        touched = await holding.touched_by(services, actions)
+    except TryLater as error:
+        return _held(run, f"{OVER_BUT} {error}")
+    if waits := await services.store.read(lambda conn: _waits(conn, services, run, touched)):
+        return _held(run, waits)
     why = await needed(services, run)
     if why is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
     return _extended(services, run, actions, why)
+
+
+def _held(run: Run, why: str) -> Found:
+    """It stays as long as that holds it; the parent message says so."""
+
+    def also(tx: Tx, now: Run) -> None:
+        if now.waits_for != why:
+            announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/held/{tx.stamp}")
+
+    return Found(seconds=_HELD, waits_for=why, also=also)
 
 
 _BLIND = "whether it is still needed cannot be told"
@@ -147,7 +161,11 @@ def _over(tx: Tx, run: Run) -> None:
 
 
 def go_on(tx: Tx, run: Run, life: Life) -> dict[str, JsonValue]:
-    """The change was to be taken back, was held, and is needed again: it lasts for another while. What the row keeps of it."""
+    """The change was to be taken back, was held, and is needed again: it lasts for another while. What the row keeps of it; nothing when
+    somebody keeps it for good."""
+    entry = runs.entry(tx.conn, run.id, TEMPORARY_ENTRY)
+    if entry is None or entry.outcome is not None:
+        return {}
     until = tx.now + _span(run)
     actions = _sizes(tx.conn, run.id)
     fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=life.reason)
@@ -155,11 +173,87 @@ def go_on(tx: Tx, run: Run, life: Life) -> dict[str, JsonValue]:
     return {"until": until.isoformat()}
 
 
+def goes_on(tx: Tx, run: Run) -> datetime | None:
+    """A person's undo was not begun, and what it would have taken back stays lent: until when. None when nothing is lent any more."""
+    entry = runs.entry(tx.conn, run.id, TEMPORARY_ENTRY)
+    if entry is None or entry.outcome is not None:
+        return None
+    until = datetime.fromisoformat(entry.intent["until"])
+    return until if until > tx.now else tx.now + _span(run)
+
+
+_TOO_LATE = {
+    RunState.REVERTED: "it had been taken back already",
+    RunState.UNDONE: "its undo was ordered meanwhile",
+    RunState.UNDO_CONFLICT: "somebody else had changed it since, and it is as they left it",
+    RunState.STUCK: "taking it back failed on the way, and nothing is taken back by itself any more",
+}
+
+
 def close(tx: Tx, run: Run, state: RunState) -> None:
     """The run has ended so that nothing of its temporary change is left to be taken back by itself."""
     entry = runs.entry(tx.conn, run.id, TEMPORARY_ENTRY)
     if entry is not None and entry.outcome is None:
         runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": state.value})
+    if (wish := _wish(tx.conn, run.id)) is not None:
+        why, by = _TOO_LATE.get(state, f"the run ended as {state.value}"), str(wish.intent["by"])
+        runs.end_entry(tx, run.id, KEEP_ENTRY, {"result": state.value})
+        late = TemporaryChange(run.id, "not_kept", tx.now, (), by=by, why=why)
+        _notify(tx, run, EventKind.TEMPORARY_NOT_KEPT, late)
+
+
+async def look_back(services: Services, run: Run) -> Found | Look:
+    """A run that takes something back. A temporary change that somebody wants kept by now stays, where nothing of it was taken back
+    yet: each request that would take it back looks for that first."""
+    if not journal.reverts(run):
+        return await undo.look(services, run, needed)
+
+    def kept(conn: Connection) -> str:
+        wish = _wish(conn, run.id)
+        return f"{wish.intent['by']} wants the change kept" if wish is not None else ""
+
+    wish = await services.store.read(lambda conn: _wish(conn, run.id))
+    if wish is None:
+        return await undo.look(services, run, needed, kept)
+    return await _all_there(services, run, wish) or await undo.look(services, run, needed)
+
+
+def _wish(conn: Connection, run_id: str) -> JournalEntry | None:
+    """Who wants the change kept, as long as nothing came of that."""
+    wish = runs.entry(conn, run_id, KEEP_ENTRY)
+    return wish if wish is not None and wish.outcome is None else None
+
+
+async def _all_there(services: Services, run: Run, wish: JournalEntry) -> Found | Look | None:
+    """Nothing of the change was taken back, as the journal and the objects tell: it is kept. None when something was, or nobody can tell
+    and to ask again does not help: then its end goes on, and says what it found."""
+    given, there = await services.store.read(lambda conn: _lent(conn, run.id))
+    if len(there) < len(given):
+        return None
+    for entry in there:
+        ref = Action.from_json(entry.intent["action"]).object
+        try:
+            found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+        except TryLater as error:
+            text = f"whether its temporary change is still there, to keep it: {error}"
+            return Found(seconds=_RETRY, waits_for=text)
+        except RemediatorError:
+            return None
+        if found["metadata"].get("uid") != ref.uid or is_undo(found, entry.name):
+            return None
+
+    def kept(_tx: Tx, now: Run) -> Found:
+        if not journal.reverts(now):
+            return Found()  # its undo was ordered meanwhile: looked at again at once
+        by, why = str(wish.intent["by"]), str(wish.intent["why"])
+        return Found(Event.NOT_WANTED, f"kept by {by}", also=lambda tx, held: _keep(tx, held, by, why))
+
+    return kept
+
+
+def _lent(conn: Connection, run_id: str) -> tuple[list[JournalEntry], list[JournalEntry]]:
+    """What the run lent, and what of it the journal does not know to be taken back."""
+    return standing.lent(journal.carried_out(conn, run_id)), standing.lent(journal.in_place(conn, run_id))
 
 
 async def needed(services: Services, run: Run) -> str | None:
@@ -191,7 +285,7 @@ def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
     """The memory limit as it was, against what the fullest container uses now."""
     most = max((max(pod.memory.values(), default=0) for pod in usage), default=0)
     before = [
-        quantity.parse_memory(str(c.before))
+        manifest.parse_memory(str(c.before))
         for c in action.changes
         if c.before and c.path.endswith("/limits/memory")
     ]
@@ -218,24 +312,63 @@ def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str 
 
 
 async def keep(services: Services, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
-    """A person keeps the change. Raises Refused when there is no temporary change, and Repeated for a press that was taken
-    before."""
+    """A person keeps the change; `kept` is False when its end has begun, so that it is looked at first whether all of it is there. Raises
+    Refused when there is none to keep, and Repeated for a press that was taken before."""
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> str:
         approvals.take(tx, press.key)
         run = runs.hold(tx, run_id)
-        entry = runs.entry(tx.conn, run_id, TEMPORARY_ENTRY)
-        if entry is None or entry.outcome is not None or run.state not in HELPED:
-            raise Refused("the run has no temporary change", code="no_temporary_change", where=run_id)
-        runs.end_entry(tx, run_id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
+        if refusal := _against_keep(tx.conn, run):
+            raise Refused(refusal, code="no_temporary_change", where=run_id)
+        if run.state is RunState.UNDOING:
+            _want_kept(tx, run, by, press.reason)
+            return run.workflow
+        _keep(tx, run, by, press.reason)
         driving.keep(tx, run_id, Changes(None, life=run.life))
-        until = datetime.fromisoformat(run.life.get("until") or entry.intent["until"])
-        kept = TemporaryChange(run_id, "kept", until, (), by=by, why=press.reason)
-        _notify(tx, run, EventKind.TEMPORARY_KEPT, kept, actor=by)
+        return ""
 
-    await services.store.write(write)
+    if under_way := await services.store.write(write):
+        await services.engine().signal(under_way, WAKE)
     services.deliver_nudge()
-    return {"run": run_id, "kept": True, "by": by}
+    return {"run": run_id, "kept": not under_way, "by": by}
+
+
+def _against_keep(conn: Connection, run: Run) -> str:
+    """Why the change cannot be kept; empty when it can, or may be."""
+    entry = runs.entry(conn, run.id, TEMPORARY_ENTRY)
+    if entry is None:
+        return "the run has no temporary change"
+    if entry.outcome is not None:
+        result = str(entry.outcome["result"])
+        words = {
+            "kept": f"it was kept already by {entry.outcome.get('by', '')}",
+            "reverted": "it was taken back already",
+        }
+        return words.get(result, f"the run has no temporary change any more: it ended as {result}")
+    if run.state in HELPED:
+        return ""
+    if not journal.reverts(run):
+        return f"its undo was ordered: the run is {run.state.value}"
+    given, there = _lent(conn, run.id)
+    return "" if len(there) == len(given) else "a part of it is taken back already, and the rest follows"
+
+
+def _want_kept(tx: Tx, run: Run, by: str, why: str) -> None:
+    """Its end is under way: whoever is at it looks first whether something was taken back."""
+    if not runs.begin_entry(tx, run.id, KEEP_ENTRY, {"entry": "keep", "by": by, "why": why}).resumed:
+        asked = TemporaryChange(run.id, "keep_asked", tx.now, (), by=by, why=why)
+        _notify(tx, run, EventKind.TEMPORARY_KEEP_ASKED, asked, actor=by)
+    driving.change(tx, run.id, run.life)
+
+
+def _keep(tx: Tx, run: Run, by: str, why: str) -> None:
+    """It stays for good."""
+    entry = runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
+    if runs.entry(tx.conn, run.id, KEEP_ENTRY) is not None:
+        runs.end_entry(tx, run.id, KEEP_ENTRY, {"result": "kept"})
+    until = datetime.fromisoformat(run.life.get("until") or entry.intent["until"])
+    kept = TemporaryChange(run.id, "kept", until, (), by=by, why=why)
+    _notify(tx, run, EventKind.TEMPORARY_KEPT, kept, actor=by)
 
 
 def _notify(

@@ -13,7 +13,7 @@ from typing import Any
 
 from app.domain.actuator import Effect
 from app.domain.alert_report import Reported, combined
-from app.domain.errors import RemediatorError
+from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
@@ -23,23 +23,25 @@ from app.domain.verification import AlertCondition, Measurement, Watch, judge
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
-from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.decide import firing_alerts, source_gone
 from app.flow.deciding.investigate import effect_of
+from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import tell
-from app.flow.running import undo
+from app.flow.running import journal
 from app.flow.running.life import Event, Found
 from app.flow.running.symptoms import goes_on
 from app.flow.services import Services
 from app.kube import read
-from app.kube.hands import Hand, hand_after_ours
+from app.kube.hands import Hand, Ours, hand_after_ours
 from app.kube.rollout import rollout_status
 from app.kube.startup import no_new_pod_starts
 from app.notify.timeline import Topic, Verification
 from app.policy.model import Rule
-from app.store import incidents, runs, samples
-from app.store.database import Tx
+from app.store import facts as counts
+from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
+from app.store.tx import Tx
 
 _GAP = 3  # polls without a look that still count as watched
 _EVENTS = {
@@ -116,7 +118,9 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
     condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
     hand, stuck = None, ""
     if workload is not None:
-        hand = await _other_hand(services, workload, about)
+        hand, unread = await _other_hand(services, workload, about)
+        if unread:
+            rollout = RolloutStatus(RolloutState.UNKNOWN, unread)
         stuck = await _cannot_start(services, workload, rollout, about.acted_at)
         await _sample(services, workload)
         if condition is AlertCondition.GONE and rollout.state is RolloutState.COMPLETE:
@@ -133,7 +137,7 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
 
 async def _effects(services: Services, run: Run, workload: Workload | None, about: _About) -> list[Effect]:
     """What the step was for, where its actuators or its handler measure it."""
-    found = [await ACTUATORS[a.kind].effect(services.doors, a) for a in run.step.actions]
+    found = [await ACTUATORS[a.kind].effect(services.clients, a) for a in run.step.actions]
     if workload is not None:
         found.append(await effect_of(services, run, workload, about.incident, about.acted_at))
     return [effect for effect in found if effect is not None]
@@ -146,47 +150,54 @@ def _all_good(effects: Sequence[Effect]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a look goes by: the incident, what fires of it, the actions that were carried out, and when the last one was."""
+    """What a look goes by: the incident, what fires of it, the actions that were carried out with what each write left, and when the
+    last one was."""
 
     incident: Incident
     alerts: tuple[StoredAlert, ...]
-    actions: tuple[Action, ...]
+    actions: tuple[tuple[Action, Ours], ...]
     acted_at: datetime
 
 
 def _load(conn: Any, run: Run) -> _About:
-    acted = undo.carried_out(conn, run.id)
+    acted = journal.carried_out(conn, run.id)
     at = acted[-1].ended_at if acted and acted[-1].ended_at else run.requested_at
-    actions = tuple(Action.from_json(entry.intent["action"]) for entry in acted)
+    actions = tuple(
+        (Action.from_json(e.intent["action"]), Ours(e.ended_at or at, e.generation, e.left)) for e in acted
+    )
     return _About(incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id), actions, at)
 
 
-async def _other_hand(services: Services, workload: Workload, about: _About) -> Hand | None:
-    """Somebody else's change of what we wrote to. An object that cannot be read says nothing."""
+async def _other_hand(services: Services, workload: Workload, about: _About) -> tuple[Hand | None, str]:
+    """Somebody else's change of what we wrote to, and in words what could not be looked at for one: such a look counts neither as health
+    nor as trouble. What is gone bears nobody's hand."""
+    unread = ""
     for (kind, name), ref in {
-        (a.object.kind, a.object.name): a.object for a in about.actions if a.changes
+        (a.object.kind, a.object.name): a.object for a, _ in about.actions if a.changes
     }.items():
-        own = [a for a in about.actions if (a.object.kind, a.object.name) == (kind, name)]
-        latest = {c.path: c for a in own for c in a.changes}
+        own = [(a, g) for a, g in about.actions if (a.object.kind, a.object.name) == (kind, name)]
+        latest, (_, ours) = {c.path: c for a, _ in own for c in a.changes}, own[-1]
         try:
             manifest = (
                 workload.manifest
                 if ref.kind is workload.target.kind
                 else await services.cluster.get(ref.kind, ref.namespace, ref.name)
             )
-        except RemediatorError:
+        except ObjectMissing:
             continue
-        if hand := hand_after_ours(
-            manifest, latest.values(), about.acted_at, ref.uid, services.store.vault.key
-        ):
-            return hand
-    return None
+        except RemediatorError as error:
+            unread = f"whether somebody else changed {ref} is not known: {error.message}"
+            continue
+        ours = replace(ours, at=about.acted_at)
+        if hand := hand_after_ours(manifest, latest.values(), ours, ref.uid, services.store.vault.key):
+            return hand, ""
+    return None, unread
 
 
 async def _cannot_start(
     services: Services, workload: Workload, rollout: RolloutStatus, since: datetime
 ) -> str:
-    """Why no pod made since our write can start; empty when one may, or nobody can tell."""
+    """Why no pod made since our write can start; empty when one may, or nobody can tell: the wait for the timeout is not cut short then."""
     if rollout.state is RolloutState.COMPLETE:
         return ""
     try:
@@ -211,8 +222,14 @@ def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> No
 
 
 async def _rollout(services: Services, run: Run) -> tuple[Workload | None, RolloutStatus]:
+    """Nothing is read of what is off limits by now; what we wrote there is for a person to judge."""
+    target = Target.parse(run.target_key)
+    view = read.View(services.cluster)
+    if await off_limits(view, services.policy().scope, target):
+        text = "the rollout is not read: the target is off limits by now (scope, its mark, or the marks are not known)"
+        return None, RolloutStatus(RolloutState.UNKNOWN, text)
     try:
-        workload = await read.read_workload(services.cluster, Target.parse(run.target_key))
+        workload = await read.read_workload(view, target)
     except RemediatorError as error:
         return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
     return workload, rollout_status(workload)
@@ -225,7 +242,12 @@ async def _alert(
     if incident.manual is not None:
         return AlertCondition.NONE, "no alert belongs to a manual order"
     if not alerts:
-        return AlertCondition.GONE, "the alert has resolved"
+        vanished = await services.store.read(lambda conn: source_gone(conn, incident.id))
+        return (
+            (AlertCondition.VANISHED, vanished)
+            if vanished
+            else (AlertCondition.GONE, "the alert has resolved")
+        )
     reports = await facts.reports(services, alerts)
     firing = sum(r.state is Reported.FIRING for r in reports)
     if firing:
@@ -263,5 +285,5 @@ async def _sample(services: Services, workload: Workload) -> None:
     except RemediatorError:
         return
     await services.store.write(
-        lambda tx: samples.put(tx, target.key, [(u.pod, u.at, u.total_memory) for u in usage])
+        lambda tx: counts.put_samples(tx, target.key, [(u.pod, u.at, u.total_memory) for u in usage])
     )

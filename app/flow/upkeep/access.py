@@ -19,7 +19,8 @@ from app.domain.actuator import Permission
 from app.domain.errors import RemediatorError
 from app.domain.target import Kind, Target
 from app.flow.services import Services
-from app.flow.upkeep.rights import Need, may_act, named_namespaces, needs, writes
+from app.flow.upkeep.rights import Need, named_namespaces, needs, writes
+from app.policy.facts import may_act
 from app.policy.model import Policy, Rule
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from app.flow.notifying.deliver import AUDIT_HEAD
 from app.flow.services import Services
 from app.store import outbox, trail
-from app.store.chain import Head
+from app.store.audit import Head
 from app.store.scorecard import first_record
 from app.store.tx import Tx
 

@@ -2,7 +2,8 @@
 
 Called by the task `report`. What is missing comes in as an alert of the service itself, through the same door as all others: one
 incident, decided, told, paged and closed like any. Only time in which this process ran and looked counts as silence, so that a start
-or a machine that slept calls nobody. Losing the memory by a restart costs one more `missing_after`.
+or a machine that slept calls nobody. Losing the memory by a restart costs one more `missing_after`. Also
+notes when alerts could be heard at all: only of that time does no alert mean that nothing fired.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.json import digest
 from app.domain.units import duration, utc
 from app.flow.services import Services
+from app.kube.lineage import NOTED
 from app.policy.model import Heartbeat
 from app.store import facts as counts
 from app.store import incidents
@@ -28,6 +30,8 @@ MISSING = "HeartbeatMissing"
 """The name of the alert about one."""
 _BLIND = timedelta(minutes=2)
 """Between two checks at most: after more nobody watched in between. They come every 15 s."""
+_GAP = timedelta(minutes=5)
+"""Without a note that alerts could be heard for so long, nobody listened."""
 _REPEATED = timedelta(hours=1)
 """How often the alert is renewed while it fires, as Alertmanager repeats its own."""
 _ALERTS = 20
@@ -41,6 +45,7 @@ class Heartbeats:
     _heard: dict[str, datetime] = field(default_factory=dict)
     _watched_since: float = 0.0
     _checked: float | None = None
+    _noted: float | None = None
 
     async def check(self) -> None:
         """Have a heartbeat that is missing told, and one that is back. Raises StoreUnavailable."""
@@ -60,8 +65,21 @@ class Heartbeats:
         if alerts:
             await s.store.ingest(Delivery(Source.HEARTBEAT, now, "alert-remediator", tuple(alerts)))
             s.decide_nudge()
+        await self._note(policy.heartbeats)
         for alert in alerts:
             log.warning("heartbeat", alertname=alert.labels["heartbeat"], status=alert.status.value)
+
+    async def _note(self, wanted: tuple[Heartbeat, ...]) -> None:
+        """Note, once a minute, until when alerts could be heard: now, or when the heartbeat that is silent longest was heard of."""
+        s, now = self.services, self.services.clock.now()
+        if self._noted is not None and s.clock.monotonic() - self._noted < NOTED:
+            return
+        heard = [self._heard[h.alertname] for h in wanted if h.alertname in self._heard]
+        if len(heard) < len(wanted):
+            return
+        gap = max((_GAP, *(h.missing_after for h in wanted)))
+        self._noted = s.clock.monotonic()
+        await s.store.write(lambda tx: counts.note_watched(tx, min((now, *heard)), gap))
 
     def _watched(self) -> timedelta:
         """For how long this process has looked without a gap."""

@@ -13,16 +13,17 @@ import structlog
 
 from app.domain.errors import TryLater
 from app.domain.workflows import first_workflow
-from app.flow import counting
-from app.flow.deciding import bulk, decide
-from app.flow.notifying import scorecard
+from app.flow.deciding import bulk, decide, history, settle
+from app.flow.ids import WAKE
+from app.flow.notifying import record, scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.people import escalation
+from app.flow.running import holding
 from app.flow.services import Services
 from app.flow.upkeep import audit_head, schedules
 from app.flow.upkeep.heartbeats import Heartbeats
 from app.flow.upkeep.supervisor import Task, each
-from app.store import audit, claims, driving, incidents
+from app.store import driving, incidents, work
 from app.store.pruning import Pruner
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,7 @@ _OVERDUE = timedelta(seconds=3)
 """How late a run may be before it is taken for lost: its own workflow comes back for it in time otherwise."""
 _BEGINS = timedelta(seconds=30)  # until a new workflow has to have begun
 _DRIVEN = 100  # runs driven anew in one sweep
-_SET_BACK = timedelta(seconds=5)  # a clock that is corrected by less is no news
+_NOTED = 30.0  # seconds between notes of the wall time
 
 
 def _comes_back(services: Services, run_id: str) -> bool:
@@ -69,6 +70,8 @@ class Loops:
     _deciding: set[asyncio.Task[None]] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
     _offset: datetime | None = None
+    _jumps: int | None = None
+    _noted_at: float | None = None
     _pruner: Pruner = field(init=False)
     _heartbeats: Heartbeats = field(init=False)
 
@@ -155,7 +158,7 @@ class Loops:
         failures = self._failures[incident_id] = self._failures.get(incident_id, 0) + 1
         after = min(_FAILED * 2 ** min(failures - 1, 10), _LATEST)
         try:
-            await s.store.write(lambda tx: decide.failed(tx, s.policy(), incident_id, fault, tx.now + after))
+            await s.store.write(lambda tx: settle.failed(tx, s, incident_id, fault, tx.now + after))
         except Exception:
             log.exception("decide_not_rescheduled")
 
@@ -167,6 +170,7 @@ class Loops:
         await each(
             {
                 "clock": self._follow_the_clock,
+                "holds": lambda: holding.forget_lifted(s),
                 "drive": self.drive_overdue,
                 "take_over": self._take_over,
                 "digests": lambda: refresh_digests(s.store, now),
@@ -184,25 +188,31 @@ class Loops:
                 "scorecard": lambda: scorecard.post_due(s, self.channel),
                 "audit_head": lambda: audit_head.tell_due(s, self.channel),
                 "heartbeats": self._heartbeats.check,
-                "gauges": lambda: counting.gauges(s),
+                "gauges": lambda: record.set_gauges(s),
             }
         )
         return 0
 
     async def _follow_the_clock(self) -> None:
-        """Nothing waits longer because the wall clock was set back: while this process runs, the monotonic clock tells; at
-        its start, the newest record of the trail."""
+        """Nothing waits longer because the wall clock was set back: while this process runs, its monotonic clock tells; at its
+        start, the latest wall time that the store has seen. Each time the store's moments are moved once, whoever sees it."""
         s = self.services
         offset = s.clock.now() - timedelta(seconds=s.clock.monotonic())
-        before, self._offset = self._offset, offset
-        if before is None:
-            newest = await s.store.read(audit.newest_at)
-            by = newest - s.clock.now() if newest is not None else timedelta()
-        else:
-            by = before - offset
-        if by > _SET_BACK:
-            log.warning("clock_was_set_back", seconds=round(by.total_seconds()))
-            await s.store.write(lambda tx: claims.set_back(tx, by))
+        back = self._offset - offset if self._offset is not None else timedelta()
+        noted = self._noted_at is not None and s.clock.monotonic() - self._noted_at < _NOTED
+        if noted and back <= driving.SET_BACK:
+            self._offset = offset
+            return
+        written = await s.store.read(driving.seen)
+        other = written is not None and written.by != s.replica
+        gone = other and (
+            s.presence is None or (written is not None and written.by in await s.presence((written.by,)))
+        )
+        known = self._jumps
+        now, moved = await s.store.write(lambda tx: driving.follow_clock(tx, s.replica, back, known, gone))
+        self._offset, self._jumps, self._noted_at = offset, now.jumps, s.clock.monotonic()
+        if moved:
+            log.warning("clock_was_set_back", seconds=round(moved.total_seconds()))
 
     async def drive_overdue(self) -> None:
         """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died
@@ -217,16 +227,18 @@ class Loops:
             if workflow is not None:
                 log.info("run_driven_anew", run=run.id, state=run.state.value, waits_for=run.waits_for)
                 await s.engine().start(workflow)
+                if run.workflow:  # one that still waits sees that the run is another's, and ends
+                    await s.engine().signal(run.workflow, WAKE)
 
     async def _take_over(self) -> None:
         """Go on with what replicas were at that are gone."""
         s = self.services
         if s.presence is None:
             return
-        others = await s.store.read(lambda conn: claims.holders(conn, s.replica))
+        others = await s.store.read(lambda conn: work.claim_holders(conn, s.replica))
         for replica in await s.presence(others):
             log.warning("replica_gone", gone=replica)
-            await s.store.write(lambda tx, gone=replica: claims.free(tx, gone))  # type: ignore[misc]
+            await s.store.write(lambda tx, gone=replica: work.free_claims(tx, gone))  # type: ignore[misc]
             s.decide_nudge()
             s.deliver_nudge()
 
@@ -234,5 +246,6 @@ class Loops:
         """Drop what is older than the retention, in small steps, and what the engine keeps of workflows that are over."""
         s = self.services
         forgotten = await s.engine().prune()
-        more = await self._pruner.step(s.clock.now() - self.retention)
+        counted = history.counted_for(s.policy())
+        more = await self._pruner.step(s.clock.now() - self.retention, counted)
         return int(more or forgotten > 0)

@@ -25,7 +25,8 @@ from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
 from app.store import facts
-from app.store.database import Store, Tx
+from app.store.database import Store
+from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 

@@ -18,6 +18,7 @@ from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
 from app.kube.verbs import READS, rule_of
+from app.policy.facts import may_act
 from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope, TargetSpec
 
 EVERY: Final = "every remediation"
@@ -77,11 +78,6 @@ def needs(
             allowed = writes(rule, handler, policy.scope)
             found |= {Need(p, n, rule.remediation) for p in allowed for n in spaces}
     return sorted(found)
-
-
-def may_act(rule: Rule, policy: Policy, ceiling: Mode = Mode.AUTO) -> bool:
-    """Whether the rule may come to change something."""
-    return Mode.OBSERVE not in (policy.mode, ceiling, rule.mode)
 
 
 def writes(

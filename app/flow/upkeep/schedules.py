@@ -7,7 +7,8 @@ hold for it. What is missed, late or still under way is judged by `app.policy.sc
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -17,21 +18,22 @@ from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import digest
-from app.domain.units import duration
-from app.flow import counting
+from app.domain.units import duration, utc
+from app.flow.notifying import record
 from app.flow.notifying.deliver import SCHEDULE_SKIPPED
 from app.flow.services import Services
 from app.flow.upkeep.supervisor import each
 from app.policy.match import own_target
 from app.policy.model import Policy, Rule
-from app.policy.schedule import Fate, Judged, Schedule, judge
-from app.store import outbox, schedules
-from app.store.database import Tx
-from app.store.ingest import record
+from app.policy.schedule import PUNCTUAL, Fate, Judged, Schedule, judge
+from app.store import ingest, outbox, schedules
 from app.store.schedules import Fire, StoredSchedule
+from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 
+_GONE = "gone"
+"""The terms of a rule that this process does not know any more. Another one may still: its next time is forgotten when it has passed."""
 _AHEAD = 1_000
 """Times that are looked through for one that has not come: so many a clock that was set back may have had."""
 
@@ -40,10 +42,12 @@ async def fire_due(services: Services) -> int:
     """Order what is due; returns how many times have come. Raises ExceptionGroup with what failed; one rule holds up no other."""
     policy, now = services.policy(), services.clock.now()
     rules = {rule.name: rule for rule in policy.rules if rule.schedule is not None}
-    counting.scheduled(services, rules)
+    record.count_scheduled(services, rules)
     known = await services.store.read(schedules.every)
-    if gone := known.keys() - rules.keys():
-        await services.store.write(lambda tx: schedules.forget(tx, gone))
+    left = (known[name] for name in known.keys() - rules.keys())
+    if gone := [one.rule for one in left if one.terms != _GONE or one.due_at is None or one.due_at <= now]:
+        await services.store.write(lambda tx: _without(tx, gone, policy.version))
+        services.deliver_nudge()
     wanted = [rule for name, rule in rules.items() if _has_news(rule, known.get(name), now)]
     came: list[Fire] = []
     await each({rule.name: partial(_one, services, (policy, rule), came) for rule in wanted})
@@ -70,8 +74,12 @@ def terms_of(rule: Rule) -> str:
     """Tells whether the rule's times still mean the same: when, and what is done to which target."""
     if rule.schedule is None:
         return ""
-    target = rule.target.model_dump(mode="json")
-    return digest([rule.schedule.cron, str(rule.schedule.timezone), rule.remediation, target])
+    when = digest([rule.schedule.cron, str(rule.schedule.timezone)])
+    return f"{when}:{_what(rule)}"
+
+
+def _what(rule: Rule) -> str:
+    return digest([rule.remediation, own_target(rule).key])
 
 
 def _schedule(rule: Rule) -> Schedule:
@@ -93,7 +101,8 @@ def look(tx: Tx, policy: Policy, rule: Rule) -> Fire | None:
     following = _following(tx.conn, rule, tx.now)
     if known is None or known.terms != terms:
         schedules.put(tx, rule.name, terms, following)  # what was before it was written is not missed
-        return None
+        around = _around(tx, rule, known) if known is not None else None
+        return _came(tx, policy, rule, around) if around is not None else None
     if known.due_at is None or known.due_at > tx.now:
         if known.due_at != following:
             schedules.put(tx, rule.name, terms, following)
@@ -103,6 +112,50 @@ def look(tx: Tx, policy: Policy, rule: Rule) -> Fire | None:
     if schedules.has_come(tx.conn, rule.name, judged.due):
         return None
     return _came(tx, policy, rule, judged)
+
+
+def _around(tx: Tx, rule: Rule, known: StoredSchedule) -> Judged | None:
+    """The time that was due under the terms before these and that nobody has looked at: it comes when it is a time of the rule as it is, with
+    the same order, and else it is told. None when there is none."""
+    due = known.due_at
+    if due is None or due > tx.now or schedules.has_come(tx.conn, rule.name, due):
+        return None
+    if known.terms == _GONE and tx.now - due > PUNCTUAL:
+        return None  # it was removed then
+    what = known.terms.partition(":")[2]
+    if (what and what != _what(rule)) or _schedule(rule).first_after(due - timedelta(microseconds=1)) != due:
+        return Judged(due, Fate.CHANGED)
+    judged = judge(_schedule(rule), due, tx.now)
+    return None if schedules.has_come(tx.conn, rule.name, judged.due) else judged
+
+
+def _without(tx: Tx, gone: Collection[str], version: str) -> None:
+    """These rules are not there any more. What was due before that was seen is told; what is due later is forgotten when it has passed."""
+    for name in gone:
+        known = schedules.hold(tx, name)
+        if known is None:
+            continue
+        if known.due_at is not None and known.due_at > tx.now:
+            schedules.put(tx, name, _GONE, known.due_at)
+            continue
+        schedules.forget(tx, [name])
+        if known.due_at is None or known.terms == _GONE or schedules.has_come(tx.conn, name, known.due_at):
+            continue
+        schedules.came(tx, Fire(name, known.due_at, Fate.REMOVED.value, "", tx.now))
+        _tell_skipped(tx, (name, version), Judged(known.due_at, Fate.REMOVED), utc(known.due_at))
+
+
+def _tell_skipped(
+    tx: Tx, of: tuple[str, str], judged: Judged, told: str, *, under_way: str = "", say: bool = True
+) -> None:
+    """Into the trail, and with `say` into the channel. `of`: the rule, and the policy's version."""
+    (rule, version), due, fate = of, judged.due, judged.fate.value
+    data = {"rule": rule, "due": due.isoformat(), "fate": fate, "policy": version}
+    tx.audit(EventKind.SCHEDULE_SKIPPED, data={**data, "under_way": under_way})
+    if say:
+        message_id = f"{SCHEDULE_SKIPPED}:{digest([rule, due.isoformat()])}"
+        body = {"event": SCHEDULE_SKIPPED, "data": {"rule": rule, "fate": fate, "told": told}}
+        outbox.put(tx, message_id, "", SCHEDULE_SKIPPED, body)
 
 
 def _following(conn: Connection, rule: Rule, now: datetime) -> datetime | None:
@@ -124,12 +177,9 @@ def _came(tx: Tx, policy: Policy, rule: Rule, judged: Judged) -> Fire:
     before = next(iter(schedules.newest(tx.conn, rule.name)), None)
     schedules.came(tx, fire)
     if not fate.starts:
-        data = {"rule": rule.name, "due": due.isoformat(), "fate": fate.value, "policy": policy.version}
-        tx.audit(EventKind.SCHEDULE_SKIPPED, data={**data, "under_way": under_way})
-        if before is None or before.fate != fire.fate:  # said once of many in a row
-            told = {"rule": rule.name, "fate": fate.value, "told": _schedule(rule).told(due)}
-            message_id = f"{SCHEDULE_SKIPPED}:{digest([rule.name, due.isoformat()])}"
-            outbox.put(tx, message_id, "", SCHEDULE_SKIPPED, {"event": SCHEDULE_SKIPPED, "data": told})
+        say = before is None or before.fate != fire.fate  # said once of many in a row
+        told = _schedule(rule).told(due)
+        _tell_skipped(tx, (rule.name, policy.version), Judged(due, fate), told, under_way=under_way, say=say)
     return fire
 
 
@@ -141,7 +191,7 @@ def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
     target = own_target(rule).key
     reason = f"{schedule.cron} in {schedule.timezone}{late}"
     order = ManualRequest(rule.remediation, target, {}, reason, by, schedule=rule.name)
-    (outcome,) = record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])
+    (outcome,) = ingest.record(tx, [Delivery(Source.MANUAL, tx.now, "schedule", manual=order)])
     if isinstance(outcome, RemediatorError):
         raise outcome
     return outcome.incident_ids[0]

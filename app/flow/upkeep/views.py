@@ -15,14 +15,15 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput, ObjectMissing, Refused, RemediatorError
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
-from app.flow.deciding.investigate import off_limits, order_params
-from app.flow.deciding.trust import as_trust_level, terms_of
+from app.flow.deciding.history import as_trust_level, terms_of
+from app.flow.deciding.investigate import order_params
+from app.flow.deciding.marks import namespace_off_limits
 from app.flow.diagnosing import look
 from app.flow.services import Services
 from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy, Rule
 from app.policy.trust import lower_bound, next_text, proof, proof_text
-from app.store import ledger, runs, schedule_ends, trust_levels
+from app.store import runs, schedule_ends, trust_levels, work
 from app.store import schedules as stored_schedules
 from app.store.trust_levels import StoredTrustLevel
 
@@ -154,7 +155,7 @@ async def budgets(services: Services) -> Sequence[Mapping[str, Any]]:
         for budget in policy.budgets:
             for key in _keys(conn, policy, budget.per):
                 for one in budget.limit.each:
-                    spent = ledger.spent_since(conn, key, now - one.window)
+                    spent = work.spent_since(conn, key, now - one.window)
                     rows.append(
                         {
                             "per": budget.per.value,
@@ -245,7 +246,9 @@ def target_check(services: Services) -> Callable[[ManualRequest], Awaitable[None
         target = Target.parse(order.target)
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
-                if not await off_limits(services, services.policy(), target):
+                if not await namespace_off_limits(
+                    services.cluster, services.policy().scope, target.namespace
+                ):
                     await services.cluster.get(target.kind, target.namespace, target.name)
         except ObjectMissing as error:
             text = f"there is no {target.kind} {target.name} in the namespace {target.namespace}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import app.flow
-from app.domain.actuator import Actuator, Doors, Means, by_kind
+from app.domain.actuator import Actuator, Clients, LongActuator, Means, by_kind
 from app.domain.errors import Held
 from app.domain.plan import ActionKind
 from app.flow.actuators import ACTUATORS
@@ -26,6 +27,13 @@ CARRIED_OUT = {"apply", "undo", "guarded", "look", "readback", "fields", "actuat
 def test_every_kind_of_action_has_one_actuator() -> None:
     assert set(ACTUATORS) == set(ActionKind)
     assert all(kind in actuator.kinds for kind, actuator in ACTUATORS.items())
+
+
+@pytest.mark.parametrize("kind", ActionKind)
+def test_whoever_gives_its_progress_can_tell_what_is_done_when_it_stops(kind: ActionKind) -> None:
+    """What a long action has done stays, whatever stops it."""
+    gives = "Progress" in str(get_type_hints(type(ACTUATORS[kind]).apply)["return"])
+    assert isinstance(ACTUATORS[kind], LongActuator) is gives
 
 
 def test_a_kind_without_an_actuator_or_with_two_is_refused() -> None:
@@ -53,9 +61,9 @@ async def _held() -> None:
 async def test_what_holds_a_write_stops_the_request_of_the_actuator() -> None:
     cluster = FakeCluster(m.deployment())
     actuator: Actuator = ACTUATORS[ActionKind.SCALE]
-    action, doors = scaling(cluster), Doors(cluster, SimCluster(VirtualClock()).databases)
-    found = await actuator.check(doors, action)
-    assert await actuator.dry_run(doors, action, ID, found) == ""
+    action, clients = scaling(cluster), Clients(cluster, SimCluster(VirtualClock()).databases)
+    found = await actuator.check(clients, action)
+    assert await actuator.dry_run(clients, action, ID, found) == ""
     with pytest.raises(Held, match="paused by kim"):
-        await actuator.apply(Means(doors, _held, Naps()), action, ID, found)
+        await actuator.apply(Means(clients, _held, Naps()), action, ID, found)
     assert [verb for verb, dry in cluster.writes if not dry] == []

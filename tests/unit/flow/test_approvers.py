@@ -16,6 +16,9 @@ PEOPLE = {
     "slack:U0BOB": "bob",
     "kim": "kim",
     "kim-ci": "kim",
+    "eve": "eve",
+    "slack:U0EVE": "eve",
+    "oidc:eve@x.io": "eve",
 }
 
 
@@ -37,6 +40,15 @@ PEOPLE = {
         ("slack:U9X", "alice", False),
         ("zoe", "slack:U9X", None),
         ("slack:U0ALICE", "zoe", False),
+        ("oidc:eve@x.io", "eve", True),
+        ("oidc:eve@x.io", "slack:U0EVE", True),
+        ("oidc:eve@x.io", "alice", False),
+        ("oidc:eve@x.io", "oidc:zoe@x.io", False),
+        ("oidc:zoe@x.io", "eve", False),
+        ("oidc:zoe@x.io", "oidc:kim@x.io", False),
+        ("oidc:zoe@x.io", "alice", None),
+        ("oidc:zoe@x.io", "slack:U0ALICE", None),
+        ("oidc:zoe@x.io", "zoe", None),
     ],
 )
 def test_two_names_are_one_person_two_or_nobody_can_tell(one: str, other: str, same: bool | None) -> None:
@@ -53,6 +65,9 @@ def test_two_names_are_one_person_two_or_nobody_can_tell(one: str, other: str, s
         (of_token("alice-laptop", PEOPLE), ("alice",), True),
         (of_token("alice-laptop", PEOPLE), ("slack:U0ALICE",), True),
         (of_token("alice-laptop", PEOPLE), ("bob",), False),
+        (of_token("oidc:zoe@x.io", PEOPLE), ("oidc:zoe@x.io",), True),
+        (of_token("oidc:eve@x.io", PEOPLE), ("slack:U0EVE",), True),
+        (of_token("oidc:eve@x.io", PEOPLE), ("alice",), False),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=False), (), False),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), (), True),
         (Approver("slack:U1X", frozenset({"slack:U1X"}), operator=True), ("alice",), False),

@@ -86,6 +86,15 @@ def test_what_was_left_half_done_is_undone_whatever_the_rule_says() -> None:
     assert after(half, E.ABANDONED).state is S.UNDOING
 
 
+def test_an_undo_that_loses_something_is_left_to_a_person_and_the_rest_of_the_rule_follows() -> None:
+    start = life(S.VERIFYING, in_place=True, loses="rows", otherwise=(Word.UNDO, Word.NEXT))
+    found = after(start, E.NOT_FIXED)
+    assert (found.state, found.reason) == (S.CHOOSING, "not_fixed; not undone by itself: rows")
+    ended = after(life(S.VERIFYING, in_place=True, loses="rows"), E.NOT_FIXED, E.NO_STEP)
+    assert (ended.state, ended.in_place) == (S.NOT_FIXED, True)
+    assert after(ended, E.UNDO_ORDERED).state is S.UNDOING
+
+
 def test_all_actions_of_a_step_come_before_its_verification() -> None:
     start = life(S.ACTING, actions=3)
     states = []
@@ -165,3 +174,9 @@ def test_a_temporary_change_is_taken_back_once() -> None:
 def test_an_undo_can_be_ordered_after_every_end() -> None:
     ends = {state for state, event in product(S, [E.UNDO_ORDERED]) if (state, event) in LIFE}
     assert {state for state in S if state.ended} <= ends
+
+
+def test_an_order_to_undo_that_was_not_begun_leaves_the_run_as_it_had_ended() -> None:
+    for ended in (S.FIXED, S.NOT_FIXED, S.STUCK, S.UNDO_CONFLICT):
+        found = after(life(ended, outcome=ended, in_place=True), E.UNDO_ORDERED, E.ORDER_OVER)
+        assert (found.state, found.cause, found.until, found.in_place) == (ended, Cause.NONE, "", True)

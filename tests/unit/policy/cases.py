@@ -16,10 +16,9 @@ from app.domain.plan import Action, ActionKind, Step
 from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Params
 from app.domain.target import Kind, ObjectRef, Target
-from app.policy.budgets import scopes_for
-from app.policy.facts import Facts, Replicas, Spend
-from app.policy.gates import Case, Gate
+from app.policy.facts import Case, Facts, Gate, Replicas, Spend
 from app.policy.load import load_policy
+from app.policy.match import scopes_for
 from app.policy.model import Policy, Rule
 
 NOW = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)

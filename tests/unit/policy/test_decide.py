@@ -11,9 +11,16 @@ from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.outcome import RunState
 from app.domain.plan import Step
 from app.domain.workload import Manager
-from app.policy.decide import decide, decide_without_step, no_rule, no_target, target_not_found
+from app.policy.decide import (
+    GATE_NAMES,
+    GATES,
+    decide,
+    decide_without_step,
+    no_rule,
+    no_target,
+    target_not_found,
+)
 from app.policy.facts import Past, Pause, Unknown
-from app.policy.gates import GATE_NAMES, GATES
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of("budgets: [{per: cluster, limit: 10 per 1h}]\n")
@@ -157,6 +164,32 @@ def test_without_a_step_a_person_is_called_unless_the_target_is_not_ours(
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
+        ({"busy_with": "run_1"}, Code.TARGET_BUSY),
+        ({"mended_at": NOW - timedelta(minutes=2)}, Code.TARGET_BUSY),
+        ({"mended_at": NOW - timedelta(minutes=11)}, Code.PERSON_NEEDED),
+        ({"busy_with": "run_1", "ordered_by": "kim"}, Code.PERSON_NEEDED),
+        ({"busy_with": "run_1", "ceiling": Mode.OBSERVE}, Code.PERSON_NEEDED),
+    ],
+)
+def test_nobody_is_called_while_another_run_mends_the_target_or_just_did(
+    changes: dict[str, Any], code: Code
+) -> None:
+    """Three alerts for one fault: the first one's run mends it, and the others wait for what comes of that."""
+    decision = decide_without_step(POLICY, RULE, (IMAGE,), facts_of(POLICY, **changes))
+    assert decision.code is code
+    if "mended_at" in changes and code is Code.TARGET_BUSY:
+        assert decision.retry_at == NOW + timedelta(minutes=8)
+    step = next(
+        s
+        for s in decide(POLICY, RULE, step_of(), facts_of(POLICY, mended_at=NOW)).gates
+        if s.gate == "target busy"
+    )
+    assert step.verdict is Verdict.ALLOW, "a step of its own is the cooldown's to judge"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
         ({}, Code.NOTHING_TO_DO),
         ({"ceiling": Mode.OBSERVE}, Code.NOTHING_TO_DO),
         (PAUSED, Code.KILL_SWITCH),
@@ -180,3 +213,22 @@ def test_every_alert_ends_in_a_decision() -> None:
     lost = target_not_found(POLICY, RULE, TARGET, "404 from the API server")
     assert lost.text == "Not acting: rag7/Deployment/langgraph cannot be found: 404 from the API server"
     assert lost.code is Code.TARGET_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("mode: auto\n", "17 of 17 gates"),
+        (
+            "mode: auto\napproval: {approvals: 2}\n",
+            "nobody approved yet (allowed: mode auto); it takes: 2 different people of: those who may operate approve",
+        ),
+        ("mode: observe\n", "the order itself: Only observing: approval: only looks (allowed: mode observe)"),
+    ],
+)
+def test_a_dry_run_says_what_the_order_itself_would_take(rule: str, told: str) -> None:
+    policy = policy_of(rule=rule)
+    facts = facts_of(policy, ordered_by="kim", dry_run=True)
+    decision = decide(policy, policy.rules[0], step_of(), facts)
+    assert (decision.verdict, decision.code) == (Verdict.ALLOW, Code.DRY_RUN)
+    assert told in decision.text

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from app.domain.decision import Mode, Verdict
 from app.domain.outcome import RunState
 from app.domain.workload import Manager
-from app.policy.budgets import scopes_for
 from app.policy.decide import decide, decide_briefly
 from app.policy.facts import Past, Pause, Spend, Unknown
+from app.policy.match import scopes_for
 from app.policy.model import Policy
 from app.policy.trust import LEVELS, TrustLevel
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of

@@ -9,10 +9,9 @@ import pytest
 
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.plan import Step
-from app.policy.decide import decide_unseen, decide_without_step
+from app.policy.decide import GATES, decide_unseen, decide_without_step
 from app.policy.explain import explain_lines
 from app.policy.facts import Pause, Unknown
-from app.policy.gates import GATES
 from app.policy.model import Storm
 from tests.unit.policy.cases import NOW, facts_of, policy_of
 

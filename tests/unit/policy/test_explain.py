@@ -10,11 +10,10 @@ from inline_snapshot import snapshot
 from app.domain.decision import Decision
 from app.domain.outcome import RunState
 from app.domain.workload import Manager
-from app.policy.budgets import scopes_for
-from app.policy.decide import decide, no_rule
+from app.policy.decide import GATES, decide, no_rule
 from app.policy.explain import explain_json, explain_lines
 from app.policy.facts import Past, Spend, Unknown
-from app.policy.gates import GATES
+from app.policy.match import scopes_for
 from tests.unit.policy.cases import NOW, TARGET, facts_of, policy_of, step_of
 
 POLICY = policy_of(

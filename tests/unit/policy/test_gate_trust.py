@@ -10,8 +10,7 @@ import pytest
 from app.domain.decision import Code, Mode, Verdict
 from app.policy.decide import decide
 from app.policy.facts import Unknown
-from app.policy.gates.approval import approval
-from app.policy.gates.trust import trust
+from app.policy.gates.people import approval, trust
 from app.policy.trust import TrustLevel
 from tests.unit.policy.cases import ask_gate, facts_of, policy_of, step_of
 

@@ -14,13 +14,10 @@ from app.domain.decision import Code, Mode, Verdict
 from app.domain.outcome import RunState
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.target import Kind, ObjectRef
-from app.policy.budgets import ledger_keys, scopes_for
 from app.policy.facts import Past, Replicas, Spend, Unknown
-from app.policy.gates.blast_radius import at_risk, blast_radius
-from app.policy.gates.busy import busy
-from app.policy.gates.flapping import flapping
-from app.policy.gates.spending import budget, rate_limit
-from app.policy.gates.storm import storm
+from app.policy.gates.target import at_risk, blast_radius
+from app.policy.gates.timing import budget, busy, flapping, rate_limit, storm
+from app.policy.match import ledger_keys, scopes_for
 from tests.unit.policy.cases import NOW, TARGET, WORKLOAD, action_of, ask_gate, case_of, policy_of, step_of
 
 BUDGETS = """\

@@ -13,10 +13,8 @@ from app.domain.plan import ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy.facts import Pause, Unknown
-from app.policy.gates.approval import approval
-from app.policy.gates.kill_switch import kill_switch
-from app.policy.gates.ownership import ownership
-from app.policy.gates.scope import scope
+from app.policy.gates.people import approval, kill_switch
+from app.policy.gates.target import ownership, scope
 from tests.unit.policy.cases import NOW, action_of, ask_gate, case_of, policy_of, step_of
 
 

@@ -9,10 +9,7 @@ import pytest
 
 from app.domain.decision import Code, Verdict
 from app.policy.facts import Unknown
-from app.policy.gates.blocking import blocking
-from app.policy.gates.cooldown import cooldown
-from app.policy.gates.freshness import freshness
-from app.policy.gates.window import window
+from app.policy.gates.timing import blocking, cooldown, freshness, window
 from tests.unit.policy.cases import NOW, ask_gate
 
 

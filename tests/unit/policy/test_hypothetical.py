@@ -8,7 +8,7 @@ import pytest
 from inline_snapshot import snapshot
 
 from app.domain.errors import BadInput
-from app.policy.gates import GATES
+from app.policy.decide import GATES
 from app.policy.matchers import labels_of
 from app.policytools.assumed import World
 from app.policytools.hypothetical import explain_alert

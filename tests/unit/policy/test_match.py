@@ -7,6 +7,7 @@ from textwrap import dedent
 import pytest
 
 from app.domain.decision import Mode
+from app.domain.subject import UNREAD
 from app.domain.target import Kind
 from app.policy.match import Hint, NoHint, match_rule, rule_for_order, target_hint
 from tests.unit.policy.cases import policy_of
@@ -157,6 +158,19 @@ KSM = {"job": "kube-state-metrics", "pod": "kube-state-metrics-5d9c7b8f6d-x2x4z"
         ({"deployment": "web", **KSM}, Kind.DEPLOYMENT, "web"),
         ({"namespace": "monitoring", "exported_namespace": "rag7", "exported_pod": "web-0", "pod": "x-0"}, Kind.POD, "web-0"),
         ({"k8s.namespace.name": "rag7", "k8s.deployment.name": "web"}, Kind.DEPLOYMENT, "web"),
+        ({"kubernetes_namespace": "rag7", "kubernetes_pod_name": "web-0"}, Kind.POD, "web-0"),
+        ({"namespace_name": "rag7", "pod_name": "web-0"}, Kind.POD, "web-0"),
+        ({"kube_namespace": "rag7", "kube_deployment": "web"}, Kind.DEPLOYMENT, "web"),
+        ({"kube_namespace": "rag7", "kube_stateful_set": "db"}, Kind.STATEFUL_SET, "db"),
+        ({"namespace": "rag7", "workload": "db", "workload_type": "statefulset"}, Kind.STATEFUL_SET, "db"),
+        ({"namespace": "rag7", "workload": "web"}, Kind.DEPLOYMENT, "web"),
+        ({"namespace": "rag7", "owner_kind": "DaemonSet", "owner_name": "agent"}, Kind.DAEMON_SET, "agent"),
+        ({"namespace": "rag7", "owner_kind": "<none>", "owner_name": "<none>", "pod": "web-0"}, Kind.POD, "web-0"),
+        (
+            {"namespace": "front", "pod": "gate-0", "destination_workload": "web", "destination_workload_namespace": "rag7"},
+            Kind.DEPLOYMENT,
+            "web",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_labels_name_is_the_target_and_never_the_default_nor_the_exporter(
@@ -173,10 +187,138 @@ def test_what_the_labels_name_is_the_target_and_never_the_default_nor_the_export
         ({**KSM, "job_name": "migrate"}, "the alert is about Job migrate, and no label names a workload"),
         ({**KSM, "cronjob": "nightly"}, "the alert is about CronJob nightly, and no label names a workload"),
         (KSM, "the labels name only the exporter that measured the alert"),
+        ({"kube_job": "migrate"}, "the alert is about Job migrate, and no label names a workload"),
+        ({"namespace": "rag7", "kubernetes_namespace": "pay"}, 'label "namespace" names rag7 and label "kubernetes_namespace" pay'),
+        *(
+            ({label: "checkout"}, f'label "{label}" names checkout, so the rule\'s default langgraph is not meant, and no label names a workload')
+            for label in (
+                "service", "exported_service", "service_name", "service.name", "destination_service_name", "app", "label_app",
+                "application", "app_kubernetes_io_name", "app.kubernetes.io/name", "container", "ingress", "job", "node", "Deployment",
+                "rollout", "microservice", "team_namespace", "app_kubernetes_io_instance", "component", "release", "host", "url", "target",
+                "name", "resource", "tenant", "cluster", "env", "pagerduty_service", "grafana_folder", "helm_release", "route", "queue",
+                "serviceName", "upstream_cluster", "k8s.cluster.name", "path", "endpoint", "équipe",
+            )
+        ),
+        (
+            {"workload": "checkout", "workload_type": "rollout"},
+            'label "workload" names checkout, so the rule\'s default langgraph is not meant, and no label names a workload',
+        ),
+        *(
+            ({label: value}, f'label "{label}" names {value}, so the rule\'s default langgraph is not meant, and no label names a workload')
+            for label, value in (
+                ("envoy_cluster_name", "outbound|80||checkout.payments.svc.cluster.local"), ("instance", "checkout.payments:8080"),
+                ("instance", "checkout:8080"), ("instance", "https://checkout.example.com/health"), ("service", "document-exporter"),
+                ("environment", "staging"), ("cluster", "prod-2"), ("service", "unknown"), ("instance", "langgraph.payments:80"),
+            )
+        ),
+        ({UNREAD: "not read, or told differently: x"}, "not read, or told differently: x: what the alert is about is not known, and the rule's default langgraph does not stand in for it"),
+        ({"pod": "langgraph-29724567-x2x4z", "job_name": "langgraph-29724567"}, "the alert is about Job langgraph-29724567, and no label names a workload"),
+        ({"pod": "langgraph-29724567-x2x4z", "cronjob": "langgraph"}, "the alert is about CronJob langgraph, and no label names a workload"),
+        (
+            {"instance": "langgraph.pay.svc.cluster.local:80"},
+            'label "instance" names langgraph.pay.svc.cluster.local:80, so the rule\'s default langgraph is not meant, and no label names a workload',
+        ),
+    ],
+)  # fmt: skip
+def test_no_default_stands_in_for_what_the_labels_name(labels: dict[str, str], why: str) -> None:
+    assert target_hint(policy_of(rule=DEFAULTING).rules[0], {"namespace": "rag7", **labels}) == NoHint(why)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"service": "langgraph", "app": "rag7", "job": "rag7/langgraph", "container": "langgraph"},
+        {
+            "instance": "10.0.0.4:8080",
+            "cluster": "prod",
+            "env": "Production",
+            "severity": "critical",
+            "team": "rag",
+        },
+        {
+            "instance": "[fd00::1]:8080",
+            "prometheus": "monitoring/k8s",
+            "prometheus_replica": "k8s-0",
+            "region": "eu-1",
+        },
+        {
+            "instance": "langgraph:8080",
+            "service": "Langgraph",
+            "host": "langgraph.rag7",
+            "endpoint": "http",
+            "code": "500",
+        },
+        {
+            "envoy_cluster_name": "outbound|80||langgraph.rag7.svc.cluster.local",
+            "le": "0.5",
+            "quantile": "0.99",
+        },
+        {
+            "runbook_url": "https://runbooks.example.com/checkout",
+            "monitor": "eu",
+            "alertgroup": "checkout",
+            "value": "44.2",
+        },
+        {"instance": "http://langgraph.rag7.svc:8080/health", "job": "kubernetes-pods"},
+        {
+            "service_type": "ClusterIP",
+            "app_version": "2",
+            "workload_type": "deployment",
+            "pod_template_hash": "5d9c7b8f6d",
+        },
+        {"job": "blackbox-exporter", "source_workload": "gate", "pagerduty_urgency": "high"},
     ],
 )
-def test_no_default_stands_in_for_what_the_labels_name(labels: dict[str, str], why: str) -> None:
-    assert target_hint(policy_of(rule=DEFAULTING).rules[0], labels) == NoHint(why)
+def test_labels_that_name_nothing_else_leave_the_default(labels: dict[str, str]) -> None:
+    found = target_hint(policy_of(rule=DEFAULTING).rules[0], {"namespace": "rag7", **labels})
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.name) == ("rag7", "langgraph")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ({}, ""),
+        ({"service": "checkout", "cluster": "eu-1"}, ""),
+        ({"instance": "web.rag7.svc:80"}, ""),
+        ({"instance": "web.payments.svc:80"}, 'label "instance" names web.payments.svc:80, so the rule\'s default rag7 is not meant'),
+        ({"team_namespace": "payments"}, 'label "team_namespace" names payments, so the rule\'s default rag7 is not meant'),
+        (
+            {UNREAD: "not read, or told differently: namespace"},
+            "not read, or told differently: namespace: what the alert is about is not known, and the rule's default rag7 does not stand in for it",
+        ),
+    ],
+)  # fmt: skip
+def test_no_default_namespace_stands_in_for_one_that_was_lost(labels: dict[str, str], why: str) -> None:
+    target = "target: {name: {label: deployment}, namespace: {label: namespace, default: rag7}}\n"
+    found = target_hint(policy_of(rule=target).rules[0], {"deployment": "web", **labels})
+    expected = Hint(
+        "rag7", Kind.DEPLOYMENT, "web", 'name by label "deployment", namespace by the rule\'s default'
+    )
+    assert found == (NoHint(why) if why else expected)
+
+
+def test_what_is_unread_does_not_matter_where_the_labels_name_the_target() -> None:
+    found = target_hint(
+        policy_of(rule=DEFAULTING).rules[0], {"namespace": "rag7", "deployment": "web", UNREAD: "x"}
+    )
+    assert isinstance(found, Hint)
+    assert (found.namespace, found.name) == ("rag7", "web")
+
+
+def test_a_label_that_the_rule_itself_asks_for_names_nothing_else() -> None:
+    pinned = """
+  - when: ['alertname="x", cluster="eu-1"', 'alertname=~"x|y", cluster="eu-1", team="rag"']
+    name: ours
+    remediation: restart
+    target: {name: {label: deployment, default: langgraph}, on_default: act}
+"""
+    rule = policy_of(more_rules=pinned).rules[1]
+    labels = {"alertname": "x", "namespace": "rag7", "cluster": "eu-1"}
+    assert isinstance(target_hint(rule, labels), Hint)
+    assert isinstance(target_hint(rule, {**labels, "team": "rag"}), Hint)
+    assert isinstance(target_hint(rule, {**labels, "service": "checkout"}), NoHint)
+    assert isinstance(target_hint(rule, {**labels, "cluster": "eu-2"}), NoHint)
 
 
 def test_matchers_see_the_labels_as_the_policy_reads_them() -> None:
@@ -203,3 +345,47 @@ def test_a_policy_can_read_the_labels_of_the_scrape_only() -> None:
     found = target_hint(policy.rules[0], labels)
     assert isinstance(found, Hint)
     assert (found.namespace, found.kind, found.name) == ("rag7", Kind.POD, "web-0")
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (
+            {"deployment": "web", "statefulset": "db"},
+            'label "deployment" names web and label "statefulset" names db',
+        ),
+        ({"deployment": "web", "daemonset": "agent"}, 'label "daemonset" names agent'),
+        (
+            {"deployment": "web", "workload": "db", "workload_type": "statefulset"},
+            'label "statefulset" names db',
+        ),
+        ({"deployment": "web", "cronjob": "report"}, 'label "cronjob" names report'),
+        ({"deployment": "web", "statefulset": ""}, ""),
+        ({"deployment": "web", "workload": "web", "workload_type": "deployment"}, ""),
+    ],
+)
+def test_labels_that_name_two_workloads_name_none(labels: dict[str, str], why: str) -> None:
+    found = target_hint(POLICY.rules[0], labels)
+    assert (found.why if isinstance(found, NoHint) else "").endswith(why)
+    assert isinstance(found, NoHint) is bool(why)
+
+
+OURS = policy_of("labels: {our_cluster: eu-1}\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours"),
+    [
+        ({}, True),
+        ({"cluster": "eu-1"}, True),
+        ({"cluster": "eu-2"}, False),
+        ({"kube_cluster_name": "eu-2"}, False),
+        ({"k8s.cluster.name": "eu-2"}, False),
+    ],
+)
+def test_an_alert_of_another_cluster_is_none_of_ours(labels: dict[str, str], *, ours: bool) -> None:
+    """One Alertmanager for several clusters with equal names: where the policy says what ours is called."""
+    found = target_hint(OURS.rules[0], {"deployment": "web", **labels})
+    assert isinstance(found, Hint) is ours
+    assert ours or "another cluster" in getattr(found, "why", "")
+    assert isinstance(target_hint(POLICY.rules[0], {"deployment": "web", **labels}), Hint)

@@ -10,8 +10,8 @@ import pytest
 
 from app.domain.decision import Mode, Verdict
 from app.policy.faults import PolicyInvalid
-from app.policy.gates.approval import approval
-from app.policy.gates.storm import storm
+from app.policy.gates.people import approval
+from app.policy.gates.timing import storm
 from app.policy.load import load_policy
 from app.policy.match import rule_for_order
 from app.policy.schedule import Fate, Missed, Schedule, judge

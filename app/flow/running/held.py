@@ -1,0 +1,115 @@
+"""Held: an undo that waits for something to let it be written, who is told of it, and how the wait ends.
+
+A pause, a ceiling, a freeze, what is off limits, or pods that could not start hold it. The undo that the rule wants waits as long as that
+stands, and a person is called. One that a person ordered waits as long as an approval would be good: until then they may withdraw it
+while nothing of it is begun, and after that nothing is written by it any more. Called by `undo`. Writes to the store only.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.domain.events import EventKind
+from app.domain.json import JsonValue
+from app.flow.notifying.record import announce, escalate
+from app.flow.notifying.record import tell as record
+from app.flow.running import journal
+from app.flow.running.life import Cause, Event, Found, Life, Look
+from app.flow.services import Services
+from app.notify.timeline import Escalation, Topic, UndoHeld, fact_to_json
+from app.store import incidents, runs
+from app.store.driving import WAITS_HELD
+from app.store.runs import Run
+from app.store.tx import Tx
+
+_AGAIN = 15.0  # seconds between looks at what holds a write
+
+
+def waits(services: Services, run: Run, hold: str) -> Found | Look:
+    """It waits as long as the hold stands, and who waits for it is told; a person's order ends with its time. When an application stands
+    still by our doing, somebody is called whoever ordered it."""
+    if _too_late(services, run):
+        return _expired(run, f"it waited for {hold}")
+    told = int(run.life.get("told", 0)) + (run.life.get("held") != hold)
+
+    def also(tx: Tx, now: Run) -> None:
+        if now.life.get("held") != hold:
+            _tell(tx, now, hold, told)
+
+    keeps: dict[str, JsonValue] = {"held": hold, "told": told}
+    return Found(seconds=_AGAIN, waits_for=f"{WAITS_HELD}{hold}", also=also, keeps=keeps)
+
+
+def _tell(tx: Tx, run: Run, hold: str, number: int) -> None:
+    """The trail and the parent message have every hold; the thread has the first, the second, the fourth: some change by the minute."""
+    life, stands = journal.life_of(run), journal.standing_of(tx.conn, run, held=True)
+    ordered = life.cause is Cause.PERSON
+    begun = bool(journal.of_this_order(runs.entries(tx.conn, run.id), run))
+    fact = UndoHeld(
+        hold,
+        f"remediator undo {run.id} --despite",
+        withdraw=f"remediator reject {run.id}" if ordered and not begun else "",
+        until=_good_until(life),
+    )
+    once = f"{run.id}/held/{life.undos}/{tx.stamp}"
+    if number & (number - 1):
+        data = fact_to_json(Topic.UNDO_HELD, fact)
+        tx.audit(EventKind.UNDO_HELD, incident_id=run.incident_id, run_id=run.id, data=data)
+        announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
+    else:
+        record(tx, Topic.UNDO_HELD, fact, incident_id=run.incident_id, once=once, run_id=run.id)
+    if life.cause is Cause.OTHERWISE or stands.stopped:  # it stays in place: somebody has to know
+        reason = "; ".join(part for part in (life.reason, f"its undo waits: {hold}") if part)
+        once = f"{run.id}/held/{life.undos}"
+        _call(tx, run, reason, stuck=stands.stopped, reopen=stands.stopped, once=once)
+
+
+def _call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str) -> None:
+    """Call a person for what stays in place."""
+    stands = journal.standing_of(tx.conn, run, held=True)
+    why = Escalation(
+        reason,
+        look_at=(f"remediator explain {run.id}",),
+        stuck=stuck,
+        in_place=stands.in_place,
+        done=stands.done,
+        not_done=stands.not_done,
+        commands=stands.commands,
+    )
+    escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id, reopen=reopen)
+
+
+def _too_late(services: Services, run: Run) -> bool:
+    """The time of a person's order is over."""
+    ends = _good_until(journal.life_of(run))
+    return ends is not None and services.clock.now() >= ends
+
+
+def _good_until(life: Life) -> datetime | None:
+    """Until when a person's order to undo is good; None when it has no end, or nobody's order is carried out."""
+    return datetime.fromisoformat(life.until) if life.cause is Cause.PERSON and life.until else None
+
+
+def over(services: Services, run: Run) -> Found | Look | None:
+    """Why an order that nothing of is begun is not carried out any more: whoever gave it took it back, or its time is over. None as long
+    as it is."""
+    if by := run.life.get("withdrawn"):
+        return Found(Event.ORDER_OVER, f"withdrawn by {by}")
+    if not _too_late(services, run):
+        return None
+    held = run.life.get("held")
+    return _expired(run, f"it waited for {held}" if held else "nobody was at it")
+
+
+def _expired(run: Run, why: str) -> Look:
+    """What was not begun is not done, what was is left half done; a person is called for either."""
+    reason = f"the undo was ordered and is not done: {why}, until the order expired"
+
+    def end(tx: Tx, now: Run) -> Found:
+        if journal.of_this_order(runs.entries(tx.conn, now.id), now):
+            return Found(Event.UNDO_FAILED, reason)
+        once = f"{run.id}/expired/{journal.life_of(now).undos}"
+        _call(tx, now, reason, stuck=False, reopen=True, once=once)
+        return Found(Event.ORDER_OVER, reason)
+
+    return end

@@ -1,0 +1,110 @@
+"""Journal: what a run has carried out, and what of it is or may be in place, told from its own journal.
+
+Called by the rooms of a run: `verify`, `undo`, `temporary`, `ending`. Reads the store only: what stands in the cluster by now is for
+others to look at. Never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection
+
+from app.domain.outcome import RunState, UndoResult
+from app.domain.plan import Action
+from app.flow.running import standing
+from app.flow.running.life import Cause, Life
+from app.store import runs
+from app.store.runs import JournalEntry, Run
+
+_DONE = frozenset({UndoResult.UNDONE.value, UndoResult.NOTHING.value})
+
+
+def carried_out(conn: Connection, run_id: str) -> list[JournalEntry]:
+    """The actions of a run that were applied, oldest first."""
+    return [entry for entry in _by_place(runs.entries(conn, run_id)) if was_applied(entry)]
+
+
+def _by_place(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """In the order of steps and actions: the clock may have been set back in between."""
+    places = ("step_index", "action_index")
+    return sorted(entries, key=lambda entry: tuple(int(entry.intent.get(name, 0)) for name in places))
+
+
+def changed(conn: Connection, run_id: str) -> list[JournalEntry]:
+    """The actions of a run that changed something: applied, or a long one that stopped before its end."""
+    return [
+        entry
+        for entry in _by_place(runs.entries(conn, run_id))
+        if was_applied(entry) or standing.was_partly(entry)
+    ]
+
+
+def was_applied(entry: JournalEntry) -> bool:
+    """The entry is an action that is, or was, in place."""
+    return entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") == "applied"
+
+
+def in_place(conn: Connection, run_id: str) -> list[JournalEntry]:
+    """The actions of a run that are, or may be, in place, oldest first: applied, or sent without a clear outcome, and not taken
+    back. What somebody else had changed when it was to be taken back may be ours again by now."""
+    return still_in_place(runs.entries(conn, run_id))
+
+
+def still_in_place(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """The same of all `entries` of a run."""
+    back = {
+        entry.intent.get("of")
+        for entry in entries
+        if entry.intent.get("entry") == "undo" and (entry.outcome or {}).get("result") in _DONE
+    }
+    return [entry for entry in _by_place(entries) if _may_be_there(entry) and entry.name not in back]
+
+
+def _may_be_there(entry: JournalEntry) -> bool:
+    result = (entry.outcome or {}).get("result", "unclear")
+    return entry.intent.get("entry") == "action" and result in ("applied", "unclear")
+
+
+def actions(entries: Iterable[JournalEntry]) -> list[Action]:
+    """What these entries of actions carried out."""
+    return [Action.from_json(entry.intent["action"]) for entry in entries]
+
+
+def of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntry]:
+    """What the undo that stands has written so far."""
+    number = life_of(run).undos
+    return [
+        entry
+        for entry in entries
+        if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number
+    ]
+
+
+def life_of(run: Run) -> Life:
+    """The run's life as far as an undo needs it: why it undoes, and how often it began to."""
+    return Life.from_json(run.life, run.state, len(run.step.actions), ())
+
+
+def reverts(run: Run) -> bool:
+    """Whether the run is at the end of its temporary change: it takes back what it lent."""
+    return run.state is RunState.UNDOING and life_of(run).cause is Cause.REVERT
+
+
+def entry_name(action_id: str, number: int) -> str:
+    """The journal entry of the `number`-th undo of an action."""
+    return f"{action_id}/undo" if number <= 1 else f"{action_id}/undo.{number}"
+
+
+def wrote_to(entry: JournalEntry, entries: Sequence[JournalEntry], object_: str) -> bool:
+    """The entry is an action on that object, or the undo of one, that was carried out."""
+    if entry.intent.get("entry") != "undo":
+        return was_applied(entry) and entry.intent.get("object") == object_
+    of = next((e for e in entries if e.name == entry.intent.get("of")), None)
+    done = (entry.outcome or {}).get("result") == UndoResult.UNDONE.value
+    return done and of is not None and of.intent.get("object") == object_
+
+
+def standing_of(conn: Connection, run: Run, *, held: bool = False) -> standing.Standing:
+    """What the run has left in place, for people."""
+    return standing.of(run, runs.entries(conn, run.id), in_place(conn, run.id), held=held)

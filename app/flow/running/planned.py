@@ -1,0 +1,69 @@
+"""Planned: one action of a run's step, with what carrying it out needs to know. Reads the store only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from app.domain.actuator import Actuator
+from app.domain.plan import Action
+from app.flow.actuators import ACTUATORS
+from app.flow.deciding.decide import firing_alerts
+from app.flow.ids import action_id
+from app.flow.running.progress import SoFar, so_far
+from app.policy.model import Rule
+from app.store import incidents, runs
+from app.store.incidents import Incident, StoredAlert
+from app.store.runs import JournalEntry, Run
+from app.store.tx import PreImageUnreadable, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One action of a run's step with its real values, and the run it belongs to. `fault`: they cannot be had, and `action` is
+    the sealed one. `begun`: something of the step may be in place already; `resumed`: this very action was begun before."""
+
+    run: Run
+    incident: Incident
+    alerts: tuple[StoredAlert, ...]
+    rule: Rule
+    index: int
+    action: Action
+    fault: str = ""
+    begun: bool = False
+    resumed: bool = False
+
+    @property
+    def id(self) -> str:
+        """Identity of the mutation."""
+        return action_id(self.run.id, self.run.step_index, self.index)
+
+    @property
+    def actuator(self) -> Actuator:
+        """Who carries it out."""
+        return ACTUATORS[self.action.kind]
+
+    @property
+    def so_far(self) -> SoFar:
+        """How far it has come, when it takes long."""
+        return so_far(self.run)
+
+
+def load_with_entry(
+    conn: Connection, vault: Vault, run: Run, index: int
+) -> tuple[Planned, JournalEntry | None]:
+    """The action of this number with its real values, and its entry where it was begun before."""
+    incident = incidents.get(conn, run.incident_id)
+    alerts = firing_alerts(conn, incident.id)
+    planned = Planned(
+        run, incident, alerts, Rule.from_json(run.settings["rule"]), index, run.step.actions[index]
+    )
+    try:
+        whole = vault.whole(conn, run.id, (run.step_index, index), planned.action)
+        planned = replace(planned, action=whole)
+    except PreImageUnreadable as error:
+        planned = replace(planned, fault=str(error))
+    recorded = runs.entry(conn, run.id, planned.id)
+    resumed = recorded is not None
+    return replace(planned, begun=index > 0 or resumed, resumed=resumed), recorded

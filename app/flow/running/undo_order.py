@@ -1,0 +1,183 @@
+"""A person's order to undo a run: whether it can be, what they have to know, and what follows in one transaction.
+
+Called by the API, the web page and buttons. Carries nothing out: `undo` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from app.domain.copies import databases_of
+from app.domain.errors import Refused, TryLater
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.plan import Action
+from app.flow.deciding import history
+from app.flow.ids import WAKE
+from app.flow.notifying.record import announce, taken
+from app.flow.running import foreseen, holding, journal, standing, startable
+from app.flow.running.life import Cause, Event, transition
+from app.flow.services import Services
+from app.notify.timeline import ApprovalAnswer, Topic
+from app.policy.holds import Hold
+from app.policy.model import Approval, Rule
+from app.policy.trust import Evidence
+from app.store import approvals, driving, facts, runs, work
+from app.store.approvals import NO_PRESS, Press, because
+from app.store.driving import Changes
+from app.store.runs import JournalEntry, Run, TargetBusy
+from app.store.tx import Tx
+
+_STAYS = "the undo is not done, and what it would have taken back stays"
+
+
+async def request(
+    services: Services, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+) -> dict[str, Any]:
+    """A person asks to undo a run. `despite`: they know what holds it, and want it all the same.
+
+    Raises Refused when it still runs, did nothing, its target is busy, or something holds it (code `held`), and Repeated when
+    it came by a click that was taken before.
+    """
+
+    def write(tx: Tx) -> Refused | str:
+        # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
+        approvals.take(tx, press.key)
+        run = runs.hold(tx, run_id)
+        hold = None if despite else holding.held(tx.conn, services, run, touched)
+        if refusal := _against(tx, run, hold):
+            return refusal
+        try:
+            standing = holding.holds_on(tx.conn, services, run, (), touched) if despite else None
+            return _order(tx, services, run, by, press.reason, standing)
+        except Refused as busy:
+            return busy
+
+    there = await services.store.read(lambda conn: journal.in_place(conn, run_id))
+    with suppress(
+        TryLater
+    ):  # who orders it is not sent away: the run looks itself, and begins nothing before it could
+        if never := await foreseen.against_undo(services, there):
+            raise Refused(never, code="nothing_to_undo", where=run_id)
+    touched: holding.Touches = ()
+    with suppress(TryLater):
+        touched = await holding.touched_by(services, journal.actions(there))
+    lost = standing.loss(there)
+    ordered = await services.store.write(write)
+    if isinstance(ordered, Refused):
+        raise ordered
+    if ordered:
+        await services.engine().start(ordered)  # one that runs already is woken
+        await services.engine().signal(ordered, WAKE)
+    return {"run": run_id, "undo": "requested", "by": by, **({"loses": lost} if lost else {})}
+
+
+def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Collection[Hold] | None) -> str:
+    """The workflow to start or to wake; empty when this very order stands already. An undo that is under way becomes theirs:
+    whoever is at it goes on. `known` are the holds in spite of which they want it; None when they do not say so."""
+    life, under_way, despite = journal.life_of(run), run.state is RunState.UNDOING, known is not None
+    if under_way and life.cause is Cause.PERSON and not despite and not run.life.get("withdrawn"):
+        return ""
+    after = transition(life, Event.UNDO_ORDERED)
+    if after is None:
+        raise AssertionError(f"an undo of a {run.state} run")
+    runs.move(tx, run.id, RunState.UNDOING)
+    keys = () if known is None else (startable.NEW_PODS, *(hold.key for hold in known))
+    rule = run.settings.get("rule")
+    good_for = (Rule.from_json(rule).approval if rule else Approval()).expires
+    after = replace(after, despite=keys, until=(tx.now + good_for).isoformat())
+    data = {"by": by, "despite": despite, **because(reason)}
+    tx.audit(EventKind.UNDO_REQUESTED, incident_id=run.incident_id, run_id=run.id, actor=by, data=data)
+    taken(tx, services, run.incident_id, by)
+    once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
+    announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
+    history.count_run(tx, services, run, Evidence.UNDONE)
+    if under_way:
+        driving.change(tx, run.id, after.to_json())
+        return run.workflow
+    driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
+    return driving.start_again(tx, run)
+
+
+def _against(tx: Tx, run: Run, hold: str | None) -> Refused | None:
+    """Why it cannot be undone now; None when it can. `hold` is what holds it, in words; None when they want it in spite of everything."""
+    if not run.state.ended and run.state is not RunState.UNDOING:
+        text = f"the run is {run.state.value}; wait for its end or pause it"
+        return Refused(text, code="run_live", where=run.id)
+    there = journal.in_place(tx.conn, run.id)
+    if run.state in (RunState.UNDONE, RunState.REVERTED) and not there:
+        return Refused("the run was undone already", code="already_undone", where=run.id)
+    if not there:
+        return Refused("nothing of the run is in place", code="nothing_to_undo", where=run.id)
+    if run.state.ended and (busy := _busy(tx, run, there)):
+        return busy
+    if hold is None:
+        return None
+    lost = standing.loss(there)
+    if hold or lost:
+        people = _agreed(run) if lost else ""
+        known = ". ".join(part for part in (hold, lost and f"It loses rows: {lost}{people}") if part)
+        text = f"{known}. Who knows that and wants it all the same: remediator undo {run.id} --despite"
+        return Refused(text, code="held" if hold else "loses_rows", where=run.id)
+    return None
+
+
+async def withdraw(
+    services: Services, run_id: str, by: str, press: Press = NO_PRESS
+) -> dict[str, Any] | None:
+    """A person takes back the undo that a person ordered, as long as nothing of it is begun: it ends as not undone. None when the run
+    undoes nothing. Raises Refused (code `undo_begun`, or `not_ordered` for one that nobody ordered), and Repeated for a press that was taken
+    before."""
+
+    def write(tx: Tx) -> str | Refused:
+        run = runs.hold(tx, run_id)
+        if run.state is not RunState.UNDOING:
+            return ""
+        approvals.take(tx, press.key)
+        if journal.life_of(run).cause is not Cause.PERSON:
+            text = f"nobody ordered this undo: pause {run.target_key}, or order it and take that back"
+            return Refused(text, code="not_ordered", where=run_id)
+        if journal.of_this_order(runs.entries(tx.conn, run_id), run):
+            return Refused("the undo has begun: it goes on", code="undo_begun", where=run_id)
+        driving.change(tx, run_id, {**run.life, "withdrawn": by})
+        data = {"by": by, **because(press.reason)}
+        tx.audit(EventKind.UNDO_WITHDRAWN, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
+        fact = ApprovalAnswer(
+            run_id, "withdrawn", by, f"{_STAYS}; {press.reason}" if press.reason else _STAYS
+        )
+        once = f"{run_id}/undo {journal.life_of(run).undos} withdrawn/{tx.stamp}"
+        announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)
+        return run.workflow
+
+    workflow = await services.store.write(write)
+    if isinstance(workflow, Refused):
+        raise workflow
+    if not workflow:
+        return None
+    await services.engine().signal(workflow, WAKE)
+    services.deliver_nudge()
+    return {"run": run_id, "answer": "withdrawn", "by": by, "text": _STAYS}
+
+
+def _busy(tx: Tx, run: Run, there: Sequence[JournalEntry]) -> Refused | None:
+    """Another run is at work on a database that the undo would work on, through whatever target. Of two orders one is taken."""
+    databases = databases_of(Action.from_json(entry.intent["action"]) for entry in there)
+    if not databases:
+        return None
+    work.lock_ledger(tx)
+    other = facts.busy_with_databases(tx.conn, databases, excluding=run.id)
+    text = f"{other} is at work on the same database: wait for its end, then order it again"
+    return TargetBusy(text, where=other) if other else None
+
+
+def _agreed(run: Run) -> str:
+    """Who had agreed to what is to be taken back, where that was more than one person."""
+    wanted = int(((run.settings.get("rule") or {}).get("approval") or {}).get("approvals", 1))
+    return (
+        f". {wanted} people had to agree to the plan ({run.answered_by}): ask them first"
+        if wanted > 1
+        else ""
+    )

@@ -1,0 +1,172 @@
+"""The wall clock is set back: nothing waits longer, whatever it waits for, and what is stored is moved once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.domain.outcome import RunState
+from app.flow.upkeep.loops import Loops
+from app.notify.client import Away
+from app.store import driving, outbox, people
+from app.store.tx import Tx
+from tests.doubles.pagerduty import Fault
+from tests.scenario import scenes
+from tests.scenario.calling import CallingRig, calling_rig
+from tests.scenario.rig import Rig
+from tests.scenario.slack_rig import slack_rig
+from tests.scenario.test_temporary_changes import _replicas, leased
+
+BACK = timedelta(hours=2)
+
+
+def set_back(rig: Rig, by: timedelta = BACK) -> None:
+    """The clock on the wall, not the one that only runs on."""
+    rig.clock._start -= by
+
+
+async def _waited(rig: CallingRig, what: object, limit: float = 3 * 3600.0) -> float:
+    began = rig.clock.monotonic()
+    await rig.until(what, limit=limit)  # type: ignore[arg-type]
+    return rig.clock.monotonic() - began
+
+
+async def _page_that_is_retried(rig: CallingRig) -> None:
+    rig.pagerduty.fail(*[Fault(status=503)] * 400)
+    await rig.handed_over()
+    await rig.run(100)
+
+    async def waits() -> bool:
+        now = rig.clock.now()
+        found = await rig.store.read(lambda conn: outbox.pending(conn, kinds=["page"]))
+        return bool(found) and found[0].retry_at is not None and found[0].retry_at > now
+
+    await rig.until(waits)
+
+
+async def test_a_page_that_waits_for_its_retry_goes_out_as_soon_as_it_would_have(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path)
+    await _page_that_is_retried(rig)
+    set_back(rig)
+    rig.pagerduty._faults.clear()
+    assert await _waited(rig, lambda: rig.pagerduty.woken) <= 90
+    await rig.close()
+
+
+async def test_a_page_that_is_late_is_told_so_as_soon_as_it_would_have_been(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path)
+    await _page_that_is_retried(rig)
+    set_back(rig)
+    told = await _waited(rig, lambda: "not" in rig.notebook.text and "paged" in rig.notebook.text.lower())
+    assert told <= 420, rig.notebook.text
+    await rig.close()
+
+
+async def test_all_of_slack_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    rig = await calling_rig(tmp_path)
+    rig.notebook.failing = Away("Slack is away", code="away")
+    await rig.send(scenes.body(scenes.alert(rig, alertname="Odd")))
+    await rig.run(60)
+    set_back(rig)
+    rig.notebook.failing = None
+    assert await _waited(rig, lambda: rig.notebook.posts) <= 60
+    await rig.close()
+
+
+@pytest.mark.parametrize(("processes", "starts"), [(1, 0), (2, 0), (3, 0), (1, 1), (1, 3)])
+async def test_one_jump_moves_what_is_due_once_however_many_see_it(
+    tmp_path: Path, processes: int, starts: int
+) -> None:
+    """Processes on one store, and starts after the jump: the second on-call is asked 15 minutes after the first."""
+    rig = await calling_rig(tmp_path)
+    others = [Loops(rig.services, rig.loops.deliver, timedelta(days=30)) for _ in range(processes - 1)]
+    for loops in others:
+        await loops._follow_the_clock()
+    await rig.handed_over()
+    await rig.run(60)
+    began = rig.clock.monotonic()
+    set_back(rig, timedelta(minutes=10))
+    for loops in others:
+        await loops._follow_the_clock()
+    for _ in range(starts):
+        await rig.die()
+        await rig.born()
+        await rig.turn()
+    for loops in others:
+        await loops._follow_the_clock()
+    await rig.until(lambda: len(rig.heads) >= 2)
+    slack = 60 if starts else 30  # at a start only the last note of the time tells
+    assert abs(rig.clock.monotonic() - began + 60 - 900) <= slack
+    written = await rig.store.read(driving.seen)
+    assert written is not None
+    assert written.jumps == 1
+    await rig.close()
+
+
+async def test_a_replica_whose_own_clock_is_behind_moves_nothing(tmp_path: Path) -> None:
+    """The latest time is another living replica's: not the store's clock was set back, but this one's."""
+    rig = await calling_rig(tmp_path)
+    now = rig.clock.now()
+
+    def note(tx: Tx) -> None:
+        later = Tx(tx.conn, now + BACK, tx.ids, tx.vault)
+        driving.follow_clock(later, "other", timedelta(), None, gone=False)
+
+    await rig.store.write(note)
+    _, moved = await rig.store.write(lambda tx: driving.follow_clock(tx, "rig", BACK, 0, gone=False))
+    assert moved == timedelta()
+    _, moved = await rig.store.write(lambda tx: driving.follow_clock(tx, "rig", BACK, 0, gone=True))
+    assert moved == BACK
+    _, moved = await rig.store.write(lambda tx: driving.follow_clock(tx, "other", BACK, 0, gone=False))
+    assert moved == timedelta()
+    await rig.close()
+
+
+async def test_an_alert_that_fires_again_under_its_start_is_no_straggler_of_a_time_to_come(
+    tmp_path: Path,
+) -> None:
+    rig = await calling_rig(tmp_path)
+    fired = scenes.alert(rig, alertname="Odd", severity="critical")
+    await rig.send(scenes.body(fired))
+    await rig.run(60)
+    ended = {**fired, "status": "resolved", "endsAt": rig.clock.now().isoformat()}
+    await rig.send(scenes.body(ended))
+    await rig.run(60)
+    set_back(rig)
+    await rig.run(900)
+    await rig.send(scenes.body(fired))
+    await rig.run(60)
+    states = [incident.state.closed for incident in await scenes.all_incidents(rig)]
+    assert sorted(states) == [False, True]
+    await rig.close()
+
+
+async def test_a_temporary_change_ends_when_it_would_have_and_a_pause_when_people_said(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path / "s.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
+    await rig.born()
+    await rig.run(600)
+    assert _replicas(rig) == 8
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    until = rig.clock.now() + timedelta(minutes=1)
+    await rig.operations.pause("target:rag7/Deployment/elsewhere", "a move", "ana", until)
+    set_back(rig)
+    await rig.run(960)  # the simulated load is of the clock too: what counts is that it was looked at
+    assert _replicas(rig) == 2 or "Still needed" in rig.notebook.text
+    now = rig.clock.now()
+    (pause,) = await rig.store.read(lambda conn: people.pauses_in_force(conn, now))
+    assert pause.until == until
+    await rig.close()
+
+
+async def test_a_question_that_nobody_answers_expires_when_it_would_have(tmp_path: Path) -> None:
+    rig = await slack_rig(tmp_path)
+    await rig.asked()
+    set_back(rig)
+    await rig.run(31 * 60)
+    (run,) = await scenes.all_runs(rig)
+    assert run.state is RunState.EXPIRED
+    await rig.close()

@@ -1,0 +1,104 @@
+"""Promises 4 and 7: where nobody can look, nothing is done, and a person hears of it: once, and not of every alert that stands for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.decision import Code, Mode
+from app.domain.events import EventKind
+from app.flow.deciding import decide
+from app.sim import Fault, FaultKind
+from tests.scenario import scenes
+from tests.scenario.calling import MINUTE, CallingRig, calling_rig, steps
+from tests.scenario.scenes import alert, all_incidents, body, decision, trail, writes
+
+NAMES = [f"svc-{number}" for number in range(5)]
+
+
+async def _blind(path: Path, mode: Mode = Mode.AUTO) -> CallingRig:
+    """Alerts of several targets, and an API server that does not answer."""
+    rig = await calling_rig(path, scenes.policy({"escalation": steps()}, mode=mode))
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, times=1_000_000))
+    await _send(rig)
+    return rig
+
+
+async def _send(rig: CallingRig) -> None:
+    await rig.send(body(*(alert(rig, deployment=name) for name in NAMES)))
+    await rig.turn()
+
+
+async def test_an_api_server_that_is_away_for_long_calls_one_person_for_all_alerts(tmp_path: Path) -> None:
+    rig = await _blind(tmp_path)
+    await rig.run(9 * MINUTE, alerts=False)
+    assert rig.pagerduty.woken == []
+    await rig.run(81 * MINUTE, alerts=False)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "connection refused" in called.data["reason"]
+    assert rig.pagerduty.woken == [called.incident_id]
+    assert {(await decision(rig, i.id)).code for i in await all_incidents(rig)} == {Code.UNKNOWN_FACT}
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_when_that_alert_ends_a_person_is_called_for_the_next(tmp_path: Path) -> None:
+    rig = await _blind(tmp_path)
+    await rig.run(20 * MINUTE, alerts=False)
+    (first,) = await trail(rig, EventKind.ESCALATED)
+    order = [incident.id for incident in await all_incidents(rig)]
+    sent = rig.bodies[-1]["alerts"][order.index(first.incident_id)]
+    await rig.send(body({**sent, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(20 * MINUTE, alerts=False)
+    assert len(rig.pagerduty.woken) == 2
+    await rig.close()
+
+
+async def test_an_alert_that_is_read_before_its_ten_minutes_calls_nobody(tmp_path: Path) -> None:
+    """Its namespace is gone: that is known, and no reason to call anybody."""
+    rig = await _blind(tmp_path)
+    await rig.run(5 * MINUTE, alerts=False)
+    rig.cluster.faults.clear()
+    await rig.run(60 * MINUTE, alerts=False)
+    assert rig.pagerduty.woken == []
+    assert {(await decision(rig, i.id)).code for i in await all_incidents(rig)} == {Code.TARGET_NOT_FOUND}
+    await rig.close()
+
+
+@pytest.mark.parametrize("who", ["rule", "service"])
+async def test_nobody_is_called_for_what_would_only_be_observed(tmp_path: Path, who: str) -> None:
+    rig = await calling_rig(
+        tmp_path,
+        scenes.policy({"escalation": steps()}, mode=Mode.OBSERVE if who == "rule" else Mode.AUTO),
+        ceiling=Mode.OBSERVE if who == "service" else Mode.AUTO,
+    )
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, times=1_000_000))
+    await _send(rig)
+    await rig.run(60 * MINUTE, alerts=False)
+    assert rig.pagerduty.woken == []
+    await rig.close()
+
+
+async def test_a_defect_of_ours_that_stands_for_ten_minutes_calls_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes deciding fail each time would else be told in the channel alone, at night."""
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(decide, "_walk", broken)
+    rig = await calling_rig(tmp_path, scenes.policy({"escalation": steps()}))
+    await rig.send(body(alert(rig)))
+    await rig.run(9 * MINUTE, alerts=False)
+    assert rig.pagerduty.woken == []
+    await rig.run(20 * MINUTE, alerts=False)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "deciding failed: ZeroDivisionError" in called.data["reason"]
+    assert rig.pagerduty.woken == [called.incident_id]
+    monkeypatch.undo()
+    await rig.run(10 * MINUTE, alerts=False)
+    assert (await decision(rig)).code is Code.TARGET_NOT_FOUND, "it is decided all the same once it can be"
+    await rig.close()
