@@ -1,4 +1,5 @@
-"""The demo: the four alerts of the runbook, or one story of `app.stories`, on a simulated cluster, with the real service around it.
+"""The demo: the four alerts of the runbook and a plan that waits for whoever watches, or one story of `app.stories`, on a simulated
+cluster, with the real service around it.
 
 Starts the service on loopback, POSTs real Alertmanager bodies over HTTP as the simulated alerts fire and resolve, gives the orders
 and approvals of a story as people would, and prints each Slack message as it would be posted. Owns no behaviour of the service; everything shown is what `serve` does.
@@ -35,7 +36,7 @@ from app.sim import AcceleratedClock, SimCluster, load_scenario
 from app.store import incidents, outbox, runs
 from app.store.database import Store
 from app.store.incidents import Incident
-from app.stories import STORIES, Story
+from app.stories import ASKED, ASKED_RULE, STORIES, Story
 
 FOUR = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
 PEOPLE = ("anna", "ben", "carol")
@@ -48,19 +49,29 @@ _POLL = 0.2  # real seconds between looks at the simulated Alertmanager and at w
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """What is shown: the scenarios, how many incidents it has, and the story with its name when it is one."""
+    """What is shown: the scenarios, how many incidents end by themselves, the story with its name when it is one, and whether one more
+    plan waits for an answer."""
 
     scenarios: tuple[str, ...] = FOUR
     incidents: int = len(FOUR)
     name: str = ""
     story: Story | None = None
     tokens: Mapping[str, str] = field(default_factory=dict)
+    asks: bool = False
+
+    @property
+    def added(self) -> tuple[str, str]:
+        """A rule that the policy needs besides the shipped ones, and its file; files are read in the order of their names."""
+        if self.asks:
+            return ASKED_RULE, "01-demo.yaml"
+        return (self.story.rule, "story.yaml") if self.story else ("", "")
 
 
-def show_of(name: str) -> Show:
-    """The four alerts, or the story of this name. Raises BadInput (`unknown_story`)."""
+def show_of(name: str, *, once: bool = False) -> Show:
+    """The four alerts, and unless it ends with them (`once`) a plan that waits; or the story of this name. Raises BadInput
+    (`unknown_story`)."""
     if not name:
-        return Show()
+        return Show() if once else Show((*FOUR, ASKED), asks=True)
     story = STORIES.get(name)
     if story is None:
         raise BadInput(f"there are {', '.join(STORIES)}", code="unknown_story", where="--story")
@@ -70,7 +81,7 @@ def show_of(name: str) -> Show:
 
 async def run_demo(*, once: bool, port: int, speed: float, story: str = "") -> int:
     """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. Raises BadInput."""
-    show = show_of(story)
+    show = show_of(story, once=once)
     logs.configure(level="WARNING")
     console = Console(highlight=False, soft_wrap=True)
     state = Path(tempfile.mkdtemp(prefix="remediator-demo-"))
@@ -96,7 +107,7 @@ async def run_demo(*, once: bool, port: int, speed: float, story: str = "") -> i
                 await _told(service.services.store, show)
                 good = await _summary(console, service.services.store, show)
                 if not once:
-                    await _stay(console, url, show)
+                    await _stay(console, service.services.store, url, show)
             return 0 if good else 1
     finally:
         shutil.rmtree(state, ignore_errors=True)
@@ -113,13 +124,14 @@ def simulated() -> Parts:
 
 def _settings(state: Path, port: int, show: Show) -> Settings:
     """The usual settings, but for a state of its own, no secrets but those of a story's people, and the policies shipped with the
-    service, beside them the rule of the story."""
+    service, beside them the rule that is added."""
     here = Path("policies")
     folder = here if here.is_dir() else Path(__file__).resolve().parent.parent / "policies"
-    if show.story and show.story.rule:
+    rule, name = show.added
+    if rule:
         with_rule = state / "policies"
         shutil.copytree(folder, with_rule)
-        (with_rule / "story.yaml").write_text(f"version: 1\nrules:\n  - {show.story.rule}\n")
+        (with_rule / name).write_text(f"version: 1\nrules:\n  - {rule}\n")
         folder = with_rule
     try:
         return load_settings(
@@ -149,7 +161,11 @@ def _tokens(show: Show) -> str:
 
 
 def _opening(console: Console, url: str, speed: float, show: Show) -> None:
-    world = "four broken workloads" if show.story is None else f"the world of {show.name}"
+    world = (
+        ("five" if show.asks else "four") + " broken workloads"
+        if show.story is None
+        else f"the world of {show.name}"
+    )
     console.print(Rule(f"alert-remediator demo {show.name}".strip()))
     console.print(
         f"A simulated cluster with {world} in namespace rag7, {speed:g} times faster than real time.\n"
@@ -226,7 +242,7 @@ async def _answer(console: Console, http: httpx.AsyncClient, show: Show) -> None
 async def _told(store: Store, show: Show) -> None:
     """Wait until everything has ended and its messages are out. Raises TimeoutError."""
     async with asyncio.timeout(_LIMIT):
-        await _all_ended(store, show.incidents)
+        await _all_ended(store, show)
         await _messages_out(store)
 
 
@@ -235,12 +251,13 @@ async def _incidents(store: Store) -> list[Incident]:
     return [r for r in rows if r.merged_into is None]
 
 
-async def _all_ended(store: Store, expected: int) -> None:
+async def _all_ended(store: Store, show: Show) -> None:
+    """Until everything has ended, and what is asked about waits."""
     while True:
         rows = await _incidents(store)
-        if len(rows) >= expected and all(
-            r.state.closed or r.state.value in ("escalated", "stuck") for r in rows
-        ):
+        waiting = [r for r in rows if r.state is IncidentState.WAITING]
+        ended = [r for r in rows if r.state.closed or r.state.value in ("escalated", "stuck")]
+        if len(ended) >= show.incidents and len(waiting) == int(show.asks) == len(rows) - len(ended):
             return
         await asyncio.sleep(_POLL)
 
@@ -264,10 +281,18 @@ async def _summary(console: Console, store: Store, show: Show) -> bool:
     for line in shown:  # ids are there to be copied, so nothing is cut
         console.print("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)), markup=False)
     well = _WELL if show.story is None else _WELL | _LOOKED
-    return len(rows) >= show.incidents and all(r.state in well for r in rows)
+    ended = [r for r in rows if not (show.asks and r.state is IncidentState.WAITING)]
+    return len(ended) >= show.incidents and all(r.state in well for r in ended)
 
 
-async def _stay(console: Console, url: str, show: Show) -> None:
+async def _stay(console: Console, store: Store, url: str, show: Show) -> None:
+    if show.asks:
+        (asked,) = [r for r in await _incidents(store) if r.state is IncidentState.WAITING]
+        console.print(
+            f"\nOne plan waits for your answer at {url}/incidents/{asked.id}\n"
+            "Approve it there with a reason, watch it being verified, and undo it.",
+            markup=False,
+        )
     console.print(
         f"\nThe service goes on at {url}. In another terminal: remediator incidents, remediator explain ID, "
         "remediator undo RUN. Ctrl-C ends it."

@@ -29,7 +29,7 @@ from app.domain.database import Databases
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.http_check import HttpChecks
-from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource
+from app.domain.ports import AlertSources, Clock, Dependencies, Ids, MetricSource, Tracer
 from app.engine.context import Engine, Workflow
 from app.engine.durable import DurableEngine
 from app.flow.notifying import scorecard
@@ -59,10 +59,11 @@ from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.system import SystemClock, TimeIds
 from app.page.site import add_pages
 from app.settings import Settings
-from app.store import claims, pre_images
-from app.store.chain import NO_KEYS, AuditKeys
-from app.store.database import Store, StoreOptions, Tx
+from app.store import work
+from app.store.audit import NO_KEYS, AuditKeys
+from app.store.database import Store, StoreOptions
 from app.store.presence import Presence, keep_watch
+from app.store.tx import Tx, VaultKeys
 from app.store.writer import StoreHooks
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -91,6 +92,7 @@ class Parts:
     client: MessageClient | None = None
     make_engine: MakeEngine | None = None
     hooks: StoreHooks | None = None
+    tracer: Tracer | None = None
     speed: float = 1.0
 
 
@@ -117,7 +119,7 @@ class Service:
 
         def begin(tx: Tx) -> None:
             # An earlier process of this name is dead: nobody waits for its claims to run out.
-            claims.free(tx, replica)
+            work.free_claims(tx, replica)
             tx.audit(EventKind.SERVICE_STARTED, data=data)
 
         await self.services.store.write(begin)
@@ -174,11 +176,11 @@ def audit_keys(settings: Settings) -> AuditKeys:
     return AuditKeys.parse(settings.audit_key.get_secret_value()) if settings.audit_key else NO_KEYS
 
 
-def value_keys(settings: Settings) -> pre_images.VaultKeys:
+def value_keys(settings: Settings) -> VaultKeys:
     """The keys of hidden values: of their digests, and of what is kept to carry out and undo changes."""
     secret, encryption = settings.secret_key, settings.encryption_key
     listed = encryption.get_secret_value().split(",") if encryption else ()
-    return pre_images.VaultKeys(
+    return VaultKeys(
         secret.get_secret_value() if secret else "", tuple(key.strip() for key in listed if key.strip())
     )
 
@@ -200,10 +202,11 @@ async def build(settings: Settings, parts: Parts | None = None) -> Service:
 
 
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
-    metrics = Metrics(CollectorRegistry())
+    tracer = parts.tracer or outside.tracer(settings, replica_name(settings), closing)
+    metrics = Metrics(CollectorRegistry(), outside.histogram(settings))
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
-    cluster = await _cluster(settings, parts, metrics, closing)
+    cluster = await _cluster(settings, parts, metrics, tracer, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
     url = settings.alertmanager_url
@@ -231,6 +234,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         people=settings.persons,
         on_call=None if pagerduty is None else OnCallNames(pagerduty, parts.clock),
         reach=Reach(*settings.reach),
+        tracer=tracer,
     )
     services = replace(services, presence=_presence(settings, services.replica, closing))
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
@@ -243,7 +247,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     services.rights.current = access
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
-    app = add_pages(create_app(web), web, services)
+    app = add_pages(create_app(web), web, services, outside.sign_in(settings, http, parts.clock))
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 
@@ -257,7 +261,9 @@ def _interactions(
     return Interactions(services, replies, Groups(client, services.clock), settings.operators)
 
 
-async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: AsyncExitStack) -> Cluster:
+async def _cluster(
+    settings: Settings, parts: Parts, metrics: Metrics, tracer: Tracer, closing: AsyncExitStack
+) -> Cluster:
     if parts.cluster is not None:
         return parts.cluster
     if settings.cluster == "simulated":
@@ -265,6 +271,7 @@ async def _cluster(settings: Settings, parts: Parts, metrics: Metrics, closing: 
 
     def observe(verb: str, kind: str, code: str, seconds: float) -> None:
         metrics.kube_seconds.labels(verb, kind, code).observe(seconds)
+        tracer.past(f"kubernetes {verb}", seconds, kind=kind, code=code)
 
     cluster = await outside.connect(settings, observe)
     closing.push_async_callback(cluster.close)
@@ -305,6 +312,7 @@ def _deliver_services(
         boot=parts.ids.new("boot"),
         pager=outside.pager(settings, http, parts.clock),
         status_page=outside.status_page(settings, http),
+        tracer=services.tracer,
         attempted=lambda channel, result: services.metrics.outbox_sent.labels(channel, result).inc(),
     )
 
@@ -341,6 +349,7 @@ def _web(settings: Settings, services: Services, interactions: Interactions, hea
         check_target=views.target_check(services),
         interactions=interactions,
         label_names=lambda: services.policy().labels.names,
+        tracer=services.tracer,
     )
 
 

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -25,6 +26,10 @@ from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 log = structlog.get_logger(__name__)
 
 _KEPT = 5.0  # seconds between looks at whether this process is still the only one of its name
+
+_SWITCH = 0.0005
+"""Seconds after which a thread that computes (long bodies, redaction, a policy) gives way to the loop; Python's own 5 ms would be waited
+for several times an answer."""
 
 
 class _Server(uvicorn.Server):
@@ -63,6 +68,7 @@ async def serving(
 async def _accepting(
     service: Service, listener: socket.socket, limits: ConnectionLimits
 ) -> AsyncIterator[None]:
+    sys.setswitchinterval(_SWITCH)
     config = uvicorn.Config(
         service.app,
         log_config=None,

@@ -6,34 +6,51 @@ here: it lives in documents that a team reviews.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
-from app.domain.json import decoded
-from app.domain.urls import fault_in
+from app.domain.no_secret import fault_in_secret, visible_characters
+from app.domain.urls import fault_in, is_loopback
 from app.intake.auth import Access, parse_secrets, parse_tokens
+from app.intake.oidc import NAME as OIDC_NAME
+from app.intake.oidc import OidcTerms, read_terms
 from app.notify.pagerduty import PagerDutyAccess
+from app.setting_texts import dsns_in, in_files, listed, revealed
 
 PREFIX = "REMEDIATOR_"
 _HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
 _SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
-_MEMBER = re.compile(r"[A-Za-z0-9._-]{1,64}|slack:[UW][A-Z0-9]{2,30}", re.ASCII)
-_URLS = (
+_MEMBER = re.compile(rf"[A-Za-z0-9._-]{{1,64}}|slack:[UW][A-Z0-9]{{2,30}}|{OIDC_NAME}", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z0-9_-]{1,100}\s*=\s*[\x21-\x7e][\x20-\x7e]{0,4000}", re.ASCII)
+_BARE = (
+    "slack_bot_token",
+    "slack_app_token",
+    "slack_signing_secret",
+    "pagerduty_webhook_secrets",
+    "pagerduty_api_token",
+    "pagerduty_routing_key",
+    "status_page_token",
+    "orchestration_secret",
+    "oidc_client_secret",
+)
+URLS = (
     "prometheus_url",
     "alertmanager_url",
     "slack_api_url",
     "pagerduty_api_url",
     "pagerduty_events_url",
     "status_page_url",
+    "oidc_issuer",
+    "external_url",
+    "traces_url",
 )
 
 
@@ -69,8 +86,8 @@ class Settings(BaseSettings):
     )
     people: str = Field(
         "",
-        description="comma-separated persons, each all of their token names and Slack users joined by `+`: "
-        "alice+alice-laptop+slack:U...; all of one person count once",
+        description="comma-separated persons, each all of their token names, Slack users and OpenID names joined by `+`: "
+        "alice+alice-laptop+slack:U...+oidc:alice@example.com; all of one person count once",
     )
     slack_channel: str = Field("#incidents", description="channel of all messages")
     slack_api_url: str = Field("https://slack.com/api/", description="Slack's Web API")
@@ -90,13 +107,51 @@ class Settings(BaseSettings):
     pagerduty_api_url: str = Field("https://api.pagerduty.com", description="PagerDuty REST API")
     pagerduty_events_url: str = Field("https://events.pagerduty.com", description="PagerDuty Events API")
     status_page_url: str = Field(
-        "", description="webhook of the status page, told what the policy's escalation.status_page says"
+        "",
+        repr=False,
+        description="webhook of the status page, told what the policy's escalation.status_page says",
     )
     status_page_token: SecretStr | None = Field(None, description="bearer token of the status page's webhook")
     orchestration_secret: SecretStr | None = Field(
         None, description="value of X-Remediator-Token from Event Orchestration"
     )
     tokens: SecretStr | None = Field(None, description="name:scope[+scope]:sha256-of-token, comma-separated")
+    oidc_issuer: str = Field(
+        "",
+        description="OpenID provider where people log in to the web page, exactly as it names itself; empty: by token only",
+    )
+    oidc_client_id: str = Field("", description="this service as the provider knows it")
+    oidc_client_secret: SecretStr | None = Field(None, description="its secret there")
+    oidc_scopes: str = Field(
+        "openid email", description="what the provider is asked for, separated by blanks"
+    )
+    oidc_name_claim: str = Field(
+        "email",
+        description="claim that names a person in the audit trail; an email only when the provider verified it",
+    )
+    oidc_groups_claim: str = Field(
+        "groups",
+        description="claim with a person's groups; one inside another by JSON Pointer: /realm_access/roles",
+    )
+    oidc_groups: str = Field(
+        "",
+        description='JSON object of group to scopes: {"sre": "read+operate"}; whoever is in none may do nothing',
+    )
+    external_url: str = Field(
+        "", description="where browsers reach the web page; the provider sends them back below it"
+    )
+    traces: Literal["off", "otlp"] = Field(
+        "off",
+        description="otlp: traces go to a collector by OTLP over HTTP; needs the extra otel, which the image has",
+    )
+    traces_url: str = Field(
+        "",
+        description="the collector's endpoint for traces, with its path; empty: as OTEL_EXPORTER_OTLP_... say",
+    )
+    traces_headers: SecretStr | None = Field(
+        None,
+        description="headers for the collector: name=value, comma-separated; empty: as OTEL_EXPORTER_OTLP_... say",
+    )
     prometheus_url: str = Field("", description="evidence and leak checks; empty: not asked")
     alertmanager_url: str = Field("", description="is it still firing; empty: only webhooks tell")
     dependencies: SecretStr | None = Field(
@@ -116,25 +171,41 @@ class Settings(BaseSettings):
         description="comma-separated Fernet keys for the values kept to carry out and undo changes, the first encrypts; "
         "empty: kept unencrypted",
     )
-    retention_days: int = Field(30, ge=1, description="days that closed incidents are kept")
+    retention_days: int = Field(30, ge=1, le=36_500, description="days that closed incidents are kept")
 
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, **_file_secrets(os.environ, values)}
+        return {**values, **in_files(FILES, PREFIX, os.environ, values)}
 
     @field_validator("*")
     @classmethod
     def _some_text(cls, value: Any) -> Any:
         # A secret that somebody has yet to fill in must never mean "no secret is asked for".
-        if isinstance(value, SecretStr) and _is_blank(value.get_secret_value()):
+        if isinstance(value, SecretStr) and not visible_characters(value.get_secret_value()).strip(","):
             raise ValueError("is empty; give it a value or unset it")
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _HALF.search(text):
             raise ValueError("is not UTF-8")
         return value
 
-    @field_validator(*_URLS)
+    @field_validator(*_BARE)
+    @classmethod
+    def _a_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for part in listed(revealed(value)):
+            if fault := fault_in_secret(part):
+                raise ValueError(fault)
+        return value
+
+    @field_validator("audit_key", "secret_key", "encryption_key")
+    @classmethod
+    def _a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        for part in listed(revealed(value)):
+            if fault := fault_in_secret(part, 32):
+                raise ValueError(fault)
+        return value
+
+    @field_validator(*URLS)
     @classmethod
     def _http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
@@ -156,60 +227,77 @@ class Settings(BaseSettings):
     @field_validator("dependencies")
     @classmethod
     def _dsns(cls, value: SecretStr | None) -> SecretStr | None:
-        for name, dsn in _dsns_in(value).items():
+        for name, dsn in dsns_in(value).items():
             if fault := fault_in(dsn):
                 raise ValueError(f"dependency {name}: {fault}")
-        return value
-
-    @field_validator("secret_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < 32:
-            raise ValueError("must have 32 characters or more")
         return value
 
     @field_validator("slack_operators")
     @classmethod
     def _slack_ids(cls, value: str) -> str:
-        if wrong := [p for p in _listed(value) if _SLACK_ID.fullmatch(p) is None]:
+        if wrong := [p for p in listed(value) if _SLACK_ID.fullmatch(p) is None]:
             raise ValueError(f"{wrong[0]!r} is no id of a Slack user (U...) or user group (S...)")
         return value
 
     @field_validator("people")
     @classmethod
     def _known_people(cls, value: str) -> str:
-        members = [member.strip() for person in _listed(value) for member in person.split("+")]
+        members = [member.strip() for person in listed(value) for member in person.split("+")]
         if not all(_MEMBER.fullmatch(member) for member in members):
-            raise ValueError("expected name+name+slack:U..., separated by commas")
+            raise ValueError("expected name+name+slack:U...+oidc:NAME, separated by commas")
         if len(set(members)) < len(members):
-            raise ValueError("a token's name or a Slack user stands there twice")
+            raise ValueError("a token's name, a Slack user or an OpenID name stands there twice")
         return value
+
+    @field_validator("traces_headers")
+    @classmethod
+    def _headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if not all(_HEADER.fullmatch(part) for part in listed(revealed(value))):
+            raise ValueError("expected name=value, separated by commas")
+        return value
+
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """Headers for the collector of traces."""
+        pairs = (part.partition("=") for part in listed(revealed(self.traces_headers)))
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in pairs}
 
     @property
     def operators(self) -> frozenset[str]:
         """Slack users and user groups that may undo and pause."""
-        return frozenset(_listed(self.slack_operators))
+        return frozenset(listed(self.slack_operators))
 
     @property
     def persons(self) -> dict[str, str]:
-        """The person behind each audited name (a token's name or `slack:U...`): the first name of the entry."""
-        entries = ([member.strip() for member in person.split("+")] for person in _listed(self.people))
+        """The person behind each audited name (a token's name, `slack:U...` or `oidc:...`): the first name of the entry."""
+        entries = ([member.strip() for member in person.split("+")] for person in listed(self.people))
         return {member: entry[0] for entry in entries for member in entry}
 
     @property
     def dsns(self) -> dict[str, str]:
         """DSNs by the name of the dependency."""
-        return _dsns_in(self.dependencies)
+        return dsns_in(self.dependencies)
 
     @property
     def access(self) -> Access:
         """How callers prove who they are. Raises BadInput (`bad_setting`) for tokens that cannot be read."""
         return Access(
             tokens=None if self.tokens is None else parse_tokens(self.tokens.get_secret_value()),
-            pagerduty_secrets=parse_secrets(_revealed(self.pagerduty_webhook_secrets)),
-            orchestration_secret=_revealed(self.orchestration_secret),
-            slack_secret=_revealed(self.slack_signing_secret),
+            pagerduty_secrets=parse_secrets(revealed(self.pagerduty_webhook_secrets)),
+            orchestration_secret=revealed(self.orchestration_secret),
+            slack_secret=revealed(self.slack_signing_secret),
         )
+
+    @property
+    def login(self) -> OidcTerms | None:
+        """The login at an OpenID provider, if there is one. Raises BadInput (`bad_setting`) for terms that do not fit together."""
+        names = [n for n in type(self).model_fields if n.startswith("oidc_") and n not in SECRETS]
+        given = {name: str(getattr(self, name)) for name in (*names, "external_url")}
+        terms = read_terms({**given, "oidc_client_secret": revealed(self.oidc_client_secret)})
+        if terms is not None and self.tokens is None:
+            where = f"{PREFIX}OIDC_ISSUER"
+            raise BadInput("without REMEDIATOR_TOKENS the API is open", code="bad_setting", where=where)
+        return terms
 
     @property
     def pagerduty_access(self) -> PagerDutyAccess:
@@ -217,8 +305,8 @@ class Settings(BaseSettings):
         return PagerDutyAccess(
             events_url=self.pagerduty_events_url,
             api_url=self.pagerduty_api_url,
-            routing_key=_revealed(self.pagerduty_routing_key),
-            api_token=_revealed(self.pagerduty_api_token),
+            routing_key=revealed(self.pagerduty_routing_key),
+            api_token=revealed(self.pagerduty_api_token),
             from_email=self.pagerduty_from,
         )
 
@@ -246,60 +334,18 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         """Where the domain store lives."""
-        return _revealed(self.database_url) or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
-
-
-def _is_blank(secret: str) -> bool:
-    """Nothing is in it that anybody could see: blanks of any alphabet, a byte order mark, commas."""
-    return not any(c.isprintable() and c not in " ," for c in secret)
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _revealed(secret: SecretStr | None) -> str:
-    return "" if secret is None else secret.get_secret_value()
-
-
-def _dsns_in(secret: SecretStr | None) -> dict[str, str]:
-    try:
-        found = decoded(_revealed(secret) or "{}")
-    except ValueError:  # its text would show a part of the value
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(dsn, str) for dsn in found.values()):
-        raise ValueError("must be a JSON object of name to DSN")
-    return found
+        return revealed(self.database_url) or f"sqlite:///{self.state_dir / 'remediator.sqlite'}"
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
-
-
-def _file_secrets(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in SECRETS:
-        variable = f"{PREFIX}{name.upper()}"
-        path = environ.get(f"{variable}_FILE")
-        if path is None:
-            continue
-        if given.get(name) is not None or variable in environ:
-            raise BadInput(f"set {variable} or {variable}_FILE, not both", code="bad_setting", where=variable)
-        try:
-            found[name] = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise BadInput(
-                f"cannot read the file: {reason}", code="bad_setting", where=f"{variable}_FILE"
-            ) from None
-        if not found[name]:
-            raise BadInput("the file is empty", code="bad_setting", where=f"{variable}_FILE")
-    return found
+FILES = (*SECRETS, "status_page_url")
+"""What may stand in a file: the URL of a webhook is its credential."""
 
 
 def load_settings(**overrides: Any) -> Settings:
     """Read the environment. Raises BadInput that names the first bad setting and what is wrong with it."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in FILES} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known:
             raise BadInput("there is no such setting", code="bad_setting", where=variable)
@@ -310,22 +356,14 @@ def load_settings(**overrides: Any) -> Settings:
         name = f"{PREFIX}{str(first['loc'][0]).upper()}" if first["loc"] else PREFIX
         raise BadInput(str(first["msg"]), code="bad_setting", where=name) from error
     _refuse_open_to_the_world(settings)
+    _ = settings.login
     return settings
 
 
 def _refuse_open_to_the_world(settings: Settings) -> None:
-    if settings.open and not _is_loopback(settings.host):
+    if settings.open and not is_loopback(settings.host):
         raise BadInput(
             "without REMEDIATOR_TOKENS only a loopback address may be bound",
             code="bad_setting",
             where=f"{PREFIX}HOST",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -18,6 +18,15 @@ _RECIPIENT = (
     "age1aed7f487u2axawlzkfvn0k3e7ev0q937gw4scw7rm3s3wl9f85gqltln5w"  # of nobody: its identity was not kept
 )
 _STORE = "to: s3://rag7-backups, store_secret: backup-store, uploader: 'remediator:1'"
+ASKED = "api-rate-limits"
+"""Whose plan waits, after the four alerts of the demo, for whoever watches it."""
+ASKED_RULE = (
+    "{name: rate limits in the demo, when: 'alertname=\"APIRateLimiting\"', remediation: api-rate-limits, mode: approve, "
+    "target: {kind: Deployment, name: {label: deployment}, namespace: {label: namespace}}, approval: {expires: 24h}, "
+    "params: {provider: openai, secret: langgraph-api-keys, active_key: OPENAI_API_KEY, keys_key: OPENAI_API_KEYS, "
+    "own_quota: true, retired_for: 1h, longest_wait: 5m, cache_service: redis}}"
+)
+"""The shipped rule, but for its time to answer: the demo runs faster than its reader."""
 
 
 @dataclass(frozen=True, slots=True)

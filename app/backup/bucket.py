@@ -28,12 +28,14 @@ from obstore.store import ObjectStore, from_url
 
 from app.backup.failure import BackupFailed
 from app.backup.order import Place, stamp_of
+from app.domain.backups import LONGEST_MANIFEST, manifest_of
 
 _MIB = 1 << 20
 _PART, _PARTS, _AT_ONCE = 8 * _MIB, 9_000, 4
 _LONGEST_COPY = 5 << 30  # what S3 copies in one request
 _BLOCK = 4 * _MIB
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
+_MOST_OBJECTS = 100_000  # hourly backups with their manifests for five years
 MANIFEST = ".manifest.json"
 
 
@@ -112,11 +114,16 @@ class Bucket:
 
     def manifest(self, key: str) -> Mapping[str, Any]:
         """The manifest of a backup, by its key."""
+        text = b""
         with worded():
-            found = json.loads(bytes(obstore.get(self._store, f"{key}{MANIFEST}").bytes()))
-        if not isinstance(found, dict):
-            raise BackupFailed("the manifest is none", code="altered")
-        return found
+            for block in obstore.get(self._store, f"{key}{MANIFEST}").stream(min_chunk_size=_MIB):
+                text += bytes(block)
+                if len(text) > LONGEST_MANIFEST:
+                    break
+        try:
+            return manifest_of(text)
+        except ValueError:  # its text would repeat what a stranger wrote
+            raise BackupFailed("the manifest is none of ours", code="altered") from None
 
     def size(self, key: str) -> int | None:
         """Bytes of the object; None when there is none."""
@@ -128,8 +135,12 @@ class Bucket:
 
     def backups(self, folder: str) -> dict[str, datetime]:
         """The keys of the backups in a folder that have a manifest, with their moments."""
+        keys: list[str] = []
         with worded():
-            keys = [meta["path"] for page in obstore.list(self._store, prefix=f"{folder}/") for meta in page]
+            for page in obstore.list(self._store, prefix=f"{folder}/"):
+                keys += [meta["path"] for meta in page]
+                if len(keys) > _MOST_OBJECTS:
+                    raise BackupFailed(f"the folder has more than {_MOST_OBJECTS} objects", code="store_full")
         found = {}
         for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
             try:

@@ -20,6 +20,7 @@ from app.domain.secret import text_of
 from app.domain.target import Kind
 
 _WITHIN: Final = 30.0
+_LOOKED_AT: Final = 50  # newest backups whose manifests are read for one that is no copy of a restore
 
 
 class Shelves:
@@ -56,7 +57,7 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
     bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
     if not key:
         there = bucket.backups(shelf.folder)
-        for newest in sorted(there, key=lambda k: (there[k], k), reverse=True):
+        for newest in sorted(there, key=lambda k: (there[k], k), reverse=True)[:_LOOKED_AT]:
             manifest = bucket.manifest(newest)
             if not manifest.get("safety"):  # of the state that a restore was to get rid of
                 return Stored(newest, manifest, bucket.size(newest))

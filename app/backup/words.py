@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from app.domain.redact import redact
-from app.domain.text import bounded
+from app.domain.redact import in_one_line
 
 _LONGEST: Final = 240
 _PROGRAM: Final = re.compile(r"pg_\w+: ")
@@ -57,7 +56,7 @@ def without_rows(text: str) -> str:
         head = head[: severity.start("text")]
     elif said is not None:
         head += ": "
-    return redact(bounded(" ".join(f"{head}{said or ''}".split()), _LONGEST))
+    return in_one_line(f"{head}{said or ''}", _LONGEST)
 
 
 def _said(lines: list[str]) -> Iterator[str]:

@@ -34,6 +34,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "explain": "queries:explain",
     "diagnose": "diagnose:diagnose",
     "scorecard": "queries:scorecard",
+    "schedules": "queries:schedules",
     "remediations": "catalogue:remediations",
     "trust": "trust:app",
     "audit": "audit:app",

@@ -13,8 +13,8 @@ import typer
 from app.cli.output import AsJson, give, say, write
 from app.main import audit_keys, open_store
 from app.settings import load_settings
-from app.store import audit, trail
-from app.store.chain import Head
+from app.store import trail
+from app.store.audit import Head
 from app.store.migrate import upgrade
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Verify and export the audit trail.")
@@ -44,7 +44,7 @@ def verify(
     keys, known = audit_keys(settings), Head.parse(head) if head else None
     store = open_store(settings, migrate=False)
     try:
-        report = asyncio.run(store.read(lambda conn: audit.verify(conn, keys, known)))
+        report = asyncio.run(store.read(lambda conn: trail.verify(conn, keys, known)))
     finally:
         store.close()
     if as_json:
@@ -58,7 +58,10 @@ def verify(
         if known is None:
             say("without --head: a trail whose end was cut off together with its head looks like this, too")
     else:
-        write(f"broken at record {report.at_seq}: {report.problem}")
+        place = "broken" if report.at_seq is None else f"broken at record {report.at_seq}"
+        write(f"{place}: {report.problem}")
+        if report.unguarded and report.at_seq is not None:
+            say(f"missing or altered triggers: {', '.join(report.unguarded)}")
     if not report.ok:
         raise typer.Exit(1)
 
@@ -80,7 +83,7 @@ def export() -> None:
     store = open_store(load_settings(), migrate=False)
     try:
         asyncio.run(
-            store.read(lambda conn: sys.stdout.writelines(json.dumps(r) + "\n" for r in audit.export(conn)))
+            store.read(lambda conn: sys.stdout.writelines(json.dumps(r) + "\n" for r in trail.export(conn)))
         )
     finally:
         store.close()

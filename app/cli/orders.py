@@ -70,7 +70,7 @@ def approve(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson
 
 
 def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
-    """Reject the plan of a waiting run."""
+    """Reject the plan of a waiting run, or take back an order to undo a run that has not begun."""
     _order(Remote(url, token), run_path(run, "reject"), as_json, f"run {run} rejected")
 
 
@@ -80,7 +80,7 @@ def undo(
         bool,
         typer.Option(
             "--despite",
-            help="Undo although a pause, a ceiling or a freeze holds it, or rows written since are lost.",
+            help="Undo although something holds it (a pause, a ceiling, a freeze, the scope), or rows written since are lost.",
         ),
     ] = False,
     wait: Annotated[
@@ -131,7 +131,14 @@ def _end_of(remote: Remote, run: str, seconds: float) -> dict[str, Any] | None:
 
 def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
     """Keep the temporary changes of a finished run: they are not taken back at their end."""
-    _order(Remote(url, token), run_path(run, "keep"), as_json, f"changes of run {run} stay")
+    answer = Remote(url, token).post(run_path(run, "keep"))
+    if as_json:
+        give(answer)
+    elif answer["kept"]:
+        write(f"changes of run {run} stay")
+    else:
+        write(f"the end of run {run}'s changes has begun: they stay if nothing of them was taken back yet")
+        say(f"follow it with: remediator explain {run}")
 
 
 def acknowledge(

@@ -188,3 +188,31 @@ def scorecard(
 def _often(offender: tuple[str, int]) -> str:
     target, number = offender
     return f"{target}: {number} incidents"
+
+
+def schedules(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")] = 1_000,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: AsJson = False,
+) -> None:
+    """What the clock orders: when each rule is due next, and what became of its last time."""
+    rows = list(Remote(url, token).pages("/api/v1/schedules", {}, limit))
+    if as_json:
+        give(rows)
+        return
+    table(("rule", "remediation", "next", "last", "result"), [_scheduled(row) for row in rows])
+
+
+def _scheduled(row: dict[str, Any]) -> dict[str, str]:
+    """One rule as its line; the result names the incident, for `remediator explain`."""
+    result = " ".join(
+        str(part) for part in (row["last_outcome"] or row["last_result"], row["last_incident"]) if part
+    )
+    return {
+        "rule": row["rule"],
+        "remediation": row["remediation"],
+        "next": next(iter(row["next"]), "never"),
+        "last": row["last_due"] or "never",
+        "result": result,
+    }

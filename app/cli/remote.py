@@ -70,11 +70,14 @@ class Remote:
             with self._client() as http:
                 answer = http.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise ProbeUnavailable(
-                f"no answer ({type(error).__name__}); is the service running there?",
-                code="service_unreachable",
-                where=_shown(self._url),
-            ) from error
+            name, where = type(error).__name__, _shown(self._url)
+            if method != "GET" and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                text = (
+                    f"no answer ({name}): it is not known whether this was taken; look before you repeat it"
+                )
+                raise ProbeUnavailable(text, code="answer_lost", where=where) from error
+            text = f"no answer ({name}); is the service running there?"
+            raise ProbeUnavailable(text, code="service_unreachable", where=where) from error
         if answer.is_success:
             return _decoded(answer)
         raise _error(answer)

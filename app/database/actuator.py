@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission
 from app.domain.database import Activity, Condition, DatabaseAddress, Session, SessionId, Why
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable, TryLater
 from app.domain.inside import NothingToUndo, another_workload, inside
@@ -67,12 +67,12 @@ class SessionActuator(NothingToUndo):
         """Nothing of the cluster is written. The one Secret that is read is named by the rule (`Remediation.secrets`)."""
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same, and at least one of the sessions is there and fulfils the condition."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         ending = Ending.of(action)
-        activity = await doors.databases.activity(doors.cluster, ending.at)
+        activity = await clients.databases.activity(clients.cluster, ending.at)
         wanted = _to_end(ending, activity)
         if not wanted:
             why = _against(ending, activity)[0]
@@ -80,17 +80,17 @@ class SessionActuator(NothingToUndo):
         text = f"{len(wanted)} of {counted(len(ending.sessions), 'session')} as decided"
         return CheckResult(action.object, text, seen=activity)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:  # noqa: ARG002
         """Some of the sessions are gone, and of the others none is to be ended any more."""
         ending = Ending.of(action)
-        seen = await doors.databases.activity(doors.cluster, ending.at)
+        seen = await clients.databases.activity(clients.cluster, ending.at)
         gone = len(ending.sessions) - len(_left(ending.sessions, seen))
         return f"{action.summary}: {_gone(ending, gone)}" if gone and not _to_end(ending, seen) else ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """Whether the login has the right to end them, from the look of the check."""
         ending = Ending.of(action)
-        seen: Activity = found.seen or await doors.databases.activity(doors.cluster, ending.at)
+        seen: Activity = found.seen or await clients.databases.activity(clients.cluster, ending.at)
         denied = sorted({s.user for s in _to_end(ending, seen) if not s.endable})
         if denied:
             return f"the login may not end sessions of {', '.join(denied)} (grant it pg_signal_backend)"
@@ -98,10 +98,10 @@ class SessionActuator(NothingToUndo):
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
         """One statement, then looks until they are gone."""
-        ending, doors = Ending.of(action), means.doors
+        ending, clients = Ending.of(action), means.clients
         try:
-            told = await doors.databases.terminate(
-                doors.cluster, ending.at, ending.sessions, ending.condition, means.ask
+            told = await clients.databases.terminate(
+                clients.cluster, ending.at, ending.sessions, ending.condition, means.ask
             )
         except OutcomeUnclear as lost:
             return await _read_back(means, action, ending, lost)
@@ -119,11 +119,11 @@ class SessionActuator(NothingToUndo):
             ActionResult.APPLIED, f"{action.summary}: {counted(len(told), 'session')} ended{stuck}"
         )
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """Connections counted again; of a blocker, whether somebody still waits as long."""
         ending = Ending.of(action)
         try:
-            seen = await doors.databases.activity(doors.cluster, ending.at)
+            seen = await clients.databases.activity(clients.cluster, ending.at)
         except ProbeUnavailable as error:
             return Effect(False if error.code == "exhausted" else None, f"{ending.at}: {error.message}")
         text = f"{seen.used} of {seen.usable} connections in use"
@@ -168,7 +168,7 @@ async def _until_gone(means: Means, ending: Ending, told: Sequence[SessionId]) -
     left = list(told)
     for pause in _LOOKS:
         await means.sleep(pause)
-        left = _left(told, await means.doors.databases.activity(means.doors.cluster, ending.at))
+        left = _left(told, await means.clients.databases.activity(means.clients.cluster, ending.at))
         if not left:
             break
     return left
@@ -176,7 +176,7 @@ async def _until_gone(means: Means, ending: Ending, told: Sequence[SessionId]) -
 
 async def _none_told(means: Means, action: Action, ending: Ending) -> Applied:
     """Between the check and the statement they went, or went on."""
-    seen = await means.doors.databases.activity(means.doors.cluster, ending.at)
+    seen = await means.clients.databases.activity(means.clients.cluster, ending.at)
     if not _left(ending.sessions, seen):
         return Applied(ActionResult.APPLIED, f"{action.summary}: {_gone(ending, len(ending.sessions))}")
     against = _against(ending, seen) or ["the server ended none of them"]

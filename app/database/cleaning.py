@@ -7,14 +7,15 @@ nothing but looking. Nothing is undone: what is removed is gone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Partly, Permission, Progress
 from app.domain.checkpoints import UNKNOWN_SCHEMA, Amount, Key, Page, Survey, Tally
 from app.domain.database import DatabaseAddress
-from app.domain.errors import ProbeUnavailable
+from app.domain.errors import Held, ProbeUnavailable
 from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult
@@ -69,23 +70,23 @@ class CheckpointActuator(NothingToUndo):
         """Nothing of the cluster is written. The one Secret that is read is named by the rule (`Remediation.secrets`)."""
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same, and the tables are as they are known."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         try:
-            denied = await doors.databases.checkpoints.denied(doors.cluster, Cleaning.of(action).at)
+            denied = await clients.databases.checkpoints.denied(clients.cluster, Cleaning.of(action).at)
         except ProbeUnavailable as error:
             if error.code != UNKNOWN_SCHEMA:
                 raise
             return CheckResult(None, str(error), error.code)
         return CheckResult(action.object, "LangGraph's tables, as they are known", seen=denied)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:  # noqa: ARG002
         """Empty always: to go through the tables again does no harm, and finds what is left."""
         return ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """Whether the login has the right to remove them, from the look of the check."""
         return f"the login may not read and delete from {', '.join(found.seen)}" if found.seen else ""
 
@@ -97,28 +98,44 @@ class CheckpointActuator(NothingToUndo):
         found: CheckResult,  # noqa: ARG002
     ) -> Applied | Progress:
         """Some pages from where the last call ended."""
-        job, doors = Cleaning.of(action), means.doors
+        job, clients = Cleaning.of(action), means.clients
         done = page_from_json(means.so_far) if means.so_far else Page(Tally(), 0, Key())
         for number in range(PAGES):
             if number:
                 await means.sleep(PAUSE)
             try:
-                done += await doors.databases.checkpoints.remove(
-                    doors.cluster, job.at, job.before, done.last or Key(), means.ask
+                done += await clients.databases.checkpoints.remove(
+                    clients.cluster, job.at, job.before, done.last or Key(), means.ask
                 )
-            except ProbeUnavailable as error:
+            except (ProbeUnavailable, Held) as error:
                 if not number:
                     raise
+                # What this call has removed is told first; what stopped it is met again at the next one.
                 return Progress(f"{_told(job, done)}; {error.message}", page_to_json(done), _AFTER_A_FAULT)
             if done.last is None:
                 return Applied(ActionResult.APPLIED, f"{action.summary}: {_sum(done)}")
         return Progress(_told(job, done), page_to_json(done), PAUSE)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def partly(
+        self,
+        clients: Clients,  # noqa: ARG002 - the port's
+        action: Action,
+        action_id: str,  # noqa: ARG002
+        state: Mapping[str, JsonValue],
+    ) -> Partly | None:
+        """What the pages removed, by the last progress; of what was to go the rest is left."""
+        job, done = Cleaning.of(action), page_from_json(state) if state else None
+        if done is None or not any(one.rows for one in done.tally.parts):
+            return None
+        left = job.expected.tally.checkpoints.rows - done.tally.checkpoints.rows
+        known = job.expected.last is None and left > 0
+        return Partly(f"{what(done.tally)} removed", f"about {counted(left, 'checkpoint')}" if known else "")
+
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """Counted again: none of what was to go is there."""
         job = Cleaning.of(action)
         try:
-            seen = await doors.databases.checkpoints.survey(doors.cluster, job.at, job.before)
+            seen = await clients.databases.checkpoints.survey(clients.cluster, job.at, job.before)
         except ProbeUnavailable as error:
             return Effect(None, f"{job.at}: {error.message}")
         left = seen.counted.tally.checkpoints.rows
@@ -137,7 +154,7 @@ def _looked_at(seen: Survey) -> str:
 
 def what(tally: Tally) -> str:
     """Rows and bytes of each table in words."""
-    parts = (("checkpoint", tally.checkpoints), ("blob", tally.blobs), ("write", tally.writes))
+    parts = zip(("checkpoint", "blob", "write"), tally.parts, strict=True)
     return ", ".join(f"{counted(one.rows, noun)} ({say_memory(one.bytes)})" for noun, one in parts)
 
 
@@ -157,9 +174,7 @@ def _told(job: Cleaning, done: Page) -> str:
 
 def page_to_json(page: Page) -> dict[str, JsonValue]:
     """For records, findings and the state of a progress."""
-    rows: list[JsonValue] = [
-        [one.rows, one.bytes] for one in (page.tally.checkpoints, page.tally.blobs, page.tally.writes)
-    ]
+    rows: list[JsonValue] = [[one.rows, one.bytes] for one in page.tally.parts]
     last: list[JsonValue] | None = None if page.last is None else list(page.last)
     return {"tally": rows, "looked": page.looked, "last": last, "delta": page.delta, "odd": page.odd}
 

@@ -23,8 +23,7 @@ from app.domain.copies import IN_USE, Found, Server
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
-from app.domain.redact import redact
-from app.domain.text import bounded
+from app.domain.redact import in_one_line
 
 _WITHIN: Final = 20.0
 """Seconds for a renaming: the server waits 5 s for each database until nobody is in it."""
@@ -194,4 +193,4 @@ async def _rows(conn: Connection, statement: str, values: Any = None) -> list[tu
 
 def _clean(text: Any) -> str:
     """What a client calls itself is a stranger's text."""
-    return redact(bounded(" ".join(str(text).split()), _LONGEST))
+    return in_one_line(str(text), _LONGEST)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Undone
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
 from app.domain.copies import Exchange, Server
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
@@ -52,14 +52,14 @@ class ExchangeActuator:
         """Nothing of the cluster is written. The one Secret that is read is named by the rule."""
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same and has no pod, and the validated copy stands beside the database."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
-        exchange, server = await _look(doors, action)
+        exchange, server = await _look(clients, action)
         if exchange.done(server):
             return CheckResult(action.object, "the copy is in its place already", done=True, seen=server)
-        if left := await pods_left(doors, action):
+        if left := await pods_left(clients, action):
             return CheckResult(None, f"pod {left[0]} of {action.target} is there", ObjectChanged.code)
         copy = server.find(exchange.copy)
         if copy is None or copy.mark != exchange.mark:
@@ -70,12 +70,12 @@ class ExchangeActuator:
             return CheckResult(None, another, ObjectChanged.code)
         return CheckResult(action.object, f"{exchange.copy} is validated", seen=server)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str:  # noqa: ARG002
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:  # noqa: ARG002
         """The database has the mark of the copy."""
-        exchange, server = await _look(doors, action)
+        exchange, server = await _look(clients, action)
         return _done(exchange) if exchange.done(server) else ""
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """Whether the login may rename them, from the look of the check."""
         exchange, server = Exchange.from_json(action.part), found.seen
         if not server.may_create:
@@ -87,20 +87,20 @@ class ExchangeActuator:
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
         """One transaction, unless it was done."""
-        exchange, doors = Exchange.from_json(action.part), means.doors
+        exchange, clients = Exchange.from_json(action.part), means.clients
         if found.done:
             return Applied(ActionResult.APPLIED, _done(exchange))
-        to = (doors.cluster, exchange.at, exchange.entry)
+        to = (clients.cluster, exchange.at, exchange.entry)
         try:
-            await doors.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask, exchange.id)
+            await clients.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask, exchange.id)
         except OutcomeUnclear as lost:
-            return await _read_back(doors, action, lost)
+            return await _read_back(clients, action, lost)
         return Applied(ActionResult.APPLIED, _done(exchange))
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002
         """The other way round, once the application is gone; a replaced database that somebody dropped does not come back."""
-        doors = means.doors
-        exchange, server = await _look(doors, action)
+        clients = means.clients
+        exchange, server = await _look(clients, action)
         if not exchange.kept:
             return Undone(UndoResult.NOTHING, action.undo)
         kept = server.find(exchange.kept)
@@ -112,19 +112,19 @@ class ExchangeActuator:
         if kept is None:
             text = f"{exchange.kept} is gone, so there is nothing to go back to"
             return Undone(UndoResult.CONFLICT, text, (text,))
-        if started := await _started(doors, action):
+        if started := await _started(clients, action):
             return Undone(UndoResult.CONFLICT, started, (started,))
-        if left := await pods_left(doors, action):
+        if left := await pods_left(clients, action):
             text = f"pod {left[0]} of {action.target} is still there"
             raise ProbeUnavailable(text, code="not_stopped", where=str(exchange.at))
-        to = (doors.cluster, exchange.at, exchange.entry)
-        await doors.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
+        to = (clients.cluster, exchange.at, exchange.entry)
+        await clients.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
         return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """The copy is still in its place, and takes connections."""
         try:
-            exchange, server = await _look(doors, action)
+            exchange, server = await _look(clients, action)
         except ProbeUnavailable as error:
             return Effect(None, f"the database could not be looked at: {error.message}")
         good = exchange.done(server) and server.live is not None and server.live.open
@@ -138,10 +138,10 @@ def _done(exchange: Exchange) -> str:
     return f"{exchange.live} is the restored copy{kept}"
 
 
-async def _read_back(doors: Doors, action: Action, lost: OutcomeUnclear) -> Applied:
+async def _read_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> Applied:
     """The mark tells. Not in its place means that the transaction was taken back: to send it again does it once."""
     try:
-        exchange, server = await _look(doors, action)
+        exchange, server = await _look(clients, action)
     except ProbeUnavailable as error:
         text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
         return Applied(ActionResult.UNCLEAR, text, code=lost.code)
@@ -151,17 +151,32 @@ async def _read_back(doors: Doors, action: Action, lost: OutcomeUnclear) -> Appl
     raise ProbeUnavailable(text, code="not_applied", where=str(exchange.at))
 
 
-async def _started(doors: Doors, action: Action) -> str:
+async def _started(clients: Clients, action: Action) -> str:
     """Somebody wants pods of the application, and they write to the copy; empty when nobody does."""
     ref = action.object
-    manifest = await doors.cluster.get(ref.kind, ref.namespace, ref.name)
+    manifest = await clients.cluster.get(ref.kind, ref.namespace, ref.name)
     replicas = (manifest.get("spec") or {}).get("replicas")
     return (
         f"{action.target} is at {replicas} replicas, not at 0: scale it to 0 first" if replicas != 0 else ""
     )
 
 
-async def _look(doors: Doors, action: Action) -> tuple[Exchange, Server]:
+async def never_done(clients: Clients, action: Action) -> str:
+    """Why this exchange cannot happen whatever is stopped for it: its database was replaced since the decision. Empty when it can. Raises
+    ProbeUnavailable."""
+    exchange, server = await _look(clients, action)
+    return "" if exchange.done(server) else exchange.replaced(server)
+
+
+async def never_undone(clients: Clients, action: Action) -> str:
+    """Why this exchange cannot be taken back whatever is stopped for it; empty when it can. Raises ProbeUnavailable."""
+    exchange, server = await _look(clients, action)
+    if not exchange.kept or not exchange.done(server) or server.find(exchange.kept) is not None:
+        return ""
+    return f"{exchange.kept} is gone, so there is nothing to go back to"
+
+
+async def _look(clients: Clients, action: Action) -> tuple[Exchange, Server]:
     exchange = Exchange.from_json(action.part)
-    server = await doors.databases.copies.look(doors.cluster, exchange.at, exchange.entry)
+    server = await clients.databases.copies.look(clients.cluster, exchange.at, exchange.entry)
     return exchange, server

@@ -22,9 +22,8 @@ from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear
 from app.domain.ports import Clock
-from app.domain.redact import redact
+from app.domain.redact import in_one_line
 from app.domain.sql_text import shortened
-from app.domain.text import bounded
 
 _LONGEST = 64
 
@@ -137,4 +136,4 @@ def _session(row: tuple[Any, ...]) -> Session:
 
 def _clean(text: Any) -> str:
     """What a client calls itself is a stranger's text."""
-    return redact(bounded(" ".join(str(text or "").split()), _LONGEST))
+    return in_one_line(str(text or ""), _LONGEST)

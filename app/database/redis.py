@@ -19,8 +19,7 @@ from app.domain.cache import CacheAddress, CacheState, CacheTls
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable
 from app.domain.ports import Clock
-from app.domain.redact import redact
-from app.domain.text import bounded
+from app.domain.redact import in_one_line
 
 TIMEOUT: Final = 5.0
 """Seconds for the whole look."""
@@ -156,4 +155,4 @@ def _state(info: Mapping[str, Any], milliseconds: float) -> CacheState:
 
 def _clean(text: Any) -> str:
     """What a server calls itself is a stranger's text."""
-    return redact(bounded(" ".join(str(text).split()), _LONGEST))
+    return in_one_line(str(text), _LONGEST)

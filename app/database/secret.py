@@ -1,6 +1,6 @@
 """The values of one Secret that a login is made of: read by name, and never shown.
 
-Called by the doors of this package. An error names the Secret and the key, never a value.
+Called by the clients of this package. An error names the Secret and the key, never a value.
 """
 
 from __future__ import annotations

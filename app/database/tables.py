@@ -18,9 +18,8 @@ from psycopg import sql
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.domain.cluster import Cluster
 from app.domain.database import APPLICATION, DatabaseAddress
-from app.domain.redact import redact
+from app.domain.redact import in_one_line
 from app.domain.tables import Holder, Look, Table, TableId, Vacuum
-from app.domain.text import bounded
 
 MOST: Final = 500
 """Tables of one look, the biggest."""
@@ -165,7 +164,7 @@ def _vacuum(row: tuple[Any, ...]) -> Vacuum:
 
 def _clean(text: Any) -> str:
     """What a client calls itself is a stranger's text."""
-    return redact(bounded(" ".join(str(text).split()), _LONGEST))
+    return in_one_line(str(text), _LONGEST)
 
 
 def _why(error: psycopg.Error) -> str:

@@ -7,12 +7,13 @@ nothing, and goes on with the next table. To vacuum twice does no harm, and noth
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from app.domain.actuator import Applied, CheckResult, Doors, Effect, Means, Permission, Progress
+from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Partly, Permission, Progress
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ObjectChanged, ProbeUnavailable
 from app.domain.inside import NothingToUndo, another_workload, inside
@@ -101,27 +102,27 @@ class VacuumActuator(NothingToUndo):
         """Nothing of the cluster is written. The one Secret that is read is named by the rule (`Remediation.secrets`)."""
         return ()
 
-    async def check(self, doors: Doors, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
+    async def check(self, clients: Clients, action: Action, action_id: str = "") -> CheckResult:  # noqa: ARG002
         """The workload is the same, a table is left to be vacuumed, and it would free something."""
-        if (changed := await another_workload(doors, action)) is not None:
+        if (changed := await another_workload(clients, action)) is not None:
             return changed
         job = Vacuuming.of(action)
-        seen = await doors.databases.tables.look(doors.cluster, job.at)
+        seen = await clients.databases.tables.look(clients.cluster, job.at)
         if not job.left(seen):
             return CheckResult(None, f"nothing is left to vacuum: {job.done(seen)}", ObjectChanged.code)
         if held := held_against(seen, job.held):
             return CheckResult(None, held, "horizon_held")
         return CheckResult(action.object, f"{len(job.left(seen))} left to vacuum", seen=seen)
 
-    async def in_place(self, doors: Doors, action: Action, action_id: str) -> str | Progress:
+    async def in_place(self, clients: Clients, action: Action, action_id: str) -> str | Progress:
         """Done when every table that is left was vacuumed since the plan; under way while our session is there."""
         job = Vacuuming.of(action)
-        seen = await doors.databases.tables.look(doors.cluster, job.at)
+        seen = await clients.databases.tables.look(clients.cluster, job.at)
         if _ours(seen, action_id) is not None:
             return Progress(_told(job, seen, action_id), seconds=_EVERY)
         return "" if job.left(seen) else f"{action.summary}: {job.done(seen)}"
 
-    async def dry_run(self, doors: Doors, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
+    async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """Whether the login has the right to vacuum them, from the look of the check."""
         seen: Look = found.seen
         tables = [seen.find(wanted) for wanted in Vacuuming.of(action).left(seen)]
@@ -133,7 +134,7 @@ class VacuumActuator(NothingToUndo):
     ) -> Applied | Progress:
         """Begin the next table's, and look for some seconds whether it is over."""
         job, name, seen = Vacuuming.of(action), session_name(action_id), found.seen
-        tables, left = means.doors.databases.tables, job.left(found.seen)
+        tables, left = means.clients.databases.tables, job.left(found.seen)
         begun, times = str(means.so_far.get("table", "")), int(str(means.so_far.get("times", 0)))
         free = [table for table in left if seen.vacuum_of(table) is None]
         if not free:
@@ -143,22 +144,39 @@ class VacuumActuator(NothingToUndo):
         fault = tables.fault(name) if times > 1 else ""
         if fault or times > _TRIES:
             return _ended(job, seen, f"{table}: {fault or f'begun {_TRIES} times, and its end is not known'}")
-        await tables.vacuum((means.doors.cluster, job.at), table, name, job.longest, means.ask)
+        await tables.vacuum((means.clients.cluster, job.at), table, name, job.longest, means.ask)
         state: dict[str, JsonValue] = {"table": str(table), "times": times}
         for pause in _LOOKS:
             await means.sleep(pause)
-            seen = await tables.look(means.doors.cluster, job.at)
+            seen = await tables.look(means.clients.cluster, job.at)
             if _ours(seen, action_id) is None:
                 break
         if not job.left(seen):
             return Applied(ActionResult.APPLIED, f"{action.summary}: {job.done(seen)}")
         return Progress(_told(job, seen, action_id), state)
 
-    async def effect(self, doors: Doors, action: Action) -> Effect | None:
+    async def partly(
+        self,
+        clients: Clients,
+        action: Action,
+        action_id: str,
+        state: Mapping[str, JsonValue],  # noqa: ARG002 - the port's
+    ) -> Partly | None:
+        """The tables that are done, looked at afresh. One that the server is at goes on by itself."""
+        job = Vacuuming.of(action)
+        seen = await clients.databases.tables.look(clients.cluster, job.at)
+        left, now = job.left(seen), _ours(seen, action_id)
+        if now is None and len(left) == sum(seen.find(wanted) is not None for wanted in job.tables):
+            return None
+        goes_on = f"; {now} is vacuumed to its end by the server" if now is not None else ""
+        names = ", ".join(str(table) for table in left if table != now)
+        return Partly(f"{job.done(seen)}{goes_on}", names)
+
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """Every table that is there was vacuumed since the plan, and how many dead rows are left."""
         job = Vacuuming.of(action)
         try:
-            seen = await doors.databases.tables.look(doors.cluster, job.at)
+            seen = await clients.databases.tables.look(clients.cluster, job.at)
         except ProbeUnavailable as error:
             return Effect(None, f"{job.at}: {error.message}")
         dead = sum(t.dead for wanted in job.tables if (t := seen.find(wanted)) is not None)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import httpx
 
-from app.doctor import cluster, local, people, sources
+from app.doctor import cluster, local, login, people, sources
 from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import BadInput
@@ -33,6 +33,7 @@ CHECKS: dict[Area, Check] = {
     Area.PROMETHEUS: sources.prometheus,
     Area.ALERTMANAGER: sources.alertmanager,
     Area.DEPENDENCIES: sources.dependencies,
+    Area.LOGIN: login.provider,
 }
 """What has to ask somebody; settings and policy are looked at first, as everything follows from them."""
 

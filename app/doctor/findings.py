@@ -14,7 +14,7 @@ _LONGEST, _FOREIGN = 500, 100
 
 def foreign(text: object) -> str:
     """What somebody else wrote, cut, searched for secrets and without control characters."""
-    return redact(bounded(visible(str(text)), _FOREIGN))
+    return redact(visible(str(text)), longest=_FOREIGN)
 
 
 class Level(StrEnum):
@@ -39,6 +39,7 @@ class Area(StrEnum):
     PROMETHEUS = "prometheus"
     ALERTMANAGER = "alertmanager"
     DEPENDENCIES = "dependencies"
+    LOGIN = "login"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from app.doctor.findings import Area, Finding, Level, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import RemediatorError
-from app.flow.upkeep.rights import may_act
+from app.flow.people.approvers import OIDC
 from app.intake.auth import Scope
 from app.main import open_store
+from app.policy.facts import may_act
 from app.policy.model import SLACK_GROUP, OwnedMode, Policy
 from app.settings import Settings
 
@@ -49,7 +50,10 @@ def _callers(given: Settings) -> Iterator[Finding]:
         )
     known = {p.name for p in principals}
     for name in sorted(given.persons):
-        if not name.startswith("slack:") and table and name not in known:
+        if name.startswith(OIDC) and given.login is None:
+            text = f"REMEDIATOR_PEOPLE names {name}, and nobody logs in at an OpenID provider"
+            yield _SETTINGS.warn("person_unknown", text, "set REMEDIATOR_OIDC_ISSUER, or remove the name")
+        if ":" not in name and table and name not in known:
             fix = "name the token as REMEDIATOR_TOKENS does"
             yield _SETTINGS.warn("person_unknown", f"REMEDIATOR_PEOPLE names {name}, which is no token", fix)
 
@@ -102,11 +106,10 @@ def _approvers(rules: Policy, given: Settings) -> Iterator[Finding]:
     known = {p.name for _, p in table.entries if Scope.OPERATE in p.scopes} if table else set()
     for rule in rules.rules:
         strangers = [n for n in rule.approval.by if ":" not in n and n not in known]
+        strangers += [n for n in rule.approval.by if n.startswith(OIDC) and given.login is None]
         by_slack = [n for n in rule.approval.by if n.startswith(("slack:", SLACK_GROUP))]
         if rule.approval.by and len(strangers) == len(rule.approval.by):
-            text = (
-                f"{rule.name}: nobody can approve, {', '.join(strangers)} has no token with the scope operate"
-            )
+            text = f"{rule.name}: nobody can approve, {', '.join(strangers)} has no token with the scope operate, or cannot log in"
             yield _POLICY.fail("nobody_approves", text, "name a token, Slack user or group that exists")
         if by_slack and not given.interactive:
             text = f"{rule.name}: approved by people in Slack, whose clicks nobody receives"

@@ -1,4 +1,4 @@
-"""What the checks look at: the settings, the policy where it could be read, and doors to the outside."""
+"""What the checks look at: the settings, the policy where it could be read, and clients to the outside."""
 
 from __future__ import annotations
 

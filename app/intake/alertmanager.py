@@ -10,17 +10,20 @@ whole list for one bad element.
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
-from app.domain.json import canonical
-from app.domain.redact import annotation, redact_value
-from app.intake.body import decode, pointer
+from app.domain.free_text import cut_raw, one_line
+from app.domain.json import beginning, canonical
+from app.domain.redact import Effort, annotation
+from app.domain.secret_names import is_plain_name
+from app.domain.subject import NAMES, UNREAD, could_name, unread
+from app.intake.body import decode, pointer, rfc3339
 from app.intake.fingerprint import fingerprint
-from app.intake.times import rfc3339
 
 VERSIONS = frozenset({"4", "1"})
 """Alertmanager's, and that of Grafana's own."""
@@ -36,8 +39,14 @@ MAX_NAME = 256
 MAX_VALUE = 4_096
 MAX_ANNOTATION = 10_000
 MAX_URL = 2_048
+_LOOKED_AT = MAX_ANNOTATION + 2_000
+"""Characters of a text that is only shown: a password is seen whole before the text is cut."""
+_EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 20_000, 16, 500
+"""What may be spent on hiding secrets in the texts of a body, at most and whatever its length; bytes that allow one more; and in an
+alert. Alerts as Alertmanager sends them need one for each 100 bytes or more, and 20 or less each."""
+_TELLING = frozenset({"alertname", "severity", *NAMES.places})
 _TOLD_SINGLY = 20
-_MAX_RAW = 2_000
+_MAX_NOTE = 300
 _MAX_TRUNCATED = 2**31 - 1  # what the store's column holds
 
 
@@ -54,7 +63,7 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
 
     Raises BadInput when the body as a whole cannot be used: not JSON, no list of alerts.
     """
-    data = decode(body, max_bytes=max_bytes, halves=True)
+    data = decode(body, max_bytes=max_bytes, lenient=True)
     if type(data) is not dict:
         raise BadInput("expected a JSON object", code="not_an_object", where="body")
     items = [] if data.get("alerts", 0) is None else data.get("alerts")  # Go writes an empty list as null
@@ -63,15 +72,20 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     alerts: list[Alert] = []
     rejected: list[RejectedAlert] = []
     more, cut = 0, max(0, len(items) - MAX_ALERTS)
-    for index, item in enumerate(islice(items, MAX_ALERTS)):
+    left = min(_EFFORT, _EFFORT_ANYWAY + len(body) // _BYTES_OF_ONE)
+    for index in range(min(len(items), MAX_ALERTS)):
+        item, items[index] = items[index], None  # freed one by one, not all in one go
         try:
-            alerts.append(_alert(item, received_at))
+            effort = Effort(min(left, _EFFORT_OF_ALERT))
+            given = effort.left
+            alerts.append(_alert(item, received_at, effort))
+            left -= given - max(effort.left, 0)
         except _Unusable as fault:
             if len(rejected) == _TOLD_SINGLY:
                 more += 1
                 continue
             where = pointer("alerts", index, *fault.path)
-            rejected.append(RejectedAlert(index, fault.code, where, fault.reason, _raw(item)))
+            rejected.append(RejectedAlert(index, fault.code, where, fault.reason, cut_raw(item)))
     if more:
         reason = f"{more} more alerts of this body could not be understood"
         rejected.append(RejectedAlert(len(items), "more_rejected", "/alerts", reason, None))
@@ -88,13 +102,13 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
         sender=sender,
         alerts=tuple(alerts),
         rejected=tuple(rejected),
-        group_key=_text(data, "groupKey")[:MAX_VALUE],
+        group_key=annotation("", _text(data, "groupKey"), MAX_VALUE),
         truncated_alerts=min(_truncated(data.get("truncatedAlerts")) + cut, _MAX_TRUNCATED),
         note=_note(data),
     )
 
 
-def _alert(item: Any, received_at: datetime) -> Alert:
+def _alert(item: Any, received_at: datetime, effort: Effort) -> Alert:
     if type(item) is not dict:
         raise _Unusable("not_an_object", (), "expected a JSON object")
     labels = _labels(item.get("labels"))
@@ -113,9 +127,9 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         status,
         starts_at or received_at,
         labels,
-        _annotations(item.get("annotations")),
+        _annotations(item.get("annotations"), effort),
         ends_at,
-        annotation("", _text(item, "generatorURL"), MAX_URL),
+        annotation("", _text(item, "generatorURL"), MAX_URL, effort),
         starts_at is not None,
     )
 
@@ -123,18 +137,39 @@ def _alert(item: Any, received_at: datetime) -> Alert:
 def _labels(value: Any) -> dict[str, str]:
     if type(value) is not dict or not value:
         raise _Unusable("no_labels", ("labels",), "expected an object with at least one label")
-    if len(value) > MAX_LABELS:
-        raise _Unusable("too_many_labels", ("labels",), f"expected at most {MAX_LABELS} labels")
-    for name, text in value.items():
+    labels: dict[str, Any] = value if len(value) <= MAX_LABELS else _first(value)
+    for name, text in labels.items():
         if type(text) is not str:
-            return _labels(_as_texts(value))
-        if _has_half(name) or _has_half(text):
-            path = ("labels",) if _has_half(name) else ("labels", name[:MAX_NAME])
+            return _labels(_as_texts(labels))
+        if _has_half(name[: MAX_NAME + 1]) or _has_half(text[: MAX_VALUE + 1]):
+            path = ("labels",) if _has_half(name[: MAX_NAME + 1]) else ("labels", name[:MAX_NAME])
             raise _Unusable("bad_label", path, "half of a surrogate pair is no text")
         if len(name) > MAX_NAME or len(text) > MAX_VALUE:
-            reason = f"a label's name has at most {MAX_NAME} characters and its value {MAX_VALUE}"
-            raise _Unusable("label_too_long", ("labels", name[:MAX_NAME]), reason)
-    return value
+            return _labels(_cut(labels))
+    return labels
+
+
+def _first(labels: dict[str, Any]) -> dict[str, Any]:
+    """As many labels as are read: those that say what the alert is about before all others, the others in the sender's order."""
+    telling = [name for name in labels if name in _TELLING]
+    chosen = set([*telling, *(name for name in labels if name not in _TELLING)][: MAX_LABELS - 1])
+    return {name: value for name, value in labels.items() if name in chosen} | _lost(labels.keys() - chosen)
+
+
+def _cut(labels: dict[str, Any]) -> dict[str, Any]:
+    """Labels as long as they are read: a query in a label must not cost its alert. A name that long cannot be asked for."""
+    kept = {
+        name: text if type(text) is not str or len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
+        for name, text in labels.items()
+        if len(name) <= MAX_NAME
+    }
+    return kept | _lost(labels.keys() - kept.keys())
+
+
+def _lost(names: AbstractSet[str]) -> dict[str, str]:
+    """The label that says that some were not taken, where they could name what the alert is about."""
+    lost = sorted(name for name in names if could_name(name[: MAX_NAME + 1], "?"))
+    return {UNREAD: unread(lost)} if lost else {}
 
 
 def _as_texts(labels: dict[str, Any]) -> dict[str, str]:
@@ -142,36 +177,39 @@ def _as_texts(labels: dict[str, Any]) -> dict[str, str]:
     for name, value in labels.items():
         if isinstance(value, dict | list):
             raise _Unusable("bad_label", ("labels", name[:MAX_NAME]), "expected a string")
-    return {
+    told = {
         name: value if type(value) is str else canonical(value)
         for name, value in labels.items()
         if value is not None
     }
+    return told | _lost(labels.keys() - told.keys()) if told else {}
 
 
-def _annotations(value: Any) -> dict[str, str]:
+def _annotations(value: Any, effort: Effort) -> dict[str, str]:
     if type(value) is not dict:
         return {}
     # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
     return {
-        (short := _whole(name[:MAX_NAME])): annotation(
-            short, _whole(text if type(text) is str else canonical(text)), MAX_ANNOTATION
+        _told_name(name): annotation(
+            name[:MAX_NAME],
+            _whole(text[:_LOOKED_AT] if type(text) is str else beginning(text, _LOOKED_AT)),
+            MAX_ANNOTATION,
+            effort,
         )
         for name, text in islice(value.items(), MAX_LABELS)
     }
 
 
-def _raw(item: Any) -> Any:
-    """The item as it was sent, or the beginning of its text when that is long; without what looks like a secret."""
-    text = canonical(item)
-    return redact_value(item if len(text) <= _MAX_RAW else text[:_MAX_RAW])
+def _told_name(name: str) -> str:
+    """The name of an annotation, which is a stranger's text too."""
+    return name if is_plain_name(name) else one_line(_whole(name[:MAX_NAME]), MAX_NAME)
 
 
 def _identity(value: Any, labels: dict[str, str]) -> str:
     """The sender's fingerprint, or that of the labels where it gives none that is one."""
     if type(value) is str and _FINGERPRINT.fullmatch(value) is not None:
         return value
-    return fingerprint(labels)
+    return fingerprint({name: text for name, text in labels.items() if name != UNREAD})
 
 
 def _truncated(value: Any) -> int:
@@ -181,7 +219,7 @@ def _truncated(value: Any) -> int:
 
 def _text(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
-    return _whole(value) if type(value) is str else ""
+    return _whole(value[:_LOOKED_AT]) if type(value) is str else ""
 
 
 def _has_half(text: str) -> bool:
@@ -198,8 +236,9 @@ def _note(data: dict[str, Any]) -> str:
     # Advisory: what counts is the shape of the alerts, so another version is remembered and its alerts are read.
     version = data.get("version")
     known = type(version) is str and version in VERSIONS
-    other = "" if known else f'version {_whole(canonical(version))[:40]} instead of "4"'
-    return "; ".join(part for part in (receiver and f"receiver {receiver}", reason, other) if part)
+    other = "" if known else f'version {_whole(beginning(version, 40)[:40])} instead of "4"'
+    parts = (receiver and f"receiver {receiver}", reason, other)
+    return "; ".join(one_line(part, _MAX_NOTE) for part in parts if part)
 
 
 def unquote_receiver(name: str) -> str:

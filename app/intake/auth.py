@@ -16,15 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from app.domain.errors import BadInput
+from app.domain.no_secret import is_left, visible_characters
 
 SETTING = "REMEDIATOR_TOKENS"
 SLACK_WINDOW = 300
 """Seconds that a Slack request may be old or ahead (Slack's own rule against replays)."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_OF_NOTHING = frozenset(hashlib.sha256(text).hexdigest() for text in (b"", b"\n", b"\r\n", b" "))
+_LEFT = ("", "null", "none", "None", "nil", "undefined", "<no value>", "<nil>")
 _TIMESTAMP = re.compile(r"\d{1,12}", re.ASCII)
 
 
@@ -57,7 +59,7 @@ class TokenTable:
 
     def find(self, token: str) -> Principal | None:
         """The owner of `token`, None when nobody's."""
-        if not token.strip():  # whatever digests are configured
+        if not visible_characters(token) or is_left(token):  # whatever digests are configured
             return None
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
@@ -123,9 +125,24 @@ def _entry(text: str, where: str) -> tuple[str, Principal]:
         raise _bad(where, f"a scope is one of {', '.join(sorted(known))}, several are joined by +")
     if _SHA256.fullmatch(digest.lower()) is None:
         raise _bad(where, "expected the SHA-256 of the token in 64 hex digits, not the token itself")
-    if digest.lower() in _OF_NOTHING:
-        raise _bad(where, "that is the SHA-256 of an empty token")
+    if digest.lower() in _of_nothing():
+        raise _bad(where, "that is the SHA-256 of an empty token, or of one that anybody would try")
     return digest.lower(), Principal(name, frozenset(Scope(s) for s in wanted))
+
+
+@lru_cache(maxsize=1)
+def _of_nothing() -> frozenset[str]:
+    """Digests of tokens that are none: blanks, single characters, seen or not, and what templates leave. A line end behind them is
+    what `echo` gives."""
+    single = [
+        chr(code) for code in (*range(0x3000), 0x3164, *range(0xFE00, 0x10000), *range(0xE0000, 0xE0200))
+    ]
+    texts = ["", "\r", "  ", *single, *(f"{q}{word}{q}" for word in _LEFT for q in ("", '"', "'"))]
+    return frozenset(
+        hashlib.sha256(text.encode("utf-8", "surrogatepass") + end).hexdigest()
+        for text in texts
+        for end in (b"", b"\n")
+    )
 
 
 def _bad(where: str, reason: str) -> BadInput:

@@ -1,67 +1,207 @@
 """Labels out of foreign text and objects: what PagerDuty and Event Orchestration carry instead of a label set.
 
-Only names that could be Prometheus labels are taken, and only as many and as long as a label set reasonably is. The
-values come from the sender as they are; nothing here decides what they permit.
+What can be a label is taken, under the name that Prometheus would give it; what cannot, or is told differently in two places, is
+named in the label `UNREAD`, so that no rule takes an alert whose names were lost for one that names nothing. The values come
+from the sender as they are; nothing here decides what they permit.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from app.domain.errors import BadInput
+from app.domain.free_text import one_line
+from app.domain.redact import annotation, redact
+from app.domain.subject import NAMES, UNREAD, could_name, unread
+from app.intake.body import decode
 
 MAX_LABELS = 64
 MAX_VALUE = 1024
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+MAX_NAME = 128
+_DEEPEST = 3
+_TOLD_NAME = 60
+_TELLING = frozenset({"alertname", "severity", *NAMES.places})
+_BLOCKS = frozenset({"firing", "alerts"})
+_COUNTS = frozenset({"num_firing", "num_resolved", "resolved"})
+"""Counters and blocks of Alertmanager's PagerDuty template, not labels."""
+_TAGS = frozenset({"tags", "ddtags"})
+_CONTAINERS = frozenset(
+    ("labels", "commonLabels", "groupLabels", "custom_details", "details", "payload", "event", "parameters")
+)
+_KUBERNETES = frozenset({"kubernetes", "k8s", "kube"})
+_NO_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _TITLE = re.compile(r"\[(?:FIRING|RESOLVED)(?::\d+)?\]\s+(\S+)")
-_LINE = re.compile(r"\s*[-*]\s+([A-Za-z_][A-Za-z0-9_]*)\s*=\s?(.*)", re.ASCII)
+_LINE = re.compile(r"\s*[-*]\s+([^\s=:]+)\s*[=:]\s?(.*)")
+_HEADING = re.compile(r"\**labels\**:?\**", re.IGNORECASE)
 
 
-def scalars(data: Mapping[str, Any]) -> dict[str, str]:
-    """The entries of `data` that can be labels: a label's name, a non-empty text, number or boolean."""
-    found: dict[str, str] = {}
-    for name, value in data.items():
-        if len(found) >= MAX_LABELS:
-            break
-        if not isinstance(value, str | int | float) or _NAME.fullmatch(name) is None:
-            continue
+class Reading:
+    """Labels as they are found, the first of a name counts; and the names of what was lost on the way."""
+
+    def __init__(self, ignored: Iterable[str] = ()) -> None:
+        """`ignored` are names that are no labels: they are taken where they can be, and are never lost."""
+        self.found: dict[str, str] = {}
+        self.lost: dict[str, None] = {}
+        self._ignored = _COUNTS | frozenset(ignored)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """As many as a label set reasonably has, those that say what the alert is about first; with UNREAD where some were lost."""
+        names = sorted(self.found, key=lambda name: name not in _TELLING and name not in self._ignored)
+        chosen = {name: self.found[name] for name in names[:MAX_LABELS]}
+        lost = [*self.lost, *([f"{len(names) - MAX_LABELS} more"] if len(names) > MAX_LABELS else [])]
+        return chosen | ({UNREAD: unread(lost)} if lost else {})
+
+    def lose(self, name: str) -> None:
+        """What could not be read, by its name or in words."""
+        self.lost.setdefault(one_line(name, _TOLD_NAME))
+
+    def scalar(self, name: str, value: object) -> None:
+        """One label; one that another place tells differently stays as it was first told."""
+        label = as_label(name)
         text = str(value).lower() if isinstance(value, bool) else str(value).strip()
-        if text and len(text) <= MAX_VALUE:
-            found[name] = text
-    return found
+        if (
+            not label
+            or not text
+            or len(text) > MAX_VALUE
+            or (self.found.setdefault(label, text) != text and could_name(label, text))
+        ):
+            self._lose_label(name, label)
 
+    def entries(self, data: Mapping[str, Any], *, anywhere: bool = False, depth: int = 0) -> None:
+        """What an object tells: alerts listed in it, then its own entries, then those of the objects in it that hold labels, or
+        with `anywhere` of all."""
+        for name in sorted(_BLOCKS & data.keys()):
+            self.firing(data[name], data.get("num_firing"))
+        rest = {name: _one_of(name, value) for name, value in data.items() if name not in _BLOCKS | _COUNTS}
+        objects = {name: _inner(name, value, anywhere=anywhere) for name, value in rest.items()}
+        for name, value in rest.items():
+            if objects[name] is None and not isinstance(value, Mapping | list) and name not in _TAGS:
+                self.scalar(name, "" if value is None else value)
+        for name, value in rest.items():
+            inner = objects[name]
+            if inner is not None and depth < _DEEPEST:
+                self.entries(inner, depth=depth + 1)
+            elif name in _TAGS:
+                self._tags(value)
+            elif isinstance(value, Mapping | list) and value:
+                self._lose_label(name, as_label(name))
 
-def from_firing_text(text: str) -> dict[str, str]:
-    """Labels common to all alerts in Alertmanager's default list: ` - name = value` lines under `Labels:` headings.
-
-    An incident stands for a whole group; a label in which its alerts differ (the pod) would name only one of them.
-    """
-    alerts: list[dict[str, str]] = []
-    in_labels = False
-    for line in text.splitlines():
-        heading = line.strip()
-        if heading.endswith(":") and not heading.startswith(("-", "*")):
-            in_labels = heading == "Labels:"
-            if in_labels:
-                alerts.append({})
-        elif in_labels and (match := _LINE.fullmatch(line)):
-            alerts[-1][match[1]] = match[2].strip()
-    return scalars(common(alerts))
-
-
-def common(label_sets: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """The labels that all sets have with the same value."""
-    shared: dict[str, str] | None = None
-    for labels in label_sets:
-        if shared is None:
-            shared = dict(labels)
+    def firing(self, block: Any, count: Any = None) -> None:
+        """The labels that all alerts of a list share: objects with labels, or Alertmanager's text. An incident stands for a whole
+        group; a label in which its alerts differ would name only one of them."""
+        if isinstance(block, str):
+            sets = _blocks_of(block)
+            if block.strip() and (not sets or str(count or len(sets)) != str(len(sets))):
+                self.lose("alerts that fire")
+        elif isinstance(block, Sequence):
+            sets = []
+            for item in block:
+                labels = item.get("labels") if isinstance(item, Mapping) else None
+                one = Reading(self._ignored)
+                one.entries(labels) if isinstance(labels, Mapping) else one.lose("an alert without labels")
+                sets.append(one)
         else:
-            shared = {name: value for name, value in shared.items() if labels.get(name) == value}
-    return shared or {}
+            return
+        self.shared(sets)
+
+    def shared(self, readings: Sequence[Reading]) -> None:
+        """Take what all of these tell alike; what one tells otherwise, or not at all, is lost."""
+        names = dict.fromkeys(name for reading in readings for name in reading.found)
+        for name in names:
+            values = {reading.found.get(name, "") for reading in readings}
+            if len(values) == 1:
+                self.scalar(name, values.pop())
+            elif any(could_name(name, value) for value in values):
+                self._lose_label(name, name)
+        for reading in readings:
+            self.lost |= reading.lost
+
+    def _tags(self, value: object) -> None:
+        """Datadog's `key:value` tags, as a list or as one text."""
+        tags = (
+            value if isinstance(value, list) else re.split(r"[,\n]", value) if isinstance(value, str) else []
+        )
+        told: dict[str, str] = {}
+        for tag in tags:
+            name, colon, text = str(tag).strip().partition(":")
+            label = as_label(name)
+            if not colon or not label or told.setdefault(label, text) != text:
+                told.pop(label, None)
+                self.lose(name or "tags")
+        for label, text in told.items():
+            self.scalar(label, text)
+
+    def _lose_label(self, name: str, label: str) -> None:
+        if name not in self._ignored and could_name(label, "?"):
+            self.lose(name)
+
+
+def as_label(name: str) -> str:
+    """The name as Prometheus maps it, such as `k8s_namespace_name`; empty for one that is none."""
+    plain = name.strip() if len(name) <= MAX_NAME else ""
+    mapped = _NO_NAME.sub("_", plain)
+    return f"_{mapped}" if mapped[:1].isdigit() else mapped if mapped.strip("_") else ""
+
+
+def free_labels(found: Mapping[str, str]) -> dict[str, str]:
+    """Labels out of fields that people fill in, unlike those of an alerting rule: without what looks like a secret."""
+    return {name: annotation(name, value, MAX_VALUE) for name, value in found.items()}
 
 
 def alert_name(title: str) -> str:
     """The alert's name in a title: the word after `[FIRING:2]` in Alertmanager's default title, else the title itself."""
     if match := _TITLE.match(title.strip()):
         return match[1]
-    return title.strip()[:MAX_VALUE]
+    return redact(title.strip(), longest=MAX_VALUE - 2)
+
+
+def object_in(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text is; None for any other."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = decode(text.encode("utf-8", "replace"))
+    except BadInput:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _inner(name: str, value: Any, *, anywhere: bool) -> Mapping[str, Any] | None:
+    """The object behind an entry that holds labels: itself, JSON in a text, or pairs of `key` and `value`."""
+    if not anywhere and name not in _CONTAINERS and name not in _KUBERNETES:
+        return None
+    if isinstance(value, str):
+        return object_in(value)
+    if isinstance(value, list):
+        return _pairs(value)
+    return value if isinstance(value, Mapping) else None
+
+
+def _pairs(items: list[Any]) -> dict[str, Any] | None:
+    pairs = [i for i in items if isinstance(i, Mapping) and isinstance(i.get("key"), str)]
+    return {pair["key"]: pair.get("value") for pair in pairs} or None
+
+
+def _one_of(name: str, value: Any) -> Any:
+    """A list of one text is that text."""
+    one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and name not in _TAGS
+    return value[0] if one else value
+
+
+def _blocks_of(text: str) -> list[Reading]:
+    """One reading for each `Labels` heading of Alertmanager's default list, of its ` - name = value` lines."""
+    alerts: list[Reading] = []
+    in_labels = False
+    for line in text.splitlines():
+        heading = line.strip()
+        if _HEADING.fullmatch(heading):
+            in_labels = True
+            alerts.append(Reading())
+        elif heading.endswith(":") and not heading.startswith(("-", "*")):
+            in_labels = False
+        elif in_labels and (match := _LINE.fullmatch(line)):
+            alerts[-1].scalar(match[1], match[2])
+    return alerts

@@ -1,7 +1,7 @@
 """PagerDuty Event Orchestration: the request of an automation action becomes a Delivery.
 
 Its envelope is documented only as "parameters are put into the JSON payload", so the keys are looked for at the top
-level and one level down. As with every PagerDuty request, nothing is refused once the secret is right: what cannot be
+level, one level down, and further in what holds labels by its name. As with every PagerDuty request, nothing is refused once the secret is right: what cannot be
 used is kept as a RejectedAlert.
 """
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
+from app.domain.free_text import cut_raw
 from app.domain.json import JsonValue
-from app.domain.redact import annotation, redact_value
-from app.intake.body import decode
+from app.domain.redact import annotation
+from app.intake.body import decode, rfc3339
 from app.intake.fingerprint import fingerprint
-from app.intake.labels import scalars
-from app.intake.times import rfc3339
+from app.intake.labels import Reading, free_labels
 
 MAX_BYTES = 512 * 1024
 _IDENTITY = ("dedup_key", "alert_key", "incident_key")
@@ -58,7 +58,7 @@ def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> De
     if (state := _first(entries, _STATUS).lower()) in _OVER:
         # It fires actions for new alerts; an end reaches us through the V3 webhook or Alertmanager.
         return Delivery(Source.ORCHESTRATION, received_at, sender, note=f"{state}: nothing to do")
-    labels = {name: value for name, value in entries.items() if name not in _ENVELOPE}
+    labels = free_labels({name: value for name, value in entries.items() if name not in _ENVELOPE})
     if "alertname" not in labels:
         raise BadInput("no alertname in it", code="no_alertname", where="/alertname")
     alert = Alert(
@@ -73,22 +73,11 @@ def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> De
 
 
 def _entries(data: Mapping[str, Any]) -> dict[str, str]:
-    """Scalars of the top level and one level down; the top level wins, then the first that has the key. A list of objects
-    with `key` and `value`, as the action names its parameters, counts as one object."""
-    found = scalars(data)
-    for value in data.values():
-        inner = _pairs(value) if isinstance(value, list) else value
-        if isinstance(inner, Mapping):
-            found = {**scalars(inner), **found}
-    return found
-
-
-def _pairs(items: list[Any]) -> dict[str, Any]:
-    return {
-        item["key"]: item.get("value")
-        for item in items
-        if isinstance(item, Mapping) and isinstance(item.get("key"), str)
-    }
+    """What the body tells; the top level wins, then the first that has the key. A list of objects with `key` and `value`, as the
+    action names its parameters, counts as one object."""
+    found = Reading(_ENVELOPE)
+    found.entries(data, anywhere=True)
+    return found.labels
 
 
 def _first(entries: Mapping[str, str], names: tuple[str, ...]) -> str:
@@ -103,5 +92,5 @@ def _identity(key: str, labels: Mapping[str, str]) -> str:
 
 
 def _rejected(received_at: datetime, sender: str, error: BadInput, raw: JsonValue) -> Delivery:
-    rejected = RejectedAlert(0, error.code, error.where, error.message, redact_value(raw))
+    rejected = RejectedAlert(0, error.code, error.where, error.message, cut_raw(raw))
     return Delivery(Source.ORCHESTRATION, received_at, sender, rejected=(rejected,))

@@ -24,12 +24,12 @@ from app.domain.alert import (
     Source,
 )
 from app.domain.errors import BadInput
+from app.domain.free_text import cut_raw, name_told, one_line
 from app.domain.json import JsonValue
-from app.domain.redact import annotation, redact_value
-from app.domain.text import bounded, visible
-from app.intake.body import decode, pointer
-from app.intake.labels import alert_name, common, from_firing_text, scalars
-from app.intake.times import rfc3339
+from app.domain.redact import annotation
+from app.domain.subject import UNREAD, unread
+from app.intake.body import decode, pointer, rfc3339
+from app.intake.labels import Reading, alert_name, free_labels, object_in
 
 MAX_AGE = timedelta(hours=6)
 """How old a firing event may be that is acted on. PagerDuty tries again for less than that."""
@@ -43,9 +43,15 @@ _STATUS = {
 _RELEASES = frozenset(
     {"incident.unacknowledged", "incident.reopened", "incident.reassigned", "incident.delegated"}
 )
-# Counters and blocks of Alertmanager's PagerDuty template, not labels.
-_NOT_LABELS = frozenset({"num_firing", "num_resolved", "firing", "resolved"})
-_NESTED = ("labels", "commonLabels", "groupLabels", "custom_details", "details")
+_CEF = {
+    "pagerduty_component": "source_component",
+    "pagerduty_source": "source_origin",
+    "pagerduty_group": "service_group",
+    "pagerduty_class": "event_class",
+}
+"""What of the Common Event Format says where an event is from, and under which labels it is kept."""
+_SENDERS = frozenset({"alertmanager", "prometheus", "grafana", "datadog", "vmalert", "mimir", "thanos"})
+"""Such values that name only the tool that sent it."""
 _RAW_LIMIT = 2_000
 _NAME = 80
 
@@ -73,11 +79,12 @@ def parse(
     except BadInput as error:
         return _unreadable(blank, error, body.decode("utf-8", "replace")[:_RAW_LIMIT])
     kind = _text(event, "event_type") or "event without a type"
-    known = dataclasses.replace(blank, dedupe_key=_text(event, "id") or blank.dedupe_key, note=kind)
+    noted = one_line(kind, _NAME)
+    known = dataclasses.replace(blank, dedupe_key=_text(event, "id") or blank.dedupe_key, note=noted)
     if _text(_maybe(event, "agent"), "id") in own_agents - {""}:
-        return dataclasses.replace(known, note=f"{kind}: our own doing")
+        return dataclasses.replace(known, note=f"{noted}: our own doing")
     if key := own_page(_title(event)):
-        return dataclasses.replace(known, note=f"{kind}: of our own page", page=_page(event, kind, key))
+        return dataclasses.replace(known, note=f"{noted}: of our own page", page=_page(event, kind, key))
     known = dataclasses.replace(known, acknowledgement=_acknowledgement(event, kind))
     status = _STATUS.get(kind)
     if status is None:
@@ -89,7 +96,7 @@ def parse(
         return _unreadable(known, error, event)
     if status is AlertStatus.FIRING and received_at - occurred > MAX_AGE:
         # An old end does no harm: it ends the episode it names, and a reopened incident is another one.
-        return dataclasses.replace(known, note=f"{kind}: of {occurred.isoformat()}, too old to act on")
+        return dataclasses.replace(known, note=f"{noted}: of {occurred.isoformat()}, too old to act on")
     return dataclasses.replace(known, alerts=(alert,))
 
 
@@ -133,7 +140,7 @@ def _page(event: Mapping[str, Any], kind: str, key: str) -> PageNews | None:
 
 
 def _agent(event: Mapping[str, Any]) -> str:
-    return visible(bounded(_text(_maybe(event, "agent"), "summary"), _NAME)) or "somebody"
+    return name_told(_text(_maybe(event, "agent"), "summary"), _NAME) or "somebody"
 
 
 def _occurred(event: Mapping[str, Any]) -> datetime:
@@ -161,21 +168,25 @@ def _alert(event: Mapping[str, Any], status: AlertStatus, occurred: datetime, *,
         fingerprint=identity,
         status=status,
         starts_at=starts_at or occurred,
-        labels=_incident_labels(incident, title),
+        labels=_incident_labels(incident, title, status),
         annotations=_annotations(incident, title),
         ends_at=occurred if status is AlertStatus.RESOLVED else None,
     )
 
 
-def _incident_labels(incident: Mapping[str, Any], title: str) -> dict[str, str]:
-    return scalars(
-        {
-            "alertname": alert_name(title),
-            "pagerduty_service": _text(_maybe(incident, "service"), "summary"),
-            "pagerduty_urgency": _text(incident, "urgency"),
-            "pagerduty_priority": _text(_maybe(incident, "priority"), "summary"),
-        }
-    )
+def _incident_labels(incident: Mapping[str, Any], title: str, status: AlertStatus) -> dict[str, str]:
+    told = {
+        "alertname": alert_name(title),
+        "pagerduty_service": _text(_maybe(incident, "service"), "summary"),
+        "pagerduty_urgency": _text(incident, "urgency"),
+        "pagerduty_priority": _text(_maybe(incident, "priority"), "summary"),
+    }
+    found = Reading(told)
+    for name, value in told.items():
+        found.scalar(name, value)
+    # An event names its incident only. Until PagerDuty's API has told the rest, what it is about is not known.
+    rest = {UNREAD: unread(["the alerts in PagerDuty's API"])} if status is AlertStatus.FIRING else {}
+    return free_labels(found.labels | rest)
 
 
 def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
@@ -188,7 +199,7 @@ def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
 
 
 def _unreadable(delivery: Delivery, error: BadInput, raw: JsonValue) -> Delivery:
-    rejected = RejectedAlert(0, error.code, error.where, error.message, redact_value(raw))
+    rejected = RejectedAlert(0, error.code, error.where, error.message, cut_raw(raw))
     return dataclasses.replace(delivery, rejected=(rejected,))
 
 
@@ -215,7 +226,8 @@ def lacks_labels(alert: Alert) -> bool:
 
 
 def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
-    """`alert` with the labels that all alerts of its PagerDuty incident share. Odd shapes add nothing; never raises.
+    """`alert` with the labels that all alerts of its PagerDuty incident share; what they do not share, or do not tell, is named in
+    UNREAD. Odd shapes add nothing else; never raises.
 
     The identity stays; what the webhook told stays, except a name that was only taken from the title.
     """
@@ -223,49 +235,38 @@ def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
     entries = [item for item in items if isinstance(item, Mapping)] if isinstance(items, Sequence) else []
     # A resolved member of the incident says nothing about what fires now, unless nothing else is there.
     firing = [item for item in entries if item.get("status") != "resolved"] or entries
-    found = common(_labels_of(item) for item in firing)
-    if not found:
-        return alert
-    own = {name: value for name, value in alert.labels.items() if name != "alertname"}
-    name = found.get("alertname") or alert.name
-    labels = {**found, **own, **({"alertname": name} if name else {})}
-    return dataclasses.replace(alert, labels=labels)
+    found = Reading()
+    if not firing or len(entries) != len(items or ()):
+        found.lose("an alert of the incident")
+    found.shared([_reading(item) for item in firing])
+    labels = found.labels
+    own = {name: value for name, value in alert.labels.items() if name not in ("alertname", UNREAD)}
+    name = labels.get("alertname") or alert.name
+    return dataclasses.replace(alert, labels={**labels, **own, **({"alertname": name} if name else {})})
 
 
-def _labels_of(item: Mapping[str, Any]) -> dict[str, str]:
-    body = _maybe(item, "body")
+def _reading(item: Mapping[str, Any]) -> Reading:
+    """The labels in an alert's body."""
+    body, found = _maybe(item, "body"), Reading()
+    cef = _maybe(body, "cef_details")
+    details = _details(found, body.get("details"))
     # A global integration puts them in the Common Event Format, beside or instead of the usual place.
-    found = _labels_in(_maybe(body, "cef_details").get("details"))
-    return scalars({"severity": item.get("severity")}) | found | _labels_in(body.get("details"))
-
-
-def _labels_in(details: Any) -> dict[str, str]:
-    if isinstance(details, str):
-        details = _object_in(details) or {"firing": details}
-    found: dict[str, str] = {}
-    if isinstance(details, Mapping):
-        for key in _NESTED:
-            found |= scalars(_without_blocks(_maybe(details, key)))
-        found |= scalars(_without_blocks(details))
-        found |= _firing(details.get("firing"))
+    told = _details(found, cef.get("details"))
+    fields = {name: _text(cef, field) for name, field in _CEF.items()}
+    for name, value in fields.items():
+        if value and value.lower() not in _SENDERS:
+            found.scalar(name, value)
+    if not details and not told and not any(fields.values()):
+        found.lose("the details of an alert")
+    if isinstance(item.get("severity"), str):
+        found.scalar("severity", item["severity"])
     return found
 
 
-def _without_blocks(details: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in details.items() if name not in _NOT_LABELS}
-
-
-def _firing(block: Any) -> dict[str, str]:
-    if isinstance(block, str):
-        return from_firing_text(block)
-    if isinstance(block, Sequence):
-        return common(scalars(_maybe(alert, "labels")) for alert in block if isinstance(alert, Mapping))
-    return {}
-
-
-def _object_in(text: str) -> dict[str, Any] | None:
-    try:
-        value = decode(text.encode("utf-8", "replace"))
-    except BadInput:
-        return None
-    return value if isinstance(value, dict) else None
+def _details(found: Reading, details: Any) -> bool:
+    """Take what is in an alert's details; whether there was anything."""
+    if isinstance(details, str):
+        details = object_in(details) or {"firing": details}
+    if isinstance(details, Mapping):
+        found.entries(details)
+    return isinstance(details, Mapping) and bool(details)

@@ -16,7 +16,7 @@ from app.domain.units import counted
 from app.notify import escalation
 from app.notify.message import Button, Confirm
 from app.notify.text import joined
-from app.notify.timeline import Timeline
+from app.notify.timeline import ApprovalAsked, Timeline
 from app.notify.wording import above, may_undo
 
 MAX_SNOOZES = 2
@@ -66,10 +66,13 @@ def read_subject(value: str) -> str:
 
 
 def buttons(timeline: Timeline) -> tuple[Button, ...]:
-    """The buttons of the parent message: answers while a question stands, undo once there is something to undo, and while a
-    person is needed the word that one has it."""
-    if timeline.state is IncidentState.WAITING and timeline.approval is not None and timeline.answer is None:
-        return _answers(timeline)
+    """The buttons of the parent message: answers while a question stands, the one that takes an approval back until the plan begins,
+    undo once there is something to undo, and while a person is needed the word that one has it."""
+    if timeline.state is IncidentState.WAITING and timeline.approval is not None:
+        if timeline.answer is None:
+            return _answers(timeline)
+        if timeline.answer.answer == "approved":
+            return (_reject(timeline.approval),)
     mine: tuple[Button, ...] = ()
     nobody = timeline.acknowledged is None or timeline.called is not None
     if timeline.escalation is not None and nobody and not timeline.state.closed:
@@ -99,7 +102,7 @@ def _answers(timeline: Timeline) -> tuple[Button, ...]:
     asked = timeline.approval
     if asked is None:
         return ()
-    value = str(Token(asked.run_id, asked.step_index, asked.plan_hash))
+    value = _asked_about(asked)
     share = _percent(asked.pods_affected, asked.pods)
     confirm = None
     if share is None or share > CONFIRM_ABOVE:
@@ -112,11 +115,20 @@ def _answers(timeline: Timeline) -> tuple[Button, ...]:
         Button(
             Click.APPROVE, "Approve", value, "primary", confirm, command=f"remediator approve {asked.run_id}"
         ),
-        Button(Click.REJECT, "Reject", value, "danger", command=f"remediator reject {asked.run_id}"),
+        _reject(asked),
     ]
     if timeline.snoozes < MAX_SNOOZES:
         found.append(Button(Click.SNOOZE, "Snooze 1h", value))
     return tuple(found)
+
+
+def _reject(asked: ApprovalAsked) -> Button:
+    command = f"remediator reject {asked.run_id}"
+    return Button(Click.REJECT, "Reject", _asked_about(asked), "danger", command=command)
+
+
+def _asked_about(asked: ApprovalAsked) -> str:
+    return str(Token(asked.run_id, asked.step_index, asked.plan_hash))
 
 
 def _percent(part: int, whole: int) -> int | None:

@@ -5,6 +5,7 @@ Called by `app.flow.notifying.deliver` like Slack's client. Foreign text is neve
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from itertools import count
 
@@ -37,22 +38,25 @@ class ConsoleClient:
         """Print. The ts is this process's running number."""
         del channel, client_tag
         posted = Posted(CHANNEL, str(next(self._numbers)))
-        if thread_ts is None:
-            self._shown[posted.ts] = message.readable()
-            self._card(message)
-        else:
-            self._console.print(Rule(Text(clean(message.incident_id)), style="dim", align="left"))
-            self._console.print(render(message))
+        await asyncio.to_thread(self._print, posted.ts, message, thread_ts is None)
         return posted
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         """Print the edited message again, unless nothing in it changed."""
         del client_tag
-        readable = message.readable()
-        if self._shown.get(posted.ts) != readable:
-            self._shown[posted.ts] = readable
-            self._card(message)
+        await asyncio.to_thread(self._print, posted.ts, message, True)
         return posted
+
+    def _print(self, ts: str, message: Message, first: bool) -> None:
+        """On a thread of its own: texts of strangers may be long, and a terminal slow."""
+        if not first:
+            self._console.print(Rule(Text(clean(message.incident_id)), style="dim", align="left"))
+            self._console.print(render(message))
+            return
+        readable = message.readable()
+        if self._shown.get(ts) != readable:
+            self._shown[ts] = readable
+            self._card(message)
 
     def _card(self, message: Message) -> None:
         # Wrapped inside its frame even on a console that leaves wrapping to the terminal: a frame cuts what sticks out.

@@ -25,6 +25,7 @@ from app.notify.timeline import (
     Topic,
     TrustChange,
     UndoDone,
+    UndoHeld,
     Verification,
 )
 from app.notify.wording import (
@@ -35,11 +36,13 @@ from app.notify.wording import (
     against,
     allowed,
     gate_lines,
+    held_lines,
     looks_again,
     measured,
     promote_command,
     standing_lines,
     undo_command,
+    undo_line,
 )
 
 _AGAIN = "Looks again in 5 min, later each time, and at once when another run ends, a pause is lifted or the policy changes"
@@ -71,6 +74,9 @@ def thread_entry(topic: Topic, timeline: Timeline, fact: Fact | None = None) -> 
             return _verified(timeline, fact)
         case UndoDone():
             return _undone(timeline, fact)
+        case UndoHeld():
+            head = line(bold("The undo waits"), f": {fact.held}")
+            return _entry(timeline, head, Section(tuple(held_lines(fact))))
         case TemporaryChange():
             return _temporary(timeline, fact)
         case TrustChange():
@@ -88,6 +94,11 @@ def _temporary(timeline: Timeline, fact: TemporaryChange) -> Message:
     if fact.change == "kept":
         why = f" ({fact.why})" if fact.why else ""
         return _entry(timeline, line(bold("Kept"), f" by {fact.by}: the change stays{why}"))
+    if fact.change == "keep_asked":
+        text = f": {fact.by} wants it kept. It stays where nothing of it was taken back yet"
+        return _entry(timeline, line(bold("To be kept"), text))
+    if fact.change == "not_kept":
+        return _entry(timeline, line(bold("Not kept"), f", as {fact.by} wanted: {fact.why}"))
     if fact.change == "ended":
         return _entry(timeline, line(bold("Temporary change over"), ": taking it back"))
     if fact.change == "extended":
@@ -162,8 +173,19 @@ def _refusal(timeline: Timeline, decision: Decision) -> Message:
         if gate.remedy:
             lines.append(line(f"    What would have to change: {gate.remedy}"))
     if decision.code not in (Code.PERSON_NEEDED, Code.NO_STEP):  # those are a person's now
-        lines += looks_again(decision.retry_at) or [line(_AGAIN)]
+        lines += _again(timeline, decision)
     return _entry(timeline, _word(decision), Section(tuple(lines)), *_trace(decision))
+
+
+def _again(timeline: Timeline, decision: Decision) -> list[Line]:
+    """When it is looked at again: an alert is, an order has ended with its refusal."""
+    if timeline.requested_by:
+        return (
+            [line("Order it again once that has changed: nothing waits for it")]
+            if timeline.state.closed
+            else []
+        )
+    return looks_again(decision.retry_at) or [line(_AGAIN)]
 
 
 def _trace(decision: Decision) -> list[Part]:
@@ -219,7 +241,7 @@ def _action(timeline: Timeline, action: ActionDone) -> Message:
     lines = [line(action.text)] if action.text else []
     small = [line("Action ", code(action.id), *((" at ", When(action.at)) if action.at else ()))]
     if action.result is ActionResult.APPLIED and not action.dry_run:
-        lines.append(line(f"Undo: {action.undo}" if action.reversible else f"Nothing to undo: {action.undo}"))
+        lines.append(line(undo_line(action.undo, reversible=action.reversible)))
         if action.reversible and timeline.run_id:
             small.append(undo_command(timeline.run_id))
     return _entry(
@@ -269,6 +291,5 @@ def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
     tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
     tried += [line(text) for text in standing_lines(escalation)]
     look = [line(f"Look at: {t}") for t in escalation.look_at]
-    return _entry(
-        timeline, line(bold(word), f": {escalation.reason}"), Section(tuple(tried)), Section(tuple(look))
-    )
+    reason = escalation.reason.removeprefix("A person is needed: ")
+    return _entry(timeline, line(bold(word), f": {reason}"), Section(tuple(tried)), Section(tuple(look)))

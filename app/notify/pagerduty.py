@@ -17,6 +17,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from app.domain.json import JsonValue, decoded
+from app.domain.pieces import PIECE
 from app.domain.ports import Clock
 from app.notify.client import Never, Retry
 from app.notify.limits import shorten
@@ -245,7 +246,7 @@ def _retry_after(answer: httpx.Response) -> float | None:
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
     try:
-        body = decoded(answer.content)
+        body = decoded(answer.content) if len(answer.content) <= PIECE else None
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -23,6 +23,7 @@ from app.notify.wording import (
     action_line,
     against,
     gates_summary,
+    held_lines,
     looks_again,
     may_undo,
     measured,
@@ -30,6 +31,7 @@ from app.notify.wording import (
     standing_lines,
     state_word,
     undo_command,
+    undo_line,
 )
 
 _LOOK_AT = 5
@@ -40,7 +42,12 @@ def headline(timeline: Timeline) -> Line:
     ordered = bool(timeline.requested_by)
     word = state_word(timeline.state, ordered=ordered)
     took = timeline.duration
-    if took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):
+    if (
+        timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)
+        and timeline.run_state is RunState.UNDONE
+    ):
+        word = "UNDONE"  # a person took back what had helped: nobody may read that it stands
+    elif took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):
         word += f" in {duration(took)}"
     elif took is not None and timeline.state is IncidentState.RESOLVED and not ordered:
         word += f" after {duration(took)}"
@@ -59,6 +66,7 @@ def parent(timeline: Timeline) -> Message:
         *_right(timeline),
         *_check(timeline),
         *_undo(timeline),
+        *([line(bold("Waits"), f": {timeline.waits}")] if timeline.waits else []),
         *_person(timeline),
         *_trust_levels(timeline),
         *_paused(timeline),
@@ -127,7 +135,8 @@ def _waiting(timeline: Timeline) -> list[Line]:
     lines = [line(f"Would do: {_plan(timeline)}")]
     if timeline.answer and timeline.answer.answer == "approved":
         told = timeline.answer.text or "it is checked again and then begins"
-        return [*lines, line(f"Approved: {told}")]
+        back = code(f"remediator reject {timeline.run_id}")
+        return [*lines, line(f"Approved: {told}"), line("Until it begins it can be taken back: ", back)]
     if timeline.approval:
         lines.extend(line(bold("Changed since it was approved"), f": {t}") for t in timeline.approval.changed)
         lines.extend(line(f"To know: {text}") for text in timeline.approval.known)
@@ -222,13 +231,21 @@ def _undo(timeline: Timeline) -> list[Line]:
             line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
         )
     if timeline.undo_asked and timeline.run_state is RunState.UNDOING:
-        return [*lines, line("Undoing, ordered by ", *_by(timeline.undo_asked))]
+        lines.append(line("Undoing, ordered by ", *_by(timeline.undo_asked)))
+    if timeline.undo_held and timeline.run_state is RunState.UNDOING:
+        return [
+            *lines,
+            line(bold("The undo waits"), f": {timeline.undo_held.held}"),
+            *held_lines(timeline.undo_held),
+        ]
+    if timeline.undo_asked and timeline.run_state is RunState.UNDOING:
+        return lines
     if may_undo(timeline):
         return [*lines, undo_command(timeline.run_id)]
     if lines:
         return lines
     applied = [a for a in timeline.actions if a.result is ActionResult.APPLIED and not a.dry_run and a.undo]
-    return [line(f"Nothing to undo: {a.undo}") for a in applied[-1:]]
+    return [line(undo_line(a.undo, reversible=False)) for a in applied[-1:]]
 
 
 def _person(timeline: Timeline) -> list[Line]:

@@ -12,6 +12,8 @@ _WHY = {
     "skipped": "nothing ran then",
     "too_late": "nothing ran then, and it is too late to make up for it",
     "busy": "the order before it is still under way",
+    "changed": "the rule was changed around that time",
+    "removed": "the rule was removed around that time",
 }
 
 

@@ -116,7 +116,8 @@ class SlackClient:
         """In blocks; where Slack refuses those, in plain text with the commands, and at last the commands alone, so that no
         question is lost to its layout or its words."""
         shown = message if self._interactive else replace(message, buttons=())
-        for body in (to_slack(shown), to_plain(message)):
+        for lay_out, told in ((to_slack, shown), (to_plain, message)):
+            body = await asyncio.to_thread(lay_out, told)  # texts of strangers may be long
             try:
                 return await send(body)
             except Misfit as refused:

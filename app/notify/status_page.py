@@ -1,12 +1,13 @@
 """The status page's webhook: one POST of a JSON object. Called by `app.flow.notifying.calls`.
 
-Posts once a call. What certainly did not arrive is Retry; a lost answer is Never, because a second post could tell the public the same
-again. URL and token come from settings only, no redirect is followed, and neither gets into an error.
+Posts once a call. What did not arrive, or was not taken by the page's own word (429, 5xx), is Retry, under the same Idempotency-Key; a lost
+answer is Never, because a second post could tell the public the same again. URL and token come from settings only, no redirect is followed, and neither gets into an error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
@@ -26,7 +27,8 @@ class StatusPageClient:
         self._token = token
 
     async def post(self, body: Mapping[str, Any], key: str) -> None:
-        """Post it. `key` goes along as Idempotency-Key. Raises Retry when it certainly was not taken, Never else."""
+        """Post it. `key` goes along as Idempotency-Key. Raises Retry when the page says that it did not take it (429, 5xx) or was not
+        reached, Never else."""
         headers = {"Idempotency-Key": key}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -39,7 +41,7 @@ class StatusPageClient:
         except httpx.HTTPError as error:
             text = f"the status page's answer was lost ({type(error).__name__}); it is posted once at most"
             raise Never(text, code="unclear_once") from error
-        if answer.status_code in (429, 503):
+        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
             raise Retry(
                 f"the status page answered HTTP {answer.status_code}", code=f"http_{answer.status_code}"
             )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic import TypeAdapter
 
@@ -34,6 +34,7 @@ class Topic(StrEnum):
     ACTION = "action"  # ActionDone
     VERIFIED = "verified"  # Verification
     UNDO = "undo"  # UndoDone
+    UNDO_HELD = "undo.held"  # UndoHeld
     TEMPORARY = "temporary"  # TemporaryChange
     TRUST = "trust"  # StandingChange
     ESCALATED = "escalated"  # Escalation; its steps follow
@@ -136,9 +137,21 @@ class UndoDone:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoHeld:
+    """An undo waits: for what, and the command with which it goes on despite that. Of one that a person ordered also the command that
+    withdraws it, empty once a part of it is done, and until when its order is good."""
+
+    held: str
+    despite: str
+    withdraw: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TemporaryChange:
-    """A temporary change. `change` is granted, extended (`why` says what it is still needed for), kept or ended; `patch` is
-    what makes it permanent, as a person applies it."""
+    """A temporary change. `change` is granted, extended (`why` says what it is still needed for), kept, ended, keep_asked (somebody wants it
+    kept after its end had begun) or not_kept (`why` says what came before); `patch` is what makes it permanent, as a person applies
+    it."""
 
     run_id: str
     change: str
@@ -193,6 +206,7 @@ Fact: TypeAlias = (
     | ActionDone
     | Verification
     | UndoDone
+    | UndoHeld
     | TemporaryChange
     | TrustChange
     | Escalation
@@ -209,6 +223,7 @@ _ADAPTERS: dict[Topic, TypeAdapter[Any]] = {
     Topic.ACTION: TypeAdapter(ActionDone),
     Topic.VERIFIED: TypeAdapter(Verification),
     Topic.UNDO: TypeAdapter(UndoDone),
+    Topic.UNDO_HELD: TypeAdapter(UndoHeld),
     Topic.TEMPORARY: TypeAdapter(TemporaryChange),
     Topic.TRUST: TypeAdapter(TrustChange),
     Topic.ESCALATED: TypeAdapter(Escalation),
@@ -285,6 +300,17 @@ def diagnosis_from_json(data: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(data["summary"], findings, data.get("rest", ""))
 
 
+class Taken(NamedTuple):
+    """The last step that was carried out, with the decision and the answers that let it be."""
+
+    plan: Step | None
+    decision: Decision | None
+    step_index: int
+    approval: ApprovalAsked | None
+    answer: ApprovalAnswer | None
+    approvals: tuple[ApprovalAnswer, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """One incident as it stands now, as far as messages need it.
@@ -295,7 +321,9 @@ class Timeline:
     run works on, `ladder` has each step of the last decision with why it applies or not, `actions`, `verifications` and `undos` are in order of time over all steps. `answer` is the approval's answer,
     `approvals` are those that came before it of a rule that wants several; `snoozes` counts how often it was put off.
     `undo_asked` and `paused` are what somebody ordered afterwards. `trust levels` has the last change of each trust level that the
-    incident moved, by key. `progress` is how far a long action has come; the audit trail does not have it. `called` is where the
+    incident moved, by key. `undo_held` is what an undo waits for, `taken` the last step that was
+    carried out.
+    `progress` is how far a long action has come, `waits` what holds the run up; the audit trail has neither. `called` is where the
     steps of its escalation stand, `acknowledged` who has it.
     """
 
@@ -323,6 +351,7 @@ class Timeline:
     approvals: tuple[ApprovalAnswer, ...] = ()
     snoozes: int = 0
     undo_asked: ApprovalAnswer | None = None
+    undo_held: UndoHeld | None = None
     paused: ApprovalAnswer | None = None
     step_index: int = 0
     ladder: tuple[str, ...] = ()
@@ -337,7 +366,9 @@ class Timeline:
     pagerduty_incident: str = ""
     links: tuple[Link, ...] = ()
     trust_levels: tuple[TrustChange, ...] = ()
+    taken: Taken | None = None
     progress: str = ""
+    waits: str = ""
 
     @property
     def promotion(self) -> TrustChange | None:

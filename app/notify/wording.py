@@ -11,7 +11,7 @@ from app.domain.decision import Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.domain.units import counted
 from app.notify.text import Line, When, bold, code, line
-from app.notify.timeline import ActionDone, Escalation, Timeline
+from app.notify.timeline import ActionDone, Escalation, Timeline, UndoHeld
 
 GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", Verdict.DENY: "NO"}
 """A gate's answer to "may it act?", in the words of `remediator explain`."""
@@ -28,6 +28,7 @@ RESULT_WORDS = {
 ACTION_WORDS = {
     ActionResult.APPLIED: "done",
     ActionResult.REFUSED: "refused by the cluster, nothing was changed",
+    ActionResult.PARTLY: "not done to its end",
     ActionResult.UNCLEAR: "unclear: sent, no answer, and reading back failed",
 }
 
@@ -60,6 +61,14 @@ NOTHING_DONE = "NOTHING DONE"
 def state_word(state: IncidentState, *, ordered: bool) -> str:
     """The state for people. An order has no alert that could resolve."""
     return NOTHING_DONE if ordered and state is IncidentState.RESOLVED else STATE_WORDS[state]
+
+
+_NOTHING = "nothing to undo: "
+
+
+def undo_line(undo: str, *, reversible: bool) -> str:
+    """What becomes of an action's undo, as a sentence; an action that has none says so itself in its own words."""
+    return f"Undo: {undo}" if reversible else f"Nothing to undo: {undo.removeprefix(_NOTHING)}"
 
 
 _ABOVE = {"observe": "approve", "approve": "auto"}
@@ -144,6 +153,10 @@ def action_word(action: ActionDone) -> str:
     """What became of an action; "refused by the cluster" only when the cluster was asked."""
     if not action.sent:
         return "not sent, our own check stopped it"
+    if action.result is ActionResult.PARTLY:
+        return ACTION_WORDS[action.result] + (
+            "" if action.reached else ", what it works on could not be reached"
+        )
     return ACTION_WORDS[action.result] if action.reached else "not done, the cluster could not be reached"
 
 
@@ -165,6 +178,16 @@ def looks_again(at: datetime | None) -> list[Line]:
 def undo_command(run_id: str) -> Line:
     """How to undo what a run did."""
     return line("Undo: ", code(f"remediator undo {run_id}"))
+
+
+def held_lines(held: UndoHeld) -> list[Line]:
+    """What a person can do about an undo that waits, and when it ends by itself."""
+    lines = [line("Go on despite it: ", code(held.despite))]
+    if held.withdraw:
+        lines.append(line("Withdraw it until it begins: ", code(held.withdraw)))
+    if held.until:
+        lines.append(line("Its order is good until ", When(held.until), "; then it is not done"))
+    return lines
 
 
 def may_undo(timeline: Timeline) -> bool:

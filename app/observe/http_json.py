@@ -1,6 +1,6 @@
 """Reading JSON over HTTP from a source of evidence: bounded in time, size and attempts, reads only.
 
-Used by the Prometheus and the Alertmanager client. Every failure becomes ProbeUnavailable with the source's name, and
+Used by the Prometheus and the Alertmanager client, and by that of an OpenID provider. Every failure becomes ProbeUnavailable with the source's name, and
 never with its URL, which may carry credentials. Never writes, never follows a redirect.
 """
 
@@ -13,7 +13,8 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from app.domain.errors import ProbeUnavailable
-from app.domain.json import decoded
+from app.domain.json import ANSWER, decoded, decoded_beside
+from app.domain.pieces import PIECE
 from app.domain.ports import Clock
 
 TIMEOUT = 5.0
@@ -58,26 +59,25 @@ class JsonSource:
         return await attempts(self._once, path, params)
 
     async def _once(self, path: str, params: Params) -> Any:
+        status, body = await self.ask("GET", path, params=httpx.QueryParams(list(params)))
+        if 200 <= status < 300:
+            return await self.decode(body)
+        text = f"answered {status}{_reason(body)}"
+        raise self._transient(text) if _may_pass(status) else self.fault(text)
+
+    async def ask(self, method: str, path: str, **request: Any) -> tuple[int, bytes]:
+        """One request, as httpx takes it, once: status and body of the answer. Raises ProbeUnavailable."""
+        headers = {"Accept": "application/json", **request.pop("headers", {})}
+        sent = {"timeout": TIMEOUT, "follow_redirects": False, "headers": headers, **request}
         try:
-            async with self._client.stream(
-                "GET",
-                self._base + path,
-                params=httpx.QueryParams(list(params)),
-                timeout=TIMEOUT,
-                follow_redirects=False,
-                headers={"Accept": "application/json"},
-            ) as response:
-                body = await self._read(response)
+            async with self._client.stream(method, self._base + path, **sent) as response:
+                return response.status_code, await self._read(response)
         except httpx.TimeoutException as e:
             raise self._transient(f"did not answer within {TIMEOUT:g} s") from e
         except httpx.TransportError as e:
             raise self._transient("could not be reached") from e
         except (httpx.DecodingError, httpx.InvalidURL) as e:
             raise self.fault("gave an answer that could not be read") from e
-        if response.is_success:
-            return self._decode(body)
-        text = f"answered {response.status_code}{_reason(body)}"
-        raise self._transient(text) if _may_pass(response.status_code) else self.fault(text)
 
     async def _read(self, response: httpx.Response) -> bytes:
         parts: list[bytes] = []
@@ -89,9 +89,10 @@ class JsonSource:
             parts.append(part)
         return b"".join(parts)
 
-    def _decode(self, body: bytes) -> Any:
+    async def decode(self, body: bytes) -> Any:
+        """The value of a JSON body. Raises ProbeUnavailable."""
         try:
-            return decoded(body)
+            return await decoded_beside(body, ANSWER)
         except ValueError as e:  # includes UnicodeDecodeError
             raise self.fault("gave an answer that is not JSON") from e
 
@@ -106,7 +107,7 @@ def _may_pass(status: int) -> bool:
 def _reason(body: bytes) -> str:
     """The server's own words: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
     try:
-        answer = decoded(body)
+        answer = decoded(body) if len(body) <= PIECE else None
     except ValueError:
         return ""
     text = answer.get("error") if isinstance(answer, dict) else answer

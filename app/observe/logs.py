@@ -87,6 +87,7 @@ _LIBRARIES: Mapping[str, int] = {
     "uvicorn.access": logging.WARNING,  # the request log of app.web.requests has more and is redacted
     "dbos": logging.INFO,
     "alembic": logging.INFO,
+    "opentelemetry": logging.ERROR,  # what it drops, and each of its repeats, is no line
     "httpx": logging.WARNING,  # logs full URLs with their query
     "httpcore": logging.WARNING,
     "slack_sdk": logging.WARNING,

@@ -16,10 +16,12 @@ _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
 class Metrics:
-    """All metrics as attributes. Times are in seconds; call `.labels(...)` with the names given here."""
+    """All metrics as attributes. Times are in seconds; call `.labels(...)` with the names given here. `histogram` is the kind of
+    histograms that is made."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, histogram: type[Histogram] = Histogram) -> None:
         self.registry = registry
+        self._kind = histogram
         self._count_intake(registry)
         self._count_decisions(registry)
         self._count_runs(registry)
@@ -41,11 +43,17 @@ class Metrics:
             "Alerts that the sender cut from its message and will not send again.",
             "source",
         )
+        self.failed_authentications = _counter(
+            to,
+            "failed_authentications",
+            "Requests to the API and the webhooks that did not prove who sent them, by what they were answered.",
+            "result",
+        )
         self.http_requests = _counter(
             to, "http_requests", "HTTP requests answered, by route template.", "method", "route", "status"
         )
-        self.http_seconds = _histogram(
-            to, "http_request_seconds", "Time to answer an HTTP request.", _FAST, "route"
+        self.http_seconds = self._histogram(
+            "http_request_seconds", "Time to answer an HTTP request.", _FAST, "route"
         )
 
     def _count_decisions(self, to: CollectorRegistry) -> None:
@@ -121,11 +129,10 @@ class Metrics:
             "channel",
             "result",
         )
-        self.store_seconds = _histogram(to, "store_commit_seconds", "Time of one commit.", _FAST)
-        self.store_batch = _histogram(to, "store_commit_writes", "Writes that shared one commit.", _SIZES)
+        self.store_seconds = self._histogram("store_commit_seconds", "Time of one commit.", _FAST)
+        self.store_batch = self._histogram("store_commit_writes", "Writes that shared one commit.", _SIZES)
         self.store_failures = _counter(to, "store_failures", "Commits that did not happen.")
-        self.kube_seconds = _histogram(
-            to,
+        self.kube_seconds = self._histogram(
             "kube_request_seconds",
             "Requests to the API server; code is HTTP's or `none`.",
             _API,
@@ -133,15 +140,18 @@ class Metrics:
             "kind",
             "code",
         )
-        self.decide_seconds = _histogram(
-            to, "decide_seconds", "From the stored alert to the decision on its incident.", _LONG
+        self.decide_seconds = self._histogram(
+            "decide_seconds", "From the stored alert to the decision on its incident.", _LONG
         )
-        self.write_seconds = _histogram(
-            to, "first_write_seconds", "From the stored alert to the first mutation for it.", _LONG, "mode"
+        self.write_seconds = self._histogram(
+            "first_write_seconds", "From the stored alert to the first mutation for it.", _LONG, "mode"
         )
-        self.run_seconds = _histogram(
-            to, "run_seconds", "From the request of a run to its end.", _LONG, "remediation"
+        self.run_seconds = self._histogram(
+            "run_seconds", "From the request of a run to its end.", _LONG, "remediation"
         )
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return self._kind(f"remediator_{name}", text, labels, registry=self.registry, buckets=buckets)
 
 
 def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
@@ -150,9 +160,3 @@ def _counter(registry: CollectorRegistry, name: str, text: str, *labels: str) ->
 
 def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Gauge:
     return Gauge(f"remediator_{name}", text, labels, registry=registry)
-
-
-def _histogram(
-    registry: CollectorRegistry, name: str, text: str, buckets: tuple[float, ...], *labels: str
-) -> Histogram:
-    return Histogram(f"remediator_{name}", text, labels, registry=registry, buckets=buckets)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.free_text import name_told
 from app.domain.ports import Clock
-from app.domain.text import bounded, visible
 
 KEPT: Final = 60.0
 """Seconds that an answer, or its failing, is believed."""
@@ -70,4 +70,4 @@ def _level(entry: Mapping[str, Any]) -> int:
 def _name(entry: Mapping[str, Any]) -> str:
     user = entry.get("user")
     name = user.get("summary") if isinstance(user, Mapping) else None
-    return visible(bounded(str(name), _NAME)) if name else ""
+    return name_told(str(name), _NAME) if name else ""

@@ -15,9 +15,10 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from app.domain.errors import ProbeUnavailable
-from app.domain.json import decoded
+from app.domain.free_text import name_told
+from app.domain.json import ANSWER, decoded_beside
 from app.domain.ports import Clock
-from app.domain.text import bounded, visible
+from app.domain.text import visible
 
 TIMEOUT = 5.0
 """Seconds for connecting, and again for each part of the answer."""
@@ -107,7 +108,7 @@ class PagerDutyRest:
         try:
             async with request as response:
                 _check(response)
-                return _decode(await _read(response))
+                return await _decode(await _read(response))
         except httpx.TimeoutException as error:
             raise _transient(f"no answer within {TIMEOUT:g} s") from error
         except httpx.TransportError as error:
@@ -124,7 +125,7 @@ def _acknowledged(incident: Mapping[str, Any]) -> str:
     who = newest.get("acknowledger")
     name = str(who.get("summary") or "") if isinstance(who, dict) else ""
     at = f" at {visible(str(newest['at']))[:_SHORT]}" if newest.get("at") else ""
-    return f"acknowledged in PagerDuty by {visible(bounded(name, _SHORT)) or 'somebody'}{at}"
+    return f"acknowledged in PagerDuty by {name_told(name, _SHORT) or 'somebody'}{at}"
 
 
 def _check(response: httpx.Response) -> None:
@@ -148,9 +149,9 @@ async def _read(response: httpx.Response) -> bytes:
     return b"".join(parts)
 
 
-def _decode(body: bytes) -> Any:
+async def _decode(body: bytes) -> Any:
     try:
-        return decoded(body)
+        return await decoded_beside(body, ANSWER)
     except ValueError as error:  # UnicodeDecodeError too
         raise _refused("the answer is not JSON") from error
 

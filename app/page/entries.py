@@ -5,12 +5,12 @@ Called by `app.page.incident`. Pure. A record of a kind that is new here is told
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.change import HIDDEN, is_hidden
+from app.domain.change import HIDDEN, FieldChange, is_hidden
 from app.domain.decision import Decision, GateResult, Verdict
 from app.domain.events import EventKind
 from app.domain.plan import Action, Step
@@ -75,6 +75,8 @@ _TOPICS: Mapping[EventKind, Topic] = {
     EventKind.TEMPORARY_EXTENDED: Topic.TEMPORARY,
     EventKind.TEMPORARY_KEPT: Topic.TEMPORARY,
     EventKind.TEMPORARY_ENDED: Topic.TEMPORARY,
+    EventKind.TEMPORARY_KEEP_ASKED: Topic.TEMPORARY,
+    EventKind.TEMPORARY_NOT_KEPT: Topic.TEMPORARY,
     EventKind.TRUST_CHANGED: Topic.TRUST,
     EventKind.ESCALATED: Topic.ESCALATED,
     EventKind.STEP_ASKED: Topic.ASKED,
@@ -117,7 +119,7 @@ def deeds(step: Step) -> tuple[Deed, ...]:
 
 
 def _deed(action: Action) -> Deed:
-    fields = tuple(Field(c.path, _value(c.before), _value(c.after)) for c in action.changes)
+    fields = tuple(Field(c.path, _value(c.before), _value(c.after)) for c in _parts(action.changes))
     return Deed(
         action.summary,
         f"{action.object.kind} {action.object.namespace}/{action.object.name}",
@@ -126,6 +128,15 @@ def _deed(action: Action) -> Deed:
         action.reversible,
         action.undo,
     )
+
+
+def _parts(changes: Sequence[FieldChange]) -> Iterator[FieldChange]:
+    """Without the row of a whole object that shows neither value, where rows of its fields stand beside it."""
+    for change in changes:
+        below = f"{change.path}/"
+        dark = is_hidden(change.before) and is_hidden(change.after)
+        if not (dark and any(other.path.startswith(below) for other in changes)):
+            yield change
 
 
 def _value(value: Any) -> str:
@@ -256,11 +267,13 @@ _WORDS: Mapping[EventKind, Callable[[Entry, Mapping[str, Any]], Entry]] = {
     EventKind.UNDO_REQUESTED: _said("Undo ordered"),
     EventKind.UNDO_INTENDED: _said("Begins", "summary"),
     EventKind.UNDO_HELD: _said("Undo waits", "held"),
+    EventKind.UNDO_WITHDRAWN: _said("The order to undo was taken back", "reason"),
     EventKind.APPROVED: _said("Approved", "step"),
     EventKind.REJECTED: _said("Rejected", "step"),
     EventKind.APPROVAL_REFUSED: _said("An answer did not count", "answer", "text"),
     EventKind.APPROVAL_COUNTED: _said("An approval was counted", "step"),
     EventKind.APPROVAL_SNOOZED: _said("Put off", "until"),
+    EventKind.APPROVAL_SHORTENED: _said("The rule gives less time to answer", "until"),
     EventKind.CLICKED: _said("Button", "paused"),
     EventKind.CLICK_IGNORED: _said("A button did not count", "reason"),
     EventKind.NOTIFIED: _said("Message sent", "kind"),

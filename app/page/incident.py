@@ -18,6 +18,8 @@ from app.domain.target import Target
 from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying import timeline as telling
 from app.flow.people import approvers
+from app.flow.people.approve import REJECTED
+from app.flow.running.journal import reverts
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.notify.parent import parent
@@ -28,7 +30,7 @@ from app.page.entries import Deed, Entry, deeds, entries
 from app.page.session import Visitor
 from app.policy.explain import explain_lines
 from app.policy.model import Rule
-from app.store import acknowledgements, audit, incidents, journal, runs
+from app.store import audit, incidents, people, runs, work
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -39,7 +41,8 @@ SHOWN = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A plan that waits for an answer. `refused` says why this visitor cannot give it; empty when they can."""
+    """A plan that waits for an answer. `refused` says why this visitor cannot give it; empty when they can. `given`: who approved it
+    already; as long as it has not begun a reject takes that back."""
 
     run: str
     incident: str
@@ -52,6 +55,7 @@ class Question:
     expires: datetime | None
     wanted: int
     refused: str
+    given: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
 def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Visitor) -> Takes | None:
     if incident.state.closed:
         return None
-    holder = acknowledgements.holder(conn, incident.id)
+    holder = people.holder_of(conn, incident.id)
     has = holder.text if holder is not None and timeline.called is None else ""
     return Takes(
         has, "" if visitor.may(Scope.OPERATE) else f"{visitor.principal.name} lacks the scope operate"
@@ -125,9 +129,9 @@ def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Vi
 
 
 def question(conn: Connection, services: Services, incident: Incident, visitor: Visitor) -> Question | None:
-    """What waits for an answer about this incident; None when nothing does."""
+    """What waits for an answer about this incident, or was approved and has not begun; None when nothing does."""
     run = counts.live_of(conn, incident.id)
-    if run is None or run.state is not RunState.WAITING or run.answer:
+    if run is None or run.state is not RunState.WAITING or run.answer == REJECTED:
         return None
     rule = Rule.from_json(run.settings["rule"])
     return Question(
@@ -142,6 +146,7 @@ def question(conn: Connection, services: Services, incident: Incident, visitor: 
         run.expires_at,
         rule.approval.approvals,
         _why_not(services, run, rule, visitor),
+        run.answered_by,
     )
 
 
@@ -159,9 +164,10 @@ def _afterwards(conn: Connection, timeline: Timeline, visitor: Visitor) -> After
     run = _run(conn, timeline.run_id)
     if run is None or not (run.state.ended or run.state is RunState.UNDOING):
         return None
-    undo = may_undo(timeline) and run.state not in (RunState.UNDONE, RunState.REVERTED)
-    temporary = journal.entry(conn, run.id, TEMPORARY_ENTRY)
-    keep = run.state in HELPED and temporary is not None and temporary.outcome is None
+    undo = may_undo(timeline)
+    temporary = work.entry(conn, run.id, TEMPORARY_ENTRY)
+    lasts = run.state in HELPED or reverts(run)
+    keep = lasts and temporary is not None and temporary.outcome is None
     if not (undo or keep):
         return None
     done = tuple(a.summary for a in timeline.actions if a.reversible and not a.dry_run)

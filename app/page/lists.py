@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from app.domain.errors import BadInput
 from app.domain.outcome import IncidentState
-from app.intake.times import rfc3339
+from app.intake.body import rfc3339
 from app.store import listing, standing
 from app.store.incidents import Incident
 from app.store.listing import Facets, Wanted

@@ -1,4 +1,4 @@
-"""Login and logout: a token for a cookie, and the end of a session.
+"""Login and logout: a token for a cookie, and the end of a session. `app.page.oidc` is the login at a provider.
 
 The token is compared as the API compares it and kept nowhere. A logout is remembered in the store until long after the session
 would have ended, so a copied cookie ends with it on every replica.
@@ -6,13 +6,16 @@ would have ended, so a copied cookie ends with it on every replica.
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.errors import NotAuthenticated, NotPermitted
+from app.intake.oidc import PREFIX
 from app.page import render
-from app.page.door import Site, form_of, is_https, local_path
+from app.page.requests import Site, form_of, is_https, local_path
 from app.page.session import LIFETIME, SESSION, Visitor, cookie, signed_out
 from app.store import approvals
 from app.store.approvals import Repeated
@@ -58,11 +61,21 @@ async def end(site: Site, request: Request, visitor: Visitor) -> Response:
             await site.web.store.write(lambda tx: approvals.take(tx, key))
         except Repeated:
             log.info("logged_out_twice", name=visitor.principal.name)
-    answer = render.see("/login")
+    answer = await _goodbye(site, visitor) or render.see("/login")
     answer.headers.append("set-cookie", cookie(SESSION, "", seconds=0, secure=is_https(request)))
     return answer
 
 
+async def _goodbye(site: Site, visitor: Visitor) -> Response | None:
+    if site.sign_in is None or not visitor.principal.name.startswith(PREFIX):
+        return None
+    from app.page import oidc  # here, because its libraries are for whoever configures a provider
+
+    return await oidc.goodbye(site.sign_in)
+
+
 def _form(site: Site, visitor: Visitor, onward: str, error: str = "", status: int = 200) -> Response:
     token = site.sessions.form_token(visitor)
-    return render.page("login.html", status, form=token, onward=onward, error=error)
+    sign_in = site.sign_in
+    there = {"place": sign_in.terms.place, "query": urlencode({"next": onward})} if sign_in else None
+    return render.page("login.html", status, form=token, onward=onward, error=error, there=there)

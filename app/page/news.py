@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
 from app.domain.units import counted
 from app.page import lists, render
-from app.page.door import Site, arrive, local_path, query_of, told
+from app.page.requests import Site, arrive, local_path, query_of, told
 from app.page.session import Visitor, signed_out
 from app.store import approvals, listing, standing, trail
 
@@ -42,12 +42,12 @@ class Asked:
 
 
 async def stream(site: Site, request: Request) -> Response:
-    """The stream; 204 for nobody, after which a browser does not ask again."""
+    """The stream. Nobody is told that their session is over, after which a browser does not ask again."""
     try:
         visitor, _ = await arrive(site, request)
         asked = _asked(request, site)
     except NotAuthenticated:
-        return Response(status_code=204)
+        return Response(_event("over", render.render("over.html")), media_type="text/event-stream")
     except BadInput as error:
         return told(request, error)
     return StreamingResponse(_events(site, visitor, asked), media_type="text/event-stream")

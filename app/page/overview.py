@@ -19,12 +19,12 @@ from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.page.incident import Question, question
 from app.page.session import Visitor
-from app.policy.gates.kill_switch import only_observing
+from app.policy.gates.people import only_observing
 from app.policy.schedule import Schedule
-from app.store import claims, outbox, pauses, schedule_ends, schedules, standing, trail
 from app.store import facts as counts
+from app.store import outbox, people, schedule_ends, schedules, standing, trail, work
 from app.store.incidents import Incident
-from app.store.pauses import Pause
+from app.store.people import Pause
 from app.store.standing import Heard
 
 SHOWN = 20
@@ -87,6 +87,16 @@ class Overview:
     newest: str
 
     @property
+    def whole(self) -> Sequence[Mapping[str, Any]]:
+        """Budgets of single targets that nothing was taken from: there are many, and they say nothing."""
+        return [b for b in self.budgets if b["per"] == "target" and not b["spent"]]
+
+    @property
+    def used(self) -> Sequence[Mapping[str, Any]]:
+        """All other budgets."""
+        return [b for b in self.budgets if b not in self.whole]
+
+    @property
     def needs(self) -> int:
         """How many incidents need a person."""
         return sum(self.counts.get(state, 0) for state in standing.NEEDING)
@@ -123,13 +133,13 @@ def _look(
         escalated=standing.open_in(conn, IncidentState.ESCALATED, SHOWN),
         others=_others(conn),
         counts=standing.open_counts(conn),
-        pauses=pauses.active(conn, now),
+        pauses=people.pauses_in_force(conn, now),
         observing=only_observing(policy, services.ceiling),
         storm=Storm(counts.targets_since(conn, since), policy.storm.targets, policy.storm.within),
         budgets=known[1],
         schedules=[_scheduled(conn, r.name, r.schedule, now) for r in policy.rules if r.schedule],
         heard=[h for h in standing.heard(conn) if h.source in _SENDERS],
-        replicas=(services.replica, *claims.holders(conn, services.replica)),
+        replicas=(services.replica, *work.claim_holders(conn, services.replica)),
         waiting=outbox.depth(conn),
         oldest=messages[0].created_at if messages else None,
         health=known[0],

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from app.domain.errors import BadInput, Missing, RemediatorError
 from app.intake.auth import Scope
 from app.page import render
-from app.page.door import Form, Site, form_of, local_path, reason_of, require, told
+from app.page.requests import Form, Site, form_of, local_path, reason_of, require, told
 from app.page.session import Visitor
 from app.store import incidents, runs
 from app.store.approvals import Press, Repeated

@@ -21,8 +21,8 @@ from app.flow.upkeep import views
 from app.intake import manual
 from app.intake.auth import Scope
 from app.page import render
-from app.page.door import Form, Site, form_of, reason_of, require, told
 from app.page.presses import once_of
+from app.page.requests import Form, Site, form_of, reason_of, require, told
 from app.page.session import Visitor
 from app.web.placing import place
 

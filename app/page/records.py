@@ -17,8 +17,7 @@ from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.text import bounded
 from app.store import records, trail
-from app.store.audit import AuditEvent
-from app.store.chain import Head
+from app.store.audit import AuditEvent, Head
 from app.store.records import Sought
 from app.web import paging
 

@@ -22,7 +22,7 @@ from app.domain.json import canonical
 from app.domain.text import CONTROL, visible
 from app.domain.units import duration, utc
 from app.notify.text import Piece, Ref, Span, When, Who, is_url
-from app.notify.wording import state_word
+from app.notify.wording import state_word, undo_line
 from app.page.entries import gate_word
 
 CSP = (
@@ -90,7 +90,11 @@ def _environment() -> Environment:
     )
     env.filters.update(utc=utc, iso=_iso, span=_span, plain=_plain)
     env.globals.update(
-        static_url=static_url, piece_kind=piece_kind, state_word=state_word, gate_word=gate_word
+        static_url=static_url,
+        piece_kind=piece_kind,
+        state_word=state_word,
+        gate_word=gate_word,
+        undo_line=undo_line,
     )
     return env
 

@@ -1,8 +1,10 @@
-"""Sessions: who looks at the pages, told by a signed cookie that a token was exchanged for.
+"""Sessions: who looks at the pages, told by a signed cookie that a token, or a login at an OpenID provider, was exchanged for.
 
 Owns the cookies, their signature, their end, and the tokens in forms that only our own pages can have. The key is derived from
 that of the installation, so that all replicas agree; the cookie has the token's name and a keyed digest of it, so that a token
-that is removed or exchanged ends its sessions. Never holds a token, and gives nobody more rights than the API gives its owner.
+that is removed or exchanged ends its sessions. For a login at a provider it has the scopes that the person's groups gave then,
+and a keyed digest of the terms, so that other terms end it. Never holds a token, and gives nobody more rights than the API gives
+its owner, or their groups gave them at the login.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,13 +22,14 @@ from typing import Any
 from app.domain.errors import NotAuthenticated, NotPermitted
 from app.domain.json import canonical, decoded
 from app.intake.auth import Access, Principal, Scope
+from app.intake.oidc import PREFIX, OidcTerms
 
 SESSION = "remediator_session"
 VISIT = "remediator_visit"
 LIFETIME = timedelta(hours=12)
 """From login to the end of a session, whatever is done meanwhile: one shift."""
 _MARK = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
-_LONGEST = 1_024  # characters of a cookie that are looked at
+_LONGEST = 2_048  # characters of a cookie that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Sessions:
 
     secret: bytes = field(repr=False)
     access: Access
+    terms: OidcTerms | None = None
 
     def begin(self, token: str, mark: str, now: datetime) -> tuple[Visitor, str]:
         """A session for a token's owner under a new `mark`, and its cookie. Raises NotAuthenticated for nobody's token, NotPermitted without the
@@ -57,6 +61,10 @@ class Sessions:
             raise NotAuthenticated("the token is not known", where="token")
         if Scope.READ not in principal.scopes:
             raise NotPermitted(f"{principal.name} lacks the scope read", code="scope_missing", where="token")
+        return self.begin_for(principal, mark, now)
+
+    def begin_for(self, principal: Principal, mark: str, now: datetime) -> tuple[Visitor, str]:
+        """A session for somebody who has proved who they are, and its cookie."""
         visitor = Visitor(principal, mark, _seconds(now + LIFETIME))
         return visitor, self._sealed(visitor)
 
@@ -70,7 +78,9 @@ class Sessions:
         Marks are no secrets, and a browser that is not logged in chooses its own: that of a session never gives it the
         session's token.
         """
-        return self._hmac("form of a browser" if visitor.ends is None else "form of a session", visitor.mark)
+        return self.signature(
+            "form of a browser" if visitor.ends is None else "form of a session", visitor.mark
+        )
 
     def is_form_token(self, given: str, visitor: Visitor) -> bool:
         """Whether a form brought it back. Takes the same time wherever the difference is."""
@@ -80,29 +90,50 @@ class Sessions:
 
     def _sealed(self, visitor: Visitor) -> str:
         ends = int(visitor.ends.timestamp()) if visitor.ends else 0
-        body = canonical([visitor.principal.name, visitor.mark, ends, self._token_of(visitor.principal.name)])
-        text = base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
-        return f"{text}.{self._hmac('session', text)}"
+        name, scopes = visitor.principal.name, sorted(visitor.principal.scopes)
+        kept = scopes if name.startswith(PREFIX) else []
+        return self.sealed("session", [name, visitor.mark, ends, self._proof_of(name), kept])
 
     def _opened(self, cookie: str, now: datetime) -> Visitor | None:
-        text, _, signature = cookie[:_LONGEST].rpartition(".")
-        if not hmac.compare_digest(
-            signature.encode("utf-8", "replace"), self._hmac("session", text).encode()
-        ):
-            return None
-        name, mark, ends, token = _decoded(text)
-        known = self.access.tokens.named(name) if self.access.tokens else None
-        if known is None or not hmac.compare_digest(token, self._token_of(name)):
+        name, mark, ends, proof, scopes = _session(self.opened("session", cookie))
+        principal = self._principal(name, scopes)
+        if principal is None or not hmac.compare_digest(proof, self._proof_of(name)):
             return None
         until = datetime.fromtimestamp(ends, UTC)
-        principal = known[1]
         return Visitor(principal, mark, until) if now < until and Scope.READ in principal.scopes else None
 
-    def _token_of(self, name: str) -> str:
+    def _principal(self, name: str, scopes: Sequence[str]) -> Principal | None:
+        if name.startswith(PREFIX):
+            return Principal(name, frozenset(s for s in Scope if s in scopes)) if self.terms else None
         known = self.access.tokens.named(name) if self.access.tokens else None
-        return self._hmac("token", known[0] if known else "")
+        return known[1] if known else None
 
-    def _hmac(self, use: str, text: str) -> str:
+    def _proof_of(self, name: str) -> str:
+        """What the session hangs on: a token, or the terms of the provider."""
+        if name.startswith(PREFIX):
+            return self.signature("terms", self.terms.told if self.terms else "")
+        known = self.access.tokens.named(name) if self.access.tokens else None
+        return self.signature("token", known[0] if known else "")
+
+    def sealed(self, use: str, fields: Sequence[Any]) -> str:
+        """A text for a cookie: readable by its browser, and changed by nobody without being found out."""
+        text = base64.urlsafe_b64encode(canonical(list(fields)).encode()).decode().rstrip("=")
+        return f"{text}.{self.signature(use, text)}"
+
+    def opened(self, use: str, cookie: str) -> list[Any]:
+        """The fields of a text that was sealed for the same use; nothing of any other."""
+        text, _, signature = cookie[:_LONGEST].rpartition(".")
+        signed = self.signature(use, text).encode()
+        if not hmac.compare_digest(signature.encode("utf-8", "replace"), signed):
+            return []
+        try:
+            fields = decoded(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        except (binascii.Error, ValueError):
+            return []
+        return fields if isinstance(fields, list) else []
+
+    def signature(self, use: str, text: str) -> str:
+        """A keyed digest of a text, another one for each use: 64 hex digits that nobody can guess."""
         key = hmac.new(self.secret, f"web page: {use}".encode(), hashlib.sha256).digest()
         return hmac.new(key, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
@@ -118,20 +149,19 @@ def signed_out(mark: str) -> str:
     return f"signed-out:{mark}"
 
 
-def cookie(name: str, value: str, *, seconds: int, secure: bool) -> str:
-    """The value of a Set-Cookie header: not for scripts, not for other sites; `seconds` 0 removes it."""
-    parts = [f"{name}={value}", "Path=/", f"Max-Age={seconds}", "HttpOnly", "SameSite=Strict"]
+def cookie(name: str, value: str, *, seconds: int, secure: bool, site: str = "Strict") -> str:
+    """The value of a Set-Cookie header: not for scripts, not for other sites; `seconds` 0 removes it. With `site` Lax it comes along
+    when a browser is sent here by a link of another site."""
+    parts = [f"{name}={value}", "Path=/", f"Max-Age={seconds}", "HttpOnly", f"SameSite={site}"]
     return "; ".join([*parts, "Secure"] if secure else parts)
 
 
-def _decoded(text: str) -> tuple[str, str, int, str]:
-    """The fields of a text that we signed."""
-    try:
-        fields: Any = decoded(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        name, mark, ends, token = fields
-    except (binascii.Error, ValueError, TypeError):
-        return "", "", 0, ""
-    return str(name), str(mark), int(ends), str(token)
+def _session(fields: Sequence[Any]) -> tuple[str, str, int, str, Sequence[str]]:
+    """The fields of a session that we signed; of one that was signed before there were providers, too."""
+    if not fields:
+        return "", "", 0, "", ()
+    name, mark, ends, proof, *scopes = fields
+    return str(name), str(mark), int(ends), str(proof), scopes[0] if scopes else ()
 
 
 def _seconds(at: datetime) -> datetime:

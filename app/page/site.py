@@ -15,6 +15,7 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.flow.services import Services
 from app.intake.auth import Scope
+from app.intake.oidc import CALLBACK
 from app.page import (
     incident,
     lists,
@@ -26,18 +27,19 @@ from app.page import (
     procedures,
     records,
     render,
+    seen,
     workload,
 )
-from app.page.door import Endpoint, Site, greeting, looking, query_of, told
+from app.page.requests import Endpoint, SignIn, Site, expensive, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
 from app.store import listing, runs
 from app.web.services import WebServices
 
 
-def add_pages(app: FastAPI, web: WebServices, services: Services) -> FastAPI:
-    """The application with the pages beside its API."""
-    secret = services.store.vault.key.secret
-    site = Site(services, web, Sessions(secret, web.access))
+def add_pages(app: FastAPI, web: WebServices, services: Services, sign_in: SignIn | None = None) -> FastAPI:
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too."""
+    sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
+    site = Site(services, web, sessions, sign_in)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -55,10 +57,12 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/incidents/{incident_id}", "GET", looking(site, _incident)),
         ("/runs/{run_id}", "GET", looking(site, _run)),
         ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, _target)),
-        ("/audit", "GET", looking(site, _audit)),
-        ("/policy", "GET", looking(site, _policy)),
+        ("/audit", "GET", looking(site, expensive(_audit))),
+        ("/policy", "GET", looking(site, expensive(_policy))),
+        ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),
+        ("/scorecard", "GET", looking(site, expensive(_scorecard))),
         ("/procedures", "GET", looking(site, _procedures)),
-        ("/procedures/{name}", "GET", looking(site, _procedure)),
+        ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
         ("/procedures/{name}", "POST", looking(site, procedures.order)),
         ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
@@ -66,9 +70,21 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/resume", "POST", looking(site, presses.resume)),
         ("/login", "GET", greeting(site, login.show)),
         ("/login", "POST", greeting(site, login.begin)),
+        *_sign_in(site),
         ("/logout", "POST", looking(site, login.end)),
         ("/news", "GET", stream),
         ("/static/{name}", "GET", _static),
+    )
+
+
+def _sign_in(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
+    if site.sign_in is None:
+        return ()
+    from app.page import oidc  # here, because its libraries are for whoever configures a provider
+
+    return (
+        ("/login/oidc", "GET", greeting(site, oidc.leave)),
+        (CALLBACK, "GET", greeting(site, oidc.arrive)),
     )
 
 
@@ -119,6 +135,17 @@ async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
     query = dict(reversed(query_of(request.url.query)))
     shown = await policy.look(site.services, query.get("labels", ""))
     return render.page("policy.html", s=shown, **shell(site, request, visitor))
+
+
+async def _diagnosis(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await seen.diagnosis(site.services, dict(reversed(query_of(request.url.query))))
+    kinds = tuple(kind.value for kind in procedures.KINDS)
+    return render.page("diagnosis.html", d=shown, kinds=kinds, **shell(site, request, visitor))
+
+
+async def _scorecard(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await seen.scorecard(site.services, request.query_params.get("days", "7"))
+    return render.page("scorecard.html", c=shown, spans=seen.DAYS, **shell(site, request, visitor))
 
 
 async def _procedures(site: Site, request: Request, visitor: Visitor) -> Response:

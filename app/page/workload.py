@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from app.domain.target import Target
 from app.flow.services import Services
 from app.flow.upkeep import views
-from app.store import ledger, pauses, runs, workloads
+from app.store import people, runs, work, workloads
 from app.store.incidents import Incident
-from app.store.pauses import Pause
+from app.store.people import Pause
 from app.store.runs import Run
 
 SPAN = timedelta(days=30)
@@ -56,7 +56,7 @@ def _look(conn: Connection, services: Services, target: Target, trusted: Sequenc
         workloads.incidents_on(conn, target.key, since, _ROWS),
         found,
         runs.live_for_target(conn, target.key),
-        [p for p in pauses.active(conn, now) if p.scope in covering],
+        [p for p in people.pauses_in_force(conn, now) if p.scope in covering],
         _spent(conn, services, target),
         [t for t in trusted if t["remediation"] in names and t["class"] in classes],
     )
@@ -66,4 +66,4 @@ def _spent(conn: Connection, services: Services, target: Target) -> list[tuple[i
     now = services.clock.now()
     limits = [one for b in services.policy().budgets if b.per.value == "target" for one in b.limit.each]
     scope = f"target:{target.key}"
-    return [(one.count, one.window, ledger.spent_since(conn, scope, now - one.window)) for one in limits]
+    return [(one.count, one.window, work.spent_since(conn, scope, now - one.window)) for one in limits]

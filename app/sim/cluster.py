@@ -109,7 +109,9 @@ class SimCluster:
             container = found[0]
             log = container.dead_log if query.previous else container.log
             since = self._world.time - query.since_seconds if query.since_seconds is not None else 0.0
-            return log.text(since, query.tail_lines, query.limit_bytes) if log is not None else ""
+            if log is None:
+                return ""
+            return log.text(since, query.tail_lines, query.limit_bytes, timestamps=query.timestamps)
 
         return await self._request(Request("logs", Kind.POD, query.namespace, query.pod), act)
 
@@ -340,6 +342,13 @@ class SimCluster:
             self.catch_up()
             edited: Obj = clone(self._store.patch(make_key(kind, namespace, name), patch, manager))
             return edited
+
+    def scale(self, kind: Kind, namespace: str, name: str, replicas: int, manager: str = "kubectl") -> None:
+        """Scale as somebody else, through the subresource: as kubectl scale and the autoscalers do."""
+        with self._lock:
+            self.catch_up()
+            patch = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+            self._store.patch(make_key(kind, namespace, name), patch, manager, subresource="scale")
 
     def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Delete an object as somebody else, with all that it owns; pods end gracefully."""

@@ -84,6 +84,11 @@ class SimCopies:
 
         await self._reach((cluster, replace(at, database=entry)), "rename", act, ask)
 
+    def drop(self, name: str) -> None:
+        """A person drops this database."""
+        for state in self._states.values():
+            state.databases.pop(name, None)
+
     def _state(self, seen: Reached) -> _State:
         live = self._database(seen.app)
         first = {live: Found(live, _SIZE, id=1)} if live else {}

@@ -37,7 +37,7 @@ _STANDBY = "it replicates"
 _SIZE = 52 * 1024**2
 
 
-class Clients(Strict):
+class DatabaseClients(Strict):
     """Sessions of one kind. `since` is how long before the start the state began; `waits_for` names the application whose first
     session holds the lock that they wait for, and with `leaves` they disconnect once they have it; `app`: the pods that they
     belong to, and end with."""
@@ -67,7 +67,7 @@ class Server(Strict):
     max_connections: int = Field(default=100, ge=1)
     reserved: int = Field(default=3, ge=0)
     may_end: bool = True
-    clients: tuple[Clients, ...] = ()
+    clients: tuple[DatabaseClients, ...] = ()
     langgraph: LangGraph | None = None
     tables: tuple[TableSpec, ...] = ()
 
@@ -159,7 +159,7 @@ class _State:
         return tuple(rows)
 
 
-def _row(server: Server, clients: Clients, backend: SessionId, since: datetime) -> Session:
+def _row(server: Server, clients: DatabaseClients, backend: SessionId, since: datetime) -> Session:
     own = clients.application.startswith(OURS)
     protected = {
         "superuser": "its user is a superuser",
@@ -344,7 +344,7 @@ async def _read(cluster: Cluster, at: DatabaseAddress) -> tuple[str, str, str]:
     return unquote(url.username or ""), unquote(url.password or ""), url.hostname or ""
 
 
-__all__ = ["Clients", "Server", "SimDatabases", "joined_servers"]
+__all__ = ["DatabaseClients", "Server", "SimDatabases", "joined_servers"]
 
 
 def _nobody(verb: Verb, at: DatabaseAddress, name: str) -> None:

@@ -49,6 +49,7 @@ APIS: Mapping[Kind, Api] = {
     Kind.PRIORITY_CLASS: Api("scheduling.k8s.io/v1", "priorityclasses", namespaced=False, generation=True),
     Kind.ROLLOUT: Api("argoproj.io/v1alpha1", "rollouts", generation=True, status=True, custom=True),
     Kind.VPA: Api("autoscaling.k8s.io/v1", "verticalpodautoscalers", generation=True, custom=True),
+    Kind.SCALED_OBJECT: Api("keda.sh/v1alpha1", "scaledobjects", generation=True, status=True, custom=True),
     Kind.NETWORK_POLICY: Api("networking.k8s.io/v1", "networkpolicies", generation=True),
     Kind.CERTIFICATE: Api("cert-manager.io/v1", "certificates", generation=True, status=True, custom=True),
     Kind.CERTIFICATE_REQUEST: Api(

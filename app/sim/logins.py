@@ -1,4 +1,4 @@
-"""The login of a simulated server, from a Secret as the real doors read it. Called by the simulated databases and caches."""
+"""The login of a simulated server, from a Secret as the real clients read it. Called by the simulated databases and caches."""
 
 from __future__ import annotations
 

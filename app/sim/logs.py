@@ -24,8 +24,9 @@ class Log:
         self._lines.append((at, template, self._count + 1, lines))
         self._count += lines
 
-    def text(self, since: float, tail: int | None, limit_bytes: int) -> str:
-        """The newest `tail` lines (None: all) not older than `since` (seconds since 1970), cut after `limit_bytes`."""
+    def text(self, since: float, tail: int | None, limit_bytes: int, *, timestamps: bool = False) -> str:
+        """The newest `tail` lines (None: all) not older than `since` (seconds since 1970), cut after `limit_bytes`; with
+        `timestamps` each after its moment."""
         oldest = self._count - (CAPACITY if tail is None else max(0, min(tail, CAPACITY)))
         lines = [
             (at, template, number)
@@ -33,7 +34,9 @@ class Log:
             if at >= since and first + count > oldest
             for number in range(max(first, oldest + 1), first + count)
         ]
-        whole = "".join(f"{self._written(*line)}\n" for line in lines)
+        whole = "".join(
+            f"{f'{stamp(line[0])} ' if timestamps else ''}{self._written(*line)}\n" for line in lines
+        )
         return whole.encode()[:limit_bytes].decode(errors="replace")
 
     def _written(self, at: float, template: str, number: int) -> str:

@@ -112,20 +112,19 @@ class ObjectStore:
     def update(self, new: Obj, manager: str, *, subresource: str = "", dry_run: bool = False) -> Obj:
         """Store a changed object; a change of nothing is none and keeps its resourceVersion.
 
-        With subresource `status` only the status is taken from `new` (of a Deployment the annotations too), without
-        it everything else. Raises
-        ObjectMissing, ObjectChanged (uid), ObjectInvalid.
+        With subresource `status` only the status is taken from `new` (of a Deployment the annotations too), with `scale` only
+        spec.replicas, without one everything but the status. Raises ObjectMissing, ObjectChanged (uid), ObjectInvalid.
         """
         key = key_of(new)
         old = self.get(key)
         merged = _merge(key.kind, old, new, subresource)
-        if not subresource:
+        if subresource != "status":
             defaults.fill(key.kind, merged)
             validation.validate(key.kind, merged, old)
         if merged == old:
             return old
         if (
-            not subresource
+            subresource != "status"
             and APIS[key.kind].generation
             and _intent(key.kind, merged) != _intent(key.kind, old)
         ):
@@ -226,6 +225,12 @@ def _merge(kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
             # Its controller writes the revision this way, so that it makes no new generation.
             merged["metadata"]["annotations"] = clone(new["metadata"]["annotations"])
         return merged
+    if subresource == ownership.SCALE:
+        return {
+            **old,
+            "metadata": dict(old["metadata"]),
+            "spec": {**old["spec"], "replicas": new["spec"]["replicas"]},
+        }
     if new["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
         raise ObjectChanged("the UID in the precondition does not match", where=str(key_of(new)))
     merged = clone(new)

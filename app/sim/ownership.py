@@ -1,6 +1,7 @@
 """metadata.managedFields: who set which field last, kept like the API server does for Update operations.
 
-Used by the object store on every write. Field sets are FieldsV1 tries (`f:spec`, `k:{"name":"app"}`), changed in place
+A write that only takes fields away owns none of them and leaves every time as it was; an entry of the subresource scale has no
+time at all. Used by the object store on every write. Field sets are FieldsV1 tries (`f:spec`, `k:{"name":"app"}`), changed in place
 of a copied entry list; unchanged subtrees are skipped, so that a status update of one pod stays cheap.
 """
 
@@ -25,6 +26,8 @@ _KEYS = {
     "conditions": ("type",),
     "ownerReferences": ("uid",),
 }
+SCALE = "scale"
+"""The subresource through which kubectl scale and the autoscalers write."""
 _SYSTEM = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"}
 )
@@ -47,13 +50,15 @@ def own_changes(old: Obj, new: Obj, manager: str, subresource: str, at: str) -> 
     entries: list[Obj] = clone(old["metadata"].get("managedFields", []))
     if not set_paths and not gone:
         return entries
-    mine = _mine(entries, new, manager, subresource, at)
+    mine = _mine(entries, new, manager, subresource, at) if set_paths else None
     for entry in entries:
         for path in gone if entry is mine else (*gone, *set_paths):
             _remove(entry["fieldsV1"], path)
-    for path in set_paths:
-        _add(mine["fieldsV1"], path)
-    mine["time"] = at
+    if mine is not None:
+        for path in set_paths:
+            _add(mine["fieldsV1"], path)
+        if subresource != SCALE:
+            mine["time"] = at
     return [entry for entry in entries if entry["fieldsV1"]]
 
 
@@ -71,7 +76,7 @@ def _entry(obj: Obj, manager: str, subresource: str, at: str, fields: Obj) -> Ob
         "manager": manager,
         "operation": "Update",
         "apiVersion": obj["apiVersion"],
-        "time": at,
+        **({} if subresource == SCALE else {"time": at}),
         "fieldsType": "FieldsV1",
         "fieldsV1": fields,
     }

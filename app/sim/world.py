@@ -211,12 +211,12 @@ class World:
 
 
 def condition(
-    conditions: Sequence[Obj], kind: str, status: bool, reason: str, message: str, at: float
+    conditions: Sequence[Obj], kind: str, status: bool | None, reason: str, message: str, at: float
 ) -> tuple[Obj, bool]:
     """The condition of that type as it should be now, and whether its status flipped; lastTransitionTime only moves
-    when it did."""
+    when it did. A status of None is Unknown."""
     old = next((c for c in conditions if c["type"] == kind), None)
-    word = "True" if status else "False"
+    word = "Unknown" if status is None else str(status)
     flipped = old is None or old["status"] != word
     since = stamp(at) if old is None or flipped else old["lastTransitionTime"]
     new = {"type": kind, "status": word, "lastTransitionTime": since, "reason": reason, "message": message}

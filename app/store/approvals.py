@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import Refused
-from app.store.encoding import moment, storable
+from app.store.connection import moment, storable
 from app.store.runs import Run
 from app.store.schema import clicks, run_approvals
 from app.store.tx import Tx

@@ -1,6 +1,6 @@
 """Many incidents at once: what a storm needs to read and to write, one statement for all where elsewhere it is one each.
 
-Called by `app.flow.deciding.bulk` inside one transaction. Does what `incidents`, `decisions` and `facts` do for a single
+Called by `app.flow.deciding.bulk` inside one transaction. Does what `incidents`, `work` and `facts` do for a single
 incident, with the same outcome. Never decides anything.
 """
 
@@ -17,10 +17,10 @@ from app.domain.alert import AlertStatus, Source
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store import incidents as one
-from app.store.encoding import moment, to_json, to_text
+from app.store.audit import episodes_of_all
+from app.store.connection import moment, to_json, to_text
 from app.store.incidents import Incident
 from app.store.schema import LIVE, OPEN, decisions, episodes, incidents, runs
-from app.store.segments import episodes_of_all
 from app.store.tx import Tx
 
 
@@ -117,7 +117,7 @@ def with_runs(conn: Connection, target_keys: Iterable[str]) -> set[str]:
 
 
 def settle(tx: Tx, words: Sequence[Word]) -> None:
-    """Write the decisions down and put the incidents into their states, as `decisions.put` and `incidents.move` do."""
+    """Write the decisions down and put the incidents into their states, as `work.put_decision` and `incidents.move` do."""
     decided = [w for w in words if w.body is not None]
     texts = {w.decision_id: to_text(dict(w.body or {})) for w in decided}
     rows = [

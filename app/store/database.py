@@ -21,15 +21,13 @@ from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock, Ids
 from app.store import audit
 from app.store.commit_queue import CommitQueue, CommitQueueSize
-from app.store.engines import READERS, parse, reader_engine, writer_engine
-from app.store.faults import translated
+from app.store.connection import READERS, parse, reader_engine, translated, writer_engine
 from app.store.migrate import require_current, upgrade_engine
-from app.store.pre_images import Vault, VaultKeys, open_vault
 from app.store.probe import WriteProbe, touch
-from app.store.tx import Tx
+from app.store.tx import Tx, Vault, VaultKeys, open_vault
 from app.store.writer import Cuts, StoreHooks, Writer
 
-__all__ = ["Store", "StoreHooks", "StoreOptions", "Tx"]
+__all__ = ["Store", "StoreHooks", "StoreOptions"]
 
 T = TypeVar("T")
 
@@ -119,15 +117,15 @@ class Store:
         """Record one delivery; returns after its commit.
 
         Raises Refused (code `idempotency_conflict`) when its dedupe key came before with another body, StoreUnavailable
-        when nothing was kept. Cancelling the caller does not undo the write.
+        when nothing was kept, CommitUnclear when that is not known. Cancelling the caller does not undo the write.
         """
         return cast("Receipt", await self._ingest.submit(delivery))
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` in a write transaction; returns its result after the commit.
 
-        What `fn` raises reaches the caller and undoes `fn` alone. StoreUnavailable: nothing was kept (on a Postgres
-        connection lost during the commit itself this cannot be known; writes here are idempotent by id for that).
+        What `fn` raises reaches the caller and undoes `fn` alone. StoreUnavailable: nothing was kept. CommitUnclear: the connection
+        was lost during the commit itself, and `fn` was kept or not; writes here are idempotent by id for that.
         """
         return cast("T", await self._writes.submit(fn))
 

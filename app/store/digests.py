@@ -11,11 +11,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from app.domain.errors import Missing
 from app.domain.outcome import IncidentState
-from app.store.encoding import micros, moment
+from app.store.connection import micros, moment
 from app.store.schema import GROWING, digest_incidents, digests, incidents
 from app.store.tx import Tx
 
@@ -23,12 +37,18 @@ LULL = timedelta(minutes=5)
 """As long as incidents join within this time, it is one storm."""
 LONGEST = timedelta(hours=6)
 """Then a new message begins, further down in the channel where people look."""
+_OFTEN = timedelta(seconds=15)
+"""A digest is looked at no more often than this at first, and less often as it grows old."""
+_NOW: Any = bindparam("now", type_=BigInteger)
+_UNSEEN_FOR = _NOW - digests.c.told_at
 _POSTED = (  # built once: every sweep asks it
     select(digests)
     .where(GROWING, digests.c.ts != "")
-    .order_by(digests.c.opened_at.desc())
+    .where(_OFTEN // timedelta(microseconds=1) <= _UNSEEN_FOR, _NOW - digests.c.opened_at <= _UNSEEN_FOR * 20)
+    .order_by(digests.c.told_at, digests.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )
+_OF_INCIDENTS = digest_incidents.join(incidents, incidents.c.id == digest_incidents.c.incident_id)
 _URGENT = (
     IncidentState.STUCK,
     IncidentState.ESCALATED,
@@ -40,7 +60,8 @@ _URGENT = (
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """One digest. `ts` is empty until it was posted, `told` is what it said last, `edits` how often it was changed."""
+    """One digest. `ts` is empty until it was posted, `told` is what it said last, `told_at` when that was last found to be so or
+    changed, `edits` how often it was changed."""
 
     id: str
     opened_at: datetime
@@ -116,30 +137,41 @@ def get(conn: Connection, digest_id: str) -> Digest:
     return _digest(row)
 
 
-def is_closed(conn: Connection, digest_id: str) -> bool:
-    """Nothing of it is looked at any more."""
-    found = conn.execute(select(digests.c.closed_at).where(digests.c.id == digest_id)).scalar()
-    return found is not None
+def growing(conn: Connection, now: datetime, limit: int) -> list[Digest]:
+    """Digests that are posted and are to be looked at now whether they have to be edited, the one that was looked at longest ago first."""
+    return [_digest(row) for row in conn.execute(_POSTED, {"most": limit, "now": micros(now)})]
 
 
-def growing(conn: Connection, limit: int) -> list[Digest]:
-    """Digests that are posted and may still have to be edited, the newest first."""
-    return [_digest(row) for row in conn.execute(_POSTED, {"most": limit})]
+def open_within(subject: ColumnElement[str]) -> ColumnElement[bool]:
+    """SQL: an incident of the digest with this id is open."""
+    mine = digest_incidents.c.digest_id == subject
+    is_open = incidents.c.state.not_in([s.value for s in IncidentState if s.closed])
+    return exists(select(incidents.c.id).select_from(_OF_INCIDENTS).where(mine, is_open))
+
+
+def joined_since(subject: ColumnElement[str], since: ColumnElement[int]) -> ColumnElement[bool]:
+    """SQL: an incident joined the digest with this id after `since`, in microseconds."""
+    return exists(select(digests.c.id).where(digests.c.id == subject, digests.c.joined_at >= since))
+
+
+def is_over(conn: Connection, digest_id: str, now: datetime) -> bool:
+    """Nothing of it is open, and nothing joined lately."""
+    subject, lull = literal(digest_id), literal(micros(now - LULL), BigInteger)
+    return not conn.execute(select(or_(open_within(subject), joined_since(subject, lull)))).scalar_one()
 
 
 def count(conn: Connection, digest_id: str, some: int = 0) -> Counts:
     """How its incidents stand now, and the ids of `some` of them."""
-    joined = digest_incidents.join(incidents, incidents.c.id == digest_incidents.c.incident_id)
     mine = digest_incidents.c.digest_id == digest_id
     i = incidents.c
     rows = conn.execute(
         select(i.state, i.alertname, i.namespace, func.count())
-        .select_from(joined)
+        .select_from(_OF_INCIDENTS)
         .where(mine)
         .group_by(i.state, i.alertname, i.namespace)
     ).all()
     urgent = case((i.state.in_([s.value for s in _URGENT]), 0), else_=1)
-    first = select(i.id).select_from(joined).where(mine).order_by(urgent, i.id).limit(some)
+    first = select(i.id).select_from(_OF_INCIDENTS).where(mine).order_by(urgent, i.id).limit(some)
     ids = tuple(conn.execute(first).scalars()) if some else ()
     states, names, spaces = (_most([(row[at], row[3]) for row in rows]) for at in range(3))
     return Counts(tuple((IncidentState(s), n) for s, n in states), names, spaces, ids)
@@ -170,8 +202,13 @@ def changed(tx: Tx, digest_id: str, counts: Counts) -> int | None:
     return int(row.edits) + 1
 
 
+def looked(tx: Tx, digest_id: str) -> None:
+    """It was looked at, and says what is so."""
+    tx.conn.execute(update(digests).where(digests.c.id == digest_id).values(told_at=tx.stamp))
+
+
 def close(tx: Tx, digest_id: str) -> None:
-    """Nothing of it moves any more, or it is too old to be looked at."""
+    """Nothing of it moves any more."""
     tx.conn.execute(update(digests).where(digests.c.id == digest_id).values(closed_at=tx.stamp))
 
 

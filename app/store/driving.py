@@ -2,7 +2,7 @@
 
 A run is driven by one workflow at a time, named in its row. One that is overdue and claimed by nobody has lost its workflow:
 `overdue` lists it and `hand_over` gives it to a new one, after which the old one finds itself replaced. Called by the flow.
-Never moves a run from one state to another.
+Never moves a run from one state to another. Owns too what follows when the wall clock was set back: the one list of stored moments.
 """
 
 from __future__ import annotations
@@ -10,16 +10,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, bindparam, insert, or_, select, update
 
-from app.domain.workflows import next_workflow, run_of
-from app.store import claims
+from app.domain.outcome import HELPED, RunState
+from app.domain.workflows import TEMPORARY_ENTRY, next_workflow, run_of
+from app.store import audit, work
 from app.store import runs as run_store
-from app.store.encoding import micros, micros_or_none, storable, to_text
+from app.store.connection import micros, micros_or_none, moment, storable, to_json, to_text
+from app.store.escalations import escalations
 from app.store.runs import Run
-from app.store.schema import LIVE, RUN_DUE, runs
+from app.store.schema import (
+    CLOSED,
+    LIVE,
+    OPEN,
+    RUN_DUE,
+    UNSENT,
+    digests,
+    episodes,
+    incidents,
+    installation,
+    ledger,
+    outbox,
+    runs,
+)
 from app.store.tx import Tx
 
 _RUN = runs.c.id == bindparam("run")
@@ -28,10 +43,13 @@ _CHANGE = update(runs).where(_RUN)
 _BEFORE = bindparam("before", type_=BigInteger)
 _LATE = (  # built once: every sweep asks it
     select(runs)
-    .where(RUN_DUE, runs.c.due_at <= _BEFORE, claims.is_free(runs, _BEFORE))
+    .where(RUN_DUE, runs.c.due_at <= _BEFORE, work.is_free(runs, _BEFORE))
     .order_by(runs.c.due_at)
     .limit(bindparam("most", type_=BigInteger))
 )
+
+WAITS_HELD = "held: "
+"""How `waits_for` begins when something holds the undo of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,13 @@ def overdue(conn: Connection, before: datetime, limit: int) -> list[Run]:
     return [run_store.run_from(row) for row in rows]
 
 
+def with_despite(conn: Connection) -> list[Run]:
+    """Runs that take something back by the order of somebody who knew of what held it."""
+    query = select(runs).where(LIVE, runs.c.state == RunState.UNDOING.value)
+    found = [run_store.run_from(row) for row in conn.execute(query)]
+    return [run for run in found if run.life.get("despite")]
+
+
 def hand_over(tx: Tx, run: Run, due_at: datetime) -> str | None:
     """Give an overdue run to a new workflow, which has until `due_at` to begin: its id. None when it moved meanwhile."""
     workflow = next_workflow(run.workflow)
@@ -58,7 +83,7 @@ def hand_over(tx: Tx, run: Run, due_at: datetime) -> str | None:
         .where(
             runs.c.id == run.id, runs.c.workflow == run.workflow, runs.c.due_at == micros_or_none(run.due_at)
         )
-        .where(claims.is_free(runs, tx.stamp))
+        .where(work.is_free(runs, tx.stamp))
         .values(workflow=workflow, due_at=micros(due_at))
     )
     return workflow if changed.rowcount else None
@@ -71,20 +96,20 @@ def take(tx: Tx, workflow: str, owner: str, lease: timedelta) -> Run | Literal["
     row = tx.conn.execute(_HOLD, {"run": run_id}).one_or_none()
     if row is None or row.workflow != workflow or row.due_at is None:
         return "over"
-    if claims.held(row, owner, tx.stamp):
+    if work.held_by_other(row, owner, tx.stamp):
         return "held"
-    tx.conn.execute(_CHANGE, {"run": run_id, **claims.taken(tx, owner, lease)})
+    tx.conn.execute(_CHANGE, {"run": run_id, **work.claim_values(tx, owner, lease)})
     return run_store.get(tx.conn, run_id)
 
 
 def start_again(tx: Tx, run: Run) -> str:
     """Give the run to a new workflow that begins now, whatever became of the one before: its id."""
     workflow = next_workflow(run.workflow)
-    tx.conn.execute(_CHANGE, {"run": run.id, "workflow": workflow, "due_at": tx.stamp, **claims.FREE})
+    tx.conn.execute(_CHANGE, {"run": run.id, "workflow": workflow, "due_at": tx.stamp, **work.FREE})
     return workflow
 
 
-def keep(tx: Tx, run_id: str, changes: Changes, claim: Mapping[str, Any] = claims.FREE) -> None:
+def keep(tx: Tx, run_id: str, changes: Changes, claim: Mapping[str, Any] = work.FREE) -> None:
     """Write what became of a transition and end its claim, or go on with another `claim`."""
     values: dict[str, Any] = {
         "attempt": changes.attempt,
@@ -102,6 +127,133 @@ def change(tx: Tx, run_id: str, life: Mapping[str, Any]) -> None:
     tx.conn.execute(_CHANGE, {"run": run_id, "life": to_text(dict(life)), "due_at": tx.stamp})
 
 
+def begin(tx: Tx, run_id: str) -> None:
+    """The run waits for nothing any more: it writes."""
+    tx.conn.execute(_CHANGE, {"run": run_id, "waits_for": ""})
+
+
 def wake(tx: Tx, run_id: str) -> None:
     """The run is due now: something that it waits for has happened. An ended run that waits for nothing stays as it is."""
     tx.conn.execute(_CHANGE.where(LIVE), {"run": run_id, "due_at": tx.stamp})
+
+
+# The wall clock: what follows when it was set back.
+#
+# The store keeps the latest wall time that any process has seen, and who saw it. A time that lies well before it shows that the clock was
+# set back; whoever sees it first moves every stored moment in the transaction that writes the new time down, so that it is done once
+# however many processes see it, and however often they start. A replica whose own clock is behind that of a living one moves nothing.
+
+_CLOCK: Final = "clock"
+SET_BACK: Final = timedelta(seconds=5)  # a clock that is corrected by less is no news
+_GROUP = 5_000  # incidents whose alerts are moved in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The latest wall time that a process has seen, which replica that was, and how often the clock was found set back so far."""
+
+    at: datetime
+    by: str
+    jumps: int = 0
+
+
+def seen(conn: Connection) -> Seen | None:
+    """What is written down; None before the first time."""
+    row = conn.execute(select(installation.c.value).where(installation.c.name == _CLOCK)).scalar()
+    return None if row is None else _seen(row)
+
+
+def _seen(value: str) -> Seen:
+    known = to_json(value)
+    return Seen(moment(known["at"]), known["by"], known["jumps"])
+
+
+def follow_clock(
+    tx: Tx, replica: str, back: timedelta, known: int | None, gone: bool
+) -> tuple[Seen, timedelta]:
+    """Write down that it is now; when the clock was set back, move what is stored. Returns what stands then, and by how much was moved.
+
+    `back` is by how much this process saw its clock set back since it knew of `known` jumps (None: it has just started), by its monotonic
+    clock. `gone`: the replica that saw the latest time is not there any more.
+    """
+    row = tx.conn.execute(
+        select(installation.c.value).where(installation.c.name == _CLOCK).with_for_update()
+    ).scalar()
+    before = _seen(row) if row is not None else Seen(audit.newest_at(tx.conn) or tx.now, replica)
+    by = max(before.at - tx.now, back if before.jumps == known else timedelta())
+    moved = by if by > SET_BACK and (gone or before.by == replica) else timedelta()
+    if not moved and row is not None and tx.now <= before.at:
+        return before, moved
+    now = Seen(tx.now, replica, before.jumps + bool(moved))
+    value = to_text({"at": micros(now.at), "by": now.by, "jumps": now.jumps})
+    if row is None:
+        tx.conn.execute(insert(installation).values(name=_CLOCK, value=value))
+    else:
+        tx.conn.execute(update(installation).where(installation.c.name == _CLOCK).values(value=value))
+    if moved:
+        set_back(tx, moved)
+    return now, moved
+
+
+def set_back(tx: Tx, by: timedelta) -> None:
+    """The clock was set back by so much: every stored moment that is due, waited for, held until or counted from comes on the new time.
+
+    What people set by the clock's own time stays: the end of a pause, freezes, windows and schedules. So do the audit trail and the
+    journal, which tell what was.
+    """
+    step, now = by // timedelta(microseconds=1), tx.stamp
+    for column, where in _MOMENTS:
+        earlier = {column.name: column - step}
+        tx.conn.execute(update(column.table).where(column > now, *where).values(earlier))
+    # How long an unsent message waits is counted from when it was written; what came after the jump has the new time already.
+    written, just = outbox.c.created_at, SET_BACK * 6 // timedelta(microseconds=1)
+    old = or_(written > now, written < now - just)
+    tx.conn.execute(update(outbox).where(UNSENT, old).values(created_at=written - step))
+    _set_alerts_back(tx, step)
+    _set_ends_back(tx, by)
+
+
+_MOMENTS: Final[tuple[tuple[Column[int], tuple[ColumnElement[bool], ...]], ...]] = (
+    (incidents.c.due_at, ()),
+    (incidents.c.claimed_until, ()),
+    (incidents.c.opened_at, (OPEN,)),  # how long it is undecided, and how many came within a storm's time
+    (runs.c.due_at, ()),
+    (runs.c.claimed_until, ()),
+    (runs.c.expires_at, (LIVE,)),
+    (runs.c.ended_at, ()),  # cooldowns and the circuit breaker count from it
+    (ledger.c.at, ()),
+    (ledger.c.released_at, ()),
+    (outbox.c.retry_at, (UNSENT,)),
+    (outbox.c.claimed_until, (UNSENT,)),
+    (escalations.c.due_at, ()),
+    (digests.c.opened_at, ()),
+    (digests.c.joined_at, ()),
+    (digests.c.told_at, ()),
+)
+"""Every stored moment that something waits for or counts from, and of which rows. How alerts were heard and when temporary changes end stand
+beside it: they take more than one column."""
+
+
+def _set_alerts_back(tx: Tx, step: int) -> None:
+    """When the alerts were heard last of incidents that are open, or were closed so lately that a straggler of theirs may come."""
+    closed = (CLOSED, incidents.c.closed_at > tx.stamp)
+    lately = list(tx.conn.execute(select(incidents.c.id).where(*closed)).scalars())
+    concerned = [*tx.conn.execute(select(incidents.c.id).where(OPEN)).scalars(), *lately]
+    for first in range(0, len(concerned), _GROUP):
+        theirs = audit.episodes_of_all(tx.conn, concerned[first : first + _GROUP])
+        heard = episodes.c.last_seen
+        tx.conn.execute(update(episodes).where(theirs, heard > tx.stamp).values(last_seen=heard - step))
+    closed_at = incidents.c.closed_at
+    tx.conn.execute(update(incidents).where(*closed).values(closed_at=closed_at - step))
+
+
+def _set_ends_back(tx: Tx, by: timedelta) -> None:
+    """When temporary changes end, as their runs keep it."""
+    helped = runs.c.state.in_([state.value for state in HELPED])
+    for row in tx.conn.execute(select(runs).where(RUN_DUE, helped)).all():
+        run = run_store.run_from(row)
+        entry = run_store.entry(tx.conn, run.id, TEMPORARY_ENTRY)
+        until = run.life.get("until") or (entry.intent["until"] if entry is not None else None)
+        if until is not None:
+            earlier = (datetime.fromisoformat(str(until)) - by).isoformat()
+            tx.conn.execute(_CHANGE, {"run": run.id, "life": to_text({**run.life, "until": earlier})})

@@ -23,6 +23,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     insert,
+    not_,
     or_,
     select,
     update,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 
 from app.domain.alert import PageWord
 from app.domain.outcome import IncidentState
+from app.store import digests
 from app.store.columns import (
     count_column,
     flag_column,
@@ -39,8 +41,8 @@ from app.store.columns import (
     text_column,
     time_column,
 )
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
-from app.store.schema import incidents, metadata
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.schema import digest_incidents, incidents, metadata
 from app.store.tx import Tx
 
 escalations = Table(
@@ -87,7 +89,7 @@ _CLOSED = [state.value for state in IncidentState if state.closed]
 BUSY = (IncidentState.ACTING, IncidentState.VERIFYING, IncidentState.WAITING)
 """The service is at it, or a question of its own stands: what becomes of that calls again when it has to."""
 _IDLE = and_(
-    incidents.c.state.not_in([state.value for state in BUSY]),
+    or_(incidents.c.id.is_(None), incidents.c.state.not_in([state.value for state in BUSY])),
     or_(
         escalations.c.due_at <= bindparam("now", type_=BigInteger),
         and_(
@@ -98,13 +100,18 @@ _IDLE = and_(
         escalation_scopes.c.joined.is_(True),
     ),
 )
+_STORM = escalations.c.subject != escalations.c.incident_id
+_STORM_OVER = and_(
+    _STORM,
+    not_(digests.open_within(escalations.c.subject)),
+    not_(digests.joined_since(escalations.c.subject, bindparam("lull", type_=BigInteger))),
+)
+_OVER = or_(incidents.c.state.in_(_CLOSED), _STORM_OVER)
+# Nothing is in it that a look leaves as it was: what one look has no room for has its turn at the next one.
 _WAITING = (  # built once: every sweep asks it
     _ALL.outerjoin(incidents, incidents.c.id == escalations.c.subject)
-    .where(
-        LIVE,
-        or_(_IDLE, escalations.c.news.is_(True), incidents.c.state.in_(_CLOSED), incidents.c.id.is_(None)),
-    )
-    .order_by(escalations.c.due_at, escalations.c.id)
+    .where(LIVE, or_(_IDLE, escalations.c.news.is_(True), _OVER))
+    .order_by(escalations.c.due_at.is_(None), escalations.c.due_at, escalations.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )
 ROUND = "~"
@@ -274,6 +281,20 @@ def paging(conn: Connection, page_key: str) -> StoredEscalation | None:
     return None if row is None else _stored(row)
 
 
+def storm_of(conn: Connection, incident_id: str) -> str | None:
+    """Who answered the live round of the storm whose digest tells this incident; empty when nobody did yet, None for no storm."""
+    told = select(escalations).join(digest_incidents, digest_incidents.c.digest_id == escalations.c.subject)
+    row = conn.execute(told.where(LIVE, digest_incidents.c.incident_id == incident_id)).first()
+    if row is None:
+        return None
+    return str(row.answered_by) if row.answered_at is not None else ""
+
+
+def live_for(conn: Connection, why: Mapping[str, Any]) -> bool:
+    """Whether a round that is not over began for exactly this."""
+    return conn.execute(select(1).where(LIVE, escalations.c.why == to_text(why))).first() is not None
+
+
 def of_incident(conn: Connection, incident_id: str) -> list[StoredEscalation]:
     """All rounds of this incident, the oldest first; a storm's are not among them."""
     mine = escalations.c.incident_id == incident_id
@@ -283,8 +304,9 @@ def of_incident(conn: Connection, incident_id: str) -> list[StoredEscalation]:
 
 def waiting(conn: Connection, now: datetime, policy: str, limit: int) -> list[StoredEscalation]:
     """What has to be looked at now: a step is due or alerts joined and the service is not at it itself, PagerDuty said something, the
-    incident is over, or the policy changed and nobody has answered. A storm is looked at always."""
-    rows = conn.execute(_WAITING, {"now": micros(now), "policy": policy, "most": limit})
+    incident or storm is over, or the policy changed and nobody has answered. What is due is first, the longest due before all."""
+    asked = {"now": micros(now), "policy": policy, "most": limit, "lull": micros(now - digests.LULL)}
+    rows = conn.execute(_WAITING, asked)
     return [_stored(row) for row in rows]
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import URL
 
 from app.domain.errors import BadInput
 from app.store.advisory import NamedLock
-from app.store.engines import parse
+from app.store.connection import parse
 
 _CLASS: Final = 0x72656D78
 """First half of the advisory lock's key, another than that of the presence of replicas; the second is the name's hash."""

@@ -1,23 +1,76 @@
-"""Counts and look-ups that the gates and the chapters of a run ask for, with the asking run's own traces left out.
+"""Counts and look-ups that the gates and the chapters of a run ask for, with the asking run's own traces left out; memory samples.
 
-Reads only, but for `renew`. Called by the flow inside its transactions. Never judges what it counts.
-"""
+Reads only, but for `renew`, the samples and what was watched. Called by the flow inside its transactions. Never judges what it counts."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, or_, select, update
 
 from app.domain.alert import AlertStatus
+from app.domain.copies import HeldDatabase, databases_of
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
+from app.domain.ports import Sample
 from app.store import runs as run_store
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_text
+from app.store.audit import EPISODES_OF, episodes_of
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.driving import WAITS_HELD
 from app.store.runs import Run
-from app.store.schema import AT_WORK, LIVE, OPEN, episodes, incidents, ledger, run_journal, runs
-from app.store.segments import EPISODES_OF, episodes_of
+from app.store.schema import (
+    AT_WORK,
+    LIVE,
+    OPEN,
+    episodes,
+    incidents,
+    installation,
+    ledger,
+    run_journal,
+    runs,
+    samples,
+)
 from app.store.tx import Tx
+
+# Memory samples of pods, so that growth shows across restarts of the pod and of this service.
+#
+# Called by the flow. Pruned by `retention`. Never judges them.
+
+
+def put_samples(tx: Tx, target_key: str, taken: Iterable[tuple[str, datetime, int]]) -> int:
+    """Keep samples `(pod, at, bytes)` of a target; one of the same pod and moment is kept once. How many were new."""
+    rows = {(storable(pod), micros(at)): size for pod, at, size in taken}
+    if not rows:
+        return 0
+    first = min(at for _, at in rows)
+    known = tx.conn.execute(
+        select(samples.c.pod, samples.c.at).where(samples.c.target_key == target_key, samples.c.at >= first)
+    )
+    for pod, at in known:
+        rows.pop((pod, at), None)
+    if rows:
+        values = [
+            {"target_key": target_key, "pod": pod, "at": at, "memory_bytes": size}
+            for (pod, at), size in rows.items()
+        ]
+        tx.conn.execute(insert(samples), values)
+    return len(rows)
+
+
+def samples_of(conn: Connection, target_key: str, since: datetime) -> dict[str, list[Sample]]:
+    """Samples of the target at or after `since`, by pod, oldest first; values in bytes."""
+    found: dict[str, list[Sample]] = {}
+    query = (
+        select(samples.c.pod, samples.c.at, samples.c.memory_bytes)
+        .where(samples.c.target_key == target_key, samples.c.at >= micros(since))
+        .order_by(samples.c.at)
+    )
+    for pod, at, size in conn.execute(query):
+        found.setdefault(pod, []).append(Sample(moment(at), float(size)))
+    return found
+
 
 # What every decision and every second look asks for is built once: building a statement takes ten times as long as
 # executing it, and these stand between an alert and its write.
@@ -27,13 +80,20 @@ _INCIDENT, _TARGET, _REMEDIATION, _EXCLUDED = (
 _SINCE = bindparam("since", type_=BigInteger())
 _LIVE_OF = select(runs.c.id).where(runs.c.incident_id == _INCIDENT, LIVE)
 _COUNT_OF = select(func.count()).select_from(runs).where(runs.c.incident_id == _INCIDENT)
+_GROUPED = timedelta(minutes=1)
 _BUSY_WITH = select(runs.c.id).where(AT_WORK, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
 _WAITING = (
     select(runs.c.id)
     .where(LIVE, ~AT_WORK, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
     .order_by(runs.c.id)
 )
-_IN_FLIGHT = select(func.count()).select_from(runs).where(AT_WORK, runs.c.target_key != _EXCLUDED)
+# An undo that waits for what holds it changes nothing: it keeps its target to itself and takes no place. What it waits for is taken out of its
+# row before it writes.
+_CHANGES = AT_WORK & ~((runs.c.state == RunState.UNDOING.value) & runs.c.waits_for.startswith(WAITS_HELD))
+_IN_FLIGHT = select(func.count()).select_from(runs).where(_CHANGES, runs.c.target_key != _EXCLUDED)
+# When a run began to carry something out: its first journal entry.
+_BEGUN = select(func.min(run_journal.c.begun_at)).where(run_journal.c.run_id == runs.c.id).scalar_subquery()
+_PLACES = select(runs.c.id, runs.c.requested_at, _BEGUN.label("begun")).where(_CHANGES)
 _SPENT = select(func.count(), func.min(ledger.c.at)).where(
     ledger.c.scope == bindparam("scope"),
     ledger.c.at >= _SINCE,
@@ -68,6 +128,17 @@ _LAST_SEEN = select(func.max(episodes.c.last_seen)).where(
 )
 
 
+def written_at(conn: Connection, target_key: str, since: datetime) -> tuple[datetime, ...]:
+    """When this service wrote to the target, by its own clock, from `since` on: its actions and undos that have ended."""
+    query = (
+        select(run_journal.c.intent, run_journal.c.ended_at)
+        .select_from(runs.join(run_journal, run_journal.c.run_id == runs.c.id))
+        .where(runs.c.target_key == target_key, run_journal.c.ended_at >= micros(since))
+    )
+    writes = ("action", "undo")
+    return tuple(moment(at) for intent, at in conn.execute(query) if to_json(intent).get("entry") in writes)
+
+
 def live_of(conn: Connection, incident_id: str) -> Run | None:
     """The incident's run that has not ended."""
     found = conn.execute(_LIVE_OF, {"incident": incident_id}).scalar()
@@ -94,6 +165,30 @@ def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:
     return str(found or "")
 
 
+def mended_at(conn: Connection, target_key: str, incident_id: str, opened: datetime) -> datetime | None:
+    """When a run of another incident last ended well on the target after this one was `opened`, or within the minute before that a
+    sender may take to group its alerts."""
+    found = select(func.max(runs.c.ended_at)).where(
+        runs.c.target_key == target_key,
+        runs.c.incident_id != incident_id,
+        runs.c.dry_run.is_(False),
+        runs.c.state.in_([RunState.FIXED.value, RunState.CONTAINED.value]),
+        runs.c.ended_at >= micros(opened - _GROUPED),
+    )
+    return moment_or_none(conn.execute(found).scalar())
+
+
+def busy_with_databases(conn: Connection, databases: Collection[HeldDatabase], *, excluding: str) -> str:
+    """Id of another run at work, on whatever target, whose step works on what may be one of these databases; empty when there is none."""
+    if not databases:
+        return ""
+    at_work = select(runs).where(AT_WORK, runs.c.id != excluding).order_by(runs.c.id)
+    for run in (run_store.run_from(row) for row in conn.execute(at_work)):
+        if any(theirs.may_be(ours) for theirs in databases_of(run.step.actions) for ours in databases):
+            return run.id
+    return ""
+
+
 def plans_waiting(conn: Connection, target_key: str, *, excluding: str) -> tuple[str, ...]:
     """Ids of other plans for the target that wait for an answer and have written nothing."""
     found = conn.execute(_WAITING, {"target": target_key, "excluded": excluding}).scalars()
@@ -103,6 +198,16 @@ def plans_waiting(conn: Connection, target_key: str, *, excluding: str) -> tuple
 def in_flight(conn: Connection, *, excluding: str) -> int:
     """Other targets that a run is at work on."""
     return int(conn.execute(_IN_FLIGHT, {"excluded": excluding}).scalar() or 0)
+
+
+def in_flight_before(conn: Connection, run_id: str) -> int:
+    """Targets of the runs at work that come before this one, which is at work too: those that began to act earlier, and before it has begun
+    those requested earlier. So of several that are judged at the same time the first go on."""
+    found = {
+        row.id: (row.begun is None, row.begun or row.requested_at, row.id) for row in conn.execute(_PLACES)
+    }
+    own = found.get(run_id)
+    return len(found) if own is None else sum(place < own for place in found.values())
 
 
 def spent(
@@ -134,14 +239,49 @@ def results(
 
 
 def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
-    """Runs on the target that ended since then because somebody else changed it, oldest first."""
+    """Runs that had changed the target and ended since then because somebody else changed it, oldest first."""
     query = (
         select(runs.c.id)
         .where(runs.c.target_key == target_key, runs.c.state == RunState.TAKEN_OVER.value)
         .where(runs.c.ended_at >= micros(since))
         .order_by(runs.c.ended_at, runs.c.id)
     )
-    return [run_store.get(conn, run_id) for run_id in conn.execute(query).scalars()]
+    found = [run_store.get(conn, run_id) for run_id in conn.execute(query).scalars()]
+    return [run for run in found if _changed_something(conn, run.id)]
+
+
+def _changed_something(conn: Connection, run_id: str) -> bool:
+    return any(
+        entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") in ("applied", "partly")
+        for entry in run_store.entries(conn, run_id)
+    )
+
+
+_WATCHED, _MOST_SPANS = "watched", 200
+"""Name of the row of `installation` with the spans of time in which alerts could be heard, and how many are kept."""
+
+
+def watched(conn: Connection) -> list[tuple[datetime, datetime]]:
+    """The spans of time in which this service ran and its senders were heard of, oldest first; none before the first is noted."""
+    text = conn.execute(select(installation.c.value).where(installation.c.name == _WATCHED)).scalar()
+    return [(moment(begun), moment(ended)) for begun, ended in to_json(text)] if text else []
+
+
+def note_watched(tx: Tx, until: datetime, gap: timedelta) -> None:
+    """Alerts could be heard until then: the newest span goes on, or after a `gap` without a word another one begins."""
+    spans = watched(tx.conn)
+    known = bool(spans)
+    if known and until <= spans[-1][1]:
+        return
+    if known and until - spans[-1][1] <= gap:
+        spans[-1] = (spans[-1][0], until)
+    else:
+        spans.append((until, until))
+    value = to_text([[micros(begun), micros(ended)] for begun, ended in spans[-_MOST_SPANS:]])
+    if known:
+        tx.conn.execute(update(installation).where(installation.c.name == _WATCHED).values(value=value))
+    else:
+        tx.conn.execute(insert(installation).values(name=_WATCHED, value=value))
 
 
 _MOST_ALERTS = 200
@@ -173,9 +313,13 @@ def last_seen(conn: Connection, incident_id: str) -> datetime | None:
     return moment_or_none(conn.execute(_LAST_SEEN, episodes_of(conn, incident_id)).scalar())
 
 
-def renew(tx: Tx, run_id: str, expires_at: datetime | None) -> None:
-    """Give the question of a run that goes on with another step its own end."""
-    tx.conn.execute(update(runs).where(runs.c.id == run_id).values(expires_at=micros_or_none(expires_at)))
+def renew(
+    tx: Tx, run_id: str, expires_at: datetime | None, settings: Mapping[str, Any] | None = None
+) -> None:
+    """Give a run's question another end, with the rule under which it has that one; None: the rule is as before."""
+    changed = {"settings": to_text(dict(settings))} if settings is not None else {}
+    values = {"expires_at": micros_or_none(expires_at), **changed}
+    tx.conn.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
 def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> None:

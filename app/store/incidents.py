@@ -35,13 +35,13 @@ from app.domain.alert import Alert, AlertStatus, ManualRequest, Source
 from app.domain.errors import Missing, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import claims
-from app.store.encoding import micros_or_none, moment, moment_or_none, to_json
+from app.store import work
+from app.store.audit import EPISODES_OF, all_episodes, current_segment, episodes_of
+from app.store.connection import micros_or_none, moment, moment_or_none, to_json
 from app.store.schema import OPEN, episodes, incidents
-from app.store.segments import EPISODES_OF, all_episodes, current, episodes_of
 from app.store.tx import Tx
 
-_NOT_DUE: dict[str, Any] = {"due_at": None, **claims.FREE}
+_NOT_DUE: dict[str, Any] = {"due_at": None, **work.FREE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ UNDECIDED_FIRST = (incidents.c.decided_at.is_not(None), incidents.c.due_at, inci
 
 def due(now: int) -> Select[str]:
     """The ids of incidents that are due and held by nobody; `now` in microseconds."""
-    free = claims.is_free(incidents, now)
+    free = work.is_free(incidents, now)
     return select(incidents.c.id).where(incidents.c.due_at.is_not(None), incidents.c.due_at <= now, free)
 
 
@@ -233,7 +233,7 @@ def claim_due(tx: Tx, owner: str, lease: timedelta, limit: int) -> list[Incident
         due(tx.stamp).order_by(*UNDECIDED_FIRST).limit(limit).with_for_update(skip_locked=True)
     )
     ids = list(found.scalars())
-    held = claims.taken(tx, owner, lease)
+    held = work.claim_values(tx, owner, lease)
     claimed = tx.conn.execute(
         update(incidents)
         .where(incidents.c.id.in_(ids))
@@ -266,7 +266,7 @@ def move(  # the rule's six parameters
     values: dict[str, Any] = {"state": state.value, "updated_at": tx.stamp}
     if state.closed:
         closed = before.closed_at if before.state.closed else tx.now
-        values |= {"closed_at": micros_or_none(closed), "last_page": current(tx.conn), **_NOT_DUE}
+        values |= {"closed_at": micros_or_none(closed), "last_page": current_segment(tx.conn), **_NOT_DUE}
         tx.conn.execute(_CHANGE, {"incident": incident_id, **values})
     else:
         values |= {"closed_at": None, "last_page": None, "wanted": micros_or_none(due_at)}
@@ -294,7 +294,7 @@ def move_all(tx: Tx, held: Sequence[Incident], state: IncidentState, due_at: dat
     in between, so it is consumed. Without audit records: the caller has the reasons."""
     values: dict[str, Any] = {"state": state.value, "updated_at": tx.stamp}
     if state.closed:
-        values |= {"closed_at": tx.stamp, "last_page": current(tx.conn), **_NOT_DUE}
+        values |= {"closed_at": tx.stamp, "last_page": current_segment(tx.conn), **_NOT_DUE}
     else:
         values |= {**_NOT_DUE, "due_at": micros_or_none(due_at)}
     ids = [incident.id for incident in held]
@@ -336,7 +336,7 @@ def merge(tx: Tx, incident_id: str, into: str) -> bool:
             merged_into=into,
             updated_at=tx.stamp,
             closed_at=tx.stamp,
-            last_page=current(tx.conn),
+            last_page=current_segment(tx.conn),
             **_NOT_DUE,
         )
     )

@@ -12,15 +12,28 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, select
 
-from app.domain.alert import Acknowledgement, Alert, AlertStatus, Delivery, PageNews, Receipt, Source
+from app.domain.alert import (
+    Acknowledgement,
+    Alert,
+    AlertStatus,
+    Delivery,
+    PageNews,
+    Receipt,
+    Source,
+    ended_unmeasured,
+)
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
-from app.store import acknowledgements, escalations
+from app.store import escalations, people
 from app.store import ingest_rows as rows
-from app.store.encoding import micros, moment, plain_text, storable, to_json, to_text
-from app.store.incident_grouping import IncidentGrouping
-from app.store.other_starts import Identity, concerned, firing_under_any_start, identity
-from app.store.prepared import members
+from app.store.connection import members, micros, moment, plain_text, storable, to_json, to_text
+from app.store.incident_grouping import (
+    Identity,
+    IncidentGrouping,
+    concerned,
+    firing_under_any_start,
+    identity,
+)
 from app.store.runs import run_id_for
 from app.store.schema import HAS_DEDUPE_KEY, deliveries
 from app.store.tx import AuditRecord, Tx
@@ -29,7 +42,8 @@ LATE = timedelta(minutes=10) // timedelta(microseconds=1)
 """How long after the end of an episode or incident a firing message of it counts as a straggler, in microseconds.
 
 A flush is retried for at most one group_interval (5 minutes by default) plus the peers' time-outs, so what comes later
-is a new statement of Alertmanager: the alert fires again under its old start (a Prometheus that was away does this).
+is a new statement of Alertmanager: the alert fires again under its old start (a Prometheus that was away does this). So is what comes
+so long before it: the clock was set back.
 """
 
 # As plain text once: asking a member for its value costs as much as a look-up in a table.
@@ -89,6 +103,7 @@ class _Batch:
         self._new_deliveries: list[rows.DeliveryRow] = []
         self._new_rejected: list[rows.RejectedRow] = []
         self._joined: dict[str, None] = {}
+        self._ends: dict[str, str] = {}  # annotations of an end that says why it is none, by episode
 
     def load(self, deliveries: Sequence[Delivery]) -> None:
         """Read, and on Postgres lock, everything the batch may touch."""
@@ -160,6 +175,7 @@ class _Batch:
                 )
         rows.INSERT_EPISODE.many(conn, new)
         rows.UPDATE_EPISODE.many(conn, changed)
+        rows.ANNOTATE_EPISODE.many(conn, [(text, key) for key, text in self._ends.items()])
 
     def _load_receipts(self, deliveries: Sequence[Delivery]) -> None:
         by_source: dict[str, list[str]] = {}
@@ -189,7 +205,7 @@ class _Batch:
 
     def _acknowledged(self, given: Acknowledgement) -> str | None:
         """The incident with that alert, which is decided anew; None when there is none."""
-        acknowledgements.put(self._tx, given)
+        people.put_pagerduty_word(self._tx, given)
         episode = self._episodes.get(self._keys[id(given.alert)])
         if episode is None or episode.status != _FIRING:
             return None
@@ -218,9 +234,10 @@ class _Batch:
         ends = micros(alert.ends_at) if alert.ends_at else received
         # A source has one alert with a fingerprint at a time: its end is the end of all that began before it.
         earlier = [k for at, k in self._firing.get(identity(alert), ()) if at <= ends and k != key]
-        ended = [
-            self._end(self._episodes[k], k, ends, delivery_id, received) for k in earlier if self._fires(k)
-        ]
+        over = [k for k in earlier if self._fires(k)]
+        if ended_unmeasured(alert.annotations):
+            self._ends |= dict.fromkeys((*over, *([key] if episode is not None else [])), _texts(alert)[1])
+        ended = [self._end(self._episodes[k], k, ends, delivery_id, received) for k in over]
         if episode is None:
             # It never fired for us, under this or another start; kept so that a straggling firing message is known.
             if not ended:
@@ -246,14 +263,14 @@ class _Batch:
     def _repeated(self, alert: Alert, episode: _Episode, delivery_id: str, received: int) -> str | None:
         episode.seen += 1
         episode.changed = True
-        if episode.status == _RESOLVED and received - episode.last_seen <= LATE:
+        if episode.status == _RESOLVED and abs(received - episode.last_seen) <= LATE:
             episode.late += 1
             return episode.incident_id
         incident = self._incidents.get(episode.incident_id)
         put_aside = incident is None or incident.closed_at is not None
         if episode.status == _FIRING:
             episode.last_seen = max(received, episode.last_seen)
-            if incident and (incident.closed_at is None or received - incident.closed_at <= LATE):
+            if incident and (incident.closed_at is None or abs(received - incident.closed_at) <= LATE):
                 if incident.rests(self._tx.stamp):
                     self._incidents.ring(incident.id)
                 return incident.id

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, insert, select, update
 
-from app.store.prepared import Prepared, among
+from app.store.connection import Prepared, among
 from app.store.schema import HAS_DEDUPE_KEY, OPEN, deliveries, episodes, incidents, rejected_alerts
 
 
@@ -159,6 +159,12 @@ UPDATE_EPISODE = Prepared(
         }
     ),
     ("status", "ends_at", "last_seen", "more", "more_late", "incident_id", "page", "episode"),
+)
+ANNOTATE_EPISODE = Prepared(
+    update(episodes)
+    .where(episodes.c.key == bindparam("episode"))
+    .values({"annotations": bindparam("annotations")}),
+    ("annotations", "episode"),
 )
 RING = Prepared(
     update(incidents)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from app.domain.outcome import IncidentState
-from app.store.encoding import micros
+from app.store.connection import micros
 from app.store.incidents import Incident, incident_from
 from app.store.schema import incidents
 

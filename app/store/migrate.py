@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.errors import StoreUnavailable
-from app.store.engines import parse, writer_engine
-from app.store.faults import translate
+from app.store.connection import parse, translate, writer_engine
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 LOCK = 7_136_094_401

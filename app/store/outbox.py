@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 
 from app.domain.errors import Missing
 from app.domain.events import EventKind
-from app.store import claims
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store import work
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.schema import UNSENT, UNSENT_STATES, outbox
 from app.store.tx import Tx
 
@@ -113,7 +113,7 @@ def claim(tx: Tx, now: datetime, limit: int, owner: str, lease: timedelta) -> li
         .values(
             state=MessageState.SENDING.value,
             attempts=outbox.c.attempts + 1,
-            **claims.taken(tx, owner, lease),
+            **work.claim_values(tx, owner, lease),
         )
         .returning(*outbox.c)
     )
@@ -150,6 +150,13 @@ def failed(tx: Tx, message_id: str, error: str, retry_at: datetime | None) -> No
     tx.audit(EventKind.NOTIFY_FAILED, incident_id=message.incident_id, data=data)
 
 
+def try_anew(tx: Tx, message_id: str) -> None:
+    """A message that was given up is to go out after all, as if it had not been tried."""
+    given_up = (outbox.c.id == message_id, outbox.c.state == MessageState.FAILED.value)
+    values = {"state": MessageState.PENDING.value, "attempts": 0, "error": "", "retry_at": None}
+    tx.conn.execute(update(outbox).where(*given_up).values(**values))
+
+
 def waits(tx: Tx, message_ids: Sequence[str], error: str, retry_at: datetime) -> None:
     """Claimed messages were not even tried: until `retry_at` nothing is taken. That counts no attempt."""
     tx.conn.execute(
@@ -160,7 +167,7 @@ def waits(tx: Tx, message_ids: Sequence[str], error: str, retry_at: datetime) ->
             attempts=outbox.c.attempts - 1,
             error=storable(error),
             retry_at=micros(retry_at),
-            **claims.FREE,
+            **work.FREE,
         )
     )
 
@@ -214,7 +221,7 @@ def _settle(tx: Tx, message_id: str, state: MessageState, **values: Any) -> Mess
     """Put the row into `state` and return it as it was before."""
     before = get(tx.conn, message_id)
     tx.conn.execute(
-        update(outbox).where(outbox.c.id == message_id).values(state=state.value, **claims.FREE, **values)
+        update(outbox).where(outbox.c.id == message_id).values(state=state.value, **work.FREE, **values)
     )
     return before
 

@@ -7,7 +7,7 @@ without one. Called by the prune loop. Never decides what may go: that is `reten
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from app.domain.ports import Clock
@@ -33,14 +33,17 @@ class Pruner:
         self._audit_from = 0
         self.limit = _FIRST
 
-    async def step(self, older_than: datetime) -> bool:
-        """Remove one step's worth of what was over before `older_than`; True when there is more. Raises StoreUnavailable."""
+    async def step(self, older_than: datetime, counted: timedelta = timedelta()) -> bool:
+        """Remove one step's worth of what was over before `older_than`; True when there is more. `counted` is how long limits count what a
+        run did. Raises StoreUnavailable."""
         for _ in range(_YIELDS):
             if self._store.waiting <= _BUSY:
                 break
             await self._clock.sleep(_PAUSE)
         limit, start, began = self.limit, self._audit_from, self._clock.monotonic()
-        pruned = await self._store.write(lambda tx: retention.prune(tx, older_than, limit, start))
+        pruned = await self._store.write(
+            lambda tx: retention.prune(tx, older_than, limit, start, counted=counted)
+        )
         took = self._clock.monotonic() - began
         self._audit_from = pruned.audit_from
         if took > 2 * _AIM:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, select
 
 from app.domain.events import EventKind
-from app.store.audit import AuditEvent, event_from
+from app.store.audit import IN_CHAIN, AuditEvent, event_from, events_of
 from app.store.schema import ABOUT_RUN, audit
-from app.store.segments import events_of
 
 LOOKED_AT = 20_000
 """Records that one page looks at."""
@@ -42,7 +41,7 @@ class Records:
 def page(conn: Connection, sought: Sought, before: int, limit: int) -> Records:
     """Up to `limit` records older than `before` (0: from the newest)."""
     where = _conditions(conn, sought)
-    top = [audit.c.seq < before] if before else []
+    top = [IN_CHAIN, audit.c.seq < before] if before else [IN_CHAIN]
     floor = 0
     if not (sought.run or sought.incident):  # these have an index of their own
         seq = select(audit.c.seq).where(*top).order_by(audit.c.seq.desc()).offset(LOOKED_AT).limit(1)

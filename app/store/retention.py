@@ -2,8 +2,8 @@
 
 Called by `pruning`, again as long as `Pruned.more` says so. Removes closed incidents with everything that is theirs,
 deliveries, strays, samples, lifted pauses, trust that nobody renewed, and the records of the audit trail that are about no
-incident that is still here; what is left of the trail still verifies. Never removes anything of an open incident, of a
-live run or of an unsent message, so an incident that stays open costs its own rows and nobody else's.
+incident that is still here; what is left of the trail still verifies. Never removes anything of an open incident, nor of one of which
+something is owed (`owed` says what), so an incident that stays costs its own rows and nobody else's.
 """
 
 from __future__ import annotations
@@ -19,27 +19,24 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
-    exists,
     func,
-    or_,
     select,
     tuple_,
 )
 
 from app.domain.events import EventKind
-from app.store import trail
-from app.store.acknowledgements import acknowledgements, incident_acknowledgements
-from app.store.encoding import micros
+from app.store import owed, trail
+from app.store.audit import all_episodes
+from app.store.connection import micros
 from app.store.escalations import escalation_scopes, escalations
+from app.store.people import acknowledgements, incident_acknowledgements
 from app.store.schedules import schedule_fires
 from app.store.schema import (
     CLOSED,
     GROWN,
     LIFTED,
-    LIVE,
     OF_NO_INCIDENT,
     STRAY,
-    UNSENT,
     audit,
     audit_chain,
     clicks,
@@ -60,7 +57,6 @@ from app.store.schema import (
     samples,
     trust_levels,
 )
-from app.store.segments import all_episodes
 from app.store.tx import Tx
 
 _PER_LIMIT = 10
@@ -96,13 +92,16 @@ class Pruned:
     audit_from: int = 0
 
 
-def prune(tx: Tx, older_than: datetime, limit: int, audit_from: int = 0) -> Pruned:
+def prune(
+    tx: Tx, older_than: datetime, limit: int, audit_from: int = 0, *, counted: timedelta = timedelta()
+) -> Pruned:
     """Remove what was over before `older_than`: at most `limit` incidents and ten times as many rows of other kinds.
 
-    `audit_from` is where the call before stopped in the audit trail, 0 to begin.
+    `audit_from` is where the call before stopped in the audit trail, 0 to begin. `counted` is how long limits of the policy count what
+    a run did: it stays at least as long.
     """
     conn, before, rows = tx.conn, micros(older_than), limit * _PER_LIMIT
-    candidates = _candidates(conn, before, limit)
+    candidates = _candidates(conn, before, limit, micros(tx.now - counted))
     gone, gone_episodes = _delete_episodes(conn, candidates, rows)
     gone_runs = _delete_incidents(conn, gone)
     strays = _delete_first(conn, episodes, and_(STRAY, episodes.c.last_seen < before), rows)
@@ -137,28 +136,25 @@ def _unrenewed(tx: Tx, before: int) -> int:
 
 def _delete_others(tx: Tx, before: int, rows: int) -> list[int]:
     conn, said = tx.conn, min(before, tx.stamp - _SAID_KEPT)
+    old_words = acknowledgements.c.at < before
+    if conn.execute(select(acknowledgements.c.at).where(old_words).limit(1)).first() is not None:
+        old_words &= acknowledgements.c.fingerprint.not_in(owed.taken_alerts(conn, before))
     return [
         _delete_first(conn, pauses, and_(LIFTED, pauses.c.lifted_at < before), rows),
         _delete_first(conn, clicks, clicks.c.at < before, rows),
-        _delete_first(conn, acknowledgements, acknowledgements.c.at < before, rows),
+        _delete_first(conn, acknowledgements, old_words, rows),
         _delete_first(conn, schedule_fires, schedule_fires.c.at < min(before, tx.stamp - _FIRES_KEPT), rows),
-        _delete_first(conn, digests, and_(GROWN, digests.c.closed_at < before), rows),
-        _delete_first(conn, outbox, and_(OF_NO_INCIDENT, ~UNSENT, outbox.c.created_at < said), rows),
+        _delete_first(conn, digests, and_(GROWN, digests.c.closed_at < before, ~owed.of_digest()), rows),
+        _delete_first(
+            conn, outbox, and_(OF_NO_INCIDENT, outbox.c.created_at < said, ~owed.of_message()), rows
+        ),
     ]
 
 
-def _candidates(conn: Connection, before: int, limit: int) -> list[str]:
-    """Closed incidents that nothing holds any more, the longest closed first.
-
-    A merged incident is part of the story of the one it joined and stays as long as that.
-    """
-    other = incidents.alias("other")
-    held = or_(
-        exists().where(runs.c.incident_id == incidents.c.id, LIVE),
-        exists().where(outbox.c.incident_id == incidents.c.id, UNSENT),
-        exists().where(other.c.id == incidents.c.merged_into),
-    )
-    query = select(incidents.c.id).where(CLOSED, incidents.c.closed_at < before, ~held)
+def _candidates(conn: Connection, before: int, limit: int, counted_since: int) -> list[str]:
+    """Closed incidents of which nothing is owed any more, the longest closed first."""
+    over = (CLOSED, incidents.c.closed_at < before, ~owed.of_incident(counted_since))
+    query = select(incidents.c.id).where(*over)
     return list(conn.execute(query.order_by(incidents.c.closed_at).limit(limit)).scalars())
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.decision import Mode
@@ -23,11 +23,11 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.plan import Step
 from app.domain.workflows import first_workflow
-from app.store import ledger
-from app.store.encoding import micros_or_none, moment, moment_or_none, storable, to_json, to_text
-from app.store.journal import JournalEntry, begin_entry, end_entry, entries, entries_in, entries_on, entry
+from app.store import work
+from app.store.connection import micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.schema import AT_WORK, LIVE, runs
 from app.store.tx import Tx
+from app.store.work import JournalEntry, begin_entry, end_entry, entries, entries_in, entries_on, entry
 
 __all__ = [
     "Answer",
@@ -49,7 +49,9 @@ __all__ = [
     "live_for_target",
     "live_targets",
     "move",
+    "not_over",
     "page",
+    "plan_values",
     "request",
     "run_id_for",
     "set_step",
@@ -171,7 +173,7 @@ def _values(tx: Tx, new: NewRun) -> dict[str, Any]:
         "mode": new.mode.value,
         "target_key": new.target_key,
         "state": new.state.value,
-        **_plan(new.step, new.step_index),
+        **plan_values(new.step, new.step_index),
         "settings": to_text(dict(new.settings)),
         "params": to_text(dict(new.params)),
         "dry_run": new.dry_run,
@@ -220,6 +222,12 @@ def page(
     return [run_from(row) for row in conn.execute(query)]
 
 
+def not_over(conn: Connection) -> list[tuple[str, str]]:
+    """Rule and target key of each run that may still write: it is live, or the end of its temporary change is to come."""
+    query = select(runs.c.rule, runs.c.target_key).where(or_(LIVE, runs.c.due_at.is_not(None)))
+    return [(row.rule, row.target_key) for row in conn.execute(query)]
+
+
 def live_targets(conn: Connection) -> list[str]:
     """Targets of live runs, also of plans that only wait for an answer, sorted."""
     query = select(runs.c.target_key).distinct().where(LIVE).order_by(runs.c.target_key)
@@ -263,7 +271,7 @@ def move(tx: Tx, run_id: str, state: RunState, *, result: str = "") -> bool:
         values["result"] = storable(result)
     _occupying(tx, run.target_key, _CHANGE, {"run": run_id, **values})
     if state.ended:
-        ledger.release(tx, run_id)
+        work.release_reservations(tx, run_id)
     data = {"from": run.state.value, "to": state.value, "result": result}
     tx.audit(EventKind.RUN_MOVED, incident_id=run.incident_id, run_id=run_id, data=data)
     return True
@@ -288,7 +296,7 @@ def set_step(  # the rule's six parameters
         update(runs)
         .where(runs.c.id == run_id)
         .values(
-            **_plan(tx.vault.keep(tx.conn, run_id, index, step), index),
+            **plan_values(tx.vault.keep(tx.conn, run_id, index, step), index),
             answer="",
             answered_by="",
             expires_at=micros_or_none(expires_at),
@@ -301,14 +309,16 @@ def set_step(  # the rule's six parameters
 def answer(  # the rule's six parameters
     tx: Tx, run_id: str, given: Answer, by: str, *, named: str = "", reason: str = ""
 ) -> bool:
-    """Record the one answer to the question that stands; False when there is one already or the run has ended.
+    """Record the answer to the question that stands; False when there is one already or the run has ended. A no takes back a yes, as long as
+    the run waits: nothing of its plan is begun then.
 
     `by` gave the last word; `named` are all who agreed, when the rule wanted several; `reason` is why, where one was asked for.
 
     Whether the answer may count (plan, expiry, person) is the caller's to check, in this transaction. Raises Missing.
     """
     run = _hold(tx, run_id)
-    if run.answer or run.state.ended:
+    takes_back = given == "rejected" and run.answer == "approved" and run.state is RunState.WAITING
+    if (run.answer and not takes_back) or run.state.ended:
         return False
     tx.conn.execute(
         update(runs)
@@ -348,7 +358,8 @@ def _occupying(tx: Tx, target_key: str, statement: Executable, values: dict[str,
         raise TargetBusy("another run is at work on the target", where=holder) from error
 
 
-def _plan(step: Step, index: int) -> dict[str, Any]:
+def plan_values(step: Step, index: int) -> dict[str, Any]:
+    """The columns of the step that a run stands on, which is sealed."""
     return {"step": to_text(step.to_json()), "step_index": index, "plan_hash": step.hash}
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func, select
 
 from app.domain.decision import Code
 from app.domain.outcome import HELPED, RunState
-from app.store import decisions, runs, schedules
-from app.store.encoding import micros, moment, moment_or_none, storable
+from app.store import runs, schedules, work
+from app.store.connection import micros, moment, moment_or_none, storable
 from app.store.schedules import Fire, schedule_fires
 from app.store.schema import runs as run_rows
 
@@ -25,7 +25,7 @@ REFUSED = "refused"
 NOT_NEEDED = Code.NOTHING_TO_DO.value
 """All that it asks for stands already, which is as good as done."""
 NO_STEP = Code.NO_STEP.value
-"""The procedure found no step: what is asked for stands already, or something that it names is in the way. No good end, as both may be."""
+"""The procedure found no step: something that it names is in the way. No good end."""
 _GOOD = frozenset({*(state.value for state in HELPED), NOT_NEEDED})
 _LOOKED_AT = 50  # newest times that are looked through for one that was not needed
 
@@ -49,7 +49,7 @@ def outcome_of(conn: Connection, fire: Fire) -> str:
         return UNDECIDED
     if run.state is not RunState.ABANDONED:
         return run.state.value
-    last = decisions.latest(conn, fire.incident_id)
+    last = work.latest_decision(conn, fire.incident_id)
     code = str(last.body.get("code", "")) if last is not None else ""
     return code if code in (NOT_NEEDED, NO_STEP) else REFUSED
 

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Row, Table, delete
 
 from app.domain.outcome import IncidentState, RunState
 from app.store.columns import maybe_time, text_column, time_column
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
 from app.store.schema import incidents, metadata, runs
 from app.store.tx import Tx
 
@@ -108,6 +108,12 @@ def came(tx: Tx, fire: Fire) -> None:
         "at": tx.stamp,
     }
     tx.conn.execute(insert(schedule_fires).values(**row))
+
+
+def due_of(conn: Connection, incident_id: str) -> datetime | None:
+    """The time for which this order was given; None for other orders."""
+    query = select(schedule_fires.c.due_at).where(schedule_fires.c.incident_id == incident_id)
+    return moment_or_none(conn.execute(query).scalar())
 
 
 def newest(conn: Connection, rule: str, number: int = 1) -> Sequence[Fire]:

@@ -4,7 +4,7 @@ Owns names, types and indexes; the migrations create exactly this (a test compar
 store. Executes nothing but, where a schema is made from the metadata, its guards.
 
 Three rules keep inserts as cheap at five million alerts as at none:
-- keys of big tables begin with a time (episode key, ids of the Ids port) or a page of the audit trail (`app.store.segments`),
+- keys of big tables begin with a time (episode key, ids of the Ids port) or a page of the audit trail (`app.store.audit`),
   so new rows land at one end of every index;
 - what is looked up on the way in (open incidents, live runs, unsent messages) has a partial index over the few
   open rows only;
@@ -397,4 +397,4 @@ digest_incidents = Table(
 )
 Index("ix_digest_incidents_digest", digest_incidents.c.digest_id)
 
-event.listen(metadata, "after_create", lambda _metadata, connection, **_kw: guards.install(connection))
+event.listen(metadata, "after_create", lambda _metadata, connection, **_kw: guards.install_all(connection))

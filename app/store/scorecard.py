@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from app.domain.outcome import HELPED, RunState
-from app.store.encoding import micros, moment_or_none
+from app.store.audit import IN_CHAIN
+from app.store.connection import micros, moment_or_none
 from app.store.schema import audit, episodes, incidents, run_journal, runs
 
 _WORST = 10  # repeat offenders listed
@@ -80,7 +81,9 @@ def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
 
 def first_record(conn: Connection) -> datetime | None:
     """When the trail begins: before it nobody counted. None when there is none."""
-    return moment_or_none(conn.execute(select(audit.c.at).order_by(audit.c.seq).limit(1)).scalar())
+    return moment_or_none(
+        conn.execute(select(audit.c.at).where(IN_CHAIN).order_by(audit.c.seq).limit(1)).scalar()
+    )
 
 
 def _within(column: Column[int], first: int, last: int) -> ColumnElement[bool]:
@@ -92,7 +95,9 @@ def _has_step(*where: ColumnElement[bool]) -> ColumnElement[bool]:
     return exists().where(run_journal.c.run_id == runs.c.id, *where)
 
 
-_ACTED = _has_step(run_journal.c.outcome.like('%"result":"applied"%'))
+_ACTED = _has_step(
+    or_(*(run_journal.c.outcome.like(f'%"result":"{word}"%') for word in ("applied", "partly")))
+)
 
 
 def _count(conn: Connection, key: Column[str], *where: ColumnElement[bool]) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Connection, Select, select
 
 from app.domain.alert import AlertStatus
-from app.store.encoding import to_json
+from app.store.audit import EPISODES_OF, episodes_of
+from app.store.connection import to_json
 from app.store.schema import episodes
-from app.store.segments import EPISODES_OF, episodes_of
 
 _MOST = 1_000
 _LABELS: Select[str] = (

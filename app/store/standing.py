@@ -14,10 +14,10 @@ from sqlalchemy import Connection, func, select
 from app.domain.alert import Source
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store.encoding import moment
+from app.store.audit import IN_CHAIN, events_since
+from app.store.connection import moment
 from app.store.incidents import Incident, incident_from
 from app.store.schema import OPEN, audit, deliveries, incidents
-from app.store.segments import events_since
 
 NEEDING = (IncidentState.WAITING, IncidentState.STUCK, IncidentState.ESCALATED)
 """States in which a person is needed, the most pressing first."""
@@ -87,5 +87,5 @@ def changes(conn: Connection, since: int, incident_id: str = "") -> int:
         where = [events_since(conn, incident_id, since), audit.c.kind.not_in(told)]
     else:
         where = [audit.c.seq > since, audit.c.kind.in_([k.value for k in _CHANGES])]
-    found = select(audit.c.seq).where(*where).limit(_MOST_CHANGES)
+    found = select(audit.c.seq).where(*where, IN_CHAIN).limit(_MOST_CHANGES)
     return int(conn.execute(select(func.count()).select_from(found.subquery())).scalar() or 0)

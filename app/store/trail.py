@@ -3,7 +3,7 @@
 A cut leaves a gap: the numbers of the records that went and the hash of the last of them, which is where the chain goes on.
 The oldest gap, from record 1, is the chain's anchor; the others stand in `audit_gaps`. Each removal appends a record (kind
 `audit.pruned`) with the digest over all gaps there are, so a gap that was made in any other way is found. Triggers let go of a
-record only after a gap says so, on Postgres only through the function `audit_cut`.
+record only after a gap says so; on Postgres the function `audit_cut` does all of a cut.
 
 Called by `retention` (to cut), the command line and the task `report`. Never decides what may go.
 """
@@ -11,26 +11,31 @@ Called by `retention` (to cut), the command line and the task `report`. Never de
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from app.domain.events import EventKind
-from app.store.chain import GENESIS, NO_KEYS, AuditKeys, Head, key_of
-from app.store.encoding import plain_text, to_json
-from app.store.schema import audit, audit_chain, audit_gaps
-from app.store.segments import PAGE
+from app.store import guards
+from app.store.audit import GENESIS, NO_KEYS, PAGE, AuditKeys, Head, key_of
+from app.store.connection import plain_text, to_json
+from app.store.schema import audit, audit_chain, audit_gaps, incidents
 from app.store.tx import AuditRecord, Tx
 
 _CHUNK = 1_000  # records read at a time by verify and export
+_HALF = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 are read as
+_EXPORTED = ("seq", "at", "kind", "incident_id", "run_id", "actor")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
     """What `verify` found. `at_seq` is the first record that does not fit, None when all do; `removed` counts the records
-    that retention removed, `keyed_from` is the first record made with a key, None without one."""
+    that retention removed, `keyed_from` is the first record made with a key, None without one. `unguarded` names the triggers
+    and functions that are missing, so that anybody who may write the table can change the past."""
 
     ok: bool
     checked: int
@@ -40,6 +45,7 @@ class AuditReport:
     problem: str = ""
     removed: int = 0
     keyed_from: int | None = None
+    unguarded: tuple[str, ...] = ()
 
 
 class Gap(NamedTuple):
@@ -69,14 +75,9 @@ def export(conn: Connection) -> Iterator[dict[str, Any]]:
     stored text where somebody made it unreadable, so that the rest can still be exported."""
     for row in _rows(conn):
         yield {
-            "seq": row.seq,
-            "at": row.at,
-            "kind": row.kind,
-            "incident_id": row.incident_id,
-            "run_id": row.run_id,
-            "actor": row.actor,
+            **{name: _readable(getattr(row, name)) for name in _EXPORTED},
             "data": _read(row.data),
-            "hash": row.hash,
+            "hash": _readable(row.hash),
         }
 
 
@@ -93,9 +94,28 @@ def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = Non
         check.run(stored)
     except _DoesNotFitError as found:
         at_seq, problem = found.seq, str(found)
+    unguarded = guards.missing(conn)
+    if unguarded and not problem:
+        problem = f"nothing keeps records from being changed: missing or altered are {', '.join(unguarded)}"
     return AuditReport(
-        at_seq is None, check.checked, first, stored.seq, at_seq, problem, check.removed, check.keyed_from
+        not problem,
+        check.checked,
+        first,
+        stored.seq,
+        at_seq,
+        problem,
+        check.removed,
+        check.keyed_from,
+        unguarded,
     )
+
+
+_BEFORE_ITS_INCIDENT = (
+    select(audit.c.seq, audit.c.incident_id)
+    .join(incidents, audit.c.incident_id == incidents.c.id)
+    .where(audit.c.page < incidents.c.page)
+    .limit(1)
+)
 
 
 class _Check:
@@ -124,9 +144,24 @@ class _Check:
         if self._known is not None and self._known.seq > self._at:
             problem = f"the trail ends at record {self._at}, before the given head, record {self._known.seq}"
             raise _DoesNotFitError(self._at + 1, problem)
+        if (there := self._conn.execute(select(func.count()).select_from(audit)).scalar()) != self.checked:
+            # Only a table whose key was taken away can have a number twice.
+            raise _DoesNotFitError(self._at, f"the table has {there} records, and the chain {self.checked}")
         self._removals()
+        self._hidden()
         if self._at and self._keys.current and self.keyed_from is None:
             raise _DoesNotFitError(self._at, "no record was made with a key, although there is one")
+
+    def _hidden(self) -> None:
+        """What is told of an incident is looked for from its first page on, and through indexes: both have to lead to all of it."""
+        row = self._conn.execute(_BEFORE_ITS_INCIDENT).first()
+        if row is not None:
+            text = f"record {row.seq} is not told any more: its incident {row.incident_id} says that it began later"
+            raise _DoesNotFitError(row.seq, text)
+        if self._conn.dialect.name == "sqlite":
+            told = str(self._conn.exec_driver_sql("PRAGMA integrity_check('audit')").scalar())
+            if told != "ok":
+                raise _DoesNotFitError(self._at, f"the table and its indexes differ: {told[:200]}")
 
     def _gap(self, gap: Gap) -> None:
         if gap.first != self._at + 1 or gap.last < gap.first:
@@ -145,6 +180,8 @@ class _Check:
             # A record that had gone was put back, or the expected one is gone.
             problem = f"record {expected} is missing" if row.seq > expected else "record is out of place"
             raise _DoesNotFitError(min(row.seq, expected), problem)
+        if wrong := _unlike_ours(row):
+            raise _DoesNotFitError(row.seq, f"record {row.seq} was changed: {wrong} holds no value of ours")
         record = AuditRecord(row.at, row.kind, row.incident_id, row.run_id, row.actor, row.data)
         key = key_of(row.hash)
         if not self._keys.has(key):
@@ -184,12 +221,28 @@ class _Check:
             raise _DoesNotFitError(self._gaps[0].first if self._gaps else self._at, problem)
 
 
-def _read(data: str) -> Any:
+def _read(data: Any) -> Any:
     """What is stored as JSON; the text itself when it is none, which only tampering makes of it."""
     try:
-        return to_json(data)
+        return to_json(_readable(data))
     except (ValueError, RecursionError):
-        return data
+        return _readable(data)
+
+
+def _readable(value: Any) -> Any:
+    """A column as JSON can carry it: SQLite keeps any value in any column, also bytes."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+_COLUMNS = tuple((column.name, column.type.python_type) for column in audit.c)
+
+
+def _unlike_ours(row: Row[Any]) -> str:
+    """The column that holds what the service never writes: another type, or text that is not UTF-8; empty when none does."""
+    for (name, kind), value in zip(_COLUMNS, row, strict=True):
+        if type(value) is not kind or (kind is str and not value.isascii() and _HALF.search(value)):
+            return name
+    return ""
 
 
 def gaps(conn: Connection) -> list[Gap]:
@@ -212,14 +265,14 @@ def cut(tx: Tx, removed: Sequence[tuple[int, str]]) -> None:
     if not removed:
         return
     conn, fresh = tx.conn, _ranges(Gap(seq, seq, digest) for seq, digest in removed)
+    if tx.postgres:  # the only way for a role that owns nothing; the function keeps the gaps
+        for gap in fresh:
+            conn.execute(select(func.audit_cut(gap.first, gap.last)))
+        return
     before = gaps(conn)
-    after = _ranges(sorted([*before, *fresh]))
-    _keep_gaps(conn, before, after)
-    statement = delete(audit).where(audit.c.seq.between(text(":first"), text(":last")))
-    if tx.postgres:  # the only way for a role that may not delete
-        statement = select(func.audit_cut(text(":first"), text(":last")))  # type: ignore[assignment]
+    _keep_gaps(conn, before, _ranges(sorted([*before, *fresh])))
     for gap in fresh:
-        conn.execute(statement, {"first": gap.first, "last": gap.last})
+        conn.execute(delete(audit).where(audit.c.seq.between(gap.first, gap.last)))
 
 
 def told(conn: Connection) -> dict[str, Any]:
@@ -253,9 +306,29 @@ def _ranges(found: Iterable[Gap]) -> list[Gap]:
 
 
 def _rows(conn: Connection) -> Iterator[Row[Any]]:
-    after = -1
-    while rows := conn.execute(
-        select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(_CHUNK)
-    ).all():
+    """Every record there is, also one with a number that no record of ours has."""
+    where: list[ColumnElement[bool]] = []
+    while rows := _chunk(conn, where):
         yield from rows
-        after = rows[-1].seq
+        where = [audit.c.seq > rows[-1].seq]
+
+
+def _chunk(conn: Connection, where: Sequence[ColumnElement[bool]]) -> Sequence[Row[Any]]:
+    query = select(audit).where(*where).order_by(audit.c.seq).limit(_CHUNK)
+    with _any_bytes(conn):
+        return conn.execute(query).all()
+
+
+@contextmanager
+def _any_bytes(conn: Connection) -> Iterator[None]:
+    """SQLite keeps bytes as text that are none: read them as they are instead of failing for the whole trail."""
+    if conn.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = conn.connection.driver_connection
+    before = driver.text_factory
+    driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = before

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select, u
 from app.domain.decision import Mode
 from app.domain.errors import Missing
 from app.domain.events import EventKind
-from app.store.encoding import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.schema import trust_levels
 from app.store.tx import Tx
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from app.store.encoding import micros
+from app.store.connection import micros
 from app.store.incidents import Incident, incident_from
 from app.store.runs import Run, run_from
 from app.store.schema import incidents, runs

@@ -21,11 +21,10 @@ from app.domain.alert import Delivery
 from app.domain.errors import RemediatorError
 from app.domain.ports import Clock, Ids
 from app.store import audit
-from app.store.chain import NO_KEYS, AuditKeys
-from app.store.faults import breaks_transaction, is_collision, translate
+from app.store.audit import NO_KEYS, AuditKeys
+from app.store.connection import breaks_transaction, commit_unclear, is_collision, leaves_open, translate
 from app.store.ingest import record
-from app.store.pre_images import Vault
-from app.store.tx import AuditRecord, Tx
+from app.store.tx import AuditRecord, Tx, Vault
 
 _ATTEMPTS = 4  # a collision on Postgres is rare; four in a row mean something is wrong
 
@@ -123,6 +122,7 @@ class Writer:
         self._ids = ids
         self._cuts = cuts
         self._conn: Connection | None = None
+        self._committing = False
 
     def run(self, work: Sequence[Work]) -> list[Any]:
         """Commit `work` and return one result per item, `Failed` where it failed.
@@ -142,9 +142,10 @@ class Writer:
             except SQLAlchemyError as fault:
                 # Whatever was written goes with the connection, so that nothing half-done can be committed later.
                 self.discard()
-                ours = translate(fault)
+                unclear = self._committing and leaves_open(fault)
+                ours = commit_unclear(fault) if unclear else translate(fault)
                 ours.__cause__ = fault
-                if not is_collision(fault):
+                if unclear or not is_collision(fault):
                     break
         self._cuts.failed()
         return [Failed(ours) if ours else None for _ in work]
@@ -164,6 +165,7 @@ class Writer:
                 conn.close()
 
     def _attempt(self, work: Sequence[Work], *, one_by_one: bool) -> list[Any]:
+        self._committing = False
         if self._conn is None:
             self._conn = self._engine.connect()
         conn, now = self._conn, self._clock.now()
@@ -182,6 +184,7 @@ class Writer:
                     records += kept
             audit.append(conn, records, self._cuts.keys)
             self._cuts.before_commit()
+            self._committing = True
         self._cuts.after_commit()
         return results
 

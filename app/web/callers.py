@@ -6,7 +6,6 @@ Host (DNS rebinding) and, for every mode, a foreign Origin on requests that chan
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from app.domain.errors import NotAuthenticated, NotPermitted
+from app.domain.urls import is_loopback_address
 from app.intake.auth import ANYONE, Access, Principal, Scope
 
 Headers = dict[bytes, bytes]
@@ -76,12 +76,7 @@ def _require_local_host(headers: Headers) -> None:
 
 
 def _is_local(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return host.lower() == "localhost" or is_loopback_address(host.strip("[]"))
 
 
 def require_same_site(headers: Headers) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TRAILER = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
@@ -21,8 +22,9 @@ _TOO_MANY = (
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`head_seconds` is the time for a whole head and between two requests; `request_seconds` from a head to the end of
-    its answer; `head_bytes` is request line and headers; `headers` and `connections` are counts, `pipelined` of the requests
-    that wait on one connection for an earlier answer."""
+    its answer; `head_bytes` is request line and headers, and what a body says of itself between two pieces (sizes and
+    extensions of chunks, trailers); `headers` and `connections` are counts, `pipelined` of the requests that wait on one
+    connection for an earlier answer."""
 
     head_seconds: float = 10.0
     request_seconds: float = 60.0
@@ -45,8 +47,13 @@ class _TooManyAhead(Exception):
     """Raised in the parser's callbacks; ends the connection."""
 
 
+class _HasTrailer(Exception):
+    """Raised in the parser's callbacks; ends the connection."""
+
+
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline for each head and each request, and a size and count of what stands in a head."""
+    """uvicorn's protocol with a deadline for each head and each request, a size and count of what stands in a head, and no
+    trailers: uvicorn would put them among the headers, where nothing may come after the head (RFC 9110, 6.5.1)."""
 
     def __init__(
         self, *args: Any, waiting: Waiting, limits: ConnectionLimits = LIMITS, **kwargs: Any
@@ -55,7 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._waiting = waiting
         self._in_head = True
-        self._head_bytes = 0
+        self._held_bytes = 0  # since the parser last handed on a head or a piece of a body
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,7 +79,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _waits(self) -> None:
         """From now on no request is under way."""
-        self._in_head = True
         self._waiting[self] = None
         self._within(self._limits.head_seconds)
 
@@ -83,14 +89,28 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Some bytes; those of a head are counted before the parser keeps them."""
-        if self.transport.is_closing():
-            return
-        if self._in_head:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
-            self._end(_TOO_LARGE)
+        """Some bytes, of which the parser keeps no more than twice the limit before it hands something on."""
+        most = self._limits.head_bytes
+        for start in range(0, len(data), most):
+            if self.transport.is_closing():
+                return
+            part = data[start : start + most]
+            self._held_bytes += len(part)
+            super().data_received(part)
+            if self._held_bytes > most and not self.transport.is_closing():
+                self._refuse(_TOO_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head; one that comes after it is refused before the application sees it or the end of the body."""
+        if not self._in_head:
+            self._refuse(_TRAILER)
+            raise _HasTrailer
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        self._held_bytes = 0
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -101,13 +121,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """The head is complete: size and count are known, whatever pieces it came in."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._limits.head_bytes or len(self.headers) > self._limits.headers:
-            self._end(_TOO_LARGE)
+            self._refuse(_TOO_LARGE)
             raise _HeadTooLarge
         if len(self.pipeline) >= self._limits.pipelined:
             # uvicorn keeps whatever was sent ahead, and reads on after each answer: a client that reads none fills the memory.
             self._end()
             raise _TooManyAhead
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._held_bytes = False, 0
         self._waiting.pop(self, None)
         self._within(self._limits.request_seconds)
         super().on_headers_complete()
@@ -136,6 +156,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self.transport.abort()
+
+    def _refuse(self, answer: bytes) -> None:
+        """End the connection; with the answer unless another one is under way, whose client would take it for that one's."""
+        asked = self.cycle is not None and not self.cycle.response_complete
+        if asked and (self._in_head or self.pipeline or self.cycle.response_started):
+            answer = b""
+        self._end(answer)
 
     def _end(self, answer: bytes = b"") -> None:
         self._waiting.pop(self, None)

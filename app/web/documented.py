@@ -25,6 +25,7 @@ _TEXTS = {
     413: "The body is too large.",
     415: "A content encoding or media type that is not accepted.",
     422: "The request is not acceptable; `where` names the place.",
+    429: "Too many requests from this address proved nothing; one that does passes all the same.",
     500: "An unexpected error; the service's log has it under the request id.",
     503: "Nothing was stored or changed; repeat after Retry-After.",
 }
@@ -54,14 +55,15 @@ _SCHEMES = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can answer these error statuses; 500 always can."""
-    return {status: _problem(status) for status in (*statuses, 500)}
+    """The `responses` of a route that can answer these error statuses; 500 always can, and 429 wherever 401 can."""
+    waits = (429,) if 401 in statuses else ()
+    return {status: _problem(status) for status in (*statuses, *waits, 500)}
 
 
 def _problem(status: int) -> dict[str, Any]:
     schema = {"$ref": _REFERENCE.format(model="Problem")}
     found: dict[str, Any] = {"description": _TEXTS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-    if status == 503:
+    if status in (429, 503):
         found["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from pydantic import BaseModel, Field
 
 from app.web.documented import answers
@@ -59,6 +60,17 @@ async def readyz(using: Using, response: Response) -> Readiness:
         **answers(),
     },
 )
-async def metrics(using: Using, _request: Request) -> Response:
-    """Metrics."""
-    return Response(generate_latest(using.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+async def metrics(using: Using, request: Request) -> Response:
+    """Metrics. Whoever asks in the same moment is answered with the same text."""
+    registry = using.metrics.registry
+    if using.tracer.on and "application/openmetrics-text" in request.headers.get("accept", ""):
+        # Only this format has exemplars.
+        text = await using.together.get("openmetrics", lambda: _open_text(registry))
+        return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
+    text = await using.together.get("text", lambda: generate_latest(registry))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _open_text(registry: CollectorRegistry) -> bytes:
+    text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+    return text

@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.domain.errors import BadInput
 from app.intake import manual
 from app.intake.auth import Principal, Scope
-from app.intake.body import decode, validated
-from app.intake.times import rfc3339
+from app.intake.body import decode, rfc3339, validated
 from app.web.callers import require
 from app.web.documented import answers, secured
 from app.web.paging import Id
@@ -146,7 +145,7 @@ async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -
     openapi_extra=secured(AnswerBody, required=False),
 )
 async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
-    """Reject the waiting plan of a run."""
+    """Reject the waiting plan of a run, or take back an order to undo it that has not begun."""
     return await using.operations.reject(run_id, by.name, body.plan_hash)
 
 

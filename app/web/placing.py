@@ -17,14 +17,15 @@ async def place(using: WebServices, order: Delivery) -> Receipt:
     Raises BadInput (`unknown_remediation`, `param_missing`, …), Refused (`no_such_target`, `no_run`,
     `idempotency_conflict`), StoreUnavailable.
     """
-    if order.manual is not None:
-        using.check_order(order.manual)
-        if not await using.store.read(lambda conn: is_known(conn, order)):
-            await using.check_target(order.manual)
+    if order.manual is not None and not await using.store.read(lambda conn: is_known(conn, order)):
+        using.check_order(order.manual)  # a repeat has its receipt, whatever rules and cluster say by now
+        await using.check_target(order.manual)
+    began = using.clock.monotonic()
     receipt = await using.store.ingest(order)
     if not receipt.run_ids:
         raise Refused("the order led to no run", code="no_run")
     if not receipt.replayed:
         using.nudge()
+        using.received(receipt.incident_ids, began, order.source.value)
     using.metrics.deliveries.labels("manual", "replayed" if receipt.replayed else "accepted").inc()
     return receipt

@@ -31,6 +31,7 @@ from app.domain.errors import (
 )
 from app.domain.redact import redact
 from app.intake.body import pointer
+from app.web.failures import TooManyFailuresError, counted
 
 _log = structlog.get_logger("app.web")
 
@@ -38,7 +39,12 @@ MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "remediator.request_id"
 """Key of the request's id in the ASGI scope."""
 _DEFAULT_RETRY = 5  # seconds
-_BY_CODE = {"body_too_large": 413, "encoding_refused": 415, "media_type_refused": 415}
+_BY_CODE = {
+    "body_too_large": 413,
+    "encoding_refused": 415,
+    "media_type_refused": 415,
+    TooManyFailuresError.code: 429,
+}
 _BY_TYPE: tuple[tuple[type[RemediatorError], int], ...] = (
     (BadInput, 422),
     (NotAuthenticated, 401),
@@ -94,9 +100,16 @@ def of_error(scope: Scope, error: RemediatorError) -> Response:
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="alert-remediator", Basic realm="alert-remediator"'
+    if isinstance(error, TooManyFailuresError):
+        headers["Retry-After"] = str(error.seconds)
     if isinstance(error, TryLater):
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or _DEFAULT_RETRY)))
+        headers["Retry-After"] = retry_after(error)
     return problem(scope, status, error.code, error.message, where=error.where, headers=headers)
+
+
+def retry_after(error: TryLater) -> str:
+    """The value of Retry-After, in whole seconds."""
+    return str(max(1, math.ceil(error.retry_after or _DEFAULT_RETRY)))
 
 
 def status_of(error: RemediatorError) -> int:
@@ -112,8 +125,10 @@ def internal(scope: Scope, code: str = "internal") -> Response:
 
 
 async def handle_ours(request: Request, error: Exception) -> Response:
-    """Exception handler for RemediatorError."""
+    """Exception handler for RemediatorError. Whoever proves nothing too often is told to wait."""
     assert isinstance(error, RemediatorError)  # noqa: S101 - registered for this type only
+    if isinstance(error, NotAuthenticated):
+        error = counted(request, error)
     return of_error(request.scope, error)
 
 

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy import Connection
 
 from app.domain.outcome import IncidentState, RunState
-from app.intake.auth import Scope
-from app.store import acknowledgements, audit, decisions, escalations, incidents, journal, runs
-from app.web.callers import require
+from app.domain.target import NAMESPACE_NAME, OBJECT_NAME
+from app.store import audit, escalations, incidents, people, runs, work
 from app.web.documented import answers, secured
+from app.web.expensive import expensive, reader
 from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
 from app.web.services import WebServices
 from app.web.views import (
@@ -31,15 +31,14 @@ from app.web.views import (
     run_view,
 )
 
-_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-_NAMED = r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$"
 _SHOWN_ALERTS = 200
 _SHOWN_DECISIONS = 100
 _SHOWN_RUNS = 100
 _LIST = answers(401, 403, 422, 503)
 _ONE = answers(401, 403, 404, 422, 503)
 
-router = APIRouter(prefix="/api/v1", tags=["reading"], dependencies=[Depends(require(Scope.READ))])
+router = APIRouter(prefix="/api/v1", tags=["reading"], dependencies=[Depends(reader)])
+_EXPENSIVE = [Depends(expensive)]
 
 
 def services(request: Request) -> WebServices:
@@ -72,9 +71,9 @@ async def show_incident(using: Using, incident_id: IncidentId) -> IncidentView:
         return incident_view(
             incidents.get(conn, incident_id),
             incidents.alerts(conn, incident_id, _SHOWN_ALERTS),
-            decisions.for_incident(conn, incident_id, _SHOWN_DECISIONS),
+            work.decisions_of(conn, incident_id, _SHOWN_DECISIONS),
             runs.page(conn, None, _SHOWN_RUNS, incident_id),
-            (escalations.of_incident(conn, incident_id), acknowledgements.holder(conn, incident_id)),
+            (escalations.of_incident(conn, incident_id), people.holder_of(conn, incident_id)),
         )
 
     return await using.store.read(look)
@@ -98,12 +97,10 @@ async def list_runs(
 @router.get("/runs/{run_id}", responses=_ONE, openapi_extra=secured())
 async def show_run(using: Using, run_id: RunId) -> RunView:
     """One run with its plan and steps."""
-    return await using.store.read(
-        lambda conn: run_view(runs.get(conn, run_id), journal.entries(conn, run_id))
-    )
+    return await using.store.read(lambda conn: run_view(runs.get(conn, run_id), work.entries(conn, run_id)))
 
 
-@router.get("/runs/{run_id}/explain", responses=_ONE, openapi_extra=secured())
+@router.get("/runs/{run_id}/explain", responses=_ONE, dependencies=_EXPENSIVE, openapi_extra=secured())
 async def explain_run(
     using: Using, run_id: Annotated[Id, Path(description="a run, or an incident without one")]
 ) -> dict[str, Any]:
@@ -135,7 +132,7 @@ async def list_schedules(using: Using, cursor: Cursor = "", limit: Limit = 50) -
     return _page_of(await using.views.schedules(), cursor, limit)
 
 
-@router.get("/scorecard", responses=_LIST, openapi_extra=secured())
+@router.get("/scorecard", responses=_LIST, dependencies=_EXPENSIVE, openapi_extra=secured())
 async def show_scorecard(
     using: Using, days: Annotated[int, Query(ge=1, le=366, description="span back from now, in days")] = 7
 ) -> dict[str, Any]:
@@ -143,12 +140,21 @@ async def show_scorecard(
     return dict(await using.views.scorecard(days))
 
 
-@router.get("/diagnosis", responses=answers(401, 403, 404, 422, 503), openapi_extra=secured())
+@router.get(
+    "/diagnosis",
+    responses=answers(401, 403, 404, 422, 503),
+    dependencies=_EXPENSIVE,
+    openapi_extra=secured(),
+)
 async def show_diagnosis(
     using: Using,
-    namespace: Annotated[str, Query(pattern=_NAME, description="a namespace of the policy's scope")],
+    namespace: Annotated[
+        str, Query(pattern=f"^{NAMESPACE_NAME}$", description="a namespace of the policy's scope")
+    ],
     kind: Annotated[str, Query(pattern=r"^[A-Za-z]{0,40}$", description="with `name`: one workload")] = "",
-    name: Annotated[str, Query(pattern=_NAMED, description="with `kind`; a pod stands for its owner")] = "",
+    name: Annotated[
+        str, Query(pattern=f"^({OBJECT_NAME})?$", description="with `kind`; a pod stands for its owner")
+    ] = "",
 ) -> dict[str, Any]:
     """One screen about a workload or a namespace, read now: status, cause, pods, usage, warnings, errors, limits, recent alerts and
     runs. What could not be read is said in `unread` of its section."""
@@ -161,7 +167,7 @@ async def list_trust(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Pa
     return _page_of(await using.views.trust(), cursor, limit)
 
 
-@router.get("/audit", responses=_LIST, openapi_extra=secured())
+@router.get("/audit", responses=_LIST, dependencies=_EXPENSIVE, openapi_extra=secured())
 async def list_audit(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[AuditView]:
     """The audit trail, oldest first."""
     after = decode_number(cursor)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.domain.alert import ManualRequest
-from app.domain.ports import Clock, Ids
+from app.domain.ports import NO_TRACER, Clock, Ids, Tracer
 from app.domain.subject import NAMES, LabelNames
 from app.flow.upkeep.health import Findings
 from app.intake.alertmanager import MAX_BYTES
@@ -17,6 +17,8 @@ from app.intake.auth import Access
 from app.observe.metrics import Metrics
 from app.store.approvals import NO_PRESS, Press
 from app.store.database import Store
+from app.web.expensive import ExpensiveReads, Together
+from app.web.failures import API_TRIES, Failures
 
 
 class Operations(Protocol):
@@ -35,7 +37,7 @@ class Operations(Protocol):
     async def reject(
         self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
     ) -> dict[str, Any]:
-        """Reject the waiting plan."""
+        """Reject the waiting plan, or take back an order to undo that has not begun."""
         ...
 
     async def undo(
@@ -110,6 +112,10 @@ class Limits:
     body_seconds: float = 10.0
 
 
+TRACED_AT_MOST = 20
+"""Incidents of one delivery whose traces begin with it: in a storm a delivery has thousands."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebServices:
     """Everything the routes use.
@@ -117,7 +123,7 @@ class WebServices:
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
     `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
-    `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `failures` counts who proved nothing, `expensive` the expensive reads under way. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -135,3 +141,12 @@ class WebServices:
     interactions: Interactions | None = None
     limits: Limits = field(default_factory=Limits)
     label_names: Callable[[], LabelNames] = lambda: NAMES
+    failures: Failures = field(default_factory=lambda: Failures(API_TRIES))
+    tracer: Tracer = NO_TRACER
+    expensive: ExpensiveReads = field(default_factory=ExpensiveReads)
+    together: Together = field(default_factory=Together)
+
+    def received(self, incidents: Sequence[str], since: float, source: str) -> None:
+        """Tell the traces of the incidents that something came in for them; `since` is the monotonic clock at its beginning."""
+        for incident in incidents[:TRACED_AT_MOST] if self.tracer.on else ():
+            self.tracer.past("receive", self.clock.monotonic() - since, incident, source=source)

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope
 
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError, TryLater
+from app.domain.pieces import PIECE
 from app.intake import auth, slack
 from app.web.callers import headers_of
 from app.web.documented import answers, json_body
@@ -75,7 +76,8 @@ class SlackInteractions:
     async def _hand_on(self, body: bytes) -> None:
         """Signed by Slack, so it gets its 200 even when nobody can make sense of it."""
         try:
-            payload = slack.payload_of(body)
+            long = len(body) > PIECE  # beside the event loop, as it takes its time
+            payload = await asyncio.to_thread(slack.payload_of, body) if long else slack.payload_of(body)
         except BadInput as error:
             log.warning("press_not_understood", where=error.where, error=error.message)
             self._services.metrics.clicks.labels("unknown", "ignored").inc()

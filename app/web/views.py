@@ -15,13 +15,12 @@ from app.domain.alert import AlertStatus, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
 from app.flow.running.progress import so_far
-from app.store.acknowledgements import Holder
 from app.store.audit import AuditEvent
-from app.store.decisions import StoredDecision
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident, StoredAlert
-from app.store.journal import JournalEntry
+from app.store.people import Holder
 from app.store.runs import Run
+from app.store.work import JournalEntry, StoredDecision
 
 
 class RejectedView(BaseModel):

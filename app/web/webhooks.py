@@ -7,7 +7,6 @@ PagerDuty request, however odd its content.
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from app.domain.subject import NAMES
 from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
 from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
+from app.web.long_bodies import LongBodies
 from app.web.problems import status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
@@ -32,8 +32,6 @@ _PD_LIMIT = pagerduty.MAX_BYTES
 _TOLD = 20
 """How many rejected alerts an answer names; all of them are kept."""
 _LONGEST = 200
-_AT_ONCE = 32 * 1024
-"""Bytes of a body that is parsed in the event loop; some thirty alerts."""
 _log = structlog.get_logger("app.web")
 
 
@@ -49,7 +47,7 @@ class Webhook(ABC):
     too_large: ClassVar[str] = ""
     """What the sender can set against bodies that are too large."""
 
-    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
+    def __init__(self, services: WebServices, long_bodies: LongBodies) -> None:
         self.services = services
         self._long_bodies = long_bodies
         self.limit = _PD_LIMIT
@@ -93,7 +91,7 @@ class Webhook(ABC):
         return page_marks.reader(self.services.store.vault.key)(title) if marked else ""
 
     async def _take(self, request: Request) -> tuple[Delivery, Receipt]:
-        services = self.services
+        services, began = self.services, self.services.clock.monotonic()
         headers = headers_of(request.scope)
         require_same_site(headers)
         sender = self.sender(headers)
@@ -110,6 +108,7 @@ class Webhook(ABC):
         if receipt.incident_ids and not receipt.replayed:
             services.nudge()
         self._count(delivery, receipt)
+        services.received(receipt.incident_ids, began, delivery.source.value)
         return delivery, receipt
 
     def _smaller(self, error: BadInput, sender: str) -> BadInput:
@@ -122,12 +121,8 @@ class Webhook(ABC):
         return BadInput(f"{error.message}: {self.too_large}", code=error.code, where=error.where)
 
     async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
-        """A body of ordinary size at once; a long one in a thread, one at a time, so that whatever is in it holds up nobody
-        but its sender. Raises what `delivery` does."""
-        if len(body) <= _AT_ONCE:
-            return self.delivery(headers, body, sender)
-        async with self._long_bodies:
-            return await asyncio.to_thread(self.delivery, headers, body, sender)
+        """A body of ordinary size at once, a long one beside the event loop. Raises what `delivery` does, and TryLater."""
+        return await self._long_bodies.read(sender, body, lambda: self.delivery(headers, body, sender))
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -174,7 +169,7 @@ class AlertmanagerWebhook(Webhook):
     errors = (401, 403, 413, 415, 422, 503)
     too_large = "group by more labels, or set max_alerts in the webhook receiver"
 
-    def __init__(self, services: WebServices, long_bodies: asyncio.Lock) -> None:
+    def __init__(self, services: WebServices, long_bodies: LongBodies) -> None:
         super().__init__(services, long_bodies)
         self.limit = services.limits.alertmanager_bytes
 
@@ -250,7 +245,7 @@ WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, Or
 def router(services: WebServices) -> APIRouter:
     """The webhooks as routes, with what the document says of each."""
     found = APIRouter(tags=["webhooks"])
-    long_bodies = asyncio.Lock()
+    long_bodies = LongBodies()
     for kind in WEBHOOKS:
         hook = kind(services, long_bodies)
         found.add_api_route(

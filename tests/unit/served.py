@@ -1,7 +1,7 @@
 """A whole service on loopback in a thread of its own: simulated cluster, real store, policy, handlers and HTTP server.
 
 For tests of what talks to a running service from outside: commands, documents, the OpenAPI contract. Time runs `SPEED`
-times as fast as the clock on the wall; waiting is for a condition, never for a time.
+times as fast as the clock on the wall, unless told; waiting is for a condition, never for a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import Settings, load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
-from app.store import decisions, incidents, runs
+from app.store import incidents, runs, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 
@@ -107,7 +107,7 @@ def _stand(conn: Any) -> list[tuple[str, str, str, Mapping[str, Any]]]:
     found = []
     for row in incidents.page(conn, None, 100):
         last = next(iter(runs.page(conn, None, 1, row.id)), None)
-        decision = decisions.latest(conn, row.id)
+        decision = work.latest_decision(conn, row.id)
         result = last.result or "" if last else ""
         found.append((row.alertname, row.state.value, result, decision.body if decision else {}))
     return found
@@ -115,15 +115,23 @@ def _stand(conn: Any) -> list[tuple[str, str, str, Mapping[str, Any]]]:
 
 @contextmanager
 def served(
-    folder: Path, *, policies: Path = POLICIES, timelines: tuple[str, ...] = TIMELINES, **more: Any
+    folder: Path,
+    *,
+    policies: Path = POLICIES,
+    timelines: tuple[str, ...] = TIMELINES,
+    speed: float = SPEED,
+    port: int = 0,
+    **more: Any,
 ) -> Iterator[Served]:
-    """Run a service inside the block; `more` are settings."""
+    """Run a service inside the block, on any free port when it is 0; `more` are settings."""
     settings = load_settings(
-        state_dir=folder, policy_dir=policies, cluster="simulated", port=0, replica="tests", **more
+        state_dir=folder, policy_dir=policies, cluster="simulated", port=port, replica="tests", **more
     )
     ready: list[Served | BaseException] = []
     up, down = threading.Event(), threading.Event()
-    thread = threading.Thread(target=_thread, args=(settings, timelines, ready, up, down), name="served")
+    thread = threading.Thread(
+        target=_thread, args=(settings, timelines, speed, ready, up, down), name="served"
+    )
     thread.start()
     try:
         assert up.wait(PATIENCE)
@@ -140,12 +148,13 @@ def served(
 def _thread(
     settings: Settings,
     timelines: tuple[str, ...],
+    speed: float,
     ready: list[Served | BaseException],
     up: threading.Event,
     down: threading.Event,
 ) -> None:
     try:
-        asyncio.run(_serve(settings, timelines, ready, up, down))
+        asyncio.run(_serve(settings, timelines, speed, ready, up, down))
     except BaseException as error:
         ready.append(error)
         up.set()
@@ -154,11 +163,12 @@ def _thread(
 async def _serve(
     settings: Settings,
     timelines: tuple[str, ...],
+    speed: float,
     ready: list[Served | BaseException],
     up: threading.Event,
     down: threading.Event,
 ) -> None:
-    clock = AcceleratedClock(SystemClock(), SPEED)
+    clock = AcceleratedClock(SystemClock(), speed)
     cluster = SimCluster(clock, load_scenario(*timelines))
 
     def engine(timeline: Workflow) -> Engine:
@@ -170,9 +180,13 @@ async def _serve(
         metric_source=cluster.metrics,
         alert_sources=cluster.alertmanager,
         dependencies=cluster.dependencies,
+        databases=cluster.databases,
+        http=cluster.http,
+        caches=cluster.caches,
+        backups=cluster.backups,
         client=ConsoleClient(Console(file=io.StringIO())),
         make_engine=engine,
-        speed=SPEED,
+        speed=speed,
     )
     async with serving(settings, parts) as (service, url):
         ready.append(Served(asyncio.get_running_loop(), service, cluster, url))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.main import open_store
 from app.settings import load_settings
-from app.store import claims, incidents
+from app.store import incidents, work
 from app.store.database import Store
 from tests.contract.stores import open_incident
 from tests.unit.served import served
@@ -30,7 +30,7 @@ def test_a_service_that_starts_gives_up_what_its_earlier_process_held(tmp_path: 
     async def die() -> list[str]:
         store = open_store(settings)
         found = [await _claimed(store, replica) for replica in ("tests", "other")]
-        assert await store.read(lambda conn: claims.holders(conn, "")) == ("other", "tests")
+        assert await store.read(lambda conn: work.claim_holders(conn, "")) == ("other", "tests")
         store.close()
         return found
 

@@ -10,9 +10,25 @@ import pytest
 
 from app.domain.errors import BadInput
 from app.domain.urls import fault_in
-from app.settings import SECRETS, load_settings
+from app.settings import SECRETS, Settings, load_settings
 
 BLANKS = ["", " ", "\n\n", ",", " , ", "\ufeff", "\u00a0", "\u200b\t"]
+UNSEEN = ["\u3164", "\u2800", "\ufe0f", "\u034f", "\u00ad", "\U000e0041", "\x01"]
+LEFT = [
+    '""',
+    "''",
+    "<no value>",
+    "${SECRET}",
+    "{{ .Values.secret }}",
+    "$(SECRET)",
+    "$SECRET",
+    "null",
+    "None",
+    "changeme",
+    "****",
+    "xxxx",
+]
+SHORT = ["a", "seven77", "#"]
 DIGEST = hashlib.sha256(b"token").hexdigest()
 CANARY = "CANARYsecret"
 
@@ -23,16 +39,16 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("blank", [*BLANKS, *UNSEEN, *LEFT, *SHORT])
 @pytest.mark.parametrize("name", SECRETS)
 def test_an_empty_secret_refuses_to_start(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"REMEDIATOR_{name.upper()}", blank)
     with pytest.raises(BadInput) as caught:
         load_settings()
-    assert caught.value.where == f"REMEDIATOR_{name.upper()}"
+    assert caught.value.where.startswith(f"REMEDIATOR_{name.upper()}")
 
 
-@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize("blank", [*BLANKS, *UNSEEN, *LEFT, *SHORT])
 @pytest.mark.parametrize("name", SECRETS)
 def test_an_empty_file_of_a_secret_refuses_to_start(
     name: str, blank: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -70,7 +86,26 @@ def test_the_settings_and_the_routes_agree_on_whether_the_api_is_open(tokens: st
     assert found.open is found.access.open is (tokens is None)
 
 
-@pytest.mark.parametrize("nothing", [b"", b"\n", b" "])
+NOTHING = [
+    "",
+    "\n",
+    " ",
+    "\t",
+    "\r\n",
+    "  ",
+    "\0",
+    "\ufeff",
+    "\u200b",
+    "\u3164",
+    "a",
+    "null",
+    "None",
+    '""',
+    "<no value>",
+]
+
+
+@pytest.mark.parametrize("nothing", [text.encode() for text in NOTHING])
 def test_the_digest_of_an_empty_token_is_refused(nothing: bytes) -> None:
     with pytest.raises(BadInput, match="empty token"):
         load_settings(tokens=f"alice:read:{hashlib.sha256(nothing).hexdigest()}")
@@ -142,3 +177,40 @@ def test_dependencies_that_cannot_be_read_are_refused_unseen(value: str) -> None
 )
 def test_an_encoded_url_is_accepted(url: str) -> None:
     assert fault_in(url) == ""
+
+
+def test_a_byte_order_mark_before_a_secret_is_not_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("\ufeffxoxb-123456789\n", encoding="utf-8")
+    monkeypatch.setenv("REMEDIATOR_SLACK_BOT_TOKEN_FILE", str(tmp_path / "secret"))
+    found = load_settings().slack_bot_token
+    assert found is not None
+    assert found.get_secret_value() == "xoxb-123456789"
+
+
+def test_a_password_that_a_template_left_is_refused() -> None:
+    with pytest.raises(BadInput, match="placeholder"):
+        load_settings(database_url="postgresql://app:$DB_PASSWORD@db/x")
+
+
+def test_the_webhook_of_the_status_page_may_stand_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "url").write_text(f"https://hooks.test/{CANARY}\n")
+    monkeypatch.setenv("REMEDIATOR_STATUS_PAGE_URL_FILE", str(tmp_path / "url"))
+    found = load_settings()
+    assert found.status_page_url == f"https://hooks.test/{CANARY}"
+    assert CANARY not in repr(found)
+
+
+def test_l5_every_numeric_setting_has_bounds_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {name: f for name, f in Settings.model_fields.items() if f.annotation in (int, float)}
+    assert {"port", "retention_days"} <= set(numbers)
+    for name in numbers:
+        for value in ("99999999999", "1" * 400, "-99999999999", "1e9", "nan", "0x10"):
+            with monkeypatch.context() as patch:
+                patch.setenv(f"REMEDIATOR_{name.upper()}", value)
+                with pytest.raises(BadInput) as refused:
+                    load_settings()
+                assert refused.value.where == f"REMEDIATOR_{name.upper()}"

@@ -29,6 +29,13 @@ def test_serve_imports_neither_the_simulator_nor_the_offline_policy_tools() -> N
     modules = imported()
     assert {"app.main", "app.serving", "app.flow.running.advance", "app.policy.load"} <= modules
     assert offline(modules) == set()
+    asked_for = {
+        "app.observe.tracing",
+        "app.observe.identity_provider",
+        "app.intake.id_token",
+        "app.page.oidc",
+    }
+    assert asked_for & modules == set(), "off unless configured, and then their libraries cost nothing"
 
 
 def test_what_asks_for_them_imports_them() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from app.backup.failure import BackupFailed
 from app.domain.json import Obj
+from app.domain.target import NAMESPACE_NAME
 
 KIND: Final = "alert-remediator/configuration"
 VERSION: Final = 1
@@ -23,7 +24,7 @@ _LONGEST: Final = 16 << 20
 
 
 _NAME: Final = 253
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL: Final = re.compile(NAMESPACE_NAME)
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 """The names of the API, as Kubernetes checks them itself; an object's own name may be any one segment of a path."""

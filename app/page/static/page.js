@@ -1,8 +1,9 @@
 "use strict";
-// What a script adds to pages that work without it: keys, a countdown, and unfolding before printing.
+// What a script adds to pages that work without it: keys, a countdown, news, and unfolding before printing.
 // No key here changes anything at the service.
 (function () {
   const rows = () => Array.from(document.querySelectorAll("[data-row]"));
+  const ways = () => Array.from(document.querySelectorAll("nav a[data-key]"));
   let at = -1;
   let began = "";
 
@@ -29,9 +30,10 @@
 
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) { return; }
-    if (began === "g" && "oirpa".includes(event.key)) {
+    const way = began === "g" ? ways().find((link) => link.dataset.key === event.key) : undefined;
+    if (way) {
       began = "";
-      follow("nav a[data-key='" + event.key + "']");
+      way.click();
       return;
     }
     began = event.key;
@@ -55,12 +57,29 @@
     return minutes > 0 ? minutes + "m" + (seconds % 60) + "s" : seconds + "s";
   }
 
-  setInterval(function () {
-    document.querySelectorAll("[data-until]").forEach(function (element) {
-      const left = Math.round((Date.parse(element.dataset.until) - Date.now()) / 1000);
-      element.textContent = left > 0 ? "expires in " + words(left) : "expired";
+  // What is left is told by the service's clock, as it was when the page was made: this machine's may be wrong.
+  const made = document.querySelector("[data-now]");
+  const loaded = Date.now();
+
+  if (made) {
+    const began = Date.parse(made.dateTime);
+    setInterval(function () {
+      const now = began + Date.now() - loaded;
+      document.querySelectorAll("[data-until]").forEach(function (element) {
+        const left = Math.round((Date.parse(element.dataset.until) - now) / 1000);
+        element.textContent = left > 0 ? "expires in " + words(left) : "expired";
+      });
+    }, 1000);
+  }
+
+  // A stream of news ends by itself now and then, and the browser opens the next: that is no error for the console.
+  window.htmx.createEventSource = function (url) {
+    const source = new EventSource(url);
+    source.addEventListener("error", function (event) {
+      if (source.readyState === EventSource.CONNECTING) { event.stopImmediatePropagation(); }
     });
-  }, 1000);
+    return source;
+  };
 
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details").forEach((element) => { element.open = true; });

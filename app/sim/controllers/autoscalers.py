@@ -13,6 +13,7 @@ from app.domain.target import Kind
 from app.sim.controllers.pods import is_active, is_ready
 from app.sim.kinds import stamp
 from app.sim.objects import Key
+from app.sim.ownership import SCALE
 from app.sim.patch import clone
 from app.sim.quantity import cpu
 from app.sim.selectors import matches
@@ -75,7 +76,7 @@ class Autoscalers:
     def _scale(self, autoscaler: Obj, target: Obj, desired: int) -> None:
         changed = clone(target)
         changed["spec"]["replicas"] = desired
-        self._world.store.update(changed, "kube-controller-manager")
+        self._world.store.update(changed, "kube-controller-manager", subresource=SCALE)
         note = f"New size: {desired}; reason: "
         low = autoscaler["spec"]["minReplicas"]
         if target["spec"]["replicas"] < low:

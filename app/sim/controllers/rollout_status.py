@@ -74,13 +74,14 @@ def _available(deployment: Obj, status: Obj, old: Obj, at: float) -> Obj:
 def _progressing(deployment: Obj, newest: Obj | None, status: Obj, at: float) -> Obj | None:
     conditions = deployment.get("status", {}).get("conditions", [])
     current: Obj | None = next((c for c in conditions if c["type"] == "Progressing"), None)
+    reason = current.get("reason") if current is not None else None
     if deployment["spec"].get("paused"):
-        new, _ = condition(conditions, "Progressing", True, "DeploymentPaused", "Deployment is paused", at)
-        return current if current is not None else _dated(deployment, new, at)
+        if reason == "ProgressDeadlineExceeded":
+            return current
+        return _unknown(deployment, "DeploymentPaused", "Deployment is paused", at)
     if newest is None:
         return current
     name = newest["metadata"]["name"]
-    reason = current.get("reason") if current is not None else None
     if (
         current is not None
         and status["replicas"] == status["updatedReplicas"]
@@ -96,11 +97,20 @@ def _progressing(deployment: Obj, newest: Obj | None, status: Obj, at: float) ->
     elif reason == "ProgressDeadlineExceeded" or _timed_out(deployment, current, at):
         text, word = f'ReplicaSet "{name}" has timed out progressing.', "ProgressDeadlineExceeded"
         good = False
+    elif reason == "DeploymentPaused":
+        return _unknown(deployment, "DeploymentResumed", "Deployment is resumed", at)
     else:
         return current
     new, _ = condition(conditions, "Progressing", good, word, text, at)
     dated = _dated(deployment, new, at)
     return {**dated, "lastUpdateTime": stamp(at)} if word == "ReplicaSetUpdated" else dated
+
+
+def _unknown(deployment: Obj, reason: str, text: str, at: float) -> Obj:
+    """While a rollout is paused, and until the next progress after that, nobody can tell."""
+    conditions = deployment.get("status", {}).get("conditions", [])
+    new, _ = condition(conditions, "Progressing", None, reason, text, at)
+    return _dated(deployment, new, at)
 
 
 def _complete(deployment: Obj, status: Obj) -> bool:

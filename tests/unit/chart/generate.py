@@ -16,7 +16,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.policytools.rbac import rights_table
-from app.settings import SECRETS, Settings
+from app.settings import FILES, SECRETS, Settings
 from remediations import CATALOGUE
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
@@ -39,7 +39,7 @@ def schema_text() -> str:
     }
     keys = {
         name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
-        for name in SECRETS
+        for name in FILES
     }
     schema["$defs"] = {
         "settings": _object(

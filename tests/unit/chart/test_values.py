@@ -18,7 +18,7 @@ from app.flow.deciding import decide
 from app.kube.wire import WRITE_SECONDS
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy
-from app.settings import SECRETS, Settings
+from app.settings import FILES, Settings
 from remediations import CATALOGUE
 from tests.unit.chart import generate
 from tests.unit.chart.generate import CHART
@@ -90,6 +90,8 @@ def test_without_one_of_the_two_it_is_refused(missing: str) -> None:
         ({"replicas": 2}, "/replicas: 2 is greater than the maximum of 1"),
         ({"store__kind": "postgres"}, "DATABASE_URL"),
         ({"store__kind": "mysql"}, '"sqlite"'),
+        ({"settings__OIDC_ISSUER": "https://id.example.org"}, "OIDC_CLIENT_SECRET"),
+        ({"settings__OIDC_ISSUER": "https://id.example.org"}, "EXTERNAL_URL"),
         ({"store__migrateKey": "x"}, "/store/migrateKey"),
         ({"policy__existingConfigMap": "x"}, "/policy/files"),
         ({"policy__existingConfigMap": "x", "policy__files": {}}, "/rbac/roles"),
@@ -163,7 +165,7 @@ def test_every_value_has_a_default_and_every_default_a_value() -> None:
 
 def test_secrets_are_named_by_the_settings_and_by_nothing_else() -> None:
     found = json.loads(generate.SCHEMA.read_text("utf-8"))["$defs"]
-    assert set(found["secretKeys"]["properties"]) == {name.upper() for name in SECRETS}
+    assert set(found["secretKeys"]["properties"]) == {name.upper() for name in FILES}
     ours = {name.upper() for name in generate.OURS}
     every = {name.upper() for name in Settings.model_fields}
     assert set(found["settings"]["properties"]) | set(found["secretKeys"]["properties"]) | ours == every
@@ -280,3 +282,17 @@ def test_ingress_and_route_lead_to_webhooks_alone() -> None:
         ("{{ . }}", ""),
         ("", "{{ . }}"),
     ]
+
+
+def test_the_values_of_the_guide_to_the_login_make_a_service_with_a_login() -> None:
+    (text,) = re.findall(
+        r"```yaml\n# values.yaml\n(.*?)```", (ROOT / "docs/login.md").read_text("utf-8"), re.DOTALL
+    )
+    values = yaml.safe_load(text)
+    assert faults(merged(with_values(), values)) == ""
+    assert set(values["secret"]["keys"]) <= {name.upper() for name in FILES}
+    secrets = {"tokens": f"a:read:{'ab' * 32}", "oidc_client_secret": "a-secret-of-some-length"}
+    given = {name.lower(): value for name, value in values["settings"].items()}
+    login = Settings(**{**given, **secrets}).login
+    assert login is not None
+    assert login.redirect_uri in (ROOT / "docs/login.md").read_text("utf-8")

@@ -17,6 +17,17 @@ ASKED = ("slow answers", "killed for memory", "crash loop")
 EARNS = "crash loop"
 """The one of them that asks because it has not earned more."""
 
+NIGHTLY = """\
+version: 1
+rules:
+  - name: nightly size
+    remediation: scale
+    target: {kind: Deployment, name: {default: langgraph}, namespace: {default: rag7}}
+    params: {replicas: 3}
+    mode: observe
+    schedule: {cron: "30 2 29 2 *", timezone: Europe/Berlin}
+"""
+
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -32,6 +43,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         # The three that wait must not keep the fourth from being acted upon, whichever comes first.
         text = text.replace("targets_in_flight: 3", "targets_in_flight: 4")
         (folder / path.name).write_text(text, encoding="utf-8")
+    (folder / "nightly.yaml").write_text(NIGHTLY, encoding="utf-8")
     with served(tmp_path_factory.mktemp("state"), policies=folder, tokens=TOKENS) as running:
         yield running
 

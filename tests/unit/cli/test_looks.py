@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.cli.queries import explanation
-from app.policy.gates import GATES
+from app.cli.queries import _scheduled, explanation
+from app.policy.decide import GATES
 from tests.unit.cli.shell import Shell
 from tests.unit.served import Served
 
@@ -127,3 +127,20 @@ def test_the_catalogue_tells_what_an_order_of_each_needs(client: Shell) -> None:
     ended = client("remediations", "no-such")
     assert (ended.code, ended.out) == (2, "")
     assert "[unknown_remediation]" in ended.err
+
+
+def test_schedules_say_when_each_is_due_and_what_became_of_the_last(client: Shell) -> None:
+    (row,) = client.good("schedules", "--json").json
+    assert (row["rule"], row["remediation"], row["last_due"]) == ("nightly size", "scale", None)
+    shown = client.good("schedules").out
+    assert "nightly size" in shown
+    assert "-02-29T01:30:00+00:00" in shown
+    assert "never" in shown
+    ended = {
+        **row,
+        "last_due": "2028-02-29T01:30:00+00:00",
+        "last_result": "ordered",
+        "last_incident": "inc_1",
+    }
+    assert _scheduled({**ended, "last_outcome": "fixed"})["result"] == "fixed inc_1"
+    assert _scheduled({**ended, "last_outcome": None})["result"] == "ordered inc_1"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.database.actuator import Ending, SessionActuator
-from app.domain.actuator import Doors, Means
+from app.domain.actuator import Clients, Means
 from app.domain.database import Condition, DatabaseAddress, SessionId, Why
 from app.domain.errors import Held, ProbeUnavailable, TryLater
 from app.domain.outcome import ActionResult, UndoResult
@@ -15,7 +15,7 @@ from app.domain.plan import Action, Step
 from app.domain.target import Kind, Target
 from app.kube.parse import parse_ref
 from app.sim import VirtualClock
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from app.sim.faults import Fault, FaultKind
 from tests.births import cluster_of, scenario_of
 
@@ -29,14 +29,14 @@ ACTUATOR = SessionActuator()
 class World:
     """The shipped scenario: 14 sessions of langgraph-ingest are idle in a transaction for longer than ten minutes."""
 
-    def __init__(self, *clients: Clients) -> None:
+    def __init__(self, *clients: DatabaseClients) -> None:
         self.clock = VirtualClock()
         world = scenario_of("database-connections")
         if clients:
             (server,) = world.databases
             world = world.model_copy(update={"databases": (server.model_copy(update={"clients": clients}),)})
         self.cluster = cluster_of(self.clock, world)
-        self.doors = Doors(self.cluster, self.cluster.databases)
+        self.clients = Clients(self.cluster, self.cluster.databases)
         self.asked = 0
 
     async def ask(self) -> None:
@@ -47,7 +47,7 @@ class World:
 
     @property
     def means(self) -> Means:
-        return Means(self.doors, self.ask, self.sleep)
+        return Means(self.clients, self.ask, self.sleep)
 
     async def sessions(self) -> list[SessionId]:
         seen = await self.cluster.databases.activity(self.cluster, AT)
@@ -68,19 +68,19 @@ class World:
 async def test_sessions_are_ended_once_and_a_second_run_after_a_crash_does_nothing() -> None:
     world = World()
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
     assert found.ref == action.object
-    assert await ACTUATOR.dry_run(world.doors, action, ID, found) == ""
-    assert await ACTUATOR.in_place(world.doors, action, ID) == ""
+    assert await ACTUATOR.dry_run(world.clients, action, ID, found) == ""
+    assert await ACTUATOR.in_place(world.clients, action, ID) == ""
     assert world.ended == []
     done = await ACTUATOR.apply(world.means, action, ID, found)
     assert (done.result, done.text) == (ActionResult.APPLIED, "End sessions: 3 sessions ended")
     assert (len(world.ended), world.asked) == (3, 1)
-    assert await ACTUATOR.in_place(world.doors, action, ID) == "End sessions: all 3 sessions are gone"
+    assert await ACTUATOR.in_place(world.clients, action, ID) == "End sessions: all 3 sessions are gone"
     again = await ACTUATOR.apply(world.means, action, ID, found)
     assert again.result is ActionResult.APPLIED
     assert len(world.ended) == 3
-    assert (await ACTUATOR.check(world.doors, action)).ref is None
+    assert (await ACTUATOR.check(world.clients, action)).ref is None
 
 
 async def test_an_action_survives_being_stored_and_its_sessions_are_what_an_approval_is_for() -> None:
@@ -93,15 +93,15 @@ async def test_an_action_survives_being_stored_and_its_sessions_are_what_an_appr
 
 async def test_what_has_gone_on_meanwhile_is_left_alone_and_what_was_done_is_told() -> None:
     """Two of the three committed between the decision and the write, one of them went."""
-    world = World(Clients(application="langgraph-ingest", state="active", since=900.0, count=3))
+    world = World(DatabaseClients(application="langgraph-ingest", state="active", since=900.0, count=3))
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
     assert found.ref is None
     assert "not idle in a transaction" in found.text
     done = await ACTUATOR.apply(world.means, action, ID, found)
     assert done.result is ActionResult.REFUSED
     assert world.ended == []
-    assert await ACTUATOR.in_place(world.doors, action, ID) == ""
+    assert await ACTUATOR.in_place(world.clients, action, ID) == ""
 
 
 async def test_some_gone_and_none_left_to_end_means_that_it_happened() -> None:
@@ -116,7 +116,7 @@ async def test_some_gone_and_none_left_to_end_means_that_it_happened() -> None:
     )
     assert still is not None
     action = replace(action, part={**part, "sessions": [gone.to_json(), still.to_json()]})
-    text = await ACTUATOR.in_place(world.doors, action, ID)
+    text = await ACTUATOR.in_place(world.clients, action, ID)
     assert "1 of 2 sessions are gone, and the others are not to be ended any more" in text
 
 
@@ -124,7 +124,7 @@ async def test_some_gone_and_none_left_to_end_means_that_it_happened() -> None:
 async def test_a_lost_answer_is_settled_by_looking(effect: FaultKind) -> None:
     world = World()
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
     world.cluster.faults.add(Fault(effect, verb="terminate"))
     if effect is FaultKind.LOST_AFTER:
         done = await ACTUATOR.apply(world.means, action, ID, found)
@@ -141,24 +141,24 @@ async def test_a_lost_answer_is_settled_by_looking(effect: FaultKind) -> None:
 async def test_an_answer_that_cannot_be_read_back_stays_unclear() -> None:
     world = World()
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
     world.cluster.faults.add(Fault(FaultKind.LOST_AFTER, verb="terminate"))
     world.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="sql", times=10))
     assert (await ACTUATOR.apply(world.means, action, ID, found)).result is ActionResult.UNCLEAR
     with pytest.raises(TryLater):
-        await ACTUATOR.in_place(world.doors, action, ID)
+        await ACTUATOR.in_place(world.clients, action, ID)
 
 
 async def test_what_holds_it_stops_the_statement() -> None:
     world = World()
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
 
     async def held() -> None:
         raise Held("paused by kim")
 
     with pytest.raises(Held, match="paused by kim"):
-        await ACTUATOR.apply(Means(world.doors, held, world.sleep), action, ID, found)
+        await ACTUATOR.apply(Means(world.clients, held, world.sleep), action, ID, found)
     assert world.ended == []
 
 
@@ -166,7 +166,7 @@ async def test_a_workload_that_was_made_anew_is_another_one() -> None:
     world = World()
     action = await world.action()
     world.cluster.recreate(Kind.STATEFUL_SET, "rag7", "postgres")
-    found = await ACTUATOR.check(world.doors, action)
+    found = await ACTUATOR.check(world.clients, action)
     assert (found.ref, found.code) == (None, "object_changed")
     assert "created again" in found.text
 
@@ -176,16 +176,18 @@ async def test_without_the_right_to_end_them_the_dry_run_is_refused() -> None:
     (server,) = scenario_of("database-connections").databases
     poor = server.model_copy(update={"may_end": False, "login": "langgraph"})
     clients = (
-        Clients(application="langgraph-ingest", user="other", state="idle in transaction", since=900.0),
+        DatabaseClients(
+            application="langgraph-ingest", user="other", state="idle in transaction", since=900.0
+        ),
     )
     scenario = scenario_of("database-connections").model_copy(
         update={"databases": (poor.model_copy(update={"clients": clients}),)}
     )
     world.cluster = cluster_of(world.clock, scenario)
-    world.doors = Doors(world.cluster, world.cluster.databases)
+    world.clients = Clients(world.cluster, world.cluster.databases)
     action = await world.action()
-    found = await ACTUATOR.check(world.doors, action)
-    assert await ACTUATOR.dry_run(world.doors, action, ID, found) == (
+    found = await ACTUATOR.check(world.clients, action)
+    assert await ACTUATOR.dry_run(world.clients, action, ID, found) == (
         "the login may not end sessions of other (grant it pg_signal_backend)"
     )
 
@@ -200,23 +202,25 @@ async def test_there_is_nothing_to_undo_and_it_says_why() -> None:
 async def test_the_effect_is_measured_by_counting_connections_again() -> None:
     world = World()
     action = await world.action(14)
-    before = await ACTUATOR.effect(world.doors, action)
+    before = await ACTUATOR.effect(world.clients, action)
     assert before is not None
     assert (before.good, before.text) == (False, "18 of 22 connections in use")
-    await ACTUATOR.apply(world.means, action, ID, await ACTUATOR.check(world.doors, action))
-    after = await ACTUATOR.effect(world.doors, action)
+    await ACTUATOR.apply(world.means, action, ID, await ACTUATOR.check(world.clients, action))
+    after = await ACTUATOR.effect(world.clients, action)
     assert after is not None
     assert (after.good, after.text) == (True, "4 of 22 connections in use")
     world.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="sql"))
-    unknown = await ACTUATOR.effect(world.doors, action)
+    unknown = await ACTUATOR.effect(world.clients, action)
     assert unknown is not None
     assert unknown.good is None
 
 
 async def test_no_free_connection_is_known_not_to_have_helped() -> None:
-    world = World(Clients(application="langgraph-ingest", state="idle in transaction", since=900.0, count=3))
+    world = World(
+        DatabaseClients(application="langgraph-ingest", state="idle in transaction", since=900.0, count=3)
+    )
     action = await world.action()
-    full = World(Clients(application="other", count=22))
-    effect = await ACTUATOR.effect(full.doors, action)
+    full = World(DatabaseClients(application="other", count=22))
+    effect = await ACTUATOR.effect(full.clients, action)
     assert effect is not None
     assert effect.good is False

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.database.exchanging import ExchangeActuator, exchange_database
-from app.domain.actuator import CheckResult, Doors, Means
+from app.domain.actuator import CheckResult, Clients, Means
 from app.domain.copies import Exchange, Found, Server
 from app.domain.database import DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
@@ -63,7 +63,7 @@ def world(copies: Copies, replicas: int = 0) -> tuple[Means, Action]:
     ref = parse_ref(Kind.DEPLOYMENT, manifest)
     action = exchange_database(ref, TARGET, EXCHANGE, "app=nothing-has-this", "exchange")
     databases: Any = Databases(copies)
-    return Means(Doors(cluster, databases), _nothing_held, asyncio.sleep), action
+    return Means(Clients(cluster, databases), _nothing_held, asyncio.sleep), action
 
 
 async def _nothing_held() -> None:
@@ -130,5 +130,5 @@ CHECKS: dict[str, tuple[tuple[Found, ...], str]] = {
 async def test_promise_5_it_is_looked_at_again_right_before(what: str) -> None:
     seen, why = CHECKS[what]
     means, action = world(Copies(None, seen))
-    found = await ExchangeActuator().check(means.doors, action)
+    found = await ExchangeActuator().check(means.clients, action)
     assert (found.ref is None, found.text if why else "") == (bool(why), why)

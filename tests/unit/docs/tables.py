@@ -5,6 +5,7 @@ A test compares them, so a setting, command, route, gate or metric cannot change
 
 from __future__ import annotations
 
+import ast
 import inspect
 import io
 import json
@@ -28,10 +29,10 @@ from app.flow.upkeep.views import parameters
 from app.main import Parts, build
 from app.notify.console import ConsoleClient
 from app.observe.metrics import Metrics
-from app.policy.gates import GATES
+from app.policy.decide import GATES
 from app.policy.load import load_dir
 from app.policytools.rbac import Account, as_yaml, namespaces_of
-from app.settings import PREFIX, SECRETS, Settings
+from app.settings import FILES, PREFIX, Settings
 from remediations import CATALOGUE
 from tests.unit.policy.cases import facts_of, policy_of, step_of
 
@@ -48,7 +49,7 @@ def settings() -> Rows:
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ("", None) else f"`{field.default}`"
         text = str(field.description)
-        if name in SECRETS:
+        if name in FILES:
             text += f"; secret, also as `{PREFIX}{name.upper()}_FILE`"
         yield f"`{PREFIX}{name.upper()}`", default, text
 
@@ -129,23 +130,35 @@ def gates() -> Rows:
 
 
 def _case(policy: Any) -> Any:
-    from app.policy.gates import Case
+    from app.policy.facts import Case
 
     rule = policy.rules[0]
     return Case(policy, rule, step_of(), facts_of(policy, rule))
 
 
 def _codes(gate: Callable[..., Any]) -> str:
-    """The codes that the gate's own module names, and `unknown_fact` where it can be closed by one."""
-    source = inspect.getsource(gate)
+    """The codes that the gate names, or what it uses of its module, and `unknown_fact` where it can be closed by one."""
     module = inspect.getmodule(gate)
-    if gate.__name__ not in ("rate_limit", "budget"):  # these two share a module
-        source = inspect.getsource(module) if module else source
-    found = {Code[name].value for name in re.findall(r"Code\.([A-Z_]+)", source)} - {Code.ALLOWED.value}
-    text = inspect.getsource(module) if module else source
-    if ".unknown(" in text:
+    assert module is not None
+    text = inspect.getsource(module)
+    parts = {name: node for node in ast.parse(text).body for name in _defines(node)}
+    used, left = "", [gate.__name__]
+    while left:
+        node = parts.pop(left.pop(), None)
+        if node is not None:
+            used += ast.get_source_segment(text, node) or ""
+            left += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+    found = {Code[name].value for name in re.findall(r"Code\.([A-Z_]+)", used)} - {Code.ALLOWED.value}
+    if ".unknown(" in used:
         found.add(Code.UNKNOWN_FACT.value)
     return ", ".join(f"`{code}`" for code in sorted(found))
+
+
+def _defines(node: ast.stmt) -> list[str]:
+    """The names that a statement of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    return [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
 
 
 def metrics() -> Rows:

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.decision import Code
 from app.domain.events import EventKind
-from app.settings import PREFIX, SECRETS, Settings
+from app.settings import FILES, PREFIX, Settings
 from remediations import CATALOGUE
 from tests.unit.docs import tables
 from tests.unit.docs.fences import DOCUMENTS, names, table_under
@@ -118,7 +118,7 @@ def test_every_command_has_its_exit_codes_and_a_test_that_shows_them(reference: 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_documents_name_only_settings_that_exist(document: str) -> None:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
-    known |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
+    known |= {f"{PREFIX}{name.upper()}_FILE" for name in FILES}
     text = (ROOT / document).read_text(encoding="utf-8")
     assert set(re.findall(r"REMEDIATOR_[A-Z_]*[A-Z]", text)) - known == set()
 

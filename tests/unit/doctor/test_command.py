@@ -71,12 +71,16 @@ def test_config_shows_every_setting_with_its_origin_and_no_secret(shell: Shell, 
         REMEDIATOR_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
         REMEDIATOR_AUDIT_KEY="k" * 40,
         REMEDIATOR_RETENTION_DAYS="7",
+        REMEDIATOR_STATUS_PAGE_URL="https://hooks.test:8443/services/very-secret?key=very-secret",
+        REMEDIATOR_PROMETHEUS_URL="http://very-secret@prometheus.test",
     )
     rows = {r["setting"]: (r["value"], r["origin"]) for r in shell.good("config", "--json").json}
     assert rows["REMEDIATOR_RETENTION_DAYS"] == (7, "environment")
     assert rows["REMEDIATOR_PORT"] == (8080, "default")
     assert rows["REMEDIATOR_SLACK_BOT_TOKEN"] == ("set", f"file {tmp_path / 'token'}")
     assert rows["REMEDIATOR_AUDIT_KEY"] == ("set", "environment")
+    assert rows["REMEDIATOR_STATUS_PAGE_URL"] == ("https://hooks.test:8443/…", "environment")
+    assert rows["REMEDIATOR_PROMETHEUS_URL"] == ("http://prometheus.test", "environment")
     assert rows["REMEDIATOR_TOKENS"] == ("not set", "default")
     shown = shell.good("config")
     assert "very-secret" not in shown.out

@@ -18,8 +18,8 @@ from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
-from app.policy.budgets import scopes_for
 from app.policy.facts import Past, Pause, Replicas, Spend, Unknown
+from app.policy.match import scopes_for
 from app.policy.trust import TrustLevel
 from tests.unit.policy.cases import NOW, TARGET, action_of, policy_of, step_of
 
@@ -358,6 +358,24 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
         row("and it is a dry run", ALLOW, Code.DRY_RUN, step=UNSURE, dry_run=True),
         row("mode observe", OBSERVE, Code.MODE_OBSERVE, rule="mode: observe\n"),
         row("a dry run in mode observe", ALLOW, Code.DRY_RUN, rule="mode: observe\n", dry_run=True),
+        row(
+            "ordered as long ago as an approval holds", ALLOW, ordered_by="erin", ordered_at=NOW - 30 * MINUTE
+        ),
+        row("ordered longer ago", ASK, Code.APPROVAL_NEEDED, ordered_by="erin", ordered_at=NOW - 31 * MINUTE),
+        row(
+            "ordered longer ago, and kim said yes",
+            ALLOW,
+            ordered_by="erin",
+            ordered_at=NOW - 31 * MINUTE,
+            approved_by="kim",
+        ),
+        row(
+            "the clock ordered it",
+            ALLOW,
+            ordered_by="schedule of rule errors",
+            scheduled=True,
+            ordered_at=NOW - 31 * MINUTE,
+        ),
     ),
 }
 """By the gate's name, in the order of the gates."""

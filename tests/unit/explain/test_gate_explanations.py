@@ -13,9 +13,8 @@ import pytest
 from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.notify.entries import thread_entry
 from app.notify.timeline import Topic
-from app.policy.decide import decide
+from app.policy.decide import GATES, decide
 from app.policy.explain import explain_lines, gates_line
-from app.policy.gates import GATES
 from tests.unit.docs.tables import gates as documented
 from tests.unit.explain.boundaries import BOUNDARIES, Row
 from tests.unit.notify import timelines

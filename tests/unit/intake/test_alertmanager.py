@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.domain.alert import AlertStatus, Delivery, Source
 from app.domain.errors import BadInput
+from app.domain.subject import UNREAD, unread
 from app.intake import alertmanager
 from app.intake.alertmanager import unquote_receiver
 
@@ -252,10 +253,10 @@ def test_a_message_of_one_alert_is_parsed_in_well_under_a_millisecond() -> None:
     body = json.dumps(message(alert())).encode()
     rounds = []
     for _ in range(20):
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(20):
             alertmanager.parse(body, received_at=NOW, sender="am")
-        rounds.append((time.perf_counter() - began) / 20)
+        rounds.append((time.process_time() - began) / 20)
     # About 14 µs on the machine it was written on; the best round is free of other people's load.
     assert min(rounds) < 0.0002
 
@@ -281,20 +282,40 @@ def test_an_unusable_item_is_kept_with_the_beginning_of_its_text_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "code"),
+    ("labels", "kept"),
     [
-        ({"a": "x" * 4_097}, "label_too_long"),
-        ({"n" * 257: "x"}, "label_too_long"),
-        ({f"l{n}": "x" for n in range(129)}, "too_many_labels"),
+        ({"alertname": "A", "query": "x" * 4_097}, {"alertname": "A", "query": "x" * 4_095 + "…"}),
+        ({"alertname": "A", "n" * 257: "x"}, {"alertname": "A", UNREAD: unread(["n" * 257])}),
+        ({"alertname": "A", "n" * 257: 1}, {"alertname": "A", UNREAD: unread(["n" * 257])}),
+        (
+            {"alertname": "A", "service": None, "severity": None},
+            {"alertname": "A", UNREAD: unread(["service"])},
+        ),
+        (
+            {**{f"l{n}": "x" for n in range(129)}, "pod": "web-0", "alertname": "A"},
+            {**{f"l{n}": "x" for n in range(125)}, "pod": "web-0", "alertname": "A"}
+            | {UNREAD: unread(["l125", "l126", "l127", "l128"])},
+        ),
     ],
+    ids=["long value", "long name", "long name of a number", "null", "many"],
 )
-def test_labels_beyond_the_caps_cost_their_alert_and_not_its_neighbour(
-    labels: dict[str, str], code: str
+def test_labels_beyond_the_caps_are_cut_and_cost_no_alert(
+    labels: dict[str, Any], kept: dict[str, str]
 ) -> None:
     delivery = parse(message(alert(labels=labels), alert()))
-    assert [bad.code for bad in delivery.rejected] == [code]
-    assert len(delivery.rejected[0].where) < 300
-    assert len(delivery.alerts) == 1
+    assert delivery.rejected == ()
+    assert [a.labels for a in delivery.alerts[:1]] == [kept]
+    assert len(delivery.alerts) == 2
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "-Infinity", "1e999", "-1e400", "9" * 5_000])
+def test_a_number_that_is_none_in_an_advisory_field_costs_nothing(odd: str) -> None:
+    body = json.dumps(message(alert(values={"B": "@"}))).replace('"@"', odd).encode()
+    assert len(parse(body).alerts) == 1
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert len(parse(b"\xef\xbb\xbf" + json.dumps(message(alert())).encode()).alerts) == 1
 
 
 def test_annotations_and_links_are_cut_because_nothing_is_decided_by_them() -> None:
@@ -337,9 +358,7 @@ def test_half_a_character_in_what_is_only_shown_is_replaced() -> None:
     assert delivery.note == "receiver r\N{REPLACEMENT CHARACTER}"
 
 
-@pytest.mark.parametrize(
-    "rest", [b"NaN", b"1e999", b"[" * 40 + b"]" * 40, b"[" * 200_000, b"oops", b"9" * 5_000]
-)
+@pytest.mark.parametrize("rest", [b"[" * 200_000, b"oops", b"NaN oops", b"1e999]"])
 def test_half_a_character_lets_nothing_else_through(rest: bytes) -> None:
     with pytest.raises(BadInput):
         parse(b'{"version":"4","alerts":[],"a":"\\ud800","b":' + rest + b"}")

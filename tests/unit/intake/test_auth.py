@@ -88,16 +88,16 @@ BAD_TABLES = [
     (" ,\n# only a comment\n", "no token in it", ""),
     ("name", "expected name:scope", " entry 1"),
     ("a:read", "expected name:scope", " entry 1"),
-    (f"a:read:{sha('x')}:more", "expected name:scope", " entry 1"),
-    (f":read:{sha('x')}", "a name has", " entry 1"),
-    (f"a b:read:{sha('x')}", "a name has", " entry 1"),
-    (f"a:write:{sha('x')}", "a scope is one of ingest, operate, read, trigger", " entry 1"),
-    (f"a::{sha('x')}", "a scope is one of", " entry 1"),
-    (f"a:read+:{sha('x')}", "a scope is one of", " entry 1"),
+    (f"a:read:{sha('x-token')}:more", "expected name:scope", " entry 1"),
+    (f":read:{sha('x-token')}", "a name has", " entry 1"),
+    (f"a b:read:{sha('x-token')}", "a name has", " entry 1"),
+    (f"a:write:{sha('x-token')}", "a scope is one of ingest, operate, read, trigger", " entry 1"),
+    (f"a::{sha('x-token')}", "a scope is one of", " entry 1"),
+    (f"a:read+:{sha('x-token')}", "a scope is one of", " entry 1"),
     ("a:read:secret-token", "not the token itself", " entry 1"),
-    (f"a:read:{sha('x')},b:read:zz", "not the token itself", " entry 2"),
-    (f"a:read:{sha('x')},b:read:{sha('x')}", "the same token is given twice", " entry 2"),
-    (f"a:read:{sha('x')},a:read:{sha('y')}", "the same name is given twice", " entry 2"),
+    (f"a:read:{sha('x-token')},b:read:zz", "not the token itself", " entry 2"),
+    (f"a:read:{sha('x-token')},b:read:{sha('x-token')}", "the same token is given twice", " entry 2"),
+    (f"a:read:{sha('x-token')},a:read:{sha('y-token')}", "the same name is given twice", " entry 2"),
 ]
 
 
@@ -212,3 +212,12 @@ def test_a_blank_token_is_nobodys_whatever_is_configured(blank: str) -> None:
     assert table.find(blank) is None
     assert table.authenticate(basic(f"x:{blank}")) is None
     assert table.authenticate(f"Bearer {blank}") is None
+
+
+@pytest.mark.parametrize("nothing", ["", "\ufeff", "\u3164", "\0", "null", "<no value>", '""', "${TOKEN}"])
+def test_a_token_that_nobody_can_see_or_a_template_left_is_nobodys(nothing: str) -> None:
+    """Whatever digests are configured."""
+    entry = (sha(nothing), Principal("somebody", frozenset({Scope.READ})))
+    header = base64.b64encode(f":{nothing}".encode()).decode()
+    assert TokenTable((entry,)).find(nothing) is None
+    assert TokenTable((entry,)).authenticate(f"Basic {header}") is None

@@ -103,6 +103,30 @@ def test_requests_are_the_same_when_their_meaning_is() -> None:
     assert parse(order(reason="other"), "k1").body_digest != spelled_out.body_digest
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"image": "https://u:hunter2@registry.test/x"},
+        {"checks": ["select 1", "ALTER ROLE x PASSWORD 'hunter2'"]},
+        {"note": {"password=hunter2": 1}},
+    ],
+)
+def test_a_param_with_a_secret_is_refused_with_its_name_alone(params: dict[str, Any]) -> None:
+    """Without the secret it would be another order, so nothing is left out of it in silence."""
+    with pytest.raises(BadInput) as refused:
+        parse(order(params=params))
+    assert refused.value.code == "secret_in_param"
+    assert refused.value.where == f"/params/{next(iter(params))}"
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("reason", ["\u200b", "\u3164\u2800", "\x1b\x00"])
+def test_a_reason_that_nobody_can_read_is_none(reason: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        parse(order(reason=reason))
+    assert refused.value.code == "no_reason"
+
+
 def test_keys_are_kept_apart_by_caller() -> None:
     assert parse(order(), "k1").dedupe_key == "robin:k1"
     assert parse(order(), "k1", by="kim").dedupe_key == "kim:k1"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.alert import AlertStatus, Delivery, Source
+from app.domain.subject import UNREAD
 from app.intake import orchestration
 from app.intake.fingerprint import fingerprint
 
@@ -47,7 +48,7 @@ def test_the_keys_are_found_at_the_top_level_and_one_level_down(body: dict[str, 
     delivery = parse(body)
     assert delivery.rejected == ()
     [alert] = delivery.alerts
-    assert alert.labels == LABELS
+    assert {k: v for k, v in alert.labels.items() if k != UNREAD} == LABELS
     assert (alert.source, alert.status, alert.fingerprint) == (
         Source.ORCHESTRATION,
         AlertStatus.FIRING,
@@ -56,7 +57,9 @@ def test_the_keys_are_found_at_the_top_level_and_one_level_down(body: dict[str, 
     assert alert.starts_at == NOW
 
 
-def test_two_levels_down_nothing_is_looked_for() -> None:
+def test_two_levels_down_only_what_holds_labels_by_its_name_is_looked_into() -> None:
+    [alert] = parse({"payload": {"custom_details": FIELDS}}).alerts
+    assert alert.labels == LABELS
     [rejected] = parse({"a": {"b": FIELDS}}).rejected
     assert rejected.code == "no_alertname"
 
@@ -96,7 +99,7 @@ def test_an_end_is_noted_and_nothing_more(state: str) -> None:
         ([], "not_an_object"),
         ({}, "no_alertname"),
         ({"alertname": " "}, "no_alertname"),
-        ({"alertname": ["x"]}, "no_alertname"),
+        ({"alertname": ["x", "y"]}, "no_alertname"),
         (b"[" * 100 + b"]" * 100, "json_too_deep"),
     ],
 )

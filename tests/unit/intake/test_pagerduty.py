@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
+from app.domain.subject import UNREAD, unread
 from app.intake import pagerduty
 from app.intake.pagerduty import enriched, lacks_labels
 
@@ -49,6 +50,7 @@ def test_a_triggered_incident_is_a_firing_alert() -> None:
         "alertname": "HighErrorRate",
         "pagerduty_service": "Checkout",
         "pagerduty_urgency": "high",
+        UNREAD: unread(["the alerts in PagerDuty's API"]),
     }
     assert alert.annotations == {
         "summary": "[FIRING:2] HighErrorRate checkout-api (shop critical)",
@@ -243,7 +245,7 @@ def test_the_alert_body_fills_in_the_labels_that_all_alerts_share(
     assert lacks_labels(before)
     after = enriched(before, body)
     own = {"pagerduty_service": "Checkout", "pagerduty_urgency": "high", "alertname": "HighErrorRate"}
-    assert after.labels == {**labels, **own}
+    assert {k: v for k, v in after.labels.items() if k != UNREAD} == {**labels, **own}
     assert not lacks_labels(after)
     assert after.episode == before.episode
 
@@ -278,12 +280,13 @@ def test_names_and_values_that_are_no_labels_are_left_out() -> None:
         "n": 5,
         "yes": True,
         "none": None,
-        "list": ["a"],
+        "list": ["a", "b"],
         "empty": " ",
     }
     labels = enriched(triggered().alerts[0], alerts_json(details)).labels
-    assert {k: labels[k] for k in ("n", "yes")} == {"n": "5", "yes": "true"}
+    assert {k: labels[k] for k in ("n", "yes", "a_b")} == {"n": "5", "yes": "true", "a_b": "1"}
     assert not {"a b", "x", "none", "list", "empty"} & set(labels)
+    assert labels[UNREAD] == unread(["x", "none", "empty", "list"])
 
 
 def test_a_body_with_thousands_of_entries_gives_a_bounded_number_of_labels() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.intake.body import rfc3339
 from app.intake.fingerprint import fingerprint
-from app.intake.times import rfc3339
 
 DATA = Path(__file__).parent / "data"
 BASE = datetime(2026, 3, 4, 10, 15, 22, tzinfo=UTC)

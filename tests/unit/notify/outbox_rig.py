@@ -19,8 +19,9 @@ from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.slack import SlackClient
 from app.notify.timeline import Escalation, Fact, Timeline, Topic, fact_to_json, payload
 from app.store import audit, escalations, incidents, outbox
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.outbox import Message as Row
+from app.store.tx import Tx
 from tests.doubles import pagerduty as pagerduty_double
 from tests.doubles import slack as slack_double
 from tests.doubles.pagerduty import PagerDutyDouble

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from io import StringIO
 
@@ -92,3 +93,23 @@ async def test_each_thread_entry_names_its_incident() -> None:
         await client.post("#incidents", Message(incident, line("Verified"), ()), "1", "t")
     rows = out.getvalue().splitlines()
     assert [r.split()[0] for r in rows if "inc_" in r] == ["inc_1", "inc_2"]
+
+
+async def test_nothing_is_printed_on_the_event_loop() -> None:
+    """A terminal may be slow, and texts of strangers long."""
+
+    class Out(StringIO):
+        threads: set[int]
+
+        def write(self, text: str, /) -> int:
+            self.threads.add(threading.get_ident())
+            return super().write(text)
+
+    out = Out()
+    out.threads = set()
+    client = ConsoleClient(Console(file=out, width=200, force_terminal=False))
+    posted = await client.post("#incidents", Message("inc_1", line("head"), ()), None, "t")
+    await client.post("#incidents", Message("inc_1", line("entry"), ()), posted.ts, "t")
+    await client.update(posted, Message("inc_1", line("head, again"), ()), "t")
+    assert out.threads
+    assert threading.get_ident() not in out.threads

@@ -16,9 +16,9 @@ from app.flow.notifying import deliver
 from app.flow.notifying.deliver import deliver_once
 from app.notify.timeline import Escalation, Topic
 from app.store import outbox
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.outbox import MessageState
-from app.store.pre_images import Vault
+from app.store.tx import Tx, Vault
 from tests.doubles.slack import TOKEN, Fault
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import Rig, rig_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,9 @@ async def test_a_storm_calls_one_person_for_all_of_it(rig: Rig) -> None:
         incident = await rig.incident(f"svc-{n:02d}", timelines.TIMELINES["observed"])
         await rig.put(incident, Topic.DECIDED, stormy)
     await rig.deliver()
-    (digest,) = await rig.store.read(lambda conn: digests.growing(conn, 10))
+    (digest,) = await rig.store.read(
+        lambda conn: digests.growing(conn, rig.clock.now() + timedelta(minutes=1), 10)
+    )
     (storm,) = await rig.store.read(lambda conn: escalations.waiting(conn, rig.clock.now(), "any", 10))
     assert storm.subject == digest.id
     assert str(storm.why["reason"]).startswith("a storm: many targets are in trouble at once")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.domain.evidence import Diagnosis
-from app.domain.outcome import ActionResult, Result, UndoResult
+from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.notify.entries import thread_entry
 from app.notify.escalation import LetGo, NotPaged, Unanswered
 from app.notify.timeline import (
@@ -20,6 +20,7 @@ from app.notify.timeline import (
     Timeline,
     Topic,
     UndoDone,
+    UndoHeld,
     Verification,
     fact_from_json,
     payload,
@@ -73,6 +74,21 @@ ENTRIES: dict[str, tuple[Topic, Timeline, Fact | None]] = {
         Verification(Result.PROBE_ERROR, "Alertmanager did not answer", 0),
     ),
     "undone": (Topic.UNDO, DECIDED, timelines.UNDONE),
+    "undo_held": (
+        Topic.UNDO_HELD,
+        DECIDED,
+        UndoHeld(
+            "all is paused by kim: cluster upgrade",
+            f"remediator undo {timelines.RUN} --despite",
+            f"remediator reject {timelines.RUN}",
+            timelines.ASKED.expires_at,
+        ),
+    ),
+    "undo_of_the_rule_held": (
+        Topic.UNDO_HELD,
+        DECIDED,
+        UndoHeld("frozen: release", f"remediator undo {timelines.RUN} --despite"),
+    ),
     "undo_conflict": (Topic.UNDO, DECIDED, timelines.CONFLICT),
     "undo_asked": (Topic.UNDO, DECIDED, replace(timelines.UNDONE, by="kim", text="")),
     "temporary_granted": (
@@ -183,3 +199,23 @@ def test_evidence_counts_what_could_not_be_read() -> None:
     none = thread_entry(Topic.EVIDENCE, DECIDED, Diagnosis("nothing found", ()))
     assert none is not None
     assert none.readable() == "Evidence: nothing found (0 findings)"
+
+
+def test_that_a_person_is_needed_is_said_once() -> None:
+    reason = "A person is needed: Free or repair the disk of node node-1"
+    told = thread_entry(Topic.ESCALATED, DECIDED, Escalation(reason))
+    assert told is not None
+    assert told.readable().startswith("Escalated, a person is needed: Free or repair the disk of node node-1")
+
+
+def test_a_refused_order_promises_no_second_look() -> None:
+    """An alert is looked at again; an order has ended with its refusal."""
+    alert = replace(timelines.OPEN, state=IncidentState.REFUSED, decision=timelines.DENIED)
+    order = replace(alert, requested_by="kim", state=IncidentState.RESOLVED)
+    texts = [thread_entry(Topic.DECIDED, told, timelines.DENIED) for told in (alert, order)]
+    words = [told.readable() for told in texts if told is not None]
+    assert ["ooks again" in text for text in words] == [True, False]
+    assert ["Order it again once that has changed: nothing waits for it" in text for text in words] == [
+        False,
+        True,
+    ]

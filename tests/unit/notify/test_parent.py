@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.decision import Code, GateResult, Verdict
-from app.domain.outcome import IncidentState
+from app.domain.outcome import IncidentState, RunState
 from app.notify.parent import headline, parent
 from app.notify.text import plain
 from app.notify.timeline import Escalation, Timeline
@@ -27,6 +27,14 @@ def test_every_state_has_a_golden_story() -> None:
 
 def test_the_headline_tells_state_duration_alert_and_place() -> None:
     assert plain(headline(timelines.TIMELINES["fixed"])) == "FIXED in 3m12s · HighErrorRate · rag7/langgraph"
+
+
+def test_what_a_person_took_back_is_not_fixed_any_more() -> None:
+    fixed = timelines.TIMELINES["fixed"]
+    undone = replace(fixed, undos=(timelines.UNDONE,), run_state=RunState.UNDONE)
+    assert plain(headline(undone)) == "UNDONE · HighErrorRate · rag7/langgraph"
+    reverted = replace(fixed, undos=(timelines.UNDONE,), run_state=RunState.REVERTED)
+    assert plain(headline(reverted)).startswith("FIXED in 3m12s")
 
 
 def test_a_headline_without_alertname_or_target_says_so() -> None:

@@ -20,6 +20,7 @@ from app.notify.timeline import (
     Fact,
     Topic,
     UndoDone,
+    UndoHeld,
     Verification,
     fact_from_json,
     payload,
@@ -63,6 +64,7 @@ _FACTS: dict[Topic, st.SearchStrategy[Fact]] = {
         st.none() | st.timedeltas(timedelta(0), timedelta(days=9)),
     ),
     Topic.UNDO: st.builds(UndoDone, _TEXT, _TEXT, st.sampled_from(UndoResult), _TEXT, _TEXT),
+    Topic.UNDO_HELD: st.builds(UndoHeld, _TEXT, _TEXT, _TEXT, st.none() | _TIMES),
     Topic.ESCALATED: st.builds(Escalation, _TEXT, _TEXTS, _TEXTS, st.booleans()),
 }
 

@@ -78,3 +78,12 @@ def test_every_value_has_words(words: Mapping[Enum, str], kind: type[Enum]) -> N
 
 def test_only_a_verification_that_found_it_fixed_reads_like_a_repair() -> None:
     assert [r for r, words in wording.RESULT_WORDS.items() if words == "fixed"] == [Result.FIXED]
+
+
+def test_an_action_without_an_undo_says_so_once() -> None:
+    """The words of an action begin so themselves."""
+    own = "nothing to undo: a restart makes equal pods from the same template"
+    told = "Nothing to undo: a restart makes equal pods from the same template"
+    assert wording.undo_line(own, reversible=False) == told
+    assert wording.undo_line("it only waits", reversible=False) == "Nothing to undo: it only waits"
+    assert wording.undo_line("put revision 2 back", reversible=True) == "Undo: put revision 2 back"

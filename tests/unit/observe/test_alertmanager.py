@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,10 @@ import pytest
 from app.domain.alert import Alert, AlertStatus, Source
 from app.domain.alert_report import AlertReport, Reported
 from app.domain.errors import ProbeUnavailable
+from app.domain.subject import UNREAD
+from app.intake import alertmanager as intake
 from app.observe.alertmanager import Alertmanager, ListedAlert, matcher
+from app.sim.alerts import fingerprint
 
 LABELS = {"alertname": "HighErrorRate", "deployment": "langgraph", "namespace": "rag7"}
 
@@ -40,7 +44,8 @@ def listed(labels: Mapping[str, str] = LABELS, **status: Any) -> dict[str, Any]:
     return {
         "labels": dict(labels),
         "annotations": {},
-        "fingerprint": "163f1b7682685560",
+        "fingerprint": "",
+        "generatorURL": f"{PROMETHEUS}/graph?g0.expr=y",
         "startsAt": "2026-03-04T10:15:22.713123456Z",
         "endsAt": "2026-03-04T10:19:22.713Z",
         "receivers": [{"name": "auto"}],
@@ -48,12 +53,17 @@ def listed(labels: Mapping[str, str] = LABELS, **status: Any) -> dict[str, Any]:
     }
 
 
+PROMETHEUS = "http://prometheus-0:9090"
 SINCE = "firing since 2026-03-04 10:15:22 UTC"
 GONE = AlertReport(Reported.GONE, "Alertmanager no longer lists the alert")
 
 
 def alert(**more: str) -> Alert:
-    return Alert(Source.ALERTMANAGER, "", AlertStatus.FIRING, Still().now(), {**LABELS, **more})
+    labels = {**LABELS, **more}
+    url = f"{PROMETHEUS}/graph?g0.expr=x"
+    return Alert(
+        Source.ALERTMANAGER, fingerprint(labels), AlertStatus.FIRING, Still().now(), labels, {}, None, url
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +160,9 @@ async def test_blocking_alerts_come_with_what_hides_them() -> None:
     )
 
     at = datetime(2026, 3, 4, 10, 15, 22, 713123, tzinfo=UTC)
-    assert found == [ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", ("8e2f",))]
+    assert found == [
+        ListedAlert({"alertname": "NodeDown"}, at, "silenced by silence 8e2f", ("8e2f",), "", PROMETHEUS)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -195,3 +207,101 @@ async def test_what_cannot_be_read_is_unavailable_and_never_gone(response: httpx
 )
 def test_a_matcher_takes_its_value_literally(name: str, value: str, text: str) -> None:
     assert matcher(name, value) == text
+
+
+def _of(url: str, labels: Mapping[str, str] = LABELS) -> Alert:
+    return replace(alert(), generator_url=url, labels=labels, fingerprint=fingerprint(dict(labels)))
+
+
+GRAFANA = "https://grafana.example.net/alerting/grafana/adk1/view?orgId=1"
+OTHER = {**listed({"alertname": "Watchdog"}), "generatorURL": "http://prometheus-0:9090/graph?g0.expr=vector"}
+
+
+@pytest.mark.parametrize(
+    ("url", "there", "state"),
+    [
+        (GRAFANA, [], Reported.TOLD),
+        (GRAFANA, [OTHER], Reported.TOLD),
+        (GRAFANA, [listed()], Reported.FIRING),  # Grafana that sends to this one
+        (
+            "http://prometheus-eu:9090/graph?g0.expr=x",
+            [OTHER],
+            Reported.TOLD,
+        ),  # a second pair, a tenant's ruler
+        ("http://prometheus-eu:9090/graph?g0.expr=x", [], Reported.GONE),  # nothing to tell by
+        (f"{PROMETHEUS}/graph?g0.expr=x", [OTHER], Reported.GONE),
+        ("", [OTHER], Reported.TOLD),  # a script
+        ("", [], Reported.TOLD),
+        ("http://[bad", [OTHER], Reported.TOLD),
+    ],
+)
+async def test_an_alertmanager_says_nothing_of_an_alert_that_it_never_had(
+    url: str, there: list[dict[str, Any]], state: Reported
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        filters = [f.partition("=") for f in request.url.params.get_list("filter")]
+        found = [a for a in there if all(a["labels"].get(k) == v.strip('"') for k, _, v in filters)]
+        return httpx.Response(200, json=found)
+
+    (report,) = await alertmanager(answer).states([_of(url)])
+    assert report.state is state
+
+
+async def test_what_was_listed_once_is_gone_when_it_is_not_and_others_are_asked_for_once() -> None:
+    there: list[dict[str, Any]] = [listed()]
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(len(request.url.params.get_list("filter")))
+        return httpx.Response(200, json=there if asked[-1] else [OTHER])
+
+    client = alertmanager(answer)
+    script, foreign = _of(""), _of("http://prometheus-eu:9090/x", {"alertname": "Else"})
+    assert [r.state for r in await client.states([script])] == [Reported.FIRING]
+    there.clear()
+    assert [r.state for r in await client.states([script])] == [Reported.GONE]
+    for _ in range(3):
+        assert [r.state for r in await client.states([foreign])] == [Reported.TOLD]
+    assert asked.count(0) == 1
+
+
+async def test_whether_others_are_listed_is_not_known_when_that_cannot_be_read() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[]) if request.url.params.get_list("filter") else httpx.Response(400)
+
+    (report,) = await alertmanager(answer).states([_of("http://prometheus-eu:9090/x")])
+    assert report.state is Reported.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {**LABELS, "query": "x" * 5_000},
+        {**LABELS, **{f"l{n}": "x" for n in range(130)}},
+        {**LABELS, "n" * 300: "x"},
+        {**LABELS, "q": 'a "b"\\c', "équipe": "x"},
+    ],
+    ids=["a long value", "many", "a long name", "odd"],
+)
+@pytest.mark.parametrize("known", [True, False], ids=["by its fingerprint", "by its labels"])
+async def test_an_alert_whose_labels_the_intake_cut_is_still_found(
+    labels: dict[str, str], known: bool
+) -> None:
+    own, other = (
+        {**listed(each), "fingerprint": fingerprint(each) if known else ""}
+        for each in (labels, {**labels, "deployment": "other"})
+    )
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.extend(request.url.params.get_list("filter"))
+        return httpx.Response(200, json=[other, own])
+
+    sent = {"status": "firing", "labels": labels, "startsAt": "2026-03-04T10:15:22Z"}
+    if known:
+        sent["fingerprint"] = fingerprint(labels)
+    body = json.dumps({"version": "4", "alerts": [sent]}).encode()
+    (taken,) = intake.parse(body, received_at=Still().now(), sender="am").alerts
+    (report,) = await alertmanager(answer).states([taken])
+    assert report == AlertReport(Reported.FIRING, SINCE)
+    assert not any("…" in matcher or UNREAD in matcher for matcher in asked)

@@ -146,9 +146,9 @@ def test_any_text_is_accepted(text: str) -> None:
     ],
 )
 def test_a_hostile_line_is_redacted_in_linear_time(unit: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     redact(unit * (100_000 // len(unit)))
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 def test_values_under_secret_names_are_replaced_at_any_depth() -> None:

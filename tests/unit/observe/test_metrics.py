@@ -16,6 +16,7 @@ EXPECTED = {
     "remediator_deliveries": ("counter", ("source", "result")),
     "remediator_alerts": ("counter", ("source", "status")),
     "remediator_alerts_truncated": ("counter", ("source",)),
+    "remediator_failed_authentications": ("counter", ("result",)),
     "remediator_http_requests": ("counter", ("method", "route", "status")),
     "remediator_http_request_seconds": ("histogram", ("route",)),
     "remediator_incidents": ("gauge", ("state",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +11,7 @@ import httpx
 import pytest
 
 from app.domain.errors import ProbeUnavailable
+from app.domain.pieces import PIECE
 from app.observe.alertmanager import Alertmanager
 from app.observe.pagerduty_rest import PagerDutyRest
 from app.observe.prometheus import Prometheus
@@ -69,3 +72,51 @@ async def test_a_series_without_values_is_no_answer(row: str) -> None:
     client = _client((body % ("matrix", row)).encode())
     with pytest.raises(ProbeUnavailable):
         await Prometheus(client, "http://p.test", clock).window("up", NOW - timedelta(hours=1), NOW, 60)
+
+
+LONG = {
+    "lists": b'{"status":"success","data":{"result":[' + b"[]," * 2_000_000 + b"[]]}}",
+    "nested": b'{"status":"success","data":{"result":[' + (b"[" * 28 + b"]" * 28 + b",") * 100_000 + b"[]]}}",
+    "an object": b'{"data":{' + b",".join(b'"%d":0' % n for n in range(400_000)) + b"}}",
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("source", ["prometheus", "pagerduty"])
+async def test_a_long_answer_is_read_beside_the_loop_in_pieces_and_has_bounds(
+    monkeypatch: pytest.MonkeyPatch, source: str, case: str
+) -> None:
+    pieces: list[tuple[int, str]] = []
+    real = json.loads
+
+    def loads(text: bytes) -> Any:
+        pieces.append((len(text), threading.current_thread().name))
+        return real(text)
+
+    monkeypatch.setattr(json, "loads", loads)
+    client = _client(LONG[case])
+    asked: Any
+    if source == "prometheus":
+        asked = Prometheus(client, "http://p.test", Waits()).instant("up")
+    else:
+        asked = PagerDutyRest(client, "http://d.test", "token", Waits()).incident_alerts("P1")
+    with pytest.raises(ProbeUnavailable):
+        await asked
+    assert pieces == []
+
+
+async def test_a_long_ordinary_answer_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    real = json.loads
+
+    def loads(text: bytes) -> Any:
+        assert len(text) <= PIECE + 2
+        threads.add(threading.current_thread().name)
+        return real(text)
+
+    monkeypatch.setattr(json, "loads", loads)
+    rows = [{"metric": {"pod": f"pod-{n}"}, "value": [1.5, str(n)]} for n in range(20_000)]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}}).encode()
+    found = await Prometheus(_client(body), "http://p.test", Waits()).instant("up")
+    assert len(found) == 20_000
+    assert threading.current_thread().name not in threads

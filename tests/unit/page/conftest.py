@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
+from tests.doubles.oidc import Provider, serving
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy
-from tests.scenario.web import app_of
+from tests.scenario.web import URL, app_of
 from tests.unit.page.browser import Browser, access
+from tests.unit.page.login_there import sign_in_of
 
 
 @pytest.fixture
@@ -40,3 +43,25 @@ async def asked(rig: Rig) -> str:
 
     await rig.until(waits)
     return (await all_runs(rig))[-1].id
+
+
+@pytest.fixture
+async def provider(rig: Rig) -> AsyncIterator[Provider]:
+    """A provider that does everything right."""
+    async with serving(rig.clock, f"{URL}/login/oidc/callback") as made:
+        yield made
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    """The service's client."""
+    async with httpx.AsyncClient() as client:
+        yield client
+
+
+@pytest.fixture
+async def person(rig: Rig, provider: Provider, http: httpx.AsyncClient) -> AsyncIterator[Browser]:
+    """A browser on a service with this provider."""
+    made = Browser(app_of(rig, access(), sign_in=sign_in_of(rig, provider, http)))
+    yield made
+    await made.close()

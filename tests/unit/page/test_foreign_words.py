@@ -11,7 +11,7 @@ from app.domain.text import CONTROL
 from app.notify.text import Ref, Span, Style, Who
 from app.page import render
 from app.sim.scenario import Scenario
-from app.store import pauses
+from app.store import people
 from tests.births import scenario_of
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_incidents, body, born
@@ -140,7 +140,7 @@ async def test_in_what_people_and_urls_say(tmp_path: Path) -> None:
     asked += [("/audit", name, 422) for name in ("kind", "cursor")]
     for number, attack in enumerate(ATTACKS):
         scope = f"rule:{number} {attack}"
-        await rig.store.write(lambda tx, scope=scope, said=attack: pauses.set(tx, scope, said, said, None))  # type: ignore[misc]
+        await rig.store.write(lambda tx, scope=scope, said=attack: people.pause(tx, scope, said, said, None))  # type: ignore[misc]
         for path, name, status in asked:
             answer = await browser.http.get(path, params={name: attack})
             assert answer.status_code == status, (name, attack)

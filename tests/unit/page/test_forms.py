@@ -8,9 +8,9 @@ import json
 import pytest
 
 from app.domain.outcome import RunState
-from app.page.door import MAX_FORM
+from app.page.requests import MAX_FORM
 from app.page.session import SESSION, VISIT
-from app.store import pauses
+from app.store import people
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run
 from tests.scenario.web import URL, app_of
@@ -22,7 +22,7 @@ REASON = "seen at the graph"
 async def untouched(rig: Rig) -> bool:
     """Nobody has answered, and nothing is paused."""
     run = await the_run(rig)
-    held = await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now()))
+    held = await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now()))
     return run.state is RunState.WAITING and run.answer == "" and held == []
 
 

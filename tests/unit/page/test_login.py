@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.page.failures import TRIES, WINDOW, Failures, TooManyFailuresError
 from app.page.session import LIFETIME, SESSION
+from app.web.failures import LOGIN_TRIES, WINDOW, Failures, TooManyFailuresError
 from tests.scenario.rig import Rig
 from tests.scenario.web import URL, app_of
 from tests.unit.page.browser import TOKENS, Browser, access
@@ -157,7 +157,7 @@ async def test_a_login_leads_nowhere_but_to_our_own_pages(browser: Browser, onwa
 
 async def test_after_wrong_tokens_an_address_has_to_wait(rig: Rig, browser: Browser) -> None:
     page = await browser.get("/login")
-    for _ in range(TRIES):
+    for _ in range(LOGIN_TRIES):
         assert (await browser.press(page, "/login", token="wrong-token")).status == 401
     late = await browser.press(page, "/login", token=TOKENS["alice"][0])
     assert (late.status, late.answer.headers["retry-after"]) == (429, "60")
@@ -167,7 +167,7 @@ async def test_after_wrong_tokens_an_address_has_to_wait(rig: Rig, browser: Brow
 
 def test_addresses_wait_for_themselves_and_few_are_remembered() -> None:
     failures = Failures()
-    for _ in range(TRIES):
+    for _ in range(LOGIN_TRIES):
         failures.count("10.0.0.1", 0.0)
     with pytest.raises(TooManyFailuresError):
         failures.require_room("10.0.0.1", 1.0)

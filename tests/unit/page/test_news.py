@@ -200,10 +200,12 @@ async def test_the_end_of_the_session_ends_the_stream(rig: Rig, app: FastAPI, lo
 
 
 async def test_nobody_hears_anything_and_does_not_ask_again(rig: Rig, app: FastAPI) -> None:
-    """A browser's EventSource stops at 204."""
+    """They are told so by the word after which the page closes its stream."""
     stream = Stream(app, "/news?since=0&path=/")
     await turns(rig, 2)
-    assert (stream.over(), stream.status, stream.raw) == (True, 204, "")
+    assert (stream.over(), stream.status) == (True, 200)
+    ((name, html),) = stream.events
+    assert (name, parse(html).one("a").get("href")) == ("over", "/login")
 
 
 async def test_only_so_many_at_once_and_each_gives_its_place_back(

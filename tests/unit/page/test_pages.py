@@ -7,6 +7,7 @@ from importlib.resources import files
 
 import pytest
 
+from app.domain.change import HIDDEN
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState
 from app.notify.wording import STATE_WORDS
@@ -107,6 +108,10 @@ async def test_a_real_incident_from_alert_to_undo_is_one_timeline(
         "ghcr.io/stacey77/rag7:v1.5.0",
         "ghcr.io/stacey77/rag7:v1.4.2",
     ]
+    rows = [[c.text for c in r.all("td")] for r in timeline.all("tr")]
+    dark = [r[0] for r in rows if r[1:] == [HIDDEN, HIDDEN]]
+    assert "/metadata/annotations/kubernetes.io~1change-cause" in dark, "free text"
+    assert "/spec/template" not in dark, "the row of the whole template would say nothing"
 
 
 async def test_each_gate_stands_with_value_threshold_and_what_would_have_to_change(
@@ -144,7 +149,7 @@ async def test_the_overview_says_what_needs_a_person_and_how_the_service_stands(
         "WAITING FOR APPROVAL HighErrorRate on rag7/Deployment/langgraph",
         "expires in 30m",
         "Pauses None.",
-        "cluster 9 10 1h",
+        "cluster 10 10 1h",
         "acts as the policy's rules say",
         "Replicas at work rig (this one)",
         "Works less well: cluster patch deployments is not granted",

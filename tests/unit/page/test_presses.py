@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.domain.decision import Mode
+from app.domain.errors import CommitUnclear
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Target
-from app.policy.gates.kill_switch import scopes_of
+from app.flow.people import approve
+from app.policy.gates.people import scopes_of
 from app.policy.model import Approval, Temporary
-from app.store import pauses
+from app.store import people
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
 from tests.scenario.web import app_of
@@ -51,6 +54,28 @@ async def test_an_approval_counts_for_the_plan_that_was_read_with_name_and_reaso
     assert f"Approved by alice: {REASON}" in rig.notebook.text, "told in Slack too"
 
 
+async def test_a_press_whose_commit_lost_its_answer_is_told_as_not_known_and_counts_once_when_repeated(
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await browser.login()
+    data = filled(page.form(f"/runs/{asked}/approve"), reason=REASON)
+    real = approve.answer
+
+    async def lost(*what: Any) -> None:
+        await real(*what)
+        raise CommitUnclear("it is not known whether this was taken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(approve, "answer", lost)
+        told = await browser.post(f"/runs/{asked}/approve", data)
+    assert told.status == 503
+    assert "Not known" in told.text
+    assert "not known whether this was taken" in told.text
+    assert (await browser.post(f"/runs/{asked}/approve", data)).status == 200
+    assert await ended(rig) is RunState.FIXED
+    assert (len(await trail(rig, EventKind.APPROVED)), len(writes(rig))) == (1, 1)
+
+
 async def test_however_often_it_is_pressed_it_is_one_answer_and_one_write(
     rig: Rig, browser: Browser, asked: str
 ) -> None:
@@ -72,6 +97,19 @@ async def test_a_rejection_ends_it_with_its_reason(rig: Rig, browser: Browser, a
     assert writes(rig) == []
     (given,) = await trail(rig, EventKind.REJECTED)
     assert (given.actor, given.data["reason"]) == ("alice", "we roll forward")
+
+
+async def test_an_approval_is_taken_back_as_long_as_nothing_is_begun(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    await rig.operations.approve(asked, "ann", (await the_run(rig)).plan_hash)
+    page = await browser.login()
+    assert "Approved by ann, and not begun yet" in page.text
+    assert "Waits for your answer" not in page.text
+    assert [b.text for b in page.form(f"/runs/{asked}/reject").all("button")[1:]] == ["Reject"]
+    await browser.press(page, f"/runs/{asked}/reject", reason="not now")
+    assert await ended(rig) is RunState.REJECTED
+    assert writes(rig) == []
 
 
 async def test_an_undo_takes_back_what_was_done_once(rig: Rig, browser: Browser, asked: str) -> None:
@@ -140,7 +178,7 @@ async def test_a_reader_sees_everything_and_can_press_nothing(rig: Rig, browser:
         answer = await browser.post(action, data)
         assert (answer.status, answer.document.one("code").text) == (403, "scope_missing"), action
     assert (await the_run(rig)).answer == ""
-    assert await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now())) == []
+    assert await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now())) == []
 
 
 async def test_who_may_approve_is_the_policys_word(tmp_path: Path) -> None:
@@ -220,7 +258,7 @@ async def test_a_pause_is_set_and_lifted_with_name_and_reason(rig: Rig, browser:
     data = filled(page.form("/pause"), reason="cluster upgrade", scope="namespace:rag7", hours="8")
     for _ in range(2):
         page = await browser.post("/pause", data)
-    (held,) = await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now()))
+    (held,) = await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now()))
     assert (held.scope, held.author, held.reason) == ("namespace:rag7", "alice", "cluster upgrade")
     assert len(await trail(rig, EventKind.PAUSED)) == 1, "the second press set no second one"
     assert "Paused: namespace:rag7 by alice until" in page.text
@@ -267,14 +305,14 @@ async def test_a_pause_stops_what_its_author_meant(
     """One that looks like a pause and covers nothing would be worse than none."""
     page = await browser.login()
     await browser.post("/pause", {**filled(page.form("/pause"), reason="hands off"), "scope": said})
-    (held,) = await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now()))
+    (held,) = await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now()))
     target = Target.parse((await the_run(rig)).target_key)
     assert held.scope == meant
     assert held.scope in scopes_of(target, "rule", "remediation")
     page = await browser.post(
         "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said}
     )
-    assert await rig.store.read(lambda conn: pauses.active(conn, rig.clock.now())) == []
+    assert await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now())) == []
 
 
 async def test_a_temporary_change_can_be_kept(tmp_path: Path) -> None:

@@ -267,9 +267,9 @@ async def test_ten_thousand_objects_stay_workable() -> None:
     clock.advance(30)
 
     async def timed(call: Callable[[], Awaitable[object]]) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         await call()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     # Bounds far above what is needed (milliseconds), far below what a scan of everything each tick would cost.
     clock.advance(6 * 3600)

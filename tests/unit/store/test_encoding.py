@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.json import canonical
-from app.store.encoding import (
+from app.store.connection import (
     micros,
     micros_or_none,
     moment,

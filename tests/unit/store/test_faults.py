@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import exc
 
 from app.domain.errors import BadInput, RemediatorError, StoreUnavailable
-from app.store.faults import breaks_transaction, is_collision, translate
+from app.store.connection import breaks_transaction, commit_unclear, is_collision, leaves_open, translate
 
 
 def sqlite(kind: type[sqlite3.Error], code: int, text: str = "database or disk is full") -> sqlite3.Error:
@@ -101,3 +101,34 @@ def test_what_may_heal_says_when_to_come_back() -> None:
 def test_errors_of_others_are_not_ours_to_judge() -> None:
     assert not breaks_transaction(ValueError("x"))
     assert not is_collision(ValueError("x"))
+
+
+AT_COMMIT: dict[str, tuple[Any, bool]] = {
+    "connection": (CASES["connection"][0], True),
+    "ended by an administrator": (wrapped(_O, psycopg.errors.AdminShutdown("terminating")), True),
+    "server crashed": (wrapped(_O, psycopg.errors.CrashShutdown("crash")), True),
+    "completion unknown": (wrapped(_O, psycopg.errors.StatementCompletionUnknown("?")), True),
+    "serialization": (CASES["serialization"][0], False),
+    "deadlock": (CASES["deadlock"][0], False),
+    "unique on postgres": (CASES["unique on postgres"][0], False),
+    "idle for too long": (wrapped(_O, psycopg.errors.IdleInTransactionSessionTimeout("idle")), False),
+    "disk full": (CASES["disk full"][0], False),
+    "locked": (CASES["locked"][0], False),
+    "the disk failed": (
+        wrapped(_O, sqlite(sqlite3.OperationalError, sqlite3.SQLITE_IOERR, "disk I/O error")),
+        True,
+    ),
+    "its sync failed": (
+        wrapped(_O, sqlite(sqlite3.OperationalError, sqlite3.SQLITE_IOERR | 4 << 8, "disk I/O error")),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AT_COMMIT)
+def test_of_a_commit_it_is_known_which_error_leaves_it_open(case: str) -> None:
+    error, unclear = AT_COMMIT[case]
+    assert leaves_open(error) is unclear
+    ours = commit_unclear(error)
+    assert (ours.code, ours.retry_after) == ("commit_unclear", 2.0)
+    assert "hunter2" not in str(ours)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import bindparam as bind
 
-from app.store.prepared import Prepared, among, members
+from app.store.connection import Prepared, among, members
 
 _metadata = MetaData()
 _things = Table("things", _metadata, Column("name", Text, primary_key=True), Column("size", Integer))

@@ -119,9 +119,13 @@ class RecordedOrders:
         return self._take("explain", any_id)
 
 
+ALLOWED: frozenset[str] = frozenset({"high-error-rate"})
+"""What may be ordered."""
+
+
 def check_order(request: ManualRequest) -> None:
-    """The catalogue knows one remediation."""
-    if request.remediation != "high-error-rate":
+    """Rules and catalogue allow this much."""
+    if request.remediation not in ALLOWED:
         raise BadInput("there is no such remediation", code="unknown_remediation", where="/remediation")
 
 

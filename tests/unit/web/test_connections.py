@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import uvicorn
+from prometheus_client import generate_latest
 
+from app.store import incidents
 from app.store.database import Store
+from app.web import health
 from app.web.connections import ConnectionLimits, GuardedProtocol, Waiting
 from app.web.services import Limits
 from tests.unit.web.rig import Rig, token
@@ -24,7 +28,14 @@ class Door:
     """A listening server over the rig's application."""
 
     def __init__(self, rig: Rig, limits: ConnectionLimits) -> None:
-        config = uvicorn.Config(rig.app, lifespan="off", log_config=None, ws="none", server_header=False)
+        self.begun = asyncio.Event()
+        """The application is at a request."""
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            self.begun.set()
+            await rig.app(scope, receive, send)
+
+        config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none", server_header=False)
         config.load()
         self._server = uvicorn.Server(config)
         self._config, self._limits = config, limits
@@ -124,6 +135,64 @@ async def test_a_head_that_is_too_large_is_431_and_the_end(door: Door, sent: byt
     assert (await rest(reader)).startswith(b"HTTP/1.1 431 ")
 
 
+CHUNKED = b"POST /webhooks/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+ALERT = b'{"version":"4","alerts":[{"status":"firing","labels":{"alertname":"A"},"startsAt":"2026-03-04T10:00:00Z"}]}'
+BODY = b"%x\r\n" % len(ALERT) + ALERT + b"\r\n"
+PROOF = b"Authorization: Bearer " + token("ingest").encode() + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "pause"),
+    [(b"", False), (PROOF, False), (PROOF, True)],
+    ids=["proof only in the trailer", "proof in the head", "while the application waits"],
+)
+async def test_a_trailer_is_never_a_header_and_is_refused(store: Store, given: bytes, *, pause: bool) -> None:
+    """RFC 9110, 6.5.1. Nothing that such a request asks for is done."""
+    door = Door(Rig(store), LIMITS)
+    await door.start()
+    reader, writer = await door.connect(CHUNKED + given + b"\r\n" + BODY)
+    if pause:
+        await door.begun.wait()
+    writer.write(b"0\r\n" + PROOF + b"\r\n")
+    wanted = b"HTTP/1.1 400 " if given else (b"HTTP/1.1 400 ", b"HTTP/1.1 401 ")
+    assert (await rest(reader)).startswith(wanted)
+    await door.stop()
+    assert await store.read(lambda conn: incidents.page(conn, None, 10)) == []
+
+
+async def test_chunks_without_a_trailer_are_taken(door: Door) -> None:
+    reader, writer = await door.connect(CHUNKED + PROOF + b"\r\n" + BODY + b"0\r\n\r\n")
+    assert (await head(reader)).startswith(b"HTTP/1.1 202 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"0\r\nX: " + b"y" * 20_000,
+        b"0\r\n" + b"x" * 20_000,
+        b"2;a=" + b"b" * 20_000,
+        b"0" * 20_000,
+    ],
+    ids=["trailer", "trailer's name", "chunk extension", "chunk size"],
+)
+async def test_what_a_body_says_of_itself_is_bounded_like_a_head(store: Store, sent: bytes) -> None:
+    door = Door(Rig(store), LIMITS)
+    await door.start()
+    reader, _ = await door.connect(CHUNKED + PROOF + b"\r\n" + sent)
+    assert (await rest(reader)).startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    await door.stop()
+
+
+async def test_nothing_is_answered_in_the_place_of_another_answer(store: Store) -> None:
+    """The refusal of a request that was sent ahead is no answer to the one before it."""
+    door = Door(Rig(store), LIMITS)
+    await door.start()
+    reader, _ = await door.connect(GET + b"GET / HTTP/1.1\r\nA: " + b"a" * 10_000)
+    assert b"431" not in (await rest(reader))
+    await door.stop()
+
+
 async def test_a_body_that_is_late_ends_the_connection_with_its_answer(door: Door) -> None:
     credentials = f"Authorization: Bearer {token('ingest')}\r\n".encode()
     reader, _ = await door.connect(
@@ -183,3 +252,25 @@ async def test_requests_far_ahead_of_their_answers_end_the_connection(door: Door
 async def test_the_answers_carry_no_banner(door: Door) -> None:
     reader, _ = await door.connect(GET)
     assert b"server:" not in await head(reader)
+
+
+async def test_metrics_that_many_ask_for_at_once_are_made_a_few_times(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a token: each text holds the event loop, so whoever asks in the same moment has the same one."""
+    made: list[None] = []
+
+    def make(registry: Any) -> bytes:
+        made.append(None)
+        return generate_latest(registry)
+
+    monkeypatch.setattr(health, "generate_latest", make)
+    door = Door(Rig(store), ConnectionLimits())
+    await door.start()
+    asked = [await door.connect() for _ in range(60)]
+    for _, writer in asked:
+        writer.write(GET.replace(b"/healthz", b"/metrics"))
+    answers = [await head(reader) for reader, _ in asked]
+    assert all(answer.startswith(b"HTTP/1.1 200 OK") for answer in answers)
+    assert 1 <= len(made) <= 20
+    await door.stop()

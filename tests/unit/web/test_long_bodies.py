@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from app.domain.alert import Delivery
+from app.domain.errors import TryLater
 from app.intake import alertmanager
+from app.web.long_bodies import LongBodies
+from app.web.problems import status_of
 from tests.bench.bodies import alert, message
 from tests.unit.web.rig import Rig
 
@@ -66,3 +69,79 @@ async def test_an_origin_that_is_no_url_is_refused_and_no_fault_of_ours(open_rig
     async with open_rig.client() as http:
         answer = await http.post(PATH, content=SHORT, headers={b"origin": origin.encode("latin-1")})
     assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+
+
+async def test_overload_is_503_within_its_time_and_a_long_body_holds_up_nobody_but_its_sender() -> None:
+    places, begun, goes_on = LongBodies(patience=0.05), threading.Event(), threading.Event()
+
+    def slow() -> str:
+        begun.set()
+        assert goes_on.wait(60)
+        return "slow"
+
+    long, large = b" " * 100_000, b" " * 2_000_000
+    held = asyncio.ensure_future(places.read("bad", large, slow))
+    await asyncio.to_thread(begun.wait, 60)
+    for sender in ("bad", "good"):
+        # Neither a long body nor a short one waits for a very long one, whoever sends it.
+        assert await places.read(sender, long, lambda: "long") == "long"
+        assert await places.read(sender, b"", lambda: "short") == "short"
+        with pytest.raises(TryLater) as late:
+            await places.read(sender, large, lambda: "large")
+        assert (late.value.code, status_of(late.value)) == ("overloaded", 503)
+        assert late.value.retry_after
+    goes_on.set()
+    assert await held == "slow"
+    assert await places.read("good", large, lambda: "large") == "large"
+
+
+async def test_of_one_sender_one_body_stands_in_the_line() -> None:
+    places, begun, goes_on = LongBodies(patience=60), threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        begun.set()
+        assert goes_on.wait(60)
+
+    body = b" " * 2_000_000
+    reading = [asyncio.ensure_future(places.read("bad", body, first))]
+    await asyncio.to_thread(begun.wait, 60)
+    for name in ("bad", "bad", "good"):
+        reading.append(asyncio.ensure_future(places.read(name, body, lambda name=name: order.append(name))))  # type: ignore[misc]
+        await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(*reading)
+    assert order == ["good", "bad", "bad"]
+
+
+HOSTILE = {
+    "lists": b"[]," * 400_000,
+    "nested": (b"[" * 28 + b"]" * 28 + b",") * 20_000,
+    "keys": b",".join(b'{"%d":0}' % n for n in range(150_000)) + b",",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+@pytest.mark.parametrize("place", ["an ignored field", "an alert", "an annotation"])
+async def test_a_body_of_nothing_but_structure_is_refused_before_it_is_read(
+    rig: Rig, case: str, place: str
+) -> None:
+    before, after = {
+        "an ignored field": (b'{"alerts":[],"x":[', b"0]}"),
+        "an alert": (b'{"alerts":[{"q":[', b"0]}]}"),
+        "an annotation": (
+            b'{"alerts":[{"status":"firing","labels":{"a":"b"},"annotations":{"a":[',
+            b"0]}}]}",
+        ),
+    }[place]
+    body = before + HOSTILE[case] * (1 if case != "nested" else 2) + after
+    async with rig.client("ingest") as http:
+        answer = await http.post(PATH, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_values")
+
+
+async def test_ten_thousand_ordinary_alerts_are_taken(rig: Rig) -> None:
+    body = message([alert(number, "2026-03-04T10:00:00Z") for number in range(10_000)])
+    async with rig.client("ingest") as http:
+        answer = await http.post(PATH, content=body)
+    assert (answer.status_code, answer.json()["rejected"]) == (202, [])

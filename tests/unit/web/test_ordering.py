@@ -12,6 +12,7 @@ from app.domain.errors import (
     AccessDenied,
     BadInput,
     ClusterUnavailable,
+    CommitUnclear,
     Missing,
     OutcomeUnclear,
     Refused,
@@ -59,6 +60,20 @@ async def test_a_repeat_under_one_key_gives_the_same_answer(rig: Rig) -> None:
     assert first == second
     assert len({first["incident"], third["incident"], fourth["incident"]}) == 3
     assert len(rig.nudges) == 3
+
+
+async def test_a_repeat_has_its_answer_whatever_the_rules_say_by_then(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"idempotency-key": "k1"}
+
+    async with rig.client("trigger") as client:
+        first = await client.post(TRIGGER, json=ORDER, headers=headers)
+        monkeypatch.setattr("tests.unit.web.rig.ALLOWED", frozenset[str]())  # a reload
+        again = await client.post(TRIGGER, json=ORDER, headers=headers)
+        other = await client.post(TRIGGER, json=ORDER, headers={"idempotency-key": "k2"})
+    assert (again.status_code, again.json()) == (202, first.json())
+    problem_of(other, 422, "unknown_remediation")
 
 
 async def test_another_body_under_the_same_key_is_a_conflict(rig: Rig) -> None:
@@ -220,6 +235,7 @@ ERRORS: list[tuple[RemediatorError, int, str]] = [
     (Refused("answered already", code="answered"), 409, "answered"),
     (BadInput("the end lies in the past", code="bad_until"), 422, "bad_until"),
     (ClusterUnavailable("no answer", retry_after=3), 503, "cluster_unavailable"),
+    (CommitUnclear("it is not known whether this was taken"), 503, "commit_unclear"),
     (AccessDenied("patch deployments: secret detail"), 500, "access_denied"),
     (OutcomeUnclear("secret detail"), 500, "outcome_unclear"),
     (RemediatorError("secret detail"), 500, "internal"),

@@ -13,7 +13,7 @@ from app.domain.errors import BadInput, StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.intake import alertmanager
-from app.store import decisions, incidents, journal, runs
+from app.store import incidents, runs, work
 from app.store.runs import NewRun
 from app.web.paging import cut, decode, decode_number, encode
 from tests.unit.web.rig import NOW, Rig, problem_of
@@ -51,8 +51,8 @@ async def request_run(
 
     def write(tx: Any) -> None:
         runs.request(tx, new)
-        decisions.put(tx, f"dec_{run_id}", incident_id, run_id, {"verdict": "allow"})
-        journal.begin_entry(tx, run_id, "0.0", {"kind": "roll-back"})
+        work.put_decision(tx, f"dec_{run_id}", incident_id, run_id, {"verdict": "allow"})
+        work.begin_entry(tx, run_id, "0.0", {"kind": "roll-back"})
 
     await rig.store.write(write)
     return run_id

@@ -1,9 +1,4 @@
-"""Who has what: which of PagerDuty's incidents a person has taken, as its messages tell, and which of our own incidents.
-
-Of PagerDuty's the newest word on each counts; they are written by `ingest`, and where PagerDuty's API can be asked, its answer counts
-and not this. Of our own one person has it, whichever way they said so, until it is given back. Read by the facts of the gates
-inside their transaction. Never says what follows from it.
-"""
+"""What people have said that holds the service back: pauses, and who has taken which incident. Never says what follows from it."""
 
 from __future__ import annotations
 
@@ -22,16 +17,105 @@ from sqlalchemy import (
     case,
     delete,
     insert,
+    or_,
     select,
     update,
 )
 
 from app.domain.alert import Acknowledgement, AlertStatus, Source
+from app.domain.errors import BadInput
+from app.domain.events import EventKind
+from app.store import facts
+from app.store.audit import EPISODES_OF, episodes_of
 from app.store.columns import flag_column, maybe_text, text_column, time_column
-from app.store.encoding import micros, moment, storable
-from app.store.schema import OPEN, episodes, incidents, metadata
-from app.store.segments import EPISODES_OF, episodes_of
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
+from app.store.schema import IN_FORCE, OPEN, episodes, incidents, metadata, pauses
 from app.store.tx import Tx
+
+# Pauses: the switches a person throws to keep the service from acting, each with reason, author and end.
+#
+# Scopes: `all`, `namespace:NAME`, `target:NAMESPACE/KIND/NAME`, `rule:NAME`, `remediation:NAME`. Called by the web,
+# Slack and command line to set and lift, by the flow to read. Never acts on them.
+
+_PREFIXES = ("namespace:", "target:", "rule:", "remediation:")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One standing pause. `until` None: until somebody lifts it."""
+
+    id: str
+    scope: str
+    reason: str
+    author: str
+    set_at: datetime
+    until: datetime | None
+
+
+def pause(tx: Tx, scope: str, reason: str, author: str, until: datetime | None = None) -> Pause:
+    """Set the pause of a scope, replacing one that stands there. Raises BadInput for an unknown kind of scope."""
+    if scope != "all" and not any(scope.startswith(p) and len(scope) > len(p) for p in _PREFIXES):
+        allowed = ", ".join(("all", *(f"{p}…" for p in _PREFIXES)))
+        raise BadInput(f"expected one of {allowed}", code="bad_scope", where=scope)
+    _end(tx, scope, author)
+    pause = Pause(tx.ids.new("pause"), storable(scope), storable(reason), storable(author), tx.now, until)
+    tx.conn.execute(
+        insert(pauses).values(
+            id=pause.id,
+            scope=pause.scope,
+            reason=pause.reason,
+            author=pause.author,
+            set_at=tx.stamp,
+            until=micros_or_none(until),
+            lifted_by="",
+        )
+    )
+    data = {"scope": pause.scope, "reason": pause.reason, "until": until.isoformat() if until else None}
+    tx.audit(EventKind.PAUSED, actor=author, data=data)
+    return pause
+
+
+def lift_pause(tx: Tx, scope: str, author: str) -> bool:
+    """Lift the pause of a scope; False when none was in force there. What was refused is looked at again now."""
+    in_force = any(pause.scope == scope for pause in pauses_in_force(tx.conn, tx.now))
+    _end(tx, scope, author)
+    if in_force:
+        tx.audit(EventKind.RESUMED, actor=author, data={"scope": scope})
+        facts.wake_resting(tx, observed=False)
+    return in_force
+
+
+# Built once: every decision asks for it.
+_ACTIVE = (
+    select(pauses)
+    .where(IN_FORCE, or_(pauses.c.until.is_(None), pauses.c.until > bindparam("now")))
+    .order_by(pauses.c.set_at, pauses.c.id)
+)
+
+
+def pauses_in_force(conn: Connection, now: datetime) -> list[Pause]:
+    """Pauses in force at `now`, the oldest first."""
+    return [_pause(row) for row in conn.execute(_ACTIVE, {"now": micros(now)})]
+
+
+def _end(tx: Tx, scope: str, author: str) -> None:
+    tx.conn.execute(
+        update(pauses)
+        .where(IN_FORCE, pauses.c.scope == scope)
+        .values(lifted_at=tx.stamp, lifted_by=storable(author))
+    )
+
+
+def _pause(row: Row[Any]) -> Pause:
+    return Pause(row.id, row.scope, row.reason, row.author, moment(row.set_at), moment_or_none(row.until))
+
+
+# Who has what: which of PagerDuty's incidents a person has taken, as its messages tell, and which of our own
+# incidents.
+#
+# Of PagerDuty's the newest word on each counts; they are written by `ingest`, and where PagerDuty's API can be asked,
+# its answer counts and not this. Of our own one person has it, whichever way they said so, until it is given back.
+# Read by the facts of the gates inside their transaction. Never says what follows from it.
 
 acknowledgements = Table(
     "acknowledgements",
@@ -92,7 +176,7 @@ class Holder:
         return f"acknowledged through {self.through} by {self.by} at {self.at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def put(tx: Tx, given: Acknowledgement) -> None:
+def put_pagerduty_word(tx: Tx, given: Acknowledgement) -> None:
     """Keep the word, unless a newer one on the same incident is known. That nobody has it any more is kept only of what
     somebody had."""
     fingerprint, at = storable(given.alert.fingerprint), micros(given.at)
@@ -104,7 +188,7 @@ def put(tx: Tx, given: Acknowledgement) -> None:
         tx.conn.execute(_CHANGE.values(values), {"wanted": fingerprint, "since": at})
 
 
-def of_incident(conn: Connection, incident_id: str) -> str:
+def taken_in_pagerduty(conn: Connection, incident_id: str) -> str:
     """Who has taken all of the incident's alerts of PagerDuty that fire, as one clause; empty when one of them is nobody's, or
     there is none."""
     newest = _newest(conn, incident_id)
@@ -113,7 +197,7 @@ def of_incident(conn: Connection, incident_id: str) -> str:
     return f"acknowledged in PagerDuty by {newest.given_by} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def taker(conn: Connection, incident_id: str) -> str:
+def pagerduty_taker(conn: Connection, incident_id: str) -> str:
     """The name alone of who has taken them all, empty for nobody."""
     newest = _newest(conn, incident_id)
     return "" if newest is None else str(newest.given_by)
@@ -126,21 +210,21 @@ def _newest(conn: Connection, incident_id: str) -> Row[Any, Any, Any] | None:
     return max(found, key=lambda row: int(row.at))
 
 
-def give(tx: Tx, incident_id: str, by: str, through: str, severity: str) -> None:
+def give_incident(tx: Tx, incident_id: str, by: str, through: str, severity: str) -> None:
     """This person has the incident now, which is so severe; who had it before does not any more. It is decided anew. The caller holds
     the incident."""
-    withdraw(tx, incident_id)
+    withdraw_holder(tx, incident_id)
     row = {"incident_id": incident_id, "given_by": storable(by), "through": through, "at": tx.stamp}
     tx.conn.execute(insert(incident_acknowledgements).values(**row, severity=storable(severity)))
 
 
-def given_for(tx: Tx, incident_id: str, severity: str) -> None:
+def held_for(tx: Tx, incident_id: str, severity: str) -> None:
     """Whoever has the incident has it as one that is so severe."""
     mine = incident_acknowledgements.c.incident_id == incident_id
     tx.conn.execute(update(incident_acknowledgements).where(mine).values(severity=storable(severity)))
 
 
-def withdraw(tx: Tx, incident_id: str) -> None:
+def withdraw_holder(tx: Tx, incident_id: str) -> None:
     """Nobody has the incident, which is decided anew."""
     mine = incident_acknowledgements.c.incident_id == incident_id
     tx.conn.execute(delete(incident_acknowledgements).where(mine))
@@ -148,19 +232,19 @@ def withdraw(tx: Tx, incident_id: str) -> None:
     tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(due_at=due))
 
 
-def forget(tx: Tx, incident_id: str) -> None:
+def forget_holder(tx: Tx, incident_id: str) -> None:
     """`withdraw` when somebody has it; nothing otherwise."""
-    if holder(tx.conn, incident_id) is not None:
-        withdraw(tx, incident_id)
+    if holder_of(tx.conn, incident_id) is not None:
+        withdraw_holder(tx, incident_id)
 
 
-def others_on(conn: Connection, target_key: str, incident_id: str) -> list[str]:
+def other_incidents_on(conn: Connection, target_key: str, incident_id: str) -> list[str]:
     """The other open incidents with this target, the oldest first."""
     mine = (OPEN, incidents.c.target_key == target_key, incidents.c.id != incident_id)
     return list(conn.execute(select(incidents.c.id).where(*mine).order_by(incidents.c.id)).scalars())
 
 
-def holder(conn: Connection, incident_id: str) -> Holder | None:
+def holder_of(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()
     return None if row is None else Holder(row.given_by, row.through, moment(row.at), row.severity)

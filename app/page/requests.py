@@ -1,4 +1,4 @@
-"""The door: from a request to who looks and what a form says, and from an error to a page that tells it.
+"""Requests of the pages: from one to who looks and what a form says, and from an error to a page that tells it.
 
 Called by the routes of `app.page.site`. Every request goes through here: session or open mode, scope, and for whatever changes
 something the Origin, the form's token and the limits of a body. Never decides what is shown or done.
@@ -9,27 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError
+from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError, TryLater
+from app.domain.free_text import reason_given
 from app.domain.redact import redact
-from app.domain.text import CONTROL, bounded
 from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
+from app.intake.oidc import OidcTerms
 from app.page import render
-from app.page.failures import Failures, TooManyFailuresError
 from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
 from app.page.streams import Streams
 from app.store import approvals
-from app.store.encoding import storable
+from app.store.connection import storable
 from app.web.callers import caller, headers_of, require_same_site
-from app.web.problems import REQUEST_ID, status_of
+from app.web.failures import Failures, TooManyFailuresError
+from app.web.problems import REQUEST_ID, retry_after, status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
+
+if TYPE_CHECKING:  # its libraries are for whoever configures a provider
+    from app.observe.identity_provider import IdentityProvider
 
 MAX_FORM = 16 * 1024
 _FIELDS = 30
@@ -45,12 +49,22 @@ NOBODY = Principal("nobody", frozenset())
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """An OpenID provider that people may log in at, and what its words are worth."""
+
+    terms: OidcTerms
+    provider: IdentityProvider
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
-    """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own."""
+    """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own. Without a `sign_in` people log
+    in with a token."""
 
     services: Services
     web: WebServices
     sessions: Sessions
+    sign_in: SignIn | None = None
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
 
@@ -73,6 +87,16 @@ def looking(site: Site, handler: Handler) -> Endpoint:
         return _keep_visit(request, response, visitor.mark if brought else "")
 
     return endpoint
+
+
+def expensive(handler: Handler) -> Handler:
+    """A handler that needs a place among the expensive reads. Raises TryLater (`overloaded`)."""
+
+    async def placed(site: Site, request: Request, visitor: Visitor) -> Response:
+        with site.web.expensive.place(visitor.principal.name):
+            return await handler(site, request, visitor)
+
+    return placed
 
 
 def greeting(site: Site, handler: Handler) -> Endpoint:
@@ -167,12 +191,8 @@ def require(visitor: Visitor, scope: Scope) -> None:
 
 
 def reason_of(form: Form) -> str:
-    """Why, in their own words: one bounded line, without secrets and what nobody sees. Raises BadInput (`no_reason`)."""
-    words = CONTROL.sub(" ", form.get("reason", "")).split()
-    reason = redact(bounded(" ".join(words), _REASON))
-    if not reason:
-        raise BadInput("say why, others will ask", code="no_reason", where="reason")
-    return reason
+    """Why, in their own words, as every way in takes them. Raises BadInput (`no_reason`)."""
+    return reason_given(form.get("reason", ""), longest=_REASON)
 
 
 def local_path(given: str) -> str:
@@ -189,17 +209,17 @@ def is_https(request: Request) -> bool:
 def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
     """An error as a page, with the place of the fault. What has no place in the contract tells its code and the request's id only."""
     where = ""
-    if isinstance(error, TooManyFailuresError):
-        status, text = 429, error.message
-    elif (status := status_of(error)) == 500:
+    if (status := status_of(error)) == 500:
         text = "an unexpected error; the service's log has it"
     else:
-        text, where = redact(error.message), redact(bounded(error.where, _PLACE))
+        text, where = redact(error.message), redact(error.where, longest=_PLACE)
     request_id = str(request.scope.get(REQUEST_ID, ""))
     shown = {"text": text, "where": where, "why": error.code, "back": back, "request_id": request_id}
     answer = render.page("error.html", status, status=status, **shown)
     if isinstance(error, TooManyFailuresError):
         answer.headers["retry-after"] = str(error.seconds)
+    if isinstance(error, TryLater):
+        answer.headers["retry-after"] = retry_after(error)
     return answer
 
 
