@@ -6,17 +6,38 @@ import gc
 
 import fastapi.dependencies.models
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.long import is_long
 
 # What was imported stays; walking it in every full collection took a fifth of the time of most tests.
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
 
+# No test fails for its time: how long one takes says more of the machine than of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--require-live` turns a skipped live tier into a failure."""
+    """`--require-live` and `--require-browser` turn a skipped tier into a failure."""
     parser.addoption(
         "--require-live", action="store_true", default=False, help="fail instead of skipping the live tier"
     )
+    parser.addoption(
+        "--require-browser",
+        action="store_true",
+        default=False,
+        help="fail instead of skipping the browser tier",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make long`."""
+    for item in items:
+        if is_long(item.nodeid):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.hookimpl(trylast=True)

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, Table, func, insert, select, update
 
 from app.store import schema
-from app.store.acknowledgements import acknowledgements, incident_acknowledgements
-from app.store.encoding import micros
+from app.store.audit import PAGE
+from app.store.connection import micros
 from app.store.escalations import escalation_scopes, escalations
+from app.store.people import acknowledgements, incident_acknowledgements
 from app.store.schedules import schedule_fires
-from app.store.segments import PAGE
 
 SPAN = timedelta(days=30)
 MESSAGES = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.bench.react_world import image
 NAMESPACE = "bench-abuse"
 WORKLOADS = 40
 _PODS = 3
+_STEP = 0.02  # seconds
 _WORD = "A9bA9b" * 640
 # What the limits of a log line are for: words, addresses, numbers, half a URL, half an assignment, JSON, each of 4,000 characters.
 _HOSTILE = tuple(
@@ -93,8 +95,6 @@ def policy(padding: int = 0) -> str:
 
 def main() -> None:
     """Serve on this world; configured by the environment, as `remediator serve` is."""
-    import asyncio
-
     import uvicorn
 
     parts = Parts()
@@ -103,7 +103,23 @@ def main() -> None:
         cluster.create(workload(number))
     factory = uvicorn.Config("", loop="auto").get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(run_service(load_settings(), parts))
+        runner.run(_served(cluster, parts))
+
+
+async def _served(cluster: SimCluster, parts: Parts) -> None:
+    """Serve. A real cluster lives on other machines; this one shares the loop, so its time passes in small pieces and not, all that
+    has gathered, when somebody asks it."""
+    living = asyncio.ensure_future(_live(cluster))
+    try:
+        await run_service(load_settings(), parts)
+    finally:
+        living.cancel()
+
+
+async def _live(cluster: SimCluster) -> None:
+    while True:
+        cluster.catch_up()
+        await asyncio.sleep(_STEP)
 
 
 if __name__ == "__main__":

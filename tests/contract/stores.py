@@ -18,8 +18,9 @@ from app.domain.decision import Mode
 from app.domain.plan import Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
 from app.store.commit_queue import CommitQueueSize
-from app.store.database import Store, StoreHooks, StoreOptions, Tx
+from app.store.database import Store, StoreHooks, StoreOptions
 from app.store.runs import NewRun
+from app.store.tx import Tx
 
 START = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 TARGET = "rag7/Deployment/langgraph"

@@ -10,10 +10,10 @@ import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.flow.upkeep.schedules import look
+from app.flow.upkeep.schedules import _without, look
 from app.policy.load import load_policy
 from app.policy.model import Policy
-from app.store import audit, incidents, schedules
+from app.store import audit, incidents, outbox, schedules
 from app.store.database import Store
 from app.store.incidents import Incident
 from app.store.schedules import Fire
@@ -234,12 +234,79 @@ async def test_a_rule_that_changed_or_went_has_no_stale_times(
         await store.write(lambda tx: schedules.forget(tx, ["nightly"]))
     else:
         rules = nightly("45 4 * * *", ONCE)
-    assert await looked(store, rules) is None
+    told = await looked(store, rules)
+    assert (told.fate if told else "") == ("changed" if change == "cron" else "")
     clock.time = START + HOUR + timedelta(minutes=5)
     assert await looked(store, rules) is None
-    assert await fires(store) == []
+    assert [f.fate for f in await fires(store)] == (["changed"] if change == "cron" else [])
+    assert await ordered(store) == []
     known = await store.read(schedules.every)
     assert known["nightly"].due_at == START + timedelta(days=1, minutes=45 if change == "cron" else 30)
+
+
+def renamed(cron: str = "30 3 * * *", target: str = "langgraph", more: str = ONCE) -> Policy:
+    """The same time in another zone, for the same target unless told."""
+    texts = f"cron: '{cron}', timezone: UTC{more}"
+    rule = f"{{name: nightly, remediation: scale, mode: auto, params: {{replicas: 3}}, target: {{name: {{default: {target}}}, namespace: {{default: rag7}}}}, schedule: {{{texts}}}}}"
+    return load_policy(
+        {"a.yaml": f"version: 1\nscope: {{namespaces: [rag7]}}\nrules:\n  - {rule}\n"}, CATALOGUE
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "behind", "fate"),
+    [
+        (renamed(), 2, "ordered"),
+        (renamed(), 600, "ordered_late"),
+        (renamed(more=""), 600, "skipped"),
+        (renamed("45 3 * * *"), 2, "changed"),
+        (renamed(target="langgraph-api"), 2, "changed"),
+    ],
+    ids=["same time", "down over it", "down and skipped", "another time", "another target"],
+)
+async def test_a_time_around_which_the_terms_changed_comes_or_is_told_and_never_twice(
+    store: Store, clock: HandClock, after: Policy, behind: int, fate: str
+) -> None:
+    before = nightly(more=ONCE)
+    await looked(store, before)
+    clock.time = START + HOUR / 2 + timedelta(seconds=behind)
+    came = await looked(store, after)
+    assert came is not None
+    assert (due(came.due), came.fate) == ("01T03:30", fate)
+    assert bool(came.incident_id) is fate.startswith("ordered")
+    skipped = [
+        e for e in await store.read(lambda c: audit.page(c, 0, 100)) if e.kind is EventKind.SCHEDULE_SKIPPED
+    ]
+    assert len(skipped) == (0 if came.incident_id else 1)
+    for rules in (before, after, before):  # another replica has not reloaded yet
+        assert await looked(store, rules) is None
+    assert len(await fires(store)) == 1
+
+
+async def test_two_replicas_of_which_one_has_reloaded_lose_no_time(store: Store, clock: HandClock) -> None:
+    clock.time = START + HOUR / 2 - timedelta(seconds=10)
+    for _ in range(6):
+        await looked(store, renamed())
+        await looked(store, nightly(more=ONCE))
+        clock.forward(seconds=4)
+    assert [(due(f.due), f.fate) for f in await fires(store)] == [("01T03:30", "ordered")]
+
+
+async def test_a_rule_that_is_removed_as_its_time_comes_is_told_and_one_that_another_replica_still_has_fires(
+    store: Store, clock: HandClock
+) -> None:
+    await looked(store)
+    await store.write(lambda tx: _without(tx, ["nightly"], "v2"))  # before its time, by who has reloaded
+    clock.time = START + HOUR / 2 + timedelta(seconds=2)
+    came = await looked(store)
+    assert came is not None
+    assert came.fate == "ordered"
+    clock.time += timedelta(days=1)
+    await store.write(lambda tx: _without(tx, ["nightly"], "v2"))
+    assert [f.fate for f in await fires(store)] == ["ordered", "removed"]
+    assert "nightly" not in await store.read(schedules.every)
+    told = await store.read(outbox.pending)
+    assert [m.payload["data"]["fate"] for m in told if m.kind == "schedule.skipped"] == ["removed"]
 
 
 async def test_other_params_are_no_other_time(store: Store, clock: HandClock) -> None:

@@ -9,8 +9,9 @@ import pytest
 from app.domain.errors import BadInput
 from app.domain.outcome import RunState
 from app.store import approvals, runs
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.runs import Run
+from app.store.tx import Tx
 from tests.contract.stores import new_run, step
 
 

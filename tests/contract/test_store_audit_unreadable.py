@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from app.store import audit
-from app.store.chain import NO_KEYS
+from app.store import trail
+from app.store.audit import NO_KEYS
 from app.store.database import Store
 from app.store.tx import AuditRecord
-from tests.contract.stores import HandClock
+from tests.contract.stores import CountingIds, HandClock
 from tests.contract.test_store_audit import fill, pruned_trail, tamper, verified
 
 
@@ -18,9 +21,37 @@ async def test_unreadable_data_is_found_and_exported_as_the_text_it_is(store: St
     await tamper(store, f"UPDATE audit SET data = '{data}' WHERE seq = 2")
     report = await verified(store)
     assert (report.ok, report.at_seq) == (False, 2)
-    exported = await store.read(lambda conn: list(audit.export(conn)))
+    exported = await store.read(lambda conn: list(trail.export(conn)))
     assert [row["seq"] for row in exported] == [1, 2, 3]
     assert exported[1]["data"] in (data, 1)
+
+
+SQLITE_ONLY = {
+    "data": "CAST(data AS BLOB)",
+    "actor": "actor || char(55296)",
+    "kind": "CAST(x'ff' AS TEXT)",
+    "hash": "CAST(hash AS BLOB)",
+    "at": "at + 0.4",
+    "run_id": "x'00ff'",
+    "page": "'first'",
+    "incident_id": "CAST(x'c328' AS TEXT)",
+}
+
+
+@pytest.mark.parametrize("column", SQLITE_ONLY)
+async def test_a_value_of_another_kind_is_found_by_its_record_and_exported(
+    tmp_path: Path, clock: HandClock, column: str
+) -> None:
+    """SQLite keeps bytes, fractions and text that is no UTF-8 in any column; Postgres refuses them."""
+    store = Store.open(f"sqlite:///{tmp_path / 'store.db'}", clock=clock, ids=CountingIds())
+    await fill(store, 3)
+    await tamper(store, f"UPDATE audit SET {column} = {SQLITE_ONLY[column]} WHERE seq = 2")
+    report = await verified(store)
+    assert (report.ok, report.at_seq) == (False, 2)
+    assert report.problem == f"record 2 was changed: {column} holds no value of ours"
+    lines = await store.read(lambda conn: [json.dumps(row) for row in trail.export(conn)])
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3]
+    store.close()
 
 
 @pytest.mark.parametrize("data", ["{", "[]", "null", "1"])
@@ -29,7 +60,7 @@ async def test_a_record_of_a_removal_that_nobody_can_read_is_no_record_of_it(
 ) -> None:
     """Whoever recomputes the hashes without a key can write anything there."""
     await pruned_trail(store, clock)
-    rows = await store.read(lambda conn: list(audit.export(conn)))
+    rows = await store.read(lambda conn: list(trail.export(conn)))
     last, before = rows[-1], rows[-2]["hash"]
     record = AuditRecord(last["at"], last["kind"], last["incident_id"], last["run_id"], last["actor"], data)
     forged = NO_KEYS.link(before, last["seq"], record)

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from app.store import claims, incidents, outbox
-from app.store.database import Store, Tx
+from app.store import incidents, outbox, work
+from app.store.database import Store
 from app.store.outbox import MessageState
+from app.store.tx import Tx
 from tests.contract.stores import HandClock, open_incident
 
 LEASE = timedelta(minutes=5)
@@ -29,7 +30,7 @@ async def _claimed(store: Store, clock: HandClock, replica: str) -> str:
 
 async def test_holders_are_the_other_replicas_that_hold_something(store: Store, clock: HandClock) -> None:
     def ask(conn: Connection) -> tuple[str, ...]:
-        return claims.holders(conn, "replica-2")
+        return work.claim_holders(conn, "replica-2")
 
     assert await store.read(ask) == ()
     for replica in ("replica-1", "replica-0", "replica-2"):
@@ -40,7 +41,7 @@ async def test_holders_are_the_other_replicas_that_hold_something(store: Store, 
 async def test_what_a_replica_held_is_due_at_once_and_nobody_elses(store: Store, clock: HandClock) -> None:
     gone = await _claimed(store, clock, "replica_1")
     kept = await _claimed(store, clock, "replicas1")  # like the other name to whoever takes _ for any letter
-    await store.write(lambda tx: claims.free(tx, "replica_1"))
+    await store.write(lambda tx: work.free_claims(tx, "replica_1"))
     now = clock.now()
     unsure = await store.read(lambda conn: outbox.unsure(conn, now))
     assert [(m.id, m.state) for m in unsure] == [("message of replica_1", MessageState.SENDING)]

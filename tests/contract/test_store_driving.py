@@ -6,10 +6,11 @@ from datetime import timedelta
 
 from app.domain.outcome import RunState
 from app.domain.workflows import first_workflow, next_workflow, run_of
-from app.store import claims, driving, runs
-from app.store.database import Store, Tx
+from app.store import driving, runs, work
+from app.store.database import Store
 from app.store.driving import Changes
 from app.store.runs import Run
+from app.store.tx import Tx
 from tests.contract.stores import START, HandClock, new_run, request_run
 from tests.contract.test_store_runs import moving
 
@@ -79,8 +80,8 @@ async def test_what_a_dead_replica_held_is_due_at_once(store: Store, clock: Hand
     await request_run(store, new_run())
     await take(store)
     clock.forward(seconds=1)
-    assert await store.read(lambda conn: claims.holders(conn, "b")) == ("a",)
-    await store.write(lambda tx: claims.free(tx, "a"))
+    assert await store.read(lambda conn: work.claim_holders(conn, "b")) == ("a",)
+    await store.write(lambda tx: work.free_claims(tx, "a"))
     (run,) = await store.read(lambda conn: driving.overdue(conn, clock.now(), 10))
     assert (run.due_at, run.claimed_by) == (clock.now(), None)
 

@@ -9,9 +9,10 @@ from app.domain.outcome import IncidentState
 from app.flow.notifying import calls, merging
 from app.flow.notifying.record import call
 from app.notify.timeline import Escalation
-from app.store import acknowledgements, escalations, incidents, retention
-from app.store.database import Store, Tx
+from app.store import escalations, incidents, people, retention
+from app.store.database import Store
 from app.store.escalations import StoredEscalation
+from app.store.tx import Tx
 from tests.contract.stores import HandClock, Stores, open_incident
 
 
@@ -78,7 +79,7 @@ async def test_two_that_become_one_keep_one_round_and_all_is_removed_with_them(
     store: Store, clock: HandClock
 ) -> None:
     gone, into = await called(store, "A"), await called(store, "B")
-    await store.write(lambda tx: acknowledgements.give(tx, into, "kim", "API", "critical"))
+    await store.write(lambda tx: people.give_incident(tx, into, "kim", "API", "critical"))
     (before,) = await rounds(store, gone)
     await store.write(lambda tx: merging.merge(tx, gone, into))
     assert [r.over_at is None for r in await rounds(store, gone)] == [False]

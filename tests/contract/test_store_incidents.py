@@ -11,8 +11,9 @@ import pytest
 from app.domain.errors import Missing, Refused
 from app.domain.outcome import IncidentState
 from app.store import audit, incidents
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.incidents import Incident
+from app.store.tx import Tx
 from tests.contract.stores import (
     START,
     TARGET,

@@ -12,7 +12,7 @@ from app.domain.alert import Alert, AlertStatus, RejectedAlert
 from app.domain.errors import Refused
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.store import audit, incidents
+from app.store import audit, incidents, trail
 from app.store.database import Store
 from app.store.ingest import LATE
 from tests.contract.stores import (
@@ -265,7 +265,7 @@ async def test_no_text_of_a_sender_can_break_its_batch(store: Store, text: str) 
         store.ingest(delivery(firing())), store.ingest(replace(delivery(nasty), sender=text, group_key=text))
     )
     assert all(len(r.incident_ids) == 1 for r in receipts)
-    report = await store.read(audit.verify)
+    report = await store.read(trail.verify)
     assert report.ok, report
     again = await store.ingest(delivery(nasty))
     assert again.incident_ids == receipts[1].incident_ids

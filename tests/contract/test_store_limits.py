@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from app.domain.errors import BadInput
 from app.domain.outcome import IncidentState, RunState
 from app.domain.ports import Sample
-from app.store import audit, decisions, facts, incidents, ledger, pauses, runs, samples
-from app.store.database import Store, Tx
+from app.store import audit, facts, incidents, people, runs, work
+from app.store.database import Store
+from app.store.tx import Tx
 from tests.contract.stores import (
     START,
     TARGET,
@@ -30,13 +31,13 @@ MINUTE = timedelta(minutes=1)
 
 def reserving(run_id: str, index: int, *scopes: str) -> Callable[[Tx], None]:
     """A function that reserves."""
-    return lambda tx: ledger.reserve(tx, run_id, index, scopes)
+    return lambda tx: work.reserve(tx, run_id, index, scopes)
 
 
 async def spent(store: Store, scope: str, minutes: int, clock: HandClock) -> int:
     """Spent in the last minutes."""
     since = clock.now() - minutes * MINUTE
-    return await store.read(lambda conn: ledger.spent_since(conn, scope, since))
+    return await store.read(lambda conn: work.spent_since(conn, scope, since))
 
 
 async def test_a_repeated_reservation_reserves_nothing_more(store: Store, clock: HandClock) -> None:
@@ -53,8 +54,8 @@ async def test_what_was_given_back_does_not_count_and_what_was_released_does(
 ) -> None:
     await store.write(reserving("run_1_1", 0, "cluster"))
     await store.write(reserving("run_1_1", 1, "cluster"))
-    await store.write(lambda tx: ledger.give_back(tx, "run_1_1", 1))
-    await store.write(lambda tx: ledger.release(tx, "run_1_1"))
+    await store.write(lambda tx: work.give_back(tx, "run_1_1", 1))
+    await store.write(lambda tx: work.release_reservations(tx, "run_1_1"))
     assert await spent(store, "cluster", 5, clock) == 1
 
 
@@ -79,10 +80,10 @@ async def test_counting_and_reserving_under_the_lock_never_goes_over_budget(make
 
     def take(run_id: str) -> Callable[[Tx], bool]:
         def fn(tx: Tx) -> bool:
-            ledger.lock(tx)
-            if ledger.spent_since(tx.conn, "cluster", START - MINUTE) >= budget:
+            work.lock_ledger(tx)
+            if work.spent_since(tx.conn, "cluster", START - MINUTE) >= budget:
                 return False
-            ledger.reserve(tx, run_id, 0, ["cluster"])
+            work.reserve(tx, run_id, 0, ["cluster"])
             return True
 
         return fn
@@ -107,7 +108,7 @@ async def test_the_last_action_is_the_end_of_the_last_run_that_spent(store: Stor
     clock.forward(minutes=7)
     await request_run(store, new_run("run_2_1"))
     await store.write(reserving("run_2_1", 0, "cluster"))
-    await store.write(lambda tx: ledger.give_back(tx, "run_2_1", 0))
+    await store.write(lambda tx: work.give_back(tx, "run_2_1", 0))
     assert await store.read(last()) == START + 7 * MINUTE
     assert await store.read(last("other")) is None
     assert await store.read(last(excluding="run_1_1")) is None
@@ -144,33 +145,35 @@ async def test_targets_in_flight_are_those_of_live_runs(store: Store) -> None:
 async def test_a_decision_is_kept_once_with_its_whole_trace(store: Store, clock: HandClock) -> None:
     incident_id = await open_incident(store)
     body = {"verdict": "deny", "gates": [{"gate": "window"}]}
-    assert await store.write(lambda tx: decisions.put(tx, "d1", incident_id, None, body))
-    assert not await store.write(lambda tx: decisions.put(tx, "d1", incident_id, None, {"verdict": "allow"}))
+    assert await store.write(lambda tx: work.put_decision(tx, "d1", incident_id, None, body))
+    assert not await store.write(
+        lambda tx: work.put_decision(tx, "d1", incident_id, None, {"verdict": "allow"})
+    )
     clock.forward(minutes=1)
-    await store.write(lambda tx: decisions.put(tx, "d2", incident_id, "run_1_1", {"verdict": "allow"}))
-    latest = await store.read(lambda conn: decisions.latest(conn, incident_id))
+    await store.write(lambda tx: work.put_decision(tx, "d2", incident_id, "run_1_1", {"verdict": "allow"}))
+    latest = await store.read(lambda conn: work.latest_decision(conn, incident_id))
     assert latest is not None
     assert (latest.id, latest.run_id, latest.at) == ("d2", "run_1_1", clock.now())
-    listed = await store.read(lambda conn: decisions.for_incident(conn, incident_id))
+    listed = await store.read(lambda conn: work.decisions_of(conn, incident_id))
     assert [(d.id, d.body) for d in listed] == [("d2", {"verdict": "allow"}), ("d1", body)]
     assert (await audit_kinds(store, incident_id)).count("incident.decided") == 2
     assert (await store.read(lambda conn: incidents.get(conn, incident_id))).decided_at == clock.now()
-    assert await store.read(lambda conn: decisions.latest(conn, "inc_none")) is None
+    assert await store.read(lambda conn: work.latest_decision(conn, "inc_none")) is None
 
 
 async def test_a_pause_stands_until_it_is_lifted_or_over(store: Store, clock: HandClock) -> None:
-    await store.write(lambda tx: pauses.set(tx, "all", "release", "ann"))
-    await store.write(lambda tx: pauses.set(tx, "namespace:rag7", "test", "bob", START + MINUTE))
+    await store.write(lambda tx: people.pause(tx, "all", "release", "ann"))
+    await store.write(lambda tx: people.pause(tx, "namespace:rag7", "test", "bob", START + MINUTE))
 
     async def active() -> list[str]:
-        return [p.scope for p in await store.read(lambda conn: pauses.active(conn, clock.now()))]
+        return [p.scope for p in await store.read(lambda conn: people.pauses_in_force(conn, clock.now()))]
 
     assert await active() == ["all", "namespace:rag7"]
     clock.forward(minutes=1)
     assert await active() == ["all"]
-    assert not await store.write(lambda tx: pauses.lift(tx, "namespace:rag7", "ann"))
-    assert await store.write(lambda tx: pauses.lift(tx, "all", "bob"))
-    assert not await store.write(lambda tx: pauses.lift(tx, "all", "bob"))
+    assert not await store.write(lambda tx: people.lift_pause(tx, "namespace:rag7", "ann"))
+    assert await store.write(lambda tx: people.lift_pause(tx, "all", "bob"))
+    assert not await store.write(lambda tx: people.lift_pause(tx, "all", "bob"))
     assert await active() == []
     events = await store.read(lambda conn: audit.page(conn, 0, 10))
     assert [(e.kind.value, e.actor) for e in events] == [
@@ -182,8 +185,8 @@ async def test_a_pause_stands_until_it_is_lifted_or_over(store: Store, clock: Ha
 
 async def test_a_new_pause_of_a_scope_replaces_the_old_one(store: Store, clock: HandClock) -> None:
     for reason in ("first", "second"):
-        await store.write(lambda tx, reason=reason: pauses.set(tx, "rule:x", reason, "ann"))  # type: ignore[misc]
-    found = await store.read(lambda conn: pauses.active(conn, clock.now()))
+        await store.write(lambda tx, reason=reason: people.pause(tx, "rule:x", reason, "ann"))  # type: ignore[misc]
+    found = await store.read(lambda conn: people.pauses_in_force(conn, clock.now()))
     assert [p.reason for p in found] == ["second"]
 
 
@@ -193,9 +196,9 @@ async def test_lifting_a_pause_has_refused_incidents_looked_at_again(store: Stor
     await store.write(
         lambda tx: incidents.move(tx, incident_id, IncidentState.REFUSED, due_at=START + 60 * MINUTE)
     )
-    await store.write(lambda tx: pauses.set(tx, "all", "release", "ann"))
+    await store.write(lambda tx: people.pause(tx, "all", "release", "ann"))
     clock.forward(minutes=1)
-    await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
+    await store.write(lambda tx: people.lift_pause(tx, "all", "ann"))
     assert (await store.read(lambda conn: incidents.get(conn, incident_id))).due_at == clock.now()
 
 
@@ -205,10 +208,10 @@ async def test_a_pause_lifted_while_an_incident_is_being_decided_has_it_looked_a
     """It may have been measured under the pause."""
     incident_id = await open_incident(store)
     await store.write(lambda tx: incidents.move(tx, incident_id, IncidentState.REFUSED, due_at=START))
-    await store.write(lambda tx: pauses.set(tx, "all", "release", "ann"))
+    await store.write(lambda tx: people.pause(tx, "all", "release", "ann"))
     assert len(await store.write(lambda tx: incidents.claim_due(tx, "me", 5 * MINUTE, 1))) == 1
     clock.forward(minutes=1)
-    await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
+    await store.write(lambda tx: people.lift_pause(tx, "all", "ann"))
     await store.write(lambda tx: incidents.schedule(tx, incident_id, START + 60 * MINUTE))
     assert (await store.read(lambda conn: incidents.get(conn, incident_id))).due_at == clock.now()
 
@@ -216,16 +219,17 @@ async def test_a_pause_lifted_while_an_incident_is_being_decided_has_it_looked_a
 @pytest.mark.parametrize("scope", ["", "everything", "namespace:", "pod:x"])
 async def test_a_pause_of_nothing_known_is_refused(store: Store, scope: str) -> None:
     with pytest.raises(BadInput):
-        await store.write(lambda tx: pauses.set(tx, scope, "r", "ann"))
+        await store.write(lambda tx: people.pause(tx, scope, "r", "ann"))
 
 
 async def test_samples_are_kept_once_and_read_back_by_pod(store: Store) -> None:
     taken = [("a", START, 100), ("b", START, 5), ("a", START + MINUTE, 120)]
-    assert await store.write(lambda tx: samples.put(tx, TARGET, taken)) == 3
+    assert await store.write(lambda tx: facts.put_samples(tx, TARGET, taken)) == 3
     assert (
-        await store.write(lambda tx: samples.put(tx, TARGET, [*taken, ("a", START + 2 * MINUTE, 130)])) == 1
+        await store.write(lambda tx: facts.put_samples(tx, TARGET, [*taken, ("a", START + 2 * MINUTE, 130)]))
+        == 1
     )
-    assert await store.write(lambda tx: samples.put(tx, TARGET, [])) == 0
-    found = await store.read(lambda conn: samples.get(conn, TARGET, START + MINUTE))
+    assert await store.write(lambda tx: facts.put_samples(tx, TARGET, [])) == 0
+    found = await store.read(lambda conn: facts.samples_of(conn, TARGET, START + MINUTE))
     assert found == {"a": [Sample(START + MINUTE, 120.0), Sample(START + 2 * MINUTE, 130.0)]}
-    assert await store.read(lambda conn: samples.get(conn, "rag7/Deployment/none", START)) == {}
+    assert await store.read(lambda conn: facts.samples_of(conn, "rag7/Deployment/none", START)) == {}

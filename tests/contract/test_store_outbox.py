@@ -10,8 +10,9 @@ import pytest
 
 from app.domain.errors import Missing
 from app.store import audit, outbox
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.outbox import Message, MessageState
+from app.store.tx import Tx
 from tests.contract.stores import START, HandClock, Stores
 
 LEASE = timedelta(minutes=1)

@@ -8,9 +8,10 @@ import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import audit, incidents, retention, segments
-from app.store.database import Store, Tx
-from app.store.segments import PAGE
+from app.store import audit, incidents, retention, trail
+from app.store.audit import PAGE
+from app.store.database import Store
+from app.store.tx import Tx
 from tests.contract.stores import HandClock, audit_kinds, delivery, firing, open_incident, resolved
 
 
@@ -32,7 +33,7 @@ async def test_an_old_incident_has_its_alerts_and_events_of_all_pages(store: Sto
         receipt = await store.ingest(delivery(firing(f"f{n}")))
         assert receipt.incident_ids == (incident_id,)
     await store.ingest(delivery(resolved("f0")))
-    assert await store.read(segments.current) == 3
+    assert await store.read(audit.current_segment) == 3
     assert await firing_count(store, incident_id) == 3
     stored = await store.read(lambda conn: incidents.alerts(conn, incident_id, 10))
     assert [a.fingerprint for a in stored] == ["f1", "f2", "f3", "f0"]
@@ -41,7 +42,7 @@ async def test_an_old_incident_has_its_alerts_and_events_of_all_pages(store: Sto
         *["alert.fired"] * 4,
         "alert.resolved",
     ]
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 @pytest.mark.parametrize("older_first", [True, False], ids=["into the older", "into the younger"])

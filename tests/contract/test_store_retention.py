@@ -12,11 +12,23 @@ from app.domain.alert import RejectedAlert
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.store import audit, incidents, ledger, outbox, pauses, retention, runs, samples, trail, trust_levels
-from app.store.database import Store, Tx
+from app.store import (
+    audit,
+    facts,
+    incidents,
+    outbox,
+    people,
+    retention,
+    runs,
+    trail,
+    trust_levels,
+    work,
+)
+from app.store.database import Store
 from app.store.retention import Pruned
 from app.store.schema import metadata
 from app.store.trust_levels import StoredTrustLevel
+from app.store.tx import Tx
 from tests.contract.stores import (
     START,
     TARGET,
@@ -69,24 +81,24 @@ async def a_whole_timeline(store: Store, fingerprint: str = "f1", name: str = "H
     run = new_run(f"run_{fingerprint}", incident_id, f"rag7/Deployment/{fingerprint}")
     await request_run(store, run)
 
-    def work(tx: Tx) -> None:
+    def write(tx: Tx) -> None:
         runs.begin_entry(tx, run.id, "act", {})
-        ledger.reserve(tx, run.id, 0, ["cluster"])
+        work.reserve(tx, run.id, 0, ["cluster"])
         runs.move(tx, run.id, RunState.FIXED)
         outbox.put(tx, f"m-{run.id}", incident_id, "moved", {})
         outbox.sent(tx, f"m-{run.id}", "C", "1")
-        samples.put(tx, TARGET, [(fingerprint, tx.now, 1)])
+        facts.put_samples(tx, TARGET, [(fingerprint, tx.now, 1)])
         incidents.move(tx, incident_id, IncidentState.FIXED)
 
-    await store.write(work)
+    await store.write(write)
     return incident_id
 
 
 async def test_an_old_story_goes_with_everything_that_is_its_own(store: Store, clock: HandClock) -> None:
     await a_whole_timeline(store)
     await store.ingest(delivery(resolved("stray", starts_at=START)))
-    await store.write(lambda tx: pauses.set(tx, "all", "r", "ann"))
-    await store.write(lambda tx: pauses.lift(tx, "all", "ann"))
+    await store.write(lambda tx: people.pause(tx, "all", "r", "ann"))
+    await store.write(lambda tx: people.lift_pause(tx, "all", "ann"))
     clock.forward(days=31)
     pruned = await prune(store)
     assert (pruned.incidents, pruned.episodes, pruned.runs, pruned.deliveries, pruned.samples) == (
@@ -99,7 +111,7 @@ async def test_an_old_story_goes_with_everything_that_is_its_own(store: Store, c
     assert not pruned.more
     # What is left of the trail is its newest old record, which the head names, and the record of the pruning.
     assert await counts(store) == {"audit": 2, "audit_chain": 1, "installation": 1}
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 async def test_what_is_young_or_open_or_held_stays(store: Store, clock: HandClock) -> None:
@@ -145,7 +157,7 @@ async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     events = await store.read(lambda conn: audit.page(conn, 0, 100))
     assert [e.seq for e in events if e.kind is not EventKind.PRUNED] == [*(e.seq for e in before), last_old]
     assert await store.read(lambda conn: audit.for_incident(conn, stays)) == before
-    report = await store.read(audit.verify)
+    report = await store.read(trail.verify)
     assert (report.ok, report.removed) == (True, last_old - 1 - len(before))
     # When it goes as well, the gaps around it become one.
     await store.write(closing(stays))
@@ -154,7 +166,7 @@ async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     await prune_all(store)
     assert await store.read(lambda conn: audit.for_incident(conn, stays)) == []
     assert len(await store.read(trail.gaps)) == 1
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 async def test_a_month_with_ghosts_leaves_the_trail_pruned(store: Store, clock: HandClock) -> None:
@@ -176,7 +188,7 @@ async def test_a_month_with_ghosts_leaves_the_trail_pruned(store: Store, clock: 
     assert kept["deliveries"] <= 5 * 31 + len(ghosts)
     for ghost in ghosts:
         assert (await audit_kinds(store, ghost))[:2] == ["incident.opened", "alert.fired"]
-    report = await store.read(audit.verify)
+    report = await store.read(trail.verify)
     assert (report.ok, report.checked + report.removed) == (True, report.last_seq)
 
 
@@ -228,7 +240,7 @@ async def test_cycles_of_ingest_and_prune_do_not_grow_the_file(
         sizes.append(await store.read(retention.size))
         clock.forward(days=31)
         await prune_all(store)
-        assert (await store.read(audit.verify)).ok, cycle
+        assert (await store.read(trail.verify)).ok, cycle
     assert max(sizes[2:]) <= sizes[1] * 1.1, sizes
 
 

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from app.domain.errors import Missing, Refused
 from app.domain.outcome import RunState
-from app.store import audit, facts, ledger, runs
-from app.store.database import Store, Tx
+from app.store import audit, facts, runs, work
+from app.store.database import Store
 from app.store.runs import NewRun, Run, TargetBusy
+from app.store.tx import Tx
 from tests.contract.stores import START, TARGET, HandClock, Stores, new_run, request_run, step
 
 
@@ -81,7 +82,7 @@ async def test_a_plan_that_waits_for_its_first_answer_holds_no_target(store: Sto
     assert await store.read(lambda conn: facts.busy_with(conn, TARGET, excluding="")) == ""
     assert await store.read(lambda conn: facts.in_flight(conn, excluding="")) == 0
     assert await store.read(runs.held_targets) == []
-    await store.write(lambda tx: ledger.reserve(tx, "run_1_1", 0, ["cluster"]))
+    await store.write(lambda tx: work.reserve(tx, "run_1_1", 0, ["cluster"]))
 
     def acted(conn: Connection) -> datetime | None:
         return facts.last_action(conn, TARGET, "high-error-rate", excluding="run_2_1")
@@ -138,7 +139,7 @@ async def test_a_run_cannot_be_undone_while_another_holds_its_target(store: Stor
 
 async def test_the_end_of_a_run_releases_what_it_reserved(store: Store) -> None:
     await request_run(store, new_run())
-    await store.write(lambda tx: ledger.reserve(tx, "run_1_1", 0, ["cluster"]))
+    await store.write(lambda tx: work.reserve(tx, "run_1_1", 0, ["cluster"]))
     await store.write(moving("run_1_1", RunState.NOT_FIXED))
     left = await store.read(
         lambda conn: conn.exec_driver_sql("SELECT count(*) FROM ledger WHERE released_at IS NULL").scalar()

@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 
 from app.domain.errors import StoreUnavailable
 from app.store import ingest_rows
+from app.store.connection import parse, writer_engine
 from app.store.database import Store
-from app.store.engines import parse, writer_engine
 from app.store.migrate import newest, upgrade
 from app.store.schema import audit, deliveries, episodes, incidents, metadata, outbox, rejected_alerts, runs
 from tests.contract.stores import CountingIds, HandClock

@@ -14,11 +14,12 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.policy.match import severity_rank
-from app.store import audit, bulk, decisions, digests, incidents, ledger, retention, runs
+from app.store import audit, bulk, digests, incidents, retention, runs, trail, work
 from app.store.bulk import Word
-from app.store.database import Store, Tx
-from app.store.encoding import micros
+from app.store.connection import micros
+from app.store.database import Store
 from app.store.incidents import Incident
+from app.store.tx import Tx
 from tests.contract.stores import START, HandClock, Stores, alert, delivery, new_run, order
 
 LEASE = timedelta(minutes=1)
@@ -67,7 +68,7 @@ async def test_what_another_holds_is_not_taken_before_its_lease_ends(store: Stor
 async def test_what_nobody_has_decided_yet_comes_first(store: Store, clock: HandClock) -> None:
     """In both ways of taking: new trouble does not wait for the looks at the old."""
     old, *_ = await _bulk(store, 1)
-    await store.write(lambda tx: decisions.put(tx, "d1", old, None, {}))
+    await store.write(lambda tx: work.put_decision(tx, "d1", old, None, {}))
     clock.forward(minutes=1)
     young = await _open(store, "young")
     assert await _take(store) == [young, old]
@@ -105,7 +106,7 @@ async def test_the_most_severe_alert_that_fires_stands_for_an_incident(store: St
 async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
     store: Store, clock: HandClock
 ) -> None:
-    """The same rows and records as `decisions.put` and `incidents.move` make."""
+    """The same rows and records as `work.put_decision` and `incidents.move` make."""
     many, single = await _bulk(store, 2)
     due = clock.now() + timedelta(minutes=5)
     body = {"verdict": "observe", "gates": []}
@@ -113,7 +114,7 @@ async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
     def settle(tx: Tx) -> None:
         (taken,) = [i for i in bulk.take(tx, 5) if i.id == many]
         bulk.settle(tx, [Word(taken, IncidentState.OBSERVED, "storm", due, f"{many}/1", body)])
-        decisions.put(tx, f"{single}/1", single, None, body)
+        work.put_decision(tx, f"{single}/1", single, None, body)
         incidents.move(tx, single, IncidentState.OBSERVED, due_at=due, reason="storm")
 
     await store.write(settle)
@@ -131,7 +132,7 @@ async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
             (r.kind, {k: v for k, v in r.data.items() if k != "decision"}) for r in records if r.kind in _SAID
         ]
     assert told[many] == told[single]
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 _SAID = (EventKind.DECIDED, EventKind.INCIDENT_MOVED)
@@ -167,7 +168,7 @@ async def test_the_last_decision_of_each_comes_with_their_number(store: Store, c
         clock.forward(seconds=1)
         for incident_id in (one, other)[: 3 - number]:
             key, said = f"{incident_id}/{number}", {"n": number}
-            await store.write(lambda tx, i=incident_id, k=key, b=said: decisions.put(tx, k, i, None, b))  # type: ignore[misc]
+            await store.write(lambda tx, i=incident_id, k=key, b=said: work.put_decision(tx, k, i, None, b))  # type: ignore[misc]
     found = await store.read(lambda conn: bulk.last_decisions(conn, [one, other, none]))
     assert found == {one: (2, {"n": 2}), other: (1, {"n": 1})}
 
@@ -224,7 +225,7 @@ async def test_two_replicas_open_one_digest(make_store: Stores) -> None:
 
     def joining(incident_id: str) -> Callable[[Tx], tuple[str, bool]]:
         def join(tx: Tx) -> tuple[str, bool]:
-            ledger.lock(tx)
+            work.lock_ledger(tx)
             return digests.join(tx, [incident_id])
 
         return join
@@ -237,9 +238,11 @@ async def test_two_replicas_open_one_digest(make_store: Stores) -> None:
 async def test_a_digest_says_each_thing_once_and_closes(store: Store, clock: HandClock) -> None:
     (one,) = await _bulk(store, 1)
     digest, _ = await store.write(lambda tx: digests.join(tx, [one]))
-    assert await store.read(lambda conn: digests.growing(conn, 5)) == [], "not posted yet"
+    assert (
+        await store.read(lambda conn: digests.growing(conn, clock.now() + timedelta(minutes=1), 5)) == []
+    ), "not posted yet"
     await store.write(lambda tx: digests.posted(tx, digest, "C1", "1.5"))
-    (found,) = await store.read(lambda conn: digests.growing(conn, 5))
+    (found,) = await store.read(lambda conn: digests.growing(conn, clock.now() + timedelta(minutes=1), 5))
     assert (found.channel, found.ts, found.edits) == ("C1", "1.5", 0)
 
     def say(tx: Tx) -> int | None:
@@ -250,7 +253,7 @@ async def test_a_digest_says_each_thing_once_and_closes(store: Store, clock: Han
     assert await store.write(say) == 2
     assert (await store.read(lambda conn: digests.count(conn, digest))).over
     await store.write(lambda tx: digests.close(tx, digest))
-    assert await store.read(lambda conn: digests.growing(conn, 5)) == []
+    assert await store.read(lambda conn: digests.growing(conn, clock.now() + timedelta(minutes=1), 5)) == []
     assert await store.write(say) is None
     clock.forward(days=40)
     await store.write(lambda tx: retention.prune(tx, clock.now() - timedelta(days=30), 10))

@@ -13,9 +13,10 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store import audit, facts, incidents, trust_levels
-from app.store.database import Store, Tx
+from app.store.database import Store
 from app.store.schema import incidents as incident_rows
 from app.store.trust_levels import StoredTrustLevel
+from app.store.tx import Tx
 from tests.contract.stores import START, HandClock, open_incident
 
 KEY = "HighErrorRate/high-error-rate/rag7/Deployment"

@@ -7,17 +7,20 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, make_url, select, text
 
-from app.domain.errors import BadInput, Refused, RemediatorError, StoreUnavailable
+from app.domain.errors import BadInput, CommitUnclear, Refused, RemediatorError, StoreUnavailable
 from app.domain.events import EventKind
-from app.store import audit, incidents
+from app.store import audit, incidents, trail
 from app.store.commit_queue import CommitQueueSize
-from app.store.database import Store, StoreHooks, Tx
+from app.store.database import Store, StoreHooks
 from app.store.schema import deliveries, samples
+from app.store.tx import Tx
+from tests.contract.cutting import Cut, CuttingProxy
 from tests.contract.stores import HandClock, Stores, delivery, firing
 
 
@@ -72,7 +75,7 @@ async def test_a_failing_function_loses_neither_its_neighbours_nor_leaves_a_trac
     assert await store.read(pods) == ["a", "b", "d"]
     events = await store.read(lambda conn: audit.page(conn, 0, 10))
     assert sorted(e.data["pod"] for e in events) == ["a", "b", "d"]
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 async def test_a_statement_that_the_database_refuses_is_translated_and_undone_alone(store: Store) -> None:
@@ -106,7 +109,7 @@ async def test_one_delivery_that_breaks_the_batch_is_recorded_apart(store: Store
     )
     assert [isinstance(r, BaseException) for r in results] == [False, True, False]
     assert await store.read(count_deliveries) == 2
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
@@ -128,7 +131,7 @@ async def test_after_death_nothing_more_is_written(make_store: Stores, *, after:
         await store.ingest(delivery(firing()))
     assert await survivor.read(pods) == (["a", "b"] if after else ["a"])
     assert await survivor.read(count_deliveries) == 0
-    assert (await survivor.read(audit.verify)).ok
+    assert (await survivor.read(trail.verify)).ok
 
 
 async def test_a_full_queue_says_when_to_come_back_and_keeps_what_it_took(make_store: Stores) -> None:
@@ -191,7 +194,7 @@ async def test_replicas_share_one_database_without_losing_or_doubling_anything(m
     assert len(stored) == 40
     events = await stores[0].read(lambda conn: audit.for_incident(conn, page[0].id))
     assert [e.kind.value for e in events].count("alert.fired") == 40
-    assert (await stores[1].read(audit.verify)).ok
+    assert (await stores[1].read(trail.verify)).ok
 
 
 async def test_a_full_disk_is_store_unavailable_and_heals(sqlite_stores: Stores) -> None:
@@ -205,7 +208,7 @@ async def test_a_full_disk_is_store_unavailable_and_heals(sqlite_stores: Stores)
     assert caught.value.retry_after
     assert await store.read(count_deliveries) == 1
     assert len((await store.ingest(body)).incident_ids) == 1  # the next connection has room again
-    assert (await store.read(audit.verify)).ok
+    assert (await store.read(trail.verify)).ok
 
 
 async def test_commits_are_counted_with_their_writes_and_those_that_fail_too(sqlite_stores: Stores) -> None:
@@ -264,6 +267,39 @@ async def test_a_lost_postgres_connection_is_store_unavailable_and_heals(postgre
         await store.ingest(delivery(firing("b")))
     await store.ingest(delivery(firing("b")))
     assert await store.read(count_deliveries) == 2
+
+
+@pytest.mark.parametrize("cut", get_args(Cut))
+async def test_a_commit_whose_answer_is_lost_is_told_as_unclear_and_never_as_nothing_done(
+    postgres_stores: Stores, clock: HandClock, cut: Cut
+) -> None:
+    port = int(make_url(postgres_stores.url).port or 0)
+    with CuttingProxy(port) as proxy:
+        stores = Stores(postgres_stores.url.replace(f":{port}/", f":{proxy.port}/"), clock)
+        store = stores()
+        await store.write(lambda tx: tx.conn.execute(select(1)))
+        for take in (store.write(putting("a")), store.ingest(delivery(firing("b")))):
+            proxy.cut = cut
+            with pytest.raises(CommitUnclear, match="not known whether this was taken"):
+                await take
+        assert proxy.cuts == 2
+        kept = int(cut == "after")
+        assert await store.read(pods) == ["a"] * kept
+        assert await store.read(count_deliveries) == kept
+        stores.close()
+
+
+async def test_a_connection_lost_before_the_commit_is_told_as_nothing_kept(postgres_stores: Stores) -> None:
+    store = postgres_stores()
+
+    def lose(tx: Tx) -> None:
+        put(tx, "a")
+        tx.conn.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.write(lose)
+    assert type(caught.value) is StoreUnavailable
+    assert await store.read(pods) == []
 
 
 async def test_postgres_transactions_that_deadlock_are_run_again(postgres_stores: Stores) -> None:

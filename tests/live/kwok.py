@@ -120,7 +120,10 @@ _EVENTS = {
     "crash": ("BackOff", "Back-off restarting failed container"),
     "flapping": ("BackOff", "Back-off restarting failed container"),
     "oom": ("BackOff", "Back-off restarting failed container"),
-    "image-pull": ("Failed", "Error: ImagePullBackOff"),
+    "image-pull": (
+        "Failed",
+        "Failed to pull image: rpc error: code = NotFound desc = failed to pull and unpack image: manifest unknown",
+    ),
     "config": ("Failed", 'Error: configmap "settings" not found'),
     "not-ready": ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
 }

@@ -16,7 +16,7 @@ import pytest
 
 from app.backup.packing import unpacked
 from app.database.postgres import PostgresDatabases
-from app.domain.actuator import Doors, Effect, Means
+from app.domain.actuator import Clients, Effect, Means
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.remediation import Scene
@@ -80,14 +80,14 @@ class World:
 
     async def carry_out(self, action: Action) -> Effect:
         """Make the Job and follow it until it is over."""
-        actuator, doors = JobActuator(), Doors(self.cluster, PostgresDatabases(SystemClock()))
-        means = Means(doors, _nothing_held, asyncio.sleep)
-        found = await actuator.check(doors, action)
-        assert await actuator.dry_run(doors, action, ACTION, found) == ""
+        actuator, clients = JobActuator(), Clients(self.cluster, PostgresDatabases(SystemClock()))
+        means = Means(clients, _nothing_held, asyncio.sleep)
+        found = await actuator.check(clients, action)
+        assert await actuator.dry_run(clients, action, ACTION, found) == ""
         done = await actuator.apply(means, action, ACTION, found)
         assert done.result is ActionResult.APPLIED, done.text
         for _ in range(300):
-            effect = await actuator.effect(doors, action)
+            effect = await actuator.effect(clients, action)
             assert effect is not None
             if effect.good or effect.over:
                 return effect

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app.backup.shelf import Shelves
 from app.database.postgres import PostgresDatabases
-from app.domain.actuator import Applied, Doors, Means, Progress
+from app.domain.actuator import Applied, Clients, Means, Progress
 from app.domain.errors import ProbeUnavailable
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind, Step
@@ -84,7 +84,9 @@ class World:
         (action,) = step.actions
         await self.carry_out(action, "run_backup/0.0")
         async with asyncio.timeout(60):
-            while not (effect := await ACTUATORS[action.kind].effect(self.doors, action)) or not effect.good:
+            while (
+                not (effect := await ACTUATORS[action.kind].effect(self.clients, action)) or not effect.good
+            ):
                 assert effect is not None
                 assert not effect.over, effect.text
                 await asyncio.sleep(0.2)
@@ -94,22 +96,22 @@ class World:
         return await self.plan(DatabaseRestore(), params, Kind.DEPLOYMENT, "langgraph")
 
     @property
-    def doors(self) -> Doors:
-        return Doors(self.cluster, PostgresDatabases(SystemClock()))
+    def clients(self) -> Clients:
+        return Clients(self.cluster, PostgresDatabases(SystemClock()))
 
     async def carry_out(self, action: Action, action_id: str) -> Applied:
         """As the flow does: read back, look, dry run, write, until it has an outcome."""
         actuator, begun = ACTUATORS[action.kind], False
         async with asyncio.timeout(90):
             while True:
-                happened = await actuator.in_place(self.doors, action, action_id) if begun else ""
+                happened = await actuator.in_place(self.clients, action, action_id) if begun else ""
                 if isinstance(happened, str) and happened:
                     return Applied(ActionResult.APPLIED, happened)
                 if not happened:
-                    found = await actuator.check(self.doors, action)
+                    found = await actuator.check(self.clients, action)
                     assert found.ref is not None, found.text
-                    assert await actuator.dry_run(self.doors, action, action_id, found) == ""
-                    means = Means(self.doors, _nothing_held, asyncio.sleep)
+                    assert await actuator.dry_run(self.clients, action, action_id, found) == ""
+                    means = Means(self.clients, _nothing_held, asyncio.sleep)
                     done = await actuator.apply(means, action, action_id, found)
                     if not isinstance(done, Progress):
                         return done
@@ -214,7 +216,7 @@ async def test_spoiled_rows_come_back_while_a_client_never_stops_connecting(worl
             if action.kind is ActionKind.CONFIRM_STOPPED:
                 assert await world.cluster.list_objects(Kind.POD, world.namespace, "app=langgraph") == []
         exchange = step.actions[5]
-        effect = await ACTUATORS[exchange.kind].effect(world.doors, exchange)
+        effect = await ACTUATORS[exchange.kind].effect(world.clients, exchange)
         assert effect is not None
         assert effect.good, effect.text
         assert (_rows(world.dsn), await world.replicas()) == (before, 2)
@@ -228,7 +230,7 @@ async def test_spoiled_rows_come_back_while_a_client_never_stops_connecting(worl
 async def _undone(world: World, step: Step) -> None:
     """Newest first, as the flow does."""
     for number, action in reversed(list(enumerate(step.actions))):
-        means = Means(world.doors, _nothing_held, asyncio.sleep)
+        means = Means(world.clients, _nothing_held, asyncio.sleep)
         async with asyncio.timeout(60):
             while True:
                 try:
@@ -255,7 +257,7 @@ async def test_an_altered_backup_is_refused_before_the_first_write(world: World)
     assert done.result is ActionResult.REFUSED
     assert "(altered)" in done.text or "pg_restore ended" in done.text, done.text
     assert (_rows(world.dsn), await world.replicas()) == (before, 2)
-    databases = await world.doors.databases.copies.look(world.cluster, _address(world), "postgres")
+    databases = await world.clients.databases.copies.look(world.cluster, _address(world), "postgres")
     assert [d.name for d in databases.databases if d.name.startswith(databases.database)] == [
         databases.database
     ]

@@ -7,16 +7,15 @@ signature: what is sent is looked at, not who sends it.
 from __future__ import annotations
 
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.doubles.loopback import LoopbackServer
 
 _REFUSED = ("x-amz-trailer", "x-amz-sdk-checksum-algorithm", "x-amz-checksum-", "if-none-match", "if-match")
 
 
-class StrictStore:
+class StrictStore(LoopbackServer):
     """Use it as a context. `refused` are the headers that were refused; `spoil` alters what is read."""
 
     def __init__(self) -> None:
@@ -29,23 +28,7 @@ class StrictStore:
         class Handler(_Handler):
             owner = store
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -176,7 +176,7 @@ LOGIN = {"AWS_ACCESS_KEY_ID": "AKIACANARY", "AWS_SECRET_ACCESS_KEY": CANARY}
 
 def _on_s3(url: str, tmp_path: Path, store: StrictStore, **changes: object) -> PodRun:
     pod = pod_for(url, tmp_path, **changes)
-    pod.order = replace(pod.order, place=Place("s3://bucket/pre", store.endpoint))
+    pod.order = replace(pod.order, place=Place("s3://bucket/pre", store.url))
     pod.secrets = {**pod.secrets, "store": LOGIN}
     return pod
 

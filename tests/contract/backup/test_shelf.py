@@ -48,7 +48,7 @@ def _cluster(**values: str) -> SimCluster:
 
 
 def _shelf(store: StrictStore, named: str = "store") -> Shelf:
-    return Shelf("s3://bucket/pg", store.endpoint, "", "rag7", named, "rag7/shop")
+    return Shelf("s3://bucket/pg", store.url, "", "rag7", named, "rag7/shop")
 
 
 LOGIN = {"AWS_ACCESS_KEY_ID": "AKIACANARY", "AWS_SECRET_ACCESS_KEY": CANARY}

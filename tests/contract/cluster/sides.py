@@ -46,8 +46,14 @@ class Side(Protocol):
         """Create an object in the test's namespace, as somebody else."""
         ...
 
-    def edit(self, kind: Kind, name: str, patch: Sequence[dict[str, Any]]) -> None:
-        """Apply a JSON patch as the field manager `kubectl-edit`."""
+    def edit(
+        self, kind: Kind, name: str, patch: Sequence[dict[str, Any]], manager: str = "kubectl-edit"
+    ) -> None:
+        """Apply a JSON patch as this field manager."""
+        ...
+
+    def scale(self, kind: Kind, name: str, replicas: int, manager: str = "kubectl") -> None:
+        """Set the replicas through the subresource scale, as kubectl scale does."""
         ...
 
     def delete(self, kind: Kind, name: str) -> None:
@@ -86,8 +92,13 @@ class SimSide:
     def create(self, manifest: Obj) -> Obj:
         return self.sim.create(_placed(manifest, self.namespace))
 
-    def edit(self, kind: Kind, name: str, patch: Sequence[dict[str, Any]]) -> None:
-        self.sim.edit(kind, self.namespace, name, patch)
+    def edit(
+        self, kind: Kind, name: str, patch: Sequence[dict[str, Any]], manager: str = "kubectl-edit"
+    ) -> None:
+        self.sim.edit(kind, self.namespace, name, patch, manager)
+
+    def scale(self, kind: Kind, name: str, replicas: int, manager: str = "kubectl") -> None:
+        self.sim.scale(kind, self.namespace, name, replicas, manager)
 
     def delete(self, kind: Kind, name: str) -> None:
         self.sim.delete(kind, self.namespace, name)
@@ -111,12 +122,19 @@ class RealSide:
         kind = Kind(manifest["kind"])
         return self.plane.create(RESOURCES[kind].path(self.namespace), _placed(manifest, self.namespace))
 
-    def edit(self, kind: Kind, name: str, patch: Sequence[dict[str, Any]]) -> None:
+    def edit(
+        self, kind: Kind, name: str, patch: Sequence[dict[str, Any]], manager: str = "kubectl-edit"
+    ) -> None:
+        self._patch(RESOURCES[kind].path(self.namespace, name), patch, manager)
+
+    def scale(self, kind: Kind, name: str, replicas: int, manager: str = "kubectl") -> None:
+        path = f"{RESOURCES[kind].path(self.namespace, name)}/scale"
+        self._patch(path, [{"op": "replace", "path": "/spec/replicas", "value": replicas}], manager)
+
+    def _patch(self, path: str, patch: Sequence[dict[str, Any]], manager: str) -> None:
+        headers = {"Content-Type": "application/json-patch+json"}
         answer = self.plane.client().patch(
-            RESOURCES[kind].path(self.namespace, name),
-            json=list(patch),
-            headers={"Content-Type": "application/json-patch+json"},
-            params={"fieldManager": "kubectl-edit"},
+            path, json=list(patch), headers=headers, params={"fieldManager": manager}
         )
         assert answer.is_success, answer.text
 

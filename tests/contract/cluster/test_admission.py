@@ -102,7 +102,7 @@ async def test_pod_security_refuses_pods_and_lets_workloads_in(side: Side) -> No
     await side.until(failed, "the Deployment to tell that its pods are refused")
 
 
-@pytest.mark.parametrize("kind", [Kind.ROLLOUT, Kind.VPA])
+@pytest.mark.parametrize("kind", [Kind.ROLLOUT, Kind.VPA, Kind.SCALED_OBJECT])
 async def test_a_kind_that_nobody_has_installed_is_missing(side: Side, kind: Kind) -> None:
     with pytest.raises(ObjectMissing):
         await side.cluster.list_objects(kind, side.namespace)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.domain.actuator import CheckResult, Doors, Means
+from app.domain.actuator import CheckResult, Clients, Means
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.errors import ObjectChanged, ObjectMissing, OutcomeUnclear
 from app.domain.json import Obj
@@ -46,11 +46,11 @@ def means(side: Side, asked: list[None]) -> Means:
     async def wait(_seconds: float) -> None:
         await side.pause()
 
-    return Means(Doors(side.cluster, SimCluster(VirtualClock()).databases), ask, wait)
+    return Means(Clients(side.cluster, SimCluster(VirtualClock()).databases), ask, wait)
 
 
 async def checked(side: Side, action: Action) -> CheckResult:
-    return await ACTUATOR.check(means(side, []).doors, action)
+    return await ACTUATOR.check(means(side, []).clients, action)
 
 
 async def certificate(side: Side) -> Obj:
@@ -69,9 +69,9 @@ async def test_a_renewal_is_asked_for_once_as_cert_managers_own_command_does_and
     found = await checked(side, action)
     assert found.ref == action.object, found.text
     version = (await certificate(side))["metadata"]["resourceVersion"]
-    assert await ACTUATOR.dry_run(by.doors, action, ID, found) == ""
+    assert await ACTUATOR.dry_run(by.clients, action, ID, found) == ""
     assert (await certificate(side))["metadata"]["resourceVersion"] == version
-    assert await ACTUATOR.in_place(by.doors, action, ID) == ""
+    assert await ACTUATOR.in_place(by.clients, action, ID) == ""
     done = await ACTUATOR.apply(by, action, ID, found)
     assert (done.result, len(asked)) == (ActionResult.APPLIED, 1), done.text
     manifest = await certificate(side)
@@ -84,17 +84,17 @@ async def test_a_renewal_is_asked_for_once_as_cert_managers_own_command_does_and
     assert entry["subresource"] == "status"
     again = await ACTUATOR.apply(by, action, ID, found)
     assert (again.result, len(asked)) == (ActionResult.APPLIED, 1)
-    assert "was asked for already" in await ACTUATOR.in_place(by.doors, action, ID)
-    assert (await ACTUATOR.check(by.doors, action, ID)).done
-    waiting = await ACTUATOR.effect(by.doors, action)
+    assert "was asked for already" in await ACTUATOR.in_place(by.clients, action, ID)
+    assert (await ACTUATOR.check(by.clients, action, ID)).done
+    waiting = await ACTUATOR.effect(by.clients, action)
     assert waiting is not None
     assert (waiting.good, waiting.over) == (False, False)
     await revision(side, 2)
-    good = await ACTUATOR.effect(by.doors, action)
+    good = await ACTUATOR.effect(by.clients, action)
     assert good is not None
     assert good.good, good.text
     assert await serial(side) != before
-    assert "issued revision 2 since" in await ACTUATOR.in_place(by.doors, action, ID)
+    assert "issued revision 2 since" in await ACTUATOR.in_place(by.clients, action, ID)
     third = await ACTUATOR.apply(by, action, ID, found)
     assert (third.result, len(asked)) == (ActionResult.APPLIED, 1)
     assert (await ACTUATOR.undo(by, action, ID)).result is UndoResult.NOTHING
@@ -104,7 +104,7 @@ async def test_what_is_under_way_or_issued_since_is_not_asked_for_again(side: Si
     action = await planned(side)
     by = means(side, [])
     await ACTUATOR.apply(by, action, ID, await checked(side, action))
-    other = await ACTUATOR.check(by.doors, action, "run_2/0.0")
+    other = await ACTUATOR.check(by.clients, action, "run_2/0.0")
     assert (other.ref, other.code, other.text) == (
         None, ObjectChanged.code, "an issuance of web-tls is under way"
     )  # fmt: skip
@@ -122,11 +122,11 @@ async def test_an_issuance_that_fails_is_over_with_its_words(side: Side) -> None
 
     async def over() -> bool:
         await play(side, fails="acme: rate limited")
-        seen = await ACTUATOR.effect(by.doors, action)
+        seen = await ACTUATOR.effect(by.clients, action)
         return seen is not None and seen.over and "acme: rate limited" in seen.text
 
     await side.until(over, "the failure")
-    assert "failed since" in await ACTUATOR.in_place(by.doors, action, ID)
+    assert "failed since" in await ACTUATOR.in_place(by.clients, action, ID)
     assert (await ACTUATOR.apply(by, action, ID, CheckResult(None, ""))).result is ActionResult.APPLIED
 
 
@@ -150,20 +150,20 @@ async def test_the_secret_is_deleted_once_by_its_uid_and_made_anew(side: Side) -
     by, before = means(side, asked), await serial(side)
     found = await checked(side, action)
     assert found.ref is not None, found.text
-    assert await ACTUATOR.dry_run(by.doors, action, ID, found) == ""
+    assert await ACTUATOR.dry_run(by.clients, action, ID, found) == ""
     assert await serial(side) == before
     done = await ACTUATOR.apply(by, action, ID, found)
     assert (done.result, len(asked)) == (ActionResult.APPLIED, 1)
     with pytest.raises(ObjectMissing):
         await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")
-    assert "it is gone" in await ACTUATOR.in_place(by.doors, action, ID)
+    assert "it is gone" in await ACTUATOR.in_place(by.clients, action, ID)
     await revision(side, 2)
     anew = await serial(side)
     assert anew != before
     again = await ACTUATOR.apply(by, action, ID, found)
     assert again.result is ActionResult.APPLIED
     assert await serial(side) == anew
-    good = await ACTUATOR.effect(by.doors, action)
+    good = await ACTUATOR.effect(by.clients, action)
     assert good is not None
     assert good.good, good.text
 

@@ -13,8 +13,7 @@ from app.domain.json import Obj
 from app.domain.ports import DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from app.domain.target import Kind, Target
-from app.kube.read import read_workload
-from app.kube.view import View
+from app.kube.read import View, read_workload
 from remediations.causes import CauseCode as C
 from remediations.causes import Investigation, investigate
 from tests.contract.cluster.looks import listed, patch_web, replace

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.actuator import Doors, Means
+from app.domain.actuator import Clients, Means
 from app.domain.errors import ObjectChanged, ObjectInvalid, ObjectMissing
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult
@@ -50,22 +50,22 @@ def means(side: Side, asked: list[None]) -> Means:
     async def wait(_seconds: float) -> None:
         await side.pause()
 
-    return Means(Doors(side.cluster, SimCluster(VirtualClock()).databases), ask, wait)
+    return Means(Clients(side.cluster, SimCluster(VirtualClock()).databases), ask, wait)
 
 
 async def test_a_job_is_made_once_marked_and_told_apart_from_a_namesake(side: Side) -> None:
     planned, asked = await action(side, job()), list[None]()
     by = means(side, asked)
-    found = await ACTUATOR.check(by.doors, planned)
+    found = await ACTUATOR.check(by.clients, planned)
     assert found.ref == planned.object
-    assert await ACTUATOR.dry_run(by.doors, planned, ID, found) == ""
+    assert await ACTUATOR.dry_run(by.clients, planned, ID, found) == ""
     with pytest.raises(ObjectMissing):
         await side.cluster.get(Kind.JOB, side.namespace, "backup-1")
-    assert await ACTUATOR.in_place(by.doors, planned, ID) == ""
+    assert await ACTUATOR.in_place(by.clients, planned, ID) == ""
     done = await ACTUATOR.apply(by, planned, ID, found)
     assert (done.result, len(asked)) == (ActionResult.APPLIED, 1)
     first = await side.cluster.get(Kind.JOB, side.namespace, "backup-1")
-    assert await ACTUATOR.in_place(by.doors, planned, ID) == "Make a Job: Job backup-1 was created"
+    assert await ACTUATOR.in_place(by.clients, planned, ID) == "Make a Job: Job backup-1 was created"
     again = await ACTUATOR.apply(by, planned, ID, found)
     assert again.result is ActionResult.APPLIED
     assert (await side.cluster.get(Kind.JOB, side.namespace, "backup-1"))["metadata"]["uid"] == first[
@@ -73,14 +73,14 @@ async def test_a_job_is_made_once_marked_and_told_apart_from_a_namesake(side: Si
     ]["uid"]
     other = await ACTUATOR.apply(by, planned, "run_2/0.0", found)
     assert (other.result, other.code) == (ActionResult.REFUSED, "already_exists")
-    assert (await ACTUATOR.check(by.doors, planned)).code == ObjectChanged.code
+    assert (await ACTUATOR.check(by.clients, planned)).code == ObjectChanged.code
 
 
 async def test_what_the_server_would_refuse_the_dry_run_says(side: Side) -> None:
     planned = await action(side, job(restartPolicy="Always"))
     by = means(side, [])
-    found = await ACTUATOR.check(by.doors, planned)
-    assert "restartPolicy" in await ACTUATOR.dry_run(by.doors, planned, ID, found)
+    found = await ACTUATOR.check(by.clients, planned)
+    assert "restartPolicy" in await ACTUATOR.dry_run(by.clients, planned, ID, found)
     with pytest.raises(ObjectInvalid):
         await side.cluster.create_job(side.namespace, job(restartPolicy="Always"))
 
@@ -91,13 +91,13 @@ async def test_a_job_that_cannot_start_is_under_way_and_one_past_its_deadline_is
     manifest["spec"]["template"]["metadata"] = {"annotations": {"kwok.test/fault": "image-pull"}}
     planned = await action(side, manifest)
     by = means(side, [])
-    await ACTUATOR.apply(by, planned, ID, await ACTUATOR.check(by.doors, planned))
-    effect = await ACTUATOR.effect(by.doors, planned)
+    await ACTUATOR.apply(by, planned, ID, await ACTUATOR.check(by.clients, planned))
+    effect = await ACTUATOR.effect(by.clients, planned)
     assert effect is not None
     assert (effect.good, effect.over) == (False, False)
 
     async def over() -> bool:
-        seen = await ACTUATOR.effect(by.doors, planned)
+        seen = await ACTUATOR.effect(by.clients, planned)
         return seen is not None and seen.over and "DeadlineExceeded" in seen.text
 
     await side.until(over, "the deadline")
@@ -106,10 +106,10 @@ async def test_a_job_that_cannot_start_is_under_way_and_one_past_its_deadline_is
 async def test_a_job_that_ends_well_is_good(side: Side) -> None:
     planned = await action(side, job(containers=[{"name": "main", "image": ENDS}]))
     by = means(side, [])
-    await ACTUATOR.apply(by, planned, ID, await ACTUATOR.check(by.doors, planned))
+    await ACTUATOR.apply(by, planned, ID, await ACTUATOR.check(by.clients, planned))
 
     async def good() -> bool:
-        seen = await ACTUATOR.effect(by.doors, planned)
+        seen = await ACTUATOR.effect(by.clients, planned)
         return seen is not None and seen.good is True
 
     await side.until(good, "the Job's end")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.actuator import Doors, Means
+from app.domain.actuator import Clients, Means
 from app.domain.cluster import MARKER
 from app.domain.errors import Held
 from app.domain.json import Obj
@@ -89,12 +89,12 @@ class Scene:
         return str(notes.get(RESTARTED_AT, ""))
 
     @property
-    def doors(self) -> Doors:
-        return Doors(self.side.cluster, SimCluster(VirtualClock()).databases)
+    def clients(self) -> Clients:
+        return Clients(self.side.cluster, SimCluster(VirtualClock()).databases)
 
     @property
     def means(self) -> Means:
-        return Means(self.doors, self.ask, _nap)
+        return Means(self.clients, self.ask, _nap)
 
     async def ask(self) -> None:
         self.asked += 1
@@ -102,9 +102,9 @@ class Scene:
             raise Held("paused by kim")
 
     async def rotate(self, action: Action) -> ActionResult:
-        found = await ACTUATOR.check(self.doors, action)
+        found = await ACTUATOR.check(self.clients, action)
         assert found.ref is not None, found.text
-        assert await ACTUATOR.dry_run(self.doors, action, ID, found) == ""
+        assert await ACTUATOR.dry_run(self.clients, action, ID, found) == ""
         return (await ACTUATOR.apply(self.means, action, ID, found)).result
 
     async def roll(self) -> None:
@@ -129,12 +129,12 @@ def scene(side: Side) -> Scene:
 
 async def test_promise_2_a_key_is_rotated_once_marked_and_read_back(scene: Scene) -> None:
     action = await scene.begin()
-    assert await ACTUATOR.in_place(scene.doors, action, ID) == ""
+    assert await ACTUATOR.in_place(scene.clients, action, ID) == ""
     assert await scene.rotate(action) is ActionResult.APPLIED
     assert (await scene.key(), scene.asked) == (TWO, 1)
     assert (await scene.secret())["metadata"]["annotations"][MARKER] == ID
-    assert "was applied already" in await ACTUATOR.in_place(scene.doors, action, ID)
-    found = await ACTUATOR.check(scene.doors, action, ID)
+    assert "was applied already" in await ACTUATOR.in_place(scene.clients, action, ID)
+    found = await ACTUATOR.check(scene.clients, action, ID)
     again = await ACTUATOR.apply(scene.means, action, ID, found)
     assert (again.result, scene.asked) == (ActionResult.APPLIED, 1), "a second try sends nothing"
 
@@ -168,7 +168,7 @@ async def test_promise_7_an_undo_that_died_between_its_two_writes_goes_on_with_t
             raise Held("the process dies here")
 
     with pytest.raises(Held):
-        await ACTUATOR.undo(Means(scene.doors, once, _nap), action, ID)
+        await ACTUATOR.undo(Means(scene.clients, once, _nap), action, ID)
     assert (await scene.key(), await scene.restarted()) == (ONE, before)
     assert (await ACTUATOR.undo(own, action, ID)).result is UndoResult.UNDONE
     assert await scene.restarted() > before
@@ -189,7 +189,7 @@ async def test_promise_7_a_key_that_somebody_set_since_stays(scene: Scene) -> No
 
 async def test_promise_10_a_hold_stops_the_write_right_before_it_goes_out(scene: Scene) -> None:
     action = await scene.begin()
-    found = await ACTUATOR.check(scene.doors, action)
+    found = await ACTUATOR.check(scene.clients, action)
     scene.held = True
     with pytest.raises(Held):
         await ACTUATOR.apply(scene.means, action, ID, found)
@@ -226,7 +226,7 @@ async def test_promise_5_what_changed_since_the_plan_stops_it(
     """Somebody made it immutable, a controller took it over, or a person withdrew the key or set another one."""
     action = await scene.begin()
     scene.side.edit(Kind.SECRET, "api-keys", [patch])
-    found = await ACTUATOR.check(scene.doors, action)
+    found = await ACTUATOR.check(scene.clients, action)
     assert (found.ref, words in found.text) == (None, True), found.text
     for value in (ONE, TWO):
         assert value not in found.text
@@ -236,7 +236,7 @@ async def test_promise_5_what_changed_since_the_plan_stops_it(
 async def test_promise_5_a_key_that_is_withdrawn_right_before_the_write_is_not_taken(scene: Scene) -> None:
     """After the check, before the request: the object has moved, and the list has lost the key."""
     action = await scene.begin()
-    found = await ACTUATOR.check(scene.doors, action)
+    found = await ACTUATOR.check(scene.clients, action)
     patch = {"op": "replace", "path": "/data/API_KEYS", "value": encoded(ONE)}
     scene.side.edit(Kind.SECRET, "api-keys", [patch])
     with pytest.raises(Held, match="not in the list of"):

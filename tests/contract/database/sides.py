@@ -26,7 +26,7 @@ from app.kube.parse import parse_ref
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock
 from app.sim.checkpoints import LangGraph
-from app.sim.databases import Clients, Server
+from app.sim.databases import DatabaseClients, Server
 from app.sim.tables import TableSpec
 from tests.births import cluster_of, scenario_of
 from tests.contract.database.langgraph import fill, make
@@ -56,7 +56,9 @@ class Side(Protocol):
         """The server's time at the start."""
         ...
 
-    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
+    async def start(
+        self, *clients: DatabaseClients, login: str = LOGIN, langgraph: LangGraph | None = None
+    ) -> None:
         """These are connected from now on; the Secret has this login, the database these tables."""
         ...
 
@@ -97,7 +99,9 @@ class SimSide:
     def now(self) -> datetime:
         return self.clock.now()
 
-    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
+    async def start(
+        self, *clients: DatabaseClients, login: str = LOGIN, langgraph: LangGraph | None = None
+    ) -> None:
         server = Server(
             app="postgres",
             database="contract",
@@ -146,7 +150,9 @@ class RealSide:
         """Of the database, as its owner."""
         return self._server.url(self._database)
 
-    async def start(self, *clients: Clients, login: str = LOGIN, langgraph: LangGraph | None = None) -> None:
+    async def start(
+        self, *clients: DatabaseClients, login: str = LOGIN, langgraph: LangGraph | None = None
+    ) -> None:
         self.cluster.create(secret({"username": login, "password": PASSWORD}))
         if langgraph is not None:
             with psycopg.connect(self.url, autocommit=True) as conn:
@@ -160,7 +166,7 @@ class RealSide:
             for _ in range(one.count):
                 await self._connect(one)
 
-    async def _connect(self, client: Clients) -> None:
+    async def _connect(self, client: DatabaseClients) -> None:
         user = {"superuser": SUPERUSER, "replicator": REPLICATOR}.get(client.role, client.user)
         connection: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
             host="127.0.0.1",

@@ -9,7 +9,7 @@ import pytest
 from app.domain.database import Condition, SessionId, Tls, Why
 from app.domain.errors import Held, ProbeUnavailable
 from app.domain.target import Kind
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from tests.contract.database.sides import (
     CLIENT,
     LOGIN,
@@ -35,9 +35,9 @@ async def _no() -> None:
     raise Held("paused by kim")
 
 
-def client(application: str, state: str = "idle in transaction", **more: object) -> Clients:
+def client(application: str, state: str = "idle in transaction", **more: object) -> DatabaseClients:
     values = {"user": CLIENT, "application": application, "state": state, "query": "SELECT 1", **more}
-    return Clients.model_validate(values)
+    return DatabaseClients.model_validate(values)
 
 
 async def test_who_is_connected_and_how_many_more_may_be(side: Side) -> None:

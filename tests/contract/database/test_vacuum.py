@@ -10,14 +10,14 @@ import pytest
 
 from app.database.postgres import PostgresDatabases
 from app.database.vacuuming import VacuumActuator, Vacuuming, session_name
-from app.domain.actuator import Applied, CheckResult, Doors, Means, Progress
+from app.domain.actuator import Applied, CheckResult, Clients, Means, Progress
 from app.domain.errors import Held
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action
 from app.domain.tables import Look, TableId
 from app.domain.target import Kind, Target
 from app.observe.system import SystemClock
-from app.sim.databases import Clients
+from app.sim.databases import DatabaseClients
 from tests.contract.database.sides import CLIENT, PLAIN, RealSide, Side, elsewhere
 
 ACTUATOR = VacuumActuator()
@@ -58,11 +58,11 @@ def _means(side: Side, so_far: Progress | None = None) -> Means:
     async def wait(_seconds: float) -> None:
         await side.pause()
 
-    return Means(Doors(side.cluster, side.databases), _yes, wait, so_far.state if so_far else {})
+    return Means(Clients(side.cluster, side.databases), _yes, wait, so_far.state if so_far else {})
 
 
 async def _check(side: Side, action: Action) -> CheckResult:
-    return await ACTUATOR.check(Doors(side.cluster, side.databases), action)
+    return await ACTUATOR.check(Clients(side.cluster, side.databases), action)
 
 
 async def test_sizes_dead_rows_and_when_it_was_vacuumed_are_told(side: Side) -> None:
@@ -79,18 +79,18 @@ async def test_tables_are_vacuumed_one_by_one_to_the_end(side: Side) -> None:
     await side.fill("orders", rows=300, dead=700)
     await side.fill("lines", rows=100, dead=100)
     await side.start()
-    action, doors = await _action(side, "orders", "lines"), Doors(side.cluster, side.databases)
+    action, clients = await _action(side, "orders", "lines"), Clients(side.cluster, side.databases)
     found = await _check(side, action)
-    assert (found.ref, await ACTUATOR.dry_run(doors, action, ID, found)) == (action.object, "")
-    assert await ACTUATOR.in_place(doors, action, ID) == ""
+    assert (found.ref, await ACTUATOR.dry_run(clients, action, ID, found)) == (action.object, "")
+    assert await ACTUATOR.in_place(clients, action, ID) == ""
     first = await ACTUATOR.apply(_means(side), action, ID, found)
     assert isinstance(first, Progress)
     assert first.text == "1 of 2 tables vacuumed"
     second = await ACTUATOR.apply(_means(side, first), action, ID, await _check(side, action))
     assert isinstance(second, Applied)
     assert (second.result, second.text) == (ActionResult.APPLIED, "Vacuum: 2 of 2 tables vacuumed")
-    assert await ACTUATOR.in_place(doors, action, ID) == "Vacuum: 2 of 2 tables vacuumed"
-    effect = await ACTUATOR.effect(doors, action)
+    assert await ACTUATOR.in_place(clients, action, ID) == "Vacuum: 2 of 2 tables vacuumed"
+    effect = await ACTUATOR.effect(clients, action)
     assert effect is not None
     assert (effect.good, effect.text) == (True, "2 of 2 tables vacuumed, 0 dead rows left in them")
     again = await _check(side, action)
@@ -107,7 +107,7 @@ async def test_a_vacuum_that_takes_long_is_found_by_its_name(side: Side) -> None
     assert done.text.startswith("0 of 1 table vacuumed; orders: ")
     seen = await _look(side)
     assert [(v.oid, v.ours) for v in seen.vacuums] == [(_named(seen, "orders").oid, session_name(ID))]
-    other = Doors(
+    other = Clients(
         side.cluster, PostgresDatabases(SystemClock()) if isinstance(side, RealSide) else side.databases
     )
     told = await ACTUATOR.in_place(other, action, ID)
@@ -118,7 +118,7 @@ async def test_a_vacuum_that_takes_long_is_found_by_its_name(side: Side) -> None
 async def test_who_holds_a_transaction_open_is_named_and_nothing_is_begun(side: Side) -> None:
     await side.fill("orders", rows=10, dead=10)
     await side.start(
-        Clients(
+        DatabaseClients(
             user=CLIENT, application="leaky", state="idle in transaction", since=5, query="DELETE FROM stock"
         )
     )
@@ -203,6 +203,6 @@ async def test_a_login_that_does_not_own_a_table_may_not_vacuum_it(real: RealSid
     assert {t.id.name: t.allowed for t in seen.tables} == {"orders": False, "stock": False}
     action = await _action(real, "orders")
     refused = await ACTUATOR.dry_run(
-        Doors(real.cluster, real.databases), action, ID, await _check(real, action)
+        Clients(real.cluster, real.databases), action, ID, await _check(real, action)
     )
     assert refused == "the login may not vacuum orders"

@@ -41,7 +41,7 @@ def _findings(plane: ControlPlane, folder: Path, alertmanager: str) -> tuple[int
         "REMEDIATOR_STATE_DIR": str(folder / "state"),
         "REMEDIATOR_POLICY_DIR": str(folder),
         "REMEDIATOR_ALERTMANAGER_URL": alertmanager,
-        "REMEDIATOR_TOKENS": f"alertmanager:ingest+operate:{hashlib.sha256(b'x').hexdigest()}",
+        "REMEDIATOR_TOKENS": f"alertmanager:ingest+operate:{hashlib.sha256(b'a-token-of-the-tests-0123456789').hexdigest()}",
     }
     ended = subprocess.run(
         [COMMAND, "doctor", "--json"], env=env, capture_output=True, text=True, check=False, timeout=60

@@ -188,6 +188,7 @@ SECRET = {
     "TOKENS": f"alertmanager:ingest:{'0' * 64}",
     "DATABASE_URL": "postgresql://u@db/remediator",
     "DEPENDENCIES": '{"postgres": "postgres://u@db/app"}',
+    "TRACES_HEADERS": "x-key=a%20b",
 }
 
 
@@ -263,10 +264,10 @@ def test_only_what_the_settings_name_is_reached(helm: Helm) -> None:
     assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
     assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]
     every = egress("everything")
-    assert [ports(r) for r in every] == [{53}, {6443}, {443}, {5432}, set(), {443}, {6379}]
+    assert [ports(r) for r in every] == [{53}, {6443}, {443}, {5432}, set(), {443}, {443}, set(), {6379}]
     assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
-    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    assert every[4]["to"] == [monitoring]
+    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 7)]
+    assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Owns the fixtures of the end-to-end tests: the Slack double, places for services, and the stage that tells the scenes."""
+"""Owns the fixtures of the end-to-end tests: the doubles of Slack and Prometheus, places for services, and the stage that tells the scenes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.live.e2e.prometheus import PrometheusServer
 from tests.live.e2e.scene import Tools
 from tests.live.e2e.service import Place
 from tests.live.e2e.slack import SlackServer
@@ -22,15 +23,26 @@ def slack() -> Iterator[SlackServer]:
 
 
 @pytest.fixture(scope="session")
+def prometheus() -> Iterator[PrometheusServer]:
+    """The Prometheus of all services: every workload is at its CPU limit."""
+    with PrometheusServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def new_place(
-    control_plane: ControlPlane, slack: SlackServer, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane,
+    slack: SlackServer,
+    prometheus: PrometheusServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Place]:
     """Makes places with a folder and a channel of their own."""
     numbers = iter(range(1000))
 
     def make(**options: Any) -> Place:
         name = f"place-{next(numbers)}"
-        return Place(tmp_path_factory.mktemp(name), control_plane, slack.url, slack.channel(name), **options)
+        folder, channel = tmp_path_factory.mktemp(name), slack.channel(name)
+        return Place(folder, control_plane, slack.url, channel, prometheus_url=prometheus.url, **options)
 
     return make
 

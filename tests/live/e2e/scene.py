@@ -152,9 +152,8 @@ class Scene:
     def fire(self, alertname: str = "HighLatency", *, resolved: bool = False) -> None:
         """Send the alert, or its end."""
         labels = self.labels(alertname)
-        if not (
-            self._fired or resolved
-        ):  # what was done to the workload before is no hand on it since the alert fired
+        if not (self._fired or resolved):  # what was done to the workload before is no hand
+            self.shop.wait_out_last_second()
             self.began, self._fired = datetime.now(UTC), True
         if self.alertmanager is not None:
             tell = self.alertmanager.resolve if resolved else self.alertmanager.fire

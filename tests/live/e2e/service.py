@@ -84,6 +84,7 @@ class Place:
     database_url: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     policy_text: str = field(default_factory=policy)
+    prometheus_url: str = ""
 
     def __post_init__(self) -> None:
         policies = self.folder / "policies"
@@ -108,6 +109,7 @@ class Place:
             "SLACK_BOT_TOKEN": SLACK_TOKEN,
             "SLACK_API_URL": self.slack_url,
             "SLACK_CHANNEL": self.channel,
+            "PROMETHEUS_URL": self.prometheus_url,
             **self.extra,
         }
         named = {f"REMEDIATOR_{name}": value for name, value in given.items() if value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.cluster import MARKER
@@ -114,6 +115,18 @@ class Shop:
         """The pods of the namespace."""
         found: list[Obj] = self.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
         return found
+
+    def wait_out_last_second(self) -> None:
+        """Waits until the second of the last change of the workload is over.
+
+        The API server stamps whole seconds: a change in the second in which an alert fires counts as made after it.
+        """
+        answer = self.plane.client().get(self.path())
+        if answer.status_code == 404:
+            return
+        entries = answer.raise_for_status().json()["metadata"]["managedFields"]
+        over = max(datetime.fromisoformat(e["time"]) for e in entries if "time" in e) + timedelta(seconds=1)
+        wait_until(lambda: datetime.now(UTC) >= over, what="the second of the last change to end")
 
     @property
     def container(self) -> Obj:

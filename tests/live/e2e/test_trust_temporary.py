@@ -37,7 +37,7 @@ def test_a_kept_size_is_temporary_no_more(s: Scene) -> Script:
     code, text = yield from s.ask("keep", run)
     assert code == 0, text
     code, text = yield from s.ask("keep", run)
-    assert (code, "no temporary change" in text) == (1, True), text
+    assert (code, "it was kept already by" in text) == (1, True), text
     yield lambda: "the change stays" in s.thread
     assert s.shop.get()["spec"]["replicas"] == 8
     assert (s.run["state"], len(s.written)) == ("contained", 1)

@@ -1,0 +1,47 @@
+"""Owns a Prometheus for processes that knows one thing: CPU limits hold the containers back, as they do where requests are slow for
+want of CPU. It has no value for any other query. The real metrics API takes half a minute until it knows a new pod.
+"""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler
+from urllib.parse import parse_qs
+
+from tests.doubles.loopback import LoopbackServer
+
+THROTTLED = 0.6
+"""Share of the scheduling periods."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        """A query, as the service asks it."""
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self._answer(self.path, parse_qs(asked))
+
+    def do_GET(self) -> None:
+        """The same, in the address."""
+        path, _, asked = self.path.partition("?")
+        self._answer(path, parse_qs(asked))
+
+    def _answer(self, path: str, asked: dict[str, list[str]]) -> None:
+        kind = "matrix" if path.endswith("query_range") else "vector"
+        known = kind == "vector" and "throttled_periods" in asked.get("query", [""])[0]
+        rows = [{"metric": {}, "value": [0, str(THROTTLED)]}] if known else []
+        body = json.dumps({"status": "success", "data": {"resultType": kind, "result": rows}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
+        """Says nothing."""
+
+
+class PrometheusServer(LoopbackServer):
+    """The server with its URL."""
+
+    def __init__(self) -> None:
+        super().__init__(_Handler)
