@@ -11,10 +11,10 @@ RUN printf '%s ' uv==0.13.9 \
     && pip install --no-cache-dir --require-hashes -r /uv.txt
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md ./
-RUN uv sync --frozen --no-default-groups --no-install-project
+RUN uv sync --frozen --no-default-groups --extra otel --no-install-project
 COPY app ./app
 COPY remediations ./remediations
-RUN uv sync --frozen --no-default-groups --no-editable
+RUN uv sync --frozen --no-default-groups --extra otel --no-editable
 
 FROM ${PYTHON_BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin remediator \

@@ -8,12 +8,12 @@ BASE ?= python:3.12-slim
 
 # The live tier in two processes side by side, each with a control plane: the scenes, which mostly wait, and all others.
 define live_tier
-scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m live -rs tests/live/e2e > $$scenes 2>&1 & other=$$!; \
-$(RUN) pytest -p no:xdist $(1) -m live -rs tests --ignore=tests/live/e2e; rest=$$?; \
+scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/live/e2e > $$scenes 2>&1 & other=$$!; \
+$(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests --ignore=tests/live/e2e; rest=$$?; \
 wait $$other; code=$$?; cat $$scenes; rm $$scenes; [ $$rest -eq 0 ] && [ $$code -eq 0 ]
 endef
 
-.PHONY: help install demo test crash kills live check fix bench fuzz build-live image audit sbom clean
+.PHONY: help install demo test long browser chromium screenshots crash kills live check fix bench fuzz build-live image audit sbom clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -28,23 +28,39 @@ $(UV):
 
 install: .venv/.installed ## install everything into .venv
 
-demo: install    ## the four alerts on a simulated cluster, or STORY=database-backup; leaves the service running (DEMO_ARGS=--once ends it)
+demo: install    ## the four alerts on a simulated cluster and a plan that waits for you on the page, or STORY=database-backup (DEMO_ARGS=--once ends with the four)
 	$(RUN) remediator demo $(if $(STORY),--story $(STORY)) $(DEMO_ARGS)
 
-test: install    ## all tests; the live tier too when its binaries are cached
-	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live" tests
-	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,); else \
+test: install    ## all tests but the long and the browser's; the live tier too when its binaries are cached
+	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live and not browser and not long" tests
+	@echo "The long tests are left out: 'make long' runs them, and CI does."
+	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
+	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
 	  echo "'make live' builds them (about 20 minutes the first time) and runs it."; fi
 
+chromium: install
+	@$(RUN) python -m tests.browser.chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -q \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core; }
+	@$(RUN) python -m tests.browser.chromium
+
+browser: chromium ## the web page in Chromium, driven as people do; a skip is a failure; pictures in screenshots/
+	$(RUN) pytest -p no:xdist --require-browser -m browser -rs tests/browser
+
+screenshots: chromium ## the pictures of the README and docs, from a running service
+	$(RUN) python -m tests.browser.shots
+
 build-live: install ## build the real API server, Alertmanager, ... into the cache (about 20 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
+
+long: install    ## the tests that take long, such as a death at every boundary and a fault at every call (about 10 minutes)
+	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "long and not live and not browser" tests
 
 crash: install   ## the crash harness with every cut at every boundary (about half an hour)
 	CRASH_ALL=1 $(RUN) pytest -n $(JOBS) --dist worksteal tests/crash
 
 live: build-live ## build if needed, then run the live tier; a skip is a failure
-	@export LIVE_ALL=1; $(call live_tier,--require-live)
+	@export LIVE_ALL=1; $(call live_tier,--require-live,live)
 
 kills: build-live ## kill -9 at random moments: 200 over 200 incidents on SQLite, 50 over 50 on two Postgres replicas (half an hour)
 	KILLS=200 INCIDENTS=200 $(RUN) pytest -p no:xdist --require-live -m live -s tests/live/e2e/test_random_kills.py -k sqlite
@@ -88,4 +104,4 @@ sbom: install    ## write sbom.json: the locked runtime packages as CycloneDX
 	$(UV) export --frozen --no-default-groups --format cyclonedx1.5 --quiet -o sbom.json
 
 clean:           ## remove what was built here
-	rm -rf $(TOOLS) .venv build dist state
+	rm -rf $(TOOLS) .venv build dist state screenshots
