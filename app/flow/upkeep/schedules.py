@@ -19,10 +19,10 @@ from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import digest
 from app.domain.units import duration, utc
+from app.flow.each import each
 from app.flow.notifying import record
 from app.flow.notifying.deliver import SCHEDULE_SKIPPED
 from app.flow.services import Services
-from app.flow.upkeep.supervisor import each
 from app.policy.match import own_target
 from app.policy.model import Policy, Rule
 from app.policy.schedule import PUNCTUAL, Fate, Judged, Missed, Schedule, judge
