@@ -156,7 +156,8 @@ def _earlier(tx: Tx, column: Column[int], step: int, *where: ColumnElement[bool]
 
 
 def _before_the_jump(column: Column[int], now: int) -> ColumnElement[bool]:
-    """It was written before the clock was set back, and so lately that it may count; what came after has the new time already."""
+    """It was written before the clock was set back, and so lately that it may count; what came after has the new time already. What stands in
+    the half minute before the new time may be either, and stays."""
     return or_(column > now, and_(column < now - _JUST, column > now - _REACH))
 
 
