@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, select
 
 from app.domain.decision import Code
 from app.domain.events import EventKind
@@ -16,7 +20,8 @@ from app.notify.client import Away
 from app.policy.model import Day, Window
 from app.sim.faults import Fault as ClusterFault
 from app.sim.faults import FaultKind
-from app.store import driving, incidents, outbox, people
+from app.store import driving, incidents, moments, outbox, people
+from app.store.schema import run_journal, runs, trust_levels
 from app.store.tx import Tx
 from tests.doubles.pagerduty import Fault
 from tests.scenario import scenes
@@ -260,3 +265,37 @@ async def test_a_temporary_change_whose_undo_was_withdrawn_ends_when_it_would_ha
     assert after.due_at is not None
     assert after.due_at - rig.clock.now() < timedelta(minutes=15)
     await rig.close()
+
+
+async def test_the_list_says_of_each_time_inside_of_a_text_whether_it_is_moved(tmp_path: Path) -> None:
+    """What the rows of runs and their journals keep, after a temporary change whose undo a person ordered and that waits."""
+    rig = Rig(tmp_path / "s.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
+    await rig.born()
+    await rig.run(600)
+    await rig.operations.undo((await _run(rig)).id, "ana")
+    await rig.operations.pause("all", "wait", "kim", None)
+    await rig.run(60)
+    found = await rig.store.read(_times_inside)
+    listed = [*moments.BESIDE, *(name for names in moments.KEPT.values() for name in names)]
+    assert {"runs.life: until", "runs.life: ordered_until"} <= found
+    assert {name for name in found if not any(fnmatch(name, known) for known in listed)} == set()
+    await rig.close()
+
+
+def _times_inside(conn: Connection) -> set[str]:
+    found: set[str] = set()
+    for column in (runs.c.life, run_journal.c.intent, run_journal.c.outcome, trust_levels.c.agreed):
+        for text in conn.execute(select(column)).scalars():
+            found |= {f"{column}: {path}" for path in _times(json.loads(text or "{}"))}
+    return found
+
+
+def _times(value: object, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _times(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _times(inner, path)
+    elif isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", value):
+        yield path
