@@ -1,7 +1,7 @@
 """The audit trail as a page: searched by kind, person, incident and run, newest first, with the head of its chain.
 
-Called by `app.page.site`. Reads only. Recomputing the chain is `remediator audit verify`: it reads the whole trail, which is no
-work for a page.
+Called by `app.page.site`. Reads only. Whether each record shown fits the one before it is recomputed; the whole chain is
+not, which is `remediator audit verify` and no work for a page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.text import bounded
 from app.store import records, trail
-from app.store.audit import AuditEvent, Head
+from app.store.audit import AuditEvent, AuditKeys, Head
 from app.store.records import Sought
 from app.web import paging
 
@@ -30,10 +30,11 @@ _FIELDS = ("kind", "actor", "incident", "run")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record with the beginning of its data."""
+    """One record with the beginning of its data, and why it does not fit the one before it; empty when it does."""
 
     event: AuditEvent
     data: str
+    unfit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +48,27 @@ class AuditPage:
     head: Head
     removed: int
 
+    @property
+    def unfit(self) -> int:
+        """How many of the records shown do not fit."""
+        return sum(bool(row.unfit) for row in self.rows)
+
 
 def read(query: Mapping[str, str]) -> dict[str, str]:
     """The fields of the form; others are left alone."""
     return {name: query.get(name, "").strip()[:_LONGEST] for name in _FIELDS}
 
 
-def look(conn: Connection, asked: Mapping[str, str], cursor: str) -> AuditPage:
-    """One page. Raises BadInput for a kind or cursor that is none."""
+def look(conn: Connection, keys: AuditKeys, asked: Mapping[str, str], cursor: str) -> AuditPage:
+    """One page; `keys` are those of the trail. Raises BadInput for a kind or cursor that is none."""
     sought = Sought(_kind(asked["kind"]), asked["actor"], asked["incident"], asked["run"])
     found = records.page(conn, sought, paging.decode_number(cursor), ROWS)
     following = ""
     if found.following:
         fields = {**{k: v for k, v in asked.items() if v}, "cursor": paging.encode(str(found.following))}
         following = f"/audit?{urlencode(fields)}"
-    rows = [Row(event, bounded(canonical(event.data), _DATA)) for event in found.rows]
+    unfit = trail.unfit(conn, [event.seq for event in found.rows], keys)
+    rows = [Row(e, bounded(canonical(e.data), _DATA), unfit.get(e.seq, "")) for e in found.rows]
     removed = int(trail.told(conn)["removed"])
     return AuditPage(asked, rows, following, found.more, trail.head(conn), removed)
 

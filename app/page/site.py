@@ -126,7 +126,8 @@ async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
 async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
     query = dict(reversed(query_of(request.url.query)))  # the first of a name counts
     asked, cursor = records.read(query), query.get("cursor", "")
-    shown = await site.web.store.read(lambda conn: records.look(conn, asked, cursor))
+    store = site.web.store
+    shown = await store.read(lambda conn: records.look(conn, store.audit_keys, asked, cursor))
     kinds = tuple(kind.value for kind in EventKind)
     return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))
 

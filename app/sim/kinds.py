@@ -5,9 +5,11 @@ One table, used by the object store, the cluster and error texts. Never holds ob
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from app.domain.target import Kind
 
@@ -65,7 +67,12 @@ APIS: Mapping[Kind, Api] = {
 
 def stamp(at: float) -> str:
     """Seconds since 1970 as metav1.Time: whole seconds, UTC, `Z`."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _stamp(math.floor(at))
+
+
+@lru_cache(maxsize=10_000)  # a log is written out anew at every read, and has many lines of a second
+def _stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def seconds_of(text: str) -> float:

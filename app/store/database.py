@@ -43,7 +43,9 @@ class StoreOptions:
 
 
 class Store:
-    """The domain store. Make it with `Store.open`; `close` it at the end."""
+    """The domain store. Make it with `Store.open`; `close` it at the end. `audit_keys` are those that the trail is made with."""
+
+    audit_keys: audit.AuditKeys = audit.NO_KEYS
 
     def __init__(
         self,
@@ -100,7 +102,9 @@ class Store:
             writer.dispose()
             raise
         engines = (writer, reader_engine(parsed))
-        return cls(engines, lambda: Writer(writer, clock, ids, cuts, vault), options.size, clock, vault)
+        store = cls(engines, lambda: Writer(writer, clock, ids, cuts, vault), options.size, clock, vault)
+        store.audit_keys = cuts.keys
+        return store
 
     @property
     def backend(self) -> str:

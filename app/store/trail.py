@@ -5,7 +5,7 @@ The oldest gap, from record 1, is the chain's anchor; the others stand in `audit
 `audit.pruned`) with the digest over all gaps there are, so a gap that was made in any other way is found. Triggers let go of a
 record only after a gap says so; on Postgres the function `audit_cut` does all of a cut.
 
-Called by `retention` (to cut), the command line and the task `report`. Never decides what may go.
+Called by `retention` (to cut), the command line, the page of the trail and the task `report`. Never decides what may go.
 """
 
 from __future__ import annotations
@@ -186,17 +186,9 @@ class _Check:
             # A record that had gone was put back, or the expected one is gone.
             problem = f"record {expected} is missing" if row.seq > expected else "record is out of place"
             raise _DoesNotFitError(min(row.seq, expected), problem)
-        if wrong := _unlike_ours(row):
-            raise _DoesNotFitError(row.seq, f"record {row.seq} was changed: {wrong} holds no value of ours")
-        record = AuditRecord(row.at, row.kind, row.incident_id, row.run_id, row.actor, row.data)
+        if wrong := _broken(row, self._hash, self._keys):
+            raise _DoesNotFitError(row.seq, wrong)
         key = key_of(row.hash)
-        if not self._keys.has(key):
-            raise _DoesNotFitError(row.seq, f"record {row.seq} was made with a key that is not given")
-        if self._keys.link(self._hash, row.seq, record, key) != row.hash:
-            problem = f"record {row.seq} was changed, moved or follows a changed record"
-            raise _DoesNotFitError(row.seq, problem)
-        if row.page != row.seq // PAGE:
-            raise _DoesNotFitError(row.seq, f"record {row.seq} was changed: it is filed under another page")
         if key and self.keyed_from is None:
             self.keyed_from = row.seq
         if not key and self.keyed_from is not None:
@@ -225,6 +217,40 @@ class _Check:
         if said is None or said.get("gaps") != gaps_digest(self._gaps):
             problem = "records were removed, and no record of a removal tells of it"
             raise _DoesNotFitError(self._gaps[0].first if self._gaps else self._at, problem)
+
+
+def _broken(row: Row[Any], before: str, keys: AuditKeys) -> str:
+    """What is wrong with a record that follows the hash `before`; empty when it fits."""
+    if wrong := _unlike_ours(row):
+        return f"record {row.seq} was changed: {wrong} holds no value of ours"
+    record = AuditRecord(row.at, row.kind, row.incident_id, row.run_id, row.actor, row.data)
+    key = key_of(row.hash)
+    if not keys.has(key):
+        return f"record {row.seq} was made with a key that is not given"
+    if keys.link(before, row.seq, record, key) != row.hash:
+        return f"record {row.seq} was changed, moved or follows a changed record"
+    if row.page != row.seq // PAGE:
+        return f"record {row.seq} was changed: it is filed under another page"
+    return ""
+
+
+def unfit(conn: Connection, seqs: Sequence[int], keys: AuditKeys = NO_KEYS) -> dict[int, str]:
+    """Which of these records do not fit what stands before them or the chain's head, and why. Of all others it says nothing: a record
+    that fits can stand in a trail that was rewritten, which only `verify` finds."""
+    wanted = sorted({*seqs, *(seq - 1 for seq in seqs)})
+    with _any_bytes(conn):
+        rows = {row.seq: row for row in conn.execute(select(audit).where(audit.c.seq.in_(wanted)))}
+    before = {0: GENESIS, **{gap.last: gap.hash for gap in gaps(conn)}}
+    before |= {seq: str(row.hash) for seq, row in rows.items()}
+    end, found = head(conn), {}
+    for seq in seqs:
+        if seq - 1 not in before:
+            found[seq] = f"record {seq - 1} is missing"
+        elif wrong := _broken(rows[seq], before[seq - 1], keys):
+            found[seq] = wrong
+        elif seq == end.seq and rows[seq].hash != end.hash:
+            found[seq] = f"record {seq} is not the one that the chain's head names"
+    return found
 
 
 def _read(data: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.bench import bodies, servers
 from tests.bench.react_simulated import measure_simulated
-from tests.bench.react_world import NAMESPACE, deployment, image, policy
+from tests.bench.react_world import ERROR, NAMESPACE, deployment, image, policy
 from tests.bench.report import Measure, Scale, below, percentile
 from tests.bench.servers import Server
 from tests.live import build, controlplane
@@ -32,7 +32,7 @@ BENCH = "react"
 P50, P99 = 80.0, 250.0  # milliseconds
 _USER = "remediator"
 _STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
-_ERRORS = ["ERROR KeyError: 'total' in cart.py line 31"] * 40
+_ERRORS = [f"ERROR {ERROR}"] * 40
 _REST = 2.5  # seconds between samples: the run before has been verified and nothing is under way
 
 

@@ -21,10 +21,10 @@ from app.sim.behaviour import Behaviour, When
 from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from tests.bench import bodies
-from tests.bench.react_world import NAMESPACE, deployment, image, policy
+from tests.bench.react_world import ERROR, NAMESPACE, deployment, image, policy
 
 _WAIT = 30.0
-_ERRORS = ("{time} ERROR server [{request}] OperationalError: connection refused",) * 20
+_ERRORS = (f"{{time}} ERROR server [{{request}}] {ERROR}",) * 20
 _WORLD = Scenario(
     name=NAMESPACE,
     summary="the second release of every deployment logs errors; that is why it is rolled back",

@@ -181,6 +181,7 @@ async def test_a_pruned_trail_verifies_from_its_anchor_and_tampering_is_still_fo
     events = await store.read(lambda conn: audit.page(conn, 0, 100))
     assert events[-1].kind is EventKind.PRUNED
     assert events[-1].data["audit"] == 3
+    assert await store.read(lambda conn: trail.unfit(conn, [e.seq for e in events])) == {}
     await tamper(store, "DELETE FROM audit WHERE seq = 4")
     assert (await verified(store)).at_seq == 4
 
@@ -218,6 +219,9 @@ async def test_a_change_of_any_column_is_found(store: Store, column: str) -> Non
     await tamper(store, COLUMNS[column])
     report = await verified(store)
     assert (report.ok, report.at_seq) == (False, 4)
+    there = await store.read(lambda conn: conn.execute(select(schema.audit.c.seq)).scalars().all())
+    unfit = await store.read(lambda conn: trail.unfit(conn, there))
+    assert min(unfit) == (5 if column == "seq" else 4), "a page that shows the record says so too"
 
 
 GAPS = {

@@ -159,6 +159,7 @@ async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     assert await store.read(lambda conn: audit.for_incident(conn, stays)) == before
     report = await store.read(trail.verify)
     assert (report.ok, report.removed) == (True, last_old - 1 - len(before))
+    assert await store.read(lambda conn: trail.unfit(conn, [e.seq for e in events])) == {}
     # When it goes as well, the gaps around it become one.
     await store.write(closing(stays))
     clock.forward(days=31)

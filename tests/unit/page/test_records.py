@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from app.domain.events import EventKind
@@ -33,6 +35,34 @@ async def test_the_trail_is_listed_newest_first_with_the_head_of_its_chain(
     assert f"The chain's head is record {told[-1].seq}, {told[-1].hash}" in page.text
     link = page.document.all("tr")[1].one("a")
     assert link.get("href").startswith("/incidents/")
+    assert asked in page.text
+
+
+@pytest.mark.parametrize(
+    ("change", "which", "why"),
+    [
+        ("UPDATE audit SET actor = 'mallory' WHERE seq = 3", 3, "was changed"),
+        ("DELETE FROM audit WHERE seq = 2", 3, "record 2 is missing"),
+        ("UPDATE audit_chain SET hash = 'f00'", 0, "is not the one that the chain's head names"),
+    ],
+)
+async def test_a_record_that_does_not_fit_the_chain_is_marked(
+    rig: Rig, browser: Browser, asked: str, change: str, which: int, why: str
+) -> None:
+    await browser.login("reader")
+    whole = await browser.get("/audit")
+    assert "Each record shown fits the one before it" in whole.text
+    newest = (await trail(rig))[-1].seq
+    with sqlite3.connect(rig.path) as conn:
+        for (name,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            conn.execute(f"DROP TRIGGER {name}")
+        conn.execute(change)
+    page = await browser.get("/audit")
+    expect_sound(page)
+    assert "1 of the records shown does not fit the chain" in page.text
+    marked = [row[0] for row in cells(page.document) if not row[0].isdigit()]
+    assert [int(text.split()[0]) for text in marked] == [which or newest]
+    assert why in marked[0]
     assert asked in page.text
 
 
