@@ -159,15 +159,17 @@ _MOST_ROWS = 2_000
 _KEY = re.compile(r"\s*[\"']?[\w./-]{1,253}[\"']?\s*:(?:\s+|\Z)")
 
 
-def _mapping(match: Any, text: str) -> Span | None:
-    """All that the brackets behind its name hold."""
+def _mapping(match: Any, text: str) -> Span | list[Span]:
+    """All that the brackets behind its name hold, in a Secret or around one. What was read is not read again for what stands in it."""
     at = match.end() - 1
     mark = _MARK.search(match[0])
     end = _closing_escaped(text, at, mark[0]) if mark else closing(text, at)
     inner = (at + 1, max(at + 1, end - 1 if end < len(text) or text[-1:] in "}])" else end))
     named = "string" in match[0].lower().partition("data")[0]
-    if not text[inner[0] : inner[1]].strip() or not (named or _is_of_a_secret(text, match.start(), end)):
-        return None
+    said = text[inner[0] : inner[1]]
+    around = "Secret" in said and _OF_SECRET.search(said) is not None
+    if not said.strip() or not (named or around or _is_of_a_secret(text, match.start(), end)):
+        return [(end, end)]
     return inner
 
 
