@@ -86,6 +86,16 @@ def isolated(world: World, changed: float) -> World:
     return world.put("NetworkPolicy", "deny", changed=changed, by="kubectl-create", spec=spec)
 
 
+def scaled_by(world: World, *names: str) -> World:
+    """Autoscalers of it."""
+    for name in names:
+        spec = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 3, "maxReplicas": 30}
+        world.put(
+            "HorizontalPodAutoscaler", name, spec=spec, status={"currentReplicas": 3, "desiredReplicas": 3}
+        )
+    return world
+
+
 OLD: Callable[[], World] = lambda: released(DAYS)  # noqa: E731
 BUSY: Callable[[], World] = lambda: busy(released(DAYS))  # noqa: E731
 TIMEOUT = "redis.exceptions.TimeoutError: Timeout connecting to redis:6379"
@@ -117,6 +127,8 @@ LATENCY: dict[str, tuple[Callable[[], World], str, str]] = {
     "the same, CPU high": (lambda: configured(BUSY(), 6), "asks", "ConfigMap web-config changed by kubectl-edit"),
     "a ConfigMap edited yesterday": (lambda: configured(BUSY(), 1_000), "acts", ""),
     "a NetworkPolicy of 6 min ago": (lambda: isolated(BUSY(), 6), "asks", "Possibly: NetworkPolicy deny"),
+    "an autoscaler, CPU high": (lambda: scaled_by(BUSY(), "web"), "acts", ""),
+    "two autoscalers, CPU high": (lambda: scaled_by(BUSY(), "web", "keda-hpa-web"), "refuses", "AmbiguousSelector"),
     "a release 8 min ago": (lambda: busy(released(8)), "asks", "revision 2 of web (v1 -> v2) deployed"),
     "a release hours ago": (lambda: busy(released(300)), "acts", ""),
 }  # fmt: skip
