@@ -110,3 +110,4 @@ class UndoResult(StrEnum):
     NOTHING = "nothing_to_undo"
     CONFLICT = "conflict"  # somebody else changed what we had changed
     FAILED = "failed"
+    NOT_DONE = "not_done"  # announced, and nothing of it was written: it is not wanted any more

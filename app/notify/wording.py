@@ -37,6 +37,7 @@ UNDO_WORDS = {
     UndoResult.NOTHING: "nothing to undo",
     UndoResult.CONFLICT: "not undone: somebody else changed it since",
     UndoResult.FAILED: "the undo failed",
+    UndoResult.NOT_DONE: "not undone: it stays in place",
 }
 
 STATE_WORDS = {
@@ -192,8 +193,9 @@ def held_lines(held: UndoHeld) -> list[Line]:
 
 def may_undo(timeline: Timeline) -> bool:
     """Something reversible of ours is in place as far as the timeline knows."""
-    # After a conflict our change is not the one in place any more; only a failed undo is worth a second try.
-    gone = {u.action_id for u in timeline.undos if u.result is not UndoResult.FAILED}
+    # After a conflict our change is not the one in place any more; what failed or was not done can be ordered again.
+    again = (UndoResult.FAILED, UndoResult.NOT_DONE)
+    gone = {u.action_id for u in timeline.undos if u.result not in again}
     return bool(timeline.run_id) and any(
         a.result is ActionResult.APPLIED and a.reversible and not a.dry_run and a.id not in gone
         for a in timeline.actions

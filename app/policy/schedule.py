@@ -23,7 +23,7 @@ PUNCTUAL = timedelta(minutes=5)
 LONGEST = timedelta(days=7)
 """The latest that a missed time may be made up for."""
 _FIELDS = 5
-_ONE = timedelta(microseconds=1)
+_APART = timedelta(minutes=1)  # at least, between two times
 
 
 class Missed(StrEnum):
@@ -101,27 +101,34 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The newest time that has come, and what becomes of it; those before it are over with it."""
+    """The newest time that has come, and what becomes of it; those before it, from `first` on, are over with it."""
 
     due: datetime
     fate: Fate
+    first: datetime | None = None
+    """The oldest of several; None where there is only one."""
 
 
 def judge(schedule: Schedule, waiting: datetime, now: datetime) -> Judged:
     """What becomes of the times from `waiting`, which is one of them, to now."""
     allowed = schedule.late if schedule.missed is Missed.ONCE else timedelta()
-    due = _newest(schedule, waiting, now, max(allowed, PUNCTUAL))
-    behind = now - due
+    due = _newest(schedule, waiting, now)
+    behind, first = now - due, waiting if waiting < due else None
     if behind <= PUNCTUAL:
-        return Judged(due, Fate.START)
+        return Judged(due, Fate.START, first)
     if schedule.missed is Missed.SKIP:
-        return Judged(due, Fate.SKIPPED)
-    return Judged(due, Fate.LATE if behind <= allowed else Fate.TOO_LATE)
+        return Judged(due, Fate.SKIPPED, first)
+    return Judged(due, Fate.LATE if behind <= allowed else Fate.TOO_LATE, first)
 
 
-def _newest(schedule: Schedule, waiting: datetime, now: datetime, back: timedelta) -> datetime:
-    """The newest time up to now; of those further back than `back` only the one that was waited for is looked at."""
-    newest, at = waiting, max(waiting, now - back - _ONE)
-    while (following := schedule.first_after(at)) is not None and following <= now:
-        newest = at = following
+def _newest(schedule: Schedule, waiting: datetime, now: datetime) -> datetime:
+    """The newest time up to now, by halving what lies between the one that was waited for and now: there may be millions."""
+    newest, end = waiting, now
+    while end - newest >= _APART:
+        middle = newest + (end - newest) / 2
+        following = schedule.first_after(middle)
+        if following is not None and following <= now:
+            newest = following
+        else:
+            end = middle
     return newest

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from app.domain.alert import AlertStatus, Source
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.store import incidents as one
+from app.store import work
 from app.store.audit import episodes_of_all
 from app.store.connection import moment, to_json, to_text
 from app.store.incidents import Incident
@@ -99,9 +100,7 @@ def last_decisions(conn: Connection, ids: Sequence[str]) -> dict[str, tuple[int,
             d.incident_id,
             d.body,
             func.count().over(partition_by=d.incident_id).label("number"),
-            func.row_number()
-            .over(partition_by=d.incident_id, order_by=(d.at.desc(), d.id.desc()))
-            .label("age"),
+            func.row_number().over(partition_by=d.incident_id, order_by=work.NEWEST_FIRST).label("age"),
         )
         .where(d.incident_id.in_(ids))
         .subquery()
@@ -124,6 +123,7 @@ def settle(tx: Tx, words: Sequence[Word]) -> None:
         {
             "id": w.decision_id,
             "incident_id": w.incident.id,
+            "of": w.incident.id,
             "run_id": None,
             "at": tx.stamp,
             "body": texts[w.decision_id],
@@ -131,7 +131,7 @@ def settle(tx: Tx, words: Sequence[Word]) -> None:
         for w in decided
     ]
     if rows:
-        tx.conn.execute(insert(decisions), rows)
+        tx.conn.execute(work.PUT_DECISION, rows)
         ids = [w.incident.id for w in decided]
         tx.conn.execute(update(incidents).where(incidents.c.id.in_(ids)).values(decided_at=tx.stamp))
     for word in decided:

@@ -29,9 +29,19 @@ def maybe_time(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=True)
 
 
+def big_column(name: str, *, primary_key: bool = False) -> Column[int]:
+    """A number that may be big."""
+    return Column(name, BigInteger, primary_key=primary_key, autoincrement=False, nullable=False)
+
+
 def page_column(name: str) -> Column[int]:
     """A page of the audit trail."""
     return Column(name, BigInteger, nullable=False)
+
+
+def maybe_page(name: str) -> Column[int]:
+    """A page of the audit trail, or NULL."""
+    return Column(name, BigInteger, nullable=True)
 
 
 def count_column(name: str) -> Column[int]:

@@ -2,7 +2,7 @@
 
 A run is driven by one workflow at a time, named in its row. One that is overdue and claimed by nobody has lost its workflow:
 `overdue` lists it and `hand_over` gives it to a new one, after which the old one finds itself replaced. Called by the flow.
-Never moves a run from one state to another. Owns too what follows when the wall clock was set back: the one list of stored moments.
+Never moves a run from one state to another. Owns too how it is noticed that the wall clock was set back; what is moved then says `moments`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
 
-from app.domain.outcome import HELPED, RunState
-from app.domain.workflows import TEMPORARY_ENTRY, next_workflow, run_of
-from app.store import audit, work
+from app.domain.outcome import RunState
+from app.domain.workflows import next_workflow, run_of
+from app.store import audit, moments, work
 from app.store import runs as run_store
 from app.store.connection import micros, micros_or_none, moment, storable, to_json, to_text
-from app.store.escalations import escalations
 from app.store.runs import Run
-from app.store.schema import (
-    CLOSED,
-    LIVE,
-    OPEN,
-    RUN_DUE,
-    UNSENT,
-    digests,
-    episodes,
-    incidents,
-    installation,
-    ledger,
-    outbox,
-    runs,
-)
+from app.store.schema import LIVE, RUN_DUE, installation, runs
 from app.store.tx import Tx
 
 _RUN = runs.c.id == bindparam("run")
@@ -145,7 +131,6 @@ def wake(tx: Tx, run_id: str) -> None:
 
 _CLOCK: Final = "clock"
 SET_BACK: Final = timedelta(seconds=5)  # a clock that is corrected by less is no news
-_GROUP = 5_000  # incidents whose alerts are moved in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,69 +176,5 @@ def follow_clock(
     else:
         tx.conn.execute(update(installation).where(installation.c.name == _CLOCK).values(value=value))
     if moved:
-        set_back(tx, moved)
+        moments.set_back(tx, moved)
     return now, moved
-
-
-def set_back(tx: Tx, by: timedelta) -> None:
-    """The clock was set back by so much: every stored moment that is due, waited for, held until or counted from comes on the new time.
-
-    What people set by the clock's own time stays: the end of a pause, freezes, windows and schedules. So do the audit trail and the
-    journal, which tell what was.
-    """
-    step, now = by // timedelta(microseconds=1), tx.stamp
-    for column, where in _MOMENTS:
-        earlier = {column.name: column - step}
-        tx.conn.execute(update(column.table).where(column > now, *where).values(earlier))
-    # How long an unsent message waits is counted from when it was written; what came after the jump has the new time already.
-    written, just = outbox.c.created_at, SET_BACK * 6 // timedelta(microseconds=1)
-    old = or_(written > now, written < now - just)
-    tx.conn.execute(update(outbox).where(UNSENT, old).values(created_at=written - step))
-    _set_alerts_back(tx, step)
-    _set_ends_back(tx, by)
-
-
-_MOMENTS: Final[tuple[tuple[Column[int], tuple[ColumnElement[bool], ...]], ...]] = (
-    (incidents.c.due_at, ()),
-    (incidents.c.claimed_until, ()),
-    (incidents.c.opened_at, (OPEN,)),  # how long it is undecided, and how many came within a storm's time
-    (runs.c.due_at, ()),
-    (runs.c.claimed_until, ()),
-    (runs.c.expires_at, (LIVE,)),
-    (runs.c.ended_at, ()),  # cooldowns and the circuit breaker count from it
-    (ledger.c.at, ()),
-    (ledger.c.released_at, ()),
-    (outbox.c.retry_at, (UNSENT,)),
-    (outbox.c.claimed_until, (UNSENT,)),
-    (escalations.c.due_at, ()),
-    (digests.c.opened_at, ()),
-    (digests.c.joined_at, ()),
-    (digests.c.told_at, ()),
-)
-"""Every stored moment that something waits for or counts from, and of which rows. How alerts were heard and when temporary changes end stand
-beside it: they take more than one column."""
-
-
-def _set_alerts_back(tx: Tx, step: int) -> None:
-    """When the alerts were heard last of incidents that are open, or were closed so lately that a straggler of theirs may come."""
-    closed = (CLOSED, incidents.c.closed_at > tx.stamp)
-    lately = list(tx.conn.execute(select(incidents.c.id).where(*closed)).scalars())
-    concerned = [*tx.conn.execute(select(incidents.c.id).where(OPEN)).scalars(), *lately]
-    for first in range(0, len(concerned), _GROUP):
-        theirs = audit.episodes_of_all(tx.conn, concerned[first : first + _GROUP])
-        heard = episodes.c.last_seen
-        tx.conn.execute(update(episodes).where(theirs, heard > tx.stamp).values(last_seen=heard - step))
-    closed_at = incidents.c.closed_at
-    tx.conn.execute(update(incidents).where(*closed).values(closed_at=closed_at - step))
-
-
-def _set_ends_back(tx: Tx, by: timedelta) -> None:
-    """When temporary changes end, as their runs keep it."""
-    helped = runs.c.state.in_([state.value for state in HELPED])
-    for row in tx.conn.execute(select(runs).where(RUN_DUE, helped)).all():
-        run = run_store.run_from(row)
-        entry = run_store.entry(tx.conn, run.id, TEMPORARY_ENTRY)
-        until = run.life.get("until") or (entry.intent["until"] if entry is not None else None)
-        if until is not None:
-            earlier = (datetime.fromisoformat(str(until)) - by).isoformat()
-            tx.conn.execute(_CHANGE, {"run": run.id, "life": to_text({**run.life, "until": earlier})})

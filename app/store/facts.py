@@ -19,11 +19,14 @@ from app.store import runs as run_store
 from app.store.audit import EPISODES_OF, episodes_of
 from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
 from app.store.driving import WAITS_HELD
+from app.store.moments import WATCHED
 from app.store.runs import Run
 from app.store.schema import (
+    ABOUT_RUN,
     AT_WORK,
     LIVE,
     OPEN,
+    audit,
     episodes,
     incidents,
     installation,
@@ -148,7 +151,9 @@ def live_of(conn: Connection, incident_id: str) -> Run | None:
 def of_incident(conn: Connection, incident_id: str) -> list[Run]:
     """All runs of an incident, oldest first."""
     ids = conn.execute(
-        select(runs.c.id).where(runs.c.incident_id == incident_id).order_by(runs.c.requested_at, runs.c.id)
+        select(runs.c.id)
+        .where(runs.c.incident_id == incident_id)
+        .order_by(func.length(runs.c.id), runs.c.id)  # the id ends with its number
     ).scalars()
     return [run_store.get(conn, run_id) for run_id in ids]
 
@@ -257,13 +262,12 @@ def _changed_something(conn: Connection, run_id: str) -> bool:
     )
 
 
-_WATCHED, _MOST_SPANS = "watched", 200
-"""Name of the row of `installation` with the spans of time in which alerts could be heard, and how many are kept."""
+_MOST_SPANS = 200
 
 
 def watched(conn: Connection) -> list[tuple[datetime, datetime]]:
     """The spans of time in which this service ran and its senders were heard of, oldest first; none before the first is noted."""
-    text = conn.execute(select(installation.c.value).where(installation.c.name == _WATCHED)).scalar()
+    text = conn.execute(select(installation.c.value).where(installation.c.name == WATCHED)).scalar()
     return [(moment(begun), moment(ended)) for begun, ended in to_json(text)] if text else []
 
 
@@ -279,9 +283,9 @@ def note_watched(tx: Tx, until: datetime, gap: timedelta) -> None:
         spans.append((until, until))
     value = to_text([[micros(begun), micros(ended)] for begun, ended in spans[-_MOST_SPANS:]])
     if known:
-        tx.conn.execute(update(installation).where(installation.c.name == _WATCHED).values(value=value))
+        tx.conn.execute(update(installation).where(installation.c.name == WATCHED).values(value=value))
     else:
-        tx.conn.execute(insert(installation).values(name=_WATCHED, value=value))
+        tx.conn.execute(insert(installation).values(name=WATCHED, value=value))
 
 
 _MOST_ALERTS = 200
@@ -364,26 +368,29 @@ _FIRING_ON = (
     select(incidents.c.alertname)
     .distinct()
     .where(OPEN, incidents.c.target_key == _TARGET, incidents.c.target_key.is_not(None))
-    .where(incidents.c.manual.is_(None))
+    .where(incidents.c.manual.is_(None), incidents.c.id != _EXCLUDED)
     .order_by(incidents.c.alertname)
 )
 
 
-def firing_on(conn: Connection, target_key: str) -> list[str]:
-    """Names of alerts with an open incident on the target."""
-    return list(conn.execute(_FIRING_ON, {"target": target_key}).scalars())
+def firing_on(conn: Connection, target_key: str, *, but: str = "") -> list[str]:
+    """Names of alerts with an open incident on the target, but for this incident."""
+    return list(conn.execute(_FIRING_ON, {"target": target_key, "excluded": but}).scalars())
 
 
 def later_temporary(conn: Connection, target_key: str, run_id: str, entry: str) -> str:
-    """Another run on the target whose temporary change was granted later and is still open; empty when there is none."""
-    own = run_journal.alias()
-    begun = select(own.c.begun_at).where(own.c.run_id == run_id, own.c.name == entry).scalar_subquery()
+    """Another run on the target whose temporary change was granted later, by the audit trail, and is still open; empty when there is none."""
+    granted = select(func.min(audit.c.seq)).where(
+        ABOUT_RUN, audit.c.kind == EventKind.TEMPORARY_GRANTED.value
+    )
+    own = granted.where(audit.c.run_id == run_id).scalar_subquery()
+    later = granted.where(audit.c.run_id == runs.c.id).correlate(runs).scalar_subquery()
     query = (
         select(runs.c.id)
         .join(run_journal, run_journal.c.run_id == runs.c.id)
         .where(runs.c.target_key == target_key, runs.c.id != run_id)
-        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None), run_journal.c.begun_at > begun)
-        .order_by(run_journal.c.begun_at.desc(), runs.c.id.desc())
+        .where(run_journal.c.name == entry, run_journal.c.outcome.is_(None), later > own)
+        .order_by(later.desc())
         .limit(1)
     )
     return str(conn.execute(query).scalar() or "")

@@ -15,25 +15,16 @@ Times are microseconds since the epoch, JSON is canonical text (never queried in
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    and_,
-    event,
-    literal_column,
-)
+from sqlalchemy import Column, ColumnElement, Index, Integer, MetaData, Table, and_, event, literal_column
 
 from app.store import guards
 from app.store.columns import (
     EMPTY,
     ROW_NUMBER,
+    big_column,
     count_column,
     flag_column,
+    maybe_page,
     maybe_text,
     maybe_time,
     page_column,
@@ -128,7 +119,7 @@ incidents = Table(
     maybe_text("manual"),
     maybe_time("decided_at"),
     page_column("page"),
-    Column("last_page", BigInteger, nullable=True),
+    maybe_page("last_page"),
 )
 OPEN = incidents.c.closed_at.is_(None)
 CLOSED = incidents.c.closed_at.is_not(None)
@@ -160,6 +151,7 @@ decisions = Table(
     maybe_text("run_id"),
     time_column("at"),
     text_column("body"),
+    Column("number", Integer, nullable=True),
 )
 Index("ix_decisions_incident", decisions.c.incident_id, decisions.c.at)
 
@@ -319,7 +311,7 @@ audit_gaps = Table(
     "audit_gaps",
     metadata,
     Column("first_seq", ROW_NUMBER, primary_key=True, autoincrement=False),
-    Column("last_seq", BigInteger, nullable=False),
+    big_column("last_seq"),
     text_column("hash"),
 )
 
@@ -327,9 +319,9 @@ audit_chain = Table(
     "audit_chain",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("seq", BigInteger, nullable=False),
+    big_column("seq"),
     text_column("hash"),
-    Column("anchor_seq", BigInteger, nullable=False),
+    big_column("anchor_seq"),
     text_column("anchor_hash"),
 )
 
@@ -366,8 +358,8 @@ samples = Table(
     metadata,
     text_column("target_key", primary_key=True),
     text_column("pod", primary_key=True),
-    Column("at", BigInteger, primary_key=True, autoincrement=False),
-    Column("memory_bytes", BigInteger, nullable=False),
+    big_column("at", primary_key=True),
+    big_column("memory_bytes"),
 )
 Index("ix_samples_at", samples.c.at)
 

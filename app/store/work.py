@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Table,
+    Text,
     bindparam,
     func,
     insert,
@@ -144,6 +145,11 @@ def _update(tx: Tx, run_id: str, values: dict[str, Any], *where: Any) -> None:
 # Called by the flow to put, by explain, web and command line to read. Never decides and never changes one.
 
 
+# A decision's number among those of its incident only grows, whatever the clock does. None: an older version wrote it down, and
+# before those with a number.
+NEWEST_FIRST: Final = (decisions.c.number.desc().nulls_last(), decisions.c.at.desc(), decisions.c.id.desc())
+
+
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
     """One decision. `body` is `Decision.to_json()` and whatever the flow keeps beside it."""
@@ -156,7 +162,10 @@ class StoredDecision:
 
 
 _KNOWN = select(decisions.c.id).where(decisions.c.id == bindparam("decision"))
-_PUT = insert(decisions)
+_EARLIER = decisions.alias()
+_NUMBER = select(func.count() + 1).where(_EARLIER.c.incident_id == bindparam("of", type_=Text()))
+PUT_DECISION: Final = insert(decisions).values(number=_NUMBER.scalar_subquery())
+"""One decision, or several of different incidents; `of` is its incident once more."""
 _MARK = update(incidents).where(incidents.c.id == bindparam("incident"))
 
 
@@ -169,11 +178,12 @@ def put_decision(
     row = {
         "id": decision_id,
         "incident_id": incident_id,
+        "of": incident_id,
         "run_id": run_id,
         "at": tx.stamp,
         "body": to_text(dict(body)),
     }
-    tx.conn.execute(_PUT, row)
+    tx.conn.execute(PUT_DECISION, row)
     tx.conn.execute(_MARK, {"incident": incident_id, "decided_at": tx.stamp})
     data = {**body, "decision": decision_id}
     tx.audit(EventKind.DECIDED, incident_id=incident_id, run_id=run_id or "", data=data)
@@ -193,10 +203,7 @@ def decisions_of(conn: Connection, incident_id: str, limit: int = 1_000) -> list
 
 def _query(conn: Connection, incident_id: str, limit: int) -> list[StoredDecision]:
     query = (
-        select(decisions)
-        .where(decisions.c.incident_id == incident_id)
-        .order_by(decisions.c.at.desc(), decisions.c.id.desc())
-        .limit(limit)
+        select(decisions).where(decisions.c.incident_id == incident_id).order_by(*NEWEST_FIRST).limit(limit)
     )
     return [_decision(row) for row in conn.execute(query)]
 

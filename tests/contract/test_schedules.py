@@ -131,7 +131,8 @@ async def test_a_death_in_its_transaction_leaves_it_to_come(store: Store, clock:
         (ONCE, HOUR, [("01T03:30", "ordered_late")]),
         (ONCE, 3 * HOUR, [("01T03:30", "too_late")]),
         (ONCE, 74 * HOUR, [("04T03:30", "ordered_late")]),
-        ("", 72.5 * HOUR, [("04T03:30", "ordered")]),
+        ("", 75 * HOUR, [("04T03:30", "skipped")]),
+        (ONCE, 75 * HOUR, [("04T03:30", "too_late")]),
     ],
 )
 async def test_what_was_missed_while_nobody_ran_is_handled_as_the_rule_says(
@@ -153,6 +154,44 @@ async def test_what_was_missed_while_nobody_ran_is_handled_as_the_rule_says(
         if r.kind is EventKind.SCHEDULE_SKIPPED
     ]
     assert len(skipped) == len(fates) - len(starts), "what was not started stands in the trail"
+
+
+async def test_several_that_were_missed_are_told_from_the_first_on(store: Store, clock: HandClock) -> None:
+    """In the trail and in the channel, of what is skipped; with the one start, of what it makes up for."""
+    await looked(store)
+    clock.time = START + 75 * HOUR
+    await looked(store)
+    (skipped,) = await _skipped(store)
+    assert (skipped.data["first"][8:16], skipped.data["due"][8:16]) == ("01T03:30", "04T03:30")
+    (told,) = await store.read(outbox.pending)
+    assert told.payload["data"]["told"] == "2026-03-01 04:30 CET and all from then to 2026-03-04 04:30 CET"
+
+
+async def test_those_before_one_that_starts_in_time_are_told_as_skipped(
+    store: Store, clock: HandClock
+) -> None:
+    await looked(store)
+    clock.time = START + 72.5 * HOUR
+    came = await looked(store)
+    assert came is not None
+    assert (due(came.due), came.fate) == ("04T03:30", "ordered")
+    (skipped,) = await _skipped(store)
+    assert (skipped.data["due"][8:16], skipped.data["fate"]) == ("01T03:30", "skipped")
+
+
+async def test_one_start_for_several_says_so(store: Store, clock: HandClock) -> None:
+    rules = nightly(more=ONCE)
+    await looked(store, rules)
+    clock.time = START + 74 * HOUR
+    await looked(store, rules)
+    (incident,) = await ordered(store)
+    assert incident.manual is not None
+    assert incident.manual.reason.endswith("1h30m late, once for all since 2026-03-01 04:30 CET")
+
+
+async def _skipped(store: Store) -> list[audit.AuditEvent]:
+    found = await store.read(lambda conn: audit.page(conn, 0, 50))
+    return [event for event in found if event.kind is EventKind.SCHEDULE_SKIPPED]
 
 
 async def test_late_is_told(store: Store, clock: HandClock) -> None:

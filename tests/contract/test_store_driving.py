@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
+from sqlalchemy import BigInteger
+
+from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.workflows import first_workflow, next_workflow, run_of
-from app.store import driving, runs, work
+from app.domain.workflows import TEMPORARY_ENTRY, first_workflow, next_workflow, run_of
+from app.store import bulk, driving, escalations, facts, moments, people, runs, schedules, work
 from app.store.database import Store
 from app.store.driving import Changes
 from app.store.runs import Run
+from app.store.schema import metadata
 from app.store.tx import Tx
-from tests.contract.stores import START, HandClock, new_run, request_run
+from tests.contract.stores import START, TARGET, HandClock, new_run, request_run
 from tests.contract.test_store_runs import moving
 
 LEASE = timedelta(minutes=3)
@@ -103,3 +108,114 @@ async def test_an_ended_run_may_begin_again_under_a_new_workflow(store: Store) -
     run = await store.read(lambda conn: runs.get(conn, "run_1_1"))
     assert await store.write(lambda tx: driving.start_again(tx, run)) == "run_1_1~2"
     assert isinstance(await take(store, "run_1_1~2"), Run)
+
+
+# What the clock being set back does to what is stored: by the list of `moments`.
+
+NUMBERS = {
+    "audit.page",
+    "audit.seq",
+    "audit_chain.anchor_seq",
+    "audit_chain.seq",
+    "audit_gaps.first_seq",
+    "audit_gaps.last_seq",
+    "episodes.page",
+    "incidents.last_page",
+    "incidents.page",
+    "outbox.seq",
+    "samples.memory_bytes",
+}
+"""Columns of big numbers that are no times."""
+
+
+def test_the_list_says_of_each_stored_time_whether_a_clock_that_is_set_back_moves_it() -> None:
+    """A new column is put into it, or is a number."""
+    assert people.acknowledgements.metadata is schedules.schedules.metadata is metadata
+    columns = {
+        f"{table.name}.{column.name}"
+        for table in metadata.tables.values()
+        for column in table.c
+        if isinstance(column.type, BigInteger)
+    }
+    moved = {str(column) for column, _ in (*moments.DUE, *moments.COUNTED)}
+    moved |= {name for name in moments.BESIDE if ":" not in name}
+    kept = [name for names in moments.KEPT.values() for name in names if ":" not in name]
+    assert len(kept) == len(set(kept))
+    assert not moved & {*kept}
+    assert moved | {*kept} | NUMBERS == columns
+
+
+async def test_memory_samples_follow_a_clock_that_is_set_back(store: Store, clock: HandClock) -> None:
+    """As a series: none is still to come, none is lost, and what was measured every ten minutes still was."""
+    ten = timedelta(minutes=10)
+    taken = [("p", START - number * ten, 100 - number) for number in range(7)]
+    await store.write(lambda tx: facts.put_samples(tx, "t", taken))
+    clock.time -= timedelta(hours=2)
+    await store.write(lambda tx: moments.set_back(tx, timedelta(hours=2)))
+    found = await store.read(lambda conn: facts.samples_of(conn, "t", clock.now() - timedelta(hours=6)))
+    wanted = [(clock.now() - number * ten, 100.0 - number) for number in reversed(range(7))]
+    assert [(sample.at, sample.value) for sample in found["p"]] == wanted
+
+
+async def test_a_sample_that_would_come_onto_another_is_that_one(store: Store, clock: HandClock) -> None:
+    await store.write(lambda tx: facts.put_samples(tx, "t", [("p", START, 1)]))
+    clock.time -= timedelta(hours=2)
+    await store.write(lambda tx: facts.put_samples(tx, "t", [("p", clock.now(), 2)]))
+    await store.write(lambda tx: moments.set_back(tx, timedelta(hours=2)))
+    found = await store.read(lambda conn: facts.samples_of(conn, "t", clock.now() - timedelta(hours=6)))
+    assert [(sample.at, sample.value) for sample in found["p"]] == [(clock.now(), 2.0)]
+
+
+def _decide(tx: Tx, number: int) -> None:
+    work.put_decision(tx, f"inc_1/{9 - number}", "inc_1", None, {"n": number})
+
+
+async def test_the_newest_decision_is_the_one_that_was_written_last(store: Store, clock: HandClock) -> None:
+    """One by one, and of many at once."""
+    for number in (1, 2, 3):
+        clock.time -= timedelta(hours=number)
+        await store.write(partial(_decide, number=number))
+    found = await store.read(lambda conn: work.decisions_of(conn, "inc_1"))
+    assert [decision.body["n"] for decision in found] == [3, 2, 1]
+    assert await store.read(lambda conn: bulk.last_decisions(conn, ["inc_1"])) == {"inc_1": (3, {"n": 3})}
+
+
+async def test_when_people_were_asked_and_alerts_could_be_heard_follows_the_clock(
+    store: Store, clock: HandClock
+) -> None:
+    """And the spans of time in which alerts could be heard are none of a time to come."""
+    hour = timedelta(hours=1)
+    await store.write(lambda tx: escalations.begin(tx, "inc_1", "inc_1", {}))
+    walk = await store.write(lambda tx: escalations.of_subject(tx, "inc_1"))
+    assert walk is not None
+    await store.write(lambda tx: escalations.ask(tx, walk, "first", page_key="", due_at=None))
+    for minutes in range(0, 180, 5):
+        at = START - 2 * hour + timedelta(minutes=minutes)
+        await store.write(lambda tx, a=at: facts.note_watched(tx, a, hour))  # type: ignore[misc]
+    clock.time -= hour
+    await store.write(lambda tx: moments.set_back(tx, hour))
+    after = await store.write(lambda tx: escalations.of_subject(tx, "inc_1"))
+    assert after is not None
+    assert [asked.at for asked in after.asked] == [START - hour]
+    assert await store.read(facts.watched) == [(START - 2 * hour, START - hour)]
+
+
+async def test_of_two_temporary_changes_the_later_is_told_by_the_trail(
+    store: Store, clock: HandClock
+) -> None:
+    """Each goes back to what it found, also where the clock was set back between the two."""
+    for run_id in ("run_1_1", "run_2_1"):
+        await request_run(store, new_run(run_id))
+        await store.write(moving(run_id, RunState.FIXED))
+        await store.write(partial(_grant, run_id=run_id))
+        clock.time -= timedelta(hours=2)
+    found = [
+        await store.read(partial(facts.later_temporary, target_key=TARGET, run_id=r, entry=TEMPORARY_ENTRY))
+        for r in ("run_1_1", "run_2_1")
+    ]
+    assert found == ["run_2_1", ""]
+
+
+def _grant(tx: Tx, run_id: str) -> None:
+    work.begin_entry(tx, run_id, TEMPORARY_ENTRY, {"entry": "temporary"})
+    tx.audit(EventKind.TEMPORARY_GRANTED, run_id=run_id)

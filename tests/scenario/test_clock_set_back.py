@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from datetime import timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, select
 
+from app.domain.decision import Code
+from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.flow.upkeep.loops import Loops
 from app.notify.client import Away
-from app.store import driving, outbox, people
+from app.policy.model import Day, Window
+from app.sim.faults import Fault as ClusterFault
+from app.sim.faults import FaultKind
+from app.store import driving, incidents, moments, outbox, people
+from app.store.schema import run_journal, runs, trust_levels
 from app.store.tx import Tx
 from tests.doubles.pagerduty import Fault
 from tests.scenario import scenes
 from tests.scenario.calling import CallingRig, calling_rig
 from tests.scenario.rig import Rig
 from tests.scenario.slack_rig import slack_rig
-from tests.scenario.test_temporary_changes import _replicas, leased
+from tests.scenario.test_escalation_blind import _blind
+from tests.scenario.test_promise_7_undos_that_wait import _held_order
+from tests.scenario.test_temporary_changes import _replicas, _run, leased
 
 BACK = timedelta(hours=2)
 
@@ -170,3 +183,119 @@ async def test_a_question_that_nobody_answers_expires_when_it_would_have(tmp_pat
     (run,) = await scenes.all_runs(rig)
     assert run.state is RunState.EXPIRED
     await rig.close()
+
+
+ALWAYS = Window.model_validate_json(
+    json.dumps(
+        {
+            "name": "release",
+            "days": [day.value for day in Day],
+            "from": "00:00",
+            "to": "24:00",
+            "timezone": "UTC",
+        }
+    )
+)
+SHORT_AND_LONG = pytest.mark.parametrize("by", [timedelta(minutes=4), BACK, timedelta(days=3)], ids=str)
+
+
+@SHORT_AND_LONG
+async def test_who_is_called_when_nothing_can_be_decided_is_called_when_they_would_have_been(
+    tmp_path: Path, by: timedelta
+) -> None:
+    """Ten minutes after it could not be decided any more, of which five had passed."""
+    rig = await _blind(tmp_path)
+    await rig.run(300, alerts=False)
+    set_back(rig, by)
+    began = rig.clock.monotonic()
+    while not rig.pagerduty.woken and rig.clock.monotonic() - began < 900:
+        await rig.run(30, alerts=False)
+    assert rig.clock.monotonic() - began <= 480
+    await rig.close()
+
+
+async def test_the_newest_decision_counts_whatever_the_clock_says(tmp_path: Path) -> None:
+    """What is said once is said once, and a person is called for it."""
+    rig = await scenes.born(tmp_path, rules=scenes.policy({"freeze": (ALWAYS,)}))
+    await rig.send(scenes.body(scenes.alert(rig)))
+    await rig.run(20, alerts=False)
+    posts = len(rig.notebook.posts)
+    set_back(rig)
+    await rig.run(30, alerts=False)
+    rig.policy = scenes.policy()
+    incident = await scenes.the_incident(rig)
+    rig.cluster.faults.add(ClusterFault(FaultKind.UNREACHABLE, times=10**6))
+    await rig.store.write(lambda tx: incidents.schedule(tx, incident.id, tx.now))
+    await rig.run(840, alerts=False)
+    told = await scenes.trail(rig, EventKind.DECIDED)
+    assert [event.data["code"] for event in told] == [Code.FROZEN, Code.UNKNOWN_FACT]
+    assert len(await scenes.trail(rig, EventKind.ESCALATED)) == 1
+    assert len(rig.notebook.posts) - posts <= 3
+    await rig.close()
+
+
+@SHORT_AND_LONG
+async def test_a_persons_order_that_waits_is_good_as_long_as_it_would_have_been(
+    tmp_path: Path, by: timedelta
+) -> None:
+    rig = await _held_order(tmp_path)
+    set_back(rig, by)
+    await rig.run(2_000)
+    await rig.operations.resume("all", "kim")
+    await rig.run(60)
+    assert (scenes.writes(rig), (await scenes.the_run(rig)).state) == (["patch langgraph"], RunState.FIXED)
+    await rig.close()
+
+
+async def test_a_temporary_change_whose_undo_was_withdrawn_ends_when_it_would_have(tmp_path: Path) -> None:
+    """The row tells until when it lasts, also after an order to undo it; the journal only what was said first."""
+    rig = Rig(tmp_path / "s.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
+    await rig.born()
+    await rig.run(600)
+    set_back(rig, timedelta(days=3))
+    await rig.run(30)
+    before = await _run(rig)
+    await rig.operations.undo(before.id, "ana")
+    await rig.operations.pause("all", "wait", "kim", None)
+    await rig.run(30)
+    await rig.operations.reject(before.id, "ana")
+    await rig.run(30)
+    after = await _run(rig)
+    assert (after.state, after.due_at) == (before.state, before.due_at)
+    assert after.due_at is not None
+    assert after.due_at - rig.clock.now() < timedelta(minutes=15)
+    await rig.close()
+
+
+async def test_the_list_says_of_each_time_inside_of_a_text_whether_it_is_moved(tmp_path: Path) -> None:
+    """What the rows of runs and their journals keep, after a temporary change whose undo a person ordered and that waits."""
+    rig = Rig(tmp_path / "s.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
+    await rig.born()
+    await rig.run(600)
+    await rig.operations.undo((await _run(rig)).id, "ana")
+    await rig.operations.pause("all", "wait", "kim", None)
+    await rig.run(60)
+    found = await rig.store.read(_times_inside)
+    listed = [*moments.BESIDE, *(name for names in moments.KEPT.values() for name in names)]
+    assert {"runs.life: until", "runs.life: ordered_until"} <= found
+    assert {name for name in found if not any(fnmatch(name, known) for known in listed)} == set()
+    await rig.close()
+
+
+def _times_inside(conn: Connection) -> set[str]:
+    found: set[str] = set()
+    for column in (runs.c.life, run_journal.c.intent, run_journal.c.outcome, trust_levels.c.agreed):
+        for text in conn.execute(select(column)).scalars():
+            found |= {f"{column}: {path}" for path in _times(json.loads(text or "{}"))}
+    return found
+
+
+def _times(value: object, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _times(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _times(inner, path)
+    elif isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", value):
+        yield path

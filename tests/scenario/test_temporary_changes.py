@@ -12,14 +12,15 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.errors import Refused
 from app.domain.events import EventKind
-from app.domain.outcome import RunState
+from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.flow.ids import OVER_BUT
 from app.policy.load import read_dir
 from app.sim import Fault, FaultKind
 from app.store import audit, retention, runs
 from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import POLICIES, Rig
-from tests.scenario.scenes import trail
+from tests.scenario.scenes import the_incident, trail
 
 API = ("rag7", "langgraph-api")
 
@@ -272,3 +273,116 @@ async def test_a_temporary_change_is_taken_back_however_short_the_retention_is(r
     assert [one.id for one in await rig.store.read(lambda conn: runs.page(conn, None, 5))] == [run.id]
     await rig.run(960)
     assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+
+
+async def _due(rig: Rig) -> None:
+    """Right before the end of the temporary change."""
+
+    async def nearly() -> bool:
+        due = (await _run(rig)).due_at
+        return due is not None and (due - rig.clock.now()).total_seconds() < 20
+
+    await rig.until(nearly, limit=1_200)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.DENIED])
+async def test_promise_7_an_end_that_cannot_be_looked_at_is_told_and_calls_a_person_once(
+    rig: Rig, kind: FaultKind
+) -> None:
+    """The marks of its owners cannot be read: nothing is written, and it goes on by itself once they can."""
+    await _due(rig)
+    rig.cluster.faults.add(Fault(kind, verb="get", kind=Kind.NAMESPACE, times=10**6))
+    await rig.run(40 * 60)
+    run = await _run(rig)
+    assert (run.state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    assert run.waits_for.startswith(OVER_BUT)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "its temporary change is over and stays in place" in called.data["reason"]
+    assert called.data["reason"] in rig.notebook.text
+    rig.cluster.faults.clear()
+    await rig.run(600)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED, "nobody is needed any more"
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+
+
+async def test_promise_7_nobody_can_tell_whether_it_is_needed_which_is_told_and_calls_a_person_once(
+    rig: Rig,
+) -> None:
+    await _due(rig)
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="usage", times=10**6))
+    await rig.run(90 * 60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "whether it is still needed cannot be told" in called.data["reason"]
+    assert await trail(rig, EventKind.TEMPORARY_EXTENDED)
+    rig.cluster.faults.clear()
+    await rig.run(1_200)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+
+
+async def test_promise_7_an_end_that_has_begun_and_cannot_be_looked_at_any_more_calls_a_person_once(
+    rig: Rig,
+) -> None:
+    await _being_reverted(rig, FaultKind.LOST_BEFORE, 2)
+    rig.cluster.faults.add(Fault(FaultKind.DENIED, verb="get", kind=Kind.NAMESPACE, times=10**6))
+    await rig.run(30 * 60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.UNDOING, 8)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "what was done cannot be taken back" in called.data["reason"]
+    rig.cluster.faults.clear()
+    await rig.run(120)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+
+
+async def test_what_its_owners_keep_away_is_told_and_calls_nobody(rig: Rig) -> None:
+    """They said so themselves."""
+    mark = "/metadata/annotations/alert-remediator.io~1enabled"
+    await _being_reverted(rig, FaultKind.LOST_BEFORE, 2)
+    rig.cluster.edit(Kind.DEPLOYMENT, *API, [{"op": "add", "path": mark, "value": "false"}])
+    await rig.run(60 * 60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.UNDOING, 8)
+    assert "The undo waits: off limits" in rig.notebook.text
+    assert await trail(rig, EventKind.ESCALATED) == []
+    rig.cluster.edit(Kind.DEPLOYMENT, *API, [{"op": "remove", "path": mark}])
+    await rig.run(120)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.REVERTED, 2)
+
+
+async def test_a_wish_to_keep_what_cannot_be_read_is_a_persons_and_nothing_is_written(rig: Rig) -> None:
+    run = await _being_reverted(rig, FaultKind.LOST_BEFORE, 400)
+    await rig.operations.pause("namespace:rag7", "release", "ana", None)
+    rig.cluster.faults.clear()
+    await rig.run(60)
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, times=10**6))
+    await rig.operations.keep(run.id, "alice")
+    await rig.run(20 * 60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.STUCK, 8)
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "to keep it, cannot be told" in called.data["reason"]
+    await _each_undo_has_one_end(rig, run)
+
+
+async def _each_undo_has_one_end(rig: Rig, run: runs.Run) -> None:
+    begun = [event.data["action"] for event in await trail(rig, EventKind.UNDO_INTENDED)]
+    ended = [event.data["action_id"] for event in await trail(rig, EventKind.UNDO_ENDED)]
+    assert [action.partition("/undo")[0] for action in begun] == ended
+    entries = await rig.store.read(lambda conn: runs.entries(conn, run.id))
+    assert [entry.name for entry in entries if entry.outcome is None] == []
+
+
+async def test_promise_7_an_undo_that_was_announced_and_is_not_wanted_any_more_ends_once(rig: Rig) -> None:
+    """In trail and journal, and what a person orders later is another one."""
+    run = await _being_reverted(rig, FaultKind.LOST_BEFORE, 400)
+    await rig.operations.keep(run.id, "alice")
+    await rig.run(60)
+    rig.cluster.faults.clear()
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.CONTAINED, 8)
+    await _each_undo_has_one_end(rig, run)
+    (ended,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert (ended.data["result"], "alice" in ended.data["text"]) == ("not_done", True)
+    await rig.operations.undo(run.id, "bob")
+    await rig.run(60)
+    assert ((await _run(rig)).state, _replicas(rig)) == (RunState.UNDONE, 2)
+    await _each_undo_has_one_end(rig, run)

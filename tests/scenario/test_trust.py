@@ -177,9 +177,9 @@ async def test_an_undo_by_a_person_costs_a_level_once(tmp_path: Path) -> None:
     assert await ended(rig, run.id) is RunState.FIXED
     assert (await trust_level(rig)).successes == 1
     await rig.operations.undo(run.id, "ana")
+    await rig.run(60)
     now = await trust_level(rig)
     assert (now.level, now.trials, now.why) == (Mode.APPROVE, 0, f"{run.id} was undone")
-    await rig.run(60)
     with pytest.raises(Refused):
         await rig.operations.undo(run.id, "ana")
     assert await trust_level(rig) == now
@@ -218,6 +218,7 @@ async def test_an_order_counts_for_every_alert_of_its_remediation_and_class_and_
     }, "what is out of scope has no trust level"
     await raised(rig, 1)
     await rig.operations.undo(run.id, "ana")
+    await rig.run(60)
     found = {s.key: (s.level, s.successes, s.trials) for s in await rig.store.read(trust_levels.listed)}
     assert set(found.values()) == {(Mode.OBSERVE, 0, 0)}
     await rig.close()

@@ -24,9 +24,10 @@ BROAD = {
     "app/flow/deciding/investigate.py": "step boundary: a handler's defect becomes an unknown fact",
     "app/flow/deciding/decide.py": "step boundary: a defect on the way becomes a decision that is told and tried again",
     "app/flow/running/advance.py": "step boundary: an error costs a retry, at last a person",
+    "app/flow/each.py": "step boundary: what fails is raised at the end, and skips nothing of the round",
     "app/flow/upkeep/loops.py": "step boundary: one bad decision is made again later, and told",
     "app/flow/upkeep/policies.py": "whatever a file makes the parser do, it is refused",
-    "app/flow/upkeep/supervisor.py": "task boundary: one bad round does not end a task or skip the rest of a sweep",
+    "app/flow/upkeep/supervisor.py": "task boundary: one bad round does not end a task",
     "app/web/problems.py": "HTTP boundary",
 }
 _MODULE = re.compile(r"`((?:app|remediations|tests)(?:[./]\w+)+(?:\.py)?)`")

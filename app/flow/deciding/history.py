@@ -32,8 +32,8 @@ from app.store.tx import Tx
 
 # Trust: the trust levels of rules with mode earned, moved by what runs prove and what people say.
 #
-# A run's result is counted in the transaction that writes it, once whatever happens to the process; a person's undo
-# or reject counts against in the transaction of their order. Called by the chapters that write results, by the facts
+# A run's result is counted in the transaction that writes it, once whatever happens to the process; a person's reject
+# counts against in the transaction of their answer, and their undo once it has taken something back. Called by the chapters that write results, by the facts
 # of a decision, by the API and by buttons. The arithmetic is `app.policy.trust`. Never acts.
 
 _MARK = 16

@@ -197,7 +197,7 @@ def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) 
         look_at=("remediator doctor",),
     )
     if not escalations.live_for(tx.conn, fact_to_json(Topic.ESCALATED, why)):
-        call(tx, incident.id, why, once=f"blind/{last.at.isoformat()}")
+        call(tx, incident.id, why, once=f"blind/{last.id}")
 
 
 def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: datetime) -> None:

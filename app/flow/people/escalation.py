@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
+from app.flow.each import each
 from app.flow.notifying import calls, record, severity, statuses
 from app.flow.notifying.calls import Do, Status
 from app.flow.notifying.fan_out import STORM_CALL
@@ -49,14 +51,20 @@ _LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer f
 
 
 async def walk_due(services: Services) -> None:
-    """Ask the steps that are due, take PagerDuty's answers, and end what is over. Raises StoreUnavailable."""
+    """Ask the steps that are due, take PagerDuty's answers, and end what is over. Raises StoreUnavailable, and ExceptionGroup with what
+    failed; one round holds up no other."""
     policy, now = services.policy(), services.clock.now()
     found = await services.store.read(lambda conn: escalations.waiting(conn, now, policy.version, _AT_ONCE))
-    for seen in found:
-        on_call = await _on_call(services, policy, seen)
-        await services.store.write(lambda tx, s=seen, o=on_call: _look(tx, services, policy, s, o))  # type: ignore[misc]
-    if found:
-        services.deliver_nudge()
+    try:
+        await each({seen.id: partial(_walk, services, policy, seen) for seen in found})
+    finally:
+        if found:
+            services.deliver_nudge()
+
+
+async def _walk(services: Services, policy: Policy, seen: StoredEscalation) -> None:
+    on_call = await _on_call(services, policy, seen)
+    await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
 
 
 def _due(walk: StoredEscalation, now: datetime) -> bool:

@@ -206,7 +206,7 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = work.claim_values(tx, services.replica, _CLAIM)
-    driving.keep(tx, run.id, Changes(tx.now, "", 0, life.to_json()), claim)
+    driving.keep(tx, run.id, Changes(tx.now, "", 0, {**journal.loan(run), **life.to_json()}), claim)
     return _Moved(runs.get(tx.conn, run.id), text=text)
 
 

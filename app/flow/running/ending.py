@@ -16,7 +16,7 @@ from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move, taken
-from app.flow.running import journal, standing, temporary
+from app.flow.running import journal, standing, temporary, undo
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
@@ -51,7 +51,7 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.EXPIRED: Consequence(),  # nobody looked: somebody has to be called
     RunState.ABANDONED: Consequence(),  # untouched, the incident is decided anew instead
     RunState.FAILED: Consequence(),
-    RunState.UNDONE: Consequence(gives_back=False, person=False),  # counted when it was ordered
+    RunState.UNDONE: Consequence(gives_back=False, person=False, evidence=Evidence.UNDONE),
     RunState.UNDO_CONFLICT: Consequence(gives_back=False, person=False),  # their hand is on it already
     RunState.REVERTED: Consequence(gives_back=False, person=False),
     RunState.STUCK: Consequence(gives_back=False, evidence=Evidence.STUCK),  # what may have happened is spent
@@ -73,10 +73,14 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         return _not_undone(tx, run, life)
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
+    if run.state is RunState.UNDOING:
+        undo.leave(tx, services, run, life)
     if follows.gives_back:
         leave_step(tx, run, life.reason)
     end_run(tx, run.id, life.state, life.reason)
-    if follows.evidence is not None:
+    if follows.evidence is not None and (
+        life.state is not RunState.UNDONE or journal.took_back(tx.conn, run)
+    ):
         history.count_run(tx, services, run, follows.evidence)
     if life.state in HELPED and life.cause is Cause.REVERT:
         keeps = temporary.go_on(tx, run, life)
@@ -94,6 +98,8 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         _hand_over(tx, run, life, incident)
     elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
         _leave_with_person(tx, services, run, life, incident)
+    elif life.state is RunState.REVERTED and incident.state is IncidentState.ESCALATED:
+        _nobody_needed(tx, run, incident)
     return Ended()
 
 
@@ -105,7 +111,14 @@ def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:
     until = temporary.goes_on(tx, run) if life.state in HELPED else None
     if until is None:
         return Ended()
-    return Ended(until, temporary.WAITS, {"until": until.isoformat()})
+    return Ended(until, temporary.WAITS, {**journal.loan(run), "until": until.isoformat()})
+
+
+def _nobody_needed(tx: Tx, run: Run, incident: Incident) -> None:
+    """A person was called because the temporary change could not be taken back, and it is by now. One who is called for an alert is
+    needed as before."""
+    if incidents.firing_count(tx.conn, incident.id) == 0:
+        move(tx, incident, IncidentState.RESOLVED, once=f"{run.id}/reverted", reason="taken back after all")
 
 
 def leave_step(tx: Tx, run: Run, why: str) -> None:
@@ -129,7 +142,7 @@ def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
     else:
         move(tx, incident, state, once=run.id, reason=life.reason)
     until = temporary.grant(tx, run)
-    return Ended(until, temporary.WAITS if until else "")
+    return Ended(until, temporary.WAITS, {"until": until.isoformat()}) if until else Ended()
 
 
 def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> None:

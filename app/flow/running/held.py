@@ -11,10 +11,11 @@ from datetime import datetime
 
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
+from app.flow.deciding.settle import watched
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
-from app.flow.running.life import Cause, Event, Found, Life, Look
+from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoHeld, fact_to_json
 from app.store import incidents, runs
@@ -25,18 +26,22 @@ from app.store.tx import Tx
 _AGAIN = 15.0  # seconds between looks at what holds a write
 
 
-def waits(services: Services, run: Run, hold: str) -> Found | Look:
+def waits(services: Services, run: Run, hold: str, *, unread: bool = False) -> Found | Look:
     """It waits as long as the hold stands, and who waits for it is told; a person's order ends with its time. When an application stands
-    still by our doing, somebody is called whoever ordered it."""
+    still by our doing, somebody is called whoever ordered it; when the hold is only that something cannot be read (`unread`), after as
+    many looks as anything unread has."""
     if _too_late(services, run):
         return _expired(run, f"it waited for {hold}")
     told = int(run.life.get("told", 0)) + (run.life.get("held") != hold)
+    looks = int(run.life.get("unread", 0)) + 1 if unread else 0
 
     def also(tx: Tx, now: Run) -> None:
         if now.life.get("held") != hold:
             _tell(tx, now, hold, told)
+        if looks == MAX_ATTEMPTS:
+            _call_for_unread(tx, now, hold)
 
-    keeps: dict[str, JsonValue] = {"held": hold, "told": told}
+    keeps: dict[str, JsonValue] = {"held": hold, "told": told, "unread": looks}
     return Found(seconds=_AGAIN, waits_for=f"{WAITS_HELD}{hold}", also=also, keeps=keeps)
 
 
@@ -61,10 +66,20 @@ def _tell(tx: Tx, run: Run, hold: str, number: int) -> None:
     if life.cause is Cause.OTHERWISE or stands.stopped:  # it stays in place: somebody has to know
         reason = "; ".join(part for part in (life.reason, f"its undo waits: {hold}") if part)
         once = f"{run.id}/held/{life.undos}"
-        _call(tx, run, reason, stuck=stands.stopped, reopen=stands.stopped, once=once)
+        call(tx, run, reason, stuck=stands.stopped, reopen=stands.stopped, once=once)
 
 
-def _call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str) -> None:
+def _call_for_unread(tx: Tx, run: Run, hold: str) -> None:
+    """Nobody holds it, and it cannot go on: a person has to look why something cannot be read. Who was called for the hold is not called
+    once more."""
+    life = journal.life_of(run)
+    if life.cause is Cause.OTHERWISE or journal.standing_of(tx.conn, run, held=True).stopped:
+        return
+    reason = f"what was done cannot be taken back: {hold}"
+    call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/unread/{life.undos}")
+
+
+def call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str) -> None:
     """Call a person for what stays in place."""
     stands = journal.standing_of(tx.conn, run, held=True)
     why = Escalation(
@@ -76,7 +91,12 @@ def _call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str
         not_done=stands.not_done,
         commands=stands.commands,
     )
-    escalate(tx, incidents.get(tx.conn, run.incident_id), why, once=once, run_id=run.id, reopen=reopen)
+    incident = incidents.get(tx.conn, run.incident_id)
+    escalate(tx, incident, why, once=once, run_id=run.id, reopen=reopen)
+    if reopen and incident.state.closed and incident.manual is None:
+        incidents.schedule(
+            tx, incident.id, watched(tx.now, incident.id)
+        )  # its alert is gone: it closes again
 
 
 def _too_late(services: Services, run: Run) -> bool:
@@ -109,7 +129,7 @@ def _expired(run: Run, why: str) -> Look:
         if journal.of_this_order(runs.entries(tx.conn, now.id), now):
             return Found(Event.UNDO_FAILED, reason)
         once = f"{run.id}/expired/{journal.life_of(now).undos}"
-        _call(tx, now, reason, stuck=False, reopen=True, once=once)
+        call(tx, now, reason, stuck=False, reopen=True, once=once)
         return Found(Event.ORDER_OVER, reason)
 
     return end

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -22,6 +23,7 @@ from app.domain.outcome import RunState
 from app.domain.plan import Action, kinds_touched
 from app.domain.target import Target
 from app.flow.deciding.marks import of_what_is_there
+from app.flow.each import each
 from app.flow.running import journal
 from app.flow.services import Services
 from app.kube.hands import Hand, hand_between
@@ -130,16 +132,21 @@ def holds_on_undo(
 
 async def forget_lifted(services: Services) -> None:
     """Forget the holds that people knew of when they ordered an undo and that are lifted by now: what is set anew comes after the order.
-    What could not be looked at is not known to be lifted. A part of the sweep. Raises StoreUnavailable."""
-    for run in await services.store.read(driving.with_despite):
-        touched: Touches | None = ()
-        if any(key.startswith(SCOPE) for key in run.life["despite"]):
-            there = await services.store.read(lambda conn, r=run: journal.in_place(conn, r.id))  # type: ignore[misc]  # bound early
-            try:
-                touched = await touched_by(services, journal.actions(there))
-            except TryLater:
-                touched = None
-        await services.store.write(lambda tx, r=run, t=touched: _forget(tx, services, r.id, t))  # type: ignore[misc]  # bound early
+    What could not be looked at is not known to be lifted. A part of the sweep. Raises StoreUnavailable, and ExceptionGroup with what
+    failed; one run holds up no other."""
+    concerned = await services.store.read(driving.with_despite)
+    await each({run.id: partial(_forget_of, services, run) for run in concerned})
+
+
+async def _forget_of(services: Services, run: Run) -> None:
+    touched: Touches | None = ()
+    if any(key.startswith(SCOPE) for key in run.life["despite"]):
+        there = await services.store.read(lambda conn: journal.in_place(conn, run.id))
+        try:
+            touched = await touched_by(services, journal.actions(there))
+        except TryLater:
+            touched = None
+    await services.store.write(lambda tx: _forget(tx, services, run.id, touched))
 
 
 def _forget(tx: Tx, services: Services, run_id: str, touched: Touches | None) -> None:
@@ -155,6 +162,11 @@ def _forget(tx: Tx, services: Services, run_id: str, touched: Touches | None) ->
 def words(found: Collection[Hold]) -> str:
     """All of them in one sentence; empty for none."""
     return "; ".join(hold.text for hold in found)
+
+
+def unread(found: Collection[Hold]) -> bool:
+    """Nothing holds it but that something could not be read: nobody wants it held."""
+    return bool(found) and all(hold.code is Code.UNKNOWN_FACT for hold in found)
 
 
 def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:

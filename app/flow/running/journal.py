@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
+from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.running import standing
@@ -79,6 +80,20 @@ def of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntr
         for entry in entries
         if entry.intent.get("entry") == "undo" and entry.intent.get("number", 1) == number
     ]
+
+
+def took_back(conn: Connection, run: Run) -> bool:
+    """The undo that stands has taken something back."""
+    mine = of_this_order(runs.entries(conn, run.id), run)
+    return any((entry.outcome or {}).get("result") == UndoResult.UNDONE.value for entry in mine)
+
+
+_LOAN = ("until", "extended")
+
+
+def loan(run: Run) -> dict[str, JsonValue]:
+    """What the row keeps of a temporary change, which an undo that is not done leaves as it was."""
+    return {name: run.life[name] for name in _LOAN if name in run.life}
 
 
 def life_of(run: Run) -> Life:

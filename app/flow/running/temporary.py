@@ -15,22 +15,18 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action
-from app.domain.target import Target
-from app.domain.units import say_memory
-from app.domain.workload import Workload
 from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
-from app.flow.notifying.record import announce
-from app.flow.running import holding, journal, standing, undo
-from app.flow.running.life import Event, Found, Life, Look
+from app.flow.notifying.record import announce, taken, waits
+from app.flow.running import held, holding, journal, standing, undo
+from app.flow.running.life import Event, Found, Life, Look, last_attempt
+from app.flow.running.still_needed import BLIND, needed, sizes
 from app.flow.services import Services
-from app.kube import manifest, read
 from app.kube.hands import is_undo
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
@@ -47,15 +43,13 @@ _UNKNOWN = timedelta(
     hours=1
 )  # until it is looked at again whether the reason is gone, when that could not be told
 _HELD = 60.0  # seconds between looks at what holds it
-_RETRY = 5.0  # seconds, when the cluster does not say whether the change is there
-_ROOM = 0.8
-"""A smaller size has to carry today's load with this share of its limits."""
+_AGAIN = 15.0  # seconds until it is read again what could not be, longer each time
 
 
 def grant(tx: Tx, run: Run) -> datetime | None:
     """In the transaction that ends a run that helped: when its changes are taken back. None when the rule or the run has none."""
     rule = Rule.from_json(run.settings["rule"])
-    actions = _sizes(tx.conn, run.id)
+    actions = sizes(tx.conn, run.id)
     if rule.temporary is None or not actions:
         return None
     until = tx.now + rule.temporary.revert_after
@@ -65,12 +59,6 @@ def grant(tx: Tx, run: Run) -> datetime | None:
     fact = TemporaryChange(run.id, "granted", until, tuple(a.summary for a in actions), gitops_patch(actions))
     _notify(tx, run, EventKind.TEMPORARY_GRANTED, fact)
     return until
-
-
-def _sizes(conn: Any, run_id: str) -> list[Action]:
-    return [
-        Action.from_json(entry.intent["action"]) for entry in standing.lent(journal.carried_out(conn, run_id))
-    ]
 
 
 async def look(services: Services, run: Run) -> Look:
@@ -88,6 +76,12 @@ async def look(services: Services, run: Run) -> Look:
     return unless_settled
 
 
+def _unread(conn: Connection, services: Services, run: Run, touched: holding.Touches) -> str:
+    """That whose it is cannot be read, in words, where nothing else holds its end; else empty."""
+    found = holding.holds_on(conn, services, run, run.life.get("despite", ()), touched)
+    return holding.words(found) if holding.unread(found) else ""
+
+
 def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touches = ()) -> str:
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
     if hold := holding.held(conn, services, run, touched):
@@ -102,24 +96,26 @@ def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touc
 
 async def _look(services: Services, run: Run) -> Found:
     entry, actions = await services.store.read(
-        lambda conn: (runs.entry(conn, run.id, TEMPORARY_ENTRY), _sizes(conn, run.id))
+        lambda conn: (runs.entry(conn, run.id, TEMPORARY_ENTRY), sizes(conn, run.id))
     )
     if entry is None or entry.outcome is not None:
         return Found(over=True)
-    left = (
-        datetime.fromisoformat(run.life.get("until") or entry.intent["until"]) - services.clock.now()
-    ).total_seconds()
+    left = (_until(run, entry) - services.clock.now()).total_seconds()
     if left > 0:
         return Found(seconds=left, waits_for=WAITS)
     try:
         touched = await holding.touched_by(services, actions)
     except TryLater as error:
-        return _held(run, f"{OVER_BUT} {error}")
-    if waits := await services.store.read(lambda conn: _waits(conn, services, run, touched)):
-        return _held(run, waits)
+        return _blind(run, str(error))
+    if unread := await services.store.read(lambda conn: _unread(conn, services, run, touched)):
+        return _blind(run, unread)
+    if hold := await services.store.read(lambda conn: _waits(conn, services, run, touched)):
+        return _held(run, hold)
     why = await needed(services, run)
     if why is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
+    if why.startswith(BLIND) and not last_attempt(run):
+        return _blind(run, why)
     return _extended(services, run, actions, why)
 
 
@@ -130,10 +126,26 @@ def _held(run: Run, why: str) -> Found:
         if now.waits_for != why:
             announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/held/{tx.stamp}")
 
-    return Found(seconds=_HELD, waits_for=why, also=also)
+    return Found(seconds=_HELD, waits_for=why, also=also, keeps={"called": False})
 
 
-_BLIND = "whether it is still needed cannot be told"
+def _blind(run: Run, why: str) -> Found:
+    """Something cannot be read that its end depends on: it stays, and is looked at again. After as many looks as anything unread has a
+    person is called, once until it could be read again."""
+    calls = last_attempt(run) and not run.life.get("called")
+
+    def also(tx: Tx, now: Run) -> None:
+        waits(tx, now)
+        if calls:
+            _call(tx, now, why)
+
+    keeps: dict[str, JsonValue] = {"called": True} if calls else {}
+    return Found(seconds=_AGAIN, failed=True, waits_for=f"{OVER_BUT} {why}", keeps=keeps, also=also)
+
+
+def _call(tx: Tx, run: Run, why: str) -> None:
+    reason = f"its temporary change is over and stays in place: {why}"
+    held.call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/temporary/{tx.stamp}")
 
 
 def _span(run: Run) -> timedelta:
@@ -145,14 +157,18 @@ def _extended(services: Services, run: Run, actions: Sequence[Action], why: str)
     span = _span(run)
     until = services.clock.now() + span
     number = int(run.life.get("extended", 0)) + 1
+    blind = why.startswith(BLIND)
+    calls = blind and not run.life.get("called")
 
-    def also(tx: Tx, held: Run) -> None:
+    def also(tx: Tx, now: Run) -> None:
         fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=why)
         # The first, second, fourth, eighth time: a rush of days is not told every hour.
         of = None if number & (number - 1) else str(number)
-        _notify(tx, held, EventKind.TEMPORARY_EXTENDED, fact, of=of)
+        _notify(tx, now, EventKind.TEMPORARY_EXTENDED, fact, of=of)
+        if calls:
+            _call(tx, now, why)
 
-    keeps: dict[str, JsonValue] = {"until": until.isoformat(), "extended": number}
+    keeps: dict[str, JsonValue] = {"until": until.isoformat(), "extended": number, "called": blind}
     return Found(seconds=span.total_seconds(), waits_for=WAITS, keeps=keeps, also=also)
 
 
@@ -167,7 +183,7 @@ def go_on(tx: Tx, run: Run, life: Life) -> dict[str, JsonValue]:
     if entry is None or entry.outcome is not None:
         return {}
     until = tx.now + _span(run)
-    actions = _sizes(tx.conn, run.id)
+    actions = sizes(tx.conn, run.id)
     fact = TemporaryChange(run.id, "extended", until, tuple(a.summary for a in actions), why=life.reason)
     _notify(tx, run, EventKind.TEMPORARY_EXTENDED, fact, of=f"undo {life.undos}")
     return {"until": until.isoformat()}
@@ -178,8 +194,13 @@ def goes_on(tx: Tx, run: Run) -> datetime | None:
     entry = runs.entry(tx.conn, run.id, TEMPORARY_ENTRY)
     if entry is None or entry.outcome is not None:
         return None
-    until = datetime.fromisoformat(entry.intent["until"])
+    until = _until(run, entry)
     return until if until > tx.now else tx.now + _span(run)
+
+
+def _until(run: Run, entry: JournalEntry) -> datetime:
+    """Until when it lasts: the row tells, since it is extended and follows a clock that is set back. Only a row of an older version does not."""
+    return datetime.fromisoformat(str(run.life.get("until") or entry.intent["until"]))
 
 
 _TOO_LATE = {
@@ -225,8 +246,8 @@ def _wish(conn: Connection, run_id: str) -> JournalEntry | None:
 
 
 async def _all_there(services: Services, run: Run, wish: JournalEntry) -> Found | Look | None:
-    """Nothing of the change was taken back, as the journal and the objects tell: it is kept. None when something was, or nobody can tell
-    and to ask again does not help: then its end goes on, and says what it found."""
+    """Nothing of the change was taken back, as the journal and the objects tell: it is kept. None when something was, or nobody may tell:
+    then its end goes on, and says what it found. What cannot be read at any attempt is a person's, and nothing is written."""
     given, there = await services.store.read(lambda conn: _lent(conn, run.id))
     if len(there) < len(given):
         return None
@@ -235,8 +256,8 @@ async def _all_there(services: Services, run: Run, wish: JournalEntry) -> Found 
         try:
             found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
         except TryLater as error:
-            text = f"whether its temporary change is still there, to keep it: {error}"
-            return Found(seconds=_RETRY, waits_for=text)
+            text = f"whether its temporary change is still there, to keep it, cannot be told: {error}"
+            return undo.again(run, TryLater(text)) or Found(Event.UNDO_FAILED, text)
         except RemediatorError:
             return None
         if found["metadata"].get("uid") != ref.uid or is_undo(found, entry.name):
@@ -256,61 +277,6 @@ def _lent(conn: Connection, run_id: str) -> tuple[list[JournalEntry], list[Journ
     return standing.lent(journal.carried_out(conn, run_id)), standing.lent(journal.in_place(conn, run_id))
 
 
-async def needed(services: Services, run: Run) -> str | None:
-    """Why the run's temporary change is still needed, or that nobody can tell; None when the size before would carry today's
-    load and no alert fires on the target."""
-    firing, actions = await services.store.read(
-        lambda conn: (facts.firing_on(conn, run.target_key), _sizes(conn, run.id))
-    )
-    return f"{', '.join(firing)} fires on the target" if firing else await _used(services, run, actions)
-
-
-async def _used(services: Services, run: Run, actions: Sequence[Action]) -> str | None:
-    target = Target.parse(run.target_key)
-    try:
-        workload = await read.read_workload(services.cluster, target)
-        usage = await services.cluster.pod_usage(target.namespace, workload.selector)
-    except RemediatorError as error:
-        return f"{_BLIND}: {error.message}"
-    if not usage or len(measured_lately(usage, services.clock.now())) < len(usage):
-        return f"{_BLIND}: no usage {'of the last minutes ' if usage else ''}is known"
-    for action in actions:
-        too_small = _memory(action, usage) or _load(action, workload, usage)
-        if too_small is not None:
-            return too_small
-    return None
-
-
-def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
-    """The memory limit as it was, against what the fullest container uses now."""
-    most = max((max(pod.memory.values(), default=0) for pod in usage), default=0)
-    before = [
-        manifest.parse_memory(str(c.before))
-        for c in action.changes
-        if c.before and c.path.endswith("/limits/memory")
-    ]
-    if before and most > _ROOM * min(before):
-        return f"{say_memory(most)} are in use, and the limit before was {say_memory(min(before))}"
-    return None
-
-
-def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str | None:
-    """Today's CPU time on as many pods as there were before. Memory says nothing: most of it is there without any load."""
-    before = [int(c.before) for c in action.changes if isinstance(c.before, int) and c.before > 0]
-    sizes = [c.cpu_limit or c.cpu_request or 0 for c in workload.containers if not c.init]
-    if not before:
-        return None
-    if not sizes or not all(sizes):
-        return f"{_BLIND}: its containers have no CPU limit or request to hold the load against"
-    room = min(before) * sum(sizes)
-    used = sum(sum(pod.cpu.values()) for pod in usage)
-    if used > _ROOM * room:
-        return (
-            f"{min(before)} pods would use {round(100 * used / room)} % of their CPU limit for today's load"
-        )
-    return None
-
-
 async def keep(services: Services, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
     """A person keeps the change; `kept` is False when its end has begun, so that it is looked at first whether all of it is there. Raises
     Refused when there is none to keep, and Repeated for a press that was taken before."""
@@ -320,6 +286,7 @@ async def keep(services: Services, run_id: str, by: str, press: Press = NO_PRESS
         run = runs.hold(tx, run_id)
         if refusal := _against_keep(tx.conn, run):
             raise Refused(refusal, code="no_temporary_change", where=run_id)
+        taken(tx, services, run.incident_id, by)
         if run.state is RunState.UNDOING:
             _want_kept(tx, run, by, press.reason)
             return run.workflow
@@ -366,8 +333,7 @@ def _keep(tx: Tx, run: Run, by: str, why: str) -> None:
     entry = runs.end_entry(tx, run.id, TEMPORARY_ENTRY, {"result": "kept", "by": by})
     if runs.entry(tx.conn, run.id, KEEP_ENTRY) is not None:
         runs.end_entry(tx, run.id, KEEP_ENTRY, {"result": "kept"})
-    until = datetime.fromisoformat(run.life.get("until") or entry.intent["until"])
-    kept = TemporaryChange(run.id, "kept", until, (), by=by, why=why)
+    kept = TemporaryChange(run.id, "kept", _until(run, entry), (), by=by, why=why)
     _notify(tx, run, EventKind.TEMPORARY_KEPT, kept, actor=by)
 
 

@@ -25,7 +25,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.notifying.record import tell as record
 from app.flow.notifying.record import waits
 from app.flow.running import foreseen, held, holding, journal, standing, startable
-from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Look, last_attempt
+from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
 from app.kube.hands import Hand, Ours, hand_after_ours, is_undo, left_by, set_again
 from app.notify.timeline import Topic, UndoDone
@@ -66,16 +66,17 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
     try:
-        hold = await _held(services, run, entries[-1])
+        holds = await _held(services, run, entries[-1])
     except TryLater as error:
-        return _again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+    hold = holding.words(holds)
     never = "" if begun else await _foreseen(services, run, entries)
     if never and not isinstance(never, Found):
         return Found(Event.UNDO_CONFLICT, never)
     if isinstance(never, Found) and not hold:
         return never
     if hold:
-        return held.waits(services, run, hold)
+        return held.waits(services, run, hold, unread=holding.unread(holds))
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed)):
         return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries[-1], kept)
@@ -86,19 +87,17 @@ async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry
     try:
         return await foreseen.against_undo(services, entries)
     except TryLater as error:
-        return _again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
 
 
-async def _held(services: Services, run: Run, acted: JournalEntry) -> str:
-    """What holds the undo of this action, in words; empty for nothing. Raises TryLater when the marks of its owners cannot be read."""
+async def _held(services: Services, run: Run, acted: JournalEntry) -> tuple[Hold, ...]:
+    """What holds the undo of this action; empty for nothing. Raises TryLater when the marks of its owners cannot be read."""
     changed = [action for action in journal.actions([acted]) if action.reversible]
     touched = await holding.touched_by(services, changed)
-    return holding.words(
-        await services.store.read(lambda conn: holding.holds_on_undo(conn, services, run, acted, touched))
-    )
+    return await services.store.read(lambda conn: holding.holds_on_undo(conn, services, run, acted, touched))
 
 
-def _again(run: Run, error: TryLater | OutcomeUnclear) -> Found | None:
+def again(run: Run, error: TryLater | OutcomeUnclear) -> Found | None:
     """It is tried again; None when this was the last attempt."""
     if last_attempt(run):
         return None
@@ -147,8 +146,8 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry, kept: Kep
     try:
         before = await _before(services, run, acted)
     except (TryLater, OutcomeUnclear) as error:
-        if again := _again(run, error):
-            return again
+        if later := again(run, error):
+            return later
         before = Undone(UndoResult.FAILED, _given_up(error))
     except RemediatorError as error:
         before = Undone(UndoResult.FAILED, str(error))
@@ -166,7 +165,7 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry, kept: Kep
     except Held as by:
         return held.waits(services, run, str(by))
     except (TryLater, OutcomeUnclear) as error:
-        return _again(run, error) or _settled(
+        return again(run, error) or _settled(
             services, run, acted, Undone(UndoResult.FAILED, _given_up(error))
         )
     except RemediatorError as error:
@@ -272,4 +271,20 @@ def _settled(services: Services, run: Run, acted: JournalEntry, done: Undone) ->
     return Found(Event.UNDO_FAILED if failed else Event.ONE_UNDONE, text if failed else "", also=also)
 
 
-__all__: list[str] = ["look"]
+def leave(tx: Tx, services: Services, run: Run, life: Life) -> None:
+    """The run stops to undo: what was announced and has no end ends here, so that each has one, in the journal and in the trail."""
+    stuck = life.state is RunState.STUCK
+    result = UndoResult.FAILED if stuck else UndoResult.NOT_DONE
+    entries = runs.entries(tx.conn, run.id)
+    for entry in journal.of_this_order(entries, run):
+        if entry.outcome is not None:
+            continue
+        acted = next(one for one in entries if one.name == entry.intent["of"])
+        action = Action.from_json(acted.intent["action"])
+        services.metrics.undos.labels(action.kind.value, result.value).inc()
+        runs.end_entry(tx, run.id, entry.name, {"result": result.value, "text": life.reason})
+        fact = UndoDone(acted.name, action.summary, result, life.reason)
+        record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=entry.name, run_id=run.id)
+
+
+__all__ = ["again", "leave", "look"]

@@ -15,7 +15,6 @@ from app.domain.errors import Refused, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.plan import Action
-from app.flow.deciding import history
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, taken
 from app.flow.running import foreseen, holding, journal, standing, startable
@@ -24,7 +23,6 @@ from app.flow.services import Services
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.holds import Hold
 from app.policy.model import Approval, Rule
-from app.policy.trust import Evidence
 from app.store import approvals, driving, facts, runs, work
 from app.store.approvals import NO_PRESS, Press, because
 from app.store.driving import Changes
@@ -94,11 +92,11 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Co
     taken(tx, services, run.incident_id, by)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
-    history.count_run(tx, services, run, Evidence.UNDONE)
+    kept = {**journal.loan(run), **after.to_json()}
     if under_way:
-        driving.change(tx, run.id, after.to_json())
+        driving.change(tx, run.id, kept)
         return run.workflow
-    driving.keep(tx, run.id, Changes(tx.now, life=after.to_json()))
+    driving.keep(tx, run.id, Changes(tx.now, life=kept))
     return driving.start_again(tx, run)
 
 

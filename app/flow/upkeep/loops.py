@@ -8,12 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
 from app.domain.errors import TryLater
 from app.domain.workflows import first_workflow
 from app.flow.deciding import bulk, decide, history, settle
+from app.flow.each import each
 from app.flow.ids import WAKE
 from app.flow.notifying import record, scorecard
 from app.flow.notifying.fan_out import refresh_digests
@@ -22,9 +24,10 @@ from app.flow.running import holding
 from app.flow.services import Services
 from app.flow.upkeep import audit_head, schedules
 from app.flow.upkeep.heartbeats import Heartbeats
-from app.flow.upkeep.supervisor import Task, each
+from app.flow.upkeep.supervisor import Task
 from app.store import driving, incidents, work
 from app.store.pruning import Pruner
+from app.store.runs import Run
 
 log = structlog.get_logger(__name__)
 
@@ -216,19 +219,22 @@ class Loops:
 
     async def drive_overdue(self) -> None:
         """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died
-        before it told the engine, given up or forgotten by the engine, or due after a long time."""
+        before it told the engine, given up or forgotten by the engine, or due after a long time. One holds up no other."""
         s = self.services
         before = s.clock.now() - _OVERDUE
-        for run in await s.store.read(lambda conn: driving.overdue(conn, before, _DRIVEN)):
-            if run.id in s.advancing or _comes_back(s, run.id):
-                continue
-            due = s.clock.now() + _BEGINS
-            workflow = await s.store.write(lambda tx, run=run, due=due: driving.hand_over(tx, run, due))  # type: ignore[misc]
-            if workflow is not None:
-                log.info("run_driven_anew", run=run.id, state=run.state.value, waits_for=run.waits_for)
-                await s.engine().start(workflow)
-                if run.workflow:  # one that still waits sees that the run is another's, and ends
-                    await s.engine().signal(run.workflow, WAKE)
+        late = await s.store.read(lambda conn: driving.overdue(conn, before, _DRIVEN))
+        lost = [run for run in late if run.id not in s.advancing and not _comes_back(s, run.id)]
+        await each({run.id: partial(self._drive, run) for run in lost})
+
+    async def _drive(self, run: Run) -> None:
+        s = self.services
+        due = s.clock.now() + _BEGINS
+        workflow = await s.store.write(lambda tx: driving.hand_over(tx, run, due))
+        if workflow is not None:
+            log.info("run_driven_anew", run=run.id, state=run.state.value, waits_for=run.waits_for)
+            await s.engine().start(workflow)
+            if run.workflow:  # one that still waits sees that the run is another's, and ends
+                await s.engine().signal(run.workflow, WAKE)
 
     async def _take_over(self) -> None:
         """Go on with what replicas were at that are gone."""

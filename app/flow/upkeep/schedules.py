@@ -19,13 +19,13 @@ from app.domain.errors import RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import digest
 from app.domain.units import duration, utc
+from app.flow.each import each
 from app.flow.notifying import record
 from app.flow.notifying.deliver import SCHEDULE_SKIPPED
 from app.flow.services import Services
-from app.flow.upkeep.supervisor import each
 from app.policy.match import own_target
 from app.policy.model import Policy, Rule
-from app.policy.schedule import PUNCTUAL, Fate, Judged, Schedule, judge
+from app.policy.schedule import PUNCTUAL, Fate, Judged, Missed, Schedule, judge
 from app.store import ingest, outbox, schedules
 from app.store.schedules import Fire, StoredSchedule
 from app.store.tx import Tx
@@ -151,6 +151,7 @@ def _tell_skipped(
     """Into the trail, and with `say` into the channel. `of`: the rule, and the policy's version."""
     (rule, version), due, fate = of, judged.due, judged.fate.value
     data = {"rule": rule, "due": due.isoformat(), "fate": fate, "policy": version}
+    data |= {"first": judged.first.isoformat()} if judged.first is not None else {}
     tx.audit(EventKind.SCHEDULE_SKIPPED, data={**data, "under_way": under_way})
     if say:
         message_id = f"{SCHEDULE_SKIPPED}:{digest([rule, due.isoformat()])}"
@@ -176,17 +177,29 @@ def _came(tx: Tx, policy: Policy, rule: Rule, judged: Judged) -> Fire:
     fire = Fire(rule.name, due, fate.value, incident_id, tx.now)
     before = next(iter(schedules.newest(tx.conn, rule.name)), None)
     schedules.came(tx, fire)
+    of = (rule.name, policy.version)
     if not fate.starts:
         say = before is None or before.fate != fire.fate  # said once of many in a row
-        told = _schedule(rule).told(due)
-        _tell_skipped(tx, (rule.name, policy.version), Judged(due, fate), told, under_way=under_way, say=say)
+        told = _told(rule, judged.first, due)
+        _tell_skipped(tx, of, Judged(due, fate, judged.first), told, under_way=under_way, say=say)
+    elif judged.first is not None and _schedule(rule).missed is Missed.SKIP:
+        told = f"{_told(rule, None, judged.first)} and all from then to {_told(rule, None, due)}, which is ordered"
+        _tell_skipped(tx, of, Judged(judged.first, Fate.SKIPPED), told)
     return fire
+
+
+def _told(rule: Rule, first: datetime | None, due: datetime) -> str:
+    """A time, and that it stands for those from the first on."""
+    told = _schedule(rule).told
+    return told(due) if first is None else f"{told(first)} and all from then to {told(due)}"
 
 
 def _order(tx: Tx, rule: Rule, judged: Judged) -> str:
     """The order, as a person's comes in; its incident."""
     schedule, behind = _schedule(rule), tx.now - judged.due
     late = f", {duration(behind)} late" if judged.fate is Fate.LATE else ""
+    if judged.first is not None and schedule.missed is Missed.ONCE:
+        late += f", once for all since {schedule.told(judged.first)}"
     by = f"schedule of rule {rule.name}, due {schedule.told(judged.due)}"
     target = own_target(rule).key
     reason = f"{schedule.cron} in {schedule.timezone}{late}"

@@ -16,8 +16,8 @@ from typing import Final
 
 import structlog
 
-from app.domain.errors import TryLater
 from app.domain.ports import Clock
+from app.flow.each import passes
 from app.flow.services import Nudge
 from app.observe.metrics import Metrics
 
@@ -103,7 +103,7 @@ class Supervisor:
         self.metrics.task_up.labels(name).set(1)
 
     def _failed(self, name: str, error: Exception, times: int) -> None:
-        if _passes(error):
+        if passes(error):
             log.warning("task_waits", task=name, failures=times, error=str(error))
         else:
             log.error("task_failed", task=name, failures=times, exc_info=error)
@@ -112,28 +112,3 @@ class Supervisor:
         self._failing[name] = f"failed {times} times in a row, last with {code}"
         self.metrics.task_up.labels(name).set(0)
         self.metrics.task_failures.labels(name).inc()
-
-
-async def each(parts: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
-    """Run every part, in order, whatever becomes of the others. Raises ExceptionGroup with what failed; each failure carries
-    the name of its part as a note."""
-    failures: list[Exception] = []
-    for name, part in parts.items():
-        try:
-            await part()
-        except Exception as error:
-            error.add_note(f"in the part {name}")
-            failures.append(error)
-            if _passes(error):
-                log.warning("part_waits", part=name, error=str(error))
-            else:
-                log.error("part_failed", part=name, exc_info=error)
-    if failures:
-        raise ExceptionGroup("parts failed", failures)
-
-
-def _passes(error: BaseException) -> bool:
-    """A failure that is expected to pass by itself, such as a store or a cluster that is away."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_passes(e) for e in error.exceptions)
-    return isinstance(error, TryLater)

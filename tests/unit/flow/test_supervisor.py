@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from app.domain.errors import StoreUnavailable
 from app.domain.ports import Clock
+from app.flow.each import each
 from app.flow.services import Nudge
-from app.flow.upkeep.supervisor import Supervisor, Task, each
+from app.flow.upkeep.supervisor import Supervisor, Task
 from app.observe.metrics import Metrics
 from tests.unit.flow.naps import Naps
 

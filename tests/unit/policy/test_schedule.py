@@ -115,6 +115,8 @@ DUE = at("2026-03-04T01:30")  # 02:30 in Berlin
         ("skip", "1h", DUE + timedelta(days=3), DUE + timedelta(days=3), Fate.START),
         ("once", "1h", DUE + timedelta(days=3, seconds=5), DUE + timedelta(days=3), Fate.START),
         ("once", "30h", DUE + timedelta(days=3, hours=12), DUE + timedelta(days=3), Fate.LATE),
+        ("skip", "1h", DUE + timedelta(days=3, hours=2), DUE + timedelta(days=3), Fate.SKIPPED),
+        ("once", "1h", DUE + timedelta(days=3, hours=2), DUE + timedelta(days=3), Fate.TOO_LATE),
     ],
 )
 def test_what_passed_is_skipped_or_made_up_for_once_within_its_bound(
@@ -122,6 +124,19 @@ def test_what_passed_is_skipped_or_made_up_for_once_within_its_bound(
 ) -> None:
     judged = judge(schedule(missed=missed, late=late), DUE, now)
     assert (judged.due, judged.fate) == (due, fate)
+    assert judged.first == (DUE if due > DUE else None), "those before it are told by the first of them"
+
+
+@pytest.mark.parametrize("cron", ["30 2 * * *", "*/30 2 * * *", "* * * * *", "0 3 13 * FRI", "59 23 L * *"])
+@pytest.mark.parametrize("zone", [BERLIN, NEW_YORK])
+def test_of_several_that_passed_the_newest_counts(cron: str, zone: str) -> None:
+    """Whichever it is, also where an hour comes twice or not at all."""
+    times = schedule(cron, zone, missed="once")
+    for day in ("2026-03-29", "2026-10-25", "2026-11-01"):
+        passed = times.coming(at(f"{day}T00:00") - timedelta(hours=2), 9)
+        for number, newest in enumerate(passed[:-1]):
+            for now in (newest, newest + (passed[number + 1] - newest) / 2):
+                assert judge(times, passed[0], now).due == newest
 
 
 def test_what_is_far_too_late_costs_no_walk_through_all_its_times() -> None:

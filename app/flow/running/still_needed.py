@@ -1,0 +1,93 @@
+"""Still needed: whether what a run lent is needed by now, so that its temporary change stays for another while.
+
+Called by `temporary` when the time is over, and by `undo` when what held the end is gone. Reads the store and the cluster; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from app.domain.cluster import PodUsage, measured_lately
+from app.domain.errors import RemediatorError
+from app.domain.plan import Action
+from app.domain.target import Target
+from app.domain.units import say_memory
+from app.domain.workload import Workload
+from app.flow.running import journal, standing
+from app.flow.services import Services
+from app.kube import manifest, read
+from app.store import facts, incidents
+from app.store.runs import Run
+
+BLIND = "whether it is still needed cannot be told"
+"""How the word begins that nobody can tell."""
+_ROOM = 0.8
+"""A smaller size has to carry today's load with this share of its limits."""
+
+
+def sizes(conn: Connection, run_id: str) -> list[Action]:
+    """What the run lent: its changes of a size."""
+    return [
+        Action.from_json(entry.intent["action"]) for entry in standing.lent(journal.carried_out(conn, run_id))
+    ]
+
+
+async def needed(services: Services, run: Run) -> str | None:
+    """Why the run's temporary change is still needed, or that nobody can tell; None when the size before would carry today's
+    load and no alert fires on the target."""
+    firing, actions = await services.store.read(lambda conn: (_firing(conn, run), sizes(conn, run.id)))
+    return f"{', '.join(firing)} fires on the target" if firing else await _used(services, run, actions)
+
+
+def _firing(conn: Connection, run: Run) -> list[str]:
+    """Alerts on the target. The run's own incident, open because a person was called for the end of the change, is no alert."""
+    own = "" if incidents.firing_count(conn, run.incident_id) else run.incident_id
+    return facts.firing_on(conn, run.target_key, but=own)
+
+
+async def _used(services: Services, run: Run, actions: Sequence[Action]) -> str | None:
+    target = Target.parse(run.target_key)
+    try:
+        workload = await read.read_workload(services.cluster, target)
+        usage = await services.cluster.pod_usage(target.namespace, workload.selector)
+    except RemediatorError as error:
+        return f"{BLIND}: {error.message}"
+    if not usage or len(measured_lately(usage, services.clock.now())) < len(usage):
+        return f"{BLIND}: no usage {'of the last minutes ' if usage else ''}is known"
+    for action in actions:
+        too_small = _memory(action, usage) or _load(action, workload, usage)
+        if too_small is not None:
+            return too_small
+    return None
+
+
+def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
+    """The memory limit as it was, against what the fullest container uses now."""
+    most = max((max(pod.memory.values(), default=0) for pod in usage), default=0)
+    before = [
+        manifest.parse_memory(str(c.before))
+        for c in action.changes
+        if c.before and c.path.endswith("/limits/memory")
+    ]
+    if before and most > _ROOM * min(before):
+        return f"{say_memory(most)} are in use, and the limit before was {say_memory(min(before))}"
+    return None
+
+
+def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str | None:
+    """Today's CPU time on as many pods as there were before. Memory says nothing: most of it is there without any load."""
+    before = [int(c.before) for c in action.changes if isinstance(c.before, int) and c.before > 0]
+    sizes = [c.cpu_limit or c.cpu_request or 0 for c in workload.containers if not c.init]
+    if not before:
+        return None
+    if not sizes or not all(sizes):
+        return f"{BLIND}: its containers have no CPU limit or request to hold the load against"
+    room = min(before) * sum(sizes)
+    used = sum(sum(pod.cpu.values()) for pod in usage)
+    if used > _ROOM * room:
+        return (
+            f"{min(before)} pods would use {round(100 * used / room)} % of their CPU limit for today's load"
+        )
+    return None
