@@ -125,7 +125,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         return [unread_pods(why)]
     log, usage = await asyncio.gather(
         read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
-        usage_finding(scene.cluster, scene.workload, pods),
+        usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.said for g in log.groups])
