@@ -21,7 +21,8 @@ from app.domain.no_secret import fault_in_secret, visible_characters
 from app.domain.urls import fault_in, is_loopback
 from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.intake.oidc import NAME as OIDC_NAME
-from app.intake.oidc import OidcTerms, read_terms
+from app.intake.oidc import PREFIX as OIDC
+from app.intake.oidc import OidcTerms, is_audited_name, read_terms
 from app.notify.pagerduty import PagerDutyAccess
 from app.setting_texts import dsns_in, in_files, listed, revealed
 
@@ -297,6 +298,10 @@ class Settings(BaseSettings):
         if terms is not None and self.tokens is None:
             where = f"{PREFIX}OIDC_ISSUER"
             raise BadInput("without REMEDIATOR_TOKENS the API is open", code="bad_setting", where=where)
+        named = [name for name in self.persons if name.startswith(OIDC)]
+        if terms is not None and not all(is_audited_name(name, terms.name_claim) for name in named):
+            text = "an OpenID name stands there as no login makes it: an address in small letters, the rest percent-encoded (%2B)"
+            raise BadInput(text, code="bad_setting", where=f"{PREFIX}PEOPLE")
         return terms
 
     @property

@@ -1,4 +1,5 @@
-"""Whom the policy's escalation asks: is there a way to each step, does Slack know the people, may the token read who is on call?"""
+"""Whom the policy asks: is there a way to each step of its escalation, does Slack know the people, is anybody in the user groups that
+may answer, may the token read who is on call?"""
 
 from __future__ import annotations
 
@@ -61,6 +62,28 @@ async def in_slack(patient: Patient, call: Call, token: str, scopes: set[str]) -
                 why = foreign(answer.body.get("error", "deactivated"))
                 text = f"the escalation asks {name}, and Slack says: {why}"
                 found.append(_SLACK.fail("escalation_person_unknown", text, "correct who in the policy"))
+    return found
+
+
+def answering_groups(patient: Patient) -> list[str]:
+    """User groups (`S...`) whose members may answer: those of rules, and the operators'."""
+    rules = patient.policy.rules if patient.policy is not None else ()
+    named = {n.removeprefix(SLACK_GROUP) for r in rules for n in r.approval.by if n.startswith(SLACK_GROUP)}
+    return sorted(named | {name for name in patient.settings.operators if name.startswith("S")})[:_MOST]
+
+
+async def answering(patient: Patient, call: Call, token: str, scopes: set[str]) -> list[Finding]:
+    """User groups that answer and cannot, as Slack does not know them, has switched them off, or nobody is in them."""
+    found = []
+    for group in answering_groups(patient) if "usergroups:read" in scopes else ():
+        answer = await call(patient, token, "usergroups.users.list", usergroup=group)
+        fix = "correct approval.by or REMEDIATOR_SLACK_OPERATORS, or put somebody into the group"
+        if not answer.body.get("ok"):
+            text = f"the user group {group} may answer, and Slack says: {foreign(answer.body.get('error'))}"
+            found.append(_SLACK.fail("answering_group_unknown", text, fix))
+        elif not answer.body.get("users"):
+            text = f"the user group {group} may answer, and nobody is in it"
+            found.append(_SLACK.warn("answering_group_empty", text, fix))
     return found
 
 

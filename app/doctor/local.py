@@ -12,6 +12,7 @@ from app.doctor.patient import Patient
 from app.domain.errors import RemediatorError
 from app.flow.people.approvers import OIDC
 from app.intake.auth import Scope
+from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
 from app.policy.model import SLACK_GROUP, OwnedMode, Policy
@@ -106,7 +107,12 @@ def _approvers(rules: Policy, given: Settings) -> Iterator[Finding]:
     known = {p.name for _, p in table.entries if Scope.OPERATE in p.scopes} if table else set()
     for rule in rules.rules:
         strangers = [n for n in rule.approval.by if ":" not in n and n not in known]
-        strangers += [n for n in rule.approval.by if n.startswith(OIDC) and given.login is None]
+        login = given.login
+        strangers += [
+            n
+            for n in rule.approval.by
+            if n.startswith(OIDC) and not (login and is_audited_name(n, login.name_claim))
+        ]
         by_slack = [n for n in rule.approval.by if n.startswith(("slack:", SLACK_GROUP))]
         if rule.approval.by and len(strangers) == len(rule.approval.by):
             text = f"{rule.name}: nobody can approve, {', '.join(strangers)} has no token with the scope operate, or cannot log in"

@@ -33,10 +33,11 @@ async def slack(patient: Patient) -> list[Finding]:
             return [_SLACK.fail("slack_token", text, "install the app again and put in its new bot token")]
         found = [_SLACK.ok("slack_token", f"the token is {foreign(answer.body.get('user', 'a bot'))}'s")]
         scopes = {s.strip() for s in answer.headers.get("x-oauth-scopes", "").split(",") if s.strip()}
-        found += _scopes(scopes, operators=bool(given.slack_operators))
+        found += _scopes(scopes, groups=bool(asked.answering_groups(patient)))
         found += await _channel(patient, token, scopes)
         found += await _clicks(patient)
         found += await asked.in_slack(patient, _call, token, scopes)
+        found += await asked.answering(patient, _call, token, scopes)
     except ProbeUnavailable as error:
         return [_SLACK.fail("slack_away", f"Slack: {error.message}", _NETWORK)]
     return found
@@ -53,7 +54,7 @@ async def _call(patient: Patient, token: str, method: str, **params: str) -> Rep
     return answer
 
 
-def _scopes(scopes: set[str], *, operators: bool) -> Iterator[Finding]:
+def _scopes(scopes: set[str], *, groups: bool) -> Iterator[Finding]:
     add = "add it to the app and install it again"
     if not scopes:
         yield _SLACK.skip("slack_scopes", "Slack did not say which scopes the token has")
@@ -64,8 +65,8 @@ def _scopes(scopes: set[str], *, operators: bool) -> Iterator[Finding]:
         if not scopes & either:
             text = f"the token lacks {' or '.join(sorted(either))}: after a crash a message can appear twice"
             yield _SLACK.warn("slack_scope_read", text, add)
-    if operators and "usergroups:read" not in scopes:
-        text = "the token lacks usergroups:read: members of user groups in REMEDIATOR_SLACK_OPERATORS are not known"
+    if groups and "usergroups:read" not in scopes:
+        text = "the token lacks usergroups:read: who is in the user groups that may answer is not known, so nobody of them may"
         yield _SLACK.warn("slack_scope_groups", text, add)
 
 

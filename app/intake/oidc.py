@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
 from app.domain.json import canonical, decoded
@@ -26,6 +26,7 @@ NAME = r"oidc:[A-Za-z0-9._~@|:/%-]{1,250}"
 """Their audited names: what stands elsewhere in a URL's path, everything else percent-encoded."""
 _NAME = re.compile(NAME, re.ASCII)
 _SAFE = "@|:/"
+_ANY = "surrogatepass"
 _SCOPE_WORD = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)  # RFC 6749, section 3.3
 _GROUPS_AT_MOST = 20_000
 _POINTER_DEPTH = 8
@@ -87,6 +88,8 @@ def read_terms(given: Mapping[str, str]) -> OidcTerms | None:
     for name in ("oidc_name_claim", "oidc_groups_claim"):
         if not given[name] or given[name].strip() != given[name]:
             raise _bad(name, "expected the name of a claim")
+    if given["oidc_name_claim"] == f"/{EMAIL}":
+        raise _bad("oidc_name_claim", f"the claim is {EMAIL}, which counts only when it is verified")
     return OidcTerms(
         issuer=given["oidc_issuer"],
         client_id=given["oidc_client_id"],
@@ -144,15 +147,32 @@ def audited_name(claims: Mapping[str, Any], claim: str) -> str:
     value = value_of(claims, claim)
     if not isinstance(value, str) or not value.strip() or len(value) > 200:
         raise NotAuthenticated("the provider does not tell who you are", code="name_missing", where=claim)
-    if claim == EMAIL:
-        if claims.get("email_verified") is not True:
-            text = "the provider has not verified your email address"
-            raise NotAuthenticated(text, code="email_not_verified", where="email_verified")
-        value = value.lower()
-    name = PREFIX + quote(value.strip(), safe=_SAFE, errors="replace")
+    if claim == EMAIL and claims.get("email_verified") is not True:
+        text = "the provider has not verified your email address"
+        raise NotAuthenticated(text, code="email_not_verified", where="email_verified")
+    name = _named(value, claim)
     if _NAME.fullmatch(name) is None:
         raise NotAuthenticated("the provider's name for you is too long", code="name_missing", where=claim)
     return name
+
+
+def is_audited_name(name: str, claim: str) -> bool:
+    """Whether a login makes exactly this name for somebody. Another spelling of theirs is nobody, so that a setting with it would tell
+    one person apart from themselves."""
+    try:
+        return _named(unquote(name.removeprefix(PREFIX), errors=_ANY), claim) == name
+    except UnicodeDecodeError:
+        return False
+
+
+def _named(value: str, claim: str) -> str:
+    """One name for one value: what differs in a blank or a sign that no encoding has stays apart."""
+    return PREFIX + quote(_small(value) if claim == EMAIL else value, safe=_SAFE, errors=_ANY)
+
+
+def _small(value: str) -> str:
+    """In small letters, but never a foreign letter as one of ours: the sign for kelvin is no k, and its owner nobody else."""
+    return "".join(c.lower() if c.isascii() or not c.lower().isascii() else c for c in value)
 
 
 def principal_of(claims: Mapping[str, Any], terms: OidcTerms) -> Principal:

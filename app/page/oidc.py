@@ -37,6 +37,7 @@ ATTEMPT = "remediator_login"
 WAIT = timedelta(minutes=10)
 """From leaving to coming back: a password, a second factor."""
 _LONGEST = 4_096  # characters of a code
+_NOT_BEGUN = "login_not_begun"
 # RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6: what a provider may say instead of a code.
 _SAID = frozenset(
     [
@@ -76,24 +77,27 @@ async def leave(site: Site, request: Request, visitor: Visitor) -> Response:  # 
     answer = render.see(sign_in.provider.authorization_url(metadata, sign_in.terms.scopes, secrets))
     ends = int((site.web.clock.now() + WAIT).timestamp())
     sealed = site.sessions.sealed("login", [attempt.mark, ends, onward])
-    _set(answer, request, sealed, int(WAIT.total_seconds()))
+    _set(answer, request, sign_in, sealed, int(WAIT.total_seconds()))
     return answer
 
 
 async def arrive(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
-    """Take a browser that comes back from the provider. What does not prove who it is counts against its address."""
+    """Take a browser that comes back from the provider. What does not prove who it is counts against its address, unless nothing was
+    begun: any site can send a browser here so, which locks nobody out and ends no login that is under way."""
     sign_in, address = _sign_in(site), _address(request)
     site.failures.require_room(address, site.web.clock.monotonic())
     try:
         attempt = await _taken(site, request, sign_in)
         principal, groups = await _recognised(site, request, sign_in, attempt)
     except (NotAuthenticated, NotPermitted) as error:
-        site.failures.count(address, site.web.clock.monotonic())
         log.warning("login_refused", code=error.code, reason=error.message, address=address)
-        return _refused(request, error)
+        if error.code == _NOT_BEGUN:
+            return _told(error)
+        site.failures.count(address, site.web.clock.monotonic())
+        return _refused(request, sign_in, error)
     except ProbeUnavailable as error:
         log.warning("login_failed", code=error.code, reason=error.message)
-        return _refused(request, error)
+        return _refused(request, sign_in, error)
     begun, sealed = site.sessions.begin_for(principal, site.web.ids.new("session"), site.web.clock.now())
     data = {"scopes": sorted(principal.scopes), "groups": list(groups), "provider": sign_in.terms.place}
     await site.web.store.write(
@@ -102,9 +106,9 @@ async def arrive(site: Site, request: Request, visitor: Visitor) -> Response:  #
     log.info("logged_in", name=begun.principal.name, provider=sign_in.terms.place)
     # Not a redirect: the browser comes from another site, and would leave the session's cookie out.
     answer = render.page("again.html", path=attempt.onward)
-    seconds = int(LIFETIME.total_seconds())
-    answer.headers.append("set-cookie", cookie(SESSION, sealed, seconds=seconds, secure=is_https(request)))
-    _set(answer, request, "", 0)
+    seconds, secure = int(LIFETIME.total_seconds()), _is_secure(request, sign_in)
+    answer.headers.append("set-cookie", cookie(SESSION, sealed, seconds=seconds, secure=secure))
+    _set(answer, request, sign_in, "", 0)
     return answer
 
 
@@ -146,12 +150,12 @@ async def _taken(site: Site, request: Request, sign_in: SignIn) -> _Attempt:
     fields = site.sessions.opened("login", request.cookies.get(ATTEMPT, ""))
     if not fields:
         text = f"this browser has not begun a login here: begin at {sign_in.terms.external_url}"
-        raise NotAuthenticated(text, code="login_not_begun")
+        raise NotAuthenticated(text, code=_NOT_BEGUN)
     mark, ends, onward = fields
     attempt = _attempt(site, str(mark), local_path(str(onward)))
     given = _once(request, "state").encode("utf-8", "replace")
     if not hmac.compare_digest(given, attempt.state.encode()):
-        raise NotAuthenticated("this answer belongs to another login: log in again", code="login_not_begun")
+        raise NotAuthenticated("this answer belongs to another login: log in again", code=_NOT_BEGUN)
     if site.web.clock.now().timestamp() >= int(ends):
         raise NotAuthenticated("it took more than ten minutes: log in again", code="login_expired")
     try:
@@ -223,12 +227,22 @@ def _joined(claims: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any
     return {**more, **claims, "email_verified": whose.get("email_verified")}
 
 
-def _refused(request: Request, error: RemediatorError) -> Response:
-    answer = render.page("login_failed.html", status_of(error), text=error.message, why=error.code)
-    _set(answer, request, "", 0)
+def _refused(request: Request, sign_in: SignIn, error: RemediatorError) -> Response:
+    answer = _told(error)
+    _set(answer, request, sign_in, "", 0)
     return answer
 
 
-def _set(answer: Response, request: Request, value: str, seconds: int) -> None:
-    made = cookie(ATTEMPT, value, seconds=seconds, secure=is_https(request), site="Lax")
+def _told(error: RemediatorError) -> Response:
+    return render.page("login_failed.html", status_of(error), text=error.message, why=error.code)
+
+
+def _set(answer: Response, request: Request, sign_in: SignIn, value: str, seconds: int) -> None:
+    made = cookie(ATTEMPT, value, seconds=seconds, secure=_is_secure(request, sign_in), site="Lax")
     answer.headers.append("set-cookie", made)
+
+
+def _is_secure(request: Request, sign_in: SignIn) -> bool:
+    """Whether the cookies of a login are for https alone. A browser that is led on tells no Origin, and not every proxy says by what it
+    was asked; but the provider sends people back to our external address and nowhere else."""
+    return sign_in.terms.external_url.startswith("https://") or is_https(request)

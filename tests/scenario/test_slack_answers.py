@@ -13,6 +13,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.flow.people import approve
 from app.notify.buttons import Click
+from app.notify.groups import AGAIN, KEPT
 from app.store import audit, people, runs
 from tests.doubles.slack_click import payload, signed
 from tests.scenario import scenes
@@ -159,6 +160,35 @@ async def test_a_user_group_answers_while_it_can_be_read(tmp_path: Path) -> None
     await rig.click(Click.APPROVE, BEN)
     assert rig.groupbook.asked == asked  # remembered for five minutes
     assert (await run_of(rig)).answered_by == "slack:U0BEN"
+    await rig.close()
+
+
+async def test_who_joins_the_group_while_the_question_stands_may_answer_it(tmp_path: Path) -> None:
+    rig = await slack_rig(tmp_path, rules=asking(by=("slack-group:S0ONCALL",)))
+    rig.groupbook.groups["S0ONCALL"] = frozenset()
+    await rig.asked()
+    assert "not among" in await rig.click(Click.APPROVE, BEN)
+    asked = rig.groupbook.asked
+    assert "not among" in await rig.click(Click.APPROVE, BEN)
+    assert rig.groupbook.asked == asked, "not again so soon"
+    rig.groupbook.groups["S0ONCALL"] = frozenset({BEN})
+    rig.clock.advance(AGAIN)
+    await rig.click(Click.APPROVE, BEN)
+    assert (await run_of(rig)).answered_by == "slack:U0BEN"
+    await rig.close()
+
+
+async def test_who_left_the_group_answers_no_more_once_it_is_read_again(tmp_path: Path) -> None:
+    rig = await slack_rig(tmp_path, rules=asking(by=("slack-group:S0ONCALL",)))
+    rig.groupbook.groups["S0ONCALL"] = frozenset({BEN, EVE})
+    await rig.asked()
+    assert await rig.click(Click.SNOOZE, BEN) == ""
+    rig.groupbook.groups["S0ONCALL"] = frozenset({EVE})
+    rig.clock.advance(KEPT)
+    assert "not among" in await rig.click(Click.APPROVE, BEN)
+    assert "not among" in await rig.click(Click.REJECT, BEN)
+    await rig.click(Click.REJECT, EVE)
+    assert (await run_of(rig)).answered_by == "slack:U0EVE"
     await rig.close()
 
 

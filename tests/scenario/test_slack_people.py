@@ -82,6 +82,31 @@ async def test_a_token_whose_slack_user_is_known_is_told_apart(tmp_path: Path) -
     await rig.close()
 
 
+async def test_one_person_of_a_group_with_a_token_and_a_login_is_one_approver_through_every_door(
+    tmp_path: Path,
+) -> None:
+    by = ("slack-group:S0ONCALL", "alice", "oidc:alice@x.io", "oidc:kim@x.io")
+    rig = await slack_rig(tmp_path, rules=asking(by=by, approvals=2), people={"alice": BEN, "kim": EVE})
+    rig.services.people.update({"oidc:alice@x.io": "alice", "oidc:kim@x.io": "kim"})  # type: ignore[attr-defined]
+    rig.groupbook.groups["S0ONCALL"] = frozenset({BEN, EVE})
+    run = await rig.asked()
+    assert "1 of 2 approvals" in await rig.click(Click.APPROVE, BEN)
+    for name, code in (
+        ("alice", "same_person"),
+        ("oidc:alice@x.io", "same_person"),
+        ("bob", "not_an_approver"),
+        ("oidc:Alice@x.io", "not_an_approver"),
+    ):
+        with pytest.raises(Refused) as caught:
+            await rig.operations.approve(run.id, name)
+        assert caught.value.code == code, name
+    assert "another person has to approve" in await rig.click(Click.APPROVE, BEN)
+    assert (scenes.writes(rig), (await run_of(rig)).answer) == ([], "")
+    done = await rig.operations.approve(run.id, "oidc:kim@x.io")
+    assert done["answer"] == "approved"
+    await rig.close()
+
+
 async def order(
     rig: SlackRig, by: str, remediation: str = "high-error-rate", name: str = "langgraph"
 ) -> None:

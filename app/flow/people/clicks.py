@@ -223,7 +223,7 @@ class Interactions:
     async def _is_in(self, group: str, user: str, unread: list[str]) -> bool:
         """A group that cannot be read has nobody in it, and the clicker is told so."""
         try:
-            return user in await self.groups.members(group)
+            return await self.groups.has(group, user)
         except RemediatorError as error:
             unread.append(f"user group {group} could not be read: {error.message}")
             return False

@@ -89,3 +89,15 @@ async def test_names_of_the_provider_need_a_provider() -> None:
             codes = {f.code for f in (*local.settings(patient), *local.policy(patient))}
             assert ("nobody_approves" in codes) is expected
             assert ("person_unknown" in codes) is expected
+
+
+async def test_a_rule_that_spells_an_approver_as_no_login_does_has_nobody_to_approve() -> None:
+    base: Policy = policy_of()
+    async with httpx.AsyncClient() as http:
+        for name, expected in (("oidc:Alice@example.com", True), ("oidc:alice@example.com", False)):
+            approval = base.rules[0].approval.model_copy(update={"by": (name,)})
+            asked = base.model_copy(
+                update={"rules": (base.rules[0].model_copy(update={"approval": approval}),)}
+            )
+            patient = Patient(settings_of("http://127.0.0.1:9"), asked, SystemClock(), http, None)
+            assert ("nobody_approves" in {f.code for f in local.policy(patient)}) is expected

@@ -44,6 +44,23 @@ def scopes(*lacking: str) -> Callable[[Clinic], None]:
     return lambda c: c.slack.scopes.update({TOKEN: ALL_SCOPES - set(lacking)})
 
 
+def answered_by_group(
+    *lacking: str, operators: bool = False, members: tuple[str, ...] | None = None
+) -> Callable[[Clinic], None]:
+    """A user group that may answer, or operate; without `members` Slack does not know it."""
+
+    def spoil(c: Clinic) -> None:
+        scopes(*lacking)(c)
+        if operators:
+            c.given["slack_operators"] = "U07ABCD1234,S07ONCALL1"
+        else:
+            c.rule["approval"] = {"by": ["anna", "slack-group:S07ONCALL1"]}
+        if members is not None:
+            c.slack.usergroups["S07ONCALL1"] = list(members)
+
+    return spoil
+
+
 def channel(**changes: Any) -> Callable[[Clinic], None]:
     return lambda c: c.slack.channels.update(C0INCIDENTS=replace(c.slack.channels["C0INCIDENTS"], **changes))
 
@@ -167,7 +184,13 @@ FAULTS = [
     Planted("slack_away", F, given(slack_api_url=f"{NOWHERE}/api/"), "could not be reached"),
     Planted("slack_scope_write", F, scopes("chat:write"), "chat:write"),
     Planted("slack_scope_read", W, scopes("channels:history"), "twice"),
-    Planted("slack_scope_groups", W, scopes("usergroups:read"), "usergroups:read"),
+    Planted("slack_scope_groups", W, answered_by_group("usergroups:read"), "usergroups:read"),
+    Planted("slack_scope_groups", W, answered_by_group("usergroups:read", operators=True), "usergroups:read"),
+    Planted(
+        "answering_group_unknown", F, answered_by_group(), "S07ONCALL1 may answer, and Slack says: no_such"
+    ),
+    Planted("answering_group_unknown", F, answered_by_group(operators=True), "S07ONCALL1"),
+    Planted("answering_group_empty", W, answered_by_group(members=()), "nobody is in it"),
     Planted("slack_channel_missing", F, given(slack_channel="#elsewhere"), "#elsewhere was not found"),
     Planted("slack_not_member", F, channel(member=False), "not in the channel incidents"),
     Planted("slack_channel_archived", F, channel(archived=True), "archived"),
@@ -257,6 +280,12 @@ async def test_approvers_in_slack_whose_clicks_nobody_receives_are_named(tmp_pat
     clinic.rule["approval"] = {"by": ["slack:U07ABCD1234"]}
     clinic.given["slack_app_token"] = None
     assert {f.code for f in await examined(clinic)} == {"clicks_not_received", "slack_no_buttons"}
+
+
+async def test_a_user_group_that_somebody_is_in_may_answer_and_nothing_is_said(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    answered_by_group(members=("U07ABCD1234",))(clinic)
+    assert await examined(clinic) == []
 
 
 async def test_a_policy_without_rules_is_named(tmp_path: Path) -> None:

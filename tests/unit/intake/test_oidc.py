@@ -13,9 +13,18 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
 from app.intake.auth import Scope
 from app.intake.id_token import Expected, UnknownKeyError, claims_in, usable_keys
-from app.intake.oidc import NAME, OidcTerms, audited_name, mapped_groups, principal_of, read_terms, value_of
+from app.intake.oidc import (
+    NAME,
+    OidcTerms,
+    audited_name,
+    is_audited_name,
+    mapped_groups,
+    principal_of,
+    read_terms,
+    value_of,
+)
 from app.policy.model import APPROVER
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from tests.doubles.oidc import CLIENT, Provider, key
 
 GOOD = {
@@ -65,7 +74,7 @@ def test_the_settings_make_terms() -> None:
         ),
         ("external_url", "https://remediator.example.com/below"),
         *(("oidc_scopes", text) for text in ("", "email", 'openid "x"', "openid\u00e9 openid\u00e9")),
-        *(("oidc_name_claim", text) for text in ("", " email")),
+        *(("oidc_name_claim", text) for text in ("", " email", "/email")),
         *(
             ("oidc_groups", text)
             for text in ("ops", "{}", "[]", '{"sre": 1}', '{"sre": "admin"}', '{"sre": ""}', '{"sre": "ingest"}', '{"": "read"}', "[" * 99_999)
@@ -94,7 +103,7 @@ def test_plain_http_is_for_loopback_alone() -> None:
         ("email", {"email": "ä@x.io", "email_verified": True}, "oidc:%C3%A4@x.io"),
         ("sub", {"sub": "auth0|5f7c8ec7c33c6c004bbafe82"}, "oidc:auth0|5f7c8ec7c33c6c004bbafe82"),
         ("sub", {"sub": "Abc"}, "oidc:Abc"),
-        ("sub", {"sub": "a\u202eb\n"}, "oidc:a%E2%80%AEb"),
+        ("sub", {"sub": "a\u202eb\n"}, "oidc:a%E2%80%AEb%0A"),
         ("preferred_username", {"preferred_username": "alice"}, "oidc:alice"),
         ("https://x.io/name", {"https://x.io/name": "alice"}, "oidc:alice"),
     ],
@@ -106,6 +115,61 @@ def test_a_person_has_one_name_that_the_other_settings_can_say(
     assert re.fullmatch(NAME, name)
     assert re.fullmatch(APPROVER, name)
     assert Settings(people=f"alice+{name}").persons[name] == "alice"
+
+
+def test_two_values_of_the_claim_are_two_names_and_nobody_is_somebody_elses_namesake() -> None:
+    """A blank behind a name, a letter that only looks like one of ours, or a sign that no encoding has is another account."""
+    values = (
+        "mike",
+        "mike ",
+        " mike",
+        "mike\u2003",
+        "mike\n",
+        "mi\u212ae",
+        "mike\ud800",
+        "mike\ud801",
+        "mike?",
+    )
+    for claim in ("sub", "email"):
+        names = {audited_name({claim: v, "email_verified": True}, claim) for v in values}
+        assert len(names) == len(values), claim
+        assert all(re.fullmatch(NAME, name) and is_audited_name(name, claim) for name in names)
+    small = {
+        audited_name({"email": v, "email_verified": True}, "email") for v in ("\u00c4B@x.io", "\u00e4b@X.io")
+    }
+    assert small == {"oidc:%C3%A4b@x.io"}, "one address is one person"
+
+
+@pytest.mark.parametrize(
+    ("claim", "name", "made"),
+    [
+        ("email", "oidc:alice@x.io", True),
+        ("email", "oidc:Alice@x.io", False),
+        ("email", "oidc:a%2Bb@x.io", True),
+        ("email", "oidc:a%2bb@x.io", False),
+        ("email", "oidc:%61lice@x.io", False),
+        ("email", "oidc:%C3%84@x.io", False),
+        ("sub", "oidc:Alice", True),
+        ("sub", "oidc:a%C3", False),
+        ("sub", "oidc:a%", False),
+    ],
+)
+def test_a_name_that_no_login_makes_is_known_as_such(claim: str, name: str, made: bool) -> None:
+    assert is_audited_name(name, claim) is made
+
+
+def test_a_person_whose_name_at_the_provider_is_spelt_otherwise_refuses_the_start() -> None:
+    """Their own login would count as another person beside their token."""
+    secrets = {k: v for k, v in GOOD.items() if k != "oidc_groups_claim"} | {
+        "tokens": f"alice:operate:{'0' * 64}"
+    }
+    sound = load_settings(**secrets, people="alice+slack:U0ANA+oidc:a%2Bb@x.io")
+    assert sound.login is not None
+    for name in ("oidc:Alice@x.io", "oidc:a%2bb@x.io"):
+        with pytest.raises(BadInput) as caught:
+            load_settings(**secrets, people=f"alice+slack:U0ANA+{name}")
+        assert (caught.value.code, caught.value.where) == ("bad_setting", "REMEDIATOR_PEOPLE")
+        assert name not in str(caught.value)
 
 
 @pytest.mark.parametrize(

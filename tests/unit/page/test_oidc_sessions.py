@@ -51,6 +51,57 @@ async def test_an_answer_counts_once_and_in_the_browser_that_asked(
     await other.close()
 
 
+async def test_a_callback_that_was_not_begun_here_locks_nobody_out_and_ends_no_login_under_way(
+    person: Browser, provider: Provider
+) -> None:
+    """Any site can send a browser there, with an image too; and whoever logs in in two tabs comes back from both."""
+    first, second = await there(person), await there(person)
+    for path in (first, *["/login/oidc/callback?state=x&code=y"] * LOGIN_TRIES):
+        assert why(await person.get(path)) == "login_not_begun"
+    assert provider.count("/token") == 0
+    assert (await person.get(second)).status == 200
+    assert NAME in (await person.get("/")).text
+
+
+async def test_a_session_of_before_is_not_the_one_that_a_login_begins(
+    rig: Rig, person: Browser, provider: Provider, http: httpx.AsyncClient
+) -> None:
+    """Whoever plants a cookie in a browser does not look along after its login."""
+    other = Browser(app_of(rig, access(), sign_in=sign_in_of(rig, provider, http)))
+    await other.login("reader")
+    planted = other.http.cookies[SESSION]
+    person.http.cookies.set(SESSION, planted, domain="127.0.0.1", path="/")
+    await login(person)
+    assert [c.value for c in person.http.cookies.jar if c.name == SESSION and c.value == planted] == []
+    assert NAME in (await person.get("/")).text
+    assert NAME not in (await other.get("/")).text
+    await other.close()
+
+
+async def test_the_cookies_of_a_login_are_for_https_alone_whatever_a_proxy_says(
+    rig: Rig, provider: Provider, http: httpx.AsyncClient
+) -> None:
+    """A browser that comes back from the provider tells no Origin, so the external address says it."""
+    outside = "https://remediator.example.com"
+    provider.redirect_uri = f"{outside}/login/oidc/callback"
+    for said in ({}, {"x-forwarded-proto": "http"}, {"x-forwarded-host": "evil.example"}):
+        browser = Browser(
+            app_of(rig, access(), sign_in=sign_in_of(rig, provider, http, external_url=outside))
+        )
+        left = await browser.http.get("/login/oidc", headers=said)
+        asked = parse_qs(urlsplit(left.headers["location"]).query)
+        assert asked["redirect_uri"] == [provider.redirect_uri], said
+        async with httpx.AsyncClient() as there_:
+            back = urlsplit((await there_.get(left.headers["location"])).headers["location"])
+        attempt = left.headers["set-cookie"].partition(";")[0]
+        come = await browser.http.get(f"{back.path}?{back.query}", headers={"cookie": attempt, **said})
+        assert come.status_code == 200, said
+        made = left.headers.get_list("set-cookie") + come.headers.get_list("set-cookie")
+        ours = [one for one in made if one.startswith((ATTEMPT, SESSION))]
+        assert [one.endswith("; Secure") for one in ours] == [True] * 3, said
+        await browser.close()
+
+
 async def test_a_login_that_takes_too_long_begins_anew(rig: Rig, person: Browser) -> None:
     path = await there(person)
     cookie = f"{ATTEMPT}={person.http.cookies[ATTEMPT]}"
@@ -59,7 +110,10 @@ async def test_a_login_that_takes_too_long_begins_anew(rig: Rig, person: Browser
 
 
 async def test_a_login_leads_nowhere_but_to_our_own_pages(person: Browser) -> None:
-    for onward in ("https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+    for onward in (
+        *("https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "\\\\evil"),
+        *("/\t/evil.example", "/\n/evil.example", " //evil.example", "evil.example", "/\u2044evil", ""),
+    ):
         page = await login(person, onward)
         (refresh,) = [m for m in page.document.all("meta") if m.get("http-equiv") == "refresh"]
         assert refresh.get("content") == "0;url=/"
@@ -69,12 +123,13 @@ async def test_after_failed_logins_an_address_has_to_wait_for_either_way_in(
     rig: Rig, person: Browser, provider: Provider
 ) -> None:
     path = await there(person)
+    provider.returned = {"code": "made-up"}
     for _ in range(LOGIN_TRIES):
-        assert (await person.get("/login/oidc/callback?state=x&code=y")).status == 401
+        assert (await login(person)).status == 401
     late = await person.get(path)
     assert (late.status, late.answer.headers["retry-after"]) == (429, "60")
     assert (await person.get("/login/oidc")).status == 429
-    assert provider.count("/token") == 0
+    assert provider.count("/token") == LOGIN_TRIES
     assert (await person.press(await person.get("/login"), "/login", token="x")).status == 429
 
 
