@@ -230,7 +230,9 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     chain = tuple(_causes(record))[-_MOST_LEVELS:][::-1]
     if kind:
         package, dot, kind = kind[-_LONGEST_KEY:].rpartition(".")
-        return ErrorLine(kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain, package=package + dot)
+        return ErrorLine(
+            kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain, package=package + dot
+        )
     trace = next((x for f in _TRACE_FIELDS if words.TRACE in (x := _text(record, (f,)))), "")
     last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
     found = replace(_typed("ERROR", text.partition(words.TRACE)[0].rstrip(), at), chain=chain)

@@ -71,20 +71,16 @@ BROKEN: Final = re.compile(
 """Where a program itself went wrong, in the languages' own words."""
 
 UNREADABLE: Final = re.compile(
-    "|".join(
-        (
-            r"\bin JSON at position\b|\bis not valid JSON\b|\bJSON input\b|\bunexpected token <|\bexpecting value: line 1 column 1\b",
-            # Parsers' words for the page of a proxy, or for nothing, in place of an answer.
-            r"\binvalid character '<'|\bunexpected (?:character|token)s?:?(?: at)? ?\(?['\"]<|['\"]<['\"]? is an invalid start|<(?:!doctype|html|head|body|\?xml)\b",
-            r"\bJsonException: Syntax error|\bsimplexml_load_string\b|\betree\S{0,40}ParseError\b|\bExpected BEGIN_(?:OBJECT|ARRAY) but was\b|\bNo content to map\b|\bInvalid numeric literal\b",
-            r"\b(?:pars(?:e|ing)|decod(?:e|ing)|read(?:ing)?|extract(?:ing)?) (?:the )?(?:response|reply|answer)\b|\bkind: Decode\b|\bno suitable HttpMessageConverter\b",
-            # Statuses of gRPC: the peer gave them.
-            r"\brpc error: code = \w+|\bStatus \{ code: \w+|\bStatusCode\.[A-Z]|\b_?InactiveRpcError\b"
-            r"|(?<![\w.])(?:[1-9]|1[0-6]) (?:CANCELLED|UNKNOWN|INVALID_ARGUMENT|NOT_FOUND|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|DATA_LOSS):",
-            # Commands that ask somebody, as shell scripts have them.
-            r"^(?:curl: \(\d{1,2}\)|jq: |wget: |getent: |parse error: Invalid numeric literal)",
-        )
-    ),
+    r"\bin JSON at position\b|\bis not valid JSON\b|\bJSON input\b|\bunexpected token <|\bexpecting value: line 1 column 1\b"
+    # Parsers' words for the page of a proxy, or for nothing, in place of an answer.
+    r"|\binvalid character '<'|\bunexpected (?:character|token)s?:?(?: at)? ?\(?['\"]<|['\"]<['\"]? is an invalid start|<(?:!doctype|html|head|body|\?xml)\b"
+    r"|\bJsonException: Syntax error|\bsimplexml_load_string\b|\betree\S{0,40}ParseError\b|\bExpected BEGIN_(?:OBJECT|ARRAY) but was\b|\bNo content to map\b|\bInvalid numeric literal\b"
+    r"|\b(?:pars(?:e|ing)|decod(?:e|ing)|read(?:ing)?|extract(?:ing)?) (?:the )?(?:response|reply|answer)\b|\bkind: Decode\b|\bno suitable HttpMessageConverter\b"
+    # Statuses of gRPC: the peer gave them.
+    r"|\brpc error: code = \w+|\bStatus \{ code: \w+|\bStatusCode\.[A-Z]|\b_?InactiveRpcError\b"
+    r"|(?<![\w.])(?:[1-9]|1[0-6]) (?:CANCELLED|UNKNOWN|INVALID_ARGUMENT|NOT_FOUND|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|DATA_LOSS):"
+    # Commands that ask somebody, as shell scripts have them.
+    r"|^(?:curl: \(\d{1,2}\)|jq: |wget: |getent: |parse error: Invalid numeric literal)",
     re.IGNORECASE,
 )  # fmt: skip
 """Something that was asked of somebody else is not what it should be: an answer that cannot be read, or one that says no."""
