@@ -27,6 +27,7 @@ _LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
 _MOST_LEVELS = 8
 
+_PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
 _LEVEL_FIELDS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel")
@@ -272,8 +273,8 @@ def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     if best is None:
         return ErrorLine(word, text, at)
     said = best["text"] if best["rest"] else text.replace(best[0], "").strip()
-    package = text[best.start() : best.start("name")]
-    return ErrorLine(best["name"], said, at, named=True, package=package)
+    found = _PACKAGE.search(text[max(0, best.start("name") - _LONGEST_KEY) : best.start("name")])
+    return ErrorLine(best["name"], said, at, named=True, package=found[0] if found else "")
 
 
 def _text(record: Mapping[str, Any], fields: Sequence[str]) -> str:
