@@ -125,7 +125,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         return [unread_pods(why)]
     log, usage = await asyncio.gather(
         read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
-        usage_finding(scene.cluster, scene.workload, pods),
+        usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.said for g in log.groups])
@@ -238,7 +238,8 @@ _HELD = (Nature.LOGIN, Nature.PLACE, Nature.RATE_LIMIT)
 def _held(errors: Errors) -> str:
     """That older pods without the errors prove nothing: they hold a connection, a login or a place that only new ones have to get. Empty
     when the errors are about something else."""
-    if not errors.used_up and sum(errors.share(nature) for nature in _HELD) < 0.5:
+    of_others = errors.share(Nature.CODE) < 0.5
+    if not (errors.used_up and of_others) and sum(errors.share(nature) for nature in _HELD) < 0.5:
         return ""
     return f"pods of the older revision may only hold what new ones do not get: {errors.used_up or errors.of(_HELD)}"
 

@@ -140,7 +140,7 @@ async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
         return [unread_pods(why), limits_finding(scene.workload)]
     log, usage = await asyncio.gather(
         read_errors(scene.cluster, pods, scene.now, _ERRORS_OF),
-        usage_finding(scene.cluster, scene.workload, pods),
+        usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)

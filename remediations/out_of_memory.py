@@ -69,7 +69,8 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             unread = unread_pods(why)
             return Diagnosis(unread.text, (unread, limits_finding(workload), leak))
         usage, events = await asyncio.gather(
-            usage_finding(cluster, workload, pods), events_finding(cluster, workload, pods, scene.now, "OOM")
+            usage_finding(cluster, workload, pods, scene.now),
+            events_finding(cluster, workload, pods, scene.now, "OOM"),
         )
         found = troubles(pods, scene.now - timedelta(seconds=params.kill_window))
         killed = killed_finding(found) or _no_kill(params)

@@ -6,6 +6,7 @@ import gc
 
 import fastapi.dependencies.models
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.long import is_long
@@ -13,6 +14,11 @@ from tests.long import is_long
 # What was imported stays; walking it in every full collection took a fifth of the time of most tests.
 gc.freeze()
 gc.set_threshold(50_000, 20, 20)
+
+# A traceback drawn with all its locals took longer than the fault that it tells of.
+for _processor in structlog.get_config()["processors"]:
+    if isinstance(_processor, structlog.dev.ConsoleRenderer):
+        _processor.exception_formatter = structlog.dev.plain_traceback
 
 # No test fails for its time: how long one takes says more of the machine than of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

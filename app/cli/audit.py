@@ -62,6 +62,8 @@ def verify(
         write(f"{place}: {report.problem}")
         if report.unguarded and report.at_seq is not None:
             say(f"missing or altered triggers: {', '.join(report.unguarded)}")
+        if report.foreign and (report.at_seq is not None or report.unguarded):
+            say(f"not ours on the tables of the trail: {', '.join(report.foreign)}")
     if not report.ok:
         raise typer.Exit(1)
 

@@ -7,9 +7,9 @@ Implementations translate every foreign error into `app.domain.errors` and never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from app.domain.json import Obj
@@ -55,6 +55,16 @@ class PodUsage:
     def total_memory(self) -> int:
         """Sum over the containers, in bytes."""
         return sum(self.memory.values())
+
+
+USAGE_LASTS = timedelta(minutes=5)
+"""So long a usage tells of now. metrics-server measures every 15 to 60 s, an adapter of Prometheus every few minutes at most: what is
+older was measured before something stopped measuring, and nobody knows what has happened since."""
+
+
+def measured_lately(usage: Iterable[PodUsage], now: datetime) -> list[PodUsage]:
+    """What of these tells of now."""
+    return [u for u in usage if now - u.at <= USAGE_LASTS]
 
 
 class Cluster(Protocol):

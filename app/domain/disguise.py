@@ -67,6 +67,14 @@ def undisguised(text: str) -> Reading | None:
     return None if read.text == text else read
 
 
+def without_unseen(text: str) -> Reading | None:
+    """`text` without what nobody sees, colours above all; None where it has none of that."""
+    if text.isascii() and text.isprintable():
+        return None
+    read = _edited(Reading(text, range(len(text) + 1)), _unseen(text))
+    return read if read.edits else None
+
+
 def _edited(read: Reading, edits: Iterator[_Edit]) -> Reading:
     parts: list[str] = []
     places: list[int] = []

@@ -16,6 +16,7 @@ import re2
 
 from app.domain.disguise import undisguised
 from app.domain.json import decoded
+from app.domain.log_prefix import without_prefixes
 from app.domain.secret_classes import CLASSES, SecretClass, Span
 from app.domain.secret_names import is_plain_name, is_secret_name
 from app.domain.text import bounded, visible
@@ -142,11 +143,11 @@ def _in_lines(text: str, spans: Iterable[Span]) -> str:
 
 
 def _as_record(before: str, shown: str) -> str:
-    """A record of JSON whose redacted text is none any more, as `redact_value` gives it."""
+    """A record of JSON whose redacted text is none any more, as `redact_value` gives it, and without what the lines around it told of."""
     record = _record(before)
     if record is None or _record(shown) is not None:
         return shown
-    return redact(json.dumps(_without_numbers(redact_value(record)), ensure_ascii=False))
+    return redact(json.dumps(_still(_without_numbers(redact_value(record)), shown), ensure_ascii=False))
 
 
 def _without_numbers(value: Any, name: str = "") -> Any:
@@ -157,6 +158,18 @@ def _without_numbers(value: Any, name: str = "") -> Any:
         return [_without_numbers(inner, name) for inner in value]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return REDACTED if number and is_secret_name(name) else value
+
+
+def _still(value: Any, shown: str) -> Any:
+    """Of these texts only those whose words are all shown."""
+    if isinstance(value, dict):
+        return {key: _still(inner, shown) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_still(inner, shown) for inner in value]
+    if not isinstance(value, str):
+        return value
+    words = json.dumps(value, ensure_ascii=False)[1:-1].replace("\\n", " ").replace(REDACTED, " ").split()
+    return value if all(word in shown for word in words) else REDACTED
 
 
 def _record(line: str) -> Any:
@@ -173,6 +186,15 @@ def _found(text: str, effort: Effort | None) -> list[Span]:
     hides of a value leaves nothing that another would have found. The text is never exchanged for its reading: what is escaped is
     evidence, and an escaped quote or `&` is no end of a value."""
     _spend(effort)
+    found = _read_otherwise(text, effort)
+    if (plain := without_prefixes(text)) is not None:
+        _spend(effort, 1 + plain.text.count("\n") // _EDITS_FOR_ONE)
+        found += (part for span in _read_otherwise(plain.text, effort) for part in plain.spans(*span))
+    return _merged(found)
+
+
+def _read_otherwise(text: str, effort: Effort | None) -> list[Span]:
+    """What is found in the text and in its reading without disguises."""
     read = undisguised(text)
     found: list[Span] = []
     for number in _present(text) & _ALL:
@@ -181,7 +203,7 @@ def _found(text: str, effort: Effort | None) -> list[Span]:
         _spend(effort, read.edits // _EDITS_FOR_ONE)
         for number in _present(read.text) & _ALL:
             found += (read.place(*span) for span in _spans(CLASSES[number], read.text, effort))
-    return _merged(found)
+    return found
 
 
 def _merged(spans: Iterable[Span]) -> list[Span]:
@@ -210,7 +232,7 @@ def _set_of_all() -> Any:
     return found
 
 
-_SET_MEMORY = 4 * 1024 * 1024
+_SET_MEMORY = 16 * 1024 * 1024
 _ALL = frozenset(range(len(CLASSES)))
 _SET = _set_of_all()
 

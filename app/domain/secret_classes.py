@@ -16,6 +16,7 @@ from app.domain import secret_places as places
 from app.domain import secret_statements as statements
 from app.domain.secret_commands import TOOL, secrets_of_command
 from app.domain.secret_forms import FORMS
+from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
 from app.domain.secret_values import read_quoted, read_tuples, read_value
 from app.domain.secret_words import made_up
@@ -40,7 +41,9 @@ _NAME = r"(?P<name>[A-Za-z_.][\w.-]*)"
 
 
 _PARAMETERS = (
-    r"key|code|sig|sign|signature|auth|token|jwt|sas|otp|assertion|ticket|pw|hmac|samlresponse|samlrequest"
+    r"key|code|sig|sign|signature|auth|token|jwt|sas|otp|assertion|ticket|pw|hmac|samlresponse|samlrequest|hash|h|k|mac|digest|checksum|nonce"
+    r"|verify|verification|verifier|confirm|confirmation|activate|activation|invite|invitation|magic|reset|unlock|unsubscribe|access|grant|proof|login_?hash"
+    r"|hdnts|hdnea|sess|session|sid|sso|challenge|response_code|cred|creds|x-hub-signature(?:-256)?"
     r"|x-(?:amz|goog)-(?:signature|security-token|credential)"
 )
 _SQL = r"(?i)\b(?:password|identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)(?:\s+password)?|set\s+password\b[^\n;=']{0,80}?(?:\s+for\s+[^\n;=]{1,80})?=)(?:\s+|\s*[(]\s*)(?:password\s*\(\s*)?[EN]?"
@@ -91,7 +94,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("webhook", r"(?i)https?://[^\s/\"']+/(?:[\w-]+/){0,3}hooks?/(?:catch/)?(?P<secret>[A-Za-z0-9][\w/-]{11,})"),
     _class(
         "header",
-        rf"""(?i)\b(?:(?:proxy-)?authorization|(?:set-)?cookie2?){_Q}?(?:[ \t]*[=:]|[ \t]*,[ \t]*(?:\[[ \t]*)?b?["'])[ \t]*|\b[\w-]+-signature:[ \t]*""",
+        rf"""(?i)\b(?:(?:http_)?(?:proxy[-_])?authorization|(?:set-)?cookie2?){_Q}?(?:[ \t]*[=:]|[ \t]*,[ \t]*(?:\[[ \t]*)?b?["'])[ \t]*|\b[\w-]+-signature:[ \t]*""",
         places.header_of,
     ),
     _class(
@@ -149,7 +152,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("Redis", r"""(?m)(?:(?:^|[>\]"'\[+]\s*)|\b(?P<known>HELLO\s+\d|MIGRATE\s[^\n]*?)\s+)AUTH2?["']?[ \t,]+""", statements.redis),
     _class("Redis", r"(?:\bAUTH\r?\n|\"AUTH\"\r?\n)(?P<secret>(?:(?:\$\d+\r?\n[^\r\n]*|[ \t]*\d+\)[^\n]*)(?:\r?\n|\z)){1,2})"),
     _class("Redis", r"(?im)(?:\bACL\s+SETUSER\s|^\s*user\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\b)[^\n]*?[\s\"'][<>#](?P<secret>[^\n]+)"),
-    _class("flag", rf"""\B--?{_NAME}(?:[ \t]*\\\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>[ \t]*\r?\n[ \t]+)|{_Q}[ \t]*,\s*)""", places.flag_of),
+    _class("flag", rf"""\B--?{_NAME}(?:[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|- ))|{_Q}[ \t]*,\s*)""", places.flag_of),
     _class("command", TOOL, secrets_of_command),
     _class("word of a tool", r"(?i)\bconfig(?:ure)?\s+set\s+(?:\S+:)?(?P<name>[\w.-]+)\s+(?P<secret>[^\s-]\S*)", places.last_word),
     _class("literal of a tool", r"--from-literal[= ]['\"]?[\w.-]+=", lambda match, text: read_value(text, match.end())),
@@ -158,8 +161,8 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("call", r"(?i)\b(?:\w*auth|login|authenticate|createuser|connect|setcredentials)\s*\(\s*(?:\\{0,31}[\"'][^\"'\n]{0,100}\\{0,31}[\"']\s*,\s*){1,2}", lambda match, text: read_quoted(text, match.end())),
     _class("call", r"\bHTTPBasicAuth\s*\([^(),\n]{1,100},\s*", lambda match, text: read_value(text, match.end())),
     _class("call", r"\b(?:Password|SecretStr|Secret|SecretBytes|Sensitive|Token|Redacted)\s*(?:\(|\{\s*(?:value|inner|0):)\s*", lambda match, text: read_quoted(text, match.end())),
-    _class("word of a file", r"(?:\bConvertTo-SecureString\s+|::add-mask::|\bsnmp-server community\s+|\benable (?:secret|password)\s+\d{1,2}\s+|[:\s]PSK\s+|\bstats auth [^\s:]+:|\bIDENTIFY\s+)", statements.strange),
-    _class("word of a file", r"(?i)\b(?:user(?:name)?|login|account)\s+\S{1,100}\s+(?:insecure-)?passw(?:or)?d\s+(?:\d\s+)?", statements.strange),
+    _class("word of a file", r"(?:\bConvertTo-SecureString\s+|::add-mask::|\bsnmp-server community\s+|\benable (?:secret|password)\s+\d{1,2}\s+|[:\s]PSK\s+|\bstats auth [^\s:]+:|\bIDENTIFY\s+)", statements.given),
+    _class("word of a file", r"(?i)\b(?:user(?:name)?|login|account)\s+\S{1,100}\s+(?:insecure-)?passw(?:or)?d\s+(?:\d\s+)?", statements.given),
     _class("word of a file", r"(?m)^(?:PASS|[A-Za-z0-9]+ LOGIN \S+)[ ]", statements.strange),
     _class(
         "word of a file",
@@ -186,5 +189,6 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("phrase", r"(?i)\b(?:seed|recovery|mnemonic)\s+phrase\s*[:=]\s*", places.rest_of),
     _class("long word", LONG_WORD, places.long_word),
     *(_class(*form) for form in FORMS),
+    *(_class(*form) for form in TABLES),
 )  # fmt: skip
 """In the order in which they are looked for: what holds a whole block first, what needs a guess last."""

@@ -31,10 +31,11 @@ def _named_quote(match: Any, text: str) -> Span | None:
 
 
 def _named_strange(match: Any, text: str) -> Span | None:
-    """The same, unless it says what is wrong: a plain word, or several."""
+    """The same, unless it says what is wrong: a word about the state, or several."""
     found = _named_quote(match, text)
     said = text[found[0] : found[1]] if found else ""
-    return None if " " in said or (said.isalpha() and said.islower()) else found
+    plain = said.isalpha() and said.islower() and "pass" not in match["name"].lower()
+    return None if " " in said or plain or harmless_word(said) or says_state("", said) else found
 
 
 def _quote(match: Any, text: str) -> Span | None:
@@ -93,7 +94,9 @@ def _second_column(match: Any, text: str) -> Span | None:
     if not is_secret_name(match["name"]) or harmless_word(line) or re.search(r"[,;\s:=()]", line):
         return None
     heading = line.isidentifier() and line.lower() == line and not any(c.isdigit() for c in line)
-    return None if heading and (len(line) < 12 or "_" in line) else (start, end)
+    below = text[end + 1 : end_of_line(text, end + 1)]
+    alone = "," not in below and ";" not in below and len(line) >= 4 and not says_state("", line)
+    return None if heading and not alone and (len(line) < 12 or "_" in line) else (start, end)
 
 
 def _of_scheme(match: Any, _text: str) -> Span | None:

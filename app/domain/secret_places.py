@@ -179,10 +179,12 @@ def parameter(match: Any, _text: str) -> Span | None:
     """The value of a parameter of a URL."""
     # A status such as `?code=404` and a plain word such as `?key=name` are no secrets.
     secret = match["secret"]
-    plain = (secret.isdigit() and len(secret) < 5) or _PLAIN_PARAMETER.fullmatch(secret)
+    sure = _SURE_PARAMETER.match(match[0][1:].removeprefix("amp;"))
+    plain = (secret.isdigit() and len(secret) < 5) or (not sure and _PLAIN_PARAMETER.fullmatch(secret))
     return None if plain else place(match, "secret")
 
 
+_SURE_PARAMETER = re.compile(r"(?:pw|hmac|sig|signature|sas|jwt|creds?|saml\w+)=", re.IGNORECASE)
 _PLAIN_PARAMETER = re.compile(r"[a-z_]{1,8}|v\d|[A-Z]_[A-Z_]{1,24}|[A-Z]{2,6}-\d{1,6}")
 
 
@@ -272,8 +274,8 @@ def told(match: Any, text: str) -> Span | None:
     first = line.partition(" ")[0].rstrip(".,;:!")
     if says_state("", line) or harmless_word(first):
         return None
-    if "pass" not in match[0].lower() and first.isalpha() and first.islower():
-        return None
+    if first.isalpha() and first.islower() and line[len(first) :].strip(" .,;:!\"'\r)}]"):
+        return None  # a sentence
     return read_value(text, match.end(), counts=_counts(match[0]))
 
 
@@ -290,7 +292,8 @@ def of_a_user(match: Any, _text: str) -> Span | None:
     """`bob:S@host:5432` without a scheme: not an address of mail, a tag of an image or a plain word."""
     secret, host = match["secret"], match["host"].lower()
     strange = any(c.isdigit() for c in secret) and any(c.isalpha() for c in secret) and len(secret) >= 4
-    strange = (strange or (len(secret) >= 8 and not secret.isalpha())) and (":" not in secret or ":" in host)
+    strange = strange or (len(secret) >= 8 and not secret.isalpha()) or (len(secret) >= 4 and ":" in host)
+    strange = strange and (":" not in secret or ":" in host)
     if not strange or host.startswith(("sha256", "sha512", "sha384")) or match["user"].lower() in _NO_USERS:
         return None
     return None if _VERSION.fullmatch(secret) else place(match, "secret")

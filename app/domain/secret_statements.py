@@ -10,6 +10,7 @@ from typing import Any
 
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_places import place
+from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import read_line, read_quoted, read_tuples, read_word
 from app.domain.secret_words import made_up
 
@@ -99,6 +100,17 @@ def strange(match: Any, text: str) -> Span | None:
     return None if plain else (start, end)
 
 
+def given(match: Any, text: str) -> Span | None:
+    """The word that a file gives behind such words; one of small letters alone where it ends its line, and is not about the state."""
+    if found := strange(match, text):
+        return found
+    start, end, behind = read_word(text, match.end())
+    word = text[start:end]
+    last = not text[behind : end_of_line(text, behind)].strip(" \t\r\"'")
+    about = harmless_word(word) or says_state("", word) or word.startswith("Test") or "/" in word
+    return (start, end) if last and len(word) >= 4 and not about else None
+
+
 def column_of_two(match: Any, text: str) -> Span | None:
     """The second of two columns, when the first speaks of a secret."""
     start, end = place(match, "secret")
@@ -106,8 +118,19 @@ def column_of_two(match: Any, text: str) -> Span | None:
     if not is_secret_name(match["name"]) or harmless_word(word.lower()) or says_state(match["name"], word):
         return None
     if match["between"] == " ":
-        return (start, end) if made_up(word) and word != word.lower() else None
-    return (start, end) if _strange_word(word) else None
+        strange = made_up(word) and word != word.lower()
+        return (
+            (start, end)
+            if strange or _BEHIND_LOGIN.search(text[max(0, match.start() - 160) : match.start()])
+            else None
+        )
+    plain = word.isalpha() and len(word) >= 4 and _SURE.search(match["name"]) is not None
+    return (start, end) if _strange_word(word) or plain else None
+
+
+_SURE = re.compile(r"pass|pwd|secret", re.IGNORECASE)
+"""What only a secret's own name holds: a token or a key may be another's."""
+_BEHIND_LOGIN = re.compile(r"(?:^|\n)[ \t]*(?:login|user|username|account)[ \t]+\S{1,120}[ \t]*\r?\n\Z")
 
 
 def _strange_word(word: str) -> bool:

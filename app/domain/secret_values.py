@@ -54,6 +54,8 @@ _REFERENCE = re.compile(
     r"\{\s*\\{0,31}[\"']?(?:secretName|path\\{0,31}[\"']?\s*:\s*\\{0,31}[\"']?token|expirationSeconds|defaultMode|audience)\b[^{}]*\}"
 )
 """A volume that names a Secret or asks for a token."""
+_NAME_ALONE = re.compile(r"\s{0,64}(?:- )?[\"']?[\w.-]{1,128}[\"']?\s{0,16}[:=]{1,3}\s{0,16}")
+_WORD_ALONE = re.compile(r"(?!---|\.\.\.|[-=*_#~+|]+\Z)[^\s:=]{4,512}[:=]{0,2}")
 _DEEPEST = 64
 
 Span = tuple[int, int]
@@ -145,7 +147,7 @@ def _below(text: str, at: int) -> Span | None:
     start, item, indent = below.end(), below["item"], below["indent"]
     first = text[start : end_of_line(text, start)].strip()
     quoted = first[:1] in "\"'" or first.startswith("\\")
-    if not first or not (indent or item or quoted):
+    if not first or not (indent or item or quoted or _one_below(text, at, first)):
         return None
     if _MAPPING.match(first) or (not item and harmless_word(first.partition(" ")[0].rstrip(".,:;"))):
         return None
@@ -155,6 +157,12 @@ def _below(text: str, at: int) -> Span | None:
     if found is None or quoted or not indent:
         return found
     return found[0], max(found[1], _end_of_block(text, start, indent))
+
+
+def _one_below(text: str, at: int, first: str) -> bool:
+    """Whether a word that is no further in is the value all the same: a name has its line for itself, and the word has it too."""
+    name = text[text.rfind("\n", max(0, at - LOOK_AHEAD), at) + 1 : at]
+    return _NAME_ALONE.fullmatch(name) is not None and _WORD_ALONE.fullmatch(first) is not None
 
 
 def read_line(text: str, at: int) -> Span | None:

@@ -41,17 +41,19 @@ _OWN = (*MEASURED_BY, "instance", "endpoint")
 
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     NAMESPACE: ("kubernetes_namespace", "kubernetes_namespace_name", "namespace_name", "kube_namespace"),
-    POD: ("kubernetes_pod_name", "pod_name"),
+    POD: ("kubernetes_pod_name", "pod_name", "kubernetes_pod", "kube_pod_name", "k8s_pod"),
     "container": ("kubernetes_container_name", "container_name", "kube_container_name"),
     "deployment": ("deployment_name", "kube_deployment"),
-    "statefulset": ("statefulset_name", "kube_stateful_set"),
-    "daemonset": ("daemonset_name", "kube_daemon_set"),
-    "replicaset": ("replicaset_name", "kube_replica_set"),
-    "horizontalpodautoscaler": ("hpa",),
+    "statefulset": ("statefulset_name", "kube_stateful_set", "kube_statefulset"),
+    "daemonset": ("daemonset_name", "kube_daemon_set", "kube_daemonset"),
+    "replicaset": ("replicaset_name", "kube_replica_set", "kube_replicaset"),
+    "horizontalpodautoscaler": ("hpa", "hpa_name", "k8s.hpa.name", "k8s_hpa_name"),
     "job_name": ("kube_job", "k8s.job.name", "k8s_job_name"),
     "cronjob": ("kube_cronjob", "k8s.cronjob.name", "k8s_cronjob_name"),
 }
 """Other names of the same: of Prometheus' examples, Fluent, Google Cloud and Datadog."""
+_FORMS = ("kubernetes_{}", "kubernetes_{}_name", "kubernetes.{}.name", "k8s_{}")
+"""More of them, of what names a workload: of Elastic and of hand-written relabelling."""
 _DESTINATION = "destination_workload_namespace"
 """Istio's: its series are about where the requests go; their namespace and pod are those of the proxy that counted."""
 
@@ -61,6 +63,8 @@ def _sources() -> dict[str, tuple[str, ...]]:
     for name in (NAMESPACE, POD, "container", "deployment", "statefulset", "daemonset", "replicaset"):
         first = (f"exported_{name}", _DESTINATION) if name == NAMESPACE else (f"exported_{name}",)
         found[name] = (*first, name, f"k8s.{name}.name", f"k8s_{name}_name", *_ALIASES[name])
+        if name in WORKLOAD_LABELS:
+            found[name] += tuple(form.format(name) for form in _FORMS)
     rest = ("horizontalpodautoscaler", *OTHER_OBJECTS)
     return found | {name: (f"exported_{name}", name, *_ALIASES.get(name, ())) for name in rest}
 
@@ -76,10 +80,32 @@ _TYPED: Mapping[str, str] = {
     "created_by_name": "created_by_kind",
     "kube_ownerref_name": "kube_ownerref_kind",
     "top_level_controller_name": "top_level_controller_type",
+    "scaletargetref_name": "scaletargetref_kind",
 }
 """Labels that name a workload, with the label beside them that tells its kind, if any does: those of Istio, kubernetes-mixin,
 kube-state-metrics, Datadog and Google Cloud."""
 _KIND_LABELS = {label: label for label in WORKLOAD_LABELS} | {"job": "job_name", "cronjob": "cronjob"}
+_KINDS: Mapping[str, str] = {**WORKLOAD_LABELS, JOB: "Job", "cronjob": "CronJob", POD: "Pod"}
+"""The labels by which a workload, one of its own, or a run to completion is named, with the kind each names."""
+_OF_CLUSTERS = frozenset(
+    [
+        "k8s",
+        "kube",
+        "kubernetes",
+        "destination",
+        "eks",
+        "gke",
+        "aks",
+        "openshift",
+        "ocp",
+        "rancher",
+        "aws",
+        "gcp",
+        "azure",
+        "managed",
+    ]
+)
+"""Words beside `cluster` in the name of a label that tells Kubernetes clusters apart: `redis_cluster` does not."""
 DEFAULT_EXPORTERS = ("*kube-state-metrics*",)
 _NONE = "<none>"  # kube-state-metrics' word for no owner
 
@@ -129,6 +155,32 @@ class LabelNames:
                 if found.get(name) == labels.get(name):
                     found.pop(name, None)
         return found
+
+    def all_named(self, labels: Mapping[str, str]) -> list[tuple[str, str, str]]:
+        """Label, kind and name of each workload, pod or run that the labels name, under every name of the label; the kind is empty
+        where none is told. What matches `exporters` is not among them."""
+        found: list[tuple[str, str, str]] = []
+        for label, value in labels.items():
+            if not value or value == _NONE or _is_exporter(self.exporters, value):
+                continue
+            for name, _ in self.places.get(label, ()):
+                if name in _KINDS:
+                    found.append((label, _KINDS[name], value))
+            if label in _TYPED:
+                kind = labels.get(_TYPED[label], "")
+                found.append((label, _KINDS.get(_KIND_LABELS.get(kind.lower(), ""), kind), value))
+        return found
+
+
+def clusters_named(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Label and name of each Kubernetes cluster that the labels name. Who calls from where (`source_cluster`) names none."""
+    return [(label, value) for label, value in labels.items() if value and _tells_the_cluster(label)]
+
+
+@lru_cache(maxsize=4096)
+def _tells_the_cluster(label: str) -> bool:
+    words = [word for word in _words_of(label) if word not in ("name", "id", "uid", "label")]
+    return words[-1:] in (["cluster"], ["clustername"], ["clusterid"]) and _OF_CLUSTERS.issuperset(words[:-1])
 
 
 def _add_typed(labels: Mapping[str, str], found: dict[str, str]) -> None:
@@ -303,6 +355,33 @@ def owners_by_name(pod: str) -> tuple[tuple[str, str], ...]:
     if last.isascii() and last.isdigit() and (last == "0" or last[0] != "0"):
         found.append(("StatefulSet", stem))
     return tuple(found)
+
+
+_LONGEST_STEM = 58
+"""Of a longer name a pod's has the beginning alone, before its suffix."""
+
+
+def could_be_named(pod: str, kind: str, name: str) -> bool:
+    """Whether the cluster can have named a pod of this workload so: a StatefulSet's NAME-ordinal, a Deployment's NAME-hash-suffix, any
+    other's NAME-suffix."""
+    if kind == "StatefulSet":
+        return (kind, name) in owners_by_name(pod)
+    stem, suffix = pod[:-_SUFFIX], pod[-_SUFFIX:]
+    own, cut = f"{name}-", len(stem) == _LONGEST_STEM
+    if len(suffix) != _SUFFIX or not set(suffix) <= _SAFE or not stem.startswith(own[:_LONGEST_STEM]):
+        return False
+    rest = stem[len(own) :]
+    if kind != "Deployment" or not rest:
+        return not rest and (kind != "Deployment" or cut)
+    made, least = rest.removesuffix("-"), 1 if cut else _HASH[0]
+    minute = len(made) == _MINUTE and made.isdigit()
+    return (cut or rest[-1] == "-") and least <= len(made) <= _HASH[-1] and set(made) <= _SAFE and not minute
+
+
+def could_be_replica_set(replica_set: str, name: str) -> bool:
+    """Whether a Deployment of this name can have named its ReplicaSet so."""
+    made = replica_set.removeprefix(f"{name}-")
+    return made != replica_set and len(made) in _HASH and set(made) <= _SAFE
 
 
 def runs_by_name(pod: str) -> tuple[tuple[str, str], ...]:

@@ -155,13 +155,15 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """A HorizontalPodAutoscaler whose scaleTargetRef is the workload."""
+    """A HorizontalPodAutoscaler whose scaleTargetRef is the workload. `others` are the names of further ones: then none of them scales
+    it."""
 
     ref: ObjectRef
     min_replicas: int
     max_replicas: int
     desired: int
     last_action: str = ""
+    others: tuple[str, ...] = ()
 
 
 class Manager(StrEnum):

@@ -18,6 +18,7 @@ from typing import Any
 
 from app.domain.change import DigestKey, hidden, is_hidden
 from app.domain.cluster import FIELD_MANAGER
+from app.domain.errors import BadInput
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
 from app.domain.workload import KubeEvent
@@ -34,7 +35,7 @@ from app.kube.lineage import (
     unchanged_since,
 )
 from app.kube.look import marker_of, moved, undo_id
-from app.kube.manifest import same, value_at
+from app.kube.manifest import parse_quantity, same, value_at
 from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_time
 
@@ -74,12 +75,13 @@ _PERIOD = timedelta(seconds=15)
 @dataclass(frozen=True, slots=True)
 class Hand:
     """A change that is not ours: the field manager, when it wrote (None: nobody can tell), and which fields, for people.
-    `took_back`: a value that we had set is not in place any more."""
+    `took_back`: a value that we had set is not in place any more; `went_on`: it is none of ours any more, but further the same way."""
 
     who: str
     at: datetime | None
     what: str
     took_back: bool = False
+    went_on: bool = False
 
     @property
     def by_hand(self) -> bool:
@@ -95,6 +97,8 @@ class Hand:
         at = f" at {self.at:%H:%M:%S} UTC" if self.at else ""
         if self.took_back:
             return f"our change was taken back by {self.who}{at}: {self.what}"
+        if self.went_on:
+            return f"{self.who} went on from our change{at}: {self.what}"
         return f"{self.who} changed {self.what}{at}"
 
 
@@ -140,7 +144,9 @@ def hand_after_ours(
     if lost:
         text = "; ".join(moved(manifest, c.path, c.after) for c in lost[:3])
         who = _writer_of(manifest, {c.path.split("/")[2] for c in lost if c.path.startswith("/spec/")}, after)
-        return Hand(who.who if who else "somebody", who.at if who else None, text, took_back=True)
+        further = all(_further(manifest, c) for c in lost)
+        name, at = (who.who, who.at) if who else ("somebody", None)
+        return Hand(name, at, text, took_back=not further, went_on=further)
     if ours.generation and int(meta.get("generation") or 0) <= ours.generation:
         return None
     if ours.fields and key is not None:
@@ -201,6 +207,18 @@ def _in_place(manifest: Obj, change: FieldChange, key: DigestKey | None) -> bool
     if is_hidden(change.after) or isinstance(change.after, Mapping | list):
         return True  # not to be compared: the server completes objects, and hidden values are not known here
     return same(change.path, value_at(manifest, change.path), change.after)
+
+
+def _further(manifest: Obj, change: FieldChange) -> bool:
+    """Whether the field went beyond our value, away from what it was before: more pods than our more, or more memory."""
+    values = (change.before, change.after, value_at(manifest, change.path))
+    if not all(isinstance(v, int | str) and not isinstance(v, bool) for v in values):
+        return False
+    try:
+        before, set_to, now = (parse_quantity(str(v)) for v in values)
+    except BadInput:
+        return False  # words, such as an image's name
+    return before < set_to < now or before > set_to > now
 
 
 def _writer_of(manifest: Obj, names: Collection[str], after: datetime) -> _Writer | None:

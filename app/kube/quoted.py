@@ -15,6 +15,7 @@ from app.domain.secret_quotes import closing, closing_quote
 from app.domain.secret_words import made_up
 from app.domain.text import bounded
 
+_SLACK = 1_000
 _FIELD_ERROR = re.compile(
     r"\b((?:Invalid|Unsupported|Duplicate) value|Not found|Required value|Too (?:many|few|long|short)|Forbidden): (?=\S)"
 )
@@ -38,14 +39,16 @@ _SAID_VALUE = re.compile(r"\b(value|got|found|was|is|saw|received) ([^\s\"'`]+)"
 
 
 def without_values(text: str) -> str:
-    """A message of the API server without the values that it quotes, and redacted; at most some 16,000 characters."""
-    text = bounded(text, MAX_TEXT)
+    """A message of the API server without the values that it quotes, and redacted; at most some 16,000 characters. It is looked at a
+    little further than it is kept and cut afterwards, so that a value that the cut would split is known for one."""
+    cut = len(text) > MAX_TEXT
+    text = text[: MAX_TEXT + _SLACK]
     if diff := _DIFF.search(text):
         text = f"{text[: diff.start()]} {REDACTED}"
-    text = "".join(_unquoted("".join(_without_field_values(text))))
+    text = "".join(_unquoted("".join(_without_field_values(text)), cut=cut))
     text = _ENVIRONMENT.sub(rf"\1{REDACTED}", text)
     text = _SAID_VALUE.sub(lambda m: f"{m[1]} {REDACTED}" if made_up(m[2].rstrip(".,;:")) else m[0], text)
-    return redact(text)
+    return bounded(redact(text), max(0, min(MAX_TEXT, len(text) - _SLACK))) if cut else redact(text)
 
 
 def _without_field_values(text: str) -> Iterator[str]:
@@ -76,8 +79,9 @@ def _end_of_value(text: str, at: int) -> int:
     return end if text[end : end + 1] in ("", ":", ",", "]", ";", ")", "\n") else len(text)
 
 
-def _unquoted(text: str) -> Iterator[str]:
-    """`text` without what stands in quotes, unless that is a name or one of the values that are supported."""
+def _unquoted(text: str, *, cut: bool) -> Iterator[str]:
+    """`text` without what stands in quotes, unless that is a name or one of the values that are supported. What is still open at the end
+    of a text that was `cut` is a value too."""
     listed = [found.span() for found in _SUPPORTED.finditer(text)]
     at = 0
     for opened in _QUOTE.finditer(text):
@@ -85,7 +89,7 @@ def _unquoted(text: str) -> Iterator[str]:
         if start < at or any(first <= start < last for first, last in listed):
             continue
         closed = closing_quote(text, opened.end(), 0, opened[0])
-        if closed is None and opened[0] == "'":
+        if closed is None and opened[0] == "'" and not cut:
             continue
         end, behind = closed or (len(text), len(text))
         said = text[opened.end() : end]

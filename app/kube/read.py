@@ -228,17 +228,21 @@ async def _pods_ahead(view: View, target: Target) -> None:
 
 async def read_autoscaler(cluster: Cluster, target: Target) -> Autoscaler | None:
     """The HorizontalPodAutoscaler whose scaleTargetRef is this workload."""
-    manifest = await autoscaler_manifest(cluster, target)
-    return parse_autoscaler(manifest) if manifest else None
+    found = await _autoscalers(cluster, target)
+    others = tuple(m["metadata"]["name"] for m in found[1:])
+    return replace(parse_autoscaler(found[0]), others=others) if found else None
 
 
 async def autoscaler_manifest(cluster: Cluster, target: Target) -> Obj | None:
     """The same as a manifest."""
-    for manifest in await cluster.list_objects(Kind.HPA, target.namespace):
-        scales = manifest["spec"]["scaleTargetRef"]
-        if scales["kind"] == target.kind and scales["name"] == target.name:
-            return manifest
-    return None
+    return next(iter(await _autoscalers(cluster, target)), None)
+
+
+async def _autoscalers(cluster: Cluster, target: Target) -> list[Obj]:
+    scaled = [
+        (m, m["spec"]["scaleTargetRef"]) for m in await cluster.list_objects(Kind.HPA, target.namespace)
+    ]
+    return [m for m, of in scaled if of["kind"] == target.kind and of["name"] == target.name]
 
 
 _AT_ONCE = 25

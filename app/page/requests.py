@@ -99,6 +99,16 @@ def expensive(handler: Handler) -> Handler:
     return placed
 
 
+def folding(handler: Handler) -> Handler:
+    """A handler of a page that folds many rows; of these more are answered at once. Raises TryLater (`overloaded`)."""
+
+    async def placed(site: Site, request: Request, visitor: Visitor) -> Response:
+        with site.web.pages.place(visitor.principal.name):
+            return await handler(site, request, visitor)
+
+    return placed
+
+
 def greeting(site: Site, handler: Handler) -> Endpoint:
     """An endpoint for everybody: the login. Its visitor may be nobody, with the mark of this browser."""
 

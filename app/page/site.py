@@ -30,7 +30,7 @@ from app.page import (
     seen,
     workload,
 )
-from app.page.requests import Endpoint, SignIn, Site, expensive, greeting, looking, query_of, told
+from app.page.requests import Endpoint, SignIn, Site, expensive, folding, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
 from app.store import listing, runs
 from app.web.services import WebServices
@@ -52,11 +52,11 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         return await news.stream(site, request)
 
     return (
-        ("/", "GET", looking(site, _overview)),
-        ("/incidents", "GET", looking(site, _incidents)),
-        ("/incidents/{incident_id}", "GET", looking(site, _incident)),
-        ("/runs/{run_id}", "GET", looking(site, _run)),
-        ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, _target)),
+        ("/", "GET", looking(site, folding(_overview))),
+        ("/incidents", "GET", looking(site, folding(_incidents))),
+        ("/incidents/{incident_id}", "GET", looking(site, folding(_incident))),
+        ("/runs/{run_id}", "GET", looking(site, folding(_run))),
+        ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, folding(_target))),
         ("/audit", "GET", looking(site, expensive(_audit))),
         ("/policy", "GET", looking(site, expensive(_policy))),
         ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),

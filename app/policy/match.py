@@ -23,6 +23,9 @@ from app.domain.subject import (
     UNREAD,
     WORKLOAD,
     WORKLOAD_LABELS,
+    clusters_named,
+    could_be_named,
+    could_be_replica_set,
     names_another,
     workload_of_any_kind,
 )
@@ -123,6 +126,10 @@ def _key(per: Per, rule: Rule, target: Target) -> str:
 
 
 _RUNS = (JOB, "cronjob")
+_OWNED = frozenset({Kind.POD, Kind.REPLICA_SET, Kind.HPA})
+"""Kinds of which the cluster tells whose they are."""
+_FIRST = frozenset((*WORKLOAD_LABELS, *_RUNS, POD))
+"""The plain names of labels, by which people are told."""
 _NAME, _NAMESPACE = re.compile(OBJECT_NAME), re.compile(NAMESPACE_NAME)
 
 
@@ -226,7 +233,7 @@ def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:
         _another_cluster(rule, labels)
         or _two_namespaces(rule, labels, namespace)
         or _no_default_namespace(rule, labels, subject)
-        or _two_workloads(spec, subject)
+        or _two_workloads(rule, subject)
     ):
         return NoHint(why)
     kind, name, label = _named(spec, subject)
@@ -256,51 +263,53 @@ def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str
     return spec.kind, "", ""
 
 
-_CLUSTER = (
-    "cluster",
-    "cluster_name",
-    "kube_cluster_name",
-    "kubernetes_cluster",
-    "k8s_cluster_name",
-    "k8s.cluster.name",
-    "k8s_cluster",
-)
-"""Labels by which alerts of several clusters are told apart: of Prometheus' external labels, Datadog and OpenTelemetry."""
-_SETS = ("deployment", "statefulset", "daemonset")
-_PREFIX = 46
-"""Of longer names a pod's has the beginning alone, before the hash and the suffix."""
-
-
 def _another_cluster(rule: Rule, labels: Mapping[str, str]) -> str:
     """That the alert is about another cluster than ours, where the policy says what ours is called."""
-    ours = rule.labels.our_cluster
-    named = next((label for label in _CLUSTER if labels.get(label)), "")
-    if not ours or not named or labels[named] == ours:
+    ours = rule.labels.clusters
+    other = next((named for named in clusters_named(labels) if named[1] not in ours), None) if ours else None
+    if other is None:
         return ""
-    return f'the alert is about another cluster: label "{named}" names {labels[named][:80]}, and this one is {ours}'
+    label, name = other
+    return f'the alert is about another cluster: label "{label[:80]}" names {name[:80]}, and this one is {" or ".join(ours)}'
 
 
-def _two_workloads(spec: TargetSpec, subject: Mapping[str, str]) -> str:
-    """That the labels name two workloads, or one and a run to completion, so that nobody knows which is meant."""
-    if not spec.name.label:
+def _two_workloads(rule: Rule, subject: Mapping[str, str]) -> str:
+    """That the labels name two workloads, one and a run to completion, or two pods, so that nobody knows which is meant. Whose a
+    ReplicaSet, an autoscaler or a pod is that they name beside a workload, the cluster tells (`beside`)."""
+    kind, name, label = _named(rule.target, subject)
+    if not rule.target.name.label or not name:
         return ""
-    found = [(label, subject[label]) for label in (*_SETS, *_RUNS) if subject.get(label)]
-    if len(found) < 2 or found[0][0] in _RUNS:
-        return ""
-    return " and ".join(f'label "{label}" names {name[:80]}' for label, name in found[:2])
+    for other, its_kind, its_name in sorted(
+        rule.labels.names.all_named(subject), key=lambda x: x[0] not in _FIRST
+    ):
+        if (its_kind in _OWNED and its_kind != kind) or other == label:
+            continue
+        if its_name != name or its_kind not in (kind, ""):
+            return f'label "{label}" names {name[:80]} and label "{other}" names {its_name[:80]}'
+    return ""
 
 
-def pod_beside(rule: Rule, labels: Mapping[str, str]) -> str:
-    """The pod that the labels name beside the workload that is the target; empty when they name none, or name it alone."""
+def beside(rule: Rule, labels: Mapping[str, str]) -> tuple[tuple[str, Kind, str], ...]:
+    """Label, kind and name of what the labels name beside the workload that is the target, and what could be its own: pods,
+    ReplicaSets, autoscalers. Nothing where they name a pod alone."""
     subject = rule.labels.names.subject(labels)
-    pod = subject.get(POD, "")
     kind, name, _ = _named(rule.target, subject)
-    return pod if rule.target.name.label and name and kind is not Kind.POD and _NAME.fullmatch(pod) else ""
+    if not rule.target.name.label or not name or kind is Kind.POD:
+        return ()
+    found = sorted(rule.labels.names.all_named(subject), key=lambda x: x[0] not in _FIRST)
+    owned = [(label, Kind(k), n) for label, k, n in found if k in _OWNED and k != kind and _NAME.fullmatch(n)]
+    return tuple({(k, n): (label, k, n) for label, k, n in reversed(owned)}.values())[::-1]
 
 
-def could_be_its_pod(name: str, pod: str) -> bool:
-    """Whether the cluster can have named a pod of this workload so."""
-    return pod.startswith(f"{name}-"[:_PREFIX])
+def could_be_its(target: Target, kind: Kind, name: str) -> bool:
+    """Whether what is not there, or may not be read, can have been this workload's own, by its name."""
+    match kind:
+        case Kind.POD:
+            return could_be_named(name, target.kind, target.name)
+        case Kind.REPLICA_SET:
+            return target.kind is Kind.DEPLOYMENT and could_be_replica_set(name, target.name)
+        case _:
+            return name.removeprefix("keda-").removeprefix("hpa-").removesuffix("-hpa") == target.name
 
 
 def _about_something_else(

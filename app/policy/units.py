@@ -156,8 +156,9 @@ Sources = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], .
 class LabelMapping(Block):
     """For each name the labels that are read for it, the first that is there wins; `exported_*` is what Prometheus keeps of a
     series when the scraped exporter has the label itself. What matches `exporters` (patterns with `*`) only measured the
-    alert: it is never the target. `our_cluster` is what alerts call the cluster in which this service acts: an alert whose label
-    `cluster` names another one is none of ours. Empty: all alerts are of this cluster, whatever they call it."""
+    alert: it is never the target. `our_cluster` is what alerts call the cluster in which this service acts, or a list of what they call it: an alert
+    that names another one, by `cluster` or any other label of a Kubernetes cluster (`k8s.cluster.name`, `exported_cluster`, `clusterName`,
+    `cluster_id`, `destination_cluster`), is none of ours. Empty: all alerts are of this cluster, whatever they call it."""
 
     namespace: Sources = DEFAULT_SOURCES["namespace"]
     pod: Sources = DEFAULT_SOURCES["pod"]
@@ -168,12 +169,18 @@ class LabelMapping(Block):
     replicaset: Sources = DEFAULT_SOURCES["replicaset"]
     horizontalpodautoscaler: Sources = DEFAULT_SOURCES["horizontalpodautoscaler"]
     exporters: tuple[str, ...] = DEFAULT_EXPORTERS
-    our_cluster: Annotated[str, Field(max_length=256)] = ""
+    our_cluster: Annotated[str, Field(max_length=256)] | Sources = ""
 
     @property
     def names(self) -> LabelNames:
         """As the domain reads labels."""
         return _names(self)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What alerts call our cluster; empty where nobody said it."""
+        ours = self.our_cluster
+        return ((ours,) if ours else ()) if isinstance(ours, str) else ours
 
 
 @lru_cache(maxsize=64)

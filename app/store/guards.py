@@ -141,6 +141,17 @@ _CUT_CATALOGUE: Final = text(
 )
 
 
+_SQLITE_FOREIGN: Final = text(
+    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) IN ('audit', 'audit_chain', 'audit_gaps')"
+)
+_TRAIL: Final = "(to_regclass('audit'), to_regclass('audit_chain'), to_regclass('audit_gaps'))"
+_POSTGRES_FOREIGN: Final = text(
+    f"SELECT 'trigger', tgname FROM pg_trigger WHERE tgrelid IN {_TRAIL} AND NOT tgisinternal "
+    f"UNION ALL SELECT 'rule', rulename FROM pg_rewrite WHERE ev_class IN {_TRAIL} AND rulename <> '_RETURN' "
+    f"UNION ALL SELECT 'policy', polname FROM pg_policy WHERE polrelid IN {_TRAIL}"
+)
+
+
 def install(conn: Connection) -> None:
     """Create what the migration 0005 brought: the triggers of changes and deletions, and on Postgres the function `audit_cut`."""
     _execute(conn, SQLITE, POSTGRES)
@@ -176,6 +187,21 @@ def missing(conn: Connection) -> tuple[str, ...]:
     if conn.execute(_CUT_CATALOGUE).scalar() != _CUT:
         gone.append("audit_cut")
     return tuple(sorted(gone))
+
+
+def foreign(conn: Connection) -> tuple[str, ...]:
+    """The triggers on the tables of the trail that are none of ours, and on Postgres the rules and policies of rows, sorted: such a one may
+    change or drop what is written, or hide it."""
+    if conn.dialect.name == "sqlite":
+        ours = {sql.split()[2] for sql in (*SQLITE, *SQLITE_INSERTS)}
+        found = conn.execute(_SQLITE_FOREIGN).scalars()
+        return tuple(sorted(f"trigger {name}" for name in found if name not in ours))
+    there = [tuple(row) for row in conn.execute(_POSTGRES_FOREIGN)]
+    return tuple(
+        sorted(
+            f"{kind} {name}" for kind, name in there if kind != "trigger" or name not in _POSTGRES_TRIGGERS
+        )
+    )
 
 
 def _execute(conn: Connection, sqlite: tuple[str, ...], postgres: tuple[str, ...]) -> None:

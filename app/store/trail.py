@@ -35,7 +35,8 @@ _EXPORTED = ("seq", "at", "kind", "incident_id", "run_id", "actor")
 class AuditReport:
     """What `verify` found. `at_seq` is the first record that does not fit, None when all do; `removed` counts the records
     that retention removed, `keyed_from` is the first record made with a key, None without one. `unguarded` names the triggers
-    and functions that are missing, so that anybody who may write the table can change the past."""
+    and functions that are missing, so that anybody who may write the table can change the past; `foreign` names triggers, rules and
+    policies on its tables that are none of ours, which may change what is written."""
 
     ok: bool
     checked: int
@@ -46,6 +47,7 @@ class AuditReport:
     removed: int = 0
     keyed_from: int | None = None
     unguarded: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 class Gap(NamedTuple):
@@ -97,6 +99,9 @@ def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = Non
     unguarded = guards.missing(conn)
     if unguarded and not problem:
         problem = f"nothing keeps records from being changed: missing or altered are {', '.join(unguarded)}"
+    foreign = guards.foreign(conn)
+    if foreign and not problem:
+        problem = f"what is written may be changed on its way: not ours are {', '.join(foreign)}"
     return AuditReport(
         not problem,
         check.checked,
@@ -107,6 +112,7 @@ def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = Non
         check.removed,
         check.keyed_from,
         unguarded,
+        foreign,
     )
 
 

@@ -32,6 +32,7 @@ def create_app(services: WebServices) -> FastAPI:
         description=_ABOUT,
         docs_url=None,  # the framework's page loads a script from somewhere else; ours is plain
         redoc_url=None,
+        openapi_url=None,  # the framework's route renders the document for each request
         redirect_slashes=False,  # a redirected webhook would lose its body
         exception_handlers={
             RemediatorError: handle_ours,
@@ -52,4 +53,5 @@ def create_app(services: WebServices) -> FastAPI:
         app.include_router(router)
     app.add_middleware(RequestLog, clock=services.clock, ids=services.ids, metrics=services.metrics)
     app.openapi = document(app, ordering.BODIES)  # type: ignore[method-assign]
+    app.state.documents = reference.Documents(app.openapi)
     return app

@@ -1,7 +1,7 @@
 """Expensive reads: how many are answered at once, so that health and alerts never wait for them.
 
 Owns the places for reads that ask the cluster, look through the trail or fold many rows: a few for each caller and some in all,
-whether they come by the API or by a page. Who finds none free is told to come again. Also what many ask for at once and is the same
+whether they come by the API or by a page; and more places for the pages that people keep open. Who finds none free is told to come again. Also what many ask for at once and is the same
 for all, made once for them. Never waits for a place: a line of reads would only be late together.
 """
 
@@ -23,6 +23,10 @@ OF_ONE: Final = 4
 """Reads of one caller under way at once."""
 IN_ALL: Final = 8
 """Reads of all callers under way at once."""
+PAGES_OF_ONE: Final = 16
+"""Pages of one visitor under way at once: many look with one token, and all reload when there is news."""
+PAGES_IN_ALL: Final = 32
+"""Pages of all visitors under way at once."""
 _RETRY: Final = 2.0  # seconds
 
 reader = require(Scope.READ)
@@ -30,15 +34,18 @@ reader = require(Scope.READ)
 
 
 class ExpensiveReads:
-    """The places for expensive reads."""
+    """The places for expensive reads: `of_one` caller, and `in_all`; where none are given, those of what asks the cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_one: int | None = None, in_all: int | None = None) -> None:
+        self._of_one, self._in_all = of_one, in_all
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
     def place(self, caller: str) -> Iterator[None]:
         """A place for one read of this caller. Raises TryLater (`overloaded`) at once when there is none."""
-        if self._under_way[caller] >= OF_ONE or self._under_way.total() >= IN_ALL:
+        of_one = OF_ONE if self._of_one is None else self._of_one
+        in_all = IN_ALL if self._in_all is None else self._in_all
+        if self._under_way[caller] >= of_one or self._under_way.total() >= in_all:
             raise TryLater("other expensive reads are under way", code="overloaded", retry_after=_RETRY)
         self._under_way[caller] += 1
         try:

@@ -1,16 +1,36 @@
 """The page /docs: the OpenAPI document for people, as plain HTML without a script, a style or anything from elsewhere.
 
-Made from the document that programs read at /openapi.json, so that the two cannot differ.
+Made from the document that programs read at /openapi.json, so that the two cannot differ. Both are rendered once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from html import escape
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
+
+
+class Documents:
+    """The reference in both forms, each rendered when it is first asked for: it is the same as long as the service runs."""
+
+    def __init__(self, document: Callable[[], Mapping[str, Any]]) -> None:
+        self._document = document
+
+    @cached_property
+    def for_people(self) -> bytes:
+        """As HTML."""
+        return "\n".join(_page(self._document())).encode()
+
+    @cached_property
+    def for_programs(self) -> bytes:
+        """As JSON."""
+        return json.dumps(self._document(), ensure_ascii=False, separators=(",", ":")).encode()
+
 
 router = APIRouter()
 
@@ -18,7 +38,13 @@ router = APIRouter()
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> HTMLResponse:
     """The reference."""
-    return HTMLResponse("\n".join(_page(request.app.openapi())))
+    return HTMLResponse(request.app.state.documents.for_people)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """The same for programs."""
+    return Response(request.app.state.documents.for_programs, media_type="application/json")
 
 
 def _page(document: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from app.intake.auth import Access
 from app.observe.metrics import Metrics
 from app.store.approvals import NO_PRESS, Press
 from app.store.database import Store
-from app.web.expensive import ExpensiveReads, Together
+from app.web.expensive import PAGES_IN_ALL, PAGES_OF_ONE, ExpensiveReads, Together
 from app.web.failures import API_TRIES, Failures
 
 
@@ -123,7 +123,7 @@ class WebServices:
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
     `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
-    `failures` counts who proved nothing, `expensive` the expensive reads under way. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -144,6 +144,7 @@ class WebServices:
     failures: Failures = field(default_factory=lambda: Failures(API_TRIES))
     tracer: Tracer = NO_TRACER
     expensive: ExpensiveReads = field(default_factory=ExpensiveReads)
+    pages: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(PAGES_OF_ONE, PAGES_IN_ALL))
     together: Together = field(default_factory=Together)
 
     def received(self, incidents: Sequence[str], since: float, source: str) -> None:

@@ -23,8 +23,7 @@ from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
 
-# Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail.
-# Pure.
+# Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail. Pure.
 #
 # Errors are new with a revision when its pods have had them for as long as the logs reach, and pods of an older one
 # have not.
@@ -65,11 +64,10 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         after = span((began - deployed).total_seconds())
         by = log.beginning.by
         when = "began" if by is not None and by - began < CLEAN else "began later than"
-        yield Blame(
-            False, f"the errors {when} {after} after the rollout, and the logs before have none of them"
-        )
+        why = f"the errors {when} {after} after the rollout, and the logs before have none of them"
+        yield Blame(False, why)
     yield _everywhere(seen, log)
-    if untouched := brings_no_errors(last):
+    if not _new_image(last, log) and (untouched := brings_no_errors(last)):
         yield Blame(False, untouched)
 
 
@@ -80,7 +78,7 @@ def _doubts(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime)
         return  # pods of an older revision run beside without them: that tells more than their beginning and their words
     when = _when(seen, log, deployed)
     yield when
-    if log.top is not None and (own := in_untouched(last, log.top.containers)):
+    if log.top and not _new_image(last, log) and (own := in_untouched(last, log.top.containers)):
         yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
     if said := _said(seen, last, log):
         ago = span((seen.now - deployed).total_seconds())
@@ -89,17 +87,24 @@ def _doubts(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime)
 
 def _said(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
     """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold."""
-    if log.top is None or _names(last, log):
+    if log.top is None or (log.accuse is not Sign.OWN and _names(last, log)):
         return ""
     said = short_of_both(log.top.said, 160)
     if log.accuse is Sign.OTHERS:
         return f'they speak of something else: "{said}"'
     if log.accuse is Sign.NONE:
         return f'they name neither a fault of the program nor what changed: "{said}"'
-    places = (m for c in log.top.containers if (m := below(log.top.said, seen.mounts(c))))
-    if place := next(places, ""):
+    mounts = [m for c in log.top.containers for m in seen.mounts(c)]
+    if mounts and (place := below(log.top.said, mounts)) and not _names(last, log):
         return f'they are about {place}, which is a volume of their own: "{said}"'
-    return slight_only(last)
+    return "" if _new_image(last, log) or _names(last, log) else slight_only(last)
+
+
+def _new_image(last: Deployment, log: ErrorLog) -> bool:
+    """Has a container with the errors a new image? It can bring any error."""
+    images = {f"containers[{c}].image" for c in (log.top.containers if log.top else ())}
+    found = differences(last.previous.template, last.revision.template) if last.previous else []
+    return any(d.path in images for d in found)
 
 
 def _names(last: Deployment, log: ErrorLog) -> str:
@@ -139,7 +144,7 @@ def origin_finding(seen: Snapshot, log: ErrorLog) -> Finding | None:
         return None
     word = errors_acquit(seen, log)
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    named = _names(last, log) if last is not None else ""
+    named = _names(last, log) if last is not None and log.accuse is not Sign.OWN else ""
     data: dict[str, JsonValue] = {
         "rollout": word is None or word.rollout,
         "asks": word.asks if word else "",

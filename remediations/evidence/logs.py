@@ -35,6 +35,7 @@ _LONGEST_KEPT = 600
 _LONGEST_LINE = 500
 _MOST_JUDGED = 64_000
 _CONTEXT = 16_000
+_BEHIND = 8  # lines after an error that may name what it tells
 _STATUSES = re.compile(r"\b[45]\d\d\b")
 
 
@@ -103,12 +104,10 @@ class ErrorLog:
 
     @property
     def accuse(self) -> Sign:
-        """Whom most of the errors accuse that accuse somebody, where these are a tenth of all. Errors that tell only what is not there accuse
-        the program where none accuses others."""
-        clear = self.errors - self.unclear
-        if not clear or clear < self.errors / 10:
+        """Whom most of those accuse that accuse somebody, where they are a tenth. Those that `follow` do where none accuses others."""
+        others = self.errors - self.unclear - self.own
+        if self.errors == self.unclear or self.errors - self.unclear < self.errors / 10:
             return Sign.NONE
-        others = clear - self.own
         return Sign.OWN if not others or self.own - self.follows > others else Sign.OTHERS
 
 
@@ -141,8 +140,8 @@ class _Sorted:
     key: str
     nature: Nature
     sign: Sign
-    before: Callable[[], Sequence[str]]
-    """The lines that were read up to its end, raw."""
+    around: Callable[[], tuple[Sequence[str], Sequence[str]]]
+    """The lines that were read up to its end, and some behind it, raw."""
 
 
 async def read_errors(
@@ -179,7 +178,9 @@ def _errors(
     # To judge a line costs ten times what its key does, and most repeat. After so many long ones only beginnings are judged.
     whole = 0
 
-    def sort(read: PodLog, error: ErrorLine, before: Callable[[], Sequence[str]]) -> _Sorted:
+    def sort(
+        read: PodLog, error: ErrorLine, around: Callable[[], tuple[Sequence[str], Sequence[str]]]
+    ) -> _Sorted:
         key = error.key
         same = (key, *_STATUSES.findall(error.text))
         nonlocal whole
@@ -188,12 +189,12 @@ def _errors(
             cut = whole > _MOST_JUDGED and len(error.text) > _LONGEST_LINE
             known[same] = (replace(error, text=bounded(error.text, _LONGEST_LINE)) if cut else error).judged
         sign, nature = known[same]
-        return _Sorted(read.pod, read.container, error, key, nature, sign, before)
+        return _Sorted(read.pod, read.container, error, key, nature, sign, around)
 
     found = [
-        sort(read, error, before)
+        sort(read, error, around)
         for read in reads
-        for error, before in _with_lines(read.text, tokens)
+        for error, around in _with_lines(read.text, tokens)
         if error.at is None or error.at >= start
     ]
     return found, _grouped(found, tokens)
@@ -212,29 +213,32 @@ class _Lines:
             yield line
         self._read += 1
 
-    def before(self) -> Callable[[], Sequence[str]]:
-        """What was read up to now, but for the line that told that the error before it was complete; some 16,000 characters of it at most."""
-        return partial(self._last, self._read - 1)
+    def around(self) -> Callable[[], tuple[Sequence[str], Sequence[str]]]:
+        """What was read up to now, but for the line that told that the error before it was complete, some 16,000 characters of it at most; and
+        a few of the lines from that one on."""
+        return partial(self._around, self._read - 1)
 
-    def _last(self, end: int) -> Sequence[str]:
+    def _around(self, end: int) -> tuple[Sequence[str], Sequence[str]]:
         first, size = end, 0
         while first > 0 and size < _CONTEXT:
             first -= 1
             size += len(self._lines[first])
-        return self._lines[first:end]
+        return self._lines[first:end], self._lines[end : end + _BEHIND]
 
 
-def _with_lines(text: str, tokens: Sequence[str]) -> Iterator[tuple[ErrorLine, Callable[[], Sequence[str]]]]:
+def _with_lines(
+    text: str, tokens: Sequence[str]
+) -> Iterator[tuple[ErrorLine, Callable[[], tuple[Sequence[str], Sequence[str]]]]]:
     lines = _Lines(text)
     for error in errors_in(lines, tokens):
-        yield error, lines.before()
+        yield error, lines.around()
 
 
 def _without_secrets(line: _Sorted, tokens: Sequence[str]) -> ErrorLine:
-    """The error as its log tells it without secrets: a line alone does not say that the one before it named a secret. What is hidden so
-    far that it is no error any more is not shown at all."""
-    raw = line.before()
-    errors = list(errors_in(redact_lines(raw), tokens))
+    """The error as its log tells it without secrets: a line alone does not say that the one before it, or behind it, names a secret.
+    What is hidden so far that it is no error any more is not shown at all."""
+    raw, behind = line.around()
+    errors = list(errors_in(redact_lines([*raw, *behind])[: len(raw)], tokens))
     same = len(errors) == sum(1 for _ in errors_in(raw, tokens)) > 0
     error = errors[-1] if same else replace(line.error, type=REDACTED, text="", chain=())
     return replace(error, type=redact(error.type), text=redact(error.text))

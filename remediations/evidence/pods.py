@@ -7,7 +7,7 @@ Called by the handlers. Works on the snapshots of `app.kube.read` and on what ot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,7 @@ from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import share_of
 from remediations.evidence.usage import count, measured, memory, millicores, percent, short
+from remediations.evidence.used_up import LATE, MEMORY_FULL, STALLED, USED_UP
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_START = frozenset(
@@ -228,15 +229,6 @@ _FEW = 3
 """So many error lines that speak of something else are noise of the network."""
 _SOME = 0.1
 """The same as a part of the error lines."""
-_USED_UP = re.compile(
-    r"too many (?:clients|connections)|TooManyConnections|remaining connection slots|no more connections|queuepool limit|PoolTimeout"
-    r"|(?<!thread )(?<!thread)(?<!worker )(?<!executor )pool (?:is |was )?(?:exhausted|timed out|full|limit)|pool size .{0,20}(?:reached|exceeded)|(?:exhausted|full).{0,12} pool\b"
-    r"|max(?:imum)?[ _-]?(?:number )?(?:of )?(?:user[ _-])?(?:clients?|connections|sessions|processes)(?:[ _-]conn)?\b"
-    r"|connection is not available, request timed out|(?:acquir|obtain|wait)ing.{0,30} (?:connection|pool)|AcquireTimeout"
-    r"|rate.?limit|quota (?:was |has been |is )?exceeded|resource.?exhausted|throttl(?:ed|ing)",
-    re.IGNORECASE,
-)
-"""Words for what is shared and used up: of connections, pools and quotas more pods take more."""
 
 
 class Errors:
@@ -267,8 +259,28 @@ class Errors:
     @property
     def used_up(self) -> str:
         """The most frequent error that says that connections, a pool or a quota are used up; empty when none does."""
-        found = (g for g in self._groups if _USED_UP.search(f"{g['type']} {g['said']}"))
-        return next((self._told(g) for g in found), "")
+        return next((self._told(g) for g in self._speaking_of(USED_UP)), "")
+
+    @property
+    def memory_full(self) -> str:
+        """The most frequent error that says that a pod's own memory is full; empty when none does."""
+        return next((self._told(g) for g in self._speaking_of(MEMORY_FULL)), "")
+
+    @property
+    def stalled(self) -> str:
+        """The most frequent error that says that a database waits for itself; empty when so few do that it is its everyday."""
+        found = list(self._speaking_of(STALLED))
+        lines = sum(g["count"] for g in found)
+        return self._told(found[0]) if lines >= _FEW and lines >= _SOME * self.total else ""
+
+    @property
+    def only_late(self) -> bool:
+        """What the pods call answers nothing worse than too late."""
+        told = (str(g["said"]) for g in self._groups if g["nature"] == Nature.ANSWER)
+        return all(LATE.search(text) for text in told)
+
+    def _speaking_of(self, words: re.Pattern[str]) -> Iterator[Any]:
+        return (g for g in self._groups if words.search(f"{g['type']} {g['said']}"))
 
     def share(self, nature: Nature) -> float:
         """Part of the error lines of this nature, of those that accuse somebody."""
@@ -338,9 +350,9 @@ OF_OTHERS = frozenset(_NOT_CAPACITY) - {Nature.CODE}
 
 def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) -> tuple[str, str] | None:
     """Why more pods would not help, by what most errors are about, and what a person does; None when these natures say nothing of the
-    kind. `strained` pods may get late answers by their own doing."""
+    kind. `strained` pods may get late answers, not wrong ones, by their own doing."""
     for nature, (why, advice) in _NOT_CAPACITY.items():
-        own = nature is Nature.ANSWER and strained
+        own = nature is Nature.ANSWER and strained and errors.only_late
         if nature in natures and not own and errors.share(nature) >= 0.5:
             return f"{why}: {errors.top}", f"{advice}; the most frequent error is {errors.top}"
     return None
@@ -355,7 +367,7 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
         if errors.unknown
         else []
     )
-    natures = OF_OTHERS - ({Nature.ANSWER} if strained else set())
+    natures = OF_OTHERS - ({Nature.ANSWER} if strained and errors.only_late else set())
     lines = errors.count(*natures)
     if errors.used_up:
         doubts.append(
@@ -365,6 +377,10 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
         doubts.append(
             f"{count(lines, 'error line')} of {errors.total:,} speak of something else: {errors.of(natures)}"
         )
+    if errors.stalled and not errors.used_up:
+        doubts.append(f"the database is what is slow, and more pods ask it for more: {errors.stalled}")
+    if errors.memory_full:
+        doubts.append(f"the pods' own memory is full, which more pods do not change: {errors.memory_full}")
     changes = diagnosis.finding("changes.recent")
     asked = ("lately",) if own_release_judged else ("lately", "released")
     told = [changes.data.get(which) for which in asked] if changes is not None else []

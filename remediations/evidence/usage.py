@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from app.domain.cluster import Cluster, PodUsage
+from app.domain.cluster import Cluster, PodUsage, measured_lately
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
@@ -80,7 +81,6 @@ def joined(parts: Iterable[str]) -> str:
 
 
 # Momentary CPU and memory of a workload's pods against their limits: the runbook's `kubectl top pods`.
-#
 # Called by the handlers. Reads the metrics API through the cluster port; without it, the finding says so.
 
 _SHOWN = 10
@@ -100,7 +100,7 @@ class Load:
     cpu_of_request: float | None = None
 
 
-async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod]) -> Finding:
+async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod], now: datetime) -> Finding:
     """The finding `usage.pods`; its data has `cpu_share` (mean of the pods) and `memory_share` (highest), each None
     when no limit is set, and `cpu_of_request` (mean, of containers without a CPU limit)."""
     try:
@@ -108,13 +108,15 @@ async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod
     except (TryLater, ClusterRefused) as e:
         return Finding("usage.pods", f"Usage of the pods is not known: {e.message}", Certainty.UNKNOWN)
     known = {p.name: p for p in pods}
-    loads = [load_of(u, known[u.pod]) for u in measured if u.pod in known]
+    ours = [u for u in measured if u.pod in known]
+    loads = [load_of(u, known[u.pod]) for u in measured_lately(ours, now)]
     if not loads:
-        return Finding("usage.pods", "The metrics API has no values for these pods yet", Certainty.UNKNOWN)
+        age = f"only values of {span(min((now - u.at).total_seconds() for u in ours))} ago" if ours else ""
+        text = f"The metrics API has {f'{age} for these pods' if age else 'no values for these pods yet'}"
+        return Finding("usage.pods", text, Certainty.UNKNOWN)
     loads.sort(key=lambda x: (-x.memory, x.pod))
     cpu_share, of_request = _mean(x.cpu_share for x in loads), _mean(x.cpu_of_request for x in loads)
-    used = [x.memory_share for x in loads if x.memory_share is not None]
-    memory_share = round(max(used), 4) if used else None
+    memory_share = max((round(x.memory_share, 4) for x in loads if x.memory_share is not None), default=None)
     data: dict[str, JsonValue] = {
         "pods": len(loads),
         "cpu_share": cpu_share,
@@ -140,9 +142,8 @@ def _cpu(loads: Sequence[Load], share: float | None) -> str:
 
 
 def _memory(loads: Sequence[Load], share: float | None) -> str:
-    if share is None:
-        return f"memory {memory(loads[0].memory)} at most without a limit"
-    return f"memory {percent(share)} of the limit at most"
+    without = f"memory {memory(loads[0].memory)} at most without a limit"
+    return without if share is None else f"memory {percent(share)} of the limit at most"
 
 
 def load_of(usage: PodUsage, pod: Pod) -> Load:
@@ -175,7 +176,6 @@ def _total(limits: Sequence[int | None]) -> int | None:
 
 
 # What the workload depends on and what Prometheus measures: dependency checks, slow queries, single values.
-#
 # Called by the handlers. Each source that does not answer becomes an unknown finding.
 
 _DEPENDENCY = "dependency."

@@ -118,6 +118,35 @@ async def test_a_record_that_stands_there_twice_is_found(store: Store) -> None:
     assert (report.ok, report.at_seq) == (False, 1_000)
 
 
+FOREIGN = {
+    "trigger": (
+        "CREATE TRIGGER audit_other AFTER INSERT ON audit BEGIN SELECT 1; END",
+        "CREATE TRIGGER audit_other BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ),
+    "trigger on the head": (
+        "CREATE TRIGGER audit_other AFTER UPDATE ON Audit_Chain BEGIN SELECT 1; END",
+        "CREATE TRIGGER audit_other BEFORE UPDATE ON audit_chain FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ),
+    "rule": ("", "CREATE RULE audit_other AS ON INSERT TO audit DO ALSO NOTHING"),
+    "policy": ("", "CREATE POLICY audit_other ON audit USING (seq > 1)"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+async def test_verify_names_a_trigger_a_rule_or_a_policy_that_is_none_of_ours(
+    store: Store, case: str
+) -> None:
+    await fill(store, 3)
+    assert (await verified(store)).foreign == ()
+    sqlite, postgres = FOREIGN[case]
+    if change := sqlite if store.backend == "sqlite" else postgres:
+        await store.write(lambda tx: tx.conn.exec_driver_sql(change))
+        report = await verified(store)
+        name = f"{case.partition(' ')[0]} audit_other"
+        assert (report.ok, report.at_seq, report.unguarded, report.foreign) == (False, None, (), (name,))
+        assert report.problem == f"what is written may be changed on its way: not ours are {name}"
+
+
 UNGUARDED = {
     "dropped": ("", ""),
     "made anew to say nothing": (

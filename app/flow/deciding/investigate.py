@@ -36,11 +36,11 @@ from app.policy import decide as policy_decide
 from app.policy.match import (
     NoHint,
     at_most_asking,
-    could_be_its_pod,
+    beside,
+    could_be_its,
     is_name,
     match_rule,
     own_target,
-    pod_beside,
     rule_for_order,
     severity_rank,
     target_hint,
@@ -250,24 +250,24 @@ async def find_target(services: Services, policy: Policy, rule: Rule, named: Tar
 
 
 async def at_one(cluster: Cluster, subject: Subject, found: Found) -> tuple[Subject, Found]:
-    """The subject, at most asking where the pod that its labels name beside the workload is another's: one of the two names is wrong.
-    Of a pod that is gone its name tells. Raises TryLater when the cluster cannot be asked."""
-    pod = pod_beside(subject.rule, subject.labels) if subject.incident.manual is None else ""
-    if not pod:
-        return subject, found
+    """The subject, at most asking where a pod, ReplicaSet or autoscaler that its labels name beside the workload is another's: one of the
+    two names is wrong. Raises TryLater when the cluster cannot be asked."""
     target = found.target
+    for label, kind, name in beside(subject.rule, subject.labels) if subject.incident.manual is None else ():
+        if whose := await _whose(cluster, target, kind, name):
+            how = f'a label names {target.kind} {target.name}, and label "{label}" {name}, which {whose}'
+            told = "; ".join(filter(None, (found.how, how)))
+            return replace(subject, rule=at_most_asking(subject.rule)), Found(target, told)
+    return subject, found
+
+
+async def _whose(cluster: Cluster, target: Target, kind: Kind, name: str) -> str:
+    """Whose this object is; empty for the target's own. Of what is gone its name tells."""
     try:
-        owner = (await find(cluster, target.namespace, Kind.POD, pod)).target
-        if owner == target:
-            return subject, found
-        whose = f"a pod of {owner.kind} {owner.name}"
+        owner = (await find(cluster, target.namespace, kind, name)).target
     except (ObjectMissing, AccessDenied, BadInput):
-        if could_be_its_pod(target.name, pod):
-            return subject, found
-        whose = f"none of the pods of {target.name}, by its name"
-    how = f'a label names {target.kind} {target.name}, and label "pod" {pod}, which is {whose}'
-    told = "; ".join(filter(None, (found.how, how)))
-    return replace(subject, rule=at_most_asking(subject.rule)), Found(target, told)
+        return "" if could_be_its(target, kind, name) else f"is none of {target.name}'s, by its name"
+    return "" if owner == target else f"is of {owner.kind} {owner.name}"
 
 
 async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:

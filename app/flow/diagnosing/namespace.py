@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from datetime import datetime
 
-from app.domain.cluster import Cluster
+from app.domain.cluster import Cluster, measured_lately
 from app.domain.target import Kind
 from app.domain.workload import RolloutState, Workload
 from app.flow.diagnosing import workload as of
@@ -20,7 +20,11 @@ def about(cluster: Cluster, namespace: str, now: datetime, inside: Inside) -> tu
     return (
         ("Workloads", _workloads(inside), "none with pods or revisions"),
         ("Pods not ready", _not_ready(inside, now), "none"),
-        ("Usage", _usage(cluster, namespace, inside), "the metrics API has no values"),
+        (
+            "Usage",
+            _usage(cluster, namespace, now, inside),
+            "the metrics API has no values of the last minutes",
+        ),
         ("Warnings, last hour", of.warnings_of(cluster, namespace, now, inside.only, inside.hidden), "none"),
         ("Endpoints", _endpoints(cluster, namespace, inside), "no Service"),
         ("Disruption budgets", _budgets(cluster, namespace), "none"),
@@ -51,8 +55,9 @@ async def _not_ready(inside: Inside, now: datetime) -> Sequence[str]:
     return [*more, *(of.pod_line(p, now) for p in broken)]
 
 
-async def _usage(cluster: Cluster, namespace: str, inside: Inside) -> Sequence[str]:
-    used = [u for u in await cluster.pod_usage(namespace, "") if u.pod not in inside.hidden]
+async def _usage(cluster: Cluster, namespace: str, now: datetime, inside: Inside) -> Sequence[str]:
+    measured = measured_lately(await cluster.pod_usage(namespace, ""), now)
+    used = [u for u in measured if u.pod not in inside.hidden]
     rows = sorted(used, key=lambda u: -u.total_memory)
     return [f"{u.pod}: CPU {sum(u.cpu.values())}m, memory {u.total_memory // 2**20} MiB" for u in rows]
 

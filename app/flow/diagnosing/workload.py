@@ -116,7 +116,8 @@ def _reason(state: ContainerState, ready: bool) -> str:
 
 async def usage(scene: Scene) -> Sequence[str]:
     """CPU and memory against the limits, as the metrics API tells."""
-    found = await usage_finding(scene.cluster, scene.workload, await read_pods(scene.cluster, scene.workload))
+    pods = await read_pods(scene.cluster, scene.workload)
+    found = await usage_finding(scene.cluster, scene.workload, pods, scene.now)
     if found.certainty.value == "unknown":
         raise ProbeUnavailable(found.text)
     return [found.text, *found.details]

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.cluster import PodUsage
+from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
@@ -272,8 +272,8 @@ async def _used(services: Services, run: Run, actions: Sequence[Action]) -> str 
         usage = await services.cluster.pod_usage(target.namespace, workload.selector)
     except RemediatorError as error:
         return f"{_BLIND}: {error.message}"
-    if not usage:
-        return f"{_BLIND}: no usage is known"
+    if not usage or len(measured_lately(usage, services.clock.now())) < len(usage):
+        return f"{_BLIND}: no usage {'of the last minutes ' if usage else ''}is known"
     for action in actions:
         too_small = _memory(action, usage) or _load(action, workload, usage)
         if too_small is not None:

@@ -15,7 +15,7 @@ def scale(workload: Workload, replicas: int) -> Action | Impossible:
     """At least `replicas` pods.
 
     A HorizontalPodAutoscaler sets spec.replicas every 15 s, so with one its minReplicas is raised instead, never
-    beyond its maxReplicas.
+    beyond its maxReplicas. Where there are two, both stand still.
     """
     target = workload.target
     if target.kind is Kind.DAEMON_SET:
@@ -51,6 +51,12 @@ def resized(workload: Workload, replicas: int) -> Action:
 
 
 def _raise_minimum(workload: Workload, hpa: Autoscaler, replicas: int) -> Action | Impossible:
+    if hpa.others:
+        names = ", ".join((hpa.ref.name, *hpa.others))
+        return Impossible(
+            f"{1 + len(hpa.others)} autoscalers are for {workload.target} ({names}), and Kubernetes lets none of them scale it (AmbiguousSelector)",
+            f"leave one autoscaler for {workload.target} and delete the others ({names})",
+        )
     goal = min(replicas, hpa.max_replicas)
     now = max(workload.desired, hpa.min_replicas)
     if now >= goal:

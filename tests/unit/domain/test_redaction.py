@@ -76,6 +76,7 @@ _HOSTILE = [
     *('password = "a" -> ', 'password"] => string(1) "', "config set --secret a ", "var token a = ", "setPassword('", "{token,", "jwt.sign(a, ", '"path":"token","value":'),
     *("token\n  a input=", "cannot unmarshal a ", 'form-data; name="token"\n\n', "token,", "token.....", 'EXECVE a1="-pabcd" ', "EXECVE ", 'a1="--token" a2="', "token for a: "),
     *("new password:\n", "new password ", "Sec-WebSocket-Protocol: ", "USER a\nPASS b\n", "LOGIN a ", "LOGIN ", "az sql ", "put-parameter ", "mysql(a,b,c,d,'", "pgp_sym_encrypt('a','", "--token\n  a\n"),
+    *("a | password | b\n", "a,password,c\n", "data:{", "data:\n  a: b\n", "A  PASSWORD\n", "update password params=", "2026-11-27 ERROR [a] b.c - x\n", '{"msg":"'),
     *("passwords:\n  - ", "password[", "token=$(", "Bearer\n ", "seed phrase: ", "invalid token a1b2", "curl -b a=", "identified by "),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -107,6 +108,15 @@ def test_scaling_that_would_change_nothing_or_wake_the_stopped_is_refused(
     workload: Workload, replicas: int, why: str
 ) -> None:
     assert why in refused(actions.scale(workload, replicas))
+
+
+def test_the_minimum_of_one_of_two_autoscalers_is_not_raised_as_both_stand_still() -> None:
+    two = replace(m.autoscaler(2, 6), others=("keda-hpa-langgraph",))
+    no = actions.scale(m.workload(autoscaler=two), 5)
+    assert isinstance(no, Impossible)
+    assert "2 autoscalers are for rag7/Deployment/langgraph (langgraph-hpa, keda-hpa-langgraph)" in no.why
+    assert "AmbiguousSelector" in no.why
+    assert no.advice.startswith("leave one autoscaler")
 
 
 def test_a_full_autoscaler_comes_with_advice() -> None:

@@ -74,6 +74,14 @@ def test_d_the_newest_hand_is_the_one_that_is_told() -> None:
                 "kubectl-edit at 2026-03-04 03:00:30 UTC)"
             ),
         ),
+        (  # in our own direction: nobody took it back
+            (written(FIELD_MANAGER, 10, {"f:metadata": {}}), written("kubectl-scale", 30, REPLICAS)),
+            12,
+            (
+                "kubectl-scale went on from our change at 03:00:30 UTC: /spec/replicas is 12, not 8 (last set by "
+                "kubectl-scale at 2026-03-04 03:00:30 UTC)"
+            ),
+        ),
         (  # within the second of our write
             (written(FIELD_MANAGER, 10, {"f:metadata": {}}), written("keda-operator", 10, REPLICAS)),
             5,
@@ -95,7 +103,7 @@ def test_d_the_newest_hand_is_the_one_that_is_told() -> None:
             ),
             9,
             (
-                "our change was taken back by kube-controller-manager: /spec/replicas is 9, not 8 (last set by "
+                "kube-controller-manager went on from our change: /spec/replicas is 9, not 8 (last set by "
                 "kube-controller-manager)"
             ),
         ),

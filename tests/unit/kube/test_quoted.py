@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.redact import MAX_TEXT
 from app.kube.quoted import without_values
 
 S = "Sw0rdfish9Zz"
@@ -58,6 +59,23 @@ _SENTENCES = (
 @pytest.mark.parametrize("sentence", [s for s in _SENTENCES if "{}9" not in s])
 def test_a_value_that_a_sentence_quotes_is_not_shown(sentence: str) -> None:
     assert S not in without_values(sentence.replace("{}", S).replace("{{", "{").replace("}}", "}"))
+
+
+@pytest.mark.parametrize("sentence", [s for s in _SENTENCES if "{}9" not in s])
+@pytest.mark.parametrize("value", [S, S * 200, " ".join([S] * 30)], ids=["short", "long", "of words"])
+def test_a_value_that_the_cut_splits_is_not_shown(sentence: str, value: str) -> None:
+    """Wherever the cut goes through it: before its quote closes, or within the word that tells that it is one."""
+    if " " in value and not any(f"{mark}{{}}{mark}" in sentence for mark in "\"'`"):
+        return
+    text = sentence.replace("{}", value).replace("{{", "{").replace("}}", "}")
+    for over in (*range(1, min(len(text), 120)), len(text) // 2, len(text) - 1):
+        shown = without_values(_before(over) + text + " and more" * 300)
+        assert len(shown) <= MAX_TEXT + 2
+        assert not any(S[at : at + 6] in shown for at in range(len(S) - 5)), shown[-100:]
+
+
+def _before(over: int) -> str:
+    return ("lorem ipsum " * 1_400)[: MAX_TEXT - over - 1] + " "
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from importlib.resources import files
 
 import pytest
@@ -13,6 +14,7 @@ from app.domain.outcome import IncidentState
 from app.notify.wording import STATE_WORDS
 from app.page import render
 from app.store import incidents
+from app.web.expensive import PAGES_OF_ONE
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, the_incident, the_run
 from tests.scenario.web import app_of
@@ -296,3 +298,25 @@ def test_what_is_not_ours_says_what_it_is_and_under_which_licence() -> None:
     version = re.search(r'version:"([0-9.]+)"', render.statics()["htmx.min.js"][0].decode())
     assert version is not None
     assert f"htmx {version[1]} " in told
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/incidents", "/incidents/x", "/runs/x", "/targets/rag7/Deployment/web"]
+)
+async def test_a_page_that_folds_many_rows_is_told_to_come_again_beyond_its_visitor_s_places(
+    rig: Rig, path: str
+) -> None:
+    """Those who look at once are answered; one who asks for hundreds of pages keeps nobody else waiting."""
+    app = app_of(rig, access())
+    browser, places = Browser(app), app.state.services.pages
+    await browser.login("reader")
+    with ExitStack() as held:
+        for _ in range(PAGES_OF_ONE - 1):
+            held.enter_context(places.place("reader"))
+        assert (await browser.get(path)).status in (200, 404)
+        held.enter_context(places.place("reader"))
+        refused = await browser.get(path)
+    assert (refused.status, refused.answer.headers["retry-after"]) == (503, "2")
+    assert "overloaded" in refused.text
+    assert (await browser.get(path)).status in (200, 404)
+    await browser.close()

@@ -90,7 +90,7 @@ async def test_who_may_not_read_sees_neither(browser: Browser, path: str) -> Non
 async def test_pages_beyond_the_places_of_their_reader_are_told_to_come_again(
     rig: Rig, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that follows the news (overview, incident) is never refused."""
+    """A page that follows the news (overview, incident) has places of its own, and more."""
     await browser.login("reader")
     monkeypatch.setattr(expensive, "OF_ONE", 0)
     for path in ("/diagnosis", "/scorecard", "/policy", "/audit"):

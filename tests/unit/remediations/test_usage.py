@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from app.domain.cluster import PodUsage
@@ -31,7 +33,7 @@ def usage(name: str, memory: int, cpu: int) -> PodUsage:
 async def test_usage_is_told_against_the_limits_largest_memory_first() -> None:
     cluster = Measured(usage("a", 128, 450), usage("b", 384, 400), usage("stranger", 900, 900))
 
-    finding = await usage_finding(cluster, workload(), [pod("a"), pod("b")])
+    finding = await usage_finding(cluster, workload(), [pod("a"), pod("b")], NOW)
 
     assert (
         finding.text == "2 pods measured: CPU 85 % of the limit on average, memory 75 % of the limit at most"
@@ -45,7 +47,7 @@ async def test_usage_is_told_against_the_limits_largest_memory_first() -> None:
 
 async def test_without_limits_amounts_are_told_and_no_share() -> None:
     bare = pod("a", specs=(ContainerSpec("app", "i"),))
-    finding = await usage_finding(Measured(usage("a", 128, 450)), workload(), [bare])
+    finding = await usage_finding(Measured(usage("a", 128, 450)), workload(), [bare], NOW)
 
     assert (
         finding.text
@@ -58,14 +60,25 @@ async def test_no_metrics_api_is_unknown() -> None:
     cluster = SimCluster(VirtualClock())
     cluster.metrics_api = False
 
-    finding = await usage_finding(cluster, workload(), [pod("a")])
+    finding = await usage_finding(cluster, workload(), [pod("a")], NOW)
 
     assert finding.certainty is Certainty.UNKNOWN
     assert finding.text == "Usage of the pods is not known: the metrics API is not served"
 
 
+async def test_what_was_measured_long_ago_is_not_measured() -> None:
+    old = PodUsage("a", NOW - timedelta(minutes=6), {"app": 128 * MIB}, {"app": 490})
+
+    finding = await usage_finding(Measured(old), workload(), [pod("a")], NOW)
+    assert (finding.certainty, finding.data) == (Certainty.UNKNOWN, {})
+    assert finding.text == "The metrics API has only values of 6 min ago for these pods"
+
+    both = await usage_finding(Measured(old, usage("b", 128, 100)), workload(), [pod("a"), pod("b")], NOW)
+    assert both.text.startswith("1 pod measured: CPU 20 % of the limit"), both.text
+
+
 async def test_pods_that_are_not_measured_yet_are_unknown() -> None:
-    assert (await usage_finding(Measured(), workload(), [pod("a")])).certainty is Certainty.UNKNOWN
+    assert (await usage_finding(Measured(), workload(), [pod("a")], NOW)).certainty is Certainty.UNKNOWN
 
 
 @pytest.mark.parametrize(

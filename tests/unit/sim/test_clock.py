@@ -160,8 +160,24 @@ async def test_accelerated_time_is_a_multiple_of_real_time() -> None:
     real = _Real()
     clock = AcceleratedClock(real, 30)
     await clock.sleep(60)
-    assert real.seconds == 2
-    assert clock.monotonic() == 60
-    assert clock.now() == datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    assert real.seconds == pytest.approx(2)
+    assert clock.monotonic() == pytest.approx(60)
+    assert clock.now() - datetime(2026, 1, 1, 0, 1, tzinfo=UTC) < timedelta(milliseconds=1)
     with pytest.raises(ValueError, match="positive"):
         AcceleratedClock(real, 0)
+
+
+async def test_accelerated_time_waits_for_a_process_that_gets_no_processor() -> None:
+    real = _Real()
+    clock = AcceleratedClock(real, 60)
+    real.seconds += 5
+    assert clock.monotonic() == pytest.approx(12), "of five seconds without a look, a fifth of one counts"
+    end = clock.monotonic() + 30
+    pauses = iter([3.0, 0.0, 3.0])
+
+    async def late(seconds: float) -> None:
+        real.seconds += seconds + next(pauses, 0.0)
+
+    real.sleep = late  # type: ignore[method-assign]
+    await clock.sleep(30)
+    assert end - 0.001 <= clock.monotonic() <= end + 12, "a sleeper that is woken late has not slept longer"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from schemathesis.specs.openapi import checks
 
 from app.observe.system import TimeIds
 from app.store.database import Store
+from app.web import reference
 from tests.empty_store import put_empty_store
 from tests.unit.web.rig import ALL, ORCHESTRATION, Rig, StillClock, bearer
 
@@ -140,3 +141,25 @@ def test_made_up_requests_get_documented_answers_and_never_a_server_error(many: 
         case.call_and_validate(headers=headers, checks=CHECKS)
 
     ask()
+
+
+async def test_both_references_are_rendered_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask: to render them anew for each stalled the service."""
+    made = list[str]()
+    document, page = rig.app.openapi, reference._page
+
+    def counted(given: Mapping[str, Any]) -> Iterator[str]:
+        made.append("page")
+        return page(given)
+
+    def asked() -> dict[str, Any]:
+        made.append("document")
+        return document()
+
+    monkeypatch.setattr(reference, "_page", counted)
+    rig.app.state.documents = reference.Documents(asked)
+    async with rig.client() as client:
+        answers = [await client.get(path) for _ in range(5) for path in ("/docs", "/openapi.json")]
+    assert {answer.status_code for answer in answers} == {200}
+    assert answers[1].json() == document()
+    assert sorted(made) == ["document", "document", "page"]

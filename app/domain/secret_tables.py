@@ -1,0 +1,230 @@
+"""Values whose name stands apart from them: in the heading of a table, in the kind of an object, in the statement that they are bound to.
+
+Used by `app.domain.secret_classes`; each form is a name, an expression for RE2 and what tells where the secrets stand. Every reader
+walks forward, and looks a bounded way back. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from app.domain.secret_names import is_secret_name
+from app.domain.secret_quotes import closing, end_of_line
+
+Span = tuple[int, int]
+Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
+
+_NEAR = 1_500
+_CELL = re.compile(r"[A-Za-z_][\w.-]{0,63}(?: [A-Za-z_][\w.-]{0,63})?")
+_BORDER = re.compile(r"[\s|+:=*-]*[-=]{2}[\s|+:=*-]*")
+_NAMES_OF_OBJECTS = frozenset({"secret", "token", "key", "auth", "credential"})
+"""Headings under which tools list names of objects."""
+
+
+def _lines_from(text: str, at: int) -> Iterator[Span]:
+    while at <= len(text):
+        end = end_of_line(text, at)
+        yield at, end
+        at = end + 1
+
+
+def _cells(text: str, line: Span, separator: str) -> list[Span]:
+    found, at = list[Span](), line[0]
+    for part in text[line[0] : line[1]].split(separator):
+        inner = part.strip()
+        start = at + (len(part) - len(part.lstrip()) if inner else 0)
+        found.append((start, start + len(inner)))
+        at += len(part) + 1
+    return found
+
+
+def _of_secrets(headings: Sequence[str]) -> list[int]:
+    """The numbers of the columns that hold secrets; none where a heading is no name."""
+    words = [word.strip("\"' ") for word in headings]
+    if not all(not word or _CELL.fullmatch(word) for word in words):
+        return []
+    return [
+        number
+        for number, word in enumerate(words)
+        if is_secret_name(word.replace(" ", "_")) and word.lower() not in _NAMES_OF_OBJECTS
+    ]
+
+
+def _below_headings(match: Any, text: str) -> list[Span] | None:
+    """The cells below the heading of a secret, in a table with bars."""
+    line = (match.start(), end_of_line(text, match.start()))
+    if line[1] - line[0] > _NEAR:
+        return None
+    heads = _cells(text, line, "|")
+    columns = _of_secrets([text[start:end] for start, end in heads])
+    if not columns:
+        return None
+    found: list[Span] = []
+    bordered = len(heads) > 2 and not text[line[0] : line[1]].lstrip().startswith("|")
+    for row in _lines_from(text, line[1] + 1):
+        said = text[row[0] : row[1]]
+        if _BORDER.fullmatch(said):
+            bordered = True
+            continue
+        if not bordered or said.count("|") != len(heads) - 1:
+            break
+        cells = _cells(text, row, "|")
+        found += (cells[number] for number in columns)
+    return found
+
+
+def _below_names(match: Any, text: str) -> list[Span] | None:
+    """The same in rows with commas, semicolons or tabs between their parts, when every part of the first is a heading."""
+    line = (match.start(), end_of_line(text, match.start()))
+    if line[1] - line[0] > _NEAR:
+        return None
+    said = text[line[0] : line[1]].rstrip("\r")
+    separator = next((sign for sign in ",;\t" if sign in said), "")
+    words = [word.strip("\"' ") for word in said.split(separator)] if separator else []
+    plain = all(word.islower() or word.isupper() or word[:1].isupper() for word in words)
+    columns = _of_secrets(words) if plain and not any(c.isdigit() for c in said) else []
+    if not columns:
+        return None
+    found: list[Span] = []
+    for row in _lines_from(text, line[1] + 1):
+        if text[row[0] : row[1]].count(separator) < len(words) - 1 or row[1] == row[0]:
+            break
+        cells = _cells(text, row, separator)
+        found += (cells[number] for number in columns)
+    return found
+
+
+def _below_column(match: Any, text: str) -> list[Span] | None:
+    """The same where headings in capitals stand over their columns."""
+    line = (match.start(), end_of_line(text, match.start()))
+    heads = [found.span() for found in _HEADING.finditer(text[line[0] : line[1]])]
+    words = [text[line[0] + start : line[0] + end] for start, end in heads]
+    columns = _of_secrets(words) if len(words) > 1 else []
+    if not columns:
+        return None
+    found: list[Span] = []
+    for row in _lines_from(text, line[1] + 1):
+        said = text[row[0] : row[1]]
+        if "  " not in said.strip() and "\t" not in said.strip():
+            break
+        for number in columns:
+            first = heads[number][0]
+            last = heads[number + 1][0] if number + 1 < len(heads) else len(said)
+            cell = said[first:last]
+            if cell.strip():
+                start = row[0] + first + len(cell) - len(cell.lstrip())
+                found.append((start, start + len(cell.strip())))
+    return found
+
+
+_HEADING = re.compile(r"\S+(?: \S+)*")
+_OF_SECRET = re.compile(
+    r"(?i:kind)\\{0,31}[\"']?\s{0,8}[:=]\s{0,8}\\{0,31}[\"']?Secret(?![\w.-])|\bSecret\s{0,4}[{(]"
+)
+
+
+def _is_of_a_secret(text: str, start: int, end: int) -> bool:
+    """Whether the object around it is a Secret, by what stands near it in the same document."""
+    before, behind = text[max(0, start - _NEAR) : start], text[end : end + _NEAR]
+    before = before[before.rfind("\n---") + 1 :]
+    cut = behind.find("\n---")
+    behind = behind if cut < 0 else behind[:cut]
+    return any("Secret" in part and _OF_SECRET.search(part) is not None for part in (before, behind))
+
+
+def _mapping_below(match: Any, text: str) -> list[Span] | None:
+    """The values of a mapping that stands below its name, further in than that."""
+    indent = len(match["indent"])
+    rows, end = list[Span](), match.end()
+    for start, stop in _lines_from(text, match.end() + 1):
+        said = text[start:stop]
+        if said.strip() and len(said) - len(said.lstrip()) <= indent:
+            break
+        rows, end = [*rows, (start, stop)] if said.strip() else rows, stop
+        if len(rows) > _MOST_ROWS:
+            break
+    if match["name"] != "stringData" and not _is_of_a_secret(text, match.start(), end):
+        return None
+    found = list[Span]()
+    for start, stop in rows:
+        key = _KEY.match(text, start, stop)
+        first = key.end() if key else start + len(text[start:stop]) - len(text[start:stop].lstrip())
+        found.append((first, stop))
+    return [span for span in found if text[span[0] : span[1]].strip()]
+
+
+_MOST_ROWS = 2_000
+_KEY = re.compile(r"\s*[\"']?[\w./-]{1,253}[\"']?\s*:(?:\s+|\Z)")
+
+
+def _mapping(match: Any, text: str) -> Span | list[Span]:
+    """All that the brackets behind its name hold, in a Secret or around one. What was read is not read again for what stands in it."""
+    at = match.end() - 1
+    mark = _MARK.search(match[0])
+    end = _closing_escaped(text, at, mark[0]) if mark else closing(text, at)
+    inner = (at + 1, max(at + 1, end - 1 if end < len(text) or text[-1:] in "}])" else end))
+    named = "string" in match[0].lower().partition("data")[0]
+    said = text[inner[0] : inner[1]]
+    around = "Secret" in said and _OF_SECRET.search(said) is not None
+    if not said.strip() or not (named or around or _is_of_a_secret(text, match.start(), end)):
+        return [(end, end)]
+    return inner
+
+
+_MARK = re.compile(r"\\+[\"']")
+_SIGNS = re.compile(r"\\{0,63}[\"']|[{}]")
+
+
+def _closing_escaped(text: str, at: int, mark: str) -> int:
+    """Behind the bracket that closes the one at `at`, in a text whose quotes are written as `mark`. Unclosed: the end."""
+    depth, quoted = 0, False
+    for sign in _SIGNS.finditer(text, at):
+        if sign[0] == mark:
+            quoted = not quoted
+        elif sign[0] in "{}" and not quoted:
+            depth += 1 if sign[0] == "{" else -1
+            if not depth:
+                return sign.end()
+    return len(text)
+
+
+_WORDS = re.compile(r"[A-Za-z_][\w.]{2,127}")
+_VERBS = re.compile(
+    r"\b(?:select|insert|update|delete|merge|replace|call|exec|execute|create|alter|with)\b", re.IGNORECASE
+)
+
+
+def _bound(match: Any, text: str) -> Span | None:
+    """What is bound to a statement that names a secret."""
+    before = text[max(0, match.start() - _NEAR) : match.start()]
+    verb = _VERBS.search(before)
+    if verb is None or not any(is_secret_name(word) for word in _WORDS.findall(before, verb.end())):
+        return None
+    end = end_of_line(text, match.end())
+    return (match.end(), end) if text[match.end() : end].strip() else None
+
+
+_BINDING = (
+    r"(?i)\bbinding parameter (?:\[\d+\] as \[[\w.]+\] - |\(\d+:[\w.]+\) <- )"
+    r"""|\b(?:parameters|params|args|arguments|bindings|binds|values)(?:\\{0,16}["'])?\s*[:=]\s*"""
+    r"|\[(?:generated in|cached since|no key|raw sql|dialect)[^\]\n]*\]\s+"
+)
+"""How Hibernate, MyBatis, JDBC, SQLAlchemy, Django and others write down what they bind."""
+TABLES: tuple[Form, ...] = (
+    ("table", r"(?m)^[^|\n]*\|", _below_headings),
+    ("table", r"""(?m)^[ \t]*["']?[A-Za-z_][\w .-]*["']?[,;\t]""", _below_names),
+    ("table", r"(?m)^[ \t]*[A-Z][A-Z0-9_ -]*(?:  |\t)[ \t]*[A-Z][A-Z0-9_ \t-]*$", _below_column),
+    ("Secret", r"""(?m)^(?P<indent>[ \t]*)["']?(?P<name>stringData|data|binaryData)["']?:[ \t]*\r?$""", _mapping_below),
+    (
+        "Secret",
+        r"""(?i)\b(?:string|binary)?data(?:\\{0,16}["'])?\s*[:=]\s*(?:map\[string\](?:\[\])?\w+)?(?:\{|map\[)""",
+        _mapping,
+    ),
+    (
+        "bound to a statement",
+        _BINDING,
+        _bound,
+    ),
+)  # fmt: skip

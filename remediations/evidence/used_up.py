@@ -1,0 +1,80 @@
+"""Words of errors for which more pods are the wrong direction: what is shared is used up, the database is what is slow, or the pod's own
+memory is full.
+
+Used by `remediations.evidence.pods`, for a question and never for an action: a word too many asks once more. What our own threads and
+queues say is not here: of these more pods bring more. Pure tables.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+def _any(*phrases: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{phrase})" for phrase in phrases), re.IGNORECASE)
+
+
+_OF = r"(?:connection|session|client|channel|cursor|consumer|licen[cs]e|seat|process|quer(?:y|ie)|login|lease|resource)s?e?s?\b"
+"""What many share, as a noun."""
+_POOL = r"(?<!thread )(?<!thread)(?<!thread-)(?<!worker )(?<!worker)(?<!executor )(?<!task )\bpool\b(?!-\d+-thread)"
+"""A pool of something that many share: threads and workers are the pod's own."""
+_GET = r"(?:get|obtain|acquir|fetch|check(?:ing|ed)?[ -]?out|checkout|borrow|retriev|leas|reserv|establish)\w{0,4}"
+_LATE = r"(?:time[ds]?[ -]?out|waiting|waited)"
+
+USED_UP: Final = _any(
+    # Any client and server: a limit of what is shared, and all of it in use.
+    rf"too many (?:\w+ ){{0,3}}{_OF}|TooManyConnections|no more {_OF}|no (?:free|available|idle) (?:connection|session|channel|client)s?\b",
+    rf"all (?:of the )?(?:[\w-]+ ){{0,4}}{_OF} (?:\w+ ){{0,6}}(?:in use|busy|used|taken|occupied)",
+    rf"max(?:imum)?[ _-]?(?:number )?(?:of )?(?:allowed )?(?:[a-z]+[ _-]){{0,2}}{_OF}",
+    rf"{_OF}(?: \w+)? (?:limit|quota|cap)s? (?:[\w()]+ ){{0,3}}(?:reached|exceeded|hit|exhausted)",
+    rf"(?:limit|quota|maximum) (?:\w+ ){{0,2}}(?:reached|exceeded|hit)\W{{1,3}}(?:\w+ ){{0,3}}{_OF}|(?:limit|quota) (?:of|on|for) (?:\w+ ){{0,4}}{_OF}",
+    r"remaining connection slots|(?:maxclients|max clients|max client conn\w*|max_client_conn|max_connections|max_user_connections|channel_max|connection_max)\b",
+    # Pools of clients: HikariCP, c3p0, dbcp, Tomcat, Druid, UCP, WildFly, Agroal, R2DBC, Reactor, SQLAlchemy, psycopg, asyncpg, ActiveRecord,
+    # Sequel, Ecto, Finch, hackney, Prisma, Sequelize, TypeORM, Knex, tarn, generic-pool, node-postgres, sqlx, r2d2, bb8, deadpool, ADO.NET,
+    # Npgsql, go-redis, redigo, Jedis, Lettuce, MongoDB, Cassandra.
+    rf"{_POOL} (?:\w+ ){{0,4}}(?:exhausted|time[ds]?[ -]?out|full|limit|drained|empty|depleted|saturated)|(?:exhausted|full|empty|timeout).{{0,12}} {_POOL}",
+    r"pool empty\b|pool size .{0,20}(?:reached|exceeded)|queuepool limit|\b\w*PoolTimeout\w*|PoolTimedOut|PoolExhausted\w*|ExhaustedPool\w*|PoolAcquire\w+|BusyPool\w*|PoolError",
+    rf"{_LATE}.{{0,60}}\b{_GET}.{{0,40}}\b(?:connection|session|channel|pool)\b|\b{_GET}.{{0,40}} (?:connection|session|client|resource)s?\b.{{0,40}}(?:\bpool\b|\btime[ds]?[ -]?out|within|after \d|deadline)",
+    r"(?:acquir|obtain|wait)ing.{0,30} (?:an? )?(?:open |idle |free |new |database )*(?:connection|pool)|waiting for (?:an? )?(?:idle object|pooled item|slot to become available)|\bpool .{0,40}requests waiting",
+    r"connection is not available, request timed out|connection not available and request was dropped|queued and checked out the connection|excess queuing for connections|checkout_timeout",
+    r"Acquire\w{0,20}Timeout|acquisition time[ds]?[ -]?out|connection acquisition|acquire operation|pending acquire|pool#acquire|timed out in bb8|ResourceRequest timed out|GetConnectionTimeout",
+    r"timeout exceeded when trying to connect|WaitQueue(?:Timeout|Full)\w*|ConnectionTimeoutError|waited [\d.]+ ?s(?:ec)?\w*, \d+/\d+ available|managed connections? (?:available|from)|\bIJ0004(?:53|55)|\bIJ000655|\bP20(?:24|37)\b|\bUCP-(?:29|45064)\b",
+    # Servers and what stands before them: PostgreSQL, PgBouncer and its like, MySQL, Oracle, SQL Server, Db2, ClickHouse, RDS Proxy.
+    r"\b53[34]00\b|query_wait_timeout|MaxClientsIn\w+|timed?-?out waiting to acquire|max connect timeout reached|ER_(?:CON_COUNT|USER_LIMIT_REACHED|TOO_MANY_USER_CONNECTIONS)\w*",
+    r"(?:mysql|mariadb|error|errno|sqlstate\[\w+\]|code)\W{0,4}(?:error|errno|code)?\W{0,4}\[?(?:1040|1203|1226)\b",
+    r"\bORA-(?:00018|00020|02391|12516|12518|12519|12520)\b|\bTNS-12(?:516|518|519|520)\b|\bSQL1(?:040|226)N\b|(?:error|number|msg|code)\W{1,3}(?:10928|10929|10936|17809|49918|49919|49920)\b",
+    r"resource id ?: ?\d+\b.{0,60}limit|has exceeded the '?\w+'? resource|TOO_MANY_SIMULTANEOUS_QUERIES|max(?:imum)? (?:concurren\w+|parallel) \w+ (?:limit )?(?:reached|exceeded)",
+    # Brokers, caches and search: RabbitMQ, Kafka, ZooKeeper, Redis, Elasticsearch and OpenSearch, etcd.
+    r"es_rejected_execution|EsRejectedExecution|circuit_breaking_exception|CircuitBreakingException|\bdata too large\b|number of channels|(?:memory|disk)[ _-](?:resource )?(?:alarm|limit alarm)",
+    r"quota.?violat\w+|THROTTLING_QUOTA|ThrottlingQuota\w*|max\.connections|OOM command not allowed|database space exceeded|space quota|etcdserver: too many requests",
+    # Quotas and rates of whoever is asked.
+    r"rate.?limit|rate exceeded|(?:quota|limit) (?:has been |was |is |already )?exceeded|exceeded your (?:current )?\w*\s?quota|insufficient.?quota|quotaExceeded|LimitExceeded|resource.?exhausted"
+    r"|throttl(?:ed|ing)|SlowDown|too many (?:concurrent|parallel|simultaneous) \w+|concurrency limit",
+)
+"""What is shared is used up: of connections, pools and quotas more pods take more."""
+
+STALLED: Final = _any(
+    r"(?:statement|query|lock|transaction|max_execution_time|maximum statement execution) ?(?:execution )?time(?:d |[ -]?)(?:out|exceeded)\b|lock[ _-]wait[ _-]time|lock request time ?out|MaxTimeMSExpired|exceeded time limit",
+    r"\bdeadlock(?:ed)?\b(?:\W+(?:detected|found|victim|loser|on))|was deadlocked|\bORA-000(?:54|60)\b|deadlock detected|chosen as the deadlock victim|LockNotAvailable\w*|LockAcquisition\w*|could not obtain lock",
+    r"could not serialize|serialization failure|SerializationFailure|serialize access|restart transaction|TransactionRetry\w*|WriteConflict|OptimisticLock\w*|snapshot isolation transaction aborted",
+    r"\b(?:40001|40P01|55P03|57014)\b|\bER_LOCK_\w+|(?:mysql|error|errno)\W{1,3}(?:1205|1213|3024)\b|conflict with recovery|database (?:table )?is locked|\bSQLITE_BUSY\b",
+    r"slow quer(?:y|ies)\b|cluster_block_exception|flood[- ]stage|read[ _-]only[ _-]allow[ _-]delete",
+)
+"""The database waits for itself: more pods send it more to wait for."""
+
+MEMORY_FULL: Final = _any(
+    r"GC overhead limit|java heap space|\bmetaspace\b|direct buffer memory|OutOfMemory(?:Error|Exception)|heap out of memory|reached heap limit|heap limit allocation failed",
+    r"\bMemoryError\b|NoMemoryError|cannot allocate memory|failed to allocate memory|allowed memory size of|unable to allocate|runtime: out of memory|bad_alloc|\bout of memory\b|memory limit exceeded",
+)
+"""The pod's own memory is full: it is slow because it tidies up, however many of its like there are."""
+
+LATE: Final = _any(
+    r"tim(?:e|ed)[ -]?out",
+    r"deadline",
+    r"time ?limit",
+    r"(?:too|took) l(?:ate|ong)",
+    r"MaxTimeMS",
+    r"did not respond",
+)
+"""Answers that are only late: pods at their own limit may be what is slow. Any other error of what they call is its own."""

@@ -1,0 +1,228 @@
+"""Labels that disagree name nothing, an alert of another cluster is none of ours, and what stands beside a workload has to be its own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.json import Obj
+from app.domain.target import Kind, Target
+from app.flow.deciding.investigate import Subject, at_one
+from app.kube.owners import Found
+from app.policy.match import Hint, NoHint, beside, could_be_its, target_hint
+from app.store.incidents import Incident
+from tests.unit.causes.cluster import NOW
+from tests.unit.causes.world import SPACE, WEB, World
+from tests.unit.policy.cases import policy_of
+
+POLICY = policy_of()
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (
+            {"deployment": "web", "statefulset": "db"},
+            'label "deployment" names web and label "statefulset" names db',
+        ),
+        ({"deployment": "web", "daemonset": "agent"}, 'label "daemonset" names agent'),
+        (
+            {"deployment": "web", "workload": "db", "workload_type": "statefulset"},
+            'label "statefulset" names db',
+        ),
+        ({"deployment": "web", "cronjob": "report"}, 'label "cronjob" names report'),
+        ({"deployment": "web", "workload": "db"}, 'label "workload" names db'),
+        ({"deployment": "web", "workload": "web", "workload_type": "rollout"}, 'label "workload" names web'),
+        (
+            {"deployment": "web", "owner_name": "db", "owner_kind": "Deployment"},
+            'label "owner_name" names db',
+        ),
+        (
+            {"deployment": "web", "created_by_name": "db", "created_by_kind": "StatefulSet"},
+            'label "statefulset" names db',
+        ),
+        (
+            {"deployment": "web", "scaletargetref_name": "db", "scaletargetref_kind": "Deployment"},
+            'label "scaletargetref_name" names db',
+        ),
+        ({"deployment": "web", "destination_workload": "db"}, 'label "destination_workload" names db'),
+        ({"deployment": "web", "k8s.deployment.name": "db"}, 'label "k8s.deployment.name" names db'),
+        ({"deployment": "web", "k8s_deployment_name": "db"}, 'label "k8s_deployment_name" names db'),
+        ({"deployment": "web", "kube_deployment": "db"}, 'label "kube_deployment" names db'),
+        ({"deployment": "web", "kubernetes_deployment": "db"}, 'label "kubernetes_deployment" names db'),
+        ({"deployment": "web", "kubernetes.statefulset.name": "db"}, 'label "statefulset" names db'),
+        ({"deployment": "web", "kube_daemonset": "db"}, 'label "daemonset" names db'),
+        ({"statefulset": "db", "kube_statefulset": "web"}, 'label "kube_statefulset" names web'),
+        ({"workload": "web", "destination_workload": "db"}, "db"),
+        ({"pod": "web-0", "k8s.pod.name": "db-0"}, 'label "k8s.pod.name" names db-0'),
+        ({"pod": "web-0", "kubernetes_pod_name": "kube-state-metrics-0"}, ""),
+        ({"deployment": "web", "k8s.deployment.name": "kube-state-metrics"}, ""),
+        ({"deployment": "web", "kube_deployment": "web", "k8s.deployment.name": "web"}, ""),
+        ({"deployment": "web", "owner_name": "<none>", "owner_kind": "<none>"}, ""),
+        ({"deployment": "web", "replicaset": "web-5d9c7b8f6d", "pod": "web-5d9c7b8f6d-x2x4z"}, ""),
+        ({"deployment": "web", "horizontalpodautoscaler": "frontend"}, ""),
+        ({"deployment": "web", "statefulset": ""}, ""),
+        ({"deployment": "web", "workload": "web", "workload_type": "deployment"}, ""),
+    ],
+)
+def test_labels_that_name_two_workloads_name_none(labels: dict[str, str], why: str) -> None:
+    found = target_hint(POLICY.rules[0], labels)
+    assert (found.why if isinstance(found, NoHint) else "").endswith(why)
+    assert isinstance(found, NoHint) is bool(why)
+
+
+OURS = policy_of("labels: {our_cluster: eu-1}\n")
+
+
+@pytest.mark.parametrize(
+    ("labels", "ours"),
+    [
+        ({}, True),
+        ({"cluster": "eu-1"}, True),
+        ({"cluster": "eu-2"}, False),
+        ({"kube_cluster_name": "eu-2"}, False),
+        ({"k8s.cluster.name": "eu-2"}, False),
+        ({"cluster": "eu-1", "exported_cluster": "eu-2"}, False),
+        ({"cluster": "eu-1", "k8s_cluster": "eu-2"}, False),
+        ({"cluster": "eu-1", "cluster_id": "eu-2"}, False),
+        ({"clusterName": "eu-2"}, False),
+        ({"cluster_name": "eu-2"}, False),
+        ({"destination_cluster": "eu-2"}, False),
+        ({"eks_cluster_name": "eu-2"}, False),
+        ({"cluster": "eu-1", "clusterName": "eu-1", "k8s_cluster_name": "eu-1"}, True),
+        ({"source_cluster": "eu-2", "redis_cluster": "cache", "cluster_role": "admin"}, True),
+    ],
+)
+def test_an_alert_of_another_cluster_is_none_of_ours(labels: dict[str, str], *, ours: bool) -> None:
+    """One Alertmanager for several clusters with equal names: where the policy says what ours is called."""
+    found = target_hint(OURS.rules[0], {"deployment": "web", **labels})
+    assert isinstance(found, Hint) is ours
+    assert ours or "another cluster" in getattr(found, "why", "")
+    assert isinstance(target_hint(POLICY.rules[0], {"deployment": "web", **labels}), Hint)
+
+
+def test_a_cluster_may_have_several_names() -> None:
+    policy = policy_of("labels: {our_cluster: [eu-1, 7f3c]}\n")
+    labels = {"deployment": "web", "cluster": "eu-1", "cluster_id": "7f3c"}
+    assert isinstance(target_hint(policy.rules[0], labels), Hint)
+    found = target_hint(policy.rules[0], {**labels, "cluster_id": "81aa"})
+    assert isinstance(found, NoHint)
+    assert found.why.endswith('label "cluster_id" names 81aa, and this one is eu-1 or 7f3c')
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        ({"deployment": "web"}, ()),
+        ({"pod": "web-0", "k8s.pod.name": "web-0"}, ()),
+        ({"deployment": "web", "pod": "db-0"}, (("pod", "Pod", "db-0"),)),
+        ({"deployment": "web", "k8s.pod.name": "db-0"}, (("pod", "Pod", "db-0"),)),
+        ({"deployment": "web", "pod": "web-0", "pod_name": "db-0"}, (("pod", "Pod", "web-0"), ("pod_name", "Pod", "db-0"))),
+        ({"deployment": "web", "hpa": "db"}, (("horizontalpodautoscaler", "HorizontalPodAutoscaler", "db"),)),
+        ({"deployment": "web", "created_by_name": "db-x", "created_by_kind": "ReplicaSet"}, (("replicaset", "ReplicaSet", "db-x"),)),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_workload_is_told_for_the_cluster_to_say_whose_it_is(
+    labels: dict[str, str], found: tuple[tuple[str, str, str], ...]
+) -> None:
+    assert beside(POLICY.rules[0], labels) == found
+
+
+_LONG = "a" * 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "pod", "could"),
+    [
+        ("Deployment", "web", "web-5d9c7b8f6d-x2x4z", True),
+        ("Deployment", "web", "web-worker-0", False),
+        ("Deployment", "web", "web-0", False),
+        ("Deployment", "web", "web-x2x4z", False),
+        ("Deployment", "web", "web-api-5d9c7b8f6d-x2x4z", False),
+        ("Deployment", "web", "web-28562245-x2x4z", False),  # a CronJob's
+        ("Deployment", "web", "web", False),
+        ("Deployment", _LONG, f"{_LONG}-5d9c7b8x2x4z", True),  # cut before the suffix
+        ("Deployment", _LONG, f"{_LONG}-worker-x2x4z", False),
+        ("StatefulSet", "web", "web-0", True),
+        ("StatefulSet", "web", "web-worker-0", False),
+        ("StatefulSet", "web", "web-5d9c7b8f6d-x2x4z", False),
+        ("DaemonSet", "web", "web-x2x4z", True),
+        ("DaemonSet", "web", "web-worker-x2x4z", False),
+        ("DaemonSet", "web", "web-5d9c7b8f6d-x2x4z", False),
+    ],
+)
+def test_only_a_name_of_the_form_that_the_cluster_gives_is_a_pod_of_a_workload(
+    kind: str, name: str, pod: str, *, could: bool
+) -> None:
+    assert could_be_its(Target("shop", Kind(kind), name), Kind.POD, pod) is could
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "could"),
+    [
+        (Kind.REPLICA_SET, "web-5d9c7b8f6d", True),
+        (Kind.REPLICA_SET, "web-api-5d9c7b8f6d", False),
+        (Kind.HPA, "web", True),
+        (Kind.HPA, "keda-hpa-web", True),
+        (Kind.HPA, "web-api", False),
+    ],
+)
+def test_so_it_is_for_replica_sets_and_autoscalers(kind: Kind, name: str, *, could: bool) -> None:
+    assert could_be_its(Target("shop", Kind.DEPLOYMENT, "web"), kind, name) is could
+
+
+def of_checkout() -> list[Obj]:
+    """Another Deployment with its ReplicaSet, pod and autoscaler."""
+
+    def owned(kind: str, name: str, owner: tuple[str, str] | None = None) -> Obj:
+        by = [{"kind": owner[0], "name": owner[1], "uid": owner[1], "controller": True}] if owner else []
+        meta = {"name": name, "namespace": SPACE, "uid": name, "labels": {}, "ownerReferences": by}
+        return {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": {}, "status": {}}
+
+    scaler = owned("HorizontalPodAutoscaler", "front")
+    scaler["spec"] = {"scaleTargetRef": {"kind": "Deployment", "name": "checkout"}}
+    return [
+        owned("Deployment", "checkout"),
+        owned("ReplicaSet", "checkout-7c9d5f6b48", ("Deployment", "checkout")),
+        owned("Pod", "checkout-7c9d5f6b48-x2x4z", ("ReplicaSet", "checkout-7c9d5f6b48")),
+        scaler,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({}, ""),
+        ({"pod": "new-0"}, ""),
+        ({"pod": "web-7c9d5f6b48-x2x4z"}, ""),  # gone, and of the form
+        ({"pod": "checkout-7c9d5f6b48-x2x4z"}, 'label "pod" checkout-7c9d5f6b48-x2x4z, which is of Deployment checkout'),
+        ({"pod": "web-worker-0"}, 'label "pod" web-worker-0, which is none of web\'s, by its name'),
+        ({"pod": "new-0", "k8s.pod.name": "web-worker-0"}, 'label "k8s.pod.name" web-worker-0, which is none of web\'s, by its name'),
+        ({"replicaset": "checkout-7c9d5f6b48"}, 'label "replicaset" checkout-7c9d5f6b48, which is of Deployment checkout'),
+        ({"replicaset": "web-r2"}, ""),
+        ({"horizontalpodautoscaler": "front"}, 'label "horizontalpodautoscaler" front, which is of Deployment checkout'),
+        ({"hpa": "gone"}, 'label "horizontalpodautoscaler" gone, which is none of web\'s, by its name'),
+    ],
+)  # fmt: skip
+async def test_what_belongs_to_another_workload_beside_the_name_makes_it_a_question(
+    labels: dict[str, str], told: str
+) -> None:
+    world = World().rolling().crash("new-0")
+    await world.scene()
+    for manifest in of_checkout():
+        world.cluster.put(manifest)
+    rule = policy_of(
+        rule="mode: auto\ntarget: {name: {label: deployment}, namespace: {label: namespace}}\n"
+    ).rules[0]
+    named = {"namespace": SPACE, "deployment": WEB, **labels}
+    incident = cast("Incident", SimpleNamespace(manual=None))
+    remediation, params = cast("tuple[Any, Any]", (None, None))
+    subject = Subject(incident, rule.labels.names.read(named), NOW, rule, remediation, params)
+
+    judged, found = await at_one(world.cluster, subject, Found(Target(SPACE, Kind.DEPLOYMENT, WEB)))
+
+    assert judged.rule.mode is (Mode.APPROVE if told else Mode.AUTO)
+    assert found.how == (f"a label names Deployment web, and {told}" if told else "")
