@@ -226,9 +226,22 @@ def _doubt(diagnosis: Diagnosis) -> str:
     """Why a person has to say that the last rollout brought the errors; empty when the logs do."""
     origin, errors = diagnosis.finding(ORIGIN), diagnosis.finding("errors.grouped")
     if origin is not None:
-        return str(origin.data["asks"])
+        held = origin.data["only_newest"] is True and not origin.data["named"]
+        return str(origin.data["asks"]) or (_held(Errors(diagnosis)) if held else "")
     why = errors.text if errors is not None else "the logs were not read"
     return f"since when requests fail is not known: {why}"
+
+
+_HELD = (Nature.LOGIN, Nature.PLACE, Nature.RATE_LIMIT)
+
+
+def _held(errors: Errors) -> str:
+    """That older pods without the errors prove nothing: they hold a connection, a login or a place that only new ones have to get. Empty
+    when the errors are about something else."""
+    of_others = errors.share(Nature.CODE) < 0.5
+    if not (errors.used_up and of_others) and sum(errors.share(nature) for nature in _HELD) < 0.5:
+        return ""
+    return f"pods of the older revision may only hold what new ones do not get: {errors.used_up or errors.of(_HELD)}"
 
 
 def _cut_off(diagnosis: Diagnosis) -> str:
@@ -258,15 +271,27 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
             origin.text,
             f"look at what changed {origin.data['instead']}" if origin.data["instead"] else "",
         )
-    if origin.data["dependency"] is True and not healthy_dependencies(diagnosis):
-        if origin.data["only_newest"] is True or unknown_dependencies(diagnosis):
-            return None  # told from the old version, or refused with the dependency's name below
+    if origin.data["dependency"] is True and not _named_healthy(diagnosis, errors):
+        if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):
+            return None  # told from the old version or by a name, or refused with the dependency's name below
+        answering = healthy_dependencies(diagnosis)
+        checked = f"only {_answer(answering)}, which it does not name" if answering else "none is checked"
         return refuse(
             ROLL_BACK,
-            f"the errors speak of a dependency, and none is checked: {errors.top}",
+            f"the errors speak of a dependency, and {checked}: {errors.top}",
             f"check what the pods connect to, and name it in the rule's params (dependencies); the most frequent error is {errors.top}",
         )
     return None
+
+
+def _named_healthy(diagnosis: Diagnosis, errors: Errors) -> bool:
+    """Does a dependency answer that the most frequent error names? That others answer tells nothing of it."""
+    answering = healthy_dependencies(diagnosis)
+    return any(
+        f.data.get("name") in answering and names_dependency(f, errors.said)
+        for f in diagnosis.findings
+        if f.code.startswith("dependency.")
+    )
 
 
 def _dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | None:

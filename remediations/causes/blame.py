@@ -8,6 +8,7 @@ is asked, unless the error's own words name what the revision changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,15 +17,15 @@ from app.domain.target import Kind
 from app.domain.workload import Pod, Terminated
 from app.kube.lineage import template_written_at
 from remediations.causes.changes import CONFIGURATION, Change, Difference, changes_of, differences, picked_up
-from remediations.causes.exits import OF_THE_PROGRAM
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, log_of
-from remediations.causes.suspects import Suspects, named_in, suspects
+from remediations.causes.exits import OF_THE_PROGRAM, TOLD_TO_END, ending
+from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, log_of, maker_of
+from remediations.causes.suspects import Suspects, below, is_slight, named_in, suspects
 from remediations.evidence.last_words import LastWords, heard
 from remediations.evidence.logs import short_of_both
 from remediations.evidence.natures import Sign
 from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.usage import span
+from remediations.evidence.usage import count, span
 
 _RAN_WELL = timedelta(minutes=10)
 """A revision whose pods ran for so long before the trouble began did not bring it by itself."""
@@ -34,6 +35,7 @@ _BY_CONFIGURATION = frozenset(
 )  # fmt: skip
 """What a change of a ConfigMap or Secret can bring as well."""
 _HOUR = timedelta(hours=1)
+_MEMORY = re.compile(r"memory|heap|\balloc", re.IGNORECASE)
 _BY_WORDS = _BY_CONFIGURATION | {CauseCode.DEPENDENCY, CauseCode.RIGHT}
 """Where the last words of a container tell what it is about."""
 _BEFORE_RUNNING = frozenset(
@@ -74,12 +76,13 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     if found is not None:
         return found
     named = _named(seen, cause, own)
-    doubts = [_undated(seen, cause)]
+    doubts = [_undated(seen, cause), _ran_first(seen, cause, last), _ailing_before(seen, cause, deployed)]
     if named is None:
         doubts += [
             _configuration(seen, cause, last, deployed),
             "" if own.worse else cause.doubt,
-            _unsaid(seen, cause),
+            _unsaid(seen, cause) or _beside(seen, cause) or _told_to_end(seen, cause, own),
+            _slight(seen, cause, last, own),
         ]
     return Blame(
         True, _why(last, own, named), asks="; ".join(filter(None, doubts)), named=named.path if named else ""
@@ -201,15 +204,92 @@ def _unsaid(seen: Snapshot, cause: Cause) -> str:
             f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
         )
         return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
-    if any(w.sign is Sign.OWN for w in said) or any(
-        e.exit_code in OF_THE_PROGRAM for e in _ends(seen, cause)
-    ):
+    own = [w for w in said if w.sign is Sign.OWN]
+    mounts = seen.mounts(cause.container)
+    if found := next((m for w in own if (m := below(w.telling[0], mounts))), ""):
+        return f'what {who} said last is about {found}, which is a volume of its own: "{short_of_both(own[0].shown, 160)}"'
+    if own or any(e.exit_code in OF_THE_PROGRAM for e in _ends(seen, cause)):
         return ""
     if not said and (why := seen.unread.get(log_of(cause.container))):
         return f"what {who} said last could not be read: {why}"
     crashed = cause.code is CauseCode.CRASH
     if words := next((w for w in said if w.errors or (crashed and not w.routine)), None):
         return f'what {who} said last names neither a fault of the program nor what changed: "{short_of_both(words.shown, 160)}"'
+    return ""
+
+
+def _beside(seen: Snapshot, cause: Cause) -> str:
+    """That something else is down beside it, from which its last words can follow although they do not name it."""
+    own = [w for w in _last_words(seen, cause) if w.sign is Sign.OWN]
+    if not seen.down or not own or not all(w.follows for w in own):
+        return ""
+    down = seen.down[0]
+    return f'Service {down.name} is down as well ({down.state} ready), and from that may follow what it said last: "{short_of_both(own[0].shown, 160)}"'
+
+
+def _told_to_end(seen: Snapshot, cause: Cause, own: Suspects) -> str:
+    """That something else ended the container, and neither its words nor a change of its sizes tell why."""
+    ends = _ends(seen, cause)
+    told = cause.code is CauseCode.CRASH and ends and all(e.exit_code in TOLD_TO_END for e in ends)
+    if not told or own.worse or any(not w.routine for w in _last_words(seen, cause)):
+        return ""
+    return (
+        f"container {cause.container} did not end by itself, and nothing says who ended it: {ending(ends[0])}"
+    )
+
+
+def _slight(seen: Snapshot, cause: Cause, last: Deployment, own: Suspects) -> str:
+    """That the rollout changed only what hardly makes a program fail."""
+    ends = _ends(seen, cause)
+    killed = any(e.exit_code in TOLD_TO_END or e.exit_code in OF_THE_PROGRAM for e in ends)
+    of_memory = any(_MEMORY.search(w.text) for w in _last_words(seen, cause))
+    if cause.code is not CauseCode.CRASH or killed or of_memory or not all(map(is_slight, own.all)):
+        return ""
+    changed = ", ".join(d.path for d in own.all[:3])
+    return f"{_name(last)} changed {changed} only, which hardly makes a program fail"
+
+
+def _ran_first(seen: Snapshot, cause: Cause, last: Deployment) -> str:
+    """That its pods did well before, or others of them do: with the release alone they would fail from the start, and all of them."""
+    if cause.code not in (CauseCode.CRASH, CauseCode.ENDS):
+        return ""
+    pods = [p for p in seen.alive if p.name in cause.pods]
+    dated = bool(pods) and cause.since is not None and all(_dated(seen, p, cause) for p in pods)
+    if (
+        dated
+        and cause.since is not None
+        and (ran := min(cause.since - p.created_at for p in pods)) >= STARTING
+    ):
+        return f"{_name(last)} ran for {span(ran.total_seconds())} before that began"
+    well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and _runs_well(seen, p)]
+    if not well or not all(seen.newest(p) for p in pods):
+        return ""
+    return (
+        f"{count(len(well), 'other pod')} of {_name(last)} {'runs' if len(well) == 1 else 'run'} without it"
+    )
+
+
+def _runs_well(seen: Snapshot, pod: Pod) -> bool:
+    """Ready for a while, without a restart."""
+    ready = pod.condition("Ready")
+    since = ready.since if pod.ready and ready is not None else None
+    return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
+
+
+def _ailing_before(seen: Snapshot, cause: Cause, deployed: datetime) -> str:
+    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
+    current = seen.current
+    if cause.code not in _BY_WORDS or not cause.container or current is None:
+        return ""
+    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
+    for e in seen.events:
+        kind, _, name = e.about.partition("/")
+        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
+        again = e.reason == "BackOff" and "restarting failed" in e.message
+        last = e.last_seen or e.first_seen
+        if mine and again and e.first_seen and last and e.first_seen < deployed <= last + RECENT:
+            ago = span((deployed - e.first_seen).total_seconds())
+            return f"pod {name} of an older revision was restarted again and again already {ago} before the rollout"
     return ""
 
 

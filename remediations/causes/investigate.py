@@ -5,8 +5,9 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeVar
 
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
@@ -16,17 +17,35 @@ from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.manifest import claims_of, config_keys
-from app.kube.parse import parse_event, selector_text, serves
+from app.kube.parse import parse_event, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
 from remediations.causes.images import WAITING, pull_secrets
-from remediations.causes.model import RECENT, Cause, CauseCode, Kept, Snapshot, Sureness, log_of
+from remediations.causes.model import (
+    RECENT,
+    Cause,
+    CauseCode,
+    Kept,
+    Neighbour,
+    Snapshot,
+    Sureness,
+    log_of,
+    maker_of,
+)
 from remediations.causes.pods import ends_soon, stuck
-from remediations.causes.rank import causes_of, neighbours_in, with_others
+from remediations.causes.rank import (
+    causes_of,
+    kept_away,
+    neighbours_in,
+    not_ready_since,
+    selector_of,
+    with_others,
+)
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.evidence.last_words import last_words
+from remediations.evidence.natures import Sign
 from remediations.evidence.usage import count, span
 
 # The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
@@ -62,6 +81,7 @@ LIMIT = 12.0
 _MOST_OBJECTS = 40
 _MOST_EVENTS = 200
 _MOST_NODES = 1_000
+_LATELY = timedelta(hours=1)
 _MOST_PODS = 3  # whose nodes and last words are read
 
 T = TypeVar("T")
@@ -92,6 +112,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, reads, seen)
             seen = await with_others(scene, seen)
+            seen = await _beside(scene, seen)
     except TimeoutError:
         reads.unread["the rest"] = f"the look took longer than {LIMIT:g} s"
     return replace(seen, unread=dict(reads.unread))
@@ -117,7 +138,8 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
     specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
     names |= {claim for spec in specs.values() for claim in claims_of(spec)}
-    told = [e for m in events if (e := parse_event(m)).about.partition("/")[2] in names]
+    makers = {m["metadata"]["name"] for m in sets}
+    told = [e for e in map(parse_event, events) if _is_about(e.about, names, makers)]
     told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
     return replace(
         seen,
@@ -127,6 +149,12 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         controllers=tuple(sets),
         events=tuple(told[:_MOST_EVENTS]),
     )
+
+
+def _is_about(about: str, names: Container[str], makers: Container[str]) -> bool:
+    """Is an event's object one of these, or a pod that one of these ReplicaSets made? It may be gone."""
+    kind, _, name = about.partition("/")
+    return name in names or (kind == Kind.POD and maker_of(name) in makers)
 
 
 async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
@@ -258,6 +286,32 @@ async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         if text.unread:
             reads.unread[log_of(name)] = text.unread
     return replace(seen, words=words)
+
+
+async def _beside(scene: Scene, seen: Snapshot) -> Snapshot:
+    """Services of the namespace whose pods all stopped being ready within the hour, whether anybody names them or not; asked only where what
+    a container said may follow from that. One without pods is nobody's outage, and without an answer nothing is known of others."""
+    if not any(words.sign is Sign.OWN and words.follows for words in seen.words.values()):
+        return seen
+    namespace, own = scene.workload.target.namespace, scene.workload.pod_labels
+    try:
+        services, pods = await asyncio.gather(
+            scene.cluster.list_objects(Kind.SERVICE, namespace),
+            scene.cluster.list_objects(Kind.POD, namespace),
+        )
+    except (ClusterRefused, TryLater):
+        return seen
+    found = list[Neighbour]()
+    for service in (s for s in services if selector_of(s) and not serves(s, own)):
+        wanted = selector_of(service).items()
+        listed = [m for m in pods if wanted <= ((m["metadata"].get("labels") or {}).items())]
+        alive = [p for p in map(parse_pod, listed) if not p.over]
+        since = not_ready_since(alive)
+        if not alive or any(p.ready for p in alive) or since is None or seen.now - since > _LATELY:
+            continue
+        if len(found) < _MOST_PODS and not await kept_away(scene, listed):
+            found.append(Neighbour(service["metadata"]["name"], f"0 of {count(len(alive), 'pod')}", since))
+    return replace(seen, down=tuple(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,8 @@ class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
     specs by name; `selected` how many pods the selector of a Service chooses, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
-    pods that are gone: preempted, or evicted by an updater; `pulling` the pods whose image is being pulled,
+    pods that are gone: preempted, or evicted by an updater; `down` are Services beside whose pods stopped being ready lately, looked for where
+    words may follow from that; `pulling` the pods whose image is being pulled,
     `scaling` what the autoscaler of nodes said about pods. `template_of` names the object whose template the workload only is.
     `unread` says of each source that could not be read why."""
 
@@ -188,6 +189,7 @@ class Snapshot:
     nodes: tuple[Obj, ...] = ()
     words: Mapping[tuple[str, str], LastWords] = field(default_factory=dict)
     neighbours: tuple[Neighbour, ...] = ()
+    down: tuple[Neighbour, ...] = ()
     put_out: tuple[KubeEvent, ...] = ()
     pulling: frozenset[str] = frozenset()
     scaling: tuple[KubeEvent, ...] = ()
@@ -231,6 +233,14 @@ class Snapshot:
         spec: Obj = self.workload.manifest["spec"]["template"].get("spec") or {}
         return spec
 
+    def mounts(self, container: str) -> tuple[str, ...]:
+        """Where the present template gives this container volumes."""
+        listed = (*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ()))
+        own: Obj = next((c for c in listed if c.get("name") == container), {})
+        return tuple(
+            str(m["mountPath"]).rstrip("/") for m in own.get("volumeMounts") or () if m.get("mountPath")
+        )
+
     def newest(self, pod: Pod) -> bool:
         """True when the pod was made from the present template (a restart of it is the same). True also when the revisions
         are not known, because then nothing sets it apart."""
@@ -252,6 +262,14 @@ class Snapshot:
     def fresh(self, event: KubeEvent) -> bool:
         """True for an event that tells something about the present."""
         return event.last_seen is None or event.last_seen >= self.now - RECENT
+
+
+_SUFFIX = re.compile(r"-[a-z0-9]{1,10}$")
+
+
+def maker_of(pod: str) -> str:
+    """What a pod's name says of the object that made it: also of a pod that is gone."""
+    return _SUFFIX.sub("", pod)
 
 
 def log_of(container: str) -> str:

@@ -30,6 +30,7 @@ from remediations.causes.model import (
     Snapshot,
     Sureness,
     earliest,
+    maker_of,
 )
 from remediations.causes.pods import ends_soon, explains_missing, pod_causes
 from remediations.causes.scheduling import ADDING, NOT_ADDING, node_comes, scheduling_causes
@@ -46,7 +47,6 @@ _MOST = 3
 _NAME = re.compile(r"(?<![\w.-])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?=[.:/\s,;'\")\]]|$)")
 _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
-_SUFFIX = re.compile(r"-[a-z0-9]{1,10}$")
 _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
         s
         for s in services
         if (s["metadata"]["name"] in words or _addresses(s) & addresses)
-        and _selector(s)
+        and selector_of(s)
         and not serves(s, own)
     ]
     found = [await _without_pods(scene, service) for service in named[:_MOST]]
@@ -82,24 +82,25 @@ def _addresses(service: Obj) -> set[str]:
     return {spec.get("clusterIP", ""), *(spec.get("clusterIPs") or ())} - {"", "None"}
 
 
-def _selector(service: Obj) -> dict[str, str]:
+def selector_of(service: Obj) -> dict[str, str]:
+    """The labels of the pods that a Service chooses."""
     selector: dict[str, str] = (service.get("spec") or {}).get("selector") or {}
     return selector
 
 
 async def _without_pods(scene: Scene, service: Obj) -> Neighbour | None:
     name = service["metadata"]["name"]
-    text = selector_text({"matchLabels": _selector(service)})
+    text = selector_text({"matchLabels": selector_of(service)})
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
     pods = [p for p in map(parse_pod, listed) if not p.over]
-    if any(p.ready for p in pods) or await _kept_away(scene, listed):
+    if any(p.ready for p in pods) or await kept_away(scene, listed):
         return None
     waits = next((f", {p.name} {c.waiting}" for p in pods for c in p.containers if c.waiting), "")
     state = f"0 of {count(len(pods), 'pod')}{short(waits, 120)}"
-    return Neighbour(name, state, _since(pods), addresses=tuple(sorted(_addresses(service))))
+    return Neighbour(name, state, not_ready_since(pods), addresses=tuple(sorted(_addresses(service))))
 
 
-async def _kept_away(scene: Scene, pods: Sequence[Obj]) -> bool:
+async def kept_away(scene: Scene, pods: Sequence[Obj]) -> bool:
     """Whether one of their owners, or a pod without one, is off limits: then nothing is told of any."""
     namespace = scene.workload.target.namespace
     for name in {
@@ -114,7 +115,7 @@ async def _kept_away(scene: Scene, pods: Sequence[Obj]) -> bool:
     return False
 
 
-def _since(pods: Sequence[Pod]) -> datetime | None:
+def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
     """When the last of them stopped being ready."""
     times = [c.since for p in pods if (c := p.condition("Ready")) is not None and c.since is not None]
     return max(times, default=None)
@@ -179,7 +180,7 @@ async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
 
     def mine(event: KubeEvent) -> bool:
         kind, _, name = event.about.partition("/")
-        return kind == "Pod" and event.reason in _PUT_OUT and _SUFFIX.sub("", name) in makers
+        return kind == "Pod" and event.reason in _PUT_OUT and maker_of(name) in makers
 
     found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
     return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,15 +16,14 @@ from remediations.causes.changes import CLEAN, Change, began_at_once, changes_of
 from remediations.causes.creation import missing_references
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.sizes import everywhere, room
-from remediations.causes.suspects import SOON, worsened
+from remediations.causes.suspects import SOON, below, brings_no_errors, in_untouched, named_in, slight_only
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import ErrorLog
+from remediations.evidence.logs import ErrorLog, short_of_both
+from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.usage import count, joined, span
+from remediations.evidence.usage import count, span
 
-# Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail.
-# Pure.
+# Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail. Pure.
 #
 # Errors are new with a revision when its pods have had them for as long as the logs reach, and pods of an older one
 # have not.
@@ -66,21 +64,55 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         after = span((began - deployed).total_seconds())
         by = log.beginning.by
         when = "began" if by is not None and by - began < CLEAN else "began later than"
-        yield Blame(
-            False, f"the errors {when} {after} after the rollout, and the logs before have none of them"
-        )
+        why = f"the errors {when} {after} after the rollout, and the logs before have none of them"
+        yield Blame(False, why)
     yield _everywhere(seen, log)
-    yield _untouched(last)
+    if not _new_image(last, log) and (untouched := brings_no_errors(last)):
+        yield Blame(False, untouched)
 
 
 def _doubts(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[str]:
     """Why a person is to be asked, although nothing acquits the rollout."""
     yield picked_up(seen, last, deployed)
     if only_newest_has_them(seen, log):
-        return  # pods of an older revision run beside without them: that tells more than their beginning
-    yield _when(seen, log, deployed)
-    if log.top is not None and (own := _only_in_untouched(last, log)):
+        return  # pods of an older revision run beside without them: that tells more than their beginning and their words
+    when = _when(seen, log, deployed)
+    yield when
+    if log.top and not _new_image(last, log) and (own := in_untouched(last, log.top.containers)):
         yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
+    if said := _said(seen, last, log):
+        ago = span((seen.now - deployed).total_seconds())
+        yield said if when else f"the errors are as old as the rollout {ago} ago, and {said}"
+
+
+def _said(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
+    """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold."""
+    if log.top is None or (log.accuse is not Sign.OWN and _names(last, log)):
+        return ""
+    said = short_of_both(log.top.said, 160)
+    if log.accuse is Sign.OTHERS:
+        return f'they speak of something else: "{said}"'
+    if log.accuse is Sign.NONE:
+        return f'they name neither a fault of the program nor what changed: "{said}"'
+    mounts = [m for c in log.top.containers for m in seen.mounts(c)]
+    if mounts and (place := below(log.top.said, mounts)) and not _names(last, log):
+        return f'they are about {place}, which is a volume of their own: "{said}"'
+    return "" if _new_image(last, log) or _names(last, log) else slight_only(last)
+
+
+def _new_image(last: Deployment, log: ErrorLog) -> bool:
+    """Has a container with the errors a new image? It can bring any error."""
+    images = {f"containers[{c}].image" for c in (log.top.containers if log.top else ())}
+    found = differences(last.previous.template, last.revision.template) if last.previous else []
+    return any(d.path in images for d in found)
+
+
+def _names(last: Deployment, log: ErrorLog) -> str:
+    """The part of the template that the release changed and the most frequent error names."""
+    if log.top is None or last.previous is None:
+        return ""
+    found = named_in(log.top.said, differences(last.previous.template, last.revision.template))
+    return found.path if found else ""
 
 
 def _when(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
@@ -104,56 +136,38 @@ def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
     )
 
 
-_SIZE = re.compile(r"(?:^|\.)resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage)$")
-"""What brings errors in one direction only."""
-
-
-def _untouched(last: Deployment) -> Blame | None:
-    if last.previous is None:
-        return None
-    found = differences(last.previous.template, last.revision.template)
-    paths = [d.path for d in found]
-    if any(not p.startswith("metadata.") and not p.endswith(".ports") and not _SIZE.search(p) for p in paths):
-        return None
-    after = last.revision.template
-    if worsened(everywhere(room, after, "cpu", "memory", "ephemeral-storage"), last.previous.template, after):
-        return None
-    what = joined(paths) or "nothing that a pod has"
-    return Blame(False, f"revision {last.revision.number} changed {what} only, which does not bring errors")
-
-
-def _only_in_untouched(last: Deployment, log: ErrorLog) -> str:
-    """The containers that alone have the most frequent error, when the rollout changed nothing of them and nothing of the pod as a
-    whole; empty otherwise."""
-    have = log.top.containers if log.top is not None else frozenset()
-    if last.previous is None or not have:
-        return ""
-    paths = [d.path for d in differences(last.previous.template, last.revision.template)]
-    of_others = [p for p in paths if p.startswith(("containers[", "initContainers[", "metadata."))]
-    own = any(f"ontainers[{name}]" in p for p in paths for name in have)
-    return "" if own or len(of_others) < len(paths) else f"container {' and '.join(sorted(have))}"
-
-
 def origin_finding(seen: Snapshot, log: ErrorLog) -> Finding | None:
     """The finding `errors.origin`; None without errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
-    them), `dependency` (they speak of something else that does not answer)."""
+    them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name)."""
     if log.top is None:
         return None
     word = errors_acquit(seen, log)
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    named = _names(last, log) if last is not None and log.accuse is not Sign.OWN else ""
     data: dict[str, JsonValue] = {
         "rollout": word is None or word.rollout,
         "asks": word.asks if word else "",
         "instead": word.instead.told(seen.now) if word and word.instead else "",
         "only_newest": only_newest_has_them(seen, log),
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
+        "named": named,
     }
     text = "The last rollout can have brought the errors"
     if word is not None and word.rollout:
         text += f", which is not sure: {word.asks}"
+    elif word is None and last is not None and last.previous is not None:
+        text += f": {_why(seen, log, named)}"
     elif word is not None:
         text = f"The last rollout did not bring the errors: {word.why}"
     return Finding(ORIGIN, text, data=data)
+
+
+def _why(seen: Snapshot, log: ErrorLog, named: str) -> str:
+    """Why nobody has to be asked."""
+    if only_newest_has_them(seen, log):
+        return "pods of an older revision run beside and do not have the most frequent one"
+    return f"they are as old as its pods and name {named or 'a fault of the program'}"
 
 
 def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:

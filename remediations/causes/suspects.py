@@ -17,8 +17,8 @@ from app.kube.lineage import template_written_at
 from remediations.causes.changes import Difference, differences
 from remediations.causes.model import Cause, Demand, Snapshot
 from remediations.causes.sizes import everywhere, less_promised, room
-from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.usage import span
+from remediations.evidence.rollouts import Deployment, last_deployment
+from remediations.evidence.usage import joined, span
 
 _DIRECTED = re.compile(
     r"(?:^|\.)(?:resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage|hugepages-\S+)|(?:startup|liveness|readiness)Probe|ports)$"
@@ -92,6 +92,60 @@ def _within(path: str, field: str) -> bool:
         rest = path.partition("]")[2]
         return not rest or not tail or rest == tail or rest.startswith((f"{tail}.", f"{tail}["))
     return path == field or path.startswith((f"{field}.", f"{field}[")) or field.startswith(f"{path}.")
+
+
+_SLIGHT = re.compile(
+    r"\.imagePullPolicy$|\.env\[(?i:\w*LOG(?:GING)?_?(?:LEVEL|FORMAT)\w*|LOG_\w+|RUST_LOG|VERBOSE|DEBUG)\]$|\.resources\.(?:limits|requests)\.[\w-]+$"
+)
+"""Parts of which a change hardly makes a program fail by itself."""
+
+
+def is_slight(difference: Difference) -> bool:
+    """Is that a change which hardly makes a program fail?"""
+    return _SLIGHT.search(difference.path) is not None
+
+
+def slight_only(last: Deployment) -> str:
+    """That a release changed nothing else; empty when it did, or changed nothing."""
+    found = differences(last.previous.template, last.revision.template) if last.previous is not None else []
+    if not found or not all(map(is_slight, found)):
+        return ""
+    what = ", ".join(d.path for d in found[:3])
+    return f"revision {last.revision.number} changed {what} only, which hardly makes a program fail"
+
+
+_SIZE = re.compile(r"(?:^|\.)resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage)$")
+"""What brings errors in one direction only."""
+
+
+def brings_no_errors(last: Deployment) -> str:
+    """That a release changed nothing by which pods that run can fail; empty when it did."""
+    if last.previous is None:
+        return ""
+    found = differences(last.previous.template, last.revision.template)
+    paths = [d.path for d in found]
+    if any(not p.startswith("metadata.") and not p.endswith(".ports") and not _SIZE.search(p) for p in paths):
+        return ""
+    after = last.revision.template
+    if worsened(everywhere(room, after, "cpu", "memory", "ephemeral-storage"), last.previous.template, after):
+        return ""
+    what = joined(paths) or "nothing that a pod has"
+    return f"revision {last.revision.number} changed {what} only, which does not bring errors"
+
+
+def in_untouched(last: Deployment, have: frozenset[str]) -> str:
+    """These containers, which have the errors, when the release changed nothing of them and nothing of the pod as a whole; empty otherwise."""
+    if last.previous is None or not have:
+        return ""
+    paths = [d.path for d in differences(last.previous.template, last.revision.template)]
+    of_others = [p for p in paths if p.startswith(("containers[", "initContainers[", "metadata."))]
+    own = any(f"ontainers[{name}]" in p for p in paths for name in have)
+    return "" if own or len(of_others) < len(paths) else f"container {' and '.join(sorted(have))}"
+
+
+def below(words: str, mounts: Iterable[str]) -> str:
+    """The first of these places whose files an error's words name; empty when they name none."""
+    return next((m for m in mounts if m and re.search(rf"(?<![\w./-]){re.escape(m)}(?![\w.-])", words)), "")
 
 
 # What the words of an error name of a release: a value that it set, a variable that it took away, or a part that such words are about.

@@ -17,7 +17,7 @@ from app.domain.text import bounded
 from remediations.evidence import error_words as words
 from remediations.evidence.error_signs import CAUSE, CAUSES, NUMBERED
 from remediations.evidence.error_words import Nature
-from remediations.evidence.natures import Sign, judged
+from remediations.evidence.natures import Sign, is_consequence, judged
 
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
@@ -27,6 +27,7 @@ _LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
 _MOST_LEVELS = 8
 
+_PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
 _LEVEL_FIELDS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel")
@@ -51,6 +52,8 @@ class ErrorLine:
     """The other exceptions that are told with it, the nearest to where it began first."""
     plain: bool = False
     """No error: a line that says nothing of a level, or of a lower one."""
+    package: str = field(default="", compare=False)
+    """What stands before the exception's name, with the dot; it tells whose type that is."""
 
     @property
     def key(self) -> str:
@@ -61,8 +64,13 @@ class ErrorLine:
     @property
     def judged(self) -> tuple[Sign, Nature]:
         """Whom it accuses, and what it says about its cause: where it began, else the nearest around that which does."""
-        own = f"{self.type}: {self.text}" if self.named else self.text
+        own = f"{self.package}{self.type}: {self.text}" if self.named else self.text
         return judged((own, *self.chain))
+
+    @property
+    def follows(self) -> bool:
+        """It only tells that something is not there, which somebody else may have to give."""
+        return is_consequence(self.words)
 
     @property
     def words(self) -> str:
@@ -140,6 +148,8 @@ class _Reader:
         above = (self.pending.words, *self.pending.chain) if self.pending else ()
         at = self.pending.at if self.pending else None
         found = ErrorLine(name, text, at, named=True) if name else _typed("ERROR", text, at)
+        if text.startswith("{:error,"):
+            found = ErrorLine("ERROR", text, at)  # a value, in which a type is only a part
         self.pending = replace(found, chain=above[:_MOST_LEVELS])
 
     def _raise(self, line: str) -> Iterator[ErrorLine]:
@@ -167,9 +177,9 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
         return replace(before, chain=(*before.chain, line)[:_MOST_LEVELS])
     name, _, text = line.partition(": ")
     above = (before.words, *before.chain) if before else ()
-    return ErrorLine(
-        name.rpartition(".")[2], text, before.at if before else None, named=True, chain=above[:_MOST_LEVELS]
-    )
+    package, dot, own = name.rpartition(".")
+    at = before.at if before else None
+    return ErrorLine(own, text, at, named=True, chain=above[:_MOST_LEVELS], package=package + dot)
 
 
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
@@ -191,7 +201,8 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         return _typed(found[0], line[found.end() :].lstrip(" \t]:|-"), at)
     if bare := words.BARE.match(line):
         name = re.split(r"[.\\]", bare["name"])[-1]
-        return ErrorLine(name, bare["text"], at, named=name not in _PLAIN)
+        package = bare["name"].removesuffix(name)
+        return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
     return None
 
 
@@ -219,8 +230,10 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     kind = _text(record, _TYPE_FIELDS)
     chain = tuple(_causes(record))[-_MOST_LEVELS:][::-1]
     if kind:
-        kind = kind.rpartition(".")[2][:_LONGEST_KEY]
-        return ErrorLine(kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain)
+        package, dot, kind = kind[-_LONGEST_KEY:].rpartition(".")
+        return ErrorLine(
+            kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain, package=package + dot
+        )
     trace = next((x for f in _TRACE_FIELDS if words.TRACE in (x := _text(record, (f,)))), "")
     last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
     found = replace(_typed("ERROR", text.partition(words.TRACE)[0].rstrip(), at), chain=chain)
@@ -259,10 +272,9 @@ def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     best = next((m for m in words.TYPE.finditer(text) if m["rest"]), None) or words.TYPE.search(text)
     if best is None:
         return ErrorLine(word, text, at)
-    name = best["name"]
-    return ErrorLine(
-        name, (best["text"] if best["rest"] else text.replace(best[0], "").strip()), at, named=True
-    )
+    said = best["text"] if best["rest"] else text.replace(best[0], "").strip()
+    found = _PACKAGE.search(text[max(0, best.start("name") - _LONGEST_KEY) : best.start("name")])
+    return ErrorLine(best["name"], said, at, named=True, package=found[0] if found else "")
 
 
 def _text(record: Mapping[str, Any], fields: Sequence[str]) -> str:

@@ -26,7 +26,8 @@ MISSING: Final = re.compile(
         r"(?:python|node|java|ruby|php|go|\.net|glibc) [\d.]+ or (?:newer|later|higher) (?:is )?required", r"exec format error", r"require\(\) of ES Module\b.{0,160}", r"cannot use import statement outside a module", r"cannot execute(?: binary file|: required file not found)", r"unable to find a match",
         r"(?:not available|unavailable|not supported|not implemented|not compiled) (?:in|on|for|by|into) this (?:build|platform|version|environment|runtime|architecture)", r"ERR_(?:MODULE|REQUIRE|PACKAGE|UNKNOWN|UNSUPPORTED|INVALID)\w*",
         r"(?:following|required) (?:files|migrations|assets) (?:are|is) missing", r"license file missing", r"file missing: \S+", r"cannot get uid for user", r"unable to find user", r"(?:user|group) \S{1,60} (?:does not exist in|not found in) /etc/\w+",
-        r"could not locate Gemfile", r"bundler: command not found: \S+", r"environment variable not found: \S+", r"could not load \S+\.(?:txt|json|ya?ml|xml|conf|so|dll|jar)", r"no \w+ in java\.library\.path", r"not found in [\w./-]{1,80}\.(?:php|py|js|ts|ya?ml|toml|json|ini|conf|properties)",
+        r"could not locate Gemfile", r"bundler: command not found: \S+", r"environment variable not found: \S+", r"could not load \S+\.(?:txt|json|ya?ml|xml|conf|so|dll|jar)", r"no \w+ in java\.library\.path", r"error loading (?:asgi|wsgi) app", r"failed opening required", r"(?:exec|execve|fork/exec):? [\"'`]?/[\w./-]{1,120}[\"'`]?: permission denied", r"application [\"'`]?[\w./-]{1,120}\.dll[\"'`]? does not exist",
+        r"linkage ?error occurred while loading", r"compiled by a more recent version", r"could not find an? production build", r"the command could not be loaded, possibly because", r"missing encryption key to decrypt\b.{0,40}", r"missing script", r"not found in [\w./-]{1,80}\.(?:php|py|js|ts|ya?ml|toml|json|ini|conf|properties)",
     ),
     re.IGNORECASE,
 )  # fmt: skip
@@ -45,7 +46,7 @@ GIVEN: Final = re.compile(
         r"(?:failed|unable|could not|cannot|couldn.t) (?:to )?(?:parse|decode|unmarshal|deseriali[sz]e|validate|compile|bind properties|interpolate)\b.{0,120}", r"cannot unmarshal", r"error (?:parsing|decoding|unmarshalling|compiling|in (?:config|configuration|template))\w{0,20}", r"(?:yaml|toml|json|xml|hcl|ini): .{0,80}", r"did not find expected", r"did not match (?:any|the)\b.{0,60}", r"field not found", r"no such field",
         r"must have an? \w+", r"unknown variant\b.{0,60}", r"unknown feature(?: flag)?\b.{0,40}", r"invalid (?:feature|prop|migration|schema|header)\w*", r"unsupported protocol version", r"larger value than the maximum", r"cannot query field", r"no (?:service for type|provider for)\b.{0,60}", r"multiple registrations", r"negative WaitGroup counter", r"function .{1,40} not defined", r"(?:schema|model|entity|component|service) .{0,60}(?:hasn.t|has not|not) been registered", r"pending migrations?", r"migrations are pending", r"must (?:not )?be (?:>=?|<=?|=|greater|less|at (?:least|most)|positive|negative|non\W|one of|an? |of type|in the range|between|set|specified|defined|provided|unique|absolute|empty|valid|the same|either|str|int|bool|bytes|numeric|callable|configured|Non)\b.{0,60}", r"should be (?:one of|greater|less|at least|a valid)", r"expected .{1,60}(?:,| but) (?:got|found|received|was)\b", r"(?:is|are) (?:not allowed|not permitted|deprecated and removed|no longer supported|not a valid|not valid)(?: \w+)?",
         r"could not fetch application environment", r"usage: \S+", r"aufruf: \S+", r"(?:could not|cannot|can.t) parse(?: \w+)?", r"keyword not supported", r"not (?:in|of) (?:a|the) (?:correct|expected|valid) format", r"(?:duplicate|conflicting|ambiguous) (?:field|key|directive|metrics?|definition|bean|route|name|handler|registration|mapping|option|type|symbol|declaration)\w{0,2}", r"(?<!connection )conflicts with",
-        r"directive is (?:duplicate|not allowed)\w*", r"(?:already (?:been )?registered|registered twice|registration attempted)(?! by)", r"multiple head revisions", r"(?:migration|database|version|schema)\b.{0,30} is dirty", r"dirty database version", r"checksum mismatch", r"validate failed", r"migrations? (?:directory is corrupt|have failed validation|failed: (?:column|relation|table|syntax))", r"(?:unable|failed) to resolve (?:service for type|dependency|module|import|migration|symbol|expression)", r"no qualifying bean", r"no (?:enum constant|method named|handler for|mapping for|implementation (?:found|bound))",
+        r"directive is (?:duplicate|not allowed)\w*", r"(?:already (?:been )?registered|registered twice|registration attempted)(?! by)", r"multiple head revisions", r"(?:migration|database|version|schema)\b.{0,30} is dirty", r"dirty database version", r"checksum mismatch", r"validate failed", r"migrations? (?:directory is corrupt|have failed validation|failed: (?:column|relation|table|syntax))", r"(?:unable|failed) to resolve (?:service for type|dependency|module|import|migration|symbol|expression)", r"no qualifying bean", r"can.t resolve dependencies of", r"dependencies of some of the beans\b.{0,60} form a cycle", r"no (?:enum constant|method named|handler for|mapping for|implementation (?:found|bound))",
         r"address already in use", r"port \d{1,5} (?:was |is )?(?:already )?in use(?: already)?", r"EADDRINUSE", r"only one usage of each socket address", r"(?:listen|bind)\w{0,5}\b.{0,60}(?:permission denied|EACCES|cannot assign requested address)", r"bind: .{0,60}", r"requires (?:net|read|write|env|run|sys|ffi) access", r"(?:key|secret|password) must be\b.{0,40}", r"keystore password was incorrect", r"password verification failed", r"tag mismatch", r"structure error: tags don.t match", r"(?:find|parse|decode|read) any PEM data", r"unsupported protocol scheme",
         r"run .{0,3}(?:npm|yarn|pnpm|make|rails|python|php) (?:run |artisan )?\w+\W{0,2}(?: first)?", r"(?:must|should) implement", r"is not (?:a )?registered", r"unknown (?:db|database) (?:driver|dialect|adapter|engine)", r"has been compiled by a more recent version", r"incompatible with (?:this|the) \w+", r"unable to open (?:config|configuration)\w*", r"could not open (?:config|configuration|input file)\w*", r"not callable",
     ),
@@ -70,16 +71,40 @@ BROKEN: Final = re.compile(
 """Where a program itself went wrong, in the languages' own words."""
 
 UNREADABLE: Final = re.compile(
-    r"\bin JSON at position\b|\bis not valid JSON\b|\bJSON input\b|\bunexpected token <|\bexpecting value: line 1 column 1\b|\b(?:parse|decode|read) (?:the )?(?:response|reply|answer)\b",
+    r"\bin JSON at position\b|\bis not valid JSON\b|\bJSON input\b|\bunexpected token <|\bexpecting value: line 1 column 1\b"
+    # Parsers' words for the page of a proxy, or for nothing, in place of an answer.
+    r"|\binvalid character '<'|\bunexpected (?:character|token)s?:?(?: at)? ?\(?['\"]<|['\"]<['\"]? is an invalid start|<(?:!doctype|html|head|body|\?xml)\b"
+    r"|\bJsonException: Syntax error|\bsimplexml_load_string\b|\betree\S{0,40}ParseError\b|\bExpected BEGIN_(?:OBJECT|ARRAY) but was\b|\bNo content to map\b|\bInvalid numeric literal\b"
+    r"|\b(?:pars(?:e|ing)|decod(?:e|ing)|read(?:ing)?|extract(?:ing)?) (?:the )?(?:response|reply|answer)\b|\bkind: Decode\b|\bno suitable HttpMessageConverter\b"
+    # Statuses of gRPC: the peer gave them.
+    r"|\brpc error: code = \w+|\bStatus \{ code: \w+|\bStatusCode\.[A-Z]|\b_?InactiveRpcError\b"
+    r"|(?<![\w.])(?:[1-9]|1[0-6]) (?:CANCELLED|UNKNOWN|INVALID_ARGUMENT|NOT_FOUND|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|DATA_LOSS):"
+    # Commands that ask somebody, as shell scripts have them.
+    r"|^(?:curl: \(\d{1,2}\)|jq: |wget: |getent: |parse error: Invalid numeric literal)",
     re.IGNORECASE,
-)
-"""Something that was to be read is not what it should be, and somebody else may have given it."""
+)  # fmt: skip
+"""Something that was asked of somebody else is not what it should be: an answer that cannot be read, or one that says no."""
 OF_ANOTHER: Final = re.compile(
-    rf"{UNREADABLE.pattern}|\b(?:response|reply|answer|payload|document|body|page) (?:of|from|by|sent by)\b"
+    rf"{UNREADABLE.pattern}|\b(?:response|reply|answer|payload|document|body|page) (?:of|from|by|sent by|was|is|had)\b"
+    r"|(?-i:\b(?:[A-Z]\w{0,60})?(?:Response|Reply)\b)|\b(?:consul|vault|etcd|zookeeper|nacos|apollo|eureka)\b|\breturned by \S"
+    r"|\b(?:s3a?|gs|gcs|abfss?|wasbs?|hdfs|az|oss|nfs)://"
     r"|(?<![\w.])/(?:mnt|media|data|nfs|efs|volumes?|vault|run/secrets|var/run|var/lib|shared)/",
     re.IGNORECASE,
 )
-"""What was wrong came from somewhere else: an answer that could not be read, a file of a volume."""
+"""What was wrong came from somewhere else: an answer that could not be read, a store of configuration, a bucket, a file of a volume."""
+CONSEQUENCE: Final = re.compile(
+    r"\bNoneType\b|\b(?:of|on|is|are|was|returned|got|got:|value|but found) [`'\"(]?(?:undefined|null|nil|None)\b|\bnull given\b|\bnil pointer\b|\bnull ?pointer|\bNullReferenceException\b"
+    r"|\bobject reference not set\b|\binvalid memory address\b|\bnil map\b|\bnil:NilClass\b|\bfor nil\b|\bOption::unwrap\(\)|\bcannot (?:read|set|access|destructure) propert"
+    r"|\b(?:is not|not) (?:iterable|subscriptable)\b|\.\w+ is not a function\b"
+    r"|\bKeyError\b(?!(?-i:: ['\"][A-Z][A-Z0-9_]{2,}['\"]))|\bkey not found\b|\bKeyNotFoundException\b|\bundefined (?:index|array key|offset)\b|\bBadMapError\b"
+    r"|\bIndexError\b|\bindex\b.{0,30} out of (?:range|bounds)\b|\bout of bounds\b|\bIndexOutOf\w+|\bout_of_range\b|\bNoSuchElementException\b|\bNo value present\b|\bcontains no elements\b|\bStopIteration\b"
+    r"|\bnot enough values to unpack\b"
+    # What a shell says of a variable or a file that a command before it should have filled.
+    r"|^\S{1,80}: line \d{1,5}: |^/?(?:bin/)?(?:ba|da|a)?sh: ",
+    re.IGNORECASE,
+)  # fmt: skip
+"""An error of the program about something that is not there: its own fault, or what follows when somebody else gave nothing. The name of an
+environment variable is no such thing: the release gives it."""
 ALL: Final = (MISSING, GIVEN, BROKEN)
 
 WRAPS: Final = frozenset(
@@ -94,6 +119,8 @@ WRAPS: Final = frozenset(
         "unexpectedvalueexception",
         "objectdisposedexception",
         "runtimewarning",
+        "unrecognizedpropertyexception",
+        "jsonsyntaxexception",
     ]
 )
 """Types that say little by themselves: they carry whatever failed below them, or an answer that somebody else gave."""
@@ -104,7 +131,7 @@ PLACE_ONLY: Final = re.compile(
 INNER: Final = re.compile(r" {0,3}(?:-{2,3}> |; nested exception is:? |\bcaused by: )", re.IGNORECASE)
 """What stands between an exception and the one below it in one line."""
 CAUSE: Final = re.compile(
-    r"[\s|+>-]{0,40}(?:-{2,3}> |\[?\b(?:caused by|root cause|cause|reason)\]?:? {1,3}(?=\S)|\[cause\]: |nested exception is:? |\*\* (?=\()|\| (?=\w[\w.]{0,80}(?:Error|Exception)\b))(?P<text>\S.*)",
+    r"[\s|+>-]{0,40}(?:-{2,3}> |(?=\{:error, )|\[?\b(?:caused by|root cause|cause|reason)\]?:? {1,3}(?=\S)|\[cause\]: |nested exception is:? |\*\* (?=\()|\| (?=\w[\w.]{0,80}(?:Error|Exception)\b))(?P<text>\S.*)",
     re.IGNORECASE,
 )
 """A line that tells the cause of the error before it, as .NET, Node, Elixir and groups of Python's exceptions do."""

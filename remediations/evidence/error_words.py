@@ -194,7 +194,7 @@ class ErrorKind(StrEnum):
     RATE_LIMIT = "rate_limit"
     LOGIN = "login"
     CLIENT = "client"
-    """Of a client library: the status in it is somebody else's."""
+    """Of a client library: the status in it, and what it complains of, is somebody else's."""
     UNKNOWN = "unknown"
 
 
@@ -218,7 +218,7 @@ OF: Final = (
         " MappingException SQLGrammarException BadSqlGrammarException ConstraintViolationException DataIntegrityViolationException SQLSyntaxErrorException"
         " NoSuchBeanDefinitionException NoUniqueBeanDefinitionException BeanDefinitionStoreException BeanCurrentlyInCreationException FlywayValidateException JsonMappingException"
         " JsonParseException MismatchedInputException UnrecognizedPropertyException HttpMessageNotReadableException MissingKotlinParameterException StackOverflowError"
-        " FileNotFoundException NoSuchFileException ConfigException MatchError UninitializedPropertyAccessException ClassFormatError"
+        " FileNotFoundException NoSuchFileException MatchError UninitializedPropertyAccessException ClassFormatError"
         # JavaScript
         " ReferenceError RangeError EvalError ERR_MODULE_NOT_FOUND MODULE_NOT_FOUND ERR_REQUIRE_ESM PrismaClientValidationError CastError ZodError"
         # Ruby, PHP, .NET
@@ -231,7 +231,7 @@ OF: Final = (
     )),
     (ErrorKind.VALUE, _names(
         "ValueError AssertionError AssertError InterfaceError IllegalArgumentException InvalidArgumentException ArgumentException UnexpectedValueException RuntimeWarning"
-        " AssertionFailedError ConfigError ConfigurationError InvalidConfigurationException ConfigurationException SettingsError UsageError"
+        " AssertionFailedError ConfigException ConfigError ConfigurationError InvalidConfigurationException ConfigurationException SettingsError UsageError"
     )),
     (ErrorKind.DATABASE, _names("OperationalError")),
     (ErrorKind.DEPENDENCY, _names(
@@ -271,6 +271,21 @@ OF: Final = (
         " APIError StripeError HttpError GoogleAPICallError ServiceException RequestError TwilioRestException UnexpectedHttpStatus"
     )),
 )  # fmt: skip
+CLIENTS: Final = re.compile(
+    r"(?<![\w.])(?:Redis|Predis|RedisClient|Aws|Google|Stripe|Elasticsearch|Elastic|OpenSearch|Twilio|Faraday|RestClient|HTTParty|Kafka|Rdkafka|Bunny|Mongo|Sentry|Azure)(?:::|\\)\w"
+    r"|(?<![\w.])(?:redis|stripe|botocore|boto3|snowflake|pymysql|MySQLdb|elasticsearch\d?|opensearchpy|cassandra|pymongo|kafka|confluent_kafka|cimpl|pika|aiokafka|hvac|kazoo|consul|grpc|grpc_status"
+    r"|google\.api_core|google\.auth|azure|openai|anthropic|twilio|ldap3?|requests|httpx|aiohttp|urllib3|etcd3?|nats|zeep|paramiko)\.(?:\w+\.){0,6}\w"
+    r"|(?<![\w.])(?:org\.apache\.(?:kafka|pulsar|zookeeper|http)|org\.elasticsearch|com\.stripe|com\.amazonaws|software\.amazon|redis\.clients|io\.lettuce|com\.hazelcast|io\.grpc|feign|retrofit2|okhttp3)\.\w"
+    r"|\ban error occurred \(\w{1,80}\) when calling the \w{1,80} operation\b",
+    re.IGNORECASE,
+)  # fmt: skip
+"""Types of libraries that ask somebody else, by their packages: what they are called like means nothing of the program (`Redis::CommandError`)."""
+GAVE_ERROR: Final = re.compile(
+    r"\{:?error, ?(?::?\b(?:timeout|closed|nxdomain|econn\w{0,12}|etimedout|ehostunreach|enetunreach|einval|no_\w{1,40})\b"
+    r"|%(?:Mint|Finch|HTTPoison|Req|Tesla|DBConnection|Postgrex|MyXQL|Redix|Mongo|Xandra|AMQP|Gun|Jason|GRPC)\.[\w.]{1,80})",
+    re.IGNORECASE,
+)
+"""What a client of Elixir or Erlang gave back: no clause of the program matches it, and the program is not what failed."""
 KINDS: Final = {name: kind for kind, names in OF for name in names}
 LEADING: Final = re.compile(
     r"(?:(?:Uncaught|Unhandled|fatal|Caused by:?|PHP Fatal error:|Exception in thread \S{1,60}) {1,2}){0,2}"

@@ -17,7 +17,7 @@ from app.domain.workload import Pod
 from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in
 from remediations.evidence.error_signs import FRAME, ROUTINE
 from remediations.evidence.logs import read_log, short_of_both
-from remediations.evidence.natures import Sign, own_answer
+from remediations.evidence.natures import Sign, blames_others, own_answer
 from remediations.evidence.usage import short
 
 _LONGEST_LINE = 500
@@ -36,7 +36,8 @@ _MOST_TELLING = 16
 @dataclass(frozen=True, slots=True)
 class LastWords:
     """What a container said before it ended, without secrets. `shown` is one line for people. `sign` is whom it accuses: the last words that
-    accuse somebody, for a framework closes with a line that says nothing. `telling` are the whole lines from the end back to those, the
+    accuse somebody, for a framework closes with a line that says nothing; where these only tell what follows when something is not there, and an
+    earlier line accuses others, it is that. `follows`: they tell only that. `telling` are the whole lines from the end back to those, the
     newest first. `errors`: an error is among them; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read."""
 
     shown: str = ""
@@ -45,6 +46,7 @@ class LastWords:
     errors: bool = False
     routine: bool = False
     unread: str = ""
+    follows: bool = False
 
     def __bool__(self) -> bool:
         """False when it said nothing."""
@@ -86,13 +88,22 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
         return LastWords()
     judged = [(e, e.judged[0]) for e in entries]
     chosen, sign = _telling([(e, s) for e, s in judged if not _of_everyday(e)])
-    if sign is Sign.NONE and (blamed := next((e for e, s in judged if s is Sign.OTHERS), None)):
+    follows = sign is Sign.OWN and chosen[0].follows
+    blamed = next((e for e, s in judged if s is Sign.OTHERS), None)
+    if follows and blamed is None:
+        blamed = next((e for e in entries if e is not chosen[0] and blames_others((e.words, *e.chain))), None)
+    if (sign is Sign.NONE or follows) and blamed:
         chosen, sign = [blamed, *chosen], Sign.OTHERS
     words = [w for e in chosen or entries[:1] for w in (e.words, *e.chain)][:_MOST_TELLING]
     telling = tuple(redact(w, longest=_LONGEST_SAID) for w in words)
     first = chosen[0] if chosen else entries[0]
     return LastWords(
-        _shown(first), sign, telling, errors=any(not e.plain for e in chosen), routine=not chosen
+        _shown(first),
+        sign,
+        telling,
+        errors=any(not e.plain for e in chosen),
+        routine=not chosen,
+        follows=follows,
     )
 
 

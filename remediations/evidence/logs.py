@@ -70,7 +70,8 @@ class Beginning:
 class ErrorLog:
     """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
     the time of the first line of any present container, None when no line tells one; `read` names the pods. `beginning` is what
-    is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure."""
+    is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure; `own` accuse the
+    program, and `follows` of these tell only that something is not there."""
 
     window: float
     pods: int
@@ -79,6 +80,8 @@ class ErrorLog:
     groups: tuple[ErrorGroup, ...] = ()
     natures: Mapping[Nature, int] = field(default_factory=dict)
     unclear: int = 0
+    own: int = 0
+    follows: int = 0
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
     begins: datetime | None = None
@@ -98,6 +101,14 @@ class ErrorLog:
     def share(self, nature: Nature) -> float:
         """Part of the errors that are of this nature (`share_of`)."""
         return share_of(nature, self.natures, self.unclear)
+
+    @property
+    def accuse(self) -> Sign:
+        """Whom most of those accuse that accuse somebody, where they are a tenth. Those that `follow` do where none accuses others."""
+        others = self.errors - self.unclear - self.own
+        if self.errors == self.unclear or self.errors - self.unclear < self.errors / 10:
+            return Sign.NONE
+        return Sign.OWN if not others or self.own - self.follows > others else Sign.OTHERS
 
 
 def share_of(nature: Nature, natures: Mapping[Nature, int], unclear: int) -> float:
@@ -128,7 +139,7 @@ class _Sorted:
     error: ErrorLine
     key: str
     nature: Nature
-    clear: bool
+    sign: Sign
     around: Callable[[], tuple[Sequence[str], Sequence[str]]]
     """The lines that were read up to its end, and some behind it, raw."""
 
@@ -148,7 +159,9 @@ async def read_errors(
         errors=len(found),
         groups=groups,
         natures=Counter(s.nature for s in found),
-        unclear=sum(not s.clear for s in found),
+        unclear=sum(s.sign is Sign.NONE for s in found),
+        own=sum(s.sign is Sign.OWN for s in found),
+        follows=sum(s.sign is Sign.OWN and s.error.follows for s in found),
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
         begins=min(
@@ -176,7 +189,7 @@ def _errors(
             cut = whole > _MOST_JUDGED and len(error.text) > _LONGEST_LINE
             known[same] = (replace(error, text=bounded(error.text, _LONGEST_LINE)) if cut else error).judged
         sign, nature = known[same]
-        return _Sorted(read.pod, read.container, error, key, nature, sign is not Sign.NONE, around)
+        return _Sorted(read.pod, read.container, error, key, nature, sign, around)
 
     found = [
         sort(read, error, around)

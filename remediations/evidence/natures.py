@@ -60,6 +60,13 @@ def kind_of(text: str) -> ErrorKind:
     return next((kind for kind in found if kind is not None), ErrorKind.UNKNOWN)
 
 
+def _of_a_client(line: str) -> bool:
+    """Does a library that asks somebody else raise it, as its package or its closing words tell?"""
+    found = words.CLIENTS.search(line)
+    lead = words.LEADING.match(line)
+    return found is not None and (lead is None or found.start() < lead.end() or " when calling " in found[0])
+
+
 def _unquoted(text: str, *, phrases: bool) -> str:
     """Without quoted names; with `phrases` also without quoted sentences of a few words that no field or call gives."""
 
@@ -91,6 +98,8 @@ class _Parts:
 def _parts(type_: str, text: str) -> _Parts:
     whole = words.ELIXIR.sub(r"\g<name>: ", bounded(f"{type_}: {text}" if type_ else text, _LONGEST_TEXT))
     kind = kind_of(whole)
+    if kind in (ErrorKind.CODE, ErrorKind.VALUE) and _of_a_client(whole):
+        kind = ErrorKind.CLIENT
     plain = words.SOURCE.sub(" ", words.URL.sub(" <url> ", whole))
     hard = _unquoted(plain, phrases=False)
     remote = kind is ErrorKind.CLIENT or bool(words.URL.search(whole) or words.REMOTE.search(plain))
@@ -123,6 +132,8 @@ def nature_of(type_: str, text: str) -> Nature:
     if (own := own_answer(text)) is not None:
         return _own(own)
     parts = _parts(type_, text)
+    if words.GAVE_ERROR.search(parts.hard):
+        return Nature.DEPENDENCY
     if parts.kind is ErrorKind.CODE:
         return Nature.DEPENDENCY if _OF_A_CALL.search(parts.hard) else Nature.CODE
     if parts.kind in (ErrorKind.RATE_LIMIT, ErrorKind.LOGIN):
@@ -142,18 +153,39 @@ def nature_of(type_: str, text: str) -> Nature:
 
 def judged(texts: Iterable[str]) -> tuple[Sign, Nature]:
     """Whom one error accuses, and what it says about its cause. `texts` are its words and those of the exceptions around it, the one where it
-    began first; one in one line with what lies below it counts as both. The first that accuses somebody decides."""
+    began first; one in one line with what lies below it counts as both. The first that accuses somebody decides; where it only tells what follows
+    when somebody gave nothing, one that accuses others."""
     whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MOST_LEVELS]
-    for text in whole:
-        if own_answer(text) is not None:
-            break
-        for level in reversed(signs.INNER.split(text)[-_MOST_LEVELS:]):
-            sign, nature = _judged(level)
-            if sign is not Sign.NONE:
-                return sign, nature
+    follows: tuple[Sign, Nature] | None = None
+    for level in _levels(whole):
+        sign, nature = _judged(level)
+        if sign is Sign.OTHERS or (sign is Sign.OWN and follows is None and not is_consequence(level)):
+            return sign, nature
+        follows = follows or ((sign, nature) if sign is Sign.OWN else None)
+    if follows is not None:
+        return follows
     nature = nature_of("", whole[0]) if whole else Nature.CODE
     of_server = own_answer(whole[0]) if whole else None
     return (Sign.OTHERS if of_server in (502, 504) else Sign.NONE), nature
+
+
+def _levels(texts: Iterable[str]) -> Iterator[str]:
+    """Each exception by itself, up to the first line of an access log."""
+    for text in texts:
+        if own_answer(text) is not None:
+            return
+        yield from reversed(signs.INNER.split(text)[-_MOST_LEVELS:])
+
+
+def is_consequence(text: str) -> bool:
+    """Is that an error about something that is not there, which follows as well when somebody else gave nothing?"""
+    return signs.CONSEQUENCE.search(bounded(text, _LONGEST_TEXT)) is not None
+
+
+def blames_others(texts: Iterable[str]) -> bool:
+    """Does one of these say that somebody else failed, or answered with what cannot be read?"""
+    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MOST_LEVELS]
+    return any(signs.UNREADABLE.search(text) for text in whole) or judged(whole)[0] is Sign.OTHERS
 
 
 def _judged(line: str) -> tuple[Sign, Nature]:
@@ -165,6 +197,8 @@ def _of_the_program(line: str) -> Sign:
     """Whether a line that speaks of nothing else has a sign of the program's own fault."""
     if signs.PLACE_ONLY.fullmatch(line.strip()):
         return Sign.OWN
+    if _of_a_client(line):
+        return Sign.NONE
     parts = _parts("", line)
     named = parts.kind in (ErrorKind.CODE, ErrorKind.VALUE) and _type(line) not in signs.WRAPS
     if signs.BROKEN.search(line) and not signs.UNREADABLE.search(line):

@@ -17,7 +17,7 @@ SERVICE_USER = "remediator"
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 BAD, GOOD = "registry.test/web:v2", "registry.test/web:v1"
-ERRORS = ["INFO started"] + ["ERROR OperationalError: connection pool exhausted in v2"] * 40
+ERRORS = ["INFO started"] + ["ERROR TypeError: connect() got an unexpected keyword argument 'pool_size'"] * 40
 
 
 def role_rules(namespace: str, *, writes: bool = True) -> list[Obj]:

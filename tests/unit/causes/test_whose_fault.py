@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.json import Obj
 from remediations.causes import CauseCode as C
 from remediations.causes import conclude
 from remediations.causes.investigate import read_snapshot
@@ -18,6 +19,7 @@ from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.test_errors import log
+from tests.unit.causes.test_more_pods import down
 from tests.unit.causes.test_words import answers, says
 from tests.unit.causes.world import World, at
 
@@ -129,6 +131,75 @@ ERROR statsd: connection refused\nTraceback (most recent call last):\nTypeError:
 ERROR statsd: ConnectionError: connection refused\nTraceback (most recent call last):\nTypeError: boom""".splitlines()
 )
 """A program's own fault, also after an error that it lived through."""
+NONE = "Traceback (most recent call last):\nTypeError: 'NoneType' object is not iterable"
+CASCADES = (
+    f"WARN could not load flags: connect ECONNREFUSED 10.0.0.3:5432, using empty\n{NONE}",
+    f"ERROR db: connection refused db:5432 (attempt 5/5), giving up\n{NONE}",
+    "Failed to fetch config: connect ECONNREFUSED 10.0.0.3:8080\n/app/s.js:3\nTypeError: Cannot read properties of undefined (reading 'flags')\n    at x",
+    (
+        "2026-03-04 02:55:00 WARN  c.s.Flags - could not fetch flags: java.net.ConnectException: Connection refused\n"
+        'Exception in thread "main" java.lang.NullPointerException: Cannot invoke "java.util.Map.get(Object)" because "flags" is null\n\tat com.shop.App.main(App.java:19)'
+    ),
+    f'level=error msg="load flags" error="{REFUSED}"\npanic: runtime error: invalid memory address or nil pointer dereference\n\ngoroutine 1 [running]:',
+    "WARN rates: HTTP 503 Service Unavailable for url: http://rates/v1\nTraceback (most recent call last):\nKeyError: 'rates'",
+    "WARN rates: rpc error: code = Unimplemented desc = unknown method\npanic: runtime error: index out of range [0] with length 0",
+    "WARN flags: unexpected token '<html>'\n/app/lib/flags.rb:12:in `load': undefined method `fetch' for nil:NilClass (NoMethodError)",
+    "curl: (6) Could not resolve host: config\n/entrypoint.sh: line 5: /tmp/env.sh: No such file or directory",
+    "curl: (22) The requested URL returned error: 503\n/entrypoint.sh: line 12: syntax error near unexpected token `<'",
+    "parse error: Invalid numeric literal at line 1, column 10\n/entrypoint.sh: line 14: LIMITS: unbound variable",
+    "** (MatchError) no match of right hand side value: {:error, :econnrefused}",
+    "** (CaseClauseError) no case clause matching: {:error, %Finch.Error{reason: :timeout}}",
+    "** (FunctionClauseError) no function clause matching in Shop.Partner.parse/1\n    The following arguments were given:\n        # 1\n        {:error, %Mint.TransportError{reason: :closed}}",
+    "Redis::CommandError: LOADING Redis is loading the dataset in memory",
+    "Redis::CommandError: CLUSTERDOWN The cluster is down",
+    "Redis::CommandError: NOAUTH Authentication required.",
+    "org.apache.kafka.common.KafkaException: Failed to construct kafka consumer\nCaused by: org.apache.kafka.common.config.ConfigException: No resolvable bootstrap urls given in bootstrap.servers",
+)
+"""What follows where somebody else gave nothing, and clients whose types are called like the program's own."""
+ANSWERS = (
+    "pymysql.err.InterfaceError: (0, '')",
+    "stripe.error.InvalidRequestError: Request req_abc: No such price: 'price_123'",
+    "botocore.exceptions.ValidationError: Stack with id web does not exist",
+    "ValidationError: An error occurred (ValidationError) when calling the DescribeStacks operation: Stack with id web does not exist",
+    "snowflake.connector.errors.ProgrammingError: 000606 (57P03): No active warehouse selected in the current session.",
+    "Error: error decoding response body: missing field `flags` at line 1 column 24",
+    "2026/03/04 02:55:00 load flags: invalid character '<' looking for beginning of value",
+    "2026/03/04 02:55:00 json: cannot unmarshal string into Go struct field Response.limits of type int",
+    "com.fasterxml.jackson.core.JsonParseException: Unexpected character ('<' (code 60)): expected a valid value",
+    "com.google.gson.JsonSyntaxException: java.lang.IllegalStateException: Expected BEGIN_OBJECT but was STRING at line 1 column 1 path $",
+    'com.fasterxml.jackson.databind.exc.UnrecognizedPropertyException: Unrecognized field "tier" (class com.shop.partner.CustomerResponse), not marked as ignorable',
+    "JSON::ParserError: unexpected token at '<html>'",
+    "feign.codec.DecodeException: Error while extracting response for type [java.util.List<com.shop.Rate>] and content type [application/json]",
+    "PHP Fatal error:  Uncaught JsonException: Syntax error in /app/src/Client.php:40",
+    "pydantic_core._pydantic_core.ValidationError: 1 validation error for RatesResponse",
+    "Error: 12 UNIMPLEMENTED: unknown method GetLimits for service limits.v1.Limits",
+    "panic: rpc error: code = Internal desc = runtime error: index out of range",
+    "FATAL: rpc error: code = InvalidArgument desc = unknown field",
+    "FileNotFoundError: [Errno 2] No such file or directory: 's3://models/current/weights.bin'",
+    "KeyError: 'rates' (response was {'error': 'internal'})",
+)
+"""Answers that say no or cannot be read: they accuse nobody."""
+PROVES = (
+    "WARN statsd: connection refused\nModuleNotFoundError: No module named 'orjson'",
+    "WARN statsd: connection refused\nSyntaxError: invalid syntax",
+    "WARN statsd: connection refused\nusage: web [-h]\nweb: error: unrecognized arguments: --workers-v2 4",
+    "WARN statsd: connection refused\nTraceback (most recent call last):\nTypeError: connect() got an unexpected keyword argument 'pool'",
+    "WARN statsd: connection refused\nTraceback (most recent call last):\nKeyError: 'DATABASE_URL_V2'",
+    "KeyError: 'tenant'",
+    NONE,
+    "ImportError: cannot import name 'CommandError' from 'redis.exceptions'",
+    "/entrypoint.sh: line 7: NEW_REGION: unbound variable",
+    'ERROR:    Error loading ASGI app. Attribute "application" not found in module "app.main".',
+    "Error: LinkageError occurred while loading main class com.shop.App",
+    "The dependencies of some of the beans in the application context form a cycle:",
+    "Error: Could not find a production build in the '.next' directory.",
+    "Error: Nest can't resolve dependencies of the OrderService (?).",
+    'exec: "/app/web": permission denied',
+    "The application 'Web.dll' does not exist.",
+    "Missing encryption key to decrypt file with. Ask your team for your master key",
+    "PHP Fatal error:  Uncaught Error: Failed opening required '/app/vendor/autoload.php'",
+)
+"""What only the image and the template can bring, also after an error that it lived through; and what is not there while nobody else is accused."""
 
 
 @pytest.mark.parametrize(
@@ -140,8 +211,21 @@ ERROR statsd: ConnectionError: connection refused\nTraceback (most recent call l
         (BY_WORD, Sign.OTHERS),
         (UNKNOWN, Sign.NONE),
         (OWN, Sign.OWN),
+        (CASCADES, Sign.OTHERS),
+        (ANSWERS, Sign.NONE),
+        (PROVES, Sign.OWN),
     ],
-    ids=["closing line", "chain of causes", "late in a long line", "others", "unknown words", "the program"],
+    ids=[
+        "closing line",
+        "chain of causes",
+        "late in a long line",
+        "others",
+        "unknown words",
+        "the program",
+        "what follows",
+        "answers of others",
+        "proofs",
+    ],
 )
 def test_the_end_of_a_run_accuses_whom_it_names(runs: tuple[str, ...], sign: Sign) -> None:
     """One test for all of a kind: what is read wrong is listed."""
@@ -173,6 +257,68 @@ ROWS = [
     Row("killed by liveness while the other is down", lambda: liveness_kills(f"ERROR {REFUSED}", "ERROR health check failed"), C.LIVENESS_PROBE, "Pod new-0", "roll-back", asks=OTHERS),
     Row("an error that it lived through, then its own", lambda: says("ERROR statsd: connection refused", "Traceback (most recent call last):", "TypeError: boom"), C.CRASH, "Pod new-0", "roll-back", ("TypeError: boom",)),
 ]  # fmt: skip
+
+
+def all_new(made: float, *crashing: str, since: float, restarts: int = 2) -> World:
+    """A rollout that came to its end; its pods, or these, were ready and crash since so many minutes ago."""
+    world = World()
+    world.deployed, world.fired = made, 1.2
+    for name in list(world.pods):
+        world.pod(name, made=made)
+    world.crash(*crashing, restarts=restarts, first=since, ended=min(1, since))
+    for name in crashing or tuple(world.pods):
+        world.pods[name]["status"]["conditions"][0]["lastTransitionTime"] = at(minutes=since)
+    return world.said("app", *NONE.split("\n"))
+
+
+def mounted(error: str, *, released: bool = False) -> World:
+    """A volume at /models, which the release brought or which was there before."""
+    world = says("Traceback (most recent call last):", error)
+
+    def mount(spec: Obj) -> None:
+        spec["containers"][0].update(volumeMounts=[{"name": "m", "mountPath": "/models"}])
+
+    return world.only_new(mount) if released else world.both(mount)
+
+
+def only(**fields: object) -> World:
+    """The release changed this of its container, and not the image."""
+    world = says(*NONE.split("\n"))
+    world.before["spec"]["containers"][0]["image"] = world.containers[0]["image"]
+    return world.only_new(lambda s: s["containers"][0].update(fields))
+
+
+def restarted_before(since: float) -> World:
+    """A pod of the older revision, which is gone, was in BackOff since so many minutes ago."""
+    world = World().rolling(old=0, new=3).crash().said("app", *NONE.split("\n"))
+    said = "Back-off restarting failed container app in pod"
+    return world.event("BackOff", said, "Pod/web-r1-abcde", ago=4, first=at(minutes=since), container="app")
+
+
+WEIGHTS = "FileNotFoundError: [Errno 2] No such file or directory: '/models/current/weights.bin'"
+LEVEL = [{"name": "LOG_LEVEL", "value": "debug"}]
+MORE = [
+    Row("ready for 8 min, then all at once", lambda: all_new(9.5, since=1.4), C.CRASH, "Pod new-0", "roll-back", asks="ran for 8 min before that began"),
+    Row("one of three, two run well", lambda: all_new(8, "new-0", since=7.9), C.CRASH, "Pod new-0", "roll-back", asks="2 other pods of revision 2 (v1 -> v2) run without it"),
+    Row("broken from the start", lambda: all_new(8, since=7.9), C.CRASH, "Pod new-0", "roll-back"),
+    Row("older pods were in BackOff before", lambda: restarted_before(20), C.CRASH, "Pod new-0", "roll-back", asks="of an older revision was restarted again and again already 15 min before the rollout"),
+    Row("older pods were in BackOff as they were replaced", lambda: restarted_before(4.5), C.CRASH, "Pod new-0", "roll-back"),
+    Row("something beside is down, and nobody names it", lambda: down(says(*NONE.split("\n")), "redis", 6379), C.CRASH, "Pod new-0", "roll-back", asks="Service redis is down as well (0 of 1 pod ready)"),
+    Row("something beside is down, and a module is missing", lambda: down(says("ModuleNotFoundError: No module named 'x'"), "redis", 6379), C.CRASH, "Pod new-0", "roll-back"),
+    Row("killed from outside without a word", lambda: World().rolling().crash("new-0", code=137), C.CRASH, "Pod new-0", "roll-back", asks="container app did not end by itself"),
+    Row("told to end without a word", lambda: World().rolling().crash("new-0", code=143).said("app", "INFO booting"), C.CRASH, "Pod new-0", "roll-back", asks="nothing says who ended it: exit code 143"),
+    Row("a file of its own volume", lambda: mounted(WEIGHTS), C.CRASH, "Pod new-0", "roll-back", asks="is about /models, which is a volume of its own"),
+    Row("a file beside its volume", lambda: mounted(WEIGHTS.replace("/models", "/models-v2")), C.CRASH, "Pod new-0", "roll-back"),
+    Row("a file of a volume that the release brought", lambda: mounted(WEIGHTS, released=True), C.CRASH, "Pod new-0", "roll-back", ("volumeMounts[/models]",)),
+    Row("the pull policy alone changed", lambda: only(imagePullPolicy="Always"), C.CRASH, "Pod new-0", "roll-back", asks="imagePullPolicy only, which hardly makes a program fail"),
+    Row("the level of the log alone changed", lambda: only(env=LEVEL), C.CRASH, "Pod new-0", "roll-back", asks="env[LOG_LEVEL] only"),
+    Row("another variable changed", lambda: only(env=[{"name": "MODE", "value": "x2"}]), C.CRASH, "Pod new-0", "roll-back"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", MORE, ids=lambda row: row.name)
+async def test_promise_11_evidence_for_the_release_counts_as_much_as_its_words(row: Row) -> None:
+    await holds(row)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -20,6 +20,7 @@ from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
 BOTH = ("postgres", "redis")
+REFUSED = "OperationalError: connection refused"
 IMAGE = "/spec/template/spec/containers/0/image"
 
 
@@ -38,16 +39,16 @@ def saying(line: str, **fields: object) -> Scenario:
 
 async def test_the_shipped_story_is_told_with_all_its_evidence() -> None:
     assert told(*await stage().look(dependencies=BOTH)) == snapshot("""\
-921 error lines in 5 min on 3 pods, 884 of them "OperationalError: connection refused"; revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; postgres and redis answer
+921 error lines in 5 min on 3 pods, 884 of them "TypeError: connect() got an unexpected keyword argument 'pool_size'"; revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; postgres and redis answer
 
-errors.grouped: 921 error lines in 5 min on 3 pods, 884 of them "OperationalError: connection refused"
-    884 x OperationalError: connection refused
+errors.grouped: 921 error lines in 5 min on 3 pods, 884 of them "TypeError: connect() got an unexpected keyword argument 'pool_size'"
+    884 x TypeError: connect() got an unexpected keyword argument 'pool_size'
     37 x ToolTimeout: search tool did not answer in 10 s
 pods.state: 3 of 3 pods ready
 cause.first: Healthy for 15 min: 3 of 3 pods ready
 changes.recent: Last change 15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
     15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
-errors.origin: The last rollout can have brought the errors
+errors.origin: The last rollout can have brought the errors: they are as old as its pods and name a fault of the program
 usage.pods: 3 pods measured: CPU 10 % of the limit on average, memory 30 % of the limit at most
     langgraph-POD: CPU 100m of 1 core, memory 310 MiB of 1 GiB
     langgraph-POD: CPU 100m of 1 core, memory 310 MiB of 1 GiB
@@ -58,11 +59,11 @@ rollout.recent: Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago
 dependency.postgres: postgres: SELECT 1 answered in 2 ms
 dependency.redis: redis: PING answered in 2 ms
 
-[roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "OperationalError: connection refused" (884 of 921 error lines); postgres and redis answer; revision 1 ran 5 d without an alert
+[roll-back] Revision 2 (v1.4.2 -> v1.5.0) was deployed 15 min ago; most frequent is "TypeError: connect() got an unexpected keyword argument 'pool_size'" (884 of 921 error lines); postgres and redis answer; revision 1 ran 5 d without an alert
     do: Roll back rag7/Deployment/langgraph from revision 2 (ghcr.io/stacey77/rag7:v1.5.0) to revision 1 (ghcr.io/stacey77/rag7:v1.4.2)
 
-[scale-up] The errors speak of a dependency, and more replicas would load it more: "OperationalError: connection refused" (884 of 921 error lines)
-    advice: Check what the pods connect to, also its connection limit; the most frequent error is "OperationalError: connection refused" (884 of 921 error lines)
+[scale-up] The errors come from the code, and more replicas of it fail alike: "TypeError: connect() got an unexpected keyword argument 'pool_size'" (884 of 921 error lines)
+    advice: Fix the code or its input; the most frequent error is "TypeError: connect() got an unexpected keyword argument 'pool_size'" (884 of 921 error lines)
 """)
 
 
@@ -77,7 +78,7 @@ async def test_the_plan_restores_the_version_before() -> None:
 
 @pytest.mark.parametrize("down", ["postgres", "redis"])
 async def test_a_dependency_that_is_down_is_named_instead_of_rolling_back(down: str) -> None:
-    play = stage()
+    play = Stage("high-error-rate", saying(REFUSED))
     play.services = Services({**dict.fromkeys(BOTH, True), down: False})
     _, steps = await play.look(dependencies=BOTH)
 
@@ -93,7 +94,7 @@ async def test_a_dependency_that_is_down_is_named_instead_of_rolling_back(down: 
 
 
 async def test_a_dependency_of_which_nothing_is_known_closes_the_rollback_when_errors_speak_of_one() -> None:
-    play = stage()
+    play = Stage("high-error-rate", saying(REFUSED))
     play.services = Services({"postgres": None})
     _, steps = await play.look(dependencies=["postgres"])
 

@@ -1,0 +1,133 @@
+"""Whose fault errors are that are as old as a release, by what they say, what the release changed and what older pods beside it show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.domain.evidence import Diagnosis
+from app.domain.plan import Step
+from app.domain.ports import DependencyResult, SlowQuery
+from remediations.high_error_rate import HighErrorRate
+from tests.unit.causes.test_errors import KEY, NPE, REFUSED, mixed, told
+from tests.unit.causes.world import World
+
+
+class _Healthy:
+    """Dependencies that all answer."""
+
+    async def check(self, names: Any) -> list[DependencyResult]:
+        return [DependencyResult(name, name, True, "answered") for name in names]
+
+    async def slow_queries(self, name: str, limit: int) -> list[SlowQuery]:
+        return []
+
+
+async def healthy(world: World, *names: str) -> tuple[Diagnosis, Mapping[str, Step]]:
+    """What the handler says while these dependencies answer."""
+    handler, scene = HighErrorRate(), replace(await world.scene(), dependencies=_Healthy())
+    params = handler.params(dependencies=names)
+    diagnosis = await handler.diagnose(scene, params)
+    return diagnosis, {s.name: s for s in await handler.ladder(scene, params, diagnosis)}
+
+
+FULL = "psycopg2.OperationalError: FATAL:  sorry, too many clients already"
+WHOSE = [
+    ("FATAL gatekeeper declined our session ticket (code 7711)", "name neither a fault of the program nor what changed"),
+    ("openai.RateLimitError: Error code: 429 - You exceeded your current quota", "speak of something else"),
+    ("OSError: [Errno 28] No space left on device", "speak of something else"),
+    ("AxiosError: Request failed with status code 401", "speak of something else"),
+    ("https://pay.test/v1/charges returned 503 Service Unavailable", "speak of something else"),
+    ("Redis::CommandError: WRONGTYPE Operation against a key", "name neither a fault of the program nor what changed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "words"), WHOSE)
+async def test_errors_as_old_as_a_release_accuse_it_only_by_what_they_say(error: str, words: str) -> None:
+    """An outage that began before the release is as old as its pods in what logs still hold; a healthy dependency is another one."""
+    for names in ((), ("postgres", "redis")):
+        world = told(error, 350, 360, deployed=6)
+        diagnosis, steps = await healthy(world, *names)
+        step, origin = steps["roll-back"], diagnosis.finding("errors.origin")
+        assert step.applies
+        assert step.actions
+        assert step.asks.startswith("the errors are as old as the rollout 6 min ago, and they "), step.asks
+        assert words in step.asks
+        assert origin is not None
+        assert origin.text == f"The last rollout can have brought the errors, which is not sure: {step.asks}"
+
+
+async def test_errors_with_a_sign_of_the_program_are_rolled_back_and_it_is_said_why() -> None:
+    diagnosis, steps = await healthy(told("TypeError: boom", 350, 360, deployed=6))
+    origin = diagnosis.finding("errors.origin")
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
+    assert origin is not None
+    assert origin.text.endswith("they are as old as its pods and name a fault of the program")
+
+
+async def test_what_is_not_there_accuses_nobody_while_others_fail_as_well() -> None:
+    world = told(KEY, 350, 360, deployed=6)
+    for rows in world.cluster.timed.values():
+        rows.append((rows[-1][0], "ERROR flags: connect ECONNREFUSED 10.0.0.3:8080"))
+    _, steps = await healthy(world)
+    assert "they speak of something else" in steps["roll-back"].asks
+
+
+@pytest.mark.parametrize(
+    ("error", "asks"),
+    [
+        (REFUSED, ""),
+        ("FATAL gatekeeper declined", ""),
+        (FULL, "too many clients"),
+        ("401 Unauthorized: token expired", "may only hold what new ones do not get"),
+        ("OSError: [Errno 28] No space left on device", "may only hold what new ones do not get"),
+    ],
+)
+async def test_older_pods_without_the_errors_tell_as_far_as_they_do_not_only_hold_what_is_short(
+    error: str, asks: str
+) -> None:
+    _, steps = await mixed(error, old_too=False).look(HighErrorRate())
+    assert steps["roll-back"].applies
+    assert asks in steps["roll-back"].asks
+    assert bool(steps["roll-back"].asks) is bool(asks)
+
+
+async def test_a_healthy_dependency_that_the_error_does_not_name_acquits_nothing() -> None:
+    _, steps = await healthy(
+        told("kafka.errors.NoBrokersAvailable: NoBrokersAvailable", 350, 360, deployed=6), "postgres"
+    )
+    assert not steps["roll-back"].applies
+    assert "only postgres answers, which it does not name" in steps["roll-back"].why
+
+    _, steps = await healthy(told("OperationalError: connection refused", 350, 360, deployed=6), "postgres")
+    assert "they speak of something else" in steps["roll-back"].asks
+
+
+async def test_errors_that_name_what_the_release_set_are_rolled_back() -> None:
+    world = told("dial tcp: lookup db-v2.shop.svc: no such host", 350, 360, deployed=6)
+    world.only_new(lambda s: s["containers"][0].update(env=[{"name": "DB", "value": "db-v2.shop.svc"}]))
+    diagnosis, steps = await healthy(world)
+    origin = diagnosis.finding("errors.origin")
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, ""), steps["roll-back"]
+    assert origin is not None
+    assert origin.data["named"] == "containers[app].env[DB]"
+
+
+async def test_errors_of_a_file_on_a_volume_that_was_there_before_are_a_question() -> None:
+    world = told(
+        "FileNotFoundError: [Errno 2] No such file or directory: '/models/w.bin'", 350, 360, deployed=6
+    )
+    world.both(lambda s: s["containers"][0].update(volumeMounts=[{"name": "m", "mountPath": "/models"}]))
+    _, steps = await healthy(world)
+    assert "they are about /models, which is a volume of their own" in steps["roll-back"].asks
+
+
+async def test_errors_since_a_release_that_changed_the_log_level_alone_are_a_question() -> None:
+    world = told(NPE, 350, 360, deployed=6)
+    world.before["spec"]["containers"][0]["image"] = world.containers[0]["image"]
+    world.only_new(lambda s: s["containers"][0].update(env=[{"name": "LOG_LEVEL", "value": "debug"}]))
+    _, steps = await healthy(world)
+    assert "env[LOG_LEVEL] only, which hardly makes a program fail" in steps["roll-back"].asks
