@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from app.domain.errors import Missing
 from app.domain.events import EventKind
+from app.domain.outcome import RunState
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
@@ -32,6 +33,7 @@ from app.page import (
 )
 from app.page.requests import Endpoint, SignIn, Site, expensive, folding, greeting, looking, query_of, told
 from app.page.session import Sessions, Visitor
+from app.policy.decide import GATE_NAMES
 from app.store import listing, runs
 from app.web.services import WebServices
 
@@ -107,6 +109,10 @@ async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response
         "ranges": tuple(lists.RANGES),
         "counted": listing.COUNTED,
         "looked_at": listing.LOOKED_AT,
+        "looked_into": listing.LOOKED_INTO,
+        "gates": GATE_NAMES,
+        "run_states": tuple(state.value for state in RunState),
+        "rules": tuple(rule.name for rule in site.services.policy().rules),
     }
     return render.page("incidents.html", l=shown, **bounds, **shell(site, request, visitor))
 
