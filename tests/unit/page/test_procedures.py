@@ -10,7 +10,7 @@ import pytest
 from app.domain.outcome import RunState
 from app.store import incidents
 from tests.orders import orders_world
-from tests.scenario.rig import Rig
+from tests.scenario.rig import POLICIES, Rig
 from tests.scenario.scenes import all_runs
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, access, filled
@@ -137,9 +137,21 @@ async def test_the_policy_shows_its_rules_in_the_order_in_which_they_are_tried(
     await visitor.login("reader")
     page = await visitor.get("/policy")
     expect_sound(page)
-    shown = [row.all("td")[0].text for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    firsts = [row.all("td")[0] for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    shown = [first.all("bdi")[0].text for first in firsts]
     assert shown == [rule.name for rule in orders.policy.rules]
     assert orders.policy.version in page.text
+
+
+async def test_each_rule_in_force_is_shown_with_its_file_and_line(orders: Rig, visitor: Browser) -> None:
+    await visitor.login("reader")
+    page = await visitor.get("/policy")
+    firsts = [row.all("td")[0] for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    assert firsts
+    for first in firsts:
+        name, place = [one.text for one in first.all("bdi")]
+        file, _, line = place.partition(":")
+        assert f"name: {name}" in (POLICIES / file).read_text().splitlines()[int(line) - 1]
 
 
 @pytest.mark.parametrize(
