@@ -18,6 +18,7 @@ from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
+    export,
     incident,
     lists,
     login,
@@ -35,6 +36,7 @@ from app.page.requests import Endpoint, SignIn, Site, expensive, folding, greeti
 from app.page.session import Sessions, Visitor
 from app.policy.decide import GATE_NAMES
 from app.store import listing, runs
+from app.store import records as store_records
 from app.web.services import WebServices
 
 
@@ -60,6 +62,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/runs/{run_id}", "GET", looking(site, folding(_run))),
         ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, folding(_target))),
         ("/audit", "GET", looking(site, expensive(_audit))),
+        ("/audit/export", "GET", looking(site, export.answer)),
         ("/policy", "GET", looking(site, expensive(_policy))),
         ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),
         ("/scorecard", "GET", looking(site, expensive(_scorecard))),
@@ -135,7 +138,8 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
     store = site.web.store
     shown = await store.read(lambda conn: records.look(conn, store.audit_keys, asked, cursor))
     kinds = tuple(kind.value for kind in EventKind)
-    return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))
+    bound = store_records.EXPORTED
+    return render.page("audit.html", a=shown, kinds=kinds, exported=bound, **shell(site, request, visitor))
 
 
 async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
