@@ -18,6 +18,7 @@ from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
+    doctor,
     export,
     incident,
     lists,
@@ -40,10 +41,17 @@ from app.store import records as store_records
 from app.web.services import WebServices
 
 
-def add_pages(app: FastAPI, web: WebServices, services: Services, sign_in: SignIn | None = None) -> FastAPI:
-    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too."""
+def add_pages(
+    app: FastAPI,
+    web: WebServices,
+    services: Services,
+    sign_in: SignIn | None = None,
+    examine: doctor.Doctor | None = None,
+) -> FastAPI:
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, and with
+    `examine`, which finds what is wrong with the set-up, operators can ask for that."""
     sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
-    site = Site(services, web, sessions, sign_in)
+    site = Site(services, web, sessions, sign_in, examine)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -65,6 +73,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/audit/export", "GET", looking(site, export.answer)),
         ("/policy", "GET", looking(site, expensive(_policy))),
         ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),
+        ("/doctor", "GET", looking(site, expensive(_doctor))),
         ("/scorecard", "GET", looking(site, expensive(_scorecard))),
         ("/procedures", "GET", looking(site, _procedures)),
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
@@ -154,6 +163,11 @@ async def _diagnosis(site: Site, request: Request, visitor: Visitor) -> Response
     return render.page("diagnosis.html", d=shown, kinds=kinds, **shell(site, request, visitor))
 
 
+async def _doctor(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await doctor.look(site, visitor, now=request.query_params.get("look") == "1")
+    return render.page("doctor.html", d=shown, words=doctor.WORDS, **shell(site, request, visitor))
+
+
 async def _scorecard(site: Site, request: Request, visitor: Visitor) -> Response:
     shown = await seen.scorecard(site.services, request.query_params.get("days", "7"))
     return render.page("scorecard.html", c=shown, spans=seen.DAYS, **shell(site, request, visitor))
@@ -183,6 +197,7 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
     return {
         "visitor": visitor,
         "operates": visitor.may(Scope.OPERATE),
+        "doctor": site.doctor is not None and visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
         "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),
