@@ -5,15 +5,17 @@ Called by the composition root. Owns the routes; what they show is made by the m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import Missing
+from app.domain.errors import Missing, RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.redact import redact
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
@@ -33,11 +35,25 @@ from app.page import (
     seen,
     workload,
 )
-from app.page.requests import Endpoint, SignIn, Site, expensive, folding, greeting, looking, query_of, told
+from app.page.requests import (
+    Endpoint,
+    Form,
+    SignIn,
+    Site,
+    expensive,
+    folding,
+    form_of,
+    greeting,
+    looking,
+    query_of,
+    require,
+    told,
+)
 from app.page.session import Sessions, Visitor
 from app.policy.decide import GATE_NAMES
 from app.store import listing, runs
 from app.store import records as store_records
+from app.web.problems import status_of
 from app.web.services import WebServices
 
 
@@ -77,7 +93,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/scorecard", "GET", looking(site, expensive(_scorecard))),
         ("/procedures", "GET", looking(site, _procedures)),
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
-        ("/procedures/{name}", "POST", looking(site, procedures.order)),
+        ("/procedures/{name}", "POST", looking(site, _order)),
         ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
@@ -179,9 +195,41 @@ async def _procedures(site: Site, request: Request, visitor: Visitor) -> Respons
 
 
 async def _procedure(site: Site, request: Request, visitor: Visitor) -> Response:
-    shown = await procedures.one(site.services, request.path_params["name"])
+    row = await procedures.one(site.services, request.path_params["name"])
+    return _order_form(site, request, visitor, row)
+
+
+async def _order(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Order it, then on to its incident. What was typed into a form that does not fit stays there to be corrected; after any other
+    error the same press may count, and its form is not made anew."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.TRIGGER)
+    row = await procedures.one(site.services, request.path_params["name"])
+    try:
+        return render.see(f"/incidents/{await procedures.order(site, visitor, row, form)}")
+    except RemediatorError as error:
+        if status_of(error) not in (404, 422):
+            return told(request, error, f"/procedures/{row['name']}")
+        return _order_form(site, request, visitor, row, (form, error))
+
+
+def _order_form(
+    site: Site,
+    request: Request,
+    visitor: Visitor,
+    row: Mapping[str, Any],
+    refused: tuple[Form, RemediatorError] | None = None,
+) -> Response:
+    shown: dict[str, Any] = {"typed": None, "refusal": None, "choices": procedures.choices}
+    if refused is not None:
+        form, error = refused
+        shown["typed"] = form
+        shown["refusal"] = (redact(error.message), redact(error.where), error.code)
     may, kinds = visitor.may(Scope.TRIGGER), tuple(kind.value for kind in procedures.KINDS)
-    return render.page("procedure.html", r=shown, orders=may, kinds=kinds, **shell(site, request, visitor))
+    status = 200 if refused is None else status_of(refused[1])
+    return render.page(
+        "procedure.html", status, r=row, orders=may, kinds=kinds, **shown, **shell(site, request, visitor)
+    )
 
 
 async def _run(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
