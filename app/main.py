@@ -97,6 +97,11 @@ class Parts:
     speed: float = 1.0
     doctor: Callable[[Clock], Awaitable[Sequence[Mapping[str, str]]]] | None = None
 
+    @property
+    def examine(self) -> Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None:
+        """The doctor with its clock, for the page."""
+        return None if self.doctor is None else partial(self.doctor, self.clock)
+
 
 @dataclass(slots=True)
 class Service:
@@ -249,9 +254,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     services.rights.current = access
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
-    examine = None if parts.doctor is None else partial(parts.doctor, parts.clock)
     sign_in = outside.sign_in(settings, http, parts.clock)
-    app = add_pages(create_app(web), web, services, sign_in, examine)
+    app = add_pages(create_app(web), web, services, sign_in, parts.examine)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 
