@@ -77,16 +77,63 @@ true
 - name: REMEDIATOR_{{ $name }}
   value: {{ toString $value | quote }}
 {{- end }}
-{{- range $name, $key := .Values.secret.keys }}
-{{- if $.Values.secret.asEnv }}
-- name: REMEDIATOR_{{ $name }}
-  valueFrom: {secretKeyRef: {name: {{ $.Values.secret.name }}, key: {{ $key }}}}
-{{- else }}
-- {name: REMEDIATOR_{{ $name }}_FILE, value: /secrets/{{ $name | lower }}}
-{{- end }}
-{{- end }}
+{{- include "alert-remediator.secretEnv" (dict "root" . "keys" .Values.secret.keys "folder" "/secrets") }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Environment of what reads or migrates the store and serves nobody: no tokens, no cluster. args: root, keys, folder */}}
+{{- define "alert-remediator.storeEnv" -}}
+- {name: REMEDIATOR_STATE_DIR, value: /state}
+- {name: REMEDIATOR_HOST, value: 127.0.0.1}
+{{- include "alert-remediator.secretEnv" . }}
+{{- with .root.Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Secrets by the setting's name, from a folder or as variables. args: root, keys, folder */}}
+{{- define "alert-remediator.secretEnv" -}}
+{{- $folder := .folder }}{{ $secret := .root.Values.secret }}
+{{- range $name, $key := .keys }}
+{{- if $secret.asEnv }}
+- name: REMEDIATOR_{{ $name }}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $key }}}}
+{{- else }}
+- {name: REMEDIATOR_{{ $name }}_FILE, value: {{ $folder }}/{{ $name | lower }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volume of that folder, with these keys of the Secret and no other. args: root, keys */}}
+{{- define "alert-remediator.secretVolume" -}}
+secretName: {{ .root.Values.secret.name }}
+defaultMode: 0440
+items:
+  {{- range $name, $key := .keys }}
+  - {key: {{ $key }}, path: {{ $name | lower }}}
+  {{- end }}
+{{- end }}
+
+{{/* What decides whether and where a pod may run: the same for the service, its test and its audit. */}}
+{{- define "alert-remediator.placement" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - {name: {{ . }}}
+  {{- end }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -117,12 +164,7 @@ true
 {{- if not .Values.secret.asEnv }}
 - name: secrets
   secret:
-    secretName: {{ .Values.secret.name }}
-    defaultMode: 0440
-    items:
-      {{- range $name, $key := .Values.secret.keys }}
-      - {key: {{ $key }}, path: {{ $name | lower }}}
-      {{- end }}
+    {{- include "alert-remediator.secretVolume" (dict "root" . "keys" .Values.secret.keys) | nindent 4 }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

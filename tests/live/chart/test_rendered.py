@@ -212,7 +212,7 @@ def test_every_container_has_settings_that_its_command_takes(
     assert commands >= {"serve", "doctor"}
     for command, settings in loaded:
         assert str(settings.state_dir) == "/state"
-        assert settings.cluster == ("" if command == "db" else "in-cluster")
+        assert settings.cluster == ("" if command in ("db", "audit") else "in-cluster")
 
 
 def _environment(container: Any, folder: Path) -> dict[str, str]:
@@ -259,7 +259,7 @@ def test_only_what_the_settings_name_is_reached(helm: Helm) -> None:
         return {p["port"] for p in rule.get("ports", ())}
 
     def egress(way: str) -> Any:
-        return helm.template(values=way).of("NetworkPolicy")["spec"]["egress"]
+        return helm.template(values=way).of("NetworkPolicy", NAME)["spec"]["egress"]
 
     assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
     assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]

@@ -196,8 +196,15 @@ def test_chart_and_service_have_one_version() -> None:
 
 # --- alerts, dashboard, examples ---
 
-REPLACED = {"JOB": "x", "QUIET": "24h", "REPLICAS": "3", "NAMESPACE": "ns", "AUDIT": "x-audit"}
-FOREIGN = {"up", "kube_job_status_failed"}
+REPLACED = {
+    "JOB": "x",
+    "QUIET": "24h",
+    "REPLICAS": "3",
+    "NAMESPACE": "ns",
+    "AUDIT": "x-audit",
+    "OVERDUE": "172800",
+}
+FOREIGN = {"up", "kube_job_status_failed", "kube_cronjob_status_last_successful_time", "kube_cronjob_created"}
 
 
 def alerts() -> list[dict[str, str]]:
@@ -248,6 +255,7 @@ def test_each_trouble_that_people_must_hear_of_has_an_alert() -> None:
         "MessagesWait",
         "BudgetUsedUp",
         "AuditBroken",
+        "AuditOverdue",
         "ReplicaGone",
     }
     assert {f"AlertRemediator{name}" for name in (*wanted, "ApprovalsExpire")} <= {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.policy.faults import PolicyInvalid
+from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.load import load_policy
 from remediations import CATALOGUE
 
@@ -27,13 +27,13 @@ HALF = "a key is rotated by provider, secret, active_key and keys_key (or keys) 
 def said_of(remediation: str, block: str, params: object, more: str = "") -> list[str]:
     """The faults of a policy with one rule, whose params are in line 9."""
     text = HEAD + RULE % (remediation, block, json.dumps(params)) + more
+    found: tuple[PolicyFault, ...] = ()
     try:
         load_policy({"p.yaml": text}, CATALOGUE)
     except PolicyInvalid as invalid:
-        assert invalid.code == "bad_policy"
-        assert all(f.file == "p.yaml" and f.message for f in invalid.faults)
-        return [f"{f.line}: {f.message}" for f in invalid.faults]
-    return []
+        found = invalid.faults
+    assert all(f.file == "p.yaml" and f.message for f in found)
+    return [f"{f.line}: {f.message}" for f in found]
 
 
 @pytest.mark.parametrize("block", ["params", "order_params"])
