@@ -187,3 +187,14 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* Where an AlertmanagerConfig is made, as a JSON list: the operator lets each have its own namespace's alerts alone. */}}
+{{- define "alert-remediator.alertNamespaces" -}}
+{{- if .Values.alertmanagerConfig.namespaces -}}
+{{- .Values.alertmanagerConfig.namespaces | toJson -}}
+{{- else if and .Values.policy.existingConfigMap (not .Values.rbac.roles) -}}
+{{- fail "alertmanagerConfig.namespaces: the chart cannot read policy.existingConfigMap; name the namespaces whose alerts are sent" -}}
+{{- else -}}
+{{- include "alert-remediator.spaces" . -}}
+{{- end -}}
+{{- end }}

@@ -46,6 +46,17 @@
 {{- $found | uniq | sortAlpha | toJson -}}
 {{- end }}
 
+{{/* The namespaces that the chart knows the policy to act in, as a JSON list: those that get a role. */}}
+{{- define "alert-remediator.spaces" -}}
+{{- if .Values.rbac.roles -}}
+{{- keys .Values.rbac.roles | sortAlpha | toJson -}}
+{{- else -}}
+{{- $policy := include "alert-remediator.policy" . | fromJson -}}
+{{- $table := .Files.Get "files/rights.yaml" | fromYaml -}}
+{{- include "alert-remediator.namespaces" (dict "root" . "policy" $policy "table" $table) -}}
+{{- end -}}
+{{- end }}
+
 {{/* The rules of one role, each with a comment that says who needs it: what `remediator rbac` prints. args: policy, table, namespace */}}
 {{- define "alert-remediator.rules" -}}
 {{- $table := .table -}}{{- $policy := .policy -}}{{- $scope := .policy.scope -}}{{- $needed := dict -}}
