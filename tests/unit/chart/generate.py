@@ -16,7 +16,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.policytools.rbac import rights_table
-from app.settings import FILES, SECRETS, Settings
+from app.settings import FILES, Settings
 from remediations import CATALOGUE
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
@@ -34,9 +34,7 @@ def values() -> dict[str, Any]:
 def schema_text() -> str:
     """The schema with the parts that the settings say."""
     schema = json.loads(SCHEMA.read_text("utf-8"))
-    settings = {
-        n.upper(): _setting(f) for n, f in Settings.model_fields.items() if n not in {*SECRETS, *OURS}
-    }
+    settings = {n.upper(): _setting(f) for n, f in Settings.model_fields.items() if n not in {*FILES, *OURS}}
     keys = {
         name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
         for name in FILES

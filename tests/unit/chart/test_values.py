@@ -111,6 +111,7 @@ def test_without_one_of_the_two_it_is_refused(missing: str) -> None:
             "verbs/0",
         ),
         ({"settings__SLACK_BOT_TOKEN": "xoxb"}, "SLACK_BOT_TOKEN"),
+        ({"settings__STATUS_PAGE_URL": "https://hooks.example.org/very-secret"}, "STATUS_PAGE_URL"),
         ({"settings__STATE_DIR": "/x"}, "STATE_DIR"),
         ({"settings__RETENTION_DAYS": "30"}, "/settings/RETENTION_DAYS"),
         ({"settings__MODE": "off"}, "/settings/MODE"),
