@@ -128,3 +128,30 @@
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* Refuses what rbac.roles give beyond what any remediation needs. args: roles, table */}}
+{{- define "alert-remediator.checkRoles" -}}
+{{- $table := .table -}}{{- $known := dict -}}
+{{- $rights := concat $table.every $table.events $table.config -}}
+{{- range $handler := $table.remediations -}}
+{{- range $kind, $writes := $handler.writes }}{{- $rights = concat $rights (default (list) $writes) -}}{{- end -}}
+{{- range $kind, $inside := $handler.inside }}{{- $rights = concat $rights (default (list) $inside) -}}{{- end -}}
+{{- end -}}
+{{- range $rights }}{{- $_ := set $known (printf "%s %s %s" .group .resource .verb) true -}}{{- end -}}
+{{- range list "secrets get" "secrets patch" "secrets delete" "namespaces get" }}{{- $_ := set $known (printf " %s" .) true -}}{{- end -}}
+{{- range $namespace, $rules := .roles -}}
+{{- if has $namespace $table.protectedNamespaces -}}
+{{- fail (printf "rbac.roles.%s: nothing is done in %s, whatever the policy says" $namespace $namespace) -}}
+{{- end -}}
+{{- range $rule := $rules -}}
+{{- range $group := $rule.apiGroups }}{{- range $resource := $rule.resources }}{{- range $verb := $rule.verbs -}}
+{{- if not (hasKey $known (printf "%s %s %s" $group $resource $verb)) -}}
+{{- fail (printf "rbac.roles.%s: no remediation needs %s on %s of the group %q; take what remediator rbac --format helm prints" $namespace $verb $resource $group) -}}
+{{- end -}}
+{{- if and (eq $group "") (has $resource (list "secrets" "namespaces")) (not (compact (default (list) $rule.resourceNames))) -}}
+{{- fail (printf "rbac.roles.%s: %s on %s needs resourceNames; no right is for all of them" $namespace $verb $resource) -}}
+{{- end -}}
+{{- end -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
