@@ -41,7 +41,6 @@ def _roles(folder: Path, rules: list[dict[str, Any]], namespace: str = "rag7") -
         (_rule("serviceaccounts/token", "create"), "no remediation needs create on serviceaccounts/token"),
         (
             _rule("rolebindings", "create", "rbac.authorization.k8s.io"),
-            'no remediation needs create on rolebindings of the group "rbac.authorization.k8s.io"; '
             "take what remediator rbac --format helm prints",
         ),
     ],
