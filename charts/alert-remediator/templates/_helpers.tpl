@@ -18,12 +18,19 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The chart's labels, those of all objects, and those of this one, each name once. args: root, labels */}}
 {{- define "alert-remediator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
-{{ include "alert-remediator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
+{{ include "alert-remediator.selector" .root }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with merge (dict) (default (dict) .labels) .root.Values.commonLabels }}
+{{- $given := . }}
+{{- range list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" }}
+{{- if hasKey $given . }}
+{{- fail (printf "the label %s is the chart's own: leave it out of commonLabels, podLabels and other labels" .) }}
+{{- end }}
+{{- end }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -33,10 +40,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 name: {{ .name }}
 namespace: {{ default .root.Release.Namespace .namespace }}
 labels:
-  {{- include "alert-remediator.labels" .root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "alert-remediator.labels" (dict "root" .root "labels" .labels) | nindent 2 }}
 {{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -78,9 +82,7 @@ true
   value: {{ toString $value | quote }}
 {{- end }}
 {{- include "alert-remediator.secretEnv" (dict "root" . "keys" .Values.secret.keys "folder" "/secrets") }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- include "alert-remediator.extraEnv" . }}
 {{- end }}
 
 {{/* Environment of what reads or migrates the store and serves nobody: no tokens, no cluster. args: root, keys, folder */}}
@@ -88,9 +90,7 @@ true
 - {name: REMEDIATOR_STATE_DIR, value: /state}
 - {name: REMEDIATOR_HOST, value: 127.0.0.1}
 {{- include "alert-remediator.secretEnv" . }}
-{{- with .root.Values.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- include "alert-remediator.extraEnv" .root }}
 {{- end }}
 
 {{/* Secrets by the setting's name, from a folder or as variables. args: root, keys, folder */}}
@@ -197,4 +197,16 @@ capabilities: {drop: [ALL]}
 {{- else -}}
 {{- include "alert-remediator.spaces" . -}}
 {{- end -}}
+{{- end }}
+
+{{/* More environment: never a setting, from which the chart would then have derived something else. */}}
+{{- define "alert-remediator.extraEnv" -}}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "REMEDIATOR_" (toString .name) }}
+{{- fail (printf "extraEnv: %s is a setting of the service: say it as settings.%s, a secret as secret.keys, and what the chart sets itself by its own value" .name (trimPrefix "REMEDIATOR_" .name)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
