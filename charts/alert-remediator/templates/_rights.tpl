@@ -155,3 +155,26 @@
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* What the rules connect to, as JSON: open (a list of who, host, port; no host: a Service of the target's namespace), and unknown: what only a Secret or nobody says where it is. */}}
+{{- define "alert-remediator.reach" -}}
+{{- $table := .Files.Get "files/rights.yaml" | fromYaml -}}
+{{- $open := list -}}{{- $unknown := list -}}
+{{- range $rule := (include "alert-remediator.policy" . | fromJson).rules -}}
+{{- $params := default (dict) $rule.params -}}
+{{- range (default (dict) (get $table.remediations (toString $rule.remediation))).connects -}}
+{{- $host := toString (default "" (get $params (printf "%shost" .prefix))) -}}
+{{- $inside := toString (default .default (get $params (printf "%sservice" .prefix))) -}}
+{{- $port := int (default .port (get $params (printf "%sport" .prefix))) -}}
+{{- $who := printf "the %s of rule %q" .what (toString $rule.name) -}}
+{{- if and (ne .what "object store") (or $host $inside) -}}
+{{- $open = append $open (dict "who" $who "host" $host "port" $port) -}}
+{{- else if and (eq .what "object store") (not $params.endpoint) (not $.Values.networkPolicy.apiServer.cidrs) -}}
+{{- /* A public store's port 443 is open already, as the API server's address is not known. */ -}}
+{{- else if ne .what "service" -}}
+{{- $unknown = append $unknown $who -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "open" $open "unknown" (uniq $unknown) | toJson -}}
+{{- end }}

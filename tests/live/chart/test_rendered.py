@@ -254,7 +254,7 @@ def test_pods_end_later_than_the_service_needs(helm: Helm) -> None:
 # --- network ---
 
 
-def test_only_what_the_settings_name_is_reached(helm: Helm) -> None:
+def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
     def ports(rule: Any) -> set[int]:
         return {p["port"] for p in rule.get("ports", ())}
 
@@ -264,7 +264,19 @@ def test_only_what_the_settings_name_is_reached(helm: Helm) -> None:
     assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
     assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]
     every = egress("everything")
-    assert [ports(r) for r in every] == [{53}, {6443}, {443}, {5432}, set(), {443}, {443}, set(), {6379}]
+    assert [ports(r) for r in every] == [
+        {53},
+        {6443},
+        {443},
+        {5432},
+        set(),
+        {443},
+        {443},
+        set(),
+        {5432},
+        {6379},
+        {6379},
+    ]
     assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
     spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 7)]
     assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
