@@ -251,7 +251,7 @@ def _connects(handler: AnyRemediation) -> list[dict[str, str | int]]:
                 {
                     "what": what,
                     "prefix": prefix,
-                    "default": default_of(handler, f"{prefix}service") or "",
+                    "default": str(default_of(handler, f"{prefix}service") or ""),
                     "port": port,
                 }
             )
