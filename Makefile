@@ -5,6 +5,8 @@ UV := $(TOOLS)/bin/uv
 RUN := $(UV) run --frozen
 JOBS ?= 3
 BASE ?= python:3.12-slim
+# The tag that the chart asks for when it is told none.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
 # The live tier in two processes side by side, each with a control plane: the scenes, which mostly wait, and all others.
 define live_tier
@@ -84,10 +86,10 @@ bench: install   ## measure; prints ratios of one run
 fuzz: install    ## fuzz every parser of foreign bytes, guided by coverage, 10 minutes each (FUZZ_ARGS="--seconds 60 NAME...")
 	$(UV) run --frozen --group fuzz python -m tests.fuzz $(FUZZ_ARGS)
 
-image:           ## build the container image on the base image's present digest; needs docker with buildx
+image:           ## build the container image alert-remediator:VERSION on the base image's present digest; needs docker with buildx
 	@digest=$$(docker buildx imagetools inspect $(BASE) --format '{{.Manifest.Digest}}') && [ -n "$$digest" ] \
 	  || { echo "IMAGE NOT BUILT: the digest of $(BASE) cannot be looked up"; exit 1; }; \
-	echo "base: $(BASE)@$$digest"; docker build --build-arg "PYTHON_BASE=$(BASE)@$$digest" -t alert-remediator .
+	echo "base: $(BASE)@$$digest"; docker build --build-arg "PYTHON_BASE=$(BASE)@$$digest" -t "alert-remediator:$(VERSION)" .
 
 audit: install   ## look for known vulnerabilities in the locked packages; says so when no database can be reached
 	@$(UV) export --frozen --no-default-groups --no-emit-project --quiet -o $(TOOLS)/runtime.txt

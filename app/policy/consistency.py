@@ -110,20 +110,25 @@ def _remediation(placed: Placed, catalogue: Mapping[str, Handler]) -> Iterator[P
             yield placed.fault(("steps", at), unknown_name("step", step, handler.steps), handler.steps)
         elif step in placed.rule.steps[:at]:
             yield placed.fault(("steps", at), f'step "{step}" stands here twice')
-    yield from _params(placed, handler, "params", placed.rule.params)
-    yield from _params(placed, handler, "order_params", {**placed.rule.params, **placed.rule.order_params})
+    found = list(_params(placed, handler, "params", placed.rule.params))
+    yield from found
+    both = {**placed.rule.params, **placed.rule.order_params}
+    yield from _params(placed, handler, "order_params", both, whole=not found)
 
 
 def _params(
-    placed: Placed, handler: Handler, block: str, params: Mapping[str, object]
+    placed: Placed, handler: Handler, block: str, params: Mapping[str, object], *, whole: bool = True
 ) -> Iterator[PolicyFault]:
     """Faults of one block of params; what `params` says already is not said again for `order_params`. What is missing an order
-    may still give."""
+    may still give. A fault of all params together has no key: it stands at the block, and is left out unless `whole`."""
     try:
         handler.params.model_validate(dict(params))
     except ValidationError as error:
         for entry in error.errors():
-            if block != "params" and str(entry["loc"][0]) not in placed.rule.order_params:
+            keys = {str(key) for key in entry["loc"][:1]} or (
+                set(placed.rule.order_params) if whole else set()
+            )
+            if block != "params" and keys.isdisjoint(placed.rule.order_params):
                 continue
             if entry["type"] == "missing" and len(entry["loc"]) == 1 and not placed.rule.when.lists:
                 continue

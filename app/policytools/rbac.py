@@ -226,6 +226,7 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
             name: {
                 "readsConfig": handler.reads_config,
                 "secretParams": {param: default_of(handler, param) or "" for param in handler.secret_params},
+                "connects": _connects(handler),
                 "mode": Mode.OBSERVE.value if handler.procedure is None else Mode.APPROVE.value,
                 "writes": {kind.value: _writes_on(handler, kind) for kind in WORKLOAD_KINDS},
                 "inside": {kind.value: _inside(handler, kind) for kind in WORKLOAD_KINDS},
@@ -238,6 +239,27 @@ def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:
         },
         "texts": {"every": EVERY, "mark": _MARK, "events": _TELL},
     }
+
+
+def _connects(handler: AnyRemediation) -> list[dict[str, str | int]]:
+    """What it connects to besides the API server, and which params say where: for the chart's network policy."""
+    fields = handler.params.model_fields
+    found: list[dict[str, str | int]] = []
+    for what, prefix, port in (("database", "", 5432), ("cache", "cache_", 6379)):
+        if f"{prefix}url_key" in fields:
+            found.append(
+                {
+                    "what": what,
+                    "prefix": prefix,
+                    "default": str(default_of(handler, f"{prefix}service") or ""),
+                    "port": port,
+                }
+            )
+    if "url_key" not in fields and {"service", "port"} <= set(fields):
+        found.append({"what": "service", "prefix": "", "default": "", "port": 0})
+    if "endpoint" in fields:
+        found.append({"what": "object store", "prefix": "", "default": "", "port": 0})
+    return found
 
 
 def _writes_on(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:

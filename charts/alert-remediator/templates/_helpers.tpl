@@ -18,12 +18,19 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The chart's labels, those of all objects, and those of this one, each name once. args: root, labels */}}
 {{- define "alert-remediator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
-{{ include "alert-remediator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
+{{ include "alert-remediator.selector" .root }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with merge (dict) (default (dict) .labels) .root.Values.commonLabels }}
+{{- $given := . }}
+{{- range list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" }}
+{{- if hasKey $given . }}
+{{- fail (printf "the label %s is the chart's own: leave it out of commonLabels, podLabels and other labels" .) }}
+{{- end }}
+{{- end }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -33,10 +40,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 name: {{ .name }}
 namespace: {{ default .root.Release.Namespace .namespace }}
 labels:
-  {{- include "alert-remediator.labels" .root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "alert-remediator.labels" (dict "root" .root "labels" .labels) | nindent 2 }}
 {{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -77,16 +81,59 @@ true
 - name: REMEDIATOR_{{ $name }}
   value: {{ toString $value | quote }}
 {{- end }}
-{{- range $name, $key := .Values.secret.keys }}
-{{- if $.Values.secret.asEnv }}
+{{- include "alert-remediator.secretEnv" (dict "root" . "keys" .Values.secret.keys "folder" "/secrets") }}
+{{- include "alert-remediator.extraEnv" . }}
+{{- end }}
+
+{{/* Environment of what reads or migrates the store and serves nobody: no tokens, no cluster. args: root, keys, folder */}}
+{{- define "alert-remediator.storeEnv" -}}
+- {name: REMEDIATOR_STATE_DIR, value: /state}
+- {name: REMEDIATOR_HOST, value: 127.0.0.1}
+{{- include "alert-remediator.secretEnv" . }}
+{{- include "alert-remediator.extraEnv" .root }}
+{{- end }}
+
+{{/* Secrets by the setting's name, from a folder or as variables. args: root, keys, folder */}}
+{{- define "alert-remediator.secretEnv" -}}
+{{- $folder := .folder }}{{ $secret := .root.Values.secret }}
+{{- range $name, $key := .keys }}
+{{- if $secret.asEnv }}
 - name: REMEDIATOR_{{ $name }}
-  valueFrom: {secretKeyRef: {name: {{ $.Values.secret.name }}, key: {{ $key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $key }}}}
 {{- else }}
-- {name: REMEDIATOR_{{ $name }}_FILE, value: /secrets/{{ $name | lower }}}
+- {name: REMEDIATOR_{{ $name }}_FILE, value: {{ $folder }}/{{ $name | lower }}}
 {{- end }}
 {{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
+{{- end }}
+
+{{/* The volume of that folder, with these keys of the Secret and no other. args: root, keys */}}
+{{- define "alert-remediator.secretVolume" -}}
+secretName: {{ .root.Values.secret.name }}
+defaultMode: 0440
+items:
+  {{- range $name, $key := .keys }}
+  - {key: {{ $key }}, path: {{ $name | lower }}}
+  {{- end }}
+{{- end }}
+
+{{/* What decides whether and where a pod may run: the same for the service, its test and its audit. */}}
+{{- define "alert-remediator.placement" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - {name: {{ . }}}
+  {{- end }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -117,12 +164,7 @@ true
 {{- if not .Values.secret.asEnv }}
 - name: secrets
   secret:
-    secretName: {{ .Values.secret.name }}
-    defaultMode: 0440
-    items:
-      {{- range $name, $key := .Values.secret.keys }}
-      - {key: {{ $key }}, path: {{ $name | lower }}}
-      {{- end }}
+    {{- include "alert-remediator.secretVolume" (dict "root" . "keys" .Values.secret.keys) | nindent 4 }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -144,4 +186,27 @@ seccompProfile: {type: RuntimeDefault}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Where an AlertmanagerConfig is made, as a JSON list: the operator lets each have its own namespace's alerts alone. */}}
+{{- define "alert-remediator.alertNamespaces" -}}
+{{- if .Values.alertmanagerConfig.namespaces -}}
+{{- .Values.alertmanagerConfig.namespaces | toJson -}}
+{{- else if and .Values.policy.existingConfigMap (not .Values.rbac.roles) -}}
+{{- fail "alertmanagerConfig.namespaces: the chart cannot read policy.existingConfigMap; name the namespaces whose alerts are sent" -}}
+{{- else -}}
+{{- include "alert-remediator.spaces" . -}}
+{{- end -}}
+{{- end }}
+
+{{/* More environment: never a setting, from which the chart would then have derived something else. */}}
+{{- define "alert-remediator.extraEnv" -}}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "REMEDIATOR_" (toString .name) }}
+{{- fail (printf "extraEnv: %s is a setting of the service: say it as settings.%s, a secret as secret.keys, and what the chart sets itself by its own value" .name (trimPrefix "REMEDIATOR_" .name)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}

@@ -46,6 +46,17 @@
 {{- $found | uniq | sortAlpha | toJson -}}
 {{- end }}
 
+{{/* The namespaces that the chart knows the policy to act in, as a JSON list: those that get a role. */}}
+{{- define "alert-remediator.spaces" -}}
+{{- if .Values.rbac.roles -}}
+{{- keys .Values.rbac.roles | sortAlpha | toJson -}}
+{{- else -}}
+{{- $policy := include "alert-remediator.policy" . | fromJson -}}
+{{- $table := .Files.Get "files/rights.yaml" | fromYaml -}}
+{{- include "alert-remediator.namespaces" (dict "root" . "policy" $policy "table" $table) -}}
+{{- end -}}
+{{- end }}
+
 {{/* The rules of one role, each with a comment that says who needs it: what `remediator rbac` prints. args: policy, table, namespace */}}
 {{- define "alert-remediator.rules" -}}
 {{- $table := .table -}}{{- $policy := .policy -}}{{- $scope := .policy.scope -}}{{- $needed := dict -}}
@@ -116,4 +127,54 @@
   {{- if .names }}, resourceNames: {{ splitList "," .names | toJson }}{{ end }}}  # {{ join "; " $sentences }}
 {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/* Refuses what rbac.roles give beyond what any remediation needs. args: roles, table */}}
+{{- define "alert-remediator.checkRoles" -}}
+{{- $table := .table -}}{{- $known := dict -}}
+{{- $rights := concat $table.every $table.events $table.config -}}
+{{- range $handler := $table.remediations -}}
+{{- range $kind, $writes := $handler.writes }}{{- $rights = concat $rights (default (list) $writes) -}}{{- end -}}
+{{- range $kind, $inside := $handler.inside }}{{- $rights = concat $rights (default (list) $inside) -}}{{- end -}}
+{{- end -}}
+{{- range $rights }}{{- $_ := set $known (printf "%s %s %s" .group .resource .verb) true -}}{{- end -}}
+{{- range list "secrets get" "secrets patch" "secrets delete" "namespaces get" }}{{- $_ := set $known (printf " %s" .) true -}}{{- end -}}
+{{- range $namespace, $rules := .roles -}}
+{{- if has $namespace $table.protectedNamespaces -}}
+{{- fail (printf "rbac.roles.%s: nothing is done in %s, whatever the policy says" $namespace $namespace) -}}
+{{- end -}}
+{{- range $rule := $rules -}}
+{{- range $group := $rule.apiGroups }}{{- range $resource := $rule.resources }}{{- range $verb := $rule.verbs -}}
+{{- if not (hasKey $known (printf "%s %s %s" $group $resource $verb)) -}}
+{{- fail (printf "rbac.roles.%s: no remediation needs %s on %s of the group %q; take what remediator rbac --format helm prints" $namespace $verb $resource $group) -}}
+{{- end -}}
+{{- if and (eq $group "") (has $resource (list "secrets" "namespaces")) (not (compact (default (list) $rule.resourceNames))) -}}
+{{- fail (printf "rbac.roles.%s: %s on %s needs resourceNames; no right is for all of them" $namespace $verb $resource) -}}
+{{- end -}}
+{{- end -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the rules connect to, as JSON: open (a list of who, host, port; no host: a Service of the target's namespace), and unknown: what only a Secret or nobody says where it is. */}}
+{{- define "alert-remediator.reach" -}}
+{{- $table := .Files.Get "files/rights.yaml" | fromYaml -}}
+{{- $open := list -}}{{- $unknown := list -}}
+{{- range $rule := (include "alert-remediator.policy" . | fromJson).rules -}}
+{{- $params := default (dict) $rule.params -}}
+{{- range (default (dict) (get $table.remediations (toString $rule.remediation))).connects -}}
+{{- $host := toString (default "" (get $params (printf "%shost" .prefix))) -}}
+{{- $inside := toString (default .default (get $params (printf "%sservice" .prefix))) -}}
+{{- $port := int (default .port (get $params (printf "%sport" .prefix))) -}}
+{{- $who := printf "the %s of rule %q" .what (toString $rule.name) -}}
+{{- if and (ne .what "object store") (or $host $inside) -}}
+{{- $open = append $open (dict "who" $who "host" $host "port" $port) -}}
+{{- else if and (eq .what "object store") (not $params.endpoint) (not $.Values.networkPolicy.apiServer.cidrs) -}}
+{{- /* A public store's port 443 is open already, as the API server's address is not known. */ -}}
+{{- else if ne .what "service" -}}
+{{- $unknown = append $unknown $who -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "open" $open "unknown" (uniq $unknown) | toJson -}}
 {{- end }}

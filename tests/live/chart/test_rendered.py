@@ -212,7 +212,7 @@ def test_every_container_has_settings_that_its_command_takes(
     assert commands >= {"serve", "doctor"}
     for command, settings in loaded:
         assert str(settings.state_dir) == "/state"
-        assert settings.cluster == ("" if command == "db" else "in-cluster")
+        assert settings.cluster == ("" if command in ("db", "audit") else "in-cluster")
 
 
 def _environment(container: Any, folder: Path) -> dict[str, str]:
@@ -252,38 +252,6 @@ def test_pods_end_later_than_the_service_needs(helm: Helm) -> None:
 
 
 # --- network ---
-
-
-def test_only_what_the_settings_name_is_reached(helm: Helm) -> None:
-    def ports(rule: Any) -> set[int]:
-        return {p["port"] for p in rule.get("ports", ())}
-
-    def egress(way: str) -> Any:
-        return helm.template(values=way).of("NetworkPolicy")["spec"]["egress"]
-
-    assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
-    assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]
-    every = egress("everything")
-    assert [ports(r) for r in every] == [{53}, {6443}, {443}, {5432}, set(), {443}, {443}, set(), {6379}]
-    assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
-    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 7)]
-    assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
-
-
-@pytest.mark.parametrize(
-    ("url", "rule"),
-    [
-        ("http://prometheus:9090", {"to": [{"podSelector": {}}]}),
-        ("http://p.mon.svc.cluster.local:9090/x", "mon"),
-        ("http://p.example.org", 80),
-        ("https://p.example.org:8443/prom", 8443),
-    ],
-)
-def test_the_way_to_prometheus_follows_its_url(helm: Helm, url: str, rule: Any) -> None:
-    found = helm.template("--set", f"settings.PROMETHEUS_URL={url}").of("NetworkPolicy")["spec"]["egress"][-1]
-    if isinstance(rule, str):
-        rule = {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rule}}}]}
-    assert found == ({"ports": [{"port": rule, "protocol": "TCP"}]} if isinstance(rule, int) else rule)
 
 
 def test_from_outside_only_the_webhooks_are_reached(helm: Helm) -> None:

@@ -16,7 +16,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.policytools.rbac import rights_table
-from app.settings import FILES, SECRETS, Settings
+from app.settings import FILES, URLS, Settings
 from remediations import CATALOGUE
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
@@ -35,7 +35,7 @@ def schema_text() -> str:
     """The schema with the parts that the settings say."""
     schema = json.loads(SCHEMA.read_text("utf-8"))
     settings = {
-        n.upper(): _setting(f) for n, f in Settings.model_fields.items() if n not in {*SECRETS, *OURS}
+        n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*FILES, *OURS}
     }
     keys = {
         name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
@@ -63,7 +63,7 @@ def _text(name: str) -> str:
     return str(Settings.model_fields[name].description)
 
 
-def _setting(field: FieldInfo) -> dict[str, Any]:
+def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
     found: dict[str, Any] = {"description": str(field.description)}
     if field.annotation is int:
         found["type"] = "integer"
@@ -76,6 +76,8 @@ def _setting(field: FieldInfo) -> dict[str, Any]:
         found["enum"] = [c for c in choices if isinstance(c, str)]
     else:
         found["type"] = "string"
+    if name in URLS:
+        found["pattern"] = "^(https?://[^/].*)?$"
     return found
 
 

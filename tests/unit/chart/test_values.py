@@ -111,6 +111,10 @@ def test_without_one_of_the_two_it_is_refused(missing: str) -> None:
             "verbs/0",
         ),
         ({"settings__SLACK_BOT_TOKEN": "xoxb"}, "SLACK_BOT_TOKEN"),
+        ({"settings__STATUS_PAGE_URL": "https://hooks.example.org/very-secret"}, "STATUS_PAGE_URL"),
+        ({"settings__PROMETHEUS_URL": "prometheus:9090"}, "/settings/PROMETHEUS_URL"),
+        ({"settings__EXTERNAL_URL": "remediator.example.org"}, "/settings/EXTERNAL_URL"),
+        ({"extraEnv": [{"value": "x"}]}, '"name" is a required property'),
         ({"settings__STATE_DIR": "/x"}, "STATE_DIR"),
         ({"settings__RETENTION_DAYS": "30"}, "/settings/RETENTION_DAYS"),
         ({"settings__MODE": "off"}, "/settings/MODE"),
@@ -196,8 +200,15 @@ def test_chart_and_service_have_one_version() -> None:
 
 # --- alerts, dashboard, examples ---
 
-REPLACED = {"JOB": "x", "QUIET": "24h", "REPLICAS": "3", "NAMESPACE": "ns", "AUDIT": "x-audit"}
-FOREIGN = {"up", "kube_job_status_failed"}
+REPLACED = {
+    "JOB": "x",
+    "QUIET": "24h",
+    "REPLICAS": "3",
+    "NAMESPACE": "ns",
+    "AUDIT": "x-audit",
+    "OVERDUE": "172800",
+}
+FOREIGN = {"up", "kube_job_status_failed", "kube_cronjob_status_last_successful_time", "kube_cronjob_created"}
 
 
 def alerts() -> list[dict[str, str]]:
@@ -248,6 +259,7 @@ def test_each_trouble_that_people_must_hear_of_has_an_alert() -> None:
         "MessagesWait",
         "BudgetUsedUp",
         "AuditBroken",
+        "AuditOverdue",
         "ReplicaGone",
     }
     assert {f"AlertRemediator{name}" for name in (*wanted, "ApprovalsExpire")} <= {

@@ -80,6 +80,7 @@ def test_every_command_runs(block: Block, line: str, service: Served, shell: She
         "python": _python,
         "python3": _new_token,
         "export": _export,
+        "docker": _docker,
         "helm": _helm,
         "kind": _kind_cluster,
         "kubectl": lambda words: _kubectl(block, words),
@@ -140,14 +141,29 @@ def _helm(words: list[str]) -> None:
             shown = file.read_text("utf-8") if option == "--set-file" and file.is_file() else text
             place[rest[-1].replace("\\", "")] = shown
     assert chart_faults(chart_merged(chart_defaults(), said)) == ""
+    pushed = {"repository": "registry.example.org/alert-remediator"}
+    assert said.get("image", pushed) == pushed  # the tag is that of `make image`
 
 
 def _kind_cluster(words: list[str]) -> None:
     """No container engine is at hand: only that it is one cluster, and the image that `make image` tags."""
     assert words[-2:] == ["--name", "remediator"]
     if words[1:3] == ["load", "docker-image"]:
-        assert "-t alert-remediator ." in (ROOT / "Makefile").read_text("utf-8")
-        assert words[3] == "alert-remediator:latest"
+        assert words[3] == _image()
+
+
+def _image() -> str:
+    """What `make image` tags, and what the chart asks for when it is told nothing."""
+    assert '-t "alert-remediator:$(VERSION)" .' in (ROOT / "Makefile").read_text("utf-8")
+    chart = yaml.safe_load((ROOT / "charts/alert-remediator/Chart.yaml").read_text("utf-8"))
+    assert f'version = "{chart["appVersion"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+    return f"{chart_defaults()['image']['repository']}:{chart['appVersion']}"
+
+
+def _docker(words: list[str]) -> None:
+    """No container engine is at hand: only that the image that `make image` tags goes to the registry that helm is told."""
+    ours, theirs = _image(), f"registry.example.org/{_image()}"
+    assert words[1:] in (["tag", ours, theirs], ["push", theirs])
 
 
 def _kubectl(block: Block, words: list[str]) -> None:

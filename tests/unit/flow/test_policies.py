@@ -23,6 +23,14 @@ from app.store import facts
 from app.store.database import Store
 from remediations import CATALOGUE
 
+HALF = """version: 1
+rules:
+  - name: half a list of keys
+    when: alertname="A"
+    target: {name: {label: deployment}}
+    remediation: api-rate-limits
+    params: {secret: s1}
+"""
 SHIPPED = Path(__file__).resolve().parents[3] / "policies"
 
 
@@ -153,3 +161,12 @@ async def test_a_policy_is_parsed_beside_the_event_loop(kept: Kept, monkeypatch:
     await asyncio.wait_for(kept.look(), 30)
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_a_refused_reload_says_what_is_wrong_with_half_written_params_and_where(kept: Kept) -> None:
+    await kept.look()
+    (kept.folder / "half.yaml").write_text(HALF)
+    await kept.look()
+    refused = [data["error"] for kind, data in kept.trail.kept if kind == "policy.refused"]
+    assert len(refused) == 1
+    assert "half.yaml:7:13: a key is rotated by provider, secret, active_key" in refused[0]

@@ -1,0 +1,128 @@
+"""Where the service may connect to: what settings, secrets and the policy name is open, or the notes say what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.policy.load import load_policy
+from remediations import CATALOGUE
+from tests.live.chart.helm import CHART, NAME, Helm
+
+pytestmark = pytest.mark.live
+CIDRS = ("--set", "networkPolicy.apiServer.cidrs={10.0.0.1/32}")
+
+
+@pytest.mark.parametrize("secret", ["STATUS_PAGE_URL", "SLACK_BOT_TOKEN", "PAGERDUTY_ROUTING_KEY"])
+def test_what_a_secret_says_where_to_post_to_is_reached(helm: Helm, secret: str) -> None:
+    found = helm.template(*CIDRS, "--set", f"secret.keys.{secret}=x").of("NetworkPolicy", NAME)
+    assert {"ports": [{"port": 443, "protocol": "TCP"}]} in found["spec"]["egress"]
+
+
+def _policy(folder: Path, remediation: str, params: str) -> tuple[str, str]:
+    rule = f"{{name: x, when: a=b, target: {{name: {{label: d}}}}, remediation: {remediation}, params: {params}}}"
+    text = f"version: 1\nscope: {{namespaces: [rag7, rag8]}}\nrules:\n  - {rule}\n"
+    load_policy({"policy.yaml": text}, CATALOGUE)
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump({"policy": {"files": {"policy.yaml": text}}}), "utf-8")
+    return "--values", str(file)
+
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+INSIDE = {"matchExpressions": [{"key": NAMESPACE_LABEL, "operator": "In", "values": ["rag7", "rag8"]}]}
+
+
+@pytest.mark.parametrize(
+    ("remediation", "params", "port", "space"),
+    [
+        ("database-connections", "{service: postgres}", 5432, INSIDE),
+        ("database-connections", "{host: db.data.svc, port: 6432}", 6432, {"matchLabels": {NAMESPACE_LABEL: "data"}}),
+        ("database-vacuum", "{host: db.example.org}", 5432, None),
+        ("api-rate-limits", "{}", 6379, INSIDE),
+        ("api-rate-limits", "{cache_host: cache.example.org, cache_port: 6380}", 6380, None),
+        ("rollback", "{service: web, port: 8080}", 8080, INSIDE),
+    ],
+)  # fmt: skip
+def test_what_a_rule_says_where_it_is_is_reached(
+    helm: Helm, tmp_path: Path, remediation: str, params: str, port: int, space: Any
+) -> None:
+    found = helm.template(*_policy(tmp_path, remediation, params)).of("NetworkPolicy", NAME)
+    wanted = {"ports": [{"port": port, "protocol": "TCP"}]}
+    assert found["spec"]["egress"][2:] == [wanted | ({"to": [{"namespaceSelector": space}]} if space else {})]
+
+
+@pytest.mark.parametrize(
+    ("remediation", "params", "told"),
+    [
+        ("database-connections", "{}", 'Not reached: the database of rule "x"'),
+        ("configuration-backup", "{}", ""),
+        (
+            "configuration-backup",
+            "{endpoint: 'http://minio.store:9000'}",
+            'Not reached: the object store of rule "x"',
+        ),
+        ("high-latency", "{}", ""),
+        ("database-connections", "{service: postgres}", ""),
+    ],
+)
+def test_the_notes_list_what_is_not_reached(
+    helm: Helm, tmp_path: Path, remediation: str, params: str, told: str
+) -> None:
+    given = _policy(tmp_path, remediation, params)
+    arguments = (str(CHART), "--dry-run=client", "--set", "secret.name=s", *given)
+    notes = helm("install", "x", *arguments).stdout.partition("\nNOTES:\n")[2]
+    assert notes
+    assert (told in notes) if told else ("Not reached" not in notes)
+    more = helm("install", "x", *arguments, "--set-json", 'networkPolicy.egress=[{"ports":[{"port":5432}]}]')
+    assert "Not reached" not in more.stdout
+
+
+def test_the_notes_say_what_a_policy_that_the_chart_cannot_read_may_need(helm: Helm) -> None:
+    assert "policy in the ConfigMap names are not reached" in helm.notes("upgrade")
+
+
+def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
+    def ports(rule: Any) -> set[int]:
+        return {p["port"] for p in rule.get("ports", ())}
+
+    def egress(way: str) -> Any:
+        return helm.template(values=way).of("NetworkPolicy", NAME)["spec"]["egress"]
+
+    assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
+    assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]
+    every = egress("everything")
+    assert [ports(r) for r in every] == [
+        {53},
+        {6443},
+        {443},
+        {5432},
+        set(),
+        {443},
+        {443},
+        set(),
+        {5432},
+        {6379},
+        {6379},
+    ]
+    assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 7)]
+    assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("http://prometheus:9090", {"to": [{"podSelector": {}}]}),
+        ("http://p.mon.svc.cluster.local:9090/x", "mon"),
+        ("http://p.example.org", 80),
+        ("https://p.example.org:8443/prom", 8443),
+    ],
+)
+def test_the_way_to_prometheus_follows_its_url(helm: Helm, url: str, rule: Any) -> None:
+    found = helm.template("--set", f"settings.PROMETHEUS_URL={url}").of("NetworkPolicy")["spec"]["egress"][-1]
+    if isinstance(rule, str):
+        rule = {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rule}}}]}
+    assert found == ({"ports": [{"port": rule, "protocol": "TCP"}]} if isinstance(rule, int) else rule)

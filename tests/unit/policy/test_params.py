@@ -1,0 +1,59 @@
+"""Params of every remediation: whatever a rule writes there is taken, or refused with file, line and a sentence."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from app.policy.faults import PolicyFault, PolicyInvalid
+from app.policy.load import load_policy
+from remediations import CATALOGUE
+
+HEAD = "version: 1\nscope: {namespaces: [rag7]}\nrules:\n"
+RULE = """  - name: A
+    when: alertname="A"
+    target: {name: {label: deployment}}
+    remediation: %s
+    mode: approve
+    %s: %s
+"""
+VALUES: tuple[Any, ...] = ("s1", "", 7, -1, 1.5, True, None, [], ["a"], {}, {"a": "b"})
+HALF = "a key is rotated by provider, secret, active_key and keys_key (or keys) together"
+
+
+def said_of(remediation: str, block: str, params: object, more: str = "") -> list[str]:
+    """The faults of a policy with one rule, whose params are in line 9."""
+    text = HEAD + RULE % (remediation, block, json.dumps(params)) + more
+    found: tuple[PolicyFault, ...] = ()
+    try:
+        load_policy({"p.yaml": text}, CATALOGUE)
+    except PolicyInvalid as invalid:
+        found = invalid.faults
+    assert all(f.file == "p.yaml" and f.message for f in found)
+    return [f"{f.line}: {f.message}" for f in found]
+
+
+@pytest.mark.parametrize("block", ["params", "order_params"])
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_params_that_are_half_written_or_of_a_wrong_type_are_told_at_their_line(
+    name: str, block: str
+) -> None:
+    """A key that is missing is told at the rule, where no params stand."""
+    fields = CATALOGUE[name].params.model_fields
+    missing = {f'the key "{param}" is missing' for param, field in fields.items() if field.is_required()}
+    assert {told.partition(": ")[2] for told in said_of(name, block, {})} == missing
+    assert len(said_of(name, block, {"no_such_param": 1})) == 1 + len(missing)
+    for param, value in itertools.product(fields, VALUES):
+        for told in said_of(name, block, {param: value}):
+            line, _, sentence = told.partition(": ")
+            assert line == "9" or sentence in missing, (param, value, told)
+
+
+def test_what_is_wrong_with_all_params_together_is_told_once_at_the_block() -> None:
+    assert said_of("api-rate-limits", "params", {"secret": "s1"}) == [f"9: {HALF}"]
+    assert said_of("api-rate-limits", "order_params", {"secret": "s1"}) == [f"9: {HALF}"]
+    more = "    order_params: {least: 7}\n"
+    assert said_of("api-rate-limits", "params", {"secret": "s1"}, more) == [f"9: {HALF}"]
