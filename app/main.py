@@ -6,10 +6,11 @@ Owns construction and the order of start and stop. No logic: whatever decides an
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,12 @@ class Parts:
     hooks: StoreHooks | None = None
     tracer: Tracer | None = None
     speed: float = 1.0
+    doctor: Callable[[Clock], Awaitable[Sequence[Mapping[str, str]]]] | None = None
+
+    @property
+    def examine(self) -> Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None:
+        """The doctor with its clock, for the page."""
+        return None if self.doctor is None else partial(self.doctor, self.clock)
 
 
 @dataclass(slots=True)
@@ -247,7 +254,8 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     services.rights.current = access
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
-    app = add_pages(create_app(web), web, services, outside.sign_in(settings, http, parts.clock))
+    sign_in = outside.sign_in(settings, http, parts.clock)
+    app = add_pages(create_app(web), web, services, sign_in, parts.examine)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 

@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 from sqlalchemy import Connection
 
 from app.domain.errors import BadInput
-from app.domain.outcome import IncidentState
+from app.domain.outcome import IncidentState, RunState
 from app.intake.body import rfc3339
+from app.policy.decide import GATE_NAMES
 from app.store import listing, standing
 from app.store.incidents import Incident
 from app.store.listing import Facets, Wanted
@@ -30,6 +31,9 @@ RANGES: Mapping[str, timedelta] = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
+_TEXTS = ("alertname", "namespace", "target", "rule", "gate", "run", "range", "since", "until")
+_BLOCKING = 3
+"""Gates that have a preset: those that stopped most lately."""
 _NEEDS = ("waiting", "stuck", "escalated")
 PRESETS: tuple[tuple[str, Mapping[str, str | Sequence[str]]], ...] = (
     ("All", {}),
@@ -37,17 +41,21 @@ PRESETS: tuple[tuple[str, Mapping[str, str | Sequence[str]]], ...] = (
     ("Under way", {"state": ("acting", "verifying")}),
     ("Fixed today", {"state": ("fixed", "contained"), "range": "24h"}),
     ("Refused or only observed", {"state": ("refused", "observed")}),
+    ("Undone", {"run": "undone"}),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the URL asks for. `range` is a name of `RANGES`; `since` and `until` are RFC 3339 and win over it."""
+    """What the URL asks for. `rule` and `gate` are of the last decision, `run` is a state of one of its runs, `range` is a name of `RANGES`; `since` and `until` are RFC 3339 and win over it."""
 
     states: tuple[IncidentState, ...] = ()
     alertname: str = ""
     namespace: str = ""
     target: str = ""
+    rule: str = ""
+    gate: str = ""
+    run: str = ""
     range: str = ""
     since: str = ""
     until: str = ""
@@ -56,7 +64,15 @@ class Filter:
         """As the store knows it. Raises BadInput for a time that is none."""
         since = _time("since", self.since) or (now - RANGES[self.range] if self.range else None)
         return Wanted(
-            self.states, self.alertname, self.namespace, self.target, since, _time("until", self.until)
+            self.states,
+            self.alertname,
+            self.namespace,
+            self.target,
+            since,
+            _time("until", self.until),
+            RunState(self.run) if self.run else None,
+            self.rule,
+            self.gate,
         )
 
     def url(self, changed: Mapping[str, str | Sequence[str]] | None = None) -> str:
@@ -71,15 +87,7 @@ class Filter:
         return f"/incidents?{urlencode(pairs)}" if pairs else "/incidents"
 
     def _fields(self) -> dict[str, str | Sequence[str]]:
-        return {
-            "state": [s.value for s in self.states],
-            "alertname": self.alertname,
-            "namespace": self.namespace,
-            "target": self.target,
-            "range": self.range,
-            "since": self.since,
-            "until": self.until,
-        }
+        return {"state": [s.value for s in self.states], **{name: getattr(self, name) for name in _TEXTS}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +122,12 @@ def read(query: Sequence[tuple[str, str]]) -> Filter:
         text = value.strip()[:_LONGEST]
         if name == "state" and text:
             states.append(_state(text))
-        elif name in ("alertname", "namespace", "target", "range", "since", "until") and text:
+        elif name in _TEXTS and text:
             single[name] = text
-    if single.get("range", "1h") not in RANGES:
-        raise BadInput(f"a range is one of {', '.join(RANGES)}", code="invalid_parameter", where="range")
+    for name, known in (("range", tuple(RANGES)), ("gate", GATE_NAMES), ("run", tuple(RunState))):
+        if name in single and single[name] not in known:
+            allowed = ", ".join(known)
+            raise BadInput(f"a {name} is one of {allowed}", code="invalid_parameter", where=name)
     return Filter(tuple(dict.fromkeys(states)), **single)
 
 
@@ -133,8 +143,19 @@ def look(conn: Connection, chosen: Filter, cursor: str, now: datetime) -> ListPa
         following,
         found.more,
         standing.newest(conn) or "",
-        tuple((name, Filter().url(fields), _is(chosen, fields)) for name, fields in PRESETS),
+        tuple(
+            (name, Filter().url(fields), _is(chosen, fields))
+            for name, fields in (*PRESETS, *_blocked(listing.stopping(conn)))
+        ),
     )
+
+
+def _blocked(gates: Sequence[tuple[str, int]]) -> list[tuple[str, Mapping[str, str | Sequence[str]]]]:
+    """Presets of what the gates stopped that stop most."""
+    return [
+        (f"Blocked by {gate}", {"state": ("refused", "observed"), "gate": gate})
+        for gate, _ in gates[:_BLOCKING]
+    ]
 
 
 def _choices(found: Facets, chosen: Filter) -> dict[str, list[Choice]]:

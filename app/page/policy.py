@@ -24,9 +24,10 @@ _LONGEST = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One rule, and in words what starts it, its target, who approves and what else holds."""
+    """One rule, its file and line, and in words what starts it, its target, who approves and what else holds."""
 
     rule: Rule
+    place: str
     starts: str
     target: str
     approval: str
@@ -64,7 +65,7 @@ async def look(services: Services, labels: str) -> PolicyPage:
     """The page. Raises BadInput (`bad_labels`) for labels that are none."""
     policy, asked = services.policy(), labels.strip()[:_LONGEST]
     met = meets(policy, services.ceiling, labels_of(asked, "labels")) if asked else None
-    rows = [_row(rule) for rule in policy.rules]
+    rows = [_row(rule, policy.places.get(rule.name, "")) for rule in policy.rules]
     return PolicyPage(policy, services.ceiling, rows, await views.trust(services), asked, met)
 
 
@@ -90,12 +91,12 @@ def _mode(rule: Rule, policy: Policy, ceiling: Mode) -> str:
     return lowest.value if lowest is rule.mode else f"{lowest.value}, by a ceiling"
 
 
-def _row(rule: Rule) -> Row:
+def _row(rule: Rule, place: str) -> Row:
     starts = f"alerts with {rule.when}" if rule.when.lists else "orders"
     asked = rule.approval
     who = ", ".join(asked.by) or "whoever may operate"
     approval = f"{asked.approvals} of {who}" if asked.approvals > 1 else who
-    return Row(rule, starts, _target(rule), approval, _terms(rule))
+    return Row(rule, place, starts, _target(rule), approval, _terms(rule))
 
 
 def _target(rule: Rule) -> str:

@@ -10,25 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from app.domain.errors import Missing, RemediatorError
+from app.domain.errors import Missing
 from app.domain.json import canonical, value_or_text
 from app.domain.target import Kind
 from app.flow.services import Services
 from app.flow.upkeep import views
 from app.intake import manual
-from app.intake.auth import Scope
-from app.page import render
 from app.page.presses import once_of
-from app.page.requests import Form, Site, form_of, reason_of, require, told
+from app.page.requests import Form, Site, reason_of
 from app.page.session import Visitor
 from app.web.placing import place
 
 KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET, Kind.POD)
 """What an order can name."""
 _PARAM = "param-"
+_ONE_OF = "one of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +49,22 @@ async def one(services: Services, name: str) -> Mapping[str, Any]:
     return found
 
 
-async def order(site: Site, request: Request, visitor: Visitor) -> Response:
-    """Place an order; then on to its incident, which tells what becomes of it."""
-    form = await form_of(site, request, visitor)
-    require(visitor, Scope.TRIGGER)
-    row = await one(site.services, request.path_params["name"])
-    back = f"/procedures/{row['name']}"
-    try:
-        placed = manual.parse(
-            canonical(_body(row, form)).encode(),
-            received_at=site.web.clock.now(),
-            by=visitor.principal,
-            idempotency_key=f"page-{row['name']}-{once_of(form)}",
-        )
-        receipt = await place(site.web, placed)
-    except RemediatorError as error:
-        return told(request, error, back)
-    return render.see(f"/incidents/{receipt.incident_ids[0]}")
+async def order(site: Site, visitor: Visitor, row: Mapping[str, Any], form: Form) -> str:
+    """Place an order of this remediation; gives the id of its incident, which tells what becomes of it. Raises RemediatorError."""
+    placed = manual.parse(
+        canonical(_body(row, form)).encode(),
+        received_at=site.web.clock.now(),
+        by=visitor.principal,
+        idempotency_key=f"page-{row['name']}-{once_of(form)}",
+    )
+    return (await place(site.web, placed)).incident_ids[0]
+
+
+def choices(kind: str) -> tuple[str, ...]:
+    """The values that a parameter of this type can have, where they are few; else none."""
+    if kind == "boolean":
+        return ("true", "false")
+    return tuple(kind.removeprefix(_ONE_OF).split(", ")) if kind.startswith(_ONE_OF) else ()
 
 
 def _body(row: Mapping[str, Any], form: Form) -> dict[str, Any]:
@@ -87,7 +82,7 @@ def _body(row: Mapping[str, Any], form: Form) -> dict[str, Any]:
 
 def _value(kind: str, text: str) -> Any:
     """The value of a parameter of this type; what is not of its type is refused later, with its name."""
-    if kind.startswith(("text", "one of")):
+    if kind.startswith(("text", _ONE_OF)):
         return text
     if kind.startswith("list of text") and not text.startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]

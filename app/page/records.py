@@ -61,7 +61,7 @@ def read(query: Mapping[str, str]) -> dict[str, str]:
 
 def look(conn: Connection, keys: AuditKeys, asked: Mapping[str, str], cursor: str) -> AuditPage:
     """One page; `keys` are those of the trail. Raises BadInput for a kind or cursor that is none."""
-    sought = Sought(_kind(asked["kind"]), asked["actor"], asked["incident"], asked["run"])
+    sought = sought_of(asked)
     found = records.page(conn, sought, paging.decode_number(cursor), ROWS)
     following = ""
     if found.following:
@@ -71,6 +71,11 @@ def look(conn: Connection, keys: AuditKeys, asked: Mapping[str, str], cursor: st
     rows = [Row(e, bounded(canonical(e.data), _DATA), unfit.get(e.seq, "")) for e in found.rows]
     removed = int(trail.told(conn)["removed"])
     return AuditPage(asked, rows, following, found.more, trail.head(conn), removed)
+
+
+def sought_of(asked: Mapping[str, str]) -> Sought:
+    """What the form asks for, as the store knows it. Raises BadInput for a kind that is none."""
+    return Sought(_kind(asked["kind"]), asked["actor"], asked["incident"], asked["run"])
 
 
 def _kind(text: str) -> EventKind | None:

@@ -30,12 +30,13 @@ CSP = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 """A page loads what this service serves, and nothing else; nothing in the page itself is a script or a style."""
-_HEADERS = {
+HEADERS = {
     "content-security-policy": CSP,
     # With no-referrer a browser would not even tell us that a form is our own: its Origin would be null.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+"""Of every answer."""
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _KEPT = "public, max-age=31536000, immutable"
 
@@ -60,12 +61,12 @@ def static(name: str, version: str) -> Response | None:
         return None
     content, kind, digest = found
     kept = {"cache-control": _KEPT} if version == digest else {}
-    return Response(content, headers={**_HEADERS, **kept}, media_type=kind)
+    return Response(content, headers={**HEADERS, **kept}, media_type=kind)
 
 
 def page(template: str, code: int = 200, **shown: Any) -> Response:
     """An answer from a template, with the HTTP status `code`."""
-    return HTMLResponse(render(template, **shown), code, headers=_HEADERS)
+    return HTMLResponse(render(template, **shown), code, headers=HEADERS)
 
 
 def render(template: str, **shown: Any) -> str:
@@ -75,7 +76,7 @@ def render(template: str, **shown: Any) -> str:
 
 def see(path: str) -> Response:
     """After a form: go and look at `path`, which is one of ours."""
-    return RedirectResponse(path, 303, headers=_HEADERS)
+    return RedirectResponse(path, 303, headers=HEADERS)
 
 
 @cache

@@ -7,7 +7,7 @@ something the Origin, the form's token and the limits of a body. Never decides w
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -59,12 +59,13 @@ class SignIn:
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own. Without a `sign_in` people log
-    in with a token."""
+    in with a token; without a `doctor` there is no page of it."""
 
     services: Services
     web: WebServices
     sessions: Sessions
     sign_in: SignIn | None = None
+    doctor: Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None = None
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
 

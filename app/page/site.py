@@ -5,18 +5,23 @@ Called by the composition root. Owns the routes; what they show is made by the m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import Missing
+from app.domain.errors import Missing, RemediatorError
 from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.redact import redact
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
+    doctor,
+    export,
     incident,
     lists,
     login,
@@ -30,16 +35,39 @@ from app.page import (
     seen,
     workload,
 )
-from app.page.requests import Endpoint, SignIn, Site, expensive, folding, greeting, looking, query_of, told
+from app.page.requests import (
+    Endpoint,
+    Form,
+    SignIn,
+    Site,
+    expensive,
+    folding,
+    form_of,
+    greeting,
+    looking,
+    query_of,
+    require,
+    told,
+)
 from app.page.session import Sessions, Visitor
+from app.policy.decide import GATE_NAMES
 from app.store import listing, runs
+from app.store import records as store_records
+from app.web.problems import status_of
 from app.web.services import WebServices
 
 
-def add_pages(app: FastAPI, web: WebServices, services: Services, sign_in: SignIn | None = None) -> FastAPI:
-    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too."""
+def add_pages(
+    app: FastAPI,
+    web: WebServices,
+    services: Services,
+    sign_in: SignIn | None = None,
+    examine: doctor.Doctor | None = None,
+) -> FastAPI:
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, and with
+    `examine`, which finds what is wrong with the set-up, operators can ask for that."""
     sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
-    site = Site(services, web, sessions, sign_in)
+    site = Site(services, web, sessions, sign_in, examine)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -58,12 +86,14 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/runs/{run_id}", "GET", looking(site, folding(_run))),
         ("/targets/{namespace}/{kind}/{name}", "GET", looking(site, folding(_target))),
         ("/audit", "GET", looking(site, expensive(_audit))),
+        ("/audit/export", "GET", looking(site, export.answer)),
         ("/policy", "GET", looking(site, expensive(_policy))),
         ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),
+        ("/doctor", "GET", looking(site, expensive(_doctor))),
         ("/scorecard", "GET", looking(site, expensive(_scorecard))),
         ("/procedures", "GET", looking(site, _procedures)),
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
-        ("/procedures/{name}", "POST", looking(site, procedures.order)),
+        ("/procedures/{name}", "POST", looking(site, _order)),
         ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
@@ -107,6 +137,10 @@ async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response
         "ranges": tuple(lists.RANGES),
         "counted": listing.COUNTED,
         "looked_at": listing.LOOKED_AT,
+        "looked_into": listing.LOOKED_INTO,
+        "gates": GATE_NAMES,
+        "run_states": tuple(state.value for state in RunState),
+        "rules": tuple(rule.name for rule in site.services.policy().rules),
     }
     return render.page("incidents.html", l=shown, **bounds, **shell(site, request, visitor))
 
@@ -129,7 +163,8 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
     store = site.web.store
     shown = await store.read(lambda conn: records.look(conn, store.audit_keys, asked, cursor))
     kinds = tuple(kind.value for kind in EventKind)
-    return render.page("audit.html", a=shown, kinds=kinds, **shell(site, request, visitor))
+    bound = store_records.EXPORTED
+    return render.page("audit.html", a=shown, kinds=kinds, exported=bound, **shell(site, request, visitor))
 
 
 async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
@@ -144,6 +179,11 @@ async def _diagnosis(site: Site, request: Request, visitor: Visitor) -> Response
     return render.page("diagnosis.html", d=shown, kinds=kinds, **shell(site, request, visitor))
 
 
+async def _doctor(site: Site, request: Request, visitor: Visitor) -> Response:
+    shown = await doctor.look(site, visitor, now=request.query_params.get("look") == "1")
+    return render.page("doctor.html", d=shown, words=doctor.WORDS, **shell(site, request, visitor))
+
+
 async def _scorecard(site: Site, request: Request, visitor: Visitor) -> Response:
     shown = await seen.scorecard(site.services, request.query_params.get("days", "7"))
     return render.page("scorecard.html", c=shown, spans=seen.DAYS, **shell(site, request, visitor))
@@ -155,9 +195,41 @@ async def _procedures(site: Site, request: Request, visitor: Visitor) -> Respons
 
 
 async def _procedure(site: Site, request: Request, visitor: Visitor) -> Response:
-    shown = await procedures.one(site.services, request.path_params["name"])
+    row = await procedures.one(site.services, request.path_params["name"])
+    return _order_form(site, request, visitor, row)
+
+
+async def _order(site: Site, request: Request, visitor: Visitor) -> Response:
+    """Order it, then on to its incident. What was typed into a form that does not fit stays there to be corrected; after any other
+    error the same press may count, and its form is not made anew."""
+    form = await form_of(site, request, visitor)
+    require(visitor, Scope.TRIGGER)
+    row = await procedures.one(site.services, request.path_params["name"])
+    try:
+        return render.see(f"/incidents/{await procedures.order(site, visitor, row, form)}")
+    except RemediatorError as error:
+        if status_of(error) not in (404, 422):
+            return told(request, error, f"/procedures/{row['name']}")
+        return _order_form(site, request, visitor, row, (form, error))
+
+
+def _order_form(
+    site: Site,
+    request: Request,
+    visitor: Visitor,
+    row: Mapping[str, Any],
+    refused: tuple[Form, RemediatorError] | None = None,
+) -> Response:
+    shown: dict[str, Any] = {"typed": None, "refusal": None, "choices": procedures.choices}
+    if refused is not None:
+        form, error = refused
+        shown["typed"] = form
+        shown["refusal"] = (redact(error.message), redact(error.where), error.code)
     may, kinds = visitor.may(Scope.TRIGGER), tuple(kind.value for kind in procedures.KINDS)
-    return render.page("procedure.html", r=shown, orders=may, kinds=kinds, **shell(site, request, visitor))
+    status = 200 if refused is None else status_of(refused[1])
+    return render.page(
+        "procedure.html", status, r=row, orders=may, kinds=kinds, **shown, **shell(site, request, visitor)
+    )
 
 
 async def _run(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
@@ -173,6 +245,7 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
     return {
         "visitor": visitor,
         "operates": visitor.may(Scope.OPERATE),
+        "doctor": site.doctor is not None and visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
         "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),

@@ -136,8 +136,10 @@ class Document(Block):
     rules: tuple[RuleDocument, ...] = ()
 
 
-def build_policy(head: Document, scope: Scope, rules: Iterable[Rule]) -> Policy:
-    """One policy of the merged head and all resolved rules in order."""
+def build_policy(
+    head: Document, scope: Scope, rules: Iterable[Rule], places: Mapping[str, str] | None = None
+) -> Policy:
+    """One policy of the merged head and all resolved rules in order; `places` are theirs by name."""
     policy = Policy(
         version="",
         mode=head.mode,
@@ -152,6 +154,7 @@ def build_policy(head: Document, scope: Scope, rules: Iterable[Rule]) -> Policy:
         escalation=head.escalation,
         defaults=build_rule(_FOR_ORDERS, head),
         rules=tuple(rules),
+        places=places or {},
     )
     content = digest(policy.model_dump(mode="json", by_alias=True))
     return policy.model_copy(update={"version": content[:VERSION_LENGTH]})

@@ -58,7 +58,8 @@ def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> P
     faults += _escalation(sources, head, {placed.rule.name for placed in rules})
     if faults or head.scope is None:
         raise PolicyInvalid(tuple(sorted(set(faults))))
-    return build_policy(head, head.scope, [placed.rule for placed in rules])
+    places = {p.rule.name: f"{p.source.file}:{p.source.place(p.path).line}" for p in rules}
+    return build_policy(head, head.scope, [placed.rule for placed in rules], places)
 
 
 def _procedure(catalogue: Mapping[str, Handler], rule: RuleDocument) -> Procedure | None:

@@ -370,7 +370,8 @@ class Rule(Block):
 
 
 class Policy(Block):
-    """Everything in force. `version` is a short digest of the content, comments aside. `mode` is a ceiling."""
+    """Everything in force. `version` is a short digest of the content, comments aside. `mode` is a ceiling. `places` says where
+    each rule stands (`file:line`), and is no content."""
 
     version: str
     mode: Ceiling
@@ -385,6 +386,7 @@ class Policy(Block):
     labels: LabelMapping = LabelMapping()
     heartbeats: tuple[Heartbeat, ...] = ()
     escalation: EscalationPolicy | None = None
+    places: Mapping[str, str] = Field(default={}, exclude=True)
 
     def heartbeat(self, alertname: str) -> Heartbeat | None:
         """The heartbeat of this name."""

@@ -7,30 +7,42 @@ a hundred thousand incidents as at a hundred million; whoever asks is told where
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select
 
-from app.domain.outcome import IncidentState
+from app.domain.decision import Verdict
+from app.domain.outcome import IncidentState, RunState
+from app.store.bulk import last_decisions
 from app.store.connection import micros
 from app.store.incidents import Incident, incident_from
-from app.store.schema import incidents
+from app.store.schema import incidents, runs
 
 S = TypeVar("S", bound=Select[Any])
 LOOKED_AT = 20_000
 """Rows that one page looks at."""
 COUNTED = 10_000
 """Newest rows that facets are counted over."""
+LOOKED_INTO = 500
+"""Incidents whose last decision one page reads: by which rule it was, and which gate stopped it, only the decision says."""
 _MOST_NEWS = 1_000
+_MOST_NEWS_READ = (
+    100  # where each needs its decision read; all who keep such a list open ask again with every change
+)
+_AT_ONCE = 100
+STOPPED = 100
+"""Newest incidents that gates are counted over."""
+_STOPPING = frozenset({Verdict.DENY.value, Verdict.OBSERVE.value})
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to list; an empty field wants all. `alertname` and `namespace` are exact, `target` is a part of the target's key,
-    `since` is included and `until` is not."""
+    `since` is included and `until` is not. `run` wants a run that stands so; `rule` and `gate` are what the last decision was
+    made by and stopped by."""
 
     states: tuple[IncidentState, ...] = ()
     alertname: str = ""
@@ -38,6 +50,14 @@ class Wanted:
     target: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    run: RunState | None = None
+    rule: str = ""
+    gate: str = ""
+
+    @property
+    def reads_decisions(self) -> bool:
+        """No column tells whether an incident fits."""
+        return bool(self.rule or self.gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +78,67 @@ def page(conn: Connection, wanted: Wanted, before: str | None, limit: int) -> Li
     """Up to `limit` incidents older than the id `before`."""
     floor = _floor(conn, wanted, before, LOOKED_AT)
     query = select(incidents).where(*_conditions(wanted)).order_by(incidents.c.id.desc()).limit(limit + 1)
+    if wanted.reads_decisions:
+        return _read(conn, wanted, floor, before, limit)
     rows = [incident_from(row) for row in conn.execute(_between(query, before, floor))]
     if len(rows) > limit:
         return Listed(rows[:limit], rows[limit - 1].id)
     return Listed(rows, floor, more=floor is not None)
 
 
+def stopping(conn: Connection) -> list[tuple[str, int]]:
+    """Gates with how many of the newest incidents that are refused or only observed each of them stopped, the most frequent
+    first."""
+    newest: list[str] = []
+    for state in (
+        IncidentState.REFUSED,
+        IncidentState.OBSERVED,
+    ):  # one by one: each is a stretch of its index
+        query = select(incidents.c.id).where(incidents.c.state == state.value)
+        newest += conn.execute(query.order_by(incidents.c.id.desc()).limit(STOPPED)).scalars()
+    found = last_decisions(conn, sorted(newest, reverse=True)[:STOPPED])
+    counts = Counter(gate for _, body in found.values() if (gate := stopped_by(body)))
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def stopped_by(body: Mapping[str, Any]) -> str:
+    """The gate that stopped it, from the stored decision; empty where none did: it went on, waits for a person, or no rule or target
+    was found."""
+    said = body["verdict"]
+    return next((str(g["gate"]) for g in body["gates"] if g["verdict"] == said and said in _STOPPING), "")
+
+
+def _read(conn: Connection, wanted: Wanted, floor: str | None, before: str | None, limit: int) -> Listed:
+    """A page of those whose last decision fits, as far as decisions are read for one look."""
+    fits: list[Incident] = []
+    for _ in range(LOOKED_INTO // _AT_ONCE):
+        query = select(incidents).where(*_conditions(wanted)).order_by(incidents.c.id.desc()).limit(_AT_ONCE)
+        found = [incident_from(row) for row in conn.execute(_between(query, before, floor))]
+        decided = _decided(conn, wanted, [one.id for one in found])
+        fits += [one for one in found if one.id in decided]
+        if len(fits) > limit:
+            return Listed(fits[:limit], fits[limit - 1].id)
+        if len(found) < _AT_ONCE:
+            return Listed(fits, floor, more=floor is not None)
+        before = found[-1].id
+    return Listed(fits, before, more=True)
+
+
+def _decided(conn: Connection, wanted: Wanted, ids: Sequence[str]) -> set[str]:
+    """Those of the incidents whose last decision is by the rule and was stopped by the gate that are wanted."""
+    return {
+        one
+        for one, (_, body) in last_decisions(conn, ids).items()
+        if wanted.rule in ("", body["rule"]) and wanted.gate in ("", stopped_by(body))
+    }
+
+
 def facets(conn: Connection, wanted: Wanted) -> Facets:
-    """Values among the newest incidents within `wanted`'s times and target; each field is counted over what the other
+    """Values among the newest incidents within `wanted`'s times, target and runs, whatever was decided; each field is counted over what the other
     fields choose, so that one sees what another choice would give."""
     floor = _floor(conn, Wanted(), None, COUNTED)
     fields = (incidents.c.state, incidents.c.alertname, incidents.c.namespace)
-    around = Wanted(target=wanted.target, since=wanted.since, until=wanted.until)
+    around = Wanted(target=wanted.target, since=wanted.since, until=wanted.until, run=wanted.run)
     query = _between(select(*fields, func.count()).where(*_conditions(around)).group_by(*fields), None, floor)
     chosen = ({s.value for s in wanted.states}, _one(wanted.alertname), _one(wanted.namespace))
     found: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
@@ -87,8 +156,11 @@ def facets(conn: Connection, wanted: Wanted) -> Facets:
 
 
 def newer(conn: Connection, wanted: Wanted, than: str) -> int:
-    """How many incidents came after the one with this id, a thousand at most."""
+    """How many incidents came after the one with this id, a thousand at most; a hundred where their decisions are read."""
     ids = select(incidents.c.id).where(incidents.c.id > than, *_conditions(wanted)).limit(_MOST_NEWS)
+    if wanted.reads_decisions:
+        found = conn.execute(ids.order_by(incidents.c.id).limit(_MOST_NEWS_READ)).scalars().all()
+        return len(_decided(conn, wanted, found))
     return int(conn.execute(select(func.count()).select_from(ids.subquery())).scalar() or 0)
 
 
@@ -122,6 +194,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(incidents.c.namespace == wanted.namespace)
     if wanted.target:
         found.append(incidents.c.target_key.icontains(wanted.target, autoescape=True))
+    if wanted.run is not None:
+        found.append(exists().where(runs.c.incident_id == incidents.c.id, runs.c.state == wanted.run.value))
     # A sum is no column: the rows are walked by id, newest first, and not sorted out of the index of times.
     if wanted.since is not None:
         found.append(incidents.c.opened_at + 0 >= micros(wanted.since))

@@ -1,4 +1,4 @@
-"""Records of the audit trail in lists: filtered, newest first.
+"""Records of the audit trail in lists: filtered, newest first; and in parts of an export, oldest first.
 
 Called by the pages. Reads only. One question looks at a bounded number of records and says where it ended, as lists of incidents
 do (`app.store.listing`).
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from app.domain.events import EventKind
+from app.store import trail
 from app.store.audit import IN_CHAIN, AuditEvent, event_from, events_of
 from app.store.schema import ABOUT_RUN, audit
 
 LOOKED_AT = 20_000
 """Records that one page looks at."""
+EXPORTED = 100_000
+"""Records that one part of an export covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,31 @@ def page(conn: Connection, sought: Sought, before: int, limit: int) -> Records:
     if len(rows) > limit:
         return Records(rows[:limit], rows[limit - 1].seq)
     return Records(rows, floor, more=floor > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an export: what is sought from `first` to `last`, both included. `more`: there are records behind it."""
+
+    sought: Sought
+    first: int
+    last: int
+    more: bool
+
+
+def part(conn: Connection, sought: Sought, first: int) -> Part:
+    """The part that begins with the record `first`. Of one incident or run its own records are counted, else all."""
+    narrow = _conditions(conn, Sought(run=sought.run, incident=sought.incident))
+    query = select(audit.c.seq).where(audit.c.seq >= first, *narrow).order_by(audit.c.seq)
+    ends = conn.execute(query.offset(EXPORTED - 1).limit(2)).scalars().all()
+    last = int(ends[0]) if ends else int(conn.execute(select(func.max(audit.c.seq))).scalar() or 0)
+    return Part(sought, first, last, more=len(ends) > 1)
+
+
+def rows_of(conn: Connection, of: Part, first: int) -> Sequence[dict[str, Any]]:
+    """The next records of the part from `first` on, as the whole trail is exported; none at its end."""
+    where = [audit.c.seq >= first, audit.c.seq <= of.last, *_conditions(conn, of.sought)]
+    return [trail.exported(row) for row in trail.chunk(conn, where)]
 
 
 def _conditions(conn: Connection, sought: Sought) -> list[ColumnElement[bool]]:

@@ -76,11 +76,16 @@ def export(conn: Connection) -> Iterator[dict[str, Any]]:
     """The whole trail as JSON objects, oldest first, read in chunks. `at` is in microseconds, as it was hashed; `data` is the
     stored text where somebody made it unreadable, so that the rest can still be exported."""
     for row in _rows(conn):
-        yield {
-            **{name: _readable(getattr(row, name)) for name in _EXPORTED},
-            "data": _read(row.data),
-            "hash": _readable(row.hash),
-        }
+        yield exported(row)
+
+
+def exported(row: Row[Any]) -> dict[str, Any]:
+    """One record as `export` gives it."""
+    return {
+        **{name: _readable(getattr(row, name)) for name in _EXPORTED},
+        "data": _read(row.data),
+        "hash": _readable(row.hash),
+    }
 
 
 def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = None) -> AuditReport:
@@ -340,12 +345,13 @@ def _ranges(found: Iterable[Gap]) -> list[Gap]:
 def _rows(conn: Connection) -> Iterator[Row[Any]]:
     """Every record there is, also one with a number that no record of ours has."""
     where: list[ColumnElement[bool]] = []
-    while rows := _chunk(conn, where):
+    while rows := chunk(conn, where):
         yield from rows
         where = [audit.c.seq > rows[-1].seq]
 
 
-def _chunk(conn: Connection, where: Sequence[ColumnElement[bool]]) -> Sequence[Row[Any]]:
+def chunk(conn: Connection, where: Sequence[ColumnElement[bool]]) -> Sequence[Row[Any]]:
+    """The first records that fit, as many as are read at a time, whatever their text is; none at the end."""
     query = select(audit).where(*where).order_by(audit.c.seq).limit(_CHUNK)
     with _any_bytes(conn):
         return conn.execute(query).all()

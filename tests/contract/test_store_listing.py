@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, event
 
+from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.domain.events import EventKind
-from app.domain.outcome import IncidentState
-from app.store import audit, incidents, listing, records, standing, trail, workloads
+from app.domain.outcome import IncidentState, RunState
+from app.store import audit, incidents, listing, records, runs, standing, trail, work, workloads
 from app.store.database import Store
 from app.store.listing import Listed, Wanted
 from app.store.migrate import upgrade
 from app.store.records import Sought
+from app.store.tx import Tx
 from tests.contract.stores import START, HandClock, delivery, firing, new_run, open_incident, request_run
 
 NAMES = ("Red", "Green", "Blue")
@@ -102,6 +104,86 @@ async def test_facets_count_what_another_choice_would_give(store: Store, clock: 
     assert found["state"] == [("fixed", 1), ("open", 1)]
 
 
+async def decide(store: Store, incident: str, rule: str, *answers: tuple[str, Verdict]) -> None:
+    """A decision on the incident, by this rule and with these answers of gates, the strongest first."""
+    gates = tuple(GateResult(gate, verdict, Code.PAUSED, "", "") for gate, verdict in answers)
+    said = Decision(answers[0][1], Code.PAUSED, "", rule, "scale", "add", gates).to_json()
+
+    def put(tx: Tx) -> None:
+        work.put_decision(
+            tx, f"dec_{incident}_{len(work.decisions_of(tx.conn, incident))}", incident, None, said
+        )
+
+    await store.write(put)
+
+
+async def test_incidents_are_listed_by_the_rule_and_the_gate_of_their_last_decision(
+    store: Store, clock: HandClock
+) -> None:
+    made = await filled(store, clock, 6)
+    await decide(store, made[0], "red", ("cooldown", Verdict.DENY), ("budget", Verdict.ASK))
+    await decide(store, made[1], "red", ("cooldown", Verdict.DENY))
+    await decide(store, made[1], "red", ("busy", Verdict.ALLOW))
+    await decide(store, made[2], "blue", ("approval", Verdict.ASK), ("cooldown", Verdict.ALLOW))
+    await decide(store, made[3], "blue", ("storm", Verdict.OBSERVE))
+    assert ids(await listed(store, Wanted(rule="red"))) == [made[1], made[0]]
+    assert ids(await listed(store, Wanted(rule="re"))) == []
+    assert ids(await listed(store, Wanted(gate="cooldown"))) == [made[0]], (
+        "not what a later decision let go on"
+    )
+    assert ids(await listed(store, Wanted(gate="approval"))) == [], "who waits for a person is not stopped"
+    assert ids(await listed(store, Wanted(gate="storm", rule="blue"))) == [made[3]]
+    assert ids(await listed(store, Wanted(gate="storm", rule="red"))) == []
+    newer = await store.read(lambda conn: listing.newer(conn, Wanted(rule="blue"), made[1]))
+    assert newer == 2
+    first = await listed(store, Wanted(rule="blue"), limit=1)
+    assert (ids(first), first.more) == ([made[3]], False)
+    assert ids(await listed(store, Wanted(rule="blue"), first.following)) == [made[2]]
+
+
+async def test_a_look_that_reads_decisions_ends_after_so_many_and_says_where(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_INTO", 4)
+    monkeypatch.setattr(listing, "_AT_ONCE", 2)
+    made = await filled(store, clock, 7)
+    await decide(store, made[0], "red", ("cooldown", Verdict.DENY))
+    first = await listed(store, Wanted(rule="red"))
+    assert (ids(first), first.following, first.more) == ([], made[3], True)
+    second = await listed(store, Wanted(rule="red"), first.following)
+    assert (ids(second), second.following, second.more) == ([made[0]], None, False)
+
+
+async def test_incidents_are_listed_by_how_a_run_of_theirs_ended(store: Store, clock: HandClock) -> None:
+    made = await filled(store, clock, 3)
+    for number, state in ((0, RunState.UNDONE), (1, RunState.FIXED)):
+        await request_run(store, new_run(f"run_{number}_1", made[number], f"rag7/Deployment/app-{number}"))
+        await store.write(lambda tx, n=number, to=state: runs.move(tx, f"run_{n}_1", to))  # type: ignore[misc]
+    undone = Wanted(run=RunState.UNDONE)
+    assert ids(await listed(store, undone)) == [made[0]]
+    found = await store.read(lambda conn: listing.facets(conn, undone))
+    assert found["alertname"] == [("Red0", 1)]
+    assert await store.read(lambda conn: listing.newer(conn, undone, "")) == 1
+
+
+async def test_gates_are_counted_over_the_newest_that_they_stopped(
+    store: Store, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await filled(store, clock, 6)
+    gates = ("storm", "cooldown", "cooldown", "busy", "storm", "cooldown")
+    for number, gate in enumerate(gates):
+        await decide(store, made[number], "red", (gate, Verdict.DENY))
+        state = (
+            (IncidentState.REFUSED, IncidentState.OBSERVED)[number % 2] if number != 3 else IncidentState.OPEN
+        )
+        await store.write(
+            lambda tx, i=made[number], to=state: incidents.move(tx, i, to, reopen=True)  # type: ignore[misc]
+        )
+    assert await store.read(listing.stopping) == [("cooldown", 3), ("storm", 2)]
+    monkeypatch.setattr(listing, "STOPPED", 2)
+    assert await store.read(listing.stopping) == [("cooldown", 1), ("storm", 1)]
+
+
 async def test_news_are_counted_by_the_same_filter(store: Store, clock: HandClock) -> None:
     made = await filled(store, clock)
     count = await store.read(lambda conn: listing.newer(conn, Wanted(), made[6]))
@@ -178,7 +260,14 @@ PLANS: dict[str, tuple[Wanted, str]] = {
     "one state": (Wanted(states=(IncidentState.FIXED,)), "ix_incidents_state"),
     "a name": (Wanted(alertname="Red"), "sqlite_autoindex_incidents_1"),
     "times": (Wanted(since=START, until=START + timedelta(days=1)), "sqlite_autoindex_incidents_1"),
+    "how a run ended": (Wanted(run=RunState.UNDONE), "sqlite_autoindex_incidents_1"),
 }
+
+
+def test_gates_are_counted_along_the_index_of_states(tmp_path: Any) -> None:
+    for plan in plans(tmp_path, listing.stopping)[:2]:
+        assert "ix_incidents_state" in plan
+        assert "TEMP B-TREE" not in plan
 
 
 @pytest.mark.parametrize("case", PLANS)

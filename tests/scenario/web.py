@@ -9,6 +9,7 @@ from app.flow.notifying import scorecard
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
+from app.page.doctor import Doctor
 from app.page.requests import SignIn
 from app.page.site import add_pages
 from app.web.app import create_app
@@ -24,8 +25,10 @@ def app_of(
     access: Access | None = None,
     degraded: dict[str, str] | None = None,
     sign_in: SignIn | None = None,
+    examine: Doctor | None = None,
 ) -> FastAPI:
-    """The application over `rig`; open unless `access` says otherwise. With a `sign_in` people log in there too."""
+    """The application over `rig`; open unless `access` says otherwise. With a `sign_in` people log in there too, with
+    `examine` there is a page of the doctor."""
 
     async def ready() -> Findings:
         return Findings({}, degraded or {})
@@ -52,7 +55,7 @@ def app_of(
         check_target=views.target_check(rig.services),
         tracer=rig.services.tracer,
     )
-    return add_pages(create_app(web), web, rig.services, sign_in)
+    return add_pages(create_app(web), web, rig.services, sign_in, examine)
 
 
 def client_of(app: FastAPI, base: str = URL) -> httpx.AsyncClient:

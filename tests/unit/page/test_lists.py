@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from app.domain.outcome import IncidentState
+from app.domain.decision import Code, Decision, GateResult, Verdict
+from app.domain.outcome import IncidentState, RunState
 from app.page import lists
-from app.store import incidents
+from app.store import incidents, runs, work
+from app.store.tx import Tx
+from tests.contract.stores import new_run
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_incidents, body, born
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, Page, filled
 from tests.unit.page.markup import faults
+from tests.unit.page.test_pages import expect_sound
 
 
 @pytest.fixture
@@ -95,6 +100,61 @@ async def test_presets_are_filters(many: tuple[Rig, Browser]) -> None:
     assert chosen.get("aria-current") == "page"
     needs = await browser.get(presets["Needs me"].get("href"))
     assert "Nothing here fits this filter." in needs.text
+
+
+async def stopped(rig: Rig, number: int, gate: str) -> None:
+    """The incident is refused because of this gate, by the rule `calm`."""
+    one = (await all_incidents(rig))[number]
+    gates = (GateResult(gate, Verdict.DENY, Code.COOLING_DOWN, "1m", "5m"),)
+    said = Decision(Verdict.DENY, Code.COOLING_DOWN, "", "calm", "scale", "add", gates).to_json()
+
+    def decide(tx: Tx) -> None:
+        work.put_decision(tx, f"dec_{number}", one.id, None, said)
+        incidents.move(tx, one.id, IncidentState.REFUSED, reopen=True)
+
+    await rig.store.write(decide)
+
+
+async def test_what_a_gate_stopped_has_a_preset_and_a_rule_its_field(many: tuple[Rig, Browser]) -> None:
+    rig, browser = many
+    for number, gate in ((3, "cooldown"), (7, "cooldown"), (9, "storm")):
+        await stopped(rig, number, gate)
+    page = await browser.get("/incidents")
+    expect_sound(page)
+    presets = {a.text: a.get("href") for a in page.document.all("nav")[1].all("a")}
+    blocked = await browser.get(presets["Blocked by cooldown"])
+    expect_sound(blocked)
+    assert len(rows(blocked)) == 2
+    assert filled(blocked.document.one("form", role="search"))["gate"] == "cooldown"
+    assert len(rows(await browser.get(presets["Blocked by storm"]))) == 1
+    form = page.document.one("form", role="search")
+    answer = await browser.http.get(f"/incidents?{urlencode(filled(form, rule='calm', gate='cooldown'))}")
+    assert len(rows(Page(answer, "/incidents"))) == 2
+    assert len(rows(await browser.get("/incidents?rule=calm"))) == 3
+    assert rows(await browser.get("/incidents?rule=calm&namespace=nowhere")) == []
+
+
+async def test_undone_is_a_preset(many: tuple[Rig, Browser]) -> None:
+    rig, browser = many
+    one = (await all_incidents(rig))[5]
+    run = replace(new_run("run_5_1", one.id, "team1/Deployment/app5"), state=RunState.UNDONE)
+    await rig.store.write(lambda tx: runs.request(tx, run))
+    page = await browser.get("/incidents")
+    presets = {a.text: a.get("href") for a in page.document.all("nav")[1].all("a")}
+    undone = await browser.get(presets["Undone"])
+    expect_sound(undone)
+    assert len(rows(undone)) == 1
+    assert one.id in undone.answer.text
+
+
+@pytest.mark.parametrize("field", ["gate", "run", "state", "range"])
+async def test_a_word_of_a_filter_that_is_none_is_refused_with_its_name(
+    many: tuple[Rig, Browser], field: str
+) -> None:
+    _, browser = many
+    answer = await browser.get(f"/incidents?{field}=nonsense")
+    assert (answer.status, answer.document.one("code").text) == (422, "invalid_parameter")
+    assert field in answer.text
 
 
 @pytest.mark.parametrize("name", [name for name, _ in lists.PRESETS])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.domain.outcome import RunState
+from app.flow.upkeep.views import parameters
 from app.store import incidents
 from tests.orders import orders_world
-from tests.scenario.rig import Rig
+from tests.scenario.rig import POLICIES, Rig
 from tests.scenario.scenes import all_runs
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, access, filled
@@ -119,6 +120,62 @@ async def test_a_form_that_does_not_fit_is_refused_with_the_place(
     assert await stored(orders) == []
 
 
+async def test_a_refused_form_keeps_what_was_typed_and_can_be_sent_again(
+    orders: Rig, visitor: Browser
+) -> None:
+    await visitor.login("carol")
+    typed = wish((await visitor.get(SCALE)).form(SCALE), **{"param-replicas": '"><b>many'})
+    typed |= {"kind": "StatefulSet"}
+    del typed["dry_run"]
+    refused = await visitor.post(SCALE, typed)
+    expect_sound(refused)
+    assert refused.status == 422
+    form = refused.form(SCALE)
+    assert filled(form) == {**typed, "once": form.one(name="once").get("value")}
+    corrected = filled(form, kind="Deployment", **{"param-replicas": "5"})
+    answer = await visitor.post(SCALE, corrected)
+    (incident,) = await stored(orders)
+    assert answer.path == f"/incidents/{incident.id}"
+    assert incident.manual is not None
+    assert incident.manual.params == {"replicas": 5}
+
+
+async def test_what_has_few_values_is_a_choice_and_what_is_not_chosen_is_left_to_the_rule(
+    orders: Rig, visitor: Browser
+) -> None:
+    """Of every remediation: booleans and enumerations."""
+    await visitor.login("carol")
+    fewer = 0
+    for name, entry in orders.services.catalogue.items():
+        page = await visitor.get(f"/procedures/{name}")
+        expect_sound(page)
+        form = page.form(f"/procedures/{name}")
+        for one in parameters(entry.params):
+            element = form.one(id=f"param-{one['name']}")
+            if not one["type"].startswith(("boolean", "one of")):
+                assert element.tag == "input", one
+                continue
+            fewer += 1
+            values = [option.get("value") for option in element.all("option")]
+            if one["type"] == "boolean":
+                assert values == ["", "true", "false"]
+            else:
+                assert f"one of {', '.join(values[1:])}" == one["type"]
+            assert [o for o in element.all("option") if "selected" in o.attrs] == []
+    assert fewer > 5
+
+
+async def test_a_choice_is_ordered_as_a_value_of_its_type(orders: Rig, visitor: Browser) -> None:
+    await visitor.login("carol")
+    path = "/procedures/deploy"
+    form = (await visitor.get(path)).form(path)
+    data = wish(form, **{"param-image": ":1.6", "param-moving_tag": "true"})
+    await visitor.post(path, data)
+    (incident,) = await stored(orders)
+    assert incident.manual is not None
+    assert incident.manual.params == {"image": ":1.6", "moving_tag": True}
+
+
 async def test_whoever_may_not_order_has_no_form_and_is_refused_with_one(
     orders: Rig, visitor: Browser
 ) -> None:
@@ -137,9 +194,21 @@ async def test_the_policy_shows_its_rules_in_the_order_in_which_they_are_tried(
     await visitor.login("reader")
     page = await visitor.get("/policy")
     expect_sound(page)
-    shown = [row.all("td")[0].text for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    firsts = [row.all("td")[0] for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    shown = [first.all("bdi")[0].text for first in firsts]
     assert shown == [rule.name for rule in orders.policy.rules]
     assert orders.policy.version in page.text
+
+
+async def test_each_rule_in_force_is_shown_with_its_file_and_line(orders: Rig, visitor: Browser) -> None:
+    await visitor.login("reader")
+    page = await visitor.get("/policy")
+    firsts = [row.all("td")[0] for row in page.document.all("tr") if row.get("id").startswith("rule-")]
+    assert firsts
+    for first in firsts:
+        name, place = [one.text for one in first.all("bdi")]
+        file, _, line = place.partition(":")
+        assert f"name: {name}" in (POLICIES / file).read_text().splitlines()[int(line) - 1]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from contextlib import ExitStack
+from typing import Any
 
+import httpx
 import pytest
 
 from app.domain.events import EventKind
 from app.store import records
+from app.store import trail as whole
+from app.web.expensive import OF_ONE
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_incident, the_run, trail
-from tests.unit.page.browser import Browser
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, access, filled
 from tests.unit.page.html import Element
 from tests.unit.page.test_pages import expect_sound
 
@@ -112,6 +119,92 @@ async def test_what_cannot_be_searched_for_is_refused(browser: Browser, query: s
     expect_sound(page)
 
 
+def lines(answer: httpx.Response) -> list[dict[str, Any]]:
+    """The records of an export."""
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+async def test_the_trail_is_exported_as_the_command_exports_it(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    await browser.login("reader")
+    page = await browser.get("/audit")
+    form = page.form("/audit/export")
+    answer = await browser.http.get(form.get("action"), params=filled(form))
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert lines(answer) == await rig.store.read(lambda conn: list(whole.export(conn)))
+    last = lines(answer)[-1]["seq"]
+    assert answer.headers["content-disposition"] == f'attachment; filename="audit-1-{last}.jsonl"'
+    assert "link" not in answer.headers
+    assert asked in answer.text
+
+
+async def test_an_export_has_what_the_search_finds(rig: Rig, browser: Browser, asked: str) -> None:
+    await rig.operations.approve(asked, "alice")
+    await browser.login("reader")
+    for query in ("actor=alice", f"run={asked}", f"incident={(await the_incident(rig)).id}", "actor=nobody"):
+        page = await browser.get(f"/audit?{query}")
+        expect_sound(page)
+        found = cells(page.document) if page.document.all("table") else []
+        answer = await browser.http.get("/audit/export", params=filled(page.form("/audit/export")))
+        assert [str(one["seq"]) for one in lines(answer)] == [row[0] for row in found[::-1]], query
+
+
+@pytest.mark.parametrize("field", ["kind", "incident"])
+async def test_a_long_export_comes_in_parts_that_name_the_next(
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    monkeypatch.setattr(records, "EXPORTED", 3)
+    monkeypatch.setattr(whole, "_CHUNK", 2)
+    await browser.login("reader")
+    value = {"kind": "incident.opened", "incident": (await the_incident(rig)).id}[field]
+    url, seen, parts = f"/audit/export?{field}={value}", [], 0
+    while url:
+        answer = await browser.http.get(url)
+        seen += [one["seq"] for one in lines(answer)]
+        url, parts = answer.headers.get("link", "").partition(">")[0].lstrip("<"), parts + 1
+    of = {"kind": "kind", "incident": "incident_id"}[field]
+    assert seen == [r.seq for r in await trail(rig) if str(getattr(r, of)) == value]
+    assert parts > 1
+    assert asked
+
+
+async def test_an_export_has_a_place_among_the_expensive_reads_until_its_end(
+    rig: Rig, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_of(rig, access())
+    browser, reads = Browser(app), app.state.services.expensive
+    held = []
+    read = records.rows_of
+
+    def rows_of(*given: Any, **named: Any) -> Any:
+        held.append(reads._under_way["reader"])
+        return read(*given, **named)
+
+    monkeypatch.setattr(records, "rows_of", rows_of)
+    await browser.login("reader")
+    await browser.http.get("/audit/export")
+    assert (set(held), reads._under_way["reader"]) == ({1}, 0)
+    with ExitStack() as places:
+        for _ in range(OF_ONE):
+            places.enter_context(reads.place("reader"))
+        refused = await browser.get("/audit/export")
+    assert (refused.status, refused.document.one("code").text) == (503, "overloaded")
+    await browser.close()
+    assert asked
+
+
+@pytest.mark.parametrize("query", ["kind=odd", "first=x", "first=-1", "first=" + "9" * 16])
+async def test_what_cannot_be_exported_is_refused(browser: Browser, query: str) -> None:
+    assert "login" in (await browser.get(f"/audit/export?{query}")).path, (
+        "who may not read is sent to the login"
+    )
+    await browser.login("reader")
+    page = await browser.get(f"/audit/export?{query}")
+    assert page.status == 422
+    expect_sound(page)
+
+
 async def test_a_target_tells_what_happened_to_it_and_what_holds_it(
     rig: Rig, browser: Browser, asked: str
 ) -> None:
@@ -148,6 +241,6 @@ async def test_the_trail_is_asked_only_for_what_the_store_can_hold(browser: Brow
     """Postgres refuses a NUL in a question; where one was kept it stands as U+FFFD."""
     await browser.login("reader")
     page = await browser.get("/audit?actor=a%00b")
-    assert (page.status, page.document.one(name="actor").get("value")) == (200, "a\ufffdb")
+    assert (page.status, page.document.one(id="a-actor").get("value")) == (200, "a\ufffdb")
     answer = await browser.get("/audit?" + "actor=a&" * 60)
     assert (answer.status, answer.document.one("code").text) == (422, "invalid_parameter")

@@ -60,6 +60,17 @@ def test_rules_of_all_files_are_in_the_order_of_the_file_names() -> None:
     assert [rule.name for rule in policy.rules] == ["first", "errors"]
 
 
+def test_a_policy_knows_where_its_rules_stand_and_that_is_no_content() -> None:
+    first = "version: 1\nrules:\n  - {name: first, when: a=b, remediation: restart, target: {name: {default: x}}}\n"
+    texts = {"b.yaml": text_of(), "a.yaml": first}
+    policy = load_policy(texts, CATALOGUE)
+    line = text_of().splitlines().index("rules:") + 2
+    assert policy.places == {"first": "a.yaml:3", "errors": f"b.yaml:{line}"}
+    moved = load_policy({**texts, "a.yaml": f"# a comment\n{first}"}, CATALOGUE)
+    assert (moved.places["first"], moved.version) == ("a.yaml:4", policy.version)
+    assert "places" not in policy.model_dump()
+
+
 def test_the_weekly_scorecard_is_posted_only_where_the_policy_says_so() -> None:
     assert policy_of().scorecard is None
     post = policy_of("scorecard: {timezone: Europe/Berlin}\n").scorecard
@@ -265,8 +276,8 @@ def test_any_text_is_a_policy_or_a_list_of_faults(text: str, before: str) -> Non
 
 
 def test_a_folder_is_read_without_its_tests(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(text_of(), "utf-8")
-    (tmp_path / "a.test.yaml").write_text("cases: []", "utf-8")
+    (tmp_path / "policy.yaml").write_text(text_of(), "utf-8")
+    (tmp_path / "policy.test.yaml").write_text("cases: []", "utf-8")
     (tmp_path / "schema.json").write_text("{}", "utf-8")
     assert load_dir(tmp_path, CATALOGUE) == policy_of()
 
