@@ -39,6 +39,13 @@ class Level(StrEnum):
     AUTO = Mode.AUTO.value
 
 
+class ServiceMode(StrEnum):
+    """What the service may be set to."""
+
+    NORMAL = "normal"
+    OBSERVE = "observe"
+
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check policy documents.")
 app.command()(backtest)
 
@@ -97,11 +104,16 @@ def explain(
             "--level", help="Of the trust level, where the rule has mode earned; none: where it begins."
         ),
     ] = None,
+    service: Annotated[
+        ServiceMode,
+        typer.Option("--service", envvar="REMEDIATOR_MODE", help="The mode that the service is set to."),
+    ] = ServiceMode.NORMAL,
     as_json: AsJson = False,
 ) -> None:
     """What the policy would say about an alert that nobody raised: rule, target and all gates, under assumed facts."""
     policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
-    world = World(policy, CATALOGUE, level=Mode(level.value) if level else None)
+    ceiling = Mode.OBSERVE if service is ServiceMode.OBSERVE else None
+    world = World(policy, CATALOGUE, level=Mode(level.value) if level else None, ceiling=ceiling)
     lines, data = explain_alert(world, labels_of(alert, "--alert"), instant_of("--at", at) or _now())
     if as_json:
         give(data)

@@ -160,13 +160,14 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class World:
     """Under what an alert is judged: the policy, the remediations by name, the cluster and the step; `level` is that of the
-    trust level where the rule has mode earned, None where the rule lets it begin."""
+    trust level where the rule has mode earned, None where the rule lets it begin; `ceiling` is the service's own, None for none."""
 
     policy: Policy
     catalogue: Mapping[str, Handler]
     cluster: ClusterFacts = ASSUMED_CLUSTER
     step: StepSpec = ASSUMED_STEP
     level: Mode | None = None
+    ceiling: Mode | None = None
 
 
 def judge(
@@ -188,7 +189,7 @@ def judge(
         missing = policy_decide.target_not_found(policy, rule, target, "the cluster does not have it")
         return Judged(missing, target.key, matched.also)
     ground = Ground(policy, rule, target, world.cluster)
-    facts = assumed_facts(ground, now)
+    facts = replace(assumed_facts(ground, now), ceiling=world.ceiling)
     if world.level is not None and facts.trust_level is not None:
         facts = replace(facts, trust_level=trust.TrustLevel(world.level, now))
     if change is not None:

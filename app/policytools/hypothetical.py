@@ -57,6 +57,7 @@ def assumptions(judged: Judged, world: World, now: datetime) -> list[str]:
     lines = [
         f"it is {utc(now)}; the alert fires and was heard 20s ago",
         "nothing was done before, no other run is live, nobody paused anything, no other alert fires",
+        *([f"the service is set to {world.ceiling.value} (REMEDIATOR_MODE)"] if world.ceiling else []),
     ]
     if judged.decision.gates:
         others = (

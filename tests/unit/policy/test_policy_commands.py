@@ -152,6 +152,16 @@ def test_a_hypothetical_alert_is_explained(tmp_path: Path) -> None:
     assert data(run(*arguments, "--json"))["target"] == "prod/Deployment/a"
 
 
+def test_a_service_that_only_observes_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alert = ("explain", policy(tmp_path, "auto"), "--alert", "alertname=Crash,namespace=prod,deployment=a")
+    asked = run(*alert, "--service", "observe")
+    monkeypatch.setenv("REMEDIATOR_MODE", "observe")
+    for result in (asked, run(*alert)):
+        assert result.exit_code == 0
+        assert result.stdout.startswith("Only observing: kill switch: the service is set to observe")
+        assert "- the service is set to observe (REMEDIATOR_MODE)" in result.stdout
+
+
 def test_lint_fails_on_what_surely_does_not_work(tmp_path: Path) -> None:
     folder, rules = policy(tmp_path, "auto"), tmp_path / "r.yaml"
     rules.write_text("groups: [{name: g, rules: [{alert: Crash, expr: 'increase(x[1h]) > 0'}]}]\n")
