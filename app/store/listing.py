@@ -102,10 +102,12 @@ def stopping(conn: Connection) -> list[tuple[str, int]]:
 
 
 def stopped_by(body: Mapping[str, Any]) -> str:
-    """The gate that stopped it, from the stored decision; empty where none did: it went on, waits for a person, or no rule or target
-    was found."""
-    said = body["verdict"]
-    return next((str(g["gate"]) for g in body["gates"] if g["verdict"] == said and said in _STOPPING), "")
+    """The gate that stopped it, from the stored decision; empty where none did: it went on, waits for a person, no rule or target was
+    found, or what is stored does not say so."""
+    said = body.get("verdict")
+    if said not in _STOPPING:
+        return ""
+    return next((str(g.get("gate", "")) for g in body.get("gates", ()) if g.get("verdict") == said), "")
 
 
 def _read(conn: Connection, wanted: Wanted, floor: str | None, before: str | None, limit: int) -> Listed:
@@ -129,7 +131,7 @@ def _decided(conn: Connection, wanted: Wanted, ids: Sequence[str]) -> set[str]:
     return {
         one
         for one, (_, body) in last_decisions(conn, ids).items()
-        if wanted.rule in ("", body["rule"]) and wanted.gate in ("", stopped_by(body))
+        if wanted.rule in ("", body.get("rule")) and wanted.gate in ("", stopped_by(body))
     }
 
 

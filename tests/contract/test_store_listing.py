@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, update
 
 from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
-from app.store import audit, incidents, listing, records, runs, standing, trail, work, workloads
+from app.store import audit, incidents, listing, records, runs, schema, standing, trail, work, workloads
 from app.store.database import Store
 from app.store.listing import Listed, Wanted
 from app.store.migrate import upgrade
@@ -182,6 +183,24 @@ async def test_gates_are_counted_over_the_newest_that_they_stopped(
     assert await store.read(listing.stopping) == [("cooldown", 3), ("storm", 2)]
     monkeypatch.setattr(listing, "STOPPED", 2)
     assert await store.read(listing.stopping) == [("cooldown", 1), ("storm", 1)]
+
+
+async def test_a_decision_that_does_not_say_what_stopped_it_fails_no_list(
+    store: Store, clock: HandClock
+) -> None:
+    made = await filled(store, clock, 3)
+    for number, verdict in enumerate((Verdict.DENY, Verdict.DENY, Verdict.OBSERVE)):
+        await decide(store, made[number], "red", ("cooldown", verdict))
+        moved = partial(incidents.move, incident_id=made[number], state=IncidentState.REFUSED, reopen=True)
+        await store.write(moved)
+    for number, body in enumerate(("{}", '{"verdict": "deny"}')):
+        change = update(schema.decisions).where(schema.decisions.c.incident_id == made[number])
+        await store.write(lambda tx, change=change, body=body: tx.conn.execute(change.values(body=body)))  # type: ignore[misc]
+    assert await store.read(listing.stopping) == [("cooldown", 1)]
+    by_gate = await store.read(lambda conn: listing.page(conn, Wanted(gate="cooldown"), None, 10))
+    assert [row.id for row in by_gate.rows] == [made[2]]
+    by_rule = await store.read(lambda conn: listing.page(conn, Wanted(rule="red"), None, 10))
+    assert [row.id for row in by_rule.rows] == [made[2]]
 
 
 async def test_news_are_counted_by_the_same_filter(store: Store, clock: HandClock) -> None:
