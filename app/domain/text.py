@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -32,8 +33,16 @@ _SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
 
 
 async def beside(size: int, work: Callable[[], T]) -> T:
-    """What `work` gives, which reads `size` characters of strangers: in a thread when they are many, so that it holds nobody up."""
-    return await asyncio.to_thread(work) if size > LONG else work()
+    """What `work` gives, which reads `size` characters of strangers: in a thread when they are many, so that it holds nobody up, and one
+    after the other: they would only take turns at the interpreter, and whoever answers requests would be one of many."""
+    if size <= LONG:
+        return work()
+    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        return await asyncio.to_thread(work)
+
+
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+"""Whose turn it is to read a long text, in each event loop."""
 
 
 def visible(text: str) -> str:

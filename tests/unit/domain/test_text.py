@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -55,3 +57,27 @@ def test_a_cut_leaves_no_half_of_a_secret() -> None:
 async def test_long_texts_are_read_beside_the_event_loop_and_short_ones_on_it() -> None:
     assert await beside(LONG, threading.get_ident) == threading.get_ident()
     assert await beside(LONG + 1, threading.get_ident) != threading.get_ident()
+
+
+async def test_of_many_long_texts_one_is_read_at_a_time_and_short_ones_wait_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads share one interpreter: six of them left whoever answers requests every seventh turn at it."""
+    under_way, most = 0, 0
+    go_on = asyncio.Event()
+
+    async def to_thread(work: Callable[[], int]) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await go_on.wait()
+        under_way -= 1
+        return work()
+
+    monkeypatch.setattr("app.domain.text.asyncio.to_thread", to_thread)
+    reading = [asyncio.ensure_future(beside(LONG + 1, lambda n=n: n)) for n in range(6)]  # type: ignore[misc]
+    await asyncio.sleep(0)
+    assert await beside(LONG, lambda: 7) == 7
+    go_on.set()
+    assert await asyncio.gather(*reading) == [0, 1, 2, 3, 4, 5]
+    assert most == 1
