@@ -31,7 +31,18 @@ from remediations.evidence.limit_providers import Whose
 from remediations.evidence.limits import ANSWERS, Group, clock, groups_in, limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.usage import Metric, count, joined, metric_finding, span
-from remediations.shared import LIMITED, DataKey, ObjectName, Query, Seconds, Share, act, host_in, refuse
+from remediations.shared import (
+    LIMITED,
+    DataKey,
+    ObjectName,
+    Query,
+    Seconds,
+    Share,
+    act,
+    host_in,
+    limits_counted,
+    refuse,
+)
 
 ROTATE, PROVIDER, BACKOFF, CACHING = "rotate-key", "ask-provider", "wait-in-code", "mend-cache"
 _Provider = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9.-]*$")]
@@ -144,12 +155,16 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
             state = unread_pods(why)
             return Diagnosis(state.text, (state, *more))
         pods = found.seen.pods
-        answers = await limits_finding(scene.cluster, pods, scene.now, params.logs, scene.fired_at)
+        window = scene.window(params.logs)
+        answers = await limits_finding(scene.cluster, pods, scene.now, window, scene.fired_at)
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
         findings = (answers, *([keys] if keys else []), *more, state, *findings_of(found)[:2])
-        return Diagnosis(joined(told), findings, _rest(scene, params, answers))
+        unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
+        limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]
+        counted = () if unread else limits_counted(limited, window)
+        return Diagnosis(joined(told), findings, _rest(scene, params, answers), counted)
 
     async def ladder(self, scene: Scene, params: ApiRateLimitsParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Rotate the key, or tell a person: of the cache, of code that waits, of the provider."""

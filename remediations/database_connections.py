@@ -18,7 +18,7 @@ from pydantic import Field
 
 from app.database.actuator import Ending
 from app.domain.database import Condition, SessionId, Why
-from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
@@ -28,8 +28,8 @@ from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload
 from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, Limits, database_findings
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, pods_of, troubles, unread_pods
-from remediations.evidence.usage import count, joined, percent, span
-from remediations.shared import Seconds, Share, act, refuse
+from remediations.evidence.usage import count, joined, measured, percent, span
+from remediations.shared import Seconds, Share, act, errors_counted, pods_counted, refuse, share_counted
 
 END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
@@ -76,7 +76,7 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
         )
         findings = (*database, *await _clients(scene, database), *workload)
         told = [f.text for f in findings if f.code in (CONNECTION, IDLERS, LOCKS)]
-        return Diagnosis(joined(told), findings)
+        return Diagnosis(joined(told), findings, troubles=_counted(findings, params.crowded))
 
     async def ladder(
         self, scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis
@@ -91,12 +91,24 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
         )
 
 
+def _counted(findings: Sequence[Finding], crowded: float) -> tuple[Trouble, ...]:
+    """Connections, sessions that wait for a lock, errors and pods, as far as they were read."""
+    found = Diagnosis("", tuple(findings))
+    used, waiting = measured(found, CONNECTION, "share"), measured(found, LOCKS, "waiting")
+    return (
+        *share_counted("share of the connections in use", used, crowded),
+        *share_counted("sessions that wait for a lock", waiting, 0),
+        *errors_counted(found.finding("errors.grouped")),
+        *pods_counted(found.finding("pods.state")),
+    )
+
+
 async def _workload(scene: Scene, params: DatabaseConnectionsParams) -> list[Finding]:
     found = await investigate(scene)
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why)]
     pods = found.seen.pods
-    log = await read_errors(scene.cluster, pods, scene.now, params.logs)
+    log = await read_errors(scene.cluster, pods, scene.now, scene.window(params.logs))
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     return [state, *findings_of(found)[:2], errors_finding(log)]
 

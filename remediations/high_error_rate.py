@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
-from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
@@ -26,6 +27,7 @@ from remediations.evidence.pods import (
     Errors,
     against_more,
     at_their_limit,
+    load_counted,
     no_capacity,
     pods_finding,
     troubles,
@@ -63,6 +65,9 @@ from remediations.shared import (
     Share,
     act,
     asking,
+    cause_counted,
+    errors_counted,
+    pods_counted,
     refuse,
 )
 
@@ -110,12 +115,24 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
         pods, rollout, dependencies, metrics = groups
         errors = next((f for f in pods if f.code == "errors.grouped"), None)
         findings = (*pods, *rollout, *with_the_errors(dependencies, errors), *metrics)
-        return Diagnosis(_summary(Diagnosis("", findings)), findings)
+        found = Diagnosis(_summary(Diagnosis("", findings)), findings)
+        return replace(found, troubles=(*_failing(found), *load_counted(found, params.cpu_high)))
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
-        steps = (await _roll_back(scene, params, diagnosis), _scale_up(scene, params, diagnosis))
-        return with_symptom(steps, scene, diagnosis, _errors_metric(params))
+        back = replace(await _roll_back(scene, params, diagnosis), troubles=_failing(diagnosis))
+        steps = (back, _scale_up(scene, params, diagnosis))
+        return with_symptom(steps, scene, diagnosis, _errors_metric(params), _SOME_FAIL)
+
+
+def _failing(diagnosis: Diagnosis) -> tuple[Trouble, ...]:
+    """What a rollback is for: not that the pods have much to do."""
+    cause = FirstCause(diagnosis)
+    return (
+        *errors_counted(diagnosis.finding("errors.grouped")),
+        *pods_counted(diagnosis.finding("pods.state")),
+        *cause_counted(cause.code or "", sure=cause.sure, unknown=cause.unknown),
+    )
 
 
 async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -124,7 +141,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why)]
     log, usage = await asyncio.gather(
-        read_errors(scene.cluster, pods, scene.now, params.logs, params.tokens),
+        read_errors(scene.cluster, pods, scene.now, scene.window(params.logs), params.tokens),
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))

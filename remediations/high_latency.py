@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -27,6 +28,7 @@ from remediations.evidence.pods import (
     against_more,
     at_their_limit,
     limits_finding,
+    load_counted,
     no_capacity,
     pods_finding,
     troubles,
@@ -61,7 +63,9 @@ from remediations.shared import (
     Share,
     act,
     asking,
+    pods_counted,
     refuse,
+    share_counted,
 )
 
 SCALE_OUT, RESTART = "scale-out", "restart"
@@ -111,7 +115,12 @@ class HighLatency(Remediation[HighLatencyParams]):
         checked = with_the_errors(checked, errors)
         slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
         findings = (*latency, *pods, *checked, *slow, leak)
-        return Diagnosis(_summary(scene, findings), findings)
+        found = Diagnosis(_summary(scene, findings), findings)
+        used = measured(found, "usage.pods", "memory_share")
+        leaks = shown(found, "memory.leak", "leak")
+        memory = share_counted("memory of the limit", used if leaks else None, params.memory_high)
+        state = pods_counted(found.finding("pods.state"))
+        return replace(found, troubles=(*load_counted(found, params.cpu_high), *memory, *state))
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart; a question where the last release took from its pods what they lack now."""
@@ -119,7 +128,7 @@ class HighLatency(Remediation[HighLatencyParams]):
         if slower := diagnosis.finding(SLOWER):
             doubt = f"{slower.text}: a rollback of that release may fit better"
             steps = [asking(step, doubt) for step in steps]
-        return with_symptom(steps, scene, diagnosis, latency_metric(params.latency_query))
+        return with_symptom(steps, scene, diagnosis, latency_metric(params.latency_query), params.latency_low)
 
 
 async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:

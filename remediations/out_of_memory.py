@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
@@ -30,7 +29,7 @@ from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
 from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import joined, known, memory, shown, span, usage_finding
-from remediations.shared import Bytes, Replicas, Seconds, act, asking, refuse
+from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
@@ -72,13 +71,14 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             usage_finding(cluster, workload, pods, scene.now),
             events_finding(cluster, workload, pods, scene.now, "OOM"),
         )
-        found = troubles(pods, scene.now - timedelta(seconds=params.kill_window))
+        found = troubles(pods, scene.lately(params.kill_window))
         killed = killed_finding(found) or _no_kill(params)
         sizes = _sizes(looked, list(killed.data["containers"]))  # type: ignore[arg-type]
+        state = pods_finding(workload, pods, found)
         findings = (
             killed,
             *([sizes] if sizes else []),
-            pods_finding(workload, pods, found),
+            state,
             usage,
             limits_finding(workload),
             events,
@@ -88,7 +88,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         told = known(Diagnosis("", findings), SIZES, "usage.pods", "memory.leak")
         cause = FirstCause(Diagnosis("", findings))
         told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
-        return Diagnosis(joined([killed.text, *told]), findings)
+        return Diagnosis(joined([killed.text, *told]), findings, troubles=pods_counted(state))
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
@@ -20,7 +19,7 @@ from remediations.evidence.happenings import events_finding
 from remediations.evidence.pods import limits_finding, pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import joined, measured, span
-from remediations.shared import Seconds, act, asking, refuse
+from remediations.shared import Seconds, act, asking, cause_counted, pods_counted, refuse
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 _RUNS_AGAIN = frozenset(
@@ -58,7 +57,7 @@ class PodRestarting(Remediation[PodRestartingParams]):
             investigate(scene), read_revisions(scene.cluster, scene.workload)
         )
         seen = found.seen
-        since = scene.now - timedelta(seconds=params.crash_window)
+        since = scene.lately(params.crash_window)
         state = pods_finding(scene.workload, seen.pods, troubles(seen.pods, since))
         if "pods" in seen.unread:
             state = unread_pods(seen.unread["pods"])
@@ -68,7 +67,9 @@ class PodRestarting(Remediation[PodRestartingParams]):
         instead = findings[1].data.get("instead")
         summary = joined([state.text, findings[1].text, str(instead) if instead else rollout.text])
         rest = found.nothing_to_do
-        return Diagnosis(rest or summary, findings, rest)
+        cause = FirstCause(Diagnosis("", findings))
+        counted = cause_counted(cause.code or "", sure=cause.sure, unknown=cause.unknown)
+        return Diagnosis(rest or summary, findings, rest, (*pods_counted(state), *counted))
 
     async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""

@@ -1,5 +1,5 @@
-"""What handlers share: the types of their parameters, the PromQL that they ask by default, and making steps, with actions or with the
-reason why one does not apply. Pure."""
+"""What handlers share: the types of their parameters, the PromQL that they ask by default, counting what a step is for, and making steps,
+with actions or with the reason why one does not apply. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from app.domain.errors import BadInput
+from app.domain.evidence import Certainty, Finding, Trouble
 from app.domain.plan import Action, Step
 from app.domain.target import Kind, Target
 from app.kube.impossible import Impossible
@@ -153,6 +154,62 @@ Names = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
 def host_in(namespace: str, host: str, service: str) -> str:
     """The host that a rule names, or that of a Service of the namespace; empty when it names neither."""
     return f"{service}.{namespace}.svc" if service and not host else host
+
+
+# What a step is for, counted from findings, so that the verification can look again whether it is gone.
+#
+# Each name stays the same from one look to the next. What could not be read is left out: then nobody says that it is gone.
+
+_FEW_LEFT = 0.05  # of the most frequent error: a straggler
+_OTHERS = 0.25  # of its count, by which the other errors may have grown meanwhile
+_LINES, _CAUSES, _LIMITED = "error lines a minute", "causes", "limited answers a minute"
+
+
+def errors_counted(finding: Finding | None) -> tuple[Trouble, ...]:
+    """The most frequent error and all errors, of the finding `errors.grouped`; the other groups only to be compared."""
+    if finding is None or finding.certainty is Certainty.UNKNOWN or finding.data["unreadable"]:
+        return ()
+    data: Any = finding.data
+    minutes = data["window_seconds"] / 60
+    top = data["groups"][0]["count"] if data["groups"] else 0
+    found = [Trouble(_LINES, data["errors"] / minutes, (data["errors"] - (1 - _OTHERS) * top) / minutes)]
+    for number, group in enumerate(data["groups"]):
+        gone = None if number else _FEW_LEFT * top / minutes
+        found.append(Trouble(f'{_LINES} "{group["key"][:120]}"', group["count"] / minutes, gone, _LINES))
+    return tuple(found)
+
+
+def pods_counted(finding: Finding | None) -> tuple[Trouble, ...]:
+    """Containers in trouble and pods that are not ready, of the finding `pods.state`."""
+    if finding is None or finding.certainty is Certainty.UNKNOWN:
+        return ()
+    data: Any = finding.data
+    broken = sum(data[fault] for fault in ("out_of_memory", "image", "config", "crash"))
+    missing = max(0, data["desired"] - data["ready"])
+    return Trouble("containers in trouble", broken, 0), Trouble("pods not ready", missing, 0)
+
+
+def cause_counted(code: str, *, sure: bool, unknown: bool) -> tuple[Trouble, ...]:
+    """The first cause, where it is sure: gone when another look finds another one or none."""
+    if unknown:
+        return ()
+    found = Trouble(f"cause {code}", 1, 0, _CAUSES) if sure else None
+    return (Trouble(_CAUSES, 1 if sure else 0), *((found,) if found else ()))
+
+
+def limits_counted(groups: Sequence[tuple[str, int]], window: float) -> tuple[Trouble, ...]:
+    """The answers of providers that are limits, by provider, the most frequent first."""
+    minutes = window / 60
+    found = [Trouble(_LIMITED, sum(number for _, number in groups) / minutes)]
+    for place, (title, number) in enumerate(groups):
+        gone = None if place else _FEW_LEFT * number / minutes
+        found.append(Trouble(f"{_LIMITED} of {title}", number / minutes, gone, _LIMITED))
+    return tuple(found)
+
+
+def share_counted(what: str, value: float | None, least: float) -> tuple[Trouble, ...]:
+    """A share that is trouble above `least`; nothing where it was not measured."""
+    return () if value is None else (Trouble(what, value, least),)
 
 
 # Making steps: from builders' answers to a step with actions, or one that says why it does not apply.

@@ -5,7 +5,7 @@ A finding that could not be made is a finding too (`Certainty.UNKNOWN`): unknown
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -35,13 +35,59 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """How much there is of something that a step may be for, under a name that the next look gives it too: the verification of the step
+    looks again. At `gone` and below it is over; None for what is only told so that it can be compared. `part_of` is the name of the whole
+    that was looked through: a part that is not told then is not there."""
+
+    what: str
+    value: float
+    gone: float | None = None
+    part_of: str = ""
+
+    @property
+    def there(self) -> bool:
+        """It is trouble now."""
+        return self.gone is not None and self.value > self.gone
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For records."""
+        return {"what": self.what, "value": self.value, "gone": self.gone, "part_of": self.part_of}
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAgain:
+    """What became of the trouble that a step was for: `gone` is None when that cannot be told. `text` has the numbers."""
+
+    gone: bool | None
+    text: str
+
+
+def look_again(before: Sequence[Trouble], after: Sequence[Trouble]) -> LookedAgain:
+    """Is all the trouble gone that was there before the step? One that is as before outweighs others that are gone or not measured."""
+    now = {trouble.what: trouble.value for trouble in after}
+    told: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    for trouble in (one for one in before if one.there):
+        value = now.get(trouble.what, 0.0 if trouble.part_of in now else None)
+        over = None if value is None else value <= (trouble.gone or 0.0)
+        is_now = "not measured" if value is None else f"{value:.3g} now"
+        told[over].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
+    for word in (False, None, True):
+        if told[word]:
+            return LookedAgain(word, "; ".join(told[word]))
+    return LookedAgain(None, "nothing was measured of what the step was for")
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The evidence of one look at the target. `summary` is the one sentence for 3 a.m.; `rest` says why nothing is to be done
-    now, because the target is healthy (again) or still starting, and is empty otherwise."""
+    now, because the target is healthy (again) or still starting, and is empty otherwise. `troubles` are what its steps would be for,
+    as far as they can be counted."""
 
     summary: str
     findings: tuple[Finding, ...]
     rest: str = ""
+    troubles: tuple[Trouble, ...] = ()
 
     def finding(self, code: str) -> Finding | None:
         """The first finding with this code."""

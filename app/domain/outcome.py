@@ -48,6 +48,9 @@ class RunState(StrEnum):
     UNDOING = "undoing"
     FIXED = "fixed"
     CONTAINED = "contained"  # the alert is gone by relief that buys time; the cause is still there
+    STILL_FIRING = (
+        "still_firing"  # what the step was for is gone, and the alert fires on: a person has the alert
+    )
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
@@ -88,6 +91,7 @@ class Result(StrEnum):
 
     FIXED = "fixed"
     CONTAINED = "contained"  # healthy and quiet, by a step that relieves and does not repair
+    STILL_FIRING = "still_firing"  # what the step was for is measured to be gone, and the alert fires on
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"

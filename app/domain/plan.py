@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.change import DigestKey, FieldChange, shown
+from app.domain.evidence import Trouble
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
@@ -164,17 +165,24 @@ def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
 @dataclass(frozen=True, slots=True)
 class Symptom:
     """What the step is to end, as it was measured when it was planned: a query to the metric source, with its target filled in, the
-    value that it had, and what it is called. The verification asks it again once the alert is gone. A query may have no value just
+    value that it had, and what it is called. The verification asks it again once the alert is gone, or fires on: up to `fine` it is no trouble. A query may have no value just
     because all is well, as a share of errors of which there are none: `presence` has one as long as its source is there."""
 
     what: str
     query: str
     value: float
     presence: str
+    fine: float = 0.0
 
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
-        return {"what": self.what, "query": self.query, "value": self.value, "presence": self.presence}
+        return {
+            "what": self.what,
+            "query": self.query,
+            "value": self.value,
+            "presence": self.presence,
+            "fine": self.fine,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,7 @@ class Step:
     A step that does not apply has no actions and says why in `why`; one that only a person can take says in `advice`
     exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
     mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
-    `symptom` is what was measured of the trouble; None where nothing was. `stands`: it does not apply because what it is for stands already.
+    `symptom` is what was measured of the trouble; None where nothing was. `troubles` is what of it the diagnosis counted. `stands`: it does not apply because what it is for stands already.
     """
 
     name: str
@@ -195,6 +203,7 @@ class Step:
     open_task: str = ""
     symptom: Symptom | None = None
     stands: bool = False
+    troubles: tuple[Trouble, ...] = ()
 
     @property
     def applies(self) -> bool:
@@ -227,6 +236,7 @@ class Step:
             "asks": self.asks,
             "open_task": self.open_task,
             "symptom": self.symptom.to_json() if self.symptom else None,
+            "troubles": [trouble.to_json() for trouble in self.troubles],
             "actions": [a.to_json() for a in self.actions],
         }
 
@@ -241,6 +251,7 @@ class Step:
             data.get("asks", ""),
             data.get("open_task", ""),
             Symptom(**symptom) if (symptom := data.get("symptom")) else None,
+            troubles=tuple(Trouble(**trouble) for trouble in data.get("troubles", ())),
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -88,7 +88,7 @@ async def _nothing(_target: Target) -> bool:
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches`, `http` and `backups` where none
-    can be asked."""
+    can be asked. `acted_at` is set for the look of a verification: when the step was carried out."""
 
     cluster: Cluster
     workload: Workload
@@ -105,6 +105,16 @@ class Scene:
     backups: Backups | None = None
     off_limits: OffLimits = _nothing
     """Whether another workload is only named: nothing of what its owners or the policy's scope keep away is shown."""
+    acted_at: datetime | None = None
+
+    def window(self, seconds: float) -> float:
+        """How many of the last `seconds` count, at least one: what was written before the step is about the time before it."""
+        return max(1.0, (self.now - self.lately(seconds)).total_seconds())
+
+    def lately(self, seconds: float) -> datetime:
+        """From when on something counts that happened within `seconds`: what a step was for and happened before it is over."""
+        since = self.now - timedelta(seconds=seconds)
+        return since if self.acted_at is None else max(since, self.acted_at)
 
 
 class Remediation(Protocol, Generic[P]):

@@ -1,6 +1,7 @@
 """Verification: from looks at rollout and alert to a result.
 
-Pure: the run looks, this judges. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
+Pure: the run looks, this judges. An alert that fires on is no proof by itself that the step failed: what the step was for decides with
+it. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
 time, with somebody watching; never measured is never fixed; errors of the probe are told apart from failures of the target.
 Time that nobody watched (the process was dead, the clock was set) counts neither as health nor towards the timeout.
 """
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from app.domain.evidence import LookedAgain
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
 from app.domain.units import duration
@@ -159,6 +161,31 @@ class Watch:
         )
 
 
+_IN_PLACE = "the change is in place and its rollout is healthy"
+
+
+def by_the_alert_alone(verdict: tuple[Result, str] | None, watch: Watch) -> bool:
+    """Only the alert says that the step did not help. It may fire on over a long window after its cause is gone: what the step was for has to
+    be looked at again."""
+    last = watch.last
+    if verdict is None or verdict[0] is not Result.NOT_FIXED or last is None:
+        return False
+    in_place = last.rollout is RolloutState.COMPLETE and last.effect is not False and not last.over
+    return in_place and last.alert is AlertCondition.FIRING
+
+
+def weigh(verdict: tuple[Result, str], watch: Watch, again: LookedAgain) -> tuple[Result, str]:
+    """A verdict by the alert alone, with what became of what the step was for. Where nobody can tell the alert's word stands."""
+    seen = watch.last.text if watch.last else ""
+    waited = duration(timedelta(seconds=watch.watched))
+    if again.gone:
+        text = f"it helped, and the alert still fires after {waited}: {again.text}; {seen}"
+        return Result.STILL_FIRING, text
+    if again.gone is False:
+        return Result.NOT_FIXED, f"{_IN_PLACE}, and after {waited} it did not help: {again.text}; {seen}"
+    return verdict[0], f"{verdict[1]} ({again.text})"
+
+
 def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, str] | None:
     """The result and why, or None while it is too early to tell.
 
@@ -200,8 +227,7 @@ def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, 
             f"no alert fires, and the rollout still goes on after {waited}: {last.text}",
         )
     if last.alert is AlertCondition.FIRING and last.rollout is RolloutState.COMPLETE:
-        text = f"the change is in place and its rollout is healthy, and after {waited} it did not help: {last.text}"
-        return Result.NOT_FIXED, text
+        return Result.NOT_FIXED, f"{_IN_PLACE}, and the alert still fires after {waited}: {last.text}"
     if last.effect is False:
         return Result.NOT_FIXED, f"what it was for is not so after {waited}: {last.text}"
     if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):

@@ -19,6 +19,7 @@ GATE_WORDS = {Verdict.ALLOW: "ok", Verdict.OBSERVE: "LOOK", Verdict.ASK: "ASK", 
 RESULT_WORDS = {
     Result.FIXED: "fixed",
     Result.CONTAINED: "contained, which buys time and is no fix",
+    Result.STILL_FIRING: "it helped, and the alert still fires, which counts neither as fixed nor as failed",
     Result.NOT_FIXED: "not fixed",
     Result.INCONCLUSIVE: "inconclusive, which does not count as fixed",
     Result.PROBE_ERROR: "could not be measured, which does not count as fixed",

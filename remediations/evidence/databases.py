@@ -149,7 +149,9 @@ def _locks(seen: Activity, limits: Limits) -> Finding:
     if not holders:
         text = f"{count(len(waiting), 'session')} {'waits' if len(waiting) == 1 else 'wait'} for a lock"
         return Finding(
-            LOCKS, text if waiting else "Nobody waits for a lock", data={"session": None, "who": ""}
+            LOCKS,
+            text if waiting else "Nobody waits for a lock",
+            data={"session": None, "who": "", "waiting": len(waiting)},
         )
     waited, holder = max(holders, key=lambda pair: pair[0])
     condition = Condition(Why.BLOCKS, limits.lock)

@@ -16,6 +16,7 @@ from typing import Any
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.evidence import Trouble as Counted
 from app.domain.json import JsonValue
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
@@ -23,6 +24,7 @@ from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import share_of
 from remediations.evidence.usage import count, measured, memory, millicores, percent, short
 from remediations.evidence.used_up import LATE, MEMORY_FULL, STALLED, USED_UP
+from remediations.shared import share_counted
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_START = frozenset(
@@ -316,6 +318,11 @@ def at_their_limit(
             text = f"{what} {percent(value)}{of} (high from {percent(least)})"
             (signs if value >= least else seen).append(text)
     return signs, seen
+
+
+def load_counted(diagnosis: Diagnosis, cpu_high: float) -> tuple[Counted, ...]:
+    """What more pods are for, where the pods are at their limit."""
+    return share_counted("CPU of the limit", measured(diagnosis, "usage.pods", "cpu_share"), cpu_high)
 
 
 _NOT_CAPACITY: Mapping[Nature, tuple[str, str]] = {

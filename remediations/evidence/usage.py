@@ -367,14 +367,14 @@ def throttling_metric(query: str) -> Metric:
 
 
 def with_symptom(
-    steps: Sequence[Step], scene: Scene, diagnosis: Diagnosis, metric: Metric
+    steps: Sequence[Step], scene: Scene, diagnosis: Diagnosis, metric: Metric, fine: float
 ) -> tuple[Step, ...]:
-    """The steps that apply, with what was measured of the trouble; unchanged where nothing was."""
+    """The steps that apply, with what was measured of the trouble, up to `fine` none; unchanged where nothing was."""
     value = measured(diagnosis, metric.code)
     if value is None:
         return tuple(steps)
     target, presence = scene.workload.target, PRESENCE.get(metric.query, ANYTHING)
-    symptom = Symptom(metric.what, aim(metric.query, target), value, aim(presence, target))
+    symptom = Symptom(metric.what, aim(metric.query, target), value, aim(presence, target), fine)
     return tuple(replace(step, symptom=symptom) if step.applies else step for step in steps)
 
 

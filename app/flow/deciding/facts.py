@@ -111,7 +111,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marked,
         firing=_firing(report),
-        acknowledged=_held_by(alerts, reported),
+        acknowledged=held_by(alerts, reported),
         holders_asked=_holders_asked(alerts, reported),
         changed_by=changed,
         silenced=report.text if report.state is Reported.SILENCED else "",
@@ -127,7 +127,7 @@ def _of_pagerduty(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]
     return [r for a, r in zip(alerts, reported, strict=False) if a.source is Source.PAGERDUTY or r.held_by]
 
 
-def _held_by(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> str:
+def held_by(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> str:
     """Who has taken all of those that fire; empty when one of them is nobody's. What Alertmanager sends beside them cannot be
     acknowledged, and says nothing here."""
     firing = [r for r in _of_pagerduty(alerts, reported) if r.state is Reported.FIRING]

@@ -5,17 +5,16 @@ The one place where a handler's unexpected exception is caught: it becomes an un
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 import structlog
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from app.domain.actuator import Effect
 from app.domain.alert import ManualRequest, Source, not_measured
 from app.domain.cluster import Cluster
 from app.domain.decision import Code, Decision, Mode
@@ -47,9 +46,9 @@ from app.policy.match import (
 )
 from app.policy.model import Policy, Rule
 from app.store.incidents import Incident, StoredAlert
-from app.store.runs import Run
 
 log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=5)
 FOUND_BY_NAME = "target.by_name"
@@ -277,25 +276,39 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     except RemediatorError as error:
         return _blind(subject, target, None, f"the target could not be read: {error}")
     scene = replace(
-        _scene(services, workload, subject.incident, subject.fired_at),
+        scene_of(services, workload, subject.incident, subject.fired_at),
         labels=subject.labels,
         history=history,
     )
+    handler, ordered = subject.remediation, subject.incident.manual is not None
+
+    async def looked() -> Seen:
+        diagnosis = await handler.diagnose(scene, subject.params)
+        ladder = await handler.ladder(scene, subject.params, diagnosis)
+        there = tuple(trouble for trouble in diagnosis.troubles if trouble.there)
+        counted = (replace(step, troubles=step.troubles or there) for step in ladder)
+        chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in counted)
+        steps = await _permitted(services, subject.rule, target, chosen)
+        return Seen(subject, target, workload, diagnosis, steps)
+
+    def failed(why: str) -> Seen:
+        return _blind(subject, target, workload, f"the diagnosis failed: {why}")
+
+    return await guarded(looked(), failed, target.key)
+
+
+async def guarded(asked: Awaitable[_T], failed: Callable[[str], _T], target: str) -> _T:
+    """What a handler answers; never raises for what the cluster or the handler does."""
     try:
-        diagnosis = await subject.remediation.diagnose(scene, subject.params)
-        ladder = await subject.remediation.ladder(scene, subject.params, diagnosis)
+        return await asked
     except RemediatorError as error:
-        return _blind(subject, target, workload, f"the diagnosis failed: {error}")
+        return failed(str(error))
     except Exception as error:
-        log.exception("handler_failed", remediation=subject.remediation.name, target=target.key)
-        return _blind(subject, target, workload, f"the diagnosis failed: {type(error).__name__}")
-    ordered = subject.incident.manual is not None
-    chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in ladder)
-    steps = await _permitted(services, subject.rule, target, chosen)
-    return Seen(subject, target, workload, diagnosis, steps)
+        log.exception("handler_failed", target=target)
+        return failed(type(error).__name__)
 
 
-def _scene(services: Services, workload: Workload, incident: Incident, since: datetime) -> Scene:
+def scene_of(services: Services, workload: Workload, incident: Incident, since: datetime) -> Scene:
     """What a handler may look at, without labels and history."""
     return Scene(
         cluster=services.cluster,
@@ -312,26 +325,6 @@ def _scene(services: Services, workload: Workload, incident: Incident, since: da
         backups=services.backups,
         off_limits=partial(off_limits, services.cluster, services.policy().scope),
     )
-
-
-async def effect_of(
-    services: Services, run: Run, workload: Workload, incident: Incident, since: datetime
-) -> Effect | None:
-    """What the run's handler measures of its step, carried out at `since`; never raises for what the cluster or a handler does. A
-    handler that has gone, or that does not know these params any more, measures nothing."""
-    handler = services.catalogue.get(run.remediation)
-    if handler is None:
-        return None
-    try:
-        params = handler.params.model_validate(dict(run.params))
-        return await handler.effect(_scene(services, workload, incident, since), params, run.step)
-    except ValidationError:
-        return None
-    except RemediatorError as error:
-        return Effect(None, f"what it was for could not be measured: {error.message}")
-    except Exception as error:
-        log.exception("handler_failed", remediation=run.remediation, target=run.target_key)
-        return Effect(None, f"what it was for could not be measured: {type(error).__name__}")
 
 
 async def _permitted(

@@ -201,6 +201,20 @@ def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
     return holder
 
 
+def at_it(conn: Connection, incident_id: str) -> str:
+    """Who has an incident that is not over, in words, as a look that writes nothing can tell; empty for nobody."""
+    if incidents.get(conn, incident_id).state.closed:
+        return ""
+    if told := people.taken_in_pagerduty(conn, incident_id):
+        return told
+    holder = people.holder_of(conn, incident_id)
+    if holder is None:
+        return ""
+    given = holder.severity
+    rises = given is not None and rank_of(severity.of_incident(conn, incident_id)) < rank_of(given)
+    return "" if rises else holder.text
+
+
 def risen(now: str, before: str) -> str:
     """In words: `it is critical now, warning before`."""
     words = (visible(bounded(word, _WORD)) or "no severity" for word in (now, before))

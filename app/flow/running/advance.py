@@ -169,12 +169,13 @@ def life_of(tx: Tx, run: Run) -> Life:
     """The run's life as its row and its journal tell it."""
     otherwise = tuple(Otherwise(word) for word in run.settings["rule"]["otherwise"]) if run.settings else ()
     life = Life.from_json(run.life, run.state, len(run.step.actions), otherwise)
-    there = journal.in_place(tx.conn, run.id)
+    entries = runs.entries(tx.conn, run.id)
+    there = journal.still_in_place(entries)
     kept = any(
         entry.intent["step_index"] == run.step_index and entry.intent["kind"] in half_way.KEPT
         for entry in there
     )
-    loses = standing.lost_by_itself(there)
+    loses = "; ".join(filter(None, (standing.lost_by_itself(there), standing.accused(entries, there))))
     return replace(life, in_place=bool(there), kept=kept and run.state is RunState.ACTING, loses=loses)
 
 

@@ -43,6 +43,7 @@ class Consequence:
 CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.FIXED: Consequence(gives_back=False, person=False, evidence=Evidence.FIXED),
     RunState.CONTAINED: Consequence(gives_back=False, person=False, evidence=Evidence.FIXED),
+    RunState.STILL_FIRING: Consequence(),  # no fix that was verified, and no setback
     RunState.NOT_FIXED: Consequence(evidence=Evidence.NOT_FIXED),
     RunState.INCONCLUSIVE: Consequence(evidence=Evidence.UNCLEAR),
     RunState.PROBE_ERROR: Consequence(evidence=Evidence.UNCLEAR),

@@ -82,6 +82,12 @@ def of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntr
     ]
 
 
+def is_whole(entries: Sequence[JournalEntry], acted: JournalEntry) -> bool:
+    """The step of this action was carried out to its end: it was verified."""
+    done = {e.intent["step_index"] for e in entries if e.intent.get("entry") == "verified" and e.outcome}
+    return acted.intent["step_index"] in done
+
+
 def took_back(conn: Connection, run: Run) -> bool:
     """The undo that stands has taken something back."""
     mine = of_this_order(runs.entries(conn, run.id), run)

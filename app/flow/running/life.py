@@ -42,6 +42,7 @@ class Event(StrEnum):
     UNCLEAR = "unclear"  # sent, and nobody can tell whether it happened
     FIXED = "fixed"
     CONTAINED = "contained"  # the alert is gone by relief that buys time
+    STILL_FIRING = "still_firing"  # what the step was for is gone, and the alert fires on
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
@@ -55,7 +56,9 @@ class Event(StrEnum):
     ALL_UNDONE = "all_undone"
     UNDO_CONFLICT = "undo_conflict"  # all done that could be; somebody else had changed some of it
     UNDO_FAILED = "undo_failed"
-    NOT_WANTED = "not_wanted"  # while something held the undo, its reason went away
+    NOT_WANTED = (
+        "not_wanted"  # while something held the undo its reason went away, or somebody has taken the incident
+    )
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
     ORDER_OVER = (
         "order_over"  # the undo that a person ordered waited and was not begun: withdrawn, or too late
@@ -78,7 +81,7 @@ class Life:
     """What the table needs to know of a run, and what it changes.
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
-    place, of any step; `loses` is what taking it back would lose, so that only a person's word does that. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
+    place, of any step; `loses` is why only a person's word takes it back: what that would lose, or whom it would bring back. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
     ordered it knew of, and their order is good `until` then (ISO 8601).
     """
@@ -316,6 +319,8 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     # Did it help? Only a certain "no" is followed by another step or an undo.
     (S.VERIFYING, E.FIXED): helped(S.FIXED),
     (S.VERIFYING, E.CONTAINED): helped(S.CONTAINED),
+    # An alert that fires on over a long window is no proof against the step: a person has the alert, and nothing is taken back.
+    (S.VERIFYING, E.STILL_FIRING): helped(S.STILL_FIRING),
     (S.VERIFYING, E.NOT_FIXED): otherwise(S.NOT_FIXED),
     (S.VERIFYING, E.INCONCLUSIVE): finish(S.INCONCLUSIVE),
     (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),

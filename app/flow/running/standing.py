@@ -13,7 +13,7 @@ from typing import Any
 
 from app.domain import half_way
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import SIZES, Action
+from app.domain.plan import SIZES, Action, ActionKind
 from app.domain.target import ObjectRef
 from app.domain.units import utc
 from app.flow.ids import action_id
@@ -82,6 +82,25 @@ def loss(in_place: Sequence[JournalEntry]) -> str:
     """What is lost when these actions are taken back; empty for nothing."""
     found = (half_way.lost_by_undo(_action(entry), _since(entry)) for entry in in_place)
     return "; ".join(text for text in found if text)
+
+
+def accused(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> str:
+    """Why a rollback among these actions is not taken back without a person's word: it would bring back what was rolled back for its own
+    trouble, and what is there by now came up. Empty where it did not come up, or does not do what it is for: then it does worse."""
+    up = {
+        entry.intent["step_index"]
+        for entry in entries
+        if entry.intent.get("entry") == "verified"
+        and (entry.outcome or {}).get("rolled_out")
+        and (entry.outcome or {}).get("effect") is not False
+    }
+    found = (
+        _action(e)
+        for e in in_place
+        if e.intent["kind"] == ActionKind.ROLL_BACK.value and e.intent["step_index"] in up
+    )
+    told = (f"to {a.undo} would bring back what was rolled back for its trouble" for a in found)
+    return "; ".join(f"{text}, and nothing shows that what runs now does worse" for text in told)
 
 
 def lost_by_itself(in_place: Sequence[JournalEntry]) -> str:

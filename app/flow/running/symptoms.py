@@ -2,24 +2,37 @@
 restarted, its series are gone, or its rule tells of an event that is over by itself.
 
 Called by the verification at looks that would count as health. Asks what was measured when the step was planned, and the pods
-themselves. Never judges: it says what the absence of the alert is worth.
+themselves. The other way round, `gone` tells whether what a step was for is gone although the alert fires on, as one does that counts
+over a long window. Never judges: it says what the alert's absence or presence is worth.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
+from app.domain.actuator import Effect
 from app.domain.errors import RemediatorError, TryLater
+from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
+from app.domain.ports import MetricSource
+from app.domain.remediation import AnyRemediation, Params
 from app.domain.units import duration
 from app.domain.verification import AlertCondition
 from app.domain.workload import Workload
+from app.flow.deciding.investigate import guarded, scene_of
 from app.flow.services import Services
 from app.kube.read import read_pods
+from app.store.incidents import Incident
 from app.store.runs import Run
 
 _BETTER = 0.95
 """Below this part of what it was it has changed at all; how good is good is the alert's own word."""
+
+_FALLEN = 0.25
+"""At or below this part of what it was it has clearly fallen, while the alert counts what was before."""
 
 Word = tuple[AlertCondition, str]
 
@@ -49,6 +62,64 @@ async def _measured(services: Services, symptom: Symptom | None) -> Word | None:
         text = f"the alert is gone, and {symptom.what} is as it was before the step: {symptom.value:.3g}"
         return AlertCondition.VANISHED, text
     return None
+
+
+async def gone(
+    services: Services, run: Run, workload: Workload, incident: Incident, acted_at: datetime
+) -> LookedAgain:
+    """Whether what the step was for is gone: what its diagnosis counted and what was measured of it, looked at again in the same way."""
+    symptom, before = run.step.symptom, list(run.step.troubles)
+    after = list(await troubles_since(services, run, workload, incident, acted_at)) if before else []
+    if symptom is not None and services.metric_source is not None:
+        before.append(Trouble(symptom.what, symptom.value, max(symptom.fine, _FALLEN * symptom.value)))
+        value = await _value(services.metric_source, symptom)
+        after += [] if value is None else [Trouble(symptom.what, value)]
+    return look_again(before, after)
+
+
+async def effect_of(
+    services: Services, run: Run, workload: Workload, incident: Incident, since: datetime
+) -> Effect | None:
+    """What the run's handler measures of its step, carried out at `since`."""
+    if (known := _handler_of(services, run)) is None:
+        return None
+    (handler, params), scene = known, scene_of(services, workload, incident, since)
+
+    def failed(why: str) -> Effect | None:
+        return Effect(None, f"what it was for could not be measured: {why}")
+
+    return await guarded(handler.effect(scene, params, run.step), failed, run.target_key)
+
+
+async def troubles_since(
+    services: Services, run: Run, workload: Workload, incident: Incident, since: datetime
+) -> tuple[Trouble, ...]:
+    """What the run's handler counts of trouble since its step was carried out; empty where it counts none, or could not look."""
+    if (known := _handler_of(services, run)) is None:
+        return ()
+    handler, params = known
+    scene = replace(scene_of(services, workload, incident, since), acted_at=since)
+    seen = await guarded(handler.diagnose(scene, params), lambda why: Diagnosis(why, ()), run.target_key)
+    return seen.troubles
+
+
+def _handler_of(services: Services, run: Run) -> tuple[AnyRemediation, Params] | None:
+    """The run's handler with its params; None for one that has gone, or that does not know these any more."""
+    handler = services.catalogue.get(run.remediation)
+    try:
+        return None if handler is None else (handler, handler.params.model_validate(dict(run.params)))
+    except ValidationError:
+        return None
+
+
+async def _value(source: MetricSource, symptom: Symptom) -> float | None:
+    """What is measured of it now: 0 without a value while its source is there, None when nobody can tell."""
+    try:
+        rows = await source.instant(symptom.query)
+        there = bool(rows) or bool(await source.instant(symptom.presence))
+    except TryLater:
+        return None
+    return max((value for _, value in rows), default=0.0) if there else None
 
 
 async def _ended_again(

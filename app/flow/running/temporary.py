@@ -22,7 +22,7 @@ from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action
 from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
-from app.flow.notifying.record import announce, taken, waits
+from app.flow.notifying.record import announce, at_it, taken, waits
 from app.flow.running import held, holding, journal, standing, undo
 from app.flow.running.life import Event, Found, Life, Look, last_attempt
 from app.flow.running.still_needed import BLIND, needed, sizes
@@ -86,6 +86,8 @@ def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touc
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
     if hold := holding.held(conn, services, run, touched):
         return f"{OVER_BUT} {hold}"
+    if taken := at_it(conn, run.incident_id):
+        return f"{OVER_BUT} {taken}"
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.
         return f"the temporary change of {later}, which came after it"

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy import Connection
 
 from app.domain.actuator import Means, Undone
-from app.domain.alert_report import Reported
+from app.domain.alert_report import Reported, combined
 from app.domain.decision import Code
 from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
@@ -22,8 +22,8 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.notifying.record import at_it, waits
 from app.flow.notifying.record import tell as record
-from app.flow.notifying.record import waits
 from app.flow.running import foreseen, held, holding, journal, standing, startable
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
@@ -65,6 +65,11 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         return over
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
+    if not begun and (taken := await _taken(services, run, entries[-1])):
+        text = (
+            f"{taken}: what was done stays in place until somebody says otherwise (remediator undo {run.id})"
+        )
+        return Found(Event.NOT_WANTED, text)
     try:
         holds = await _held(services, run, entries[-1])
     except TryLater as error:
@@ -123,6 +128,34 @@ async def _not_wanted(services: Services, run: Run, needed: Needed) -> str:
             return ""
 
 
+async def _taken(services: Services, run: Run, acted: JournalEntry) -> str:
+    """Who has the incident, or that its alert was silenced by now: then nothing that stands whole is taken back by itself, and nothing has begun
+    that would be left half done. Empty for nobody, and where a person ordered it."""
+    if taken := await services.store.read(lambda conn: _taken_by(conn, run, acted)):
+        return taken
+    if journal.life_of(run).cause is not Cause.OTHERWISE:
+        return ""
+    alerts, whole = await services.store.read(
+        lambda conn: (
+            firing_alerts(conn, run.incident_id),
+            journal.is_whole(runs.entries(conn, run.id), acted),
+        )
+    )
+    if not whole:
+        return ""
+    reports = await facts.reports(services, alerts)
+    word = combined(reports)
+    return facts.held_by(alerts, reports) or (word.text if word.state is Reported.SILENCED else "")
+
+
+def _taken_by(conn: Connection, run: Run, acted: JournalEntry) -> str:
+    """Who has the incident, by our own store."""
+    ordered = journal.life_of(run).cause is Cause.PERSON
+    if ordered or not journal.is_whole(runs.entries(conn, run.id), acted):
+        return ""
+    return at_it(conn, run.incident_id)
+
+
 async def _gone(services: Services, run: Run) -> bool:
     """The alerts of the run's incident are known to be gone."""
     incident, alerts = await services.store.read(
@@ -155,7 +188,7 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry, kept: Kep
         return held.waits(services, run, before)
     hold = await services.store.write(lambda tx: _intend(tx, services, run, acted))
     if hold is None:
-        return Found()  # it was withdrawn a moment ago: looked at again at once
+        return Found()  # withdrawn or taken a moment ago: looked at again at once
     if hold:
         return held.waits(services, run, hold)
     if isinstance(before, Undone):
@@ -234,9 +267,12 @@ def _whole(conn: Connection, services: Services, acted: JournalEntry, action: Ac
 
 def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | None:
     """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write. None when the order
-    was withdrawn meanwhile."""
+    was withdrawn meanwhile, or somebody has taken the incident."""
     now = runs.hold(tx, run.id)
     if now.state is not RunState.UNDOING or now.life.get("withdrawn"):
+        return None
+    begun = journal.of_this_order(runs.entries(tx.conn, run.id), run)
+    if not begun and _taken_by(tx.conn, now, acted):
         return None
     if hold := holding.words(holding.holds_on_undo(tx.conn, services, run, acted, ())):
         return hold

@@ -15,21 +15,21 @@ from app.domain.actuator import Effect
 from app.domain.alert_report import Reported, combined
 from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.events import EventKind
+from app.domain.evidence import LookedAgain
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
 from app.domain.plan import Action
 from app.domain.target import Target
-from app.domain.verification import AlertCondition, Measurement, Watch, judge
+from app.domain.verification import AlertCondition, Measurement, Watch, by_the_alert_alone, judge, weigh
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts, source_gone
-from app.flow.deciding.investigate import effect_of
 from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import tell
 from app.flow.running import journal
 from app.flow.running.life import Event, Found
-from app.flow.running.symptoms import goes_on
+from app.flow.running.symptoms import effect_of, goes_on, gone
 from app.flow.services import Services
 from app.kube import read
 from app.kube.hands import Hand, Ours, hand_after_ours
@@ -47,6 +47,7 @@ _GAP = 3  # polls without a look that still count as watched
 _EVENTS = {
     Result.FIXED: Event.FIXED,
     Result.CONTAINED: Event.CONTAINED,
+    Result.STILL_FIRING: Event.STILL_FIRING,
     Result.NOT_FIXED: Event.NOT_FIXED,
     Result.INCONCLUSIVE: Event.INCONCLUSIVE,
     Result.PROBE_ERROR: Event.PROBE_ERROR,
@@ -58,7 +59,7 @@ async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
     watch, hand = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
-    verdict = _told_apart(judge(watch, rule.settle, rule.timeout), run)
+    verdict = _told_apart(await _weighed(services, run, judge(watch, rule.settle, rule.timeout), watch), run)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
 
@@ -74,6 +75,19 @@ async def look(services: Services, run: Run) -> Found:
         return Found(seconds=rule.poll.total_seconds(), waits_for="its verification", keeps=keeps, also=also)
     services.metrics.verifications.labels(run.remediation, verdict[0].value).inc()
     return Found(_EVENTS[verdict[0]], verdict[1], keeps=keeps, also=also)
+
+
+async def _weighed(
+    services: Services, run: Run, verdict: tuple[Result, str] | None, watch: Watch
+) -> tuple[Result, str] | None:
+    """Where only the alert speaks against the step, what the step was for is looked at again."""
+    if verdict is None or not by_the_alert_alone(verdict, watch):
+        return verdict
+    about = await services.store.read(lambda conn: _load(conn, run))
+    workload, rollout = await _rollout(services, run)
+    if workload is None:
+        return weigh(verdict, watch, LookedAgain(None, rollout.text))
+    return weigh(verdict, watch, await gone(services, run, workload, about.incident, about.acted_at))
 
 
 def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, str] | None:
@@ -215,6 +229,7 @@ def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> No
     outcome = {
         "result": result.value,
         "rolled_out": watch.rolled_out,
+        "effect": watch.last.effect if watch.last else None,
         "text": watch.last.text if watch.last else "",
     }
     runs.end_entry(tx, run.id, f"verified {once}", outcome)

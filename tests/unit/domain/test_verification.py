@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.domain.evidence import LookedAgain, Trouble, look_again
 from app.domain.outcome import Result
-from app.domain.verification import AlertCondition, Measurement, Watch, judge
+from app.domain.verification import AlertCondition, Measurement, Watch, by_the_alert_alone, judge, weigh
 from app.domain.workload import RolloutState
 
 BEGAN = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
@@ -119,8 +120,59 @@ def test_the_text_says_how_long_it_was_watched() -> None:
 
 def test_e_a_healthy_rollout_under_a_firing_alert_is_called_what_it_is() -> None:
     verdict = judge(looks("iffffff"), SETTLE, TIMEOUT)
-    text = "the change is in place and its rollout is healthy, and after 1m it did not help: as seen"
+    text = "the change is in place and its rollout is healthy, and the alert still fires after 1m: as seen"
     assert verdict == (Result.NOT_FIXED, text)
+
+
+def _counted(**values: float) -> list[Trouble]:
+    return [Trouble(what, value, 5.0) for what, value in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        (_counted(errors=180), _counted(errors=0), True),
+        (_counted(errors=180), _counted(errors=180), False),
+        (_counted(errors=180, crashes=9), _counted(errors=0, crashes=9), False),
+        (_counted(errors=180, crashes=9), _counted(crashes=9), False),
+        (_counted(errors=180, crashes=9), _counted(errors=0), None),  # one of them was not measured again
+        (_counted(errors=180), [], None),
+        (_counted(errors=2), _counted(errors=2), None),  # nothing was wrong with it
+        ([], _counted(errors=0), None),
+        ([Trouble("this error", 9, 0, "errors")], [Trouble("errors", 7)], True),  # looked through, not found
+    ],
+)
+def test_what_a_step_was_for_is_looked_at_again(
+    before: list[Trouble], after: list[Trouble], gone: bool | None
+) -> None:
+    """One that is as before outweighs all others; what is not measured again is not gone."""
+    assert look_again(before, after).gone is gone
+
+
+@pytest.mark.parametrize(
+    ("gone", "expected", "said"),
+    [
+        (True, Result.STILL_FIRING, "it helped, and the alert still fires after 1m: 0 now; as seen"),
+        (False, Result.NOT_FIXED, "and after 1m it did not help: 0 now; as seen"),
+        (None, Result.NOT_FIXED, "and the alert still fires after 1m: as seen (0 now)"),
+    ],
+)
+def test_a_firing_alert_is_no_proof_that_a_step_failed(
+    gone: bool | None, expected: Result, said: str
+) -> None:
+    watch = looks("iffffff")
+    verdict = judge(watch, SETTLE, TIMEOUT)
+    assert verdict is not None
+    assert by_the_alert_alone(verdict, watch)
+    result, text = weigh(verdict, watch, LookedAgain(gone, "0 now"))
+    assert result is expected
+    assert text.endswith(said)
+
+
+@pytest.mark.parametrize("letters", ["px", "iiiiiii", "hhhh", "sssssss", "fffuuuu"])
+def test_what_speaks_against_a_step_beside_the_alert_is_not_weighed_again(letters: str) -> None:
+    watch = looks(letters)
+    assert not by_the_alert_alone(judge(watch, SETTLE, TIMEOUT), watch)
 
 
 def test_e_what_somebody_else_changed_is_not_judged_as_ours() -> None:

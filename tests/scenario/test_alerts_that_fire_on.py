@@ -1,0 +1,169 @@
+"""An alert that counts over a long window fires on after its cause is gone: what helped is not taken back for that, and who has taken an
+incident keeps every write that would follow by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.alert_report import AlertReport, Reported
+from app.domain.cluster import LogQuery
+from app.domain.events import EventKind
+from app.domain.outcome import HELPED, IncidentState, RunState
+from app.domain.target import Kind
+from app.flow.running.ending import CONSEQUENCES
+from app.policy.gates.timing import DID_NOT_HELP
+from app.policy.model import Otherwise
+from tests.crash.worlds import flood
+from tests.scenario.rig import Rig, shipped_policy
+from tests.scenario.scenes import (
+    all_incidents,
+    all_runs,
+    born,
+    policy,
+    the_incident,
+    the_run,
+    trail,
+    writes,
+)
+
+UNDO = (Otherwise.UNDO, Otherwise.ESCALATE)
+NEXT = (Otherwise.NEXT, *UNDO)
+
+
+def fires_on(rig: Rig) -> list[Any]:
+    """From now on Alertmanager says that every alert fires; the list is its word, and may be changed."""
+    word = [Reported.FIRING, "fires", ""]
+
+    async def states(alerts: list[Any]) -> list[AlertReport]:
+        return [AlertReport(*word)] * len(alerts)
+
+    vars(rig.cluster.alertmanager)["states"] = states
+    return word
+
+
+async def ended(rig: Rig) -> RunState:
+    """Let the run come to its end."""
+
+    async def over() -> bool:
+        return bool(await all_runs(rig)) and (await all_runs(rig))[-1].state.ended
+
+    await rig.until(over, 3_600)
+    await rig.run(60)
+    return (await all_runs(rig))[-1].state
+
+
+def image(rig: Rig, name: str = "langgraph", namespace: str = "rag7") -> str:
+    found = rig.cluster.peek(Kind.DEPLOYMENT, namespace, name)
+    assert found is not None
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "name", "bad", "said"),
+    [
+        ((), "langgraph", "v1.5.0", "error lines a minute"),
+        (("pod-restarting",), "langgraph-worker", "v1.5.1", "containers in trouble"),
+    ],
+    ids=["errors", "a crash loop"],
+)
+async def test_a_rollback_that_worked_stays_while_the_alert_fires_on(
+    scenario: tuple[str, ...], name: str, bad: str, said: str, tmp_path: Path
+) -> None:
+    """Its errors or crashes are gone: a person gets the alert, and the accused version does not come back."""
+    rig = await born(tmp_path, *scenario, rules=shipped_policy())
+    assert image(rig, name) == bad
+    fires_on(rig)
+    assert await ended(rig) is RunState.STILL_FIRING
+    assert image(rig, name) == "v1.4.2"
+    assert writes(rig) == [f"patch {name}"]
+    run, incident = await the_run(rig), await the_incident(rig)
+    assert run.result.startswith("it helped, and the alert still fires after")
+    assert said in run.result
+    assert incident.state is IncidentState.ESCALATED
+    assert "it helped, and the alert still fires" in rig.notebook.text
+    await rig.close()
+
+
+async def test_a_rollback_after_which_the_errors_go_on_is_not_flipped(tmp_path: Path) -> None:
+    """Both versions fail: it did not help, and which of them runs is for a person to say."""
+    rig = await born(tmp_path, rules=shipped_policy())
+    fires_on(rig)
+    await rig.until(lambda: bool(writes(rig)), 120)
+
+    async def logs(_query: LogQuery) -> str:
+        stamp = rig.clock.now().isoformat()
+        return f"{stamp} ERROR TypeError: connect() got an unexpected keyword argument 'pool_size'\n" * 400
+
+    vars(rig.cluster)["logs"] = logs
+    assert await ended(rig) is RunState.NOT_FIXED
+    assert image(rig) == "v1.4.2"
+    result = (await the_run(rig)).result
+    assert "it did not help: error lines a minute" in result
+    assert "not undone by itself: to put revision 2 back would bring back what was rolled back" in result
+    await rig.close()
+
+
+async def test_a_step_after_which_the_trouble_goes_on_is_undone(tmp_path: Path) -> None:
+    """More replicas, and the latency is what it was."""
+    rig = await born(tmp_path, rules=policy(otherwise=UNDO, steps=("scale-out",)), world=flood())
+    fires_on(rig)
+    assert await ended(rig) is RunState.NOT_FIXED
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    assert "it did not help: Latency" in (await the_run(rig)).result
+    await rig.close()
+
+
+def test_what_helped_under_a_firing_alert_is_neither_a_fix_nor_a_setback() -> None:
+    """For trust, the circuit breaker and the statistics; a person has the alert."""
+    follows = CONSEQUENCES[RunState.STILL_FIRING]
+    assert follows.evidence is None
+    assert follows.person
+    assert RunState.STILL_FIRING not in DID_NOT_HELP | HELPED
+
+
+Word = Callable[[Rig, list[Any]], Awaitable[None]]
+
+
+async def _in_slack_or_the_api(rig: Rig, _word: list[Any]) -> None:
+    (incident,) = await all_incidents(rig)
+    await rig.operations.acknowledge(incident.id, "ann")
+
+
+async def _in_pagerduty(_rig: Rig, word: list[Any]) -> None:
+    word[2] = "acknowledged in PagerDuty by Ann at 03:01"
+
+
+async def _silenced(_rig: Rig, word: list[Any]) -> None:
+    word[0], word[1] = Reported.SILENCED, "silenced by Ann"
+
+
+@pytest.mark.parametrize("otherwise", [UNDO, NEXT], ids=["undo", "next step"])
+@pytest.mark.parametrize("says", [_in_slack_or_the_api, _in_pagerduty, _silenced])
+async def test_who_has_taken_an_incident_while_a_step_is_verified_keeps_undo_and_next_step(
+    says: Word, otherwise: tuple[Otherwise, ...], tmp_path: Path
+) -> None:
+    """Nothing is done on it by itself any more, and the run names its undo."""
+    rules = policy(otherwise=otherwise, cooldown=timedelta(seconds=1))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    word = fires_on(rig)
+    await rig.until(lambda: bool(writes(rig)), 300)
+    await rig.run(60)
+    await says(rig, word)
+    await ended(rig)
+    assert writes(rig) == ["patch langgraph-api"]
+    run = await the_run(rig)
+    if says is _silenced:
+        assert run.state is RunState.INCONCLUSIVE
+    else:
+        assert run.state is RunState.NOT_FIXED
+        assert "stays in place until somebody says otherwise (remediator undo" in run.result
+    await rig.operations.undo(run.id, "ann")
+    await rig.run(60)
+    assert writes(rig)[1:] == ["patch langgraph-api (undo)"], "a person's order is not held"
+    assert len(await trail(rig, EventKind.UNDO_INTENDED)) == 1
+    await rig.close()
