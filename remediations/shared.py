@@ -167,9 +167,9 @@ _LINES, _CAUSES, _LIMITED = "error lines a minute", "causes", "limited answers a
 
 def errors_counted(finding: Finding | None) -> tuple[Trouble, ...]:
     """The most frequent error and all errors, of the finding `errors.grouped`; the other groups only to be compared."""
-    if finding is None or finding.certainty is Certainty.UNKNOWN or finding.data["unreadable"]:
+    if finding is None or finding.certainty is Certainty.UNKNOWN or finding.data.get("unreadable"):
         return ()
-    data: Any = finding.data
+    data: Any = {"window_seconds": 60, "groups": (), **finding.data}
     minutes = data["window_seconds"] / 60
     top = data["groups"][0]["count"] if data["groups"] else 0
     found = [Trouble(_LINES, data["errors"] / minutes, (data["errors"] - (1 - _OTHERS) * top) / minutes)]

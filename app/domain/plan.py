@@ -18,7 +18,7 @@ from app.domain.evidence import Trouble
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
-__all__ = ["INSIDE", "RESTART_TO_UNDO", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
+__all__ = ["ACCUSING", "INSIDE", "RESTART_TO_UNDO", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
 
 _FINGERPRINTS = ("left",)
 """Params that are digests of a whole template, which may hold secrets that can be guessed."""
@@ -57,6 +57,9 @@ SIZES = frozenset(
     }
 )
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
+
+ACCUSING = frozenset({ActionKind.ROLL_BACK})
+"""Kinds that a step takes because the version that runs is what does the harm: their undo brings it back."""
 
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""

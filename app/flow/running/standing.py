@@ -13,7 +13,7 @@ from typing import Any
 
 from app.domain import half_way
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import SIZES, Action, ActionKind
+from app.domain.plan import ACCUSING, SIZES, Action
 from app.domain.target import ObjectRef
 from app.domain.units import utc
 from app.flow.ids import action_id
@@ -94,11 +94,8 @@ def accused(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -
         and (entry.outcome or {}).get("rolled_out")
         and (entry.outcome or {}).get("effect") is not False
     }
-    found = (
-        _action(e)
-        for e in in_place
-        if e.intent["kind"] == ActionKind.ROLL_BACK.value and e.intent["step_index"] in up
-    )
+    found = (_action(e) for e in in_place if e.intent["step_index"] in up)
+    found = (action for action in found if action.kind in ACCUSING)
     told = (f"to {a.undo} would bring back what was rolled back for its trouble" for a in found)
     return "; ".join(f"{text}, and nothing shows that what runs now does worse" for text in told)
 
