@@ -235,7 +235,8 @@ def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
 
 
 def _to_login(request: Request, error: NotAuthenticated) -> Response:
-    if request.method != "GET" or error.code == "repeated_header":
+    # A part of a page that its script asks for is no place for a login.
+    if request.method != "GET" or error.code == "repeated_header" or "hx-request" in request.headers:
         return told(request, error, "/login")
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("sec-fetch-site") == "cross-site":

@@ -6,6 +6,7 @@ Called by the composition root. Owns the routes; what they show is made by the m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -152,8 +153,16 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
+    """What the cluster says is asked only on demand: by the page's own script for its one section, or by a link for the whole page."""
     parts = request.path_params
-    shown = await workload.look(site.services, f"{parts['namespace']}/{parts['kind']}/{parts['name']}")
+    key = f"{parts['namespace']}/{parts['kind']}/{parts['name']}"
+    present, refused = None, ""
+    if request.query_params.get("now") == "1":
+        with site.web.expensive.place(visitor.principal.name):
+            present, refused = await workload.now(site.services, key)
+        if "hx-request" in request.headers:
+            return render.page("present.html", present=present, refused=refused, now=site.web.clock.now())
+    shown = replace(await workload.look(site.services, key), present=present, refused=refused)
     return render.page("target.html", t=shown, **shell(site, request, visitor))
 
 

@@ -239,10 +239,11 @@ def last_deployment(
     at = max(first.created_at, written_at or now) if came_back else first.created_at
     age = max(0.0, (now - at).total_seconds())
     again = came_back and redeployed
-    return Deployment(first, previous, age, _change(previous, first), came_back and not again, again)
+    return Deployment(first, previous, age, what_changed(previous, first), came_back and not again, again)
 
 
-def _change(old: Revision | None, new: Revision) -> str:
+def what_changed(old: Revision | None, new: Revision) -> str:
+    """What a template has that the one before it had not, in words; None is before the first."""
     if old is None:
         first = "first revision, " if new.number <= 1 else ""
         return f"{first}{', '.join(tag(i) for i in new.images)}"
