@@ -7,8 +7,8 @@ a hundred thousand incidents as at a hundred million; whoever asks is told where
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -136,16 +136,12 @@ def _decided(conn: Connection, wanted: Wanted, ids: Sequence[str]) -> set[str]:
 
 
 def facets(conn: Connection, wanted: Wanted) -> Facets:
-    """Values among the newest incidents within `wanted`'s times, target and runs, whatever was decided; each field is counted over what the other
-    fields choose, so that one sees what another choice would give."""
-    floor = _floor(conn, Wanted(), None, COUNTED)
-    fields = (incidents.c.state, incidents.c.alertname, incidents.c.namespace)
-    around = Wanted(target=wanted.target, since=wanted.since, until=wanted.until, run=wanted.run)
-    query = _between(select(*fields, func.count()).where(*_conditions(around)).group_by(*fields), None, floor)
+    """Values among the newest incidents within `wanted`'s times, target, runs, rule and gate; each field is counted over what the other
+    fields choose, so that one sees what another choice would give. With a rule or gate fewer are looked at, as for a page."""
     chosen = ({s.value for s in wanted.states}, _one(wanted.alertname), _one(wanted.namespace))
     found: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
-    for row in conn.execute(query):
-        values, number = row[:3], int(row[3])
+    around = replace(wanted, states=(), alertname="", namespace="")
+    for values, number in _decided_values(conn, around) if around.reads_decisions else _values(conn, around):
         fits = [not only or value in only for only, value in zip(chosen, values, strict=True)]
         for at, value in enumerate(values):
             if all(fit for other, fit in enumerate(fits) if other != at):
@@ -155,6 +151,28 @@ def facets(conn: Connection, wanted: Wanted) -> Facets:
         name: sorted(c.items(), key=lambda pair: (-pair[1], pair[0]))
         for name, c in zip(names, found, strict=True)
     }
+
+
+_FACETS = (incidents.c.state, incidents.c.alertname, incidents.c.namespace)
+
+
+def _values(conn: Connection, around: Wanted) -> Iterator[tuple[Sequence[str], int]]:
+    """State, alert and namespace with how many have them, of the newest."""
+    floor = _floor(conn, Wanted(), None, COUNTED)
+    query = select(*_FACETS, func.count()).where(*_conditions(around)).group_by(*_FACETS)
+    for row in conn.execute(_between(query, None, floor)):
+        yield row[:3], int(row[3])
+
+
+def _decided_values(conn: Connection, around: Wanted) -> Iterator[tuple[Sequence[str], int]]:
+    """The same of those whose last decision fits, as far as decisions are read for one look."""
+    floor = _floor(conn, Wanted(), None, LOOKED_AT)
+    query = select(incidents.c.id, *_FACETS).where(*_conditions(around)).order_by(incidents.c.id.desc())
+    rows = conn.execute(_between(query.limit(LOOKED_INTO), None, floor)).all()
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        decided = _decided(conn, around, [row[0] for row in some])
+        yield from ((row[1:], 1) for row in some if row[0] in decided)
 
 
 def newer(conn: Connection, wanted: Wanted, than: str) -> int:
