@@ -68,7 +68,7 @@ class Tried:
 
 def texts_of(sent: Upload) -> dict[str, str]:
     """The proposed policy's files by name, without its tests, as a folder is read. Raises BadInput when there is none."""
-    pasted = {_PASTED: sent.fields["policy"]} if sent.fields.get("policy", "").strip() else {}
+    pasted = {_PASTED: text} if (text := _pasted(sent)).strip() else {}
     chosen = {n: text for n, text in sent.files.items() if not n.rpartition(".")[0].endswith(".test")}
     texts = {**chosen, **pasted}
     if not texts:
@@ -82,7 +82,7 @@ async def tried(site: Site, sent: Upload) -> Tried:
     if site.backtest is None:
         raise Missing("this service has no replay; run remediator policy backtest beside it")
     days = _days(sent.fields.get("days", ""))
-    told = Tried(sent.fields.get("policy", ""), tuple(sorted(sent.files)), days)
+    told = Tried(_pasted(sent), tuple(sorted(sent.files)), days)
     try:
         texts = texts_of(sent)
         with site.backtests.place(""):
@@ -95,6 +95,11 @@ async def tried(site: Site, sent: Upload) -> Tried:
     except BadInput as error:
         return _refused(told, error.message)
     return Tried(told.text, told.files, days, report, (), len(alerts), cut)
+
+
+def _pasted(sent: Upload) -> str:
+    """A browser sends the lines of a field with CR and LF, whatever was typed."""
+    return sent.fields.get("policy", "").replace("\r\n", "\n")
 
 
 def _refused(told: Tried, *faults: str) -> Tried:
