@@ -57,7 +57,6 @@ class Charts:
     until: datetime
     acted: tuple[float, ...]
     shown: tuple[Chart, ...]
-    result: str = ""
 
     @property
     def looked(self) -> str:
@@ -76,8 +75,7 @@ def charts_of(run: Run, acted: Sequence[datetime]) -> Charts | None:
     found = (_symptom(run, readings, across), _replicas(readings, across), _memory(readings, across))
     shown = tuple(chart for chart in found if chart is not None)
     marks = tuple(round(across(at.timestamp()), 1) for at in acted if at <= until)
-    result = f"{run.state.value.replace('_', ' ')}: {run.result}" if run.state.ended else ""
-    return Charts(run.id, len(readings), since, until, marks, shown, result) if shown else None
+    return Charts(run.id, len(readings), since, until, marks, shown) if shown else None
 
 
 def _symptom(run: Run, readings: Sequence[Reading], across: Callable[[float], float]) -> Chart | None:
