@@ -347,3 +347,21 @@ def plans(folder: Any, ask: Any) -> Sequence[str]:
             found.append("\n".join(str(row[-1]) for row in rows))
     engine.dispose()
     return found
+
+
+async def test_what_a_page_read_of_decisions_its_counts_do_not_read_again(
+    store: Store, clock: HandClock
+) -> None:
+    await filled(store, clock)
+    wanted, known = Wanted(rule="calm"), listing.Known()
+
+    def look(conn: Connection) -> list[str]:
+        listing.page(conn, wanted, None, 50, known)
+        said: list[str] = []
+        event.listen(conn, "before_cursor_execute", lambda *told: said.append(str(told[2])))
+        listing.facets(conn, wanted, known)
+        return said
+
+    said = await store.read(look)
+    assert said != []
+    assert not any("decisions" in statement for statement in said)
