@@ -14,7 +14,7 @@ COPY pyproject.toml uv.lock README.md ./
 RUN uv sync --frozen --no-default-groups --extra otel --no-install-project
 COPY app ./app
 COPY remediations ./remediations
-RUN uv sync --frozen --no-default-groups --extra otel --no-editable
+RUN uv sync --frozen --no-default-groups --extra otel --no-editable && rm -f "$UV_PROJECT_ENVIRONMENT/.lock"
 
 FROM ${PYTHON_BASE}
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin remediator \

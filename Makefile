@@ -15,7 +15,7 @@ $(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests --ignore=tests/live/e2e; rest
 wait $$other; code=$$?; cat $$scenes; rm $$scenes; [ $$rest -eq 0 ] && [ $$code -eq 0 ]
 endef
 
-.PHONY: help install demo test long browser chromium screenshots crash kills live check fix bench fuzz build-live image audit sbom clean
+.PHONY: help install demo test long browser chromium screenshots crash kills live check fix bench fuzz build-live image audit sbom contents clean
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -92,7 +92,7 @@ image:           ## build the container image alert-remediator:VERSION on the ba
 	echo "base: $(BASE)@$$digest"; docker build --build-arg "PYTHON_BASE=$(BASE)@$$digest" -t "alert-remediator:$(VERSION)" .
 
 audit: install   ## look for known vulnerabilities in the locked packages; says so when no database can be reached
-	@$(UV) export --frozen --no-default-groups --no-emit-project --quiet -o $(TOOLS)/runtime.txt
+	@$(UV) export --frozen --no-default-groups --extra otel --no-emit-project --quiet -o $(TOOLS)/runtime.txt
 	@$(UV) tool run pip-audit --disable-pip --require-hashes -r $(TOOLS)/runtime.txt > $(TOOLS)/audit.log 2>&1; code=$$?; \
 	cat $(TOOLS)/audit.log; echo; \
 	unknown=$$(grep -c "could not be audited" $(TOOLS)/audit.log); \
@@ -103,7 +103,10 @@ audit: install   ## look for known vulnerabilities in the locked packages; says 
 	  echo "AUDIT SKIPPED: pip-audit or its advisory database could not be reached; nothing was checked."; fi
 
 sbom: install    ## write sbom.json: the locked runtime packages as CycloneDX
-	$(UV) export --frozen --no-default-groups --format cyclonedx1.5 --quiet -o sbom.json
+	$(UV) export --frozen --no-default-groups --extra otel --format cyclonedx1.5 --quiet -o sbom.json
+
+contents: install ## carry out the image's steps in build/image without a container engine; list its files, packages and licences
+	$(RUN) python -m tests.image.contents
 
 clean:           ## remove what was built here
 	rm -rf $(TOOLS) .venv build dist state screenshots

@@ -1,7 +1,7 @@
 """The command `remediator`: thin commands over the HTTP API, the policy and the audit trail.
 
-Data goes to stdout, talk to stderr; `--json` everywhere; exit codes 0 done, 1 failed, 2 usage. No logic lives here: the
-commands that give orders are clients of a running service, so that there is one writer and one place that checks rights.
+Data goes to stdout, talk to stderr; `--json` everywhere, also for errors; exit codes 0 done, 1 failed, 2 usage. No logic lives
+here: the commands that give orders are clients of a running service, so that there is one writer and one place that checks rights.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 import typer.main
 from typer.core import TyperGroup
 
-from app.cli.output import say
+from app.cli.output import give, say, write
 from app.domain.errors import BadInput, RemediatorError
 
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -80,19 +81,30 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        write(version("alert-remediator"))
+        raise typer.Exit
+
+
 @app.callback()
-def _remediator() -> None:
+def _remediator(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
     # Without one, typer takes an application that has no commands of its own for a mistake.
     pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: our errors become one line on stderr and an exit code. None: the process's own arguments."""
+    """Entry point: our errors become one line on stderr and an exit code; where `--json` was asked for, a JSON document on stdout
+    too, so that a script never has to read the line. None: the process's own arguments."""
     try:
         app(arguments)
-    except BadInput as error:
-        say(f"error: {error} [{error.code}]")
-        sys.exit(2)
     except RemediatorError as error:
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            give({"error": {"code": error.code, "message": error.message, "where": error.where}})
         say(f"error: {error} [{error.code}]")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, BadInput) else 1)

@@ -20,9 +20,20 @@ from app.store.records import Heard
 from remediations import CATALOGUE
 
 
-def serve() -> None:
-    """Serve until interrupted; everything is configured by REMEDIATOR_* variables (see the README)."""
-    settings = load_settings()
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to bind, instead of REMEDIATOR_HOST.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, help="Port to bind, instead of REMEDIATOR_PORT; 0 takes a free one."
+        ),
+    ] = None,
+) -> None:
+    """Serve until interrupted; everything else is configured by REMEDIATOR_* variables (see the README)."""
+    given = {"host": host, "port": port}
+    settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     parts = _simulated() if settings.cluster == "simulated" else Parts()
     parts = replace(parts, doctor=examine, backtest=backtest)
     # uvloop where there is one: it takes a third off the cost of an accepted alert.

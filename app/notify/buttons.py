@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.domain.outcome import IncidentState
+from app.domain.outcome import IncidentState, RunState
 from app.domain.units import counted
 from app.notify import escalation
 from app.notify.message import Button, Confirm
@@ -35,6 +35,7 @@ class Click(StrEnum):
     REJECT = "remediator.reject"
     SNOOZE = "remediator.snooze"
     UNDO = "remediator.undo"
+    WITHDRAW = "remediator.withdraw"
     EXPLAIN = "remediator.explain"
     PAUSE = "remediator.pause"
     PROMOTE = "remediator.promote"
@@ -67,7 +68,7 @@ def read_subject(value: str) -> str:
 
 def buttons(timeline: Timeline) -> tuple[Button, ...]:
     """The buttons of the parent message: answers while a question stands, the one that takes an approval back until the plan begins,
-    undo once there is something to undo, and while a person is needed the word that one has it."""
+    undo once there is something to undo, the one that withdraws an undo that waits, and while a person is needed the word that one has it."""
     if timeline.state is IncidentState.WAITING and timeline.approval is not None:
         if timeline.answer is None:
             return _answers(timeline)
@@ -79,7 +80,7 @@ def buttons(timeline: Timeline) -> tuple[Button, ...]:
         mine = (escalation.button(timeline.incident_id),)
     ended = timeline.run_state is not None and timeline.run_state.ended
     if not ended:
-        return mine
+        return (*mine, *_withdraw(timeline))
     undo: tuple[Button, ...] = ()
     if may_undo(timeline) and timeline.plan is not None:
         undo = _afterwards(timeline, str(Token(timeline.run_id, timeline.step_index, timeline.plan.hash)))
@@ -96,6 +97,19 @@ def _promotion(timeline: Timeline) -> tuple[Button, ...]:
     value = str(Token(timeline.run_id, 0, asked.mark))
     command = f"remediator trust promote {asked.key} --reason '...'"
     return (Button(Click.PROMOTE, f"Promote to {level}", value, "primary", confirm, command),)
+
+
+def _withdraw(timeline: Timeline) -> tuple[Button, ...]:
+    held = timeline.undo_held
+    if (
+        held is None
+        or not held.withdraw
+        or timeline.run_state is not RunState.UNDOING
+        or timeline.plan is None
+    ):
+        return ()
+    value = str(Token(timeline.run_id, timeline.step_index, timeline.plan.hash))
+    return (Button(Click.WITHDRAW, "Withdraw undo", value, command=held.withdraw),)
 
 
 def _answers(timeline: Timeline) -> tuple[Button, ...]:

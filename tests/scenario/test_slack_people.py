@@ -243,6 +243,28 @@ async def test_undo_is_for_operators_and_the_message_says_who_ordered_it(rig: Sl
     assert scenes.writes(rig).count("patch langgraph (undo)") == 1
 
 
+async def test_an_undo_that_waits_is_withdrawn_with_its_button_by_operators_and_once(rig: SlackRig) -> None:
+    run = await fixed(rig)
+    await rig.operations.undo(run.id, "ana")
+    await rig.operations.pause("all", "wait", "kim", None)
+    await rig.until(lambda: "Withdraw undo" in rig.buttons)
+    assert "you are not in it" in await rig.click(Click.WITHDRAW, BEN)
+    assert await rig.click(Click.WITHDRAW) == ""
+    await rig.until(lambda: "Undo" in rig.buttons)
+    assert (await run_of(rig)).state is RunState.FIXED
+    (told,) = [
+        e
+        for e in await rig.store.read(lambda conn: audit.for_run(conn, run.id))
+        if e.kind is EventKind.UNDO_WITHDRAWN
+    ]
+    assert told.actor == f"slack:{ANA}"
+    await rig.operations.resume("all", "kim")
+    await rig.turn()
+    assert "patch langgraph (undo)" not in scenes.writes(rig)
+    late = await rig.click(Click.WITHDRAW, ANA, f"{run.id}:0:{run.plan_hash[:16]}")
+    assert "no undo of this run waits any more" in late
+
+
 async def test_without_operators_nobody_undoes_from_slack_and_is_told_why(tmp_path: Path) -> None:
     rig = await slack_rig(tmp_path, rules=asking(by=(f"slack:{ANA}",)), operators=frozenset())
     await fixed(rig)

@@ -151,6 +151,8 @@ class Interactions:
             await undo_order.request(self.services, token.run_id, who, Press(click.key))
             self.services.deliver_nudge()
             return "Undoing; the message tells how it ends."
+        if button is Button.WITHDRAW:
+            return await self._withdraw(click, token, who)
         return await self._pause(click, token, who)
 
     async def _answer(self, click: slack.Click, token: Token, word: Word) -> str:
@@ -237,6 +239,11 @@ class Interactions:
         refusal = Refused(text, code="not_an_operator", where=click.user)
         await self.services.store.write(lambda tx: _refused(tx, click, token, refusal))
         raise refusal
+
+    async def _withdraw(self, click: slack.Click, token: Token, who: str) -> str:
+        if await undo_order.withdraw(self.services, token.run_id, who, Press(click.key)) is None:
+            raise Refused("no undo of this run waits any more", code="not_waiting", where=token.run_id)
+        return ""
 
     async def _pause(self, click: slack.Click, token: Token, who: str) -> str:
         def write(tx: Tx) -> str:

@@ -62,8 +62,11 @@ def test_somebody_hears_of_a_trail_that_nobody_verified_for_two_days(helm: Helm)
     (rule,) = [r for r in group["rules"] if r["alert"] == "AlertRemediatorAuditOverdue"]
     assert rule["expr"].endswith("> 172800")
     assert rule["expr"].count(f'cronjob="{NAME}-audit"') == 2
+    (missing,) = [r for r in group["rules"] if r["alert"] == "AlertRemediatorAuditMissing"]
+    assert f'cronjob="{NAME}-audit"' in missing["expr"]
     without = helm.template("--set", "auditVerify.enabled=false", values="everything").of("PrometheusRule")
     assert "AuditOverdue" not in str(without)
+    assert "AuditMissing" not in str(without)
 
 
 def test_the_audit_talks_to_the_store_alone(helm: Helm) -> None:

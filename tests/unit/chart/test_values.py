@@ -260,6 +260,7 @@ def test_each_trouble_that_people_must_hear_of_has_an_alert() -> None:
         "BudgetUsedUp",
         "AuditBroken",
         "AuditOverdue",
+        "AuditMissing",
         "ReplicaGone",
     }
     assert {f"AlertRemediator{name}" for name in (*wanted, "ApprovalsExpire")} <= {

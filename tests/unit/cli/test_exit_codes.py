@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -24,6 +25,28 @@ def test_a_service_that_does_not_answer_is_a_failure(shell: Shell) -> None:
         ended.err
         == f"error: {GONE}: no answer (ConnectError); is the service running there? [service_unreachable]\n"
     )
+
+
+def test_where_json_was_asked_for_an_error_is_json_on_standard_output_too(shell: Shell) -> None:
+    ended = shell("incidents", "--json", "--url", GONE)
+    assert ended.code == 1
+    assert ended.json == {
+        "error": {
+            "code": "service_unreachable",
+            "message": "no answer (ConnectError); is the service running there?",
+            "where": GONE,
+        }
+    }
+    assert ended.err.startswith("error: ")
+
+
+def test_a_usage_error_found_by_us_is_json_as_well(shell: Shell) -> None:
+    ended = shell("runs", "--json", "--url", "ftp://127.0.0.1")
+    assert (ended.code, ended.json["error"]["code"], ended.json["error"]["where"]) == (2, "bad_url", "--url")
+
+
+def test_the_version_is_that_of_the_package(shell: Shell) -> None:
+    assert shell.good("--version").out == f"{version('alert-remediator')}\n"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:port", "127.0.0.1:8080", "http://", "ftp://127.0.0.1", ""])

@@ -27,16 +27,19 @@ def _environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def _running(folder: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _running(folder: Path, *options: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     environment = _environment(
         REMEDIATOR_STATE_DIR=str(folder),
         REMEDIATOR_POLICY_DIR=str(POLICIES),
         REMEDIATOR_CLUSTER="simulated",
-        REMEDIATOR_PORT="0",
-        **variables,
+        **{"REMEDIATOR_PORT": "0", **variables},
     )
     with subprocess.Popen(
-        (*COMMAND, "serve"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        (*COMMAND, "serve", *options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stderr is not None
@@ -52,6 +55,26 @@ def _address(lines: Iterator[str]) -> str:
         if found := re.search(r'"url": "(http://[^"]+)"', line):
             return found[1]
     raise AssertionError("".join(seen))
+
+
+def test_the_address_on_the_command_line_wins_over_the_settings(tmp_path: Path) -> None:
+    taken = {"REMEDIATOR_HOST": "192.0.2.1", "REMEDIATOR_PORT": "1"}  # nothing here can be bound to it
+    with _running(tmp_path, "--host", "127.0.0.1", "--port", "0", **taken) as (_, url):
+        assert url.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{url}/healthz", timeout=30).json() == {"status": "alive"}
+
+
+def test_an_address_on_the_command_line_opens_no_api_to_the_world(tmp_path: Path) -> None:
+    environment = _environment(REMEDIATOR_STATE_DIR=str(tmp_path), REMEDIATOR_CLUSTER="simulated")
+    ended = subprocess.run(
+        (*COMMAND, "serve", "--host", "0.0.0.0"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "REMEDIATOR_HOST: without REMEDIATOR_TOKENS only a loopback address" in ended.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
