@@ -1,13 +1,14 @@
 """Does what the alert told of go on, although the alert is gone? An alert also resolves because its source vanished: Prometheus was
 restarted, its series are gone, or its rule tells of an event that is over by itself.
 
-Called by the verification at looks that would count as health. Asks what was measured when the step was planned, and the pods
-themselves. The other way round, `gone` tells whether what a step was for is gone although the alert fires on, as one does that counts
-over a long window. Never judges: it says what the alert's absence or presence is worth.
+Called by the verification: at looks that would count as health for that word, at every look for the number. Asks what was measured when
+the step was planned, and the pods themselves. The other way round, `gone` tells whether what a step was for is gone although the alert
+fires on, as one does that counts over a long window. Never judges: it says what the alert's absence or presence is worth.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -43,6 +44,17 @@ async def goes_on(
     """Why the alert's absence is no health; None when nothing speaks against it. `when`: our write, and how long health has to
     last."""
     return await _ended_again(services, workload, when) or await _measured(services, run.step.symptom)
+
+
+async def value_now(services: Services, symptom: Symptom | None) -> float | None:
+    """What is measured of the trouble now, for people to see beside what it was; None where nothing is, or nobody can tell."""
+    if symptom is None or services.metric_source is None:
+        return None
+    try:
+        rows = await services.metric_source.instant(symptom.query)
+    except TryLater:
+        return None
+    return max((value for _, value in rows if math.isfinite(value)), default=None)
 
 
 async def _measured(services: Services, symptom: Symptom | None) -> Word | None:
@@ -119,7 +131,10 @@ async def _value(source: MetricSource, symptom: Symptom) -> float | None:
         there = bool(rows) or bool(await source.instant(symptom.presence))
     except TryLater:
         return None
-    return max((value for _, value in rows), default=0.0) if there else None
+    numbers = [value for _, value in rows if math.isfinite(value)]
+    if not there or (rows and not numbers):  # 0 of 0 requests is no number
+        return None
+    return max(numbers, default=0.0)
 
 
 async def _ended_again(
