@@ -203,7 +203,11 @@ def _of_the_program(line: str) -> Sign:
     named = parts.kind in (ErrorKind.CODE, ErrorKind.VALUE) and _type(line) not in signs.WRAPS
     if signs.BROKEN.search(line) and not signs.UNREADABLE.search(line):
         return Sign.OWN
-    if signs.OF_ANOTHER.search(line) or (parts.kind is not ErrorKind.CODE and words.URL.search(line)):
+    if (
+        words.DATA.search(line)
+        or signs.OF_ANOTHER.search(line)
+        or (parts.kind is not ErrorKind.CODE and words.URL.search(line))
+    ):
         return Sign.NONE
     if named or words.SCHEMA.search(parts.hard):
         return Sign.OWN
