@@ -156,7 +156,7 @@ async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     slower = slower_finding(found.seen)
     errors = (
-        [errors_finding(log)] if log.errors or not log.known else []
+        [errors_finding(log)] if log.errors or log.warned or not log.known else []
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *findings_of(found)[:2], *errors]
     return [*told, *([slower] if slower else []), *named]

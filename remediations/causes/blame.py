@@ -8,36 +8,28 @@ is asked, unless the error's own words name what the revision changed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
+from app.domain.json import Obj
 from app.domain.target import Kind
-from app.domain.workload import Pod, Terminated
+from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from remediations.causes.changes import CONFIGURATION, Change, Difference, changes_of, differences, picked_up
-from remediations.causes.exits import OF_THE_PROGRAM, TOLD_TO_END, ending
-from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, log_of, maker_of
-from remediations.causes.suspects import Suspects, below, is_slight, named_in, suspects
-from remediations.evidence.last_words import LastWords, heard
-from remediations.evidence.logs import short_of_both
-from remediations.evidence.natures import Sign
+from remediations.causes.exits import beside, last_words_of, slight, told_to_end, unsaid
+from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
+from remediations.causes.suspects import Suspects, named_in, suspects
 from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
 
 _RAN_WELL = timedelta(minutes=10)
 """A revision whose pods ran for so long before the trouble began did not bring it by itself."""
-_BY_CONFIGURATION = frozenset(
-    {CauseCode.CRASH, CauseCode.ENDS, CauseCode.CANNOT_START, CauseCode.STARTUP_PROBE, CauseCode.LIVENESS_PROBE,
-     CauseCode.READINESS_PROBE, CauseCode.NOT_READY, CauseCode.INIT_WAITS}
-)  # fmt: skip
-"""What a change of a ConfigMap or Secret can bring as well."""
+_SERVED = timedelta(minutes=1)
+"""Pods that served for so long have shown that their revision can."""
 _HOUR = timedelta(hours=1)
-_MEMORY = re.compile(r"memory|heap|\balloc", re.IGNORECASE)
-_BY_WORDS = _BY_CONFIGURATION | {CauseCode.DEPENDENCY, CauseCode.RIGHT}
-"""Where the last words of a container tell what it is about."""
 _BEFORE_RUNNING = frozenset(
     {CauseCode.QUOTA, CauseCode.LIMIT_RANGE, CauseCode.POD_SECURITY, CauseCode.WEBHOOK, CauseCode.SERVICE_ACCOUNT,
      CauseCode.PRIORITY_CLASS, CauseCode.CREATE_REFUSED, CauseCode.UNSCHEDULABLE, CauseCode.VOLUME,
@@ -45,6 +37,21 @@ _BEFORE_RUNNING = frozenset(
      CauseCode.REGISTRY, CauseCode.ARCHITECTURE, CauseCode.SANDBOX, CauseCode.REJECTED, CauseCode.IMAGE_PULL}
 )  # fmt: skip
 """What keeps a pod from running at all: a revision that was rolled out completely did not have it."""
+OF_A_CONTAINER = frozenset(
+    {CauseCode.SECURITY_CONTEXT, CauseCode.CANNOT_START, CauseCode.OUT_OF_MEMORY, CauseCode.DEPENDENCY, CauseCode.RIGHT,
+     CauseCode.STARTUP_PROBE, CauseCode.LIVENESS_PROBE, CauseCode.CRASH, CauseCode.ENDS, CauseCode.INIT_WAITS,
+     CauseCode.READINESS_PROBE, CauseCode.NOT_READY}
+)  # fmt: skip
+"""What a container of a pod shows."""
+_BY_CONFIGURATION = OF_A_CONTAINER - {CauseCode.SECURITY_CONTEXT}
+"""What a change of a ConfigMap or Secret can bring as well, and of which the container's last words tell; a user is in an image and a template."""
+_BY_PLACE = frozenset(
+    {CauseCode.UNSCHEDULABLE, CauseCode.QUOTA, CauseCode.VOLUME, CauseCode.ARCHITECTURE, CauseCode.SANDBOX, CauseCode.REJECTED,
+     CauseCode.PREEMPTED, CauseCode.EVICTED, CauseCode.RESIZE, CauseCode.NODE}
+)  # fmt: skip
+"""Where the first pods may have had the room, the volume or the node that the next ones do not get: that these run acquits nobody."""
+_FILLS = frozenset({CauseCode.OUT_OF_MEMORY, CauseCode.EVICTED})
+"""What takes its time also where the release gave too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,10 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     if found is not None:
         return found
     named = _named(seen, cause, own)
-    doubts = [_undated(seen, cause), _ran_first(seen, cause, last), _ailing_before(seen, cause, deployed)]
-    if named is None:
-        doubts += [
-            _configuration(seen, cause, last, deployed),
-            "" if own.worse else cause.doubt,
-            _unsaid(seen, cause) or _beside(seen, cause) or _told_to_end(seen, cause, own),
-            _slight(seen, cause, last, own),
-        ]
-    return Blame(
-        True, _why(last, own, named), asks="; ".join(filter(None, doubts)), named=named.path if named else ""
-    )
+    case = _Case(seen, cause, last, deployed, own)
+    held = [d for d in DOUBTS if cause.code in d.causes and (named is None or d.always)]
+    asks = "; ".join(filter(None, (d.of(case) for d in held)))
+    return Blame(True, _why(last, own, named), asks=asks, named=named.path if named else "")
 
 
 def _name(last: Deployment) -> str:
@@ -154,16 +154,9 @@ def _before(seen: Snapshot, cause: Cause) -> Change | None:
     return next((c for c in known if cause.since is None or c.at <= cause.since + STARTING), None)
 
 
-def _configuration(seen: Snapshot, cause: Cause, last: Deployment, deployed: datetime) -> str:
-    """That configuration changed together with the rollout or before it, or may have."""
-    if cause.code not in _BY_CONFIGURATION:
-        return ""
-    return picked_up(seen, last, deployed)
-
-
 def _named(seen: Snapshot, cause: Cause, own: Suspects) -> Difference | None:
     """What of the rollout's changes the words name that tell of this cause."""
-    for said in _last_words(seen, cause):
+    for said in last_words_of(seen, cause):
         for line in said.telling:
             if found := named_in(line, own.all):
                 return found
@@ -172,136 +165,6 @@ def _named(seen: Snapshot, cause: Cause, own: Suspects) -> Difference | None:
         if cause.doubt and not cause.container
         else None
     )
-
-
-def _last_words(seen: Snapshot, cause: Cause) -> list[LastWords]:
-    """What the cause's container said last, in its log or as it ended."""
-    if not cause.container:
-        return []
-    said = [words for (_, name), words in seen.words.items() if name == cause.container]
-    return said + [words for ended in _ends(seen, cause) if (words := heard(ended.message))]
-
-
-def _ends(seen: Snapshot, cause: Cause) -> list[Terminated]:
-    """How the cause's container last ended in its pods."""
-    return [
-        ended
-        for p in seen.alive
-        for c in p.containers
-        if p.name in cause.pods and c.name == cause.container and (ended := c.terminated or c.last_terminated)
-    ]
-
-
-def _unsaid(seen: Snapshot, cause: Cause) -> str:
-    """That the container's last words do not accuse the release: they speak of something else (a version with a wrong address says the
-    same, and so does a right one while the other is down), they name nothing, or they could not be read. Who says nothing at all
-    names nothing else either; a probe's failure and an end without an error need no words."""
-    if cause.code not in _BY_WORDS or not cause.container:
-        return ""
-    said, who = _last_words(seen, cause), f"container {cause.container}"
-    if words := next((w for w in said if w.sign is Sign.OTHERS), None):
-        unread = (
-            f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
-        )
-        return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
-    own = [w for w in said if w.sign is Sign.OWN]
-    mounts = seen.mounts(cause.container)
-    if found := next((m for w in own if (m := below(w.telling[0], mounts))), ""):
-        return f'what {who} said last is about {found}, which is a volume of its own: "{short_of_both(own[0].shown, 160)}"'
-    if own or any(e.exit_code in OF_THE_PROGRAM for e in _ends(seen, cause)):
-        return ""
-    if not said and (why := seen.unread.get(log_of(cause.container))):
-        return f"what {who} said last could not be read: {why}"
-    crashed = cause.code is CauseCode.CRASH
-    if words := next((w for w in said if w.errors or (crashed and not w.routine)), None):
-        return f'what {who} said last names neither a fault of the program nor what changed: "{short_of_both(words.shown, 160)}"'
-    return ""
-
-
-def _beside(seen: Snapshot, cause: Cause) -> str:
-    """That something else is down beside it, from which its last words can follow although they do not name it."""
-    own = [w for w in _last_words(seen, cause) if w.sign is Sign.OWN]
-    if not seen.down or not own or not all(w.follows for w in own):
-        return ""
-    down = seen.down[0]
-    return f'Service {down.name} is down as well ({down.state} ready), and from that may follow what it said last: "{short_of_both(own[0].shown, 160)}"'
-
-
-def _told_to_end(seen: Snapshot, cause: Cause, own: Suspects) -> str:
-    """That something else ended the container, and neither its words nor a change of its sizes tell why."""
-    ends = _ends(seen, cause)
-    told = cause.code is CauseCode.CRASH and ends and all(e.exit_code in TOLD_TO_END for e in ends)
-    if not told or own.worse or any(not w.routine for w in _last_words(seen, cause)):
-        return ""
-    return (
-        f"container {cause.container} did not end by itself, and nothing says who ended it: {ending(ends[0])}"
-    )
-
-
-def _slight(seen: Snapshot, cause: Cause, last: Deployment, own: Suspects) -> str:
-    """That the rollout changed only what hardly makes a program fail."""
-    ends = _ends(seen, cause)
-    killed = any(e.exit_code in TOLD_TO_END or e.exit_code in OF_THE_PROGRAM for e in ends)
-    of_memory = any(_MEMORY.search(w.text) for w in _last_words(seen, cause))
-    if cause.code is not CauseCode.CRASH or killed or of_memory or not all(map(is_slight, own.all)):
-        return ""
-    changed = ", ".join(d.path for d in own.all[:3])
-    return f"{_name(last)} changed {changed} only, which hardly makes a program fail"
-
-
-def _ran_first(seen: Snapshot, cause: Cause, last: Deployment) -> str:
-    """That its pods did well before, or others of them do: with the release alone they would fail from the start, and all of them."""
-    if cause.code not in (CauseCode.CRASH, CauseCode.ENDS):
-        return ""
-    pods = [p for p in seen.alive if p.name in cause.pods]
-    dated = bool(pods) and cause.since is not None and all(_dated(seen, p, cause) for p in pods)
-    if (
-        dated
-        and cause.since is not None
-        and (ran := min(cause.since - p.created_at for p in pods)) >= STARTING
-    ):
-        return f"{_name(last)} ran for {span(ran.total_seconds())} before that began"
-    well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and _runs_well(seen, p)]
-    if not well or not all(seen.newest(p) for p in pods):
-        return ""
-    return (
-        f"{count(len(well), 'other pod')} of {_name(last)} {'runs' if len(well) == 1 else 'run'} without it"
-    )
-
-
-def _runs_well(seen: Snapshot, pod: Pod) -> bool:
-    """Ready for a while, without a restart."""
-    ready = pod.condition("Ready")
-    since = ready.since if pod.ready and ready is not None else None
-    return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
-
-
-def _ailing_before(seen: Snapshot, cause: Cause, deployed: datetime) -> str:
-    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
-    current = seen.current
-    if cause.code not in _BY_WORDS or not cause.container or current is None:
-        return ""
-    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
-    for e in seen.events:
-        kind, _, name = e.about.partition("/")
-        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
-        again = e.reason == "BackOff" and "restarting failed" in e.message
-        last = e.last_seen or e.first_seen
-        if mine and again and e.first_seen and last and e.first_seen < deployed <= last + RECENT:
-            ago = span((deployed - e.first_seen).total_seconds())
-            return f"pod {name} of an older revision was restarted again and again already {ago} before the rollout"
-    return ""
-
-
-def _undated(seen: Snapshot, cause: Cause) -> str:
-    """That nobody knows since when the trouble is there, of pods that are older than what is new with a rollout."""
-    pods = [p for p in seen.alive if p.name in cause.pods and seen.now - p.created_at >= _RAN_WELL]
-    unknown = [p for p in pods if cause.since is None or not _dated(seen, p, cause)]
-    if not unknown:
-        return ""
-    why = f": the events could not be read ({seen.unread['events']})" if "events" in seen.unread else ""
-    age = span((seen.now - unknown[0].created_at).total_seconds())
-    return f"since when pod {unknown[0].name}, made {age} ago, is in trouble is not known{why}"
 
 
 def _perhaps_configuration(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | None:
@@ -379,3 +242,152 @@ def completed(seen: Snapshot) -> bool:
         update = status.get("updateRevision")
         return bool(update) and status.get("currentRevision") == update
     return False
+
+
+# What is not known of a release, as one table: each doubt holds for every cause for which it makes sense.
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One cause, and the release that can have brought it."""
+
+    seen: Snapshot
+    cause: Cause
+    last: Deployment
+    deployed: datetime
+    own: Suspects
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why only a person may say that the release brought a cause: `of` gives the sentence, empty when it does not hold. `causes`: for which
+    it makes sense; `always`: also where the error's own words name what the release changed."""
+
+    of: Callable[[_Case], str]
+    causes: frozenset[CauseCode]
+    always: bool = False
+
+
+def _undated(case: _Case) -> str:
+    """That nobody knows since when the trouble is there, of pods that are older than what is new with a rollout."""
+    seen, cause = case.seen, case.cause
+    pods = [p for p in seen.alive if p.name in cause.pods and seen.now - p.created_at >= _RAN_WELL]
+    unknown = [p for p in pods if cause.since is None or not _dated(seen, p, cause)]
+    if not unknown:
+        return ""
+    why = f": the events could not be read ({seen.unread['events']})" if "events" in seen.unread else ""
+    age = span((seen.now - unknown[0].created_at).total_seconds())
+    return f"since when pod {unknown[0].name}, made {age} ago, is in trouble is not known{why}"
+
+
+def _ailing_before(case: _Case) -> str:
+    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
+    seen, cause, deployed = case.seen, case.cause, case.deployed
+    current = seen.current
+    if not cause.container or current is None:
+        return ""
+    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
+    for e in seen.events:
+        kind, _, name = e.about.partition("/")
+        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
+        again = e.reason == "BackOff" and "restarting failed" in e.message
+        last = e.last_seen or e.first_seen
+        if mine and again and e.first_seen and last and e.first_seen < deployed <= last + RECENT:
+            ago = span((deployed - e.first_seen).total_seconds())
+            return f"pod {name} of an older revision was restarted again and again already {ago} before the rollout"
+    return ""
+
+
+def _ran_first(case: _Case) -> str:
+    """That its pods did well before: with the release alone they would fail from the start."""
+    seen, cause = case.seen, case.cause
+    if cause.code in _FILLS and case.own.worse:
+        return ""
+    ran = [_ran(seen, p, cause) for p in seen.alive if p.name in cause.pods]
+    least = STARTING if cause.code in (CauseCode.CRASH, CauseCode.ENDS) else _SERVED
+    known = [r for r in ran if r is not None and r >= least]
+    if not known or len(known) < len(ran):
+        return ""
+    return f"{_name(case.last)} ran for {span(min(known).total_seconds())} before that began"
+
+
+def _ran(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta | None:
+    """How long a pod did well before it did not; None when that is not known."""
+    ready = pod.condition("Ready")
+    if never_ready(pod):
+        return None
+    stopped = ready.since if ready is not None and ready.status == "False" else None
+    if stopped is not None and not any(c.restarts for c in pod.containers):
+        return stopped - pod.created_at  # a probe that failed while it started is no trouble
+    if cause.since is None or not _dated(seen, pod, cause):
+        return None
+    return cause.since - pod.created_at - _not_asked(seen, pod, cause)
+
+
+_PROBES = {
+    CauseCode.STARTUP_PROBE: "startupProbe",
+    CauseCode.LIVENESS_PROBE: "livenessProbe",
+    CauseCode.READINESS_PROBE: "readinessProbe",
+}
+
+
+def _not_asked(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta:
+    """How long a pod's probe waits before it asks for the first time: who does not fail before has not shown anything."""
+    spec = seen.specs.get(pod.name) or seen.spec
+    listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    own: Obj = next((c for c in listed if c.get("name") == cause.container), {})
+    probe = own.get(_PROBES.get(cause.code, "")) or {}
+    return timedelta(seconds=float(probe.get("initialDelaySeconds") or 0))
+
+
+def _others_well(case: _Case) -> str:
+    """That other pods of it do well: with the release alone all of them would fail."""
+    seen, cause = case.seen, case.cause
+    well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and _runs_well(seen, p)]
+    if not well or not all(seen.newest(p) for p in seen.alive if p.name in cause.pods):
+        return ""
+    runs = "runs" if len(well) == 1 else "run"
+    return f"{count(len(well), 'other pod')} of {_name(case.last)} {runs} without it"
+
+
+def _runs_well(seen: Snapshot, pod: Pod) -> bool:
+    """Ready for a while, without a restart."""
+    ready = pod.condition("Ready")
+    since = ready.since if pod.ready and ready is not None else None
+    return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
+
+
+def _words(case: _Case) -> str:
+    """What the container's last words tell, and who ended it."""
+    seen, cause = case.seen, case.cause
+    if cause.code in _FILLS and case.own.worse:
+        return ""
+    told = told_to_end(seen, cause, case.own) if cause.code is CauseCode.CRASH else ""
+    return unsaid(seen, cause) or beside(seen, cause) or told
+
+
+def _slight(case: _Case) -> str:
+    """That the rollout changed only what hardly makes a program fail."""
+    changed = slight(case.seen, case.cause, case.own)
+    return f"{_name(case.last)} changed {changed} only, which hardly makes a program fail" if changed else ""
+
+
+def _configuration(case: _Case) -> str:
+    """That configuration changed together with the rollout or before it, or may have."""
+    if case.cause.code in _FILLS and case.own.worse:
+        return ""
+    return picked_up(case.seen, case.last, case.deployed)
+
+
+_ALL = frozenset(CauseCode)
+DOUBTS: Final = (
+    Doubt(_undated, _ALL, always=True),
+    Doubt(_ran_first, _ALL - _BEFORE_RUNNING, always=True),
+    Doubt(_others_well, _ALL - _BY_PLACE, always=True),
+    Doubt(_ailing_before, OF_A_CONTAINER, always=True),
+    Doubt(_configuration, _BY_CONFIGURATION),
+    Doubt(lambda case: "" if case.own.worse else case.cause.doubt, _ALL),
+    Doubt(_words, _BY_CONFIGURATION),
+    Doubt(_slight, OF_A_CONTAINER),
+)
+"""All of them, in the order in which they are told."""

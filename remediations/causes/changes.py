@@ -23,8 +23,8 @@ from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from remediations.causes.demands import configured_by
 from remediations.causes.model import Snapshot, earliest
-from remediations.evidence.error_lines import errors_in, first_time
-from remediations.evidence.logs import Beginning, ErrorLog
+from remediations.evidence.error_lines import Beginning, errors_in, first_time
+from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import span
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.units import say_memory
-from app.domain.workload import KubeEvent, Pod, PodCondition, Terminated
+from app.domain.workload import KubeEvent, Terminated
 from app.kube.manifest import pod_memory_limit
 from remediations.causes.exits import (
     ARCHITECTURE,
@@ -37,6 +37,7 @@ from remediations.causes.model import (
     Snapshot,
     Sureness,
     earliest,
+    never_ready,
 )
 from remediations.causes.sizes import of_container
 from remediations.evidence.usage import count, short, span
@@ -53,8 +54,6 @@ _CANNOT_START = frozenset(
 _RESET = timedelta(minutes=10)
 """After so long a run the kubelet forgets the restarts before it (Kubernetes, "Container restart policy")."""
 _OFTEN = 3
-_TAKEN_UP = timedelta(seconds=1)
-"""Between two times of the same write, which are told in whole seconds."""
 _PROBES = (
     ("Startup", CauseCode.STARTUP_PROBE, "startupProbe"),
     ("Liveness", CauseCode.LIVENESS_PROBE, "livenessProbe"),
@@ -185,20 +184,10 @@ def _since(at: At) -> datetime | None:
         for e in at.seen.about("Pod", at.pod.name, "BackOff", "Failed", "Unhealthy", "FailedMount")
     ]
     ready = at.pod.condition("Ready")
-    began = at.pod.created_at if ready is not None and _never_ready(at.pod, ready) else None
+    began = at.pod.created_at if never_ready(at.pod) else None
     if began is None and not told and not at.state.restarts and not at.pod.ready and ready is not None:
         began = ready.since  # it has run all the time, so that it stopped being ready then
     return earliest([*ended, *told, began])
-
-
-def _never_ready(pod: Pod, ready: PodCondition) -> bool:
-    """Has this pod not been ready at any time? The kubelet sets Ready to False as it takes the pod up, and that time stays until the status
-    changes: a later one means that it was ready in between. Where the kubelet's time is not told, the time of creation stands for it."""
-    if ready.status != "False" or ready.since is None:
-        return False
-    if pod.taken_at is not None:
-        return ready.since - pod.taken_at <= _TAKEN_UP
-    return ready.since - pod.created_at < STARTING / 4
 
 
 def _start(at: At, said: str) -> Cause:

@@ -1,4 +1,5 @@
-"""What the kubelet, a runtime and a container itself say in words: exit codes, signals, references and names that lead nowhere. Pure.
+"""What the kubelet, a runtime and a container itself say in words: exit codes, signals, references and names that lead nowhere, and whether
+a container's last words accuse the last rollout. Pure.
 
 Sources: POSIX (128 + signal number), the shells' 126 and 127, and the container runtimes' own messages.
 """
@@ -10,7 +11,11 @@ import re
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Terminated
 from remediations.causes.demands import needs
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
+from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, log_of
+from remediations.causes.suspects import Suspects, below, is_slight
+from remediations.evidence.last_words import LastWords, heard
+from remediations.evidence.logs import short_of_both
+from remediations.evidence.natures import Sign
 
 _CODES = {
     0: "ended by itself without an error",
@@ -41,6 +46,7 @@ BY_TEMPLATE = re.compile(
 """What it says of the container's command, user, mounts or rights."""
 OF_THE_PROGRAM = frozenset({126, 127, 132, 134, 136, 139})
 """Exit codes of a command that is not there or cannot run, and of a program that broke by itself."""
+_MEMORY = re.compile(r"memory|heap|\balloc", re.IGNORECASE)
 TOLD_TO_END = frozenset({0, 137, 143})
 """Exit codes of a process that the kubelet ends: it obeyed SIGTERM, or SIGKILL followed."""
 
@@ -89,3 +95,81 @@ def missing_config(seen: Snapshot, ref: ConfigRef, pods: tuple[str, ...], who: s
         objects=((ref.kind, ref.name),),
         needs=(ref,),
     )
+
+
+# What the end of a container tells of the last rollout. Asked by `blame`.
+
+
+def last_words_of(seen: Snapshot, cause: Cause) -> list[LastWords]:
+    """What the cause's container said last, in its log or as it ended."""
+    if not cause.container:
+        return []
+    said = [words for (_, name), words in seen.words.items() if name == cause.container]
+    return said + [words for ended in ends_of(seen, cause) if (words := heard(ended.message))]
+
+
+def ends_of(seen: Snapshot, cause: Cause) -> list[Terminated]:
+    """How the cause's container last ended in its pods."""
+    return [
+        ended
+        for p in seen.alive
+        for c in p.containers
+        if p.name in cause.pods and c.name == cause.container and (ended := c.terminated or c.last_terminated)
+    ]
+
+
+def unsaid(seen: Snapshot, cause: Cause) -> str:
+    """That the container's last words do not accuse the release: they speak of something else (a version with a wrong address says the
+    same, and so does a right one while the other is down), they name nothing, or they could not be read. Who says nothing at all
+    names nothing else either; a probe's failure and an end without an error need no words."""
+    if not cause.container:
+        return ""
+    said, who = last_words_of(seen, cause), f"container {cause.container}"
+    if words := next((w for w in said if w.sign is Sign.OTHERS), None):
+        unread = (
+            f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
+        )
+        return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
+    if cause.code is CauseCode.OUT_OF_MEMORY:
+        return ""  # whom the kernel kills says nothing of it, and what it said before was about its work
+    own = [w for w in said if w.sign is Sign.OWN]
+    mounts = seen.mounts(cause.container)
+    if found := next((m for w in own if (m := below(w.telling[0], mounts))), ""):
+        return f'what {who} said last is about {found}, which is a volume of its own: "{short_of_both(own[0].shown, 160)}"'
+    if own or any(e.exit_code in OF_THE_PROGRAM for e in ends_of(seen, cause)):
+        return ""
+    if not said and (why := seen.unread.get(log_of(cause.container))):
+        return f"what {who} said last could not be read: {why}"
+    crashed = cause.code is CauseCode.CRASH
+    if words := next((w for w in said if w.errors or (crashed and not w.routine)), None):
+        return f'what {who} said last names neither a fault of the program nor what changed: "{short_of_both(words.shown, 160)}"'
+    return ""
+
+
+def beside(seen: Snapshot, cause: Cause) -> str:
+    """That something else is down beside it, from which its last words can follow although they do not name it."""
+    own = [w for w in last_words_of(seen, cause) if w.sign is Sign.OWN]
+    if not seen.down or not own or not all(w.follows for w in own):
+        return ""
+    down = seen.down[0]
+    return f'Service {down.name} is down as well ({down.state} ready), and from that may follow what it said last: "{short_of_both(own[0].shown, 160)}"'
+
+
+def told_to_end(seen: Snapshot, cause: Cause, own: Suspects) -> str:
+    """That something else ended the container, and neither its words nor a change of its sizes tell why."""
+    ends = ends_of(seen, cause)
+    told = ends and all(e.exit_code in TOLD_TO_END for e in ends)
+    if not told or own.worse or any(not w.routine for w in last_words_of(seen, cause)):
+        return ""
+    return (
+        f"container {cause.container} did not end by itself, and nothing says who ended it: {ending(ends[0])}"
+    )
+
+
+def slight(seen: Snapshot, cause: Cause, own: Suspects) -> str:
+    """What the rollout changed, where that hardly makes a program fail."""
+    ends = ends_of(seen, cause)
+    killed = any(e.exit_code in TOLD_TO_END or e.exit_code in OF_THE_PROGRAM for e in ends)
+    of_memory = any(_MEMORY.search(w.text) for w in last_words_of(seen, cause))
+    by_size = killed or of_memory if cause.code is CauseCode.CRASH else bool(own.worse)
+    return "" if by_size or not all(map(is_slight, own.all)) else ", ".join(d.path for d in own.all[:3])

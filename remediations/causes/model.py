@@ -283,6 +283,21 @@ def earliest(times: Sequence[datetime | None]) -> datetime | None:
     return min(known) if known else None
 
 
+_TAKEN_UP = timedelta(seconds=1)
+"""Between two times of the same write, which are told in whole seconds."""
+
+
+def never_ready(pod: Pod) -> bool:
+    """Has this pod not been ready at any time? The kubelet sets Ready to False as it takes the pod up, and that time stays until the status
+    changes: a later one means that it was ready in between. Where the kubelet's time is not told, the time of creation stands for it."""
+    ready = pod.condition("Ready")
+    if ready is None or ready.status != "False" or ready.since is None:
+        return False
+    if pod.taken_at is not None:
+        return ready.since - pod.taken_at <= _TAKEN_UP
+    return ready.since - pod.created_at < STARTING / 4
+
+
 PROBED = re.compile(
     r"(?P<which>\w+) probe (?:failed|errored(?: and resulted in \w+ state)?)(?:: *(?P<answer>.*))?", re.DOTALL
 )

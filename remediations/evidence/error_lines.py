@@ -7,15 +7,16 @@ Used by `remediations.evidence.logs` and `remediations.causes.blame`; the words 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from app.domain.json import decoded
 from app.domain.text import bounded
 from remediations.evidence import error_words as words
-from remediations.evidence.error_signs import CAUSE, CAUSES, NUMBERED
+from remediations.evidence.error_signs import CAUSE, CAUSES, LEVEL, NUMBERED
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import Sign, is_consequence, judged
 
@@ -26,6 +27,8 @@ _LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at m
 _LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
 _MOST_LEVELS = 8
+_CONTEXT = 16_000
+_BEHIND = 8  # lines after an error that may name what it tells
 
 _PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
@@ -78,6 +81,15 @@ class ErrorLine:
         return f"{self.type}: {self.text}" if self.named and self.text else self.text or self.type
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Between which moments the most frequent error began: `after` is the last one known to be without it, `by` the first one
+    known to have it. None where the logs do not tell."""
+
+    after: datetime | None = None
+    by: datetime | None = None
+
+
 def errors_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator[ErrorLine]:
     """The errors that these lines of one container report; a traceback belongs to the error line before it."""
     return (entry for entry in entries_in(lines, tokens) if not entry.plain)
@@ -90,6 +102,41 @@ def entries_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator
         yield from reader.feed(line[:_LONGEST_RECORD].rstrip())
     if reader.pending:
         yield reader.pending
+
+
+class _Lines:
+    """The lines of a log, as they are asked for; what was read so far without a copy of it."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
+        self._read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self._read += 1
+            yield line
+        self._read += 1
+
+    def around(self) -> Callable[[], tuple[Sequence[str], Sequence[str]]]:
+        """What was read up to now, but for the line that told that the error before it was complete, some 16,000 characters of it at most; and
+        a few of the lines from that one on."""
+        return partial(self._around, self._read - 1)
+
+    def _around(self, end: int) -> tuple[Sequence[str], Sequence[str]]:
+        first, size = end, 0
+        while first > 0 and size < _CONTEXT:
+            first -= 1
+            size += len(self._lines[first])
+        return self._lines[first:end], self._lines[end : end + _BEHIND]
+
+
+def errors_with_lines(
+    text: str, tokens: Sequence[str]
+) -> Iterator[tuple[ErrorLine, Callable[[], tuple[Sequence[str], Sequence[str]]]]]:
+    """The errors of a log, each with the lines that were read up to its end and some behind it, when they are asked for."""
+    lines = _Lines(text)
+    for error in errors_in(lines, tokens):
+        yield error, lines.around()
 
 
 class _Reader:
@@ -204,6 +251,19 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         package = bare["name"].removesuffix(name)
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
     return None
+
+
+def said_in(line: str) -> str:
+    """What a line of any level says, without its time and its level."""
+    if line.startswith("{") and (record := _json(line)) is not None:
+        text, detail = _text(record, _MESSAGE_FIELDS), _detail(record)
+        both = text if not detail or detail in text else f"{text}: {detail}"
+        return bounded(both or line, _LONGEST_TEXT)
+    line = bounded(line, _LONGEST_TEXT)
+    if words.LOGFMT.search(line):
+        found = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
+        return ": ".join(filter(None, found)) or line
+    return LEVEL.sub("", line)
 
 
 def _json(line: str) -> Mapping[str, Any] | None:

@@ -63,7 +63,7 @@ BROKEN: Final = re.compile(
         r"stack overflow", r"maximum call stack(?: size exceeded)?", r"(?:maximum )?recursion (?:depth|limit)\w*", r"assert(?:ion)? (?:fail(?:ed|ure)|error)\w*", r"(?:failed assertion|assertion [`'\"])\S*", r"check failed: .{0,60}(?:[!=]=|[<>]=?).{0,80}", r"concurrent map (?:writes|read and map write|iteration and map write)", r"all goroutines are asleep\b.{0,20}", r"(?:division|divide) by zero", r"integer (?:overflow|divide by zero)", r"attempt to (?:subtract|add|multiply|divide) with overflow", r"unreachable code",
         r"java heap space", r"(?:heap|gc overhead|heap limit) .{0,30}out of memory", r"gc overhead limit exceeded", r"reached heap limit\b.{0,30}", r"allowed memory size .{0,40}exhausted", r"metaspace",
         r"(?:sql |php |ruby )?(?:syntax|parse|indentation|compile|compilation|type) ?error\w*", r"unexpected (?:token|end of (?:input|file|JSON)|identifier|character|EOF while|keyword argument|indent|string|number|reserved word|T_\w+|['\"`]\S+)\w*", r"invalid syntax", r"unterminated \w+", r"unmatched \w+", r"wrong number of arguments", r"(?:takes|takes exactly|expected) \d+ (?:positional )?arguments?\b.{0,40}", r"argument #?\d+\b.{0,60}must be\b.{0,60}", r"positional arguments?", r"too (?:few|many) arguments",
-        r"object has no attribute", r"has no (?:attribute|member|property|method|field)", r"circular (?:import|dependency|reference)", r"cannot (?:be )?(?:cast|convert|coerce|assign|instantiate)\w*(?: to| from)?", r"(?:type mismatch|incompatible types|unhashable type)", r"requires a callback function", r"void com\.\S{1,120}", r"no overload\b.{0,40}", r"unimplemented", r"not yet implemented",
+        r"object has no attribute", r"has no (?:attribute|member|property|method|field)", r"circular (?:import|dependency|reference)", r"cannot (?:be )?(?:cast|convert|coerce|assign(?! requested)|instantiate)\w*(?: to| from)?", r"(?:type mismatch|incompatible types|unhashable type)", r"requires a callback function", r"void com\.\S{1,120}", r"no overload\b.{0,40}", r"unimplemented", r"not yet implemented",
         r"invalid memory reference", r"runtime error: .{0,80}", r"program (?:abort|received signal)\w*", r"abort(?:ed)? \(core dumped\)", r"fatal python error", r"is not a valid Win32 application", r"an attempt was made to load a program with an incorrect format",
     ),
     re.IGNORECASE,
@@ -148,3 +148,39 @@ FRAME: Final = re.compile(
     r"|npm (?:ERR!|error)|error Command failed with exit code|info Visit "
 )
 """Lines around an error that are no words of it: frames, and what a package manager prints after any failure."""
+
+
+# What a line below the level of an error says: that something did not work, that it does again, or nothing that counts.
+
+TROUBLE: Final = re.compile(
+    r"\bfail(?!\w*[-_ ]?(?:fast|over|safe)\b)(?:ed|ure|ures|s|ing)?\b|\berrors?\b(?! (?:handl|pag|log|level|report|middle|track|bound|rate|budget))|\b[A-Z]\w{0,60}(?:Error|Exception|NotFound|Unavailable|Refused|Timeout)\b|\b(?-i:E(?:CONN|TIMED|NOT|AI_|HOST|NET|PIPE|ACC|PERM|NO)[A-Z]{0,12})\b"
+    r"|\bden(?:ied|ies)\b|\brefus(?:ed|es|ing)\b|\breject(?:ed|s|ing)\b|\bforbidden\b|\bunauthori[sz]ed\b|\b(?:un|in)(?:available|reachable|healthy|accessible|sufficient|responsive)\b"
+    r"|\b(?:not|n't|never) (?:yet )?(?:available|reachable|ready|found|allowed|permitted|enough|provisioned|possible|responding|connected|authori[sz]ed|accept\w*|assigned|elected|synced|initiali[sz]ed|healthy)\b"
+    r"|\btim(?:e|ed|es)[ -]?out\b(?![\"']?\s?[:=]| (?:is|set|of \d))|\bdeadline\b|\b(?:cannot|can't|couldn't|could not|unable)\b|\bdo(?:es)? not exist\b|\bexceed(?:s|ed|ing)\b|\bexhausted\b|\btoo (?:many|large|late)\b"
+    r"|\bout of (?:memory|sync|space|range|disk|connections)\b|\bexpired\b|\binvalid\b|\bincorrect\b|\blost\b|\babort(?:ed|ing|s)?\b|\bcorrupt\w*|\bmismatch\w*|\bconflicts?\b|\bblocked\b|\b(?:dead)?locked\b|\bdeadlock\b|\bbroken\b|\bis down\b|\bcrashed\b|\bkilled\b|\bpanic\b"
+    r"|\bg(?:iv|av)(?:e|ing) up\b|\bwaiting (?:for|on|until)\b|\bno (?:such|leader|quorum|healthy|route|response|answer|reply|shards?|slots?|servers?|brokers?|primary|credentials)\b|\bdisconnected\b|\breset by\b|\bdiverged\b|\bfull\b|\boverload\w*|\bthrottl\w+|\brate.?limit\w*|\b(?:limit|max\w*|quota)\b.{0,40}\b(?:reached|hit)\b|\bmissing\b|\bempty\b|\bread.?only\b"
+    r"|\b(?:HTTP|status|answered|returned|error|code|from)\b.{0,12}\b[45]\d\d\b|\b(?:reason|completion code|exit code|code)\W{1,3}\d{1,5}\b"
+    # In other languages.
+    r"|\b(?:erreur|échec|échoué|refusé\w*|impossible|délai dépassé|fehler|fehlgeschlagen|verweigert|nicht (?:erreichbar|gefunden|verfügbar)|zeitüberschreitung|fallo|rechazad[oa]|agotad[oa]|denegad[oa]|falha|recusad[oa]|errore|rifiutat[oa]|ошибка|отказано|не удалось)\b"
+    r"|エラー|失敗|できません|拒否|タイムアウト|错误|失败|超时|拒绝|无法|錯誤|失敗|오류|실패|거부",
+    re.IGNORECASE,
+)  # fmt: skip
+"""Something did not work, in words of everyday."""
+RECOVERED: Final = re.compile(
+    r"(?<!not )\b(?:re-?)?connected\b|\bconnection (?:was |is |has been )?(?:re-?)?(?:established|restored)|\b(?:retr(?:y|ied)|attempt|tr(?:y|ied)|reconnect\w*)\b.{0,40}\bsucce(?:eded|ssful\w*)|\bsucce(?:eded|ssful\w*) (?:after|on|at) .{0,24}(?:retr|attempt|tr(?:y|ies))"
+    r"|\brecovered\b|\bback (?:online|up|to normal)\b|\b(?:is|are) (?:now |again |back )+(?:up|ready|available|healthy|reachable|online)\b|\bafter \d+ (?:retries|attempts|tries): ok\b",
+    re.IGNORECASE,
+)  # fmt: skip
+"""What did not work does again."""
+NOISE: Final = re.compile(
+    r"deprecat|\bslow (?:query|sql|statement|request|operation|command)\b|\b(?:query|statement|request) (?:was |is )?slow\b|\bwill be (?:removed|ignored|dropped)\b|\bignor(?:ed|ing)\b|\bdefault(?:s|ed|ing) to\b|\busing (?:the |a )?(?:default|built-?in|fall-?back|in-memory|standard|bundled)"
+    r"|\bnot recommended\b|\bexperimental\b|\boptional (?!value|type)|\bSLF4J\b|\bdo not use .{0,40}production\b|\bwaiting (?:for|on) (?:new |incoming |the next )?(?:connections?|requests?|jobs?|messages?|events?|work|tasks?|signals?|traffic|debugger|changes)\b"
+    r"|\b(?:errors?|fail\w*|timeouts?|rejected|dropped|lost|expired)[\"']?\s?[:=]\s?0\b|\b(?:0|no|zero) (?:errors?|failures|failed|timeouts|conflicts)\b|\bif .{0,60}\b(?:fails|failed|cannot)\b|\bin case of\b|\bsucce(?:eded|ssful\w*) (?:after|following)\b|\b\w*time-?out\w*[\"']?\s?[:=]\s?[\"']?\d+\s?(?:ms|s|m|h)?\b(?! (?:exceeded|reached|elapsed|expired))",
+    re.IGNORECASE,
+)  # fmt: skip
+"""What programs warn of every day although everything works."""
+LEVEL: Final = re.compile(
+    r"^(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*\s+)?[\[(<]?(?:INFO|DEBUG|TRACE|NOTICE|VERBOSE|WARN|WARNING|Information|Debug)[\])>]?:?\s+",
+    re.IGNORECASE,
+)
+"""The time and the level that a line begins with."""

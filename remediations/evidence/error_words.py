@@ -97,7 +97,7 @@ def _words(*patterns: str) -> re.Pattern[str]:
 
 SCHEMA: Final = _words(
     r"unknown column", r"no such (?:table|column|function|index|collation)", r"invalid (?:column|object) name", r"ORA-0(?:0904|0942|0001|2291|1400)",
-    r"(?:column|relation|table|view|function|operator|type|schema|index|sequence|constraint|procedure|trigger)\b.{0,90} (?:does not exist|doesn.t exist|already exists)",
+    r"(?:column|relation|table|view|function|operator|type|schema|index|sequence|constraint|procedure|trigger)\b(?!.{0,90}(?:addrinfo|name resolution)).{0,90} (?:does not exist|doesn.t exist|already exists)",
     r"table <.{0,90}> doesn.t exist", r"(?:sql )?syntax error", r"error in your SQL syntax", r"has no column(?: named)?", r"duplicate column",
     r"(?:unique|foreign key|check|not.null|primary key)\b.{0,40}constraint", r"violates .{0,60}constraint", r"duplicate (?:key|entry)", r"cannot be null",
     r"datatype mismatch", r"doesn.t have a default value", r"data too long for column", r"near <.{0,60}>: syntax error", r"multiple primary keys",
@@ -105,6 +105,16 @@ SCHEMA: Final = _words(
     r"can.t locate revision", r"(?:missing|unapplied|pending) migrations?",
 )  # fmt: skip
 """What a database says of the query, the schema or the data: the code asked for something that is not so."""
+DATA: Final = _words(
+    # What is stored there already, or not yet: relational databases, document stores, ORMs.
+    r"E11000", r"duplicate (?:key|entry|record|document)", r"(?:unique|foreign key|primary key|check|exclusion)\b.{0,60}(?:constraint|violat\w+|index)", r"violates .{0,60}constraint", r"violation of (?:unique|primary|foreign)\b.{0,60}", r"(?:Unique|ForeignKey|Check|Exclusion|Constraint)(?:Constraint)?Violation\w*", r"\w{0,20}DuplicateKey\w*", r"IntegrityError", r"RecordNotUnique", r"InvalidForeignKey", r"\w{0,20}UniqueConstraint\w*", r"\w{0,20}ForeignKeyConstraint\w*", r"DataIntegrityViolationException",
+    r"ER_(?:DUP_ENTRY|NO_REFERENCED_ROW\w*|ROW_IS_REFERENCED\w*)", r"\((?:1062|1451|1452),", r"ORA-0(?:0001|2291|2292|1438|2290)", r"SQL0(?:803|530|532)N", r"SQLCODE=-?(?:803|530|532)", r"SQLSTATE\[(?:23|22)\w{3}\]", r"(?:23503|23505|23514|23P01)", r"P20(?:02|03|25)", r"version_conflict_engine_exception", r"document already exists", r"ConditionalCheckFailed\w*", r"document failed validation", r"ConstraintValidationFailed",
+    # Values that a stored type does not hold.
+    r"NumericValueOutOfRange", r"(?:integer|bigint|smallint|numeric field|numeric value|value) (?:is )?out of range(?: for (?:type|column)\b.{0,40})?", r"out of range value for column", r"value too long for type", r"data too long(?: for column)?", r"(?:string or binary )?data would be truncated", r"StringDataRightTruncation", r"reached maximum value of sequence",
+    # A message that this reader cannot read: Avro, Protobuf, Thrift, MessagePack and the brokers' own wrappers.
+    r"Avro\w{0,20}(?:Exception|Error)", r"SchemaResolution(?:Exception|Error)", r"protobuf\.message\.DecodeError", r"(?:prost::)?DecodeError", r"InvalidProtocolBuffer\w*", r"proto: .{0,20}(?:cannot|can.t) parse.{0,40}", r"(?:invalid|illegal) wire[- ]?(?:type|format)", r"(?:pars|decod|deserializ|unmarshal)\w{2,5} (?:the )?(?:kafka |protobuf |avro )?(?:message|record|event)s?\b.{0,40}", r"(?:Record)?Deseriali[sz]ationException", r"SerializationException", r"error deseriali[sz]ing (?:key|value|avro|json)\b.{0,60}", r"unknown magic byte", r"TProtocolException", r"MessageConversionException", r"ListenerExecutionFailedException", r"(?:msgpack|messagepack|cbor|bson|thrift|flatbuffers?)\b.{0,60}(?:error|exception|invalid|unpack|decode)\w*", r"(?:partition|offset)s?[ =:-]{1,2}\d+\b.{0,40}(?:partition|offset)s?[ =:-]{1,2}\d+", r"poison (?:message|pill)",
+)  # fmt: skip
+"""What a database or a broker holds, or what a message brought: a release and somebody's data fit it alike."""
 LIMITED: Final = _words(
     r"rate[ _-]?limit(?:s|ing)?(?: has been| was| is)? (?:reached|exceeded|hit)", r"rate_limit_(?:exceeded|error)", r"rateLimitExceeded", r"rate[- ]limited",
     r"(?:exceeded|hit|over|reached)\b.{0,40}\brate[ -]?limit(?:s|ing)?", r"(?<!disk )quota(?: has been)? exceeded", r"exceeded .{0,40}\bquota", r"insufficient_quota", r"SlowDown", r"please slow down",
@@ -121,6 +131,8 @@ LOGIN: Final = _words(
     r"(?:could not|failed to|unable to) (?:load|find|automatically determine) .{0,20}credentials", r"NOAUTH", r"WRONGPASS", r"UNAUTHENTICATED", r"PERMISSION_DENIED",
     r"code = (?:Unauthenticated|PermissionDenied)", r"unauthori[sz]ed", r"bad credentials", r"role <.{0,60}> (?:does not exist|is not permitted to log in)",
     r"(?:no valid|invalid|expired|missing) licen[cs]e", r"licen[cs]e\b.{0,40}\b(?:expired|revoked|invalid|not valid|exceeded|check failed|unreachable)", r"licen[cs]e server",
+    r"(?:user|role|account|principal|identity|subject|client|service)\b.{0,80} not (?:allowed|permitted|authori[sz]ed|entitled) to\b.{0,60}", r"not authori[sz]ed (?:on|for)\b.{0,60}", r"(?:insufficient|not enough) (?:privileges?|permissions?|rights?|access rights)", r"InsufficientPrivilege\w*", r"ORA-01031",
+    r"(?:lacks?|missing|(?:has|have) no|(?:does|do)(?: not|n.t) have(?: the)?) (?:\w{1,20} )?(?:privileges?|permissions?)", r"NOPERM", r"command denied to user", r"permission was denied on", r"permission denied (?:in|on) (?:database|table|schema|topic|queue|bucket|key|object|stream|collection|column)", r"access to \S{1,60} \S{0,60} ?refused for user", r"security_exception",
     r"no\s+entry for host", r"access[_ ]?refused", r"not authori[sz]ed to (?:access|perform|use|consume|publish|assume|connect)\b.{0,60}", r"(?:cluster|topic|group|client)? ?authori[sz]ation (?:failed|violation|error)", r"unable to authenticate", r"NoCredentialProviders", r"no valid providers in chain",
     r"token used before issued", r"clock skew(?: detected)?", r"mechanism .{0,40}not (?:enabled|supported) by (?:the )?server", r"handshake failed: ssh", r"no supported methods remain", r"login was refused", r"account (?:is )?(?:locked|disabled|suspended)", r"certificate (?:has been )?rejected",
 )  # fmt: skip
@@ -129,6 +141,9 @@ PLACE: Final = _words(
     r"too many open files", r"(?:input/output|I/O) error", r"cannot allocate memory", r"not enough space", r"unable to open database(?: file)?", r"structure needs cleaning", r"stale (?:NFS )?file handle",
     r"resource temporarily unavailable", r"unable to create (?:new )?native thread", r"failed to create new OS thread", r"pthread_create(?: failed)?", r"fork: retry", r"already locked by another process", r"failed to obtain node locks?", r"could not (?:open|acquire|create|obtain) (?:the )?lock ?file",
     r"(?:lock|database|file|index|store) (?:is )?(?:already )?(?:held|locked|in use) by another (?:process|instance|node)", r"user limit on\b.{0,30}inotify", r"inotify_add_watch", r"cannot write to\b.{0,60} read-only", r"quota (?:is )?exceeded on (?:disk|volume|device)", r"transport endpoint is not connected",
+    # Ports and tables of the node that are used up, and accelerators that fail, whoever computes on them.
+    r"(?:connect\w*|dial|request|socket)\b(?!.{0,80}\b(?:bind|listen)).{0,80}cannot assign requested address", r"connect EADDRNOTAVAIL", r"(?:ephemeral|local|source|snat) ports? (?:are |is |were )?(?:all )?(?:exhausted|used up|depleted|in use)", r"ports? exhaustion", r"nf_conntrack: .{0,60}", r"conntrack table (?:is )?full", r"no buffer space available", r"ENOBUFS",
+    r"uncorrectable ECC(?: error)?", r"no (?:CUDA|ROCm|HIP|NVIDIA|TPU|GPU)(?:-capable)? (?:GPUs?|devices?)\b.{0,40}", r"GPU has fallen off the bus", r"NVRM: Xid", r"Xid \(PCI.{0,80}", r"(?:NVML|nvidia-smi)\b.{0,40}(?:fail\w*|error|mismatch|unknown)", r"(?:CUDA|cuDNN|HIP|HSA|NCCL|RCCL|ROCm|TPU|XPU|NPU)\b.{0,60}(?:unspecified launch failure|unhandled (?:system|cuda) error|initiali[sz]ation error|not yet initiali[sz]ed|busy or unavailable|hardware error|remote (?:process|peer) .{0,20}|device (?:is )?(?:lost|unavailable|removed))",
 )  # fmt: skip
 DEPENDENCY: Final = _words(
     r"connection ?(?:was |has been |is |has |already |unexpectedly )*(?:refused|reset|timed out|timeout|aborted|closed|lost|terminated|failed|broken)(?: by \w+)?",

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.redact import redact, redact_lines
 from app.domain.text import beside
 from app.domain.workload import Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in
-from remediations.evidence.error_signs import FRAME, ROUTINE
+from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in, said_in
+from remediations.evidence.error_signs import FRAME, ROUTINE, TROUBLE
 from remediations.evidence.logs import read_log, short_of_both
-from remediations.evidence.natures import Sign, blames_others, own_answer
+from remediations.evidence.natures import Sign, blames_others, is_noise, own_answer, unsettled
 from remediations.evidence.usage import short
 
 _LONGEST_LINE = 500
@@ -38,7 +38,7 @@ class LastWords:
     """What a container said before it ended, without secrets. `shown` is one line for people. `sign` is whom it accuses: the last words that
     accuse somebody, for a framework closes with a line that says nothing; where these only tell what follows when something is not there, and an
     earlier line accuses others, it is that. `follows`: they tell only that. `telling` are the whole lines from the end back to those, the
-    newest first. `errors`: an error is among them; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read."""
+    newest first. `errors`: an error is among them, or a line of any level that says that something does not work; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read."""
 
     shown: str = ""
     sign: Sign = Sign.NONE
@@ -86,10 +86,13 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
     entries = _within([e for e in reversed(read) if not e.plain or not FRAME.match(e.text)])
     if not entries:
         return LastWords()
-    judged = [(e, e.judged[0]) for e in entries]
-    chosen, sign = _telling([(e, s) for e, s in judged if not _of_everyday(e)])
+    heard_of = _weighed(entries)
+    chosen, sign = _telling([(h.entry, h.sign) for h in heard_of if not h.everyday])
+    troubled = [h for h in heard_of if h.troubled]
+    if sign is Sign.NONE and troubled and all(e.plain for e in chosen):
+        chosen, sign = _below_errors(chosen, troubled)
     follows = sign is Sign.OWN and chosen[0].follows
-    blamed = next((e for e, s in judged if s is Sign.OTHERS), None)
+    blamed = next((h.entry for h in heard_of if h.sign is Sign.OTHERS), None)
     if follows and blamed is None:
         blamed = next((e for e in entries if e is not chosen[0] and blames_others((e.words, *e.chain))), None)
     if (sign is Sign.NONE or follows) and blamed:
@@ -101,10 +104,43 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
         _shown(first),
         sign,
         telling,
-        errors=any(not e.plain for e in chosen),
+        errors=bool(troubled) or any(not e.plain for e in chosen),
         routine=not chosen,
         follows=follows,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """One entry, judged. `everyday`: it stands below the level of an error, or in an access log; `troubled`: it is no error, and says that
+    something does not work."""
+
+    entry: ErrorLine
+    sign: Sign
+    everyday: bool
+    troubled: bool
+
+
+def _weighed(entries: Sequence[ErrorLine]) -> list[_Heard]:
+    """These entries, the newest first, without what is over, or what programs warn of every day."""
+    texts = [said_in(e.words) if e.plain and own_answer(e.text) is None else "" for e in entries]
+    still = frozenset(unsettled(texts))
+    found = list[_Heard]()
+    for place, (entry, text) in enumerate(zip(entries, texts, strict=True)):
+        everyday = _of_everyday(entry)
+        over = text and place not in still and (TROUBLE.search(text) or is_noise(text))
+        if over and (everyday or entry.judged[0] is not Sign.OWN):
+            continue
+        told = replace(entry, text=text) if everyday and place in still else entry
+        found.append(_Heard(told, told.judged[0], everyday, place in still))
+    return found
+
+
+def _below_errors(said: Sequence[ErrorLine], troubled: Sequence[_Heard]) -> tuple[list[ErrorLine], Sign]:
+    """What these say of trouble comes first, and tells whom it accuses where nothing without a level does: the level only ranks."""
+    plain = [h.entry for h in troubled if not h.everyday]
+    told, sign = (plain, Sign.NONE) if plain else _telling([(h.entry, h.sign) for h in troubled])
+    return [*told, *(e for e in said if e not in told)], sign
 
 
 def _shown(entry: ErrorLine) -> str:

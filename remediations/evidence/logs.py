@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
@@ -20,10 +19,20 @@ from app.domain.json import JsonValue
 from app.domain.redact import REDACTED, redact, redact_lines
 from app.domain.text import beside, bounded
 from app.domain.workload import ContainerState, Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, errors_in, first_time
+from remediations.evidence.error_lines import (
+    TOKENS,
+    Beginning,
+    ErrorLine,
+    errors_in,
+    errors_with_lines,
+    first_time,
+    normalise,
+    said_in,
+)
 from remediations.evidence.error_words import Nature
-from remediations.evidence.natures import Sign
+from remediations.evidence.natures import Sign, judged, may_tell, own_answer, share_of, unsettled
 from remediations.evidence.usage import count, short, span
+from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
 
 MAX_PODS = 12
 MAX_GROUPS = 5
@@ -33,9 +42,8 @@ TOTAL_BYTES = 2 * 1024 * 1024
 _AT_ONCE = 4
 _LONGEST_KEPT = 600
 _LONGEST_LINE = 500
+_BEHIND = 8  # lines around one that may name what it tells
 _MOST_JUDGED = 64_000
-_CONTEXT = 16_000
-_BEHIND = 8  # lines after an error that may name what it tells
 _STATUSES = re.compile(r"\b[45]\d\d\b")
 
 
@@ -58,20 +66,12 @@ class ErrorGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
-    """Between which moments the most frequent error began: `after` is the last one known to be without it, `by` the first one
-    known to have it. None where the logs do not tell."""
-
-    after: datetime | None = None
-    by: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ErrorLog:
     """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
     the time of the first line of any present container, None when no line tells one; `read` names the pods. `beginning` is what
     is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure; `own` accuse the
-    program, and `follows` of these tell only that something is not there."""
+    program, and `follows` of these tell only that something is not there. `warned` are
+    lines below the level of an error that say that somebody else failed, or that something is used up."""
 
     window: float
     pods: int
@@ -82,11 +82,12 @@ class ErrorLog:
     unclear: int = 0
     own: int = 0
     follows: int = 0
+    warned: tuple[ErrorGroup, ...] = ()
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
     begins: datetime | None = None
     read: frozenset[str] = frozenset()
-    beginning: Beginning = Beginning()
+    beginning: Beginning = field(default_factory=Beginning)
 
     @property
     def known(self) -> bool:
@@ -109,16 +110,6 @@ class ErrorLog:
         if self.errors == self.unclear or self.errors - self.unclear < self.errors / 10:
             return Sign.NONE
         return Sign.OWN if not others or self.own - self.follows > others else Sign.OTHERS
-
-
-def share_of(nature: Nature, natures: Mapping[Nature, int], unclear: int) -> float:
-    """Part of the errors that are of this nature: of those that accuse somebody, where these are at least a tenth, for one failure is often
-    told by two or three lines of which one says why; else of all."""
-    errors = sum(natures.values())
-    clear = errors - unclear
-    if not clear or clear < errors / 10:
-        return natures.get(nature, 0) / errors if errors else 0.0
-    return (natures.get(nature, 0) - (unclear if nature is Nature.CODE else 0)) / clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +143,7 @@ async def read_errors(
     chosen, reads = await read_logs(cluster, pods, window)
     size = sum(len(r.text) for r in reads)
     found, groups = await beside(size, lambda: _errors(reads, start, tokens))
+    warned = await beside(size, lambda: _warned(reads, start, tokens))
     return ErrorLog(
         window=window,
         pods=len(chosen),
@@ -162,6 +154,7 @@ async def read_errors(
         unclear=sum(s.sign is Sign.NONE for s in found),
         own=sum(s.sign is Sign.OWN for s in found),
         follows=sum(s.sign is Sign.OWN and s.error.follows for s in found),
+        warned=warned,
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
         begins=min(
@@ -194,44 +187,43 @@ def _errors(
     found = [
         sort(read, error, around)
         for read in reads
-        for error, around in _with_lines(read.text, tokens)
+        for error, around in errors_with_lines(read.text, tokens)
         if error.at is None or error.at >= start
     ]
     return found, _grouped(found, tokens)
 
 
-class _Lines:
-    """The lines of a log, as they are asked for; what was read so far without a copy of it."""
-
-    def __init__(self, text: str) -> None:
-        self._lines = text.splitlines()
-        self._read = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
-            self._read += 1
-            yield line
-        self._read += 1
-
-    def around(self) -> Callable[[], tuple[Sequence[str], Sequence[str]]]:
-        """What was read up to now, but for the line that told that the error before it was complete, some 16,000 characters of it at most; and
-        a few of the lines from that one on."""
-        return partial(self._around, self._read - 1)
-
-    def _around(self, end: int) -> tuple[Sequence[str], Sequence[str]]:
-        first, size = end, 0
-        while first > 0 and size < _CONTEXT:
-            first -= 1
-            size += len(self._lines[first])
-        return self._lines[first:end], self._lines[end : end + _BEHIND]
+def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:
+    """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
+    be over. The level only ranks: many libraries warn where they try again."""
+    found: dict[str, ErrorGroup] = {}
+    for read in (r for r in reads if not r.previous):
+        lines = read.text.splitlines()
+        told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
+        texts = [said_in(lines[n][:_LONGEST_LINE]) for n in told]
+        for place in unsettled(texts):
+            number, text = told[place], texts[place]
+            key = normalise(text)
+            if key not in found and len(found) < MAX_KEYS:
+                found[key] = _warning(lines, number, tokens, start)
+            if (group := found.get(key)) is not None:
+                names = group.names | {read.pod}
+                found[key] = replace(group, count=group.count + 1, names=names, pods=len(names))
+    kept = [g for g in found.values() if g.said]
+    return tuple(sorted(kept, key=lambda g: -g.count)[:MAX_GROUPS])
 
 
-def _with_lines(
-    text: str, tokens: Sequence[str]
-) -> Iterator[tuple[ErrorLine, Callable[[], tuple[Sequence[str], Sequence[str]]]]]:
-    lines = _Lines(text)
-    for error in errors_in(lines, tokens):
-        yield error, lines.around()
+def _warning(lines: Sequence[str], number: int, tokens: Sequence[str], start: datetime) -> ErrorGroup:
+    """One such line, without secrets; its `said` is empty where it is an error, too old, or about nothing that counts."""
+    raw = lines[number]
+    at, text = first_time(raw), said_in(raw)
+    sign, nature = judged([text])
+    counts = sign is Sign.OTHERS or any(p.search(text) for p in (USED_UP, STALLED, MEMORY_FULL))
+    counts = counts and own_answer(raw) is None and (at is None or at >= start)
+    error = next(errors_in([raw], tokens), None)
+    near = redact_lines(lines[max(0, number - _BEHIND) : number + _BEHIND])
+    said = redact(said_in(near[min(number, _BEHIND)])) if counts and error is None else ""
+    return ErrorGroup("", normalise(said), 0, nature, at, 0, short_of_both(said, 300), said, 0)
 
 
 def _without_secrets(line: _Sorted, tokens: Sequence[str]) -> ErrorLine:
@@ -365,23 +357,14 @@ def errors_finding(log: ErrorLog) -> Finding:
         "unreadable": len(log.unreadable),
         "unclear": log.unclear,
         "natures": {nature.value: number for nature, number in sorted(log.natures.items())},
-        "groups": [
-            {
-                "type": g.type,
-                "key": g.key,
-                "said": short_of_both(g.said, _LONGEST_KEPT),
-                "count": g.count,
-                "nature": g.nature.value,
-                "first_seen": g.first_seen.isoformat() if g.first_seen else None,
-                "pods": g.pods,
-            }
-            for g in log.groups
-        ],
+        "groups": [_row(g) for g in log.groups],
+        "warned": [_row(g) for g in log.warned],
     }
     if not log.known:
         text = f"Logs of {where} could not be read ({short(log.unreadable[0], 150)})"
         return Finding("errors.grouped", text, Certainty.UNKNOWN, data, log.unreadable[:MAX_GROUPS])
     details = tuple(f"{g.count} x {g.example}" for g in log.groups)
+    details += tuple(f"{g.count} x, not as an error: {g.example}" for g in log.warned)
     if log.top is None:
         text = f"No error lines in {span(log.window)} of logs of {where}"
     else:
@@ -389,6 +372,18 @@ def errors_finding(log: ErrorLog) -> Finding:
     if log.unreadable:
         text += f"; {count(len(log.unreadable), 'log')} could not be read"
     return Finding("errors.grouped", text, data=data, details=details)
+
+
+def _row(g: ErrorGroup) -> dict[str, JsonValue]:
+    return {
+        "type": g.type,
+        "key": g.key,
+        "said": short_of_both(g.said, _LONGEST_KEPT),
+        "count": g.count,
+        "nature": g.nature.value,
+        "first_seen": g.first_seen.isoformat() if g.first_seen else None,
+        "pods": g.pods,
+    }
 
 
 def top_error(log: ErrorLog) -> str:

@@ -6,7 +6,7 @@ Used by `remediations.evidence.error_lines` and `remediations.evidence.logs`; th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -203,7 +203,11 @@ def _of_the_program(line: str) -> Sign:
     named = parts.kind in (ErrorKind.CODE, ErrorKind.VALUE) and _type(line) not in signs.WRAPS
     if signs.BROKEN.search(line) and not signs.UNREADABLE.search(line):
         return Sign.OWN
-    if signs.OF_ANOTHER.search(line) or (parts.kind is not ErrorKind.CODE and words.URL.search(line)):
+    if (
+        words.DATA.search(line)
+        or signs.OF_ANOTHER.search(line)
+        or (parts.kind is not ErrorKind.CODE and words.URL.search(line))
+    ):
         return Sign.NONE
     if named or words.SCHEMA.search(parts.hard):
         return Sign.OWN
@@ -251,6 +255,73 @@ def _soft(parts: _Parts) -> Nature:
     if not parts.remote:
         return Nature.CAPACITY
     return Nature.RATE_LIMIT if "requests" in found[0].lower() else Nature.ANSWER
+
+
+def share_of(nature: Nature, natures: Mapping[Nature, int], unclear: int) -> float:
+    """Part of the errors that are of this nature: of those that accuse somebody, where these are at least a tenth, for one failure is often
+    told by two or three lines of which one says why; else of all."""
+    errors = sum(natures.values())
+    clear = errors - unclear
+    if not clear or clear < errors / 10:
+        return natures.get(nature, 0) / errors if errors else 0.0
+    return (natures.get(nature, 0) - (unclear if nature is Nature.CODE else 0)) / clear
+
+
+_STEM = re.compile(r"[A-Za-z]{4,60}")
+_OF_ANY = frozenset(
+    [
+        "conn",
+        "info",
+        "warn",
+        "time",
+        "with",
+        "from",
+        "after",
+        "refu",
+        "fail",
+        "erro",
+        "unab",
+        "coul",
+        "succ",
+        "now",
+        "agai",
+        "atte",
+    ]
+)
+"""Beginnings of words that tell nothing of what did not work."""
+_TRIED = re.compile(r"\b(?:retr|attempt|tr(?:y|ied|ies)\b)", re.IGNORECASE)
+
+
+def _about(text: str) -> frozenset[str]:
+    stems = frozenset(m[0][:4].lower() for m in _STEM.finditer(text)) - _OF_ANY
+    return stems | {"<tried>"} if _TRIED.search(text) else stems
+
+
+def is_noise(text: str) -> bool:
+    """Is that what programs warn of every day, or trouble that the line itself says to be over?"""
+    over = signs.RECOVERED.search(text)
+    last = None if over is None else signs.TROUBLE.search(text, over.end())
+    return signs.NOISE.search(text) is not None or (over is not None and last is None)
+
+
+def may_tell(line: str) -> bool:
+    """Can this line of a log say that something did not work, or that it does again? A line that is indented belongs to another."""
+    beginning = bounded(line, 500)
+    told = signs.TROUBLE.search(beginning) or signs.RECOVERED.search(beginning)
+    return told is not None and not line[:1].isspace()
+
+
+def unsettled(texts: Sequence[str]) -> list[int]:
+    """Which of these lines, the newest first, say that something did not work, and no later one says that it does again."""
+    found = list[int]()
+    settled = frozenset[str]()
+    for place, text in enumerate(texts):
+        line = bounded(text, _LONGEST_TEXT)
+        if signs.RECOVERED.search(line) and is_noise(line):
+            settled |= _about(line)
+        elif signs.TROUBLE.search(line) and not is_noise(line) and not _about(line) & settled:
+            found.append(place)
+    return found
 
 
 _LOOKED_UP = re.compile(

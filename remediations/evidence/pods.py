@@ -21,7 +21,7 @@ from app.domain.json import JsonValue
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import share_of
+from remediations.evidence.natures import share_of
 from remediations.evidence.usage import count, measured, memory, millicores, percent, short
 from remediations.evidence.used_up import LATE, MEMORY_FULL, STALLED, USED_UP
 from remediations.shared import share_counted
@@ -245,6 +245,7 @@ class Errors:
         """The logs could be read and have no error lines."""
         self.total: int = data.get("errors", 0)
         self._groups: Sequence[Any] = data.get("groups", ())
+        self._warned: Sequence[Any] = data.get("warned", ())
         self._natures: Mapping[str, int] = data.get("natures", {})
         self._unclear: int = data.get("unclear", 0)
 
@@ -272,17 +273,25 @@ class Errors:
     def stalled(self) -> str:
         """The most frequent error that says that a database waits for itself; empty when so few do that it is its everyday."""
         found = list(self._speaking_of(STALLED))
-        lines = sum(g["count"] for g in found)
-        return self._told(found[0]) if lines >= _FEW and lines >= _SOME * self.total else ""
+        return self._told(found[0]) if self._often(found) else ""
+
+    def warned(self, natures: Collection[Nature]) -> str:
+        """The most frequent line below the level of an error that is of one of these natures; empty when so few are that it is everyday."""
+        found = [g for g in self._warned if g["nature"] in natures]
+        return self._told(found[0]) if self._often(found) else ""
+
+    def _often(self, found: Sequence[Any]) -> bool:
+        lines, every = sum(g["count"] for g in found), self.total + sum(g["count"] for g in self._warned)
+        return bool(lines >= _FEW and lines >= _SOME * every)
 
     @property
     def only_late(self) -> bool:
         """What the pods call answers nothing worse than too late."""
-        told = (str(g["said"]) for g in self._groups if g["nature"] == Nature.ANSWER)
+        told = (str(g["said"]) for g in (*self._groups, *self._warned) if g["nature"] == Nature.ANSWER)
         return all(LATE.search(text) for text in told)
 
     def _speaking_of(self, words: re.Pattern[str]) -> Iterator[Any]:
-        return (g for g in self._groups if words.search(f"{g['type']} {g['said']}"))
+        return (g for g in (*self._groups, *self._warned) if words.search(f"{g['type']} {g['said']}"))
 
     def share(self, nature: Nature) -> float:
         """Part of the error lines of this nature, of those that accuse somebody."""
@@ -297,7 +306,8 @@ class Errors:
         return next((self._told(g) for g in self._groups if g["nature"] in natures), "")
 
     def _told(self, group: Any) -> str:
-        return f'"{short(group["key"], 120)}" ({group["count"]:,} of {self.total:,} error lines)'
+        of = "lines that are no errors" if group in self._warned else f"of {self.total:,} error lines"
+        return f'"{short(group["key"], 120)}" ({group["count"]:,} {of})'
 
 
 def at_their_limit(
@@ -384,6 +394,8 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
         doubts.append(
             f"{count(lines, 'error line')} of {errors.total:,} speak of something else: {errors.of(natures)}"
         )
+    elif warned := errors.warned(natures):
+        doubts.append(f"the logs speak of something else: {warned}")
     if errors.stalled and not errors.used_up:
         doubts.append(f"the database is what is slow, and more pods ask it for more: {errors.stalled}")
     if errors.memory_full:
