@@ -20,14 +20,13 @@ from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.investigate import neighbour_findings
 from remediations.causes.suspects import SLOWER, slower_finding
-from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
+from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import (
     OF_OTHERS,
     Errors,
     against_more,
     at_their_limit,
-    limits_finding,
     load_counted,
     no_capacity,
     pods_finding,

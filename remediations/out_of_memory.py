@@ -25,8 +25,8 @@ from app.kube.manifest import containers_of, pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
 from remediations.evidence.happenings import events_finding
-from remediations.evidence.leaks import LeakParams, leak_finding, less_sure
-from remediations.evidence.pods import killed_finding, limits_finding, pods_finding, troubles, unread_pods
+from remediations.evidence.leaks import LeakParams, killed_finding, leak_finding, less_sure, limits_finding
+from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import joined, known, memory, shown, span, usage_finding
 from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse

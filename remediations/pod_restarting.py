@@ -16,7 +16,8 @@ from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.report import CHANGED, MISSING, is_missing, time_of
 from remediations.evidence.happenings import events_finding
-from remediations.evidence.pods import limits_finding, pods_finding, troubles, unread_pods
+from remediations.evidence.leaks import limits_finding
+from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import joined, measured, span
 from remediations.shared import Seconds, act, asking, cause_counted, pods_counted, refuse

@@ -13,8 +13,8 @@ from app.domain.workload import ConfigRef, Terminated
 from remediations.causes.demands import needs
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, log_of
 from remediations.causes.suspects import Suspects, below, is_slight
+from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.last_words import LastWords, heard
-from remediations.evidence.logs import short_of_both
 from remediations.evidence.natures import Sign
 
 _CODES = {

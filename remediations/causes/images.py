@@ -15,7 +15,7 @@ from app.domain.workload import ConfigRef, ContainerState, Pod
 from remediations.causes.demands import dropped, needs
 from remediations.causes.demands import image as image_part
 from remediations.causes.model import Cause, CauseCode, Demand, Snapshot, Sureness
-from remediations.evidence.logs import short_of_both
+from remediations.evidence.error_lines import short_of_both
 
 WAITING = frozenset(
     {

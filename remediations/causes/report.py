@@ -17,8 +17,9 @@ from remediations.causes.creation import missing_references
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.suspects import SOON, below, brings_no_errors, in_untouched, named_in, slight_only
+from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import ErrorLog, short_of_both
+from remediations.evidence.logs import ErrorLog
 from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span

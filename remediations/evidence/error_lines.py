@@ -19,6 +19,7 @@ from remediations.evidence import error_words as words
 from remediations.evidence.error_signs import CAUSE, CAUSES, LEVEL, NUMBERED
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import Sign, is_consequence, judged
+from remediations.evidence.usage import short
 
 TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
@@ -378,3 +379,12 @@ def normalise(text: str) -> str:
     for pattern, name in words.VARYING:
         line = pattern.sub(name, line)
     return words.NUMBER.sub(lambda m: m[0] if m["status"] else "<n>", line)
+
+
+def short_of_both(text: str, length: int) -> str:
+    """`text` on one line, of a longer one its beginning and its end: a wrapped error tells its cause last."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    end = line[-(length // 2) :].partition(" ")[2]
+    return f"{short(line, length - len(end) - 1)} {end}"

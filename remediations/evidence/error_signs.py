@@ -7,7 +7,9 @@ Used by `remediations.evidence.natures` and `remediations.evidence.logs`, which 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import re2
 
 
 def _words(*patterns: str) -> str:
@@ -172,6 +174,17 @@ RECOVERED: Final = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 """What did not work does again."""
+_AROUND = re.compile(r"\(\?<?!(?:[^()]|\([^()]*\))*\)|\\b")  # what a pattern asks of its surroundings
+
+
+def _gate(*patterns: re.Pattern[str]) -> Any:
+    options = re2.Options()
+    options.case_sensitive = False
+    return re2.compile("|".join(_AROUND.sub("", p.pattern) for p in patterns), options)  # type: ignore[no-untyped-call]
+
+
+EITHER: Final = _gate(TROUBLE, RECOVERED)
+"""Finds something in every line in which one of the two does, and in few others; at a fiftieth of their cost, for most lines say neither."""
 NOISE: Final = re.compile(
     r"deprecat|\bslow (?:query|sql|statement|request|operation|command)\b|\b(?:query|statement|request) (?:was |is )?slow\b|\bwill be (?:removed|ignored|dropped)\b|\bignor(?:ed|ing)\b|\bdefault(?:s|ed|ing) to\b|\busing (?:the |a )?(?:default|built-?in|fall-?back|in-memory|standard|bundled)"
     r"|\bnot recommended\b|\bexperimental\b|\boptional (?!value|type)|\bSLF4J\b|\bdo not use .{0,40}production\b|\bwaiting (?:for|on) (?:new |incoming |the next )?(?:connections?|requests?|jobs?|messages?|events?|work|tasks?|signals?|traffic|debugger|changes)\b"

@@ -14,9 +14,9 @@ from app.domain.cluster import Cluster, LogQuery
 from app.domain.redact import redact, redact_lines
 from app.domain.text import beside
 from app.domain.workload import Pod
-from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in, said_in
+from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in, said_in, short_of_both
 from remediations.evidence.error_signs import FRAME, ROUTINE, TROUBLE
-from remediations.evidence.logs import read_log, short_of_both
+from remediations.evidence.logs import read_log
 from remediations.evidence.natures import Sign, blames_others, is_noise, own_answer, unsettled
 from remediations.evidence.usage import short
 

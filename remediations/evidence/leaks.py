@@ -1,4 +1,4 @@
-"""Does memory grow steadily? A least-squares line through each pod's samples, with what it takes to believe it.
+"""Does memory grow steadily, what may be used, and who was killed for it? A least-squares line through each pod's samples, with what it takes to believe it.
 
 Called by the handlers for the runbook's "check for memory leaks". Samples come from Prometheus, else from what this
 service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak". Where only the
@@ -8,7 +8,7 @@ working set is known, as from metrics-server, page cache is in it: growth of tha
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -20,7 +20,9 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.ports import Sample
 from app.domain.remediation import Params, Scene
-from remediations.evidence.usage import count, memory, percent, short, span
+from app.domain.workload import Workload
+from remediations.evidence.pods import Fault, Trouble
+from remediations.evidence.usage import count, memory, millicores, percent, short, span
 from remediations.shared import MEMORY, WORKING_SET, Query, Seconds, Share, aim
 
 _DROP = 0.6
@@ -194,3 +196,49 @@ def less_sure(diagnosis: Diagnosis) -> str:
     if finding is None or finding.data.get("leak") is not True or finding.data.get("sure") is not False:
         return ""
     return f"whether memory leaks is {_LESS_SURE.partition(',')[0]}: {finding.text}"
+
+
+def limits_finding(workload: Workload) -> Finding:
+    """The finding `limits.containers`: what the template allows each container (runbook: Limits and Requests)."""
+    rows = [
+        f"{c.name}: memory {_pair(c.memory_request, c.memory_limit, memory)}, CPU {_pair(c.cpu_request, c.cpu_limit, millicores)}"
+        for c in workload.containers
+        if not c.init
+    ]
+    data: dict[str, JsonValue] = {
+        c.name: {"memory_limit": c.memory_limit, "cpu_limit": c.cpu_limit}
+        for c in workload.containers
+        if not c.init
+    }
+    return Finding("limits.containers", "Requests and limits: " + "; ".join(rows), data=data)
+
+
+def _pair(request: int | None, limit: int | None, text: Callable[[int], str]) -> str:
+    asked = "no request" if request is None else text(request)
+    return f"{asked} to {'no limit' if limit is None else text(limit)}"
+
+
+def killed_finding(found: Sequence[Trouble]) -> Finding | None:
+    """The finding `memory.killed`: which containers ran into which limit; data has their `containers`."""
+    killed = [t for t in found if t.fault is Fault.OUT_OF_MEMORY]
+    if not killed:
+        return None
+    # Each container as the pod has it in which it was killed: beside it pods may have other sizes.
+    limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs if s.name == t.container.name}
+    names = sorted({t.container.name for t in killed})
+    of_pod = next((t.pod.memory_limit for t in killed if t.pod.memory_limit is not None), None)
+    shown = ", ".join(f"{n} (limit {_limit(limits.get(n), of_pod)})" for n in names)
+    pods = len({t.pod.name for t in killed})
+    text = f"Killed for memory (OOMKilled) on {count(pods, 'pod')}: {shown}"
+    data: dict[str, JsonValue] = {
+        "containers": names,
+        "pods": pods,
+        "limits": {n: limits.get(n) for n in names},
+    }
+    return Finding("memory.killed", text, data=data, details=tuple(t.text for t in killed[:8]))
+
+
+def _limit(limit: int | None, of_pod: int | None) -> str:
+    if limit is not None:
+        return memory(limit)
+    return "none" if of_pod is None else f"of the whole pod {memory(of_pod)}"

@@ -28,9 +28,19 @@ from remediations.evidence.error_lines import (
     first_time,
     normalise,
     said_in,
+    short_of_both,
 )
 from remediations.evidence.error_words import Nature
-from remediations.evidence.natures import Sign, judged, may_tell, own_answer, share_of, unsettled
+from remediations.evidence.natures import (
+    Said,
+    Sign,
+    judged,
+    may_tell,
+    own_answer,
+    shape_of,
+    share_of,
+    unsettled,
+)
 from remediations.evidence.usage import count, short, span
 from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
 
@@ -197,13 +207,15 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
     be over. The level only ranks: many libraries warn where they try again."""
     found: dict[str, ErrorGroup] = {}
+    keys: dict[str, str] = {}
+    said: dict[str, Said] = {}
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
         told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
         texts = [said_in(lines[n][:_LONGEST_LINE]) for n in told]
-        for place in unsettled(texts):
-            number, text = told[place], texts[place]
-            key = normalise(text)
+        for place in unsettled(texts, said):
+            number, shape = told[place], shape_of(texts[place])
+            key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
                 found[key] = _warning(lines, number, tokens, start)
             if (group := found.get(key)) is not None:
@@ -298,15 +310,6 @@ def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
             else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2])
         )
     return kept
-
-
-def short_of_both(text: str, length: int) -> str:
-    """`text` on one line, of a longer one its beginning and its end: a wrapped error tells its cause last."""
-    line = " ".join(text.split())
-    if len(line) <= length:
-        return line
-    end = line[-(length // 2) :].partition(" ")[2]
-    return f"{short(line, length - len(end) - 1)} {end}"
 
 
 def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:

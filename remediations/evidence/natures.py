@@ -306,20 +306,49 @@ def is_noise(text: str) -> bool:
 
 def may_tell(line: str) -> bool:
     """Can this line of a log say that something did not work, or that it does again? A line that is indented belongs to another."""
-    beginning = bounded(line, 500)
-    told = signs.TROUBLE.search(beginning) or signs.RECOVERED.search(beginning)
-    return told is not None and not line[:1].isspace()
+    return not line[:1].isspace() and signs.EITHER.search(bounded(line, 500)) is not None
 
 
-def unsettled(texts: Sequence[str]) -> list[int]:
-    """Which of these lines, the newest first, say that something did not work, and no later one says that it does again."""
+_VARIES = re.compile(r"(?<![\w-])(?![45]\d\d(?![\w-]))[\w-]{0,64}\d[\w-]{0,64}")
+
+
+def shape_of(text: str) -> str:
+    """A text without what differs in each line that says the same, for most lines of a log repeat. A number that may be a status stays."""
+    return _VARIES.sub("#", text)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a line says of something that did not work: that it does again, or that it still does not; and about what."""
+
+    recovered: bool
+    trouble: bool
+    about: frozenset[str]
+
+
+def _said(line: str) -> Said:
+    recovered, troubled = signs.RECOVERED.search(line), signs.TROUBLE.search(line)
+    noise = (recovered or troubled) is not None and is_noise(line)
+    over = recovered is not None and noise
+    trouble = troubled is not None and not noise
+    return Said(over, trouble, _about(line) if over or trouble else frozenset())
+
+
+def unsettled(texts: Sequence[str], known: dict[str, Said] | None = None) -> list[int]:
+    """Which of these lines, the newest first, say that something did not work, and no later one says that it does again. `known` is what was
+    judged before, by shape, for other lines of the same program."""
     found = list[int]()
     settled = frozenset[str]()
+    judged_before = {} if known is None else known
     for place, text in enumerate(texts):
         line = bounded(text, _LONGEST_TEXT)
-        if signs.RECOVERED.search(line) and is_noise(line):
-            settled |= _about(line)
-        elif signs.TROUBLE.search(line) and not is_noise(line) and not _about(line) & settled:
+        shape = shape_of(line)
+        said = judged_before.get(shape)
+        if said is None:
+            said = judged_before[shape] = _said(line)
+        if said.recovered:
+            settled |= said.about
+        elif said.trouble and not said.about & settled:
             found.append(place)
     return found
 

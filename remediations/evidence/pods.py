@@ -7,7 +7,7 @@ Called by the handlers. Works on the snapshots of `app.kube.read` and on what ot
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +22,7 @@ from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workl
 from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import share_of
-from remediations.evidence.usage import count, measured, memory, millicores, percent, short
+from remediations.evidence.usage import count, measured, percent, short
 from remediations.evidence.used_up import LATE, MEMORY_FULL, STALLED, USED_UP
 from remediations.shared import share_counted
 
@@ -174,52 +174,6 @@ def pods_finding(workload: Workload, pods: Sequence[Pod], found: Sequence[Troubl
         **{f.value: len(found) for f, found in by_fault.items()},
     }
     return Finding("pods.state", ", ".join(parts), data=data, details=tuple(t.text for t in found[:_SHOWN]))
-
-
-def limits_finding(workload: Workload) -> Finding:
-    """The finding `limits.containers`: what the template allows each container (runbook: Limits and Requests)."""
-    rows = [
-        f"{c.name}: memory {_pair(c.memory_request, c.memory_limit, memory)}, CPU {_pair(c.cpu_request, c.cpu_limit, millicores)}"
-        for c in workload.containers
-        if not c.init
-    ]
-    data: dict[str, JsonValue] = {
-        c.name: {"memory_limit": c.memory_limit, "cpu_limit": c.cpu_limit}
-        for c in workload.containers
-        if not c.init
-    }
-    return Finding("limits.containers", "Requests and limits: " + "; ".join(rows), data=data)
-
-
-def _pair(request: int | None, limit: int | None, text: Callable[[int], str]) -> str:
-    asked = "no request" if request is None else text(request)
-    return f"{asked} to {'no limit' if limit is None else text(limit)}"
-
-
-def killed_finding(found: Sequence[Trouble]) -> Finding | None:
-    """The finding `memory.killed`: which containers ran into which limit; data has their `containers`."""
-    killed = [t for t in found if t.fault is Fault.OUT_OF_MEMORY]
-    if not killed:
-        return None
-    # Each container as the pod has it in which it was killed: beside it pods may have other sizes.
-    limits = {s.name: s.memory_limit for t in killed for s in t.pod.specs if s.name == t.container.name}
-    names = sorted({t.container.name for t in killed})
-    of_pod = next((t.pod.memory_limit for t in killed if t.pod.memory_limit is not None), None)
-    shown = ", ".join(f"{n} (limit {_limit(limits.get(n), of_pod)})" for n in names)
-    pods = len({t.pod.name for t in killed})
-    text = f"Killed for memory (OOMKilled) on {count(pods, 'pod')}: {shown}"
-    data: dict[str, JsonValue] = {
-        "containers": names,
-        "pods": pods,
-        "limits": {n: limits.get(n) for n in names},
-    }
-    return Finding("memory.killed", text, data=data, details=tuple(t.text for t in killed[:8]))
-
-
-def _limit(limit: int | None, of_pod: int | None) -> str:
-    if limit is not None:
-        return memory(limit)
-    return "none" if of_pod is None else f"of the whole pod {memory(of_pod)}"
 
 
 # Would more pods help? For it speaks what was measured of the present ones, against it what their errors are about, and what changed.

@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.json import Obj
 from app.domain.plan import Step
+from remediations.evidence.error_signs import EITHER, RECOVERED, TROUBLE
 from remediations.evidence.last_words import heard
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
@@ -162,3 +163,20 @@ async def test_a_secret_in_a_warning_is_not_shown() -> None:
     )
     assert "hunter2" not in str(diagnosis)
     assert "connection pool timeout" in str(diagnosis)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *USED_UP,
+        *WAITS,
+        *SETTLED[0],
+        "échec de la connexion",
+        "не удалось подключиться",
+        "соединение: отказано",
+    ],
+)
+def test_the_gate_before_the_words_lets_every_line_through_that_they_know(line: str) -> None:
+    known = TROUBLE.search(line) or RECOVERED.search(line)
+    assert known
+    assert EITHER.search(line)

@@ -6,7 +6,8 @@ import pytest
 
 from app.domain.target import Kind, ObjectRef
 from app.domain.workload import ContainerSpec, ContainerState
-from remediations.evidence.pods import Fault, limits_finding, of_revision, pods_finding, troubles
+from remediations.evidence.leaks import limits_finding
+from remediations.evidence.pods import Fault, of_revision, pods_finding, troubles
 from tests.unit.remediations.snapshots import MIB, ago, ended, pod, revision, state, workload
 
 SINCE = ago(hours=1)
