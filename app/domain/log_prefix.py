@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import re2
+
 from app.domain.disguise import without_unseen
 from app.domain.secret_names import is_secret_name
 
@@ -59,6 +61,13 @@ _BEFORE_QUOTE = re.compile(r"[^\"'`\\]*")
 _WORD = re.compile(r"\w*\Z")
 
 
+_MAY_TELL = re2.compile(  # type: ignore[no-untyped-call]
+    r"(?i)pass?w|pass\b|_pass|pwd|psw|psk|secret|to?ke?n|[_.-]?key\b|key[\s,;|\"']|cred|\bauth|login|\buser\s|\bpw|pw[\s,;|\"']|cookie|signature|\bpin\b|code[\s,;|\"']|jwt|\botp\b|\bpat\b|dsn|\bsid\b"
+    r"|sess|phrase|mnemonic|kennwort|contrase|senha|wachtwoord|pepper|community|//[^\s/]*:|:\S+@|\S:\S+:\S+:\S+:"
+)
+"""What one line has in it when something may be found behind its prefix that was not found in the line as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unprefixed:
     """A text without the prefixes of its lines. `places` has for each of its characters where that stands in the text itself."""
@@ -79,6 +88,8 @@ class Unprefixed:
 def without_prefixes(text: str) -> Unprefixed | None:
     """How `text` reads without what stands before each of its lines: what is known for a prefix, and then what the lines of a run have in
     common. None for lines that have none."""
+    if "\n" not in text and not _MAY_TELL.search(text):
+        return None
     seen = without_unseen(text)
     read, places = (seen.text, seen.places) if seen else (text, range(len(text) + 1))
     kept = list(_kept(read))

@@ -136,9 +136,10 @@ def _named_made(match: Any, text: str) -> Span | None:
 
 def _of_variable(match: Any, text: str) -> Span | None:
     """What a sentence says about a variable that bears a secret's name: in quotes, or a word that nobody would say of it."""
-    if not is_secret_name(match["name"]) or says_state(
-        match["name"], text[match.end() : end_of_line(text, match.end())]
-    ):
+    name = match["name"]
+    if not ("_" in name or "-" in name or name.isupper()) or not is_secret_name(name):
+        return None  # a word of a language, as other forms know it
+    if says_state(match["name"], text[match.end() : end_of_line(text, match.end())]):
         return None
     if found := read_quoted(text, match.end()):
         said = text[found[0] : found[1]]
@@ -240,7 +241,7 @@ FORMS: tuple[Form, ...] = (
     ("sentence", r"\bPASSWORD\s+[\w.@-]+\s*=\s*(?P<secret>[^\s'\"]\S*)", places.whole),
     ("sentence", r"(?i)\b(?:otp|one-time|verification|2fa|mfa|security|confirmation)\s+(?:code|pass\w*|pin)\s+(?:is|was):?\s+", places.said_of),
     ("sentence", rf"(?i)\b(?:trying|tried|tries)\s+(?:the\s+)?{_THING}\s+", places.made_up_word),
-    ("sentence", r"\b(?P<name>[A-Za-z][A-Za-z0-9]*(?:[_-][A-Za-z0-9]+)+|[A-Z][A-Z0-9]{3,})['\"`]?\s+(?:(?:is|was|has been|now|to|=|with|has|had|got)\s+){0,2}(?:(?:re)?set\s+to\s+|changed\s+to\s+|the\s+)?(?:value:?\s+)?", _of_variable),
+    ("sentence", r"\b(?P<name>[\w-]*(?i:pass|pwd|secret|token|key|cred|auth|dsn|jwt)[\w-]*)['\"`]?\s+(?:(?:is|was|has been|now|to|=|with|has|had|got)\s+){0,2}(?:(?:re)?set\s+to\s+|changed\s+to\s+|the\s+)?(?:value:?\s+)?", _of_variable),
     ("sentence", rf"(?i)\b{_THING}s?\s+(?:(?:is|was|has been|were|got)\s+)?(?:changed|rotated|updated|switched|moved|migrated|replaced|reset)\s+from\s+", _from_and_to),
     ("sentence", r"(?i)\b(?:credentials?|creds|login|account|user(?:name)?|(?:fail\w*|invalid|bad|rejected|denied|refused)\s+(?:for|of|as|with))\b:?\s+(?:user\s+)?['\"(]?[\w.@+-]{1,64}[ ]?[:/][ ]?(?P<secret>[^\s\"',;)]{6,})", places.made_up_behind),
     ("sentence", rf"(?i)\b{_THING} value\s+", places.made_up_word),
