@@ -72,7 +72,7 @@ def _phrases() -> Iterator[tuple[str, ...]]:
 
 
 _BEHIND = "0123456789!?@#$%"
-_LONGEST = 40
+_TAIL = 9
 _GUESSED = frozenset("".join(phrase) for phrase in _phrases())
 
 
@@ -96,7 +96,7 @@ def _is_guessed(text: str) -> bool:
     """Whether it is among what anybody would try: such words with what people put behind them, few signs, or a row of them."""
     plain = re.sub(r"[-_ .]", "", _bare(text).lower())
     rows = any(plain in row or plain in row[::-1] for row in _ROWS)
-    words = len(plain.rstrip(_BEHIND)) if len(plain) <= _LONGEST else len(plain)
+    words = max(len(plain.rstrip(_BEHIND)), len(plain) - _TAIL)
     guessed = any(plain[:end] in _GUESSED for end in range(words, len(plain) + 1))
     return rows or guessed or len(set(plain)) < _FEWEST
 
