@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from pydantic import SecretStr
 
 from app.domain.errors import BadInput
 from app.domain.json import decoded
+
+_LONGEST = 1024 * 1024
+"""Bytes of a file of settings."""
 
 
 def listed(text: str) -> list[str]:
@@ -47,7 +52,7 @@ def in_files(
         if given.get(name) is not None or variable in environ:
             raise BadInput(f"set {variable} or {variable}_FILE, not both", code="bad_setting", where=variable)
         try:
-            found[name] = Path(path).read_text(encoding="utf-8-sig").strip()
+            found[name] = _read(path).decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise BadInput(
@@ -56,3 +61,31 @@ def in_files(
         if not found[name]:
             raise BadInput("the file is empty", code="bad_setting", where=f"{variable}_FILE")
     return found
+
+
+def _read(path: str) -> bytes:
+    """A file of settings, of any links to it (as a volume mounts them) the last. Raises OSError for what is neither a file nor a pipe, which
+    may have no end, and for one beyond all that settings need."""
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
+    with Path(path).open("rb") as opened:
+        found = opened.read(_LONGEST + 1)
+    if len(found) > _LONGEST:
+        raise OSError(errno.EFBIG, "it has more than 1 MiB")
+    return found
+
+
+def open_to_others(path: str) -> str:
+    """What others than its owner and group may do with a file, as words behind "everybody on this machine may"; empty for nothing, and
+    where it cannot be looked at."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return ""
+    if not stat.S_ISREG(mode):
+        return ""
+    may = [word for bit, word in ((stat.S_IROTH, "read"), (stat.S_IWOTH, "write")) if mode & bit]
+    return " and ".join(may)

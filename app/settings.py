@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
-from app.domain.no_secret import fault_in_secret, visible_characters
+from app.domain.no_secret import fault_in_secret, is_left, visible_characters
 from app.domain.urls import fault_in, is_loopback
 from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.intake.oidc import NAME as OIDC_NAME
@@ -177,7 +177,12 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**values, **in_files(FILES, PREFIX, os.environ, values)}
+        found = {**values, **in_files(FILES, PREFIX, os.environ, values)}
+        # Its URL is its credential: one that is still to be filled in must not switch the page off.
+        if is_left(str(found.get("status_page_url", "unset"))):
+            text = "is empty or a placeholder; give it a value or unset it"
+            raise BadInput(text, code="bad_setting", where=f"{PREFIX}STATUS_PAGE_URL")
+        return found
 
     @field_validator("*")
     @classmethod

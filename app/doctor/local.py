@@ -16,7 +16,8 @@ from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
 from app.policy.model import SLACK_GROUP, OwnedMode, Policy
-from app.settings import Settings
+from app.setting_texts import open_to_others
+from app.settings import FILES, PREFIX, Settings
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -32,8 +33,23 @@ def settings(patient: Patient) -> Iterator[Finding]:
         yield _SETTINGS.fail(
             "host_loopback", "it listens on loopback inside a pod, so nobody can reach it", fix
         )
+    yield from _files()
     yield from _callers(given)
     yield from _keys(given)
+
+
+def _files() -> Iterator[Finding]:
+    named = ((f"{PREFIX}{name.upper()}_FILE", name) for name in FILES)
+    open_ones = [
+        (variable, may) for variable, _ in named if (may := open_to_others(os.environ.get(variable, "")))
+    ]
+    for variable, may in open_ones:
+        text = f"everybody on this machine may {may} the file that {variable} names"
+        yield _SETTINGS.warn(
+            "secret_file_open",
+            text,
+            "take it from others: chmod o-rwx, and no link to it that they may change",
+        )
 
 
 def _callers(given: Settings) -> Iterator[Finding]:

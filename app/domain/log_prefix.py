@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import re2
+
 from app.domain.disguise import without_unseen
 from app.domain.secret_names import is_secret_name
 
@@ -40,6 +42,7 @@ _NEXT = re.compile(
     r"|[\w./$-]{1,100}\.(?:go|java|kt|scala|py|js|ts|rb|rs|php|cs|cc?|cpp|exs?):\d{1,6}(?::\d{1,6})?:?(?=[ \t])"
     r"|(?P<logger>(?:[A-Za-z_$][\w$-]{0,60}(?:\.|::|/|\$)){1,12}[\w$-]{1,60}(?:\[\d{1,9}\])?|[A-Z][A-Za-z0-9_$]{0,60}(?:\[\d{1,9}\])?)(?::[\w<>$]{1,60}:\d{1,6})?"
     r"(?=[ \t]{1,60}[:|-][ \t]|:[ \t]|[ \t]{1,60}\([\w$]{1,60}\.(?:java|kt|scala|groovy):|\t)|[\w.-]{1,60}\[\d{1,9}\]:?(?=[ \t])|[\w.-]{1,60}@[\w.-]{1,60}(?= )|[\w-]{1,40}\.[A-Z]{3,9}:(?= )"
+    r"|[\w.-]{1,60}(?= [\w./-]{1,60}\[\d{1,9}\]:)|[\w.$/-]{1,60}(?=[ \t]{1,8}\[[\w.:/=-]{1,60}\][ \t])|\[[^\[\]\n\"'{}]{1,120}\](?=[ \t])"
 )
 """What stands behind its beginning."""
 _LEVELS = re.compile(_LEVEL)
@@ -49,13 +52,20 @@ _LEADS = re.compile(r"[:|\]]?(?:[ \t](?=[ \t]{0,60}[:|-] )|[ \t])?")
 _MESSAGE = re.compile(
     r"""["'](?:msg|message|@message|log|event|text|body|MESSAGE|short_message|textPayload|line|content|data)["']\s{0,8}:\s{0,8}"(?P<said>(?:[^"\\]++|\\.)*+)["]"""
 )
-_LOGFMT = re.compile(r"\b(?:level|lvl|severity)=")
+_LOGFMT = re.compile(r"\b(?:level|lvl|severity)=|(?:^|\s)(?:msg|message)=\"")
 _SAID = re.compile(
     r"(?<![\w.])(?:msg|message|event)=(?:\"(?P<said>(?:[^\"\\]++|\\.)*+)\"|(?P<word>[^\s\"]+))"
 )
 _DIGITS = re.compile(r"\d+")
 _BEFORE_QUOTE = re.compile(r"[^\"'`\\]*")
 _WORD = re.compile(r"\w*\Z")
+
+
+_MAY_TELL = re2.compile(  # type: ignore[no-untyped-call]
+    r"(?i)pass?w|pass\b|_pass|pwd|psw|psk|secret|to?ke?n|[_.-]?key\b|key[\s,;|\"']|cred|\bauth|login|\buser\s|\bpw|pw[\s,;|\"']|cookie|signature|\bpin\b|code[\s,;|\"']|jwt|\botp\b|\bpat\b|dsn|\bsid\b"
+    r"|sess|phrase|mnemonic|kennwort|contrase|senha|wachtwoord|pepper|community|//[^\s/]*:|:\S+@|\S:\S+:\S+:\S+:"
+)
+"""What one line has in it when something may be found behind its prefix that was not found in the line as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,8 @@ class Unprefixed:
 
 def without_prefixes(text: str) -> Unprefixed | None:
     """How `text` reads without what stands before each of its lines: what is known for a prefix, and then what the lines of a run have in
-    common. None for a text of one line, and for lines that have none."""
-    if "\n" not in text:
+    common. None for lines that have none."""
+    if "\n" not in text and not _MAY_TELL.search(text):
         return None
     seen = without_unseen(text)
     read, places = (seen.text, seen.places) if seen else (text, range(len(text) + 1))
@@ -104,10 +114,12 @@ def _reading(text: str, places: Sequence[int], lines: Sequence[str], kept: Seque
 
 def _kept(text: str) -> Iterator[tuple[int, int, bool]]:
     """Of each line where its message begins and ends, and whether that is its end."""
-    for line in text.split("\n"):
-        start, end = _behind_prefix(line, 0, len(line)), len(line)
+    lines = text.split("\n")
+    alone = len(lines) == 1
+    for line in lines:
+        start, end = _behind_prefix(line, 0, len(line), alone=alone), len(line)
         if said := _record(line, start):
-            start, end = _behind_prefix(line, *said), said[1]
+            start, end = _behind_prefix(line, *said, alone=alone), said[1]
         yield start, end, end == len(line)
 
 
@@ -127,12 +139,12 @@ def _record(line: str, start: int) -> Span | None:
     return first, last
 
 
-def _behind_prefix(line: str, start: int, end: int) -> int:
+def _behind_prefix(line: str, start: int, end: int, *, alone: bool) -> int:
     """Where the message begins. What would take the whole line is its message, and so is a sign that only stands between two parts of a
-    prefix, as the dash of a list does."""
+    prefix, as the dash of a list does; in a text of one line, which has no list, it belongs to the prefix behind a level or a logger."""
     service = _SERVICE.match(line, start, end) if not start else None
     at = behind = service.end() + 1 if service else start
-    levels = False
+    levels = named = False
     for number in range(_MOST):
         found = _FIRST.match(line, at, end) or (_NEXT.match(line, at, end) if number else None)
         if found is None or found.end() - start > _LONGEST or _speaks_of_a_secret(found):
@@ -145,8 +157,10 @@ def _behind_prefix(line: str, start: int, end: int) -> int:
         at = lead.end() if lead else found.end()
         if not line[at:end].strip():
             break
-        if found.re is _FIRST or found["between"] is None:
+        between = found.re is _NEXT and found["between"] is not None
+        if not between or (alone and named):
             behind = at
+        named = not between and (found.re is _NEXT or _LEVELS.fullmatch(found[0]) is not None)
         padded = at
         while line.startswith((" ", "\t"), padded):
             padded += 1

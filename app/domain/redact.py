@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 REDACTED = "[redacted]"
+_MARKS = ("[FILTERED]", "[REDACTED]", "[Filtered]", "[HIDDEN]", "[MASKED]")
+"""What frameworks write in the place of a value."""
 MAX_TEXT = 16_000
 """Characters of one text that are kept; a traceback fits, a body of megabytes does not."""
 _SLACK = 1_000
@@ -275,7 +277,8 @@ def _spans(kind: SecretClass, text: str, effort: Effort | None = None) -> Iterab
 def _is_hidden(text: str, span: Span) -> bool:
     """Whether a value is gone already, in a text that was redacted before."""
     said = text[span[0] : span[0] + 64].lstrip("\"'\\")
-    return said.startswith(REDACTED) and not said[len(REDACTED) :][:1].isalnum()
+    mark = next((mark for mark in (REDACTED, *_MARKS) if said.startswith(mark)), None)
+    return mark is not None and not said[len(mark) :][:1].isalnum()
 
 
 def _without(text: str, spans: Iterable[Span]) -> str:

@@ -19,7 +19,6 @@ from app.domain.secret_forms import FORMS
 from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
 from app.domain.secret_values import read_quoted, read_tuples, read_value
-from app.domain.secret_words import made_up
 
 Span = tuple[int, int]
 Locate = Callable[[Any, str], Span | list[Span] | None]
@@ -69,7 +68,7 @@ CLASSES: tuple[SecretClass, ...] = (
         rf"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/"']*:(?P<secret>(?:[^\s"'\\<>@]|[\\<>][a-z0-9]){_PASSWORD_IN_URL})@""",
         places.in_url,
     ),
-    _class("password in a URL", rf"""(?:^|[\s"'=(])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", places.in_url),
+    _class("password in a URL", rf"""(?:^|[\s"'=(\[`{{>])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", places.in_url),
     _class("password in a URL", r"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/@"']*:(?P<secret>[^\s:/@"'\[\]]+?)(?:\x{2026}|\.\.\.)?\z""", places.cut_off),
     _class("password of a Go DSN", r"""\b[\w.-]+:(?P<secret>[^\s"']+)@(?:(?:tcp|udp)[46]?|unix|cloudsql|mysql)?\("""),
     _class("password of an Oracle DSN", r"""\b\w+/(?P<secret>[^\s"'@/]+)@//"""),
@@ -80,7 +79,7 @@ CLASSES: tuple[SecretClass, ...] = (
     ),
     _class(
         "password of a user",
-        r"""(?:^|[\s"'=(,])(?P<user>[\w.+-]{1,64}):(?P<secret>[^\s"'/@:,;][^\s"'@]*)@(?P<host>[A-Za-z][\w-]*(?:\.[\w.-]+)?(?::\d{2,5})?)""",
+        r"""(?:^|[\s"'=(,\[`{>])(?P<user>[\w.+-]{1,64}):(?P<secret>[^\s"'/@:,;][^\s"'@]*)@(?P<host>[A-Za-z][\w-]*(?:\.[\w.-]+)?(?::\d{2,5})?)""",
         places.of_a_user,
     ),
     _class("token in a URL", r"""(?i)\b[a-z][a-z0-9+._-]*://(?P<secret>[^\s:/@"'\\<>?#]+)@""", places.lone_userinfo),
@@ -107,7 +106,7 @@ CLASSES: tuple[SecretClass, ...] = (
         rf"(?i)\b(?:name|key|id|variable|k){_Q}?[ \t]*[:=][ \t]*{_Q}?{_NAME}{_Q}?(?:\s*[,;]?\s*(?:#[^\n]*\n\s*)?|[ \t]*[,;][^{{}}\[\]\n]{{0,80}}?[,;][ \t]*){_Q}?\b(?:value|val|v){_Q}?\s*[:=]\s*",
         places.named_value,
     ),
-    _class("value and name", rf"(?i)\bvalue{_Q}?\s*[:=]\s*", places.value_then_name),
+    _class("value and name", rf"(?i)\bvalue{_Q}?\s*[:=]\s*", statements.value_then_name),
     _class("tuple", rf"""[(\[]\s*[bu]?{_Q}{_NAME}{_Q}\s*,\s*""", places.named_value),
     _class(
         "XML element",
@@ -117,7 +116,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("XML attribute", r"<(?P<tag>[\w:.-]+)\s[^<>]*>", places.attribute),
     _class(
         "XML entry",
-        r"""(?i)<[\w:.-]+\s[^<>]*?(?:name|key|id)\s*=\s*["'](?P<name>[\w.-]+)["'][^<>]*>\s*(?:<\w+>\s*)?(?P<secret>[^<\s][^<]*)</""",
+        rf"""(?i)<[\w:.-]+\s[^<>]*?(?:name|key|id)\s*=\s*{_Q}(?P<name>[\w.-]+){_Q}[^<>]*>\s*(?:<\w+>\s*)?(?P<secret>[^<\s][^<]*)</""",
         places.named_group,
     ),
     _class(
@@ -152,6 +151,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("Redis", r"""(?m)(?:(?:^|[>\]"'\[+]\s*)|\b(?P<known>HELLO\s+\d|MIGRATE\s[^\n]*?)\s+)AUTH2?["']?[ \t,]+""", statements.redis),
     _class("Redis", r"(?:\bAUTH\r?\n|\"AUTH\"\r?\n)(?P<secret>(?:(?:\$\d+\r?\n[^\r\n]*|[ \t]*\d+\)[^\n]*)(?:\r?\n|\z)){1,2})"),
     _class("Redis", r"(?im)(?:\bACL\s+SETUSER\s|^\s*user\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\b)[^\n]*?[\s\"'][<>#](?P<secret>[^\n]+)"),
+    _class("Redis", r"\buser\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\s[^\n]*?[\s\"']?>(?P<secret>[^\s>\"']{4,})"),
     _class("flag", rf"""\B--?{_NAME}(?:[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|- ))|{_Q}[ \t]*,\s*)""", places.flag_of),
     _class("command", TOOL, secrets_of_command),
     _class("word of a tool", r"(?i)\bconfig(?:ure)?\s+set\s+(?:\S+:)?(?P<name>[\w.-]+)\s+(?P<secret>[^\s-]\S*)", places.last_word),
@@ -162,11 +162,11 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("call", r"\bHTTPBasicAuth\s*\([^(),\n]{1,100},\s*", lambda match, text: read_value(text, match.end())),
     _class("call", r"\b(?:Password|SecretStr|Secret|SecretBytes|Sensitive|Token|Redacted)\s*(?:\(|\{\s*(?:value|inner|0):)\s*", lambda match, text: read_quoted(text, match.end())),
     _class("word of a file", r"(?:\bConvertTo-SecureString\s+|::add-mask::|\bsnmp-server community\s+|\benable (?:secret|password)\s+\d{1,2}\s+|[:\s]PSK\s+|\bstats auth [^\s:]+:|\bIDENTIFY\s+)", statements.given),
-    _class("word of a file", r"(?i)\b(?:user(?:name)?|login|account)\s+\S{1,100}\s+(?:insecure-)?passw(?:or)?d\s+(?:\d\s+)?", statements.given),
+    _class("word of a file", r"(?i)\b(?:user(?:name)?|login|account)\s+(?P<user>\S{1,100})\s+(?:insecure-)?passw(?:or)?d[ \t]+(?:\d[ \t]+)?", statements.of_a_login),
     _class("word of a file", r"(?m)^(?:PASS|[A-Za-z0-9]+ LOGIN \S+)[ ]", statements.strange),
     _class(
         "word of a file",
-        r"""(?:^|[\s"'=])(?:[A-Za-z*][\w.*-]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}):(?:\d{2,5}|\*):(?P<database>[\w.*-]+):(?P<user>[\w.*@-]+):(?P<secret>[^\s"']+)""",
+        r"""(?:^|[\s"'=(\[`{>])(?:[A-Za-z*][\w.*-]*|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}):(?:\d{2,5}|\*):(?P<database>[\w.*-]+):(?P<user>[\w.*@-]+):(?P<secret>[^\s"'`]+)""",
         statements.line_of_pgpass,
     ),
     _class("word of a file", rf"""{_Q}(?:d|k|p|q|dp|dq|qi){_Q}\s*:\s*\\{{0,31}}"(?P<secret>[\w-]{{20,}})"""),
@@ -177,11 +177,11 @@ CLASSES: tuple[SecretClass, ...] = (
     _class(
         "said",
         r"(?i)\b(?:invalid|incorrect|wrong|bad|expired|with|using|temporary|new|your|reset|generated)\s+(?:the\s+)?"
-        r"(?:api[ -]?key|access[ -]?key|token|password|passphrase|secret)(?:\s+(?:provided|generated|given|created|set))?\s*:?\s*",
+        r"(?:api[ -]?key|access[ -]?key|token|password|passphrase|secret|credentials?)(?:\s+(?:provided|generated|given|created|set))?\s*:?\s*",
         places.made_up_word,
     ),
     _class("said", r"""(?i)\b(?:token|api[ -]?key|password|passphrase)(?:\s+authentication)?(?:\s+with)?\s+""", places.quoted_phrase),
-    _class("said", r"(?i)\b(?:token|api[ -]?key|apikey)\s+(?P<secret>[\w.~+/=-]{9,})", lambda match, _text: places.place(match, "secret") if made_up(match["secret"].rstrip(".")) else None),
+    _class("said", r"(?i)\b(?:token|api[ -]?key|apikey|passw(?:or)?d|passwd|pwd|passphrase|passcode)['\"]?\s+(?P<secret>[\w.~+/=!@#$%^&*-]{8,})", places.made_up_behind),
     _class("said", rf"(?i)\b{_KINDS}[ -](?:secret|key|token|password|passphrase)(?: \d)?\s+(?P<secret>[\w.~+/=-]{{9,}})", places.mixed),
     _class("said", rf"(?i)\b{_KINDS} (?:key|token|secret|passphrase|password|code)s?(?: \d)?[ \t]*[:=][ \t]*", places.told),
     _class("said", rf"(?i){_TONGUES}[\"']?\s*[:=\x{{ff1a}}]\s*", places.told),

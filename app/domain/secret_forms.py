@@ -123,9 +123,86 @@ def _login(match: Any, text: str) -> Span | None:
     return (start, end) if ended and not about else None
 
 
+def _named_random(match: Any, text: str) -> Span | None:
+    """What is quoted behind the quoted name of a secret in a list, when nobody would call a field so."""
+    found = _named_quote(match, text)
+    return found if found and made_up(text[found[0] : found[1]]) else None
+
+
+def _named_made(match: Any, text: str) -> Span | None:
+    """What a parser quotes before the name in brackets that it belongs to."""
+    return places.named_group(match, text) if made_up(match["secret"]) else None
+
+
+def _of_variable(match: Any, text: str) -> Span | None:
+    """What a sentence says about a variable that bears a secret's name: in quotes, or a word that nobody would say of it."""
+    name = match["name"]
+    if not ("_" in name or "-" in name or name.isupper()) or not is_secret_name(name):
+        return None  # a word of a language, as other forms know it
+    if says_state(match["name"], text[match.end() : end_of_line(text, match.end())]):
+        return None
+    if found := read_quoted(text, match.end()):
+        said = text[found[0] : found[1]]
+        return (
+            None
+            if " " in said
+            or harmless_word(said)
+            or not match[0].endswith((" to ", " is ", " was ", "value ", "value: "))
+            else found
+        )
+    start, end, _ = read_word(text, match.end())
+    word = text[start:end].rstrip(".,;:!?)")
+    return (start, start + len(word)) if made_up(word) or _UUID_OR_HEX.fullmatch(word) else None
+
+
+_UUID_OR_HEX = re.compile(
+    r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=\w*\d)(?=\w*[a-f])[0-9a-f]{24,128}"
+)
+
+
+def _from_and_to(match: Any, text: str) -> list[Span]:
+    """The value before and the one after a change, where they are no words about the state."""
+    found: list[Span] = []
+    at = match.end()
+    for _ in range(2):
+        start, end, behind = read_word(text, at)
+        word = text[start:end].rstrip(".,;:!?)")
+        if (
+            len(word) >= 6
+            and (made_up(word) or text[start - 1 : start] in ("'", '"'))
+            and not harmless_word(word)
+        ):
+            found.append((start, start + len(word)))
+        to = _TO.match(text, behind)
+        if to is None:
+            break
+        at = to.end()
+    return found
+
+
+_TO = re.compile(r"\s{1,8}to\s{1,8}")
+_ARGUMENT = r"""(?:b?\\{0,16}["'][^"'\n]*\\{0,16}["']|[^"'(),\n]{1,80}(?:\([^()\n]*\))?)\s*,\s*"""
+_FIRST = (
+    r"\b(?:password_hash|password_verify|hash_equals|sodium_crypto_pwhash\w*|SecretKeySpec|AzureKeyCredential|Fernet|hmac\.new|generate_password_hash|make_password|check_password"
+    r"|set_password|check_password_hash|pbkdf2_hmac|scrypt|argon2\.hash)|->(?:auth|check|setPassword|setSecret|setToken|make|needsRehash)|::(?:check|make)"
+)
+_SECOND = (
+    r"\b(?:Twilio|Client|BasicAWSCredentials|BasicSessionCredentials|AwsBasicCredentials\.create|StaticCredentialsProvider|Credentials|NetworkCredential|UsernamePasswordCredentials"
+    r"|UsernamePasswordAuthenticationToken|UsernamePasswordToken|PasswordAuthentication|PasswordCredential|PlainTextAuthProvider|StorageSharedKeyCredential|AzureNamedKeyCredential"
+    r"|HTTPDigestAuth|HTTPProxyAuth|HttpNtlmAuth|BasicAuth(?:entication)?|Credentials\.basic|createHmac|createCipheriv|createDecipheriv|oci_p?connect|check_password_hash|setSaslAuthData|setAuth|setUserInfo"
+    r"|setHttpAuth|withBasicAuth|basic_auth|set_basic_auth|SetBasicAuth|PlainAuth|setBasicAuth|hash_pbkdf2)"
+)
+_THIRD = (
+    r"\b(?:PDO|mysqli|SoapClient)(?:(?:->|::)__construct|::connect)?|\b(?:mysqli?_p?connect|mysqli_real_connect|real_connect|odbc_p?connect|ldap_bind|imap_open|ftp_login|ssh2_auth_password"
+    r"|mssql_p?connect|ibase_p?connect|db2_p?connect|cubrid_connect|createPdoConnection|hash_hmac|openssl_(?:en|de)crypt|ClientSecretCredential|UsernamePasswordCredential|ConfidentialClientApplication"
+    r"|createUser|sybase_connect)"
+)
+"""Functions and constructors whose first, second or third argument is a secret."""
+
+
 FORMS: tuple[Form, ...] = (
     # Beside a value that is hidden
-    ("beside", rf"""{_NAME}["']?\]?[ \t]*[:=]+[ \t]*(?:"[^"\n]*"|'[^'\n]*'|[^\s"']+)[ \t]+[-=]>[ \t]*""", places.named_value),
+    ("beside", rf"""{_NAME}["']?\]?[ \t]*[:=]+[ \t]*(?:"[^"\n]*"|'[^'\n]*'|\\+"[^"\n]*"|\\+'[^'\n]*'|[^\s"']+)[ \t]+[-=]>[ \t]*""", places.named_value),
     ("beside", rf"""{_NAME}{_Q}(?::[^\]\n]+)?\]\s*=>\s*string\(\d+\)\s*""", _named_quote),
     ("beside", r"(?i)\bConvertTo-SecureString[ \t]+(?:-\w+[ \t]+)*[\"'\w]", lambda match, text: read_word(text, match.end() - 1)[:2]),
     ("beside", r"\bconfig\s+set\s+(?:--\S+\s+)*--secret\s+(?:--\S+\s+)*[\w.:/-]+\s+(?P<secret>[^\s-]\S*)", places.whole),
@@ -140,14 +217,21 @@ FORMS: tuple[Form, ...] = (
     ("code", r"""\bjwt\.(?:sign|verify|encode|decode)\s*\([^"'()\n]+,\s*""", _quote),
     ("code", r"""\bbcrypt\.\w+\s*\(\s*""", _quote),
     ("code", r"""(?i)\b(?:getConnection|Sequelize|changeUserPassword)\s*\(\s*(?:\\{0,16}["'][^"'\n]*\\{0,16}["']\s*,\s*){1,2}""", _quote),
+    # Calls with a password among their arguments, as traces of PHP and others print them
+    ("call", rf"(?:{_FIRST})\s*\(\s*", _quote),
+    ("call", rf"(?:{_SECOND})\s*\(\s*{_ARGUMENT}", _quote),
+    ("call", rf"(?:{_THIRD})\s*\(\s*{_ARGUMENT}{_ARGUMENT}", _quote),
     # Differences, and what a field was refused for
     ("field", rf"""(?i){_Q}(?:name|key|field|path|property|attribute|column|param|parameter|variable){_Q}\s*:\s*{_Q}(?P<name>[\w./~:-]+){_Q}""", _arguments),
     ("field", rf"""{_NAME}\r?\n[ \t]+[^\n]*?\binput(?:_value)?=""", _named_quote),
+    ("field", rf"""{_NAME}[ \t]+(?:String|Input|Value|Field|Assertion|Decimal|Number)\b[^\n]*?\binput(?:_value)?=""", _named_quote),
+    ("field", r"""["'`](?P<secret>[^"'`\n]{4,200})["'`][^"'`()\n]{1,60}\((?P<name>[A-Za-z_][\w.-]*)\)""", _named_made),
     ("field", r"""cannot unmarshal \w+ (?P<secret>\S[^\n]*?) into Go struct field (?P<name>[\w.-]+)""", places.named_group),
     ("field", r"""\bcs\dLabel=(?P<name>\S+)\s+cs\d=""", places.named_value),
     ("field", rf"""form-data;[ \t]*name={_Q}{_NAME}{_Q}(?:;[^\r\n\\]*)?(?:\r?\n[A-Za-z-]+:[^\r\n]*)*(?:\r?\n|\\+r\\+n|\\+n){{2}}""", _named_line),
     ("field", rf"""(?m)^[ \t]*{_Q}?{_NAME}{_Q}?[,;][ \t]*""", _second_column),
     ("field", r"""\b(?P<name>[A-Za-z][\w-]*)\.{5,}[ \t]*""", places.assigned),
+    ("field", rf"""{_Q}{_NAME}{_Q}[ \t]*[,;][ \t]*(?:b|u)?""", _named_random),
     # Arguments that the kernel wrote down
     ("argument", r"""\bEXECVE\b[^\n]*?\ba\d+="?-[pPa](?P<secret>[^"\s-][^"\s]{3,})""", _no_port),
     ("argument", r"""\ba\d+="--?(?P<name>[\w-]+)"\s+a\d+="(?P<secret>[^"\n]+)\"""", places.named_group),
@@ -157,6 +241,11 @@ FORMS: tuple[Form, ...] = (
     ("sentence", r"\bPASSWORD\s+[\w.@-]+\s*=\s*(?P<secret>[^\s'\"]\S*)", places.whole),
     ("sentence", r"(?i)\b(?:otp|one-time|verification|2fa|mfa|security|confirmation)\s+(?:code|pass\w*|pin)\s+(?:is|was):?\s+", places.said_of),
     ("sentence", rf"(?i)\b(?:trying|tried|tries)\s+(?:the\s+)?{_THING}\s+", places.made_up_word),
+    ("sentence", r"\b(?P<name>[\w-]*(?i:pass|pwd|secret|token|key|cred|auth|dsn|jwt)[\w-]*)['\"`]?\s+(?:(?:is|was|has been|now|to|=|with|has|had|got)\s+){0,2}(?:(?:re)?set\s+to\s+|changed\s+to\s+|the\s+)?(?:value:?\s+)?", _of_variable),
+    ("sentence", rf"(?i)\b{_THING}s?\s+(?:(?:is|was|has been|were|got)\s+)?(?:changed|rotated|updated|switched|moved|migrated|replaced|reset)\s+from\s+", _from_and_to),
+    ("sentence", r"(?i)\b(?:credentials?|creds|login|account|user(?:name)?|(?:fail\w*|invalid|bad|rejected|denied|refused)\s+(?:for|of|as|with))\b:?\s+(?:user\s+)?['\"(]?[\w.@+-]{1,64}[ ]?[:/][ ]?(?P<secret>[^\s\"',;)]{6,})", places.made_up_behind),
+    ("sentence", rf"(?i)\b{_THING} value\s+", places.made_up_word),
+    ("sentence", rf"(?i)\b(?:tried|tries|trying|used|uses|using|entered|sent|typed|gave|given|with)\s+[\"'`]?(?P<secret>[^\s\"'`]{{4,}})[\"'`]?\s+(?:as|for)\s+(?:(?:the|a|an|his|her|their|its)\s+)?{_THING}\b", places.made_up_behind),
     # Schemes, mail and links
     ("scheme", r"\b(?:GenieKey|Api-Token|ApiToken|SSWS)\s+(?P<secret>[\w.~+/=-]{8,})", places.whole),
     ("scheme", r"\b(?:Negotiate|NTLM|Kerberos)\s+(?P<secret>[\w.~+/=-]{8,})", _of_scheme),
@@ -171,7 +260,10 @@ FORMS: tuple[Form, ...] = (
     ("word of a tool", rf"(?m)^[ \t+$]*(?:ENV|ARG|setenv|setx|set[ \t]+-\w+)[ \t]+{_NAME}[ \t]+", _named_word),
     ("word of a file", r"(?m)^[ \t]*(?:bindpw|rootpw|rootbindpw|olcRootPW|r[ow]community6?)[ \t]+", unless_said),
     ("word of a tool", r"(?i)\b(?:cargo\s+login|nuget\s+setapikey)\s+(?:--\S+\s+)*", unless_said),
-    ("word of a tool", r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S+\s+(?P<secret>[^\s/*]\S*)", places.whole),
+    ("word of a tool", r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S+\s+(?:/\S+\s+)*(?P<secret>[^\s/*]\S*)", places.whole),
+    ("word of a tool", r"(?i)\bsecrets?\s+(?:set|put|import|create|add)\s+(?:--?\S+\s+)*[\w.-]+=", lambda match, text: read_value(text, match.end(), alone=True)),
+    ("word of a tool", r"(?i)\bsecrets?\s+set\b[^\n]*?\s(?:--body|-b)[ =]+", places.after_what),
+    ("SQL", r"\b(?:SECRET|SESSION_TOKEN|SECRET_KEY)\s+(?:E|U&)?'(?P<secret>[^'\n]{4,})'", places.whole),
     ("word of a tool", r"\baz\s+(?:sql|mysql|postgres|mariadb|synapse|vm)\b[^\n]*?\s-p[ =]+", places.after_what),
     ("word of a tool", r"\bput-parameter\b[^\n]*?\s--value[ =]+", places.after_what),
     ("word of a tool", r"\bpoetry\s+config\s+(?:--\S+\s+)*(?:pypi-token\.\S+|http-basic\.\S+\s+\S+)\s+(?P<secret>[^\s-]\S*)", places.whole),

@@ -1,6 +1,6 @@
 """Names under which secrets are kept, and words that say something about a secret without being one.
 
-Used by `app.domain.redact`. Pure; looks at one name or word at a time.
+Used by `app.domain.redact`. Pure; looks at one name or word at a time, and at what stands right around it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from app.domain.secret_words import made_up
 
 _WORDS = re.compile(
     r"pass?w(?:or[dt]|0rd|rd)?s?(?![a-z])|pass?w(?:or[dt]|0rd)|passwd|pass[_.-]?phrase|pass[_.-]?code|pswd|kennwort|mot_de_passe|contrasen[ay]|senha|wachtwoord"
-    r"|mnemonic|^bearer$|secret|token|credential|authorization|cookie|signature|\bpin\b|accesscode"
+    r"|mnemonic|^(?:cvv2?|cvc2?)$|^bearer$|secret|token|credential|authorization|cookie|signature|\bpin\b|accesscode"
     r"|(?:api|access|private|priv|signing|routing|encryption|decryption|master|fernet|account|shared|session|service|storage"
     r"|license|licence|app|application|client|webhook|hmac|aes|rsa|ssh|tls|ssl|root|admin|cipher|data|functions|host|deploy|auth"
     r"|cert|certificate|server|unseal|unlock|wrapping|recovery|consumer|instrumentation|write|ingest|publishable"
@@ -162,3 +162,40 @@ def says_state(name: str, line: str) -> bool:
     if name == "PASS" and _TEST.match(line):
         return True
     return name.lower() in _COUNTED_NAMES and _COUNTED.match(line) is not None
+
+
+_TAG = re.compile(
+    r"(?:v?\d{1,5}(?:\.\d{1,6}){1,3}(?:[-+_][\w.+-]{0,40})?|v\d{1,4}|(?:sha|git|build|rc|pr)-[0-9a-f]{1,40}|latest|stable|edge|nightly)(?=$|[\s\"'`,;:)\]}>@?#\\]|\.(?:\s|$))"
+)
+"""A version, a commit or a number of a build, as tags of images are."""
+_TAG_OF_PATH = re.compile(
+    r"(?:[0-9a-f]{7,12}|[0-9a-f]{40}|\d{1,8}|[a-z]{2,12}(?:-[a-z]{2,12}){0,3}(?:-\d{1,8})?)(?=$|[\s\"'`,;:)\]}>@?#\\])"
+)
+"""What else is a tag behind a name with a host or a path before it."""
+_NETWORK = re.compile(
+    r"(?:://|@|\b(?:tcp[46]?|udp[46]?|lookup|host|hosts|upstream|upstream:|connect|connecting|connection|connected|to|address|endpoint|backend|server|dial)[\s\"'=(]{1,3})\Z",
+    re.IGNORECASE,
+)
+_LOOK_BACK = 32
+
+
+def is_place(name: str, text: str, start: int, after: int) -> bool:
+    """Whether `name:` and what stands right behind it are a host with its port, or an image with its tag. A word such as `token` alone is
+    neither, as `token:8443` may be a secret; `token-service` is, and so is what has a host or a path before it."""
+    if "." in name and _PORT_ALONE.match(text, after):
+        return True
+    before = text[max(0, start - _LOOK_BACK) : start]
+    path = before.endswith("/") and not before.endswith("://")
+    compound = "-" in name.strip("-") and not before.endswith("--")
+    if (compound or path) and _TAG.match(text, after):
+        return True
+    if path and (compound or _IMAGE.search(before)) and _TAG_OF_PATH.match(text, after):
+        return True
+    of_another = compound and not is_secret_name(name.rpartition("-")[2])
+    there = of_another or path or _NETWORK.search(before) is not None
+    return there and _PORT_OR_NUMBER.match(text, after) is not None
+
+
+_IMAGE = re.compile(r"[\w-]+\.[\w.-]+(?::\d+)?/(?:[\w.-]+/)*\Z")
+_PORT_ALONE = re.compile(r"\d{2,5}(?![\w.-])")
+_PORT_OR_NUMBER = re.compile(r"\d{1,5}(?![\w.-])")

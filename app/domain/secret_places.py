@@ -10,7 +10,8 @@ from typing import Any
 
 import re2
 
-from app.domain.secret_names import harmless_word, is_secret_name, says_state
+from app.domain.secret_names import harmless_word, is_place, is_secret_name, says_state
+from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import (
     more_of_a_line,
     read_header,
@@ -74,8 +75,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if ">" in behind and harmless_word(text[after : after + 64].partition(" ")[0].strip()):
         return None
-    if behind == ":" and "." in name and _PORT_ALONE.match(text, after):
-        return None  # a host
+    if behind == ":" and is_place(name, text, start, after):
+        return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
     if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
@@ -117,11 +118,13 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
 _PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
 _PLAIN_VALUES = {
     **dict.fromkeys(("pwd", "oldpwd"), _PATH),
-    "auth": re.compile(r"(?:failed|failure|ok|success|denied|required|none|disabled|enabled)(?=$|[\s,;\"'])"),
+    "auth": re.compile(
+        r"(?:failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
+        r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
+    ),
 }
 """What names that rarely mean a secret hold else: the directory of a shell, the outcome of a login."""
 _STATUS = re.compile(r"[1-5]\d\d(?![\w.-])")
-_PORT_ALONE = re.compile(r"\d{2,5}(?![\w.-])")
 _LINE = 400
 _OPENERS = "\"'\\[{($<|>`\u201c\u2018\u00ab\n\r"
 _PAIRS = re.compile(r"\w+=")
@@ -171,8 +174,15 @@ _SPOKEN = re.compile(r"[^\s\"'`]+")
 
 
 def lone_userinfo(match: Any, _text: str) -> Span | None:
-    """The user of a URL that is rather a token."""
-    return place(match, "secret") if random_looking(match["secret"]) else None
+    """The user of a URL that is rather a token; of brokers that know tokens a shorter one too."""
+    token = random_looking(match["secret"]) or (
+        match[0].startswith(("nats:", "tls:")) and made_up(match["secret"])
+    )
+    return (
+        place(match, "secret")
+        if token or (match[0].startswith("nats:") and any(c.isdigit() for c in match["secret"]))
+        else None
+    )
 
 
 def parameter(match: Any, _text: str) -> Span | None:
@@ -188,10 +198,35 @@ _SURE_PARAMETER = re.compile(r"(?:pw|hmac|sig|signature|sas|jwt|creds?|saml\w+)=
 _PLAIN_PARAMETER = re.compile(r"[a-z_]{1,8}|v\d|[A-Z]_[A-Z_]{1,24}|[A-Z]{2,6}-\d{1,6}")
 
 
+def _is_another_sentence(text: str, start: int, value: Span) -> bool:
+    """Whether what stands on a line below the words that speak of a secret is another sentence, as a value has its line for itself."""
+    return (
+        "\n" in text[start : value[0]]
+        and text[value[1] : end_of_line(text, value[1])].strip(" \t\r.,;\"'`)]}") != ""
+    )
+
+
 def said_of(match: Any, text: str) -> Span | None:
     """What a sentence says the secret is."""
     found = _quoted_or_word(text, match.end())
-    return None if found is None or harmless_word(text[found[0] : found[1]]) else found
+    if found is None or _is_another_sentence(text, match.start(), found):
+        return None
+    return None if harmless_word(text[found[0] : found[1]]) else found
+
+
+def made_up_behind(match: Any, text: str) -> Span | None:
+    """A word behind the one for a secret that nobody would say of it."""
+    span = place(match, "secret")
+    word = match["secret"].rstrip(".,;:!?")
+    if not made_up(word) or _ALGORITHM.search(word) or _is_another_sentence(text, match.start(), span):
+        return None
+    return span
+
+
+_ALGORITHM = re.compile(
+    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\d+bit", re.IGNORECASE
+)
+"""What is said of how a secret is kept."""
 
 
 def to_end_of_element(match: Any, text: str) -> Span | None:
@@ -223,6 +258,8 @@ def made_up_word(match: Any, text: str) -> Span | None:
     if found is None:
         return None
     words = text[found[0] : found[1]].split()
+    if _is_another_sentence(text, match.start(), found):
+        return None
     return found if any(made_up(word) for word in words) else None
 
 
@@ -256,13 +293,17 @@ def quoted_phrase(match: Any, text: str) -> Span | None:
     if found is None or found[1] - found[0] > _LINE:
         return None
     said = text[found[0] : found[1]]
+    if _is_another_sentence(text, match.start(), found):
+        return None
     several = match[0].lstrip().lower().startswith("pass") and (" " in said.strip() or "\\" in said)
     return found if several or any(made_up(word) for word in said.split()) else None
 
 
-def mixed(match: Any, _text: str) -> Span | None:
+def mixed(match: Any, text: str) -> Span | None:
     """With letters of both cases and digits, unlike names of Secrets."""
     word = match["secret"].rstrip(".")
+    if _is_another_sentence(text, match.start(), place(match, "secret")):
+        return None
     return place(match, "secret") if any(c.isdigit() for c in word) and of_both_cases(word) else None
 
 
@@ -302,6 +343,7 @@ def of_a_user(match: Any, _text: str) -> Span | None:
 _NO_USERS = frozenset(
     {
         "mailto",
+        "oidc",
         "email",
         "mail",
         "from",
@@ -323,27 +365,6 @@ _NO_USERS = frozenset(
 _VERSION = re.compile(r"v?\d{1,4}(?:\.\d+)+[\w.+-]*")
 
 
-_THEN_NAME = re.compile(
-    r"\\{0,31}[\"']?(?:\s*,?\s*|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./][\w./-]*)",
-    re.IGNORECASE,
-)
-
-
-def value_then_name(match: Any, text: str) -> Span | list[Span] | None:
-    """`value: S, name: DB_PASSWORD`."""
-    if text[match.end() : match.end() + 1] in ("[", "{", "("):
-        return None
-    found = read_value(text, match.end())
-    if found is None:
-        return None
-    named = _THEN_NAME.match(text, found[1]) or _THEN_NAME.search(
-        text[found[0] : min(found[1], found[0] + _LINE)]
-    )
-    if named is not None and is_secret_name(named["name"].rpartition("/")[2]):
-        return found
-    return [(found[1], found[1])]
-
-
 def after_what(match: Any, text: str) -> Span | None:
     """A long word that a command reads from another's output."""
     start, end, _ = read_word(text, match.end())
@@ -361,4 +382,6 @@ def last_word(match: Any, _text: str) -> Span | None:
 
 
 _ELEMENT = 2_000
-_ATTRIBUTE = re2.compile(r"""(?P<name>[\w:.-]+)\s*=\s*["'](?P<value>[^"']*)["']""")  # type: ignore[no-untyped-call]
+_ATTRIBUTE = re2.compile(
+    r"""(?P<name>[\w:.-]+)\s*=\s*\\{0,16}["'](?P<value>[^"'\\]*(?:\\+[^"'\\]+)*)\\{0,16}["']"""
+)  # type: ignore[no-untyped-call]

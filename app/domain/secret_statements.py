@@ -1,4 +1,4 @@
-"""Where the secrets stand in statements of databases, commands of Redis and lines of files that hold passwords.
+"""Where the secrets stand in statements of databases, commands of Redis, lines of files that hold passwords, and before their names.
 
 Used by `app.domain.secret_classes`; each function takes a match and its text. Every reader walks forward. Pure.
 """
@@ -11,8 +11,8 @@ from typing import Any
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_places import place
 from app.domain.secret_quotes import end_of_line
-from app.domain.secret_values import read_line, read_quoted, read_tuples, read_word
-from app.domain.secret_words import made_up
+from app.domain.secret_values import read_line, read_quoted, read_tuples, read_value, read_word
+from app.domain.secret_words import is_id, made_up
 
 Span = tuple[int, int]
 
@@ -64,7 +64,8 @@ def redis(match: Any, text: str) -> Span | None:
     known = match["known"]
     second, stop, after = read_word(text, _skip_comma(text, behind))
     if stop > second and (known is None or match[0].rstrip("\"', \t").endswith(("AUTH2", "AUTH"))):
-        ended = known is not None or _ends_line(text, after)
+        quoted = text[start - 1] in "\"'" and text[second - 1] in "\"'"
+        ended = known is not None or quoted or _ends_line(text, after)
         if ended and not harmless_word(text[second:stop]):
             return (start, stop) if known else (second, stop)
         return None
@@ -111,11 +112,22 @@ def given(match: Any, text: str) -> Span | None:
     return (start, end) if last and len(word) >= 4 and not about else None
 
 
+def of_a_login(match: Any, text: str) -> Span | None:
+    """The same behind a user and `password`; `username or password` names nobody."""
+    return (
+        None
+        if match["user"].lower() in ("or", "and", "nor", "&", "/", "and/or", "with")
+        else given(match, text)
+    )
+
+
 def column_of_two(match: Any, text: str) -> Span | None:
     """The second of two columns, when the first speaks of a secret."""
     start, end = place(match, "secret")
     word = text[start:end]
     if not is_secret_name(match["name"]) or harmless_word(word.lower()) or says_state(match["name"], word):
+        return None
+    if is_id(word):
         return None
     if match["between"] == " ":
         strange = made_up(word) and word != word.lower()
@@ -152,3 +164,27 @@ def unless_said(match: Any, text: str) -> Span | None:
     word = text[start:end]
     about = not word or word in ("is", "was") or harmless_word(word) or (word.isupper() and word.isalpha())
     return None if about else (start, end)
+
+
+_THEN_NAME = re.compile(
+    r"\\{0,31}[\"']?(?:\s*,?\s*|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./][\w./-]*)",
+    re.IGNORECASE,
+)
+
+
+def value_then_name(match: Any, text: str) -> Span | list[Span] | None:
+    """`value: S, name: DB_PASSWORD`."""
+    if text[match.end() : match.end() + 1] in ("[", "{", "("):
+        return None
+    found = read_value(text, match.end())
+    if found is None:
+        return None
+    named = _THEN_NAME.match(text, found[1]) or _THEN_NAME.search(
+        text[found[0] : min(found[1], found[0] + _NEAR)]
+    )
+    if named is not None and is_secret_name(named["name"].rpartition("/")[2]):
+        return found
+    return [(found[1], found[1])]
+
+
+_NEAR = 400

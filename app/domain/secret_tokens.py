@@ -33,6 +33,7 @@ TOKENS = (
     r"|\bAGE-(?:SECRET-KEY(?:-PQ)?|PLUGIN-[A-Z0-9]+)-1\w{20,}|\beyJ[\w-]{8,}\.[\w-]*\.[\w-]*(?:\.[\w-]*){0,2}|\bENC\[[^\]\n]*\]?|\bv1\.0-[0-9a-f]{24}-[\w-]{20,}"
     # Hashes of passwords
     r"|\$(?:apr1|1|2[abxy]?|5|6|7|y|gy|argon2(?:id|i|d)|pbkdf2[\w-]*|scrypt|sha1|bcrypt[\w-]*)\$[^\s\"']{8,}|\{(?:S?SHA\d{0,3}|S?MD5|CRYPT|PBKDF2[^}\s]*|ARGON2)\}[^\s\"']{8,}|\bSCRAM-SHA-\d+\$\d+:[^\s\"']+|\bmd5[0-9a-f]{32}\b"
+    r"|(?i:\b(?:pbkdf2(?:_sha\d{1,3}|:sha\d{1,3}:\d{1,9})?|scrypt(?::\d{1,9}){0,3}|bcrypt(?:_sha256)?|argon2|md5|sha1|sha256|sha512)\$)[^\s\"'\\)]{16,}"
     # Private keys in Base64, and keys of storage accounts
     r"|\bLS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0EgUFJJ|BFQyBQUklW|BEU0EgUFJJ|BPUEVOU1NI|BFTkNSWVBU)[\w+/=-]*|\b[A-Za-z0-9+/]{86}=="
 )

@@ -44,6 +44,8 @@ _COUNT = re.compile(rf"(?P<quote>[\"'])?\d{{1,9}}(?:\.\d{{1,9}})?(?(quote)(?P=qu
 _SMALL = re.compile(rf"(?P<quote>[\"'])?\d{{1,5}}(?(quote)(?P=quote)){_BEHIND}")
 _AFTER_EMPTY = re.compile(r"[\w<>*]+[,;&]\s*(?P<word>[^\s,;&\"']+)")
 _TAG = re.compile(r"(?:![\w!:/.%<>,-]*|&[\w.-]+)(?:[ \t]+(?=\S)|[ \t]*(?=\r?\n))")
+_CONTINUED = re.compile(r"\\[ \t]*\r?\n[ \t]*(?=\S)")
+"""A value on the next line, as a backslash at the end of this one says."""
 _COMMENT = re.compile(r"#(?:[ \t][^\n]*)?(?=\n)")
 _CALLED = re.compile(r"[A-Za-z_][\w.:]*(?=[(\[{])")
 _BLOCK = re.compile(r"[|>][+-]?\d?[+-]?[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?P<indent>[ \t]+)")
@@ -70,6 +72,8 @@ def read_value(text: str, at: int, *, counts: str = "", alone: bool = False) -> 
     if _EMPTY.match(text, at):
         behind = _AFTER_EMPTY.match(text, at)
         return None if behind is None or not made_up(behind["word"]) else (at, behind.end())
+    if continued := _CONTINUED.match(text, at):
+        at = continued.end()
     start = at
     while (tag := _TAG.match(text, at)) and at - start < _DEEPEST:
         at = tag.end()

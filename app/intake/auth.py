@@ -16,17 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 
 from app.domain.errors import BadInput
-from app.domain.no_secret import is_left, visible_characters
+from app.domain.no_secret import digests_of_none, fault_in_secret
 
 SETTING = "REMEDIATOR_TOKENS"
 SLACK_WINDOW = 300
 """Seconds that a Slack request may be old or ahead (Slack's own rule against replays)."""
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_LEFT = ("", "null", "none", "None", "nil", "undefined", "<no value>", "<nil>")
 _TIMESTAMP = re.compile(r"\d{1,12}", re.ASCII)
 
 
@@ -59,7 +57,7 @@ class TokenTable:
 
     def find(self, token: str) -> Principal | None:
         """The owner of `token`, None when nobody's."""
-        if not visible_characters(token) or is_left(token):  # whatever digests are configured
+        if fault_in_secret(token):  # whatever digests are configured
             return None
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found = None
@@ -125,24 +123,9 @@ def _entry(text: str, where: str) -> tuple[str, Principal]:
         raise _bad(where, f"a scope is one of {', '.join(sorted(known))}, several are joined by +")
     if _SHA256.fullmatch(digest.lower()) is None:
         raise _bad(where, "expected the SHA-256 of the token in 64 hex digits, not the token itself")
-    if digest.lower() in _of_nothing():
+    if digest.lower() in digests_of_none():
         raise _bad(where, "that is the SHA-256 of an empty token, or of one that anybody would try")
     return digest.lower(), Principal(name, frozenset(Scope(s) for s in wanted))
-
-
-@lru_cache(maxsize=1)
-def _of_nothing() -> frozenset[str]:
-    """Digests of tokens that are none: blanks, single characters, seen or not, and what templates leave. A line end behind them is
-    what `echo` gives."""
-    single = [
-        chr(code) for code in (*range(0x3000), 0x3164, *range(0xFE00, 0x10000), *range(0xE0000, 0xE0200))
-    ]
-    texts = ["", "\r", "  ", *single, *(f"{q}{word}{q}" for word in _LEFT for q in ("", '"', "'"))]
-    return frozenset(
-        hashlib.sha256(text.encode("utf-8", "surrogatepass") + end).hexdigest()
-        for text in texts
-        for end in (b"", b"\n")
-    )
 
 
 def _bad(where: str, reason: str) -> BadInput:

@@ -123,3 +123,23 @@ async def test_a_question_gets_no_more_time_than_the_rule_in_force_gives(tmp_pat
     assert (await the_run(rig)).state is RunState.EXPIRED
     assert writes(rig) == []
     await rig.close()
+
+
+async def test_a_rule_that_is_set_to_auto_takes_no_question_away(tmp_path: Path) -> None:
+    """Both whom it was put to have to agree; until then nothing is done, and with both it is."""
+    terms = Approval(by=("alice", "carol"), approvals=2)
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=terms))
+    await rig.run(30)
+    run = await the_run(rig)
+    rig.policy = policy(mode=Mode.AUTO)
+    await rig.run(120)
+    await rig.operations.approve(run.id, "alice", run.plan_hash)
+    with pytest.raises(Refused):
+        await rig.operations.approve(run.id, "kim", run.plan_hash)
+    await rig.run(60)
+    assert writes(rig) == []
+    assert (await the_run(rig)).state is RunState.WAITING
+    await rig.operations.approve(run.id, "carol", run.plan_hash)
+    await rig.run(60)
+    assert len(writes(rig)) == 1
+    await rig.close()

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from app.domain.errors import BadInput
 from app.domain.urls import fault_in
@@ -27,9 +28,16 @@ LEFT = [
     "changeme",
     "****",
     "xxxx",
+    "vault:secret/data/x#y",
+    "op://vault/item/field",
+    "TODO-set-me",
+    "aaaaaaaaaaaa",
+    "a" * 40,
+    "password123456",
+    "arn:aws:secretsmanager:eu-west-1:123456789012:secret:remediator-Ab3dE5",
 ]
 SHORT = ["a", "seven77", "#"]
-DIGEST = hashlib.sha256(b"token").hexdigest()
+DIGEST = hashlib.sha256(b"a-token-of-this-test").hexdigest()
 CANARY = "CANARYsecret"
 
 
@@ -214,3 +222,47 @@ def test_l5_every_numeric_setting_has_bounds_and_says_so(monkeypatch: pytest.Mon
                 with pytest.raises(BadInput) as refused:
                     load_settings()
                 assert refused.value.where == f"REMEDIATOR_{name.upper()}"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "${STATUS_PAGE_URL}", "<no value>"])
+def test_an_empty_webhook_of_the_status_page_refuses_to_start(
+    blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REMEDIATOR_STATUS_PAGE_URL", blank)
+    with pytest.raises(BadInput) as caught:
+        load_settings()
+    assert caught.value.where == "REMEDIATOR_STATUS_PAGE_URL"
+
+
+def test_a_file_of_a_secret_is_read_to_a_bound_and_devices_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "big").write_text("a" * (1024 * 1024 + 1))
+    for path, why in (
+        ("/dev/zero", "neither a file nor a pipe"),
+        (str(tmp_path / "big"), "more than 1 MiB"),
+        (str(tmp_path), "Is a directory"),
+    ):
+        monkeypatch.setenv("REMEDIATOR_SLACK_BOT_TOKEN_FILE", path)
+        with pytest.raises(BadInput, match=why) as caught:
+            load_settings()
+        assert caught.value.where == "REMEDIATOR_SLACK_BOT_TOKEN_FILE"
+
+
+def test_a_secret_may_stand_behind_links_as_volumes_mount_it_and_in_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data" / "token").write_text("xoxb-123456789")
+    (tmp_path / "token").symlink_to("..data/token")
+    monkeypatch.setenv("REMEDIATOR_SLACK_BOT_TOKEN_FILE", str(tmp_path / "token"))
+    read, write = os.pipe()
+    os.write(write, b"xapp-123456789\n")
+    os.close(write)
+    monkeypatch.setenv("REMEDIATOR_SLACK_APP_TOKEN_FILE", f"/dev/fd/{read}")
+    found = load_settings()
+    os.close(read)
+    assert (found.slack_bot_token, found.slack_app_token) == (
+        SecretStr("xoxb-123456789"),
+        SecretStr("xapp-123456789"),
+    )

@@ -155,7 +155,7 @@ def withdrawn(run: Run, in_force: Rule | str) -> str:
     if in_force.mode is Mode.OBSERVE:
         return f"the rule {in_force.name!r} only observes by now"
     asked = Rule.from_json(run.settings["rule"])
-    if approvers.changed(asked.approval, in_force.approval):
+    if _asks_others(asked, in_force):
         return "who may approve has changed; it is asked again"
     return _another_plan(run, asked, in_force)
 
@@ -163,9 +163,16 @@ def withdrawn(run: Run, in_force: Rule | str) -> str:
 def holds_no_more(run: Run, in_force: Rule, *, begun: bool) -> str:
     """Why an action of this plan is not taken under the rule in force; empty when it may be. What is begun is not another plan by then."""
     asked = Rule.from_json(run.settings["rule"])
-    if run.answer == APPROVED and approvers.changed(asked.approval, in_force.approval):
+    if run.answer == APPROVED and _asks_others(asked, in_force):
         return "who may approve has changed since this was approved"
     return "" if begun else _another_plan(run, asked, in_force)
+
+
+def _asks_others(asked: Rule, in_force: Rule) -> bool:
+    """Whether the rule in force would ask others than the plan was put to. One that asks nobody any more lowers no question that stands:
+    withdrawn, the plan would be made anew and carried out without the people it had been put to."""
+    by_itself = asked.mode is not Mode.AUTO and in_force.mode is Mode.AUTO
+    return not by_itself and approvers.changed(asked.approval, in_force.approval)
 
 
 def _another_plan(run: Run, asked: Rule, in_force: Rule) -> str:

@@ -119,14 +119,14 @@ def test_a_head_kept_elsewhere_finds_a_trail_that_was_cut_with_its_head(shell: S
 async def keyed(shell: Shell, state: Path) -> None:
     """A database with three audit records made with a key, which is set."""
     del state
-    shell.set(REMEDIATOR_AUDIT_KEY="k" * 32)
+    shell.set(REMEDIATOR_AUDIT_KEY="the-key-0123456789-0123456789-01")
     await _trail()
 
 
 @pytest.mark.usefixtures("keyed")
 def test_a_keyed_trail_verifies_with_its_key_only(shell: Shell) -> None:
     assert "without a key" not in shell.good("audit", "verify").err
-    shell.set(REMEDIATOR_AUDIT_KEY="o" * 32)
+    shell.set(REMEDIATOR_AUDIT_KEY="another-key-0123456789-012345678")
     ended = shell("audit", "verify")
     assert ended.out == "broken at record 1: record 1 was made with a key that is not given\n"
 

@@ -126,13 +126,13 @@ class Clinic:
 
     def settings(self, urls: dict[str, str]) -> Settings:
         """Everything configured."""
-        digest = hashlib.sha256(b"token").hexdigest()
+        digest = hashlib.sha256(b"a-token-of-the-clinic").hexdigest()
         base: dict[str, Any] = {
             "state_dir": self.folder,
             "tokens": f"alertmanager:ingest:{digest},anna:read+operate:{digest[::-1]}",
             "people": "anna+slack:U07ABCD1234",
-            "audit_key": "a" * 32,
-            "encryption_key": "A" * 43 + "=",
+            "audit_key": "audit-key-of-the-clinic-012345678",
+            "encryption_key": "Q2xpbmljQ2xpbmljQ2xpbmljQ2xpbmljQ2xpbmljQ2w=",
             "slack_bot_token": slack.TOKEN,
             "slack_app_token": APP_TOKEN,
             "slack_operators": "U07ABCD1234",

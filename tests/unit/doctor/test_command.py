@@ -69,7 +69,7 @@ def test_config_shows_every_setting_with_its_origin_and_no_secret(shell: Shell, 
     (tmp_path / "token").write_text("xoxb-very-secret")
     shell.set(
         REMEDIATOR_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
-        REMEDIATOR_AUDIT_KEY="k" * 40,
+        REMEDIATOR_AUDIT_KEY="key-of-this-command-012345678901234",
         REMEDIATOR_RETENTION_DAYS="7",
         REMEDIATOR_STATUS_PAGE_URL="https://hooks.test:8443/services/very-secret?key=very-secret",
         REMEDIATOR_PROMETHEUS_URL="http://very-secret@prometheus.test",

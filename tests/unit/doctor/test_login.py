@@ -27,7 +27,7 @@ def settings_of(issuer: str, **changes: Any) -> Settings:
         "oidc_client_secret": SECRET,
         "oidc_groups": '{"sre": "read+operate"}',
         "external_url": URL,
-        "tokens": f"alertmanager:ingest+read+operate:{hashlib.sha256(b'token').hexdigest()}",
+        "tokens": f"alertmanager:ingest+read+operate:{hashlib.sha256(b'a-token-of-the-clinic').hexdigest()}",
         **changes,
     }
     return Settings(**given)

@@ -32,6 +32,25 @@ async def examined(clinic: Clinic) -> list[Finding]:
     return [f for f in found if f.level in (Level.FAIL, Level.WARN)]
 
 
+@pytest.mark.parametrize(
+    ("mode", "may"), [(0o600, ""), (0o440, ""), (0o644, "read"), (0o602, "write"), (0o666, "read and write")]
+)
+async def test_a_secret_file_that_everybody_may_open_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, may: str
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("orchestration-123")
+    secret.chmod(mode)
+    monkeypatch.setenv("REMEDIATOR_ORCHESTRATION_SECRET_FILE", str(secret))
+    found = await examined(Clinic(tmp_path))
+    assert [f.code for f in found] == (["secret_file_open"] if may else [])
+    assert (
+        not may
+        or f"everybody on this machine may {may} the file that REMEDIATOR_ORCHESTRATION_SECRET_FILE"
+        in found[0].text
+    )
+
+
 async def test_where_all_is_well_nothing_is_found(tmp_path: Path) -> None:
     assert await examined(Clinic(tmp_path)) == []
 

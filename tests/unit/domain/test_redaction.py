@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.redact import CLASSES, MAX_TEXT, redact, redact_value
+from app.domain.redact import CLASSES, MAX_TEXT, redact, redact_lines, redact_value
+from app.domain.secret_classes import SecretClass
 
 _DATA = Path(__file__).parents[2] / "data" / "redaction"
 _MARKED = re.compile("«(.*?)(?:»|$)")
@@ -55,6 +57,63 @@ def test_a_redacted_line_is_not_changed_again(_kind: str, marked: str) -> None:
     assert redact(once) == once
 
 
+ANCHORED = [c for c in CLASSES if re.search(r"(?<!\[)\^", c.pattern.pattern)]
+"""Classes that know something only where a line begins."""
+PREFIXES = (
+    "2026-11-27T10:00:00.123Z ERROR app [req-67a701] ",
+    "2026-11-27 10:00:00,123 ERROR app.db: ",
+    "E1127 10:00:00.123456       1 reflector.go:138] ",
+    "[2026-11-27 10:00:00] production.ERROR: ",
+    "2026-11-27T10:00:00.123456789Z stderr F ",
+    "10:00:00.123 [main] ERROR c.a.Db - ",
+    "web-1  | 2026-11-27 10:00:00 INFO app.db [main] ",
+    "<13>Nov 27 10:00:00 host app[12]: ",
+)
+
+
+@cache
+def _shown_in_a_log(prefix: str, text: str) -> str:
+    """Alone, and as one of its lines."""
+    return redact(prefix + text) + "\n" + redact_lines([prefix + "started", prefix + text])[1]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("kind", ANCHORED, ids=lambda c: c.name)
+def test_what_is_known_where_a_line_begins_is_known_behind_the_prefix_of_a_log(
+    kind: SecretClass, prefix: str
+) -> None:
+    """Each line of the corpus that an anchored class has a part in, alone and as one of a log."""
+    marked = [line for _, line in SECRETS if "\n" not in line]
+    lines = [(line, line.replace("«", "").replace("»", "")) for line in marked]
+    found = [(line, text) for line, text in lines if kind.pattern.search(text)]
+    leaks = [
+        text
+        for line, text in found
+        if any(secret in _shown_in_a_log(prefix, text) for secret in _MARKED.findall(line))
+    ]
+    assert leaks == []
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_harmless_line_stays_behind_the_prefix_of_a_log(prefix: str) -> None:
+    assert [text for text in HARMLESS if text and redact(prefix + text) != prefix + text] == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Invalid username or password\nOrderService crashed: NullPointerException",
+        "could not read token\nCheckoutWorker7 stopped",
+        "wrong password\nCheckoutWorker7 stopped after 3s",
+        "failed to refresh API key\n2026-11-27 worker-7Ab started",
+        "authentication with token\n'Order7Service' crashed",
+    ],
+)
+def test_a_sentence_that_ends_in_the_word_hides_nothing_of_the_next_line(sentence: str) -> None:
+    assert redact(sentence) == sentence
+    assert redact_lines(sentence.split("\n")) == sentence.split("\n")
+
+
 def test_the_corpus_is_large_and_reaches_every_class_of_pattern() -> None:
     texts = [marked.replace("«", "").replace("»", "") for _, marked in SECRETS]
     assert len(SECRETS) >= 200
@@ -77,6 +136,8 @@ _HOSTILE = [
     *("token\n  a input=", "cannot unmarshal a ", 'form-data; name="token"\n\n', "token,", "token.....", 'EXECVE a1="-pabcd" ', "EXECVE ", 'a1="--token" a2="', "token for a: "),
     *("new password:\n", "new password ", "Sec-WebSocket-Protocol: ", "USER a\nPASS b\n", "LOGIN a ", "LOGIN ", "az sql ", "put-parameter ", "mysql(a,b,c,d,'", "pgp_sym_encrypt('a','", "--token\n  a\n"),
     *("a | password | b\n", "a,password,c\n", "data:{", "data:\n  a: b\n", "A  PASSWORD\n", "update password params=", "2026-11-27 ERROR [a] b.c - x\n", '{"msg":"'),
+    *("PDO('a','b',", "PDO(a,", "hash_hmac(", "Client('a',", "DB_PASSWORD is ", "DB_PASSWORD ", "secret changed from a to ", "credentials a:", '"password","', "user a on >", "token a1B2c3D4 "),
+    *("pbkdf2_sha256$", "'a' is b (", "password String input_value=", "secrets set A=", "tried a as password ", "password = \\\n", "a-token:1.", "/token:1", "2026-11-27 ERROR app [a] "),
     *("passwords:\n  - ", "password[", "token=$(", "Bearer\n ", "seed phrase: ", "invalid token a1b2", "curl -b a=", "identified by "),
 ]  # fmt: skip
 
