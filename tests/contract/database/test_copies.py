@@ -56,9 +56,9 @@ class Place:
 
 
 def simulated(**held: tuple[str, ...]) -> Place:
-    clock, told = VirtualClock(), load_scenario("database-restore")
-    servers = tuple(server.model_copy(update=held) for server in told.databases)
-    cluster = SimCluster(clock, told.model_copy(update={"databases": servers}))
+    clock, base = VirtualClock(), load_scenario("database-restore")
+    servers = tuple(server.model_copy(update=held) for server in base.databases)
+    cluster = SimCluster(clock, base.model_copy(update={"databases": servers}))
     at = DatabaseAddress("rag7", "postgres.rag7.svc", 0, "", "langgraph-secrets", url_key="DATABASE_URL")
     exchange = Exchange(at, "postgres", "langgraph_checkpoints", "copy_of_it", "kept_of_it", MARK)
     told = json.dumps({"phase": "restore", "copy": exchange.copy, "mark": MARK}, separators=(",", ":"))
