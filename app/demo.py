@@ -30,6 +30,7 @@ from app.main import Parts
 from app.notify.console import ConsoleClient
 from app.observe import logs
 from app.observe.system import SystemClock
+from app.page.backtest import Backtest
 from app.serving import serving
 from app.settings import Settings, load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
@@ -79,8 +80,11 @@ def show_of(name: str, *, once: bool = False) -> Show:
     return Show((story.scenario,), 1, name, story, tokens)
 
 
-async def run_demo(*, once: bool, port: int, speed: float, story: str = "") -> int:
-    """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. Raises BadInput."""
+async def run_demo(
+    *, once: bool, port: int, speed: float, story: str = "", backtest: Backtest | None = None
+) -> int:
+    """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. With a `backtest` its page
+    tries policies. Raises BadInput."""
     show = show_of(story, once=once)
     logs.configure(level="WARNING")
     console = Console(highlight=False, soft_wrap=True)
@@ -99,6 +103,7 @@ async def run_demo(*, once: bool, port: int, speed: float, story: str = "") -> i
         backups=cluster.backups,
         client=ConsoleClient(console),
         speed=speed,
+        backtest=backtest,
     )
     try:
         async with serving(_settings(state, port, show), parts) as (service, url):

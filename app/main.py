@@ -58,6 +58,7 @@ from app.observe.http_check import HttpxChecks
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.system import SystemClock, TimeIds
+from app.page.backtest import Backtest
 from app.page.site import add_pages
 from app.settings import Settings
 from app.store import work
@@ -96,6 +97,7 @@ class Parts:
     tracer: Tracer | None = None
     speed: float = 1.0
     doctor: Callable[[Clock], Awaitable[Sequence[Mapping[str, str]]]] | None = None
+    backtest: Backtest | None = None
 
     @property
     def examine(self) -> Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None:
@@ -255,7 +257,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
     sign_in = outside.sign_in(settings, http, parts.clock)
-    app = add_pages(create_app(web), web, services, sign_in, parts.examine)
+    app = add_pages(create_app(web), web, services, sign_in, parts.examine, parts.backtest)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 

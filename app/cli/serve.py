@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
 
 from app.domain.ports import Clock
 from app.main import Parts
+from app.policy.model import Policy
 from app.serving import run_service
 from app.settings import load_settings
+from app.store.records import Heard
+from remediations import CATALOGUE
 
 
 def serve(
@@ -31,7 +34,8 @@ def serve(
     """Serve until interrupted; everything else is configured by REMEDIATOR_* variables (see the README)."""
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    parts = replace(_simulated() if settings.cluster == "simulated" else Parts(), doctor=examine)
+    parts = _simulated() if settings.cluster == "simulated" else Parts()
+    parts = replace(parts, doctor=examine, backtest=backtest)
     # uvloop where there is one: it takes a third off the cost of an accepted alert.
     factory = uvicorn.Config("", loop="auto").get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -42,6 +46,13 @@ async def examine(clock: Clock) -> list[Mapping[str, str]]:
     """What `remediator doctor --json` finds, for the page; the doctor is imported, in a thread, when somebody asks for it."""
     doctor = await asyncio.to_thread(importlib.import_module, "app.doctor.examine")
     return [finding.to_json() for finding in await doctor.examine(clock)]
+
+
+async def backtest(texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard]) -> Mapping[str, Any]:
+    """What `remediator policy backtest` tells, for the page; the replay is imported and runs in a thread. Raises PolicyInvalid."""
+    stored = await asyncio.to_thread(importlib.import_module, "app.policytools.backtest_stored")
+    found: Mapping[str, Any] = await asyncio.to_thread(stored.compare, texts, in_force, heard, CATALOGUE)
+    return found
 
 
 def _simulated() -> Parts:
@@ -73,6 +84,6 @@ def demo(
     """Show the four alerts of the runbook, or one story, on a simulated cluster, with real requests over HTTP."""
     from app.demo import run_demo  # with it comes the simulator, which `serve` does without
 
-    code = asyncio.run(run_demo(once=once, port=port, speed=speed, story=story))
+    code = asyncio.run(run_demo(once=once, port=port, speed=speed, story=story, backtest=backtest))
     if code:
         raise typer.Exit(code)

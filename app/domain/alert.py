@@ -20,9 +20,9 @@ from app.domain.subject import (
     POD,
     WORKLOAD_LABELS,
     LabelNames,
-    owners_by_name,
     workload_of_any_kind,
 )
+from app.domain.target import owners_by_name
 
 
 class Source(StrEnum):

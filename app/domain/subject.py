@@ -87,25 +87,19 @@ kube-state-metrics, Datadog and Google Cloud."""
 _KIND_LABELS = {label: label for label in WORKLOAD_LABELS} | {"job": "job_name", "cronjob": "cronjob"}
 _KINDS: Mapping[str, str] = {**WORKLOAD_LABELS, JOB: "Job", "cronjob": "CronJob", POD: "Pod"}
 """The labels by which a workload, one of its own, or a run to completion is named, with the kind each names."""
-_OF_CLUSTERS = frozenset(
-    [
-        "k8s",
-        "kube",
-        "kubernetes",
-        "destination",
-        "eks",
-        "gke",
-        "aks",
-        "openshift",
-        "ocp",
-        "rancher",
-        "aws",
-        "gcp",
-        "azure",
-        "managed",
-    ]
-)
+_CLUSTERS = """k8s kube kubernetes destination eks gke aks openshift ocp rancher aws gcp azure managed member workload tenant origin
+target prometheus remote spoke"""
+_OF_CLUSTERS = frozenset(_CLUSTERS.split())
 """Words beside `cluster` in the name of a label that tells Kubernetes clusters apart: `redis_cluster` does not."""
+_BEFORE = """k8s kubernetes kube io container label pod service workload object involved resource metadata target destination dst
+upstream"""
+_ABOUT = frozenset(_BEFORE.split())
+"""Words that may stand before a kind in the name of a label without making it somebody else's: `destination_service_namespace` is about
+what the alert is about, `controller_pod` is not."""
+_WORKLOAD_WORDS = {name: name for name in (*WORKLOAD_LABELS, "cronjob", POD, WORKLOAD)}
+_WORKLOAD_WORDS |= {"hpa": "horizontalpodautoscaler", "rollout": WORKLOAD}
+"""Last words of labels that name a workload or one of its own, with the label that is read for it."""
+_UNKNOWN = "unknown"  # Istio's word for what it does not know
 DEFAULT_EXPORTERS = ("*kube-state-metrics*",)
 _NONE = "<none>"  # kube-state-metrics' word for no owner
 
@@ -161,15 +155,57 @@ class LabelNames:
         where none is told. What matches `exporters` is not among them."""
         found: list[tuple[str, str, str]] = []
         for label, value in labels.items():
-            if not value or value == _NONE or _is_exporter(self.exporters, value):
+            if not value or value in (_NONE, _UNKNOWN) or _is_exporter(self.exporters, value):
                 continue
-            for name, _ in self.places.get(label, ()):
-                if name in _KINDS:
-                    found.append((label, _KINDS[name], value))
-            if label in _TYPED:
-                kind = labels.get(_TYPED[label], "")
-                found.append((label, _KINDS.get(_KIND_LABELS.get(kind.lower(), ""), kind), value))
+            known = [_KINDS[name] for name, _ in self.places.get(label, ()) if name in _KINDS]
+            typed = label.removeprefix("exported_").lower()
+            if typed in _TYPED:
+                kind = labels.get(label[: -len(typed)] + _TYPED[typed]) or labels.get(_TYPED[typed], "")
+                known.append(_KINDS.get(_KIND_LABELS.get(kind.lower(), ""), kind))
+            elif not self.places.get(label) and self._as_told(told := _workload_told_by(label)):
+                known.append(_KINDS.get(told, ""))
+            found += [(label, kind, value) for kind in known]
         return found
+
+    def _as_told(self, name: str) -> bool:
+        """Whether labels of any tool may name this: where the policy chose which are read, it left no doubt."""
+        return bool(name) and self.sources.get(name) == DEFAULT_SOURCES.get(name)
+
+
+def served_by(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Label and name of each service, app or scaler that the labels say the requests go to. A workload behind it is often called alike,
+    and not always the same."""
+    found = [(label, _host(value).partition(".")[0]) for label, value in labels.items() if _serves(label)]
+    return [(label, name) for label, name in found if name not in ("", _NONE, _UNKNOWN)]
+
+
+def namespaces_beside(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Label and value of each label that names a namespace of what the alert is about, whatever tool wrote it."""
+    return [(k, v) for k, v in labels.items() if v and v != _UNKNOWN and _tells_the_namespace(k)]
+
+
+@lru_cache(maxsize=4096)
+def _tells_the_namespace(label: str) -> bool:
+    words = [word for word in _words_of(label) if word != "name"]
+    return words[-1:] == [NAMESPACE] and _ABOUT.issuperset(words[:-1])
+
+
+@lru_cache(maxsize=4096)
+def _workload_told_by(label: str) -> str:
+    """What a label of any tool names by its last words (`exported_stateful_set_name`); empty when it names no workload."""
+    words = [word for word in _words_of(label) if word != "name"]
+    for count in (2, 1):  # `stateful_set` is one kind
+        name = _WORKLOAD_WORDS.get("".join(words[-count:]), "")
+        if name and _ABOUT.issuperset(words[:-count]):
+            return name
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _serves(label: str) -> bool:
+    words = [word for word in _words_of(label) if word != "name"]
+    to = words[:1] in (["destination"], ["dst"]) and words[-1:] in (["app"], ["service"])
+    return to or "".join(words) == "scaledobject"
 
 
 def clusters_named(labels: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -179,7 +215,7 @@ def clusters_named(labels: Mapping[str, str]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def _tells_the_cluster(label: str) -> bool:
-    words = [word for word in _words_of(label) if word not in ("name", "id", "uid", "label")]
+    words = [word for word in _words_of(label) if word not in ("name", "id", "uid", "uuid", "label")]
     return words[-1:] in (["cluster"], ["clustername"], ["clusterid"]) and _OF_CLUSTERS.issuperset(words[:-1])
 
 
@@ -331,65 +367,3 @@ def _named_by(label: str) -> str:
 
 NAMES = LabelNames()
 """As a policy without `labels` reads them."""
-
-
-_SAFE = frozenset("bcdfghjklmnpqrstvwxz2456789")  # the alphabet of generated name suffixes
-_SUFFIX, _HASH = 5, range(6, 11)  # characters of a pod's suffix and of a ReplicaSet's hash
-_MINUTE = 8  # of the minute in the name of a CronJob's Job
-
-
-def owners_by_name(pod: str) -> tuple[tuple[str, str], ...]:
-    """Kind and name of the workloads that a pod of this name can belong to, the likeliest first; none when the name was not
-    generated. Pods are named ReplicaSet-suffix (the ReplicaSet Deployment-hash), DaemonSet-suffix or StatefulSet-ordinal. Eight
-    digits are no hash but the minute in the name of a CronJob's Job."""
-    stem, _, last = pod.rpartition("-")
-    if not stem:
-        return ()
-    found: list[tuple[str, str]] = []
-    if len(last) == _SUFFIX and set(last) <= _SAFE:
-        name, _, middle = stem.rpartition("-")
-        minute = len(middle) == _MINUTE and middle.isdigit()
-        if name and len(middle) in _HASH and set(middle) <= _SAFE and not minute:
-            found.append(("Deployment", name))
-        found.append(("DaemonSet", stem))
-    if last.isascii() and last.isdigit() and (last == "0" or last[0] != "0"):
-        found.append(("StatefulSet", stem))
-    return tuple(found)
-
-
-_LONGEST_STEM = 58
-"""Of a longer name a pod's has the beginning alone, before its suffix."""
-
-
-def could_be_named(pod: str, kind: str, name: str) -> bool:
-    """Whether the cluster can have named a pod of this workload so: a StatefulSet's NAME-ordinal, a Deployment's NAME-hash-suffix, any
-    other's NAME-suffix."""
-    if kind == "StatefulSet":
-        return (kind, name) in owners_by_name(pod)
-    stem, suffix = pod[:-_SUFFIX], pod[-_SUFFIX:]
-    own, cut = f"{name}-", len(stem) == _LONGEST_STEM
-    if len(suffix) != _SUFFIX or not set(suffix) <= _SAFE or not stem.startswith(own[:_LONGEST_STEM]):
-        return False
-    rest = stem[len(own) :]
-    if kind != "Deployment" or not rest:
-        return not rest and (kind != "Deployment" or cut)
-    made, least = rest.removesuffix("-"), 1 if cut else _HASH[0]
-    minute = len(made) == _MINUTE and made.isdigit()
-    return (cut or rest[-1] == "-") and least <= len(made) <= _HASH[-1] and set(made) <= _SAFE and not minute
-
-
-def could_be_replica_set(replica_set: str, name: str) -> bool:
-    """Whether a Deployment of this name can have named its ReplicaSet so."""
-    made = replica_set.removeprefix(f"{name}-")
-    return made != replica_set and len(made) in _HASH and set(made) <= _SAFE
-
-
-def runs_by_name(pod: str) -> tuple[tuple[str, str], ...]:
-    """Kind and name of the Jobs that a pod of this name can belong to: pods are named Job-suffix or, of an indexed Job,
-    Job-index-suffix."""
-    stem, _, last = pod.rpartition("-")
-    if not stem or len(last) != _SUFFIX or not set(last) <= _SAFE:
-        return ()
-    name, _, middle = stem.rpartition("-")
-    numbered = bool(name) and middle.isascii() and middle.isdigit()
-    return (("Job", stem), *((("Job", name),) if numbered else ()))

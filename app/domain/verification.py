@@ -1,13 +1,13 @@
 """Verification: from looks at rollout and alert to a result.
 
-Pure: the run looks, this judges. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
+Pure: the run looks, this judges, and thins out what a run keeps of its looks for people to see. Fixed means that the rollout was healthy *and* the alert gone for the whole settle
 time, with somebody watching; never measured is never fixed; errors of the probe are told apart from failures of the target.
 Time that nobody watched (the process was dead, the clock was set) counts neither as health nor towards the timeout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +23,9 @@ _CERTAIN = 3
 _PATIENCE = 3
 """A rollout that still progresses while the alert is gone gets so many timeouts: slow is not failed, and undoing what helps
 can be the harmful action."""
+READINGS = "readings"
+"""Under which name the row of a run keeps what its looks read."""
+_MOST_READINGS = 60
 
 
 class AlertCondition(StrEnum):
@@ -157,6 +160,36 @@ class Watch:
             data.get("rolled_out", False),
             data.get("doomed", 0),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The numbers of one look, for people: nothing is judged by them. `value` is what was measured of the trouble (the step's symptom),
+    `memory` that of the fullest pod in bytes; None is what could not be read."""
+
+    at: datetime
+    ready: int | None = None
+    desired: int | None = None
+    value: float | None = None
+    memory: int | None = None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the row."""
+        numbers = {"ready": self.ready, "desired": self.desired, "value": self.value, "memory": self.memory}
+        return {"at": self.at.isoformat(), **{k: v for k, v in numbers.items() if v is not None}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+        """Rebuild from `to_json`."""
+        at, ready, desired = datetime.fromisoformat(data["at"]), data.get("ready"), data.get("desired")
+        return cls(at, ready, desired, data.get("value"), data.get("memory"))
+
+
+def with_reading(kept: Sequence[JsonValue], now: Reading) -> list[JsonValue]:
+    """What is kept of all looks, this one added: all of a short verification, and of a long one every other, the first and the last
+    among them, as often as there are too many."""
+    series = [*kept, now.to_json()]
+    return series if len(series) <= _MOST_READINGS else [*series[:-1:2], series[-1]]
 
 
 def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, str] | None:

@@ -65,7 +65,9 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     """
     data = decode(body, max_bytes=max_bytes, lenient=True)
     if type(data) is not dict:
-        raise BadInput("expected a JSON object", code="not_an_object", where="body")
+        listed = "; a list of alerts is what Prometheus sends to Alertmanager, whose webhook belongs here"
+        text = f"expected a JSON object{listed if type(data) is list else ''}"
+        raise BadInput(text, code="not_an_object", where="body")
     items = [] if data.get("alerts", 0) is None else data.get("alerts")  # Go writes an empty list as null
     if type(items) is not list:
         raise BadInput("expected a list", code="invalid_field", where="/alerts")
@@ -78,7 +80,7 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
         try:
             effort = Effort(min(left, _EFFORT_OF_ALERT))
             given = effort.left
-            alerts.append(_alert(item, received_at, effort))
+            alerts.append(_alert(item, data.get("status"), received_at, effort))
             left -= given - max(effort.left, 0)
         except _Unusable as fault:
             if len(rejected) == _TOLD_SINGLY:
@@ -108,14 +110,17 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     )
 
 
-def _alert(item: Any, received_at: datetime, effort: Effort) -> Alert:
+def _alert(item: Any, of_all: Any, received_at: datetime, effort: Effort) -> Alert:
+    """`of_all` is the status of the whole body, for an alert that says none."""
     if type(item) is not dict:
         raise _Unusable("not_an_object", (), "expected a JSON object")
     labels = _labels(item.get("labels"))
     said = item.get("status")
-    status = _STATUS.get(said) or _STATUS.get(said.strip().lower()) if type(said) is str else None
+    status = _status(of_all if said is None else said)
     if status is None:
         raise _Unusable("bad_status", ("status",), "expected firing or resolved")
+    if said is None and (ended := rfc3339(item.get("endsAt"))) and ended <= received_at:
+        status = AlertStatus.RESOLVED  # a body that fires has alerts beside that are over
     starts_at = rfc3339(item.get("startsAt"))
     ends_at = None
     if status is AlertStatus.RESOLVED:
@@ -132,6 +137,10 @@ def _alert(item: Any, received_at: datetime, effort: Effort) -> Alert:
         annotation("", _text(item, "generatorURL"), MAX_URL, effort),
         starts_at is not None,
     )
+
+
+def _status(said: Any) -> AlertStatus | None:
+    return _STATUS.get(said) or _STATUS.get(said.strip().lower()) if type(said) is str else None
 
 
 def _labels(value: Any) -> dict[str, str]:

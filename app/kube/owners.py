@@ -15,8 +15,7 @@ from app.domain.cluster import Cluster
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
-from app.domain.subject import owners_by_name, runs_by_name
-from app.domain.target import WORKLOAD_KINDS, Kind, Target
+from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
 from app.domain.tools import tools_of
 from app.domain.units import say_memory
 from app.domain.workload import Manager, Workload

@@ -15,17 +15,19 @@ from sqlalchemy import Connection
 from app.domain.events import EventKind
 from app.domain.outcome import HELPED, RunState
 from app.domain.target import Target
+from app.domain.verification import READINGS
 from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying import timeline as telling
 from app.flow.people import approvers
 from app.flow.people.approve import REJECTED
-from app.flow.running.journal import reverts
+from app.flow.running.journal import carried_out, reverts
 from app.flow.services import Services
 from app.intake.auth import Scope
 from app.notify.parent import parent
 from app.notify.text import Line
 from app.notify.timeline import Timeline
 from app.notify.wording import may_undo, state_word
+from app.page.charts import Charts, charts_of
 from app.page.entries import Deed, Entry, deeds, entries
 from app.page.session import Visitor
 from app.policy.explain import explain_lines
@@ -80,7 +82,7 @@ class Takes:
 @dataclass(frozen=True, slots=True)
 class IncidentPage:
     """Everything that the page shows. `left_out` counts older records, `newest` and `decided` are the numbers of the
-    newest record and of the last decision; `takes` is None when it is over."""
+    newest record and of the last decision; `takes` is None when it is over, `charts` when nothing was verified."""
 
     incident: Incident
     state: str
@@ -93,6 +95,7 @@ class IncidentPage:
     decided: int
     left_out: int = 0
     takes: Takes | None = None
+    charts: Charts | None = None
 
 
 def look(conn: Connection, services: Services, incident_id: str, visitor: Visitor) -> IncidentPage:
@@ -115,7 +118,17 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
         max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
         len(records) - len(shown),
         _takes(conn, incident, timeline, visitor),
+        _charts(conn, incident_id),
     )
+
+
+def _charts(conn: Connection, incident_id: str) -> Charts | None:
+    """What the looks of its newest run that was verified read."""
+    for run in reversed(counts.of_incident(conn, incident_id)):
+        if READINGS in run.life:
+            acted = [e.ended_at for e in carried_out(conn, run.id) if e.ended_at is not None]
+            return charts_of(run, acted)
+    return None
 
 
 def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Visitor) -> Takes | None:

@@ -134,12 +134,13 @@ def read(query: Sequence[tuple[str, str]]) -> Filter:
 def look(conn: Connection, chosen: Filter, cursor: str, now: datetime) -> ListPage:
     """One page. Raises BadInput for a cursor or time that is none."""
     wanted = chosen.wanted(now)
-    found = listing.page(conn, wanted, paging.decode(cursor), ROWS)
+    known: listing.Known = {}
+    found = listing.page(conn, wanted, paging.decode(cursor), ROWS, known)
     following = chosen.url({"cursor": paging.encode(found.following)}) if found.following else ""
     return ListPage(
         chosen,
         found.rows,
-        _choices(listing.facets(conn, wanted), chosen),
+        _choices(listing.facets(conn, wanted, known), chosen),
         following,
         found.more,
         standing.newest(conn) or "",

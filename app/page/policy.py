@@ -76,14 +76,15 @@ def meets(policy: Policy, ceiling: Mode, labels: Mapping[str, str]) -> Met:
         return Met()
     rule, hint = matched.rule, target_hint(matched.rule, labels)
     place = next(n for n, one in enumerate(policy.rules) if one.name == rule.name)
-    met = Met(rule.name, place, rule.remediation, _mode(rule, policy, ceiling), also=matched.also)
+    met = Met(rule.name, place, rule.remediation, mode_of(rule, policy, ceiling), also=matched.also)
     if isinstance(hint, Hint):
         target = f"{hint.namespace}/{hint.kind.value}/{hint.name}"
         return replace(met, target=target, said_by=hint.said_by)
     return replace(met, why_none=hint.why)
 
 
-def _mode(rule: Rule, policy: Policy, ceiling: Mode) -> str:
+def mode_of(rule: Rule, policy: Policy, ceiling: Mode) -> str:
+    """What the rule may do under both ceilings, in words."""
     highest = min(policy.mode, ceiling, key=LEVELS.index)
     if rule.mode is Mode.EARNED:
         return rule.mode.value if highest is Mode.AUTO else f"{rule.mode.value}, {highest.value} at most"

@@ -89,7 +89,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(utc=utc, iso=_iso, span=_span, plain=_plain)
+    env.filters.update(utc=utc, iso=_iso, span=_span, ago=_ago, plain=_plain)
     env.globals.update(
         static_url=static_url,
         piece_kind=piece_kind,
@@ -142,3 +142,7 @@ def _iso(at: datetime) -> str:
 
 def _span(value: timedelta | float) -> str:
     return duration(value if isinstance(value, timedelta) else timedelta(seconds=value))
+
+
+def _ago(at: datetime, now: datetime) -> str:
+    return f"{_span(now - at)} ago" if at <= now else f"in {_span(at - now)}"

@@ -6,6 +6,7 @@ something the Origin, the form's token and the limits of a body. Never decides w
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +25,13 @@ from app.intake.oidc import OidcTerms
 from app.page import render
 from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
 from app.page.streams import Streams
+from app.page.uploads import Upload, parse
+from app.policy.model import Policy
 from app.store import approvals
 from app.store.connection import storable
+from app.store.records import Heard
 from app.web.callers import caller, headers_of, require_same_site
+from app.web.expensive import ExpensiveReads
 from app.web.failures import Failures, TooManyFailuresError
 from app.web.problems import REQUEST_ID, retry_after, status_of
 from app.web.requests import read_body
@@ -36,6 +41,8 @@ if TYPE_CHECKING:  # its libraries are for whoever configures a provider
     from app.observe.identity_provider import IdentityProvider
 
 MAX_FORM = 16 * 1024
+MAX_UPLOAD = 768 * 1024
+"""Of a form with files: more than any policy has."""
 _FIELDS = 30
 _QUERY_FIELDS = 50
 _REASON = 500
@@ -59,15 +66,19 @@ class SignIn:
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own. Without a `sign_in` people log
-    in with a token; without a `doctor` there is no page of it."""
+    in with a token; without a `doctor` there is no page of it, and without a `backtest` no form for one."""
 
     services: Services
     web: WebServices
     sessions: Sessions
     sign_in: SignIn | None = None
     doctor: Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None = None
+    backtest: Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]] | None = (
+        None
+    )
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
+    backtests: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(1, 1))
 
 
 Handler = Callable[[Site, Request, Visitor], Awaitable[Response]]
@@ -151,9 +162,7 @@ async def form_of(site: Site, request: Request, visitor: Visitor) -> Form:
     _require_own_page(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise BadInput("send a form", code="media_type_refused", where="Content-Type")
-    body = await read_body(
-        request.scope, request.receive, limit=MAX_FORM, seconds=site.web.limits.body_seconds
-    )
+    body = await _body(site, request, MAX_FORM)
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="replace", max_num_fields=_FIELDS
@@ -161,12 +170,29 @@ async def form_of(site: Site, request: Request, visitor: Visitor) -> Form:
     except ValueError as error:
         raise BadInput("not a form of this page", code="bad_form", where="body") from error
     form = dict(reversed(pairs))  # the first of a name counts
+    _require_token(site, visitor, form)
+    return form
+
+
+async def upload_of(site: Site, request: Request, visitor: Visitor) -> Upload:
+    """The same for a form with files."""
+    _require_own_page(request)
+    body = await _body(site, request, MAX_UPLOAD)
+    sent = await asyncio.to_thread(parse, request.headers.get("content-type", ""), body)
+    _require_token(site, visitor, sent.fields)
+    return sent
+
+
+async def _body(site: Site, request: Request, limit: int) -> bytes:
+    return await read_body(request.scope, request.receive, limit=limit, seconds=site.web.limits.body_seconds)
+
+
+def _require_token(site: Site, visitor: Visitor, form: Form) -> None:
     if not site.sessions.is_form_token(form.get("form", ""), visitor):
         raise NotPermitted(
             "this form is not from this page or its session is over: load the page again and look once more",
             code="form_refused",
         )
-    return form
 
 
 def _require_own_page(request: Request) -> None:
@@ -235,7 +261,8 @@ def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
 
 
 def _to_login(request: Request, error: NotAuthenticated) -> Response:
-    if request.method != "GET" or error.code == "repeated_header":
+    # A part of a page that its script asks for is no place for a login.
+    if request.method != "GET" or error.code == "repeated_header" or "hx-request" in request.headers:
         return told(request, error, "/login")
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if request.headers.get("sec-fetch-site") == "cross-site":

@@ -6,6 +6,7 @@ Called by the composition root. Owns the routes; what they show is made by the m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -20,6 +21,7 @@ from app.flow.services import Services
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
+    backtest,
     doctor,
     export,
     incident,
@@ -33,6 +35,7 @@ from app.page import (
     records,
     render,
     seen,
+    times,
     workload,
 )
 from app.page.requests import (
@@ -48,6 +51,7 @@ from app.page.requests import (
     query_of,
     require,
     told,
+    upload_of,
 )
 from app.page.session import Sessions, Visitor
 from app.policy.decide import GATE_NAMES
@@ -63,11 +67,12 @@ def add_pages(
     services: Services,
     sign_in: SignIn | None = None,
     examine: doctor.Doctor | None = None,
+    replay: backtest.Backtest | None = None,
 ) -> FastAPI:
-    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, and with
-    `examine`, which finds what is wrong with the set-up, operators can ask for that."""
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, with `examine`, which
+    finds what is wrong with the set-up, operators can ask for that, and with `replay` a policy can be tried against the stored alerts."""
     sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
-    site = Site(services, web, sessions, sign_in, examine)
+    site = Site(services, web, sessions, sign_in, examine, replay)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -88,8 +93,10 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/audit", "GET", looking(site, expensive(_audit))),
         ("/audit/export", "GET", looking(site, export.answer)),
         ("/policy", "GET", looking(site, expensive(_policy))),
+        ("/policy/backtest", "POST", looking(site, expensive(_backtest))),
         ("/diagnosis", "GET", looking(site, expensive(_diagnosis))),
         ("/doctor", "GET", looking(site, expensive(_doctor))),
+        ("/times", "GET", greeting(site, times.choose)),
         ("/scorecard", "GET", looking(site, expensive(_scorecard))),
         ("/procedures", "GET", looking(site, _procedures)),
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
@@ -152,8 +159,17 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
+    """What the cluster says is asked only on demand: by the page's own script for its one section, or by a link for the whole page."""
     parts = request.path_params
-    shown = await workload.look(site.services, f"{parts['namespace']}/{parts['kind']}/{parts['name']}")
+    key = f"{parts['namespace']}/{parts['kind']}/{parts['name']}"
+    present, refused = None, ""
+    if request.query_params.get("now") == "1":
+        with site.web.expensive.place(visitor.principal.name):
+            present, refused = await workload.now(site.services, key)
+        if "hx-request" in request.headers:
+            now, shown_as = site.web.clock.now(), times.chosen(request.cookies)
+            return render.page("present.html", present=present, refused=refused, now=now, times=shown_as)
+    shown = replace(await workload.look(site.services, key), present=present, refused=refused)
     return render.page("target.html", t=shown, **shell(site, request, visitor))
 
 
@@ -170,7 +186,24 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
 async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
     query = dict(reversed(query_of(request.url.query)))
     shown = await policy.look(site.services, query.get("labels", ""))
-    return render.page("policy.html", s=shown, **shell(site, request, visitor))
+    return _policy_page(site, request, visitor, shown, None)
+
+
+async def _backtest(site: Site, request: Request, visitor: Visitor) -> Response:
+    """The policy's page with what another policy would have done. It changes nothing, so whoever may look may ask."""
+    sent = await upload_of(site, request, visitor)
+    told = await backtest.tried(site, sent)
+    return _policy_page(site, request, visitor, await policy.look(site.services, ""), told)
+
+
+def _policy_page(
+    site: Site, request: Request, visitor: Visitor, shown: policy.PolicyPage, told: backtest.Tried | None
+) -> Response:
+    status = 422 if told is not None and told.faults else 200
+    bounds = {"spans": backtest.DAYS, "shown": backtest.SHOWN, "replayed": store_records.REPLAYED}
+    frame = shell(site, request, visitor) | ({"here": "/policy"} if told is not None else {})
+    tries = site.backtest is not None
+    return render.page("policy.html", status, s=shown, b=told, tries=tries, **bounds, **frame)
 
 
 async def _diagnosis(site: Site, request: Request, visitor: Visitor) -> Response:
@@ -250,6 +283,7 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
         "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),
         "now": site.web.clock.now(),
+        "times": times.chosen(request.cookies),
         "here": request.url.path + query,
         "unfold": request.query_params.get("unfold") == "1",
     }

@@ -24,12 +24,12 @@ from app.domain.subject import (
     WORKLOAD,
     WORKLOAD_LABELS,
     clusters_named,
-    could_be_named,
-    could_be_replica_set,
     names_another,
+    namespaces_beside,
+    served_by,
     workload_of_any_kind,
 )
-from app.domain.target import NAMESPACE_NAME, OBJECT_NAME, Kind, Target
+from app.domain.target import NAMESPACE_NAME, OBJECT_NAME, Kind, Target, could_be_named, could_be_replica_set
 from app.policy.model import FromLabel, OnDefault, Per, Policy, Rule, TargetSpec
 from app.policy.procedures import without_rule
 from app.policy.units import Limit
@@ -286,7 +286,15 @@ def _two_workloads(rule: Rule, subject: Mapping[str, str]) -> str:
             continue
         if its_name != name or its_kind not in (kind, ""):
             return f'label "{label}" names {name[:80]} and label "{other}" names {its_name[:80]}'
+    for other, its_name in served_by(subject) if kind is not Kind.POD else ():
+        if not _called_alike(name, its_name):
+            return f'label "{label}" names {name[:80]} and label "{other}" names {its_name[:80]}'
     return ""
+
+
+def _called_alike(one: str, other: str) -> bool:
+    """Whether a workload and what stands before it can be the same thing: `reviews` and `reviews-v2`."""
+    return one == other or one.startswith(f"{other}-") or other.startswith(f"{one}-")
 
 
 def beside(rule: Rule, labels: Mapping[str, str]) -> tuple[tuple[str, Kind, str], ...]:
@@ -357,7 +365,8 @@ def _two_namespaces(rule: Rule, labels: Mapping[str, str], namespace: str) -> st
     after = sources[sources.index(NAMESPACE) :]
     if namespace != labels.get(NAMESPACE) or any(labels.get(s) for s in sources[: -len(after)]):
         return ""
-    other = next((s for s in after if labels.get(s) not in (None, "", namespace)), "")
+    told = [(s, labels[s]) for s in after if labels.get(s)] + namespaces_beside(labels)
+    other = next((s for s, value in told if value != namespace), "")
     return f'label "namespace" names {namespace} and label "{other}" {labels[other][:80]}' if other else ""
 
 

@@ -18,8 +18,7 @@ from app.domain.errors import BadInput
 from app.domain.new_pods import Finding, NewPods, Part, PodCheck
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import INSIDE, Action, ActionKind, Step
-from app.domain.subject import owners_by_name
-from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
+from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target, owners_by_name
 from app.domain.workload import Manager
 from app.policy import decide as policy_decide
 from app.policy import trust

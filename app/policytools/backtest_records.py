@@ -7,7 +7,7 @@ over). Called by the replay's command. Pure: it is given the lines. Instants are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -108,12 +108,15 @@ def _alert(data: dict[str, Any], received: int | None) -> Heard:
 
 
 def _audited(data: dict[str, Any]) -> list[Heard]:
-    at, body = int(data["at"]), data["data"]
-    if data["kind"] == "alert.fired":
+    return recorded(data["kind"], int(data["at"]), data["data"])
+
+
+def recorded(kind: str, at: int, body: Mapping[str, Any]) -> list[Heard]:
+    """What a record of the audit trail says of an alert; nothing for a kind that says nothing of one. Raises what `read_lines` counts."""
+    if kind == "alert.fired":
         starts = _moment(body["starts_at"])
-        labels = body["labels"]
-        return [Heard(at, labels, True, at if starts is None else starts, None, body["episode"])]
-    if data["kind"] == "alert.resolved":
+        return [Heard(at, body["labels"], True, at if starts is None else starts, None, body["episode"])]
+    if kind == "alert.resolved":
         return [Heard(at, {}, False, at, None, body["episode"])]
     return []
 

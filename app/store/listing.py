@@ -7,8 +7,8 @@ a hundred thousand incidents as at a hundred million; whoever asks is told where
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -74,12 +74,19 @@ Facets = dict[str, list[tuple[str, int]]]
 """By field (`state`, `alertname`, `namespace`): values with how many incidents have them, the most frequent first."""
 
 
-def page(conn: Connection, wanted: Wanted, before: str | None, limit: int) -> Listed:
-    """Up to `limit` incidents older than the id `before`."""
+Known = dict[str, tuple[str, str]]
+"""By incident the rule of its last decision and the gate that stopped it, as far as one look has read them."""
+
+
+def page(
+    conn: Connection, wanted: Wanted, before: str | None, limit: int, known: Known | None = None
+) -> Listed:
+    """Up to `limit` incidents older than the id `before`. What is read of decisions is added to `known`, so that counts need not read it
+    again."""
     floor = _floor(conn, wanted, before, LOOKED_AT)
     query = select(incidents).where(*_conditions(wanted)).order_by(incidents.c.id.desc()).limit(limit + 1)
     if wanted.reads_decisions:
-        return _read(conn, wanted, floor, before, limit)
+        return _read(conn, wanted, (before, floor), limit, {} if known is None else known)
     rows = [incident_from(row) for row in conn.execute(_between(query, before, floor))]
     if len(rows) > limit:
         return Listed(rows[:limit], rows[limit - 1].id)
@@ -110,13 +117,16 @@ def stopped_by(body: Mapping[str, Any]) -> str:
     return next((str(g.get("gate", "")) for g in body.get("gates", ()) if g.get("verdict") == said), "")
 
 
-def _read(conn: Connection, wanted: Wanted, floor: str | None, before: str | None, limit: int) -> Listed:
+def _read(
+    conn: Connection, wanted: Wanted, between: tuple[str | None, str | None], limit: int, known: Known
+) -> Listed:
     """A page of those whose last decision fits, as far as decisions are read for one look."""
+    before, floor = between
     fits: list[Incident] = []
     for _ in range(LOOKED_INTO // _AT_ONCE):
         query = select(incidents).where(*_conditions(wanted)).order_by(incidents.c.id.desc()).limit(_AT_ONCE)
         found = [incident_from(row) for row in conn.execute(_between(query, before, floor))]
-        decided = _decided(conn, wanted, [one.id for one in found])
+        decided = _decided(conn, wanted, [one.id for one in found], known)
         fits += [one for one in found if one.id in decided]
         if len(fits) > limit:
             return Listed(fits[:limit], fits[limit - 1].id)
@@ -126,26 +136,27 @@ def _read(conn: Connection, wanted: Wanted, floor: str | None, before: str | Non
     return Listed(fits, before, more=True)
 
 
-def _decided(conn: Connection, wanted: Wanted, ids: Sequence[str]) -> set[str]:
+def _decided(conn: Connection, wanted: Wanted, ids: Sequence[str], known: Known) -> set[str]:
     """Those of the incidents whose last decision is by the rule and was stopped by the gate that are wanted."""
-    return {
-        one
-        for one, (_, body) in last_decisions(conn, ids).items()
-        if wanted.rule in ("", body.get("rule")) and wanted.gate in ("", stopped_by(body))
-    }
+    unread = [one for one in ids if one not in known]
+    if unread:
+        read = last_decisions(conn, unread)
+        for one in unread:
+            body = read[one][1] if one in read else None
+            known[one] = ("", "") if body is None else (str(body.get("rule") or ""), stopped_by(body))
+    fits = ((one, *known[one]) for one in ids)
+    return {one for one, rule, gate in fits if wanted.rule in ("", rule) and wanted.gate in ("", gate)}
 
 
-def facets(conn: Connection, wanted: Wanted) -> Facets:
-    """Values among the newest incidents within `wanted`'s times, target and runs, whatever was decided; each field is counted over what the other
-    fields choose, so that one sees what another choice would give."""
-    floor = _floor(conn, Wanted(), None, COUNTED)
-    fields = (incidents.c.state, incidents.c.alertname, incidents.c.namespace)
-    around = Wanted(target=wanted.target, since=wanted.since, until=wanted.until, run=wanted.run)
-    query = _between(select(*fields, func.count()).where(*_conditions(around)).group_by(*fields), None, floor)
+def facets(conn: Connection, wanted: Wanted, known: Known | None = None) -> Facets:
+    """Values among the newest incidents within `wanted`'s times, target, runs, rule and gate; each field is counted over what the other
+    fields choose, so that one sees what another choice would give. With a rule or gate fewer are looked at, as for a page, which may have read them before (`known`)."""
     chosen = ({s.value for s in wanted.states}, _one(wanted.alertname), _one(wanted.namespace))
     found: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
-    for row in conn.execute(query):
-        values, number = row[:3], int(row[3])
+    around = replace(wanted, states=(), alertname="", namespace="")
+    read = {} if known is None else known
+    some = _decided_values(conn, around, read) if around.reads_decisions else _values(conn, around)
+    for values, number in some:
         fits = [not only or value in only for only, value in zip(chosen, values, strict=True)]
         for at, value in enumerate(values):
             if all(fit for other, fit in enumerate(fits) if other != at):
@@ -157,12 +168,34 @@ def facets(conn: Connection, wanted: Wanted) -> Facets:
     }
 
 
+_FACETS = (incidents.c.state, incidents.c.alertname, incidents.c.namespace)
+
+
+def _values(conn: Connection, around: Wanted) -> Iterator[tuple[Sequence[str], int]]:
+    """State, alert and namespace with how many have them, of the newest."""
+    floor = _floor(conn, Wanted(), None, COUNTED)
+    query = select(*_FACETS, func.count()).where(*_conditions(around)).group_by(*_FACETS)
+    for row in conn.execute(_between(query, None, floor)):
+        yield row[:3], int(row[3])
+
+
+def _decided_values(conn: Connection, around: Wanted, known: Known) -> Iterator[tuple[Sequence[str], int]]:
+    """The same of those whose last decision fits, as far as decisions are read for one look."""
+    floor = _floor(conn, Wanted(), None, LOOKED_AT)
+    query = select(incidents.c.id, *_FACETS).where(*_conditions(around)).order_by(incidents.c.id.desc())
+    rows = conn.execute(_between(query.limit(LOOKED_INTO), None, floor)).all()
+    for first in range(0, len(rows), _AT_ONCE):
+        some = rows[first : first + _AT_ONCE]
+        decided = _decided(conn, around, [row[0] for row in some], known)
+        yield from ((row[1:], 1) for row in some if row[0] in decided)
+
+
 def newer(conn: Connection, wanted: Wanted, than: str) -> int:
     """How many incidents came after the one with this id, a thousand at most; a hundred where their decisions are read."""
     ids = select(incidents.c.id).where(incidents.c.id > than, *_conditions(wanted)).limit(_MOST_NEWS)
     if wanted.reads_decisions:
         found = conn.execute(ids.order_by(incidents.c.id).limit(_MOST_NEWS_READ)).scalars().all()
-        return len(_decided(conn, wanted, found))
+        return len(_decided(conn, wanted, found, {}))
     return int(conn.execute(select(func.count()).select_from(ids.subquery())).scalar() or 0)
 
 

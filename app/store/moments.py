@@ -124,6 +124,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "run_journal.begun_at",  # of runs at work it only makes some order, the same for all of them
         "run_journal.ended_at",
         "run_journal.outcome: answer.at",
+        "runs.life: readings.at",
         "runs.updated_at",
         "schedule_fires.at",
         "trust_levels.asked_at",  # the question's own name

@@ -1,4 +1,4 @@
-"""Records of the audit trail in lists: filtered, newest first; and in parts of an export, oldest first.
+"""Records of the audit trail in lists: filtered, newest first; in parts of an export, oldest first; and what was heard of alerts, for a replay.
 
 Called by the pages. Reads only. One question looks at a bounded number of records and says where it ended, as lists of incidents
 do (`app.store.listing`).
@@ -6,8 +6,9 @@ do (`app.store.listing`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
@@ -15,12 +16,18 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from app.domain.events import EventKind
 from app.store import trail
 from app.store.audit import IN_CHAIN, AuditEvent, event_from, events_of
+from app.store.connection import moment, to_json
 from app.store.schema import ABOUT_RUN, audit
 
 LOOKED_AT = 20_000
 """Records that one page looks at."""
 EXPORTED = 100_000
-"""Records that one part of an export covers."""
+"""Records that one part of an export covers, and that a replay looks through."""
+REPLAYED = 20_000
+"""Words about alerts that a replay plays at most: some seconds of work."""
+AT_ONCE = 2_000
+"""Records that are looked through in one read for a replay."""
+_HEARD = (EventKind.ALERT_FIRED.value, EventKind.ALERT_RESOLVED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,40 @@ def part(conn: Connection, sought: Sought, first: int) -> Part:
     ends = conn.execute(query.offset(EXPORTED - 1).limit(2)).scalars().all()
     last = int(ends[0]) if ends else int(conn.execute(select(func.max(audit.c.seq))).scalar() or 0)
     return Part(sought, first, last, more=len(ends) > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One word about an alert: which, when, and what a replay needs of its data."""
+
+    kind: str
+    at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardPart:
+    """What was heard among some records, newest first. `oldest` is when the last of these records was written, None without any;
+    `following` is the record to go on from, 0 at the end."""
+
+    rows: Sequence[Heard]
+    oldest: datetime | None
+    following: int
+
+
+def heard(conn: Connection, before: int) -> HeardPart:
+    """What was heard of alerts among the next `AT_ONCE` records older than `before` (0: from the newest)."""
+    top = [IN_CHAIN, audit.c.seq < before] if before else [IN_CHAIN]
+    last = select(audit.c.seq, audit.c.at).where(*top).order_by(audit.c.seq.desc())
+    ends = conn.execute(last.offset(AT_ONCE - 1).limit(1)).one_or_none()
+    where = [*top, audit.c.kind.in_(_HEARD), *([audit.c.seq >= ends.seq] if ends else [])]
+    query = select(audit.c.kind, audit.c.at, audit.c.data).where(*where).order_by(audit.c.seq.desc())
+    rows = [Heard(row.kind, moment(row.at), _needed(to_json(row.data))) for row in conn.execute(query)]
+    return HeardPart(rows, moment(ends.at) if ends else None, int(ends.seq) if ends else 0)
+
+
+def _needed(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: data[name] for name in ("labels", "starts_at", "episode") if name in data}
 
 
 def rows_of(conn: Connection, of: Part, first: int) -> Sequence[dict[str, Any]]:

@@ -248,6 +248,8 @@ def router(services: WebServices) -> APIRouter:
     long_bodies = LongBodies()
     for kind in WEBHOOKS:
         hook = kind(services, long_bodies)
+        # With a slash behind it too: senders add one, and a redirect would lose the body.
+        found.add_api_route(f"{hook.path}/", hook.__call__, methods=["POST"], include_in_schema=False)
         found.add_api_route(
             hook.path,
             hook.__call__,

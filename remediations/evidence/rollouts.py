@@ -22,7 +22,16 @@ from app.domain.text import bounded, visible
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions import roll_back, unstick
 from app.kube.impossible import Impossible
-from app.kube.lineage import Records, Word, is_return, lives, put_back, release_after, template_written_at
+from app.kube.lineage import (
+    Records,
+    Word,
+    is_return,
+    left_by_return,
+    lives,
+    put_back,
+    release_after,
+    template_written_at,
+)
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
@@ -214,6 +223,23 @@ def was_redeployed(found: Sequence[Revision], scene: Scene, records: Records) ->
     return len(records.lives) > 1 and records.of(records.lives[-2]).word is Word.GOOD
 
 
+def perhaps_a_return(found: Sequence[Revision], *, redeployed: bool) -> str:
+    """Why the present version may be somebody's repair, as one clause; empty when nothing says so. What runs tells it, as the template
+    of a release that went back often differs by its number, a label or a commit. A version that had been rolled back from is none."""
+    current = next((r for r in found if r.current), None)
+    if current is None or put_back(found):
+        return ""
+    if redeployed:
+        return f"revision {current.number} is an older version that somebody brought back, perhaps to repair something"
+    bad = left_by_return(found)
+    others = [r for r in found if r.number < current.number and r.fingerprint != current.fingerprint]
+    others.sort(key=lambda r: -r.number)
+    same = [r for r in others[1:] if r.images == current.images and r.fingerprint not in bad]
+    if not same or others[0].images == current.images:
+        return ""
+    return f"revision {current.number} runs the images of revision {same[0].number} again: somebody went back, perhaps to repair something"
+
+
 def last_deployment(
     found: Sequence[Revision],
     now: datetime,
@@ -239,10 +265,11 @@ def last_deployment(
     at = max(first.created_at, written_at or now) if came_back else first.created_at
     age = max(0.0, (now - at).total_seconds())
     again = came_back and redeployed
-    return Deployment(first, previous, age, _change(previous, first), came_back and not again, again)
+    return Deployment(first, previous, age, what_changed(previous, first), came_back and not again, again)
 
 
-def _change(old: Revision | None, new: Revision) -> str:
+def what_changed(old: Revision | None, new: Revision) -> str:
+    """What a template has that the one before it had not, in words; None is before the first."""
     if old is None:
         first = "first revision, " if new.number <= 1 else ""
         return f"{first}{', '.join(tag(i) for i in new.images)}"
@@ -358,6 +385,8 @@ async def rollback_step(name: str, why: str, scene: Scene, params: RollbackParam
         else [f"revision {goal.number} is not known to be good: {standing.why}"]
     )
     since = release_after(records.lives, goal)
+    if returned := perhaps_a_return(found, redeployed=again):
+        unsure.append(returned)
     if between := await one_way_since(scene, found, goal, since, params.one_way, pods):
         unsure.append(between)
     known = f"; {standing.why}" if standing.word is Word.GOOD else ""

@@ -119,6 +119,7 @@ def person(
     size: tuple[int, int] = DESKTOP,
     scripts: bool = True,
     scheme: Scheme = "light",
+    zone: str = "UTC",
 ) -> Iterator[Person]:
     """A browser with nothing in it, for the time of the block."""
     context = browser.new_context(
@@ -126,7 +127,7 @@ def person(
         java_script_enabled=scripts,
         color_scheme=scheme,
         reduced_motion="reduce",
-        timezone_id="UTC",
+        timezone_id=zone,
         locale="en-GB",
     )
     context.set_default_timeout(20_000)

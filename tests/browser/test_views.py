@@ -28,6 +28,8 @@ VIEWS: dict[str, tuple[str, str]] = {
     "incident-escalated": ("/incidents/{reports}", "Who has it"),
     "target": ("/targets/rag7/Deployment/langgraph", "Runs of 30 days"),
     "policy": ("/policy?labels=alertname%3DHighErrorRate%2C+namespace%3Drag7", "Rules in force"),
+    "target-now": ("/targets/rag7/Deployment/langgraph?now=1", "Rollouts of 30 days"),
+    "doctor": ("/doctor?look=1", "Findings, the worst first"),
     "audit": ("/audit?incident={langgraph}", "Records, newest first"),
     "scorecard": ("/scorecard?days=1", "What was done"),
     "procedures": ("/procedures", "database-restore"),
@@ -65,6 +67,7 @@ def test_a_view_fits_is_quiet_and_accessible_on_every_screen(tab: Tab, site: Wor
     forget(tab)
     page = tab.open(site.path(path))
     expect(page.locator("main")).to_contain_text(seen)
+    settled(page)
     on_every_screen(tab, view)
     tab.require_quiet(ERRORS.get(view, 200))
 
@@ -84,6 +87,7 @@ def test_the_login_too(anybody: Person) -> None:
 def test_tab_reaches_every_control_of_a_view_and_shows_where_it_is(tab: Tab, site: World, view: str) -> None:
     page = tab.open(site.path(VIEWS[view][0]))
     page.set_viewport_size(size(DESKTOP))
+    settled(page)
     wanted, reached = page.evaluate(_FOCUSABLE), 0
     for _ in range(_KEYS_PRESSED):
         page.keyboard.press("Tab")
@@ -165,6 +169,11 @@ def test_who_may_only_look_sees_no_button(browser: Browser, site: World) -> None
         expect(page.locator("header")).to_contain_text("guest (may only look)")
         tab.require_accessible()
         tab.require_quiet()
+
+
+def settled(page: Page) -> None:
+    """Wait for the parts that are loaded after the page."""
+    expect(page.locator("[hx-trigger=load]")).to_have_count(0)
 
 
 def forget(tab: Tab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -301,6 +302,22 @@ def test_a_list_is_walked_by_an_index_and_never_sorted(tmp_path: Any, case: str)
         assert "SCAN incidents\n" not in f"{plan}\n"
 
 
+@pytest.mark.parametrize("case", PLANS)
+def test_counts_by_rule_and_gate_walk_the_newest_and_sort_nothing(tmp_path: Any, case: str) -> None:
+    wanted = replace(PLANS[case][0], rule="calm", states=())
+    told = plans(tmp_path, lambda conn: listing.facets(conn, wanted))
+    assert told
+    for plan in told:
+        assert "TEMP B-TREE" not in plan
+        assert "SCAN incidents\n" not in f"{plan}\n"
+
+
+def test_what_was_heard_is_read_along_the_trail(tmp_path: Any) -> None:
+    for plan in plans(tmp_path, lambda conn: records.heard(conn, 9)):
+        assert "SEARCH audit USING INTEGER PRIMARY KEY" in plan
+        assert "TEMP B-TREE" not in plan
+
+
 def test_the_overview_reads_open_rows_by_their_indexes(tmp_path: Any) -> None:
     for plan in plans(tmp_path, standing.open_counts):
         assert "ix_incidents_open" in plan
@@ -330,3 +347,21 @@ def plans(folder: Any, ask: Any) -> Sequence[str]:
             found.append("\n".join(str(row[-1]) for row in rows))
     engine.dispose()
     return found
+
+
+async def test_what_a_page_read_of_decisions_its_counts_do_not_read_again(
+    store: Store, clock: HandClock
+) -> None:
+    await filled(store, clock)
+    wanted, known = Wanted(rule="calm"), listing.Known()
+
+    def look(conn: Connection) -> list[str]:
+        listing.page(conn, wanted, None, 50, known)
+        said: list[str] = []
+        event.listen(conn, "before_cursor_execute", lambda *told: said.append(str(told[2])))
+        listing.facets(conn, wanted, known)
+        return said
+
+    said = await store.read(look)
+    assert said != []
+    assert not any("decisions" in statement for statement in said)

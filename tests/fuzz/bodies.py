@@ -19,6 +19,7 @@ from app.intake import alertmanager, manual, orchestration, pagerduty, slack
 from app.intake.auth import ANYONE
 from app.notify.buttons import read_token
 from app.notify.socket import SocketMode, _WithoutTickets
+from app.page.uploads import parse
 from app.store.connection import storable, to_json, to_text
 from tests.bench.bodies import alert, message
 from tests.fuzz.target import FuzzTarget, parts_of, text_of
@@ -191,6 +192,22 @@ _ODD = {
     "annotations": {"x": [1]},
 }
 
+_FILES = (
+    b'--x\r\nContent-Disposition: form-data; name="policy"\r\n\r\nversion: 1\r\n--x\r\nContent-Disposition: form-data; '
+    b'name="files"; filename="C:\\a\\b.yaml"\r\nContent-Type: application/yaml\r\n\r\nrules: []\r\n--x--\r\n'
+)
+
+
+def _upload(data: bytes) -> None:
+    try:
+        sent = parse("multipart/form-data; boundary=x", data)
+    except BadInput as error:
+        assert len(error.message) < 200
+        return
+    assert all("/" not in name and "\\" not in name and 0 < len(name) <= 100 for name in sent.files)
+    assert sum(map(len, (*sent.fields.values(), *sent.files.values()))) <= len(data)
+
+
 TARGETS = (
     FuzzTarget(
         "alertmanager-body",
@@ -229,5 +246,11 @@ TARGETS = (
         _socket,
         (_json(_FRAME), b'{"type":"hello"}', b'{"type":"disconnect","envelope_id":1,"payload":null}'),
         (b'"envelope_id"', b'"payload"', b'"interactive"', b"ticket=", *JSON_WORDS),
+    ),
+    FuzzTarget(
+        "form-with-files",
+        _upload,
+        (_FILES, b"--x--\r\n", b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\n\r\n--x--'),
+        (b"\r\n--x", b"--x--", b"\r\n\r\n", b'; name="', b'; filename="', b"../", b"content-disposition: form-data", b"\xc3", b"--"),
     ),
 )  # fmt: skip

@@ -127,6 +127,18 @@ async def test_a_tool_that_applies_it_from_elsewhere_is_asked_about(tmp_path: Pa
     await rig.close()
 
 
+async def test_a_tool_that_deployed_it_is_named_with_what_its_next_deployment_does(tmp_path: Path) -> None:
+    rig = await born(tmp_path, "high-error-rate")
+    mark = [{"op": "add", "path": "/metadata/labels/app.kubernetes.io~1managed-by", "value": "pulumi"}]
+    rig.cluster.edit(Kind.DEPLOYMENT, NAMESPACE, "langgraph", mark)
+    await rig.run(300)
+    verdict, value, _ = await _gate(rig)
+    told = "Deployment is deployed by Pulumi, whose next deployment brings its own version again"
+    assert (verdict, value) == (Verdict.ALLOW, told)
+    assert told in rig.notebook.text
+    await rig.close()
+
+
 async def test_replicas_that_keda_sets_are_left_alone_without_an_autoscaler_too(tmp_path: Path) -> None:
     rig = await born(tmp_path, "high-latency")
     reference = {"name": "langgraph-api"}

@@ -9,6 +9,7 @@ from app.flow.notifying import scorecard
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
+from app.page.backtest import Backtest
 from app.page.doctor import Doctor
 from app.page.requests import SignIn
 from app.page.site import add_pages
@@ -26,9 +27,10 @@ def app_of(
     degraded: dict[str, str] | None = None,
     sign_in: SignIn | None = None,
     examine: Doctor | None = None,
+    replay: Backtest | None = None,
 ) -> FastAPI:
     """The application over `rig`; open unless `access` says otherwise. With a `sign_in` people log in there too, with
-    `examine` there is a page of the doctor."""
+    `examine` there is a page of the doctor, with `replay` a form that tries a policy."""
 
     async def ready() -> Findings:
         return Findings({}, degraded or {})
@@ -55,7 +57,7 @@ def app_of(
         check_target=views.target_check(rig.services),
         tracer=rig.services.tracer,
     )
-    return add_pages(create_app(web), web, rig.services, sign_in, examine)
+    return add_pages(create_app(web), web, rig.services, sign_in, examine, replay)
 
 
 def client_of(app: FastAPI, base: str = URL) -> httpx.AsyncClient:

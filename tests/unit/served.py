@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import io
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import httpx
 from rich.console import Console
 
+from app.cli.serve import backtest
+from app.domain.ports import Clock
 from app.engine.context import Engine, Workflow
 from app.engine.memory import JournalEngine
 from app.main import Parts, Service
@@ -36,6 +38,24 @@ PATIENCE = 60.0  # seconds on the wall after which a condition counts as never m
 TIMELINES = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
 TOKEN = "served-token"
 TOKENS = f"tests:ingest+trigger+operate+read:{hashlib.sha256(TOKEN.encode()).hexdigest()}"
+FINDINGS = (
+    ("store", "store_ok", "ok", "the store is written, and 41.2 GiB of its disk are free", ""),
+    (
+        "slack",
+        "slack_scopes",
+        "warn",
+        "the bot lacks the scope users:read: whoever may approve is not looked for",
+        "add users:read to the app's bot scopes and install it again",
+    ),
+    (
+        "rights",
+        "rights_missing",
+        "fail",
+        "system:serviceaccount:alert-remediator-production:alert-remediator may not patch deployments.apps/scale in rag7: high-latency is off",
+        "kubectl auth can-i patch deployments/scale --as=system:serviceaccount:alert-remediator-production:alert-remediator -n rag7",
+    ),
+    ("pagerduty", "pagerduty_off", "skip", "PAGERDUTY_ROUTING_KEY is not set", ""),
+)
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
 
@@ -160,6 +180,11 @@ def _thread(
         up.set()
 
 
+async def _examine(_clock: Clock) -> Sequence[Mapping[str, str]]:
+    """What a doctor may find, of each level, with words as long as they come: the set-up of a test is nobody's to examine."""
+    return [dict(zip(("area", "code", "level", "text", "fix"), row, strict=True)) for row in FINDINGS]
+
+
 async def _serve(
     settings: Settings,
     timelines: tuple[str, ...],
@@ -187,6 +212,8 @@ async def _serve(
         client=ConsoleClient(Console(file=io.StringIO())),
         make_engine=engine,
         speed=speed,
+        doctor=_examine,
+        backtest=backtest,
     )
     async with serving(settings, parts) as (service, url):
         ready.append(Served(asyncio.get_running_loop(), service, cluster, url))

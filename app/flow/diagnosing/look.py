@@ -19,6 +19,7 @@ from app.domain.remediation import Scene
 from app.domain.target import Target
 from app.domain.workload import Workload
 from app.flow.deciding.marks import namespace_shut, of_namespace, off_limits
+from app.flow.diagnosing import rollouts
 from app.flow.diagnosing import workload as of
 from app.flow.diagnosing.inside import look_inside
 from app.flow.diagnosing.known import known
@@ -33,12 +34,13 @@ from app.policy.gates.target import off_limits_by_name
 _CAUSES = 3
 """Workloads in trouble whose cause is looked for."""
 
+_NOBODY = "nobody else, as far as it is known"
 Read = Callable[[Scene], Awaitable[Sequence[str]]]
 
 SECTIONS: tuple[tuple[str, Read, str], ...] = (
     ("Status", of.status, "none"),
     ("Revisions", of.history, "no revision is kept"),
-    ("Managed by", of.managed, "nobody else, as far as it is known"),
+    ("Managed by", of.managed, _NOBODY),
     ("Pods", of.pods, "no pod"),
     ("Usage", of.usage, "none"),
     ("Warnings, last hour", of.warnings, "none"),
@@ -72,6 +74,16 @@ class Screen:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A workload now. `rollouts` are the newest first; `unread` says why there are none, or why some are missing."""
+
+    at: datetime
+    sections: tuple[Section, ...]
+    rollouts: tuple[rollouts.Rollout, ...]
+    unread: str = ""
+
+
 async def diagnose(services: Services, namespace: str, kind: str = "", name: str = "") -> Screen:
     """The screen of a workload, or of its namespace without `kind` and `name`; a pod stands for its owner.
 
@@ -84,18 +96,51 @@ async def diagnose(services: Services, namespace: str, kind: str = "", name: str
     view = View(services.cluster)
     looking = replace(services, cluster=view)
     named = Target.parse(f"{namespace}/{kind}/{name}") if kind else None
+    ground = await _ground(services, view, namespace)
+    if named is not None:
+        screen = await _of_workload(looking, await asked(_found(view, named)), ground)
+    else:
+        screen = await _of_namespace(looking, namespace, ground)
+    return replace(screen, seconds=services.clock.monotonic() - began)
+
+
+async def present(services: Services, target: Target) -> Present:
+    """How a workload stands now, who else writes it and what was rolled out of it: the part of a diagnosis that needs three reads.
+
+    Raises what `diagnose` does."""
+    view = View(services.cluster)
+    ground = await _ground(services, view, target.namespace)
+    workload, unread = await asked(_read(view, target))
+    if why := ground.opt_out_of(workload):
+        return Present(services.clock.now(), (), (), why)
+    now = services.clock.now()
+    past = await services.store.read(lambda conn: rollouts.past_of(conn, target.key, now))
+    scene = _scene(replace(services, cluster=view), workload, now)
+    state, managed, (rolled, why) = await asyncio.gather(
+        section("Status", of.status(scene)),
+        section("Managed by", of.managed(scene), _NOBODY),
+        rollouts.read(scene, past),
+    )
+    managed = replace(managed, unread=managed.unread or unread)
+    return Present(now, (state, managed), rolled, why)
+
+
+async def _read(view: Cluster, target: Target) -> tuple[Workload, str]:
+    try:
+        return await read(view, target)
+    except ObjectMissing as error:
+        raise Missing(error.message, where=target.key) from error
+
+
+async def _ground(services: Services, view: Cluster, namespace: str) -> Ground:
+    """What may be shown of a namespace. Raises NotPermitted (`off_limits`) where that is nothing, ClusterUnavailable where nobody can tell."""
     scope = services.policy().scope
     shut = off_limits_by_name(scope, namespace)
     around = {} if shut else await asked(of_namespace(view, namespace))
     if shut or namespace_shut(scope, around):
         text = f"the policy's scope keeps the namespace {said(namespace)} away (outside of it, protected or opted out): nothing of it is read"
         raise NotPermitted(text, code="off_limits", where="namespace")
-    ground = Ground(scope, around)
-    if named is not None:
-        screen = await _of_workload(looking, await asked(_found(view, named)), ground)
-    else:
-        screen = await _of_namespace(looking, namespace, ground)
-    return replace(screen, seconds=services.clock.monotonic() - began)
+    return Ground(scope, around)
 
 
 async def _found(view: Cluster, named: Target) -> Target:

@@ -191,7 +191,7 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
     """Write the new state. Where it stands the engine comes back for it at once."""
     if life.state.ended:
         ended = ending.end(tx, services, run, life)
-        kept = {**life.to_json(), **ended.keeps}
+        kept = {**journal.looks(run), **life.to_json(), **ended.keeps}
         driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, kept))
         return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
     if life.state is not run.state:
@@ -206,7 +206,8 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = work.claim_values(tx, services.replica, _CLAIM)
-    driving.keep(tx, run.id, Changes(tx.now, "", 0, {**journal.loan(run), **life.to_json()}), claim)
+    kept = {**journal.looks(run), **journal.loan(run), **life.to_json()}
+    driving.keep(tx, run.id, Changes(tx.now, "", 0, kept), claim)
     return _Moved(runs.get(tx.conn, run.id), text=text)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
+from app.domain.verification import READINGS
 from app.flow.running import standing
 from app.flow.running.life import Cause, Life
 from app.store import runs
@@ -123,3 +124,8 @@ def wrote_to(entry: JournalEntry, entries: Sequence[JournalEntry], object_: str)
 def standing_of(conn: Connection, run: Run, *, held: bool = False) -> standing.Standing:
     """What the run has left in place, for people."""
     return standing.of(run, runs.entries(conn, run.id), in_place(conn, run.id), held=held)
+
+
+def looks(run: Run) -> dict[str, JsonValue]:
+    """What the row keeps of the looks of its verifications, over all its states, for whoever reads it afterwards."""
+    return {READINGS: run.life[READINGS]} if READINGS in run.life else {}

@@ -1,12 +1,13 @@
 """Does what the alert told of go on, although the alert is gone? An alert also resolves because its source vanished: Prometheus was
 restarted, its series are gone, or its rule tells of an event that is over by itself.
 
-Called by the verification at looks that would count as health. Asks what was measured when the step was planned, and the pods
+Called by the verification: at looks that would count as health for that word, at every look for the number. Asks what was measured when the step was planned, and the pods
 themselves. Never judges: it says what the absence of the alert is worth.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from app.domain.errors import RemediatorError, TryLater
@@ -30,6 +31,17 @@ async def goes_on(
     """Why the alert's absence is no health; None when nothing speaks against it. `when`: our write, and how long health has to
     last."""
     return await _ended_again(services, workload, when) or await _measured(services, run.step.symptom)
+
+
+async def value_now(services: Services, symptom: Symptom | None) -> float | None:
+    """What is measured of the trouble now, for people to see beside what it was; None where nothing is, or nobody can tell."""
+    if symptom is None or services.metric_source is None:
+        return None
+    try:
+        rows = await services.metric_source.instant(symptom.query)
+    except TryLater:
+        return None
+    return max((value for _, value in rows if math.isfinite(value)), default=None)
 
 
 async def _measured(services: Services, symptom: Symptom | None) -> Word | None:

@@ -92,7 +92,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Co
     taken(tx, services, run.incident_id, by)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
-    kept = {**journal.loan(run), **after.to_json()}
+    kept = {**journal.looks(run), **journal.loan(run), **after.to_json()}
     if under_way:
         driving.change(tx, run.id, kept)
         return run.workflow

@@ -19,7 +19,15 @@ from app.domain.json import JsonValue
 from app.domain.outcome import Result
 from app.domain.plan import Action
 from app.domain.target import Target
-from app.domain.verification import AlertCondition, Measurement, Watch, judge
+from app.domain.verification import (
+    READINGS,
+    AlertCondition,
+    Measurement,
+    Reading,
+    Watch,
+    judge,
+    with_reading,
+)
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
@@ -29,7 +37,7 @@ from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import tell
 from app.flow.running import journal
 from app.flow.running.life import Event, Found
-from app.flow.running.symptoms import goes_on
+from app.flow.running.symptoms import goes_on, value_now
 from app.flow.services import Services
 from app.kube import read
 from app.kube.hands import Hand, Ours, hand_after_ours
@@ -57,7 +65,7 @@ _EVENTS = {
 async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
-    watch, hand = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
+    watch, seen = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
     verdict = _told_apart(judge(watch, rule.settle, rule.timeout), run)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
@@ -69,7 +77,11 @@ async def look(services: Services, run: Run) -> Found:
         if verdict is not None:
             _conclude(tx, held, verdict, watch)
 
-    keeps: dict[str, JsonValue] = {"watch": watch.to_json(), "by_hand": hand is not None and hand.by_hand}
+    keeps: dict[str, JsonValue] = {
+        "watch": watch.to_json(),
+        "by_hand": seen.hand is not None and seen.hand.by_hand,
+        READINGS: with_reading(run.life.get(READINGS, ()), seen.reading),
+    }
     if verdict is None:
         return Found(seconds=rule.poll.total_seconds(), waits_for="its verification", keeps=keeps, also=also)
     services.metrics.verifications.labels(run.remediation, verdict[0].value).inc()
@@ -84,18 +96,27 @@ def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, s
     return Result.CONTAINED, f"{verdict[1]}. The cause is still there: {task}"
 
 
-async def _watch(services: Services, run: Run, gap: float, settle: timedelta) -> tuple[Watch, Hand | None]:
-    """All looks so far and this one, and somebody else's hand at this one."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One look: what is judged, somebody else's hand, and the numbers that people see."""
+
+    measured: Measurement
+    hand: Hand | None
+    reading: Reading
+
+
+async def _watch(services: Services, run: Run, gap: float, settle: timedelta) -> tuple[Watch, _Seen]:
+    """All looks so far and this one, and this one by itself."""
     began = services.clock.monotonic()
-    seen, hand = await _look_once(services, run, settle)
+    seen = await _look_once(services, run, settle)
     now = services.clock.monotonic()
     gap += now - began  # a slow look is no gap
     last = services.last_looks.get(_key(run))
     services.last_looks[_key(run)] = now
     so_far = Watch.from_json(run.life.get("watch", {}))
     if so_far.looks == 0:
-        return so_far.look(seen, 0.0, gap), hand
-    return so_far.look(seen, None if last is None else now - last, gap), hand
+        return so_far.look(seen.measured, 0.0, gap), seen
+    return so_far.look(seen.measured, None if last is None else now - last, gap), seen
 
 
 def forget(services: Services, run: Run) -> None:
@@ -111,18 +132,18 @@ def _changed(before: Measurement, now: Measurement) -> bool:
     return (before.rollout, before.alert, before.effect) != (now.rollout, now.alert, now.effect)
 
 
-async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[Measurement, Hand | None]:
+async def _look_once(services: Services, run: Run, settle: timedelta) -> _Seen:
     """One look at rollout and alert, at what became of our values, at the pods made since, and at what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
     condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
-    hand, stuck = None, ""
+    hand, stuck, memory = None, "", None
     if workload is not None:
         hand, unread = await _other_hand(services, workload, about)
         if unread:
             rollout = RolloutStatus(RolloutState.UNKNOWN, unread)
         stuck = await _cannot_start(services, workload, rollout, about.acted_at)
-        await _sample(services, workload)
+        memory = await _sample(services, workload)
         if condition is AlertCondition.GONE and rollout.state is RolloutState.COMPLETE:
             condition, text = await goes_on(services, run, workload, (about.acted_at, settle)) or (
                 condition,
@@ -132,7 +153,16 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> tuple[M
     words = "; ".join([rollout.text, text, *(e.text for e in effects)])
     by, now = hand.text if hand else "", services.clock.now()
     seen = Measurement(now, rollout.state, condition, words, by, stuck, _all_good(effects))
-    return replace(seen, over=any(e.over for e in effects)), hand
+    reading = await _reading(services, run, workload, memory)
+    return _Seen(replace(seen, over=any(e.over for e in effects)), hand, reading)
+
+
+async def _reading(services: Services, run: Run, workload: Workload | None, memory: int | None) -> Reading:
+    """The numbers of this look."""
+    value, now = await value_now(services, run.step.symptom), services.clock.now()
+    if workload is None:
+        return Reading(now, value=value)
+    return Reading(now, workload.ready, workload.desired, value, memory)
 
 
 async def _effects(services: Services, run: Run, workload: Workload | None, about: _About) -> list[Effect]:
@@ -277,13 +307,14 @@ def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertCondit
     )
 
 
-async def _sample(services: Services, workload: Workload) -> None:
-    """Keep a memory sample while watching: without Prometheus it is the only history a leak check has."""
+async def _sample(services: Services, workload: Workload) -> int | None:
+    """Keep a memory sample while watching: without Prometheus it is the only history a leak check has. The memory of the fullest pod."""
     target = workload.target
     try:
         usage = await services.cluster.pod_usage(target.namespace, workload.selector)
     except RemediatorError:
-        return
+        return None
     await services.store.write(
         lambda tx: counts.put_samples(tx, target.key, [(u.pod, u.at, u.total_memory) for u in usage])
     )
+    return max((u.total_memory for u in usage), default=None)

@@ -1,5 +1,5 @@
 "use strict";
-// What a script adds to pages that work without it: keys, a countdown, news, and unfolding before printing.
+// What a script adds to pages that work without it: keys, a countdown, times of this machine's zone, news, and unfolding before printing.
 // No key here changes anything at the service.
 (function () {
   const rows = () => Array.from(document.querySelectorAll("[data-row]"));
@@ -70,6 +70,29 @@
         element.textContent = left > 0 ? "expires in " + words(left) : "expired";
       });
     }, 1000);
+  }
+
+  // Times of this machine's zone, for who chose them: the service knows no zone but its own. Its own words stay as the title.
+  const two = (number) => String(number).padStart(2, "0");
+
+  function local(at) {
+    const ahead = -at.getTimezoneOffset();
+    const zone = (ahead < 0 ? "-" : "+") + two(Math.floor(Math.abs(ahead) / 60)) + ":" + two(Math.abs(ahead) % 60);
+    const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+    return day + " " + [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":") + " " + zone;
+  }
+
+  function localise(part) {
+    part.querySelectorAll("time[datetime]:not([title])").forEach(function (element) {
+      element.title = element.textContent;
+      element.textContent = local(new Date(element.dateTime));
+    });
+  }
+
+  document.querySelectorAll("[data-scripted]").forEach((element) => { element.hidden = false; });
+  if (document.documentElement.dataset.times === "local") {
+    localise(document);
+    document.body.addEventListener("htmx:afterSwap", (event) => localise(event.target));
   }
 
   // A stream of news ends by itself now and then, and the browser opens the next: that is no error for the console.

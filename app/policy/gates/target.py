@@ -113,7 +113,10 @@ _TITLES = {
     Manager.HELM: "Helm",
 }
 _SCALED_OBJECT = "ScaledObject"
-_ELSEWHERE = {Relation.DECLARES: "applied again and again", Relation.DEPLOYS: "deployed"}
+_ELSEWHERE = {
+    Relation.DECLARES: "is applied again and again by {}",
+    Relation.DEPLOYS: "is deployed by {}, whose next deployment brings its own version again",
+}
 
 
 @_OWNERSHIP.of
@@ -222,7 +225,7 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
         return _Writer(
             mode,
             str(owner),
-            f"{owner.of} is {_ELSEWHERE[owner.relation]} by {owner}",
+            f"{owner.of} {_ELSEWHERE[owner.relation].format(owner)}",
             f"it is changed where {owner} takes it from",
         )
     clause = f"{owner.of} is owned by {owner}"

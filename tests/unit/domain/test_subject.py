@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.domain.alert import Alert, AlertStatus, Source, incident_key
-from app.domain.subject import NAMES, LabelNames, owners_by_name, runs_by_name
+from app.domain.subject import NAMES, LabelNames
+from app.domain.target import owners_by_name, runs_by_name
 from tests.contract.stores import START
 
 KSM = {

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.domain.json import JsonValue
 from app.domain.outcome import Result
-from app.domain.verification import AlertCondition, Measurement, Watch, judge
+from app.domain.verification import AlertCondition, Measurement, Reading, Watch, judge, with_reading
 from app.domain.workload import RolloutState
 
 BEGAN = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
@@ -233,3 +234,19 @@ def test_what_a_step_was_for_and_cannot_come_any_more_ends_it_at_once() -> None:
     assert Measurement.from_json(lost.to_json()) == lost
     under_way = replace(lost, over=False)
     assert judge(Watch().look(under_way, 0.0, 100.0), timedelta(minutes=2), timedelta(hours=2)) is None
+
+
+def test_what_is_kept_of_the_looks_is_bounded_and_has_the_first_and_the_last() -> None:
+    kept: list[JsonValue] = []
+    for second in range(1_000):
+        kept = with_reading(kept, Reading(BEGAN + timedelta(seconds=second), ready=second))
+        assert len(kept) <= 60
+    ready = [Reading.from_json(one).ready for one in kept if isinstance(one, dict)]
+    assert (ready[0], ready[-1]) == (0, 999)
+    assert ready == sorted(ready, key=lambda n: n or 0)
+    assert len(ready) > 30
+
+
+def test_a_reading_is_the_same_after_the_store() -> None:
+    for reading in (Reading(BEGAN), Reading(BEGAN, 0, 2, 0.0, 5)):
+        assert Reading.from_json(reading.to_json()) == reading

@@ -79,6 +79,7 @@ def test_the_same_alert_has_the_same_episode_firing_and_resolved() -> None:
 BODIES = [
     (b"not json", "invalid_json", "body line 1 column 2"),
     ([], "not_an_object", "body"),
+    ([alert()], "not_an_object", "body"),  # what Prometheus sends to Alertmanager
     ("x", "not_an_object", "body"),
     ({}, "invalid_field", "/alerts"),
     ({"version": "3"}, "invalid_field", "/alerts"),
@@ -119,6 +120,15 @@ def test_one_bad_alert_is_kept_with_the_reason_and_its_neighbours_proceed(
     [rejected] = delivery.rejected
     assert (rejected.index, rejected.code, rejected.where, rejected.raw) == (1, code, where, bad)
     assert rejected.reason
+
+
+@pytest.mark.parametrize(
+    ("of_all", "ends_at", "status"),
+    [("firing", "", "firing"), ("firing", "2019-03-04T10:20:00Z", "resolved"), ("resolved", "", "resolved")],
+)
+def test_an_alert_without_a_status_has_that_of_its_message(of_all: str, ends_at: str, status: str) -> None:
+    (found,) = parse(message(alert(status=None, endsAt=ends_at), status=of_all)).alerts
+    assert found.status == status
 
 
 def test_a_message_without_alerts_is_a_delivery_without_alerts() -> None:

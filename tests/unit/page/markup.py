@@ -88,10 +88,20 @@ def _loads(document: Element) -> Iterator[str]:
             for name in element.attrs
             if name.startswith("on") or name in ("style", "srcdoc", "hx-on", "hx-vals", "ping")
         )
-        if element.tag in ("style", "iframe", "object", "embed", "img", "svg", "base", "template"):
+        if element.tag in ("style", "iframe", "object", "embed", "img", "base", "template"):
             yield f"<{element.tag}>"
+        if element.tag == "svg":
+            yield from _picture(element)
         source = element.get("src") or (element.get("href") if element.tag == "link" else "")
         if element.tag == "script" and (element.raw.strip() or not source):
             yield "a script in the page"
         if source and not source.startswith("/static/"):
             yield f"loaded from elsewhere: {source}"
+
+
+def _picture(svg: Element) -> Iterator[str]:
+    """A picture has a name, and lines in it and nothing else: no link, no foreign content, nothing that runs or is loaded."""
+    if svg.get("role") != "img" or not svg.get("aria-label"):
+        yield "a picture without a name"
+    inside = {e.tag for e in svg.walk()} - {"svg", "path", "polyline"}
+    yield from (f"<{tag}> in a picture" for tag in sorted(inside))

@@ -196,3 +196,29 @@ def test_a_filter_forgets_what_is_none_of_its_business() -> None:
     )
     assert (chosen.alertname, len(chosen.namespace)) == ("A", 300)
     assert "utm_source" not in chosen.url()
+
+
+async def test_counts_narrow_by_rule_and_gate_as_the_list_does(many: tuple[Rig, Browser]) -> None:
+    """Each number is what a press on it shows, also where only the decision says what fits."""
+    rig, browser = many
+    for number in range(8):
+        await stopped(rig, number, "cooldown" if number % 2 else "storm")
+    assert sum(_counts(await browser.get("/incidents"))["Alert"].values()) == 60
+    page = await browser.get("/incidents?gate=cooldown&rule=calm")
+    expect_sound(page)
+    counts = _counts(page)["Alert"]
+    assert sum(counts.values()) == len(rows(page)) == 4
+    assert _counts(await browser.get("/incidents?rule=wild")) == {}
+    for name, number in counts.items():
+        narrower = await browser.get(f"/incidents?gate=cooldown&rule=calm&alertname={name}")
+        assert len(rows(narrower)) == number
+        assert _counts(narrower)["Alert"] == counts, "what another choice would give"
+
+
+def _counts(page: Page) -> dict[str, dict[str, int]]:
+    """The facets: by their heading, values with their numbers."""
+    aside = page.document.one("aside")
+    found = [
+        {li.one("a").text: int(li.text.rsplit(" ", 1)[1]) for li in u.all("li")} for u in aside.all("ul")
+    ]
+    return dict(zip([h.text for h in aside.all("h3")], found, strict=True))

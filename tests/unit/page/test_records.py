@@ -220,9 +220,14 @@ async def test_a_target_tells_what_happened_to_it_and_what_holds_it(
     run = await the_run(rig)
     assert "Run at work none" in page.text
     assert "Paused namespace:rag7 by bob: upgrade" in page.text
-    assert "Its own budget 2 of 3 left within 1h" in page.text
-    assert [row[0] for row in cells(page.document)] == ["FIXED"]
-    assert [row[:3] for row in cells(page.document, 1)] == [["fixed", "high-error-rate", "roll-back"]]
+    told = {
+        t.one("caption").text: [[c.text for c in r.all("td")] for r in t.all("tr")[1:]]
+        for t in page.document.all("table")
+    }
+    assert ["this target", "2", "3", "1h"] in told["What is left of the limits that hold for it"]
+    assert [row[0] for row in told["Incidents on this target, newest first"]] == ["FIXED"]
+    ran = told["Runs on this target, newest first"]
+    assert [row[:3] for row in ran] == [["fixed", "high-error-rate", "roll-back"]]
     assert run.result in page.text
 
 

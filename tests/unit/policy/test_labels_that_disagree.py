@@ -64,6 +64,28 @@ POLICY = policy_of()
         ({"deployment": "web", "owner_name": "<none>", "owner_kind": "<none>"}, ""),
         ({"deployment": "web", "replicaset": "web-5d9c7b8f6d", "pod": "web-5d9c7b8f6d-x2x4z"}, ""),
         ({"deployment": "web", "horizontalpodautoscaler": "frontend"}, ""),
+        ({"deployment": "web", "exported_workload": "db"}, 'label "exported_workload" names db'),
+        ({"deployment": "web", "workload_name": "db"}, 'label "workload_name" names db'),
+        ({"deployment": "web", "Deployment": "db"}, 'label "Deployment" names db'),
+        ({"deployment": "web", "dst_stateful_set_name": "web"}, 'label "dst_stateful_set_name" names web'),
+        ({"deployment": "web", "argo_rollout": "db", "controller_pod": "proxy-0"}, ""),  # nobody knows whose
+        ({"deployment": "web", "rollout": "db"}, 'label "rollout" names db'),
+        (
+            {"deployment": "web", "exported_owner_name": "db", "exported_owner_kind": "StatefulSet"},
+            "names db",
+        ),
+        ({"deployment": "web", "scaleTargetRef_name": "db"}, 'label "scaleTargetRef_name" names db'),
+        ({"deployment": "web", "destination_workload": "unknown"}, ""),
+        ({"deployment": "web", "destination_app": "db"}, 'label "destination_app" names db'),
+        ({"deployment": "web", "destination_canonical_service": "db"}, "names db"),
+        (
+            {"deployment": "web", "destination_service": "db.rag7.svc.cluster.local"},
+            'label "destination_service" names db',
+        ),
+        ({"deployment": "web", "scaledobject": "db"}, 'label "scaledobject" names db'),
+        ({"deployment": "web-v2", "destination_canonical_service": "web", "destination_app": "unknown"}, ""),
+        ({"deployment": "web", "scaledObject": "web-scaler", "source_app": "db"}, ""),
+        ({"deployment": "web", "owner": "team-db", "service": "db", "job": "db"}, ""),
         ({"deployment": "web", "statefulset": ""}, ""),
         ({"deployment": "web", "workload": "web", "workload_type": "deployment"}, ""),
     ],
@@ -72,6 +94,29 @@ def test_labels_that_name_two_workloads_name_none(labels: dict[str, str], why: s
     found = target_hint(POLICY.rules[0], labels)
     assert (found.why if isinstance(found, NoHint) else "").endswith(why)
     assert isinstance(found, NoHint) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("labels", "other"),
+    [
+        ({"destination_namespace": "pay"}, "destination_namespace"),
+        ({"destination_service_namespace": "pay"}, "destination_service_namespace"),
+        ({"pod_namespace": "pay"}, "pod_namespace"),
+        (
+            {"container_label_io_kubernetes_pod_namespace": "pay"},
+            "container_label_io_kubernetes_pod_namespace",
+        ),
+        ({"k8s_namespace_name": "pay"}, "k8s_namespace_name"),
+        ({"destination_service_namespace": "unknown", "source_namespace": "pay"}, ""),
+        ({"controller_namespace": "ingress-nginx", "namespace_kind": "pay"}, ""),
+        ({"pod_namespace": "shop"}, ""),
+    ],
+)
+def test_labels_that_name_two_namespaces_name_none(labels: dict[str, str], other: str) -> None:
+    rule = policy_of(rule="target: {name: {label: deployment}, namespace: {label: namespace}}\n").rules[0]
+    found = target_hint(rule, {"namespace": "shop", "deployment": "web", **labels})
+    why = f'label "namespace" names shop and label "{other}" pay' if other else ""
+    assert (found.why if isinstance(found, NoHint) else "") == why
 
 
 OURS = policy_of("labels: {our_cluster: eu-1}\n")
@@ -92,6 +137,10 @@ OURS = policy_of("labels: {our_cluster: eu-1}\n")
         ({"cluster_name": "eu-2"}, False),
         ({"destination_cluster": "eu-2"}, False),
         ({"eks_cluster_name": "eu-2"}, False),
+        ({"cluster": "eu-1", "cluster_uuid": "eu-2"}, False),
+        ({"cluster": "eu-1", "member_cluster": "eu-2"}, False),
+        ({"cluster": "eu-1", "workloadCluster": "eu-2"}, False),
+        ({"cluster": "eu-1", "prometheus_cluster": "eu-2"}, False),
         ({"cluster": "eu-1", "clusterName": "eu-1", "k8s_cluster_name": "eu-1"}, True),
         ({"source_cluster": "eu-2", "redis_cluster": "cache", "cluster_role": "admin"}, True),
     ],

@@ -14,6 +14,7 @@ from remediations.evidence.rollouts import (
     ONE_WAY,
     RollbackParams,
     one_way_since,
+    perhaps_a_return,
     records_of,
     rollout_finding,
     was_redeployed,
@@ -177,6 +178,38 @@ def test_c_an_old_template_deployed_again_is_told_from_a_repair(
 def test_c_when_the_template_was_written_is_not_known_a_return_is_a_repair() -> None:
     looked = scene(fired_at=ago(minutes=5))
     assert not was_redeployed(BACK, looked, records_of(BACK, looked, 1_800))
+
+
+V1_AGAIN = "revision 9 runs the images of revision 7 again: somebody went back, perhaps to repair something"
+
+
+@pytest.mark.parametrize(
+    ("images", "why"),
+    [
+        ((V1, V2, V1), V1_AGAIN),  # by a release of its own, whose template has another label or commit
+        ((V1, V1, V1), ""),  # configuration only
+        ((V1, V2, V2), ""),
+        ((V1, V2, "registry/app:v3"), ""),
+    ],
+)
+def test_c_what_runs_tells_that_somebody_went_back(images: tuple[str, ...], why: str) -> None:
+    """Each release's template differs by a mark of the build, so that none of them equals another."""
+    found = [
+        revision(7 + n, image, current=n == 2, created_at=ago(hours=9 - n), fingerprint=f"build {n}")
+        for n, image in enumerate(images)
+    ]
+    assert perhaps_a_return(found[::-1], redeployed=False) == why
+
+
+def test_c_an_older_template_that_came_back_may_be_a_repair_unless_it_had_been_rolled_back_from() -> None:
+    assert "revision 9 is an older version that somebody brought back" in perhaps_a_return(
+        BACK, redeployed=True
+    )
+    worse = [
+        revision(10, V2, current=True, created_at=ago(days=1), earlier=(8,)),
+        revision(9, V1, created_at=ago(days=3), earlier=(7,)),
+    ]
+    assert perhaps_a_return(worse, redeployed=True) == ""
 
 
 CHANGES_A_DATABASE = [

@@ -1,0 +1,87 @@
+"""The rollouts of one workload: which template was the present one from when to when, what it changed, and how good it is known to be.
+
+Called by `look`. Told from the revisions that the cluster keeps and this service's own alerts, as a rollback is; concludes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from app.domain.errors import RemediatorError
+from app.domain.remediation import PastAlert, Scene
+from app.flow.diagnosing.section import LIMIT, said
+from app.kube.lineage import Life, Records, lives, template_written_at
+from app.kube.read import revisions
+from app.store import facts
+from remediations.evidence.rollouts import RollbackParams, what_changed
+
+SPAN = timedelta(days=30)
+_MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One span of a template, its restarts included. `since` and `until` are None where nobody knows, `until` also for the present one;
+    `change` is what it brought, `cause` what its deployer said of it; `word` and `why` are what is known of how good it is."""
+
+    number: int
+    since: datetime | None
+    until: datetime | None
+    present: bool
+    change: str
+    cause: str
+    word: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What this service knows of the workload's past: its alerts, and when one would have been heard."""
+
+    alerts: tuple[PastAlert, ...]
+    watched: Sequence[tuple[datetime, datetime]]
+
+
+def past_of(conn: Connection, target_key: str, now: datetime) -> Past:
+    """From the store."""
+    rows = facts.alerts_on(conn, target_key, now - SPAN)
+    return Past(tuple(PastAlert(*row) for row in rows), facts.watched(conn))
+
+
+async def read(scene: Scene, past: Past) -> tuple[tuple[Rollout, ...], str]:
+    """The newest first, and why there are none where they could not be read. Raises nothing of ours."""
+    try:
+        async with asyncio.timeout(LIMIT):
+            found = await revisions(scene.cluster, scene.workload)
+    except RemediatorError as error:
+        return (), said(error.message)
+    except TimeoutError:
+        return (), f"it took longer than {LIMIT:g} s"
+    spans = lives(found, template_written_at(scene.workload))
+    records = Records(spans, past.alerts, RollbackParams().known_good, past.watched)
+    since = scene.now - SPAN
+    told = [
+        _rollout(life, spans[n - 1] if n else None, records, is_last=n + 1 == len(spans))
+        for n, life in enumerate(spans)
+        if life.end is None or life.end >= since
+    ]
+    return tuple(reversed(told))[:_MOST], ""
+
+
+def _rollout(life: Life, before: Life | None, records: Records, *, is_last: bool) -> Rollout:
+    revision, standing = life.revision, records.of(life)
+    return Rollout(
+        revision.number,
+        life.start,
+        life.end,
+        revision.current and is_last,
+        said(what_changed(before.revision if before else None, revision)),
+        said(revision.change_cause),
+        "present" if revision.current and is_last else standing.word.value,
+        said("" if revision.current and is_last else standing.why),
+    )
