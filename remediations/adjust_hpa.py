@@ -30,8 +30,8 @@ class AdjustHpaParams(Params):
     max_replicas: Count = Field(
         default=1_000, description="No order sets min or max above this; only a rule sets it"
     )
-    utilization: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
-        default=None, description="Target utilization in percent of the request; null: as it is"
+    utilization: Annotated[int, Field(ge=1, le=400)] | None = Field(
+        default=None, description="Target utilization in percent of the request, 400 at most; null: as it is"
     )
     resource: str = Field(
         default="cpu", pattern=r"^(cpu|memory)$", description="Whose utilization: cpu or memory"

@@ -125,7 +125,7 @@ def _old(at: DatabaseAddress, days: int, seen: Survey) -> Finding:
         )
     if counted.odd:
         details.append(
-            f"{count(counted.odd, 'checkpoint')} stay: the id is no UUID of version 6, so nobody knows how old"
+            f"{count(counted.odd, 'checkpoint')} stay, not judged: the id is no UUID of version 6 or `ts` no time in UTC"
         )
     details += [f"{name} takes up {memory(size)} on disk" for name, size in sorted(seen.sizes.items())]
     data: dict[str, JsonValue] = {

@@ -248,6 +248,7 @@ class _Plan:
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])
+        self.left_behind = "; ".join(seen["left_behind"])
 
     def step(self) -> Step:
         """All of it, in its order."""
@@ -273,6 +274,10 @@ class _Plan:
         if self.kept_back:
             told.append(
                 f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
+            )
+        if self.left_behind:
+            told.append(
+                f"with the former {live} stays {self.left_behind}: the restored one is without, until somebody makes it anew"
             )
         return replace(step, asks="; ".join(told)) if told else step
 

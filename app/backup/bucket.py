@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -135,19 +135,37 @@ class Bucket:
 
     def backups(self, folder: str) -> dict[str, datetime]:
         """The keys of the backups in a folder that have a manifest, with their moments."""
-        keys: list[str] = []
-        with worded():
-            for page in obstore.list(self._store, prefix=f"{folder}/"):
-                keys += [meta["path"] for meta in page]
-                if len(keys) > _MOST_OBJECTS:
-                    raise BackupFailed(f"the folder has more than {_MOST_OBJECTS} objects", code="store_full")
-        found = {}
+        keys, found = self._listed(folder), {}
         for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
             try:
                 found[key] = stamp_of(key.rpartition("/")[2].partition(".")[0])
             except ValueError:
                 continue  # not made by us: never touched
         return found
+
+    def unfinished(self, like: str, folder: str, before: datetime) -> list[str]:
+        """The keys in a folder that are made as the key `like`, have no manifest and were written before this moment: what a removal
+        has left whose second half was refused, or a publication whose manifest was."""
+        there = self._listed(folder)
+        ending = "".join(like.rpartition("/")[2].partition(".")[1:])
+        found = []
+        for key, written in there.items():
+            name = key.rpartition("/")[2].removesuffix(ending)
+            with suppress(ValueError):  # not made by us
+                ours = key == f"{folder}/{stamp_of(name):%Y/%m/%d}/{name}{ending}"
+                if ours and f"{key}{MANIFEST}" not in there and max(written, stamp_of(name)) < before:
+                    found.append(key)
+        return found
+
+    def _listed(self, folder: str) -> dict[str, datetime]:
+        """All keys in a folder, with when each was written."""
+        keys: dict[str, datetime] = {}
+        with worded():
+            for page in obstore.list(self._store, prefix=f"{folder}/"):
+                keys |= {meta["path"]: meta["last_modified"] for meta in page}
+                if len(keys) > _MOST_OBJECTS:
+                    raise BackupFailed(f"the folder has more than {_MOST_OBJECTS} objects", code="store_full")
+        return keys
 
     def remove(self, key: str) -> None:
         """Remove a backup: its manifest first, so that what is left of a removal that died does not count."""

@@ -45,6 +45,44 @@ FOUND: Final = """
         JOIN pg_class c ON c.oid = to_regclass(n.name) AND c.relkind IN ('r', 'p')
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 """
+
+ATTACHED: Final = """
+    WITH RECURSIVE named AS (
+        SELECT c.oid, c.relname::text AS name, c.relkind, s.nspname::text AS schema
+        FROM unnest(%(tables)s::text[]) AS n(name) JOIN pg_class c ON c.oid = to_regclass(n.name)
+            JOIN pg_namespace s ON s.oid = c.relnamespace
+    ),
+    ours AS (
+        SELECT oid, name FROM named
+        UNION
+        SELECT i.inhrelid, o.name FROM ours o JOIN pg_inherits i ON i.inhparent = o.oid
+    )
+    SELECT 'the tables stand in the schemas ' || string_agg(DISTINCT schema, ' and ') FROM named
+    HAVING count(DISTINCT schema) > 1
+    UNION ALL
+    SELECT format('%%s is referred to by the foreign key %%s of %%s', o.name, k.conname, k.conrelid::regclass)
+    FROM pg_constraint k JOIN ours o ON o.oid = k.confrelid WHERE k.contype = 'f' AND k.conparentid = 0
+    UNION ALL
+    SELECT DISTINCT format('%%s has the trigger %%s', o.name, t.tgname)
+    FROM pg_trigger t JOIN ours o ON o.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 8 <> 0
+    UNION ALL
+    SELECT format('%%s has the rule %%s', o.name, r.rulename)
+    FROM pg_rewrite r JOIN ours o ON o.oid = r.ev_class WHERE r.ev_type = '4' AND r.ev_enabled <> 'D'
+    UNION ALL
+    SELECT format('%%s has row-level security that holds for this login', n.name)
+    FROM named n WHERE row_security_active(n.oid)
+    UNION ALL
+    SELECT format('%%s is inherited by %%s', n.name, i.inhrelid::regclass)
+    FROM named n JOIN pg_inherits i ON i.inhparent = n.oid WHERE n.relkind = 'r'
+    UNION ALL
+    SELECT format('%%s inherits from %%s', n.name, i.inhparent::regclass)
+    FROM named n JOIN pg_inherits i ON i.inhrelid = n.oid
+    ORDER BY 1
+"""
+"""What makes a removal touch other rows than those that are counted, or hides rows from it. `8`: a trigger of DELETE."""
+LOCK: Final = "LOCK TABLE checkpoints, checkpoint_blobs, checkpoint_writes IN ROW EXCLUSIVE MODE"
+"""What a DELETE takes anyway: nobody attaches anything while it is held."""
 VERSION: Final = "SELECT max(v) FROM checkpoint_migrations"
 
 SERVER: Final = """
@@ -68,6 +106,9 @@ PAGE: Final = """
 """
 
 _V6: Final = "'^[0-9a-f]{8}-[0-9a-f]{4}-6[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'"
+_UTC: Final = r"""'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]00:?00)$'"""
+_JUDGED: Final = f"(c.checkpoint_id ~ {_V6} AND COALESCE(c.checkpoint ->> 'ts', '') ~ {_UTC})"
+"""Both say how old it is, as LangGraph writes them."""
 
 _LOOK: Final[LiteralString] = f"""
     WITH mine AS MATERIALIZED (
@@ -75,9 +116,9 @@ _LOOK: Final[LiteralString] = f"""
             CASE WHEN jsonb_typeof(c.checkpoint -> 'channel_versions') = 'object'
                 THEN c.checkpoint -> 'channel_versions' END AS versions,
             COALESCE(c.checkpoint -> 'v', '0'::jsonb) < '4'::jsonb AS early,
-            c.checkpoint_id !~ {_V6} AS odd,
-            c.checkpoint_id ~ {_V6} AND c.checkpoint_id COLLATE "C" < %(before_id)s
-                AND COALESCE(c.checkpoint ->> 'ts', '') COLLATE "C" < %(before_ts)s
+            NOT {_JUDGED} AS odd,
+            {_JUDGED} AND c.checkpoint_id COLLATE "C" < %(before_id)s
+                AND c.checkpoint ->> 'ts' COLLATE "C" < %(before_ts)s
                 AND c.checkpoint_id < max(c.checkpoint_id) OVER (PARTITION BY c.thread_id, c.checkpoint_ns)
                 AS passed,
             c.metadata ? 'counters_since_delta_snapshot' OR EXISTS (

@@ -1,7 +1,8 @@
 """LangGraph's checkpoints in a real PostgreSQL: which schema it is, what is old, and its removal a page at a time.
 
 Implements the port `app.domain.checkpoints`. Sends constant statements, each with limits for locks and time. Knows the tables as
-LangGraph's PostgresSaver makes them and touches no others; never reads a value that a checkpoint holds.
+LangGraph's PostgresSaver makes them and touches no others: where something is attached to them through which a removal would reach further, they
+are refused. Never reads a value that a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.ports import Clock
+from app.domain.redact import in_one_line
 
 COUNTED, REMOVED = 2_000, 500
 """Checkpoints of one page: of a count, which only reads, and of a removal."""
+_LONGEST: Final = 200
+"""Characters of what is attached to a table: the names are a stranger's."""
 _COUNTING: Final = 10.0
 """Seconds after which a count begins no other page: it says how far it came."""
 _COUNT: Final = 8_000
@@ -103,6 +107,7 @@ class PostgresCheckpoints:
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         await connection.execute(f"SET LOCAL lock_timeout = {_LOCK}")
         await connection.execute(f"SET LOCAL statement_timeout = {_STATEMENT}")
+        await _lock(connection, at)
         await _known_version(connection, at)
         values = await _page(connection, before, after, self.removed)
         kept = await _one(connection, queries.KEPT, values)
@@ -115,9 +120,20 @@ class PostgresCheckpoints:
         return page
 
 
+async def _lock(connection: Connection, at: DatabaseAddress) -> None:
+    """Before the snapshot, so that what is looked for after it stays so. Raises ProbeUnavailable (`unknown_schema`)."""
+    try:
+        await connection.execute(queries.LOCK)
+    except psycopg.ProgrammingError:  # there is none, it is no table, or it is not for this login
+        await connection.rollback()
+        await _known_version(connection, at)
+        raise
+
+
 async def _known_version(connection: Connection, at: DatabaseAddress) -> int:
     """The number of the last migration. Raises ProbeUnavailable (`unknown_schema`)."""
-    cursor = await connection.execute(queries.FOUND, {"tables": list(queries.COLUMNS)})
+    tables = {"tables": list(queries.COLUMNS)}
+    cursor = await connection.execute(queries.FOUND, tables)
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for table, column, type_ in await cursor.fetchall():
         found[table][column] = type_
@@ -128,8 +144,10 @@ async def _known_version(connection: Connection, at: DatabaseAddress) -> int:
         version = -1 if last is None else int(last)
         if version not in VERSIONS:
             wrong = ["no migration" if last is None else f"migration {version}"]
+        attached = await (await connection.execute(queries.ATTACHED, tables)).fetchall()
+        wrong += [in_one_line(text, _LONGEST) for (text,) in attached]
     if wrong:
-        expected = f"{', '.join(queries.COLUMNS)} of LangGraph's PostgresSaver at migration {VERSIONS[0]} to {VERSIONS[-1]}"
+        expected = f"{', '.join(queries.COLUMNS)} of LangGraph's PostgresSaver with nothing attached, at migration {VERSIONS[0]} to {VERSIONS[-1]}"
         text = f"the schema is not known: expected are the tables {expected}; found: {'; '.join(wrong)}"
         raise ProbeUnavailable(text, code=UNKNOWN_SCHEMA, where=str(at))
     return version

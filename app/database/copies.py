@@ -8,7 +8,7 @@ in after the transaction, to whatever bears the name by then. A death at any poi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, LiteralString
@@ -19,7 +19,7 @@ from psycopg import sql
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.domain.cluster import Cluster
-from app.domain.copies import IN_USE, Found, Server
+from app.domain.copies import IN_USE, Found, Server, prepared, replicating, waiting_slot
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
@@ -63,6 +63,36 @@ KEPT_BACK: Final = """
     ORDER BY 1, 2
 """
 """Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
+HELD: Final = """
+    SELECT p.database, 'prepared', p.gid FROM pg_prepared_xacts p
+    UNION ALL
+    SELECT s.database, CASE WHEN s.active THEN 'replicating' ELSE 'slot' END, s.slot_name
+    FROM pg_replication_slots s WHERE s.database IS NOT NULL
+    UNION ALL
+    SELECT d.datname, CASE WHEN s.subenabled THEN 'subscribed' ELSE 'subscription' END, s.subname
+    FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+    UNION ALL
+    SELECT a.datname, 'worker', a.backend_type || COALESCE(' of ' || a.usename, '')
+    FROM pg_stat_activity a
+    WHERE a.datname IS NOT NULL AND a.backend_type NOT IN ('client backend', 'autovacuum worker', 'parallel worker')
+        AND a.backend_type NOT LIKE 'logical replication%%'
+        AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = a.pid)
+    ORDER BY 1, 2, 3
+"""
+"""What belongs to a database and is no client's session. The server ends autovacuum by itself, and parallel workers with their leader;
+workers of subscriptions are told by these."""
+_IN_THE_WAY: Final[Mapping[str, Callable[[str], str]]] = {
+    "prepared": prepared,
+    "replicating": replicating,
+    "subscribed": lambda name: (
+        f"the worker of the subscription {name} (ALTER SUBSCRIPTION {name} DISABLE stops it)"
+    ),
+    "worker": lambda name: f"a {name} (stop it: one that is ended starts again)",
+}
+_LEFT_BEHIND: Final[Mapping[str, Callable[[str], str]]] = {
+    "slot": waiting_slot,
+    "subscription": lambda name: f"the subscription {name}",
+}
 END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
     WHERE a.datname = ANY(%(names)s) AND a.pid <> pg_backend_pid()
@@ -90,6 +120,7 @@ class PostgresCopies:
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
                     foreign, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
+                    held = await _rows(conn, HELD, ())
         except (psycopg.Error, TimeoutError) as error:
             raise failed(at, error) from None
         clients = _counted([(name, app or "no application name", number) for name, app, number in sessions])
@@ -106,6 +137,8 @@ class PostgresCopies:
                 owner=owner,
                 foreign=others.get(name, {}),
                 kept_back=tuple(_clean(setting) for of, setting in kept_back if of == name),
+                in_the_way=_held(held, name, _IN_THE_WAY),
+                left_behind=_held(held, name, _LEFT_BEHIND),
             )
             for name, size, mark, owned, open_, number, owner in rows
         )
@@ -131,7 +164,7 @@ class PostgresCopies:
                 async with asyncio.timeout(_WITHIN), self._nobody_in(other, names), conn.transaction():
                     await _rename(conn, names, closed, number)
             except psycopg.errors.ObjectInUse:
-                text = "a session could not be ended in time, or may not be ended by this login; nothing was renamed"
+                text = f"{await _why_in_use(other, [old for old, _ in names])}; nothing was renamed"
                 raise ProbeUnavailable(text, code=IN_USE, where=str(at)) from None
             except (psycopg.Error, TimeoutError) as error:
                 text = f"the renaming failed: {kind(error, _WITHIN)}"
@@ -177,6 +210,24 @@ async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: st
         await conn.execute(
             sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(new), word)
         )
+
+
+async def _why_in_use(conn: Connection, names: Sequence[str]) -> str:
+    """What is in these databases besides sessions; where nothing is, it is a session."""
+    held: list[tuple[Any, ...]] = []
+    with suppress(psycopg.Error, TimeoutError):
+        async with asyncio.timeout(TIMEOUT):
+            held = await _rows(conn, HELD, ())
+    if found := [words for name in names for words in _held(held, name, _IN_THE_WAY)]:
+        return f"a database cannot get another name while in it is {'; '.join(found)}"
+    return "a session could not be ended in time, or may not be ended by this login"
+
+
+def _held(
+    rows: Iterable[tuple[Any, ...]], database: str, words: Mapping[str, Callable[[str], str]]
+) -> tuple[str, ...]:
+    """In words, what of these kinds a database has."""
+    return tuple(words[kind_](_clean(name)) for of, kind_, name in rows if of == database and kind_ in words)
 
 
 def _counted(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, int]]:

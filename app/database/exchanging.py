@@ -66,14 +66,14 @@ class ExchangeActuator:
             return CheckResult(
                 None, f"there is no validated copy {exchange.copy} any more", ObjectChanged.code
             )
-        if another := exchange.another(server):
+        if another := exchange.another(server) or exchange.blocked(server):
             return CheckResult(None, another, ObjectChanged.code)
         return CheckResult(action.object, f"{exchange.copy} is validated", seen=server)
 
     async def in_place(self, clients: Clients, action: Action, action_id: str) -> str:  # noqa: ARG002
         """The database has the mark of the copy."""
         exchange, server = await _look(clients, action)
-        return _done(exchange) if exchange.done(server) else ""
+        return _done(exchange, server) if exchange.done(server) else ""
 
     async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:  # noqa: ARG002
         """Whether the login may rename them, from the look of the check."""
@@ -89,13 +89,13 @@ class ExchangeActuator:
         """One transaction, unless it was done."""
         exchange, clients = Exchange.from_json(action.part), means.clients
         if found.done:
-            return Applied(ActionResult.APPLIED, _done(exchange))
+            return Applied(ActionResult.APPLIED, _done(exchange, found.seen))
         to = (clients.cluster, exchange.at, exchange.entry)
         try:
             await clients.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask, exchange.id)
         except OutcomeUnclear as lost:
             return await _read_back(clients, action, lost)
-        return Applied(ActionResult.APPLIED, _done(exchange))
+        return Applied(ActionResult.APPLIED, _done(exchange, found.seen))
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002
         """The other way round, once the application is gone; a replaced database that somebody dropped does not come back."""
@@ -133,8 +133,12 @@ class ExchangeActuator:
         )
 
 
-def _done(exchange: Exchange) -> str:
+def _done(exchange: Exchange, server: Server | None) -> str:
+    """What was done, by a look at the server before it or after it."""
     kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
+    former = server and (server.find(exchange.kept) if exchange.done(server) else server.live)
+    if former and former.left_behind:
+        kept += f", and with it {'; '.join(former.left_behind)}"
     return f"{exchange.live} is the restored copy{kept}"
 
 
@@ -146,7 +150,7 @@ async def _read_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> 
         text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
         return Applied(ActionResult.UNCLEAR, text, code=lost.code)
     if exchange.done(server):
-        return Applied(ActionResult.APPLIED, f"{_done(exchange)}; the answer was lost")
+        return Applied(ActionResult.APPLIED, f"{_done(exchange, server)}; the answer was lost")
     text = f"the answer was lost ({lost.message}), and nothing was exchanged"
     raise ProbeUnavailable(text, code="not_applied", where=str(exchange.at))
 
@@ -162,10 +166,11 @@ async def _started(clients: Clients, action: Action) -> str:
 
 
 async def never_done(clients: Clients, action: Action) -> str:
-    """Why this exchange cannot happen whatever is stopped for it: its database was replaced since the decision. Empty when it can. Raises
+    """Why this exchange cannot happen whatever is stopped for it: its database was replaced since the decision, or something in it
+    keeps it from getting another name. Empty when it can. Raises
     ProbeUnavailable."""
     exchange, server = await _look(clients, action)
-    return "" if exchange.done(server) else exchange.replaced(server)
+    return "" if exchange.done(server) else exchange.replaced(server) or exchange.blocked(server)
 
 
 async def never_undone(clients: Clients, action: Action) -> str:

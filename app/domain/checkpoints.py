@@ -4,7 +4,7 @@ Owns the words and what makes a checkpoint old. The tables have no column for a 
 begins with its time, and its JSON repeats it under `ts`. What is always kept: the newest checkpoint of each thread and namespace,
 because that is where the thread goes on; the parent of a kept one of a format below 4, whose pending sends stand among the
 parent's writes; all of a thread that uses DeltaChannel, whose values are made from the writes of all its ancestors; and what has an id
-of another form. Implemented by `app.database` (real) and `app.sim`.
+or a `ts` of another form. Implemented by `app.database` (real) and `app.sim`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 
 UNKNOWN_SCHEMA: Final = "unknown_schema"
-"""Code of the error that says in words which schema was expected and which was found."""
+"""Code of the error that says in words which schema was expected and which was found, or what is attached to its tables."""
 VERSIONS: Final = range(4, 10)
 """Numbers of LangGraph's migrations after which the tables are as this port knows them."""
 DELTA: Final = 4
@@ -89,7 +89,7 @@ class Tally:
 class Page:
     """One page of checkpoints in the order of their keys. `looked` of them were gone through, `last` is the key of the last one
     and None when nothing follows. Of those that are old, `delta` are kept because their thread uses DeltaChannel; `odd` ones have an
-    id of another form."""
+    id or a `ts` of another form and are not judged."""
 
     tally: Tally
     looked: int
@@ -123,7 +123,7 @@ class Survey:
 
 class Checkpoints(Protocol):
     """All methods raise ProbeUnavailable as the port `Databases` does, and with the code `unknown_schema` when the tables are not
-    those that this port knows; its text says what was expected and what was found."""
+    those that this port knows, or something is attached to them through which a removal would reach other rows or miss some; its text says what was expected and what was found."""
 
     async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
         """The tables that the login may not read and delete from, in a quick look."""

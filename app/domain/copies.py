@@ -22,12 +22,28 @@ IN_USE: Final = "in_use"
 """The code of the error when a session could not be ended, so that a database could not get another name."""
 
 
+def prepared(name: str) -> str:
+    """What is in the way: a transaction that waits for its second phase."""
+    return f"the prepared transaction {name} (COMMIT PREPARED or ROLLBACK PREPARED ends it)"
+
+
+def replicating(slot: str) -> str:
+    """What is in the way: logical replication that is connected."""
+    return f"the client of the replication slot {slot} (stop it: one that is ended connects again)"
+
+
+def waiting_slot(slot: str) -> str:
+    """What is left behind: a slot of logical replication with nobody connected."""
+    return f"the replication slot {slot}, which keeps WAL until it is dropped"
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """One database of the server. `size` in bytes, None when it may not be read; `mark` is its comment; `owned`: the login may
     rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours. `id` is the server's number
     of it, which stays under every name, 0 when it is not known; `owner` is its role. `foreign`: roles whose sessions in it the login may
-    not end, with their number. `kept_back`: its settings that the login may not give to another database."""
+    not end, with their number. `kept_back`: its settings that the login may not give to another database. `in_the_way`: what is in it
+    besides clients, so that it cannot get another name, each with what to do; `left_behind`: what would stay with it under its new name."""
 
     name: str
     size: int | None = None
@@ -39,6 +55,8 @@ class Found:
     owner: str = ""
     foreign: Mapping[str, int] | None = None
     kept_back: tuple[str, ...] = ()
+    in_the_way: tuple[str, ...] = ()
+    left_behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,13 @@ class Exchange:
     def done(self, server: Server) -> bool:
         """The validated copy is in its place."""
         return server.live is not None and server.live.mark == self.mark
+
+    def blocked(self, server: Server) -> str:
+        """What nobody but a person removes keeps the database from getting another name; empty when nothing does."""
+        live = server.live
+        if live is None or not live.in_the_way:
+            return ""
+        return f"{live.name} cannot get another name: in it is {'; '.join(live.in_the_way)}"
 
     def replaced(self, server: Server) -> str:
         """Why the database in the place is not the one that the decision was about; empty when it is."""

@@ -24,6 +24,8 @@ LONGEST = timedelta(days=7)
 """The latest that a missed time may be made up for."""
 _FIELDS = 5
 _APART = timedelta(minutes=1)  # at least, between two times
+_APART_OF_CHANGES = timedelta(days=1)  # at least, between two changes of a clock
+_TICK = timedelta(seconds=1)
 
 
 class Missed(StrEnum):
@@ -57,9 +59,49 @@ class Schedule(Block):
 
     def first_after(self, at: datetime) -> datetime | None:
         """The first time after this instant, in UTC; None when there is none."""
-        # In an hour that is repeated cronsim begins with the first of both, which may be over.
-        times = (found.astimezone(UTC) for found in CronSim(self.cron, at.astimezone(self.timezone)))
+        minute, hour, *_ = self.cron.split()
+        if minute.startswith("*") or hour.startswith("*"):
+            return self._in_real_time(at.astimezone(UTC))
+        times = (self._once(wall) for wall in CronSim(self.cron, self._wall(at)))
         return next((found for found in times if found > at), None)
+
+    def _in_real_time(self, at: datetime) -> datetime | None:
+        """The first instant at which the clock on the wall shows one of the times. Cron's reader knows no zone: where the clock changes, it
+        begins anew with what the clock shows then."""
+        since, wall = at, self._wall(at)
+        while (found := next(CronSim(self.cron, wall), None)) is not None:
+            instant = at + (found - wall)
+            turn = self._turn(since, instant)
+            if turn is None:
+                return instant
+            since, at = turn, turn - _TICK  # the moment of the change may be one of them itself
+            wall = self._wall(turn) - _TICK
+        return None
+
+    def _once(self, wall: datetime) -> datetime:
+        """When a time on the wall is for the first time; of one that is skipped, when the clock has moved on."""
+        first, other = (wall.replace(tzinfo=self.timezone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        return first if self._wall(first) == wall else self._turn(other, first) or first
+
+    def _turn(self, at: datetime, until: datetime) -> datetime | None:
+        """The first instant after `at`, up to `until`, at which the clock changes."""
+        at = at.replace(microsecond=0)
+        while at < until:
+            end = min(at + _APART_OF_CHANGES, until)
+            if self._ahead(end) != (ahead := self._ahead(at)):
+                while end - at > _TICK:
+                    middle = at + (end - at) // _TICK // 2 * _TICK
+                    at, end = (middle, end) if self._ahead(middle) == ahead else (at, middle)
+                return end
+            at = end
+        return None
+
+    def _wall(self, at: datetime) -> datetime:
+        """What the clock shows, without its zone."""
+        return at.astimezone(self.timezone).replace(tzinfo=None)
+
+    def _ahead(self, at: datetime) -> timedelta | None:
+        return at.astimezone(self.timezone).utcoffset()
 
     def coming(self, at: datetime, number: int) -> tuple[datetime, ...]:
         """The next times after this instant, in UTC."""

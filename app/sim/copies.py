@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.domain.cluster import Cluster
-from app.domain.copies import RESTORE, Found, Server
+from app.domain.copies import IN_USE, RESTORE, Found, Server
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.json import Obj
@@ -32,12 +32,12 @@ class _State:
 
 
 class SimCopies:
-    """The port. `database` gives the name of a server's database, empty when it has none; `renamed` hears of each transaction."""
+    """The port. `database` gives a server's database, with an empty name when it has none; `renamed` hears of each transaction."""
 
     def __init__(
         self,
         world: World,
-        database: Callable[[str], str],
+        database: Callable[[str], Found],
         reach: Reaching,
         renamed: Callable[[DatabaseAddress, str], None],
     ) -> None:
@@ -50,7 +50,7 @@ class SimCopies:
 
         def act(seen: Reached) -> Server:
             state = self._state(seen)
-            live = at.database or self._database(seen.app)
+            live = at.database or self._database(seen.app).name
             clients = Counter(s.application or "no application name" for s in seen.sessions)
             found = tuple(
                 replace(d, clients=dict(clients) if d.name == live else {}) for d in state.databases.values()
@@ -76,6 +76,9 @@ class SimCopies:
             if number and (first is None or first.id != number):
                 raise ProbeUnavailable("it is another database by now", code="changed", where=str(at))
             for old, new in names:
+                if way := old in found and found[old].in_the_way:
+                    text = f"a database cannot get another name while in it is {'; '.join(way)}; nothing was renamed"
+                    raise ProbeUnavailable(text, code=IN_USE, where=str(at))
                 if old not in found or new in found:
                     raise ProbeUnavailable("the renaming failed", code="query_failed", where=str(at))
                 found[new] = replace(found.pop(old), name=new, open=new != closed)
@@ -91,7 +94,7 @@ class SimCopies:
 
     def _state(self, seen: Reached) -> _State:
         live = self._database(seen.app)
-        first = {live: Found(live, _SIZE, id=1)} if live else {}
+        first = {live.name: live} if live.name else {}
         state = self._states.setdefault(seen.app, _State(first))
         for copy, mark in self._restored():
             if copy not in state.seen:

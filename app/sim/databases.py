@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from app.domain.cluster import Cluster
+from app.domain.copies import Found, prepared, replicating, waiting_slot
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
@@ -58,7 +59,8 @@ class DatabaseClients(Strict):
 
 class Server(Strict):
     """One server: the pods with the label `app` are it. `login` is the only one that it lets in; `may_end` whether that one may
-    end the sessions of other users."""
+    end the sessions of other users. `prepared` are transactions that wait for their second phase, `replicating` slots of logical
+    replication whose client is connected, and `slots` those without one."""
 
     app: str
     database: str
@@ -70,6 +72,9 @@ class Server(Strict):
     clients: tuple[DatabaseClients, ...] = ()
     langgraph: LangGraph | None = None
     tables: tuple[TableSpec, ...] = ()
+    prepared: tuple[str, ...] = ()
+    replicating: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
 
 
 def joined_servers(these: Sequence[Server], those: Sequence[Server]) -> tuple[Server, ...]:
@@ -82,6 +87,10 @@ def joined_servers(these: Sequence[Server], those: Sequence[Server]) -> tuple[Se
                 "clients": (*own.clients, *(c for c in other.clients if c not in own.clients)),
                 "tables": (*own.tables, *(t for t in other.tables if t not in own.tables)),
                 "langgraph": own.langgraph or other.langgraph,
+                **{
+                    name: (*getattr(own, name), *getattr(other, name))
+                    for name in ("prepared", "replicating", "slots")
+                },
             }
             found[other.app] = own.model_copy(update=more)
     return tuple(found.values())
@@ -198,7 +207,7 @@ class SimDatabases:
         """Hears of everything that a statement did: the session that was told to end, as an action names it, a checkpoint."""
         self.checkpoints = SimCheckpoints(start, self._langgraph, self._reach, self._gone)
         self.tables = SimTables(start, self._specs, self._reach, self._began)
-        self.copies = SimCopies(self._world, self._database, self._reach, self._renamed)
+        self.copies = SimCopies(self._world, self._whole, self._reach, self._renamed)
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
@@ -243,8 +252,12 @@ class SimDatabases:
     def _langgraph(self, app: str) -> LangGraph | None:
         return self._servers[app].langgraph
 
-    def _database(self, app: str) -> str:
-        return self._servers[app].database
+    def _whole(self, app: str) -> Found:
+        server = self._servers[app]
+        way = (*map(prepared, server.prepared), *map(replicating, server.replicating))
+        return Found(
+            server.database, _SIZE, id=1, in_the_way=way, left_behind=tuple(map(waiting_slot, server.slots))
+        )
 
     def _renamed(self, at: DatabaseAddress, name: str) -> None:
         self.wrote("rename", at, name)

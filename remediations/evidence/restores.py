@@ -67,6 +67,7 @@ def _told(server: Server) -> Finding:
         "there": live is not None,
         "id": live.id if live else 0,
         "kept_back": list(live.kept_back) if live else [],
+        "left_behind": list(live.left_behind) if live else [],
     }
     return Finding(SERVER, f"PostgreSQL {server.version}: {state}", data=data, details=kept[:_SHOWN])
 
@@ -93,6 +94,8 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
             f"sessions in {live.name} that the login may not end would block the exchange ({named}): end them, or let the login end "
             f"those of plain roles (GRANT pg_signal_backend TO {server.login})"
         )
+    if live.in_the_way:
+        return f"{live.name} cannot get another name: in it is {'; '.join(live.in_the_way[:_SHOWN])}"
     return ""
 
 

@@ -149,6 +149,8 @@ def _start(programs: Path, data: Path, port: int, user: str | None) -> subproces
         "shared_buffers": "32MB",
         "max_connections": "60",
         "deadlock_timeout": "100ms",
+        "max_prepared_transactions": "5",
+        "wal_level": "logical",
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
     with (data.parent / "log").open("wb") as log:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.domain.alert import Delivery, ManualRequest, Source
+from app.domain.copies import Server, prepared
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.sim.copies import SimCopies
-from tests.scenario.scenes import all_runs, the_incident, the_run
+from app.sim.scenario import Scenario
+from tests.scenario.scenes import all_runs, the_incident, the_run, trail
 from tests.scenario.test_database_restore import (
+    ALL,
     TARGET,
     approved,
     born,
@@ -21,6 +26,7 @@ from tests.scenario.test_database_restore import (
     order,
     replicas,
     rests,
+    world,
     writes,
 )
 
@@ -110,4 +116,51 @@ async def test_an_undo_without_the_former_database_is_refused_before_the_applica
         await rig.operations.undo(run.id, "kim", despite=True)
     await rig.run(60)
     assert (writes(rig), await replicas(rig)) == (before, 3)
+    await rig.close()
+
+
+def _server(**held: tuple[str, ...]) -> Scenario:
+    """The world, with these in the database."""
+    told = world()
+    return told.model_copy(update={"databases": tuple(s.model_copy(update=held) for s in told.databases)})
+
+
+async def test_a_prepared_transaction_is_named_before_anybody_is_asked(tmp_path: Path) -> None:
+    rig = await born(tmp_path, _server(prepared=("shop-1",)))
+    await order(rig)
+    await rig.run(60)
+    assert ([r.state for r in await all_runs(rig)], writes(rig)) == ([RunState.ABANDONED], [])
+    assert "in it is the prepared transaction shop-1 (COMMIT PREPARED or ROLLBACK" in rig.notebook.text
+    await rig.close()
+
+
+async def test_a_slot_that_stays_behind_is_told_in_the_question_and_in_the_result(tmp_path: Path) -> None:
+    rig = await born(tmp_path, _server(slots=("debezium",)))
+    await order(rig)
+    await approved(rig)
+    asked = str(rig.notebook.parents)
+    assert "with the former langgraph_checkpoints stays the replication slot debezium" in asked.lower()
+    await rig.until(lambda: rests(rig))
+    assert ((await the_run(rig)).state, writes(rig)) == (RunState.FIXED, ALL)
+    assert "closed, and with it the replication slot debezium, which keeps WAL" in str(await trail(rig))
+    await rig.close()
+
+
+async def test_what_came_into_the_database_since_the_question_is_found_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+    real = SimCopies.look
+
+    async def look(self: SimCopies, *args: Any) -> Server:
+        seen = await real(self, *args)
+        held = tuple(replace(d, in_the_way=(prepared("shop-1"),)) for d in seen.databases)
+        return replace(seen, databases=held)
+
+    monkeypatch.setattr(SimCopies, "look", look)
+    await rig.until(lambda: rests(rig), 1_800)
+    assert (writes(rig), await replicas(rig)) == ([], 3)
+    assert "cannot get another name: in it is the prepared transaction shop-1" in str(await trail(rig))
     await rig.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -155,6 +156,28 @@ def test_older_ones_go_once_a_new_one_is_there_and_strangers_stay(database: str,
     assert [k for k in kept if "/01/" in k] == []
     assert len([k for k in kept if "/02/" in k]) == 2
     assert stranger.exists()
+
+
+def test_what_an_earlier_one_left_without_a_manifest_goes_after_a_day(database: str, tmp_path: Path) -> None:
+    """Made as ours are, in its place, and older by its name and by when it was written; nothing else."""
+    pod = pod_for(database, tmp_path, keep=Keep(0, 0, 0))
+    bucket, key = tmp_path / "bucket", pod.order.key
+    whole = _older_backups(pod.order, bucket)
+    left = key.replace("2026/03/04", "2025/11/05").replace("20260304", "20251105")
+    young = key.replace("2026/03/04", "2025/11/06").replace("20260304", "20251106")
+    strangers = [
+        left.replace("/2025/", "/mine/"),
+        left.replace(".dump.zst", ".txt"),
+        f"{pod.order.folder}/a.dump.zst",
+    ]
+    for name in (left, young, *strangers):
+        (bucket / name).parent.mkdir(parents=True, exist_ok=True)
+        (bucket / name).write_bytes(b"dump")
+        if name != young:
+            os.utime(bucket / name, (0, 0))
+    ended = pod.run()
+    assert "1 without a manifest removed" in ended.words, ended.words
+    assert sorted({*files(bucket)} - {key, f"{key}.manifest.json"}) == sorted([*whole, young, *strangers])
 
 
 def test_a_dead_uploader_ends_the_other_container(database: str, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from app.database import checkpoint_queries as queries
 from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import Connections
 from app.domain.checkpoints import Amount, Key, Page, Survey, Tally, id_at
@@ -18,7 +19,7 @@ from app.domain.errors import Held, ProbeUnavailable
 from app.observe.system import SystemClock
 from app.sim.checkpoints import LangGraph, Tables, Threads
 from tests.contract.database import langgraph
-from tests.contract.database.sides import PLAIN, RealSide, Side
+from tests.contract.database.sides import LOGIN, PLAIN, RealSide, Side
 
 DAY = 86_400.0
 OLD, YOUNG = (
@@ -175,10 +176,122 @@ async def test_a_lock_that_is_not_free_is_waited_for_briefly_and_nothing_goes(re
     assert (await _survey(real)).counted == survey.counted
 
 
-async def test_a_value_that_a_kept_checkpoint_would_lose_takes_everything_back(
-    real: RealSide,
+_FEEDBACK = (
+    "CREATE TABLE feedback (thread_id text, ns text, cid text, FOREIGN KEY (thread_id, ns, cid)"
+    " REFERENCES checkpoints (thread_id, checkpoint_ns, checkpoint_id) ON DELETE CASCADE)"
+)
+_TRIGGER = (
+    "CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+    " CREATE TRIGGER more AFTER {} ON checkpoint_blobs EXECUTE FUNCTION more()"
+)
+_SECOND = (
+    f"CREATE SCHEMA {LOGIN}; GRANT ALL ON SCHEMA {LOGIN} TO PUBLIC;"
+    f" CREATE TABLE {LOGIN}.checkpoint_blobs (LIKE checkpoint_blobs)"
+)
+
+
+@pytest.mark.parametrize(
+    ("attached", "told"),
+    [
+        (
+            _FEEDBACK,
+            "checkpoints is referred to by the foreign key feedback_thread_id_ns_cid_fkey of feedback",
+        ),
+        (_TRIGGER.format("DELETE"), "checkpoint_blobs has the trigger more"),
+        (_TRIGGER.format("INSERT OR DELETE"), "checkpoint_blobs has the trigger more"),
+        (
+            "ALTER TABLE checkpoint_writes ENABLE ROW LEVEL SECURITY",
+            "checkpoint_writes has row-level security that holds for this login",
+        ),
+        ("CREATE TABLE extra () INHERITS (checkpoints)", "checkpoints is inherited by extra"),
+        (
+            "CREATE TABLE base (thread_id text NOT NULL); ALTER TABLE checkpoint_blobs INHERIT base",
+            "checkpoint_blobs inherits from base",
+        ),
+        (
+            "CREATE RULE quiet AS ON DELETE TO checkpoints DO INSTEAD NOTHING",
+            "checkpoints has the rule quiet",
+        ),
+        (
+            _SECOND,
+            f"the tables stand in the schemas public and {LOGIN}",
+        ),
+    ],
+)
+async def test_what_a_removal_would_reach_or_miss_unseen_is_refused_and_named(
+    real: RealSide, attached: LiteralString, told: str
 ) -> None:
-    """A trigger of somebody else's that removes more than it was told: the page is looked at again before the commit."""
+    """By every call, the removal too: it may have come since the look."""
+    await real.start(langgraph=LangGraph(threads=(OLD,)))
+    survey = await _survey(real)
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute(attached)
+        for call in (_denied(real), _survey(real), _remove_all(real, survey)):
+            with pytest.raises(
+                ProbeUnavailable, match="with nothing attached, at migration 4 to 9; found: "
+            ) as raised:
+                await call
+            assert raised.value.code == "unknown_schema"
+            assert raised.value.message.partition("found: ")[2] == told
+        assert langgraph.rows_of(conn, "public.checkpoints") == 15
+
+
+@pytest.mark.parametrize(
+    "harmless", [_TRIGGER.format("INSERT"), "CREATE VIEW seen AS SELECT * FROM checkpoints"]
+)
+async def test_what_a_removal_does_not_reach_hinders_nothing(real: RealSide, harmless: LiteralString) -> None:
+    await real.start(langgraph=LangGraph(threads=(OLD,)))
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute(harmless)
+    assert _rows((await _remove_all(real, await _survey(real))).tally) == (12, 12, 12)
+
+
+async def test_what_is_attached_to_a_partition_is_found_and_partitions_are_no_matter(real: RealSide) -> None:
+    await real.start(langgraph=LangGraph(threads=()))
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute("ALTER TABLE checkpoint_blobs RENAME TO part")
+        conn.execute("CREATE TABLE checkpoint_blobs (LIKE part INCLUDING ALL) PARTITION BY LIST (channel)")
+        conn.execute(
+            "ALTER TABLE checkpoint_blobs ATTACH PARTITION part DEFAULT; GRANT ALL ON checkpoint_blobs TO PUBLIC"
+        )
+        assert await _denied(real) == []
+        conn.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+        conn.execute("CREATE TRIGGER more AFTER DELETE ON part FOR EACH ROW EXECUTE FUNCTION f()")
+    with pytest.raises(ProbeUnavailable, match="checkpoint_blobs has the trigger more"):
+        await _denied(real)
+
+
+@pytest.mark.parametrize(
+    "ts", [None, '""', "12", '"garbage"', '"-infinity"', '"2020-01-01T00:00:00+14:00"', "{}"]
+)
+async def test_a_checkpoint_whose_ts_tells_no_time_is_not_judged_and_stays(
+    real: RealSide, ts: str | None
+) -> None:
+    await real.start(langgraph=LangGraph(threads=(OLD,)))
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        if ts is None:
+            conn.execute("UPDATE checkpoints SET checkpoint = checkpoint - 'ts'")
+        else:
+            conn.execute("UPDATE checkpoints SET checkpoint = jsonb_set(checkpoint, '{ts}', %s::jsonb)", [ts])
+    survey = await _survey(real)
+    assert (_rows(survey.counted.tally), survey.counted.odd) == ((0, 0, 0), 15)
+    assert _rows((await _remove_all(real, survey)).tally) == (0, 0, 0)
+
+
+async def test_a_ts_as_the_savers_of_both_languages_write_it_is_judged(real: RealSide) -> None:
+    await real.start(langgraph=LangGraph(threads=(OLD,)))
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute(
+            "UPDATE checkpoints SET checkpoint = jsonb_set(checkpoint, '{ts}', '\"2020-01-01T00:00:00.123Z\"')"
+        )
+    assert _rows((await _survey(real)).counted.tally) == (12, 12, 12)
+
+
+async def test_a_value_that_a_kept_checkpoint_would_lose_takes_everything_back(
+    real: RealSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that nobody looks for removes more than it was told: the page is looked at again before the commit."""
+    monkeypatch.setattr(queries, "ATTACHED", "SELECT '' FROM unnest(%(tables)s::text[]) WHERE false")
     await real.start(langgraph=LangGraph(threads=(OLD,)))
     survey = await _survey(real)
     with psycopg.connect(real.url, autocommit=True) as conn:

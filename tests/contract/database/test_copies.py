@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.database.postgres import PostgresDatabases
@@ -54,9 +55,10 @@ class Place:
         return {parts[d.name]: (d.mark, d.open) for d in seen.databases if d.name in parts}
 
 
-def simulated() -> Place:
-    clock = VirtualClock()
-    cluster = SimCluster(clock, load_scenario("database-restore"))
+def simulated(**held: tuple[str, ...]) -> Place:
+    clock, base = VirtualClock(), load_scenario("database-restore")
+    servers = tuple(server.model_copy(update=held) for server in base.databases)
+    cluster = SimCluster(clock, base.model_copy(update={"databases": servers}))
     at = DatabaseAddress("rag7", "postgres.rag7.svc", 0, "", "langgraph-secrets", url_key="DATABASE_URL")
     exchange = Exchange(at, "postgres", "langgraph_checkpoints", "copy_of_it", "kept_of_it", MARK)
     told = json.dumps({"phase": "restore", "copy": exchange.copy, "mark": MARK}, separators=(",", ":"))
@@ -247,6 +249,139 @@ async def test_the_look_tells_whose_it_is_and_what_would_stand_in_the_way(real_p
         assert server.live is not None
         assert server.live.foreign == {}
         await real_place.rename(real_place.exchange.forth, real_place.exchange.kept)
+
+
+def _prepared(place: Place, name: str) -> None:
+    with psycopg.connect(place.url) as conn:
+        conn.execute("CREATE TABLE orders (number int)")
+        conn.commit()
+        conn.execute("INSERT INTO orders VALUES (1)")
+        conn.execute(b"PREPARE TRANSACTION '%b'" % name.encode())
+
+
+def _slot(place: Place, name: str) -> None:
+    with psycopg.connect(place.url, autocommit=True) as conn:
+        conn.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [name])
+
+
+@contextmanager
+def _replicating(place: Place, name: str) -> Iterator[None]:
+    """A client of a role that the login may end, connected as programs of change data capture are."""
+    _slot(place, name)
+    role = sql.Identifier(f"cdc_{place.exchange.live}")
+    with psycopg.connect(place.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION").format(role))
+        login = sql.Identifier(f"owner_{place.exchange.live}")
+        conn.execute(sql.SQL("GRANT pg_signal_backend, pg_read_all_stats TO {}").format(login))
+        conn.execute("CREATE PUBLICATION p FOR ALL TABLES")
+    url = make_conninfo(place.url, user=f"cdc_{place.exchange.live}", replication="database")
+    line = pq.PGconn.connect(url.encode())
+    begin = f"START_REPLICATION SLOT {name} LOGICAL 0/0 (proto_version '1', publication_names 'p')"
+    try:
+        assert line.exec_(begin.encode()).status == pq.ExecStatus.COPY_BOTH
+        yield
+    finally:
+        line.finish()
+
+
+@contextmanager
+def _with(real: bool, request: pytest.FixtureRequest, **held: str) -> Iterator[Place]:
+    """A server of this side in whose database these are; of a real one they are gone afterwards."""
+    if not real:
+        yield simulated(**{kind: (name,) for kind, name in held.items()})
+        return
+    place: Place = request.getfixturevalue("real_place")
+    with ExitStack() as stack:
+        stack.callback(_tidied, place)
+        for kind, name in held.items():
+            if kind == "replicating":
+                stack.enter_context(_replicating(place, name))
+            else:
+                (_prepared if kind == "prepared" else _slot)(place, name)
+        yield place
+
+
+def _tidied(place: Place) -> None:
+    """A slot keeps WAL, and a prepared transaction stays when everybody is gone."""
+    with psycopg.connect(place.url, dbname="postgres", autocommit=True) as conn:
+        mine = [place.exchange.live, place.exchange.kept]
+        wait = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = ANY(%s)"
+        conn.execute("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active")
+        conn.execute(wait, [mine])
+        found = conn.execute(
+            "SELECT database, gid FROM pg_prepared_xacts WHERE database = ANY(%s)", [mine]
+        ).fetchall()
+    for database, gid in found:
+        with psycopg.connect(place.url, dbname=database, autocommit=True) as conn:
+            conn.execute(b"ROLLBACK PREPARED '%b'" % gid.encode())
+
+
+SIDES = pytest.mark.parametrize("real", [False, True], ids=["simulated", "real"])
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (
+            {"prepared": "shop-1"},
+            "the prepared transaction shop-1 (COMMIT PREPARED or ROLLBACK PREPARED ends it)",
+        ),
+        (
+            {"replicating": "debezium"},
+            "the client of the replication slot debezium (stop it: one that is ended connects again)",
+        ),
+    ],
+    ids=["prepared", "replicating"],
+)
+async def test_what_no_login_ends_is_told_by_the_look_and_by_a_renaming_that_it_stops(
+    request: pytest.FixtureRequest, real: bool, held: dict[str, str], told: str
+) -> None:
+    with _with(real, request, **held) as place:
+        seen = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+        assert seen.live is not None
+        assert (seen.live.in_the_way, seen.live.left_behind) == ((told,), ())
+        with pytest.raises(ProbeUnavailable) as refused:
+            await place.rename(place.exchange.forth, place.exchange.kept)
+        assert refused.value.code == IN_USE
+        assert refused.value.message.endswith(f"while in it is {told}; nothing was renamed")
+        assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
+
+
+@SIDES
+async def test_a_slot_with_nobody_connected_is_told_and_stays_with_the_former_database(
+    request: pytest.FixtureRequest, real: bool
+) -> None:
+    told = ("the replication slot debezium, which keeps WAL until it is dropped",)
+    with _with(real, request, slots="debezium") as place:
+        before = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+        assert before.live is not None
+        assert (before.live.in_the_way, before.live.left_behind) == ((), told)
+        await place.rename(place.exchange.forth, place.exchange.kept)
+        after = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+        kept = after.find(place.exchange.kept)
+        assert after.live is not None
+        assert kept is not None
+        assert (after.live.left_behind, kept.left_behind) == ((), told)
+
+
+async def test_a_subscription_is_told_too_and_one_that_is_enabled_is_in_the_way(real_place: Place) -> None:
+    """Its worker comes again whenever it is ended; it is nowhere in the way while it is disabled."""
+    look = functools.partial(real_place.copies.look, real_place.cluster, real_place.exchange.at, "postgres")
+    with psycopg.connect(real_place.url, autocommit=True) as conn:
+        conn.execute(
+            "CREATE SUBSCRIPTION orders CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false)"
+        )
+        seen = (await look()).live
+        assert seen is not None
+        assert (seen.in_the_way, seen.left_behind) == ((), ("the subscription orders",))
+        conn.execute("UPDATE pg_subscription SET subenabled = true")
+        seen = (await look()).live
+        conn.execute("UPDATE pg_subscription SET subenabled = false")
+        conn.execute("ALTER SUBSCRIPTION orders SET (slot_name = NONE)")
+        conn.execute("DROP SUBSCRIPTION orders")
+    assert seen is not None
+    assert "the worker of the subscription orders" in seen.in_the_way[0]
 
 
 async def test_the_look_tells_rights_sizes_and_who_is_connected(real_place: Place) -> None:

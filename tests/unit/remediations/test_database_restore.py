@@ -81,6 +81,12 @@ async def test_without_a_safety_backup_is_said_to_whoever_approves() -> None:
     assert step.asks == "no safety backup of the present state of langgraph_checkpoints is made"
 
 
+async def test_a_slot_that_stays_with_the_former_database_is_said_to_whoever_approves() -> None:
+    servers = tuple(s.model_copy(update={"slots": ("debezium",)}) for s in ORDER.world().databases)
+    step = await step_of(stage(databases=servers))
+    assert "with the former langgraph_checkpoints stays the replication slot debezium" in (step.asks or "")
+
+
 async def test_an_application_that_stands_at_0_is_started_only_where_the_order_says_so() -> None:
     play = stage()
     play.edit(Kind.DEPLOYMENT, APP, {"op": "replace", "path": "/spec/replicas", "value": 0})
@@ -184,6 +190,13 @@ SERVER = Server("16.4", 16, "live", superuser=False, may_create=True, databases=
             replace(SERVER, databases=(Found("live", foreign={"exporter": 2}),)),
             False,
             "(2 of exporter): end them",
+        ),
+        (
+            replace(
+                SERVER, databases=(Found("live", in_the_way=("the prepared transaction shop-1 (end it)",)),)
+            ),
+            False,
+            "live cannot get another name: in it is the prepared transaction shop-1 (end it)",
         ),
         (replace(SERVER, databases=()), False, ""),
     ],

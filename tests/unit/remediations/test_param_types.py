@@ -82,3 +82,13 @@ def test_what_was_stored_reads_back(name: str) -> None:
     params = CATALOGUE[name].params(**{**rules.get(name, {}), **given})
     stored = TypeAdapter(dict[str, Any]).validate_json(params.model_dump_json())
     assert CATALOGUE[name].params.model_validate(stored) == params
+
+
+@pytest.mark.parametrize(("utilization", "taken"), [(1, True), (400, True), (401, False), (1_000, False)])
+def test_a_target_utilization_that_no_autoscaler_ever_reaches_is_refused(
+    utilization: int, taken: bool
+) -> None:
+    """Above 100 % of the request pods go up to their limits; nothing scales any more far beyond."""
+    found = refused(CATALOGUE["adjust-hpa"], "utilization", utilization)
+    assert (found is None) is taken
+    assert found is None or "400" in str(found)
