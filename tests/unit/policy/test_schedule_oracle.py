@@ -61,15 +61,22 @@ def test_there_are_clocks_that_change() -> None:
     assert len(_changes()) > 80
 
 
+@cache
+def _shown(name: str, day: datetime) -> list[tuple[datetime, datetime]]:
+    """Each minute around a change, with what the clock shows."""
+    zone, begin = ZoneInfo(name), day - timedelta(hours=5)
+    instants = [begin + n * MINUTE for n in range(-1, 34 * 60)]
+    return [(at, at.astimezone(zone).replace(tzinfo=None)) for at in instants]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("cron", list(CRONS))
 def test_the_times_around_every_change_of_a_clock_are_those_of_the_rule(cron: str) -> None:
     for name, day in _changes():
-        zone, begin = ZoneInfo(name), day - timedelta(hours=5)
-        instants = [begin + n * MINUTE for n in range(-1, 34 * 60)]
-        shown = [(at, at.astimezone(zone).replace(tzinfo=None)) for at in instants]
+        shown = _shown(name, day)
         wanted = list(_walked(cron, shown))
-        schedule, times, at = Schedule(cron=cron, timezone=zone), list[datetime](), begin - MINUTE
-        while (following := schedule.first_after(at)) is not None and following <= instants[-1]:
+        schedule, times, at = Schedule(cron=cron, timezone=ZoneInfo(name)), list[datetime](), shown[0][0]
+        while (following := schedule.first_after(at)) is not None and following <= shown[-1][0]:
             times.append(following)
             at = following
         assert times == wanted, (name, day)
