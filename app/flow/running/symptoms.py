@@ -8,6 +8,7 @@ fires on, as one does that counts over a long window. Never judges: it says what
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,6 +36,9 @@ _BETTER = 0.95
 _FALLEN = 0.25
 """At or below this part of what it was it has clearly fallen, while the alert counts what was before."""
 
+_SHOWN = 2.0
+"""Seconds that a look waits for a number that is only shown."""
+
 Word = tuple[AlertCondition, str]
 
 
@@ -51,8 +55,9 @@ async def value_now(services: Services, symptom: Symptom | None) -> float | None
     if symptom is None or services.metric_source is None:
         return None
     try:
-        rows = await services.metric_source.instant(symptom.query)
-    except TryLater:
+        async with asyncio.timeout(_SHOWN):
+            rows = await services.metric_source.instant(symptom.query)
+    except (RemediatorError, TimeoutError):
         return None
     return max((value for _, value in rows if math.isfinite(value)), default=None)
 

@@ -69,7 +69,6 @@ def _shown(name: str, day: datetime) -> list[tuple[datetime, datetime]]:
     return [(at, at.astimezone(zone).replace(tzinfo=None)) for at in instants]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("cron", list(CRONS))
 def test_the_times_around_every_change_of_a_clock_are_those_of_the_rule(cron: str) -> None:
     for name, day in _changes():
