@@ -57,25 +57,46 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class LookedAgain:
-    """What became of the trouble that a step was for: `gone` is None when that cannot be told. `text` has the numbers."""
+    """What became of the trouble that a step was for: `gone` is None when that cannot be told. `partly`: some of it is gone or much less, and
+    not all of it is gone, or not all could be measured. `text` has the numbers."""
 
     gone: bool | None
     text: str
+    partly: bool = False
 
 
-def look_again(before: Sequence[Trouble], after: Sequence[Trouble]) -> LookedAgain:
-    """Is all the trouble gone that was there before the step? One that is as before outweighs others that are gone or not measured."""
+AS_BEFORE = 0.7
+"""Above this part of what it was before the step trouble is as before: it varies by itself."""
+
+
+def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str = "") -> LookedAgain:
+    """Is the trouble gone that was there before the step? One that is as before outweighs others, but not the `symptom` that users feel: where
+    that is gone or much less the step helped in part, and to take it back would make things worse."""
     now = {trouble.what: trouble.value for trouble in after}
-    told: dict[bool | None, list[str]] = {True: [], False: [], None: []}
+    told: dict[str, list[str]] = {"gone": [], "less": [], "as before": [], "not measured": []}
+    relieved = False
     for trouble in (one for one in before if one.there):
         value = now.get(trouble.what, 0.0 if trouble.part_of in now else None)
-        over = None if value is None else value <= (trouble.gone or 0.0)
         is_now = "not measured" if value is None else f"{value:.3g} now"
-        told[over].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
-    for word in (False, None, True):
-        if told[word]:
-            return LookedAgain(word, "; ".join(told[word]))
-    return LookedAgain(None, "nothing was measured of what the step was for")
+        became = _became(trouble, value)
+        told[became].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
+        relieved = relieved or (trouble.what == symptom and became in ("gone", "less"))
+    if told["as before"] and not relieved:
+        return LookedAgain(False, "; ".join(told["as before"]))
+    better, rest = told["less"] + told["gone"], told["as before"] + told["not measured"]
+    if told["gone"] and not (told["less"] or rest):
+        return LookedAgain(True, "; ".join(told["gone"]))
+    if better:
+        return LookedAgain(None, "; ".join(better + rest), partly=True)
+    return LookedAgain(None, "; ".join(rest) or "nothing was measured of what the step was for")
+
+
+def _became(trouble: Trouble, value: float | None) -> str:
+    if value is None:
+        return "not measured"
+    if value <= (trouble.gone or 0.0):
+        return "gone"
+    return "as before" if value > AS_BEFORE * trouble.value else "less"
 
 
 @dataclass(frozen=True, slots=True)

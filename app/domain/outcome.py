@@ -91,7 +91,9 @@ class Result(StrEnum):
 
     FIXED = "fixed"
     CONTAINED = "contained"  # healthy and quiet, by a step that relieves and does not repair
-    STILL_FIRING = "still_firing"  # what the step was for is measured to be gone, and the alert fires on
+    STILL_FIRING = (
+        "still_firing"  # what the step was for is measured to be gone or much less, and the alert fires on
+    )
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"

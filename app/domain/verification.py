@@ -181,9 +181,12 @@ def weigh(verdict: tuple[Result, str], watch: Watch, again: LookedAgain) -> tupl
     """A verdict by the alert alone, with what became of what the step was for. Where nobody can tell the alert's word stands."""
     seen = watch.last.text if watch.last else ""
     waited = duration(timedelta(seconds=watch.watched))
-    if again.gone:
-        text = f"it helped, and the alert still fires after {waited}: {again.text}; {seen}"
-        return Result.STILL_FIRING, text
+    if again.gone or again.partly:
+        helped = "it helped" if again.gone else "it helped in part"
+        return (
+            Result.STILL_FIRING,
+            f"{helped}, and the alert still fires after {waited}: {again.text}; {seen}",
+        )
     if again.gone is False:
         return Result.NOT_FIXED, f"{_IN_PLACE}, and after {waited} it did not help: {again.text}; {seen}"
     return verdict[0], f"{verdict[1]} ({again.text})"

@@ -33,7 +33,7 @@ def flood() -> Scenario:
     """More load than even all replicas of the ladder can carry: no step helps."""
     base = load_scenario("high-latency")
     behaviours = tuple(
-        b.model_copy(update={"capacity": 4.0}) if b.capacity is not None else b for b in base.behaviours
+        b.model_copy(update={"capacity": 0.5}) if b.capacity is not None else b for b in base.behaviours
     )
     return base.model_copy(update={"behaviours": behaviours})
 

@@ -3,7 +3,7 @@ incident keeps every write that would follow by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -100,12 +100,33 @@ async def test_a_rollback_after_which_the_errors_go_on_is_not_flipped(tmp_path: 
         stamp = rig.clock.now().isoformat()
         return f"{stamp} ERROR TypeError: connect() got an unexpected keyword argument 'pool_size'\n" * 400
 
+    measured = rig.cluster.metrics.instant
+
+    async def instant(query: str) -> list[tuple[Mapping[str, str], float]]:
+        return [(labels, 0.4) for labels, _ in await measured(query)]
+
     vars(rig.cluster)["logs"] = logs
+    vars(rig.cluster.metrics)["instant"] = instant
     assert await ended(rig) is RunState.NOT_FIXED
     assert image(rig) == "v1.4.2"
     result = (await the_run(rig)).result
     assert "it did not help: error lines a minute" in result
     assert "not undone by itself: to put revision 2 back would bring back what was rolled back" in result
+    await rig.close()
+
+
+async def test_a_step_that_helped_in_part_stays_and_what_is_left_to_do_is_told(tmp_path: Path) -> None:
+    """The latency is a quarter of what it was: to take the replicas back would bring it all back."""
+    base = flood()
+    eased = tuple(b.model_copy(update={"capacity": 4.0}) if b.capacity else b for b in base.behaviours)
+    world = base.model_copy(update={"behaviours": eased})
+    rig = await born(tmp_path, rules=policy(otherwise=UNDO, steps=("scale-out",)), world=world)
+    fires_on(rig)
+    assert await ended(rig) is RunState.STILL_FIRING
+    assert writes(rig) == ["patch langgraph-api"]
+    result = (await the_run(rig)).result
+    assert "it helped in part, and the alert still fires" in result
+    assert "The cause is still there: " in result
     await rig.close()
 
 

@@ -33,9 +33,6 @@ from app.store.runs import Run
 _BETTER = 0.95
 """Below this part of what it was it has changed at all; how good is good is the alert's own word."""
 
-_FALLEN = 0.25
-"""At or below this part of what it was it has clearly fallen, while the alert counts what was before."""
-
 _SHOWN = 2.0
 """Seconds that a look waits for a number that is only shown."""
 
@@ -88,10 +85,10 @@ async def gone(
     symptom, before = run.step.symptom, list(run.step.troubles)
     after = list(await troubles_since(services, run, workload, incident, acted_at)) if before else []
     if symptom is not None and services.metric_source is not None:
-        before.append(Trouble(symptom.what, symptom.value, max(symptom.fine, _FALLEN * symptom.value)))
+        before.append(Trouble(symptom.what, symptom.value, symptom.fine))
         value = await _value(services.metric_source, symptom)
         after += [] if value is None else [Trouble(symptom.what, value)]
-    return look_again(before, after)
+    return look_again(before, after, symptom.what if symptom is not None else "")
 
 
 async def effect_of(

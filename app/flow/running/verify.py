@@ -106,10 +106,15 @@ async def _weighed(
 
 def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, str] | None:
     """Relief that buys time is not called a fix, and says what a person has still to do."""
-    task = run.step.open_task
-    if verdict is None or verdict[0] is not Result.FIXED or not task:
+    if verdict is None or verdict[0] not in (Result.FIXED, Result.STILL_FIRING):
         return verdict
-    return Result.CONTAINED, f"{verdict[1]}. The cause is still there: {task}"
+    result, text = verdict
+    if task := run.step.open_task:
+        text = f"{text}. The cause is still there: {task}"
+        result = Result.CONTAINED if result is Result.FIXED else result
+    if result is Result.STILL_FIRING and Rule.from_json(run.settings["rule"]).temporary is not None:
+        text = f"{text}. It was to be temporary, and stays until somebody takes it back: remediator undo {run.id}"
+    return result, text
 
 
 @dataclass(frozen=True, slots=True)

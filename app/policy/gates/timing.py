@@ -273,6 +273,8 @@ DID_NOT_HELP = frozenset(
     }
 )
 """Endings of a run that acted or tried to. Rejected, expired and abandoned runs say nothing about the remediation."""
+_WORKED = HELPED | {RunState.STILL_FIRING}
+"""Endings after which the fault was gone for a while: one that comes back again and again is no matter of the alert's window."""
 
 
 @_FLAPPING.of
@@ -288,9 +290,9 @@ def flapping(case: Case) -> GateResult:
     if isinstance(results, Unknown):
         return _FLAPPING.unknown("results of earlier runs", results, threshold)
     since = case.facts.now - rules.within
-    tried = [r.state for r in results if r.at > since and (r.state in DID_NOT_HELP or r.state in HELPED)]
+    tried = [r.state for r in results if r.at > since and r.state in DID_NOT_HELP | _WORKED]
     failures = len(list(takewhile(lambda state: state in DID_NOT_HELP, tried)))
-    fixes = sum(state in HELPED for state in tried)
+    fixes = sum(state in _WORKED for state in tried)
     value = f"{failures} not fixed in a row, {fixes} fixed within {within}"
     if failures < rules.not_fixed and (on_purpose or fixes < rules.fixed):
         return _FLAPPING.allow(value, threshold)

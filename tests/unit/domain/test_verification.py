@@ -145,7 +145,16 @@ def _counted(**values: float) -> list[Trouble]:
         (_counted(errors=180), _counted(errors=180), False),
         (_counted(errors=180, crashes=9), _counted(errors=0, crashes=9), False),
         (_counted(errors=180, crashes=9), _counted(crashes=9), False),
-        (_counted(errors=180, crashes=9), _counted(errors=0), None),  # one of them was not measured again
+        (
+            _counted(errors=180, crashes=9),
+            _counted(errors=0),
+            "in part",
+        ),  # one of them was not measured again
+        (_counted(errors=180), _counted(errors=90), "in part"),
+        (_counted(errors=180), _counted(errors=150), False),
+        (_counted(errors=180, crashes=9), _counted(errors=90, crashes=9), False),
+        (_counted(latency=12, cpu=9), _counted(latency=3.5, cpu=9), False),
+        (_counted(pain=12, cpu=9), _counted(pain=6, cpu=9), "in part"),  # the users feel it
         (_counted(errors=180), [], None),
         (_counted(errors=2), _counted(errors=2), None),  # nothing was wrong with it
         ([], _counted(errors=0), None),
@@ -153,10 +162,11 @@ def _counted(**values: float) -> list[Trouble]:
     ],
 )
 def test_what_a_step_was_for_is_looked_at_again(
-    before: list[Trouble], after: list[Trouble], gone: bool | None
+    before: list[Trouble], after: list[Trouble], gone: bool | str | None
 ) -> None:
-    """One that is as before outweighs all others; what is not measured again is not gone."""
-    assert look_again(before, after).gone is gone
+    """One that is as before outweighs all others but what users feel; what is not measured again is not gone."""
+    found = look_again(before, after, "pain")
+    assert (found.gone, found.partly) == (None if gone == "in part" else gone, gone == "in part")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +187,17 @@ def test_a_firing_alert_is_no_proof_that_a_step_failed(
     result, text = weigh(verdict, watch, LookedAgain(gone, "0 now"))
     assert result is expected
     assert text.endswith(said)
+
+
+def test_a_step_that_helped_in_part_is_not_called_a_failure() -> None:
+    watch = looks("iffffff")
+    verdict = judge(watch, SETTLE, TIMEOUT)
+    assert verdict is not None
+    result, text = weigh(verdict, watch, LookedAgain(None, "6 now", partly=True))
+    assert (result, text) == (
+        Result.STILL_FIRING,
+        "it helped in part, and the alert still fires after 1m: 6 now; as seen",
+    )
 
 
 @pytest.mark.parametrize("letters", ["px", "iiiiiii", "hhhh", "sssssss", "fffuuuu"])
