@@ -97,7 +97,12 @@ _ABOUT = frozenset(_BEFORE.split())
 """Words that may stand before a kind in the name of a label without making it somebody else's: `destination_service_namespace` is about
 what the alert is about, `controller_pod` is not."""
 _WORKLOAD_WORDS = {name: name for name in (*WORKLOAD_LABELS, "cronjob", POD, WORKLOAD)}
-_WORKLOAD_WORDS |= {"hpa": "horizontalpodautoscaler", "rollout": WORKLOAD}
+_WORKLOAD_WORDS |= {
+    "hpa": "horizontalpodautoscaler",
+    "rollout": WORKLOAD,
+    "podname": POD,
+    "deploymentconfig": WORKLOAD,
+}
 """Last words of labels that name a workload or one of its own, with the label that is read for it."""
 _UNKNOWN = "unknown"  # Istio's word for what it does not know
 DEFAULT_EXPORTERS = ("*kube-state-metrics*",)
@@ -187,7 +192,7 @@ def namespaces_beside(labels: Mapping[str, str]) -> list[tuple[str, str]]:
 @lru_cache(maxsize=4096)
 def _tells_the_namespace(label: str) -> bool:
     words = [word for word in _words_of(label) if word != "name"]
-    return words[-1:] == [NAMESPACE] and _ABOUT.issuperset(words[:-1])
+    return words[-1:] in ([NAMESPACE], ["ns"]) and _ABOUT.issuperset(words[:-1])
 
 
 @lru_cache(maxsize=4096)

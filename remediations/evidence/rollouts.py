@@ -231,13 +231,19 @@ def perhaps_a_return(found: Sequence[Revision], *, redeployed: bool) -> str:
         return ""
     if redeployed:
         return f"revision {current.number} is an older version that somebody brought back, perhaps to repair something"
-    bad = left_by_return(found)
-    others = [r for r in found if r.number < current.number and r.fingerprint != current.fingerprint]
-    others.sort(key=lambda r: -r.number)
-    same = [r for r in others[1:] if r.images == current.images and r.fingerprint not in bad]
-    if not same or others[0].images == current.images:
+    bad, newest_first = left_by_return(found), sorted(found, key=lambda r: -r.number)
+    others = [r for r in newest_first if r.number < current.number and r.fingerprint != current.fingerprint]
+    runs = [_plain(image) for image in current.images]
+    same = [r for r in others[1:] if [*map(_plain, r.images)] == runs and r.fingerprint not in bad]
+    if not same or [*map(_plain, others[0].images)] == runs:
         return ""
     return f"revision {current.number} runs the images of revision {same[0].number} again: somebody went back, perhaps to repair something"
+
+
+def _plain(image: str) -> str:
+    """An image by name and tag alone: a mirror's, or one that is pinned by its digest too, is the same."""
+    name = image.partition("@")[0].rpartition("/")[2]
+    return name if ":" in name else image
 
 
 def last_deployment(

@@ -187,6 +187,8 @@ V1_AGAIN = "revision 9 runs the images of revision 7 again: somebody went back, 
     ("images", "why"),
     [
         ((V1, V2, V1), V1_AGAIN),  # by a release of its own, whose template has another label or commit
+        ((V1, V2, f"{V1}@sha256:{'0' * 64}"), V1_AGAIN),
+        ((V1, V2, "mirror.example.org/app:v1"), V1_AGAIN),
         ((V1, V1, V1), ""),  # configuration only
         ((V1, V2, V2), ""),
         ((V1, V2, "registry/app:v3"), ""),
