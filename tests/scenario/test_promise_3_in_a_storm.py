@@ -145,7 +145,7 @@ async def test_a_storm_that_goes_on_is_looked_at_once_it_is_over(tmp_path: Path)
         assert acted == [f"patch {name_of(n)}" for n in range(ALIVE - 1)], (
             "each once; the bulk's are too many at once"
         )
-        assert undone == [f"{write} (undo)" for write in acted[:_IN_FLIGHT]], "what did not help, each once"
+        assert undone == [], "the errors are gone where it acted, whatever the alerts say"
         assert len(acted) <= 6, "the namespace's budget"
 
 
