@@ -148,7 +148,11 @@ def test_an_autoscaler_that_scales_keeps_nobody_from_the_undo(s: Scene) -> Scrip
     yield from s.opens()
     yield from watched(s)
     scale(s, 3, "k3s")
-    yield s.ended("not_fixed")
+    yield s.ended("still_firing")
+    assert s.shop.container["image"] == GOOD, "its errors are gone: it does not go back by itself"
+    code, text = yield from s.ask("undo", s.run["id"])
+    assert code == 0, text
+    yield s.ended("undone")
     assert s.shop.container["image"] == BAD
 
 
