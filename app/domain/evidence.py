@@ -38,12 +38,14 @@ class Finding:
 class Trouble:
     """How much there is of something that a step may be for, under a name that the next look gives it too: the verification of the step
     looks again. At `gone` and below it is over; None for what is only told so that it can be compared. `part_of` is the name of the whole
-    that was looked through: a part that is not told then is not there."""
+    that was looked through: a part that is not told then is not there. `of_load`: it follows what is asked of the pods, so that it may stay while
+    a step helps."""
 
     what: str
     value: float
     gone: float | None = None
     part_of: str = ""
+    of_load: bool = False
 
     @property
     def there(self) -> bool:
@@ -52,7 +54,8 @@ class Trouble:
 
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
-        return {"what": self.what, "value": self.value, "gone": self.gone, "part_of": self.part_of}
+        said: dict[str, JsonValue] = {"what": self.what, "value": self.value, "gone": self.gone}
+        return {**said, "part_of": self.part_of, "of_load": self.of_load}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,19 @@ AS_BEFORE = 0.7
 
 
 def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str = "") -> LookedAgain:
-    """Is the trouble gone that was there before the step? One that is as before outweighs others, but not the `symptom` that users feel: where
-    that is gone or much less the step helped in part, and to take it back would make things worse."""
+    """Is the trouble gone that was there before the step? One that is as before outweighs others; one of load does not outweigh the `symptom`
+    that users feel: where that is gone or much less the step helped in part, and to take it back would make things worse."""
     now = {trouble.what: trouble.value for trouble in after}
     told: dict[str, list[str]] = {"gone": [], "less": [], "as before": [], "not measured": []}
-    relieved = False
+    relieved = lasting = False
     for trouble in (one for one in before if one.there):
         value = now.get(trouble.what, 0.0 if trouble.part_of in now else None)
         is_now = "not measured" if value is None else f"{value:.3g} now"
         became = _became(trouble, value)
         told[became].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
         relieved = relieved or (trouble.what == symptom and became in ("gone", "less"))
-    if told["as before"] and not relieved:
+        lasting = lasting or (became == "as before" and not trouble.of_load)
+    if told["as before"] and (lasting or not relieved):
         return LookedAgain(False, "; ".join(told["as before"]))
     better, rest = told["less"] + told["gone"], told["as before"] + told["not measured"]
     if told["gone"] and not (told["less"] or rest):

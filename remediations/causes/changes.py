@@ -250,6 +250,8 @@ _PODS = 3
 _BYTES = 64 * 1024
 _EXPECTED = 5
 """So many of the errors a clean stretch would have, if they were as frequent as they are now."""
+_DRIFT = timedelta(minutes=1)
+"""The cluster counts back from when it is asked, which is later than this look began."""
 _LATE = timedelta(minutes=2)
 """A log whose first line is so long after the asked moment does not reach back to it."""
 
@@ -357,7 +359,7 @@ class _Look:
             pod.ref.namespace,
             pod.name,
             name,
-            since_seconds=round((self.now - moment).total_seconds()),
+            since_seconds=round((self.now - moment + _DRIFT).total_seconds()),
             tail_lines=None,
             limit_bytes=_BYTES,
             timestamps=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -286,7 +286,8 @@ def at_their_limit(
 
 def load_counted(diagnosis: Diagnosis, cpu_high: float) -> tuple[Counted, ...]:
     """What more pods are for, where the pods are at their limit."""
-    return share_counted("CPU of the limit", measured(diagnosis, "usage.pods", "cpu_share"), cpu_high)
+    found = share_counted("CPU of the limit", measured(diagnosis, "usage.pods", "cpu_share"), cpu_high)
+    return tuple(replace(one, of_load=True) for one in found)
 
 
 _NOT_CAPACITY: Mapping[Nature, tuple[str, str]] = {

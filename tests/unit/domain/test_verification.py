@@ -154,7 +154,8 @@ def _counted(**values: float) -> list[Trouble]:
         (_counted(errors=180), _counted(errors=150), False),
         (_counted(errors=180, crashes=9), _counted(errors=90, crashes=9), False),
         (_counted(latency=12, cpu=9), _counted(latency=3.5, cpu=9), False),
-        (_counted(pain=12, cpu=9), _counted(pain=6, cpu=9), "in part"),  # the users feel it
+        ([Trouble("pain", 12, 5), Trouble("cpu", 9, 5, of_load=True)], _counted(pain=6, cpu=9), "in part"),
+        (_counted(pain=12, errors=9), _counted(pain=6, errors=9), False),
         (_counted(errors=180), [], None),
         (_counted(errors=2), _counted(errors=2), None),  # nothing was wrong with it
         ([], _counted(errors=0), None),
