@@ -91,9 +91,8 @@ class Result(StrEnum):
 
     FIXED = "fixed"
     CONTAINED = "contained"  # healthy and quiet, by a step that relieves and does not repair
-    STILL_FIRING = (
-        "still_firing"  # what the step was for is measured to be gone or much less, and the alert fires on
-    )
+    STILL_FIRING = "still_firing"  # what the step was for is measured to be gone, and the alert fires on
+    IN_PART = "helped_in_part"  # some of it is gone or much less, and the alert fires on
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"

@@ -183,10 +183,8 @@ def weigh(verdict: tuple[Result, str], watch: Watch, again: LookedAgain) -> tupl
     waited = duration(timedelta(seconds=watch.watched))
     if again.gone or again.partly:
         helped = "it helped" if again.gone else "it helped in part"
-        return (
-            Result.STILL_FIRING,
-            f"{helped}, and the alert still fires after {waited}: {again.text}; {seen}",
-        )
+        result = Result.STILL_FIRING if again.gone else Result.IN_PART
+        return result, f"{helped}, and the alert still fires after {waited}: {again.text}; {seen}"
     if again.gone is False:
         return Result.NOT_FIXED, f"{_IN_PLACE}, and after {waited} it did not help: {again.text}; {seen}"
     return verdict[0], f"{verdict[1]} ({again.text})"

@@ -20,6 +20,7 @@ RESULT_WORDS = {
     Result.FIXED: "fixed",
     Result.CONTAINED: "contained, which buys time and is no fix",
     Result.STILL_FIRING: "it helped, and the alert still fires, which counts neither as fixed nor as failed",
+    Result.IN_PART: "it helped in part, and the alert still fires, which counts neither as fixed nor as failed",
     Result.NOT_FIXED: "not fixed",
     Result.INCONCLUSIVE: "inconclusive, which does not count as fixed",
     Result.PROBE_ERROR: "could not be measured, which does not count as fixed",

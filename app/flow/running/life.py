@@ -43,6 +43,7 @@ class Event(StrEnum):
     FIXED = "fixed"
     CONTAINED = "contained"  # the alert is gone by relief that buys time
     STILL_FIRING = "still_firing"  # what the step was for is gone, and the alert fires on
+    IN_PART = "in_part"  # some of it is gone or much less, and the alert fires on
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
@@ -175,6 +176,12 @@ def finish(state: RunState) -> Becomes:
 def helped(state: RunState) -> Becomes:
     """It helped: what earlier steps did not do is no news any more."""
     return lambda life, text: end(replace(life, reason=""), state, text)
+
+
+def helped_in_part(life: Life, text: str) -> Life:
+    """The step stays: to take it back would make things worse. What the rule says otherwise follows, but for the undo."""
+    rest = tuple(word for word in life.otherwise if word is not Otherwise.UNDO)
+    return go_on(replace(_noted(life, RunState.STILL_FIRING, text), rest=rest))
 
 
 def otherwise(outcome: RunState) -> Becomes:
@@ -321,6 +328,7 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.VERIFYING, E.CONTAINED): helped(S.CONTAINED),
     # An alert that fires on over a long window is no proof against the step: a person has the alert, and nothing is taken back.
     (S.VERIFYING, E.STILL_FIRING): helped(S.STILL_FIRING),
+    (S.VERIFYING, E.IN_PART): helped_in_part,
     (S.VERIFYING, E.NOT_FIXED): otherwise(S.NOT_FIXED),
     (S.VERIFYING, E.INCONCLUSIVE): finish(S.INCONCLUSIVE),
     (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),

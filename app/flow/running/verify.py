@@ -58,6 +58,7 @@ _EVENTS = {
     Result.FIXED: Event.FIXED,
     Result.CONTAINED: Event.CONTAINED,
     Result.STILL_FIRING: Event.STILL_FIRING,
+    Result.IN_PART: Event.IN_PART,
     Result.NOT_FIXED: Event.NOT_FIXED,
     Result.INCONCLUSIVE: Event.INCONCLUSIVE,
     Result.PROBE_ERROR: Event.PROBE_ERROR,
@@ -106,14 +107,15 @@ async def _weighed(
 
 def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, str] | None:
     """Relief that buys time is not called a fix, and says what a person has still to do."""
-    if verdict is None or verdict[0] not in (Result.FIXED, Result.STILL_FIRING):
+    if verdict is None or verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
         return verdict
     result, text = verdict
     if task := run.step.open_task:
         text = f"{text}. The cause is still there: {task}"
         result = Result.CONTAINED if result is Result.FIXED else result
-    if result is Result.STILL_FIRING and Rule.from_json(run.settings["rule"]).temporary is not None:
-        text = f"{text}. It was to be temporary, and stays until somebody takes it back: remediator undo {run.id}"
+    if result in (Result.STILL_FIRING, Result.IN_PART) and Rule.from_json(run.settings["rule"]).temporary:
+        more = " or a later step helps" if result is Result.IN_PART else ""
+        text = f"{text}. It was to be temporary, and stays until somebody takes it back{more}: remediator undo {run.id}"
     return result, text
 
 

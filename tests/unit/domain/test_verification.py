@@ -196,7 +196,7 @@ def test_a_step_that_helped_in_part_is_not_called_a_failure() -> None:
     assert verdict is not None
     result, text = weigh(verdict, watch, LookedAgain(None, "6 now", partly=True))
     assert (result, text) == (
-        Result.STILL_FIRING,
+        Result.IN_PART,
         "it helped in part, and the alert still fires after 1m: 6 now; as seen",
     )
 
