@@ -10,20 +10,9 @@ from playwright.sync_api import Browser, expect
 from tests.browser.tabs import PHONE, SIZES, Person, person
 from tests.browser.test_views import on_every_screen, size
 from tests.browser.world import World
-from tests.unit.served import POLICIES
+from tests.unit.served import POLICIES, PROPOSED
 
 TARGET = "/targets/rag7/Deployment/langgraph"
-PROPOSED = """\
-version: 1
-scope: {namespaces: [rag7]}
-blast_radius: {pods: 30%}
-rules:
-  - name: by itself
-    when: alertname="HighErrorRate"
-    target: {kind: Deployment, name: {label: deployment}, namespace: {label: namespace}}
-    remediation: high-error-rate
-    mode: auto
-"""
 
 
 def test_the_charts_of_a_verification_have_lines_in_sight_and_the_numbers_below(

@@ -68,6 +68,19 @@ async def _told(rig: Rig) -> str:
     return next((g.value for g in found.gates if g.gate == "new pods"), "")
 
 
+def _once_written(rig: Rig, happens: Callable[[Rig], object]) -> list[Request]:
+    """Let something happen in the very moment after the first patch; the list has that patch then."""
+    seen: list[Request] = []
+
+    def witness(request: Request, when: str) -> None:
+        if not seen and request.writes and (request.verb, when) == ("patch", "after"):
+            seen.append(request)
+            happens(rig)
+
+    rig.cluster.on_request(witness)
+    return seen
+
+
 def _without_config(rig: Rig) -> None:
     rig.cluster.delete(Kind.CONFIG_MAP, NAMESPACE, "langgraph-config")
 
@@ -267,15 +280,7 @@ async def test_the_rules_own_undo_waits_too_and_a_person_is_called(tmp_path: Pat
             rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
             manifest["spec"]["strategy"] = rolling
     rig = await born(tmp_path, world=world, use_api=False)
-    gone = False
-
-    def lose(request: Request, when: str) -> None:
-        nonlocal gone
-        if not gone and request.writes and (request.verb, when) == ("patch", "after"):
-            gone = True
-            _without_config(rig)
-
-    rig.cluster.on_request(lose)
+    _once_written(rig, _without_config)
     await rig.until(lambda: writes(rig) == ["patch langgraph"])
     for _ in range(40):
         await rig.send(body(alert(rig, severity="critical")))
@@ -291,15 +296,7 @@ async def test_the_rules_own_undo_waits_too_and_a_person_is_called(tmp_path: Pat
 async def test_an_undo_to_what_still_runs_in_full_needs_no_new_pod(tmp_path: Path) -> None:
     """The rollback met a quota that was filled in the very moment of its write; its rollout is stuck, and taking it back ends that."""
     rig = await born(tmp_path, world=_world("high-error-rate"), use_api=False)
-    full = False
-
-    def fill(request: Request, when: str) -> None:
-        nonlocal full
-        if not full and request.writes and (request.verb, when) == ("patch", "after"):
-            full = True
-            _full_quota(rig)
-
-    rig.cluster.on_request(fill)
+    full = _once_written(rig, _full_quota)
     await rig.run(900)
     assert full
     assert writes(rig) == ["patch langgraph", "patch langgraph (undo)"]

@@ -58,6 +58,18 @@ FINDINGS = (
 )
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ROOT / "policies"
+PROPOSED = """\
+version: 1
+scope: {namespaces: [rag7]}
+blast_radius: {pods: 30%}
+rules:
+  - name: by itself
+    when: alertname="HighErrorRate"
+    target: {kind: Deployment, name: {label: deployment}, namespace: {label: namespace}}
+    remediation: high-error-rate
+    mode: auto
+"""
+"""A policy that acts where the shipped one asks, for who tries one."""
 
 
 class Served:

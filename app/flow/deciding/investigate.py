@@ -294,17 +294,17 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     def failed(why: str) -> Seen:
         return _blind(subject, target, workload, f"the diagnosis failed: {why}")
 
-    return await guarded(looked(), failed, target.key)
+    return await guarded(looked(), failed, handler.name, target.key)
 
 
-async def guarded(asked: Awaitable[_T], failed: Callable[[str], _T], target: str) -> _T:
+async def guarded(asked: Awaitable[_T], failed: Callable[[str], _T], remediation: str, target: str) -> _T:
     """What a handler answers; never raises for what the cluster or the handler does."""
     try:
         return await asked
     except RemediatorError as error:
         return failed(str(error))
     except Exception as error:
-        log.exception("handler_failed", target=target)
+        log.exception("handler_failed", remediation=remediation, target=target)
         return failed(type(error).__name__)
 
 

@@ -115,11 +115,11 @@ async def present(services: Services, target: Target) -> Present:
         return Present(services.clock.now(), (), (), why)
     now = services.clock.now()
     past = await services.store.read(lambda conn: rollouts.past_of(conn, target.key, now))
-    scene = _scene(replace(services, cluster=view), workload, now)
+    scene = replace(_scene(replace(services, cluster=view), workload, now), history=past)
     state, managed, (rolled, why) = await asyncio.gather(
         section("Status", of.status(scene)),
         section("Managed by", of.managed(scene), _NOBODY),
-        rollouts.read(scene, past),
+        rollouts.read(scene),
     )
     managed = replace(managed, unread=managed.unread or unread)
     return Present(now, (state, managed), rolled, why)

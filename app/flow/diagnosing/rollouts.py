@@ -6,19 +6,18 @@ Called by `look`. Told from the revisions that the cluster keeps and this servic
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from app.domain.errors import RemediatorError
-from app.domain.remediation import PastAlert, Scene
+from app.domain.remediation import History, PastAlert, Scene
 from app.flow.diagnosing.section import LIMIT, said
-from app.kube.lineage import Life, Records, lives, template_written_at
+from app.kube.lineage import Life, Records
 from app.kube.read import revisions
 from app.store import facts
-from remediations.evidence.rollouts import RollbackParams, what_changed
+from remediations.evidence.rollouts import RollbackParams, records_of, what_changed
 
 SPAN = timedelta(days=30)
 _MOST = 20
@@ -39,22 +38,14 @@ class Rollout:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+def past_of(conn: Connection, target_key: str, now: datetime) -> History:
     """What this service knows of the workload's past: its alerts, and when one would have been heard."""
-
-    alerts: tuple[PastAlert, ...]
-    watched: Sequence[tuple[datetime, datetime]]
-
-
-def past_of(conn: Connection, target_key: str, now: datetime) -> Past:
-    """From the store."""
     rows = facts.alerts_on(conn, target_key, now - SPAN)
-    return Past(tuple(PastAlert(*row) for row in rows), facts.watched(conn))
+    return History(alerts=tuple(PastAlert(*row) for row in rows), watched=facts.watched(conn))
 
 
-async def read(scene: Scene, past: Past) -> tuple[tuple[Rollout, ...], str]:
-    """The newest first, and why there are none where they could not be read. Raises nothing of ours."""
+async def read(scene: Scene) -> tuple[tuple[Rollout, ...], str]:
+    """The newest first, and why there are none where they could not be read; the scene has the past. Raises nothing of ours."""
     try:
         async with asyncio.timeout(LIMIT):
             found = await revisions(scene.cluster, scene.workload)
@@ -62,8 +53,8 @@ async def read(scene: Scene, past: Past) -> tuple[tuple[Rollout, ...], str]:
         return (), said(error.message)
     except TimeoutError:
         return (), f"it took longer than {LIMIT:g} s"
-    spans = lives(found, template_written_at(scene.workload))
-    records = Records(spans, past.alerts, RollbackParams().known_good, past.watched)
+    records = records_of(found, scene, RollbackParams().known_good)
+    spans = records.lives
     since = scene.now - SPAN
     told = [
         _rollout(life, spans[n - 1] if n else None, records, is_last=n + 1 == len(spans))

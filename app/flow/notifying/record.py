@@ -195,7 +195,7 @@ def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
     now = severity.of_incident(tx.conn, incident_id)
     if holder.severity is None:
         people.held_for(tx, incident_id, now)
-    elif rank_of(now) < rank_of(holder.severity):
+    elif _above(now, holder.severity):
         _let_go(tx, incident_id, holder, risen(now, holder.severity))
         return None
     return holder
@@ -211,8 +211,13 @@ def at_it(conn: Connection, incident_id: str) -> str:
     if holder is None:
         return ""
     given = holder.severity
-    rises = given is not None and rank_of(severity.of_incident(conn, incident_id)) < rank_of(given)
+    rises = given is not None and _above(severity.of_incident(conn, incident_id), given)
     return "" if rises else holder.text
+
+
+def _above(now: str, given: str) -> bool:
+    """More severe than what somebody took: their word does not stand for it."""
+    return rank_of(now) < rank_of(given)
 
 
 def risen(now: str, before: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -37,6 +38,7 @@ _SHOWN = 2.0
 """Seconds that a look waits for a number that is only shown."""
 
 Word = tuple[AlertCondition, str]
+Rows = Sequence[tuple[Mapping[str, str], float]]
 
 
 async def goes_on(
@@ -64,8 +66,7 @@ async def _measured(services: Services, symptom: Symptom | None) -> Word | None:
     if symptom is None or services.metric_source is None:
         return None
     try:
-        rows = await services.metric_source.instant(symptom.query)
-        there = bool(rows) or bool(await services.metric_source.instant(symptom.presence))
+        rows, there = await _measure(services.metric_source, symptom)
     except TryLater as error:
         why = f"the alert is gone, and whether its source is gone too is not known: {symptom.what}: {error.message}"
         return AlertCondition.UNREADABLE, why
@@ -102,7 +103,7 @@ async def effect_of(
     def failed(why: str) -> Effect | None:
         return Effect(None, f"what it was for could not be measured: {why}")
 
-    return await guarded(handler.effect(scene, params, run.step), failed, run.target_key)
+    return await guarded(handler.effect(scene, params, run.step), failed, run.remediation, run.target_key)
 
 
 async def troubles_since(
@@ -113,8 +114,11 @@ async def troubles_since(
         return ()
     handler, params = known
     scene = replace(scene_of(services, workload, incident, since), acted_at=since)
-    seen = await guarded(handler.diagnose(scene, params), lambda why: Diagnosis(why, ()), run.target_key)
-    return seen.troubles
+
+    def failed(why: str) -> Diagnosis:
+        return Diagnosis(why, ())
+
+    return (await guarded(handler.diagnose(scene, params), failed, run.remediation, run.target_key)).troubles
 
 
 def _handler_of(services: Services, run: Run) -> tuple[AnyRemediation, Params] | None:
@@ -129,14 +133,19 @@ def _handler_of(services: Services, run: Run) -> tuple[AnyRemediation, Params] |
 async def _value(source: MetricSource, symptom: Symptom) -> float | None:
     """What is measured of it now: 0 without a value while its source is there, None when nobody can tell."""
     try:
-        rows = await source.instant(symptom.query)
-        there = bool(rows) or bool(await source.instant(symptom.presence))
+        rows, there = await _measure(source, symptom)
     except TryLater:
         return None
     numbers = [value for _, value in rows if math.isfinite(value)]
     if not there or (rows and not numbers):  # 0 of 0 requests is no number
         return None
     return max(numbers, default=0.0)
+
+
+async def _measure(source: MetricSource, symptom: Symptom) -> tuple[Rows, bool]:
+    """What is measured of it now, and whether what it is measured from is there. Raises TryLater."""
+    rows = await source.instant(symptom.query)
+    return rows, bool(rows) or bool(await source.instant(symptom.presence))
 
 
 async def _ended_again(

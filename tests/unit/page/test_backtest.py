@@ -20,18 +20,8 @@ from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, Page, access
 from tests.unit.page.html import Element
 from tests.unit.page.test_pages import expect_sound
+from tests.unit.served import PROPOSED
 
-PROPOSED = """\
-version: 1
-scope: {namespaces: [rag7]}
-blast_radius: {pods: 30%}
-rules:
-  - name: by itself
-    when: alertname="HighErrorRate"
-    target: {kind: Deployment, name: {label: deployment}, namespace: {label: namespace}}
-    remediation: high-error-rate
-    mode: auto
-"""
 Sent = dict[str, tuple[str | None, str]]
 
 
