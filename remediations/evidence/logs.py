@@ -207,8 +207,8 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
     be over. The level only ranks: many libraries warn where they try again."""
     found: dict[str, ErrorGroup] = {}
-    keys: dict[str, str] = {}
-    said: dict[str, Said] = {}
+    keys, said = dict[str, str](), dict[str, Said]()
+    places: dict[str, tuple[Sequence[str], int]] = {}
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
         told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
@@ -217,25 +217,30 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
             number, shape = told[place], shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
-                found[key] = _warning(lines, number, tokens, start)
+                found[key] = _warning(lines[number], tokens, start)
+                places[key] = lines, number
             if (group := found.get(key)) is not None:
                 names = group.names | {read.pod}
                 found[key] = replace(group, count=group.count + 1, names=names, pods=len(names))
-    kept = [g for g in found.values() if g.said]
-    return tuple(sorted(kept, key=lambda g: -g.count)[:MAX_GROUPS])
+    kept = sorted((g for g in found.items() if g[1].key), key=lambda g: -g[1].count)[:MAX_GROUPS]
+    return tuple(_in_words(group, *places[key]) for key, group in kept)
 
 
-def _warning(lines: Sequence[str], number: int, tokens: Sequence[str], start: datetime) -> ErrorGroup:
-    """One such line, without secrets; its `said` is empty where it is an error, too old, or about nothing that counts."""
-    raw = lines[number]
+def _warning(raw: str, tokens: Sequence[str], start: datetime) -> ErrorGroup:
+    """One such line, not yet in words; its `key` is empty where it is an error, too old, or about nothing that counts."""
     at, text = first_time(raw), said_in(raw)
     sign, nature = judged([text])
-    counts = sign is Sign.OTHERS or any(p.search(text) for p in (USED_UP, STALLED, MEMORY_FULL))
-    counts = counts and own_answer(raw) is None and (at is None or at >= start)
-    error = next(errors_in([raw], tokens), None)
-    near = redact_lines(lines[max(0, number - _BEHIND) : number + _BEHIND])
-    said = redact(said_in(near[min(number, _BEHIND)])) if counts and error is None else ""
-    return ErrorGroup("", normalise(said), 0, nature, at, 0, short_of_both(said, 300), said, 0)
+    about = sign is Sign.OTHERS or any(p.search(text) for p in (USED_UP, STALLED, MEMORY_FULL))
+    counts = about and own_answer(raw) is None and (at is None or at >= start)
+    key = normalise(text) if counts and next(errors_in([raw], tokens), None) is None else ""
+    return ErrorGroup("", key, 0, nature, at, 0, "", "", 0)
+
+
+def _in_words(group: ErrorGroup, lines: Sequence[str], number: int) -> ErrorGroup:
+    """What it says, without secrets: those around it are read for that, which only the few that are told are worth."""
+    first = max(0, number - _BEHIND)
+    said = redact(said_in(redact_lines(lines[first : number + _BEHIND])[number - first]))
+    return replace(group, key=normalise(said), example=short_of_both(said, 300), said=said)
 
 
 def _without_secrets(line: _Sorted, tokens: Sequence[str]) -> ErrorLine:
@@ -371,7 +376,9 @@ def errors_finding(log: ErrorLog) -> Finding:
     if log.top is None:
         text = f"No error lines in {span(log.window)} of logs of {where}"
     else:
-        text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {top_error(log)}"
+        who = "all" if log.top.count == log.errors else f"{log.top.count:,}"
+        most = f'{who} of them "{short(log.top.example, 120)}"'
+        text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {most}"
     if log.unreadable:
         text += f"; {count(len(log.unreadable), 'log')} could not be read"
     return Finding("errors.grouped", text, data=data, details=details)
@@ -387,11 +394,3 @@ def _row(g: ErrorGroup) -> dict[str, JsonValue]:
         "first_seen": g.first_seen.isoformat() if g.first_seen else None,
         "pods": g.pods,
     }
-
-
-def top_error(log: ErrorLog) -> str:
-    """The most frequent error in words: `780 of them "OperationalError: connection refused"`."""
-    if log.top is None:
-        return "no error lines"
-    who = "all" if log.top.count == log.errors else f"{log.top.count:,}"
-    return f'{who} of them "{short(log.top.example, 120)}"'
