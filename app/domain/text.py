@@ -34,11 +34,15 @@ _SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
 
 async def beside(size: int, work: Callable[[], T]) -> T:
     """What `work` gives, which reads `size` characters of strangers: in a thread when they are many, so that it holds nobody up, and one
-    after the other: they would only take turns at the interpreter, and whoever answers requests would be one of many."""
+    after the other: they would only take turns at the interpreter, and whoever answers requests would be one of many. Who stops waiting ends
+    no thread, so the turn lasts as long as the reading does."""
     if size <= LONG:
         return work()
-    async with _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        return await asyncio.to_thread(work)
+    turn = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+    await turn.acquire()
+    reading = asyncio.ensure_future(asyncio.to_thread(work))
+    reading.add_done_callback(lambda _: turn.release())
+    return await asyncio.shield(reading)
 
 
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()

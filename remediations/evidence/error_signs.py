@@ -7,16 +7,16 @@ Used by `remediations.evidence.natures` and `remediations.evidence.logs`, which 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
-import re2
+from app.domain.gated import Gated, gate
 
 
 def _words(*patterns: str) -> str:
     return rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])"
 
 
-MISSING: Final = re.compile(
+MISSING: Final = Gated(
     _words(
         # Modules, classes, libraries, files and commands that an image should have.
         r"cannot find (?:module|package|type|symbol|name|the (?:module|file|class))", r"no module named", r"module .{1,80} (?:was |could )?not (?:be )?found", r"cannot import name", r"cannot load such file",
@@ -31,11 +31,10 @@ MISSING: Final = re.compile(
         r"could not locate Gemfile", r"bundler: command not found: \S+", r"environment variable not found: \S+", r"could not load \S+\.(?:txt|json|ya?ml|xml|conf|so|dll|jar)", r"no \w+ in java\.library\.path", r"error loading (?:asgi|wsgi) app", r"failed opening required", r"(?:exec|execve|fork/exec):? [\"'`]?/[\w./-]{1,120}[\"'`]?: permission denied", r"application [\"'`]?[\w./-]{1,120}\.dll[\"'`]? does not exist",
         r"linkage ?error occurred while loading", r"compiled by a more recent version", r"could not find an? production build", r"the command could not be loaded, possibly because", r"missing encryption key to decrypt\b.{0,40}", r"missing script", r"not found in [\w./-]{1,80}\.(?:php|py|js|ts|ya?ml|toml|json|ini|conf|properties)",
     ),
-    re.IGNORECASE,
 )  # fmt: skip
 """What an image or the program's own files lack, whatever the exception is called."""
 
-GIVEN: Final = re.compile(
+GIVEN: Final = Gated(
     _words(
         # Flags, settings and values of its own.
         r"(?:unknown|unrecogni[sz]ed|unexpected|undefined|unsupported|unbekannte?[rs]?|inconnue?|desconocid[ao]|no such|illegal|bad|ambiguous) (?:\w{1,20} )?(?:flag|option|argument|command|subcommand|(?:sub)?directive|field|property|parameter|setting|switch|variable|config(?:uration)?(?: \w+)?|(?:authentication )?strategy|log ?level|keyword|attribute|element|scheme|protocol scheme|dialect|driver|encoding|locale|timezone|profile|type|unit|key(?! id)|keyword)\w{0,2}",
@@ -52,11 +51,10 @@ GIVEN: Final = re.compile(
         r"address already in use", r"port \d{1,5} (?:was |is )?(?:already )?in use(?: already)?", r"EADDRINUSE", r"only one usage of each socket address", r"(?:listen|bind)\w{0,5}\b.{0,60}(?:permission denied|EACCES|cannot assign requested address)", r"bind: .{0,60}", r"requires (?:net|read|write|env|run|sys|ffi) access", r"(?:key|secret|password) must be\b.{0,40}", r"keystore password was incorrect", r"password verification failed", r"tag mismatch", r"structure error: tags don.t match", r"(?:find|parse|decode|read) any PEM data", r"unsupported protocol scheme",
         r"run .{0,3}(?:npm|yarn|pnpm|make|rails|python|php) (?:run |artisan )?\w+\W{0,2}(?: first)?", r"(?:must|should) implement", r"is not (?:a )?registered", r"unknown (?:db|database) (?:driver|dialect|adapter|engine)", r"has been compiled by a more recent version", r"incompatible with (?:this|the) \w+", r"unable to open (?:config|configuration)\w*", r"could not open (?:config|configuration|input file)\w*", r"not callable",
     ),
-    re.IGNORECASE,
 )  # fmt: skip
 """Flags, settings, values and names of its own that a program refuses; the schema that it expects."""
 
-BROKEN: Final = re.compile(
+BROKEN: Final = Gated(
     _words(
         # Where the program itself went wrong.
         r"(?:is|are) not (?:a function|a constructor|defined|iterable|subscriptable|callable|an object)", r"cannot (?:read|set|access|destructure) propert(?:y|ies)", r"cannot access .{1,60} before initiali[sz]ation", r"(?:of|on) (?:undefined|null|nil|None)", r"undefined (?:method|variable|function|local variable|index|array key|constant|property|offset|is not)", r"call to (?:undefined|a member function)",
@@ -68,11 +66,10 @@ BROKEN: Final = re.compile(
         r"object has no attribute", r"has no (?:attribute|member|property|method|field)", r"circular (?:import|dependency|reference)", r"cannot (?:be )?(?:cast|convert|coerce|assign(?! requested)|instantiate)\w*(?: to| from)?", r"(?:type mismatch|incompatible types|unhashable type)", r"requires a callback function", r"void com\.\S{1,120}", r"no overload\b.{0,40}", r"unimplemented", r"not yet implemented",
         r"invalid memory reference", r"runtime error: .{0,80}", r"program (?:abort|received signal)\w*", r"abort(?:ed)? \(core dumped\)", r"fatal python error", r"is not a valid Win32 application", r"an attempt was made to load a program with an incorrect format",
     ),
-    re.IGNORECASE,
 )  # fmt: skip
 """Where a program itself went wrong, in the languages' own words."""
 
-UNREADABLE: Final = re.compile(
+UNREADABLE: Final = Gated(
     r"\bin JSON at position\b|\bis not valid JSON\b|\bJSON input\b|\bunexpected token <|\bexpecting value: line 1 column 1\b"
     # Parsers' words for the page of a proxy, or for nothing, in place of an answer.
     r"|\binvalid character '<'|\bunexpected (?:character|token)s?:?(?: at)? ?\(?['\"]<|['\"]<['\"]? is an invalid start|<(?:!doctype|html|head|body|\?xml)\b"
@@ -83,18 +80,16 @@ UNREADABLE: Final = re.compile(
     r"|(?<![\w.])(?:[1-9]|1[0-6]) (?:CANCELLED|UNKNOWN|INVALID_ARGUMENT|NOT_FOUND|ALREADY_EXISTS|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|DATA_LOSS):"
     # Commands that ask somebody, as shell scripts have them.
     r"|^(?:curl: \(\d{1,2}\)|jq: |wget: |getent: |parse error: Invalid numeric literal)",
-    re.IGNORECASE,
 )  # fmt: skip
 """Something that was asked of somebody else is not what it should be: an answer that cannot be read, or one that says no."""
-OF_ANOTHER: Final = re.compile(
+OF_ANOTHER: Final = Gated(
     rf"{UNREADABLE.pattern}|\b(?:response|reply|answer|payload|document|body|page) (?:of|from|by|sent by|was|is|had)\b"
     r"|(?-i:\b(?:[A-Z]\w{0,60})?(?:Response|Reply)\b)|\b(?:consul|vault|etcd|zookeeper|nacos|apollo|eureka)\b|\breturned by \S"
     r"|\b(?:s3a?|gs|gcs|abfss?|wasbs?|hdfs|az|oss|nfs)://"
     r"|(?<![\w.])/(?:mnt|media|data|nfs|efs|volumes?|vault|run/secrets|var/run|var/lib|shared)/",
-    re.IGNORECASE,
 )
 """What was wrong came from somewhere else: an answer that could not be read, a store of configuration, a bucket, a file of a volume."""
-CONSEQUENCE: Final = re.compile(
+CONSEQUENCE: Final = Gated(
     r"\bNoneType\b|\b(?:of|on|is|are|was|returned|got|got:|value|but found) [`'\"(]?(?:undefined|null|nil|None)\b|\bnull given\b|\bnil pointer\b|\bnull ?pointer|\bNullReferenceException\b"
     r"|\bobject reference not set\b|\binvalid memory address\b|\bnil map\b|\bnil:NilClass\b|\bfor nil\b|\bOption::unwrap\(\)|\bcannot (?:read|set|access|destructure) propert"
     r"|\b(?:is not|not) (?:iterable|subscriptable)\b|\.\w+ is not a function\b"
@@ -103,7 +98,6 @@ CONSEQUENCE: Final = re.compile(
     r"|\bnot enough values to unpack\b"
     # What a shell says of a variable or a file that a command before it should have filled.
     r"|^\S{1,80}: line \d{1,5}: |^/?(?:bin/)?(?:ba|da|a)?sh: ",
-    re.IGNORECASE,
 )  # fmt: skip
 """An error of the program about something that is not there: its own fault, or what follows when somebody else gave nothing. The name of an
 environment variable is no such thing: the release gives it."""
@@ -174,22 +168,12 @@ RECOVERED: Final = re.compile(
     re.IGNORECASE,
 )  # fmt: skip
 """What did not work does again."""
-_AROUND = re.compile(r"\(\?<?!(?:[^()]|\([^()]*\))*\)|\\b")  # what a pattern asks of its surroundings
-
-
-def _gate(*patterns: re.Pattern[str]) -> Any:
-    options = re2.Options()
-    options.case_sensitive = False
-    return re2.compile("|".join(_AROUND.sub("", p.pattern) for p in patterns), options)  # type: ignore[no-untyped-call]
-
-
-EITHER: Final = _gate(TROUBLE, RECOVERED)
+EITHER: Final = gate(f"{TROUBLE.pattern}|{RECOVERED.pattern}")
 """Finds something in every line in which one of the two does, and in few others; at a fiftieth of their cost, for most lines say neither."""
-NOISE: Final = re.compile(
+NOISE: Final = Gated(
     r"deprecat|\bslow (?:query|sql|statement|request|operation|command)\b|\b(?:query|statement|request) (?:was |is )?slow\b|\bwill be (?:removed|ignored|dropped)\b|\bignor(?:ed|ing)\b|\bdefault(?:s|ed|ing) to\b|\busing (?:the |a )?(?:default|built-?in|fall-?back|in-memory|standard|bundled)"
     r"|\bnot recommended\b|\bexperimental\b|\boptional (?!value|type)|\bSLF4J\b|\bdo not use .{0,40}production\b|\bwaiting (?:for|on) (?:new |incoming |the next )?(?:connections?|requests?|jobs?|messages?|events?|work|tasks?|signals?|traffic|debugger|changes)\b"
     r"|\b(?:errors?|fail\w*|timeouts?|rejected|dropped|lost|expired)[\"']?\s?[:=]\s?0\b|\b(?:0|no|zero) (?:errors?|failures|failed|timeouts|conflicts)\b|\bif .{0,60}\b(?:fails|failed|cannot)\b|\bin case of\b|\bsucce(?:eded|ssful\w*) (?:after|following)\b|\b\w*time-?out\w*[\"']?\s?[:=]\s?[\"']?\d+\s?(?:ms|s|m|h)?\b(?! (?:exceeded|reached|elapsed|expired))",
-    re.IGNORECASE,
 )  # fmt: skip
 """What programs warn of every day although everything works."""
 LEVEL: Final = re.compile(

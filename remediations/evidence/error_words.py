@@ -12,6 +12,8 @@ import re
 from enum import StrEnum
 from typing import Final
 
+from app.domain.gated import Gated
+
 
 class Nature(StrEnum):
     """What an error says about its cause, as far as its words tell. DEPENDENCY: what cannot be connected to; ANSWER: what can, and
@@ -78,11 +80,10 @@ STATUS: Final = tuple(
         rf"\b(?:error|errors?:) [\"']?(?P<status>{ANY})(?=[\"']?(?:\W*$|[,;:)\]]|\s+(?:from|for|on|while|by|when|calling)))",
     )
 )
-REMOTE: Final = re.compile(
+REMOTE: Final = Gated(
     r"\bupstream\b|\bfor url\b|\bwhen calling\b|\bcalling \S|\brpc error\b|\bremote (?:server|service|host|end)\b|\bpartner\b|\bprovider\b|\bthird[- ]party\b"
     r"|\bdownstream\b|\bbackend\b|\bwebhook\b|\b(?:request|call|connect(?:ion)?|POST|GET) to \S|\bhttp request\b|\bReceived HTTP response\b"
     r"|\boutbound\b|\blicen[cs]e server\b|\b[\w-]{0,40}(?:-\w{1,40}|service|gateway) (?:returned|answered|responded|replied)\b|\bServices?: (?:Amazon|AWS)|\b(?:[a-z0-9-]{1,63}\.){1,6}(?:com|net|org|io|dev|cloud|svc|internal|local|test)\b(?!\.\w)",
-    re.IGNORECASE,
 )
 """Words of a request of ours to somebody else."""
 IN_BRACKETS: Final = re.compile(r"\((?P<status>401|403|429|50[0234])\)")
@@ -91,8 +92,8 @@ IN_BRACKETS: Final = re.compile(r"\((?P<status>401|403|429|50[0234])\)")
 # Words. Hard ones say what happened, whoever says it; soft ones are words of everyday that count with no other sign.
 
 
-def _words(*patterns: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])", re.IGNORECASE)
+def _words(*patterns: str) -> Gated:
+    return Gated(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])")
 
 
 SCHEMA: Final = _words(
@@ -286,13 +287,12 @@ OF: Final = (
         " APIError StripeError HttpError GoogleAPICallError ServiceException RequestError TwilioRestException UnexpectedHttpStatus"
     )),
 )  # fmt: skip
-CLIENTS: Final = re.compile(
+CLIENTS: Final = Gated(
     r"(?<![\w.])(?:Redis|Predis|RedisClient|Aws|Google|Stripe|Elasticsearch|Elastic|OpenSearch|Twilio|Faraday|RestClient|HTTParty|Kafka|Rdkafka|Bunny|Mongo|Sentry|Azure)(?:::|\\)\w"
     r"|(?<![\w.])(?:redis|stripe|botocore|boto3|snowflake|pymysql|MySQLdb|elasticsearch\d?|opensearchpy|cassandra|pymongo|kafka|confluent_kafka|cimpl|pika|aiokafka|hvac|kazoo|consul|grpc|grpc_status"
     r"|google\.api_core|google\.auth|azure|openai|anthropic|twilio|ldap3?|requests|httpx|aiohttp|urllib3|etcd3?|nats|zeep|paramiko)\.(?:\w+\.){0,6}\w"
     r"|(?<![\w.])(?:org\.apache\.(?:kafka|pulsar|zookeeper|http)|org\.elasticsearch|com\.stripe|com\.amazonaws|software\.amazon|redis\.clients|io\.lettuce|com\.hazelcast|io\.grpc|feign|retrofit2|okhttp3)\.\w"
     r"|\ban error occurred \(\w{1,80}\) when calling the \w{1,80} operation\b",
-    re.IGNORECASE,
 )  # fmt: skip
 """Types of libraries that ask somebody else, by their packages: what they are called like means nothing of the program (`Redis::CommandError`)."""
 GAVE_ERROR: Final = re.compile(

@@ -209,6 +209,7 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     found: dict[str, ErrorGroup] = {}
     keys, said = dict[str, str](), dict[str, Said]()
     places: dict[str, tuple[Sequence[str], int]] = {}
+    whole = 0
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
         told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
@@ -217,7 +218,9 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
             number, shape = told[place], shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
-                found[key] = _warning(lines[number], tokens, start)
+                raw = lines[number] if whole < _MOST_JUDGED else lines[number][:_LONGEST_LINE]
+                whole += len(raw)
+                found[key] = _warning(raw, tokens, start)
                 places[key] = lines, number
             if (group := found.get(key)) is not None:
                 names = group.names | {read.pod}

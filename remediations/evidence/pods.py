@@ -17,6 +17,7 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.evidence import Trouble as Counted
+from app.domain.gated import Gated
 from app.domain.json import JsonValue
 from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
 from app.kube.read import read_pods
@@ -244,7 +245,7 @@ class Errors:
         told = (str(g["said"]) for g in (*self._groups, *self._warned) if g["nature"] == Nature.ANSWER)
         return all(LATE.search(text) for text in told)
 
-    def _speaking_of(self, words: re.Pattern[str]) -> Iterator[Any]:
+    def _speaking_of(self, words: Gated) -> Iterator[Any]:
         return (g for g in (*self._groups, *self._warned) if words.search(f"{g['type']} {g['said']}"))
 
     def share(self, nature: Nature) -> float:

@@ -7,12 +7,13 @@ queues say is not here: of these more pods bring more. Pure tables.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from app.domain.gated import Gated
 
-def _any(*phrases: str) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{phrase})" for phrase in phrases), re.IGNORECASE)
+
+def _any(*phrases: str) -> Gated:
+    return Gated("|".join(f"(?:{phrase})" for phrase in phrases))
 
 
 _OF = r"(?:connection|session|client|channel|cursor|consumer|licen[cs]e|seat|process|quer(?:y|ie)|login|lease|resource)s?e?s?\b"

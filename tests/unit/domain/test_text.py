@@ -81,3 +81,35 @@ async def test_of_many_long_texts_one_is_read_at_a_time_and_short_ones_wait_for_
     go_on.set()
     assert await asyncio.gather(*reading) == [0, 1, 2, 3, 4, 5]
     assert most == 1
+
+
+async def test_who_stops_waiting_for_a_reading_leaves_its_turn_to_nobody_before_it_has_ended() -> None:
+    """A look that took too long left its thread behind: the next one began beside it, and the event loop got every fifth turn."""
+    loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def read() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        return "read"
+
+    given_up = asyncio.ensure_future(beside(LONG + 1, read))
+    await begun.wait()
+    given_up.cancel()
+    following = asyncio.ensure_future(beside(LONG + 1, go_on.is_set))
+    await asyncio.wait((given_up,))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert given_up.cancelled()
+    assert not following.done()
+    go_on.set()
+    assert await following is True
+
+
+async def test_a_reading_that_fails_after_nobody_waits_for_it_gives_its_turn_back() -> None:
+    def fail() -> None:
+        raise ValueError("unreadable")
+
+    given_up = asyncio.ensure_future(beside(LONG + 1, fail))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await beside(LONG + 1, lambda: 1) == 1
