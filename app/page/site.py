@@ -43,11 +43,13 @@ from app.page.requests import (
     Form,
     SignIn,
     Site,
+    Tools,
     expensive,
     folding,
     form_of,
     greeting,
     looking,
+    not_used,
     query_of,
     require,
     told,
@@ -60,19 +62,20 @@ from app.store import records as store_records
 from app.web.problems import status_of
 from app.web.services import WebServices
 
+NO_TOOLS = Tools()
+
 
 def add_pages(
     app: FastAPI,
     web: WebServices,
     services: Services,
     sign_in: SignIn | None = None,
-    examine: doctor.Doctor | None = None,
-    replay: backtest.Backtest | None = None,
+    tools: Tools = NO_TOOLS,
 ) -> FastAPI:
-    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, with `examine`, which
-    finds what is wrong with the set-up, operators can ask for that, and with `replay` a policy can be tried against the stored alerts."""
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too; each of the `tools` has a
+    page or a form."""
     sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
-    site = Site(services, web, sessions, sign_in, examine, replay)
+    site = Site(services, web, sessions, sign_in, tools)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -185,7 +188,7 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
 
 async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
     query = dict(reversed(query_of(request.url.query)))
-    shown = await policy.look(site.services, query.get("labels", ""))
+    shown = await policy.look(site.services, query.get("labels", ""), site.tools.what_if)
     return _policy_page(site, request, visitor, shown, None)
 
 
@@ -202,7 +205,7 @@ def _policy_page(
     status = 422 if told is not None and told.faults else 200
     bounds = {"spans": backtest.DAYS, "shown": backtest.SHOWN, "replayed": store_records.REPLAYED}
     frame = shell(site, request, visitor) | ({"here": "/policy"} if told is not None else {})
-    tries = site.backtest is not None
+    tries = site.tools.backtest is not None
     return render.page("policy.html", status, s=shown, b=told, tries=tries, **bounds, **frame)
 
 
@@ -278,12 +281,13 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
     return {
         "visitor": visitor,
         "operates": visitor.may(Scope.OPERATE),
-        "doctor": site.doctor is not None and visitor.may(Scope.OPERATE),
+        "doctor": site.tools.doctor is not None and visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
         "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),
         "now": site.web.clock.now(),
         "times": times.chosen(request.cookies),
         "here": request.url.path + query,
+        "not_used": not_used(request),
         "unfold": request.query_params.get("unfold") == "1",
     }
