@@ -128,6 +128,43 @@ def operates_nobody(c: Clinic) -> None:
     c.rule["approval"] = {}
 
 
+def answering(path: str, status: int) -> Callable[[Clinic], None]:
+    return lambda c: c.statuses.update({path: status})
+
+
+def behind(setting: str, status: int) -> Callable[[Clinic], None]:
+    """A setting whose URL leads to something that answers so."""
+
+    def spoil(c: Clinic) -> None:
+        c.statuses["/there"] = status
+        c.there[setting] = "/there"
+
+    return spoil
+
+
+def collector(path: str) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        c.given["traces"] = "otlp"
+        c.there["traces_url"] = path
+
+    return spoil
+
+
+def sibling(*matchers: str) -> Callable[[Clinic], None]:
+    """A route above ours that takes its alerts and does not say `continue`."""
+    return lambda c: c.alertmanager["route"]["routes"].insert(
+        0, {"receiver": "pager", "matchers": list(matchers)}
+    )
+
+
+def muted(intervals: list[dict[str, Any]]) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        routed(mute_time_intervals=["always"])(c)
+        c.alertmanager["time_intervals"] = [{"name": "always", "time_intervals": intervals}]
+
+    return spoil
+
+
 class Planted(NamedTuple):
     """One fault: how it is made, which code names it, and words that its text must have."""
 
@@ -160,6 +197,24 @@ FAULTS = [
         "ingest",
     ),
     Planted("nobody_operates", W, operates_nobody, "approve, undo or pause"),
+    Planted(
+        "nobody_reads",
+        W,
+        given(tokens=f"alertmanager:ingest:{'0' * 64},anna:operate:{'1' * 64}"),
+        "nobody can open the page",
+    ),
+    Planted(
+        "namespace_protected",
+        W,
+        lambda c: c.policy.update(scope={"namespaces": ["rag7", "kube-system"], "secrets": ["web"]}),
+        "kube-system",
+    ),
+    Planted(
+        "traces_away", W, given(traces="otlp", traces_url=f"{NOWHERE}/v1/traces"), "could not be reached"
+    ),
+    Planted("traces_refused", W, collector("/elsewhere"), "HTTP 404"),
+    Planted("status_page_away", F, given(status_page_url=f"{NOWHERE}/hook"), "could not be reached"),
+    Planted("status_page_unwell", W, behind("status_page_url", 502), "HTTP 502"),
     Planted("dependency_wrong", F, given(dependencies='{"db": "mysql://h/d"}'), "db"),
     Planted("cluster_half", W, lambda c: setattr(c.kube, "half", True), "no answer"),
     Planted("person_unknown", W, given(people="bob+slack:U07ABCD1234"), "bob"),
@@ -260,6 +315,9 @@ FAULTS = [
     Planted("prometheus_missing", W, given(prometheus_url=""), "not measured"),
     Planted("prometheus_away", F, given(prometheus_url=NOWHERE), "could not be reached"),
     Planted("prometheus_wrong", F, _answer("/api/v1/query", {"hello": 1}), "not Prometheus"),
+    Planted("prometheus_refused", F, answering("/api/v1/query", 401), "wants credentials (HTTP 401)"),
+    Planted("prometheus_refused", F, answering("/api/v1/query", 503), "not well (HTTP 503)"),
+    Planted("alertmanager_refused", F, answering("/api/v2/status", 403), "wants credentials (HTTP 403)"),
     Planted("prometheus_skew", W, lambda c: setattr(c, "prometheus_ahead", 90.0), "90 s"),
     Planted("alertmanager_missing", W, given(alertmanager_url=""), "silenced"),
     Planted("alertmanager_away", F, given(alertmanager_url=NOWHERE), "could not be reached"),
@@ -272,6 +330,23 @@ FAULTS = [
     Planted(
         "repeat_interval", F, routed(repeat_interval="15m"), "older than 15m"
     ),  # the group interval comes on top
+    Planted("group_wait", W, routed(group_wait="20m"), "back for 20m"),
+    Planted(
+        "route_elsewhere",
+        W,
+        routed(matchers=['namespace="other"']),
+        "alerts of rag7 go to pager and never to fix",
+    ),
+    Planted("route_elsewhere", W, routed(matchers=None, match={"namespace": "other"}), "alerts of rag7"),
+    Planted("route_elsewhere", W, routed(matchers=None, match_re={"namespace": "team-.*"}), "alerts of rag7"),
+    Planted("route_elsewhere", W, sibling('namespace="rag7"'), "alerts of rag7 go to pager"),
+    Planted("route_elsewhere", W, sibling(), "alerts of rag7 go to pager"),
+    Planted("route_muted", W, muted([{}]), "always muted (always)"),
+    Planted("route_muted", W, muted([{"weekdays": ["saturday"]}]), "silent at times"),
+    Planted("receiver_no_credentials", W, receivers("fix", http_config=None), "refused with 401"),
+    Planted("receiver_max_alerts", W, receivers("fix", max_alerts=1), "1 alert of a group at most"),
+    Planted("receiver_missing", F, receivers("remediator-old", url="http://other.example.org/hook"), OURS),
+    Planted("receiver_missing", F, receivers("remediator", url="http://r:8080/webhooks/pagerduty"), OURS),
 ]
 
 
@@ -379,3 +454,49 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
         (folder / f"test_{name}.py").read_text("utf-8") for name in ("planted", "command", "login")
     )
     assert {code for code in known if f'"{code}"' not in here} == set()
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        sibling('namespace="other"'),
+        sibling('severity="none"'),  # nobody knows which severity the rule's alerts have
+        lambda c: c.alertmanager["route"]["routes"].insert(
+            0, {"receiver": "pager", "matchers": [], "continue": True}
+        ),
+        lambda c: c.alertmanager["route"].update(receiver="fix", routes=[], repeat_interval="5m"),
+        routed(matchers=['namespace=~"rag7|team-.*"', "team=a"]),
+        routed(matchers="{namespace=rag7}"),
+        receivers("remediator-old", "fix"),
+        lambda c: (
+            c.alertmanager.update({"global": {"http_config": {"basic_auth": {"username": "a"}}}})
+            or receivers("fix", http_config=None)(c)
+        ),
+    ],
+)
+async def test_a_configuration_that_lets_our_alerts_through_is_no_fault(
+    tmp_path: Path, sound: Callable[[Clinic], None]
+) -> None:
+    clinic = Clinic(tmp_path)
+    sound(clinic)
+    assert await examined(clinic) == []
+
+
+async def test_a_rule_whose_alerts_are_taken_by_another_route_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.rule["when"] = 'alertname="HighLatency", severity=~"critical|warning"'
+    routed(matchers=['namespace="rag7"', 'severity="none"'])(clinic)
+    (found,) = await examined(clinic)
+    assert (found.code, "alerts of rag7 go to pager and never to fix" in found.text) == (
+        "route_elsewhere",
+        True,
+    )
+
+
+async def test_a_collector_and_a_status_page_that_answer_are_no_fault_and_get_nothing(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.given["traces"] = "otlp"
+    clinic.there.update(traces_url="/v1/traces", status_page_url="/there")
+    clinic.statuses.update({"/v1/traces": 200, "/there": 405})
+    assert await examined(clinic) == []
+    assert sorted(clinic.asked) == [("HEAD", "/there", b""), ("POST", "/v1/traces", b"")]
