@@ -1,6 +1,6 @@
-{{/* What policy.files say, as JSON: mode, scope and rules of all files. A file that is no YAML ends the rendering. */}}
+{{/* What policy.files say, as JSON: mode, scope and rules of all files, and each freshness (15m where nobody says one). A file that is no YAML ends the rendering. */}}
 {{- define "alert-remediator.policy" -}}
-{{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}
+{{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}{{- $freshness := list -}}{{- $usual := "15m" -}}
 {{- range $file, $text := .Values.policy.files -}}
 {{- if not (regexMatch "\\.test\\.ya?ml$" $file) -}}
 {{- $document := fromYaml $text -}}
@@ -9,11 +9,13 @@
 {{- end -}}
 {{- with $document.mode }}{{- $mode = . -}}{{- end -}}
 {{- with $document.scope }}{{- $scope = . -}}{{- end -}}
+{{- with $document.freshness }}{{- $usual = . -}}{{- end -}}
 {{- with $document.rules }}{{- $rules = concat $rules . -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if eq (toString .Values.settings.MODE) "observe" }}{{- $mode = "observe" -}}{{- end -}}
-{{- dict "mode" $mode "scope" $scope "rules" $rules | toJson -}}
+{{- range $rules }}{{- with .freshness }}{{- $freshness = append $freshness . -}}{{- end -}}{{- end -}}
+{{- dict "mode" $mode "scope" $scope "rules" $rules "freshness" (append $freshness $usual) | toJson -}}
 {{- end }}
 
 {{/* "true" when one of the patterns fits the name. args: name, patterns */}}
