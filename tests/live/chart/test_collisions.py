@@ -126,5 +126,5 @@ def test_it_listens_where_its_service_sends(helm: Helm, given: str, host: str) -
 
 
 def test_what_is_mounted_beside_the_charts_own_is_taken(helm: Helm) -> None:
-    given = "extraVolumes[0].name=ca,extraVolumes[0].emptyDir.sizeLimit=1Mi,extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/tmp/ca"
-    assert "/tmp/ca" in helm.template("--set", given).text
+    given = "extraVolumes[0].name=ca,extraVolumes[0].emptyDir.sizeLimit=1Mi,extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/etc/ca"
+    assert "/etc/ca" in helm.template("--set", given).text
