@@ -261,9 +261,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     web = _web(settings, services, interactions, health)
     sign_in = outside.sign_in(settings, http, parts.clock)
     app = add_pages(create_app(web), web, services, sign_in, parts.tools)
-    metrics.start_at_zero(
-        CATALOGUE, [path for r in app.routes if (path := getattr(r, "path", "")).startswith("/webhooks/")]
-    )
+    metrics.start_at_zero(CATALOGUE)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 

@@ -33,15 +33,17 @@ class Metrics:
         self._time_parts(registry)
         self._watch_upkeep(registry)
 
-    def start_at_zero(self, remediations: Iterable[str], webhooks: Iterable[str]) -> None:
+    def start_at_zero(self, remediations: Iterable[str]) -> None:
         """What our own alerts see grow: a counter that begins with its first event has not grown by it. Other labels begin with their first event."""
         for code in (Code.BUDGET_SPENT, Code.RATE_LIMITED):
             self.decisions.labels(Verdict.DENY.value, code.value)
         for remediation in remediations:
             self.runs.labels(remediation, RunState.EXPIRED.value)
-        for route in webhooks:
-            for status in ("401", "403", "500", "503"):
-                self.http_requests.labels("POST", route, status)
+
+    def expect(self, webhook: str) -> None:
+        """The same for the requests that a webhook may have to refuse, by its route."""
+        for status in ("401", "403", "500", "503"):
+            self.http_requests.labels("POST", webhook, status)
 
     def _count_intake(self, to: CollectorRegistry) -> None:
         self.deliveries = _counter(
