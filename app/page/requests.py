@@ -73,7 +73,7 @@ _QUERIES: Mapping[str, frozenset[str]] = {
     "/diagnosis": frozenset(("namespace", "kind", "name")),
     "/scorecard": frozenset(("days",)),
     "/doctor": frozenset(("look",)),
-    "/incidents/": frozenset(("find",)),
+    "/incidents/": frozenset(("find", "see")),
     "/targets/": frozenset(("now",)),
 }
 """Fields that the pages look at beside `unfold`, by path or by its beginning."""

@@ -22,6 +22,7 @@ from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
     backtest,
+    closer,
     doctor,
     export,
     incident,
@@ -157,7 +158,14 @@ async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response
 
 async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
     incident_id = request.path_params["incident_id"]
-    shown = await site.web.store.read(lambda conn: incident.look(conn, site.services, incident_id, visitor))
+    query = dict(reversed(query_of(request.url.query)))
+    find, see = query.get("find", ""), query.get("see", "")
+    shown = await site.web.store.read(
+        lambda conn: incident.look(conn, site.services, incident_id, visitor, find)
+    )
+    if see:
+        with site.web.expensive.place(visitor.principal.name):
+            shown = replace(shown, closer=await closer.look(site.services, incident_id, see))
     return render.page("incident.html", i=shown, **shell(site, request, visitor))
 
 
