@@ -21,8 +21,7 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     """Somebody looks at standard error."""
     made = Terminal()
     monkeypatch.setattr(sys, "stderr", made)
@@ -30,14 +29,16 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return made
 
 
-def test_a_bar_is_on_standard_error_where_somebody_looks(terminal: Terminal) -> None:
+def test_a_bar_is_on_standard_error_where_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = looked_at(monkeypatch)
     with progress("records", 3, quiet=False) as told:
         assert list(counted("abc", told)) == ["a", "b", "c"]
     assert "records" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
 
 
-def test_beside_json_there_is_none(terminal: Terminal) -> None:
+def test_beside_json_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = looked_at(monkeypatch)
     with progress("records", 3, quiet=True) as told:
         told(3)
     assert terminal.getvalue() == ""
@@ -58,8 +59,7 @@ def test_a_backtest_tells_how_far_it_has_come(
 ) -> None:
     alerts = tmp_path / "alerts.jsonl"
     alerts.write_text(f"{json.dumps(ALERT)}\n" * 500, "utf-8")
-    made = Terminal()
-    monkeypatch.setattr(sys, "stderr", made)
+    made = looked_at(monkeypatch)
     ended = shell.good("policy", "backtest", "--alerts", str(alerts), *(["--json"] if as_json else []))
     assert ("bytes" in made.getvalue()) is not as_json
     assert "bytes" not in ended.out
