@@ -213,9 +213,15 @@ async def build(settings: Settings, parts: Parts | None = None) -> Service:
         raise
 
 
+def _metrics(settings: Settings) -> Metrics:
+    made = Metrics(CollectorRegistry(), outside.histogram(settings))
+    made.start_at_zero(CATALOGUE)
+    return made
+
+
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
     tracer = parts.tracer or outside.tracer(settings, replica_name(settings), closing)
-    metrics = Metrics(CollectorRegistry(), outside.histogram(settings))
+    metrics = _metrics(settings)
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
     cluster = await _cluster(settings, parts, metrics, tracer, closing)
@@ -261,7 +267,6 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     web = _web(settings, services, interactions, health)
     sign_in = outside.sign_in(settings, http, parts.clock)
     app = add_pages(create_app(web), web, services, sign_in, parts.tools)
-    metrics.start_at_zero(CATALOGUE)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 

@@ -97,16 +97,16 @@ class Read:
     """How much was read of all files; told a few hundred times at most each second of work, as a replay takes a million lines."""
 
     told: Callable[[int], None]
-    bytes: int = 0
+    taken: int = 0
     lines: int = 0
 
     def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The same lines."""
         for line in lines:
-            self.bytes += len(line)
+            self.taken += len(line)
             self.lines += 1
             if self.lines % _TOLD_EACH == 0:
-                self.told(self.bytes)
+                self.told(self.taken)
             yield line
 
 

@@ -219,10 +219,12 @@ def _unreached(
             if taken and not any(one.receiver in ours for group in taken for one in group):
                 elsewhere = sorted({one.receiver for group in taken for one in group})
                 lost.setdefault(", ".join(elsewhere) or "nobody", set()).add(rule.name)
-        for elsewhere, rules in sorted(lost.items()):
+        for place, rules in sorted(lost.items()):
             every = len(rules) == sum(bool(rule.when.lists) for rule in policy.rules)
             whose = "" if every else f" for {foreign(', '.join(sorted(rules)))}"
-            text = f"alerts of {namespace}{whose} go to {foreign(elsewhere)} and never to {foreign(', '.join(ours))}"
+            text = (
+                f"alerts of {namespace}{whose} go to {foreign(place)} and never to {foreign(', '.join(ours))}"
+            )
             fix = "add a route for the namespace, above any that takes its alerts without continue: true"
             yield _SAY.warn("route_elsewhere", text, fix)
 

@@ -390,14 +390,3 @@ async def test_a_head_that_retention_removed_says_so(store: Store, clock: HandCl
         report = await store.read(lambda conn, known=known: trail.verify(conn, NO_KEYS, known))  # type: ignore[misc]
         assert report.ok is ok
         assert ok or "give a younger one" in report.problem
-
-
-async def test_a_verification_tells_how_far_it_has_come(
-    make_store: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = make_store()
-    await fill(store)
-    monkeypatch.setattr(trail, "_TOLD_EACH", 2)
-    told: list[int] = []
-    report = await store.read(lambda conn: trail.verify(conn, told=told.append))
-    assert told == list(range(2, report.checked + 1, 2)) != []
