@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.target import Kind, Target
 from app.kube.parse import parse_pod, parse_workload
-from app.kube.startup import no_new_pod_starts
+from app.kube.startup import new_pods
 
 ACTED = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 TARGET = Target("rag7", Kind.DEPLOYMENT, "web")
@@ -80,7 +80,7 @@ QUOTA = {
 def test_e_what_cannot_start_is_told_from_what_is_slow(
     pods: list[Any], conditions: list[dict[str, Any]], why: str
 ) -> None:
-    assert no_new_pod_starts(workload(*conditions), pods, ACTED) == why
+    assert new_pods(workload(*conditions), pods, ACTED, rolls=True).doomed == why
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_e_what_was_refused_before_our_write_dooms_nothing(
     stood = workload(QUOTA).manifest
     stood["metadata"] |= meta
     stood["status"] |= status
-    assert no_new_pod_starts(parse_workload(TARGET, stood), [], ACTED) == ""
+    assert new_pods(parse_workload(TARGET, stood), [], ACTED, rolls=True).doomed == ""
