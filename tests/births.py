@@ -46,6 +46,18 @@ class _Births:
         return cluster
 
 
+class Copies:
+    """A cluster as it is now, to go on from as often as wanted."""
+
+    def __init__(self, cluster: SimCluster, clock: Clock) -> None:
+        self._shared: dict[int, BaseModel] = {}
+        self._written = _written(cluster, clock, self._shared)
+
+    def another(self, clock: Clock) -> SimCluster:
+        """One of its own at `clock`, which tells the same time as the first one's did."""
+        return _Reader(self._written, clock, self._shared).read()
+
+
 class _Writer(pickle.Pickler):
     def __init__(self, into: io.BytesIO, clock: Clock, shared: dict[int, BaseModel]) -> None:
         super().__init__(into, protocol=pickle.HIGHEST_PROTOCOL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +20,25 @@ from app.policy.load import read_dir
 from app.sim import Fault, FaultKind
 from app.store import audit, retention, runs
 from tests.scenario.moments import after_the_first, during
+from tests.scenario.played import played
 from tests.scenario.rig import POLICIES, Rig
-from tests.scenario.scenes import the_incident, trail
+from tests.scenario.scenes import leased, the_incident, trail
 
 API = ("rag7", "langgraph-api")
-
-
-def leased(lasts: str) -> dict[str, str]:
-    """The shipped policy with a lease on the rule that scales out."""
-    texts = read_dir(POLICIES)
-    marker = "    remediation: high-latency\n"
-    assert marker in texts["rag7.yaml"]
-    texts["rag7.yaml"] = texts["rag7.yaml"].replace(
-        marker, f"{marker}    temporary: {{revert_after: {lasts}}}\n"
-    )
-    return texts
 
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """A service whose scale-outs are on loan for a quarter of an hour, already fixed once."""
-    found = Rig(tmp_path / "store.sqlite", scenarios=("high-latency",), policy_texts=leased("15m"))
-    await found.born()
-    await found.run(600)
-    assert (await _run(found)).state is RunState.CONTAINED
-    assert _replicas(found) == 8
-    found.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
+    made = partial(Rig, scenarios=("high-latency",), policy_texts=leased("15m"))
+
+    async def scaled_out(first: Rig) -> None:
+        await first.run(600)
+        assert (await _run(first)).state is RunState.CONTAINED
+        assert _replicas(first) == 8
+        first.cluster.traffic.set_rps("langgraph-api", 1.0)  # the rush is over: two replicas are enough again
+
+    found = await played("temporary changes", tmp_path / "store.sqlite", made, scaled_out)
     yield found
     await found.close()
 
