@@ -38,8 +38,9 @@ def new_pods(workload: Workload, pods: Sequence[Pod], since: datetime, *, rolls:
     made = [p for p in alive if p.created_at >= since - _EARLY]
     chosen = {p.template_hash for p in made if rolls} - {""}
     its = [p for p in alive if p in made or p.template_hash in chosen]
-    up = [p for p in its if p.ready and not (p in made and any(map(_crashing, p.containers)))]
-    serving = max(len(up), _up_by_status(workload) if rolls else 0)
+    between = [p for p in made if p.ready and any(map(_crashing, p.containers))]
+    up = [p for p in its if p.ready and p not in between]
+    serving = max(len(up), _up_by_status(workload) - len(between) if rolls else 0)
     down = next((p for p in its if p not in up and not p.over), None)
     of = f" of {workload.desired}" if rolls else " new"
     text = f"{serving}{of} pods serve" + (f", and {down.name} does not: {_why_down(down)}" if down else "")

@@ -109,6 +109,8 @@ async def _judged(
     elif verdict is not None and may_have_helped(verdict, watch):
         again = await _again(services, run, gone)
         verdict = weigh(verdict, watch, again)
+    if verdict is None:
+        return watch, None, again
     left = await services.store.read(lambda conn: standing.tasks(run, runs.entries(conn, run.id)))
     return watch, _told_apart(verdict, run, left), again
 
@@ -125,11 +127,9 @@ async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
     return await look(services, run, workload, about.incident, about.acted_at)
 
 
-def _told_apart(
-    verdict: tuple[Result, str] | None, run: Run, left: Sequence[str]
-) -> tuple[Result, str] | None:
+def _told_apart(verdict: tuple[Result, str], run: Run, left: Sequence[str]) -> tuple[Result, str]:
     """Relief that buys time is not called a fix, and says what a person has still to do; also what is `left` to do after earlier steps."""
-    if verdict is None or verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
+    if verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
         return verdict
     result, text = verdict
     if task := run.step.open_task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,3 +97,41 @@ def test_e_what_was_refused_before_our_write_dooms_nothing(
     stood["metadata"] |= meta
     stood["status"] |= status
     assert new_pods(parse_workload(TARGET, stood), [], ACTED, rolls=True).doomed == ""
+
+
+def _named(name: str, made: Any, template: str = "new") -> Any:
+    return replace(made, ref=replace(made.ref, name=name), template_hash=template)
+
+
+def _numbers(updated: int, replicas: int, available: int) -> Any:
+    numbers = {"updatedReplicas": updated, "replicas": replicas, "availableReplicas": available}
+    manifest = workload().manifest
+    manifest["spec"]["replicas"], manifest["status"] = 3, {**manifest["status"], **numbers}
+    return parse_workload(TARGET, manifest)
+
+
+def test_how_many_pods_of_a_step_are_up_is_counted_and_one_that_is_not_is_named() -> None:
+    """Pods of the template that were there already are the rollout's as well; one that is up between two crashes is not up."""
+    up, down = pod({"running": {}}, ready=True), pod(waiting("ImagePullBackOff", "no such tag"))
+    before = _named("web-0", pod({"running": {}}, age=-600, ready=True))
+    old = _named("web-9", pod({"running": {}}, age=-600, ready=True), "old")
+    flickers = _named("web-3", pod({"running": {}}, restarts=3, ready=True, **CRASHED))
+    found = new_pods(
+        _numbers(2, 3, 1), [_named("web-1", up), _named("web-2", down), before, old], ACTED, rolls=True
+    )
+    assert found.serving == 2
+    assert found.text.startswith(
+        "2 of 3 pods serve, and web-2 does not: cannot get its image (ImagePullBackOff)"
+    )
+    assert (
+        new_pods(_numbers(2, 3, 1), [_named("web-1", up), before, old], ACTED, rolls=False).text
+        == "1 new pods serve"
+    )
+    assert new_pods(_numbers(1, 3, 3), [flickers, old], ACTED, rolls=True).serving == 0
+
+
+def test_the_controllers_own_numbers_tell_of_pods_that_were_there_before_a_rollback() -> None:
+    """No pod was made since our write: those of the older version had never gone."""
+    assert new_pods(_numbers(2, 3, 2), [], ACTED, rolls=True).serving == 1
+    assert new_pods(_numbers(1, 4, 3), [], ACTED, rolls=True).serving == 0
+    assert new_pods(_numbers(3, 3, 3), [], ACTED, rolls=False).serving == 0
