@@ -295,8 +295,10 @@ _LONGEST = 3600.0
 
 def _deadline(run: Run, workload: Workload | None) -> float:
     """In how many seconds without progress the cluster itself calls this rollout failed: it does so for Deployments, and for no change of a
-    size."""
+    size. One that its controller has not seen is not under way."""
     if workload is None or workload.target.kind is not Kind.DEPLOYMENT or not _rolls(run):
+        return 0.0
+    if workload.observed_generation < workload.ref.generation:
         return 0.0
     return min(float(workload.manifest["spec"].get("progressDeadlineSeconds", 600)), _LONGEST)
 
