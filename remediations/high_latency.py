@@ -200,15 +200,20 @@ def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
     return [*([] if limited else [unseen]), possible, *against_more(diagnosis, strained=bool(limited))]
 
 
-def _not_slow(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
-    """What speaks against any trouble of this workload: what was measured, and what a person should look at."""
+def _not_slow(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
+    """What speaks against any trouble of this workload: what was measured, and what a person should look at. After a step of ours that is what
+    the step was for, and no news about the alert."""
+    elsewhere = "look at what the alert measures, it may be about another workload"
+    after = [name for name in (SCALE_OUT, RESTART) if name in scene.history.tried]
+    if after:
+        elsewhere = (
+            f"look over what time the alert measures: it may fire on for a while after the {after[-1]}"
+        )
     latency = measured(diagnosis, "metrics.latency")
     if latency is not None and latency < params.latency_low:
-        why = f"{joined(known(diagnosis, 'metrics.latency'))}, within the {seconds(params.latency_low)} that count as fast"
-        return (
-            why,
-            "look at what the alert measures, it may be about another workload; latency_low says what counts as fast",
-        )
+        fast = f"within the {seconds(params.latency_low)} that count as fast"
+        why = f"{joined(known(diagnosis, 'metrics.latency'))}, {fast}"
+        return why, f"{elsewhere}; latency_low says what counts as fast"
     load = measured(diagnosis, "usage.pods", "cpu_share")
     if (
         latency is None
@@ -217,17 +222,18 @@ def _not_slow(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str
         and not diagnosis.finding("metrics.throttling")
     ):
         why = f"latency is not measured and the pods have nothing to do ({joined(known(diagnosis, 'usage.pods'))})"
-        return why, "look at what the alert measures, it may be about another workload"
+        return why, elsewhere
     return None
 
 
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
     if cause := _elsewhere(params, diagnosis):
         return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
-    if calm := _not_slow(params, diagnosis):
+    if calm := _not_slow(scene, params, diagnosis):
         return refuse(SCALE_OUT, f"nothing shows that more replicas are needed: {calm[0]}", calm[1])
     if SCALE_OUT in scene.history.tried and SCALE_OUT not in scene.history.not_taken:
-        return refuse(SCALE_OUT, "it was scaled out in this incident already, and latency stayed high")
+        stayed = "which helped in part" if SCALE_OUT in scene.history.helped else "and latency stayed high"
+        return refuse(SCALE_OUT, f"it was scaled out in this incident already, {stayed}")
     leak = diagnosis.finding("memory.leak")
     used = measured(diagnosis, "usage.pods", "memory_share")
     if leak and shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high:
@@ -254,14 +260,15 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     if leak and shown(diagnosis, "memory.leak", "leak"):
         why = f"{leak.text}; a restart frees it for a while"
         task = f"find the leak ({leak.text}): it will fill up again"
-    elif calm := _not_slow(params, diagnosis):
+    elif calm := _not_slow(scene, params, diagnosis):
         return refuse(RESTART, f"nothing shows that a restart is needed: {calm[0]}", calm[1])
     elif missed := scene.history.not_taken.get(SCALE_OUT):
         return refuse(
             RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
         )
     elif SCALE_OUT in scene.history.tried:
-        why = "latency stayed high after scaling out"
+        eased = "latency is still high after scaling out, which helped in part"
+        why = eased if SCALE_OUT in scene.history.helped else "latency stayed high after scaling out"
     elif scene.workload.desired >= params.scale_to:
         why = f"latency is high although {count(scene.workload.desired, 'replica')} run already"
     else:

@@ -162,31 +162,46 @@ def host_in(namespace: str, host: str, service: str) -> str:
 
 _FEW_LEFT = 0.05  # of the most frequent error: a straggler
 _OTHERS = 0.25  # of its count, by which the other errors may have grown meanwhile
+_MOST = 0.5  # part of all errors from which the most frequent one is what the errors are about
 _LINES, _CAUSES, _LIMITED = "error lines a minute", "causes", "limited answers a minute"
+_OTHER_LINES = "other log lines a minute"
+_TROUBLED, _KILLS = "containers in trouble", "kills for memory a minute that the containers run"
+_SHORTEST = 30.0  # seconds; below, one run differs from the next by chance
 
 
 def errors_counted(finding: Finding | None) -> tuple[Trouble, ...]:
-    """The most frequent error and all errors, of the finding `errors.grouped`; the other groups only to be compared."""
+    """The most frequent error and all errors, of the finding `errors.grouped`; the other groups, and what else was written, only to be compared. One
+    kind of many that goes is not all that goes."""
     if finding is None or finding.certainty is Certainty.UNKNOWN or finding.data.get("unreadable"):
         return ()
-    data: Any = {"window_seconds": 60, "groups": (), **finding.data}
-    minutes = data["window_seconds"] / 60
+    data: Any = {"window_seconds": 60, "groups": (), "pods": 0, "cut": 0, **finding.data}
+    minutes, errors = (data.get("seconds") or data["window_seconds"]) / 60, data["errors"]
     top = data["groups"][0]["count"] if data["groups"] else 0
-    found = [Trouble(_LINES, data["errors"] / minutes, (data["errors"] - (1 - _OTHERS) * top) / minutes)]
+    gone = errors - (1 - _OTHERS) * top if top >= _MOST * errors else _FEW_LEFT * errors
+    whole = Trouble(
+        _LINES, errors / minutes, gone / minutes, of_load=True, pods=data["pods"], needs=_OTHER_LINES
+    )
+    whole = replace(whole, least=bool(data["cut"]))
+    found = [whole, Trouble(_OTHER_LINES, max(0, data.get("lines", 0) - errors) / minutes)]
     for number, group in enumerate(data["groups"]):
-        gone = None if number else _FEW_LEFT * top / minutes
-        found.append(Trouble(f'{_LINES} "{group["key"][:120]}"', group["count"] / minutes, gone, _LINES))
+        few = None if number else _FEW_LEFT * top / minutes
+        name = f'{_LINES} "{group["key"][:120]}"'
+        found.append(replace(whole, what=name, value=group["count"] / minutes, gone=few, part_of=_LINES))
     return tuple(found)
 
 
 def pods_counted(finding: Finding | None) -> tuple[Trouble, ...]:
-    """Containers in trouble and pods that are not ready, of the finding `pods.state`."""
+    """Containers in trouble, how often those that are killed for memory are, and pods that are not ready, of the finding `pods.state`."""
     if finding is None or finding.certainty is Certainty.UNKNOWN:
         return ()
     data: Any = finding.data
     broken = sum(data[fault] for fault in ("out_of_memory", "image", "config", "crash"))
     missing = max(0, data["desired"] - data["ready"])
-    return Trouble("containers in trouble", broken, 0), Trouble("pods not ready", missing, 0)
+    ran = data.get("ran_before_kill") or ()
+    kills = Trouble(_KILLS, sum(60 / max(_SHORTEST, seconds) for seconds in ran))
+    timed = broken == len(ran)  # what ended otherwise, or nobody knows when, is not told by how long it ran
+    in_trouble = Trouble(_TROUBLED, broken, 0, finer=_KILLS if timed else "")
+    return in_trouble, *((kills,) if timed else ()), Trouble("pods not ready", missing, 0)
 
 
 def cause_counted(code: str, *, sure: bool, unknown: bool) -> tuple[Trouble, ...]:

@@ -39,13 +39,19 @@ class Trouble:
     """How much there is of something that a step may be for, under a name that the next look gives it too: the verification of the step
     looks again. At `gone` and below it is over; None for what is only told so that it can be compared. `part_of` is the name of the whole
     that was looked through: a part that is not told then is not there. `of_load`: it follows what is asked of the pods, so that it may stay while
-    a step helps."""
+    a step helps. `finer` is the name of the same counted in time, which tells that it became rarer. `pods`: so many were looked through, 0
+    where that says nothing. `needs` is the name of what has to be there as well for its absence to be news. `least`: there may have been more than could be
+    read."""
 
     what: str
     value: float
     gone: float | None = None
     part_of: str = ""
     of_load: bool = False
+    finer: str = ""
+    pods: int = 0
+    needs: str = ""
+    least: bool = False
 
     @property
     def there(self) -> bool:
@@ -55,7 +61,18 @@ class Trouble:
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
         said: dict[str, JsonValue] = {"what": self.what, "value": self.value, "gone": self.gone}
-        return {**said, "part_of": self.part_of, "of_load": self.of_load}
+        how: dict[str, JsonValue] = {
+            "finer": self.finer,
+            "pods": self.pods,
+            "needs": self.needs,
+            "least": self.least,
+        }
+        return {
+            **said,
+            "part_of": self.part_of,
+            "of_load": self.of_load,
+            **{k: v for k, v in how.items() if v},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +89,88 @@ AS_BEFORE = 0.7
 """Above this part of what it was before the step trouble is as before: it varies by itself."""
 
 
+_SILENT = 0.05
+"""Up to this part of what it was before, what shows that anything is asked of the pods is not there any more."""
+
+
+class _Became(StrEnum):
+    """What became of one trouble."""
+
+    GONE = "gone"
+    LESS = "less"
+    AS_BEFORE = "as before"
+    NOT_KNOWN = "not known"
+
+
 def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str = "") -> LookedAgain:
     """Is the trouble gone that was there before the step? One that is as before outweighs others; one of load does not outweigh the `symptom`
     that users feel: where that is gone or much less the step helped in part, and to take it back would make things worse."""
-    now = {trouble.what: trouble.value for trouble in after}
-    told: dict[str, list[str]] = {"gone": [], "less": [], "as before": [], "not measured": []}
-    relieved = lasting = False
+    then, now = {one.what: one for one in before}, {one.what: one for one in after}
+    felt = then.get(symptom)
+    relieved = felt is not None and felt.there and _became(felt, now)[0] in (_Became.GONE, _Became.LESS)
+    told: dict[_Became, list[str]] = {word: [] for word in _Became}
+    lasting = False
     for trouble in (one for one in before if one.there):
-        value = now.get(trouble.what, 0.0 if trouble.part_of in now else None)
-        is_now = "not measured" if value is None else f"{value:.3g} now"
-        became = _became(trouble, value)
+        became, is_now = _became(trouble, now)
+        if not relieved and (why := _no_word(trouble, became, then, now)):
+            became, is_now = _Became.NOT_KNOWN, f"{is_now}, {why}"
+        if became is _Became.AS_BEFORE and (rarer := _rarer(trouble, then, now)):
+            became, is_now = _Became.LESS, f"{is_now} ({rarer})"
         told[became].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
-        relieved = relieved or (trouble.what == symptom and became in ("gone", "less"))
-        lasting = lasting or (became == "as before" and not trouble.of_load)
-    if told["as before"] and (lasting or not relieved):
-        return LookedAgain(False, "; ".join(told["as before"]))
-    better, rest = told["less"] + told["gone"], told["as before"] + told["not measured"]
-    if told["gone"] and not (told["less"] or rest):
-        return LookedAgain(True, "; ".join(told["gone"]))
-    if better:
-        return LookedAgain(None, "; ".join(better + rest), partly=True)
-    return LookedAgain(None, "; ".join(rest) or "nothing was measured of what the step was for")
+        lasting = lasting or (became is _Became.AS_BEFORE and not trouble.of_load)
+    same, less, gone, unknown = (
+        told[w] for w in (_Became.AS_BEFORE, _Became.LESS, _Became.GONE, _Became.NOT_KNOWN)
+    )
+    if same and (lasting or not relieved):
+        return LookedAgain(False, "; ".join(same))
+    if gone and not (less or same or unknown):
+        return LookedAgain(True, "; ".join(gone))
+    if less or gone:
+        return LookedAgain(None, "; ".join([*less, *gone, *same, *unknown]), partly=True)
+    return LookedAgain(None, "; ".join(unknown) or "nothing was measured of what the step was for")
 
 
-def _became(trouble: Trouble, value: float | None) -> str:
+def _became(trouble: Trouble, now: Mapping[str, Trouble]) -> tuple[_Became, str]:
+    """What became of it by its number alone, and the number."""
+    found = now.get(trouble.what)
+    value = found.value if found is not None else 0.0 if trouble.part_of in now else None
     if value is None:
-        return "not measured"
+        return _Became.NOT_KNOWN, "not measured"
+    said = f"{value:.3g} now"
     if value <= (trouble.gone or 0.0):
-        return "gone"
-    return "as before" if value > AS_BEFORE * trouble.value else "less"
+        return _Became.GONE, said
+    return _Became.AS_BEFORE if value > AS_BEFORE * trouble.value else _Became.LESS, said
+
+
+def _no_word(
+    trouble: Trouble, became: _Became, then: Mapping[str, Trouble], now: Mapping[str, Trouble]
+) -> str:
+    """Why its number tells nothing, where no user's symptom does; empty where it does tell."""
+    found = now.get(trouble.what) or now.get(trouble.part_of)
+    same = became is _Became.AS_BEFORE
+    if became is _Became.NOT_KNOWN or found is None:
+        return ""
+    if trouble.least if same else found.least:
+        return "and a log was cut, so that there may have been more"
+    if same and found.pods > trouble.pods > 0:
+        return f"and {found.pods} pods write more than {trouble.pods}"
+    other, others = then.get(trouble.needs), now.get(trouble.needs)
+    if (
+        not same
+        and other is not None
+        and other.value > 0
+        and (others is None or others.value <= _SILENT * other.value)
+    ):
+        return "and as good as nothing else is written either, so that nothing may be asked of the pods"
+    return ""
+
+
+def _rarer(trouble: Trouble, then: Mapping[str, Trouble], now: Mapping[str, Trouble]) -> str:
+    """The same counted in time, where that became less; else empty."""
+    before, found = then.get(trouble.finer), now.get(trouble.finer)
+    if before is None or found is None or found.value > AS_BEFORE * before.value:
+        return ""
+    return f"{before.what}: {before.value:.3g} before the step, {found.value:.3g} now"
 
 
 @dataclass(frozen=True, slots=True)

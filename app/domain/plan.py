@@ -61,6 +61,17 @@ SIZES = frozenset(
 ACCUSING = frozenset({ActionKind.ROLL_BACK})
 """Kinds that a step takes because the version that runs is what does the harm: their undo brings it back."""
 
+ROLLING = frozenset(
+    {
+        ActionKind.ROLL_BACK,
+        ActionKind.ROLLOUT_RESTART,
+        ActionKind.SET_IMAGE,
+        ActionKind.RAISE_MEMORY_LIMIT,
+        ActionKind.ROTATE_KEY,
+    }
+)
+"""Kinds after which all pods are made anew, from another template."""
+
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
 

@@ -62,7 +62,8 @@ class History:
     """What this service already did and measured for this incident and target.
 
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
-    steps already tried in this incident, and `not_taken` those of them whose rollout never got done, with what was seen last;
+    steps already tried in this incident, `not_taken` those of them of which nothing came up, and `helped` those after which things were better,
+    each with what was seen last;
     `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
     `replaced` the values that were rotated away from in Secrets, of any target; `watched` the spans of time in which an alert would have
     been heard, None where that is not the question.
@@ -71,6 +72,7 @@ class History:
     left_revisions: Container[str] = frozenset()
     tried: tuple[str, ...] = ()
     not_taken: Mapping[str, str] = field(default_factory=dict)
+    helped: Mapping[str, str] = field(default_factory=dict)
     overruled: Mapping[str, str] = field(default_factory=dict)
     alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)

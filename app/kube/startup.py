@@ -1,4 +1,5 @@
-"""Can any pod made since a moment start? What a look at a rollout needs to end early. Pure.
+"""The pods that a step made or chose: how many are up, why one is not, and whether any can start, so that a look at a rollout may end early.
+Pure.
 
 Called by the verification. Says "no" only for what waiting does not heal: an image that is not there, a container that
 cannot be created, one that crashes again and again, and pods that the API server refuses to make. A pod that merely is not
@@ -8,6 +9,7 @@ ready yet, or that no node takes now, may become ready.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.redact import redact
@@ -20,9 +22,61 @@ _EARLY = timedelta(seconds=2)  # times of pods are whole seconds, and stamped by
 _WORDS = 200
 
 
-def no_new_pod_starts(workload: Workload, pods: Sequence[Pod], since: datetime) -> str:
-    """Why not, with the pod and the kubelet's or the API server's words; empty when one is ready or may get ready."""
-    new = [p for p in pods if p.created_at >= since - _EARLY and not p.terminating]
+@dataclass(frozen=True, slots=True)
+class NewPods:
+    """`serving` are up. `text` says so with its numbers, and why one of the others is not. `doomed`: why no pod made since can start, with the pod
+    and the kubelet's or the API server's words; empty when one is ready or may get ready."""
+
+    serving: int | None
+    text: str
+    doomed: str
+
+
+def new_pods(workload: Workload, pods: Sequence[Pod], since: datetime, *, rolls: bool) -> NewPods:
+    """Of a step written at `since`. It `rolls` pods of another template out: pods of that template that were there already are its as well."""
+    alive = [p for p in pods if not p.terminating]
+    made = [p for p in alive if p.created_at >= since - _EARLY]
+    chosen = {p.template_hash for p in made if rolls} - {""}
+    its = [p for p in alive if p in made or p.template_hash in chosen]
+    between = [p for p in made if p.ready and any(map(_crashing, p.containers))]
+    up = [p for p in its if p.ready and p not in between]
+    serving = max(len(up), _up_by_status(workload) - len(between) if rolls else 0)
+    down = next((p for p in its if p not in up and not p.over), None)
+    of = f" of {workload.desired}" if rolls else " new"
+    text = f"{serving}{of} pods serve" + (f", and {down.name} does not: {_why_down(down)}" if down else "")
+    return NewPods(serving, text, "" if serving else _doomed(workload, made))
+
+
+def _up_by_status(workload: Workload) -> int:
+    """Pods of the present template that are up for sure, by the controller's own numbers: even if all that are not up were of it."""
+    status = workload.manifest.get("status") or {}
+    if workload.observed_generation < workload.ref.generation or "replicas" not in status:
+        return 0
+    return max(0, workload.updated - max(0, int(status["replicas"]) - workload.available))
+
+
+def _why_down(pod: Pod) -> str:
+    for state in pod.containers:
+        if why := _hopeless(state):
+            return why
+        if state.waiting and state.waiting not in ("ContainerCreating", "PodInitializing"):
+            return _said(state.waiting, state.waiting_message)
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        return f"no node takes it ({_said(scheduled.reason, scheduled.message)})"
+    return "it is not ready"
+
+
+def _said(what: str, message: str) -> str:
+    return f"{what}: {redact(message)[:_WORDS]}" if message else what
+
+
+def _crashing(state: ContainerState) -> bool:
+    ended = state.last_terminated
+    return state.restarts >= _CRASHES and ended is not None and bool(ended.exit_code)
+
+
+def _doomed(workload: Workload, new: Sequence[Pod]) -> str:
     if any(p.ready for p in new):
         return ""
     for pod in new:

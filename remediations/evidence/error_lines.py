@@ -373,6 +373,14 @@ def first_time(text: str) -> datetime | None:
     return None
 
 
+def spanned(text: str) -> float | None:
+    """Seconds from the first to the last line of a log; None where they do not tell their times."""
+    first = first_time(text)
+    ends = (first_time(line) for line in reversed(text[-_LONGEST_RECORD:].splitlines()[-10:]))
+    last = next((at for at in ends if at is not None), None)
+    return None if first is None or last is None else max(1.0, (last - first).total_seconds())
+
+
 def normalise(text: str) -> str:
     """`text` with what varies from one occurrence to the next replaced; HTTP status codes stay, they tell types apart."""
     line = " ".join(bounded(text, _LONGEST_SAME).split())

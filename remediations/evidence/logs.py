@@ -18,7 +18,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.redact import REDACTED, redact, redact_lines
 from app.domain.text import beside, bounded
-from app.domain.workload import ContainerState, Pod
+from app.domain.workload import Pod
 from remediations.evidence.error_lines import (
     TOKENS,
     Beginning,
@@ -29,6 +29,7 @@ from remediations.evidence.error_lines import (
     normalise,
     said_in,
     short_of_both,
+    spanned,
 )
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import (
@@ -41,6 +42,7 @@ from remediations.evidence.natures import (
     share_of,
     unsettled,
 )
+from remediations.evidence.pods import log_queries
 from remediations.evidence.usage import count, short, span
 from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
 
@@ -81,7 +83,8 @@ class ErrorLog:
     the time of the first line of any present container, None when no line tells one; `read` names the pods. `beginning` is what
     is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure; `own` accuse the
     program, and `follows` of these tell only that something is not there. `warned` are
-    lines below the level of an error that say that somebody else failed, or that something is used up."""
+    lines below the level of an error that say that somebody else failed, or that something is used up. `seconds` is what
+    time was read on average, of a log that was cut less than the window, and of `cut` logs nobody knows."""
 
     window: float
     pods: int
@@ -98,6 +101,8 @@ class ErrorLog:
     begins: datetime | None = None
     read: frozenset[str] = frozenset()
     beginning: Beginning = field(default_factory=Beginning)
+    seconds: float = 0.0
+    cut: int = 0
 
     @property
     def known(self) -> bool:
@@ -131,6 +136,8 @@ class PodLog:
     text: str = ""
     fault: str = ""
     previous: bool = False
+    cut: bool = False
+    no_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,7 @@ async def read_errors(
     size = sum(len(r.text) for r in reads)
     found, groups = await beside(size, lambda: _errors(reads, start, tokens))
     warned = await beside(size, lambda: _warned(reads, start, tokens))
+    covered = [_covered(r, now, window) for r in reads if not r.previous]
     return ErrorLog(
         window=window,
         pods=len(chosen),
@@ -171,7 +179,16 @@ async def read_errors(
             (t for r in reads if not r.previous and (t := first_time(r.text)) and t >= start), default=None
         ),
         read=frozenset(p.name for p in chosen),
+        seconds=sum(one or window for one in covered) / len(covered) if covered else window,
+        cut=covered.count(None),
     )
+
+
+def _covered(read: PodLog, now: datetime, window: float) -> float | None:
+    """Of how many seconds a log was read; None when nobody can tell. Cut in lines it has the newest, cut in bytes it ends early."""
+    if not read.cut or (first := first_time(read.text)) is None:
+        return None if read.cut else window
+    return min(window, spanned(read.text) or window) if read.no_end else (now - first).total_seconds()
 
 
 def _errors(
@@ -264,7 +281,7 @@ async def read_logs(
         pods, key=lambda p: (p.ready, -max((c.restarts for c in p.containers), default=0), p.name)
     )
     chosen = chosen[:MAX_PODS]
-    queries = [q for pod in chosen for q in _queries(pod, window)]
+    queries = [q for pod in chosen for q in log_queries(pod, window, POD_BYTES)]
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def read(query: LogQuery) -> PodLog:
@@ -274,34 +291,13 @@ async def read_logs(
     return chosen, _bounded(await asyncio.gather(*(read(q) for q in queries)))
 
 
-def _queries(pod: Pod, window: float) -> Iterable[LogQuery]:
-    states = {c.name: c for c in pod.containers}
-    for spec in pod.specs:
-        state = states.get(spec.name)
-        if state is None or not _has_run(state):
-            continue  # a container that never ran has no log; asking gives an error and not an empty text
-        query = LogQuery(
-            pod.ref.namespace,
-            pod.name,
-            spec.name,
-            since_seconds=max(1, round(window)),
-            limit_bytes=POD_BYTES,
-        )
-        yield query
-        if state.restarts:
-            # The previous run of a crashing container is what tells why, however long ago it began.
-            yield replace(query, previous=True, since_seconds=None)
-
-
-def _has_run(state: ContainerState) -> bool:
-    running = not state.waiting and state.terminated is None
-    return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
-
-
 async def read_log(cluster: Cluster, query: LogQuery) -> PodLog:
     """One log, or why it could not be read."""
     try:
-        return PodLog(query.pod, query.container, await cluster.logs(query), previous=query.previous)
+        text = await cluster.logs(query)
+        lines, whole = query.tail_lines or len(text) + 2, len(text.encode()) < 0.99 * query.limit_bytes
+        cut = not whole or text.count("\n") >= lines - 1
+        return PodLog(query.pod, query.container, text, "", query.previous, cut, not whole)
     except (ClusterRefused, TryLater) as e:
         return PodLog(query.pod, query.container, fault=e.message)
 
@@ -315,7 +311,7 @@ def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
         kept.append(
             read
             if len(read.text) <= room
-            else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2])
+            else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2], cut=True)
         )
     return kept
 
@@ -366,6 +362,8 @@ def errors_finding(log: ErrorLog) -> Finding:
         "pods": log.pods,
         "window_seconds": log.window,
         "unreadable": len(log.unreadable),
+        "seconds": log.seconds or log.window,
+        "cut": log.cut,
         "unclear": log.unclear,
         "natures": {nature.value: number for nature, number in sorted(log.natures.items())},
         "groups": [_row(g) for g in log.groups],
@@ -384,6 +382,8 @@ def errors_finding(log: ErrorLog) -> Finding:
         text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {most}"
     if log.unreadable:
         text += f"; {count(len(log.unreadable), 'log')} could not be read"
+    if log.cut or 0 < log.seconds < 0.9 * log.window:
+        text += f"; the logs were cut: of each {span(log.seconds)} were read on average"
     return Finding("errors.grouped", text, data=data, details=details)
 
 

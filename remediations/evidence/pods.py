@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.domain.cluster import Cluster
+from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.evidence import Trouble as Counted
@@ -134,6 +134,31 @@ def _recent(ended: Terminated, since: datetime) -> bool:
     return ended.finished_at is None or ended.finished_at >= since
 
 
+def log_queries(pod: Pod, window: float, most: int) -> Iterator[LogQuery]:
+    """What to ask for the logs of its containers, at most so many bytes each."""
+    states = {c.name: c for c in pod.containers}
+    for spec in pod.specs:
+        state = states.get(spec.name)
+        if state is None or not _has_run(state):
+            continue  # a container that never ran has no log; asking gives an error and not an empty text
+        query = LogQuery(
+            pod.ref.namespace,
+            pod.name,
+            spec.name,
+            since_seconds=max(1, round(window)),
+            limit_bytes=most,
+        )
+        yield query
+        if state.restarts:
+            # The previous run of a crashing container is what tells why, however long ago it began.
+            yield replace(query, previous=True, since_seconds=None)
+
+
+def _has_run(state: ContainerState) -> bool:
+    running = not state.waiting and state.terminated is None
+    return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
+
+
 def of_revision(pod: Pod, revision: Revision) -> bool:
     """True when the pod was made from this revision of its workload."""
     if pod.owner is not None and pod.owner.name == revision.name:
@@ -173,8 +198,17 @@ def pods_finding(workload: Workload, pods: Sequence[Pod], found: Sequence[Troubl
         "most_restarts": restarts,
         "last_end": max((t.at.isoformat() for t in found if t.at), default=None),
         **{f.value: len(found) for f, found in by_fault.items()},
+        "ran_before_kill": [s for t in by_fault[Fault.OUT_OF_MEMORY] if (s := _ran(t.container)) is not None],
     }
     return Finding("pods.state", ", ".join(parts), data=data, details=tuple(t.text for t in found[:_SHOWN]))
+
+
+def _ran(state: ContainerState) -> float | None:
+    """How many seconds a container ran before it was killed for memory the last time; None where nobody tells."""
+    killed = state.oom_killed
+    if killed is None or killed.started_at is None or killed.finished_at is None:
+        return None
+    return (killed.finished_at - killed.started_at).total_seconds()
 
 
 # Would more pods help? For it speaks what was measured of the present ones, against it what their errors are about, and what changed.

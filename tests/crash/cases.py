@@ -25,7 +25,7 @@ from app.sim import load_scenario
 from app.sim.scenario import Scenario
 from app.store import incidents
 from remediations import CATALOGUE
-from tests.crash.worlds import autoscaled, blocked, exhausted, flood, leaking, overload, two_tables
+from tests.crash.worlds import autoscaled, blocked, eased, exhausted, flood, leaking, overload, two_tables
 from tests.orders import ORDERS
 from tests.scenario.rig import Rig, shipped_policy
 from tests.scenario.scenes import says_yes
@@ -266,6 +266,16 @@ EXTRA = (
         hand=says_yes,
         ends=IncidentState.ESCALATED,
         name="high-latency/all steps, none helps",
+        long=True,
+    ),
+    Case(
+        "high-latency",
+        "scale-out",
+        eased,
+        of_rule={"steps": ()},
+        hand=says_yes,
+        ends=IncidentState.ESCALATED,
+        name="high-latency/all steps, the first helps in part",
         long=True,
     ),
     Case(

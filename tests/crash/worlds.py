@@ -38,6 +38,16 @@ def flood() -> Scenario:
     return base.model_copy(update={"behaviours": behaviours})
 
 
+@cache
+def eased() -> Scenario:
+    """More load than all replicas of the ladder can carry well: the first step helps in part, and the next one does not."""
+    base = load_scenario("high-latency")
+    behaviours = tuple(
+        b.model_copy(update={"capacity": 4.0}) if b.capacity is not None else b for b in base.behaviours
+    )
+    return base.model_copy(update={"behaviours": behaviours})
+
+
 def autoscaler(name: str) -> dict[str, Any]:
     """An autoscaler of the overloaded Deployment, whose own measure never makes it scale."""
     return {

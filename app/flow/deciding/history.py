@@ -16,6 +16,7 @@ from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import ActionKind
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
+from app.domain.verification import Worth
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce
 from app.flow.services import Services
@@ -200,10 +201,11 @@ def history_of(
     rotates: Collection[str],
 ) -> History:
     """Revisions (by their keyed fingerprints) this target was rolled away from in any incident, steps already tried (a refused
-    one too), those of them that were never really taken, those that somebody took back, memory samples of the target's pods, keys rotated
+    one too), those of them that were never really taken or that helped, those that somebody took back, memory samples of the target's pods, keys rotated
     away from (as records show them) by the remediations `rotates`."""
     tried: dict[str, None] = {}
     not_taken: dict[str, str] = {}
+    helped: dict[str, str] = {}
     for run in facts.of_incident(conn, incident_id):
         names: dict[int, str] = {}
         for entry in runs.entries(conn, run.id):
@@ -213,14 +215,17 @@ def history_of(
                 tried[intent["step"]] = None
                 if outcome.get("result") in (ActionResult.REFUSED, ActionResult.PARTLY):
                     not_taken[intent["step"]] = str(outcome.get("answer", {}).get("text", "it was refused"))
-            elif intent.get("entry") == "verified" and outcome.get("rolled_out") is False:
-                step = names.get(intent.get("step_index", 0))
-                if step is not None:
-                    not_taken[step] = str(outcome.get("text", "its rollout did not finish"))
+            elif intent.get("entry") == "verified" and (step := names.get(intent.get("step_index", 0))):
+                text = str(outcome.get("text", ""))
+                if outcome.get("rolled_out") is False and not outcome.get("serving"):
+                    not_taken[step] = text or "its rollout did not finish"
+                if outcome and Worth.of(outcome) is Worth.BETTER:
+                    helped[step] = text
     return History(
         left_revisions=Digested(key, _left(conn, target_key)),
         tried=tuple(tried),
         not_taken=not_taken,
+        helped=helped,
         overruled={
             run.step.name: f"{run.result} ({run.id})"
             for run in facts.taken_over(conn, target_key, now - TAKEN_OVER_FOR)

@@ -285,7 +285,7 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     async def looked() -> Seen:
         diagnosis = await handler.diagnose(scene, subject.params)
         ladder = await handler.ladder(scene, subject.params, diagnosis)
-        there = tuple(trouble for trouble in diagnosis.troubles if trouble.there)
+        there = diagnosis.troubles if any(trouble.there for trouble in diagnosis.troubles) else ()
         counted = (replace(step, troubles=step.troubles or there) for step in ladder)
         chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in counted)
         steps = await _permitted(services, subject.rule, target, chosen)

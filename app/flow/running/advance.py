@@ -175,8 +175,9 @@ def life_of(tx: Tx, run: Run) -> Life:
         entry.intent["step_index"] == run.step_index and entry.intent["kind"] in half_way.KEPT
         for entry in there
     )
-    loses = "; ".join(filter(None, (standing.lost_by_itself(there), standing.accused(entries, there))))
-    return replace(life, in_place=bool(there), kept=kept and run.state is RunState.ACTING, loses=loses)
+    alone = standing.by_itself(entries, there)
+    kept = kept and run.state is RunState.ACTING
+    return replace(life, in_place=bool(there), kept=kept, loses=alone.kept, loose=bool(alone.back))
 
 
 def _wait(tx: Tx, run: Run, found: Found) -> _Moved:

@@ -182,7 +182,7 @@ def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
 def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
     partly = any(standing.was_partly(entry) for entry in journal.changed(tx.conn, run.id))
-    several = len(run.step.actions) > 1
+    several = len(run.step.actions) > 1 or run.step_index > 0
     stands = journal.standing_of(tx.conn, run) if several or partly else standing.Standing()
     again = (_again(run, incident),) if partly and not several else ()
     why = Escalation(

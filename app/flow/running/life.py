@@ -82,7 +82,8 @@ class Life:
     """What the table needs to know of a run, and what it changes.
 
     `action` is the index of the action being carried out, of `actions` in this step. `in_place`: something of ours is in
-    place, of any step; `loses` is why only a person's word takes it back: what that would lose, or whom it would bring back. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
+    place, of any step; `loses` is why only a person's word takes it back, or the part of it that is not `loose`: what that would lose, whom it would
+    bring back, or what helped. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
     ordered it knew of, and their order is good `until` then (ISO 8601).
     """
@@ -93,6 +94,7 @@ class Life:
     in_place: bool = False
     kept: bool = False
     loses: str = ""
+    loose: bool = False
     action: int = 0
     rest: tuple[Otherwise, ...] = ()
     outcome: RunState | None = None
@@ -179,7 +181,8 @@ def helped(state: RunState) -> Becomes:
 
 
 def helped_in_part(life: Life, text: str) -> Life:
-    """The step stays: to take it back would make things worse. What the rule says otherwise follows, but for the undo."""
+    """The step stays, and with it all that it stands on: to take it back would make things worse. What the rule says otherwise follows, but for the
+    undo; that of a later step that does not help is its own."""
     rest = tuple(word for word in life.otherwise if word is not Otherwise.UNDO)
     return go_on(replace(_noted(life, RunState.STILL_FIRING, text), rest=rest))
 
@@ -222,8 +225,9 @@ def _half(life: Life) -> bool:
 
 
 def after_undo(life: Life, text: str) -> Life:
-    """What was to be taken back is taken back: go on with the rule, or the end that the order or the revert meant."""
-    life = replace(life, in_place=False)
+    """What was to be taken back is taken back: go on with the rule, or the end that the order or the revert meant. By itself only what did not
+    help was: the rest is still in place."""
+    life = replace(life, in_place=bool(life.loses) and life.cause is Cause.OTHERWISE, loose=False)
     match life.cause:
         case Cause.PERSON:
             return end(life, RunState.UNDONE, text)
@@ -280,7 +284,7 @@ def go_on(life: Life) -> Life:
         rest = life.rest[number + 1 :]
         if word is Otherwise.UNDO and life.in_place and life.loses:
             life = replace(life, reason=_joined(life.reason, f"not undone by itself: {life.loses}"))
-        elif word is Otherwise.UNDO and life.in_place:
+        if word is Otherwise.UNDO and life.in_place and (life.loose or not life.loses):
             return replace(
                 life, state=RunState.UNDOING, rest=rest, cause=Cause.OTHERWISE, undos=life.undos + 1
             )

@@ -13,9 +13,10 @@ from typing import Any
 
 from app.domain import half_way
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import ACCUSING, SIZES, Action
+from app.domain.plan import ACCUSING, SIZES, Action, Step
 from app.domain.target import ObjectRef
 from app.domain.units import utc
+from app.domain.verification import Worth
 from app.flow.ids import action_id
 from app.store.runs import JournalEntry, Run
 
@@ -84,19 +85,75 @@ def loss(in_place: Sequence[JournalEntry]) -> str:
     return "; ".join(text for text in found if text)
 
 
-def accused(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> str:
-    """Why a rollback among these actions is not taken back without a person's word: it would bring back what was rolled back for its own
-    trouble, and what is there by now came up. Empty where it did not come up, or does not do what it is for: then it does worse."""
-    up = {
-        entry.intent["step_index"]
-        for entry in entries
-        if entry.intent.get("entry") == "verified"
-        and (entry.outcome or {}).get("rolled_out")
-        and (entry.outcome or {}).get("effect") is not False
-    }
-    found = (_action(e) for e in in_place if e.intent["step_index"] in up)
-    found = (action for action in found if action.kind in ACCUSING)
-    told = (f"to {a.undo} would bring back what was rolled back for its trouble" for a in found)
+@dataclass(frozen=True, slots=True)
+class ByItself:
+    """Of what is in place: what an undo without a person's word takes back, oldest first, and why the rest stays, in words."""
+
+    back: tuple[JournalEntry, ...] = ()
+    kept: str = ""
+
+
+def by_itself(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> ByItself:
+    """The one rule of what is taken back without a person's word, step by step: what is no better than before that step, as its verification
+    measured. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and, where
+    a step is known to have helped, one of which that is not known. What was left half done goes, as it was never verified."""
+    if lost := lost_by_itself(in_place):
+        return ByItself((), lost)
+    told = _verified(entries)
+    helped = [s for s in map(_step, in_place) if Worth.of(told.get(s, {})) is Worth.BETTER]
+    newest = max(helped, default=-1)
+    back, kept = list[JournalEntry](), dict[str, None]()
+    for entry in in_place:
+        found = told.get(_step(entry))
+        if _step(entry) <= newest:
+            name = entry.intent["step"]
+            kept[
+                f"{name} helped" if _step(entry) in helped else f"{name} was there when a later step helped"
+            ] = None
+        elif found is None:
+            back.append(entry)
+        elif accusing := _accusing(_step(entry), found, in_place):
+            kept[accusing] = None
+        elif helped and Worth.of(found) is Worth.UNKNOWN:
+            kept[f"whether {entry.intent['step']} helped is not known, and an earlier step did"] = None
+        else:
+            back.append(entry)
+    return ByItself(tuple(back), "; ".join(kept))
+
+
+def tasks(run: Run, entries: Sequence[JournalEntry]) -> tuple[str, ...]:
+    """What a person has still to do after the run's earlier steps that helped and did not repair, each as a sentence."""
+    told = _verified(entries)
+    former = {int(i): Step.from_json(kept["step"]) for i, kept in run.settings.get("steps", {}).items()}
+    return tuple(
+        f"Still to do after {step.name}: {step.open_task}"
+        for index, step in sorted(former.items())
+        if index != run.step_index and step.open_task and Worth.of(told.get(index, {})) is Worth.BETTER
+    )
+
+
+def _step(entry: JournalEntry) -> int:
+    return int(entry.intent["step_index"])
+
+
+def _verified(entries: Sequence[JournalEntry]) -> dict[int, Mapping[str, Any]]:
+    """What the last verification of each step found. A step that was stopped half way has none."""
+    return {_step(e): e.outcome for e in entries if e.intent.get("entry") == "verified" and e.outcome}
+
+
+def _accusing(step: int, found: Mapping[str, Any], in_place: Sequence[JournalEntry]) -> str:
+    """Why a rollback among the actions of this step is not taken back without a person's word: it would bring back what was rolled back for
+    its own trouble, and some of what is there by now came up, or nobody can tell. Empty where none came up, or all of it and it does not do
+    what it is for: then it does worse."""
+    whole, serving = found.get("rolled_out"), found.get("serving", 0)
+    if found.get("effect") is False if whole else serving == 0:
+        return ""
+    actions = [_action(e) for e in in_place if _step(e) == step]
+    told = (
+        f"to {a.undo} would bring back what was rolled back for its trouble"
+        for a in actions
+        if a.kind in ACCUSING
+    )
     return "; ".join(f"{text}, and nothing shows that what runs now does worse" for text in told)
 
 

@@ -92,6 +92,19 @@ async def gone(
     return look_again(before, after, symptom.what if symptom is not None else "")
 
 
+async def counted_again(
+    services: Services, run: Run, workload: Workload, incident: Incident, acted_at: datetime
+) -> LookedAgain:
+    """The same of an alert that is gone: whether what the step's diagnosis counted goes on. Where what users feel is measured, that has been asked
+    (`goes_on`), and what follows the load is no trouble by itself."""
+    source, symptom = services.metric_source, run.step.symptom
+    measured = symptom is not None and source is not None and await _value(source, symptom) is not None
+    before = [trouble for trouble in run.step.troubles if not trouble.of_load or trouble.needs]
+    if measured or not any(trouble.there for trouble in before):
+        return LookedAgain(None, "")
+    return look_again(before, await troubles_since(services, run, workload, incident, acted_at))
+
+
 async def effect_of(
     services: Services, run: Run, workload: Workload, incident: Incident, since: datetime
 ) -> Effect | None:

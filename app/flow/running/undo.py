@@ -42,12 +42,18 @@ Kept = Callable[[Connection], str]
 
 
 def _left(conn: Connection, run: Run) -> list[JournalEntry]:
-    """What this order has still to take back: each action once. The end of a temporary change takes back what was lent, and nothing else
-    that the run did."""
+    """What this order has still to take back: each action once. A person's order means all of it, the rule's word only what nothing speaks for
+    (`standing.by_itself`), and the end of a temporary change what was lent."""
     entries = runs.entries(conn, run.id)
     tried = {entry.intent.get("of") for entry in journal.of_this_order(entries, run) if entry.outcome}
     there = journal.still_in_place(entries)
-    wanted = standing.lent(there) if journal.life_of(run).cause is Cause.REVERT else there
+    match journal.life_of(run).cause:
+        case Cause.REVERT:
+            wanted = standing.lent(there)
+        case Cause.OTHERWISE:
+            wanted = list(standing.by_itself(entries, there).back)
+        case _:
+            wanted = there
     return [entry for entry in wanted if entry.name not in tried]
 
 

@@ -6,7 +6,7 @@ process; what nobody watched counts as nothing. Never touches the cluster otherw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,18 +18,20 @@ from app.domain.events import EventKind
 from app.domain.evidence import LookedAgain
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
-from app.domain.plan import Action
-from app.domain.target import Target
+from app.domain.plan import ROLLING, Action
+from app.domain.target import Kind, Target
 from app.domain.verification import (
     READINGS,
     AlertCondition,
     Measurement,
     Reading,
     Watch,
-    by_the_alert_alone,
+    Worth,
     judge,
+    may_have_helped,
     weigh,
     with_reading,
+    worth,
 )
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
@@ -37,16 +39,16 @@ from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts, source_gone
 from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import tell
-from app.flow.running import journal
+from app.flow.running import journal, standing
 from app.flow.running.life import Event, Found
-from app.flow.running.symptoms import effect_of, goes_on, gone, value_now
+from app.flow.running.symptoms import counted_again, effect_of, goes_on, gone, value_now
 from app.flow.services import Services
 from app.kube import read
 from app.kube.hands import Hand, Ours, hand_after_ours
 from app.kube.rollout import rollout_status
-from app.kube.startup import no_new_pod_starts
+from app.kube.startup import NewPods, new_pods
 from app.notify.timeline import Topic, Verification
-from app.policy.model import Rule
+from app.policy.model import Rule, Verify
 from app.store import facts as counts
 from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
@@ -70,7 +72,7 @@ async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
     watch, seen = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
-    verdict = _told_apart(await _weighed(services, run, judge(watch, rule.settle, rule.timeout), watch), run)
+    watch, verdict, again = await _judged(services, run, watch, rule)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
 
@@ -79,7 +81,7 @@ async def look(services: Services, run: Run) -> Found:
             data = watch.last.to_json()
             tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run.id, data=data)
         if verdict is not None:
-            _conclude(tx, held, verdict, watch)
+            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again))
 
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
@@ -92,27 +94,48 @@ async def look(services: Services, run: Run) -> Found:
     return Found(_EVENTS[verdict[0]], verdict[1], keeps=keeps, also=also)
 
 
-async def _weighed(
-    services: Services, run: Run, verdict: tuple[Result, str] | None, watch: Watch
-) -> tuple[Result, str] | None:
-    """Where only the alert speaks against the step, what the step was for is looked at again."""
-    if verdict is None or not by_the_alert_alone(verdict, watch):
-        return verdict
+async def _judged(
+    services: Services, run: Run, watch: Watch, rule: Verify
+) -> tuple[Watch, tuple[Result, str] | None, LookedAgain | None]:
+    """The result so far, with what became of what the step was for, where that was looked at: where only the alert speaks for the step or
+    against it. That an alert is gone is no health while what it told of is counted as before."""
+    verdict, again = judge(watch, rule.settle, rule.timeout), None
+    absent = watch.last is not None and watch.last.alert is AlertCondition.GONE
+    if verdict is not None and verdict[0] is Result.FIXED and absent:
+        again = await _again(services, run, counted_again)
+        if again.gone is False:
+            watch = watch.doubted(f"the alert is gone, and what it told of goes on: {again.text}")
+            verdict = judge(watch, rule.settle, rule.timeout)
+    elif verdict is not None and may_have_helped(verdict, watch):
+        again = await _again(services, run, gone)
+        verdict = weigh(verdict, watch, again)
+    if verdict is None:
+        return watch, None, again
+    left = await services.store.read(lambda conn: standing.tasks(run, runs.entries(conn, run.id)))
+    return watch, _told_apart(verdict, run, left), again
+
+
+Look = Callable[[Services, Run, Workload, Incident, datetime], Awaitable[LookedAgain]]
+
+
+async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
+    """What became of what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
     if workload is None:
-        return weigh(verdict, watch, LookedAgain(None, rollout.text))
-    return weigh(verdict, watch, await gone(services, run, workload, about.incident, about.acted_at))
+        return LookedAgain(None, rollout.text)
+    return await look(services, run, workload, about.incident, about.acted_at)
 
 
-def _told_apart(verdict: tuple[Result, str] | None, run: Run) -> tuple[Result, str] | None:
-    """Relief that buys time is not called a fix, and says what a person has still to do."""
-    if verdict is None or verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
+def _told_apart(verdict: tuple[Result, str], run: Run, left: Sequence[str]) -> tuple[Result, str]:
+    """Relief that buys time is not called a fix, and says what a person has still to do; also what is `left` to do after earlier steps."""
+    if verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
         return verdict
     result, text = verdict
     if task := run.step.open_task:
         text = f"{text}. The cause is still there: {task}"
         result = Result.CONTAINED if result is Result.FIXED else result
+    text = ". ".join([text, *left])
     if result in (Result.STILL_FIRING, Result.IN_PART) and Rule.from_json(run.settings["rule"]).temporary:
         more = " or a later step helps" if result is Result.IN_PART else ""
         text = f"{text}. It was to be temporary, and stays until somebody takes it back{more}: remediator undo {run.id}"
@@ -160,12 +183,12 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> _Seen:
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
     condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
-    hand, stuck, memory = None, "", None
+    hand, new, memory = None, NewPods(None, "", ""), None
     if workload is not None:
         hand, unread = await _other_hand(services, workload, about)
         if unread:
             rollout = RolloutStatus(RolloutState.UNKNOWN, unread)
-        stuck = await _cannot_start(services, workload, rollout, about.acted_at)
+        new = await _new_pods(services, run, workload, rollout, about.acted_at)
         memory = await _sample(services, workload)
         if condition is AlertCondition.GONE and rollout.state is RolloutState.COMPLETE:
             condition, text = await goes_on(services, run, workload, (about.acted_at, settle)) or (
@@ -173,9 +196,10 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> _Seen:
                 text,
             )
     effects = await _effects(services, run, workload, about)
-    words = "; ".join([rollout.text, text, *(e.text for e in effects)])
+    words = "; ".join(filter(None, [rollout.text, new.text, text, *(e.text for e in effects)]))
     by, now = hand.text if hand else "", services.clock.now()
-    seen = Measurement(now, rollout.state, condition, words, by, stuck, _all_good(effects))
+    seen = Measurement(now, rollout.state, condition, words, by, new.doomed, _all_good(effects))
+    seen = replace(seen, serving=new.serving, deadline=_deadline(run, workload))
     reading = await _reading(services, run, workload, memory)
     return _Seen(replace(seen, over=any(e.over for e in effects)), hand, reading)
 
@@ -247,19 +271,39 @@ async def _other_hand(services: Services, workload: Workload, about: _About) -> 
     return None, unread
 
 
-async def _cannot_start(
-    services: Services, workload: Workload, rollout: RolloutStatus, since: datetime
-) -> str:
-    """Why no pod made since our write can start; empty when one may, or nobody can tell: the wait for the timeout is not cut short then."""
+async def _new_pods(
+    services: Services, run: Run, workload: Workload, rollout: RolloutStatus, since: datetime
+) -> NewPods:
+    """What became of the pods that the step made or chose, while its rollout is not complete. Where they cannot be read nobody can tell: the wait for
+    the timeout is not cut short then, and nothing counts as not come about."""
     if rollout.state is RolloutState.COMPLETE:
-        return ""
+        return NewPods(0, "", "")
     try:
-        return no_new_pod_starts(workload, await read.read_pods(services.cluster, workload), since)
-    except RemediatorError:
-        return ""
+        pods = await read.read_pods(services.cluster, workload)
+    except RemediatorError as error:
+        return NewPods(None, f"how many of its pods serve is not known: {error.message}", "")
+    return new_pods(workload, pods, since, rolls=_rolls(run))
 
 
-def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> None:
+def _rolls(run: Run) -> bool:
+    return any(action.kind in ROLLING for action in run.step.actions)
+
+
+_LONGEST = 3600.0
+"""Seconds: a rollout whose own deadline is longer has set none."""
+
+
+def _deadline(run: Run, workload: Workload | None) -> float:
+    """In how many seconds without progress the cluster itself calls this rollout failed: it does so for Deployments, and for no change of a
+    size. One that its controller has not seen is not under way."""
+    if workload is None or workload.target.kind is not Kind.DEPLOYMENT or not _rolls(run):
+        return 0.0
+    if workload.observed_generation < workload.ref.generation:
+        return 0.0
+    return min(float(workload.manifest["spec"].get("progressDeadlineSeconds", 600)), _LONGEST)
+
+
+def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth) -> None:
     result, text = verdict
     fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)))
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
@@ -269,6 +313,8 @@ def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch) -> No
         "result": result.value,
         "rolled_out": watch.rolled_out,
         "effect": watch.last.effect if watch.last else None,
+        "serving": watch.last.serving if watch.last else None,
+        "worth": known.value,
         "text": watch.last.text if watch.last else "",
     }
     runs.end_entry(tx, run.id, f"verified {once}", outcome)

@@ -274,7 +274,8 @@ DID_NOT_HELP = frozenset(
 )
 """Endings of a run that acted or tried to. Rejected, expired and abandoned runs say nothing about the remediation."""
 _WORKED = HELPED | {RunState.STILL_FIRING}
-"""Endings after which the fault was gone for a while: one that comes back again and again is no matter of the alert's window."""
+"""Endings after which the fault was gone, or less, for a while: one that comes back again and again is no matter of the alert's window. Who reads
+it is told how many were no fix."""
 
 
 @_FLAPPING.of
@@ -286,14 +287,18 @@ def flapping(case: Case) -> GateResult:
     on_purpose = bool(case.facts.ordered_by) and case.rule.procedure
     threshold = f"fewer than {rules.not_fixed} not fixed in a row"
     if not on_purpose:
-        threshold += f" and {rules.fixed} fixed within {within}"
+        eased = not isinstance(results, Unknown) and any(r.state is RunState.STILL_FIRING for r in results)
+        threshold += f" and {rules.fixed} fixed{' or helped' if eased else ''} within {within}"
     if isinstance(results, Unknown):
         return _FLAPPING.unknown("results of earlier runs", results, threshold)
     since = case.facts.now - rules.within
     tried = [r.state for r in results if r.at > since and r.state in DID_NOT_HELP | _WORKED]
     failures = len(list(takewhile(lambda state: state in DID_NOT_HELP, tried)))
     fixes = sum(state in _WORKED for state in tried)
-    value = f"{failures} not fixed in a row, {fixes} fixed within {within}"
+    helped = tried.count(RunState.STILL_FIRING)
+    value = f"{failures} not fixed in a row, {fixes - helped} fixed within {within}"
+    if helped:
+        value += f" and {helped} that only helped, as their alert fired on"
     if failures < rules.not_fixed and (on_purpose or fixes < rules.fixed):
         return _FLAPPING.allow(value, threshold)
     if case.approved_by:

@@ -16,8 +16,8 @@ from app.domain.verification import (
     Measurement,
     Reading,
     Watch,
-    by_the_alert_alone,
     judge,
+    may_have_helped,
     weigh,
     with_reading,
 )
@@ -184,7 +184,7 @@ def test_a_firing_alert_is_no_proof_that_a_step_failed(
     watch = looks("iffffff")
     verdict = judge(watch, SETTLE, TIMEOUT)
     assert verdict is not None
-    assert by_the_alert_alone(verdict, watch)
+    assert may_have_helped(verdict, watch)
     result, text = weigh(verdict, watch, LookedAgain(gone, "0 now"))
     assert result is expected
     assert text.endswith(said)
@@ -204,7 +204,7 @@ def test_a_step_that_helped_in_part_is_not_called_a_failure() -> None:
 @pytest.mark.parametrize("letters", ["px", "iiiiiii", "hhhh", "sssssss", "fffuuuu"])
 def test_what_speaks_against_a_step_beside_the_alert_is_not_weighed_again(letters: str) -> None:
     watch = looks(letters)
-    assert not by_the_alert_alone(judge(watch, SETTLE, TIMEOUT), watch)
+    assert not may_have_helped(judge(watch, SETTLE, TIMEOUT), watch)
 
 
 def test_e_what_somebody_else_changed_is_not_judged_as_ours() -> None:

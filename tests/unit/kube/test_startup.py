@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from app.domain.target import Kind, Target
 from app.kube.parse import parse_pod, parse_workload
-from app.kube.startup import no_new_pod_starts
+from app.kube.startup import new_pods
 
 ACTED = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 TARGET = Target("rag7", Kind.DEPLOYMENT, "web")
@@ -80,7 +81,7 @@ QUOTA = {
 def test_e_what_cannot_start_is_told_from_what_is_slow(
     pods: list[Any], conditions: list[dict[str, Any]], why: str
 ) -> None:
-    assert no_new_pod_starts(workload(*conditions), pods, ACTED) == why
+    assert new_pods(workload(*conditions), pods, ACTED, rolls=True).doomed == why
 
 
 @pytest.mark.parametrize(
@@ -95,4 +96,42 @@ def test_e_what_was_refused_before_our_write_dooms_nothing(
     stood = workload(QUOTA).manifest
     stood["metadata"] |= meta
     stood["status"] |= status
-    assert no_new_pod_starts(parse_workload(TARGET, stood), [], ACTED) == ""
+    assert new_pods(parse_workload(TARGET, stood), [], ACTED, rolls=True).doomed == ""
+
+
+def _named(name: str, made: Any, template: str = "new") -> Any:
+    return replace(made, ref=replace(made.ref, name=name), template_hash=template)
+
+
+def _numbers(updated: int, replicas: int, available: int) -> Any:
+    numbers = {"updatedReplicas": updated, "replicas": replicas, "availableReplicas": available}
+    manifest = workload().manifest
+    manifest["spec"]["replicas"], manifest["status"] = 3, {**manifest["status"], **numbers}
+    return parse_workload(TARGET, manifest)
+
+
+def test_how_many_pods_of_a_step_are_up_is_counted_and_one_that_is_not_is_named() -> None:
+    """Pods of the template that were there already are the rollout's as well; one that is up between two crashes is not up."""
+    up, down = pod({"running": {}}, ready=True), pod(waiting("ImagePullBackOff", "no such tag"))
+    before = _named("web-0", pod({"running": {}}, age=-600, ready=True))
+    old = _named("web-9", pod({"running": {}}, age=-600, ready=True), "old")
+    flickers = _named("web-3", pod({"running": {}}, restarts=3, ready=True, **CRASHED))
+    found = new_pods(
+        _numbers(2, 3, 1), [_named("web-1", up), _named("web-2", down), before, old], ACTED, rolls=True
+    )
+    assert found.serving == 2
+    assert found.text.startswith(
+        "2 of 3 pods serve, and web-2 does not: cannot get its image (ImagePullBackOff)"
+    )
+    assert (
+        new_pods(_numbers(2, 3, 1), [_named("web-1", up), before, old], ACTED, rolls=False).text
+        == "1 new pods serve"
+    )
+    assert new_pods(_numbers(1, 3, 3), [flickers, old], ACTED, rolls=True).serving == 0
+
+
+def test_the_controllers_own_numbers_tell_of_pods_that_were_there_before_a_rollback() -> None:
+    """No pod was made since our write: those of the older version had never gone."""
+    assert new_pods(_numbers(2, 3, 2), [], ACTED, rolls=True).serving == 1
+    assert new_pods(_numbers(1, 4, 3), [], ACTED, rolls=True).serving == 0
+    assert new_pods(_numbers(3, 3, 3), [], ACTED, rolls=False).serving == 0

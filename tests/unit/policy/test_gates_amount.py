@@ -281,6 +281,17 @@ def test_after_fixes_that_did_not_hold_a_person_decides(results: tuple[Past, ...
     assert result.verdict is (Verdict.ALLOW if code is Code.ALLOWED else Verdict.ASK)
 
 
+def test_what_only_helped_is_not_called_fixed_by_the_circuit_breaker() -> None:
+    rule = "flapping: {not_fixed: 2, fixed: 3, within: 24h}\n"
+    result = ask_gate(flapping, rule=rule, results=past(GOOD, RunState.STILL_FIRING, RunState.STILL_FIRING))
+    assert result.code is Code.FLAPPING
+    assert (
+        result.value
+        == "0 not fixed in a row, 1 fixed within 24h and 2 that only helped, as their alert fired on"
+    )
+    assert "3 fixed or helped within 24h" in result.threshold
+
+
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [

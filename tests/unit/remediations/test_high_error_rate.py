@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from inline_snapshot import snapshot
 
-from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble, look_again
 from app.domain.plan import ActionKind
 from app.domain.remediation import History
 from app.domain.target import Kind
@@ -16,6 +17,7 @@ from app.sim import Scenario
 from app.sim.behaviour import Cpu, ErrorLine
 from remediations import CATALOGUE
 from remediations.high_error_rate import _meant
+from remediations.shared import errors_counted
 from tests.births import scenario_of
 from tests.unit.remediations.stage import Metrics, Services, Stage, told
 
@@ -344,3 +346,24 @@ async def test_pods_at_their_limit_right_after_somebodys_return_to_another_versi
     assert rollout.data["restored"] is True
     assert steps["scale-up"].applies
     assert "restored" in steps["scale-up"].asks
+
+
+@pytest.mark.parametrize(
+    ("counts", "later", "gone"),
+    [
+        ((90, 10), (0, 10), True),
+        ((20, 20, 20, 20, 20), (0, 20, 20, 20, 20), False),
+        ((45, 30, 25), (0, 30, 25), None),
+    ],
+    ids=["the one that is most of them", "one kind of many", "nearly a half"],
+)
+def test_one_kind_of_error_that_goes_is_all_of_them_only_where_it_was_most(
+    counts: tuple[int, ...], later: tuple[int, ...], gone: bool | None
+) -> None:
+    def counted(numbers: tuple[int, ...]) -> list[Trouble]:
+        groups = [{"key": f"error {n}", "count": number} for n, number in enumerate(numbers) if number]
+        data: Any = {"errors": sum(numbers), "groups": groups, "pods": 2, "lines": 500}
+        return list(errors_counted(Finding("errors.grouped", "", data=data)))
+
+    found = look_again(counted(counts), counted(later))
+    assert (found.gone, found.partly) == (gone, gone is None)

@@ -55,7 +55,7 @@ limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m
 pods.state: 2 of 2 pods ready
 cause.first: Healthy for 6 d: 2 of 2 pods ready
 changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
-errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"
+errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"; the logs were cut: of each 3 min were read on average
     2000 x UpstreamTimeout: request waited 30 s in a full queue (503)
 dependency.postgres: postgres: SELECT 1 answered in 2 ms
 dependency.redis: redis: PING answered in 2 ms
@@ -92,7 +92,7 @@ limits.containers: Requests and limits: api: memory 256 MiB to 512 MiB, CPU 250m
 pods.state: 2 of 2 pods ready
 cause.first: Healthy for 6 d: 2 of 2 pods ready
 changes.recent: Nothing that the pods use changed in 24 h, as far as it could be read
-errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"
+errors.grouped: 2,000 error lines in 5 min on 2 pods, all of them "UpstreamTimeout: request waited 30 s in a full queue (503)"; the logs were cut: of each 3 min were read on average
     2000 x UpstreamTimeout: request waited 30 s in a full queue (503)
 dependency.postgres: postgres: answers (2 ms)
 queries.postgres: 1 query of postgres takes 1.00 s or more on average, the slowest 1.83 s x 4,021 calls: SELECT * FROM checkpoints WHERE thread = $1
@@ -155,6 +155,14 @@ async def test_after_scaling_did_not_help_it_is_restarted() -> None:
     assert steps["scale-out"].why == "It was scaled out in this incident already, and latency stayed high"
     assert steps["restart"].why == "Latency stayed high after scaling out"
     assert steps["restart"].applies
+
+
+async def test_after_scaling_helped_in_part_nobody_is_told_that_it_did_not() -> None:
+    play = stage()
+    play.history = History(tried=("scale-out",), helped={"scale-out": "8 of 8 pods are available"})
+    _, steps = await play.look(dependencies=BOTH)
+    assert steps["scale-out"].why == "It was scaled out in this incident already, which helped in part"
+    assert steps["restart"].why == "Latency is still high after scaling out, which helped in part"
 
 
 async def test_when_enough_replicas_run_already_it_is_restarted() -> None:

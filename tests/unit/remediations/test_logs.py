@@ -6,13 +6,14 @@ import threading
 import time
 from collections import UserList
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from app.domain.cluster import LogQuery
 from app.domain.errors import ObjectMissing
-from app.domain.evidence import Certainty
+from app.domain.evidence import Certainty, look_again
 from app.domain.workload import Pod
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.error_lines import TOKENS
@@ -28,6 +29,7 @@ from remediations.evidence.logs import (
     errors_finding,
     read_errors,
 )
+from remediations.shared import errors_counted
 from tests.unit.remediations.snapshots import NOW, ended, pod, state
 
 
@@ -256,3 +258,35 @@ async def test_long_logs_are_never_read_on_the_event_loop(reads: str) -> None:
 
     assert seen.threads
     assert threading.get_ident() not in seen.threads
+
+
+@pytest.mark.parametrize(
+    ("lines_a_second", "bytes_a_line"), [(10, 40), (10, 2_000)], ids=["cut in lines", "cut in bytes"]
+)
+async def test_how_many_errors_a_minute_is_counted_over_the_time_that_was_read(
+    lines_a_second: int, bytes_a_line: int
+) -> None:
+    """A talkative pod writes more than is read: half as many errors are half as many, however much of the log was cut."""
+
+    async def a_minute(every: int) -> float:
+        text = ""
+        for number in range(300 * lines_a_second, 0, -1):
+            at = (NOW - timedelta(seconds=number / lines_a_second)).isoformat()
+            text += f"{at} {'ERROR KeyError: user' if number % every == 0 else 'INFO fine'} {'x' * bytes_a_line}\n"
+        tail = "\n".join(text.splitlines()[-2_000:])[:POD_BYTES]
+        log = await read(Logs({("a", "app", False): tail}), pod("a", state()))
+        finding = errors_finding(log)
+        assert "the logs were cut" in finding.text
+        (whole, *_) = errors_counted(finding)
+        return whole.value
+
+    often, seldom = await a_minute(5), await a_minute(10)
+    assert often == pytest.approx(120, rel=0.1)
+    assert seldom == pytest.approx(60, rel=0.1)
+
+
+async def test_of_a_cut_log_without_times_nobody_knows_how_many_errors_there_were() -> None:
+    log = await read(Logs({("a", "app", False): "ERROR KeyError: user\n" * 2_000}), pod("a", state()))
+    (whole, *_) = errors_counted(errors_finding(log))
+    assert whole.least
+    assert look_again([whole], [replace(whole, value=whole.value)]).gone is None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from app.domain.target import Kind, ObjectRef
-from app.domain.workload import ContainerSpec, ContainerState
+from app.domain.workload import ContainerSpec, ContainerState, Terminated
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import Fault, of_revision, pods_finding, troubles
+from remediations.shared import pods_counted
 from tests.unit.remediations.snapshots import MIB, ago, ended, pod, revision, state, workload
 
 SINCE = ago(hours=1)
@@ -137,3 +141,25 @@ def test_what_crashed_and_is_ready_again_does_not_crash_now() -> None:
     pods = [pod("app-a", over), pod("app-b", over), pod("app-c")]
     text = pods_finding(workload(desired=3), pods, troubles(pods, SINCE)).text
     assert text == "3 of 3 pods ready, 2 containers that crashed and are ready again, at most 4 restarts"
+
+
+def test_kills_for_memory_are_counted_by_how_long_the_containers_ran_before() -> None:
+    """Twice as long is half as often; chance in the first half minute counts as nothing."""
+
+    def kills(seconds: float) -> float:
+        killed = replace(ended("OOMKilled", 137), started_at=ago(minutes=1) - timedelta(seconds=seconds))
+        pods = [pod("a", state(restarts=2, last_terminated=killed))]
+        counted = pods_counted(pods_finding(workload(), pods, troubles(pods, SINCE)))
+        return next(one.value for one in counted if one.what == counted[0].finer)
+
+    assert kills(120) == pytest.approx(kills(60) / 2)
+    assert kills(3) == kills(20)
+
+
+@pytest.mark.parametrize(
+    "other", [ended("Error", 1), ended("OOMKilled", 137)], ids=["a crash", "a kill without times"]
+)
+def test_containers_that_nobody_knows_the_times_of_are_only_counted(other: Terminated) -> None:
+    pods = [pod("a", state(restarts=2, last_terminated=other))]
+    in_trouble, *_ = pods_counted(pods_finding(workload(), pods, troubles(pods, SINCE)))
+    assert (in_trouble.value, in_trouble.finer) == (1, "")
