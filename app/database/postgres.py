@@ -18,6 +18,7 @@ from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.copies import PostgresCopies
 from app.database.tables import PostgresTables
+from app.database.texts import foreign, text
 from app.domain.cluster import Cluster
 from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
 from app.domain.errors import OutcomeUnclear
@@ -45,18 +46,18 @@ class PostgresDatabases:
             spent = (self._clock.monotonic() - began) * 1000
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    server, sessions, size = await _look(connection)
+                    (now, version, database, most, usable, used), rows, size = await _look(connection)
+                sessions = tuple(map(_session, rows))
             except (psycopg.Error, TimeoutError) as error:
                 raise failed(at, error) from None
-        now, version, database, most, usable, used = server
         return Activity(
             now=now,
-            version=str(version),
-            database=str(database),
+            version=text(version),
+            database=text(database),
             max_connections=most,
             usable=usable,
             used=used,
-            sessions=tuple(_session(row) for row in sessions),
+            sessions=sessions,
             size=size,
             milliseconds=round(spent, 1),
         )
@@ -119,21 +120,21 @@ def _session(row: tuple[Any, ...]) -> Session:
     return Session(
         pid=pid,
         id=None if not isinstance(started, datetime) else _id(pid, started),
-        database=_clean(database),
-        user=_clean(user),
-        application=_clean(application),
-        client=_clean(client),
-        state=_clean(state),
+        database=_clean(foreign(database)),
+        user=_clean(foreign(user)),
+        application=_clean(foreign(application)),
+        client=_clean(text(client)),
+        state=_clean(text(state)),
         state_since=since,
         transaction_since=began,
         waits_since=waits,
         blocked_by=tuple(blockers),
-        query=shortened(str(query or "")),
+        query=shortened(foreign(query)),
         protected=protected,
         endable=endable,
     )
 
 
-def _clean(text: Any) -> str:
+def _clean(said: str) -> str:
     """What a client calls itself is a stranger's text."""
-    return in_one_line(str(text or ""), _LONGEST)
+    return in_one_line(said, _LONGEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from app.database.texts import raw
 from app.domain.database import Why
 
 OLDEST: Final = 140_000
@@ -25,13 +26,13 @@ SIZE: Final = "SELECT pg_database_size(current_database())"
 _OURS: Final = "a.pid = pg_backend_pid() OR a.application_name LIKE ANY (%(ours)s)"
 
 SESSIONS: Final[LiteralString] = f"""
-    SELECT a.pid, a.backend_start, a.datname, a.usename, a.application_name,
+    SELECT a.pid, a.backend_start, {raw("a.datname")}, {raw("a.usename")}, {raw("a.application_name")},
         COALESCE(host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'a local socket' ELSE '' END),
         COALESCE(a.state, ''), a.state_change, a.xact_start,
         CASE WHEN a.wait_event_type = 'Lock'
             THEN (SELECT min(l.waitstart) FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted) END,
         CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{{}}'::int[] END,
-        left(a.query, 2000),
+        substr({raw("a.query")}, 1, 8000),
         CASE
             WHEN {_OURS} THEN 'it is a session of this service'
             WHEN a.backend_start IS NULL OR a.backend_type IS NULL
