@@ -73,9 +73,7 @@ async def test_a_login_whose_settings_name_no_encoding_is_read_as_any_other(real
 
 async def test_a_session_with_bytes_of_another_encoding_hides_nobody(encoded: RealSide) -> None:
     await encoded.start(leaky())
-    with encoded.stranger(
-        "LATIN1", f"SELECT '{CANARY} caf\xe9', 1 AS \"na\xefve\"", client_encoding="LATIN1"
-    ) as stranger:
+    with encoded.stranger("LATIN1", f"SELECT '{CANARY} caf\xe9', 1 AS \"na\xefve\"") as stranger:
         seen = await look(encoded)
         stranger.rollback()
     (session,) = of(seen, "leaky")
