@@ -20,7 +20,17 @@ from app.database.copies import PostgresCopies
 from app.database.tables import PostgresTables
 from app.database.texts import foreign, text
 from app.domain.cluster import Cluster
-from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
+from app.domain.database import (
+    OURS,
+    Activity,
+    Condition,
+    DatabaseAddress,
+    Replication,
+    Session,
+    SessionId,
+    Slot,
+    Standby,
+)
 from app.domain.errors import OutcomeUnclear
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
@@ -47,6 +57,7 @@ class PostgresDatabases:
             try:
                 async with asyncio.timeout(TIMEOUT):
                     (now, version, database, most, usable, used), rows, size = await _look(connection)
+                    replication = await _replication(connection)
                 sessions = tuple(map(_session, rows))
             except (psycopg.Error, TimeoutError) as error:
                 raise failed(at, error) from None
@@ -60,6 +71,7 @@ class PostgresDatabases:
             sessions=sessions,
             size=size,
             milliseconds=round(spent, 1),
+            replication=replication,
         )
 
     async def terminate(
@@ -108,6 +120,27 @@ async def _size(connection: Connection) -> int | None:
     except psycopg.Error:
         return None
     return None if row is None else int(row[0])
+
+
+async def _replication(connection: Connection) -> Replication | None:
+    """None when it may not be read or takes too long: the look is whole without."""
+    try:
+        async with connection.transaction():
+            recovery = await (await connection.execute(queries.RECOVERY)).fetchone()
+            standbys = await (await connection.execute(queries.STANDBYS)).fetchall()
+            slots = await (await connection.execute(queries.SLOTS)).fetchall()
+    except psycopg.Error:
+        return None
+    if recovery is None:
+        return None
+    return Replication(
+        recovery[0],
+        recovery[1],
+        tuple(
+            Standby(_clean(foreign(name)), _clean(text(state)), *behind) for name, state, *behind in standbys
+        ),
+        tuple(Slot(_clean(foreign(name)), *state) for name, *state in slots),
+    )
 
 
 def _id(pid: int, started: datetime) -> SessionId:
