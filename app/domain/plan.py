@@ -61,6 +61,9 @@ SIZES = frozenset(
 ACCUSING = frozenset({ActionKind.ROLL_BACK})
 """Kinds that a step takes because the version that runs is what does the harm: their undo brings it back."""
 
+REPLACING = frozenset({ActionKind.ROTATE_KEY})
+"""Kinds that put one value of a list in another's place: what was replaced is remembered, so that it is not taken again soon."""
+
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
 
