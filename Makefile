@@ -35,7 +35,7 @@ demo: install    ## the four alerts on a simulated cluster and a plan that waits
 
 test: install    ## all tests but the long and the browser's; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live and not browser and not long" tests
-	@echo "The long tests are left out: 'make long' runs them, and CI does."
+	@echo "The long tests and three rows in four of large tables are left out: 'make long' runs them, and CI does."
 	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
 	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
@@ -55,7 +55,7 @@ screenshots: chromium ## the pictures of the README and docs, from a running ser
 build-live: install ## build the real API server, Alertmanager, ... into the cache (about 20 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
-long: install    ## the tests that take long, such as a death at every boundary and a fault at every call (about 10 minutes)
+long: install    ## what make test leaves out: a death at every boundary, a fault at every call, large tables (about 15 minutes)
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "long and not live and not browser" tests
 
 crash: install   ## the crash harness with every cut at every boundary (about half an hour)

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.long import is_long
+from tests.long import long_among
 
 # What was imported stays; walking it in every full collection took a fifth of the time of most tests.
 gc.freeze()
@@ -41,8 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test` leaves to `make long`."""
+    long = long_among([item.nodeid for item in items])
     for item in items:
-        if is_long(item.nodeid):
+        if item.nodeid in long:
             item.add_marker(pytest.mark.long)
 
 

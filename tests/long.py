@@ -1,24 +1,30 @@
 """Owns which tests take long: `make test` leaves them to `make long`, which CI runs, so that it ends within ten minutes on two cores.
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
-siblings that show the same promise in `make test`.
+siblings that show the same promise in `make test`; of a table with many rows each fourth one stays there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 LONG: tuple[str, ...] = (
     "tests/bench/test_smoke.py",
     "tests/contract/backup/test_restore.py",
     "tests/contract/backup/test_restore_odd.py",
     "tests/contract/database/test_copies.py::test_a_session_that_may_not_be_ended_is_told_and_nothing_is_renamed",
-    "tests/contract/test_schedules.py::test_a_clock_that_is_set_back_brings_no_time_again_and_keeps_none_waiting[postgres",
+    "tests/contract/test_openapi.py::test_made_up_requests_get_documented_answers",
+    "tests/contract/test_schedules.py::test_a_clock_that_is_set_back_brings_no_time_again_and_keeps_none_waiting",
     "tests/crash/test_deaths.py",
     "tests/crash/test_faults.py",
+    "tests/crash/test_repeats.py::test_a_run_whose_steps_are_all_executed_twice_ends_as_if_once",
     "tests/crash/test_store_faults.py",
     "tests/crash/test_trust.py",
     "tests/crash/test_undos.py",
     "tests/live/chart/test_doctor.py",
     "tests/live/chart/test_installed.py",
+    "tests/scenario/test_alerts_that_fire_on.py::test_who_has_taken_an_incident_while_a_step_is_verified_keeps_undo_and_next_step",
+    "tests/scenario/test_clock_set_back.py::test_a_persons_order_that_waits_is_good_as_long_as_it_would_have_been",
     "tests/scenario/test_database_restore_again.py",
     "tests/scenario/test_escalation_deaths.py",
     "tests/scenario/test_escalation_storms.py",
@@ -33,24 +39,47 @@ LONG: tuple[str, ...] = (
     "tests/scenario/test_no_secret_leaves.py::test_on_postgres_only_the_pre_image_has_values_and_with_a_key_not_even_it",
     "tests/scenario/test_ordinary_senders.py::test_five_thousand_alerts_in_a_body_are_taken_and_closed",
     "tests/scenario/test_ordinary_senders.py::test_odd_variants_are_taken_mean_the_same_target_and_are_closed",
+    "tests/scenario/test_procedures.py::test_a_bad_release_is_taken_back_by_itself_and_says_why",
     "tests/scenario/test_promise_10_in_any_order.py::test_no_write_of_any_kind_happens_under_a_hold_in_any_order_of_events[1]",
     "tests/scenario/test_promise_10_in_any_order.py::test_no_write_of_any_kind_happens_under_a_hold_in_any_order_of_events[2]",
     "tests/scenario/test_promise_10_in_any_order.py::test_no_write_of_any_kind_happens_under_a_hold_in_any_order_of_events[3]",
     "tests/scenario/test_promise_10_one_rule_for_every_write.py",
+    "tests/scenario/test_promise_11_a_new_pod_could_start.py::test_an_undo_waits_as_long_as_no_pod_of_what_it_puts_back_could_start",
+    "tests/scenario/test_promise_11_a_new_pod_could_start.py::test_no_step_is_taken_into_an_obstacle_and_it_is_named",
+    "tests/scenario/test_promise_11_a_new_pod_could_start.py::test_once_the_obstacle_is_gone_the_step_is_taken",
+    "tests/scenario/test_promise_2_once.py::test_a_store_that_was_put_back_does_not_act_again_on_what_carries_our_marker",
+    "tests/scenario/test_promise_3_in_a_storm.py::test_a_person_gets_through_in_a_storm",
     "tests/scenario/test_promise_3_in_a_storm.py::test_a_storm_that_goes_on_is_looked_at_once_it_is_over",
     "tests/scenario/test_promise_3_in_a_storm.py::test_both_members_of_a_pair_deliver_the_storm_and_nothing_doubles",
     "tests/scenario/test_promise_3_in_a_storm.py::test_ten_thousand_targets_break_no_limit_and_are_one_message",
     "tests/scenario/test_promise_5_in_time.py::test_an_order_is_no_approval_of_what_is_begun_long_after_it[4320",
+    "tests/scenario/test_promise_7_undos_that_wait.py::test_a_hand_that_could_not_be_looked_for_is_looked_for_again",
+    "tests/scenario/test_promise_7_undos_that_wait.py::test_a_persons_undo_that_waits_ends_with_its_time",
     "tests/scenario/test_right_on_generated_situations.py",
+    "tests/scenario/test_slack_answers.py::test_a_commit_whose_answer_is_lost_is_never_told_as_nothing_done_and_a_second_press_counts_once",
     "tests/scenario/test_slack_deaths.py",
     "tests/scenario/test_vanished_alerts.py",
+    "tests/scenario/test_way_of_an_incident.py::test_an_alert_that_is_gone_without_a_message_ends_its_incident",
     "tests/scenario/test_what_history_costs.py",
     "tests/scenario/test_whose_hand.py::test_nobodys_hand_ends_no_verification_and_stops_no_undo",
+    "tests/unit/causes/test_more_pods.py::test_what_clients_say_of_something_used_up_is_never_met_with_more_pods",
     "tests/unit/cli/test_serve.py::test_a_port_in_use_is_a_usage_error_that_names_the_setting",
     "tests/unit/cli/test_serve.py::test_a_second_process_on_one_state_folder_is_refused",
     "tests/unit/cli/test_serve.py::test_a_story_is_ordered_approved_by_two_people_and_told_to_its_end",
+    "tests/unit/cli/test_serve.py::test_the_demo_ends_all_four_stories_well_and_cuts_nothing_on_a_narrow_terminal",
+    "tests/unit/domain/test_redact_lines.py::test_a_value_apart_from_its_name_is_hidden_behind_what_a_logger_writes_before_each_line",
+    "tests/unit/domain/test_redact_lines.py::test_h3_a_value_below_its_name_is_no_last_word",
+    "tests/unit/domain/test_redaction.py::test_twice_the_text_takes_some_twice_the_time_as_a_whole",
+    "tests/unit/kube/test_quoted.py::test_a_value_that_the_cut_splits_is_not_shown",
     "tests/unit/notify/test_deliver_outage.py::test_whichever_call_of_the_store_fails_every_entry_is_there_once_and_in_order",
+    "tests/unit/policy/test_params.py::test_params_that_are_half_written_or_of_a_wrong_type_are_told_at_their_line",
+    "tests/unit/test_what_serve_imports.py::test_what_asks_for_them_imports_them",
 )
+
+
+TABLE = 60
+"""Rows from which on a table is long."""
+_EACH = 4
 
 
 def is_long(test: str) -> bool:
@@ -61,3 +90,13 @@ def is_long(test: str) -> bool:
         or ("[" in entry and test.startswith(entry))
         for entry in LONG
     )
+
+
+def long_among(tests: Sequence[str]) -> set[str]:
+    """The full names, of these in their order, of those that take long."""
+    rows: dict[str, list[str]] = {}
+    for test in tests:
+        rows.setdefault(test.partition("[")[0], []).append(test)
+    tables = (of for of in rows.values() if len(of) > TABLE)
+    rest = {test for of in tables for number, test in enumerate(of) if number % _EACH}
+    return rest.union(filter(is_long, tests))

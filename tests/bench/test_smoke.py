@@ -49,6 +49,7 @@ def test_a_missed_limit_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_limits_are_those_that_were_promised() -> None:
     assert (accept.RATIO, react.P50, react.P99) == (0.7, 80.0, 250.0)
+    assert (accept.DECIDING_RATIO, accept.DECIDING_P99) == (0.4, 3.0)
     assert (memory.MEBIBYTES, ready.SECONDS, crowded.FACTOR) == (200.0, 3.0, 1.2)
     assert (abuse.FACTOR, len(attacks.ATTACKS)) == (5.0, 10)
     assert (pages.OVERVIEW, pages.LIST) == (100.0, 150.0)

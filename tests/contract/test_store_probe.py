@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import RemediatorError, StoreUnavailable
 from app.store.database import Store
 from app.store.probe import WriteProbe
 from app.store.writer import StoreHooks
@@ -31,6 +31,19 @@ async def test_a_store_that_can_only_be_read_is_told(
     other.close()
     clock.forward(seconds=6)
     await store.probe_write()
+
+
+async def test_a_store_whose_disk_takes_no_write_is_told_although_its_lock_is_free(
+    sqlite_stores: Stores,
+) -> None:
+    """A transaction that writes nothing reaches no disk: a full one would not be noticed."""
+    store = sqlite_stores()
+    full = (
+        "CREATE TRIGGER full BEFORE UPDATE ON audit_chain BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"
+    )
+    await store.write(lambda tx: tx.conn.exec_driver_sql(full))
+    with pytest.raises(RemediatorError):
+        await store.probe_write()
 
 
 async def test_many_who_ask_cost_one_commit(make_store: Stores, clock: HandClock) -> None:

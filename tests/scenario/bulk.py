@@ -22,7 +22,8 @@ from app.sim import SimCluster
 from app.sim.scenario import Scenario, Step
 from app.sim.traffic import Stream
 from tests.births import scenario_of
-from tests.scenario.rig import Notebook, Reaper, Rig
+from tests.scenario.notebook import Notebook
+from tests.scenario.rig import Reaper, Rig
 from tests.scenario.scenes import alert, body, policy
 
 BULK = 10_000

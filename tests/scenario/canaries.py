@@ -203,13 +203,23 @@ def rows_with(place: Any, *words: str) -> dict[str, list[str]]:
 async def answers(rig: Rig) -> dict[str, str]:
     """What every route of the API that reads and every page answers, by path."""
     runs, incidents = [r.id for r in await all_runs(rig)], [i.id for i in await all_incidents(rig)]
-    paths = ["/incidents", "/runs", "/remediations", "/policies", "/budgets", "/scorecard", "/trust"]
+    paths = [
+        "/incidents",
+        "/runs",
+        "/remediations",
+        "/policies",
+        "/budgets",
+        "/scorecard",
+        "/trust",
+        "/schedules",
+    ]
     paths += [f"/incidents/{i}" for i in incidents]
     paths += [p for r in runs for p in (f"/runs/{r}", f"/runs/{r}/explain")]
     app = app_of(rig)
     got: dict[str, str] = {}
     async with client_of(app) as browser:
-        pages = ["/", "/incidents", "/audit", *(f"/incidents/{i}?unfold=1" for i in incidents)]
+        pages = ["/", "/incidents", "/audit", "/audit/export", "/policy", "/procedures", "/scorecard"]
+        pages += [f"/incidents/{i}?unfold=1" for i in incidents]
         pages += [f"/audit?kind={kind.value}" for kind in EventKind]
         pages += sorted({f"/targets/{i.target_key}" for i in await all_incidents(rig) if i.target_key})
         for path in pages:

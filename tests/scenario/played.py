@@ -41,8 +41,11 @@ async def played(name: str, path: Path, make: Make, play: Callable[[Rig], Awaita
         await play(first)
         await first.close()
         _PLAYED[name] = _left_by(first)
-    left, rig = _PLAYED[name], make(path)
-    path.write_bytes(left.store)
+    return await _copied(_PLAYED[name], make(path)).born()
+
+
+def _copied(left: _Left, rig: Rig) -> Rig:
+    rig.path.write_bytes(left.store)
     rig.clock.advance(left.elapsed)
     rig.cluster = left.cluster.another(rig.clock)
     rig.cluster.on_request(rig._at_request)
@@ -50,7 +53,7 @@ async def played(name: str, path: Path, make: Make, play: Callable[[Rig], Awaita
     rig.notebook.posts[:], rig.notebook.parents = list(left.said[0]), dict(left.said[1])
     rig.bodies, rig.outgoing = copy.deepcopy(left.bodies)
     rig._births = 1  # its ids go on after those of the beginning
-    return await rig.born()
+    return rig
 
 
 def _left_by(rig: Rig) -> _Left:

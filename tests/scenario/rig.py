@@ -24,7 +24,7 @@ from app.domain.errors import TryLater
 from app.domain.json import canonical
 from app.domain.ports import NO_TRACER, Tracer
 from app.domain.target import Kind
-from app.engine.memory import Boundary, Journal, JournalEngine
+from app.engine.memory import Journal, JournalEngine
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.operations import Operations
@@ -32,8 +32,6 @@ from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import OnCall, Reach, Services
 from app.flow.upkeep.loops import Loops
 from app.intake import alertmanager
-from app.notify.client import Found, Posted
-from app.notify.message import Message
 from app.notify.pagerduty import PagerDutyClient
 from app.notify.status_page import StatusPageClient
 from app.observe.metrics import Metrics
@@ -50,10 +48,14 @@ from remediations import CATALOGUE
 from tests.births import cluster_of, scenario_of
 from tests.empty_store import put_empty_store
 from tests.scenario.inline import InlineStore, InlineThreads
+from tests.scenario.notebook import Notebook
 
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
 _LONG_WAIT = 900.0  # seconds of virtual time
+_ENDLESS = (
+    20_000  # turns of the event loop, or rounds of the loops, at one moment: the same is done again and again
+)
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
     incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),
@@ -68,7 +70,7 @@ def shipped_policy() -> Policy:
 
 
 class Died(BaseException):
-    """A simulated death of the process. Not an Exception, so that nothing in the product can catch it by accident."""
+    """A simulated death of the process. Not an Exception: nothing in the product catches it by accident."""
 
 
 def _passes(error: BaseException | None) -> bool:
@@ -108,54 +110,6 @@ class Numbers:
         """The next id."""
         self._next += 1
         return f"{prefix}_{self._next:08d}"
-
-
-class Notebook:
-    """A message door that writes down what was posted and edited, by incident thread."""
-
-    def __init__(self) -> None:
-        self.boundary: Boundary = lambda _name: None
-        self.posts: list[tuple[str, str, str]] = []
-        self.parents: dict[str, str] = {}
-        self.failing: BaseException | None = None
-
-    def knows(self, posted: Posted) -> bool:
-        """All of them."""
-        return posted.channel == "C0NOTEBOOK"
-
-    async def post(self, channel: str, message: Message, thread_ts: str | None, client_tag: str) -> Posted:
-        """Write down a message."""
-        del channel
-        if self.failing is not None:
-            raise self.failing
-        self.boundary("post before")
-        ts = str(len(self.posts) + 1)
-        self.posts.append((thread_ts or ts, client_tag, message.readable()))
-        if thread_ts is None:
-            self.parents[ts] = message.readable()
-        self.boundary("post after")
-        return Posted("C0NOTEBOOK", ts)
-
-    async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
-        """Write down an edit."""
-        del client_tag
-        if self.failing is not None:
-            raise self.failing
-        self.parents[posted.ts] = message.readable()
-        return posted
-
-    async def find(self, channel: str, thread_ts: str | None, tag: str, since: object) -> Found:
-        """Look it up in the notebook."""
-        del channel, since
-        for number, (thread, client_tag, _) in enumerate(self.posts, 1):
-            if client_tag == tag and thread_ts in (None, thread):
-                return Found(posted=Posted("C0NOTEBOOK", str(number)))
-        return Found()
-
-    @property
-    def text(self) -> str:
-        """Everything that was ever posted."""
-        return "\n".join(text for _, _, text in self.posts)
 
 
 @dataclass(slots=True)
@@ -308,12 +262,20 @@ class Rig:
     async def quiet(self) -> None:
         """Let everything that can run at this moment run."""
         ready: Any = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
-        while ready:  # noqa: ASYNC110 - no event tells that nothing can run
+        turns = 0
+        while ready:
             await asyncio.sleep(0)
+            turns = self._within_reason(turns + 1)
+
+    def _within_reason(self, turns: int) -> int:
+        assert turns < _ENDLESS, f"no end of what can be done at this moment\n{self.notebook.text[-4000:]}"
+        return turns
 
     async def turn(self) -> None:
         """One round of all loops at this moment, until nothing is left to do."""
+        rounds = 0
         while not self.reaper.dead:
+            rounds = self._within_reason(rounds + 1)
             await self.quiet()
             decided = await self._round("decide", self._decide_due)
             sent = await self._round("deliver", self.loops.deliver)

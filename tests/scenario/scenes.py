@@ -14,6 +14,7 @@ from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import StoreUnavailable
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.policy.load import read_dir
 from app.policy.model import Policy, Verify
 from app.sim.alertmanager import NEVER
 from app.sim.alerts import fingerprint
@@ -21,7 +22,7 @@ from app.store import audit, incidents, runs, work
 from app.store.audit import AuditEvent
 from app.store.incidents import Incident
 from app.store.runs import Run
-from tests.scenario.rig import Rig, shipped_policy
+from tests.scenario.rig import POLICIES, Rig, shipped_policy
 
 BRISK = Verify(settle=timedelta(seconds=30), timeout=timedelta(minutes=5), poll=timedelta(seconds=30))
 TARGET = "rag7/Deployment/langgraph"
@@ -32,6 +33,17 @@ def policy(of_policy: Mapping[str, Any] | None = None, **of_rules: Any) -> Polic
     shipped = shipped_policy()
     rules = tuple(r.model_copy(update={"verify": BRISK, **of_rules}) for r in shipped.rules)
     return shipped.model_copy(update={"rules": rules, **(of_policy or {})})
+
+
+def leased(lasts: str) -> dict[str, str]:
+    """The shipped policy with a lease on the rule that scales out."""
+    texts = read_dir(POLICIES)
+    marker = "    remediation: high-latency\n"
+    assert marker in texts["rag7.yaml"]
+    texts["rag7.yaml"] = texts["rag7.yaml"].replace(
+        marker, f"{marker}    temporary: {{revert_after: {lasts}}}\n"
+    )
+    return texts
 
 
 async def born(path: Path, *scenarios: str, rules: Policy | None = None, **changes: Any) -> Rig:

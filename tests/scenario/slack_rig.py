@@ -31,7 +31,8 @@ from tests.doubles import slack_click
 from tests.doubles.slack import TOKEN, SlackDouble, Stored
 from tests.doubles.slack_click import SECRET, Signed
 from tests.scenario import scenes
-from tests.scenario.rig import Notebook, Rig
+from tests.scenario.notebook import Notebook
+from tests.scenario.rig import Rig
 
 ANA, BEN, EVE = "U0ANA", "U0BEN", "U0EVE"
 HOUR = 3600.0

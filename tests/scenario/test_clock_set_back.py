@@ -27,10 +27,11 @@ from tests.doubles.pagerduty import Fault
 from tests.scenario import scenes
 from tests.scenario.calling import CallingRig, calling_rig
 from tests.scenario.rig import Rig
+from tests.scenario.scenes import leased
 from tests.scenario.slack_rig import slack_rig
 from tests.scenario.test_escalation_blind import _blind
 from tests.scenario.test_promise_7_undos_that_wait import _held_order
-from tests.scenario.test_temporary_changes import _replicas, _run, leased
+from tests.scenario.test_temporary_changes import _replicas, _run
 
 BACK = timedelta(hours=2)
 

@@ -13,6 +13,7 @@ from app.store import incidents
 from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.test_procedures import born, patches
+from tests.scenario.web import URL, app_of, client_of
 
 
 async def told(rig: Rig, name: str, params: dict[str, Any], *, dry_run: bool = False) -> str:
@@ -47,6 +48,9 @@ async def test_a_refused_order_says_its_reason_and_of_no_alert(
     assert says in text, text
     assert "alert went away" not in text
     assert patches(rig) == []
+    async with client_of(app_of(rig), f"{URL}/api/v1") as client:
+        (run,) = (await client.get("/runs")).json()["items"]
+    assert run["target"] == "rag7/Deployment/langgraph", "no key of our own"
     await rig.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,15 @@ from app.store import audit, retention, runs
 from tests.scenario.moments import after_the_first, during
 from tests.scenario.played import played
 from tests.scenario.rig import POLICIES, Rig
-from tests.scenario.scenes import the_incident, trail
+from tests.scenario.scenes import leased, the_incident, trail
 
 API = ("rag7", "langgraph-api")
-
-
-def leased(lasts: str) -> dict[str, str]:
-    """The shipped policy with a lease on the rule that scales out."""
-    texts = read_dir(POLICIES)
-    marker = "    remediation: high-latency\n"
-    assert marker in texts["rag7.yaml"]
-    texts["rag7.yaml"] = texts["rag7.yaml"].replace(
-        marker, f"{marker}    temporary: {{revert_after: {lasts}}}\n"
-    )
-    return texts
 
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """A service whose scale-outs are on loan for a quarter of an hour, already fixed once."""
-
-    def made(path: Path) -> Rig:
-        return Rig(path, scenarios=("high-latency",), policy_texts=leased("15m"))
+    made = partial(Rig, scenarios=("high-latency",), policy_texts=leased("15m"))
 
     async def scaled_out(first: Rig) -> None:
         await first.run(600)

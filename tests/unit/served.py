@@ -197,21 +197,13 @@ async def _examine(_clock: Clock) -> Sequence[Mapping[str, str]]:
     return [dict(zip(("area", "code", "level", "text", "fix"), row, strict=True)) for row in FINDINGS]
 
 
-async def _serve(
-    settings: Settings,
-    timelines: tuple[str, ...],
-    speed: float,
-    ready: list[Served | BaseException],
-    up: threading.Event,
-    down: threading.Event,
-) -> None:
-    clock = AcceleratedClock(SystemClock(), speed)
-    cluster = SimCluster(clock, load_scenario(*timelines))
+def parts_on(cluster: SimCluster, clock: AcceleratedClock, speed: float = SPEED) -> Parts:
+    """The parts of a service on this cluster, with an engine in memory."""
 
     def engine(timeline: Workflow) -> Engine:
         return JournalEngine(timeline, clock)
 
-    parts = Parts(
+    return Parts(
         clock=clock,
         cluster=cluster,
         metric_source=cluster.metrics,
@@ -227,7 +219,19 @@ async def _serve(
         doctor=_examine,
         backtest=backtest,
     )
-    async with serving(settings, parts) as (service, url):
+
+
+async def _serve(
+    settings: Settings,
+    timelines: tuple[str, ...],
+    speed: float,
+    ready: list[Served | BaseException],
+    up: threading.Event,
+    down: threading.Event,
+) -> None:
+    clock = AcceleratedClock(SystemClock(), speed)
+    cluster = SimCluster(clock, load_scenario(*timelines))
+    async with serving(settings, parts_on(cluster, clock, speed)) as (service, url):
         ready.append(Served(asyncio.get_running_loop(), service, cluster, url))
         up.set()
         feed = asyncio.create_task(_feed(cluster, url))

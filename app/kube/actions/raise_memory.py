@@ -29,11 +29,14 @@ class Growth:
     old_limit: int
     limit: int
     request: int | None
+    bound: str = ""
+    """What would have been more, and what does not allow it; empty where nothing bounds it."""
 
     @property
     def text(self) -> str:
         """For people."""
-        return f"{self.container.name} {say_memory(self.old_limit)} -> {say_memory(self.limit)}"
+        grown = f"{self.container.name} {say_memory(self.old_limit)} -> {say_memory(self.limit)}"
+        return f"{grown} [{self.bound}]" if self.bound else grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ def _grow(
             f"find out why {name} needs more than {say_memory(old)}, or raise {bound_text}",
         )
     request = new if spec.memory_request == spec.memory_limit else spec.memory_request
-    return _ratio(rules, Growth(spec, spec.memory_limit, new, request))
+    less = f"{say_memory(wanted)} were wanted, {bound_text} allows no more" if new < wanted else ""
+    return _ratio(rules, Growth(spec, spec.memory_limit, new, request, less))
 
 
 def _no_limit(workload: Workload, name: str, rules: Sequence[MemoryRule]) -> Impossible:

@@ -27,6 +27,13 @@ def test_a_service_that_does_not_answer_is_a_failure(shell: Shell) -> None:
     )
 
 
+def test_no_password_of_an_address_is_told(shell: Shell) -> None:
+    ended = shell("incidents", "--json", "--url", "http://ann:hush@127.0.0.1:9")
+    assert ended.code == 1
+    assert ended.json["error"]["where"] == GONE
+    assert "hush" not in ended.out + ended.err
+
+
 def test_where_json_was_asked_for_an_error_is_json_on_standard_output_too(shell: Shell) -> None:
     ended = shell("incidents", "--json", "--url", GONE)
     assert ended.code == 1

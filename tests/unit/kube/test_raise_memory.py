@@ -61,6 +61,22 @@ def test_several_containers_and_init_containers_are_raised_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cap", "rules", "said"),
+    [
+        (600 * m.MIB, (), "app 512 MiB -> 600 MiB [1 GiB were wanted, the cap 600 MiB allows no more]"),
+        (
+            CAP,
+            (MemoryRule("range", "Container", 700 * m.MIB),),
+            "app 512 MiB -> 700 MiB [1 GiB were wanted, LimitRange range's maximum 700 MiB allows no more]",
+        ),
+        (CAP, (), "app 512 MiB -> 1 GiB ("),
+    ],
+)
+def test_a_bound_that_shaped_the_step_is_told(cap: int, rules: tuple[MemoryRule, ...], said: str) -> None:
+    assert said in built(raise_memory(_workload(), ["app"], 2, cap, rules)).summary
+
+
+@pytest.mark.parametrize(
     ("cap", "rules", "after"),
     [
         (600 * m.MIB, (), "600Mi"),

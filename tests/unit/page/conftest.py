@@ -11,17 +11,35 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from tests.doubles.oidc import Provider, serving
+from tests.scenario.played import played
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import all_runs, born, policy
+from tests.scenario.scenes import all_runs, policy
 from tests.scenario.web import URL, app_of
 from tests.unit.page.browser import Browser, access
 from tests.unit.page.login_there import sign_in_of
 
 
+def _made(path: Path) -> Rig:
+    rig = Rig(path, scenarios=("high-error-rate",))
+    rig.policy = policy(mode=Mode.APPROVE)
+    return rig
+
+
+async def _waits(rig: Rig) -> None:
+    async def waits() -> bool:
+        return any(r.state is RunState.WAITING for r in await all_runs(rig))
+
+    await rig.until(waits)
+
+
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """A service that asks a person before everything."""
-    made = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    """A service that asks a person before everything; for whom wants the run that waits, it has asked."""
+    path = tmp_path / "rig.sqlite"
+    if "asked" in request.fixturenames:
+        made = await played("a plan that waits", path, _made, _waits)
+    else:
+        made = await _made(path).born()
     yield made
     await made.close()
 
@@ -37,11 +55,7 @@ async def browser(rig: Rig) -> AsyncIterator[Browser]:
 @pytest.fixture
 async def asked(rig: Rig) -> str:
     """The run that waits for an answer."""
-
-    async def waits() -> bool:
-        return any(r.state is RunState.WAITING for r in await all_runs(rig))
-
-    await rig.until(waits)
+    await _waits(rig)
     return (await all_runs(rig))[-1].id
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 
 from app.domain.alert import Delivery
 from app.domain.errors import StoreUnavailable
@@ -191,10 +192,15 @@ async def test_one_bad_alert_is_kept_and_its_neighbours_proceed(rig: Rig) -> Non
     body = json.loads(FIRING)
     del body["alerts"][0]["labels"]
     async with rig.client("ingest") as client:
-        response = await client.post(AM, json=body)
+        with capture_logs() as logs:
+            response = await client.post(AM, json=body)
     assert response.status_code == 202
     assert len(response.json()["incidents"]) == 1
     assert response.json()["rejected"] == [{"index": 0, "code": "no_labels", "where": "/alerts/0/labels"}]
+    (line,) = [line for line in logs if line["event"] == "alerts rejected"]
+    assert (line["log_level"], line["source"], line["count"]) == ("warning", "alertmanager", 1)
+    assert (line["code"], line["where"]) == ("no_labels", "/alerts/0/labels")
+    assert line["delivery"] == response.json()["delivery"]
     codes = await rig.store.read(lambda conn: list(conn.execute(select(rejected_alerts.c.code)).scalars()))
     assert codes == ["no_labels"]
     counts = [
