@@ -30,7 +30,7 @@ from app.main import Parts
 from app.notify.console import ConsoleClient
 from app.observe import logs
 from app.observe.system import SystemClock
-from app.page.backtest import Backtest
+from app.page.requests import Tools
 from app.serving import serving
 from app.settings import Settings, load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
@@ -80,10 +80,10 @@ def show_of(name: str, *, once: bool = False) -> Show:
 
 
 async def run_demo(
-    *, once: bool, port: int, speed: float, story: str = "", backtest: Backtest | None = None
+    *, once: bool, port: int, speed: float, story: str = "", tools: Tools | None = None
 ) -> int:
-    """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. With a `backtest` its page
-    tries policies. Raises BadInput."""
+    """Show the four alerts or one story; exit code 0 when all ended well. Runs until interrupted unless `once`. Its pages ask the
+    `tools`. Raises BadInput."""
     show = show_of(story, once=once)
     logs.configure(level="WARNING")
     console = Console(highlight=False, soft_wrap=True)
@@ -102,7 +102,8 @@ async def run_demo(
         backups=cluster.backups,
         client=ConsoleClient(console),
         speed=speed,
-        backtest=backtest,
+        backtest=tools.backtest if tools else None,
+        what_if=tools.what_if if tools else None,
     )
     try:
         async with serving(_settings(state, port, show), parts) as (service, url):

@@ -59,6 +59,7 @@ from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.system import SystemClock, TimeIds
 from app.page.backtest import Backtest
+from app.page.requests import Tools, WhatIf
 from app.page.site import add_pages
 from app.settings import Settings
 from app.store import work
@@ -98,11 +99,13 @@ class Parts:
     speed: float = 1.0
     doctor: Callable[[Clock], Awaitable[Sequence[Mapping[str, str]]]] | None = None
     backtest: Backtest | None = None
+    what_if: WhatIf | None = None
 
     @property
-    def examine(self) -> Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None:
-        """The doctor with its clock, for the page."""
-        return None if self.doctor is None else partial(self.doctor, self.clock)
+    def tools(self) -> Tools:
+        """What the pages may ask beside the service; the doctor with its clock."""
+        doctor = None if self.doctor is None else partial(self.doctor, self.clock)
+        return Tools(doctor, self.backtest, self.what_if)
 
 
 @dataclass(slots=True)
@@ -210,9 +213,15 @@ async def build(settings: Settings, parts: Parts | None = None) -> Service:
         raise
 
 
+def _metrics(settings: Settings) -> Metrics:
+    made = Metrics(CollectorRegistry(), outside.histogram(settings))
+    made.start_at_zero(CATALOGUE)
+    return made
+
+
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
     tracer = parts.tracer or outside.tracer(settings, replica_name(settings), closing)
-    metrics = Metrics(CollectorRegistry(), outside.histogram(settings))
+    metrics = _metrics(settings)
     keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
     cluster = await _cluster(settings, parts, metrics, tracer, closing)
@@ -257,7 +266,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
     health = Health(store.probe_write, (supervisor, access, keeper))
     web = _web(settings, services, interactions, health)
     sign_in = outside.sign_in(settings, http, parts.clock)
-    app = add_pages(create_app(web), web, services, sign_in, parts.examine, parts.backtest)
+    app = add_pages(create_app(web), web, services, sign_in, parts.tools)
     told = (settings, services, app, engine, loops, keeper, interactions, access, supervisor, closing)
     return Service(*told, _socket(settings, interactions))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 import typer.main
@@ -49,9 +49,34 @@ _COMMANDS: Final[Mapping[str, str]] = {
 """Where each command is: a module of this package, and in it the function, or the `Typer` of several commands."""
 
 
+_UsageError: Final = cast("type[Exception]", typer.BadParameter.__bases__[0])
+"""What the parser says of arguments that it cannot take, missing and unknown ones as well; typer names only its child."""
+
+
 class _Commands(TyperGroup):
     """The commands, each imported when somebody asks for it: who looks at incidents at night does not wait for the whole service
     to be imported, and `serve` does without the tools for policies."""
+
+    _as_json = False
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments before the command's name."""
+        self._as_json = "--json" in args
+        return self._told(lambda: super(_Commands, self).make_context(info_name, args, parent, **extra))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the rest and run the command."""
+        return self._told(lambda: super(_Commands, self).invoke(ctx))
+
+    def _told(self, work: Callable[[], Any]) -> Any:
+        """The parser's own usage errors are JSON too where that was asked for; its text for people goes to stderr as always."""
+        try:
+            return work()
+        except _UsageError as error:
+            if self._as_json:
+                text = str(getattr(error, "format_message", error.__str__)())
+                give({"error": {"code": "usage", "message": text, "where": ""}})
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's
         """All names."""

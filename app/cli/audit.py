@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.output import AsJson, give, say, write
+from app.cli.output import AsJson, give, progress, say, write
 from app.main import audit_keys, open_store
 from app.settings import load_settings
 from app.store import trail
@@ -44,7 +44,9 @@ def verify(
     keys, known = audit_keys(settings), Head.parse(head) if head else None
     store = open_store(settings, migrate=False)
     try:
-        report = asyncio.run(store.read(lambda conn: trail.verify(conn, keys, known)))
+        last = asyncio.run(store.read(trail.head)).seq
+        with progress("records", last, quiet=as_json) as told:
+            report = asyncio.run(store.read(lambda conn: trail.verify(conn, keys, known, told)))
     finally:
         store.close()
     if as_json:

@@ -18,7 +18,7 @@ import typer
 from app.backup.configuration.lines import Entry
 from app.backup.configuration.restore import Difference, Restorer, Word, left_behind, read_backup
 from app.backup.configuration.sealed import identities_in
-from app.cli.output import AsJson, give, say, write
+from app.cli.output import AsJson, counted, give, progress, say, write
 from app.domain.errors import BadInput
 from app.kube.client import KubeCluster
 
@@ -46,7 +46,7 @@ def diff(
 ) -> None:
     """Show what a restore would create and change (server-side dry run). It changes nothing. Exit 1 when something is refused or fails."""
     entries, into = _read(file, identity, namespace)
-    found = asyncio.run(_restoring(context, into, lambda r: r.compare(entries)))
+    found = _compared(context, into, entries, quiet=as_json)
     _show(found, into, as_json=as_json)
     if any(d.word in _BAD for d in found):
         raise typer.Exit(1)
@@ -63,7 +63,7 @@ def restore(
 ) -> None:
     """Show the difference, ask, and put back what differs, in the backup's order. Nothing is deleted; it can be repeated."""
     entries, into = _read(file, identity, namespace)
-    found = asyncio.run(_restoring(context, into, lambda r: r.compare(entries)))
+    found = _compared(context, into, entries, quiet=as_json)
     todo = [d for d in found if d.word is not Word.SAME]
     if not as_json:
         _show(found, into, as_json=False)
@@ -71,7 +71,9 @@ def restore(
         _tell(found, say)
     if todo and not yes:
         typer.confirm(f"Put {len(todo)} objects back into {into}?", abort=True, err=True)
-    done = asyncio.run(_restoring(context, into, lambda r: r.put_back([d.entry for d in todo])))
+    with progress("objects put back", len(todo), quiet=as_json) as told:
+        back = counted([d.entry for d in todo], told)
+        done = asyncio.run(_restoring(context, into, lambda r: r.put_back(back)))
     if as_json:
         give({"namespace": into, "objects": [_row(d) for d in done]})
     words = Counter(d.word for d in done)
@@ -83,6 +85,11 @@ def restore(
         say(_line(f"{one.word.value}: {one.name}: {one.why}"))
     if any(d.word in _BAD for d in done):
         raise typer.Exit(1)
+
+
+def _compared(context: str, into: str, entries: list[Entry], *, quiet: bool) -> list[Difference]:
+    with progress("objects compared", len(entries), quiet=quiet) as told:
+        return asyncio.run(_restoring(context, into, lambda r: r.compare(counted(entries, told))))
 
 
 def _read(file: Path, identity: Path, namespace: str) -> tuple[list[Entry], str]:

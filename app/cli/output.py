@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -28,6 +30,29 @@ def give(data: Any) -> None:
 def write(text: str) -> None:
     """Data as text on stdout."""
     sys.stdout.write(visible(text) + "\n")
+
+
+@contextmanager
+def progress(text: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """How far long work has come: a bar on stderr that goes again, where a person looks at it, never in a file, in a pipe or beside JSON. Gives
+    what is to be called with how much is done of `total`, from whichever thread."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    # Not at the top: a command that takes no time does without it.
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def counted(items: Iterable[T], told: Callable[[int], None]) -> Iterator[T]:
+    """The same items, while it is told how many were taken."""
+    for number, item in enumerate(items, 1):
+        yield item
+        told(number)
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

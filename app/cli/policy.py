@@ -67,8 +67,9 @@ def check(folder: Folder = Path("policies"), as_json: AsJson = False) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of a policy file, for editors and reviews."""
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema of a policy file, for editors and reviews. It is JSON in any case."""
+    del as_json
     give(json_schema())
 
 

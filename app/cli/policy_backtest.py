@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.output import AsJson, give, say, write
+from app.cli.output import AsJson, give, progress, say, write
 from app.domain.errors import BadInput
 from app.policy.load import load_dir
 from app.policy.units import parse_duration
@@ -23,6 +24,8 @@ from app.policytools.backtest_report import Backtest, limits_hit
 from app.policytools.backtest_text import report_json, report_lines
 from app.policytools.cases import parse_instant
 from remediations import CATALOGUE
+
+_TOLD_EACH = 100
 
 Alerts = Annotated[
     list[Path],
@@ -72,9 +75,11 @@ def backtest(
     limits_hit(test, fail_on or [])  # a limit that is none is told before the work
     reading = Reading()
     start, end = _micros("--since", since, 0), _micros("--until", until, sys.maxsize)
-    for record in merge(*(_records(f, reading) for f in alerts), key=lambda r: r.at):
-        if start <= record.at < end:
-            test.hear(record)
+    with progress("bytes", _bytes(alerts), quiet=as_json) as told:
+        read = Read(told)
+        for record in merge(*(_records(f, reading, read) for f in alerts), key=lambda r: r.at):
+            if start <= record.at < end:
+                test.hear(record)
     hit = limits_hit(test, fail_on or [])
     if as_json:
         give(report_json(test, reading, hit))
@@ -87,10 +92,34 @@ def backtest(
         raise typer.Exit(1)
 
 
-def _records(file: Path, reading: Reading) -> Iterator[Heard]:
+@dataclass(slots=True)
+class Read:
+    """How much was read of all files; told a few hundred times at most each second of work, as a replay takes a million lines."""
+
+    told: Callable[[int], None]
+    taken: int = 0
+    lines: int = 0
+
+    def counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The same lines."""
+        for line in lines:
+            self.taken += len(line)
+            self.lines += 1
+            if self.lines % _TOLD_EACH == 0:
+                self.told(self.taken)
+            yield line
+
+
+def _bytes(files: Sequence[Path]) -> int | None:
+    """The size of all files; None where one has none before it is read, such as a pipe."""
+    sizes = [file.stat().st_size if file.is_file() else 0 for file in files]
+    return sum(sizes) if all(sizes) else None
+
+
+def _records(file: Path, reading: Reading, read: Read) -> Iterator[Heard]:
     try:
         with file.open("rb") as lines:
-            yield from read_lines(file.name, lines, reading)
+            yield from read_lines(file.name, read.counted(lines), reading)
     except OSError as error:
         raise BadInput(
             f"cannot read the alerts: {error.strerror}", code="bad_alerts", where=str(file)

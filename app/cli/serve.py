@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 import uvicorn
 
+from app.domain.decision import Decision
 from app.domain.ports import Clock
+from app.domain.target import Target
 from app.main import Parts
-from app.policy.model import Policy
+from app.page.requests import Tools
+from app.policy.facts import Facts
+from app.policy.model import Policy, Rule
 from app.serving import run_service
 from app.settings import load_settings
 from app.store.records import Heard
@@ -35,7 +40,7 @@ def serve(
     given = {"host": host, "port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     parts = _simulated() if settings.cluster == "simulated" else Parts()
-    parts = replace(parts, doctor=examine, backtest=backtest)
+    parts = replace(parts, doctor=examine, backtest=backtest, what_if=what_if)
     # uvloop where there is one: it takes a third off the cost of an accepted alert.
     factory = uvicorn.Config("", loop="auto").get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
@@ -53,6 +58,16 @@ async def backtest(texts: Mapping[str, str], in_force: Policy, heard: Sequence[H
     stored = await asyncio.to_thread(importlib.import_module, "app.policytools.backtest_stored")
     found: Mapping[str, Any] = await asyncio.to_thread(stored.compare, texts, in_force, heard, CATALOGUE)
     return found
+
+
+def what_if(
+    policy: Policy, labels: Mapping[str, str], now: datetime, known: Callable[[Rule, Target], Facts]
+) -> tuple[Decision, str, Sequence[str]]:
+    """What `remediator policy explain` tells, for the page, by what the service knows; imported, in the store's thread, when somebody asks."""
+    judged = importlib.import_module("app.policytools.hypothetical").explain_known(
+        policy, CATALOGUE, labels, now, known
+    )
+    return judged.decision, judged.target, judged.also
 
 
 def _simulated() -> Parts:
@@ -84,6 +99,7 @@ def demo(
     """Show the four alerts of the runbook, or one story, on a simulated cluster, with real requests over HTTP."""
     from app.demo import run_demo  # with it comes the simulator, which `serve` does without
 
-    code = asyncio.run(run_demo(once=once, port=port, speed=speed, story=story, backtest=backtest))
+    tools = Tools(backtest=backtest, what_if=what_if)
+    code = asyncio.run(run_demo(once=once, port=port, speed=speed, story=story, tools=tools))
     if code:
         raise typer.Exit(code)

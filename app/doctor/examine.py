@@ -34,6 +34,8 @@ CHECKS: dict[Area, Check] = {
     Area.ALERTMANAGER: sources.alertmanager,
     Area.DEPENDENCIES: sources.dependencies,
     Area.LOGIN: login.provider,
+    Area.TRACES: sources.traces,
+    Area.STATUS_PAGE: sources.status_page,
 }
 """What has to ask somebody; settings and policy are looked at first, as everything follows from them."""
 

@@ -40,6 +40,8 @@ class Area(StrEnum):
     ALERTMANAGER = "alertmanager"
     DEPENDENCIES = "dependencies"
     LOGIN = "login"
+    TRACES = "traces"
+    STATUS_PAGE = "status-page"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from app.intake.auth import Scope
 from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
-from app.policy.model import SLACK_GROUP, OwnedMode, Policy
+from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy
 from app.setting_texts import open_to_others
 from app.settings import FILES, PREFIX, Settings
 
@@ -60,6 +60,10 @@ def _callers(given: Settings) -> Iterator[Finding]:
     if table and Scope.INGEST not in scopes and not others:
         fix = "give a token of REMEDIATOR_TOKENS the scope ingest, or set a PagerDuty secret"
         yield _SETTINGS.fail("nobody_sends", "nobody can send an alert: no token has the scope ingest", fix)
+    if table and Scope.READ not in scopes and given.login is None:
+        text = "nobody can open the page or ask the API: no token has the scope read, and nobody logs in at an OpenID provider"
+        fix = "give a person's token the scopes read and operate"
+        yield _SETTINGS.warn("nobody_reads", text, fix)
     if table and Scope.OPERATE not in scopes:
         fix = "give a person's token the scope operate"
         yield _SETTINGS.warn(
@@ -95,6 +99,9 @@ def policy(patient: Patient) -> Iterator[Finding]:
     given = patient.settings
     if not rules.rules:
         yield _POLICY.warn("no_rules", "no rule: every alert is only observed", "add a rule")
+    if kept := sorted(set(rules.scope.namespaces) & set(PROTECTED_NAMESPACES)):
+        text = f"nothing is ever done in {', '.join(kept)}, whatever the scope says"
+        yield _POLICY.warn("namespace_protected", text, "take it from scope.namespaces")
     if not rules.heartbeats:
         text = "no heartbeat: when alerts no longer arrive, nobody is told"
         fix = "add heartbeats: [{alertname: Watchdog}] and route Prometheus' Watchdog to this service"

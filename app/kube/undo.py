@@ -8,6 +8,8 @@ and the conflict is reported.
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
+from typing import NamedTuple
 
 from app.domain.actuator import Sleep, Undone
 from app.domain.cluster import Cluster
@@ -23,6 +25,53 @@ from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
 from app.kube.sizer import newer_sizer
 
 _ATTEMPTS = 5
+
+
+class Now(StrEnum):
+    """How a field that was changed stands now."""
+
+    OURS = "still ours"
+    BEFORE = "as it was before"
+    OTHER = "not ours any more"
+
+
+class FieldNow(NamedTuple):
+    """One field of an action's object. `text` says what it is and who changed it, where it is not ours any more."""
+
+    change: FieldChange
+    now: Now
+    text: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self.change.path
+
+
+async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str, list[FieldNow]]:
+    """What the undo would find now, without writing: why it would leave all as it is, empty when it would write; and each field. Raises the
+    cluster's read errors."""
+    if not action.reversible or not action.changes:
+        return action.undo, []
+    require_values(action)
+    ref = action.object
+    try:
+        manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return f"{ref} is gone, and our change with it", []
+    if manifest["metadata"].get("uid") != ref.uid:
+        return f"{ref} was created anew, and our change went with the old one", []
+    if marker_of(manifest) == undo_id(action_id):
+        return "was undone already", []
+    fields = await _fields_now(cluster, manifest, action)
+    if (manifest.get("spec") or {}).get("paused"):
+        return f"left as it is: {_paused(manifest, action)}", fields
+    ours = [one for one in fields if one.now is Now.OURS]
+    if ours and (sizer := await newer_sizer(cluster, action)):
+        return f"left as it is: {sizer}", fields
+    if any(one.now is Now.OTHER for one in fields):
+        return "left as it is, for it is not ours any more", fields
+    return ("" if ours else "everything is as it was before the action"), fields
 
 
 async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
@@ -93,18 +142,24 @@ def _paused(manifest: Obj, action: Action) -> str:
 
 async def _sort(cluster: Cluster, manifest: Obj, action: Action) -> tuple[list[FieldChange], list[str]]:
     """Fields that still hold our value, and sentences on those that hold neither ours nor the old one."""
-    ours, conflicts = [], []
+    fields = await _fields_now(cluster, manifest, action)
+    ours = [one.change for one in fields if one.now is Now.OURS]
+    return ours, [one.text for one in fields if one.now is Now.OTHER]
+
+
+async def _fields_now(cluster: Cluster, manifest: Obj, action: Action) -> list[FieldNow]:
+    found = []
     for change in action.changes:
         current = value_at(manifest, change.path)
         if same(change.path, current, change.before):
-            continue
-        if same(change.path, current, change.after) or await _equals_when_set(
+            found.append(FieldNow(change, Now.BEFORE))
+        elif same(change.path, current, change.after) or await _equals_when_set(
             cluster, manifest, action.object, change
         ):
-            ours.append(change)
+            found.append(FieldNow(change, Now.OURS))
         else:
-            conflicts.append(moved(manifest, change.path, change.after))
-    return ours, conflicts
+            found.append(FieldNow(change, Now.OTHER, moved(manifest, change.path, change.after)))
+    return found
 
 
 async def _equals_when_set(cluster: Cluster, manifest: Obj, ref: ObjectRef, change: FieldChange) -> bool:

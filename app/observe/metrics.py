@@ -7,7 +7,12 @@ Never reads the store: gauges are set by the parts that know the value.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from app.domain.decision import Code, Verdict
+from app.domain.outcome import RunState
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _API = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -27,6 +32,18 @@ class Metrics:
         self._count_runs(registry)
         self._time_parts(registry)
         self._watch_upkeep(registry)
+
+    def start_at_zero(self, remediations: Iterable[str]) -> None:
+        """What our own alerts see grow: a counter that begins with its first event has not grown by it. Other labels begin with their first event."""
+        for code in (Code.BUDGET_SPENT, Code.RATE_LIMITED):
+            self.decisions.labels(Verdict.DENY.value, code.value)
+        for remediation in remediations:
+            self.runs.labels(remediation, RunState.EXPIRED.value)
+
+    def expect(self, webhook: str) -> None:
+        """The same for the requests that a webhook may have to refuse, by its route."""
+        for status in ("401", "403", "500", "503"):
+            self.http_requests.labels("POST", webhook, status)
 
     def _count_intake(self, to: CollectorRegistry) -> None:
         self.deliveries = _counter(

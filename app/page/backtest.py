@@ -68,9 +68,9 @@ class Tried:
 
 def texts_of(sent: Upload) -> dict[str, str]:
     """The proposed policy's files by name, without its tests, as a folder is read. Raises BadInput when there is none."""
-    pasted = {_PASTED: text} if (text := _pasted(sent)).strip() else {}
-    chosen = {n: text for n, text in sent.files.items() if not n.rpartition(".")[0].endswith(".test")}
-    texts = {**chosen, **pasted}
+    texts = {n: text for n, text in sent.files.items() if not n.rpartition(".")[0].endswith(".test")}
+    if (text := _pasted(sent)).strip():
+        texts[_free(texts)] = text
     if not texts:
         raise BadInput("paste a policy or choose its files", code="no_policy", where="policy")
     return texts
@@ -79,7 +79,7 @@ def texts_of(sent: Upload) -> dict[str, str]:
 async def tried(site: Site, sent: Upload) -> Tried:
     """Play it. What is wrong with the policy is said in the answer. Raises TryLater (`overloaded`) while another one is under way, BadInput,
     Missing where this service has no replay."""
-    if site.backtest is None:
+    if site.tools.backtest is None:
         raise Missing("this service has no replay; run remediator policy backtest beside it")
     days = _days(sent.fields.get("days", ""))
     told = Tried(_pasted(sent), tuple(sorted(sent.files)), days)
@@ -87,7 +87,7 @@ async def tried(site: Site, sent: Upload) -> Tried:
         texts = texts_of(sent)
         with site.backtests.place(""):
             alerts, cut = await _heard(site, site.web.clock.now() - timedelta(days=days))
-            report = await site.backtest(texts, site.services.policy(), alerts)
+            report = await site.tools.backtest(texts, site.services.policy(), alerts)
     except PolicyInvalid as error:
         faults = [redact(str(one)) for one in error.faults[:_FAULTS]]
         more = len(error.faults) - _FAULTS
@@ -100,6 +100,12 @@ async def tried(site: Site, sent: Upload) -> Tried:
 def _pasted(sent: Upload) -> str:
     """A browser sends the lines of a field with CR and LF, whatever was typed."""
     return sent.fields.get("policy", "").replace("\r\n", "\n")
+
+
+def _free(texts: Mapping[str, str]) -> str:
+    """A name for what was pasted that none of the files has."""
+    taken = (f"pasted-{n}.yaml" for n in range(2, len(texts) + 3))
+    return next(name for name in (_PASTED, *taken) if name not in texts)
 
 
 def _refused(told: Tried, *faults: str) -> Tried:

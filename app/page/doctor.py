@@ -45,9 +45,9 @@ class Seen:
 async def look(site: Site, visitor: Visitor, *, now: bool) -> Seen:
     """The page; it looks only `now`. Raises NotPermitted (`scope_missing`), Missing where this service has no doctor."""
     require(visitor, Scope.OPERATE)
-    if site.doctor is None:
+    if site.tools.doctor is None:
         raise Missing("this service has no doctor; run remediator doctor beside it")
     if not now:
         return Seen()
-    found = [{**one, "text": redact(one["text"])} for one in await site.doctor()]
+    found = [{**one, "text": redact(one["text"])} for one in await site.tools.doctor()]
     return Seen(sorted(found, key=lambda one: _ORDER.index(one["level"])))

@@ -17,7 +17,7 @@ from app.domain.plan import Action, Step
 from app.domain.units import counted
 from app.kube.look import show
 from app.notify.entries import thread_entry
-from app.notify.text import Line, Ref, bold, code, line
+from app.notify.text import Line, Ref, bold, code, line, plain
 from app.notify.timeline import Timeline, Topic, fact_from_json
 from app.policy.explain import gates_line
 from app.store.audit import AuditEvent
@@ -111,6 +111,26 @@ def entry(record: AuditEvent, timeline: Timeline) -> Entry:
     if (words := _WORDS.get(record.kind)) is not None:
         return words(bare, record.data)
     return bare
+
+
+def mentions(one: Entry, letters: str) -> bool:
+    """Whether the entry has these letters anywhere in it, in whichever case; folded lines, gates and plans too."""
+    if not letters:
+        return True
+    lines = (one.head, *one.lines, *one.folded)
+    gates = (part for g in one.gates for part in (g.gate, g.value, g.threshold, g.remedy))
+    plans = (
+        part
+        for deed in one.deeds
+        for part in (
+            deed.summary,
+            deed.object,
+            deed.undo,
+            *(text for f in deed.fields for text in (f.path, f.before, f.after)),
+        )
+    )
+    text = "\n".join((one.kind, one.actor, *map(plain, lines), *gates, *plans))
+    return letters.casefold() in " ".join(text.split()).casefold()
 
 
 def deeds(step: Step) -> tuple[Deed, ...]:

@@ -7,7 +7,7 @@ Never changes anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -28,7 +28,8 @@ from app.notify.text import Line
 from app.notify.timeline import Timeline
 from app.notify.wording import may_undo, state_word
 from app.page.charts import Charts, charts_of
-from app.page.entries import Deed, Entry, deeds, entries
+from app.page.closer import Closer
+from app.page.entries import Deed, Entry, deeds, entries, mentions
 from app.page.session import Visitor
 from app.policy.explain import explain_lines
 from app.policy.model import Rule
@@ -37,6 +38,7 @@ from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.runs import Run
 
+_LONGEST_FIND = 200
 SHOWN = 2_000
 """Records of the timeline that a page shows, the newest; `remediator explain` tells all."""
 
@@ -82,7 +84,8 @@ class Takes:
 @dataclass(frozen=True, slots=True)
 class IncidentPage:
     """Everything that the page shows. `left_out` counts older records, `newest` and `decided` are the numbers of the
-    newest record and of the last decision; `takes` is None when it is over, `charts` when nothing was verified."""
+    newest record and of the last decision; `takes` is None when it is over, `charts` when nothing was verified. `find` is what the entries were searched
+    for, and `hidden` how many do not have it; `closer` is what somebody asked the cluster for."""
 
     incident: Incident
     state: str
@@ -96,16 +99,29 @@ class IncidentPage:
     left_out: int = 0
     takes: Takes | None = None
     charts: Charts | None = None
+    find: str = ""
+    hidden: int = 0
+    closer: Closer = field(default_factory=Closer)
+
+    @property
+    def planned(self) -> bool:
+        """Whether there is a plan with objects to look at."""
+        return self.question is not None or self.afterwards is not None
 
 
-def look(conn: Connection, services: Services, incident_id: str, visitor: Visitor) -> IncidentPage:
-    """The page of one incident. Raises Missing."""
+def look(
+    conn: Connection, services: Services, incident_id: str, visitor: Visitor, find: str = ""
+) -> IncidentPage:
+    """The page of one incident; with `find` only the entries of the timeline that have these letters. Raises Missing."""
     incident = incidents.get(conn, incident_id)
     records = audit.for_incident(conn, incident_id)
     timeline = telling.fold(incident_id, records)
     shown = records[-SHOWN:]
     message = parent(timeline)
     lines = tuple(li for part in message.parts for li in part.lines)
+    every = entries(shown, timeline)
+    wanted = " ".join(find.split())[:_LONGEST_FIND]
+    told = [one for one in every if mentions(one, wanted)]
     return IncidentPage(
         incident,
         state_word(incident.state, ordered=incident.manual is not None),
@@ -113,12 +129,14 @@ def look(conn: Connection, services: Services, incident_id: str, visitor: Visito
         question(conn, services, incident, visitor),
         _afterwards(conn, timeline, visitor),
         explain_lines(timeline.decision) if timeline.decision else (),
-        entries(shown, timeline),
+        told,
         records[-1].seq,
         max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
         len(records) - len(shown),
         _takes(conn, incident, timeline, visitor),
         _charts(conn, incident_id),
+        wanted,
+        len(every) - len(told),
     )
 
 

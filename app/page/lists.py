@@ -22,7 +22,9 @@ from app.store.listing import Facets, Wanted
 from app.web import paging
 
 ROWS = 50
-_LONGEST = 300
+_LONGEST = 4_096
+"""As long as a label may be: what a link of ours asks for is never cut."""
+_LONGEST_URL = 8_000
 _FACETS = 12
 """Values of one facet that are shown."""
 RANGES: Mapping[str, timedelta] = {
@@ -92,7 +94,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of a facet: how many incidents have it, whether it is chosen, and where a press on it leads."""
+    """One value of a facet: how many incidents have it, whether it is chosen, and where a press on it leads; nowhere where no address is long enough."""
 
     value: str
     count: int
@@ -115,11 +117,13 @@ class ListPage:
 
 
 def read(query: Sequence[tuple[str, str]]) -> Filter:
-    """The filter of a query string. Raises BadInput that names the field; fields that are none of ours are left alone."""
+    """The filter of a query string. Raises BadInput that names the field; fields that are none of ours are left alone, and the page says so."""
     single: dict[str, str] = {}
     states: list[IncidentState] = []
     for name, value in query:
-        text = value.strip()[:_LONGEST]
+        text = value.strip()
+        if len(text) > _LONGEST and name in ("state", *_TEXTS):
+            raise BadInput(f"longer than {_LONGEST:,} characters", code="invalid_parameter", where=name)
         if name == "state" and text:
             states.append(_state(text))
         elif name in _TEXTS and text:
@@ -165,11 +169,15 @@ def _choices(found: Facets, chosen: Filter) -> dict[str, list[Choice]]:
     for name, values in found.items():
         given = states if name == "state" else [getattr(chosen, name)]
         shown[name] = [
-            Choice(value, count, value in given, chosen.url({name: _toggled(name, value, given)}))
+            Choice(value, count, value in given, _short(chosen.url({name: _toggled(name, value, given)})))
             for value, count in values[:_FACETS]
             if value
         ]
     return shown
+
+
+def _short(url: str) -> str:
+    return url if len(url) <= _LONGEST_URL else ""
 
 
 def _toggled(name: str, value: str, given: Sequence[str]) -> str | Sequence[str]:

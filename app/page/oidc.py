@@ -37,6 +37,7 @@ ATTEMPT = "remediator_login"
 WAIT = timedelta(minutes=10)
 """From leaving to coming back: a password, a second factor."""
 _LONGEST = 4_096  # characters of a code
+_LONGEST_ONWARD = 1_000  # it travels in a cookie
 _NOT_BEGUN = "login_not_begun"
 # RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6: what a provider may say instead of a code.
 _SAID = frozenset(
@@ -70,6 +71,7 @@ class _Attempt:
 async def leave(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
     """Send a browser to the provider."""
     sign_in, onward = _sign_in(site), local_path(request.query_params.get("next", "/"))
+    onward = onward if len(onward) <= _LONGEST_ONWARD else "/"
     site.failures.require_room(_address(request), site.web.clock.monotonic())
     metadata = await sign_in.provider.metadata()
     attempt = _attempt(site, site.web.ids.new("login"), onward)

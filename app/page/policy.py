@@ -1,7 +1,7 @@
 """The policy in force as a page: its rules in order, how far they are trusted, and which of them an alert would meet.
 
-Called by `app.page.site`. Reads only. It tells the rule and the target that labels lead to; what the gates would say depends on
-the cluster at that moment, and `remediator policy explain` shows it under assumptions.
+Called by `app.page.site`. Reads the store and Alertmanager alone, never the cluster: of an alert that nobody raised it tells rule, target and every gate that
+can be told without it, as it stands now, and names the gates that only the moment itself can tell. The judging is put in by the command that serves.
 """
 
 from __future__ import annotations
@@ -10,16 +10,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.domain.decision import Mode
+from sqlalchemy import Connection
+
+from app.domain.decision import Code, GateResult, Mode, strongest
+from app.domain.errors import RemediatorError
+from app.domain.target import Target
 from app.domain.units import duration
+from app.flow.deciding.facts import blocking_alerts
+from app.flow.deciding.history import as_trust_level
+from app.flow.notifying.record import at_it
 from app.flow.services import Services
 from app.flow.upkeep import views
-from app.policy.match import Hint, match_rule, target_hint
+from app.observe.alertmanager import matcher
+from app.page.requests import WhatIf
+from app.policy.decide import said
+from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Spend, Unknown
+from app.policy.match import Hint, match_rule, scopes_for, target_hint
 from app.policy.matchers import labels_of
 from app.policy.model import Policy, Rule
-from app.policy.trust import LEVELS
+from app.policy.trust import LEVELS, fresh, key_of
+from app.store import facts as counts
+from app.store import incidents, people, trust_levels
 
 _LONGEST = 2_000
+_RESULTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +64,20 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """What the policy would say: the decision in a sentence, the step that is assumed, the gates that can be told now, the names of those that only the
+    moment itself can tell, and what else is assumed."""
+
+    text: str
+    step: str
+    gates: Sequence[GateResult]
+    later: Sequence[GateResult]
+    assumed: str
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyPage:
-    """Everything that the page shows. `met` is None before labels were given."""
+    """Everything that the page shows. `met` is None before labels were given; `word` where nobody can judge them."""
 
     policy: Policy
     ceiling: Mode
@@ -59,14 +85,108 @@ class PolicyPage:
     trust: Sequence[Mapping[str, Any]]
     labels: str
     met: Met | None
+    word: Word | None = None
 
 
-async def look(services: Services, labels: str) -> PolicyPage:
+async def look(services: Services, labels: str, what_if: WhatIf | None = None) -> PolicyPage:
     """The page. Raises BadInput (`bad_labels`) for labels that are none."""
     policy, asked = services.policy(), labels.strip()[:_LONGEST]
-    met = meets(policy, services.ceiling, labels_of(asked, "labels")) if asked else None
+    met, word = None, None
+    if asked:
+        named = labels_of(asked, "labels")
+        met = meets(policy, services.ceiling, named)
+        word = await _word(services, policy, named, what_if) if what_if and met.target else None
     rows = [_row(rule, policy.places.get(rule.name, "")) for rule in policy.rules]
-    return PolicyPage(policy, services.ceiling, rows, await views.trust(services), asked, met)
+    return PolicyPage(policy, services.ceiling, rows, await views.trust(services), asked, met, word)
+
+
+async def _word(
+    services: Services, policy: Policy, labels: Mapping[str, str], what_if: WhatIf
+) -> Word | None:
+    matched = match_rule(policy, labels)
+    if matched is None:
+        return None
+    blocking, silenced = await blocking_alerts(services, matched.rule), await _silenced(services, labels)
+    name = labels.get("alertname", "")
+
+    def judged(conn: Connection) -> Word:
+        def known(rule: Rule, target: Target) -> Facts:
+            found = _known(conn, services, rule, target, name)
+            return replace(
+                found, blocking=blocking, silenced="" if isinstance(silenced, Unknown) else silenced
+            )
+
+        decision, _, _ = what_if(policy, labels, services.clock.now(), known)
+        told = [gate for gate in decision.gates if gate.code is not Code.UNKNOWN_FACT]
+        later = [gate for gate in decision.gates if gate.code is Code.UNKNOWN_FACT]
+        return Word(_said(told, later), decision.step, told, later, _assumed(silenced))
+
+    return await services.store.read(judged)
+
+
+def _said(told: Sequence[GateResult], later: Sequence[GateResult]) -> str:
+    if (against := strongest(told)) is not None:
+        return said(against)
+    rest = f"; {len(later)} can only be told at the time" if later else ""
+    return f"Nothing known stands against it: {len(told)} of {len(told) + len(later)} gates allow it{rest}"
+
+
+def _assumed(silenced: Fact[str]) -> str:
+    fires = "the alert fires and was just heard"
+    if isinstance(silenced, Unknown):
+        return f"{fires}, and nobody has silenced it ({silenced.reason})"
+    return fires
+
+
+async def _silenced(services: Services, labels: Mapping[str, str]) -> Fact[str]:
+    """By what alerts with these labels are silenced, by Alertmanager's word; empty where one of them is heard."""
+    if services.firing_alerts is None:
+        return Unknown("no Alertmanager is configured to ask")
+    try:
+        listed = await services.firing_alerts.firing_matching([matcher(*pair) for pair in labels.items()])
+    except RemediatorError as error:
+        return Unknown(f"Alertmanager could not be asked: {error.message}")
+    if not listed:
+        return Unknown("Alertmanager has no such alert now, and tells silences of those that it has")
+    return listed[0].hidden if all(one.hidden for one in listed) else ""
+
+
+def _known(conn: Connection, services: Services, rule: Rule, target: Target, alertname: str) -> Facts:
+    """What the store knows now. What only the cluster knows nobody looked at, so that its gates say so."""
+    now, policy = services.clock.now(), services.policy()
+    incident = incidents.open_for_target(conn, target.key, alertname, "")
+    holder = at_it(conn, incident.id) if incident else ""
+    level = trust_levels.find(conn, key_of(alertname, rule.remediation, rule.trust.per, target))
+    past = counts.results(conn, target.key, rule.remediation, _RESULTS, excluding="")
+    return Facts(
+        now=now,
+        target=target,
+        firing=True,
+        last_seen=now,
+        marks=NOT_LOOKED,
+        managers=NOT_LOOKED,
+        rollout_paused=NOT_LOOKED,
+        replicas=NOT_LOOKED,
+        changed_by="" if holder else NOT_LOOKED,
+        acknowledged=holder,
+        spend={
+            scope: Spend(*counts.spent(conn, scope.key, now - scope.limit.window, excluding=("", -1)))
+            for scope in scopes_for(policy, rule, target)
+        },
+        last_action=counts.last_action(conn, target.key, rule.remediation, excluding=""),
+        busy_with=counts.busy_with(conn, target.key, excluding=""),
+        waiting=counts.plans_waiting(conn, target.key, excluding=""),
+        targets_in_flight=counts.in_flight(conn, excluding=target.key),
+        results=tuple(Past(state, at) for state, at in past),
+        storm_targets=counts.targets_since(conn, now - policy.storm.within),
+        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(conn, now)),
+        ceiling=services.ceiling,
+        trust_level=None
+        if rule.mode is not Mode.EARNED
+        else as_trust_level(level)
+        if level
+        else fresh(rule.trust, now),
+    )
 
 
 def meets(policy: Policy, ceiling: Mode, labels: Mapping[str, str]) -> Met:

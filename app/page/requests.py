@@ -10,15 +10,18 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.domain.decision import Decision
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError, TryLater
-from app.domain.free_text import reason_given
+from app.domain.free_text import name_told, reason_given
 from app.domain.redact import redact
+from app.domain.target import Target
 from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
 from app.intake.oidc import OidcTerms
@@ -26,7 +29,8 @@ from app.page import render
 from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
 from app.page.streams import Streams
 from app.page.uploads import Upload, parse
-from app.policy.model import Policy
+from app.policy.facts import Facts
+from app.policy.model import Policy, Rule
 from app.store import approvals
 from app.store.connection import storable
 from app.store.records import Heard
@@ -48,7 +52,32 @@ _QUERY_FIELDS = 50
 _REASON = 500
 _PLACE = 200
 _FORM = "application/x-www-form-urlencoded"
-_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,1000}", re.ASCII)
+_QUERIES: Mapping[str, frozenset[str]] = {
+    "/incidents": frozenset(
+        (
+            "state",
+            "alertname",
+            "namespace",
+            "target",
+            "rule",
+            "gate",
+            "run",
+            "range",
+            "since",
+            "until",
+            "cursor",
+        )
+    ),
+    "/audit": frozenset(("kind", "actor", "incident", "run", "cursor")),
+    "/policy": frozenset(("labels",)),
+    "/diagnosis": frozenset(("namespace", "kind", "name")),
+    "/scorecard": frozenset(("days",)),
+    "/doctor": frozenset(("look",)),
+    "/incidents/": frozenset(("find", "see")),
+    "/targets/": frozenset(("now",)),
+}
+"""Fields that the pages look at beside `unfold`, by path or by its beginning."""
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,8000}", re.ASCII)
 
 Form = Mapping[str, str]
 NOBODY = Principal("nobody", frozenset())
@@ -63,19 +92,39 @@ class SignIn:
     provider: IdentityProvider
 
 
+class WhatIf(Protocol):
+    """Judges an alert that nobody raised by what is known of rule and target: the decision, the target (empty for none), and the later rules that
+    match too. Knows nothing but what `known` tells, and may be asked in any thread."""
+
+    def __call__(
+        self, policy: Policy, labels: Mapping[str, str], now: datetime, known: Callable[[Rule, Target], Facts]
+    ) -> tuple[Decision, str, Sequence[str]]:
+        """The decision, the key of the target, and the names of the other rules."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What is no part of the service and is put in by the command that serves, imported when somebody asks for it. Without a `doctor` there is no
+    page of it, without a `backtest` no form for one, without a `what_if` no gates of an alert that nobody raised."""
+
+    doctor: Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None = None
+    backtest: Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]] | None = (
+        None
+    )
+    what_if: WhatIf | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What the pages work with: the flow's services, those of the HTTP side, and what is the pages' own. Without a `sign_in` people log
-    in with a token; without a `doctor` there is no page of it, and without a `backtest` no form for one."""
+    in with a token."""
 
     services: Services
     web: WebServices
     sessions: Sessions
     sign_in: SignIn | None = None
-    doctor: Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None = None
-    backtest: Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]] | None = (
-        None
-    )
+    tools: Tools = Tools()
     failures: Failures = field(default_factory=Failures)
     streams: Streams = field(default_factory=Streams)
     backtests: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(1, 1))
@@ -95,7 +144,7 @@ def looking(site: Site, handler: Handler) -> Endpoint:
         except NotAuthenticated as error:
             return _to_login(request, error)
         except RemediatorError as error:
-            return told(request, error)
+            return told(request, error, _without_fault(request, error))
         return _keep_visit(request, response, visitor.mark if brought else "")
 
     return endpoint
@@ -219,6 +268,23 @@ def query_of(query: str) -> list[tuple[str, str]]:
     except ValueError as error:
         raise BadInput("more fields than a page has", code="invalid_parameter", where="query") from error
     return [(name, storable(value)) for name, value in pairs]
+
+
+def _without_fault(request: Request, error: RemediatorError) -> str:
+    """Where Back leads from a page whose query has a fault: to the rest of the same query. Elsewhere the overview."""
+    fields = parse_qsl(request.url.query)
+    rest = [(name, value) for name, value in fields if name != error.where]
+    if request.method != "GET" or not isinstance(error, BadInput) or len(rest) == len(fields):
+        return "/"
+    return local_path(request.url.path + (f"?{urlencode(rest)}" if rest else ""))
+
+
+def not_used(request: Request) -> Sequence[str]:
+    """Names in the query that the page does not know, so that it can say that they did nothing."""
+    path = request.url.path
+    known = _QUERIES.get(path) or _QUERIES.get(f"/{path.split('/')[1]}/", frozenset())
+    asked = dict.fromkeys(name for name, _ in parse_qsl(request.url.query, keep_blank_values=True))
+    return [name_told(name, _PLACE) for name in asked if name not in known | {"unfold"}][:_FIELDS]
 
 
 def require(visitor: Visitor, scope: Scope) -> None:

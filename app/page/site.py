@@ -22,6 +22,7 @@ from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
     backtest,
+    closer,
     doctor,
     export,
     incident,
@@ -43,11 +44,13 @@ from app.page.requests import (
     Form,
     SignIn,
     Site,
+    Tools,
     expensive,
     folding,
     form_of,
     greeting,
     looking,
+    not_used,
     query_of,
     require,
     told,
@@ -60,19 +63,20 @@ from app.store import records as store_records
 from app.web.problems import status_of
 from app.web.services import WebServices
 
+NO_TOOLS = Tools()
+
 
 def add_pages(
     app: FastAPI,
     web: WebServices,
     services: Services,
     sign_in: SignIn | None = None,
-    examine: doctor.Doctor | None = None,
-    replay: backtest.Backtest | None = None,
+    tools: Tools = NO_TOOLS,
 ) -> FastAPI:
-    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too, with `examine`, which
-    finds what is wrong with the set-up, operators can ask for that, and with `replay` a policy can be tried against the stored alerts."""
+    """The application with the pages beside its API; with a `sign_in`, people may log in at an OpenID provider too; each of the `tools` has a
+    page or a form."""
     sessions = Sessions(services.store.vault.key.secret, web.access, sign_in.terms if sign_in else None)
-    site = Site(services, web, sessions, sign_in, examine, replay)
+    site = Site(services, web, sessions, sign_in, tools)
     router = APIRouter(include_in_schema=False)
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -154,7 +158,14 @@ async def _incidents(site: Site, request: Request, visitor: Visitor) -> Response
 
 async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
     incident_id = request.path_params["incident_id"]
-    shown = await site.web.store.read(lambda conn: incident.look(conn, site.services, incident_id, visitor))
+    query = dict(reversed(query_of(request.url.query)))
+    find, see = query.get("find", ""), query.get("see", "")
+    shown = await site.web.store.read(
+        lambda conn: incident.look(conn, site.services, incident_id, visitor, find)
+    )
+    if see:
+        with site.web.expensive.place(visitor.principal.name):
+            shown = replace(shown, closer=await closer.look(site.services, incident_id, see))
     return render.page("incident.html", i=shown, **shell(site, request, visitor))
 
 
@@ -185,7 +196,7 @@ async def _audit(site: Site, request: Request, visitor: Visitor) -> Response:
 
 async def _policy(site: Site, request: Request, visitor: Visitor) -> Response:
     query = dict(reversed(query_of(request.url.query)))
-    shown = await policy.look(site.services, query.get("labels", ""))
+    shown = await policy.look(site.services, query.get("labels", ""), site.tools.what_if)
     return _policy_page(site, request, visitor, shown, None)
 
 
@@ -202,7 +213,7 @@ def _policy_page(
     status = 422 if told is not None and told.faults else 200
     bounds = {"spans": backtest.DAYS, "shown": backtest.SHOWN, "replayed": store_records.REPLAYED}
     frame = shell(site, request, visitor) | ({"here": "/policy"} if told is not None else {})
-    tries = site.backtest is not None
+    tries = site.tools.backtest is not None
     return render.page("policy.html", status, s=shown, b=told, tries=tries, **bounds, **frame)
 
 
@@ -278,12 +289,13 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
     return {
         "visitor": visitor,
         "operates": visitor.may(Scope.OPERATE),
-        "doctor": site.doctor is not None and visitor.may(Scope.OPERATE),
+        "doctor": site.tools.doctor is not None and visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
         "form": site.sessions.form_token(visitor),
         "once": site.web.ids.new("press"),
         "now": site.web.clock.now(),
         "times": times.chosen(request.cookies),
         "here": request.url.path + query,
+        "not_used": not_used(request),
         "unfold": request.query_params.get("unfold") == "1",
     }

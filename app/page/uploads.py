@@ -7,11 +7,13 @@ encodings, no charsets but UTF-8. Time grows with the length alone.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from app.domain.errors import BadInput
+from app.domain.text import visible
 
 _PARTS: Final = 40
 _HEADERS: Final = 1_000
@@ -22,7 +24,7 @@ _NAMED = re.compile(
     r'content-disposition:\s*form-data;\s*name="([^"]{1,100})"(?:;\s*filename="([^"]{0,300})")?\s*',
     re.IGNORECASE,
 )
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Upload:
 
 
 def parse(content_type: str, body: bytes) -> Upload:
-    """Take a body apart. Raises BadInput (`bad_form`, `media_type_refused`)."""
+    """Take a body apart. Raises BadInput (`bad_form`, `media_type_refused`; `same_name` for two files of one name, of which one would be lost)."""
     said = _TYPE.fullmatch(content_type.strip())
     if said is None:
         raise BadInput("send a form", code="media_type_refused", where="Content-Type")
@@ -45,7 +47,12 @@ def parse(content_type: str, body: bytes) -> Upload:
         if file is None:
             fields.setdefault(name, text)
         elif file or text:
-            files.setdefault(_file_name(file), text)
+            chosen = _file_name(file)
+            if chosen in files:
+                raise BadInput(
+                    f"two files are called {chosen}: rename one of them", code="same_name", where="files"
+                )
+            files[chosen] = text
     return Upload(fields, files)
 
 
@@ -71,9 +78,12 @@ def _text(content: bytes, where: str) -> str:
 
 
 def _file_name(given: str) -> str:
-    """The last part of a path, as some browsers send one; another name for what is none."""
-    name = re.split(r"[/\\]", given)[-1]
-    return name if _FILE_NAME.fullmatch(name) else "policy.yaml"
+    """The last part of a path, as some browsers send one, as it is written; what nobody sees stands as its escape, so that no two names become one."""
+    name = visible(unicodedata.normalize("NFC", re.split(r"[/\\]", given)[-1]))
+    if not name.strip() or len(name) > _LONGEST_NAME:
+        text = f"a file's name has 1 to {_LONGEST_NAME} characters: {name[:_LONGEST_NAME]}"
+        raise BadInput(text, code="bad_file_name", where="files")
+    return name
 
 
 def _bad() -> BadInput:

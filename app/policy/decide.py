@@ -219,17 +219,18 @@ def _of_step(case: Case, step: Step, gates: tuple[GateResult, ...]) -> Decision:
     stands = strongest(evaluate(real))
     if stands is not None:
         remedy = f"; it takes: {stands.remedy}" if stands.remedy else ""
-        text = f"{text} as a dry run; the order itself: {_said(stands)}{remedy}"
+        text = f"{text} as a dry run; the order itself: {said(stands)}{remedy}"
     return _ended(policy, rule, (Verdict.ALLOW, Code.DRY_RUN, text), step.name, gates)
 
 
 def _against(
     policy: Policy, rule: Rule, gate: GateResult, gates: tuple[GateResult, ...], step: str
 ) -> Decision:
-    return _ended(policy, rule, (gate.verdict, gate.code, _said(gate)), step, gates)
+    return _ended(policy, rule, (gate.verdict, gate.code, said(gate)), step, gates)
 
 
-def _said(gate: GateResult) -> str:
+def said(gate: GateResult) -> str:
+    """What a gate that stands against it makes of the decision, in a sentence."""
     return f"{_OPENINGS[gate.verdict]}: {gate.gate}: {gate.value} (allowed: {gate.threshold})"
 
 

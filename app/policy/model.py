@@ -46,7 +46,8 @@ class Opt(StrEnum):
 
 class Scope(Block):
     """Where the service may act at all. Namespace patterns may contain `*`. `secrets` names the Secrets whose keys may be looked
-    at, to tell which one is missing: `remediator rbac` grants `get` on these names and on no other Secret."""
+    at, to tell which one is missing. Rules name more Secrets in their params, for logins and keys; `remediator rbac` prints the rights on all of
+    them."""
 
     namespaces: tuple[str, ...] = Field(min_length=1)
     exclude_namespaces: tuple[str, ...] = ()

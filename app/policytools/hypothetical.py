@@ -1,18 +1,22 @@
 """An alert that nobody raised: what the policy would say about it, and what had to be assumed for that.
 
-Called by `policy explain`. Pure.
+Called by `policy explain`, and by the page of the policy with what the service knows. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
+from app.domain.target import Target
 from app.domain.units import counted, utc
+from app.policy.consistency import Handler
 from app.policy.explain import explain_json, explain_lines
+from app.policy.facts import Facts
 from app.policy.match import Hint, NoHint, match_rule, target_hint
+from app.policy.model import Policy, Rule
 from app.policytools.assumed import ClusterFacts, Judged, World, judge
 
 
@@ -33,6 +37,17 @@ def explain_alert(
         lines.append(f"Later rules that match too: {', '.join(judged.also)}")
     lines += ["", "Assumed:", *(f"- {line}" for line in assumed)]
     return lines, {**explain_json(judged.decision), **about, "assumed": list(assumed)}
+
+
+def explain_known(
+    policy: Policy,
+    catalogue: Mapping[str, Handler],
+    labels: Mapping[str, str],
+    now: datetime,
+    known: Callable[[Rule, Target], Facts],
+) -> Judged:
+    """The decision by facts that somebody knows of the rule and the target; only the step is assumed."""
+    return judge(World(policy, catalogue), labels, now, lambda ground, _: known(ground.rule, ground.target))
 
 
 def _hint(world: World, labels: Mapping[str, str]) -> str:

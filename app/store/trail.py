@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -88,12 +88,18 @@ def exported(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def verify(conn: Connection, keys: AuditKeys = NO_KEYS, known: Head | None = None) -> AuditReport:
+def verify(
+    conn: Connection,
+    keys: AuditKeys = NO_KEYS,
+    known: Head | None = None,
+    told: Callable[[int], None] | None = None,
+) -> AuditReport:
     """Recompute the chain over records and gaps to the stored head; stop at the first that does not fit.
 
-    `known` is a head that was written down outside of the database before: the trail must still go through it.
+    `known` is a head that was written down outside of the database before: the trail must still go through it. `told` hears
+    now and then up to which record it has come.
     """
-    check = _Check(conn, keys, known)
+    check = _Check(conn, keys, known, told)
     first = check.anchor.last + 1 if check.anchor else 1
     stored = head(conn)
     at_seq, problem = None, ""
@@ -129,10 +135,20 @@ _BEFORE_ITS_INCIDENT = (
 )
 
 
+_TOLD_EACH = 1_000
+
+
 class _Check:
     """One walk along the trail."""
 
-    def __init__(self, conn: Connection, keys: AuditKeys, known: Head | None) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        keys: AuditKeys,
+        known: Head | None,
+        told: Callable[[int], None] | None = None,
+    ) -> None:
+        self._told = told
         self._conn, self._keys, self._known = conn, keys, known
         self._gaps = gaps(conn)
         self.anchor = self._gaps[0] if self._gaps and self._gaps[0].first == 1 else None
@@ -147,6 +163,8 @@ class _Check:
             while left and left[-1].first <= row.seq:
                 self._gap(left.pop())
             self._record(row)
+            if self._told is not None and self.checked % _TOLD_EACH == 0:
+                self._told(row.seq)
         for gap in reversed(left):
             self._gap(gap)
         if (self._at, self._hash) != (stored.seq, stored.hash):

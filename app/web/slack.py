@@ -35,6 +35,7 @@ class SlackInteractions:
     path: ClassVar[str] = "/webhooks/slack/interactions"
 
     def __init__(self, services: WebServices) -> None:
+        services.metrics.expect(self.path)
         self._services = services
         self._signatures = slack.Signatures()
 

@@ -53,6 +53,7 @@ class Webhook(ABC):
         self.limit = _PD_LIMIT
         metrics = services.metrics
         # Children are looked up once: `labels()` costs more than the increment.
+        metrics.expect(self.path)
         self._accepted = metrics.deliveries.labels(self.source.value, "accepted")
         self._replayed = metrics.deliveries.labels(self.source.value, "replayed")
         self._alerts = {

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 
 from tests.browser.world import PEOPLE, World
 
-DESKTOP, PHONE = (1280, 800), (375, 740)
+DESKTOP, PHONE, NARROW = (1280, 800), (375, 740), (320, 640)
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")

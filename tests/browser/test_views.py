@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.tabs import COLOURS, DESKTOP, PHONE, SCHEMES, SIZES, STANDARDS, Person, Tab, person
+from tests.browser.tabs import COLOURS, DESKTOP, NARROW, PHONE, SCHEMES, SIZES, STANDARDS, Person, Tab, person
 from tests.browser.world import World
 from tests.unit.page.html import parse
 from tests.unit.page.markup import faults
@@ -25,9 +25,15 @@ VIEWS: dict[str, tuple[str, str]] = {
     "incidents": ("/incidents", "CertificateExpiresSoon"),
     "incident-waiting": ("/incidents/{sessions}", "Waits for your answer"),
     "incident-ended": ("/incidents/{langgraph}?unfold=1", "Afterwards"),
+    "incident-undo-foreseen": ("/incidents/{langgraph}?see=undo", "What the undo would do now"),
+    "incident-object": ("/incidents/{sessions}?see=object", "containers:"),
+    "incident-found": ("/incidents/{langgraph}?find=healthy", "entries have"),
     "incident-escalated": ("/incidents/{reports}", "Who has it"),
     "target": ("/targets/rag7/Deployment/langgraph", "Runs of 30 days"),
-    "policy": ("/policy?labels=alertname%3DHighErrorRate%2C+namespace%3Drag7", "Rules in force"),
+    "policy": (
+        "/policy?labels=alertname%3DHighErrorRate%2C+namespace%3Drag7%2C+severity%3Dcritical",
+        "Told only at the time",
+    ),
     "target-now": ("/targets/rag7/Deployment/langgraph?now=1", "Rollouts of 30 days"),
     "doctor": ("/doctor?look=1", "Findings, the worst first"),
     "audit": ("/audit?incident={langgraph}", "Records, newest first"),
@@ -109,7 +115,30 @@ def test_without_scripts_a_view_says_the_same(site: World, plain: Tab, view: str
     for width in SIZES.values():
         page.set_viewport_size(size(width))
         plain.require_fits()
+    page.set_viewport_size(size(NARROW))
+    plain.require_fits()
     assert faults(parse(page.content())) == []
+
+
+_LONG_WORD = """() => {
+  const word = 'Long' + 'x'.repeat(4000);
+  const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walk.nextNode()) { if (walk.currentNode.parentElement.closest('bdi')) { texts.push(walk.currentNode); } }
+  for (const one of texts) { one.data = word; }
+  return texts.length;
+}"""
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view not in ("error", "scorecard")])
+def test_foreign_words_of_any_length_make_no_view_wider(tab: Tab, site: World, view: str) -> None:
+    """Each foreign word on the page is made one of 4,000 letters."""
+    page = tab.open(site.path(VIEWS[view][0]))
+    settled(page)
+    assert page.evaluate(_LONG_WORD) > 0
+    for width in (DESKTOP, PHONE):
+        page.set_viewport_size(size(width))
+        tab.require_fits()
 
 
 @pytest.fixture(scope="module")

@@ -217,3 +217,14 @@ async def test_an_index_that_leads_past_records_is_found(tmp_path: Path, clock: 
     assert not report.ok
     assert "indexes differ" in report.problem
     again.close()
+
+
+async def test_a_verification_tells_how_far_it_has_come(
+    make_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store()
+    await fill(store)
+    monkeypatch.setattr(trail, "_TOLD_EACH", 2)
+    told: list[int] = []
+    report = await store.read(lambda conn: trail.verify(conn, told=told.append))
+    assert told == list(range(2, report.checked + 1, 2)) != []

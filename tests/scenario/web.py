@@ -5,13 +5,14 @@ from __future__ import annotations
 import httpx
 from fastapi import FastAPI
 
+from app.cli.serve import what_if
 from app.flow.notifying import scorecard
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
 from app.page.backtest import Backtest
 from app.page.doctor import Doctor
-from app.page.requests import SignIn
+from app.page.requests import SignIn, Tools
 from app.page.site import add_pages
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -30,7 +31,7 @@ def app_of(
     replay: Backtest | None = None,
 ) -> FastAPI:
     """The application over `rig`; open unless `access` says otherwise. With a `sign_in` people log in there too, with
-    `examine` there is a page of the doctor, with `replay` a form that tries a policy."""
+    `examine` there is a page of the doctor, with `replay` a form that tries a policy. An alert that nobody raised is judged always."""
 
     async def ready() -> Findings:
         return Findings({}, degraded or {})
@@ -57,7 +58,7 @@ def app_of(
         check_target=views.target_check(rig.services),
         tracer=rig.services.tracer,
     )
-    return add_pages(create_app(web), web, rig.services, sign_in, examine, replay)
+    return add_pages(create_app(web), web, rig.services, sign_in, Tools(examine, replay, what_if))
 
 
 def client_of(app: FastAPI, base: str = URL) -> httpx.AsyncClient:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpx
 from rich.console import Console
 
-from app.cli.serve import backtest
+from app.cli.serve import backtest, what_if
 from app.domain.ports import Clock
 from app.engine.context import Engine, Workflow
 from app.engine.memory import JournalEngine
@@ -218,6 +218,7 @@ def parts_on(cluster: SimCluster, clock: AcceleratedClock, speed: float = SPEED)
         speed=speed,
         doctor=_examine,
         backtest=backtest,
+        what_if=what_if,
     )
 
 

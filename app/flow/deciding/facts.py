@@ -99,7 +99,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     marked, reported, blocking, starting, owners, changed = await asyncio.gather(
         _marks(services, target, known, read=sight.read),
         reports(services, alerts),
-        _blocking(services, rule),
+        blocking_alerts(services, rule),
         _new_pods(services, sight),
         _owners(services, sight),
         _changed_by(services, sight, alerts),
@@ -231,7 +231,8 @@ def _firing(report: AlertReport) -> Fact[bool] | None:
             return None
 
 
-async def _blocking(services: Services, rule: Rule) -> Fact[Mapping[str, tuple[str, ...]]]:
+async def blocking_alerts(services: Services, rule: Rule) -> Fact[Mapping[str, tuple[str, ...]]]:
+    """Which alerts of the rule's `blocked_by` fire, by Alertmanager's word."""
     if not rule.blocked_by:
         return {}
     if services.firing_alerts is None:

@@ -1,6 +1,6 @@
-{{/* What policy.files say, as JSON: mode, scope and rules of all files. A file that is no YAML ends the rendering. */}}
+{{/* What policy.files say, as JSON: mode, scope and rules of all files, and each freshness (15m where nobody says one). A file that is no YAML ends the rendering. */}}
 {{- define "alert-remediator.policy" -}}
-{{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}
+{{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}{{- $freshness := list -}}{{- $usual := "15m" -}}
 {{- range $file, $text := .Values.policy.files -}}
 {{- if not (regexMatch "\\.test\\.ya?ml$" $file) -}}
 {{- $document := fromYaml $text -}}
@@ -9,11 +9,13 @@
 {{- end -}}
 {{- with $document.mode }}{{- $mode = . -}}{{- end -}}
 {{- with $document.scope }}{{- $scope = . -}}{{- end -}}
+{{- with $document.freshness }}{{- $usual = . -}}{{- end -}}
 {{- with $document.rules }}{{- $rules = concat $rules . -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if eq (toString .Values.settings.MODE) "observe" }}{{- $mode = "observe" -}}{{- end -}}
-{{- dict "mode" $mode "scope" $scope "rules" $rules | toJson -}}
+{{- range $rules }}{{- with .freshness }}{{- $freshness = append $freshness . -}}{{- end -}}{{- end -}}
+{{- dict "mode" $mode "scope" $scope "rules" $rules "freshness" (append $freshness $usual) | toJson -}}
 {{- end }}
 
 {{/* "true" when one of the patterns fits the name. args: name, patterns */}}
@@ -126,6 +128,56 @@
 - {apiGroups: [{{ .group | quote }}], resources: [{{ .resource }}], verbs: [{{ join ", " .verbs }}]
   {{- if .names }}, resourceNames: {{ splitList "," .names | toJson }}{{ end }}}  # {{ join "; " $sentences }}
 {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The rules of one namespace's role as YAML: those that the policy needs, or those that rbac.roles give. args: root, namespace */}}
+{{- define "alert-remediator.role" -}}
+{{- if .root.Values.rbac.roles }}
+{{- range get .root.Values.rbac.roles .namespace }}
+- {{ omit . "neededBy" | toJson }}  # {{ join ", " .neededBy }}
+{{- end }}
+{{- else }}
+{{- $table := .root.Files.Get "files/rights.yaml" | fromYaml }}
+{{- $policy := include "alert-remediator.policy" .root | fromJson }}
+{{- include "alert-remediator.rules" (dict "policy" $policy "table" $table "namespace" .namespace) }}
+{{- end }}
+{{- end }}
+
+{{/* One namespace's role in words, made from its rules so that it can say neither less nor more. args: root, namespace */}}
+{{- define "alert-remediator.inWords" -}}
+{{- $reads := list -}}{{- $changes := dict -}}{{- $secrets := dict -}}
+{{- range $rule := include "alert-remediator.role" . | fromYamlArray -}}
+{{- range $resource := $rule.resources -}}
+{{- if eq $resource "secrets" -}}
+{{- range $name := $rule.resourceNames -}}
+{{- $_ := set $secrets $name (concat (default (list) (get $secrets $name)) $rule.verbs) -}}
+{{- end -}}
+{{- else -}}
+{{- range $verb := $rule.verbs -}}
+{{- if has $verb (list "get" "list" "watch") -}}
+{{- $reads = append $reads $resource -}}
+{{- else -}}
+{{- $_ := set $changes $verb (append (default (list) (get $changes $verb)) $resource) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+read {{ $reads | uniq | sortAlpha | join ", " }}
+{{ range $verb := keys $changes | sortAlpha -}}
+{{ $verb }} {{ get $changes $verb | uniq | sortAlpha | join ", " }}
+{{ else -}}
+change nothing
+{{ end -}}
+{{- range $name := keys $secrets | sortAlpha -}}
+{{ get $secrets $name | uniq | sortAlpha | join ", " }} the Secret {{ $name }}
+{{ end -}}
+no {{ if $secrets }}other {{ end }}Secret by this role, and none is listed
+{{- $makesPods := has "jobs" (default (list) $changes.create) -}}
+{{- range list "deployments" "statefulsets" "daemonsets" }}{{ $makesPods = or $makesPods (has . (default (list) $changes.patch)) }}{{ end -}}
+{{- if $makesPods }}
+(who may change a workload or create a Job could give its pods any Secret of the namespace; this service never does)
 {{- end -}}
 {{- end }}
 

@@ -60,3 +60,71 @@ def test_no_key_stands_in_an_object_twice(helm: Helm, way: str) -> None:
     assert pods["annotations"]["kubectl.kubernetes.io/default-container"] == "remediator"
     assert found.of("Service", found.workload["metadata"]["name"])["metadata"]["labels"]["team"] == "service"
     assert found.of("Pod")["metadata"]["annotations"]["helm.sh/hook"] == "test"
+
+
+_CONFIG = (
+    "alertmanagerConfig.enabled=true,alertmanagerConfig.render=always,alertmanagerConfig.tokenSecret.name=x"
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            "serviceMonitor.interval=5s",
+            "serviceMonitor.scrapeTimeout: 10s is longer than serviceMonitor.interval (5s)",
+        ),
+        ("serviceMonitor.scrapeTimeout=2m", "serviceMonitor.scrapeTimeout: 2m is longer than"),
+        (
+            f"{_CONFIG},alertmanagerConfig.repeatInterval=4h",
+            "repeatInterval: an alert that is repeated after 4h counts as stale after 15m",
+        ),
+        (f"{_CONFIG},alertmanagerConfig.repeatInterval=15m", "set less than that"),
+        ("service.ipFamilies={IPv6},settings.HOST=0.0.0.0", "settings.HOST: 0.0.0.0 takes no IPv6"),
+        (
+            "extraVolumes[0].name=state",
+            "extraVolumes: the volume state is the chart's own, as are policy, tmp, token, secrets",
+        ),
+        ("extraVolumes[0].name=mine,extraVolumes[1].name=token", "extraVolumes: the volume token"),
+        (
+            "extraContainers[0].name=remediator",
+            "extraContainers: the container remediator is the chart's own",
+        ),
+        (
+            "extraVolumeMounts[0].name=x,extraVolumeMounts[0].mountPath=/state",
+            "extraVolumeMounts: /state is where the chart mounts",
+        ),
+        (
+            "extraVolumeMounts[0].name=x,extraVolumeMounts[0].mountPath=/tmp/../policies/",
+            "extraVolumeMounts: /policies is",
+        ),
+    ],
+    ids=lambda v: v[:50],
+)
+def test_what_cannot_work_together_is_refused_with_its_key(helm: Helm, given: str, told: str) -> None:
+    assert told in helm.refuses("--set", given)
+
+
+def test_a_rule_of_a_shorter_freshness_counts(helm: Helm) -> None:
+    rules = "rules: [{name: x, when: 'a=\"b\"', remediation: high-latency, freshness: 4m}]"
+    policy = f"version: 1\nscope: {{namespaces: [rag7]}}\n{rules}".replace(",", "\\,")
+    given = ("--set", _CONFIG, "--set-string", f"policy.files.policy\\.yaml={policy}")
+    assert "repeated after 5m counts as stale after 4m" in helm.refuses(*given)
+    assert helm.template("--set", f"{_CONFIG},alertmanagerConfig.repeatInterval=3m", *given[2:]).text
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("service.ipFamilies={IPv6}", "::"),
+        ("service.ipFamilies={IPv4,IPv6}", "::"),
+        ("replicas=1", "0.0.0.0"),
+    ],
+)
+def test_it_listens_where_its_service_sends(helm: Helm, given: str, host: str) -> None:
+    assert helm.template("--set", given).env()["REMEDIATOR_HOST"] == host
+
+
+def test_what_is_mounted_beside_the_charts_own_is_taken(helm: Helm) -> None:
+    given = "extraVolumes[0].name=ca,extraVolumes[0].emptyDir.sizeLimit=1Mi,extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/etc/ca"
+    assert "/etc/ca" in helm.template("--set", given).text

@@ -340,15 +340,16 @@ def test_the_alerts_are_put_in_with_job_and_runbook(helm: Helm) -> None:
 def test_the_notes_say_the_rights_in_words_and_what_comes_next(helm: Helm) -> None:
     told = helm.notes("default")
     for words in (
-        "change there what high-latency may change",
+        "patch daemonsets, deployments",
         "in rag7",
-        "read no Secret",
+        "no Secret by this role",
         "helm test remediator",
     ):
         assert words in told
     assert "settings.ALERTMANAGER_URL is not set" in told
-    assert "change nothing: no rule may act" in helm.notes("minimal-rights")
-    assert "read the Secrets langgraph-secrets" in helm.notes("everything")
+    assert "log in with a token of scope read" in told
+    assert "change nothing" in helm.notes("minimal-rights")
+    assert "get the Secret langgraph-secrets" in helm.notes("everything")
 
 
 def test_helm_test_asks_for_readiness_sends_one_alert_and_calls_the_doctor(helm: Helm) -> None:

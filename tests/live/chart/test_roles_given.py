@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,103 @@ def _required(name: str) -> dict[str, Any]:
         for n, f in fields.items()
         if f.is_required()
     }
+
+
+# --- what the notes say of them ---
+
+
+def _told(helm: Helm, *arguments: str) -> dict[str, set[str]]:
+    """By namespace, the lines of the notes that tell what may be done there."""
+    ended = helm("install", "x", str(CHART), "--dry-run=client", "--namespace", "ops", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.partition("What it may do:\n")[2].partition("- nothing cluster-wide")[0]
+    parts = re.split(r"^- in (\S+):$", said, flags=re.MULTILINE)[1:]
+    return {
+        n: {line.strip() for line in text.splitlines()}
+        for n, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def _granted(helm: Helm, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+    ended = helm("template", "x", str(CHART), "--namespace", "ops", *arguments)
+    roles = [o for o in yaml.safe_load_all(ended.stdout) if o and o["kind"] == "Role"]
+    return {o["metadata"]["namespace"]: o["rules"] for o in roles}
+
+
+def _install_of_the_readme(folder: Path) -> tuple[str, ...]:
+    del folder
+    files = [
+        f"policy.files.{f.stem}\\.yaml={f}" for f in (POLICIES / "rag7.yaml", POLICIES / "00-default.yaml")
+    ]
+    return (*(word for f in files for word in ("--set-file", f)), "--set", "secret.name=s")
+
+
+def _every_policy(folder: Path) -> tuple[str, ...]:
+    del folder
+    files = [f for f in sorted(POLICIES.glob("*.yaml")) if not f.name.endswith(".test.yaml")]
+    words = (f"policy.files.{f.stem}\\.yaml={f}" for f in files)
+    return (*(word for f in words for word in ("--set-file", f)), "--set", "secret.name=s")
+
+
+def _by_values(folder: Path) -> tuple[str, ...]:
+    rules = [
+        _rule("secrets", "delete", resourceNames=["tls"]),
+        _rule("secrets", "get", resourceNames=["a", "tls"]),
+    ]
+    return (*_roles(folder, rules), "--set", "secret.name=s,policy.existingConfigMap=p")
+
+
+def _everything(folder: Path) -> tuple[str, ...]:
+    del folder
+    return "--values", str(CHART / "ci" / "everything-values.yaml")
+
+
+def _only_looking(folder: Path) -> tuple[str, ...]:
+    return (*_install_of_the_readme(folder), "--set", "settings.MODE=observe")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [_install_of_the_readme, _only_looking, _every_policy, _by_values, _everything],
+    ids=lambda w: w.__name__[1:],
+)
+def test_the_notes_tell_each_right_that_the_role_gives_and_no_other(
+    helm: Helm, tmp_path: Path, way: Callable[[Path], tuple[str, ...]]
+) -> None:
+    granted = _granted(helm, *way(tmp_path))
+    told = _told(helm, *way(tmp_path))
+    assert told.keys() == granted.keys()
+    for namespace, rules in granted.items():
+        secrets: dict[str, set[str]] = {}
+        others: dict[str, set[str]] = {}
+        for rule in rules:
+            for verb in rule["verbs"]:
+                if rule["resources"] == ["secrets"]:
+                    for name in rule["resourceNames"]:
+                        secrets.setdefault(name, set()).add(verb)
+                else:
+                    word = "read" if verb in ("get", "list") else verb
+                    others.setdefault(word, set()).update(rule["resources"])
+        lines = {f"{', '.join(sorted(verbs))} the Secret {name}" for name, verbs in secrets.items()}
+        assert {line for line in told[namespace] if " the Secret " in line} == lines
+        assert lines or "no Secret by this role, and none is listed" in told[namespace]
+        changes = {f"{verb} {', '.join(sorted(what))}" for verb, what in others.items() if verb != "read"}
+        assert changes <= told[namespace]
+        assert changes or "change nothing" in told[namespace]
+        assert f"read {', '.join(sorted(others.get('read', set())))}".strip() in told[namespace]
+
+
+def test_no_text_beside_the_generated_rules_says_which_secrets_are_read() -> None:
+    root = CHART.parents[1]
+    files = [
+        root / "README.md",
+        *root.glob("policies/*"),
+        *root.glob("docs/*.md"),
+        *CHART.rglob("*.yaml"),
+        *CHART.rglob("*.md"),
+    ]
+    claims = re.compile(r"no other Secret|only those are read|reads? no Secret|may read no", re.IGNORECASE)
+    found = [f"{f.name}: {m[0]}" for f in files if (m := claims.search(f.read_text("utf-8")))]
+    assert found == ["configuration-backup.md: may read no"], (
+        "that one is the account of a Job, whose role stands below it"
+    )

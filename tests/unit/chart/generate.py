@@ -76,6 +76,11 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
         found["enum"] = [c for c in choices if isinstance(c, str)]
     else:
         found["type"] = "string"
+    if name == "host":
+        found["enum"] = [
+            "0.0.0.0",
+            "::",
+        ]  # nobody reaches a pod that listens on loopback, and no other address of its is known before
     if name in URLS:
         found["pattern"] = "^(https?://[^/].*)?$"
     return found

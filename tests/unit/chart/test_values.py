@@ -118,6 +118,8 @@ def test_without_one_of_the_two_it_is_refused(missing: str) -> None:
         ({"settings__STATE_DIR": "/x"}, "STATE_DIR"),
         ({"settings__RETENTION_DAYS": "30"}, "/settings/RETENTION_DAYS"),
         ({"settings__MODE": "off"}, "/settings/MODE"),
+        ({"settings__HOST": "127.0.0.1"}, '/settings/HOST: "127.0.0.1" is not one of "0.0.0.0" or "::"'),
+        ({"settings__HOST": "localhost"}, "/settings/HOST"),
         ({"secret__keys__PASSWORD": "x"}, "PASSWORD"),
         ({"unknown": 1}, "unknown"),
     ],

@@ -139,3 +139,32 @@ def test_a_table_cuts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("runs", "--limit", "x", "--json"),
+        ("explain", "--json"),
+        ("nosuch", "--json"),
+        ("--json",),
+        ("serve", "--json"),
+        ("serve", "--port", "99999", "--json"),
+        ("audit", "head", "--nope", "--json"),
+        ("policy", "nosuch", "--json"),
+        ("doctor", "--json", "--without", "nope"),
+        ("trigger", "scale", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_found_by_the_parser_is_json_as_well(shell: Shell, arguments: tuple[str, ...]) -> None:
+    ended = shell(*arguments)
+    assert (ended.code, ended.json["error"]["code"]) == (2, "usage")
+    assert ended.json["error"]["message"]
+    assert ended.err, "and a text for people"
+    without = shell(*(a for a in arguments if a != "--json"), "--nope-at-all")
+    assert (without.code, without.out) == (2, "")
+
+
+def test_the_schema_takes_json_as_every_command_does(shell: Shell) -> None:
+    assert shell.good("policy", "schema", "--json").json == shell.good("policy", "schema").json

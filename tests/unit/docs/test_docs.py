@@ -17,8 +17,12 @@ import pytest
 import yaml
 
 from app.cli.queries import explanation
+from app.doctor import local
+from app.doctor.patient import Patient
 from app.intake.auth import Scope, parse_tokens
+from app.observe.system import SystemClock
 from app.policy.load import load_policy
+from app.settings import Settings
 from app.store import incidents
 from remediations import CATALOGUE
 from tests.scenario.rig import Rig
@@ -302,3 +306,20 @@ async def test_the_sample_explanation_has_only_lines_that_a_real_one_has(tmp_pat
 
 def _without_numbers(line: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\d+", "#", line))
+
+
+def test_the_install_block_makes_a_token_that_sends_and_one_that_opens_the_page() -> None:
+    """Each secret that the README makes is taken by the settings, and the doctor has nothing to say of who calls."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    (given,) = re.findall(r"--from-literal=tokens=(\S+)", text)
+    digests = iter("0123456789")
+    tokens = re.sub(r":[A-Z_]*DIGEST\b", lambda _: f":{next(digests) * 64}", given)
+    settings = Settings(tokens=tokens)
+    table = settings.access.tokens
+    assert table is not None
+    by_name = {p.name: {s.value for s in p.scopes} for _, p in table.entries}
+    assert by_name == {"alertmanager": {"ingest"}, "me": {"read", "trigger", "operate"}}
+    patient = Patient(settings, None, SystemClock(), httpx.AsyncClient(), None)
+    assert {"nobody_sends", "nobody_reads", "nobody_operates"}.isdisjoint(
+        f.code for f in local.settings(patient)
+    )

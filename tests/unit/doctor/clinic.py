@@ -85,7 +85,12 @@ class Kube:
 
 def route() -> dict[str, Any]:
     """A good configuration of Alertmanager."""
-    hook = {"url": "http://alert-remediator:8080/webhooks/alertmanager", "send_resolved": True}
+    login = {"authorization": {"type": "Bearer", "credentials": "<secret>"}}
+    hook = {
+        "url": "http://alert-remediator:8080/webhooks/alertmanager",
+        "send_resolved": True,
+        "http_config": login,
+    }
     return {
         "route": {
             "receiver": "pager",
@@ -98,7 +103,7 @@ def route() -> dict[str, Any]:
 
 @dataclass
 class Clinic:
-    """All that a test may spoil before `patient` is examined."""
+    """All that a test may spoil before `patient` is examined. `there` has settings whose URL is a path of the sources, `asked` what came there."""
 
     folder: Path
     given: dict[str, Any] = field(default_factory=dict)
@@ -110,9 +115,16 @@ class Clinic:
     alertmanager: Any = field(default_factory=route)
     prometheus_ahead: float = 0.0
     answers: dict[str, Any] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    there: dict[str, str] = field(default_factory=dict)
+    asked: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     async def source(self, request: web.Request) -> web.Response:
         """Prometheus and Alertmanager."""
+        if request.path in self.there.values():
+            self.asked.append((request.method, request.path, await request.read()))
+        if request.path in self.statuses:
+            return web.Response(status=self.statuses[request.path])
         if request.path in self.answers:
             return web.json_response(self.answers[request.path])
         if request.path == "/api/v1/query":
@@ -158,6 +170,7 @@ async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
             "pagerduty_api_url": pager_url,
             "prometheus_url": source_url,
             "alertmanager_url": source_url,
+            **{setting: f"{source_url}{path}" for setting, path in clinic.there.items()},
         }
         settings = clinic.settings(urls)
         if settings.state_dir == clinic.folder:

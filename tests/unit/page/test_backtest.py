@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from app.cli.serve import backtest
+from app.domain.errors import BadInput
 from app.page import uploads
+from app.page.backtest import texts_of
 from app.page.requests import MAX_UPLOAD
 from app.policy.model import Policy
 from app.store import records
@@ -196,3 +198,53 @@ def test_a_form_with_files_is_taken_apart_as_it_was_sent() -> None:
     )
     sent = uploads.parse("multipart/form-data; boundary=x", body)
     assert sent == uploads.Upload({"policy": "a: 1\r\n--no\r\n"}, {"10-a.yaml": "b: ä\r\n"})
+
+
+def _form(*parts: tuple[str, str, str]) -> tuple[str, bytes]:
+    """A multipart body of these fields: name, name of the file, content."""
+    told = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"'
+        + (f'; filename="{file}"' if file else "")
+        + f"\r\n\r\n{content}\r\n"
+        for name, file, content in parts
+    )
+    return "multipart/form-data; boundary=x", f"{told}--x--\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["my policy.yaml", "richtlinien-für-alle.yaml", "_draft.yaml", ".hidden.yaml", "policy"]
+)
+def test_a_chosen_file_keeps_its_name_so_that_none_is_lost(name: str) -> None:
+    sent = uploads.parse(
+        *_form(("files", name, "a: 1"), ("files", "policy.yaml", "b: 2"), ("files", "other one.yaml", "c: 3"))
+    )
+    assert sent.files == {name: "a: 1", "policy.yaml": "b: 2", "other one.yaml": "c: 3"}
+    assert texts_of(sent) == dict(sent.files)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/rules.yaml", "b\\rules.yaml"), ("f\u00fcr.yaml", "fu\u0308r.yaml"), ("x.yaml", "x.yaml")],
+)
+def test_two_chosen_files_of_one_name_are_refused_with_the_name(first: str, second: str) -> None:
+    with pytest.raises(BadInput, match=r"two files are called (rules|für|x)\.yaml") as caught:
+        uploads.parse(*_form(("files", first, "a: 1"), ("files", second, "b: 2")))
+    assert caught.value.code == "same_name"
+
+
+def test_what_is_pasted_stands_beside_a_file_of_its_name() -> None:
+    sent = uploads.Upload({"policy": "a: 1"}, {"pasted.yaml": "b: 2", "pasted-2.yaml": "c: 3"})
+    assert texts_of(sent) == {"pasted.yaml": "b: 2", "pasted-2.yaml": "c: 3", "pasted-3.yaml": "a: 1"}
+
+
+async def test_a_refused_upload_names_the_file_on_a_page(tries: Browser) -> None:
+    await tries.login("reader")
+    form = (await tries.get("/policy")).form("/policy/backtest")
+    token = form.one("input", name="form").get("value")
+    kind, sent = _form(
+        ("form", "", token), ("days", "", "7"), ("files", "a b.yaml", "a: 1"), ("files", "a b.yaml", "b: 2")
+    )
+    answer = await tries.http.post(
+        "/policy/backtest", content=sent, headers={"origin": tries.base, "content-type": kind}
+    )
+    assert (answer.status_code, "two files are called a b.yaml" in answer.text) == (422, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,7 +12,7 @@ import pytest
 
 from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.domain.outcome import IncidentState, RunState
-from app.page import lists
+from app.page import lists, records, requests
 from app.store import incidents, runs, work
 from app.store.tx import Tx
 from tests.contract.stores import new_run
@@ -192,9 +193,15 @@ async def test_a_filter_asks_the_store_only_for_what_it_can_hold(
 
 def test_a_filter_forgets_what_is_none_of_its_business() -> None:
     chosen = lists.read(
-        [("utm_source", "slack"), ("alertname", " A "), ("target", ""), ("namespace", "x" * 900)]
+        [
+            ("utm_source", "slack"),
+            ("alertname", " A "),
+            ("target", ""),
+            ("namespace", "x" * 900),
+            ("utm_source", "y" * 9_000),
+        ]
     )
-    assert (chosen.alertname, len(chosen.namespace)) == ("A", 300)
+    assert (chosen.alertname, len(chosen.namespace)) == ("A", 900)
     assert "utm_source" not in chosen.url()
 
 
@@ -222,3 +229,58 @@ def _counts(page: Page) -> dict[str, dict[str, int]]:
         {li.one("a").text: int(li.text.rsplit(" ", 1)[1]) for li in u.all("li")} for u in aside.all("ul")
     ]
     return dict(zip([h.text for h in aside.all("h3")], found, strict=True))
+
+
+async def test_a_link_of_a_long_value_leads_to_what_it_counts(tmp_path: Path) -> None:
+    rig = await born(tmp_path, use_api=False)
+    name = f"A{'b' * 900}"
+    await rig.send(
+        body(alert(rig, "firing", started=60.0, alertname=name, namespace="rag7", deployment="app"))
+    )
+    browser = Browser(app_of(rig))
+    page = await browser.get("/incidents")
+    (link,) = [a for a in page.document.one("aside").all("a") if a.text == name]
+    found = await browser.get(link.get("href"))
+    assert len(rows(found)) == 1
+    longer = await browser.http.get(f"/incidents?alertname={'x' * 5_000}")
+    assert (longer.status_code, "longer than 4,096 characters" in longer.text) == (422, True), (
+        "never cut unseen"
+    )
+    await browser.close()
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/incidents?alertname=Alert1&alert=Alert1&severity=critical", ["alert", "severity"]),
+        ("/audit?kind=&who=ana", ["who"]),
+        ("/scorecard?days=7&day=1", ["day"]),
+        ("/policy?label=x", ["label"]),
+        ("/?nonsense=1", ["nonsense"]),
+        ("/incidents?alertname=Alert1&state=open&since=&cursor=", []),
+    ],
+)
+async def test_a_page_says_what_of_its_query_it_does_not_know(
+    many: tuple[Rig, Browser], path: str, names: list[str]
+) -> None:
+    _, browser = many
+    page = await browser.get(path)
+    expect_sound(page)
+    notes = page.document.all("p", role="note")
+    assert [code.text for note in notes for code in note.all("code")] == names
+
+
+async def test_what_the_filter_reads_is_what_the_page_knows() -> None:
+    fields = {f.name for f in dataclass_fields(lists.Filter)} - {"states"} | {"state", "cursor"}
+    assert requests._QUERIES["/incidents"] == fields
+    assert requests._QUERIES["/audit"] == {*records.read({}), "cursor"}
+
+
+async def test_back_from_a_fault_in_the_filter_keeps_the_rest_of_it(many: tuple[Rig, Browser]) -> None:
+    _, browser = many
+    page = await browser.get("/incidents?namespace=team1&since=yesterday&state=open")
+    assert page.status == 422
+    (back,) = [a for a in page.document.all("a") if a.text == "Back"]
+    assert back.get("href") == "/incidents?namespace=team1&state=open"
+    assert len(rows(await browser.get(back.get("href")))) > 0

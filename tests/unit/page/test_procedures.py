@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.flow.upkeep.views import parameters
-from app.store import incidents
+from app.policy.decide import GATE_NAMES
+from app.policy.model import Window
+from app.store import incidents, people
 from tests.orders import orders_world
 from tests.scenario.rig import POLICIES, Rig
-from tests.scenario.scenes import all_runs
+from tests.scenario.scenes import all_runs, writes
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, access, filled
 from tests.unit.page.html import Element
@@ -229,6 +234,66 @@ async def test_what_if_an_alert_came_names_the_rule_and_the_target(
     page = await visitor.http.get("/policy", params={"labels": labels})
     for text in expected:
         assert text in page.text.replace("&#34;", '"')
+
+
+ASKED = "alertname=HighErrorRate, severity=critical, deployment=langgraph"
+
+
+async def _judged(visitor: Browser, labels: str) -> tuple[str, dict[str, str], str]:
+    """The word, each gate's answer, and the list of what only the moment can tell."""
+    await visitor.login("reader")
+    page = await visitor.get("/policy?" + urlencode({"labels": labels}))
+    expect_sound(page)
+    part = page.document.one("section", **{"aria-labelledby": "if-title"})
+    rows = [row.all("td") for row in part.all("tr") if row.all("td")]
+    later = " ".join(one.text for one in part.all("ul"))
+    return part.one(role="status").text, {row[1].text: row[0].text for row in rows}, later
+
+
+async def test_what_if_an_alert_came_tells_the_decision_and_every_gate_that_needs_no_cluster(
+    orders: Rig, visitor: Browser
+) -> None:
+    word, told, later = await _judged(visitor, f"{ASKED}, namespace=rag7")
+    assert word == "Nothing known stands against it: 12 of 17 gates allow it; 5 can only be told at the time"
+    for gate in GATE_NAMES:
+        assert (gate in told) != (f"{gate}: " in later), gate
+    assert {"kill switch", "window", "cooldown", "rate limit", "budget", "storm", "trust", "approval"} <= set(
+        told
+    )
+    assert "new pods: whether a new pod could start" in later
+    assert writes(orders) == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [
+        ("other", "Not acting: scope: namespace other (allowed: namespaces rag7)"),
+        ("kube-system", "Not acting: scope: namespace kube-system is protected"),
+    ],
+)
+async def test_what_if_an_alert_came_from_outside_says_that_nothing_is_done(
+    visitor: Browser, namespace: str, expected: str
+) -> None:
+    word, told, _ = await _judged(visitor, f"{ASKED}, namespace={namespace}")
+    assert word.startswith(expected)
+    assert told["scope"] == "NO"
+
+
+async def test_what_if_an_alert_came_during_a_pause_a_freeze_or_under_a_ceiling_says_so(
+    orders: Rig, visitor: Browser
+) -> None:
+    asked = f"{ASKED}, namespace=rag7"
+    await orders.store.write(lambda tx: people.pause(tx, "namespace:rag7", "upgrade", "ana"))
+    word, _, _ = await _judged(visitor, asked)
+    assert word.startswith("Not acting: kill switch: namespace:rag7 paused by ana: upgrade")
+    await orders.store.write(lambda tx: people.lift_pause(tx, "namespace:rag7", "ana"))
+    orders.policy = orders.policy.model_copy(update={"mode": Mode.OBSERVE})
+    word, _, _ = await _judged(visitor, asked)
+    assert word.startswith("Only observing: kill switch: the policy is set to observe")
+    always = Window(name="always", timezone=ZoneInfo("UTC"))
+    orders.policy = orders.policy.model_copy(update={"mode": Mode.AUTO, "freeze": (always,)})
+    word, _, _ = await _judged(visitor, asked)
+    assert word.startswith("Not acting: window: frozen: always")
 
 
 async def test_labels_that_are_none_are_refused_with_the_reason(visitor: Browser) -> None:

@@ -1,0 +1,177 @@
+"""Planted faults of Prometheus, Alertmanager, the collector of traces and the status page: each is named by its own code, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.doctor.clinic import Clinic, route
+from tests.unit.doctor.test_planted import NOWHERE, F, Planted, W, examined, expect_named, given
+
+OURS = "/webhooks/alertmanager"
+
+
+def routed(**changes: Any) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        c.alertmanager["route"]["routes"][0].update(changes)
+
+    return spoil
+
+
+def receivers(*names: str, **hook: Any) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        whole = route()["receivers"][1]["webhook_configs"][0]
+        c.alertmanager["receivers"] = [{"name": n, "webhook_configs": [{**whole, **hook}]} for n in names]
+
+    return spoil
+
+
+def _answer(path: str, body: Any) -> Callable[[Clinic], None]:
+    return lambda c: c.answers.update({path: body})
+
+
+def answering(path: str, status: int) -> Callable[[Clinic], None]:
+    return lambda c: c.statuses.update({path: status})
+
+
+def behind(setting: str, status: int) -> Callable[[Clinic], None]:
+    """A setting whose URL leads to something that answers so."""
+
+    def spoil(c: Clinic) -> None:
+        c.statuses["/there"] = status
+        c.there[setting] = "/there"
+
+    return spoil
+
+
+def collector(path: str) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        c.given["traces"] = "otlp"
+        c.there["traces_url"] = path
+
+    return spoil
+
+
+def sibling(*matchers: str) -> Callable[[Clinic], None]:
+    """A route above ours that takes its alerts and does not say `continue`."""
+    return lambda c: c.alertmanager["route"]["routes"].insert(
+        0, {"receiver": "pager", "matchers": list(matchers)}
+    )
+
+
+def muted(intervals: list[dict[str, Any]]) -> Callable[[Clinic], None]:
+    def spoil(c: Clinic) -> None:
+        routed(mute_time_intervals=["always"])(c)
+        c.alertmanager["time_intervals"] = [{"name": "always", "time_intervals": intervals}]
+
+    return spoil
+
+
+FAULTS = [
+    Planted(
+        "traces_away", W, given(traces="otlp", traces_url=f"{NOWHERE}/v1/traces"), "could not be reached"
+    ),
+    Planted("traces_refused", W, collector("/elsewhere"), "HTTP 404"),
+    Planted("status_page_away", F, given(status_page_url=f"{NOWHERE}/hook"), "could not be reached"),
+    Planted("status_page_unwell", W, behind("status_page_url", 502), "HTTP 502"),
+    Planted("prometheus_missing", W, given(prometheus_url=""), "not measured"),
+    Planted("prometheus_away", F, given(prometheus_url=NOWHERE), "could not be reached"),
+    Planted("prometheus_wrong", F, _answer("/api/v1/query", {"hello": 1}), "not Prometheus"),
+    Planted("prometheus_refused", F, answering("/api/v1/query", 401), "wants credentials (HTTP 401)"),
+    Planted("prometheus_refused", F, answering("/api/v1/query", 503), "not well (HTTP 503)"),
+    Planted("alertmanager_refused", F, answering("/api/v2/status", 403), "wants credentials (HTTP 403)"),
+    Planted("prometheus_skew", W, lambda c: setattr(c, "prometheus_ahead", 90.0), "90 s"),
+    Planted("alertmanager_missing", W, given(alertmanager_url=""), "silenced"),
+    Planted("alertmanager_away", F, given(alertmanager_url=NOWHERE), "could not be reached"),
+    Planted("alertmanager_wrong", F, _answer("/api/v2/status", []), "not Alertmanager"),
+    Planted("receiver_missing", F, receivers("pager", url="http://other/hook"), OURS),
+    Planted("receiver_unused", F, routed(receiver="pager"), "no route leads to the receiver fix"),
+    Planted("receiver_send_resolved", F, receivers("fix", send_resolved=False), "resolves"),
+    Planted("repeat_interval", F, routed(repeat_interval="4h"), "4h1m"),
+    Planted("repeat_interval", F, routed(repeat_interval=None), "4h1m"),  # the default
+    Planted(
+        "repeat_interval", F, routed(repeat_interval="15m"), "older than 15m"
+    ),  # the group interval comes on top
+    Planted("group_wait", W, routed(group_wait="20m"), "back for 20m"),
+    Planted(
+        "route_elsewhere",
+        W,
+        routed(matchers=['namespace="other"']),
+        "alerts of rag7 go to pager and never to fix",
+    ),
+    Planted("route_elsewhere", W, routed(matchers=None, match={"namespace": "other"}), "alerts of rag7"),
+    Planted("route_elsewhere", W, routed(matchers=None, match_re={"namespace": "team-.*"}), "alerts of rag7"),
+    Planted("route_elsewhere", W, sibling('namespace="rag7"'), "alerts of rag7 go to pager"),
+    Planted("route_elsewhere", W, sibling(), "alerts of rag7 go to pager"),
+    Planted("route_muted", W, muted([{}]), "always muted (always)"),
+    Planted("route_muted", W, muted([{"weekdays": ["saturday"]}]), "silent at times"),
+    Planted("receiver_no_credentials", W, receivers("fix", http_config=None), "refused with 401"),
+    Planted("receiver_max_alerts", W, receivers("fix", max_alerts=1), "1 alert of a group at most"),
+    Planted("receiver_missing", F, receivers("remediator-old", url="http://other.example.org/hook"), OURS),
+    Planted("receiver_missing", F, receivers("remediator", url="http://r:8080/webhooks/pagerduty"), OURS),
+]
+
+
+@pytest.mark.parametrize("planted", FAULTS, ids=lambda p: f"{p.code}-{p.words[:20]}")
+async def test_a_planted_fault_of_a_source_is_named(tmp_path: Path, planted: Planted) -> None:
+    await expect_named(tmp_path, planted)
+
+
+async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path: Path) -> None:
+    """Newer releases of Alertmanager show no URL of a webhook."""
+    hidden = Clinic(tmp_path)
+    receivers("fix", url="<secret>")(hidden)
+    assert await examined(hidden) == []  # not known, which is no fault: it is said as skipped
+    named = Clinic(tmp_path)
+    receivers("alert-remediator", url="<secret>", send_resolved=False)(named)
+    named.alertmanager["route"]["routes"][0]["receiver"] = "alert-remediator"
+    assert [f.code for f in await examined(named)] == ["receiver_send_resolved"]
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        sibling('namespace="other"'),
+        sibling('severity="none"'),  # nobody knows which severity the rule's alerts have
+        lambda c: c.alertmanager["route"]["routes"].insert(
+            0, {"receiver": "pager", "matchers": [], "continue": True}
+        ),
+        lambda c: c.alertmanager["route"].update(receiver="fix", routes=[], repeat_interval="5m"),
+        routed(matchers=['namespace=~"rag7|team-.*"', "team=a"]),
+        routed(matchers="{namespace=rag7}"),
+        receivers("remediator-old", "fix"),
+        lambda c: (
+            c.alertmanager.update({"global": {"http_config": {"basic_auth": {"username": "a"}}}})
+            or receivers("fix", http_config=None)(c)
+        ),
+    ],
+)
+async def test_a_configuration_that_lets_our_alerts_through_is_no_fault(
+    tmp_path: Path, sound: Callable[[Clinic], None]
+) -> None:
+    clinic = Clinic(tmp_path)
+    sound(clinic)
+    assert await examined(clinic) == []
+
+
+async def test_a_rule_whose_alerts_are_taken_by_another_route_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.rule["when"] = 'alertname="HighLatency", severity=~"critical|warning"'
+    routed(matchers=['namespace="rag7"', 'severity="none"'])(clinic)
+    (found,) = await examined(clinic)
+    assert (found.code, "alerts of rag7 go to pager and never to fix" in found.text) == (
+        "route_elsewhere",
+        True,
+    )
+
+
+async def test_a_collector_and_a_status_page_that_answer_are_no_fault_and_get_nothing(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.given["traces"] = "otlp"
+    clinic.there.update(traces_url="/v1/traces", status_page_url="/there")
+    clinic.statuses.update({"/v1/traces": 200, "/there": 405})
+    assert await examined(clinic) == []
+    assert sorted(clinic.asked) == [("HEAD", "/there", b""), ("POST", "/v1/traces", b"")]
