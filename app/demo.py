@@ -37,7 +37,7 @@ from app.sim import AcceleratedClock, SimCluster, load_scenario
 from app.store import incidents, outbox, runs
 from app.store.database import Store
 from app.store.incidents import Incident
-from app.stories import ASKED, ASKED_RULE, STORIES, Story
+from app.stories import ASKED, ASKED_RULE, STORIES, Story, meant
 
 FOUR = ("high-error-rate", "high-latency", "pod-restarting", "out-of-memory")
 PEOPLE = ("anna", "ben", "carol")
@@ -73,9 +73,8 @@ def show_of(name: str, *, once: bool = False) -> Show:
     (`unknown_story`)."""
     if not name:
         return Show() if once else Show((*FOUR, ASKED), asks=True)
-    story = STORIES.get(name)
-    if story is None:
-        raise BadInput(f"there are {', '.join(STORIES)}", code="unknown_story", where="--story")
+    name = meant(name)
+    story = STORIES[name]
     tokens = {who: secrets.token_urlsafe(24) for who in (*PEOPLE, "alertmanager")}
     return Show((story.scenario,), 1, name, story, tokens)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.errors import BadInput
+
 _LANGGRAPH = "rag7/Deployment/langgraph"
 _API = "rag7/Deployment/langgraph-api"
 _POSTGRES = "rag7/StatefulSet/postgres"
@@ -85,3 +87,17 @@ STORIES: Mapping[str, Story] = {
     "logs-and-volumes": Story("logs-and-volumes", "rag7/Deployment/langgraph-store"),
 }
 """By the remediation's name."""
+
+
+def meant(name: str) -> str:
+    """The story that a whole or short name means: `vacuum` is database-vacuum. Of several the database's, where that is one. Raises BadInput
+    (`unknown_story`)."""
+    if name in STORIES:
+        return name
+    found = [story for story in STORIES if f"-{name}-" in f"-{story}-"] if name else []
+    of_database = [story for story in found if story.startswith("database-")]
+    for chosen in (found, of_database):
+        if len(chosen) == 1:
+            return chosen[0]
+    why = f"{name} may be {' or '.join(found)}; " if found else ""
+    raise BadInput(f"{why}there are {', '.join(STORIES)}", code="unknown_story", where="--story")

@@ -33,8 +33,14 @@ class AdjustHpaParams(Params):
     utilization: Annotated[int, Field(ge=1, le=400)] | None = Field(
         default=None, description="Target utilization in percent of the request, 400 at most; null: as it is"
     )
+    average: str = Field(
+        default="",
+        max_length=16,
+        pattern=r"^([1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?)?$",
+        description="Target of a pod as a quantity, such as `500m` or `2Gi`, where the autoscaler has an AverageValue; empty: as it is",
+    )
     resource: str = Field(
-        default="cpu", pattern=r"^(cpu|memory)$", description="Whose utilization: cpu or memory"
+        default="cpu", pattern=r"^(cpu|memory)$", description="Whose utilization or average: cpu or memory"
     )
 
 
@@ -58,11 +64,11 @@ class AdjustHpa(Remediation[AdjustHpaParams]):
 
     async def ladder(self, scene: Scene, params: AdjustHpaParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """One step."""
-        if params.min is None and params.max is None and params.utilization is None:
-            return (refuse(ADJUST, "nothing to change was given: min, max or utilization"),)
+        if params.min is None and params.max is None and params.utilization is None and not params.average:
+            return (refuse(ADJUST, "nothing to change was given: min, max, utilization or average"),)
         for value, what in ((params.min, "minReplicas"), (params.max, "maxReplicas")):
             if no := over(value, params.max_replicas, what):
                 return (refuse(ADJUST, no),)
-        wanted = Bounds(params.min, params.max, params.utilization, params.resource)
+        wanted = Bounds(params.min, params.max, params.utilization, params.resource, params.average)
         built = await of_autoscaler(scene, wanted)
         return (act(ADJUST, f"another size was ordered; {diagnosis.summary}", built),)

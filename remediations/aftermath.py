@@ -157,6 +157,8 @@ async def after(scene: Scene, params: HealthParams, step: Step) -> Effect | None
     """How it stands at one look after the change: the cause while the rollout hangs, then health check and error lines."""
     if rollout_status(scene.workload).state is not RolloutState.COMPLETE:
         return await _hangs(scene)
+    if not scene.workload.desired:
+        return Effect(None, f"it is set, and no pod shows it: {scene.workload.target} has 0 replicas")
     found: list[Effect] = []
     if params.service:
         where = await address(scene, params)

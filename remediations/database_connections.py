@@ -24,8 +24,23 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
 from remediations.causes import FirstCause, findings_of, investigate
 from remediations.database_params import WHERE, DatabaseParams
-from remediations.evidence.database_pods import CLIENT_WORKLOAD, client_workload, is_server, operator_of
-from remediations.evidence.databases import CLIENTS, CONNECTION, IDLERS, LOCKS, Limits, database_findings
+from remediations.evidence.database_pods import (
+    CLIENT_WORKLOAD,
+    DISK,
+    client_workload,
+    disk_finding,
+    is_server,
+    operator_of,
+)
+from remediations.evidence.databases import (
+    CLIENTS,
+    CONNECTION,
+    IDLERS,
+    LOCKS,
+    REPLICATION,
+    Limits,
+    database_findings,
+)
 from remediations.evidence.logs import errors_finding, read_errors
 from remediations.evidence.pods import pods_finding, pods_of, troubles, unread_pods
 from remediations.evidence.usage import count, joined, measured, percent, span
@@ -39,13 +54,14 @@ _FULL = re.compile(r"no space left on device|could not extend file|disk full", r
 class DatabaseConnectionsParams(DatabaseParams):
     """`idle_in_transaction`: how long a session may be; `most` of them are ended at once. `lock`: how long others may wait.
     `crowded`: share of the usable connections from which on they are short; `client_share`: share of those in use from which on
-    one client has too many."""
+    one client has too many; `full`: share of a volume of the server from which on its disk is told as full."""
 
     idle_in_transaction: Seconds = 600
     most: int = Field(default=10, ge=1, le=100)
     lock: Seconds = 300
     crowded: Share = 0.8
     client_share: Share = 0.5
+    full: Share = 0.95
     logs: Seconds = 300
 
     @property
@@ -71,10 +87,12 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
     async def diagnose(self, scene: Scene, params: DatabaseConnectionsParams) -> Diagnosis:
         """Connections and locks by the server's own word; pods, their cause, and grouped errors of the target."""
         at = params.address(scene.workload.target.namespace)
-        database, workload = await asyncio.gather(
-            database_findings(scene.databases, scene.cluster, at, params.limits), _workload(scene, params)
+        database, disk, workload = await asyncio.gather(
+            database_findings(scene.databases, scene.cluster, at, params.limits),
+            disk_finding(scene, params.service, params.full),
+            _workload(scene, params),
         )
-        findings = (*database, *await _clients(scene, database), *workload)
+        findings = (*database, *([disk] if disk else []), *await _clients(scene, database), *workload)
         told = [f.text for f in findings if f.code in (CONNECTION, IDLERS, LOCKS)]
         return Diagnosis(joined(told), findings, troubles=_counted(findings, params.crowded))
 
@@ -263,6 +281,10 @@ def _by_hand(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnos
     at, target = params.address(scene.workload.target.namespace), scene.workload.target
     if full := _disk_full(diagnosis):
         advice = f"make room or grow the volume of {at}: no session that ends gives disk space back"
+        replication = diagnosis.finding(REPLICATION)
+        held: Any = replication.data["held"] if replication else []
+        if held:
+            advice += f"; {joined(held)}: drop it (pg_drop_replication_slot) if who read it is gone for good"
         return refuse(BY_HAND, f"the disk is full: {full}", advice)
     if connection is None or connection.certainty is Certainty.UNKNOWN:
         text = connection.text if connection else "the database was not looked at"
@@ -291,9 +313,12 @@ def _by_hand(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnos
 
 
 def _disk_full(diagnosis: Diagnosis) -> str:
-    """The words that say so, of the server or of the target's errors; empty when nobody does."""
+    """The words that say so, of the server, of its volumes or of the target's errors; empty when nobody does."""
     connection, errors = diagnosis.finding(CONNECTION), diagnosis.finding("errors.grouped")
     if connection is not None and connection.data.get("code") == "disk_full":
         return connection.text
+    disk = diagnosis.finding(DISK)
+    if disk is not None and disk.data["full"]:
+        return joined([disk.text, *disk.details])
     rows = errors.details if errors is not None else ()
     return next((row for row in rows if _FULL.search(row)), "")

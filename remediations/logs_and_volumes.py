@@ -12,24 +12,22 @@ from typing import Any
 
 from pydantic import Field
 
-from app.domain.errors import BadInput, RemediatorError, TryLater
+from app.domain.errors import BadInput, RemediatorError
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.json import JsonValue, Obj
+from app.domain.json import Obj
 from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.domain.target import Kind
-from app.kube.manifest import claims_of, parse_memory
+from app.kube.manifest import parse_memory
 from remediations.evidence.pods import pods_state
-from remediations.evidence.usage import count, joined, memory, percent, short
-from remediations.shared import Share, aim, refuse
+from remediations.evidence.usage import count, joined, memory, short
+from remediations.evidence.volumes import asked, volumes_finding
+from remediations.shared import Share, refuse
 
 BY_HAND = "free-by-hand"
 VOLUMES, LOGS, EPHEMERAL = "volumes.state", "logs.size", "ephemeral.state"
 """The findings; the data of the first is `full`: the claims that are at least as full as `full` says."""
-_USED = 'kubelet_volume_stats_used_bytes{namespace="$namespace"}'
-_CAPACITY = 'kubelet_volume_stats_capacity_bytes{namespace="$namespace"}'
-_INODES = 'kubelet_volume_stats_inodes_used{namespace="$namespace"} / kubelet_volume_stats_inodes{namespace="$namespace"}'
 _LOGS = 'sum by (pod) (kubelet_container_log_filesystem_used_bytes{namespace="$namespace", pod=~"$pods"})'
 _ROTATED = (
     "the kubelet rotates what containers write to stdout and stderr by itself, by default at 10 MiB and 5 files a container"
@@ -62,7 +60,7 @@ class LogsAndVolumes(Remediation[LogsAndVolumesParams]):
         if isinstance(pods, str):
             text = f"The volumes could not be looked at: {pods}"
             return Diagnosis(text, (Finding(VOLUMES, text, Certainty.UNKNOWN, {"full": []}), state))
-        volumes, logs = await asyncio.gather(_volumes(scene, pods, params), _logs(scene))
+        volumes, logs = await asyncio.gather(volumes_finding(scene, VOLUMES, pods, params.full), _logs(scene))
         ephemeral = _ephemeral(pods)
         return Diagnosis(joined([volumes.text, logs.text]), (volumes, logs, ephemeral, state))
 
@@ -91,72 +89,8 @@ async def _pods(scene: Scene) -> list[Obj] | str:
         return error.message
 
 
-async def _volumes(scene: Scene, pods: Sequence[Obj], params: LogsAndVolumesParams) -> Finding:
-    names = sorted({name for pod in pods for name in claims_of(pod["spec"])})
-    if not names:
-        return Finding(VOLUMES, "Its pods mount no PersistentVolumeClaim", data={"full": []})
-    claims = await asyncio.gather(*(_claim(scene, name) for name in names))
-    used, capacity, inodes = await asyncio.gather(*(_by_claim(scene, q) for q in (_USED, _CAPACITY, _INODES)))
-    full: list[JsonValue] = []
-    details = []
-    for name, claim in zip(names, claims, strict=True):
-        told = [claim]
-        if name in used and capacity.get(name):
-            share = used[name] / capacity[name]
-            told.append(f"{memory(int(used[name]))} used ({percent(share)})")
-            full += [name] if share >= params.full else []
-        if name in inodes:
-            told.append(f"{percent(inodes[name])} of its inodes used")
-            full += [name] if inodes[name] >= params.full and name not in full else []
-        details.append(f"{name}: {', '.join(told)}")
-    text = f"{count(len(names), 'volume')}"
-    measured = [name for name in names if name in used]
-    if not measured:
-        why = "no Prometheus is configured" if scene.metrics is None else "Prometheus has no value for them"
-        text = f"{text}; how full is not known ({why})"
-        return Finding(VOLUMES, text, Certainty.UNKNOWN, {"full": full}, tuple(details[:_SHOWN]))
-    text = f"{text}, {len(full)} of {len(measured)} measured at {percent(params.full)} or more"
-    text += f": {', '.join(map(str, full))}" if full else ""
-    return Finding(VOLUMES, text, data={"full": full}, details=tuple(details[:_SHOWN]))
-
-
-async def _claim(scene: Scene, name: str) -> str:
-    """Size, class and state of a claim in words."""
-    try:
-        claim = await scene.cluster.get(Kind.PVC, scene.workload.target.namespace, name)
-    except RemediatorError as error:
-        return f"cannot be read ({error.code})"
-    spec, status = claim.get("spec") or {}, claim.get("status") or {}
-    size = (status.get("capacity") or {}).get("storage") or "no size yet"
-    wanted = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    parts = [str(size), f"class {spec.get('storageClassName') or 'of the cluster'}"]
-    if wanted and wanted != size:
-        parts.append(f"{wanted} asked for")
-    if status.get("phase") != "Bound":
-        parts.append(f"phase {status.get('phase') or 'unknown'}")
-    return ", ".join(parts)
-
-
-async def _by_claim(scene: Scene, query: str) -> Mapping[str, float]:
-    return {
-        labels["persistentvolumeclaim"]: value
-        for labels, value in await _ask(scene, query)
-        if "persistentvolumeclaim" in labels
-    }
-
-
-async def _ask(scene: Scene, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
-    """What Prometheus knows; nothing when it cannot be asked."""
-    if scene.metrics is None:
-        return ()
-    try:
-        return await scene.metrics.instant(aim(query, scene.workload.target))
-    except TryLater:
-        return ()
-
-
 async def _logs(scene: Scene) -> Finding:
-    rows = [(labels["pod"], value) for labels, value in await _ask(scene, _LOGS) if "pod" in labels]
+    rows = [(labels["pod"], value) for labels, value in await asked(scene, _LOGS) if "pod" in labels]
     if not rows:
         return Finding(LOGS, "The size of its logs is not measured", Certainty.UNKNOWN, details=(_ROTATED,))
     rows.sort(key=lambda row: -row[1])

@@ -17,9 +17,11 @@ from app.backup.failure import BackupFailed
 from app.backup.giving import alike, grant, set_of
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
+from app.database.texts import foreign, raw, text
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
 _OWNER = "SELECT pg_get_userbyid(datdba), current_user FROM pg_database WHERE datname = %s"
+_ROLES = f"SELECT {raw('rolname')}, pg_has_role(oid, 'MEMBER') FROM pg_roles"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
@@ -33,7 +35,7 @@ class Beside:
     def version(self) -> tuple[int, str]:
         """Major version of the server, and the whole one as it says it."""
         with self._connected() as connection:
-            return connection.info.server_version // 10_000, str(_one(connection, "SHOW server_version"))
+            return connection.info.server_version // 10_000, text(_one(connection, "SHOW server_version"))
 
     @property
     def may_create(self) -> bool:
@@ -47,18 +49,18 @@ class Beside:
     def rights(self) -> Rights:
         """What the login may."""
         with self._connected() as connection, worded():
-            login = str(_one(connection, "SELECT current_user"))
+            login = text(_one(connection, "SELECT current_user"))
             superuser = bool(_one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-            roles = connection.execute("SELECT rolname, pg_has_role(oid, 'MEMBER') FROM pg_roles").fetchall()
+            roles = connection.execute(_ROLES.encode()).fetchall()
             trusted = connection.execute(
                 "SELECT name FROM pg_available_extension_versions WHERE trusted"
             ).fetchall()
         return Rights(
             login,
             superuser,
-            frozenset(str(name) for name, member in roles if member),
-            frozenset(str(name) for name, _ in roles),
-            frozenset(str(name) for (name,) in trusted),
+            frozenset(foreign(name) for name, member in roles if member),
+            frozenset(foreign(name) for name, _ in roles),
+            frozenset(text(name) for (name,) in trusted),
         )
 
     @property
@@ -66,7 +68,7 @@ class Beside:
         """The mark of the copy, empty for one that is not validated; None when there is none."""
         with self._connected() as connection, worded():
             row = connection.execute(_MARK.encode(), [self._order.copy]).fetchone()
-        return None if row is None else str(row[0])
+        return None if row is None else text(row[0])
 
     def refuse_foreign(self) -> None:
         """The database has to be the login's own, or its copy would lock out whose it is. Raises BackupFailed."""

@@ -107,10 +107,20 @@ class Bucket:
                 raise BackupFailed("the copy has another size than what was uploaded", code="altered")
 
     def tell(self, key: str, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest beside the object: from now on the backup counts."""
-        text = json.dumps(manifest, indent=1, sort_keys=True)
+        """Write the manifest beside the object: from now on the backup counts, as what is in the bucket is read as a restore reads it."""
+        text = written(manifest)
         with worded():
-            obstore.put(self._store, f"{key}{MANIFEST}", text.encode(), use_multipart=False)
+            obstore.put(self._store, f"{key}{MANIFEST}", text, use_multipart=False)
+        try:
+            same = self.manifest(key) == manifest_of(text)
+        except BackupFailed:
+            self.discard(f"{key}{MANIFEST}")
+            raise
+        if not same:
+            self.discard(f"{key}{MANIFEST}")
+            raise BackupFailed(
+                "the manifest that was read back is not the one that was written", code="altered"
+            )
 
     def manifest(self, key: str) -> Mapping[str, Any]:
         """The manifest of a backup, by its key."""
@@ -188,6 +198,21 @@ class Bucket:
                 obstore.delete(self._store, key)
             except (NotFoundError, FileNotFoundError):
                 return
+
+
+def written(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest as it is stored. Raises BackupFailed for one that a restore would not take, so that it is never published."""
+    text = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    if len(text) > LONGEST_MANIFEST:
+        rows = manifest.get("rows")
+        about = f" of {len(rows)} tables" if isinstance(rows, dict) else ""
+        told = f"the manifest{about} would have {len(text)} bytes, and a restore takes {LONGEST_MANIFEST} at most"
+        raise BackupFailed(told, code="manifest")
+    try:
+        manifest_of(text)
+    except ValueError:  # its text would repeat the value
+        raise BackupFailed("the manifest would hold what a restore does not take", code="manifest") from None
+    return text
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from app.backup.source import Connection, worded
+from app.database.texts import text
 
 _GRANTS: Final = """
     SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
@@ -61,7 +62,7 @@ def alike(connection: Connection, live: str, copy: str) -> bool:
 def settings_of(connection: Connection, live: str) -> list[tuple[str, str]]:
     """The settings of a database, name and value as the server keeps them."""
     return [
-        (str(name), str(value)) for name, value in connection.execute(_SETTINGS.encode(), [live]).fetchall()
+        (text(name), text(value)) for name, value in connection.execute(_SETTINGS.encode(), [live]).fetchall()
     ]
 
 

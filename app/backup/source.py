@@ -6,6 +6,7 @@ repeat the login.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,7 +17,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from app.backup.failure import BackupFailed
-from app.database.connect import said
+from app.database.connect import kind, said
+from app.database.texts import ADAPTERS, ENCODING, text
+from app.domain.text import CONTROL
 
 _TABLES = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -32,6 +35,7 @@ _LOCALE = """
         COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
     FROM pg_database d WHERE datname = %s
 """
+_UNSEEN = re.compile(rf"\n|{CONTROL.pattern}")
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
 _ATTEMPTS = 20
@@ -52,7 +56,7 @@ class Source:
     @property
     def version(self) -> tuple[int, str]:
         """Major version, and the whole one as the server says it."""
-        whole = str(self._one("SHOW server_version"))
+        whole = text(self._one("SHOW server_version"))
         return self._connection.info.server_version // 10_000, whole
 
     @property
@@ -62,12 +66,12 @@ class Source:
 
     def snapshot(self) -> str:
         """Export what this transaction sees; valid as long as the connection is."""
-        return str(self._one("SELECT pg_export_snapshot()"))
+        return text(self._one("SELECT pg_export_snapshot()"))
 
     @property
     def locale(self) -> list[str | None]:
         """Encoding, collation, character classes, provider and its locale of the database: a copy is made with the same."""
-        return list(locale_of(self._connection, str(self._one("SELECT current_database()"))) or ())
+        return list(locale_of(self._connection, text(self._one("SELECT current_database()"))) or ())
 
     def rows(self) -> dict[str, int]:
         """Rows of each table, `schema.table`, in the snapshot."""
@@ -82,19 +86,28 @@ class Source:
 
 
 def count_rows(connection: Connection) -> dict[str, int]:
-    """Rows of each table, `schema.table` (a name with a dot in quotes), as the connection sees them. Raises BackupFailed."""
+    """Rows of each table, `schema.table` (a name with a dot in quotes, one with what nobody sees in escapes), as the connection sees them.
+    Raises BackupFailed."""
     found = {}
     with worded():
         for schema, table in connection.execute(_TABLES.encode()).fetchall():
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             row = connection.execute(count).fetchone()
-            found[f"{_plain(schema)}.{_plain(table)}"] = int(row[0]) if row else 0
+            found[f"{table_name(schema)}.{table_name(table)}"] = int(row[0]) if row else 0
     return found
 
 
-def _plain(name: str) -> str:
-    """In quotes where a dot in it could make two tables one."""
-    return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
+def table_name(name: str) -> str:
+    """In quotes where a dot in it could make two tables one; where it has characters that nobody sees, as SQL writes them in escapes:
+    a manifest holds none, and the name stays one of its own."""
+    if not _UNSEEN.search(name):
+        return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
+    doubled = name.replace("\\", "\\\\").replace('"', '""')
+    return 'U&"' + _UNSEEN.sub(lambda m: _escape(ord(m[0])), doubled) + '"'
+
+
+def _escape(code: int) -> str:
+    return f"\\{code:04X}" if code <= 0xFFFF else f"\\+{code:06X}"
 
 
 @contextmanager
@@ -154,9 +167,9 @@ def _drop_left_over(connection: Connection, now: datetime) -> None:
             [SCRATCH],
         ).fetchall()
     for (name,) in names:
-        began = str(name).removeprefix(SCRATCH).partition("_")[0]
+        began = text(name).removeprefix(SCRATCH).partition("_")[0]
         if began.isdecimal() and int(began) < (now - _LEFT_OVER).timestamp():
-            drop(connection, str(name))
+            drop(connection, text(name))
 
 
 def drop(connection: Connection, name: str) -> None:
@@ -169,7 +182,11 @@ def drop(connection: Connection, name: str) -> None:
 def connection_of(options: Mapping[str, str], *, autocommit: bool) -> Iterator[Connection]:
     """A connection that is closed at the end, free of what a database's settings say about sessions. Raises BackupFailed."""
     try:
-        connection = psycopg.connect(make_conninfo(**options, connect_timeout=10), autocommit=True)
+        connection = psycopg.connect(
+            make_conninfo(**options, client_encoding=ENCODING, connect_timeout=10),
+            autocommit=True,
+            context=ADAPTERS,
+        )
         _free(connection)
         connection.autocommit = autocommit
     except psycopg.Error as error:
@@ -199,5 +216,5 @@ def worded(instead: str = "") -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        what = instead or f"a statement failed ({type(error).__name__})"
+        what = instead or f"a statement failed: {kind(error)}"
         raise BackupFailed(what, code="query_failed") from None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.backup.bucket import Bucket, Counted
+from app.backup.bucket import Bucket, Counted, written
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
 from app.backup.order import ASKED_BY, KIND, LOGIN, WORK, Form, Order
@@ -26,8 +26,10 @@ from app.backup.pruning import prune
 from app.backup.source import Source, connected, rows_of, scratch
 from app.database.login import Options, with_authority
 from app.domain.ports import Clock
+from app.domain.redact import in_one_line
 
 _MIB = 1 << 20
+_LONGEST = 200
 _END = b"PostgreSQL database dump complete"
 
 
@@ -95,7 +97,7 @@ class _Stored:
             "kind": KIND,
             "version": 1,
             "name": order.name,
-            "database": str(order.database),
+            "database": in_one_line(str(order.database), _LONGEST),
             "form": order.form.value,
             "sha256": back.sha256,
             "bytes": back.size,
@@ -106,7 +108,7 @@ class _Stored:
             "locale": source.locale,
             "started": started.isoformat(),
             "uploaded": uploaded.isoformat(),
-            "asked_by": self.parts.environment.get(ASKED_BY, ""),
+            "asked_by": in_one_line(self.parts.environment.get(ASKED_BY, ""), _LONGEST),
             "restored": False,
             "safety": order.safety,
         }
@@ -118,8 +120,10 @@ class _Stored:
     def publish(self, manifest: dict[str, Any]) -> None:
         """From here on it counts."""
         order = self.parts.order
+        whole = {**manifest, "ended": self.parts.clock.now().isoformat()}
+        written(whole)  # refused before anything stands under its final key
         self._bucket.publish(order.incomplete, order.key, self._counted)
-        self._bucket.tell(order.key, {**manifest, "ended": self.parts.clock.now().isoformat()})
+        self._bucket.tell(order.key, whole)
 
     def _told(self, what: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         return told(what, blocks, self.parts.clock, self.parts.say)

@@ -12,7 +12,7 @@ from typing import Final
 
 from app.domain.redact import in_one_line
 
-_LONGEST: Final = 240
+_LONGEST: Final = 320
 _PROGRAM: Final = re.compile(r"pg_\w+: ")
 _PASSING: Final = re.compile(r"pg_\w+: (?:while |from |warning: |hint: |last )")
 _SEVERITY: Final = re.compile(r"\b[^\W\d_]{3,}:  (?P<text>.*)")
@@ -40,8 +40,25 @@ _FORMS: Final = tuple(
         rf"unrecognized configuration parameter {_N}",
         r"cannot execute [A-Z ]+ in a read-only transaction",
         r"cannot import a snapshot from a different database",
+        rf"could not obtain lock on relation {_N}",
+        rf"could not (?:open extension control|access|open|read|write|create|fsync|stat) file {_N}: [A-Z][a-z /-]+",
+        rf"could not (?:read|write) blocks? \d[\d.]* in file {_N}",
+        r"invalid page in block \d+ of relation [\w/]+",
+        r"(?:missing|unexpected) chunk number \d+ (?:\([^)]*\) )?for toast value \d+ in pg_toast_\d+",
+        r"cache lookup failed for [a-z ]+ \d+",
+        r"invalid memory alloc request size \d+",
+        r"new encoding \(\w+\) is incompatible with the encoding of the template database \(\w+\)",
+        r"character with byte sequence",
+        rf"cannot insert a non-DEFAULT value into column {_N}",
+        rf"database {_N} is not currently accepting connections",
     )
 )
+_WITH_A_WAY: Final = {
+    re.compile(rf"query would be affected by row-level security policy for table {_N}"): (
+        "the login would see only some of its rows: give it BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table"
+    ),
+}
+"""Forms that hold no row, with what they mean and what to do."""
 _KEPT_BACK: Final = "an error whose text is not told, for it may hold rows"
 
 
@@ -63,5 +80,12 @@ def _said(lines: list[str]) -> Iterator[str]:
     """What the server said, as far as it is told."""
     for line in lines:
         if (severity := _SEVERITY.search(line)) is not None:
-            found = next((m for form in _FORMS if (m := form.match(severity["text"]))), None)
-            yield found[0].strip() if found else _KEPT_BACK
+            yield _told(severity["text"])
+
+
+def _told(text: str) -> str:
+    for form, way in _WITH_A_WAY.items():
+        if found := form.match(text):
+            return f"{found[0]}; {way}"
+    known = next((m for form in _FORMS if (m := form.match(text))), None)
+    return known[0].strip() if known else _KEPT_BACK

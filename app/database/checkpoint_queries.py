@@ -99,11 +99,22 @@ DENIED: Final = """
     FROM (VALUES ('checkpoints'), ('checkpoint_blobs'), ('checkpoint_writes')) AS t(name)
 """
 
+ROOM: Final = ("SET LOCAL jit = off", "SET LOCAL work_mem = '64MB'")
+"""All checkpoints of a thread are read at once: of a long one they are many, and compiling or sorting on disk takes longer than that."""
+
 PAGE: Final = """
-    SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
-    WHERE (thread_id, checkpoint_ns, checkpoint_id) > (%(thread)s, %(namespace)s, %(id)s)
-    ORDER BY thread_id, checkpoint_ns, checkpoint_id LIMIT %(rows)s
+    WITH page AS MATERIALIZED (
+        SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints
+        WHERE (thread_id, checkpoint_ns, checkpoint_id) > (%(thread)s, %(namespace)s, %(id)s)
+            AND (%(until)s::text IS NULL OR thread_id <= %(until)s::text)
+        ORDER BY thread_id, checkpoint_ns, checkpoint_id LIMIT %(rows)s
+    )
+    SELECT (SELECT count(*) FROM page), (SELECT array_agg(DISTINCT thread_id) FROM page), thread_id, checkpoint_ns, checkpoint_id
+    FROM page ORDER BY thread_id DESC, checkpoint_ns DESC, checkpoint_id DESC LIMIT 1
 """
+"""How many are on the page, of which threads, and the last one; no row when there is none. With `until` it ends with that thread."""
+
+LENGTH: Final = "SELECT count(*) FROM checkpoints WHERE thread_id = %(last_thread)s"
 
 _V6: Final = "'^[0-9a-f]{8}-[0-9a-f]{4}-6[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'"
 _UTC: Final = r"""'^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]00:?00)$'"""
@@ -111,17 +122,21 @@ _JUDGED: Final = f"(c.checkpoint_id ~ {_V6} AND COALESCE(c.checkpoint ->> 'ts', 
 """Both say how old it is, as LangGraph writes them."""
 
 _LOOK: Final[LiteralString] = f"""
-    WITH mine AS MATERIALIZED (
+    WITH newest AS MATERIALIZED (
+        SELECT c.thread_id, c.checkpoint_ns, max(c.checkpoint_id) AS id FROM checkpoints c
+        WHERE c.thread_id = ANY (%(threads)s::text[]) GROUP BY 1, 2
+    ),
+    mine AS MATERIALIZED (
         SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id,
             CASE WHEN jsonb_typeof(c.checkpoint -> 'channel_versions') = 'object'
                 THEN c.checkpoint -> 'channel_versions' END AS versions,
             COALESCE(c.checkpoint -> 'v', '0'::jsonb) < '4'::jsonb AS early,
-            NOT {_JUDGED} AS odd,
-            {_JUDGED} AND c.checkpoint_id COLLATE "C" < %(before_id)s
+            NOT j.judged AS odd,
+            j.judged AND c.checkpoint_id COLLATE "C" < %(before_id)s
                 AND c.checkpoint ->> 'ts' COLLATE "C" < %(before_ts)s
-                AND c.checkpoint_id < max(c.checkpoint_id) OVER (PARTITION BY c.thread_id, c.checkpoint_ns)
+                AND c.checkpoint_id < n.id
                 AS passed,
-            c.metadata ? 'counters_since_delta_snapshot' OR EXISTS (
+            c.metadata ? 'counters_since_delta_snapshot' OR c.checkpoint @? '$.channel_values.* ? (@ == true)' AND EXISTS (
                 SELECT 1
                 FROM jsonb_each(CASE WHEN jsonb_typeof(c.checkpoint -> 'channel_values') = 'object'
                         THEN c.checkpoint -> 'channel_values' END) AS v
@@ -132,7 +147,9 @@ _LOOK: Final[LiteralString] = f"""
             (c.thread_id, c.checkpoint_ns, c.checkpoint_id) > (%(thread)s, %(namespace)s, %(id)s) AS not_before,
             (c.thread_id, c.checkpoint_ns, c.checkpoint_id)
                 <= (%(last_thread)s, %(last_namespace)s, %(last_id)s) AS not_after
-        FROM checkpoints c WHERE c.thread_id = ANY (%(threads)s::text[])
+        FROM checkpoints c JOIN newest n ON n.thread_id = c.thread_id AND n.checkpoint_ns = c.checkpoint_ns
+            CROSS JOIN LATERAL (SELECT {_JUDGED} AS judged OFFSET 0) j
+        WHERE c.thread_id = ANY (%(threads)s::text[])
     ),
     removable AS MATERIALIZED (
         SELECT m.* FROM mine m

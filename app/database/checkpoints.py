@@ -27,6 +27,10 @@ from app.domain.redact import in_one_line
 
 COUNTED, REMOVED = 2_000, 500
 """Checkpoints of one page: of a count, which only reads, and of a removal."""
+_LONG: Final = 20
+"""So many pages of one thread are too many: each reads all of it, so that a page of it is a bigger part."""
+_MOST: Final = 20_000
+"""Checkpoints of the longest page of a removal."""
 _LONGEST: Final = 200
 """Characters of what is attached to a table: the names are a stranger's."""
 _COUNTING: Final = 10.0
@@ -77,9 +81,16 @@ class PostgresCheckpoints:
     async def _count(self, connection: Connection, before: datetime) -> Page:
         began = self.clock.monotonic()
         counted = Page(Tally(), 0, Key())
+        await _make_room(connection)
         while counted.last is not None and self.clock.monotonic() - began < _COUNTING:
-            values = await _page(connection, before, counted.last, COUNTED)
-            counted += _told(values, await _one(connection, queries.COUNT, values))
+            values = await _page(connection, before, counted.last, (COUNTED, None))
+            try:
+                counted += _told(values, await _one(connection, queries.COUNT, values))
+            except psycopg.errors.QueryCanceled as error:
+                if not counted.looked:
+                    text = f"the look failed: {kind(error, _COUNT / 1000)}{_long(values)}"
+                    raise ProbeUnavailable(text, code="query_failed") from None
+                break  # it says how far it came
         return counted
 
     async def remove(
@@ -91,25 +102,30 @@ class PostgresCheckpoints:
         ask: Callable[[], Awaitable[None]],
     ) -> Page:
         """See the port."""
+        values: dict[str, Any] = {}
         async with self.connections.open(cluster, at, "clean-checkpoints") as connection:
             await ask()
             try:
                 async with asyncio.timeout(_TRANSACTION):
-                    return await self._remove(connection, at, before, after)
+                    return await self._remove(connection, at, (before, after), values)
             except (psycopg.Error, TimeoutError) as error:
                 text = f"nothing of this page is known to be removed: {_why(error)}"
+                if isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
+                    text += _long(values)
                 raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
 
     async def _remove(
-        self, connection: Connection, at: DatabaseAddress, before: datetime, after: Key
+        self, connection: Connection, at: DatabaseAddress, which: tuple[datetime, Key], values: dict[str, Any]
     ) -> Page:
+        """`which`: of a time before the first, after the second. `values` gets what names the page."""
         # One snapshot for all statements: what the application writes meanwhile is neither removed nor miscounted.
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         await connection.execute(f"SET LOCAL lock_timeout = {_LOCK}")
         await connection.execute(f"SET LOCAL statement_timeout = {_STATEMENT}")
         await _lock(connection, at)
         await _known_version(connection, at)
-        values = await _page(connection, before, after, self.removed)
+        await _make_room(connection)
+        values |= await _page(connection, *which, (self.removed, _MOST))
         kept = await _one(connection, queries.KEPT, values)
         page = _told(values, await _one(connection, queries.REMOVE, values))
         if (left := await _one(connection, queries.KEPT, values)) != kept:
@@ -166,20 +182,50 @@ def _differs(table: str, columns: Mapping[str, str], found: Mapping[str, Mapping
     ]
 
 
-async def _page(connection: Connection, before: datetime, after: Key, rows: int) -> dict[str, Any]:
-    """The values that name a page; without `last_id` nothing follows."""
-    cursor = await connection.execute(queries.PAGE, {**after._asdict(), "rows": rows})
-    keys = await cursor.fetchall()
-    last = Key(*keys[-1]) if keys else after
+async def _make_room(connection: Connection) -> None:
+    for statement in queries.ROOM:
+        await connection.execute(statement)
+
+
+async def _page(
+    connection: Connection, before: datetime, after: Key, rows: tuple[int, int | None]
+) -> dict[str, Any]:
+    """The values that name a page. `rows` are on it; where it ends in a long thread it has a bigger part of that one, up to the second
+    number or all of it: as much has to be read for any part."""
+    usual, most = rows
+    found = await _keys(connection, after, usual, None)
+    (length,) = await _one(connection, queries.LENGTH, found) if found["looked"] else (0,)
+    if length > _LONG * usual:
+        part = length if most is None else min(most, length // _LONG)
+        found = await _keys(connection, after, part, found["last_thread"])
     return {
-        **after._asdict(),
-        **{f"last_{name}": value for name, value in last._asdict().items()},
-        "threads": sorted({thread for thread, _, _ in keys}),
+        **found,
+        "length": length,
         "before_id": id_at(before),
         "before_ts": before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
-        "looked": len(keys),
-        "over": len(keys) < rows,
     }
+
+
+async def _keys(connection: Connection, after: Key, rows: int, until: str | None) -> dict[str, Any]:
+    given = {**after._asdict(), "rows": rows, "until": until}
+    row = await (await connection.execute(queries.PAGE, given)).fetchone()
+    looked, threads, *key = row if row is not None else (0, [], *after)
+    return {
+        **after._asdict(),
+        **{f"last_{name}": value for name, value in Key(*key)._asdict().items()},
+        "threads": threads,
+        "looked": looked,
+        "over": until is None and looked < rows,
+    }
+
+
+def _long(values: Mapping[str, Any]) -> str:
+    """What of this page takes long, and the way out; empty where no thread is long."""
+    length = values.get("length", 0)
+    if length <= _LONG * REMOVED:
+        return ""
+    name = in_one_line(values["last_thread"], _LONGEST)
+    return f"; the thread {name} has {length:,} checkpoints, which are read together: delete it as a whole (delete_thread of the saver) if nobody needs it"
 
 
 def _told(values: Mapping[str, Any], row: tuple[Any, ...]) -> Page:

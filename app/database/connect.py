@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from app.database.login import read_login, with_authority
+from app.database.texts import ADAPTERS, ENCODING, NOT_UTF8
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
@@ -58,6 +59,43 @@ _SAID: Final = (
     (re.compile(r"[Cc]onnection refused"), "unreachable", "the connection was refused"),
 )
 """What a failed connection says, by libpq's and the server's words, in ours; the first that is found counts."""
+
+
+_ENDED: Final = "the server ended the connection: it stops, starts, or somebody ended the session; try again"
+_BY_STATE: Final[Mapping[str, str]] = {
+    "08": "the connection was lost",
+    "0A": "the server does not know how to do this: its version may be too old",
+    "21": "the answer has another form than expected",
+    "22": "a value in it is not what is expected",
+    "22021": NOT_UTF8,
+    "22P05": NOT_UTF8,
+    "25006": "the server takes no writes: it is a standby, or default_transaction_read_only is on; name the primary as the host",
+    "25P03": "the transaction idled for too long and was ended; try again",
+    "28": "the server refuses the login of the Secret",
+    "3D": "there is no such database on this server: look at its name",
+    "40": "it collided with somebody else's work and was taken back; try again",
+    "42501": "the login of the Secret may not do this: give it the right (GRANT), or name a login that has it",
+    "42P01": "a table that it needs is not there, or not on the search path of the login",
+    "42703": "a column that it needs is not there",
+    "42883": "a function that it needs is not there",
+    "42P04": "there is a database of this name already: look whose it is, then drop or rename it",
+    "42710": "there is something of this name already: look whose it is, then drop or rename it",
+    "53": "the server has too little of something: memory, connections or what its settings allow",
+    "53100": "the server says: no space left on device",
+    "55000": "something there is not in the state that this needs, as a database that takes no connections; the server's log says what",
+    "55006": "somebody uses it at the moment; try again when they are gone",
+    "55P03": "a lock was not free in time: look who holds it, then try again",
+    "57": _ENDED,
+    "58": "the server could not read or write its own files: look at its log and its disk",
+    "XX": "the server reports damage or a fault of its own: look at its log before anything else",
+}
+"""What the server refuses, by SQLSTATE or its class: what it means, and what to do."""
+_BY_TYPE: Final[Sequence[tuple[type[Exception], str]]] = (
+    (psycopg.NotSupportedError, "PostgreSQL 14 or later is needed"),
+    (psycopg.DataError, NOT_UTF8),
+    (psycopg.OperationalError, "the connection was lost"),
+)
+"""What the library itself raises."""
 
 
 class Connections:
@@ -103,7 +141,8 @@ class Connections:
             try:
                 async with asyncio.timeout(TIMEOUT):
                     return await psycopg.AsyncConnection.connect(
-                        make_conninfo(**options, connect_timeout=int(TIMEOUT))
+                        make_conninfo(**options, client_encoding=ENCODING, connect_timeout=int(TIMEOUT)),
+                        context=ADAPTERS,
                     )
             except TimeoutError:
                 text = f"no answer within {TIMEOUT:g} s"
@@ -128,9 +167,11 @@ def kind(error: Exception, seconds: float = TIMEOUT) -> str:
     """What kind of failure it was, without the server's text; `seconds` are what a statement had."""
     if isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
         return f"no answer within {seconds:g} s"
-    if isinstance(error, psycopg.NotSupportedError):
-        return "PostgreSQL 14 or later is needed"
-    return type(error).__name__
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if state is None:
+        return next((words for type_, words in _BY_TYPE if isinstance(error, type_)), type(error).__name__)
+    words = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    return words or f"the server refuses it ({type(error).__name__}, SQLSTATE {state}): its log says more"
 
 
 def failed(at: DatabaseAddress, error: Exception, seconds: float = TIMEOUT) -> ProbeUnavailable:

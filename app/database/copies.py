@@ -18,6 +18,7 @@ from psycopg import sql
 
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
+from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
 from app.domain.copies import IN_USE, Found, Server, prepared, replicating, waiting_slot
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
@@ -29,19 +30,19 @@ _WITHIN: Final = 20.0
 """Seconds for a renaming: the server waits 5 s for each database until nobody is in it."""
 _AGAIN: Final = 0.05
 _LONGEST: Final = 200
-LOGIN: Final = """
+LOGIN: Final[LiteralString] = f"""
     SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, r.rolsuper,
-        r.rolsuper OR r.rolcreatedb, r.rolname
+        r.rolsuper OR r.rolcreatedb, {raw("r.rolname")}
     FROM pg_roles r WHERE r.rolname = current_user
 """
-DATABASES: Final = """
-    SELECT d.datname, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
-        COALESCE(shobj_description(d.oid, 'pg_database'), ''), pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
-        d.oid::bigint, pg_get_userbyid(d.datdba)
+DATABASES: Final[LiteralString] = f"""
+    SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
+        {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
+        d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}
     FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
 """
-CLIENTS: Final = """
-    SELECT datname, COALESCE(application_name, ''), count(*) FROM pg_stat_activity
+CLIENTS: Final[LiteralString] = f"""
+    SELECT {raw("datname")}, {raw("application_name")}, count(*) FROM pg_stat_activity
     WHERE COALESCE(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL AND usesysid IS NOT NULL
         AND COALESCE(application_name, '') NOT LIKE ALL(%(ours)s)
     GROUP BY 1, 2 ORDER BY 3 DESC, 2
@@ -49,13 +50,13 @@ CLIENTS: Final = """
 _MAY_END: Final[LiteralString] = """((SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
             OR (NOT r.rolsuper AND (pg_has_role(a.usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE'))))"""
 FOREIGN: Final[LiteralString] = f"""
-    SELECT a.datname, r.rolname, count(*) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+    SELECT {raw("a.datname")}, {raw("r.rolname")}, count(*) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
     WHERE COALESCE(a.backend_type, 'client backend') = 'client backend' AND a.datname IS NOT NULL AND NOT {_MAY_END}
     GROUP BY 1, 2 ORDER BY 3 DESC, 2
 """
 """Sessions that the login may not end, by role."""
-KEPT_BACK: Final = """
-    SELECT d.datname, split_part(one, '=', 1) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+KEPT_BACK: Final[LiteralString] = f"""
+    SELECT {raw("d.datname")}, {raw("split_part(one, '=', 1)")} FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
         unnest(s.setconfig) one LEFT JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
     WHERE s.setrole = 0 AND (p.context IN ('superuser', 'superuser-backend')
             OR p.name IS NULL AND current_setting('server_version_num')::int >= 150000)
@@ -63,8 +64,9 @@ KEPT_BACK: Final = """
     ORDER BY 1, 2
 """
 """Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
-HELD: Final = """
-    SELECT p.database, 'prepared', p.gid FROM pg_prepared_xacts p
+HELD: Final[LiteralString] = f"""
+    SELECT {raw("h.of")}, h.what, {raw("h.name")} FROM (
+    SELECT p.database AS of, 'prepared' AS what, p.gid AS name FROM pg_prepared_xacts p
     UNION ALL
     SELECT s.database, CASE WHEN s.active THEN 'replicating' ELSE 'slot' END, s.slot_name
     FROM pg_replication_slots s WHERE s.database IS NOT NULL
@@ -77,7 +79,7 @@ HELD: Final = """
     WHERE a.datname IS NOT NULL AND a.backend_type NOT IN ('client backend', 'autovacuum worker', 'parallel worker')
         AND a.backend_type NOT LIKE 'logical replication%%'
         AND NOT EXISTS (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = a.pid)
-    ORDER BY 1, 2, 3
+    ) AS h ORDER BY 1, 2, 3
 """
 """What belongs to a database and is no client's session. The server ends autovacuum by itself, and parallel workers with their leader;
 workers of subscriptions are told by these."""
@@ -119,17 +121,17 @@ class PostgresCopies:
                     ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
-                    foreign, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
+                    unendable, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
                     held = await _rows(conn, HELD, ())
         except (psycopg.Error, TimeoutError) as error:
             raise failed(at, error) from None
         clients = _counted([(name, app or "no application name", number) for name, app, number in sessions])
-        others = _counted(foreign)
+        others = _counted(unendable)
         found = tuple(
             Found(
                 name,
                 size,
-                mark if mark.startswith(APPLICATION) else "",
+                mark if (mark or "").startswith(APPLICATION) else "",
                 owned,
                 open_,
                 clients.get(name, {}),
@@ -142,7 +144,7 @@ class PostgresCopies:
             )
             for name, size, mark, owned, open_, number, owner in rows
         )
-        return Server(str(version), major, options["dbname"], superuser, may_create, found, login)
+        return Server(text(version), major, options["dbname"], superuser, may_create, found, login)
 
     async def rename(
         self,
@@ -239,9 +241,11 @@ def _counted(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, int]]:
 
 
 async def _rows(conn: Connection, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
-    return await (await conn.execute(statement.encode(), values)).fetchall()
+    """Names of other databases are in their encodings: they come as bytes."""
+    rows = await (await conn.execute(statement.encode(), values)).fetchall()
+    return [tuple(foreign(value) if isinstance(value, bytes) else value for value in row) for row in rows]
 
 
-def _clean(text: Any) -> str:
+def _clean(said: Any) -> str:
     """What a client calls itself is a stranger's text."""
-    return in_one_line(str(text), _LONGEST)
+    return in_one_line(text(said), _LONGEST)

@@ -18,8 +18,19 @@ from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.copies import PostgresCopies
 from app.database.tables import PostgresTables
+from app.database.texts import foreign, text
 from app.domain.cluster import Cluster
-from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
+from app.domain.database import (
+    OURS,
+    Activity,
+    Condition,
+    DatabaseAddress,
+    Replication,
+    Session,
+    SessionId,
+    Slot,
+    Standby,
+)
 from app.domain.errors import OutcomeUnclear
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
@@ -45,20 +56,22 @@ class PostgresDatabases:
             spent = (self._clock.monotonic() - began) * 1000
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    server, sessions, size = await _look(connection)
+                    (now, version, database, most, usable, used), rows, size = await _look(connection)
+                    replication = await _replication(connection)
+                sessions = tuple(map(_session, rows))
             except (psycopg.Error, TimeoutError) as error:
                 raise failed(at, error) from None
-        now, version, database, most, usable, used = server
         return Activity(
             now=now,
-            version=str(version),
-            database=str(database),
+            version=text(version),
+            database=text(database),
             max_connections=most,
             usable=usable,
             used=used,
-            sessions=tuple(_session(row) for row in sessions),
+            sessions=sessions,
             size=size,
             milliseconds=round(spent, 1),
+            replication=replication,
         )
 
     async def terminate(
@@ -109,6 +122,27 @@ async def _size(connection: Connection) -> int | None:
     return None if row is None else int(row[0])
 
 
+async def _replication(connection: Connection) -> Replication | None:
+    """None when it may not be read or takes too long: the look is whole without."""
+    try:
+        async with connection.transaction():
+            recovery = await (await connection.execute(queries.RECOVERY)).fetchone()
+            standbys = await (await connection.execute(queries.STANDBYS)).fetchall()
+            slots = await (await connection.execute(queries.SLOTS)).fetchall()
+    except psycopg.Error:
+        return None
+    if recovery is None:
+        return None
+    return Replication(
+        recovery[0],
+        recovery[1],
+        tuple(
+            Standby(_clean(foreign(name)), _clean(text(state)), *behind) for name, state, *behind in standbys
+        ),
+        tuple(Slot(_clean(foreign(name)), *state) for name, *state in slots),
+    )
+
+
 def _id(pid: int, started: datetime) -> SessionId:
     return SessionId(pid, started.astimezone(UTC))
 
@@ -119,21 +153,21 @@ def _session(row: tuple[Any, ...]) -> Session:
     return Session(
         pid=pid,
         id=None if not isinstance(started, datetime) else _id(pid, started),
-        database=_clean(database),
-        user=_clean(user),
-        application=_clean(application),
-        client=_clean(client),
-        state=_clean(state),
+        database=_clean(foreign(database)),
+        user=_clean(foreign(user)),
+        application=_clean(foreign(application)),
+        client=_clean(text(client)),
+        state=_clean(text(state)),
         state_since=since,
         transaction_since=began,
         waits_since=waits,
         blocked_by=tuple(blockers),
-        query=shortened(str(query or "")),
+        query=shortened(foreign(query)),
         protected=protected,
         endable=endable,
     )
 
 
-def _clean(text: Any) -> str:
+def _clean(said: str) -> str:
     """What a client calls itself is a stranger's text."""
-    return in_one_line(str(text or ""), _LONGEST)
+    return in_one_line(said, _LONGEST)

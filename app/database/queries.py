@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
+from app.database.texts import raw
 from app.domain.database import Why
 
 OLDEST: Final = 140_000
@@ -22,16 +23,36 @@ SERVER: Final = """
 """
 SIZE: Final = "SELECT pg_database_size(current_database())"
 
+_NOW_AT: Final[LiteralString] = (
+    "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END"
+)
+RECOVERY: Final = """
+    SELECT pg_is_in_recovery(),
+        CASE WHEN NOT pg_is_in_recovery() THEN NULL
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END::float8
+"""
+"""A standby that has replayed all it got is not behind, however long ago somebody wrote."""
+STANDBYS: Final[LiteralString] = f"""
+    SELECT {raw("COALESCE(NULLIF(application_name, ''), host(client_addr), 'no name')")}, COALESCE(state, 'state may not be seen'),
+        pg_wal_lsn_diff({_NOW_AT}, replay_lsn)::bigint, extract(epoch FROM replay_lag)::float8
+    FROM pg_stat_replication ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MOST}
+"""
+SLOTS: Final[LiteralString] = f"""
+    SELECT {raw("slot_name")}, active, pg_wal_lsn_diff({_NOW_AT}, restart_lsn)::bigint, COALESCE(wal_status = 'lost', false)
+    FROM pg_replication_slots ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MOST}
+"""
+
 _OURS: Final = "a.pid = pg_backend_pid() OR a.application_name LIKE ANY (%(ours)s)"
 
 SESSIONS: Final[LiteralString] = f"""
-    SELECT a.pid, a.backend_start, a.datname, a.usename, a.application_name,
+    SELECT a.pid, a.backend_start, {raw("a.datname")}, {raw("a.usename")}, {raw("a.application_name")},
         COALESCE(host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'a local socket' ELSE '' END),
         COALESCE(a.state, ''), a.state_change, a.xact_start,
         CASE WHEN a.wait_event_type = 'Lock'
             THEN (SELECT min(l.waitstart) FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted) END,
         CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{{}}'::int[] END,
-        left(a.query, 2000),
+        substr({raw("a.query")}, 1, 8000),
         CASE
             WHEN {_OURS} THEN 'it is a session of this service'
             WHEN a.backend_start IS NULL OR a.backend_type IS NULL

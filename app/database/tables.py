@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
 from app.domain.database import APPLICATION, DatabaseAddress
 from app.domain.redact import in_one_line
@@ -45,9 +46,12 @@ TABLES: Final[LiteralString] = f"""
         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
     ORDER BY 4 DESC, 1 LIMIT {MOST}
 """
-VACUUMS: Final = """
+_USER: Final = (
+    "COALESCE(a.usename, CASE WHEN a.backend_type = 'autovacuum worker' THEN 'autovacuum' END, 'somebody')"
+)
+VACUUMS: Final[LiteralString] = f"""
     SELECT COALESCE(v.relid, z.relid, 0)::bigint, a.pid,
-        COALESCE(a.usename, CASE WHEN a.backend_type = 'autovacuum worker' THEN 'autovacuum' END, 'somebody'),
+        {raw(_USER)},
         CASE WHEN a.application_name LIKE %(ours)s THEN a.application_name ELSE '' END,
         CASE WHEN v.pid IS NOT NULL THEN COALESCE(v.phase, '') WHEN z.pid IS NOT NULL THEN 'analyzing'
             WHEN a.wait_event_type = 'Lock' THEN 'waiting for a lock' ELSE 'starting' END,
@@ -58,8 +62,8 @@ VACUUMS: Final = """
         AND (v.pid IS NOT NULL OR (a.application_name LIKE %(ours)s AND a.state = 'active'))
     ORDER BY a.pid
 """
-HOLDER: Final = """
-    SELECT x.who, x.since
+HOLDER: Final[LiteralString] = f"""
+    SELECT {raw("x.who")}, x.since
     FROM (
         SELECT format('%%s (%%s, pid %%s, %%s)', COALESCE(NULLIF(a.application_name, ''), 'no application name'),
                 COALESCE(a.usename, a.backend_type, 'nobody known'), a.pid, COALESCE(a.state, 'state unknown')) AS who,
@@ -101,7 +105,7 @@ class PostgresTables:
             raise failed(at, error) from None
         return Look(
             now=now,
-            database=str(database),
+            database=text(database),
             size=size,
             tables=tuple(Table(TableId(oid, schema, name), *rest) for oid, schema, name, *rest in tables),
             vacuums=tuple(_vacuum(row) for row in vacuums),
@@ -158,13 +162,13 @@ async def _rows(
 
 def _vacuum(row: tuple[Any, ...]) -> Vacuum:
     oid, pid, user, ours, phase, scanned, blocks = row
-    name = str(ours).removeprefix(f"{_OURS}vacuum ") if ours else ""
-    return Vacuum(oid, pid, _clean(user), name, str(phase), scanned, blocks)
+    name = text(ours).removeprefix(f"{_OURS}vacuum ")
+    return Vacuum(oid, pid, _clean(user), name, text(phase), scanned, blocks)
 
 
-def _clean(text: Any) -> str:
+def _clean(said: Any) -> str:
     """What a client calls itself is a stranger's text."""
-    return in_one_line(str(text), _LONGEST)
+    return in_one_line(foreign(said), _LONGEST)
 
 
 def _why(error: psycopg.Error) -> str:

@@ -128,10 +128,40 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Standby:
+    """One that replicates from the server, or backs it up: how many bytes of WAL and how many seconds it is behind, where that is known."""
+
+    name: str
+    state: str
+    behind: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A replication slot: whether somebody reads it, and the bytes of WAL that the server keeps for it. `lost`: it keeps none any more."""
+
+    name: str
+    active: bool
+    held: int | None = None
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How the server replicates. A `standby` takes no writes, and is `seconds` behind, where that is known."""
+
+    standby: bool = False
+    seconds: float | None = None
+    standbys: tuple[Standby, ...] = ()
+    slots: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """One look at a server, at its own time `now`. `usable` are the connections that are not reserved for superusers, `used` those
     that clients have. `sessions` are the clients' of all databases, at most as many as were asked for; `database` is the one we
-    are connected to. `size` in bytes, None when it may not be read."""
+    are connected to. `size` in bytes and `replication` are None when they may not be read."""
 
     now: datetime
     version: str
@@ -142,6 +172,7 @@ class Activity:
     sessions: tuple[Session, ...]
     size: int | None = None
     milliseconds: float = 0.0
+    replication: Replication | None = None
 
     @property
     def share(self) -> float:

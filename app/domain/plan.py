@@ -72,6 +72,9 @@ ROLLING = frozenset(
 )
 """Kinds after which all pods are made anew, from another template."""
 
+REPLACING = frozenset({ActionKind.ROTATE_KEY})
+"""Kinds that put one value of a list in another's place: what was replaced is remembered, so that it is not taken again soon."""
+
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
 

@@ -29,7 +29,7 @@ _TOKEN: Any = re2.compile(  # type: ignore[no-untyped-call]
     r"|(?P<param>\$[0-9]+)"
     r"|(?P<open>(?:[EeBbXxNn]|[Uu]&)?'|\")"
     rf"|(?P<word>{_LETTER}(?:{_PART}|\$)*)"
-    r"|(?P<number>0[xX][0-9A-Fa-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9][0-9_]*)?)"
+    r"|(?P<number>0[xXoObB][0-9A-Fa-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9][0-9_]*)?)"
     r"|(?P<sign>.)"
 )
 _BLOCK: Any = re2.compile(r"/\*|\*/")  # type: ignore[no-untyped-call]
@@ -44,6 +44,7 @@ class _At(Enum):
 
     ELSEWHERE = auto()
     SET = auto()
+    SCOPED = auto()
     NAMED = auto()
     DOTTED = auto()
     ASSIGNED = auto()
@@ -126,11 +127,15 @@ class _Reader:
             return
         if word == "SET":
             self._at = _At.SET
-        elif self._at is _At.SET and word not in ("SESSION", "LOCAL"):
+        elif self._at is _At.SET and word in ("SESSION", "LOCAL"):
+            self._at = (
+                _At.SCOPED
+            )  # unless the name of the setting begins with it: `SET session.tenant = value`
+        elif self._at is _At.SET or (self._at is _At.SCOPED and kind in ("word", "name") and word != "TO"):
             self._at = _At.NAMED if kind in ("word", "name") else _At.ELSEWHERE
-        elif self._at is _At.NAMED and (word == "TO" or text == "="):
+        elif self._at in (_At.NAMED, _At.SCOPED) and (word == "TO" or text == "="):
             self._at = _At.ASSIGNED
         elif self._at is _At.DOTTED:
             self._at = _At.NAMED
-        elif self._at is _At.NAMED:
+        elif self._at in (_At.NAMED, _At.SCOPED):
             self._at = _At.DOTTED if text == "." else _At.ELSEWHERE

@@ -18,7 +18,7 @@ from app.domain.errors import ClusterRefused, Held, ObjectChanged, ObjectMissing
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
-from app.domain.secret import encoded
+from app.domain.secret import plain
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.domain.workload import Workload
 from app.kube import apply
@@ -111,16 +111,14 @@ async def _not_ours(cluster: Cluster, action: Action) -> str:
         return ""
     if no := closed(manifest):
         return no
-    listed = map(encoded, KeyList.from_json(action.part).keys(manifest))
-    if action.changes[0].before in listed:
+    if plain(action.changes[0].before) in KeyList.from_json(action.part).keys(manifest):
         return ""
     return f"it is not in the list of {action.object} any more"
 
 
 def _unlisted(manifest: Obj, action: Action) -> str:
     """Somebody took the key out of the list since the plan: it may be one that was withdrawn."""
-    listed = map(encoded, KeyList.from_json(action.part).keys(manifest))
-    if action.changes[0].after in listed:
+    if plain(action.changes[0].after) in KeyList.from_json(action.part).keys(manifest):
         return ""
     return f"the key to rotate to is not in the list of {action.object} any more"
 

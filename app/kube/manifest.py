@@ -71,7 +71,7 @@ def _ceil(value: Decimal) -> int:
 
 Operation = dict[str, Any]
 ANNOTATIONS = "/metadata/annotations"
-_QUANTITIES = frozenset({"limits", "requests"})
+_QUANTITIES = frozenset({"limits", "requests", "averageValue"})
 
 
 def annotation_path(name: str) -> str:

@@ -131,7 +131,7 @@ async def _select_one(dsn: _Dsn) -> tuple[bool | None, str]:
 
 async def _ask(dsn: _Dsn, query: str, values: tuple[int, ...]) -> list[tuple[Any, ...]]:
     connection = await psycopg.AsyncConnection.connect(
-        dsn.text, connect_timeout=int(TIMEOUT), application_name="alert-remediator"
+        dsn.text, connect_timeout=int(TIMEOUT), application_name="alert-remediator", client_encoding="UTF8"
     )
     async with connection:
         # SET LOCAL rather than a startup option: poolers such as PgBouncer refuse options they do not know.

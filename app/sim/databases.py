@@ -16,7 +16,17 @@ from pydantic import Field
 
 from app.domain.cluster import Cluster
 from app.domain.copies import Found, prepared, replicating, waiting_slot
-from app.domain.database import OURS, Activity, Condition, DatabaseAddress, Session, SessionId
+from app.domain.database import (
+    OURS,
+    Activity,
+    Condition,
+    DatabaseAddress,
+    Replication,
+    Session,
+    SessionId,
+    Slot,
+    Standby,
+)
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError
 from app.domain.sql_text import shortened
 from app.sim.asking import Asking
@@ -36,6 +46,8 @@ _FIRST_PID = 1_000
 _STANDBY = "it replicates"
 """A server that follows: its session is none of the clients'."""
 _SIZE = 52 * 1024**2
+_HELD = 3 * 1024**3
+"""Bytes of WAL that a slot holds which nobody reads."""
 
 
 class DatabaseClients(Strict):
@@ -105,6 +117,15 @@ class _Backend:
     waits_for: str = ""
     leaves: bool = False
     pod: str = ""
+
+
+def _replication(server: Server, sessions: Sequence[Session]) -> Replication:
+    """Each session of a standby is one; each slot holds as much."""
+    standbys = tuple(Standby(s.application, "streaming", 0, 0.0) for s in sessions if s.protected == _STANDBY)
+    active = tuple(Slot(name, active=True, held=0) for name in server.replicating)
+    return Replication(
+        standbys=standbys, slots=(*active, *(Slot(name, active=False, held=_HELD) for name in server.slots))
+    )
 
 
 class _State:
@@ -316,6 +337,7 @@ class SimDatabases:
             sessions=sessions,
             size=_SIZE,
             milliseconds=2.0,
+            replication=_replication(server, sessions),
         )
 
     async def _reach(

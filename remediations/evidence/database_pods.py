@@ -7,6 +7,7 @@ from another namespace it is not. Data of `database.client_workload`: `target`, 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from app.domain.cluster import Cluster
@@ -14,13 +15,16 @@ from app.domain.errors import ClusterRefused, RemediatorError, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import Obj
 from app.domain.owner import Relation
+from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Workload
+from app.kube.manifest import claims_of
 from app.kube.owners import find, owners_of
 from app.kube.parse import serves
 from remediations.evidence.usage import count
+from remediations.evidence.volumes import volumes_finding
 
-CLIENT_WORKLOAD = "database.client_workload"
+CLIENT_WORKLOAD, DISK = "database.client_workload", "database.disk"
 _LOOKED_AT = 5
 
 
@@ -42,6 +46,38 @@ async def client_workload(cluster: Cluster, namespace: str, addresses: Collectio
     (target,) = targets
     text = f"The client's connections come from {count(len(own), 'pod')} of {target}"
     return Finding(CLIENT_WORKLOAD, text, data={"target": target.key})
+
+
+async def disk_finding(scene: Scene, service: str, full: float) -> Finding | None:
+    """The volumes of the server's pods: of those that the Service chooses, or of the target where no Service is named and it keeps volumes of
+    its own. None when there are none, as for a server outside of the cluster."""
+    workload = scene.workload
+    try:
+        selector = await _selector(scene, service)
+        pods = (
+            await scene.cluster.list_objects(Kind.POD, workload.target.namespace, selector)
+            if selector
+            else []
+        )
+    except RemediatorError as error:
+        text = f"The volumes of the server were not looked at: {error.message}"
+        return Finding(DISK, text, Certainty.UNKNOWN, {"full": []})
+    if not any(claims_of(pod["spec"]) for pod in pods):
+        return None
+    found = await volumes_finding(scene, DISK, pods, full)
+    return replace(found, text=f"The server's pods have {found.text}")
+
+
+async def _selector(scene: Scene, service: str) -> str:
+    """Of the server's pods; empty when they are not known. Raises RemediatorError."""
+    workload = scene.workload
+    if service in ("", workload.manifest["spec"].get("serviceName")):
+        return workload.selector if workload.target.kind is Kind.STATEFUL_SET else ""
+    services = await scene.cluster.list_objects(
+        Kind.SERVICE, workload.target.namespace, fields=f"metadata.name={service}"
+    )
+    chosen = ((services[0].get("spec") or {}).get("selector") or {}) if services else {}
+    return ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
 
 
 def _addresses(pod: Obj) -> set[str]:

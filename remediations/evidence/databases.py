@@ -3,7 +3,7 @@
 Called by the handler of database connections. A connection that cannot be made is unknown, and no word on the server; that none is
 free is the server's own word. Findings and their data, by code:
 `database.connection` `code` (empty, or why nobody could look), `crowded`; `database.idle` `sessions`, `denied`, `reason`;
-`database.locks` `session`, `who`, `denied`; `database.clients` `share`, `addresses`.
+`database.locks` `session`, `who`, `denied`; `database.clients` `share`, `addresses`; `database.replication` `held`: the slots that nobody reads, in words.
 """
 
 from __future__ import annotations
@@ -14,19 +14,30 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.domain.cluster import Cluster
-from app.domain.database import IDLE, Activity, Condition, DatabaseAddress, Databases, Session, Why
+from app.domain.database import (
+    IDLE,
+    Activity,
+    Condition,
+    DatabaseAddress,
+    Databases,
+    Replication,
+    Session,
+    Slot,
+    Standby,
+    Why,
+)
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from remediations.evidence.looks import not_looked
-from remediations.evidence.usage import count, memory, percent, span
+from remediations.evidence.usage import count, joined, memory, percent, span
 
-CONNECTION, CLIENTS, IDLERS, LOCKS = (
-    "database.connection", "database.clients", "database.idle", "database.locks"
+CONNECTION, CLIENTS, IDLERS, LOCKS, REPLICATION = (
+    "database.connection", "database.clients", "database.idle", "database.locks", "database.replication"
 )  # fmt: skip
 _TOLD = frozenset({"exhausted", "disk_full"})
 """Codes of a failed connection that are the server's own word on what is wrong."""
-_SHOWN = 8
+_SHOWN, _NAMED = 8, 2
 _AGES = ((60, "under 1 min"), (600, "1 to 10 min"), (3_600, "10 to 60 min"), (float("inf"), "over 1 h"))
 
 
@@ -56,7 +67,9 @@ async def database_findings(
         seen = await source.activity(cluster, at)
     except ProbeUnavailable as error:
         return [not_looked(CONNECTION, at, error, _TOLD, {"crowded": error.code == "exhausted"})]
-    return [_connection(at, seen, limits), _clients(seen), _idlers(seen, limits), _locks(seen, limits)]
+    return [
+        _connection(at, seen, limits), _clients(seen), _idlers(seen, limits), _locks(seen, limits), _replication(seen.replication)
+    ]  # fmt: skip
 
 
 def _connection(at: DatabaseAddress, seen: Activity, limits: Limits) -> Finding:
@@ -76,6 +89,49 @@ def _connection(at: DatabaseAddress, seen: Activity, limits: Limits) -> Finding:
         "share": seen.share,
     }  # fmt: skip
     return Finding(CONNECTION, text, data=data, details=tuple(details))
+
+
+def _replication(seen: Replication | None) -> Finding:
+    """Whether it follows another server, who follows it and how far behind, and the WAL that it keeps for slots."""
+    if seen is None:
+        return Finding(REPLICATION, "How it replicates may not be read", Certainty.UNKNOWN, {"held": []})
+    told = []
+    if seen.standby:
+        late = "how far it is behind is not known" if seen.seconds is None else f"{span(seen.seconds)} behind"
+        told.append(f"it is a standby, which takes no writes ({late})")
+    if seen.standbys:
+        number = len(seen.standbys)
+        told.append(
+            f"{number} {'standby follows' if number == 1 else 'standbys follow'} it, {_behind(seen.standbys[0])}"
+        )
+    held: list[JsonValue] = [
+        f"the replication slot {s.name} holds {memory(s.held)} of WAL, and nobody reads it"
+        for s in seen.slots
+        if not s.active and s.held
+    ]
+    told += [
+        *map(str, held[:_NAMED]),
+        *([f"{len(held) - _NAMED} more such slots"] if len(held) > _NAMED else []),
+    ]
+    details = [f"{s.name}: {s.state}, {_behind(s)}" for s in seen.standbys[:_SHOWN]]
+    details += [f"slot {s.name}: {_slot(s)}" for s in seen.slots[:_SHOWN]]
+    words = joined(told)
+    text = words[0].upper() + words[1:] if told else "No server follows it, and no replication slot holds WAL"
+    return Finding(REPLICATION, text, data={"held": held}, details=tuple(details))
+
+
+def _behind(standby: Standby) -> str:
+    if standby.behind is None:
+        return "how far behind is not known"
+    seconds = "" if standby.seconds is None else f" and {span(standby.seconds)}"
+    return f"{memory(standby.behind)}{seconds} behind"
+
+
+def _slot(slot: Slot) -> str:
+    if slot.lost:
+        return "lost: its WAL is gone, and who reads it has to begin anew"
+    held = "WAL of unknown size" if slot.held is None else f"{memory(slot.held)} of WAL"
+    return f"{held}, {'read' if slot.active else 'read by nobody'}"
 
 
 def _clients(seen: Activity) -> Finding:

@@ -28,7 +28,7 @@ from remediations.evidence.usage import count, joined, span
 KEYS = "keys.list"
 _SHOWN = 5
 
-_ENDS = ("", "\n", "\r\n")
+_ENDS = ("", "\n", "\r\n", " ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,11 @@ class Postgres:
         """The URL of one of its databases."""
         return f"postgresql://tester@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
         name = f"test_{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
-            conn.execute(f'CREATE DATABASE "{name}"'.encode())
+            conn.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING '{encoding}'".encode())
         return self.url(name)
 
     def new_migrated_database(self) -> str:

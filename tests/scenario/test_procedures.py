@@ -17,6 +17,8 @@ from app.store.runs import Run
 from tests.orders import API, LANGGRAPH, Order, orders_world
 from tests.scenario.rig import Rig
 
+PIN = f"@sha256:{'a' * 64}"
+
 
 async def born(path: Path) -> Rig:
     return await Rig(path / "rig.sqlite", world=orders_world(), stride=15.0).born()
@@ -108,6 +110,32 @@ async def test_a_bad_release_is_taken_back_by_itself_and_says_why(
     assert cause(rig) == "release v1.4.2"
     (incident,) = await rig.store.read(lambda conn: incidents.page(conn, None, 5))
     assert incident.state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_promise_6_a_release_that_no_pod_shows_is_set_and_not_fixed(tmp_path: Path) -> None:
+    """At 0 replicas every rollout is healthy at once, and nothing is known of the image."""
+    rig = await born(tmp_path)
+    rig.cluster.edit(
+        Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "replace", "path": "/spec/replicas", "value": 0}]
+    )
+    await rig.run(60)
+    run = await order(rig, "deploy", image=":v1.5.0")
+    assert (run.state, image(rig)) == (RunState.PROBE_ERROR, "v1.5.0")
+    assert "it is set, and no pod shows it: rag7/Deployment/langgraph has 0 replicas" in run.result
+    await rig.close()
+
+
+@pytest.mark.parametrize(("to", "told"), [(":v1.4.2", True), (":v1.5.0", True), (f":v1.5.0{PIN}", False)])
+async def test_a_plan_that_gives_up_a_digest_says_so(tmp_path: Path, to: str, told: bool) -> None:
+    rig = await born(tmp_path)
+    path = "/spec/template/spec/containers/0/image"
+    pinned = f"ghcr.io/stacey77/rag7:v1.4.2{PIN}"
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [{"op": "replace", "path": path, "value": pinned}])
+    await rig.run(60)
+    run = await order(rig, "hotfix", image=to)
+    (action,) = run.step.actions
+    assert (run.state, "the digest that pinned it goes" in action.summary) == (RunState.WAITING, told)
     await rig.close()
 
 

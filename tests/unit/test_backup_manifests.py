@@ -10,9 +10,10 @@ from typing import Any, cast
 import pytest
 
 from app.backup import bucket as bucket_module
-from app.backup.bucket import Bucket
+from app.backup.bucket import Bucket, written
 from app.backup.failure import BackupFailed
 from app.backup.order import Place
+from app.backup.source import table_name
 from app.domain.backups import LONGEST_MANIFEST, Stored, manifest_of
 from app.domain.copies import Server
 from app.domain.evidence import Finding
@@ -61,6 +62,56 @@ def test_a_manifest_of_ours_is_read_as_it_was_written(tmp_path: Path) -> None:
         place.tell(KEY, manifest)
         assert place.manifest(KEY) == manifest
     assert manifest_of(json.dumps(GOOD).encode()) == GOOD
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "what nobody sees": {**GOOD, "rows": {"public.a\u200cb": 1}},
+    "a line feed": {**GOOD, "asked_by": "a\nb"},
+    "a fraction": {**GOOD, "bytes": 1.5},
+    "too many tables": {**GOOD, "rows": {f"public.{'t' * 60}_{n}": n for n in range(60_000)}},
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_manifest_that_a_restore_would_refuse_is_never_written(tmp_path: Path, case: str) -> None:
+    with pytest.raises(BackupFailed) as refused:
+        Bucket(Place(f"file://{tmp_path}", "", ""), {}).tell(KEY, UNREADABLE[case])
+    assert refused.value.code == "manifest"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    assert ("60000 tables" in refused.value.message) is (case == "too many tables")
+
+
+def test_a_manifest_that_is_not_read_back_as_it_was_written_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Bucket(Place(f"file://{tmp_path}", "", ""), {})
+    monkeypatch.setattr(Bucket, "manifest", lambda *_: {**GOOD, "bytes": 8})
+    with pytest.raises(BackupFailed) as refused:
+        place.tell(KEY, GOOD)
+    assert refused.value.code == "altered"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+NAMES = {
+    "stock": "stock",
+    "a.b": '"a.b"',
+    'a"b': '"a""b"',
+    "a\\b": "a\\b",
+    "a\nb": r'U&"a\000Ab"',
+    "a\x1bb": r'U&"a\001Bb"',
+    "mi\u200ckhaham": r'U&"mi\200Ckhaham"',
+    "a\u00ad.b": r'U&"a\00AD.b"',
+    "a\\200C\u200c": r'U&"a\\200C\200C"',
+    "\U000e0041": r'U&"\+0E0041"',
+}
+
+
+def test_a_tables_name_is_told_in_escapes_that_a_restore_reads_and_stays_one_of_its_own() -> None:
+    told = {name: table_name(name) for name in NAMES}
+    assert told == NAMES
+    assert len(set(told.values())) == len(NAMES)
+    rows = {f"public.{name}": 1 for name in told.values()}
+    assert manifest_of(written({**GOOD, "rows": rows}))["rows"] == rows
 
 
 def test_a_listing_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

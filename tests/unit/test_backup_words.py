@@ -31,6 +31,21 @@ TOLD = {
     f"pg_dump: detail: Error message from server: ERROR:  permission denied for table t\npg_dump: detail: Command was: {ROW}": (
         'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.: permission denied for table t'
     ),
+    'pg_dump: error: query failed: ERROR:  query would be affected by row-level security policy for table "t"\n'
+    f"pg_dump: detail: Query was: COPY {ROW}": (
+        'pg_dump: error: query failed: ERROR: query would be affected by row-level security policy for table "t"; the login would see only'
+        " some of its rows: give it BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table"
+    ),
+    'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.\n'
+    "pg_dump: detail: Error message from server: ERROR:  invalid page in block 7 of relation base/5/16384\n": (
+        'pg_dump: error: Dumping the contents of table "t" failed: PQgetResult() failed.: invalid page in block 7 of relation base/5/16384'
+    ),
+    f"pg_dump: error: query failed: ERROR:  missing chunk number 0 for toast value 16403 in pg_toast_16400\n{ITS}": (
+        "pg_dump: error: query failed: ERROR: missing chunk number 0 for toast value 16403 in pg_toast_16400"
+    ),
+    f'pg_restore: error: could not execute query: ERROR:  character with byte sequence 0xe2 in encoding "UTF8" {ROW}\n': (
+        "pg_restore: error: could not execute query: ERROR: character with byte sequence"
+    ),
     "pg_restore: error: could not read from input file: end of file\n": (
         "pg_restore: error: could not read from input file: end of file"
     ),

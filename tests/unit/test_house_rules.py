@@ -115,6 +115,12 @@ def test_each_promise_has_tests_named_after_it() -> None:
     assert {f"test_promise_{n}_{name}.py" for n, name in PROMISES.items()} - tested == set()
 
 
+def test_no_kind_of_action_is_named_in_the_flow() -> None:
+    """It asks what holds for a kind (`app/domain/plan.py`) or its actuator, so that a new kind is added without it."""
+    named = re.compile(r"\bActionKind\.[A-Z]")
+    assert [str(p) for p in (ROOT / "app" / "flow").rglob("*.py") if named.search(p.read_text("utf-8"))] == []
+
+
 def test_no_project_file_names_this_machine() -> None:
     """Paths of a developer's machine have no place in the project."""
     others = [p for p in SOURCES + TESTS if p != Path(__file__)]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from app.backup.bucket import Bucket, Counted
+from app.backup.bucket import Bucket, Counted, written
 from app.backup.configuration.cleaning import (
     KINDS_LEFT_OUT,
     NO_SECRETS,
@@ -35,11 +35,13 @@ from app.backup.pruning import prune
 from app.domain.errors import AccessDenied, ClusterRefused, RemediatorError, TryLater
 from app.domain.json import Obj
 from app.domain.ports import Clock
+from app.domain.redact import in_one_line
 from app.domain.units import counted as counted_of
 from app.kube.everything import Raw, Served, pages, served
 
 KIND: Final = "alert-remediator/configuration-backup"
 _BLOCK: Final = 1 << 20
+_LONGEST: Final = 200
 
 
 class Connection(Raw, Protocol):
@@ -81,26 +83,25 @@ def back_up(parts: Parts) -> str:
             file.seek(0)
             counted = bucket.put(order.incomplete, iter(lambda: file.read(_BLOCK), b""), size)
         _verify(bucket, order, counted, identity, sum(told.objects.values()))
+        manifest = {
+            "kind": KIND,
+            "version": 1,
+            "name": order.name,
+            "namespace": order.namespace,
+            "sha256": counted.sha256,
+            "bytes": counted.size,
+            "objects": dict(told.objects),
+            "left_out": dict(told.left_out),
+            "unread": told.unread,
+            "secrets": order.secrets,
+            "recipients": list(order.recipients),
+            "started": started.isoformat(),
+            "ended": parts.clock.now().isoformat(),
+            "asked_by": in_one_line(parts.environment.get(ASKED_BY, ""), _LONGEST),
+        }
+        written(manifest)  # refused before anything stands under its final key
         bucket.publish(order.incomplete, order.key, counted)
-        bucket.tell(
-            order.key,
-            {
-                "kind": KIND,
-                "version": 1,
-                "name": order.name,
-                "namespace": order.namespace,
-                "sha256": counted.sha256,
-                "bytes": counted.size,
-                "objects": dict(told.objects),
-                "left_out": dict(told.left_out),
-                "unread": told.unread,
-                "secrets": order.secrets,
-                "recipients": list(order.recipients),
-                "started": started.isoformat(),
-                "ended": parts.clock.now().isoformat(),
-                "asked_by": parts.environment.get(ASKED_BY, ""),
-            },
-        )
+        bucket.tell(order.key, manifest)
     finally:
         with suppress(BackupFailed):
             bucket.discard(order.incomplete)

@@ -13,7 +13,7 @@ from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Mode
 from app.domain.json import digest
 from app.domain.outcome import ActionResult, UndoResult
-from app.domain.plan import ActionKind
+from app.domain.plan import ACCUSING, REPLACING
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
 from app.domain.verification import Worth
@@ -238,11 +238,11 @@ def history_of(
 
 
 def rotating(catalogue: Mapping[str, AnyRemediation], remediation: str) -> list[str]:
-    """Names of the remediations that replace keys; none where this one does not, as it asks for none that was replaced."""
+    """Names of the remediations that replace values; none where this one does not, as it asks for none that was replaced."""
     asking = catalogue.get(remediation)
-    if asking is None or ActionKind.ROTATE_KEY not in asking.actions:
+    if asking is None or REPLACING.isdisjoint(asking.actions):
         return []
-    return [name for name, handler in catalogue.items() if ActionKind.ROTATE_KEY in handler.actions]
+    return [name for name, handler in catalogue.items() if not REPLACING.isdisjoint(handler.actions)]
 
 
 def _replaced(conn: Connection, target_key: str, rotates: Collection[str]) -> dict[str, datetime]:
@@ -251,8 +251,8 @@ def _replaced(conn: Connection, target_key: str, rotates: Collection[str]) -> di
     found: dict[str, datetime] = {}
     if not rotates:
         return found
-    kind = ActionKind.ROTATE_KEY
-    for entry in runs.entries_in(conn, Target.parse(target_key).namespace, rotates, kind):
+    namespace = Target.parse(target_key).namespace
+    for entry in (e for kind in REPLACING for e in runs.entries_in(conn, namespace, rotates, kind)):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
         if entry.intent.get("entry") != "action" or result == ActionResult.REFUSED:
             continue
@@ -271,7 +271,7 @@ def _left(conn: Connection, target_key: str) -> frozenset[str]:
     """Fingerprints that this service rolled the target away from, in any incident that is still remembered. One whose
     write had an unclear outcome counts: to refuse a good version costs a question, to return to a bad one an outage."""
     found = set()
-    for entry in runs.entries_on(conn, target_key, ActionKind.ROLL_BACK):
+    for entry in (e for kind in ACCUSING for e in runs.entries_on(conn, target_key, kind)):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
         if result in (ActionResult.APPLIED, ActionResult.UNCLEAR) and entry.intent.get("entry") == "action":
             found.add(str(entry.intent.get("left") or ""))

@@ -39,9 +39,16 @@ def set_image(
         object=workload.ref,
         target=workload.target,
         changes=tuple(changes),
-        summary=f"Set the image of container {container.name} of {workload.target} from {container.image} to {image}",
+        summary=f"Set the image of container {container.name} of {workload.target} from {container.image} to {image}{_unpinned(container.image, image)}",
         pods_affected=workload.desired,
         reversible=True,
         undo=f"set the image of container {container.name} back to {container.image}",
         params={**facts, "container": container.name, "from_image": container.image, "to_image": image},
     )
+
+
+def _unpinned(present: str, image: str) -> str:
+    """That a digest is given up; empty when none is."""
+    if "@" not in present or "@" in image:
+        return ""
+    return "; the digest that pinned it goes, and what the tag alone means may change"

@@ -51,6 +51,32 @@ def test_a_login_that_does_not_own_the_database_is_refused_for_it_would_lock_the
     assert f"{made.live} belongs to {made.owner}, and the login is {login}" in words_said
 
 
+def test_a_table_of_a_name_that_nobody_sees_in_full_is_restored_as_it_was_backed_up(make: Make) -> None:
+    """A joiner of Persian words, a soft hyphen, an emoji's selector, a line feed: the manifest holds them in escapes."""
+    names = ("mi\u200ckhaham", "a\u00adb", "sun\u2600\ufe0f", "a\nb")
+    made = make(*(f'CREATE TABLE "{name}" AS SELECT 1 AS a' for name in names))
+    assert len(made.manifest["rows"]) == len(names)
+    for phase in Phase:
+        code, words_said = made.run(phase)
+        assert code == 0, words_said
+
+
+def test_a_database_without_an_encoding_is_backed_up_and_restored(
+    request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres], tmp_path: Path
+) -> None:
+    try:
+        url = postgres_server().new_database("SQL_ASCII")
+    except PostgresMissingError as error:
+        missing(str(error), request)
+        raise
+    made = backed_up(url, tmp_path, STOCK)
+    assert made.manifest["rows"] == {"public.stock": 2}
+    assert made.manifest["locale"][0] == "SQL_ASCII"
+    for phase in Phase:
+        code, words_said = made.run(phase)
+        assert code == 0, words_said
+
+
 REFUSED = {
     "a table of another role": (
         ("CREATE TABLE others (a int)", "GRANT SELECT ON others TO {owner}"),

@@ -65,8 +65,10 @@ class Scene:
         self.asked = 0
         self.held = False
 
-    async def begin(self) -> Action:
-        self.side.create(secret())
+    async def begin(self, data: dict[str, str] | None = None) -> Action:
+        made = secret()
+        made["data"] |= data or {}
+        self.side.create(made)
         self.side.create(deployment())
         target = Target(self.side.namespace, Kind.DEPLOYMENT, "web")
         self.workload = await read_workload(self.side.cluster, target)
@@ -251,6 +253,20 @@ async def test_promise_7_an_undo_of_a_workload_that_is_gone_puts_the_key_back(sc
     undone = await ACTUATOR.undo(scene.means, action, ID)
     assert (undone.result, "web is gone" in undone.text) == (UndoResult.UNDONE, True), undone
     assert await scene.key() == ONE
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", " {}", "\t{} \n\n"])
+async def test_promise_7_a_former_key_with_space_around_it_is_put_back_byte_for_byte(
+    scene: Scene, around: str
+) -> None:
+    """As `kubectl create secret --from-file` writes it; the list holds the same key without."""
+    raw = encoded(around.format(ONE))
+    action = await scene.begin({"API_KEY": raw})
+    await scene.rotate(action)
+    assert await scene.key() == TWO
+    undone = await ACTUATOR.undo(scene.means, action, ID)
+    assert undone.result is UndoResult.UNDONE, undone
+    assert (await scene.secret())["data"]["API_KEY"] == raw
 
 
 async def test_an_undo_writes_no_secret_that_somebody_keeps_by_now(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from typing import Any, LiteralString, Protocol
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.database.postgres import PostgresDatabases
 from app.domain.database import Activity, DatabaseAddress, Databases, Session, SessionId
@@ -133,9 +133,9 @@ class RealSide:
 
     most = 60
 
-    def __init__(self, server: Postgres) -> None:
+    def __init__(self, server: Postgres, encoding: str = "UTF8") -> None:
         self._server = server
-        parts = conninfo_to_dict(server.new_database())
+        parts = conninfo_to_dict(server.new_database(encoding))
         self._database = str(parts["dbname"])
         self.at = DatabaseAddress("rag7", "127.0.0.1", server.port, self._database, "db")
         self.cluster = SimCluster(VirtualClock())
@@ -165,6 +165,13 @@ class RealSide:
         for one in clients:
             for _ in range(one.count):
                 await self._connect(one)
+
+    def stranger(self, encoding: str, query: str) -> psycopg.Connection[Any]:
+        """Somebody in another database of this encoding, whose transaction began with this statement."""
+        url = make_conninfo(self._server.new_database(encoding), client_encoding=encoding)
+        connection: psycopg.Connection[Any] = psycopg.connect(url)
+        connection.execute(query.encode("latin-1"))
+        return connection
 
     async def _connect(self, client: DatabaseClients) -> None:
         user = {"superuser": SUPERUSER, "replicator": REPLICATOR}.get(client.role, client.user)

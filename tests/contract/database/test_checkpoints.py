@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from app.database import checkpoint_queries as queries
+from app.database import checkpoints
 from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import Connections
 from app.domain.checkpoints import Amount, Key, Page, Survey, Tally, id_at
@@ -350,6 +351,41 @@ async def test_many_threads_go_in_pages(real: RealSide) -> None:
             g: found[1] for g, found in before.items() if found
         }
         assert langgraph.rows_of(conn, "checkpoint_writes") == 199
+
+
+async def test_a_long_thread_goes_in_pages_that_are_a_part_of_it(
+    real: RealSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a thread is read for each of its pages, so pages of a fixed size would read it as often as it is long. What follows it goes too."""
+    monkeypatch.setattr(checkpoints, "_LONG", 4)
+    long, short = Threads(checkpoints=200, newest=40 * DAY), Threads(count=2, checkpoints=3, newest=50 * DAY)
+    await real.start(langgraph=LangGraph(threads=(short, long, short)))
+    survey = await _survey(real)
+    assert (survey.counted.last, survey.counted.looked) == (None, 212)
+    in_small = PostgresCheckpoints(SystemClock(), Connections(SystemClock()), removed=10)
+    done, pages = Page(Tally(), 0, Key()), 0
+    while done.last is not None:
+        done, pages = (
+            done + await in_small.remove(real.cluster, real.at, survey.before, done.last, _yes),
+            pages + 1,
+        )
+    assert done.tally == survey.counted.tally
+    assert (_rows(done.tally)[0], done.looked) == (199 + 4 * 2, 212)
+    assert pages < 15
+
+
+@pytest.mark.parametrize("what", ["count", "removal"])
+async def test_a_thread_that_is_too_long_is_named_with_a_way_out(
+    real: RealSide, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await real.start(langgraph=LangGraph(threads=(Threads(checkpoints=30, newest=40 * DAY),)))
+    survey = await _survey(real)
+    monkeypatch.setattr(checkpoints, "REMOVED", 0)
+    monkeypatch.setattr(checkpoints, "_COUNT" if what == "count" else "_STATEMENT", 100)
+    monkeypatch.setattr(queries, "COUNT" if what == "count" else "REMOVE", "SELECT pg_sleep(60)")
+    with pytest.raises(ProbeUnavailable, match=r"the thread \S+ has 30 checkpoints.*delete_thread") as raised:
+        await (_survey(real) if what == "count" else _remove_all(real, survey))
+    assert raised.value.code == "query_failed"
 
 
 @pytest.mark.parametrize("name", [PLAIN])

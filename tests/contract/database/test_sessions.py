@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from app.domain.database import Condition, SessionId, Tls, Why
@@ -218,3 +219,28 @@ async def test_encryption_that_the_server_does_not_have_is_unknown(real: RealSid
     with pytest.raises(ProbeUnavailable, match="no encrypted connection") as raised:
         await look(real, tls=Tls.REQUIRE)
     assert raised.value.code == "unreachable"
+
+
+async def test_a_slot_that_nobody_reads_is_told_with_what_is_kept_for_it(real: RealSide) -> None:
+    await real.start()
+    seen = await look(real)
+    assert seen.replication is not None
+    assert (seen.replication.standby, seen.replication.standbys) == (False, ())
+    name = f"slot_{real.at.port}"
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute("SELECT pg_create_physical_replication_slot(%s, true)", [name])
+        try:
+            conn.execute("CREATE TABLE much AS SELECT repeat('x', 100) FROM generate_series(1, 1000)")
+            seen = await look(real)
+        finally:
+            conn.execute("SELECT pg_drop_replication_slot(%s)", [name])
+    assert seen.replication is not None
+    (slot,) = [s for s in seen.replication.slots if s.name == name]
+    assert (slot.active, slot.lost) == (False, False)
+    assert slot.held is not None
+    assert slot.held > 50_000
+
+
+async def test_a_login_without_rights_reads_how_it_replicates_too(real: RealSide) -> None:
+    await real.start(login=PLAIN)
+    assert (await look(real)).replication is not None

@@ -255,8 +255,13 @@ def test_lint_tells_the_next_times_and_whether_any_of_them_may_act(head: str, cl
         ("scale", "mode: auto, params: {replicas: 0}", "replicas: 0 without to_zero: true is always refused"),
         ("scale", "mode: auto, params: {replicas: 0, to_zero: true}", ""),
         ("scale", "mode: observe, params: {replicas: 3}", "mode: observe only looks"),
-        ("adjust-hpa", "mode: auto", "none of min, max, utilization is given, so nothing is ever set"),
+        (
+            "adjust-hpa",
+            "mode: auto",
+            "none of min, max, utilization, average is given, so nothing is ever set",
+        ),
         ("adjust-hpa", "mode: auto, params: {max: 6}", ""),
+        ("adjust-hpa", "mode: auto, params: {average: 2Gi, resource: memory}", ""),
     ],
 )
 def test_lint_warns_of_a_schedule_whose_orders_can_do_nothing(remediation: str, rest: str, idle: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
+from app.domain.database import Replication, Slot, Standby
 from app.domain.evidence import Certainty, Diagnosis
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
@@ -22,6 +24,8 @@ from remediations.database_connections import (
     RESTART_SERVER,
     DatabaseConnectionsParams,
 )
+from remediations.evidence.database_pods import DISK
+from remediations.evidence.databases import REPLICATION
 from tests.births import scenario_of
 from tests.crash.worlds import exhausted, leaking
 from tests.unit.remediations.stage import Stage
@@ -160,6 +164,7 @@ def test_only_the_rule_says_where_and_with_which_login() -> None:
         "lock",
         "crowded",
         "client_share",
+        "full",
         "logs",
     }
     assert handler.fixed_params == place
@@ -263,3 +268,95 @@ async def test_a_full_disk_is_told_to_a_person_and_nothing_is_restarted() -> Non
     assert applying(steps) == []
     assert "The disk is full" in steps[BY_HAND].why
     assert "grow the volume" in steps[BY_HAND].advice
+
+
+class Volumes:
+    """A Prometheus that has the kubelet's measures of one claim: GiB used of 10."""
+
+    def __init__(self, used: float) -> None:
+        self.used = used
+
+    async def instant(self, query: str) -> list[tuple[dict[str, str], float]]:
+        rows = {"kubelet_volume_stats_used_bytes": self.used, "kubelet_volume_stats_capacity_bytes": 10.0}
+        value = rows.get(query.partition("{")[0])
+        return [] if value is None else [({"persistentvolumeclaim": "data-postgres-0"}, value * 1024**3)]
+
+
+def with_volume(scenario: Scenario) -> Scenario:
+    """The server's pod mounts a claim, and a Service chooses the pod."""
+    objects = deepcopy(scenario.objects)
+    server = next(o for o in objects if (o["kind"], o["metadata"]["name"]) == ("StatefulSet", "postgres"))
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data-postgres-0"}}
+    server["spec"]["template"]["spec"].setdefault("volumes", []).append(volume)
+    meta = {"name": "data-postgres-0", "namespace": "rag7"}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": meta,
+    }
+    claim["spec"] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    spec = {"selector": server["spec"]["selector"]["matchLabels"], "ports": [{"port": 5432}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {**meta, "name": "postgres"}, "spec": spec}
+    return scenario.model_copy(update={"objects": (*objects, claim, service)})
+
+
+@pytest.mark.parametrize(("used", "full"), [(9.9, True), (5.0, False)])
+@pytest.mark.parametrize("target", ["rag7/StatefulSet/postgres", "rag7/Deployment/redis"])
+async def test_a_volume_of_the_server_that_is_full_is_told_to_a_person(
+    used: float, full: bool, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the run is about a client: the Service says which pods the server is."""
+    monkeypatch.setattr("app.sim.placement._claims", lambda *_: "")  # what binds a claim is not simulated
+    calm = DatabaseClients(application="calm", user="langgraph")
+    stage = Stage("database-connections", with_volume(world(calm, slots=("gone",))), target)
+    stage.metrics = Volumes(used)  # type: ignore[assignment]
+    diagnosis, steps = await stage.look(service="postgres")
+    disk = diagnosis.finding(DISK)
+    assert disk is not None
+    assert disk.text.startswith(f"The server's pods have 1 volume, {int(full)} of 1 measured at 95 % or more")
+    assert ("The disk is full" in steps[BY_HAND].why) is full
+    assert ("grow the volume" in steps[BY_HAND].advice) is full
+    slot = "the replication slot gone holds 3 GiB of WAL, and nobody reads it: drop it (pg_drop_replication_slot)"
+    assert (slot in steps[BY_HAND].advice) is full
+    assert applying(steps) == []
+
+
+async def test_promise_4_a_volume_that_nobody_measures_is_unknown_and_not_full() -> None:
+    diagnosis, steps = await look(with_volume(world(DatabaseClients())))
+    disk = diagnosis.finding(DISK)
+    assert disk is not None
+    assert (disk.certainty, disk.data["full"]) == (Certainty.UNKNOWN, [])
+    assert "The disk is full" not in steps[BY_HAND].why
+
+
+REPLICATIONS = {
+    "No server follows it, and no replication slot holds WAL": Replication(),
+    "It is a standby, which takes no writes (12 s behind)": Replication(standby=True, seconds=12.0),
+    "It is a standby, which takes no writes (how far it is behind is not known)": Replication(standby=True),
+    "2 standbys follow it, 5 MiB and 3 s behind": Replication(
+        standbys=(Standby("one", "streaming", 5 * 1024**2, 3.0), Standby("two", "streaming", 0))
+    ),
+    "The replication slot old holds 7 GiB of WAL, and nobody reads it": Replication(
+        slots=(Slot("old", active=False, held=7 * 1024**3), Slot("read", active=True, held=8 * 1024**3))
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REPLICATIONS)
+async def test_how_the_server_replicates_is_told(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.sim.databases._replication", lambda *_: REPLICATIONS[words])
+    diagnosis, _ = await look()
+    found = diagnosis.finding(REPLICATION)
+    assert found is not None
+    assert (found.text, found.certainty) == (words, Certainty.KNOWN)
+
+
+async def test_promise_4_a_replication_that_may_not_be_read_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.sim.databases._replication", lambda *_: None)
+    diagnosis, steps = await look()
+    found = diagnosis.finding(REPLICATION)
+    assert found is not None
+    assert found.certainty is Certainty.UNKNOWN
+    assert END_IDLE in applying(steps), "the sessions were read all the same"

@@ -214,6 +214,39 @@ async def test_an_autoscaler_of_keda_is_changed_in_its_scaled_object() -> None:
     assert "kubectl edit scaledobject langgraph -n rag7" in step.advice
 
 
+AVERAGE = {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("params", "applies", "says"),
+    [
+        ({"average": "1536Mi", "resource": "memory"}, True, "target memory average from 1Gi to 1536Mi"),
+        ({"average": "1024Mi", "resource": "memory"}, False, "has these values already"),
+        (
+            {"average": "500m"},
+            False,
+            "no target for the average of cpu; it has a target of the type Utilization (80)",
+        ),
+        (
+            {"utilization": 60, "resource": "memory"},
+            False,
+            "no target for the utilization of memory; it has a target of the type AverageValue (1Gi)",
+        ),
+    ],
+)
+async def test_a_target_is_set_in_the_type_that_the_autoscaler_has(
+    params: dict[str, Any], applies: bool, says: str
+) -> None:
+    more = {"op": "add", "path": "/spec/metrics/-", "value": {"type": "Resource", "resource": AVERAGE}}
+    given = {"min": None, "max": None, "utilization": None, **params}
+    step = await step_of("adjust-hpa", API, (Kind.HPA, "langgraph-hpa", more), **given)
+    assert step.applies is applies
+    assert says in " ".join([step.why, *(a.summary for a in step.actions)])
+    if applies:
+        (change,) = step.actions[0].changes
+        assert (change.path, change.after) == ("/spec/metrics/1/resource/target/averageValue", "1536Mi")
+
+
 @pytest.mark.parametrize(
     ("params", "says"),
     [
