@@ -152,7 +152,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("Redis", r"(?:\bAUTH\r?\n|\"AUTH\"\r?\n)(?P<secret>(?:(?:\$\d+\r?\n[^\r\n]*|[ \t]*\d+\)[^\n]*)(?:\r?\n|\z)){1,2})"),
     _class("Redis", r"(?im)(?:\bACL\s+SETUSER\s|^\s*user\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\b)[^\n]*?[\s\"'][<>#](?P<secret>[^\n]+)"),
     _class("Redis", r"\buser\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\s[^\n]*?[\s\"']?>(?P<secret>[^\s>\"']{4,})"),
-    _class("flag", rf"""\B--?{_NAME}(?:[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|- ))|{_Q}[ \t]*,\s*)""", places.flag_of),
+    _class("flag", rf"""\B--?{_NAME}(?:(?P<flow>[ \t]*,\s*)|[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|- ))|{_Q}[ \t]*,\s*)""", places.flag_of),
     _class("command", TOOL, secrets_of_command),
     _class("word of a tool", r"(?i)\bconfig(?:ure)?\s+set\s+(?:\S+:)?(?P<name>[\w.-]+)\s+(?P<secret>[^\s-]\S*)", places.last_word),
     _class("literal of a tool", r"--from-literal[= ]['\"]?[\w.-]+=", lambda match, text: read_value(text, match.end())),

@@ -79,9 +79,8 @@ _NAMED: list[tuple[Any, Tool]] = [
     (re.compile(rf"(?:{name})(?:\.exe|\.sh|\.bat)?"), tool) for name, tool in _TOOLS.items()
 ]
 _ANY_TOOL: Any = re2.compile(rf"(?:{'|'.join(_TOOLS)})(?:\.exe|\.sh|\.bat)?")  # type: ignore[no-untyped-call]
-_LISTED = re.compile(r"(?P<mark>\\{0,31}[\"'])[ \t]*,\s*")
+_COMMA = re.compile(r"(?:\\{0,31}[\"'])?[ \t]*,(?:\s*(?P<mark>\\{0,31}[\"'])|[ \t]*(?=[^\s\"'\\]))")
 _ITEM = re.compile(r"\r?\n[ \t]*-[ \t]+")
-_FLOW = re.compile(r"[ \t]*,[ \t]*(?=[^\s\"'\\])")
 _FLAG = re.compile(r"-[A-Za-z]{0,3}|--[a-z-]*(?:=.*)?")
 _HARMLESS_PASS = re.compile(r"(?:stdin|env:.*|file:.*|fd:.*|fd0)")
 
@@ -107,8 +106,8 @@ def secrets_of_command(match: Any, text: str) -> list[Span]:
 
 def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
     """The words behind a tool's name, as the list, the lines of YAML or the shell writes them."""
-    if listed := _LISTED.match(text, at):
-        yield from _listed(text, at, listed["mark"])
+    if _COMMA.match(text, at):
+        yield from _listed(text, at)
     elif _ITEM.match(text, at):
         for _ in range(_MOST_WORDS):
             item = _ITEM.match(text, at)
@@ -118,15 +117,6 @@ def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
             if stop == start:
                 return
             yield start, stop, at
-    elif _FLOW.match(text, at):
-        for _ in range(_MOST_WORDS):
-            flow = _FLOW.match(text, at)
-            if flow is None:
-                return
-            start = at = flow.end()
-            while at < len(text) and text[at] not in ",]}\n":
-                at += 1
-            yield start, at, at
     else:
         for _ in range(_MOST_WORDS):
             start, stop, behind = read_word(text, at)
@@ -136,13 +126,20 @@ def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
             at = behind
 
 
-def _listed(text: str, at: int, mark: str) -> Iterator[tuple[int, int, int]]:
+def _listed(text: str, at: int) -> Iterator[tuple[int, int, int]]:
+    """The words of a list of JSON or YAML, each in quotes or bare."""
     for _ in range(_MOST_WORDS):
-        listed = _LISTED.match(text, at)
-        if listed is None or not text.startswith(mark, listed.end()):
+        comma = _COMMA.match(text, at)
+        if comma is None:
             return
-        start, at = read_in_quote(text, listed.end() + len(mark), mark)
-        yield start, at, at + len(mark)
+        if mark := comma["mark"]:
+            start, at = read_in_quote(text, comma.end(), mark)
+            yield start, at, at + len(mark)
+        else:
+            start = at = comma.end()
+            while at < len(text) and text[at] not in ",]}\n":
+                at += 1
+            yield start, at, at
 
 
 def _in_words(tool: Tool, words: list[_Word]) -> Iterator[Span]:

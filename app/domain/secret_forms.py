@@ -12,7 +12,7 @@ from typing import Any
 from app.domain import secret_places as places
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import end_of_line
-from app.domain.secret_statements import unless_said
+from app.domain.secret_statements import REFUSED_VALUE, beside_path, refused, unless_said
 from app.domain.secret_values import read_line, read_quoted, read_value, read_word
 from app.domain.secret_words import made_up
 
@@ -55,12 +55,19 @@ def _named_word(match: Any, text: str) -> Span | None:
 def _alone(match: Any, text: str) -> Span | None:
     """A word behind a sentence and a colon that has the rest of its line for itself, or that was made up."""
     start, end, behind = read_word(text, match.end())
+    if whole := _ONE_WORD.match(text, match.end()):
+        start, end = whole.span()
+        behind = end
     word = text[start:end].rstrip(".,;:!")
     if not word or harmless_word(word) or says_state("", text[start : end_of_line(text, start)]):
         return None
     last = not text[behind : end_of_line(text, behind)].strip(" \t\r.,;'\"}])")
     below = "\n" in text[match.start() : start]
     return (start, end) if made_up(word) or (last and len(word) >= (6 if below else 4)) else None
+
+
+_ONE_WORD = re.compile(r"[^\s\"']{1,512}(?=[ \t\r]*(?:\n|$))")
+"""A word that has the rest of its line for itself, with signs that end a word of a command."""
 
 
 def _arguments(match: Any, text: str) -> list[Span]:
@@ -227,6 +234,9 @@ FORMS: tuple[Form, ...] = (
     ("field", rf"""{_NAME}[ \t]+(?:String|Input|Value|Field|Assertion|Decimal|Number)\b[^\n]*?\binput(?:_value)?=""", _named_quote),
     ("field", r"""["'`](?P<secret>[^"'`\n]{4,200})["'`][^"'`()\n]{1,60}\((?P<name>[A-Za-z_][\w.-]*)\)""", _named_made),
     ("field", r"""cannot unmarshal \w+ (?P<secret>\S[^\n]*?) into Go struct field (?P<name>[\w.-]+)""", places.named_group),
+    ("refused", REFUSED_VALUE, refused),
+    ("refused", rf"""{_Q}(?:path|loc|location|instancePath|dataPath|field|property|param){_Q}\s*:\s*(?:[\[(](?P<names>[^\])]{{1,200}})[\])]|{_Q}(?P<name>[\w./~:-]+){_Q})""", beside_path),
+    ("field", rf"""(?i)\b(?:property|setting|variable|field|option|param(?:eter)?|argument|attribute|config(?:uration)?(?: key)?|env(?:ironment variable)?|flag|key|name){_Q}?[ \t]*[:=][ \t]*{_Q}?-{{0,2}}{_NAME}{_Q}?[ \t]*,?(?:\r?\n[ \t]*[A-Z][\w ]{{0,20}}:[^\n]{{0,120}}){{0,2}}?(?:\r?\n[ \t]*|[ \t]+){_Q}?(?:(?:actual|given|provided|current|bad|invalid)[ _])?(?:value|input|content|given|got|received|actual|data){_Q}?[ \t]*[:=][ \t]*""", places.named_value),
     ("field", r"""\bcs\dLabel=(?P<name>\S+)\s+cs\d=""", places.named_value),
     ("field", rf"""form-data;[ \t]*name={_Q}{_NAME}{_Q}(?:;[^\r\n\\]*)?(?:\r?\n[A-Za-z-]+:[^\r\n]*)*(?:\r?\n|\\+r\\+n|\\+n){{2}}""", _named_line),
     ("field", rf"""(?m)^[ \t]*{_Q}?{_NAME}{_Q}?[,;][ \t]*""", _second_column),
@@ -238,6 +248,7 @@ FORMS: tuple[Form, ...] = (
     # Sentences
     ("sentence", rf"(?i)\b{_THING}s?(?: (?:is|was|has been) (?:generated|created|set))? for (?:[\w'\"-]+ ){{0,4}}[^\s:]+(?: is)?[ ]?:[ \t]+", _alone),
     ("sentence", rf"(?i)\b(?:following|generated|temporary|initial|new|admin)\s+(?:\w+\s+)?{_THING}\b[^\n:]*:{_ADVANCE}", _alone),
+    ("sentence", rf"(?i)\b{_THING}\b[^\n]{{0,120}}\b(?:re)?(?:set|generated|changed|created|rotated|updated)\b[^\n]{{0,40}}{_ADVANCE}(?:the\s+)?(?:new|initial|temporary|generated|current)\s+(?:value|one|{_THING})(?: is)?[ \t]*[:=][ \t]*", _alone),
     ("sentence", r"\bPASSWORD\s+[\w.@-]+\s*=\s*(?P<secret>[^\s'\"]\S*)", places.whole),
     ("sentence", r"(?i)\b(?:otp|one-time|verification|2fa|mfa|security|confirmation)\s+(?:code|pass\w*|pin)\s+(?:is|was):?\s+", places.said_of),
     ("sentence", rf"(?i)\b(?:trying|tried|tries)\s+(?:the\s+)?{_THING}\s+", places.made_up_word),

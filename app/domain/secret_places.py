@@ -16,6 +16,7 @@ from app.domain.secret_values import (
     more_of_a_line,
     read_header,
     read_in_quote,
+    read_item,
     read_line,
     read_quoted,
     read_value,
@@ -144,16 +145,22 @@ _NO_HEADER = re.compile(
 )
 
 
-_ANOTHER_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*(?:[=\s]|$)|--?(?:\s|$)")
+_ANOTHER_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*(?:[=\s,\]]|$)|--?(?:\s|$)")
 
 
 def flag_of(match: Any, text: str) -> Span | None:
     """The word behind a flag whose name speaks of a secret."""
     if not is_secret_name(match["name"]) or _ANOTHER_FLAG.match(text, match.end()):
         return None
-    if match["below"] and not _ARGUMENT_BELOW.match(text, match.end()):
+    flow = match["flow"]
+    before = text[max(0, match.start() - _LINE) : match.start()] if flow else ""
+    listed = before.rfind("[") > before.rfind("]")
+    if flow and not listed and "\n" not in flow:
+        return None  # a sentence
+    below = match["below"] or (flow and not listed)
+    if below and not _ARGUMENT_BELOW.match(text, match.end()):
         return None
-    found = read_value(text, match.end())
+    found = read_item(text, match.end()) if listed else read_value(text, match.end())
     nul = text.find("\\0", *found) if found and match[0].endswith("\\0") else -1
     return (found[0], nul) if found and nul > found[0] else found
 

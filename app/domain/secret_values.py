@@ -352,3 +352,12 @@ def read_tuples(text: str, at: int) -> Span:
 
 
 _NEXT_TUPLE = re.compile(r"\s*,\s*(?=\()")
+
+
+def read_item(text: str, at: int) -> Span | None:
+    """An item of a flow list of YAML, in quotes or bare."""
+    item = _BARE_ITEM.match(text, at)
+    return read_quoted(text, at) or (item.span() if item else None)
+
+
+_BARE_ITEM = re.compile(r"[^\[\]{}\"'\s,][^,\]\n]*")

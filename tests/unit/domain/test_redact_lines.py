@@ -39,6 +39,11 @@ SPLIT = (
     "INSERT INTO t (a, password)\n VALUES ('x', '{}')",
     "password = '''\n{}\n'''",
     "-----BEGIN RSA PRIVATE KEY-----\nabcdefghij{}\nklmnop{}",
+    '    Property: app.redis.password\n    Value: "{}"\n    Reason: failed to convert java.lang.String to int',
+    "Setting: api_key\nGiven: {}",
+    "1 validation error for Settings\npassword\n  value is not a valid integer (type=type_error.integer; input={})",
+    'Cannot deserialize from String "{}": not a valid `int` value\n (through reference chain: Cfg["password"])',
+    "Password for the [elastic] user successfully reset.\nNew value: {}",
 )
 """Where a value stands on another line than its name."""
 

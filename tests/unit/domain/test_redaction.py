@@ -139,6 +139,7 @@ _HOSTILE = [
     *("PDO('a','b',", "PDO(a,", "hash_hmac(", "Client('a',", "DB_PASSWORD is ", "DB_PASSWORD ", "secret changed from a to ", "credentials a:", '"password","', "user a on >", "token a1B2c3D4 "),
     *("pbkdf2_sha256$", "'a' is b (", "password String input_value=", "secrets set A=", "tried a as password ", "password = \\\n", "a-token:1.", "/token:1", "2026-11-27 ERROR app [a] "),
     *("passwords:\n  - ", "password[", "token=$(", "Bearer\n ", "seed phrase: ", "invalid token a1b2", "curl -b a=", "identified by "),
+    *("invalid value 'x'\n", "invalid input=x ", 'parsing "', "invalid 'a' is ", '"path":["token"],"input":"', "Property: password\n", "invalid 'a' reference chain: [", "token set\nnew value: ", "[--token, "),
 ]  # fmt: skip
 
 
