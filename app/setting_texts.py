@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import select
 import stat
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from app.domain.json import decoded
 
 _LONGEST = 1024 * 1024
 """Bytes of a file of settings."""
+_PATIENCE = 5.0
+"""Seconds in which whoever writes into a pipe has to be done; nobody may do so at all."""
 
 
 def listed(text: str) -> list[str]:
@@ -65,16 +70,38 @@ def in_files(
 
 def _read(path: str) -> bytes:
     """A file of settings, of any links to it (as a volume mounts them) the last. Raises OSError for what is neither a file nor a pipe, which
-    may have no end, and for one beyond all that settings need."""
+    may have no end, for one beyond all that settings need, and for a pipe into which nobody writes: it is opened without waiting."""
     mode = Path(path).stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "Is a directory")
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         raise OSError(errno.EINVAL, "it is neither a file nor a pipe")
-    with Path(path).open("rb") as opened:
-        found = opened.read(_LONGEST + 1)
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = _all_of(opened)
+    finally:
+        os.close(opened)
+    if not found and stat.S_ISFIFO(mode):
+        raise OSError(errno.ENODATA, "nobody writes into the pipe")
     if len(found) > _LONGEST:
         raise OSError(errno.EFBIG, "it has more than 1 MiB")
+    return found
+
+
+def _all_of(opened: int) -> bytes:
+    """What is in an open file, one byte more than a file may have at most."""
+    found, until = b"", time.monotonic() + _PATIENCE
+    while len(found) <= _LONGEST:
+        try:
+            more = os.read(opened, _LONGEST + 1 - len(found))
+        except BlockingIOError:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([opened], [], [], left)[0]:
+                raise OSError(errno.ETIMEDOUT, "nothing came out of the pipe in time") from None
+            continue
+        if not more:
+            break
+        found += more
     return found
 
 

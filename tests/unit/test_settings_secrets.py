@@ -266,3 +266,19 @@ def test_a_secret_may_stand_behind_links_as_volumes_mount_it_and_in_a_pipe(
         SecretStr("xoxb-123456789"),
         SecretStr("xapp-123456789"),
     )
+
+
+@pytest.mark.parametrize("open_for_writing", [False, True])
+def test_a_pipe_into_which_nobody_writes_holds_up_no_start(
+    open_for_writing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.setting_texts._PATIENCE", 0.0)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "token").symlink_to("pipe")
+    held = os.open(tmp_path / "pipe", os.O_RDWR) if open_for_writing else -1
+    monkeypatch.setenv("REMEDIATOR_SLACK_BOT_TOKEN_FILE", str(tmp_path / "token"))
+    with pytest.raises(BadInput, match="the pipe") as caught:
+        load_settings()
+    if open_for_writing:
+        os.close(held)
+    assert caught.value.where == "REMEDIATOR_SLACK_BOT_TOKEN_FILE"
