@@ -7,9 +7,13 @@ digest is known. Says what is wrong in words that show nothing of the value. Pur
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from itertools import product
 
@@ -39,7 +43,9 @@ _WORDS = ("passphrase", "passwords", "accesskey", "secretkey", "secrettoken", "s
           "test", "testing", "tester", "testtest", "dev", "demo", "default", "admin", "administrator", "adminadmin", "root", "toor", "user", "guest",
           "example", "sample", "dummy", "fake", "temp", "supersecret", "topsecret", "passw0rd", "p@ssw0rd", "p@ssword", "pa55word", "letmein",
           "welcome", "monkey", "dragon", "iloveyou", "sunshine", "princess", "football", "trustno1", "foobar", "foobarbaz", "foo", "bar", "baz",
-          "hello", "helloworld", "opensesame", "hunter2", "changeit", "bearer", "remediator", "qwerty", "asdf", "asdfgh", "zxcvbn", "abc", "abcd", "alertremediator", "alertmanager", "prometheus")  # fmt: skip
+          "hello", "helloworld", "opensesame", "hunter2", "changeit", "bearer", "remediator", "qwerty", "asdf", "asdfgh", "zxcvbn", "abc", "abcd", "alertremediator", "alertmanager", "prometheus",
+          "kubernetes", "geheim", "passwort", "contrase\u00f1a", "contrasena", "motdepasse", "senha", "\u043f\u0430\u0440\u043e\u043b\u044c", "winter", "summer", "spring", "autumn", "superman", "batman", "master",
+          "michael", "shadow", "baseball", "correcthorsebatterystaple", "letmeinnow", "donottellanyone", "keepitsecret", "mysecretpassword", "hunter")  # fmt: skip
 _TAILS = (
     "",
     "1",
@@ -58,7 +64,8 @@ _TAILS = (
     "2026",
 )
 _ROWS = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertyuiopasdfghjklzxcvbnm", "1q2w3e4r5t6y7u8i9o0p",
-         "1qaz2wsx3edc4rfv", "qazwsxedcrfv", "a1b2c3d4e5f6g7h8", "abc123abc123", "abcd1234", "q1w2e3r4t5y6", "password123456", "deadbeefdeadbeef", "123123123123", "112233445566")  # fmt: skip
+         "1qaz2wsx3edc4rfv", "qazwsxedcrfv", "a1b2c3d4e5f6g7h8", "abc123abc123", "abcd1234", "q1w2e3r4t5y6", "password123456", "deadbeefdeadbeef", "123123123123", "112233445566",
+         "01234567890abcdef", "0123456789abcdefghijklmnopqrstuvwxyz", "zaq12wsxcde34rfv", "!qaz2wsx", "zaq1@wsx", "asdfghjkl;")  # fmt: skip
 """What somebody types who needs any sign at all: each part of these, either way round."""
 
 
@@ -74,6 +81,36 @@ def _phrases() -> Iterator[tuple[str, ...]]:
 _BEHIND = "0123456789!?@#$%"
 _TAIL = 9
 _GUESSED = frozenset("".join(phrase) for phrase in _phrases())
+_FILLERS = (
+    "an", "not", "no", "is", "so", "it", "be", "to", "by", "at", "from", "see", "here", "goes", "with", "this", "that", "value", "string", "random", "generate", "generated",
+    "replaced", "replace", "defined", "later", "real", "valid", "example", "sample", "placeholder", "unsafe", "keep", "bot", "app", "access", "signing", "webhook", "slack",
+    "pagerduty", "alert", "oidc", "grafana", "alertmanager", "runtime", "injected", "vault", "encryption", "database", "routing", "audit", "do", "use", "never", "please",
+    "change", "changed", "changeme", "me", "input", "text", "word", "goes", "where", "should", "before", "deploy", "production", "object", "redacted", "hidden", "removed",
+    "undefined", "null", "none", "empty", "unset", "provide", "provided", "add",
+)  # fmt: skip
+_SPOKEN = frozenset(
+    (*_OWNERS, *_THINGS, *_KINDS, *_VERBS, *_WHAT, *_MORE, *_FILLERS)
+) - {""}  # fmt: skip
+"""Words that say what belongs there: a text of nothing else holds no secret."""
+_LONGEST_WORD = max(map(len, _SPOKEN))
+_POINTS = re.compile(
+    r"/(?:run|var|etc|mnt|opt|home|tmp|secrets?|vault|srv|usr|root)/\S*|file://.*|https?://[^/\s]*vault[^/\s]*/.*|(?:secrets?|kv)/[\w.-]+/[\w./#-]*|(?:system|java)\.[\w.]+(?:\[\])?"
+    r"|#\{.*\}|[a-z0-9+/]{6,60}example(?:key)?|(?:xox[a-z]|xapp)-(?:[\dx.]{0,2}-?)?[x.*-]{0,80}",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What points to where a secret is kept, and keys of documents."""
+_LEADS = re.compile(r"(?:(?:xox[a-z]|xapp(?:-\d)?)-|u\+|bearer\s+)(?=[^a-z]*[a-z])", re.IGNORECASE)
+"""What tokens of a kind begin with."""
+_LOOKS_LIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0445\u0443\u0456\u0455\u0458\u043a\u043c\u043d\u0442\u0432\u0501\u03bf\u03b1\u03b5\u03c1\u03c5\u03b9\u03ba\u03bd\u03c4$@013457",
+    "aeopcxyisjkmhtbdoaepuikvtsaoieast",
+)
+"""Letters of other scripts and signs that people write in the place of a Latin letter."""
+_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{6,}={0,2}")
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2}){4,}")
+_DECODED = 2
+_READ = 1_024
+"""Characters of a text that is read otherwise: strangers show tokens too."""
 
 
 def visible_characters(text: str) -> str:
@@ -101,6 +138,99 @@ def _is_guessed(text: str) -> bool:
     return rows or guessed or len(set(plain)) < _FEWEST
 
 
+def _readings(text: str) -> Iterator[str]:
+    """`text` as it stands, and as it reads without styles, brackets and what tokens begin with, decoded, and of what repeats one part."""
+    seen, left = {text}, [(text, 0)]
+    while left:
+        read, decoded = left.pop()
+        yield read
+        plain = unicodedata.normalize("NFKC", read).lower()
+        others = [plain, plain.translate(_LOOKS_LIKE), _without_brackets(read), _LEADS.sub("", read, count=1)]
+        others.append(read[: _period(re.sub(r"\s", "", read))] if " " not in read else _without_blanks(read))
+        found = [(each, decoded) for each in others]
+        if decoded < _DECODED:
+            found += [(each, decoded + 1) for each in _decodings(read)]
+        new = {each: depth for each, depth in found if each.strip() and each not in seen}
+        seen |= set(new)
+        left += new.items()
+
+
+def _without_blanks(text: str) -> str:
+    return "".join(text.split())
+
+
+def _without_brackets(text: str) -> str:
+    """Without brackets and quotes of any script around it."""
+    start, end = 0, len(text)
+    while start < end and _opens_or_closes(text[start]):
+        start += 1
+    while end > start and _opens_or_closes(text[end - 1]):
+        end -= 1
+    return text[start:end]
+
+
+def _opens_or_closes(sign: str) -> bool:
+    return sign.isspace() or sign in "\"'`<>" or unicodedata.category(sign) in ("Ps", "Pe", "Pi", "Pf")
+
+
+def _period(text: str) -> int:
+    """The length of the shortest part that the text repeats twice or more; its own length when it repeats none."""
+    fits, matched = [0] * len(text), 0
+    for at in range(1, len(text)):
+        while matched and text[at] != text[matched]:
+            matched = fits[matched - 1]
+        matched += text[at] == text[matched]
+        fits[at] = matched
+    shortest = len(text) - matched
+    return shortest if 0 < shortest <= len(text) // 2 else len(text)
+
+
+def _decodings(text: str) -> Iterator[str]:
+    """The texts that it is the hex or the base64 of."""
+    raw: list[bytes] = []
+    if _HEX.fullmatch(text):
+        raw.append(bytes.fromhex(text))
+    if _ENCODED.fullmatch(text):
+        padded = text.rstrip("=").translate(str.maketrans("-_", "+/"))
+        with suppress(binascii.Error):
+            raw.append(base64.b64decode(padded + "=" * (-len(padded) % 4)))
+    for each in raw:
+        try:
+            read = each.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            continue
+        if len(read) >= LEAST - 2 and read.isprintable():
+            yield read
+
+
+def _is_spoken(text: str) -> bool:
+    """Whether it is nothing but words that say what belongs there, with signs between them or without."""
+    letters = re.sub(r"[^a-z]", "", text.lower())
+    if len(letters) < len(re.sub(r"[-_ .:/!]", "", text)) - _TAIL // 2 or not letters:
+        return False
+    ends = {0}
+    for end in range(1, len(letters) + 1):
+        if any(
+            end - size in ends and letters[end - size : end] in _SPOKEN
+            for size in range(1, _LONGEST_WORD + 1)
+        ):
+            ends.add(end)
+        elif end - max(ends) >= _LONGEST_WORD:
+            return False
+    return len(letters) in ends
+
+
+def _is_known(text: str, least: int) -> bool:
+    """Whether anybody would try it, or knows where it comes from, however it is written."""
+    if len(text) > _READ:
+        return _is_guessed(text)
+    short = _period(text) < min(least, LEAST)
+    return short or any(
+        _is_guessed(read) or _is_spoken(read) or is_left(read) or _POINTS.fullmatch(read) is not None
+        for read in _readings(text)
+    )
+
+
 def fault_in_secret(text: str, least: int = LEAST) -> str:
     """What is wrong with a secret, as one clause; empty when nothing is."""
     seen = visible_characters(text)
@@ -112,7 +242,7 @@ def fault_in_secret(text: str, least: int = LEAST) -> str:
         return "has characters that nobody sees"
     if len(seen) < least:
         return f"must have {least} visible characters or more"
-    if _is_guessed(text):
+    if _is_known(text, least):
         return "is a placeholder, or one that anybody would try; give it a value that was made by chance"
     return ""
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from aiohttp import web
 
-ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+ROUTING_KEY = "7c1e09d4b2f8456a93e0d15b8a6f2c47"
 API_TOKEN = "pd-api-token"
 USER = "oncall@example.org"
 MAX_NOTES = 2_000

@@ -22,7 +22,7 @@ from tests.doubles import slack_click
 from tests.doubles.slack_limits import fault_of
 from tests.doubles.slack_socket import SocketDouble
 
-TOKEN = "xoxb-test-token"
+TOKEN = "xoxb-4Kq9vT2m-double"
 ALL_SCOPES = frozenset({"chat:write", "channels:history", "channels:read", "usergroups:read", "users:read"})
 _SCOPE = {
     "chat.postMessage": "chat:write",

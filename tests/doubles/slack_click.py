@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import quote_plus
 
-SECRET = "slack-secret"
+SECRET = "slack-4Kq9vT2m"
 TEAM = {"id": "T01EXAMPLE", "domain": "example-co"}
 _NUMBERS = count(1)
 

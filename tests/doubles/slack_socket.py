@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-APP_TOKEN = "xapp-test-token"
+APP_TOKEN = "xapp-4Kq9vT2m-double"
 
 
 class SocketDouble:

@@ -115,7 +115,7 @@ async def test_what_slack_did_not_sign_now_is_refused_and_counts_nothing(rig: Sl
     await rig.asked()
     now = rig.clock.now()
     body = payload(rig.parent, Click.APPROVE.value, ANA, now=now)
-    request = signed(body, now=now, secret="another" if fault == "forged" else "slack-secret")
+    request = signed(body, now=now, secret="another" if fault == "forged" else "slack-4Kq9vT2m")
     if fault == "unsigned":
         request.headers.clear()
     if fault == "ahead":

@@ -151,7 +151,7 @@ class Clinic:
             "pagerduty_api_token": pagerduty.API_TOKEN,
             "pagerduty_from": pagerduty.USER,
             "pagerduty_routing_key": pagerduty.ROUTING_KEY,
-            "pagerduty_webhook_secrets": "signing-secret",
+            "pagerduty_webhook_secrets": "signing-4Kq9vT2m",
             **urls,
         }
         return Settings(**{**base, **self.given})

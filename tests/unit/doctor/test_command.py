@@ -66,7 +66,7 @@ def test_a_policy_that_is_not_in_force_is_named(
 
 
 def test_config_shows_every_setting_with_its_origin_and_no_secret(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("xoxb-very-secret")
+    (tmp_path / "token").write_text("xoxb-very-4Kq9vT2m")
     shell.set(
         REMEDIATOR_SLACK_BOT_TOKEN_FILE=str(tmp_path / "token"),
         REMEDIATOR_AUDIT_KEY="key-of-this-command-012345678901234",

@@ -43,7 +43,7 @@ class StillClock:
 
 def token(*scopes: str) -> str:
     """The token of the caller that has exactly these scopes."""
-    return "token-" + "-".join(scopes)
+    return "4Kq9vT2m-" + "-".join(scopes)
 
 
 def bearer(*scopes: str) -> dict[str, str]:
