@@ -80,6 +80,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
+    if behind == ":" and _ARN.search(text[max(0, start - 80) : start]):
+        return None  # a name
     if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
         return None  # a path
     told = "=" not in behind and behind[-1:] in " \t"
@@ -117,14 +119,17 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
 
 
 _PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
+_OAUTH = re.compile(r"(?:invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied)\b")
 _PLAIN_VALUES = {
     **dict.fromkeys(("pwd", "oldpwd"), _PATH),
+    **dict.fromkeys(("oauth", "oauth2"), _OAUTH),
     "auth": re.compile(
-        r"(?:failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
+        r"(?:off|on|invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
         r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
     ),
 }
 """What names that rarely mean a secret hold else: the directory of a shell, the outcome of a login."""
+_ARN = re.compile(r"arn:aws[a-z-]{0,12}:secretsmanager:[\w-]{0,20}:\d{0,12}:\Z")
 _STATUS = re.compile(r"[1-5]\d\d(?![\w.-])")
 _LINE = 400
 _OPENERS = "\"'\\[{($<|>`\u201c\u2018\u00ab\n\r"
@@ -141,7 +146,7 @@ def header_of(match: Any, text: str) -> Span | None:
 
 
 _NO_HEADER = re.compile(
-    r"(?:denied|rejected|failed|header|server message:|missing|none|required|absent|unset|invalid|not|no|must|cannot|malformed)(?: [a-z][a-z_-]{0,24}(?:-v?\d{1,4})?){0,12}[\s.,;:)\"'}\]]{0,4}"
+    r"(?:denied|rejected|failed|expired|header|server message:|missing|none|required|absent|unset|invalid|not|no|must|cannot|malformed)(?: [a-z][a-z_-]{0,24}(?:-v?\d{1,4})?){0,12}[\s.,;:)\"'}\]]{0,4}"
 )
 
 
