@@ -67,10 +67,9 @@ ROLLING = frozenset(
         ActionKind.ROLLOUT_RESTART,
         ActionKind.SET_IMAGE,
         ActionKind.RAISE_MEMORY_LIMIT,
-        ActionKind.ROTATE_KEY,
     }
 )
-"""Kinds after which all pods are made anew, from another template."""
+"""Kinds that make all pods anew, from another template."""
 
 REPLACING = frozenset({ActionKind.ROTATE_KEY})
 """Kinds that put one value of a list in another's place: what was replaced is remembered, so that it is not taken again soon."""

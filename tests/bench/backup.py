@@ -31,7 +31,7 @@ _FILL = """
 
 def measure(scale: Scale) -> list[Measure]:
     """How fast the bytes get there against a pipe, how long all of it takes, and the most memory that the uploader had."""
-    with running() as server, tempfile.TemporaryDirectory() as folder:
+    with running(on_disk=True) as server, tempfile.TemporaryDirectory() as folder:
         url = server.new_database()
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("CREATE TABLE t (id int PRIMARY KEY, a text, b text, c jsonb)")

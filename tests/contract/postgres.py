@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,10 @@ import psycopg
 from app.store.migrate import upgrade
 
 _FOLDERS = "/usr/lib/postgresql"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of a name that nobody can guess is made in it
+_ROOM = 6 * 1024**3  # bytes that must be free there
+_KEPT = 30
+"""Databases that stay until the server ends; no test has so many."""
 _numbers = itertools.count(1)
 
 
@@ -36,6 +41,7 @@ class Postgres:
     def __init__(self, port: int) -> None:
         self.port = port
         self._migrated = ""
+        self._made: deque[str] = deque()
 
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
@@ -43,9 +49,15 @@ class Postgres:
 
     def new_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
+        return self._new(f"TEMPLATE template0 ENCODING '{encoding}'")
+
+    def _new(self, like: str) -> str:
         name = f"test_{os.getpid()}_{next(_numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
-            conn.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING '{encoding}'".encode())
+            conn.execute(f'CREATE DATABASE "{name}" {like}'.encode())
+            self._made.append(name)
+            if len(self._made) > _KEPT:
+                conn.execute(f'DROP DATABASE IF EXISTS "{self._made.popleft()}" WITH (FORCE)'.encode())
         return self.url(name)
 
     def new_migrated_database(self) -> str:
@@ -53,11 +65,10 @@ class Postgres:
         migrate."""
         if not self._migrated:
             self._migrated = self.new_database()
+            self._made.pop()  # this one stays
             upgrade(self._migrated)
-        name, original = f"test_{os.getpid()}_{next(_numbers)}", self._migrated.rpartition("/")[2]
-        with psycopg.connect(self.url("postgres"), autocommit=True) as conn:
-            conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{original}"'.encode())
-        return self.url(name)
+        original = self._migrated.rpartition("/")[2]
+        return self._new(f'TEMPLATE "{original}" STRATEGY file_copy')
 
 
 def find_programs() -> Path:
@@ -88,11 +99,20 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _place() -> Path | None:
+    """Memory, where it has room: a database is a copy of some hundred files. None for the usual folder."""
+    try:
+        found = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    return _MEMORY if os.access(_MEMORY, os.W_OK) and found.f_bavail * found.f_frsize >= _ROOM else None
+
+
 @contextmanager
-def running() -> Iterator[Postgres]:
+def running(*, on_disk: bool = False) -> Iterator[Postgres]:
     """A server for the length of the block; durable settings off, it holds nothing worth keeping."""
     programs, user, port = find_programs(), _other_user(), _free_port()
-    folder = Path(tempfile.mkdtemp(prefix="store-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="store-postgres-", dir=None if on_disk else _place()))
     try:
         if user:
             entry = pwd.getpwnam(user)
@@ -120,7 +140,7 @@ def running() -> Iterator[Postgres]:
             _wait(server, port, folder)
             yield Postgres(port)
         finally:
-            server.send_signal(signal.SIGINT)  # "fast": does not wait for clients
+            server.send_signal(signal.SIGQUIT)  # "immediate": waits for no client, and writes nothing back
             server.wait(timeout=20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

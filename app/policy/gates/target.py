@@ -10,7 +10,7 @@ from app.domain.decision import Code, GateResult
 from app.domain.json import canonical
 from app.domain.new_pods import Finding, NewPods, PodCheck
 from app.domain.owner import Owner, Owners, Relation
-from app.domain.plan import ActionKind, Step, kinds_touched
+from app.domain.plan import ROLLING, ActionKind, Step, kinds_touched
 from app.domain.target import Kind, Target
 from app.domain.units import counted
 from app.domain.workload import Manager
@@ -334,14 +334,6 @@ def _told(checks: Sequence[PodCheck]) -> str:
 # an explicit minimum, so that rounding never exceeds the limit.
 
 _BLAST_RADIUS = Voice("blast radius")
-_ROLLING = frozenset(
-    {
-        ActionKind.ROLL_BACK,
-        ActionKind.ROLLOUT_RESTART,
-        ActionKind.RAISE_MEMORY_LIMIT,
-        ActionKind.SET_IMAGE,
-    }
-)
 _COUNTS_BROKEN = frozenset({Kind.DEPLOYMENT, Kind.DAEMON_SET})
 """Kinds whose controller takes pods that are already unavailable out of maxUnavailable before it touches ready ones. A
 StatefulSet replaces by ordinal, so a ready pod may be the next one."""
@@ -383,7 +375,7 @@ def at_risk(step: Step, replicas: Replicas) -> int:
     for action in step.actions:
         if action.kind is ActionKind.SCALE:  # the pods that go are what was asked for
             continue
-        if action.kind not in _ROLLING:
+        if action.kind not in ROLLING:
             # A pod that is not ready serves nobody: to delete it takes nothing away.
             risk += 0 if action.params.get("ready") is False else action.pods_affected
             continue
