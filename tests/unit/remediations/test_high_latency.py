@@ -157,6 +157,17 @@ async def test_after_scaling_did_not_help_it_is_restarted() -> None:
     assert steps["restart"].applies
 
 
+async def test_of_a_scale_out_of_which_nothing_came_up_nothing_is_concluded() -> None:
+    play = stage()
+    none = "0 of 8 pods are available: quota team has no room"
+    play.history = History(tried=("scale-out",), not_taken={"scale-out": none})
+    _, steps = await play.look(dependencies=BOTH)
+    assert not steps["restart"].applies
+    assert steps["restart"].why == (
+        f"Scaling out never came about, so that nothing is known of what it does: {none}"
+    )
+
+
 async def test_after_scaling_helped_in_part_nobody_is_told_that_it_did_not() -> None:
     play = stage()
     play.history = History(tried=("scale-out",), helped={"scale-out": "8 of 8 pods are available"})
