@@ -73,10 +73,6 @@ class Shop:
         self.settle()
         self.plane.set_logs(self.namespace, "app=web", "main", ERRORS)
 
-    def serve(self) -> None:
-        """Its pods write of ordinary requests: without a line nobody knows whether anything is asked of them."""
-        self.plane.set_logs(self.namespace, "app=web", "main", ["INFO GET /orders 200"] * 60)
-
     def edit(self, body: Obj, headers: dict[str, str] | None = None) -> None:
         """Changes the Deployment as kubectl edit does."""
         query = {"fieldManager": "kubectl-edit"}
