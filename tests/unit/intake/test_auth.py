@@ -253,3 +253,20 @@ def test_the_digest_of_a_token_that_anybody_would_try_refuses_the_start(guessed:
 def test_what_is_known_by_its_digest_is_also_refused_when_it_is_shown() -> None:
     """One notion of no secret: the list of digests is that of texts in which the check finds a fault."""
     assert [text for text in _texts_of_none() if not fault_in_secret(text)] == []
+
+
+def test_only_a_token_that_is_known_is_judged_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To judge takes long, and strangers show tokens too."""
+    judged: list[str] = []
+
+    def fault(token: str) -> str:
+        judged.append(token)
+        return ""
+
+    monkeypatch.setattr("app.intake.auth.fault_in_secret", fault)
+    table = TokenTable(((sha("k4Vq-9tZ2m"), Principal("alice", frozenset(Scope))),))
+    assert [table.find(odd) for odd in ("a stranger's " * 80, "half a character \ud800", "\udcff")] == [
+        None
+    ] * 3
+    assert [table.find("k4Vq-9tZ2m") is not None for _ in range(3)] == [True] * 3
+    assert judged == ["k4Vq-9tZ2m"]
