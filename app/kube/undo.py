@@ -7,6 +7,7 @@ and the conflict is reported.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -58,20 +59,14 @@ async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str
     try:
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
-        return f"{ref} is gone, and our change with it", []
-    if manifest["metadata"].get("uid") != ref.uid:
-        return f"{ref} was created anew, and our change went with the old one", []
-    if marker_of(manifest) == undo_id(action_id):
-        return "was undone already", []
+        return _gone(ref), []
+    if over := _over(manifest, ref, undo_id(action_id)):
+        return over.text, []
     fields = await _fields_now(cluster, manifest, action)
-    if (manifest.get("spec") or {}).get("paused"):
-        return f"left as it is: {_paused(manifest, action)}", fields
-    ours = [one for one in fields if one.now is Now.OURS]
-    if ours and (sizer := await newer_sizer(cluster, action)):
-        return f"left as it is: {sizer}", fields
-    if any(one.now is Now.OTHER for one in fields):
-        return "left as it is, for it is not ours any more", fields
-    return ("" if ours else "everything is as it was before the action"), fields
+    stays = _stopped(manifest, action) or await _stays(cluster, action, fields)
+    if stays is None:
+        return "", fields
+    return (_NOT_OURS if stays.text.startswith(_NOT_OURS) else stays.text), fields  # the fields tell which
 
 
 async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
@@ -86,7 +81,7 @@ async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep
     try:
         return await _undo(cluster, action, undo_id(action_id), sleep)
     except ObjectMissing:
-        return Undone(UndoResult.NOTHING, f"{action.object} is gone, and our change with it")
+        return Undone(UndoResult.NOTHING, _gone(action.object))
     except ClusterRefused as error:
         return Undone(UndoResult.FAILED, f"the undo was refused: {error}")
 
@@ -95,10 +90,8 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
     ref = action.object
     for attempt in range(_ATTEMPTS):
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
-        if manifest["metadata"].get("uid") != ref.uid:
-            return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
-        if marker_of(manifest) == marker:
-            return Undone(UndoResult.UNDONE, "was undone already")
+        if over := _over(manifest, ref, marker):
+            return over
         try:
             return await _write_back(cluster, action, manifest, marker)
         except ObjectChanged:
@@ -118,33 +111,51 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
 
 async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: str) -> Undone:
     ref = action.object
-    if (manifest.get("spec") or {}).get("paused"):
-        return Undone(UndoResult.CONFLICT, f"left as it is: {_paused(manifest, action)}")
-    ours, conflicts = await _sort(cluster, manifest, action)
-    if ours and (sizer := await newer_sizer(cluster, action)):
-        return Undone(UndoResult.CONFLICT, f"left as it is: {sizer}", (sizer,))
-    if conflicts:
-        text = f"left as it is, for it is not ours any more: {'; '.join(conflicts)}"
-        return Undone(UndoResult.CONFLICT, text, tuple(conflicts))
-    if not ours:
-        return Undone(UndoResult.NOTHING, "everything is as it was before the action")
+    if stopped := _stopped(manifest, action):
+        return stopped
+    fields = await _fields_now(cluster, manifest, action)
+    if stays := await _stays(cluster, action, fields):
+        return stays
+    ours = (one.change for one in fields if one.now is Now.OURS)
     back = [FieldChange(c.path, c.after, c.before) for c in ours]
     wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, operations(manifest, back, marker))
     return Undone(UndoResult.UNDONE, f"undone: {action.undo}", generation=generation_of(wrote), left=wrote)
 
 
-def _paused(manifest: Obj, action: Action) -> str:
+_NOT_OURS = "left as it is, for it is not ours any more"
+
+
+def _gone(ref: ObjectRef) -> str:
+    return f"{ref} is gone, and our change with it"
+
+
+def _over(manifest: Obj, ref: ObjectRef, marker: str) -> Undone | None:
+    """There is nothing to take back any more."""
+    if manifest["metadata"].get("uid") != ref.uid:
+        return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
+    return Undone(UndoResult.UNDONE, "was undone already") if marker_of(manifest) == marker else None
+
+
+async def _stays(cluster: Cluster, action: Action, fields: Sequence[FieldNow]) -> Undone | None:
+    """Why nothing of it is written back; None when it is."""
+    ours = any(one.now is Now.OURS for one in fields)
+    if ours and (sizer := await newer_sizer(cluster, action)):
+        return Undone(UndoResult.CONFLICT, f"left as it is: {sizer}", (sizer,))
+    if conflicts := tuple(one.text for one in fields if one.now is Now.OTHER):
+        return Undone(UndoResult.CONFLICT, f"{_NOT_OURS}: {'; '.join(conflicts)}", conflicts)
+    return None if ours else Undone(UndoResult.NOTHING, "everything is as it was before the action")
+
+
+def _stopped(manifest: Obj, action: Action) -> Undone | None:
     """Somebody stopped the rollout, so that what it has is theirs."""
+    if not (manifest.get("spec") or {}).get("paused"):
+        return None
     writers = who_changed(manifest, "/spec/paused")
     who, at = writers[0] if writers else ("somebody", None)
-    return f"the rollout of {action.object} is paused (by {who}{f' at {at:%Y-%m-%d %H:%M:%S} UTC' if at else ''})"
-
-
-async def _sort(cluster: Cluster, manifest: Obj, action: Action) -> tuple[list[FieldChange], list[str]]:
-    """Fields that still hold our value, and sentences on those that hold neither ours nor the old one."""
-    fields = await _fields_now(cluster, manifest, action)
-    ours = [one.change for one in fields if one.now is Now.OURS]
-    return ours, [one.text for one in fields if one.now is Now.OTHER]
+    when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if at else ""
+    return Undone(
+        UndoResult.CONFLICT, f"left as it is: the rollout of {action.object} is paused (by {who}{when})"
+    )
 
 
 async def _fields_now(cluster: Cluster, manifest: Obj, action: Action) -> list[FieldNow]:
