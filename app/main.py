@@ -58,8 +58,7 @@ from app.observe.http_check import HttpxChecks
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.system import SystemClock, TimeIds
-from app.page.backtest import Backtest
-from app.page.requests import Tools, WhatIf
+from app.page.requests import Backtest, Tools, WhatIf
 from app.page.site import add_pages
 from app.settings import Settings
 from app.store import work

@@ -60,18 +60,19 @@ class Trouble:
 
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
-        said: dict[str, JsonValue] = {"what": self.what, "value": self.value, "gone": self.gone}
-        how: dict[str, JsonValue] = {
+        rest: dict[str, JsonValue] = {
             "finer": self.finer,
             "pods": self.pods,
             "needs": self.needs,
             "least": self.least,
         }
         return {
-            **said,
+            "what": self.what,
+            "value": self.value,
+            "gone": self.gone,
             "part_of": self.part_of,
             "of_load": self.of_load,
-            **{k: v for k, v in how.items() if v},
+            **{name: value for name, value in rest.items() if value},
         }
 
 

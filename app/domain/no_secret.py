@@ -85,12 +85,10 @@ _FILLERS = (
     "an", "not", "no", "is", "so", "it", "be", "to", "by", "at", "from", "see", "here", "goes", "with", "this", "that", "value", "string", "random", "generate", "generated",
     "replaced", "replace", "defined", "later", "real", "valid", "example", "sample", "placeholder", "unsafe", "keep", "bot", "app", "access", "signing", "webhook", "slack",
     "pagerduty", "alert", "oidc", "grafana", "alertmanager", "runtime", "injected", "vault", "encryption", "database", "routing", "audit", "do", "use", "never", "please",
-    "change", "changed", "changeme", "me", "input", "text", "word", "goes", "where", "should", "before", "deploy", "production", "object", "redacted", "hidden", "removed",
+    "change", "changed", "changeme", "me", "input", "text", "word", "where", "should", "before", "deploy", "production", "object", "redacted", "hidden", "removed",
     "undefined", "null", "none", "empty", "unset", "provide", "provided", "add",
 )  # fmt: skip
-_SPOKEN = frozenset(
-    (*_OWNERS, *_THINGS, *_KINDS, *_VERBS, *_WHAT, *_MORE, *_FILLERS)
-) - {""}  # fmt: skip
+_SPOKEN = frozenset((*_OWNERS, *_THINGS, *_KINDS, *_VERBS, *_WHAT, *_MORE, *_FILLERS)) - {""}
 """Words that say what belongs there: a text of nothing else holds no secret."""
 _LONGEST_WORD = max(map(len, _SPOKEN))
 _POINTS = re.compile(
@@ -146,17 +144,14 @@ def _readings(text: str) -> Iterator[str]:
         yield read
         plain = unicodedata.normalize("NFKC", read).lower()
         others = [plain, plain.translate(_LOOKS_LIKE), _without_brackets(read), _LEADS.sub("", read, count=1)]
-        others.append(read[: _period(re.sub(r"\s", "", read))] if " " not in read else _without_blanks(read))
+        together = "".join(read.split())
+        others.append(together[: _period(together)] if together == read else together)
         found = [(each, decoded) for each in others]
         if decoded < _DECODED:
             found += [(each, decoded + 1) for each in _decodings(read)]
         new = {each: depth for each, depth in found if each.strip() and each not in seen}
         seen |= set(new)
         left += new.items()
-
-
-def _without_blanks(text: str) -> str:
-    return "".join(text.split())
 
 
 def _without_brackets(text: str) -> str:

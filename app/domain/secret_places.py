@@ -119,12 +119,12 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
 
 
 _PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
-_OAUTH = re.compile(r"(?:invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied)\b")
+_OAUTH = r"invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied"
 _PLAIN_VALUES = {
     **dict.fromkeys(("pwd", "oldpwd"), _PATH),
-    **dict.fromkeys(("oauth", "oauth2"), _OAUTH),
+    **dict.fromkeys(("oauth", "oauth2"), re.compile(rf"(?:{_OAUTH})\b")),
     "auth": re.compile(
-        r"(?:off|on|invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
+        rf"(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
         r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
     ),
 }

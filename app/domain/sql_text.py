@@ -128,9 +128,8 @@ class _Reader:
         if word == "SET":
             self._at = _At.SET
         elif self._at is _At.SET and word in ("SESSION", "LOCAL"):
-            self._at = (
-                _At.SCOPED
-            )  # unless the name of the setting begins with it: `SET session.tenant = value`
+            # Unless the name of the setting begins with it: `SET session.tenant = value`.
+            self._at = _At.SCOPED
         elif self._at is _At.SET or (self._at is _At.SCOPED and kind in ("word", "name") and word != "TO"):
             self._at = _At.NAMED if kind in ("word", "name") else _At.ELSEWHERE
         elif self._at in (_At.NAMED, _At.SCOPED) and (word == "TO" or text == "="):

@@ -6,18 +6,17 @@ the command that serves: nothing of it is part of the service. One is under way 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from app.domain.errors import BadInput, Missing
 from app.domain.redact import redact
 from app.page.requests import Site
 from app.page.uploads import Upload
 from app.policy.faults import PolicyInvalid
-from app.policy.model import Policy
 from app.store import records
 from app.store.records import Heard
 
@@ -27,10 +26,6 @@ SHOWN: Final = 50
 """Kinds of differences that the page shows."""
 _PASTED = "pasted.yaml"
 _FAULTS = 20
-
-Backtest: TypeAlias = Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]]
-"""Plays what was heard, oldest first, through the policy of these texts and through the one in force; gives what `remediator policy
-backtest --against --json` prints. Raises PolicyInvalid."""
 
 
 @dataclass(frozen=True, slots=True)

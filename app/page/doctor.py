@@ -6,9 +6,9 @@ of it is part of the service.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from app.domain.errors import Missing
 from app.domain.redact import redact
@@ -24,9 +24,6 @@ WORDS: Final[Mapping[str, str]] = {
     "skip": "not looked at",
 }
 """What the levels of findings say."""
-
-Doctor: TypeAlias = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
-"""Gives the findings as `remediator doctor --json` prints them: area, code, level, text and fix."""
 
 
 @dataclass(frozen=True, slots=True)

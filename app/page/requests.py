@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -92,6 +92,13 @@ class SignIn:
     provider: IdentityProvider
 
 
+Doctor: TypeAlias = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
+"""Gives the findings as `remediator doctor --json` prints them: area, code, level, text and fix."""
+Backtest: TypeAlias = Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]]
+"""Plays what was heard, oldest first, through the policy of these texts and through the one in force; gives what `remediator policy
+backtest --against --json` prints. Raises PolicyInvalid."""
+
+
 class WhatIf(Protocol):
     """Judges an alert that nobody raised by what is known of rule and target: the decision, the target (empty for none), and the later rules that
     match too. Knows nothing but what `known` tells, and may be asked in any thread."""
@@ -108,10 +115,8 @@ class Tools:
     """What is no part of the service and is put in by the command that serves, imported when somebody asks for it. Without a `doctor` there is no
     page of it, without a `backtest` no form for one, without a `what_if` no gates of an alert that nobody raised."""
 
-    doctor: Callable[[], Awaitable[Sequence[Mapping[str, str]]]] | None = None
-    backtest: Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]] | None = (
-        None
-    )
+    doctor: Doctor | None = None
+    backtest: Backtest | None = None
     what_if: WhatIf | None = None
 
 

@@ -53,9 +53,8 @@ from tests.scenario.notebook import Notebook
 POLICIES = Path(__file__).resolve().parents[2] / "policies"
 _REPORT = 60.0  # seconds of virtual time: reports cost more than all the rest of an idle turn
 _LONG_WAIT = 900.0  # seconds of virtual time
-_ENDLESS = (
-    20_000  # turns of the event loop, or rounds of the loops, at one moment: the same is done again and again
-)
+_ENDLESS = 20_000
+"""Turns of the event loop, or rounds of the loops, at one moment: the same is done again and again."""
 _FREE = or_(
     incident_rows.c.claimed_until.is_(None),
     incident_rows.c.claimed_until <= bindparam("now", type_=BigInteger),

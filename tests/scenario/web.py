@@ -10,9 +10,7 @@ from app.flow.notifying import scorecard
 from app.flow.upkeep import views
 from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
-from app.page.backtest import Backtest
-from app.page.doctor import Doctor
-from app.page.requests import SignIn, Tools
+from app.page.requests import Backtest, Doctor, SignIn, Tools
 from app.page.site import add_pages
 from app.web.app import create_app
 from app.web.services import Views, WebServices

@@ -148,9 +148,8 @@ def test_an_autoscaler_that_scales_keeps_nobody_from_the_undo(s: Scene) -> Scrip
     yield from s.opens()
     yield from watched(s)
     scale(s, 3, "k3s")
-    yield s.ended(
-        "not_fixed"
-    )  # its errors are gone, but so are all lines: nobody knows whether anything is asked of it
+    # Its errors are gone, but so are all lines: nobody knows whether anything is asked of it.
+    yield s.ended("not_fixed")
     assert "not undone by itself" in s.run["result"]
     assert s.shop.container["image"] == GOOD
     code, text = yield from s.ask("undo", s.run["id"])
