@@ -175,7 +175,7 @@ RETIRED = frozenset(
 )
 """Words of ours for which the field has one: step, commit queue, approver, ids, dedup key, transient error, client,
 sleep, wake."""
-_BOUND = re.compile(r"_?MOST_")
+_BOUND = re.compile(r"_?MOST(_|$)")
 
 
 def test_names_use_the_words_of_the_field() -> None:
