@@ -30,7 +30,7 @@ from app.store.tx import Tx
 
 Identity = tuple[str, str]
 """Source and fingerprint, as stored."""
-_MOST = 200  # incidents of an alert name that are looked through where the labels lead to none
+_MAX_INCIDENTS = 200  # incidents of an alert name that are looked through where the labels lead to none
 
 _BY_KEY = Prepared(
     select(incidents.c.id, incidents.c.key, incidents.c.page).where(OPEN, among(incidents.c.key, "keys")),
@@ -91,7 +91,7 @@ def _incidents(conn: Connection, alerts: Iterable[tuple[Alert, LabelNames]]) -> 
     found = {(str(row.id), int(row.page)) for row in rows}
     if lost:
         c = incidents.c
-        named = select(c.id, c.page).where(OPEN, c.alertname.in_(sorted(lost))).limit(_MOST)
+        named = select(c.id, c.page).where(OPEN, c.alertname.in_(sorted(lost))).limit(_MAX_INCIDENTS)
         found |= {(row.id, row.page) for row in conn.execute(named)}
     return found
 
