@@ -1,6 +1,6 @@
 """Who is on call in PagerDuty, for people to read: names of a schedule or an escalation policy, remembered for a minute.
 
-Called by `app.flow.people.escalation` when a step names one. A failure is remembered as long, so that PagerDuty's being away costs one
+Called by `app.flow.calling.escalation` when a step names one. A failure is remembered as long, so that PagerDuty's being away costs one
 question a minute. Bounded: so many names, each cut and cleaned. Never says whether anybody was reached.
 """
 
