@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import html
 import re
 import unicodedata
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -25,8 +27,8 @@ _FEWEST = 4
 """Different characters of a secret."""
 
 _TEMPLATE = re.compile(
-    r"\$\{.*\}|\$\(.*\)|\$[A-Z_][A-Z0-9_]*|\{\{.*\}\}|<.*>|%[A-Z_]+%|@@?[A-Z_]+@@?|\[\]|\{\}|null|nil|none|undefined|no value"
-    r"|(?:ref\+)?(?:vault|bao|op|sm|ssm|awssm|aws-sm|awsssm|awssecrets|gcpsecrets|gcpsm|gsm|azurekeyvault|akv|keyvault|doppler|infisical|bws|keeper|secretref|env|file)"
+    r"\$\{.*\}|\$\(.*\)|\$(?:env:)?[A-Z_][A-Z0-9_]*|(?:(?:os\.)?(?:get)?env(?:iron)?|process\.env|secrets?|vault|lookup|var|ref)[.(\[].*[)\]]|(?:process\.env|secrets|var|env)\.[A-Z_]\w*|\{\{.*\}\}|<.*>|%[A-Z_]+%|@@?[A-Z_]+@@?|\[\]|\{\}|null|nil|none|undefined|no value"
+    r"|(?:ref\+)?(?:vault|bao|op|sm|ssm|awssm|aws-sm|awsssm|awssecrets|gcpsecrets|gcpsm|gsm|azurekeyvault|akv|keyvault|doppler|infisical|bws|keeper|secretref|env|file|sops)"
     r":[^\s:]*[/#A-Z].*|arn:aws[a-z-]*:(?:secretsmanager|ssm):.*|projects/[^/]+/secrets/.*|@microsoft\.keyvault\(.*|!vault.*|\$ansible_vault.*|enc\[.*\]|\{cipher\}.*",
     re.IGNORECASE | re.DOTALL,
 )
@@ -45,7 +47,8 @@ _WORDS = ("passphrase", "passwords", "accesskey", "secretkey", "secrettoken", "s
           "welcome", "monkey", "dragon", "iloveyou", "sunshine", "princess", "football", "trustno1", "foobar", "foobarbaz", "foo", "bar", "baz",
           "hello", "helloworld", "opensesame", "hunter2", "changeit", "bearer", "remediator", "qwerty", "asdf", "asdfgh", "zxcvbn", "abc", "abcd", "alertremediator", "alertmanager", "prometheus",
           "kubernetes", "geheim", "passwort", "contrase\u00f1a", "contrasena", "motdepasse", "senha", "\u043f\u0430\u0440\u043e\u043b\u044c", "winter", "summer", "spring", "autumn", "superman", "batman", "master",
-          "michael", "shadow", "baseball", "correcthorsebatterystaple", "letmeinnow", "donottellanyone", "keepitsecret", "mysecretpassword", "hunter")  # fmt: skip
+          "january", "february", "march", "april", "june", "july", "august", "september", "october", "november", "december", "monday", "friday", "sunday", "bob", "alice", "john",
+          "wachtwoord", "salasana", "haslo", "has\u0142o", "tajnehaslo", "losenord", "l\u00f6senord", "parola", "heslo", "jelszo", "adgangskode", "kodeord", "sifre", "clave", "parol", "michael", "shadow", "baseball", "correcthorsebatterystaple", "letmeinnow", "donottellanyone", "keepitsecret", "mysecretpassword", "hunter")  # fmt: skip
 _TAILS = (
     "",
     "1",
@@ -65,7 +68,7 @@ _TAILS = (
 )
 _ROWS = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertyuiopasdfghjklzxcvbnm", "1q2w3e4r5t6y7u8i9o0p",
          "1qaz2wsx3edc4rfv", "qazwsxedcrfv", "a1b2c3d4e5f6g7h8", "abc123abc123", "abcd1234", "q1w2e3r4t5y6", "password123456", "deadbeefdeadbeef", "123123123123", "112233445566",
-         "01234567890abcdef", "0123456789abcdefghijklmnopqrstuvwxyz", "zaq12wsxcde34rfv", "!qaz2wsx", "zaq1@wsx", "asdfghjkl;")  # fmt: skip
+         "01234567890abcdef", "0123456789abcdefghijklmnopqrstuvwxyz", "zaq12wsxcde34rfv", "!qaz2wsx", "zaq1@wsx", "asdfghjkl;", "qweasdzxcrfv", "qweasdzxc123")  # fmt: skip
 """What somebody types who needs any sign at all: each part of these, either way round."""
 
 
@@ -87,6 +90,11 @@ _FILLERS = (
     "pagerduty", "alert", "oidc", "grafana", "alertmanager", "runtime", "injected", "vault", "encryption", "database", "routing", "audit", "do", "use", "never", "please",
     "change", "changed", "changeme", "me", "input", "text", "word", "where", "should", "before", "deploy", "production", "object", "redacted", "hidden", "removed",
     "undefined", "null", "none", "empty", "unset", "provide", "provided", "add",
+    "must", "will", "shall", "can", "been", "being", "was", "are", "need", "needs", "needed", "done", "strong", "secure", "unique", "long", "own", "something", "anything", "else", "of", "on", "for", "and", "or",
+    "auto", "automatically", "install", "installed", "installation", "setup", "during", "build", "start", "startup", "time", "override", "overridden", "overwritten", "overwrite", "stored", "store", "kept", "found", "lives", "managed", "manager",
+    "aws", "gcp", "azure", "sops", "sealed", "lastpass", "onepassword", "password", "keepass", "bitwarden", "env", "environment", "variable", "config", "configmap", "helm", "terraform", "ansible", "kubernetes",
+    "cluster", "development", "ingest", "operate", "operator", "ops", "trigger", "readonly", "write", "viewer", "editor", "superuser", "service", "account", "name", "next", "release", "rotate", "rotated", "supplied", "supply", "given", "give", "assigned", "assign",
+    "missing", "required", "optional", "todo", "fixme", "tbd", "later", "before", "after", "use", "using", "only", "ignore", "ignored", "nothing", "blank", "left", "intentionally",
 )  # fmt: skip
 _SPOKEN = frozenset((*_OWNERS, *_THINGS, *_KINDS, *_VERBS, *_WHAT, *_MORE, *_FILLERS)) - {""}
 """Words that say what belongs there: a text of nothing else holds no secret."""
@@ -97,8 +105,26 @@ _POINTS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """What points to where a secret is kept, and keys of documents."""
-_LEADS = re.compile(r"(?:(?:xox[a-z]|xapp(?:-\d)?)-|u\+|bearer\s+)(?=[^a-z]*[a-z])", re.IGNORECASE)
+_DOCUMENTED = re.compile(
+    r"123e4567-e89b-12d3-a456-42661417400\d|550e8400-e29b-41d4-a716-446655440000|6ba7b81\d-9dad-11d1-80b4-00c04fd430c8|f47ac10b-58cc-4372-a567-0e02b2c3d479"
+    r"|(?:dead(?:beef|c0de|babe|fa11)?|beef|cafe(?:babe|d00d|f00d)?|babe|face(?:feed)?|feed(?:face)?|f00d|c0ffee|coffee|badc?0?ffee|ba?ad(?:f00d)?|0?ff1ce|decaf|0x)+",
+    re.IGNORECASE,
+)
+"""Ids that specifications print, and words that are spelled in hex."""
+_LEADS = re.compile(
+    r"(?:(?:xox[a-z]|xapp(?:-\d)?)-|u\+|\A(?:basic|token)\s+|bearer\s+|\A[srpw]k[-_](?:(?:test|live|proj)[-_])?|\A(?:gh[opsu]_|glpat-|npm_|hf_|whsec_|github_pat_|pypi-|hv[sb]\.))(?=[^a-z]*[a-z])",
+    re.IGNORECASE,
+)
 """What tokens of a kind begin with."""
+_ASSIGNED = re.compile(
+    r"\s*(?:(?:export|set|setx|env|let|const|var)\s+)?[\"']?\$?(?:env:)?(?:[A-Z_]{3,60}|[a-z][a-z_.-]{2,60})[\"']?\s*(?::?=|:\s)\s*(?P<value>(?=(?:\W*\w){4}|\W{5,}\Z)\S.{3,})|\{\s*[\"']?[A-Za-z_.-]{1,60}[\"']?\s*[:=]\s*(?P<member>.{4,}?)\s*\}",
+    re.DOTALL,
+)
+"""The name of a variable before its value, as files and shells write it."""
+_AROUND = "*#_-.~+=|!:;, \t\r\n"
+"""Signs that people put around a word so that it is seen."""
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}|[^%\s])*%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2}|[^%\s])*")
+_BASE32 = re.compile(r"(?:[A-Z2-7]{8})*[A-Z2-7]{2,8}={0,6}")
 _LOOKS_LIKE = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0445\u0443\u0456\u0455\u0458\u043a\u043c\u043d\u0442\u0432\u0501\u03bf\u03b1\u03b5\u03c1\u03c5\u03b9\u03ba\u03bd\u03c4$@013457",
     "aeopcxyisjkmhtbdoaepuikvtsaoieast",
@@ -144,6 +170,9 @@ def _readings(text: str) -> Iterator[str]:
         yield read
         plain = unicodedata.normalize("NFKC", read).lower()
         others = [plain, plain.translate(_LOOKS_LIKE), _without_brackets(read), _LEADS.sub("", read, count=1)]
+        others += (_without_frame(read), html.unescape(read))
+        if given := _ASSIGNED.fullmatch(read):
+            others.append(given["value"] or given["member"])
         together = "".join(read.split())
         others.append(together[: _period(together)] if together == read else together)
         found = [(each, decoded) for each in others]
@@ -152,6 +181,13 @@ def _readings(text: str) -> Iterator[str]:
         new = {each: depth for each, depth in found if each.strip() and each not in seen}
         seen |= set(new)
         left += new.items()
+
+
+def _without_frame(text: str) -> str:
+    """Without the signs that people put around a word so that it is seen; as it is where little would be left."""
+    inner = text.strip(_AROUND)
+    framed = text[:1] in _AROUND and text[-1:] in _AROUND
+    return inner if framed and len(inner) >= LEAST - 2 else text
 
 
 def _without_brackets(text: str) -> str:
@@ -181,8 +217,14 @@ def _period(text: str) -> int:
 
 
 def _decodings(text: str) -> Iterator[str]:
-    """The texts that it is the hex or the base64 of."""
+    """The texts that it is the hex, the base64, the base32 or the percent-encoding of."""
     raw: list[bytes] = []
+    if _PERCENT.fullmatch(text):
+        raw.append(urllib.parse.unquote_to_bytes(text))
+    if _BASE32.fullmatch(text):
+        bare = text.rstrip("=")
+        with suppress(binascii.Error):
+            raw.append(base64.b32decode(bare + "=" * (-len(bare) % 8)))
     if _HEX.fullmatch(text):
         raw.append(bytes.fromhex(text))
     if _ENCODED.fullmatch(text):
@@ -203,16 +245,25 @@ def _is_spoken(text: str) -> bool:
     letters = re.sub(r"[^a-z]", "", text.lower())
     if len(letters) < len(re.sub(r"[-_ .:/!]", "", text)) - _TAIL // 2 or not letters:
         return False
-    ends = {0}
+    parted = re.search(r"[A-Za-z][-_ .:/]+[A-Za-z]", text) is not None
+    ends, told = {0}, set[int]()  # where words end, and where one of them is more than chance
     for end in range(1, len(letters) + 1):
-        if any(
-            end - size in ends and letters[end - size : end] in _SPOKEN
+        sizes = [
+            size
             for size in range(1, _LONGEST_WORD + 1)
-        ):
+            if end - size in ends and letters[end - size : end] in _SPOKEN
+        ]
+        if sizes:
             ends.add(end)
+            if parted or max(sizes) >= _NO_CHANCE or any(end - size in told for size in sizes):
+                told.add(end)
         elif end - max(ends) >= _LONGEST_WORD:
             return False
-    return len(letters) in ends
+    return len(letters) in told
+
+
+_NO_CHANCE = 4
+"""Letters of a word that hex and other texts made by chance rarely spell."""
 
 
 def _is_known(text: str, least: int) -> bool:
@@ -221,7 +272,12 @@ def _is_known(text: str, least: int) -> bool:
         return _is_guessed(text)
     short = _period(text) < min(least, LEAST)
     return short or any(
-        _is_guessed(read) or _is_spoken(read) or is_left(read) or _POINTS.fullmatch(read) is not None
+        _is_guessed(read)
+        or _is_spoken(read)
+        or is_left(read)
+        or _UNDONE.fullmatch(_bare(read)) is not None
+        or _POINTS.fullmatch(read) is not None
+        or _DOCUMENTED.fullmatch(read) is not None
         for read in _readings(text)
     )
 

@@ -25,6 +25,11 @@ NONE = (
     *("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "[object Object]", "undefined undefined", "System.String[]", "#{TOKEN}#"),
     *("/run/secrets/token", "file:///run/secrets/x", "secret/data/app#token", "https://v.vault.azure.net/secrets/x"),
     *("xoxb-your-bot-token", "xoxb-changeme", "xapp-1-xxx", "u+changeme", "slack-signing-secret", "pagerduty-api-token", "alert-remediator-token"),
+    *("replace_me_with_a_strong_secret", "must-be-changed", "will-be-replaced", "to be done", "needs-to-be-set", "generated-at-install", "overridden-in-prod", "stored-in-1password"),
+    *("***REDACTED***", "## token ##", "--- your token ---", "sk_test_XXXXXXXX", "ghp_xxxxxxxxxxxxxxxx", "deadbeefcafebabe", "c0ffeebadf00d", "123e4567-e89b-12d3-a456-426614174000"),
+    *("$env:TOKEN", "env(TOKEN)", "process.env.TOKEN", "os.environ['TOKEN']", "secrets.API_TOKEN", "lookup('env', 'TOKEN')", "&lt;token&gt;", "november2026", "wachtwoord1"),
+    *(base64.b32encode(b"changeme").decode(), base64.b32encode(b"your-secret-here").decode().rstrip("="), "%63%68%61%6e%67%65%6d%65", "change%2Dme%2Dplease"),
+    *("export TOKEN=changeme", "TOKEN=changeme", "TOKEN=${TOKEN}", "token: changeme", "TOKEN=********", '{"token":"changeMe123"}', "set TOKEN=<your token>", "TOKEN='letmein123'"),
     *("1234567890abcdef", "geheim123", "\u043f\u0430\u0440\u043e\u043b\u044c123", "Winter2026!", "zaq12wsx"),
 )  # fmt: skip
 
@@ -39,11 +44,13 @@ def _made_by_chance() -> list[str]:
     chance = random.Random(8)
     signs = string.ascii_letters + string.digits
     found = []
-    for _ in range(5):
+    for _ in range(100):
         raw = chance.randbytes(32)
         found += [
             raw.hex(),
             raw[:8].hex(),
+            raw[:16].hex(),
+            base64.b32encode(raw[:15]).decode(),
             base64.b64encode(raw).decode(),
             base64.urlsafe_b64encode(raw[:16]).decode().rstrip("="),
             "".join(chance.choices(signs, k=20)),
@@ -54,14 +61,21 @@ def _made_by_chance() -> list[str]:
     return found
 
 
+def test_of_many_secrets_made_by_chance_none_is_taken_for_a_placeholder() -> None:
+    assert [secret for secret in _made_by_chance() if fault_in_secret(secret)] == []
+
+
 @pytest.mark.parametrize(
     "secret",
     [
-        *_made_by_chance(),
         "correct-Horse7battery-x",
         "tundra-velvet-copper-anvil",
         "qT7-password-kLm3",
         "the-lazy-otter-eats-7-plums",
+        "84a7b306f474480f",
+        "ddac36232b2e2b7b",
+        "Rx0KTqW=_vr<[}",
+        "TOKEN=qT7kLm3Zx9",
     ],
 )
 def test_a_secret_that_was_made_by_chance_is_one(secret: str) -> None:
