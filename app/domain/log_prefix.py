@@ -171,7 +171,14 @@ def _behind_prefix(line: str, start: int, end: int, *, alone: bool) -> int:
 
 
 def _speaks_of_a_secret(part: re.Match[str]) -> bool:
-    return part.re is _NEXT and part["logger"] is not None and is_secret_name(part["logger"])
+    """Whether it is the name of a secret, or a word such as `Setting:` that says what stands behind it."""
+    logger = part["logger"] if part.re is _NEXT else None
+    return logger is not None and (is_secret_name(logger) or _LABEL.fullmatch(logger) is not None)
+
+
+_LABEL = re.compile(
+    r"Setting|Property|Field|Option|Variable|Parameter|Param|Argument|Attribute|Flag|Key|Name|Type|Kind|Expected|Value|Given|Got|Received|Actual|Input|Content|Data|Origin|Reason"
+)
 
 
 def _in_common(lines: Sequence[str]) -> list[int]:

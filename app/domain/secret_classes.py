@@ -46,7 +46,7 @@ _PARAMETERS = (
     r"|x-(?:amz|goog)-(?:signature|security-token|credential)"
 )
 _SQL = r"(?i)\b(?:password|identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)(?:\s+password)?|set\s+password\b[^\n;=']{0,80}?(?:\s+for\s+[^\n;=]{1,80})?=)(?:\s+|\s*[(]\s*)(?:password\s*\(\s*)?[EN]?"
-_SAID = r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|pin|secret|token|(?:api|access|secret|private)[ -]key)s?(?: for \S{1,64})?"
+_SAID = r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|pin|secret|token|(?:api|access|secret|private|integration|routing|signing|encryption|license|storage|account)[ -]key)s?(?: for \S{1,64})?"
 _KINDS = r"(?:api|access|secret|private|signing|encryption|decryption|master|account|license|unseal|root|initial root|shared|storage|unlock|recovery|activation|backup|client|webhook|hmac|app|consumer|bearer|refresh|session|admin|service)"
 _TONGUES = r"(?:contrase\x{f1}a|\x{43f}\x{430}\x{440}\x{43e}\x{43b}\x{44c}|\x{5bc6}\x{7801}|\x{5bc6}\x{78bc}|\x{53e3}\x{4ee4}|\x{30d1}\x{30b9}\x{30ef}\x{30fc}\x{30c9}|\x{be44}\x{bc00}\x{bc88}\x{d638}|mot de passe|has\x{142}o|l\x{f6}senord|\x{15f}ifre|palavra-passe|clave secreta)"
 _PASSWORD_IN_URL = r"(?:[^\s\"'\\<>]|[\"'<>\\][A-Za-z0-9])*"
@@ -68,7 +68,7 @@ CLASSES: tuple[SecretClass, ...] = (
         rf"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/"']*:(?P<secret>(?:[^\s"'\\<>@]|[\\<>][a-z0-9]){_PASSWORD_IN_URL})@""",
         places.in_url,
     ),
-    _class("password in a URL", rf"""(?:^|[\s"'=(\[`{{>])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", places.in_url),
+    _class("password in a URL", rf"""(?:^|[\s"'=(\[`{{>a-z])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", places.in_url),
     _class("password in a URL", r"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/@"']*:(?P<secret>[^\s:/@"'\[\]]+?)(?:\x{2026}|\.\.\.)?\z""", places.cut_off),
     _class("password of a Go DSN", r"""\b[\w.-]+:(?P<secret>[^\s"']+)@(?:(?:tcp|udp)[46]?|unix|cloudsql|mysql)?\("""),
     _class("password of an Oracle DSN", r"""\b\w+/(?P<secret>[^\s"'@/]+)@//"""),
@@ -152,7 +152,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("Redis", r"(?:\bAUTH\r?\n|\"AUTH\"\r?\n)(?P<secret>(?:(?:\$\d+\r?\n[^\r\n]*|[ \t]*\d+\)[^\n]*)(?:\r?\n|\z)){1,2})"),
     _class("Redis", r"(?im)(?:\bACL\s+SETUSER\s|^\s*user\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\b)[^\n]*?[\s\"'][<>#](?P<secret>[^\n]+)"),
     _class("Redis", r"\buser\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\s[^\n]*?[\s\"']?>(?P<secret>[^\s>\"']{4,})"),
-    _class("flag", rf"""\B--?{_NAME}(?:(?P<flow>[ \t]*,\s*)|[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|- ))|{_Q}[ \t]*,\s*)""", places.flag_of),
+    _class("flag", rf"""\B--?{_NAME}(?:(?P<flow>[ \t]*,\s*)|[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|-[ \t]+))|{_Q}[ \t]*,\s*|(?P<spaced>{_Q}[ \t]+{_Q}))""", places.flag_of),
     _class("command", TOOL, secrets_of_command),
     _class("word of a tool", r"(?i)\bconfig(?:ure)?\s+set\s+(?:\S+:)?(?P<name>[\w.-]+)\s+(?P<secret>[^\s-]\S*)", places.last_word),
     _class("literal of a tool", r"--from-literal[= ]['\"]?[\w.-]+=", lambda match, text: read_value(text, match.end())),

@@ -79,8 +79,11 @@ _NAMED: list[tuple[Any, Tool]] = [
     (re.compile(rf"(?:{name})(?:\.exe|\.sh|\.bat)?"), tool) for name, tool in _TOOLS.items()
 ]
 _ANY_TOOL: Any = re2.compile(rf"(?:{'|'.join(_TOOLS)})(?:\.exe|\.sh|\.bat)?")  # type: ignore[no-untyped-call]
-_COMMA = re.compile(r"(?:\\{0,31}[\"'])?[ \t]*,(?:\s*(?P<mark>\\{0,31}[\"'])|[ \t]*(?=[^\s\"'\\]))")
-_ITEM = re.compile(r"\r?\n[ \t]*-[ \t]+")
+_COMMA = re.compile(
+    r"(?:\\{0,31}[\"'])?[ \t]*,(?:\s*(?P<mark>\\{0,31}[\"'])|[ \t]*(?=[^\s\"'\\]))|(?P<closed>\\{0,31}[\"'])[ \t]+(?P<opened>(?P=closed))"
+)
+"""What stands between two items of a list: a comma, or between two quotes of the same kind nothing, as Go prints one."""
+_ITEM = re.compile(r"(?:\\{0,31}[\"'])?[ \t]*(?:#[^\n]*)?\r?\n[ \t]*-[ \t]+")
 _FLAG = re.compile(r"-[A-Za-z]{0,3}|--[a-z-]*(?:=.*)?")
 _HARMLESS_PASS = re.compile(r"(?:stdin|env:.*|file:.*|fd:.*|fd0)")
 
@@ -132,7 +135,7 @@ def _listed(text: str, at: int) -> Iterator[tuple[int, int, int]]:
         comma = _COMMA.match(text, at)
         if comma is None:
             return
-        if mark := comma["mark"]:
+        if mark := comma["mark"] or comma["opened"]:
             start, at = read_in_quote(text, comma.end(), mark)
             yield start, at, at + len(mark)
         else:

@@ -12,8 +12,9 @@ from typing import Any
 from app.domain import secret_places as places
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import end_of_line
-from app.domain.secret_statements import REFUSED_VALUE, beside_path, refused, unless_said
-from app.domain.secret_values import read_line, read_quoted, read_value, read_word
+from app.domain.secret_refusals import REFUSED_VALUE, refused
+from app.domain.secret_statements import beside_path, unless_said
+from app.domain.secret_values import read_in_quote, read_line, read_quoted, read_value, read_word
 from app.domain.secret_words import made_up
 
 Span = tuple[int, int]
@@ -66,6 +67,56 @@ def _alone(match: Any, text: str) -> Span | None:
     return (start, end) if made_up(word) or (last and len(word) >= (6 if below else 4)) else None
 
 
+def _named_set(match: Any, text: str) -> Span | None:
+    """What a line of a file sets the variable of a secret to; none where that is another variable."""
+    if not is_secret_name(match["name"]) or text.startswith("$", match.end()):
+        return None
+    start, end, _ = read_word(text, match.end())
+    end = start + len(text[start:end].rstrip(";"))
+    return (start, end) if end > start else None
+
+
+def _named_beside(match: Any, text: str) -> Span | None:
+    """What is quoted right behind the quoted name of a secret, as EDN and lists of Go write them; a plain word is another name."""
+    mark = match["spaced"].split()[0]
+    if not is_secret_name(match["name"]) or not match["spaced"].endswith(mark):
+        return None
+    start, end = read_in_quote(text, match.end(), mark)
+    word = text[start:end]
+    return (
+        None if not word or is_secret_name(word) or (match[0][0] != "{" and word.isalpha()) else (start, end)
+    )
+
+
+def _of_a_login(match: Any, text: str) -> Span | None:
+    """What stands behind a user and a colon where a login is told of: letters with digits or signs, and no version."""
+    start, end = places.place(match, "secret")
+    word = text[start:end].rstrip(".:!?]}")
+    mixed = any(c.isalpha() for c in word) and not word.isalpha() and not _A_VERSION.fullmatch(word)
+    named = ":" not in word and match["user"].lower() not in _NO_USERS
+    return (
+        (start, start + len(word)) if mixed and named and len(word) >= 4 and not harmless_word(word) else None
+    )
+
+
+_NO_USERS = frozenset(
+    {
+        "user",
+        "username",
+        "account",
+        "client",
+        "tenant",
+        "system",
+        "host",
+        "group",
+        "role",
+        "http",
+        "https",
+        "app",
+        "service",
+    }
+)
+_A_VERSION = re.compile(r"v?\d[\w.+-]*|[a-z]+(?:[_-][a-z]+)?|[A-Z_]+")
 _ONE_WORD = re.compile(r"[^\s\"']{1,512}(?=[ \t\r]*(?:\n|$))")
 """A word that has the rest of its line for itself, with signs that end a word of a command."""
 
@@ -267,7 +318,14 @@ FORMS: tuple[Form, ...] = (
     ("mail", r"(?m)(?:^|[>:]\s*)(?:[A-Za-z]{0,4}\d+ )?LOGIN[ ]+(?:\"[^\"\n]+\"|[^\s\"]+)[ ]+", _login),
     ("link", r"(?i)/(?:reset[-_]?password|password[-_]?reset|magic[-_]?link|invite|invitation|verify[-_]?email|unsubscribe)/(?P<secret>[\w.~-]{8,})", _made),
     ("link", r"(?i)/with/key/(?P<secret>[\w-]{8,})|api\.telegram\.org/bot\d+:(?P<bot>[^/\s]+)", lambda match, _text: places.place(match, "secret" if match["secret"] else "bot")),
+    ("sentence", r"(?i)\b(?:log[- ]?ins?|log ?on|sign[- ]?in|auth\w*|credentials?|creds)\b[^\n:]{0,60}\b(?:for|as|of|with)\s+(?:user\s+)?['\"(]?(?P<user>[\w.@+-]{1,64}):(?P<secret>[^\s\"',;)/]{4,})", _of_a_login),
     # Words of tools and files
+    ("word of a file", r"(?m)^[ \t]*set[ \t]+\$(?P<name>[A-Za-z_]\w*)[ \t]+", _named_set),
+    ("word of a file", rf"""\b(?:variable|output|local)[ \t]+{_Q}{_NAME}{_Q}[ \t]*\{{[^{{}}]*?\b(?:default|value)[ \t]*=[ \t]*""", places.named_value),
+    ("word of a file", rf"""[{{,\[("'][ \t]*{_Q}{_NAME}(?P<spaced>{_Q}[ \t]+{_Q})""", _named_beside),
+    ("assertion", r"(?i)(?:^|[\s\"'?&;{(])(?:saml_?)?assertion=(?P<secret>[^&\s\"'<>]{8,})", places.whole),
+    ("password in a URL", r"(?i)\b(?:sips?|stuns?|turns?):[^\s:@/\"'<>;]{1,64}:(?P<secret>[^\s@\"'<>]+)@", places.whole),
+    ("long word", r"(?:^|[^A-Za-z0-9+/=_.-])(?P<secret>[A-Za-z0-9+/]{40})(?:$|[^A-Za-z0-9+/=_.-])", places.long_word),
     ("word of a tool", rf"(?m)^[ \t+$]*(?:ENV|ARG|setenv|setx|set[ \t]+-\w+)[ \t]+{_NAME}[ \t]+", _named_word),
     ("word of a file", r"(?m)^[ \t]*(?:bindpw|rootpw|rootbindpw|olcRootPW|r[ow]community6?)[ \t]+", unless_said),
     ("word of a tool", r"(?i)\b(?:cargo\s+login|nuget\s+setapikey)\s+(?:--\S+\s+)*", unless_said),
@@ -278,8 +336,8 @@ FORMS: tuple[Form, ...] = (
     ("word of a tool", r"\baz\s+(?:sql|mysql|postgres|mariadb|synapse|vm)\b[^\n]*?\s-p[ =]+", places.after_what),
     ("word of a tool", r"\bput-parameter\b[^\n]*?\s--value[ =]+", places.after_what),
     ("word of a tool", r"\bpoetry\s+config\s+(?:--\S+\s+)*(?:pypi-token\.\S+|http-basic\.\S+\s+\S+)\s+(?P<secret>[^\s-]\S*)", places.whole),
-    ("word of a tool", r"(?i)\s-D[\w.]*\.login=(?P<secret>[^\s\"']+)|\b[A-Z]+_USER=[\w.-]+:(?P<user>[^\s\"']+)", lambda match, _text: places.place(match, "secret" if match["secret"] else "user")),
-    ("password of an Oracle DSN", r"(?i)\b(?:target|auxiliary|catalog)\s+[\w$#]+/(?P<secret>[^\s\"'/@]+)@", places.whole),
+    ("word of a tool", r"(?i)(?:\s-D[\w.]*\.|\bsonar\.)login=(?P<secret>[^\s\"']+)|\b[A-Z]+_USER=[\w.-]+:(?P<user>[^\s\"']+)", lambda match, _text: places.place(match, "secret" if match["secret"] else "user")),
+    ("password of an Oracle DSN", r"(?i)\b(?:target|auxiliary|catalog|as)\s+[\w$#]+/(?P<secret>[^\s\"'/@]+)@", places.whole),
     # Functions of databases
     ("SQL", r"(?i)\bpgp_sym_(?:en|de)crypt\w*\s*\(\s*'[^']*'\s*,\s*'(?P<secret>[^']+)'", places.whole),
     ("SQL", r"(?i)\bsp_(?:addlogin|password)\s+N?'[^'\n]*'\s*,\s*N?", _quote),

@@ -74,7 +74,7 @@ _ENVIRONMENT_KEY = re.compile(r"[A-Z0-9_]+_KEY")
 _HARMLESS = re.compile(
     r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|secrets$"
     r"|token[_.-]?(?:review|izer|ize|ization|type|count|limit|bucket|s?[_.-]?(?:used|left|per))"
-    r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|age|ttl|expiry|expires\w*|url|uri"
+    r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|(?:min|max)(?:imum)?[_.-]?(?:len(?:gth)?|age|size)|age|ttl|expiry|expires\w*|url|uri"
     r"|endpoint|hint|type|mode|method|mechanism|methods|mechanisms|encryption|algorithm|enabled|disabled|required|provider|plugin|realm|version|database|db|source|format|rotation|reset|duration|timeout|header|backend|server|stdin)$"
     r"|(?:^|[_.-])(?:pad|bos|eos|unk|mask|sep|cls|stop|special|next|prev|page|next[_.-]?page|continue|continuation)[_.-]?token(?:[_.-]?id)?s?$"
     r"|(?:failed|failure|error|exception|denied|mismatch|expired|rejected|revoked|missing|required)$"
@@ -104,12 +104,22 @@ _SENTENCE = re.compile(
     r"(?i:bad|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
     r"|invalid|missing|expired|expires|required|expected|unexpected|unset|wrong|empty|unknown|malformed|mismatch|rejected|denied|unsupported"
     r"|timeout|timed|connection|request|permission|server|header|identity|projected|secret|secrets|token|key|value|field|signature|certificate|configmap|pod|volume"
-    r"|access|too|environment|variable|check|see|please|contact|verify|run|waiting|retrying|using|trying|skipping|reading|loading|refreshing|renewing|rotating|exit|exited|references|object|serviceaccounts?|pods|configmaps|nodes|resource|user)"
+    r"|algorithm|access|too|environment|variable|check|see|please|contact|verify|run|waiting|retrying|using|trying|skipping|reading|loading|refreshing|renewing|rotating|exit|exited|references|object|serviceaccounts?|pods|configmaps|nodes|resource|user)"
     r"[,:;]?\s+(?P<next>[\"'`(]?[a-z]{1,14}[\"'`.,:;)]{0,3}(?=\s|$)|[\"'`(<][^\s]*|[a-z]{1,14}[/(=][^\s]*|[\dT:.Z/+-]{1,32}(?=[\s.,;)]|$)|[a-z][a-z'-]{1,24}[.,:;)]{0,2}(?=\s|$))"
 )
 """How a sentence goes on behind `name: `."""
 _NEXT = re.compile(
     r"OK\b|[\"'`(]?[a-z]{1,14}[\"'`.,:;)]{0,3}(?:\s|$)|[\dT:.Z/+-]{1,32}(?:[\s.,;)]|$)|[a-z]{1,14}[(=]|[(\[{]"
+)
+_OF_A_CASE = re.compile(
+    r"(?:\w+[.])*(?:Expired|Invalid|Missing|Unknown|Bad|Wrong|Malformed|Incorrect|Unrecognized|Unsupported|Unauthorized|Revoked|Rejected|No|Create|Add|Remove|Drop|Rename|Change|Update|Backfill|Migrate|Rotate)[A-Z]"
+)
+"""How codes of errors and names of migrations begin: what stands behind their colon is told for people."""
+_WORDS_ALONE = re.compile(
+    r"(?:(?:[A-Z]?[a-z]{1,24}|[A-Z]{1,8})(?:[.,;:]|'[a-z]{1,2})?(?:\s+|$|=+$)){2,60}(?:[.(\"'=]|$)|(?:migrat|revert)(?:ing|ed)\b"
+)
+_OUTCOME = re.compile(
+    r"(?:[a-z]{2,16} ){1,3}(?:timeout|timed out|fail(?:ed|ure)|errors?|expired|rejected|denied|required|refused|cancell?ed|aborted|exceeded|unavailable|reset|closed|mismatch|missing|invalid|disabled|enabled|succeeded|ok)(?=$|[\s.,;:)])"
 )
 _SIZE = re.compile(r"\d{1,9} (?:bytes|characters|chars|bits)\b")
 _PIN = re.compile(r"(?:GPIO|gpio|IO|[A-D])\d{1,3}\b")
@@ -152,6 +162,10 @@ def harmless_word(word: str) -> bool:
 def says_state(name: str, line: str) -> bool:
     """Whether the rest of a line behind `name: ` speaks of the state of what is called so, and does not tell it."""
     line = line.lstrip("(<")
+    if _OF_A_CASE.match(name) and _WORDS_ALONE.match(line) and not made_up(line):
+        return True
+    if name.lower() in _COUNTED_NAMES and _OUTCOME.match(line):
+        return True
     first, _, rest = line.partition(" ")
     if _SAID.fullmatch(first.rstrip("\"'}])>")):
         return not rest.strip() or _NEXT.match(rest.lstrip()) is not None
@@ -199,3 +213,24 @@ def is_place(name: str, text: str, start: int, after: int) -> bool:
 _IMAGE = re.compile(r"[\w-]+\.[\w.-]+(?::\d+)?/(?:[\w.-]+/)*\Z")
 _PORT_ALONE = re.compile(r"\d{2,5}(?![\w.-])")
 _PORT_OR_NUMBER = re.compile(r"\d{1,5}(?![\w.-])")
+
+
+def is_told_of_another(text: str, start: int, after: int, behind: str) -> bool:
+    """Whether the name is a file's of which an error is told, a package's with its version, or a column's whose number is told."""
+    name = text[start : after - len(behind)]
+    if behind.startswith(('": ', "': ")):
+        return (
+            text[max(0, start - 1) : start] == "/"
+            and _OF_A_FILE.search(name) is not None
+            and _SENTENCE_BEHIND.match(text, after) is not None
+        )
+    if behind == "==":
+        return _A_PASSWORD.search(name) is None and _VERSIONS.match(text, after) is not None
+    return behind in (")=", "=") and name.lower().endswith("_id") and _NUMBER.match(text, after) is not None
+
+
+_OF_A_FILE = re.compile(r"\.(?:key|pem|crt|p12|jks|pfx|token|secret|ya?ml|json|conf)\Z")
+_SENTENCE_BEHIND = re.compile(r"\w+\(\) |[a-z]{2,16} [a-z]")
+_A_PASSWORD = re.compile(r"pass|pwd|pin\b", re.IGNORECASE)
+_VERSIONS = re.compile(r"\d{1,5}(?:\.\d{1,6})*(?=$|[\s;,)\"'])")
+_NUMBER = re.compile(r"\(?\d{1,12}\)?(?=$|[\s.,;)])")

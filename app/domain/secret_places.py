@@ -10,7 +10,7 @@ from typing import Any
 
 import re2
 
-from app.domain.secret_names import harmless_word, is_place, is_secret_name, says_state
+from app.domain.secret_names import harmless_word, is_place, is_secret_name, is_told_of_another, says_state
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import (
     more_of_a_line,
@@ -84,6 +84,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None  # a name
     if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
         return None  # a path
+    if is_told_of_another(text, start, after, behind):
+        return None
     told = "=" not in behind and behind[-1:] in " \t"
     line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
     if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
@@ -157,6 +159,11 @@ def flag_of(match: Any, text: str) -> Span | None:
     """The word behind a flag whose name speaks of a secret."""
     if not is_secret_name(match["name"]) or _ANOTHER_FLAG.match(text, match.end()):
         return None
+    if spaced := match["spaced"]:
+        mark = spaced[: spaced.index(" ") if " " in spaced else spaced.index("\t")]
+        return read_in_quote(text, match.end(), mark) if spaced.endswith(mark) else None
+    if match[0][-1] in " \t" and _REQUIRES.match(text, match.end()):
+        return None
     flow = match["flow"]
     before = text[max(0, match.start() - _LINE) : match.start()] if flow else ""
     listed = before.rfind("[") > before.rfind("]")
@@ -170,6 +177,10 @@ def flag_of(match: Any, text: str) -> Span | None:
     return (found[0], nul) if found and nul > found[0] else found
 
 
+_REQUIRES = re.compile(
+    r"(?:is|was|are|must|cannot|can't|should|needs|requires?|and|or|not|has|flag|option|argument)(?:[.,;:]?$|\s+(?:[\"'`-]|[a-z-]{1,24}[.,;:)]?(?:\s|$)))"
+)
+"""What a sentence says of a flag."""
 _ARGUMENT_BELOW = re.compile(r"[^\s:=]+[ \t]*(?:\r?\n|\Z)")
 """An argument that has its line for itself, as `kubectl describe` writes them."""
 
@@ -353,27 +364,8 @@ def of_a_user(match: Any, _text: str) -> Span | None:
 
 
 _NO_USERS = frozenset(
-    {
-        "mailto",
-        "oidc",
-        "email",
-        "mail",
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "sip",
-        "xmpp",
-        "contact",
-        "owner",
-        "author",
-        "assignee",
-        "acct",
-        "image",
-        "reply-to",
-        "sender",
-    }
-)
+    ("mailto", "oidc", "email", "mail", "from", "to", "cc", "bcc", "sip", "xmpp", "contact", "owner", "author", "assignee", "acct", "image", "reply-to", "sender")
+)  # fmt: skip
 _VERSION = re.compile(r"v?\d{1,4}(?:\.\d+)+[\w.+-]*")
 
 

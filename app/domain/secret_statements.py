@@ -1,5 +1,5 @@
-"""Where the secrets stand in statements of databases, commands of Redis, lines of files that hold passwords, before their names, and in
-what a program says of a value that it refuses.
+"""Where the secrets stand in statements of databases, commands of Redis, lines of files that hold passwords, before their names,
+and beside them in an object.
 
 Used by `app.domain.secret_classes`; each function takes a match and its text. Every reader walks forward. Pure.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_places import place
 from app.domain.secret_quotes import end_of_line
+from app.domain.secret_refusals import A_TYPE
 from app.domain.secret_values import read_line, read_quoted, read_tuples, read_value, read_word
 from app.domain.secret_words import is_id, made_up
 
@@ -191,130 +192,19 @@ def value_then_name(match: Any, text: str) -> Span | list[Span] | None:
 _NEAR = 400
 
 
-QUOTES = "\"'`\u201c\u2018\u00ab"
-_TOLD = (
-    r"(?:\b(?:converting|parsing|convert|coerce|cast|decode|decoding|deserialize|from (?:string|text|number)(?: value)?|(?:literal for \w{1,16}\(\)|base) (?:with base )?\d{1,2}:"
-    r"|input string:|unmarshal !{0,2}\w{1,16}|(?:value|argument|input|number|integer|int|boolean|bool|string|float|duration|syntax for type [\w ]{1,32})(?: (?:was|of|is))?"
-    r"|received|got|given|found|actual|provided|but (?:was|is|got|found))(?:[ \t]*[:=,][ \t]*|[ \t]+)|\b(?:input|value|input_value|received|got)=)"
-)
-REFUSED_VALUE = (
-    rf"(?i){_TOLD}\\{{0,16}}[{QUOTES}]|\binput(?:_value)?=|[{QUOTES}] (?:is|was|are|cannot|could not|can't) "
-)
-"""Where a program that refuses a value may quote it: behind such a word, or before what it says of it."""
-_BEHIND_WORD = re.compile(rf"{_TOLD}(?=\\{{0,16}}[{QUOTES}])|\binput(?:_value)?=", re.IGNORECASE)
-_SAID_OF = re.compile(
-    rf"(?P<mark>[{QUOTES}])(?P<value>[^{QUOTES}\n]{{1,400}})[{QUOTES}\u201d\u2019\u00bb] (?:is|was|are|cannot|could not|can't) "
-)
-_REFUSES = re.compile(
-    r"convert|unmarshal|deserializ|invalid|not (?:a |an )?valid|is not (?:an?|in|one) |should be|must be|expected|out of range|illegal|malformed"
-    r"|coerc|cast|base \d|(?:to|of|expected) type|for input string|parse error|cannot parse",
-    re.IGNORECASE,
-)
-_A_TYPE = re.compile(
-    r"(?:u?int(?:eger)?\d*|number|numeric|str(?:ing)?|bool(?:ean)?|float\d*|double|decimal|object|array|list|dict|map|null|none|nil|undefined|nan|bytes?|date|datetime"
-    r"|duration|bigint|symbol|function|unknown|any|yes|no|true|false|(?:java|system)\.[\w.]+)",
-    re.IGNORECASE,
-)
-_NAMES = re.compile(r"(?P<before>(?:\b(?:field|argument|property|key|option|variable|setting|parameter|param|flag|column|attribute|env|assigning) )?(?:^|.)?)(?P<name>(?<![\w.-])-{0,2}[A-Za-z_][\w.:-]{0,127})(?P<after>.?)", re.IGNORECASE)  # fmt: skip
-_BOUND = re.compile(
-    r"(?m)reference chain: [^\n]{0,200}?\[\\{0,16}[\"'](?P<in>[A-Za-z_][\w.-]{0,127})\\{0,16}[\"']\]|\b(?:under|(?i:property|field|column|key|setting|variable|option|parameter)):? [\"'`]?(?P<of>[A-Za-z_][\w.:-]{0,127})|^[ \t]*(?P<alone>[A-Za-z_][\w.-]{0,127})[ \t]*$"
-    r"|^[ \t>]*(?:\d{1,5}[ \t]*\|)?[ \t]*[\"']?(?P<key>[A-Za-z_][\w.-]{0,127})[\"']?:"
-)
-_LEAD, _REST, _AROUND = 400, 1_000, 400
-
-
-def refused(match: Any, text: str) -> list[Span]:
-    """All values that a program quotes which refuses one, on a line that bears a secret's name or stands right by one. The last span is
-    empty and tells how far was read, so that each line is read once."""
-    begin = max(text.rfind("\n", max(0, match.start() - _LEAD), match.start()) + 1, match.start() - _LEAD, 0)
-    end = min(end_of_line(text, match.end()), match.end() + _REST)
-    line = text[begin:end]
-    values = _quoted_in(text, begin, end) if _REFUSES.search(line) else []
-    if values and not (_bears_name(line, begin, values) or _by_a_name(text, begin, end)):
-        values = [(s, e) for s, e in values if "unmarshal !!" in line and made_up(text[s:e])]
-    return [*values, (end, end)] if end > match.start() else values
-
-
-def _quoted_in(text: str, begin: int, end: int) -> list[Span]:
-    found: list[Span] = []
-    for word in _BEHIND_WORD.finditer(text, begin, end):
-        if word.start() < (found[-1][1] if found else 0):
-            continue
-        bare = word[0].lower().startswith("input") and word[0].endswith("=")
-        value = read_value(text, word.end()) if bare else read_quoted(text, word.end())
-        if value and value[1] > value[0] and not _A_TYPE.fullmatch(text[slice(*value)]):
-            found.append(value)
-    for said in _SAID_OF.finditer(text, begin, end):
-        if not any(s <= said.start("value") < e for s, e in found) and not _is_name(said["value"]):
-            found.append(said.span("value"))
-    return sorted(each for each in found if not _names_alone(text, each))
-
-
-def _names_alone(text: str, value: Span) -> bool:
-    """`cannot parse 'Password' as int`: what is quoted is the name."""
-    word = text[slice(*value)]
-    return word.isidentifier() and _is_name(word) and not made_up(word)
-
-
-def _bears_name(line: str, begin: int, values: list[Span]) -> bool:
-    """Whether a secret's name stands there beside the values: of several words, in quotes or brackets, or behind `field` and its like."""
-    for found in _NAMES.finditer(line):
-        start, name = found.start("name") + begin, found["name"]
-        if any(s <= start < e for s, e in values) and not _names_alone(line, found.span("name")):
-            continue
-        word = name.strip("-.:")
-        several = "_" in word or word.isupper() or name.startswith("-") or word[1:].lower() != word[1:]
-        bound = (
-            len(found["before"]) > 1
-            or found["before"] in tuple("\"'`[(/")
-            or found["after"] in tuple("\"'`])")
-        )
-        if (several or bound or word == line.lstrip().partition(":")[0]) and _is_name(word):
-            return True
-    return False
-
-
-def _by_a_name(text: str, begin: int, end: int) -> bool:
-    """Whether the lines right before or behind say to whose value the line belongs."""
-    before = text[max(0, begin - _AROUND) : begin].split("\n")[-9:]
-    behind = text[end + 1 : end_of_line(text, end + 1)][:_AROUND]
-    near = [
-        each
-        for each in _BOUND.finditer("\n".join(before))
-        if each["of"] or each["in"] or each.start() >= len("\n".join(before[:-3]))
-    ]
-    return any(
-        _is_name(each["in"] or each["of"] or each["alone"] or each["key"])
-        for each in (*near, *_BOUND.finditer(behind))
-    )
-
-
-def _is_name(word: str) -> bool:
-    """Whether it names a secret itself, unlike `token-service` and `AuthFilter`, which name what deals with one."""
-    if len(word) > 128 or "tokens" in word.lower() or not is_secret_name(word):
-        return False
-    tail = _TAIL.search(word)
-    return tail is None or is_secret_name(tail[0]) or tail[0].lower() in _TAILS
-
-
-_TAIL = re.compile(r"(?<=[.:-])[\w]+\Z|(?<=[a-z])[A-Z]+[a-z]*\Z")
-_TAILS = frozenset(
-    {"key", "keys", "phrase", "word", "code", "hash", "value", "string", "url", "uri", "id", "salt"}
-)
-
-
 def beside_path(match: Any, text: str) -> list[Span]:
     """What an object holds beside the path of a secret's name, before or behind it: `"path":["password"],"received":…`."""
     names = [match["name"].rpartition("/")[2]] if match["name"] else _QUOTED_WORD.findall(match["names"])
     if not any(is_secret_name(name) for name in names):
         return []
-    begin = max(text.rfind("{", max(0, match.start() - _REST), match.start()) + 1, match.start() - _REST)
-    end = text.find("}", match.end(), match.end() + _REST)
-    end = end if end >= 0 else min(len(text), match.end() + _REST)
+    begin = max(text.rfind("{", max(0, match.start() - _BESIDE), match.start()) + 1, match.start() - _BESIDE)
+    end = text.find("}", match.end(), match.end() + _BESIDE)
+    end = end if end >= 0 else min(len(text), match.end() + _BESIDE)
     found = [read_value(text, each.end()) for each in _RECEIVED.finditer(text, max(begin, 0), end)]
-    return [span for span in found if span and not _A_TYPE.fullmatch(text[slice(*span)])]
+    return [span for span in found if span and not A_TYPE.fullmatch(text[slice(*span)])]
 
 
+_BESIDE = 1_000
 _QUOTED_WORD = re.compile(r"[\"']([\w./:-]{1,128})\\{0,16}[\"']")
 _RECEIVED = re.compile(
     r"\\{0,16}[\"'](?:received|input|value|got|actual|given|data|rejectedValue|rejected_value)\\{0,16}[\"']\s*:\s*"

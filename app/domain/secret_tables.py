@@ -12,6 +12,7 @@ from typing import Any
 
 from app.domain.secret_names import is_secret_name
 from app.domain.secret_quotes import closing, end_of_line
+from app.domain.secret_words import made_up
 
 Span = tuple[int, int]
 Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
@@ -155,6 +156,40 @@ def _mapping_below(match: Any, text: str) -> list[Span] | None:
     return [span for span in found if text[span[0] : span[1]].strip()]
 
 
+def _members_below(match: Any, text: str) -> list[Span] | None:
+    """The values of a mapping or a list of pairs below the plural of a secret's name; no counts, times and words about them."""
+    name, indent = match["name"].lower(), len(match["indent"])
+    if not is_secret_name(name.removesuffix("s")):
+        return None
+    found, inner = list[Span](), -1
+    for number, (start, stop) in enumerate(_lines_from(text, match.end() + 1)):
+        said = text[start:stop]
+        member = _MEMBER.match(said)
+        depth = len(said) - len(said.lstrip())
+        if not said.strip() or depth < indent or (depth == indent and not said.lstrip().startswith("- ")):
+            break
+        inner = depth if inner < 0 else inner
+        if number > _MAX_MEMBERS:
+            break
+        if member is None or depth != inner or _OF_A_MEMBER.fullmatch(member["key"]):
+            continue
+        value = member["value"].strip("\"'")
+        if made_up(value) or ("secret" not in name and not _NO_MEMBER.fullmatch(value)):
+            found.append((start + member.start("value"), start + member.end("value")))
+    return found
+
+
+_MAX_MEMBERS = 200
+_MEMBER = re.compile(
+    r"\s*(?:- )?[\"']?(?P<key>[\w./-]{1,128})[\"']?(?:[ \t]*:[ \t]+|=)(?P<value>[^\s\[{|>&*!#]\S*)[ \t\r]*$"
+)
+_OF_A_MEMBER = re.compile(
+    r"(?i)(?:.*(?:name|file|path|dir|ref|type|kind|mode|count|ttl|enabled|namespace|provider|description|version|driver|source|target|(?:expir|creat|updat|us|issu)\w*|expires?.*|limit|max|min|total|user|owner|env|uid|gid|id|url|key|algorithm|length|policy|rotation|interval|description|status|state))"
+)
+"""Keys under which something is said of a secret."""
+_NO_MEMBER = re.compile(
+    r"(?i)-?\d[\d._,]*(?:[a-z]{1,4}|%)?|true|false|yes|no|on|off|null|none|~|[\w-]+://\S*|[./~]\S*|\$\S*|\{\{.*|enabled|disabled|strict|required|optional|default|unlimited|<.*"
+)
 _MAX_ROWS = 2_000
 _KEY = re.compile(r"\s*[\"']?[\w./-]{1,253}[\"']?\s*:(?:\s+|\Z)")
 
@@ -217,6 +252,11 @@ TABLES: tuple[Form, ...] = (
     ("table", r"""(?m)^[ \t]*["']?[A-Za-z_][\w .-]*["']?[,;\t]""", _below_names),
     ("table", r"(?m)^[ \t]*[A-Z][A-Z0-9_ -]*(?:  |\t)[ \t]*[A-Z][A-Z0-9_ \t-]*$", _below_column),
     ("Secret", r"""(?m)^(?P<indent>[ \t]*)["']?(?P<name>stringData|data|binaryData)["']?:[ \t]*\r?$""", _mapping_below),
+    (
+        "Secret",
+        r"""(?m)^(?P<indent>[ \t]*)(?:- )?["']?(?P<name>[\w.-]*(?i:tokens|passwords|passphrases|secrets|credentials|keys))["']?:[ \t]*\r?$""",
+        _members_below,
+    ),
     (
         "Secret",
         r"""(?i)\b(?:string|binary)?data(?:\\{0,16}["'])?\s*[:=]\s*(?:map\[string\](?:\[\])?\w+)?(?:\{|map\[)""",

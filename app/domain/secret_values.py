@@ -37,7 +37,7 @@ _TYPOGRAPHIC = {
 _BEHIND = r"(?=$|[\s)\]}>]|\|(?:\s|$)|\\+[nrt\"']|</|[\"'](?!\w)|[,;&](?:$|[\s\"'\\{\[(]|\d{1,9}\b|[\w.-]{1,64}\\{0,31}[\"']?\s?[=:]))"
 """What may stand behind a value that is whole: the end, a blank, a closing sign, or a separator and what no value goes on with."""
 _EMPTY = re.compile(
-    rf"(?:null|none|nil|<(?:nil|none|unset|empty|missing|omitted|hidden|redacted|not set)>|<set to the key '[^'>\n]{{1,253}}' (?:in|of) [^>\n]{{1,300}}>|true|false|undefined|\*{{3,}}){_BEHIND}",
+    rf"(?:null|none|nil|<(?:nil|none|unset|empty|missing|omitted|hidden|redacted|not set)>|<set to the key '[^'>\n]{{1,253}}' (?:in|of) [^>\n]{{1,300}}>|true|false|undefined|\*{{3,}}|\[[ ]?\]|\{{[ ]?\}}|\([ ]?\)){_BEHIND}",
     re.IGNORECASE,
 )
 _COUNT = re.compile(rf"(?P<quote>[\"'])?\d{{1,9}}(?:\.\d{{1,9}})?(?(quote)(?P=quote)){_BEHIND}")
@@ -48,8 +48,10 @@ _CONTINUED = re.compile(r"\\[ \t]*\r?\n[ \t]*(?=\S)")
 """A value on the next line, as a backslash at the end of this one says."""
 _COMMENT = re.compile(r"#(?:[ \t][^\n]*)?(?=\n)")
 _CALLED = re.compile(r"[A-Za-z_][\w.:]*(?=[(\[{])")
+_APPLIED = re.compile(r"[A-Z][A-Za-z]{1,30}[ \t](?=\\{0,31}[\"'])")
+"""A constructor before what it holds: `Just "S"`."""
 _BLOCK = re.compile(r"[|>][+-]?\d?[+-]?[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?P<indent>[ \t]+)")
-_BELOW = re.compile(r"\s*\n(?P<indent>[ \t]{0,64})(?P<item>- )?(?=[^\s-])")
+_BELOW = re.compile(r"\s*\n(?P<indent>[ \t]{0,64})(?P<item>(?:-[ \t]+){1,8})?(?=[^\s-])")
 _HERE = re.compile(r"<<[-~]?\\?[\"']?(?P<word>\w+)[\"']?[^\n]*\n")
 _MAPPING = re.compile(r"[\"']?[\w.$/-]+[\"']?\s*[:=](?:\s|$)")
 _REFERENCE = re.compile(
@@ -113,6 +115,8 @@ def _value(text: str, at: int, *, alone: bool = False) -> Span | None:
         return here.end(), end if end >= 0 else len(text)
     if first and first in "[{(<":
         return _in_brackets(text, at)
+    if (applied := _APPLIED.match(text, at)) and (held := read_quoted(text, applied.end())):
+        return at, held[1]
     if called := _CALLED.match(text, at):
         within = text[called.end() : min(called.end() + LOOK_AHEAD, end_of_line(text, at))]
         if (end := closing(within, 0)) < len(within) or within[-1:] in ")]}":

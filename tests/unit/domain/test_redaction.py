@@ -140,6 +140,9 @@ _HOSTILE = [
     *("pbkdf2_sha256$", "'a' is b (", "password String input_value=", "secrets set A=", "tried a as password ", "password = \\\n", "a-token:1.", "/token:1", "2026-11-27 ERROR app [a] "),
     *("passwords:\n  - ", "password[", "token=$(", "Bearer\n ", "seed phrase: ", "invalid token a1b2", "curl -b a=", "identified by "),
     *("invalid value 'x'\n", "invalid input=x ", 'parsing "', "invalid 'a' is ", '"path":["token"],"input":"', "Property: password\n", "invalid 'a' reference chain: [", "token set\nnew value: ", "[--token, "),
+    *("db.password must be a1, not b2 ", 'expected "a1b" for DB_PASSWORD ', "db.password [a1b2] ", "got a1b2 ", "value a1b2 of a.token ", "failed: '", "invalid 'a1\n'", "error [a1b2] ", "DB_PASSWORD\nmust 'a1'\n"),
+    *("tokens:\n a: b1\n", "- tokens:\n", '"mysql" "-pa" ', '"--token" "a" ', "mysql\n- -pa # b\n", '{"token" "a" ', "assertion=a1b2c3d4 ", "set $token a;\n", 'variable "token" { default = ', "login failed for a:b1 "),
+    *("sip:a:", "passwords:\n- - - ", "token=Just ", "A1/" * 13 + "b ", "ExpiredToken: The ", "auth: a b "),
 ]  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""What a program says of a value that it refuses: whatever the verb and in either order the value goes, and what else is quoted stays."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from app.domain.redact import redact, redact_lines
+
+SECRETS = ("Vq8mK2xPz7Lw", "Tr0ub4dor&3xQz", "plum-kettle-rain7")
+NAMES = (
+    "db.password",
+    "DB_PASSWORD",
+    "--api-key",
+    "ssl.keystore.password",
+    "clientSecret",
+    "spring.datasource.password",
+)
+VERBS = (
+    "must be a number, got", "cannot be", "should not be", "expected a URL, received", "could not be read from", "failed to parse", "rejects", "is malformed:",
+    "does not accept", "refuses to take", "needs a reference, not", "has the invalid value", "violates its pattern with", "was not converted from",
+)  # fmt: skip
+BEFORE = (
+    "{s} is no valid value of {n}", "invalid value {s} for {n}", "cannot use {s} as {n}", "could not set {n}: {s}", "value {s} was refused for option {n}",
+    "Failed to parse value {s} for setting {n}", "unexpected {s} at {n}", "illegal content {s} in property {n}",
+)  # fmt: skip
+QUOTED = ('"{}"', "'{}'", "`{}`")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_refused_value_behind_its_name_is_hidden_whatever_the_verb(name: str) -> None:
+    lines = [
+        f"{lead}{mark.format(name)} {verb} {quote.format(secret)}"
+        for lead, mark, verb, quote, secret in product(
+            ("", "Error: option "), ("{}", "'{}'"), VERBS, QUOTED, SECRETS
+        )
+    ]
+    assert [line for line in lines if any(secret in redact(line) for secret in SECRETS)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_refused_value_before_its_name_is_hidden_whatever_the_verb(name: str) -> None:
+    lines = [
+        said.format(s=quote.format(secret), n=mark.format(name))
+        for said, mark, quote, secret in product(BEFORE, ("{}", "'{}'"), QUOTED, SECRETS)
+    ]
+    assert [line for line in lines if any(secret in redact(line) for secret in SECRETS)] == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'{}' is not of type 'integer'\n\nFailed validating 'type' in schema['properties']['password']:",
+        "On instance['password']:\n    '{}' is not valid",
+        "Value '{}' of type 'str' could not be converted to Integer\n    full_key: db.password",
+        "Key 'password' error:\n'{}' should be instance of 'int'",
+        '  # Expected number, got "{}" (type string)\n  password => "x"',
+        "2026-11-27 10:00:00 ERROR [main] c.e.X - Setting: api_key\n2026-11-27 10:00:00 ERROR [main] c.e.X - Type: int\n2026-11-27 10:00:00 ERROR [main] c.e.X - Given: {}",
+        "12:00:00 INFO  Property: db.password\n12:00:00 INFO  Kind: Integer\n12:00:00 INFO  Value: {}",
+    ],
+)
+def test_a_refused_value_on_a_line_beside_its_name_is_hidden(written: str) -> None:
+    for secret in (*SECRETS, "sunflowerlantern"):
+        lines = written.format(secret).split("\n")
+        assert secret not in redact("\n".join(lines))
+        assert secret not in "\n".join(redact_lines(lines))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'could not read DB_PASSWORD from secret "shop-db2" in namespace "shop-1"',
+        'DB_PASSWORD must be set in environment "prod-eu1"',
+        'error: auth.password is missing in file "values-prod2.yaml" at line 3',
+        "invalid DB_PASSWORD in pod shop-7c9f6d5b8c-2kxvw",
+        "error retrieving DB_PASSWORD from vault, got HTTP/1.1 403 Forbidden",
+        "[req-67a701] auth.password must be set",
+        "expected DB_PASSWORD to be 'string', got 'undefined'",
+        'error parsing "config.yaml": secret "db-credentials" not found',
+        "unable to get API_KEY from vault-0.vault:8200",
+    ],
+)
+def test_what_else_is_quoted_beside_a_secrets_name_stays(line: str) -> None:
+    assert redact(line) == line
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_lists_as_go_prints_them_are_read_as_lists_of_json(secret: str) -> None:
+    lists = (
+        'exec: ["app" "--token" "{}"]: executable not found',
+        'failed to start: ["redis-cli" "-a" "{}" "ping"]',
+        'exec: ["mysql" "-uroot" "-p{}"]: not found',
+        "Exec lifecycle hook ([redis-cli -a {} ping]) failed",
+        '{{"msg":"exec: [\\"app\\" \\"--token\\" \\"{}\\"]"}}',
+    )
+    assert [text for text in lists if secret in redact(text.format(secret))] == []
