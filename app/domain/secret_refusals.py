@@ -1,7 +1,7 @@
 """What a program says of a value that it refuses: in one sentence the name of a secret and a value, whatever the verb and in either order.
 
-A sentence is a line, with the lines right before and behind it that say whose value it is. Used by `app.domain.secret_classes`; each function
-takes a match and its text. Every reader walks forward, and looks a bounded way back. Pure.
+A sentence is a line, with the lines beside it that say whose value it is. Used by `app.domain.secret_classes`. Every reader walks forward,
+and looks a bounded way back. Pure.
 """
 
 from __future__ import annotations
@@ -90,10 +90,11 @@ _OBJECTS = frozenset({
     "annotation", "code", "status", "state", "reason", "message", "msg", "event", "caller", "component", "operation", "action", "verb", "line", "named", "called", "by", "directive",
     "pattern", "regex", "bean", "task", "step", "stage", "workflow", "pipeline", "branch", "tag", "version", "release", "chart", "template", "element", "rule", "check", "test", "feature",
     "locale", "language", "unit", "expected", "as", "like",
+    "backend", "lease", "lock", "store", "keystore", "truststore", "vault", "proxy", "agent", "controller", "listener", "broker", "partition", "consumer", "project", "tenant", "org", "organization", "team",
+    "repo", "repository", "device", "disk", "mount", "header", "query", "session", "subject", "address", "port", "connection",
 })  # fmt: skip
 """Behind these words, or several of them, something else is named."""
-_OF_MORE = ("back to", "choose from", "one of", "type of", "instance of")
-_LETTERS = string.ascii_letters
+_OF_MORE = ("back to", "connection to", "connect to", "choose from", "one of", "type of", "instance of")
 _SIGNS = string.ascii_letters + string.digits + "_.-"
 _PAIRED = re.compile(r"(?:\w\\{0,16}[\"'][ \t]*:|=>?|[\"']/|[\"'`][ \t]*,)[ \t]*\\{0,16}\Z")
 _FILE = r"\S+\.(?:ya?ml|json|toml|ini|conf|cnf|cfg|properties|env|xml|py|go|js|ts|rb|java|sh|pem|crt|key|jks|p12|txt|log|tf|hcl|php|rs)"
@@ -221,7 +222,7 @@ def _of_another(text: str, begin: int, at: int) -> bool:
     """Whether what is quoted at `at` is the name of something else."""
     before = text[max(begin, at - _BEFORE) : at].rstrip("\\")
     words = before.rstrip(" \t:=").removesuffix(" is")
-    word = words[len(words.rstrip(_LETTERS)) :].lower()
+    word = words[len(words.rstrip(string.ascii_letters)) :].lower()
     if word == "policy" and ":" in before[len(words) :]:
         return False
     return word in _OBJECTS or word.removesuffix("s") in _OBJECTS or words.endswith(_OF_MORE)
@@ -345,13 +346,7 @@ def _names(told: _Sentence, values: list[Span]) -> Iterator[Span]:
         if _OF_AN_OBJECT.search(line, max(0, found.start() - 24), found.start()):
             continue
         before, after = line[max(0, found.start() - 24) : found.start()], line[found.end() : found.end() + 24]
-        several = (
-            "_" in word
-            or word.isupper()
-            or name.startswith("-")
-            or word[1:].lower() != word[1:]
-            or "." in word
-        )
+        several = "_" in word or "." in word or name.startswith("-") or word[1:].lower() != word[1:]
         bound = (
             _KIND.search(before) is not None
             or before[-1:] in tuple("\"'`[(/:.")
