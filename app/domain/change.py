@@ -98,9 +98,14 @@ def may_show(path: str, value: Any) -> bool:
         return True
     if steps[-1] == "image":
         return _matches(_IMAGE, value)
-    if "limits" in steps or "requests" in steps:
+    if "limits" in steps or "requests" in steps or _is_target(steps):
         return _matches(_QUANTITY, value)
     return (steps[-1] in _NAMES or _reference(steps)) and _matches(_NAME, value)
+
+
+def _is_target(steps: Sequence[str]) -> bool:
+    """The number at which an autoscaler or a trigger of KEDA's scales."""
+    return steps[:2] in (("spec", "metrics"), ("spec", "triggers")) and steps[-1] in ("averageValue", "value")
 
 
 def _reference(steps: Sequence[str]) -> bool:
