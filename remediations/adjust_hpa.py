@@ -106,7 +106,7 @@ class AdjustHpa(Remediation[AdjustHpaParams]):
 def _contradiction(params: AdjustHpaParams) -> str:
     """Why what was given is no order; empty when it is one."""
     if params.metric and params.utilization is not None:
-        return f"{params.metric} is no resource and has no utilization: give average or value"
+        return f"a metric that is no resource ({params.metric}) has no utilization: give average or value"
     if params.metric and not params.average and not params.value:
         return f"no target for {params.metric} was given: average or value"
     if params.value and not params.metric:

@@ -75,7 +75,7 @@ def _bounds(name: str, spec: Obj, low: int, high: int) -> str:
         return f"{name} cannot hold at least {low} and at most {high} replicas"
     idle = spec.get("idleReplicaCount")
     if idle is not None and idle >= low:
-        return f"idleReplicaCount of {name} is {idle}, and has to be below minReplicaCount ({low})"
+        return f"{name} has idleReplicaCount {idle}, which has to be below minReplicaCount ({low})"
     return ""
 
 

@@ -15,7 +15,7 @@ from app.sim.kinds import APIS
 from app.sim.objects import Key
 from app.sim.ownership import SCALE
 from app.sim.patch import clone
-from app.sim.world import World
+from app.sim.world import World, condition
 
 _WRITER: Final = "keda"
 _NAME: Final = "scaledobject.keda.sh/name"
@@ -44,6 +44,11 @@ class ScaledObjects:
             if there is not None:
                 self._world.store.delete(hpa)
             return
+        if bad := next((t for t in found["spec"]["triggers"] if not _readable(t)), None):
+            text = f"the target of trigger {bad['type']} is not a number"
+            ready, _ = condition([], "Ready", False, "ScaledObjectCheckFailed", text, self._world.time)
+            self._world.set_status(found, {"conditions": [ready]}, _WRITER)
+            return  # the autoscaler stays as it was
         self._woken(found)
         wanted = _autoscaler(found, name)
         if there is None:
@@ -84,6 +89,11 @@ def _autoscaler(found: Obj, name: str) -> Obj:
             "metrics": [_metric(at, trigger) for at, trigger in enumerate(spec["triggers"])],
         },
     }
+
+
+def _readable(trigger: Obj) -> bool:
+    value = str((trigger.get("metadata") or {}).get("value", ""))
+    return trigger.get("metricType") != "Utilization" or value.isdecimal()
 
 
 def _metric(at: int, trigger: Obj) -> Obj:
