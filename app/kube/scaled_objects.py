@@ -22,7 +22,7 @@ _GROUP: Final = "keda.sh/"
 _PAUSED, _PAUSED_AT = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
 _NO: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 """What KEDA reads as no; whatever else stands there pauses."""
-LEAST, MOST = 1, 100
+DEFAULT_MIN, DEFAULT_MAX = 1, 100
 """What KEDA gives its autoscaler where the ScaledObject has no bounds, or a minimum of 0."""
 FIELDS: Final = {"Utilization": "averageUtilization", "AverageValue": "averageValue"}
 """Where a target of this type stands in an autoscaler."""
@@ -97,7 +97,7 @@ def _behind(spec: Obj, action: Action) -> list[str]:
         ("/spec/minReplicaCount", "minReplicas", "min"),
         ("/spec/maxReplicaCount", "maxReplicas", "max"),
     ):
-        has = spec.get(field, LEAST)
+        has = spec.get(field, DEFAULT_MIN)
         if path in changed and has != wanted[key]:
             found.append(f"{field} is {has}, not {wanted[key]}")
     if "resource" in wanted:

@@ -18,7 +18,7 @@ from app.kube.impossible import Impossible
 from app.kube.look import HOLDS
 from app.kube.manifest import parse_quantity
 from app.kube.parse import parse_ref
-from app.kube.scaled_objects import LEAST, MOST, paused
+from app.kube.scaled_objects import DEFAULT_MAX, DEFAULT_MIN, paused
 
 _TYPES = ("cpu", "memory")
 
@@ -31,7 +31,7 @@ def adjust_scaled_object(workload: Workload, manifest: Obj, wanted: Bounds) -> A
         return Impossible(why, f"{why}; then order it again")
     spec = manifest["spec"]
     low = (spec.get("minReplicaCount") or 0) if wanted.minimum is None else wanted.minimum
-    high = spec.get("maxReplicaCount", MOST) if wanted.maximum is None else wanted.maximum
+    high = spec.get("maxReplicaCount", DEFAULT_MAX) if wanted.maximum is None else wanted.maximum
     if no := _bounds(name, spec, low, high):
         return Impossible(no)
     found = _target(name, spec.get("triggers") or (), wanted)
@@ -54,7 +54,7 @@ def adjust_scaled_object(workload: Workload, manifest: Obj, wanted: Bounds) -> A
         pods_affected=0,
         reversible=True,
         undo=f"set {name} back; KEDA then sets its autoscaler back",
-        params={"scaledObject": manifest["metadata"]["name"], "min": max(LEAST, low), "max": high}
+        params={"scaledObject": manifest["metadata"]["name"], "min": max(DEFAULT_MIN, low), "max": high}
         | (found.facts if found else {}),
         part={HOLDS: {found.change.path: found.holds}} if found else {},
     )
@@ -71,7 +71,7 @@ def doubt(manifest: Obj, action: Action) -> str:
 
 def _bounds(name: str, spec: Obj, low: int, high: int) -> str:
     """Why KEDA would refuse these bounds; empty when it takes them."""
-    if max(LEAST, low) > high:
+    if max(DEFAULT_MIN, low) > high:
         return f"{name} cannot hold at least {low} and at most {high} replicas"
     idle = spec.get("idleReplicaCount")
     if idle is not None and idle >= low:
@@ -83,7 +83,7 @@ def _counts(spec: Obj, wanted: Bounds) -> tuple[list[FieldChange], list[str]]:
     changes, words = [], []
     for key, value, default in (
         ("minReplicaCount", wanted.minimum, 0),
-        ("maxReplicaCount", wanted.maximum, MOST),
+        ("maxReplicaCount", wanted.maximum, DEFAULT_MAX),
     ):
         before = spec.get(key)
         if value is None or value == (default if before is None else before):
