@@ -75,7 +75,8 @@ def _others(groups: frozenset[str], policy: Policy | None) -> Iterator[Finding]:
         yield _SAY.warn("vpa", text, "set ownership: {vpa: ask}, or updateMode Off")
     if "keda.sh" in groups:
         yield _SAY.ok(
-            "keda", "KEDA is installed; its autoscalers are left alone, the patch for the source is told"
+            "keda",
+            "KEDA is installed; its autoscalers are left alone, and adjust-hpa changes their ScaledObjects",
         )
     if "metrics.k8s.io" not in groups:
         text = "the cluster serves no pod metrics: usage and leaks are unknown without Prometheus"

@@ -37,6 +37,7 @@ class ActionKind(StrEnum):
     TERMINATE_SESSIONS = "terminate-sessions"
     SET_IMAGE = "set-image"
     ADJUST_AUTOSCALER = "adjust-autoscaler"
+    ADJUST_SCALED_OBJECT = "adjust-scaled-object"
     ROTATE_KEY = "rotate-key"
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
@@ -54,6 +55,7 @@ SIZES = frozenset(
         ActionKind.RAISE_MIN_REPLICAS,
         ActionKind.RAISE_MEMORY_LIMIT,
         ActionKind.ADJUST_AUTOSCALER,
+        ActionKind.ADJUST_SCALED_OBJECT,
     }
 )
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
@@ -100,7 +102,7 @@ class Action:
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
     to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `part` is what of the
     object it is about, when it is not the object itself: sessions of a database, a Job beside it. It belongs to what an approval
-    is for.
+    is for, and so does what has to hold beside the changes (`app.kube.look.HOLDS`).
     `sealed`: some of its values are hidden.
     """
 

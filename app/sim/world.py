@@ -30,6 +30,7 @@ EVENT_REFILL = 300.0
 
 Reconcile = Callable[[Key], None]
 _ORDER = (
+    Kind.SCALED_OBJECT,
     Kind.HPA,
     Kind.DEPLOYMENT,
     Kind.REPLICA_SET,

@@ -24,6 +24,8 @@ from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope, TargetSp
 EVERY: Final = "every remediation"
 """Whose right it is when all of them need it."""
 _PATTERN = frozenset("*?[")
+AROUND: Final = frozenset({Kind.HPA, Kind.SCALED_OBJECT, Kind.POD})
+"""Kinds of objects beside the target's own that an action on it may change."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,7 +89,7 @@ def writes(
     them, but for actions that change neither such an object nor its pods."""
     targets = {kind for kind in _target_kinds(rule) if kind in on}
     free = targets - set(scope.protected_kinds)
-    touched = free | {Kind.HPA, Kind.POD} if free else set()
+    touched = free | AROUND if free else set()
     found = {
         p
         for action in handler.actions
