@@ -38,11 +38,11 @@ from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.clicks import Interactions
 from app.flow.people.operations import Operations
+from app.flow.readiness.access import AccessCheck
+from app.flow.readiness.health import Health
 from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import FiringAlerts, Gone, Reach, Services
 from app.flow.upkeep import views
-from app.flow.upkeep.access import AccessCheck
-from app.flow.upkeep.health import Health
 from app.flow.upkeep.loops import Loops
 from app.flow.upkeep.policies import PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task

@@ -162,7 +162,7 @@ def host_in(namespace: str, host: str, service: str) -> str:
 
 _FEW_LEFT = 0.05  # of the most frequent error: a straggler
 _OTHERS = 0.25  # of its count, by which the other errors may have grown meanwhile
-_MOST = 0.5  # part of all errors from which the most frequent one is what the errors are about
+_MAJORITY = 0.5  # part of all errors from which the most frequent one is what the errors are about
 _LINES, _CAUSES, _LIMITED = "error lines a minute", "causes", "limited answers a minute"
 _OTHER_LINES = "other log lines a minute"
 _TROUBLED, _KILLS = "containers in trouble", "kills for memory a minute that the containers run"
@@ -177,7 +177,7 @@ def errors_counted(finding: Finding | None) -> tuple[Trouble, ...]:
     data: Any = {"window_seconds": 60, "groups": (), "pods": 0, "cut": 0, **finding.data}
     minutes, errors = (data.get("seconds") or data["window_seconds"]) / 60, data["errors"]
     top = data["groups"][0]["count"] if data["groups"] else 0
-    gone = errors - (1 - _OTHERS) * top if top >= _MOST * errors else _FEW_LEFT * errors
+    gone = errors - (1 - _OTHERS) * top if top >= _MAJORITY * errors else _FEW_LEFT * errors
     whole = Trouble(
         _LINES, errors / minutes, gone / minutes, of_load=True, pods=data["pods"], needs=_OTHER_LINES
     )

@@ -35,7 +35,7 @@ _PART, _PARTS, _AT_ONCE = 8 * _MIB, 9_000, 4
 _LONGEST_COPY = 5 << 30  # what S3 copies in one request
 _BLOCK = 4 * _MIB
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
-_MOST_OBJECTS = 100_000  # hourly backups with their manifests for five years
+_MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
 MANIFEST = ".manifest.json"
 
 
@@ -173,8 +173,8 @@ class Bucket:
         with worded():
             for page in obstore.list(self._store, prefix=f"{folder}/"):
                 keys |= {meta["path"]: meta["last_modified"] for meta in page}
-                if len(keys) > _MOST_OBJECTS:
-                    raise BackupFailed(f"the folder has more than {_MOST_OBJECTS} objects", code="store_full")
+                if len(keys) > _MAX_OBJECTS:
+                    raise BackupFailed(f"the folder has more than {_MAX_OBJECTS} objects", code="store_full")
         return keys
 
     def remove(self, key: str) -> None:

@@ -44,7 +44,7 @@ def verify(
     keys, known = audit_keys(settings), Head.parse(head) if head else None
     store = open_store(settings, migrate=False)
     try:
-        last = asyncio.run(store.read(trail.head)).seq
+        last = asyncio.run(store.read(trail.newest))
         with progress("records", last, quiet=as_json) as told:
             report = asyncio.run(store.read(lambda conn: trail.verify(conn, keys, known, told)))
     finally:

@@ -29,7 +29,7 @@ COUNTED, REMOVED = 2_000, 500
 """Checkpoints of one page: of a count, which only reads, and of a removal."""
 _LONG: Final = 20
 """So many pages of one thread are too many: each reads all of it, so that a page of it is a bigger part."""
-_MOST: Final = 20_000
+_MAX_PAGE: Final = 20_000
 """Checkpoints of the longest page of a removal."""
 _LONGEST: Final = 200
 """Characters of what is attached to a table: the names are a stranger's."""
@@ -125,7 +125,7 @@ class PostgresCheckpoints:
         await _lock(connection, at)
         await _known_version(connection, at)
         await _make_room(connection)
-        values |= await _page(connection, *which, (self.removed, _MOST))
+        values |= await _page(connection, *which, (self.removed, _MAX_PAGE))
         kept = await _one(connection, queries.KEPT, values)
         page = _told(values, await _one(connection, queries.REMOVE, values))
         if (left := await _one(connection, queries.KEPT, values)) != kept:

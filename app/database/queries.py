@@ -9,7 +9,7 @@ from app.domain.database import Why
 
 OLDEST: Final = 140_000
 """`server_version_num` of the oldest version whose locks tell since when somebody waits."""
-MOST: Final = 2_000
+MAX_ROWS: Final = 2_000
 """Sessions of one look."""
 
 SERVER: Final = """
@@ -36,11 +36,11 @@ RECOVERY: Final = """
 STANDBYS: Final[LiteralString] = f"""
     SELECT {raw("COALESCE(NULLIF(application_name, ''), host(client_addr), 'no name')")}, COALESCE(state, 'state may not be seen'),
         pg_wal_lsn_diff({_NOW_AT}, replay_lsn)::bigint, extract(epoch FROM replay_lag)::float8
-    FROM pg_stat_replication ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MOST}
+    FROM pg_stat_replication ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MAX_ROWS}
 """
 SLOTS: Final[LiteralString] = f"""
     SELECT {raw("slot_name")}, active, pg_wal_lsn_diff({_NOW_AT}, restart_lsn)::bigint, COALESCE(wal_status = 'lost', false)
-    FROM pg_replication_slots ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MOST}
+    FROM pg_replication_slots ORDER BY 3 DESC NULLS LAST, 1 LIMIT {MAX_ROWS}
 """
 
 _OURS: Final = "a.pid = pg_backend_pid() OR a.application_name LIKE ANY (%(ours)s)"
@@ -67,7 +67,7 @@ SESSIONS: Final[LiteralString] = f"""
             OR pg_has_role(current_user, 'pg_signal_backend', 'USAGE'), false)
     FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
     WHERE a.backend_type IN ('client backend', 'walsender') OR (a.backend_type IS NULL AND a.datid IS NOT NULL)
-    ORDER BY a.state_change NULLS LAST, a.pid LIMIT {MOST}
+    ORDER BY a.state_change NULLS LAST, a.pid LIMIT {MAX_ROWS}
 """
 
 _HOLDS: Final[dict[Why, LiteralString]] = {

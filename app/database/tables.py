@@ -22,7 +22,7 @@ from app.domain.database import APPLICATION, DatabaseAddress
 from app.domain.redact import in_one_line
 from app.domain.tables import Holder, Look, Table, TableId, Vacuum
 
-MOST: Final = 500
+MAX_ROWS: Final = 500
 """Tables of one look, the biggest."""
 _LOCK = 5_000  # milliseconds that a vacuum waits for its table
 _LONGEST = 100
@@ -44,7 +44,7 @@ TABLES: Final[LiteralString] = f"""
         JOIN pg_database d ON d.datname = current_database()
     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
-    ORDER BY 4 DESC, 1 LIMIT {MOST}
+    ORDER BY 4 DESC, 1 LIMIT {MAX_ROWS}
 """
 _USER: Final = (
     "COALESCE(a.usename, CASE WHEN a.backend_type = 'autovacuum worker' THEN 'autovacuum' END, 'somebody')"

@@ -13,14 +13,14 @@ from app.policy.model import SLACK_GROUP
 
 _SLACK, _PAGER = Voice(Area.SLACK), Voice(Area.PAGERDUTY)
 _USER = "slack:"
-_MOST = 50  # people, groups and schedules that are asked about
+_MAX_ASKED = 50  # people, groups and schedules that are asked about
 
 Call = Callable[..., Awaitable[Reply]]
 
 
 def _named(patient: Patient, *prefixes: str) -> list[str]:
     policy = patient.policy.escalation if patient.policy is not None else None
-    return sorted(n for n in (policy.named if policy else ()) if n.startswith(prefixes))[:_MOST]
+    return sorted(n for n in (policy.named if policy else ()) if n.startswith(prefixes))[:_MAX_ASKED]
 
 
 def reached(patient: Patient) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def answering_groups(patient: Patient) -> list[str]:
     """User groups (`S...`) whose members may answer: those of rules, and the operators'."""
     rules = patient.policy.rules if patient.policy is not None else ()
     named = {n.removeprefix(SLACK_GROUP) for r in rules for n in r.approval.by if n.startswith(SLACK_GROUP)}
-    return sorted(named | {name for name in patient.settings.operators if name.startswith("S")})[:_MOST]
+    return sorted(named | {name for name in patient.settings.operators if name.startswith("S")})[:_MAX_ASKED]
 
 
 async def answering(patient: Patient, call: Call, token: str, scopes: set[str]) -> list[Finding]:

@@ -8,7 +8,7 @@ from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
 from app.domain.target import Kind
-from app.flow.upkeep.rights import EVERY, Need, is_pattern, named_namespaces, needs
+from app.flow.readiness.rights import EVERY, Need, is_pattern, named_namespaces, needs
 from app.kube.client import KubeCluster
 from app.policy.facts import may_act
 from app.policy.model import OwnedMode, Policy

@@ -15,7 +15,7 @@ from typing import Any, Final
 from app.doctor.findings import Area, Finding, Voice, foreign
 from app.doctor.patient import Patient
 from app.domain.units import counted
-from app.flow.upkeep.rights import named_namespaces
+from app.flow.readiness.rights import named_namespaces
 from app.policy.matchers import Matcher, Operator, compile_anchored, parse_matchers
 from app.policy.model import Policy, Rule
 from app.policy.units import duration_text

@@ -17,7 +17,7 @@ from app.domain.text import CONTROL
 LONGEST_MANIFEST: Final = 4 * 1024 * 1024
 """Bytes: some ten thousand tables with long names."""
 _BOUNDS: Final = Bounds(values=200_000, containers=1_000)
-_MOST: Final = 2**63 - 1  # what a database counts with
+_MAX_BIGINT: Final = 2**63 - 1  # what a database counts with
 _LONGEST_TEXT: Final = 1_000
 _DEEPEST: Final = 3
 
@@ -61,7 +61,7 @@ def _plain(value: Any, deep: int) -> bool:
     if value is None or isinstance(value, bool):
         return True
     if isinstance(value, int):
-        return 0 <= value <= _MOST
+        return 0 <= value <= _MAX_BIGINT
     if isinstance(value, dict) and deep:
         return all(_plain(name, 0) and _plain(item, deep - 1) for name, item in value.items())
     return isinstance(value, list) and deep > 0 and all(_plain(item, deep - 1) for item in value)

@@ -46,7 +46,7 @@ _NEXT = re.compile(
 )
 """What stands behind its beginning."""
 _LEVELS = re.compile(_LEVEL)
-_MOST = 24
+_MAX_PREFIXES = 24
 _LONGEST = 400
 _LEADS = re.compile(r"[:|\]]?(?:[ \t](?=[ \t]{0,60}[:|-] )|[ \t])?")
 _MESSAGE = re.compile(
@@ -145,7 +145,7 @@ def _behind_prefix(line: str, start: int, end: int, *, alone: bool) -> int:
     service = _SERVICE.match(line, start, end) if not start else None
     at = behind = service.end() + 1 if service else start
     levels = named = False
-    for number in range(_MOST):
+    for number in range(_MAX_PREFIXES):
         found = _FIRST.match(line, at, end) or (_NEXT.match(line, at, end) if number else None)
         if found is None or found.end() - start > _LONGEST or _speaks_of_a_secret(found):
             break

@@ -18,7 +18,7 @@ Span = tuple[int, int]
 _Word = tuple[int, int, str]
 """Where a word stands without its quotes, and what it says."""
 
-_MOST_WORDS = 400
+_MAX_WORDS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
     if _COMMA.match(text, at):
         yield from _listed(text, at)
     elif _ITEM.match(text, at):
-        for _ in range(_MOST_WORDS):
+        for _ in range(_MAX_WORDS):
             item = _ITEM.match(text, at)
             if item is None:
                 return
@@ -118,7 +118,7 @@ def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
                 return
             yield start, stop, at
     else:
-        for _ in range(_MOST_WORDS):
+        for _ in range(_MAX_WORDS):
             start, stop, behind = read_word(text, at)
             if behind <= at or behind == start:
                 return
@@ -128,7 +128,7 @@ def _words(text: str, at: int) -> Iterator[tuple[int, int, int]]:
 
 def _listed(text: str, at: int) -> Iterator[tuple[int, int, int]]:
     """The words of a list of JSON or YAML, each in quotes or bare."""
-    for _ in range(_MOST_WORDS):
+    for _ in range(_MAX_WORDS):
         comma = _COMMA.match(text, at)
         if comma is None:
             return

@@ -143,7 +143,7 @@ def _mapping_below(match: Any, text: str) -> list[Span] | None:
         if said.strip() and len(said) - len(said.lstrip()) <= indent:
             break
         rows, end = [*rows, (start, stop)] if said.strip() else rows, stop
-        if len(rows) > _MOST_ROWS:
+        if len(rows) > _MAX_ROWS:
             break
     if match["name"] != "stringData" and not _is_of_a_secret(text, match.start(), end):
         return None
@@ -155,7 +155,7 @@ def _mapping_below(match: Any, text: str) -> list[Span] | None:
     return [span for span in found if text[span[0] : span[1]].strip()]
 
 
-_MOST_ROWS = 2_000
+_MAX_ROWS = 2_000
 _KEY = re.compile(r"\s*[\"']?[\w./-]{1,253}[\"']?\s*:(?:\s+|\Z)")
 
 

@@ -247,7 +247,7 @@ def workload_of_any_kind(subject: Mapping[str, str]) -> str:
 UNREAD = "unread_labels"
 """The label by which the intake says that the sender told more than could be read, or different things: what the alert is about
 is not known then, which is not the same as that it names nothing."""
-_MOST_TOLD, _LONGEST_TOLD = 6, 60
+_MAX_TOLD, _LONGEST_TOLD = 6, 60
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _WHOLE = """alertgroup alert_group alert_name rulename rule_name rule_group rule_uid ref_id datasource_uid team squad receiver
 prometheus monitor reporter le quantile value threshold unit for metrics_path num_firing num_resolved
@@ -276,8 +276,8 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[a-z%]{1,2})?|true|false", re.ASCII)
 
 def unread(lost: Sequence[str]) -> str:
     """The value of UNREAD: what could not be read, in words."""
-    more = f" and {len(lost) - _MOST_TOLD} more" if len(lost) > _MOST_TOLD else ""
-    names = ", ".join(bounded(name, _LONGEST_TOLD) for name in lost[:_MOST_TOLD])
+    more = f" and {len(lost) - _MAX_TOLD} more" if len(lost) > _MAX_TOLD else ""
+    names = ", ".join(bounded(name, _LONGEST_TOLD) for name in lost[:_MAX_TOLD])
     return f"not read, or told differently: {names}{more}"
 
 

@@ -27,7 +27,7 @@ _PATIENCE = 3
 helps can be the harmful action."""
 READINGS = "readings"
 """Under which name the row of a run keeps what its looks read."""
-_MOST_READINGS = 60
+_MAX_READINGS = 60
 
 
 class AlertCondition(StrEnum):
@@ -295,7 +295,7 @@ def with_reading(kept: Sequence[JsonValue], now: Reading) -> list[JsonValue]:
     """What is kept of all looks, this one added: all of a short verification, and of a long one every other, the first and the last
     among them, as often as there are too many."""
     series = [*kept, now.to_json()]
-    return series if len(series) <= _MOST_READINGS else [*series[:-1:2], series[-1]]
+    return series if len(series) <= _MAX_READINGS else [*series[:-1:2], series[-1]]
 
 
 def judge(watch: Watch, settle: timedelta, timeout: timedelta) -> tuple[Result, str] | None:

@@ -111,19 +111,19 @@ class JournalEngine:
         """The engine's clock."""
         return self._clock.now()
 
-    async def nap(self, run_id: str, topic: str, seconds: float) -> None:
+    async def sleep(self, run_id: str, topic: str, seconds: float) -> None:
         """Wait on the clock, ended early by a signal."""
         waker = self._wakers[run_id, topic]
-        naps = [
+        sleeps = [
             asyncio.ensure_future(self._clock.sleep(max(0.0, seconds))),
             asyncio.ensure_future(waker.wait()),
         ]
         try:
-            await asyncio.wait(naps, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(sleeps, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for nap in naps:
-                nap.cancel()
-            await asyncio.gather(*naps, return_exceptions=True)
+            for sleep in sleeps:
+                sleep.cancel()
+            await asyncio.gather(*sleeps, return_exceptions=True)
         waker.clear()
 
 
@@ -170,7 +170,7 @@ class _JournalContext(RunContext):
     async def sleep(self, seconds: float) -> None:
         until = await self._until("sleep", seconds)
         while (left := (until - self._engine.now()).total_seconds()) > 0:
-            await self._engine.nap(self.run_id, "", left)
+            await self._engine.sleep(self.run_id, "", left)
 
     async def wait_for(self, topic: str, seconds: float) -> bool:
         until = await self._until(f"wait {topic}", seconds)
@@ -180,7 +180,7 @@ class _JournalContext(RunContext):
             return bool(result)
         signals = self._engine.journal.signals
         while not signals[self.run_id, topic] and (left := (until - self._engine.now()).total_seconds()) > 0:
-            await self._engine.nap(self.run_id, topic, left)
+            await self._engine.sleep(self.run_id, topic, left)
         woken = signals[self.run_id, topic] > 0
         self._record(name, woken)
         if woken:

@@ -26,7 +26,7 @@ from app.domain.workload import ConfigRef, ContainerSpec
 
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _LONGEST = 64
-_MOST = Decimal(2**63 - 1)
+_MAX_INT64 = Decimal(2**63 - 1)
 """The API server caps the magnitude of every quantity here (Kubernetes API reference, Quantity)."""
 _EXACT = Context(prec=2 * _LONGEST)
 _parse: Callable[[str], Decimal] = quantity.parse_quantity
@@ -38,7 +38,7 @@ def parse_quantity(text: str | float) -> Decimal:
     if len(written) > _LONGEST or QUANTITY.fullmatch(written) is None:
         raise BadInput(f"not a quantity: {written[:_LONGEST]!r}", code="bad_quantity")
     with localcontext(_EXACT):
-        return max(-_MOST, min(_MOST, _parse(written)))
+        return max(-_MAX_INT64, min(_MAX_INT64, _parse(written)))
 
 
 def parse_memory(text: str | float) -> int:

@@ -1,6 +1,6 @@
 """Escalation in words: the facts of a step that was asked, of who answered, and of nobody who did; their thread entries.
 
-Made by `app.flow.people.escalation`, told by `app.flow.notifying.deliver`, the incident's page and `explain`. Pure.
+Made by `app.flow.calling.escalation`, told by `app.flow.notifying.deliver`, the incident's page and `explain`. Pure.
 """
 
 from __future__ import annotations

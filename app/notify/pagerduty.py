@@ -1,7 +1,7 @@
 """PagerDuty as a client: pages a person through Events v2 and ends the page, leaves notes and status updates on an incident that came
 from PagerDuty.
 
-Called by `app.flow.notifying.calls`. Events may be repeated, as they go by their dedup key, and a note is only posted when none with
+Called by `app.flow.calling.calls`. Events may be repeated, as they go by their dedup key, and a note is only posted when none with
 the same text is there; a status update may not. Keys and tokens never get into errors. Hosts come from settings only.
 Source: PagerDuty's documentation of Events v2 (202; 429 and 5xx repeat, 400 does not) and of the REST API (`From`).
 """

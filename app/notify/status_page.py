@@ -1,4 +1,4 @@
-"""The status page's webhook: one POST of a JSON object. Called by `app.flow.notifying.calls`.
+"""The status page's webhook: one POST of a JSON object. Called by `app.flow.calling.calls`.
 
 Posts once a call. What did not arrive, or was not taken by the page's own word (429, 5xx), is Retry, under the same Idempotency-Key; a lost
 answer is Never, because a second post could tell the public the same again. URL and token come from settings only, no redirect is followed, and neither gets into an error.

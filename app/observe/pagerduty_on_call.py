@@ -1,6 +1,6 @@
 """Who is on call in PagerDuty, for people to read: names of a schedule or an escalation policy, remembered for a minute.
 
-Called by `app.flow.people.escalation` when a step names one. A failure is remembered as long, so that PagerDuty's being away costs one
+Called by `app.flow.calling.escalation` when a step names one. A failure is remembered as long, so that PagerDuty's being away costs one
 question a minute. Bounded: so many names, each cut and cleaned. Never says whether anybody was reached.
 """
 
@@ -16,7 +16,7 @@ from app.domain.ports import Clock
 
 KEPT: Final = 60.0
 """Seconds that an answer, or its failing, is believed."""
-MOST: Final = 10
+MAX_PEOPLE: Final = 10
 """Names of one schedule or policy that are told."""
 _NAME: Final = 80
 _REMEMBERED: Final = 200  # schedules and policies; a policy names at most some hundred
@@ -59,12 +59,12 @@ class OnCallNames:
         except ProbeUnavailable as error:
             return error
         by_level = sorted(entries, key=_level)
-        return tuple(dict.fromkeys(name for entry in by_level if (name := _name(entry))))[:MOST]
+        return tuple(dict.fromkeys(name for entry in by_level if (name := _name(entry))))[:MAX_PEOPLE]
 
 
 def _level(entry: Mapping[str, Any]) -> int:
     level = entry.get("escalation_level")
-    return level if isinstance(level, int) else MOST
+    return level if isinstance(level, int) else MAX_PEOPLE
 
 
 def _name(entry: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from app.domain.alert import Source
 from app.domain.outcome import IncidentState
+from app.flow.readiness.health import Findings
 from app.flow.services import Services
 from app.flow.upkeep import views
-from app.flow.upkeep.health import Findings
 from app.page.incident import Question, question
 from app.page.session import Visitor
 from app.policy.gates.people import only_observing

@@ -21,7 +21,7 @@ from app.page.procedures import KINDS
 
 DAYS: Final = (1, 7, 30, 90)
 """Spans that the scorecard offers."""
-_MOST_DAYS = 366
+_MAX_DAYS = 366
 _OFFENDERS = 100
 
 
@@ -68,8 +68,8 @@ class Card:
 
 async def scorecard(services: Services, asked: str) -> Card:
     """The card of the last days. Raises BadInput (`bad_days`) for a span that is none."""
-    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:4]) <= _MOST_DAYS:
-        raise BadInput(f"a whole number of days from 1 to {_MOST_DAYS}", code="bad_days", where="days")
+    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:4]) <= _MAX_DAYS:
+        raise BadInput(f"a whole number of days from 1 to {_MAX_DAYS}", code="bad_days", where="days")
     days = int(asked[:4])
     card = await last_days(services, days)
     return Card(days, words.rows(card), words.offenders(card, _OFFENDERS), card)

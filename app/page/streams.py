@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from app.domain.errors import TryLater
 
-MOST = 64
+MAX_STREAMS = 64
 
 
 @dataclass(slots=True)
 class Streams:
     """The places, `most` of them."""
 
-    most: int = field(default_factory=lambda: MOST)
+    most: int = field(default_factory=lambda: MAX_STREAMS)
     taken: int = 0
 
     @contextmanager

@@ -25,7 +25,7 @@ ASKED = r"^(slack:[UW][A-Z0-9]{2,30}|slack-group:S[A-Z0-9]{2,30}|pagerduty-(sche
 SCHEDULE, POLICY = "pagerduty-schedule:", "pagerduty-policy:"
 ANSWER_WITHIN = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))
 """How long each step has to answer unless it says so, by its place; later ones as long as the last."""
-_MOST = 10
+_MAX_STEPS = 10
 _CONSTANT = 500
 
 
@@ -39,7 +39,7 @@ class EscalationStep(Block):
     answer_within: Duration | None = None
 
 
-Steps = Annotated[tuple[EscalationStep, ...], Field(max_length=_MOST)]
+Steps = Annotated[tuple[EscalationStep, ...], Field(max_length=_MAX_STEPS)]
 
 
 class EscalationPath(Block):

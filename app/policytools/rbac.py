@@ -20,7 +20,7 @@ from app.domain.plan import INSIDE
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
-from app.flow.upkeep.rights import EVERY, default_of, is_pattern, named_namespaces, secrets_of, writes
+from app.flow.readiness.rights import EVERY, default_of, is_pattern, named_namespaces, secrets_of, writes
 from app.kube.paths import POD_METRICS, RESOURCES
 from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, rule_of
 from app.policy.facts import may_act

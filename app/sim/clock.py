@@ -137,7 +137,7 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-_MOST = 0.2
+_MAX_REAL_SECONDS = 0.2
 """Real seconds that may pass between two looks at an accelerated clock and still count."""
 _LOOK = 0.1
 """Real seconds after which a sleeper looks at it again."""
@@ -168,7 +168,7 @@ class AcceleratedClock:
         """Accelerated seconds since construction."""
         with self._lock:
             now = self._real.monotonic()
-            self._passed += min(max(0.0, now - self._looked), _MOST) * self.speed
+            self._passed += min(max(0.0, now - self._looked), _MAX_REAL_SECONDS) * self.speed
             self._looked = now
             return self._passed
 

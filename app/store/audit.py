@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -135,6 +136,7 @@ A commit of 60 alerts dirties as many leaves of an index as the newest page has,
 makes the log of a storm half as long, and an incident that was opened five million alerts ago is found in 5,000 steps.
 """
 
+_T = TypeVar("_T")
 _LAST_SEQ = Prepared(select(audit_chain.c.seq).where(audit_chain.c.id == bindparam("id")), ("id",))
 
 
@@ -247,6 +249,20 @@ _ADVANCE = Prepared(
 )
 
 
+class HeadGoneError(NoResultFound):
+    """The row that says where the trail ends was removed: nothing can be appended any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the row with the head of the audit trail (table audit_chain) is gone")
+
+
+def there(row: _T | None) -> _T:
+    """The row of the head. Raises HeadGoneError without one."""
+    if row is None:
+        raise HeadGoneError
+    return row
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One record of the trail as read back. `seq` counts from 1 without gaps."""
@@ -268,7 +284,7 @@ def append(conn: Connection, records: Sequence[AuditRecord], keys: AuditKeys = N
     """
     if not records:
         return
-    seq, head = _HEAD.one(conn, 1).one()
+    seq, head = there(_HEAD.one(conn, 1).first())
     rows = []
     for record in records:
         seq += 1
@@ -313,7 +329,7 @@ def newest_at(conn: Connection) -> datetime | None:
 
 def require_key(conn: Connection, keys: AuditKeys) -> None:
     """Raise BadInput when the trail goes on with a key that is not given: a plain record would break it for good."""
-    key = key_of(_HEAD.one(conn, 1).one()[1])
+    key = key_of(there(_HEAD.one(conn, 1).first())[1])
     if not keys.has(key) or (key and not keys.current):
         raise BadInput(
             "the audit trail was made with a key, and it goes on with one only: give this key, or a new one and this one",

@@ -36,6 +36,7 @@ from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
     InternalError,
+    NoResultFound,
     OperationalError,
     SQLAlchemyError,
 )
@@ -205,7 +206,7 @@ def translated() -> Iterator[None]:
 def _reason(error: SQLAlchemyError) -> str:
     original = getattr(error, "orig", None)
     if original is None:
-        return type(error).__name__
+        return str(error) if isinstance(error, NoResultFound) else type(error).__name__
     # First line only: Postgres puts the offending values into the lines after it.
     lines = str(original).strip().splitlines()
     return f"{type(original).__name__}: {lines[0]}" if lines else type(original).__name__

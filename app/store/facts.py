@@ -262,7 +262,7 @@ def _changed_something(conn: Connection, run_id: str) -> bool:
     )
 
 
-_MOST_SPANS = 200
+_MAX_SPANS = 200
 
 
 def watched(conn: Connection) -> list[tuple[datetime, datetime]]:
@@ -281,20 +281,20 @@ def note_watched(tx: Tx, until: datetime, gap: timedelta) -> None:
         spans[-1] = (spans[-1][0], until)
     else:
         spans.append((until, until))
-    value = to_text([[micros(begun), micros(ended)] for begun, ended in spans[-_MOST_SPANS:]])
+    value = to_text([[micros(begun), micros(ended)] for begun, ended in spans[-_MAX_SPANS:]])
     if known:
         tx.conn.execute(update(installation).where(installation.c.name == WATCHED).values(value=value))
     else:
         tx.conn.execute(insert(installation).values(name=WATCHED, value=value))
 
 
-_MOST_ALERTS = 200
+_MAX_ALERTS = 200
 _ALERTS_ON = (
     select(incidents.c.alertname, incidents.c.opened_at, incidents.c.closed_at)
     .where(incidents.c.target_key == _TARGET, incidents.c.target_key.is_not(None))
     .where(incidents.c.opened_at >= _SINCE, incidents.c.manual.is_(None), incidents.c.merged_into.is_(None))
     .order_by(incidents.c.opened_at.desc())
-    .limit(_MOST_ALERTS)
+    .limit(_MAX_ALERTS)
 )
 
 

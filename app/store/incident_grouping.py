@@ -30,7 +30,7 @@ from app.store.tx import Tx
 
 Identity = tuple[str, str]
 """Source and fingerprint, as stored."""
-_MOST = 200  # incidents of an alert name that are looked through where the labels lead to none
+_MAX_INCIDENTS = 200  # incidents of an alert name that are looked through where the labels lead to none
 
 _BY_KEY = Prepared(
     select(incidents.c.id, incidents.c.key, incidents.c.page).where(OPEN, among(incidents.c.key, "keys")),
@@ -91,7 +91,7 @@ def _incidents(conn: Connection, alerts: Iterable[tuple[Alert, LabelNames]]) -> 
     found = {(str(row.id), int(row.page)) for row in rows}
     if lost:
         c = incidents.c
-        named = select(c.id, c.page).where(OPEN, c.alertname.in_(sorted(lost))).limit(_MOST)
+        named = select(c.id, c.page).where(OPEN, c.alertname.in_(sorted(lost))).limit(_MAX_INCIDENTS)
         found |= {(row.id, row.page) for row in conn.execute(named)}
     return found
 
@@ -160,7 +160,7 @@ class IncidentGrouping:
         key = self._keys[id(alert)]
         if incident := self._by_key.get(key):
             if incident.rests(self._tx.stamp):  # one alert more may be a more severe one
-                self.ring(incident.id)
+                self.wake(incident.id)
             return incident.id
         subject = self._names.get(id(alert), NAMES).subject(alert.labels)
         namespace = subject.get(NAMESPACE, "")
@@ -191,7 +191,7 @@ class IncidentGrouping:
         self._tx.audit(EventKind.MANUAL_REQUESTED, incident_id=row.id, actor=request.requested_by, data=data)
         return row.id
 
-    def ring(self, incident_id: str | None) -> None:
+    def wake(self, incident_id: str | None) -> None:
         """Have the incident looked at now, unless it is closed or due already."""
         incident, now = self.get(incident_id), self._tx.stamp
         if incident is None or incident.closed_at is not None:
@@ -204,7 +204,7 @@ class IncidentGrouping:
         """Write what was opened and woken."""
         now = self._tx.stamp
         rows.INSERT_INCIDENT.many(self._tx.conn, self._new)
-        rows.RING.many(self._tx.conn, [(now, now, incident) for incident in sorted(self._step)])
+        rows.WAKE.many(self._tx.conn, [(now, now, incident) for incident in sorted(self._step)])
 
     def _keep(self, found: Iterable[OpenIncident]) -> None:
         for incident in found:

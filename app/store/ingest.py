@@ -209,7 +209,7 @@ class _Batch:
         episode = self._episodes.get(self._keys[id(given.alert)])
         if episode is None or episode.status != _FIRING:
             return None
-        self._incidents.ring(episode.incident_id)
+        self._incidents.wake(episode.incident_id)
         if episode.incident_id:
             escalations.heard(self._tx, episode.incident_id)
         return episode.incident_id
@@ -257,7 +257,7 @@ class _Batch:
             incident_id=episode.incident_id or "",
             data={"delivery": delivery_id, "ends_at": moment(ends).isoformat(), "episode": key},
         )
-        self._incidents.ring(episode.incident_id)
+        self._incidents.wake(episode.incident_id)
         return episode.incident_id
 
     def _repeated(self, alert: Alert, episode: _Episode, delivery_id: str, received: int) -> str | None:
@@ -272,12 +272,12 @@ class _Batch:
             episode.last_seen = max(received, episode.last_seen)
             if incident and (incident.closed_at is None or abs(received - incident.closed_at) <= LATE):
                 if incident.rests(self._tx.stamp):
-                    self._incidents.ring(incident.id)
+                    self._incidents.wake(incident.id)
                 return incident.id
         # It fires on, or again, after it had been put aside: an alert that fires is never left without an open incident.
         if put_aside:
             episode.incident_id, episode.page = self._incidents.for_alert(alert), self._incidents.page
-        self._incidents.ring(episode.incident_id)
+        self._incidents.wake(episode.incident_id)
         episode.status, episode.ends_at, episode.last_seen = _FIRING, None, received
         self._joined[episode.incident_id or ""] = None
         self._fired(alert, delivery_id, _texts(alert), episode.incident_id or "")

@@ -166,7 +166,7 @@ ANNOTATE_EPISODE = Prepared(
     .values({"annotations": bindparam("annotations")}),
     ("annotations", "episode"),
 )
-RING = Prepared(
+WAKE = Prepared(
     update(incidents)
     .where(incidents.c.id == bindparam("incident"), OPEN)
     .values({"updated_at": bindparam("now"), "due_at": bindparam("due")}),

@@ -28,8 +28,8 @@ COUNTED = 10_000
 """Newest rows that facets are counted over."""
 LOOKED_INTO = 500
 """Incidents whose last decision one page reads: by which rule it was, and which gate stopped it, only the decision says."""
-_MOST_NEWS = 1_000
-_MOST_NEWS_READ = (
+_MAX_NEWS = 1_000
+_MAX_NEWS_READ = (
     100  # where each needs its decision read; all who keep such a list open ask again with every change
 )
 _AT_ONCE = 100
@@ -192,9 +192,9 @@ def _decided_values(conn: Connection, around: Wanted, known: Known) -> Iterator[
 
 def newer(conn: Connection, wanted: Wanted, than: str) -> int:
     """How many incidents came after the one with this id, a thousand at most; a hundred where their decisions are read."""
-    ids = select(incidents.c.id).where(incidents.c.id > than, *_conditions(wanted)).limit(_MOST_NEWS)
+    ids = select(incidents.c.id).where(incidents.c.id > than, *_conditions(wanted)).limit(_MAX_NEWS)
     if wanted.reads_decisions:
-        found = conn.execute(ids.order_by(incidents.c.id).limit(_MOST_NEWS_READ)).scalars().all()
+        found = conn.execute(ids.order_by(incidents.c.id).limit(_MAX_NEWS_READ)).scalars().all()
         return len(_decided(conn, wanted, found, {}))
     return int(conn.execute(select(func.count()).select_from(ids.subquery())).scalar() or 0)
 

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import update
 
 from app.domain.errors import RemediatorError, StoreUnavailable
+from app.store.audit import HeadGoneError
 from app.store.schema import audit_chain
 from app.store.tx import Tx
 
@@ -53,5 +54,8 @@ class WriteProbe:
 
 
 def touch(tx: Tx) -> None:
-    """Write a row as it is: it goes through the log and the disk like any other."""
-    tx.conn.execute(update(audit_chain).where(audit_chain.c.id == 1).values(seq=audit_chain.c.seq))
+    """Write a row as it is: it goes through the log and the disk like any other. Raises HeadGoneError when it is not there, without
+    which nothing else can be written."""
+    head = update(audit_chain).where(audit_chain.c.id == 1).values(seq=audit_chain.c.seq)
+    if not tx.conn.execute(head).rowcount:
+        raise HeadGoneError

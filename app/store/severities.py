@@ -9,9 +9,11 @@ from app.store.audit import EPISODES_OF, episodes_of
 from app.store.connection import to_json
 from app.store.schema import episodes
 
-_MOST = 1_000
+_MAX_EPISODES = 1_000
 _LABELS: Select[str] = (
-    select(episodes.c.labels).where(EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value).limit(_MOST)
+    select(episodes.c.labels)
+    .where(EPISODES_OF, episodes.c.status == AlertStatus.FIRING.value)
+    .limit(_MAX_EPISODES)
 )
 
 

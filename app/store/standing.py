@@ -29,7 +29,7 @@ _CHANGES = (
     EventKind.POLICY_LOADED,
     EventKind.POLICY_REFUSED,
 )
-_MOST_CHANGES = 1_000
+_MAX_CHANGES = 1_000
 _HEARD_AMONG = 2_000
 """Newest deliveries that are looked at for who was heard."""
 
@@ -87,5 +87,5 @@ def changes(conn: Connection, since: int, incident_id: str = "") -> int:
         where = [events_since(conn, incident_id, since), audit.c.kind.not_in(told)]
     else:
         where = [audit.c.seq > since, audit.c.kind.in_([k.value for k in _CHANGES])]
-    found = select(audit.c.seq).where(*where, IN_CHAIN).limit(_MOST_CHANGES)
+    found = select(audit.c.seq).where(*where, IN_CHAIN).limit(_MAX_CHANGES)
     return int(conn.execute(select(func.count()).select_from(found.subquery())).scalar() or 0)

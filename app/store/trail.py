@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from app.domain.events import EventKind
 from app.store import guards
-from app.store.audit import GENESIS, NO_KEYS, PAGE, AuditKeys, Head, key_of
+from app.store.audit import GENESIS, NO_KEYS, PAGE, AuditKeys, Head, HeadGoneError, key_of, there
 from app.store.connection import plain_text, to_json
 from app.store.schema import audit, audit_chain, audit_gaps, incidents
 from app.store.tx import AuditRecord, Tx
@@ -67,9 +67,14 @@ class _DoesNotFitError(Exception):
 
 
 def head(conn: Connection) -> Head:
-    """The head as it is stored now."""
-    row = conn.execute(select(audit_chain.c.seq, audit_chain.c.hash).where(audit_chain.c.id == 1)).one()
-    return Head(row.seq, row.hash)
+    """The head as it is stored now. Raises HeadGoneError when somebody removed it."""
+    found = conn.execute(select(audit_chain.c.seq, audit_chain.c.hash).where(audit_chain.c.id == 1))
+    return Head(*there(found.first()))
+
+
+def newest(conn: Connection) -> int:
+    """The number of the newest record there is, whatever the head says; 0 without any."""
+    return conn.execute(select(func.max(audit.c.seq))).scalar() or 0
 
 
 def export(conn: Connection) -> Iterator[dict[str, Any]]:
@@ -99,18 +104,20 @@ def verify(
     `known` is a head that was written down outside of the database before: the trail must still go through it. `told` hears
     now and then up to which record it has come.
     """
+    unguarded, foreign = guards.missing(conn), guards.foreign(conn)
+    try:
+        stored = head(conn)
+    except HeadGoneError as gone:
+        return AuditReport(False, 0, 1, 0, problem=str(gone), unguarded=unguarded, foreign=foreign)
     check = _Check(conn, keys, known, told)
     first = check.anchor.last + 1 if check.anchor else 1
-    stored = head(conn)
     at_seq, problem = None, ""
     try:
         check.run(stored)
     except _DoesNotFitError as found:
         at_seq, problem = found.seq, str(found)
-    unguarded = guards.missing(conn)
     if unguarded and not problem:
         problem = f"nothing keeps records from being changed: missing or altered are {', '.join(unguarded)}"
-    foreign = guards.foreign(conn)
     if foreign and not problem:
         problem = f"what is written may be changed on its way: not ours are {', '.join(foreign)}"
     return AuditReport(
@@ -302,9 +309,8 @@ def _unlike_ours(row: Row[Any]) -> str:
 
 def gaps(conn: Connection) -> list[Gap]:
     """All gaps in order, the anchor first."""
-    chain = conn.execute(
-        select(audit_chain.c.anchor_seq, audit_chain.c.anchor_hash).where(audit_chain.c.id == 1)
-    ).one()
+    anchor = select(audit_chain.c.anchor_seq, audit_chain.c.anchor_hash).where(audit_chain.c.id == 1)
+    chain = there(conn.execute(anchor).first())
     found = [Gap(1, chain.anchor_seq, chain.anchor_hash)] if chain.anchor_seq else []
     query = select(audit_gaps.c.first_seq, audit_gaps.c.last_seq, audit_gaps.c.hash)
     return found + [Gap(*row) for row in conn.execute(query.order_by(audit_gaps.c.first_seq))]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from app.domain.alert import ManualRequest
 from app.domain.ports import NO_TRACER, Clock, Ids, Tracer
 from app.domain.subject import NAMES, LabelNames
-from app.flow.upkeep.health import Findings
+from app.flow.readiness.health import Findings
 from app.intake.alertmanager import MAX_BYTES
 from app.intake.auth import Access
 from app.observe.metrics import Metrics

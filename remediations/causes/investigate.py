@@ -78,11 +78,11 @@ async def neighbour_findings(scene: Scene, errors: Iterable[str]) -> list[Findin
 
 LIMIT = 12.0
 """Seconds that the look may take in all; what has not been read by then is unknown."""
-_MOST_OBJECTS = 40
-_MOST_EVENTS = 200
-_MOST_NODES = 1_000
+_MAX_OBJECTS = 40
+_MAX_EVENTS = 200
+_MAX_NODES = 1_000
 _LATELY = timedelta(hours=1)
-_MOST_PODS = 3  # whose nodes and last words are read
+_MAX_PODS = 3  # whose nodes and last words are read
 
 T = TypeVar("T")
 
@@ -147,7 +147,7 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         specs=specs,
         revisions=tuple(found),
         controllers=tuple(sets),
-        events=tuple(told[:_MOST_EVENTS]),
+        events=tuple(told[:_MAX_EVENTS]),
     )
 
 
@@ -165,7 +165,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     seen = replace(seen, service_account=account)
     places = list(dict.fromkeys((ref.kind, ref.name) for c in seen.workload.containers for ref in c.config))
     places += [(Kind.SECRET, n) for p in pulls for n in pull_secrets(seen, p)]
-    chosen = list(dict.fromkeys(places))[:_MOST_OBJECTS]
+    chosen = list(dict.fromkeys(places))[:_MAX_OBJECTS]
     kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
     claims = await _claims(
         scene, reads, [p for p in waiting if not any(c.running_since for c in p.containers)], seen
@@ -173,7 +173,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     nodes = await _nodes(scene, reads, [*waiting, *stuck(seen)])
     if any(not p.node for p in waiting) and wants_taints(seen):
         every = await reads.one("nodes", scene.cluster.list_objects(Kind.NODE, ""), [])
-        nodes = (*nodes, *every[:_MOST_NODES])
+        nodes = (*nodes, *every[:_MAX_NODES])
     quotas, ranges = (await _bounds(scene, reads)) if seen.missing or seen.unmade else ((), ())
     return replace(
         seen,
@@ -212,7 +212,7 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
 
 async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:
     names = list(dict.fromkeys(n for p in pods for n in claims_of(seen.specs.get(p.name) or {})))[
-        :_MOST_OBJECTS
+        :_MAX_OBJECTS
     ]
     found: dict[str, Obj | None] = {}
     for name in names:
@@ -228,7 +228,7 @@ async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapsh
 
 async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
     """The nodes of at most three waiting pods. The right to read them is optional: it is for the whole cluster."""
-    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MOST_PODS]
+    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MAX_PODS]
     asked = (scene.cluster.list_objects(Kind.NODE, "", fields=f"metadata.name={name}") for name in names)
     listed = await asyncio.gather(*(reads.one("nodes", one, []) for one in asked))
     return tuple(node for nodes in listed for node in nodes if node["metadata"]["name"] in names)
@@ -253,7 +253,7 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     )
     seen = replace(seen, services=_near(seen, services), policies=tuple(policies), autoscaler=autoscaler)
     selected: dict[str, int] = {}
-    for service in [s for s in seen.services if meant(seen, s)][:_MOST_PODS]:
+    for service in [s for s in seen.services if meant(seen, s)][:_MAX_PODS]:
         text = selector_text({"matchLabels": service["spec"]["selector"]})
         unknown: list[Obj] = [{}]
         pods = await reads.one(
@@ -278,7 +278,7 @@ async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
                 state.terminated is not None and state.terminated.exit_code
             )
             stuck = (state.init and state.running_since) or not state.ready
-            if ran and (ended or stuck) and len(chosen) < _MOST_PODS:
+            if ran and (ended or stuck) and len(chosen) < _MAX_PODS:
                 chosen.setdefault(state.name, (pod, state.name))
     said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))
     words = {(pod.name, name): text for (pod, name), text in zip(chosen.values(), said, strict=True) if text}
@@ -309,7 +309,7 @@ async def _beside(scene: Scene, seen: Snapshot) -> Snapshot:
         since = not_ready_since(alive)
         if not alive or any(p.ready for p in alive) or since is None or seen.now - since > _LATELY:
             continue
-        if len(found) < _MOST_PODS and not await kept_away(scene, listed):
+        if len(found) < _MAX_PODS and not await kept_away(scene, listed):
             found.append(Neighbour(service["metadata"]["name"], f"0 of {count(len(alive), 'pod')}", since))
     return replace(seen, down=tuple(found))
 

@@ -43,7 +43,7 @@ from remediations.evidence.usage import count, short, span
 # Called by `investigate`, only where pods are in trouble, missing or stopped. Reads only; whoever refuses an answer
 # is left out or noted.
 
-_MOST = 3
+_MAX_NAMED = 3
 _NAME = re.compile(r"(?<![\w.-])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?=[.:/\s,;'\")\]]|$)")
 _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
@@ -70,11 +70,11 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
         and selector_of(s)
         and not serves(s, own)
     ]
-    found = [await _without_pods(scene, service) for service in named[:_MOST]]
+    found = [await _without_pods(scene, service) for service in named[:_MAX_NAMED]]
     names_there = {s["metadata"]["name"] for s in services}
     absent = dict.fromkeys(n for text in read for n in absent_names(text, scene.workload.target.namespace))
     missing = [Neighbour(n, "it does not exist", exists=False) for n in absent if n not in names_there]
-    return [*(n for n in found if n is not None), *missing][:_MOST]
+    return [*(n for n in found if n is not None), *missing][:_MAX_NAMED]
 
 
 def _addresses(service: Obj) -> set[str]:

@@ -27,7 +27,7 @@ _LONGEST_RECORD = 16_000  # characters of a JSON line, decoded as a whole
 _LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
 _LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
-_MOST_LEVELS = 8
+_MAX_LEVELS = 8
 _CONTEXT = 16_000
 _BEHIND = 8  # lines after an error that may name what it tells
 
@@ -198,7 +198,7 @@ class _Reader:
         found = ErrorLine(name, text, at, named=True) if name else _typed("ERROR", text, at)
         if text.startswith("{:error,"):
             found = ErrorLine("ERROR", text, at)  # a value, in which a type is only a part
-        self.pending = replace(found, chain=above[:_MOST_LEVELS])
+        self.pending = replace(found, chain=above[:_MAX_LEVELS])
 
     def _raise(self, line: str) -> Iterator[ErrorLine]:
         before = self.pending
@@ -222,12 +222,12 @@ class _Reader:
 def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
     """The last line of a traceback; an error that already has its exception's name keeps it."""
     if before is not None and before.named:
-        return replace(before, chain=(*before.chain, line)[:_MOST_LEVELS])
+        return replace(before, chain=(*before.chain, line)[:_MAX_LEVELS])
     name, _, text = line.partition(": ")
     above = (before.words, *before.chain) if before else ()
     package, dot, own = name.rpartition(".")
     at = before.at if before else None
-    return ErrorLine(own, text, at, named=True, chain=above[:_MOST_LEVELS], package=package + dot)
+    return ErrorLine(own, text, at, named=True, chain=above[:_MAX_LEVELS], package=package + dot)
 
 
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
@@ -289,7 +289,7 @@ def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     if detail and detail not in text and words.TRACE not in text and words.TRACE not in detail:
         text = f"{text}: {detail}" if text else detail
     kind = _text(record, _TYPE_FIELDS)
-    chain = tuple(_causes(record))[-_MOST_LEVELS:][::-1]
+    chain = tuple(_causes(record))[-_MAX_LEVELS:][::-1]
     if kind:
         package, dot, kind = kind[-_LONGEST_KEY:].rpartition(".")
         return ErrorLine(
@@ -305,7 +305,7 @@ def _causes(record: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     """What a record says of the causes of its error, the outermost first: lines of a stack trace, and errors inside of errors."""
     for name in (*_DETAIL_FIELDS, *_STACK_FIELDS):
         value = record.get(name)
-        if isinstance(value, dict) and depth < _MOST_LEVELS:
+        if isinstance(value, dict) and depth < _MAX_LEVELS:
             yield from (bounded(x, _LONGEST_TEXT) for x in (_text(value, ("message", "msg")),) if x)
             yield from _causes(value, depth + 1)
         if isinstance(value, str):

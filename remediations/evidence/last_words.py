@@ -27,10 +27,10 @@ _CUT = 20
 """Lines at the beginning of a log that was cut there: they may be the values of names before, so they are read with the others and not shown."""
 _TAIL_BYTES = 64 * 1024
 _ENTRIES = 60
-_MOST_JUDGED = 24_000
+_MAX_JUDGED = 24_000
 _NEAR = 8
 """Entries from the end within which an error of the program is the one that ended it."""
-_MOST_TELLING = 16
+_MAX_TELLING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
         blamed = next((e for e in entries if e is not chosen[0] and blames_others((e.words, *e.chain))), None)
     if (sign is Sign.NONE or follows) and blamed:
         chosen, sign = [blamed, *chosen], Sign.OTHERS
-    words = [w for e in chosen or entries[:1] for w in (e.words, *e.chain)][:_MOST_TELLING]
+    words = [w for e in chosen or entries[:1] for w in (e.words, *e.chain)][:_MAX_TELLING]
     telling = tuple(redact(w, longest=_LONGEST_SAID) for w in words)
     first = chosen[0] if chosen else entries[0]
     return LastWords(
@@ -156,7 +156,7 @@ def _within(entries: Sequence[ErrorLine]) -> list[ErrorLine]:
     kept, size = list[ErrorLine](), 0
     for entry in entries:
         size += len(entry.words) + sum(map(len, entry.chain))
-        if kept and size > _MOST_JUDGED:
+        if kept and size > _MAX_JUDGED:
             break
         kept.append(entry)
     return kept

@@ -55,7 +55,7 @@ _AT_ONCE = 4
 _LONGEST_KEPT = 600
 _LONGEST_LINE = 500
 _BEHIND = 8  # lines around one that may name what it tells
-_MOST_JUDGED = 64_000
+_MAX_JUDGED = 64_000
 _STATUSES = re.compile(r"\b[45]\d\d\b")
 
 
@@ -206,7 +206,7 @@ def _errors(
         nonlocal whole
         if same not in known:
             whole += len(error.text)
-            cut = whole > _MOST_JUDGED and len(error.text) > _LONGEST_LINE
+            cut = whole > _MAX_JUDGED and len(error.text) > _LONGEST_LINE
             known[same] = (replace(error, text=bounded(error.text, _LONGEST_LINE)) if cut else error).judged
         sign, nature = known[same]
         return _Sorted(read.pod, read.container, error, key, nature, sign, around)
@@ -235,7 +235,7 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
             number, shape = told[place], shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
-                raw = lines[number] if whole < _MOST_JUDGED else lines[number][:_LONGEST_LINE]
+                raw = lines[number] if whole < _MAX_JUDGED else lines[number][:_LONGEST_LINE]
                 whole += len(raw)
                 found[key] = _warning(raw, tokens, start)
                 places[key] = lines, number

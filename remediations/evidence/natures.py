@@ -19,7 +19,7 @@ from remediations.evidence.error_words import ErrorKind, Nature
 _LONGEST_TEXT = 4_000
 """Characters of what any pattern sees: wrapped errors name their cause at the end."""
 
-_MOST_LEVELS = 6
+_MAX_LEVELS = 6
 
 
 class Sign(StrEnum):
@@ -155,7 +155,7 @@ def judged(texts: Iterable[str]) -> tuple[Sign, Nature]:
     """Whom one error accuses, and what it says about its cause. `texts` are its words and those of the exceptions around it, the one where it
     began first; one in one line with what lies below it counts as both. The first that accuses somebody decides; where it only tells what follows
     when somebody gave nothing, one that accuses others."""
-    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MOST_LEVELS]
+    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MAX_LEVELS]
     follows: tuple[Sign, Nature] | None = None
     for level in _levels(whole):
         sign, nature = _judged(level)
@@ -174,7 +174,7 @@ def _levels(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         if own_answer(text) is not None:
             return
-        yield from reversed(signs.INNER.split(text)[-_MOST_LEVELS:])
+        yield from reversed(signs.INNER.split(text)[-_MAX_LEVELS:])
 
 
 def is_consequence(text: str) -> bool:
@@ -184,7 +184,7 @@ def is_consequence(text: str) -> bool:
 
 def blames_others(texts: Iterable[str]) -> bool:
     """Does one of these say that somebody else failed, or answered with what cannot be read?"""
-    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MOST_LEVELS]
+    whole = [bounded(text, _LONGEST_TEXT) for text in texts][:_MAX_LEVELS]
     return any(signs.UNREADABLE.search(text) for text in whole) or judged(whole)[0] is Sign.OTHERS
 
 

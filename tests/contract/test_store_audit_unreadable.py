@@ -1,18 +1,20 @@
-"""A trail in which somebody made data unreadable: told where, and the rest can still be exported as evidence."""
+"""A trail in which somebody made data unreadable, or removed its head: told where, and the rest can still be exported as evidence."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from app.domain.errors import RemediatorError
 from app.store import trail
 from app.store.audit import NO_KEYS
 from app.store.database import Store
 from app.store.tx import AuditRecord
 from tests.contract.stores import CountingIds, HandClock
-from tests.contract.test_store_audit import fill, pruned_trail, tamper, verified
+from tests.contract.test_store_audit import fill, noting, pruned_trail, tamper, verified
 
 
 @pytest.mark.parametrize("data", ["", "{", "[" * 5_000, "\u00ff", "1"])
@@ -69,3 +71,21 @@ async def test_a_record_of_a_removal_that_nobody_can_read_is_no_record_of_it(
     report = await verified(store)
     assert (report.ok, report.at_seq) == (False, last["seq"])
     assert "cannot be read" in report.problem
+
+
+async def test_a_head_that_was_removed_is_told_in_words_and_nothing_is_written_without_it(
+    store: Store,
+) -> None:
+    await fill(store)
+    await tamper(store, "DELETE FROM audit_chain")
+    report = await store.read(trail.verify)
+    assert (report.ok, report.at_seq) == (False, None)
+    assert report.problem == "the row with the head of the audit trail (table audit_chain) is gone"
+    asked: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.write(noting(11)),
+        store.probe_write,
+        lambda: store.read(trail.head),
+    ]
+    for one in asked:
+        with pytest.raises(RemediatorError, match="the head of the audit trail"):
+            await one()

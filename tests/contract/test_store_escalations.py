@@ -6,7 +6,8 @@ import asyncio
 from datetime import timedelta
 
 from app.domain.outcome import IncidentState
-from app.flow.notifying import calls, merging
+from app.flow.calling import calls
+from app.flow.notifying import merging
 from app.flow.notifying.record import call
 from app.notify.timeline import Escalation
 from app.store import escalations, incidents, people, retention

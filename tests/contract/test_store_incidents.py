@@ -111,7 +111,7 @@ WAKE_UPS = {
 async def test_a_wake_up_during_a_claim_survives_its_end(
     store: Store, clock: HandClock, case: str, by: str
 ) -> None:
-    """The table: did somebody ring, when to look again, when it is due; in minutes from the end of the claim."""
+    """The table: was it woken, when to look again, when it is due; in minutes from the end of the claim."""
     step, wanted, due = WAKE_UPS[case]
     incident_id = await open_incident(store)
     await claim(store)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "corpus"
 LONGEST = 1_024
-MOST = 60
+MAX_INPUTS = 60
 
 
 def read(name: str) -> list[bytes]:
@@ -20,6 +20,6 @@ def read(name: str) -> list[bytes]:
 
 
 def write(name: str, inputs: Iterable[bytes]) -> None:
-    """Keep at most MOST inputs of at most LONGEST bytes, the short ones first."""
-    kept = sorted({i for i in inputs if 0 < len(i) <= LONGEST}, key=lambda i: (len(i), i))[:MOST]
+    """Keep at most MAX_INPUTS inputs of at most LONGEST bytes, the short ones first."""
+    kept = sorted({i for i in inputs if 0 < len(i) <= LONGEST}, key=lambda i: (len(i), i))[:MAX_INPUTS]
     (FOLDER / f"{name}.txt").write_text("".join(f"{one!r}\n" for one in kept), "ascii")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.outcome import IncidentState
-from app.flow.people.escalation import walk_due
+from app.flow.calling.escalation import walk_due
 from app.store import incidents, trail
 from tests.crash.conftest import ALL
 from tests.crash.test_store_faults import FaultyStore

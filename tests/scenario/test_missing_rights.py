@@ -7,7 +7,7 @@ from pathlib import Path
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Kind
-from app.flow.upkeep.access import AccessCheck
+from app.flow.readiness.access import AccessCheck
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import born, decision, the_incident, writes
 

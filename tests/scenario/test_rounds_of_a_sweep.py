@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.flow.people import escalation
-from app.flow.running import holding
+from app.flow.calling import escalation
+from app.flow.undoing import holding
 from app.flow.upkeep.loops import Loops
 from app.store import driving, escalations, runs
 from app.store.runs import Run

@@ -16,7 +16,7 @@ from app.domain.outcome import RunState
 from app.policy.model import Approval, Policy
 from app.sim.faults import Request
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import born, policy, the_run, writes
+from tests.scenario.scenes import all_runs, born, policy, the_run, writes
 
 ASKED = Approval(by=("alice",))
 
@@ -140,6 +140,30 @@ async def test_a_rule_that_is_set_to_auto_takes_no_question_away(tmp_path: Path)
     assert writes(rig) == []
     assert (await the_run(rig)).state is RunState.WAITING
     await rig.operations.approve(run.id, "carol", run.plan_hash)
+    await rig.run(60)
+    assert len(writes(rig)) == 1
+    await rig.close()
+
+
+def _auto(found: Policy) -> Policy:
+    """The same rules, set to act by themselves and asking nobody."""
+    free = {"mode": Mode.AUTO, "approval": Approval()}
+    return found.model_copy(update={"rules": tuple(rule.model_copy(update=free) for rule in found.rules)})
+
+
+async def test_a_rule_that_is_set_to_auto_with_other_numbers_puts_its_plan_to_the_same_people(
+    tmp_path: Path,
+) -> None:
+    rig = await _asked(tmp_path)
+    first = await the_run(rig)
+    rig.policy = _auto(_other_numbers())
+    await rig.run(300)
+    assert writes(rig) == []
+    anew = (await all_runs(rig))[-1]
+    assert (anew.id != first.id, anew.state) == (True, RunState.WAITING)
+    with pytest.raises(Refused):
+        await rig.operations.approve(anew.id, "kim", anew.plan_hash)
+    await rig.operations.approve(anew.id, "alice", anew.plan_hash)
     await rig.run(60)
     assert len(writes(rig)) == 1
     await rig.close()

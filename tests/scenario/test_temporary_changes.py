@@ -72,7 +72,7 @@ async def test_at_its_end_the_change_is_taken_back(rig: Rig) -> None:
 async def test_while_somebody_has_its_incident_the_change_stays(rig: Rig) -> None:
     has = {"text": "acknowledged by ann"}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("app.flow.running.temporary.at_it", lambda _conn, _incident: has["text"])
+        patched.setattr("app.flow.undoing.temporary.at_it", lambda _conn, _incident: has["text"])
         await rig.run(1_000)
         assert (await _run(rig)).waits_for == f"{OVER_BUT} acknowledged by ann"
         assert _replicas(rig) == 8

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from app.cli.serve import what_if
 from app.flow.notifying import scorecard
+from app.flow.readiness.health import Findings
 from app.flow.upkeep import views
-from app.flow.upkeep.health import Findings
 from app.intake.auth import Access
 from app.page.requests import Backtest, Doctor, SignIn, Tools
 from app.page.site import add_pages

@@ -115,7 +115,7 @@ def test_a_tables_name_is_told_in_escapes_that_a_restore_reads_and_stays_one_of_
 
 
 def test_a_listing_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_module, "_MOST_OBJECTS", 3)
+    monkeypatch.setattr(bucket_module, "_MAX_OBJECTS", 3)
     place = Bucket(Place(f"file://{tmp_path}", "", ""), {})
     for number in range(4):
         place.put(f"a/{number}", [b"x"], 1)

@@ -25,7 +25,7 @@ from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.deciding import facts, investigate
-from app.flow.deciding.history import history_of, rotating
+from app.flow.deciding.history import asked_under, history_of, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     RESOLVED_ALONE,
@@ -45,6 +45,7 @@ from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
 from app.kube.read import View
 from app.policy.facts import may_act
+from app.policy.match import still_asking
 from app.policy.model import Policy
 from app.store import driving, escalations, incidents, runs
 from app.store import facts as counts
@@ -135,9 +136,12 @@ async def fetch_labels(way: Way) -> Way:
 
 
 async def match_the_rule(way: Way) -> Way | Decision:
-    """The rule for the alerts, or for the order."""
+    """The rule for the alerts, or for the order; it asks where people were asked already."""
     found = investigate.subject_of(way.services, way.policy, way.incident, way.alerts)
-    return found if isinstance(found, Decision) else replace(way, subject=found)
+    if isinstance(found, Decision):
+        return found
+    asked = await way.services.store.read(lambda conn: asked_under(conn, way.incident.id))
+    return replace(way, subject=replace(found, rule=still_asking(found.rule, asked)))
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:

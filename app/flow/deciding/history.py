@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Mode
 from app.domain.json import digest
-from app.domain.outcome import ActionResult, UndoResult
+from app.domain.outcome import ActionResult, RunState, UndoResult
 from app.domain.plan import ACCUSING, REPLACING
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
@@ -61,6 +61,14 @@ def trust_level_of(
         return None
     found = trust_levels.find(conn, _key(rule, incident, target))
     return policy_trust.fresh(rule.trust, now) if found is None else as_trust_level(found)
+
+
+def asked_under(conn: Connection, incident_id: str) -> Rule | None:
+    """The rule under which people were asked about the incident at last, when that plan ended before anything of it was begun."""
+    last = next(reversed(facts.of_incident(conn, incident_id)), None)
+    if last is None or last.mode is not Mode.APPROVE or last.state is not RunState.ABANDONED:
+        return None
+    return Rule.from_json(last.settings["rule"])
 
 
 def begin_trust(tx: Tx, rule: Rule, incident: Incident, target: Target) -> None:

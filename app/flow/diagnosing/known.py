@@ -11,7 +11,7 @@ from app.flow.diagnosing.section import Section, shown
 from app.store import work, workloads
 
 _SPAN = timedelta(days=1)
-_MOST = 10
+_MAX_TOLD = 10
 
 
 def known(
@@ -20,11 +20,11 @@ def known(
     """Of the last day; of the namespace where `target` is empty, `without` these targets."""
     since = now - _SPAN
     if target:
-        alerts = workloads.incidents_on(conn, target, since, _MOST)
-        runs = workloads.runs_on(conn, target, since, _MOST)
+        alerts = workloads.incidents_on(conn, target, since, _MAX_TOLD)
+        runs = workloads.runs_on(conn, target, since, _MAX_TOLD)
     else:
-        alerts = workloads.incidents_in(conn, namespace, since, _MOST)
-        runs = workloads.runs_in(conn, namespace, since, _MOST)
+        alerts = workloads.incidents_in(conn, namespace, since, _MAX_TOLD)
+        runs = workloads.runs_in(conn, namespace, since, _MAX_TOLD)
         alerts = [i for i in alerts if i.target_key not in without]
         runs = [r for r in runs if r.target_key not in without]
     latest = [(i, work.latest_decision(conn, i.id)) for i in alerts]

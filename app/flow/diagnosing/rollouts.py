@@ -20,7 +20,7 @@ from app.store import facts
 from remediations.evidence.rollouts import RollbackParams, records_of, what_changed
 
 SPAN = timedelta(days=30)
-_MOST = 20
+_MAX_REVISIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ async def read(scene: Scene) -> tuple[tuple[Rollout, ...], str]:
         for n, life in enumerate(spans)
         if life.end is None or life.end >= since
     ]
-    return tuple(reversed(told))[:_MOST], ""
+    return tuple(reversed(told))[:_MAX_REVISIONS], ""
 
 
 def _rollout(life: Life, before: Life | None, records: Records, *, is_last: bool) -> Rollout:

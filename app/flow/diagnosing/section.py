@@ -18,7 +18,7 @@ from app.domain.text import visible
 LIMIT = 1.5
 """Seconds that one section may take."""
 _LONGEST = 300
-_MOST = 20
+_MAX_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def said(text: str) -> str:
 
 def shown(lines: Sequence[str]) -> tuple[str, ...]:
     """A bounded number of lines; how many are left out is said."""
-    kept = tuple(said(line) for line in lines[:_MOST])
-    return kept if len(lines) <= _MOST else (*kept, f"and {len(lines) - _MOST} more")
+    kept = tuple(said(line) for line in lines[:_MAX_LINES])
+    return kept if len(lines) <= _MAX_LINES else (*kept, f"and {len(lines) - _MAX_LINES} more")
 
 
 async def section(name: str, asked: Awaitable[Sequence[str]], none: str = "none") -> Section:

@@ -21,7 +21,7 @@ from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
 from app.domain.ports import NO_TRACER, Clock, Tracer
-from app.flow.notifying import calls, unsent
+from app.flow.calling import calls, unsent
 from app.flow.notifying.fan_out import DIGEST, QUIET, STORM_CALL, collapse_storm
 from app.flow.notifying.outage import Outage
 from app.flow.notifying.scorecard import WEEKLY

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.flow.notifying import calls, record, severity
-from app.flow.notifying.calls import Do
+from app.flow.calling import calls, severity
+from app.flow.calling.calls import Do
+from app.flow.notifying import record
 from app.flow.notifying.record import tell
 from app.notify.escalation import Acknowledged, StepAsked
 from app.notify.timeline import Topic

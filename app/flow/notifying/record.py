@@ -17,8 +17,8 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.text import bounded, visible
-from app.flow.notifying import calls, severity, statuses
-from app.flow.notifying.calls import Do, Status
+from app.flow.calling import calls, severity, statuses
+from app.flow.calling.calls import Do, Status
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, LetGo
 from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload

@@ -20,12 +20,13 @@ from app.domain.events import EventKind
 from app.domain.free_text import one_line
 from app.domain.target import Target
 from app.domain.units import utc
+from app.flow.calling import escalation
 from app.flow.notifying.record import announce
-from app.flow.people import approve, approvers, escalation, explain, promotion
+from app.flow.people import approve, approvers, explain, promotion
 from app.flow.people.approve import Said
 from app.flow.people.approvers import Approver
-from app.flow.running import undo_order
 from app.flow.services import Services
+from app.flow.undoing import undo_order
 from app.intake import slack
 from app.notify.buttons import Click as Button
 from app.notify.buttons import Token, read_subject, read_token

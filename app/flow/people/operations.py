@@ -14,10 +14,11 @@ from typing import Any
 from app.domain.errors import BadInput, Refused
 from app.domain.free_text import one_line, reason_given
 from app.domain.target import OBJECT_NAME, Target
+from app.flow.calling import escalation
 from app.flow.notifying import timeline
-from app.flow.people import approve, approvers, escalation, promotion
-from app.flow.running import temporary, undo_order
+from app.flow.people import approve, approvers, promotion
 from app.flow.services import Services
+from app.flow.undoing import temporary, undo_order
 from app.notify.escalation import StepAsked
 from app.notify.timeline import Timeline, Topic, diagnosis_to_json, fact_to_json
 from app.policy.explain import explain_json, explain_lines

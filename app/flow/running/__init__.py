@@ -1,1 +1,1 @@
-"""The life of a run: carry out a step, verify it, go on, undo, end."""
+"""The life of a run: carry out a step, find the next one, go on after whatever happened, end."""

@@ -27,11 +27,11 @@ from app.flow.deciding import facts
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve
-from app.flow.running import foreseen, holding
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
 from app.flow.running.planned import Planned, load_with_entry
 from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
 from app.flow.services import Services
+from app.flow.undoing import foreseen, holding
 from app.kube import read
 from app.kube.event import event_for
 from app.kube.hands import left_by

@@ -25,9 +25,11 @@ from app.flow.ids import WAKE
 from app.flow.notifying import record
 from app.flow.notifying.record import move
 from app.flow.people import approve
-from app.flow.running import act, ending, journal, next_step, standing, temporary, verify
+from app.flow.running import act, ending, journal, next_step
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
 from app.flow.services import Services
+from app.flow.undoing import temporary
+from app.flow.verifying import standing, verify
 from app.policy.model import Otherwise
 from app.store import driving, incidents, runs, steps, work
 from app.store.driving import Changes

@@ -16,9 +16,11 @@ from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, end_run, escalate, move, taken
-from app.flow.running import journal, standing, temporary, undo
+from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
+from app.flow.undoing import temporary, undo
+from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
 from app.store import facts as counts

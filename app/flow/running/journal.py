@@ -14,8 +14,8 @@ from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.domain.verification import READINGS
-from app.flow.running import standing
 from app.flow.running.life import Cause, Life
+from app.flow.verifying import standing
 from app.store import runs
 from app.store.runs import JournalEntry, Run
 

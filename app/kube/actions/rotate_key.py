@@ -21,7 +21,7 @@ from app.kube.manifest import value_at
 from app.kube.parse import parse_ref
 from app.kube.secrets import closed
 
-MOST = 100
+MAX_KEYS = 100
 """Keys of one list that are looked at."""
 _LONGEST = 4_096
 
@@ -43,7 +43,7 @@ class KeyList:
 
     def keys(self, manifest: Obj) -> tuple[str, ...]:
         """All usable keys in their order, each once. Never to be shown."""
-        return tuple(dict.fromkeys(key for key in self._listed(manifest) if _usable(key)))[:MOST]
+        return tuple(dict.fromkeys(key for key in self._listed(manifest) if _usable(key)))[:MAX_KEYS]
 
     def _listed(self, manifest: Obj) -> Iterator[str]:
         if self.lines:

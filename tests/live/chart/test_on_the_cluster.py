@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
-from app.flow.upkeep.access import AccessCheck
+from app.flow.readiness.access import AccessCheck
 from app.kube.client import KubeCluster
 from app.kube.paths import RESOURCES
 from app.observe.metrics import Metrics

@@ -13,9 +13,9 @@ from app.domain.decision import Mode
 from app.domain.errors import ClusterUnavailable
 from app.domain.plan import ActionKind
 from app.domain.target import Kind, Target
+from app.flow.readiness.access import AccessCheck
+from app.flow.readiness.rights import needs
 from app.flow.services import Services
-from app.flow.upkeep.access import AccessCheck
-from app.flow.upkeep.rights import needs
 from app.observe.metrics import Metrics
 from app.policy.load import load_dir
 from app.policy.model import Policy

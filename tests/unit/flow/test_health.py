@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from app.domain.errors import StoreUnavailable
-from app.flow.upkeep.health import Health
+from app.flow.readiness.health import Health
 
 
 class Probe:

@@ -11,7 +11,7 @@ import pytest
 from app.domain.json import JsonValue
 from app.domain.plan import SIZES, Action, ActionKind
 from app.domain.target import Kind, ObjectRef, Target
-from app.flow.running.standing import lent
+from app.flow.verifying.standing import lent
 from app.store.runs import JournalEntry
 from remediations import CATALOGUE
 

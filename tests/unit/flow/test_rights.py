@@ -10,7 +10,7 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.target import Kind, Target
-from app.flow.upkeep.rights import EVERY, needs
+from app.flow.readiness.rights import EVERY, needs
 from app.kube.verbs import EVENTS, OPTIONAL, READS, rule_of
 from app.policy.load import load_dir, load_policy
 from app.policy.model import Policy

@@ -11,8 +11,8 @@ import pytest
 
 from app.domain.errors import ProbeUnavailable, RemediatorError
 from app.domain.plan import Symptom
-from app.flow.running import symptoms
 from app.flow.services import Services
+from app.flow.verifying import symptoms
 
 SYMPTOM = Symptom("Share of errors", "errors", 0.12, "requests")
 Rows = Sequence[tuple[dict[str, str], float]]

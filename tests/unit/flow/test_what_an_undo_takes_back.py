@@ -23,7 +23,7 @@ from app.domain.verification import (
     worth,
 )
 from app.domain.workload import RolloutState
-from app.flow.running.standing import by_itself
+from app.flow.verifying.standing import by_itself
 from app.store.runs import JournalEntry
 
 WEB = ObjectRef(Kind.DEPLOYMENT, "rag7", "web", "uid-1", "7")

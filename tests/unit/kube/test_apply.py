@@ -34,7 +34,7 @@ NAME = "langgraph"
 
 
 class Naps:
-    """Sleep that only takes notes; `on` runs something instead of the n-th nap."""
+    """Sleep that only takes notes; `on` runs something instead of the n-th sleep."""
 
     def __init__(self, **on: Any) -> None:
         self.taken: list[float] = []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.errors import Missing
-from app.flow.notifying import calls
+from app.flow.calling import calls
 from app.flow.notifying.deliver import DeliverServices, deliver_once
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.slack import SlackClient

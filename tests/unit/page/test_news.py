@@ -211,7 +211,7 @@ async def test_nobody_hears_anything_and_does_not_ask_again(rig: Rig, app: FastA
 async def test_only_so_many_at_once_and_each_gives_its_place_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "MOST", 2)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 2)
     app = app_of(rig)
     path = "/news?since=0&path=/"
     first, second, third = (Stream(app, path) for _ in range(3))

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from app.domain.alert import ManualRequest
 from app.domain.errors import BadInput, Missing, Refused
-from app.flow.upkeep.health import Findings
+from app.flow.readiness.health import Findings
 from app.intake.auth import Access, Scope, parse_tokens
 from app.observe.metrics import Metrics
 from app.observe.system import TimeIds

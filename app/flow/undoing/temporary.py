@@ -23,10 +23,12 @@ from app.domain.plan import Action
 from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce, at_it, taken, waits
-from app.flow.running import held, holding, journal, standing, undo
+from app.flow.running import journal
 from app.flow.running.life import Event, Found, Life, Look, last_attempt
-from app.flow.running.still_needed import BLIND, needed, sizes
 from app.flow.services import Services
+from app.flow.undoing import held, holding, undo
+from app.flow.verifying import standing
+from app.flow.verifying.still_needed import BLIND, needed, sizes
 from app.kube.hands import is_undo
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule

@@ -17,9 +17,11 @@ from app.domain.outcome import RunState
 from app.domain.plan import Action
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, taken
-from app.flow.running import foreseen, holding, journal, standing, startable
+from app.flow.running import journal
 from app.flow.running.life import Cause, Event, transition
 from app.flow.services import Services
+from app.flow.undoing import foreseen, holding, startable
+from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.holds import Hold
 from app.policy.model import Approval, Rule

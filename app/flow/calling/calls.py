@@ -1,7 +1,7 @@
 """Calls: the rows of the outbox that leave for PagerDuty and the status page, and how each is sent.
 
 Owns pages (Events v2: trigger, acknowledge, resolve), notes and status updates on PagerDuty's own incidents, and posts to the status
-page. Put by `app.flow.people.escalation` with the change they tell of, sent by `app.flow.notifying.deliver`. They are rows of no incident,
+page. Put by `app.flow.calling.escalation` with the change they tell of, sent by `app.flow.notifying.deliver`. They are rows of no incident,
 so that they wait for no message of Slack's; what has to keep an order among them is looked up right before it is sent.
 
 A page and its end may be repeated (PagerDuty knows them by their key), a note is looked for first. A status is posted at most once: when
@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from app.domain.errors import Missing
-from app.flow.notifying import severity
+from app.flow.calling import severity
 from app.notify.client import Never, Posted, Retry
 from app.notify.pagerduty import PagerDutyClient, note_for, page_for
 from app.notify.status_page import StatusPageClient

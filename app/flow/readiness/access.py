@@ -1,6 +1,6 @@
 """Access: does the API server answer, and may we do there what the policy's rules will ask for?
 
-The supervisor calls `look`; `app.flow.upkeep.health` and the metrics show what it found. Every permission of the reads and
+The supervisor calls `look`; `app.flow.readiness.health` and the metrics show what it found. Every permission of the reads and
 of each rule's remediation is asked for by a SelfSubjectAccessReview of its own, at the start, after a policy change, and
 again from time to time; what a pattern of the scope stands for is known from the alerts that came. A remediation that lacks a right to write in a namespace is disabled there: whoever decides asks
 `lacking`. A read that is missing closes only what needs it. Never changes anything at the API server.
@@ -18,8 +18,8 @@ import structlog
 from app.domain.actuator import Permission
 from app.domain.errors import RemediatorError
 from app.domain.target import Kind, Target
+from app.flow.readiness.rights import Need, named_namespaces, needs, writes
 from app.flow.services import Services
-from app.flow.upkeep.rights import Need, named_namespaces, needs, writes
 from app.policy.facts import may_act
 from app.policy.model import Policy, Rule
 

@@ -24,9 +24,11 @@ from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
 from app.flow.notifying.record import at_it, waits
 from app.flow.notifying.record import tell as record
-from app.flow.running import foreseen, held, holding, journal, standing, startable
+from app.flow.running import journal
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
+from app.flow.undoing import foreseen, held, holding, startable
+from app.flow.verifying import standing
 from app.kube.hands import Hand, Ours, hand_after_ours, is_undo, left_by, set_again
 from app.notify.timeline import Topic, UndoDone
 from app.policy.holds import Hold

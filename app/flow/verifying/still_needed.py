@@ -15,8 +15,9 @@ from app.domain.plan import Action
 from app.domain.target import Target
 from app.domain.units import say_memory
 from app.domain.workload import Workload
-from app.flow.running import journal, standing
+from app.flow.running import journal
 from app.flow.services import Services
+from app.flow.verifying import standing
 from app.kube import manifest, read
 from app.store import facts, incidents
 from app.store.runs import Run

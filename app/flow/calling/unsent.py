@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from app.domain.events import EventKind
-from app.flow.notifying import calls
+from app.flow.calling import calls
 from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import announce
 from app.notify.escalation import NotPaged

@@ -1,6 +1,6 @@
 """Rights: what the rules of a policy need at the API server, in RBAC's words.
 
-Called by `app.flow.upkeep.access`, which asks whether we have them, and by the commands that print roles and look for what is
+Called by `app.flow.readiness.access`, which asks whether we have them, and by the commands that print roles and look for what is
 missing. Pure.
 """
 

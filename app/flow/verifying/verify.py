@@ -39,10 +39,11 @@ from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts, source_gone
 from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import tell
-from app.flow.running import journal, standing
+from app.flow.running import journal
 from app.flow.running.life import Event, Found
-from app.flow.running.symptoms import counted_again, effect_of, goes_on, gone, value_now
 from app.flow.services import Services
+from app.flow.verifying import standing
+from app.flow.verifying.symptoms import counted_again, effect_of, goes_on, gone, value_now
 from app.kube import read
 from app.kube.hands import Hand, Ours, hand_after_ours
 from app.kube.rollout import rollout_status

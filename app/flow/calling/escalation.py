@@ -21,9 +21,10 @@ from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
+from app.flow.calling import calls, severity, statuses
+from app.flow.calling.calls import Do, Status
 from app.flow.each import each
-from app.flow.notifying import calls, record, severity, statuses
-from app.flow.notifying.calls import Do, Status
+from app.flow.notifying import record
 from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import AUDITED, actor_of, tell
 from app.flow.services import Services

@@ -1,6 +1,6 @@
 """Statuses: what the public and PagerDuty's subscribers are told of an incident that needs a person, in the fields of the policy.
 
-Called by `app.flow.people.escalation` inside its transactions. A status has fixed fields only: no label, no text of an alert and no name of
+Called by `app.flow.calling.escalation` inside its transactions. A status has fixed fields only: no label, no text of an alert and no name of
 a person gets in. Only writes outbox rows.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from app.domain.json import canonical
-from app.flow.notifying import calls, severity
-from app.flow.notifying.calls import Status, To
+from app.flow.calling import calls, severity
+from app.flow.calling.calls import Status, To
 from app.flow.services import Reach
 from app.notify.pagerduty import severity_of
 from app.policy.escalation import StatusField, StatusMessages, StatusPage
