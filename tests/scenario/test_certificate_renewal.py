@@ -128,7 +128,9 @@ async def test_an_issuance_that_hangs_ends_the_run_with_what_its_request_waits_f
     rig.cluster.patch_status = asked  # type: ignore[method-assign]
     run = await order(rig)
     assert run.state is RunState.NOT_FIXED
-    assert "(an issuance is under way: Referenced issuer does not have a Ready status condition)" in run.result
+    assert (
+        "(an issuance is under way: Referenced issuer does not have a Ready status condition)" in run.result
+    )
     assert writes(rig) == ["patch Certificate"]
     await rig.close()
 
