@@ -39,7 +39,7 @@ test: install    ## all tests but the long and the browser's; the live tier too 
 	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
 	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
-	  echo "'make live' builds them (about 20 minutes the first time) and runs it."; fi
+	  echo "'make live' builds them (about 25 minutes the first time) and runs it."; fi
 
 chromium: install
 	@$(RUN) python -m tests.browser.chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -q \
@@ -52,7 +52,7 @@ browser: chromium ## the web page in Chromium, driven as people do; a skip is a 
 screenshots: chromium ## the pictures of the README and docs, from a running service
 	$(RUN) python -m tests.browser.shots
 
-build-live: install ## build the real API server, Alertmanager, ... into the cache (about 20 minutes the first time)
+build-live: install ## build the real API server, Alertmanager, ... into the cache (about 25 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
 long: install    ## what make test leaves out: a death at every boundary, a fault at every call, large tables (about 15 minutes)

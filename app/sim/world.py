@@ -37,6 +37,7 @@ _ORDER = (
     Kind.STATEFUL_SET,
     Kind.DAEMON_SET,
     Kind.JOB,
+    Kind.ISSUER,
     Kind.CERTIFICATE,
     Kind.POD,
     Kind.PDB,
