@@ -8,6 +8,9 @@ BASE ?= python:3.12-slim
 # The tag that the chart asks for when it is told none.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
+# Some images switch bytecode off; each of the hundreds of processes of the tests would compile the service anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The live tier in two processes side by side, each with a control plane: the scenes, which mostly wait, and all others.
 define live_tier
 scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/live/e2e > $$scenes 2>&1 & other=$$!; \
