@@ -18,7 +18,17 @@ from app.domain.evidence import Trouble
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
-__all__ = ["ACCUSING", "INSIDE", "RESTART_TO_UNDO", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
+__all__ = [
+    "ACCUSING",
+    "INSIDE",
+    "RESTART_TO_UNDO",
+    "SIZES",
+    "WHERE_THERE_IS",
+    "Action",
+    "ActionKind",
+    "FieldChange",
+    "Step",
+]
 
 _FINGERPRINTS = ("left",)
 """Params that are digests of a whole template, which may hold secrets that can be guessed."""
@@ -78,6 +88,9 @@ REPLACING = frozenset({ActionKind.ROTATE_KEY})
 
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
+
+WHERE_THERE_IS = frozenset({ActionKind.ADJUST_SCALED_OBJECT})
+"""Kinds for objects that only some clusters have: a right for one is missed by a plan with such an action, and by no other."""
 
 INSIDE = frozenset(
     {
