@@ -2,7 +2,7 @@
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
 siblings that show the same promise in `make test`; of a table with many rows each fourth one stays there, and of the scenes of a
-file, each of which plays a whole run, each third.
+file, each of which plays a whole run, each third. `make live` tells all of its own.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ LONG: tuple[str, ...] = (
 TABLE = 12
 """Rows from which on a table is long."""
 _EACH = 4
-SCENES = "tests/scenario/"
+SCENES = ("tests/scenario/", "tests/live/e2e/")
 _EACH_SCENE = 3
 
 
