@@ -68,16 +68,19 @@ def needs(
     catalogue: Mapping[str, AnyRemediation],
     ceiling: Mode = Mode.AUTO,
     more: Collection[str] = (),
+    there: Collection[ActionKind] = (),
 ) -> list[Need]:
     """What the rules of this policy need, each once, in the namespaces that the scope names and in those of `more` that it covers.
-    Rules that can only observe need no writes, and what only some clusters have is needed by no rule as such."""
+    Rules that can only observe need no writes, and what only some clusters have is needed where it is `there`."""
     covered = {n for n in more if policy.scope.covers(n)} - set(PROTECTED_NAMESPACES)
     spaces = sorted({*named_namespaces(policy.scope), *covered})
     found = {Need(p, n, EVERY) for p in READS for n in spaces}
     for rule in policy.rules:
         handler = catalogue.get(rule.remediation)
         if handler is not None and may_act(rule, policy, ceiling):
-            allowed = writes(rule, handler, policy.scope, kinds=handler.actions - WHERE_THERE_IS)
+            allowed = writes(
+                rule, handler, policy.scope, kinds=handler.actions - (WHERE_THERE_IS - frozenset(there))
+            )
             found |= {Need(p, n, rule.remediation) for p in allowed for n in spaces}
     return sorted(found)
 
