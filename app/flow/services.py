@@ -82,8 +82,9 @@ class EngineSlot:
 class Rights(Protocol):
     """Who knows what we may do at the API server."""
 
-    async def lacking(self, rule: Rule, target: Target) -> Sequence[Lack]:
-        """What the rule's remediation needs to act on this target and is not granted."""
+    async def lacking(self, rule: Rule, target: Target, *, came: bool = True) -> Sequence[Lack]:
+        """What the rule's remediation needs to act on this target and is not granted. `came`: its namespace is one of those that alerts came
+        from."""
         ...
 
 

@@ -232,7 +232,7 @@ async def _backtest(site: Site, request: Request, visitor: Visitor) -> Response:
 def _policy_page(
     site: Site, request: Request, visitor: Visitor, shown: policy.PolicyPage, told: backtest.Tried | None
 ) -> Response:
-    status = 422 if told is not None and told.faults else 200
+    status = 422 if shown.fault or (told is not None and told.faults) else 200
     bounds = {"spans": backtest.DAYS, "shown": backtest.SHOWN, "replayed": store_records.REPLAYED}
     frame = shell(site, request, visitor) | ({"here": "/policy"} if told is not None else {})
     tries = site.tools.backtest is not None

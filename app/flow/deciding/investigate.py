@@ -332,18 +332,29 @@ async def _permitted(
 ) -> tuple[Step, ...]:
     """A remediation that lacks a right where the target is, is disabled there: no step applies, and a person is told what to
     grant. Half of its steps would be worse than none."""
+    if not any(step.applies for step in steps):
+        return steps
+    disabled = await disabled_there(services, rule, target)
+    if disabled is None:
+        return steps
+    why, advice = disabled
+    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
+
+
+async def disabled_there(
+    services: Services, rule: Rule, target: Target, *, came: bool = True
+) -> tuple[str, str] | None:
+    """Which right the rule's remediation lacks to act on this target, and what to grant; None when it lacks none. Not `came`: nobody sent
+    an alert from there."""
     rights = services.rights.current
-    if rights is None or not any(step.applies for step in steps):
-        return steps
-    lacking = await rights.lacking(rule, target)
+    lacking = await rights.lacking(rule, target, came=came) if rights is not None else ()
     if not lacking:
-        return steps
+        return None
     what = ", ".join(need.told for need in lacking)
     advice = (
         f"Grant {what} (remediator rbac prints the role); until then {rule.remediation} is disabled there."
     )
-    why = f"Disabled: the service may not {what}"
-    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
+    return f"Disabled: the service may not {what}", advice
 
 
 def told_how(seen: Seen, how: str) -> Seen:

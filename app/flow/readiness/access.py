@@ -78,15 +78,16 @@ class AccessCheck:
         self.unreachable = ""
         return 0
 
-    async def lacking(self, rule: Rule, target: Target) -> Sequence[Need]:
+    async def lacking(self, rule: Rule, target: Target, *, came: bool = True) -> Sequence[Need]:
         """What the rule's remediation needs to act on this target and is not granted; empty where it only observes. An API
-        server that cannot be asked says nothing here: the dry run will."""
+        server that cannot be asked says nothing here: the dry run will. A namespace that somebody only asks about (not `came`) is not
+        reviewed from then on."""
         namespace = target.namespace
         services = self.services
         policy, handler = services.policy(), services.catalogue.get(rule.remediation)
         if handler is None or not may_act(rule, policy, services.ceiling):
             return ()
-        if namespace not in self._came and len(self._came) < _PATTERNED:
+        if came and namespace not in self._came and len(self._came) < _PATTERNED:
             self._came[namespace] = None
         needed = writes(rule, handler, policy.scope, (target.kind,))
         wanted = sorted(Need(p, namespace, rule.remediation) for p in needed)
