@@ -7,21 +7,21 @@ route asks for, none, and another one: an alert that our route fits and an earli
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from typing import Any, Final
 
 from app.doctor.findings import Area, Finding, Voice, foreign
-from app.doctor.tree import Labels, Way, all_fit, matchers_of, taken_by
+from app.doctor.tree import Labels, Route, Way, all_fit, matchers_of, taken_by
 from app.flow.readiness.rights import named_namespaces
 from app.policy.matchers import Matcher, Operator
 from app.policy.model import Policy, Rule
 
 _SAY = Voice(Area.ALERTMANAGER)
 _WORDS = re.compile(r"[A-Za-z0-9_-]+(\|[A-Za-z0-9_-]+)*", re.ASCII)
-_MOST: Final = 300
+_MOST: Final = 64
 """Combinations of labels that are tried of one alternative, and alternatives of one list; with more, each label alone."""
 _ANOTHER: Final = "another-value"
 _NEVER_OURS: Final = {"severity": "none"}
@@ -49,72 +49,85 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True)
-class WaysToUs:
-    """The routes to us that alerts of the rules may take, each with the shortest freshness among those rules, and those of each heartbeat."""
+class Fate:
+    """What becomes of the alerts of one sort: the routes to us that some take, the receivers of those that never reach us, and by which labels an
+    earlier route keeps some, each with its receivers."""
 
-    of_rules: Mapping[Way, timedelta]
+    ways: Sequence[Way]
+    elsewhere: frozenset[str]
+    kept: Sequence[tuple[Labels, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class WaysToUs:
+    """Our receivers, what becomes of each sort of alerts, and the routes to us that each heartbeat may take."""
+
+    ours: frozenset[str]
+    fates: Sequence[tuple[Sort, Fate]]
     of_heartbeats: Mapping[str, Sequence[Way]]
 
     @property
+    def of_rules(self) -> Mapping[Way, timedelta]:
+        """The routes to us that alerts of the rules may take, each with the shortest freshness among those rules."""
+        found: dict[Way, timedelta] = {}
+        for sort, fate in self.fates:
+            for way in fate.ways:
+                found[way] = min(found.get(way, sort.rule.freshness), sort.rule.freshness)
+        return found
+
+    @property
     def all(self) -> list[Way]:
-        """Each once."""
-        return list(
-            dict.fromkeys((*self.of_rules, *(w for ways in self.of_heartbeats.values() for w in ways)))
-        )
+        """Each once. A route that no alert of ours takes is nobody's business here."""
+        beats = (way for ways in self.of_heartbeats.values() for way in ways)
+        return list(dict.fromkeys((*self.of_rules, *beats)))
 
 
-def ways_to(root: Mapping[str, Any], ours: frozenset[str], policy: Policy) -> WaysToUs:
-    """What of the tree matters to us: a route that no alert of ours takes is nobody's business here."""
-    of_rules: dict[Way, timedelta] = {}
-    for sort in sorts_of(policy):
-        for labels in _alerts_of(sort, root):
-            for way in taken_by(root, labels, Way()):
-                if way.receiver in ours:
-                    of_rules[way] = min(of_rules.get(way, sort.rule.freshness), sort.rule.freshness)
-    beats = {one.alertname: _beating(root, ours, one.alertname) for one in policy.heartbeats}
-    return WaysToUs(of_rules, beats)
+def ways_to(root: Route, ours: frozenset[str], policy: Policy) -> WaysToUs:
+    """Walk the tree with every alert that the policy waits for. A heartbeat always fires, so it is about no namespace."""
+    asked = _asked(root)
+    fates = [(sort, _fate(sort, root, asked, ours)) for sort in sorts_of(policy)]
+    beats = {
+        one.alertname: [
+            way
+            for way in taken_by(root, {"alertname": one.alertname, "namespace": ""})
+            if way.receiver in ours
+        ]
+        for one in policy.heartbeats
+    }
+    return WaysToUs(ours, fates, beats)
 
 
-def _beating(root: Mapping[str, Any], ours: frozenset[str], alertname: str) -> list[Way]:
-    """An alert that always fires is about no namespace."""
-    taken = taken_by(root, {"alertname": alertname, "namespace": ""}, Way())
-    return [way for way in taken if way.receiver in ours]
-
-
-def astray(root: Mapping[str, Any], ours: frozenset[str], policy: Policy) -> Iterator[Finding]:
+def astray(to_us: WaysToUs, policy: Policy) -> Iterator[Finding]:
     """Alerts that go elsewhere, all of an alternative or some, and heartbeats without a route."""
     lost: dict[tuple[str, str], dict[str, list[str]]] = {}
     kept: dict[tuple[str, str, str], None] = {}
     alternatives: dict[tuple[str, str], int] = {}
-    for sort in sorts_of(policy):
+    for sort, fate in to_us.fates:
         key = (sort.namespace, sort.rule.name)
         alternatives[key] = alternatives.get(key, 0) + 1
-        arrives, elsewhere, taken = _fate(sort, root, ours)
-        if not arrives:
-            place = ", ".join(sorted(elsewhere)) or "nobody"
+        if not fate.ways:
+            place = ", ".join(sorted(fate.elsewhere)) or "nobody"
             lost.setdefault((sort.namespace, place), {}).setdefault(sort.rule.name, []).append(sort.told)
         else:
-            kept |= dict.fromkeys((sort.namespace, _told(which), place) for which, place in taken)
-    yield from _lost(lost, alternatives, ours)
+            kept |= dict.fromkeys((sort.namespace, _told(which), place) for which, place in fate.kept)
+    us = foreign(", ".join(to_us.ours))
+    yield from _lost(lost, alternatives, us)
     for namespace, which, place in kept:
-        text = f"alerts of {namespace or _SOME} with {foreign(which)} go to {foreign(place)} and not to {foreign(', '.join(ours))}"
-        yield _SAY.warn(
-            "route_keeps", text, f"say continue: true at the route to {foreign(place)}, or put ours above it"
-        )
+        text = f"alerts of {namespace or _SOME} with {foreign(which)} go to {foreign(place)} and not to {us}"
+        fix = f"say continue: true at the route to {foreign(place)}, or put ours above it"
+        yield _SAY.warn("route_keeps", text, fix)
     for heartbeat in policy.heartbeats:
-        if not _beating(root, ours, heartbeat.alertname):
-            text = (
-                f"no route leads {foreign(heartbeat.alertname)}, which is about no namespace, to {foreign(', '.join(ours))}:"
-                " it will count as missing"
-            )
-            fix = f'add a route with alertname="{heartbeat.alertname}" to the receiver, with a short repeat_interval'
+        if not to_us.of_heartbeats[heartbeat.alertname]:
+            name = foreign(heartbeat.alertname)
+            text = f"no route leads {name}, which is about no namespace, to {us}: it will count as missing"
+            fix = f'add a route with alertname="{name}" to the receiver, with a short repeat_interval'
             yield _SAY.warn("heartbeat_astray", text, fix)
 
 
 def _lost(
     lost: Mapping[tuple[str, str], Mapping[str, Sequence[str]]],
     alternatives: Mapping[tuple[str, str], int],
-    ours: frozenset[str],
+    us: str,
 ) -> Iterator[Finding]:
     for (namespace, place), by_rule in sorted(lost.items()):
         whole = {rule for rule, told in by_rule.items() if len(told) == alternatives[namespace, rule]}
@@ -124,27 +137,26 @@ def _lost(
             for rule, told in sorted(by_rule.items())
         )
         whose = "" if every else f" for {foreign(', '.join(named))}"
-        text = f"alerts of {namespace or _SOME}{whose} go to {foreign(place)} and never to {foreign(', '.join(ours))}"
+        text = f"alerts of {namespace or _SOME}{whose} go to {foreign(place)} and never to {us}"
         yield _SAY.warn("route_elsewhere", text, _ABOVE)
 
 
-def _fate(
-    sort: Sort, root: Mapping[str, Any], ours: frozenset[str]
-) -> tuple[bool, set[str], list[tuple[Labels, str]]]:
-    """Whether some of them may arrive; where those go that never do; and by which labels an earlier route keeps some, each with its receivers."""
-    arrives, elsewhere, kept = False, set[str](), list[tuple[Labels, str]]()
-    for labels in _alerts_of(sort, root):
-        receivers = {way.receiver for way in taken_by(root, labels, Way())}
-        if receivers & ours:
-            arrives = True
+def _fate(sort: Sort, root: Route, asked: Mapping[str, Collection[str]], ours: frozenset[str]) -> Fate:
+    ways, elsewhere, kept = dict[Way, None](), set[str](), list[tuple[Labels, str]]()
+    for labels in _alerts_of(sort, asked):
+        taken = taken_by(root, labels)
+        if to_us := [way for way in taken if way.receiver in ours]:
+            ways |= dict.fromkeys(to_us)
             continue
+        receivers = {way.receiver for way in taken}
         elsewhere |= receivers
-        if ours & {way.receiver for way in taken_by(root, labels, Way(), all_continue=True)}:
-            more = {name: value for name, value in labels.items() if name not in sort.labels and value}
-            place = ", ".join(sorted(receivers))
-            if sort.namespace and not any(p == place and k.items() <= more.items() for k, p in kept):
-                kept.append((more, place))
-    return arrives, elsewhere, kept
+        place = ", ".join(sorted(receivers))
+        more = {name: value for name, value in labels.items() if name not in sort.labels and value}
+        if not sort.namespace or any(p == place and k.items() <= more.items() for k, p in kept):
+            continue
+        if any(way.receiver in ours for way in taken_by(root, labels, all_continue=True)):
+            kept.append((more, place))
+    return Fate(list(ways), frozenset(elsewhere), kept)
 
 
 def _told(labels: Labels) -> str:
@@ -197,11 +209,11 @@ def _names_of_namespace(matchers: Sequence[Matcher], policy: Policy) -> list[str
     ]
 
 
-def _alerts_of(sort: Sort, root: Mapping[str, Any]) -> Iterator[Labels]:
+def _alerts_of(sort: Sort, asked: Mapping[str, Collection[str]]) -> Iterator[Labels]:
     """Alerts of this sort by all labels that the routes ask for."""
     tried = {
         name: _values(name, found, sort.matchers)
-        for name, found in _asked(root).items()
+        for name, found in asked.items()
         if name and name not in sort.labels
     }
     count = 1
@@ -232,16 +244,14 @@ def _values(name: str, asked: Iterable[str], matchers: Sequence[Matcher]) -> lis
     return fitting if _ANOTHER in fitting else [*fitting, None]
 
 
-def _asked(route: Mapping[str, Any]) -> dict[str, set[str]]:
+def _asked(root: Route) -> Mapping[str, Collection[str]]:
     """The labels that the routes ask for, each with the values that they name."""
     found: dict[str, set[str]] = {}
-    for one in matchers_of(route):
-        words = (one.value,) if one.operator in _SAYS else _words(one) or _negated(one)
-        found.setdefault(one.name, set()).update(words)
-    for child in route.get("routes") or ():
-        for name, values in _asked(child).items():
-            found.setdefault(name, set()).update(values)
-    return found
+    for route in root.all():
+        for one in route.matchers:
+            words = (one.value,) if one.operator in _SAYS else _words(one) or _negated(one)
+            found.setdefault(one.name, set()).update(words)
+    return {name: sorted(values) for name, values in found.items()}
 
 
 def _negated(matcher: Matcher) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from app.doctor import arrivals
 from app.doctor.findings import Area, Finding, Voice, foreign
 from app.doctor.intervals import Holds, holds
 from app.doctor.patient import Patient
-from app.doctor.tree import Way, ways_of
+from app.doctor.tree import Way, read_tree
 from app.domain.units import counted
 from app.policy.model import Policy
 from app.policy.units import duration_text
@@ -53,18 +53,18 @@ def judged(config: Mapping[str, Any], patient: Patient) -> Iterator[Finding]:
         text = f"no receiver of Alertmanager leads to {PATH}"
         yield _SAY.fail("receiver_missing", text, f"add one ({_EXAMPLE})")
         return
-    root = config.get("route") or {}
-    ways = [way for way in ways_of(root, Way()) if way.receiver in ours]
+    root = read_tree(config.get("route") or {})
+    ways = [route.way for route in root.all() if route.way.receiver in ours]
     if not ways:
         text = f"no route leads to the receiver {foreign(', '.join(ours))}"
         yield _SAY.fail("receiver_unused", text, "add a route for the policy's namespaces")
     yield from _hooks(config, ours, patient)
     if ways and patient.policy is not None:
-        way_of = arrivals.ways_to(root, frozenset(ours), patient.policy)
-        yield from arrivals.astray(root, frozenset(ours), patient.policy)
+        to_us = arrivals.ways_to(root, frozenset(ours), patient.policy)
+        yield from arrivals.astray(to_us, patient.policy)
         yield from arrivals.inhibited(config, patient.policy)
-        ways = way_of.all
-        yield from _pace(way_of, patient.policy)
+        yield from _pace(to_us, patient.policy)
+        ways = to_us.all
     yield from _held_back(config, ways, patient.clock.now())
 
 

@@ -51,12 +51,31 @@ class Way:
         return self.repeat + self.group
 
 
-def ways_of(route: Mapping[str, Any], above: Way) -> Iterator[Way]:
-    """A route and all below it."""
-    here = _way(route, above)
-    yield here
-    for child in route.get("routes") or ():
-        yield from ways_of(child, here)
+_DEFAULTS = Way()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route as Alertmanager walks it, read once."""
+
+    way: Way
+    matchers: tuple[Matcher, ...]
+    goes_on: bool
+    below: tuple[Route, ...]
+
+    def all(self) -> Iterator[Route]:
+        """It and all below it."""
+        yield self
+        for child in self.below:
+            yield from child.all()
+
+
+def read_tree(route: Mapping[str, Any], above: Way = _DEFAULTS) -> Route:
+    """The tree below this route. When it is silent is each route's own."""
+    way = _way(route, above)
+    below = replace(way, muted=(), active=())
+    children = tuple(read_tree(child, below) for child in route.get("routes") or ())
+    return Route(way, tuple(matchers_of(route)), bool(route.get("continue")), children)
 
 
 def _way(route: Mapping[str, Any], above: Way) -> Way:
@@ -78,35 +97,31 @@ def _span(text: object, above: timedelta) -> timedelta:
     return sum((unit * int(n) for unit, n in zip(_UNITS, parts.groups(), strict=True) if n), timedelta())
 
 
-def taken_by(
-    route: Mapping[str, Any], labels: Labels, above: Way, *, all_continue: bool = False
-) -> list[Way]:
+def taken_by(route: Route, labels: Labels, *, all_continue: bool = False) -> list[Way]:
     """The routes that may take such an alert, as Alertmanager walks its tree: the first child that fits and does not say continue ends the walk;
     a route takes the alert itself where none of its children surely does. `all_continue`: as if each route said so."""
-    here, found, surely = _way(route, above), [], False
-    for child in route.get("routes") or ():
-        fits = _fits(child, labels)
+    found, surely = list[Way](), False
+    for child in route.below:
+        fits = all_fit(child.matchers, labels)
         if fits is False:
             continue
-        found += taken_by(child, labels, replace(here, muted=(), active=()), all_continue=all_continue)
+        found += taken_by(child, labels, all_continue=all_continue)
         if fits:
             surely = True
-            if not (child.get("continue") or all_continue):
+            if not (child.goes_on or all_continue):
                 return found
-    return found if surely else [*found, here]
-
-
-def _fits(route: Mapping[str, Any], labels: Labels) -> bool | None:
-    """Whether the route fits all such alerts (True), none (False), or nobody can tell."""
-    return all_fit(matchers_of(route), labels)
+    return found if surely else [*found, route.way]
 
 
 def all_fit(matchers: Iterable[Matcher], labels: Labels) -> bool | None:
     """Whether all of them fit; None when that hangs on a label that nobody knows."""
-    answers = [one.matches(labels) if one.name in labels else None for one in matchers]
-    if False in answers:
-        return False
-    return None if None in answers else True
+    known = True
+    for one in matchers:
+        if one.name not in labels:
+            known = False
+        elif not one.matches(labels):
+            return False
+    return True if known else None
 
 
 def matchers_of(route: Mapping[str, Any], side: str = "") -> Iterator[Matcher]:

@@ -61,7 +61,7 @@ def keeping(*matchers: str, **more: Any) -> dict[str, Any]:
     return {**PAGER, "matchers": list(matchers), **more}
 
 
-ASTRAY = {
+ASTRAY: dict[str, tuple[tuple[dict[str, Any], ...], dict[str, Any], tuple[str, str]]] = {
     "one alternative of a rule goes elsewhere": (
         (keeping('alertname="HighErrorRate"'), OURS, BEAT),
         {"when": 'alertname=~"HighErrorRate|Other"'},
@@ -184,7 +184,7 @@ def test_what_keeps_nothing_from_us_is_no_finding(case: str) -> None:
 
 def test_many_alternatives_and_labels_are_judged_in_bounded_work() -> None:
     many = [keeping(f'{name}="{value}"') for name in "abcdefgh" for value in range(9)]
-    words = "|".join(f"Alert{number}" for number in range(299))
+    words = "|".join(f"Alert{number}" for number in range(60))
     found = findings(*many, OURS, BEAT, when=f'alertname=~"{words}",pod=~"{words}"')
     assert {code for code, _ in found} == {"route_keeps"}
 
