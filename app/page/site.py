@@ -186,7 +186,11 @@ async def _on_run(site: Site, request: Request, visitor: Visitor) -> Response:
     if shown.afterwards is None or shown.afterwards.run != run_id:
         return told(request, refused, page)
     unless = isinstance(refused, KnowFirst)
-    refusal = {"text": redact(closer.refused_with(refused)), "unless": unless, "reason": form.get("reason", "")}
+    refusal = {
+        "text": redact(closer.refused_with(refused)),
+        "unless": unless,
+        "reason": form.get("reason", ""),
+    }
     frame = shell(site, request, visitor) | {"here": page}
     return render.page("incident.html", status_of(refused), i=shown, see="", refusal=refusal, **frame)
 

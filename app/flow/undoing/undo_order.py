@@ -143,9 +143,7 @@ def _never(seen: _Seen, run_id: str) -> Refused:
     return Refused(seen.never, code="nothing_to_undo", where=run_id)
 
 
-def _against(
-    conn: Connection, services: Services, run: Run, seen: _Seen, *, knowing: bool
-) -> Refused | None:
+def _against(conn: Connection, services: Services, run: Run, seen: _Seen, *, knowing: bool) -> Refused | None:
     """Why it cannot be undone now; None when it can. `knowing`: they want it in spite of whatever holds it."""
     if seen.never:
         return _never(seen, run.id)

@@ -337,7 +337,9 @@ async def test_what_if_an_alert_came_whose_blocking_alerts_nobody_can_ask_for_is
     word, told, later = await _judged(visitor, f"{ASKED}, namespace=rag7")
     assert "blocking alerts: " not in later
     assert told["blocking alerts"] == ("ok" if asked else "NO")
-    assert word.startswith("Nothing known stands" if asked else "Not acting: blocking alerts: firing alerts unknown")
+    assert word.startswith(
+        "Nothing known stands" if asked else "Not acting: blocking alerts: firing alerts unknown"
+    )
 
 
 async def test_labels_that_are_none_are_refused_with_the_reason(visitor: Browser) -> None:

@@ -42,9 +42,7 @@ async def _policy_observes(rig: Rig) -> None:
 
 
 async def _frozen(rig: Rig) -> None:
-    rig.policy = rig.policy.model_copy(
-        update={"freeze": (Window(name="always", timezone=ZoneInfo("UTC")),)}
-    )
+    rig.policy = rig.policy.model_copy(update={"freeze": (Window(name="always", timezone=ZoneInfo("UTC")),)})
 
 
 async def _marked(rig: Rig) -> None:
@@ -164,7 +162,9 @@ async def test_pods_that_could_not_start_are_told_before_the_undo_waits_for_them
     page = await acted(rig, browser, asked)
     monkeypatch.setattr(startable, "against_undo", cannot)
     told = await looked_at(browser, page)
-    assert "held, it would wait: new pods: the Secret api-keys is not there; who wants it all the same" in told
+    assert (
+        "held, it would wait: new pods: the Secret api-keys is not there; who wants it all the same" in told
+    )
 
 
 async def test_the_look_stands_above_the_button_that_it_is_about(
