@@ -21,7 +21,7 @@ from app.policy.model import Policy, Rule
 
 _SAY = Voice(Area.ALERTMANAGER)
 _WORDS = re.compile(r"[A-Za-z0-9_-]+(\|[A-Za-z0-9_-]+)*", re.ASCII)
-_MOST: Final = 64
+MAX_COMBINATIONS: Final = 64
 """Combinations of labels that are tried of one alternative, and alternatives of one list; with more, each label alone."""
 _ANOTHER: Final = "another-value"
 _NEVER_OURS: Final = {"severity": "none"}
@@ -184,7 +184,7 @@ def _alternatives(matchers: Sequence[Matcher]) -> Iterator[dict[str, str]]:
     words = {one.name: found for one in matchers if (found := _words(one))}
     ways = 1
     for name in sorted(words, key=lambda name: name != "alertname"):
-        if ways * len(words[name]) > _MOST:
+        if ways * len(words[name]) > MAX_COMBINATIONS:
             del words[name]
         else:
             ways *= len(words[name])
@@ -219,7 +219,7 @@ def _alerts_of(sort: Sort, asked: Mapping[str, Collection[str]]) -> Iterator[Lab
     count = 1
     for values in tried.values():
         count *= len(values)
-    if count <= _MOST:
+    if count <= MAX_COMBINATIONS:
         for combined in product(*tried.values()):
             yield {**sort.labels, **_known(zip(tried, combined, strict=True))}
         return
