@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -26,6 +27,9 @@ from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 log = structlog.get_logger(__name__)
 
 _KEPT = 5.0  # seconds between looks at whether this process is still the only one of its name
+
+_OF_THE_PORT = frozenset({errno.EADDRINUSE, errno.EACCES})
+"""What another port mends; with all else it is the address."""
 
 _SWITCH = 0.0005
 """Seconds after which a thread that computes (long bodies, redaction, a policy) gives way to the loop; Python's own 5 ms would be waited
@@ -92,15 +96,16 @@ async def _accepting(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; `::` takes IPv4 as well, where the system can. Raises BadInput naming the setting."""
+    """A listening socket; `::` takes IPv4 as well, where the system can. Raises BadInput naming the setting that is at fault."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
-    except OSError as error:
-        raise BadInput(
-            f"cannot bind {host}:{port}: {error.strerror}", code="bad_setting", where="REMEDIATOR_PORT"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        why = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        where = "REMEDIATOR_PORT" if getattr(error, "errno", None) in _OF_THE_PORT else "REMEDIATOR_HOST"
+        raise BadInput(f"cannot bind {at}: {why}", code="bad_setting", where=where) from error
 
 
 async def run_service(settings: Settings, parts: Parts | None = None) -> None:

@@ -211,6 +211,12 @@ class Settings(BaseSettings):
                 raise ValueError(fault)
         return value
 
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        """Brackets belong into URLs; who writes an address with them means it."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") and ":" in value else value
+
     @field_validator(*URLS)
     @classmethod
     def _http(cls, value: str) -> str:

@@ -18,6 +18,7 @@ _HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?"
 _AUTHORITY = re.compile(
     rf"(?:(?P<user>{_PART}*)(?::(?P<password>(?:{_PART}|:)*))?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)", re.ASCII
 )
+_LAST_PORT = 65535
 _SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -56,6 +57,8 @@ def fault_in(url: str) -> str:
     found = _AUTHORITY.fullmatch(authority)
     if found is None or "@" in tail or "#" in tail or _SPACE.search(url):
         return "user and password have to be percent-encoded (an @ is %40, a / %2F, a # %23, a ? %3F)"
+    if any(int(port) > _LAST_PORT for port in re.findall(r":([0-9]+)(?:,|$)", found["hosts"])):
+        return f"there is no port above {_LAST_PORT}"
     if found["password"] == "":
         return "the password is empty"
     if found["password"] is not None and is_left(found["password"]):

@@ -84,9 +84,10 @@ class Rights(Protocol):
     """Who knows what we may do at the API server."""
 
     async def lacking(
-        self, rule: Rule, target: Target, planned: Collection[ActionKind] = ()
+        self, rule: Rule, target: Target, planned: Collection[ActionKind] = (), *, came: bool = True
     ) -> Sequence[Lack]:
-        """What the rule's remediation, and what is planned, needs to act on this target and is not granted."""
+        """What the rule's remediation, and what is planned, needs to act on this target and is not granted. `came`: its namespace is one of
+        those that alerts came from."""
         ...
 
 

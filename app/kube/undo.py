@@ -50,8 +50,8 @@ class FieldNow(NamedTuple):
 
 
 async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str, list[FieldNow]]:
-    """What the undo would find now, without writing: why it would leave all as it is, empty when it would write; and each field. Raises the
-    cluster's read errors."""
+    """What the undo would find now, without writing: why it would leave all as it is, empty when it would write; and each field. What it would
+    write is sent as a dry run, so that what the server refuses is known. Raises the cluster's read errors."""
     if not action.reversible or not action.changes:
         return action.undo, []
     require_values(action)
@@ -65,7 +65,7 @@ async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str
     fields = await _fields_now(cluster, manifest, action)
     stays = _stopped(manifest, action) or await _stays(cluster, action, fields)
     if stays is None:
-        return "", fields
+        return await _refused(cluster, action, _back(manifest, fields, undo_id(action_id))), fields
     return (_NOT_OURS if stays.text.startswith(_NOT_OURS) else stays.text), fields  # the fields tell which
 
 
@@ -116,10 +116,26 @@ async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: s
     fields = await _fields_now(cluster, manifest, action)
     if stays := await _stays(cluster, action, fields):
         return stays
-    ours = (one.change for one in fields if one.now is Now.OURS)
-    back = [FieldChange(c.path, c.after, c.before) for c in ours]
-    wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, operations(manifest, back, marker))
+    wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, _back(manifest, fields, marker))
     return Undone(UndoResult.UNDONE, f"undone: {action.undo}", generation=generation_of(wrote), left=wrote)
+
+
+def _back(manifest: Obj, fields: Sequence[FieldNow], marker: str) -> list[Obj]:
+    """The patch that puts back what is still ours."""
+    ours = (one.change for one in fields if one.now is Now.OURS)
+    return operations(manifest, [FieldChange(c.path, c.after, c.before) for c in ours], marker)
+
+
+async def _refused(cluster: Cluster, action: Action, patch: list[Obj]) -> str:
+    """Why the server would refuse this patch; empty when it would take it. The object may be another one by now: that says nothing."""
+    ref = action.object
+    try:
+        await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
+    except ObjectChanged:
+        return ""
+    except ClusterRefused as error:
+        return f"the API server refuses it: {error.message}"
+    return ""
 
 
 _NOT_OURS = "left as it is, for it is not ours any more"

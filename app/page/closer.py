@@ -1,28 +1,31 @@
 """A closer look at one incident that somebody asks for: what an undo would find field by field, and the objects of the plan as a whole.
 
-Called by `app.page.site`. Reads the store and the cluster, and never changes anything: a whole template is compared by the server's dry run, as the undo
-itself does. What may hold a secret is shown as `[hidden]`, by the rule that hides it in plans.
+Called by `app.page.site`. Reads the store and the cluster, and never changes anything: what would be written is sent as the server's dry run. What would
+refuse the order or let it wait is asked of those who do (`undo_order`, `startable`), never judged here. What may hold a secret is shown as `[hidden]`, by the rule that hides it in plans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 from sqlalchemy import Connection
 
 from app.domain.change import escape, hidden
-from app.domain.errors import RemediatorError
+from app.domain.errors import Refused, RemediatorError
+from app.domain.outcome import RunState
 from app.domain.plan import Action
 from app.domain.target import ObjectRef
 from app.flow.running import journal
 from app.flow.services import Services
+from app.flow.undoing import startable, undo_order
 from app.kube.undo import FieldNow, foresee
 from app.kube.verbs import ACTIONS
 from app.policy.gates.target import off_limits_by_name
 from app.store import facts as counts
+from app.store.runs import Run
 from app.store.tx import PreImageUnreadable
 
 _UNSHOWN = ("managedFields",)
@@ -30,11 +33,13 @@ _UNSHOWN = ("managedFields",)
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What the undo of one action would find: why nothing would be written, empty when it would; and each field."""
+    """What the undo of one action would find: why nothing would be written, empty when it would; each field; and what it would wait for
+    unless the order says that it need not."""
 
     summary: str
     left: str
     fields: Sequence[FieldNow] = ()
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +53,43 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Closer:
-    """What was asked for; None for what was not."""
+    """What was asked for; None for what was not. `against` is why the order to undo would be refused, empty when it would be taken, and `unless`
+    whether who knows that may order it all the same."""
 
     undo: Sequence[Foreseen] | None = None
+    against: str = ""
+    unless: bool = False
     objects: Sequence[Whole] | None = None
 
 
 async def look(services: Services, incident_id: str, see: str) -> Closer:
     """The look that `see` names (`undo` or `object`); nothing for any other word."""
     if see == "undo":
-        acted = await services.store.read(lambda conn: _to_undo(conn, services, incident_id))
-        return Closer(undo=[await _foreseen(services, *one) for one in acted])
+        run, acted = await services.store.read(lambda conn: _to_undo(conn, services, incident_id))
+        if run is None or not acted:
+            return Closer(undo=())
+        refusal = await undo_order.against(services, run.id)
+        found = [await _foreseen(services, run, *one) for one in acted]
+        return Closer(found, refused_with(refusal), isinstance(refusal, undo_order.KnowFirst))
     if see == "object":
         refs = await services.store.read(lambda conn: _of_the_plan(conn, incident_id))
         return Closer(objects=[await _whole(services, ref) for ref in refs])
     return Closer()
 
 
-def _to_undo(conn: Connection, services: Services, incident_id: str) -> list[tuple[Action, str, str]]:
-    """The actions that are in place, in the order in which they are taken back, each with its name and why it cannot be read; empty when it can."""
+def refused_with(refusal: Refused | None) -> str:
+    """What the page says of a refused order to undo; empty for none. Its own box stands in the place of the command."""
+    return refusal.known if isinstance(refusal, undo_order.KnowFirst) else refusal.message if refusal else ""
+
+
+def _to_undo(
+    conn: Connection, services: Services, incident_id: str
+) -> tuple[Run | None, list[tuple[Action, str, str]]]:
+    """The newest run and its actions that are in place, in the order in which they are taken back, each with its name and why it cannot be
+    read; empty when it can."""
     found: list[tuple[Action, str, str]] = []
-    for run in counts.of_incident(conn, incident_id)[-1:]:
+    newest = counts.of_incident(conn, incident_id)[-1:]
+    for run in newest:
         for acted in reversed(journal.in_place(conn, run.id)):
             action = Action.from_json(acted.intent["action"])
             place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
@@ -76,19 +97,22 @@ def _to_undo(conn: Connection, services: Services, incident_id: str) -> list[tup
                 found.append((services.store.vault.whole(conn, run.id, place, action), acted.name, ""))
             except PreImageUnreadable as error:
                 found.append((action, acted.name, str(error)))
-    return found
+    return next(iter(newest), None), found
 
 
-async def _foreseen(services: Services, action: Action, name: str, unread: str) -> Foreseen:
+async def _foreseen(services: Services, run: Run, action: Action, name: str, unread: str) -> Foreseen:
     if unread or action.kind not in ACTIONS:
         return Foreseen(action.summary, unread or "only the undo itself can tell")
     if off_limits_by_name(services.policy().scope, action.object.namespace):
         return Foreseen(action.summary, "nothing is read of what is off limits")
     try:
         left, fields = await foresee(services.cluster, action, name)
+        # An order anew sets nothing aside of what an earlier one knew.
+        anew = run if run.state is RunState.UNDOING else replace(run, life={})
+        waits = "" if left else await startable.against_undo(services, anew, action)
     except RemediatorError as error:
         return Foreseen(action.summary, f"it could not be read: {error.message}")
-    return Foreseen(action.summary, left, fields)
+    return Foreseen(action.summary, left, fields, waits)
 
 
 def _of_the_plan(conn: Connection, incident_id: str) -> list[ObjectRef]:

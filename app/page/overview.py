@@ -102,6 +102,17 @@ class Overview:
         return sum(self.counts.get(state, 0) for state in standing.NEEDING)
 
     @property
+    def first(self) -> Sequence[tuple[int, str, str]]:
+        """What is read first: how many incidents need a person and for what, each with its state."""
+        waiting = self.counts.get(IncidentState.WAITING, 0)
+        told = {
+            IncidentState.STUCK: "stuck",
+            IncidentState.WAITING: "waits for an answer" if waiting == 1 else "wait for an answer",
+            IncidentState.ESCALATED: "escalated",
+        }
+        return [(n, words, state.value) for state, words in told.items() if (n := self.counts.get(state, 0))]
+
+    @property
     def open(self) -> int:
         """How many incidents are open."""
         return sum(self.counts.values())

@@ -1,7 +1,7 @@
 """The policy in force as a page: its rules in order, how far they are trusted, and which of them an alert would meet.
 
-Called by `app.page.site`. Reads the store and Alertmanager alone, never the cluster: of an alert that nobody raised it tells rule, target and every gate that
-can be told without it, as it stands now, and names the gates that only the moment itself can tell. The judging is put in by the command that serves.
+Called by `app.page.site`. Reads the store and Alertmanager, and of the cluster only what we may do there: of an alert that nobody raised it tells rule, target
+and every gate that can be told without more, as it stands now, and names the gates that only the moment itself can tell. The judging is put in by the command that serves.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.decision import Code, GateResult, Mode, strongest
-from app.domain.errors import RemediatorError
+from app.domain.decision import Code, Decision, GateResult, Mode, strongest
+from app.domain.errors import BadInput, RemediatorError
+from app.domain.plan import Step
+from app.domain.redact import redact
 from app.domain.target import Target
 from app.domain.units import duration
 from app.flow.deciding.facts import blocking_alerts
 from app.flow.deciding.history import as_trust_level
+from app.flow.deciding.investigate import disabled_there
 from app.flow.notifying.record import at_it
 from app.flow.services import Services
 from app.flow.upkeep import views
 from app.observe.alertmanager import matcher
 from app.page.requests import WhatIf
-from app.policy.decide import said
+from app.policy.decide import decide_without_step, said
 from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Spend, Unknown
 from app.policy.match import Hint, match_rule, scopes_for, target_hint
 from app.policy.matchers import labels_of
-from app.policy.model import Policy, Rule
+from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule
 from app.policy.trust import LEVELS, fresh, key_of
 from app.store import facts as counts
 from app.store import incidents, people, trust_levels
@@ -77,7 +80,8 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class PolicyPage:
-    """Everything that the page shows. `met` is None before labels were given; `word` where nobody can judge them."""
+    """Everything that the page shows. `met` is None before labels were given; `word` where nobody can judge them; `fault` says why the labels are
+    none."""
 
     policy: Policy
     ceiling: Mode
@@ -86,18 +90,23 @@ class PolicyPage:
     labels: str
     met: Met | None
     word: Word | None = None
+    fault: str = ""
 
 
 async def look(services: Services, labels: str, what_if: WhatIf | None = None) -> PolicyPage:
-    """The page. Raises BadInput (`bad_labels`) for labels that are none."""
-    policy, asked = services.policy(), labels.strip()[:_LONGEST]
-    met, word = None, None
-    if asked:
-        named = labels_of(asked, "labels")
+    """The page. Labels that are none are told beside what was typed."""
+    policy, asked, fault = services.policy(), labels.strip()[:_LONGEST], ""
+    met, word, named = None, None, None
+    try:
+        named = labels_of(asked, "labels") if asked else None
+    except BadInput as error:
+        fault = redact(error.message)
+    if named is not None:
         met = meets(policy, services.ceiling, named)
         word = await _word(services, policy, named, what_if) if what_if and met.target else None
     rows = [_row(rule, policy.places.get(rule.name, "")) for rule in policy.rules]
-    return PolicyPage(policy, services.ceiling, rows, await views.trust(services), asked, met, word)
+    trust = await views.trust(services)
+    return PolicyPage(policy, services.ceiling, rows, trust, asked, met, word, fault)
 
 
 async def _word(
@@ -109,19 +118,39 @@ async def _word(
     blocking, silenced = await blocking_alerts(services, matched.rule), await _silenced(services, labels)
     name = labels.get("alertname", "")
 
-    def judged(conn: Connection) -> Word:
+    facts: list[Facts] = []
+
+    def judged(conn: Connection) -> Decision:
         def known(rule: Rule, target: Target) -> Facts:
             found = _known(conn, services, rule, target, name)
-            return replace(
-                found, blocking=blocking, silenced="" if isinstance(silenced, Unknown) else silenced
-            )
+            silent = "" if isinstance(silenced, Unknown) else silenced
+            facts.append(replace(found, blocking=blocking, silenced=silent))
+            return facts[-1]
 
-        decision, _, _ = what_if(policy, labels, services.clock.now(), known)
-        told = [gate for gate in decision.gates if gate.code is not Code.UNKNOWN_FACT]
-        later = [gate for gate in decision.gates if gate.code is Code.UNKNOWN_FACT]
-        return Word(_said(told, later), decision.step, told, later, _assumed(silenced))
+        return what_if(policy, labels, services.clock.now(), known)[0]
 
-    return await services.store.read(judged)
+    decision = await services.store.read(judged)
+    told = [gate for gate in decision.gates if not _later(gate)]
+    later = [gate for gate in decision.gates if _later(gate)]
+    text = await _disabled(services, policy, matched.rule, decision.step, facts[-1]) if facts else ""
+    return Word(text or _said(told, later), decision.step, told, later, _assumed(silenced))
+
+
+def _later(gate: GateResult) -> bool:
+    """Only the moment itself can tell. What was asked and is not known is told: as it stands, it closes the gate each time."""
+    return gate.code is Code.UNKNOWN_FACT and gate.value.endswith(f" unknown: {NOT_LOOKED.reason}")
+
+
+async def _disabled(services: Services, policy: Policy, rule: Rule, step: str, facts: Facts) -> str:
+    """What is decided where the remediation lacks a right; empty where it lacks none. Nothing is asked about what the scope leaves out."""
+    if facts.target.namespace in PROTECTED_NAMESPACES or not policy.scope.covers(facts.target.namespace):
+        return ""
+    disabled = await disabled_there(services, rule, facts.target, came=False)
+    if disabled is None:
+        return ""
+    why, advice = disabled
+    unmarked = replace(facts, marks={})  # nobody looked; without a step that would be the answer
+    return decide_without_step(policy, rule, [Step(step, why, advice=advice)], unmarked).text
 
 
 def _said(told: Sequence[GateResult], later: Sequence[GateResult]) -> str:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import BadInput, Missing, RemediatorError
+from app.domain.errors import BadInput, Missing, Refused, RemediatorError
 from app.intake.auth import Scope
 from app.page import render
 from app.page.requests import Form, Site, form_of, local_path, reason_of, require, told
@@ -26,24 +26,33 @@ _PLAN = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HOURS = ("1", "4", "8", "24")
 
 
-async def on_run(site: Site, request: Request, visitor: Visitor) -> Response:
-    """Approve, reject, undo or keep; then back to the incident, which tells what became of it."""
-    form = await form_of(site, request, visitor)
+async def on_run(site: Site, request: Request, visitor: Visitor, form: Form) -> Response:
+    """Approve, reject, undo or keep; then back to the incident, which tells what became of it. Raises Refused for an undo that is refused:
+    its form tells why and has the box for who knows that."""
     require(visitor, Scope.OPERATE)
     run_id, action = request.path_params["run_id"], request.path_params["action"]
     run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
     back = f"/incidents/{run.incident_id}"
-    return await _pressed(request, _order(site, visitor, (run_id, action), form), (back, f"{back}#now"))
+    order, pages = _order(site, visitor, (run_id, action), form), (back, f"{back}#now")
+    return await _pressed(request, order, pages, passes=Refused if action == "undo" else None)
 
 
-async def _pressed(request: Request, order: Awaitable[object], pages: tuple[str, str]) -> Response:
-    """Give the order; then on to the second page, or with its refusal back to the first. A press that was taken before is done."""
+async def _pressed(
+    request: Request,
+    order: Awaitable[object],
+    pages: tuple[str, str],
+    passes: type[RemediatorError] | None = None,
+) -> Response:
+    """Give the order; then on to the second page, or with its refusal back to the first. A press that was taken before is done. Raises what
+    `passes`."""
     back, onward = pages
     try:
         await order
     except Repeated:
         pass
     except RemediatorError as error:
+        if passes is not None and isinstance(error, passes):
+            raise
         return told(request, error, back)
     return render.see(onward)
 

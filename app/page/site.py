@@ -13,11 +13,12 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import Missing, RemediatorError
+from app.domain.errors import Missing, Refused, RemediatorError
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.redact import redact
 from app.flow.services import Services
+from app.flow.undoing.undo_order import KnowFirst
 from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
@@ -106,7 +107,7 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
         ("/procedures/{name}", "POST", looking(site, _order)),
         ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
-        ("/runs/{run_id}/{action}", "POST", looking(site, presses.on_run)),
+        ("/runs/{run_id}/{action}", "POST", looking(site, _on_run)),
         ("/pause", "POST", looking(site, presses.pause)),
         ("/resume", "POST", looking(site, presses.resume)),
         ("/login", "GET", greeting(site, login.show)),
@@ -166,7 +167,32 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
     if see:
         with site.web.expensive.place(visitor.principal.name):
             shown = replace(shown, closer=await closer.look(site.services, incident_id, see))
-    return render.page("incident.html", i=shown, **shell(site, request, visitor))
+    return render.page("incident.html", i=shown, see=see, refusal=None, **shell(site, request, visitor))
+
+
+async def _on_run(site: Site, request: Request, visitor: Visitor) -> Response:
+    """A press on a run. A refused undo is told where it was pressed, with the reason as it was typed: the box beside it may be what it lacks."""
+    form, run_id = await form_of(site, request, visitor), request.path_params["run_id"]
+    try:
+        return await presses.on_run(site, request, visitor, form)
+    except Refused as error:
+        refused = error
+    run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
+    with site.web.pages.place(visitor.principal.name):
+        shown = await site.web.store.read(
+            lambda conn: incident.look(conn, site.services, run.incident_id, visitor)
+        )
+    page = f"/incidents/{run.incident_id}"
+    if shown.afterwards is None or shown.afterwards.run != run_id:
+        return told(request, refused, page)
+    unless = isinstance(refused, KnowFirst)
+    refusal = {
+        "text": redact(closer.refused_with(refused)),
+        "unless": unless,
+        "reason": form.get("reason", ""),
+    }
+    frame = shell(site, request, visitor) | {"here": page}
+    return render.page("incident.html", status_of(refused), i=shown, see="", refusal=refusal, **frame)
 
 
 async def _target(site: Site, request: Request, visitor: Visitor) -> Response:
@@ -210,7 +236,7 @@ async def _backtest(site: Site, request: Request, visitor: Visitor) -> Response:
 def _policy_page(
     site: Site, request: Request, visitor: Visitor, shown: policy.PolicyPage, told: backtest.Tried | None
 ) -> Response:
-    status = 422 if told is not None and told.faults else 200
+    status = 422 if shown.fault or (told is not None and told.faults) else 200
     bounds = {"spans": backtest.DAYS, "shown": backtest.SHOWN, "replayed": store_records.REPLAYED}
     frame = shell(site, request, visitor) | ({"here": "/policy"} if told is not None else {})
     tries = site.tools.backtest is not None

@@ -148,6 +148,14 @@ def plain(browser: Browser, site: World) -> Iterator[Tab]:
         yield somebody.login()
 
 
+def test_on_a_phone_how_many_need_whom_is_seen_before_anything_is_scrolled(tab: Tab) -> None:
+    page = tab.open("/")
+    page.set_viewport_size(size(PHONE))
+    box = page.locator("#counts").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < PHONE[1]
+
+
 def test_question_mark_shows_the_keys_and_they_lead_where_they_say(tab: Tab, site: World) -> None:
     page = tab.open("/")
     keys = page.get_by_role("dialog", name="Keys")

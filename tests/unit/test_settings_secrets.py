@@ -187,6 +187,13 @@ def test_an_encoded_url_is_accepted(url: str) -> None:
     assert fault_in(url) == ""
 
 
+@pytest.mark.parametrize(
+    "url", ["http://prometheus:99999", "postgresql://u:p@one:5432,two:65536/shop", "http://[fd00::1]:70000/x"]
+)
+def test_a_port_that_there_is_none_of_is_refused(url: str) -> None:
+    assert fault_in(url) == "there is no port above 65535"
+
+
 def test_a_byte_order_mark_before_a_secret_is_not_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ The one place where a handler's unexpected exception is caught: it becomes an un
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from app.domain.decision import Code, Decision, Mode
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.param_form import form
-from app.domain.plan import Step
+from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.subject import JOB, NAMESPACE
 from app.domain.target import Kind, Target
@@ -332,18 +332,30 @@ async def _permitted(
 ) -> tuple[Step, ...]:
     """A remediation that lacks a right where the target is, is disabled there: no step applies, and a person is told what to
     grant. Half of its steps would be worse than none."""
+    if not any(step.applies for step in steps):
+        return steps
+    planned = {action.kind for step in steps for action in step.actions}
+    disabled = await disabled_there(services, rule, target, planned)
+    if disabled is None:
+        return steps
+    why, advice = disabled
+    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
+
+
+async def disabled_there(
+    services: Services, rule: Rule, target: Target, planned: Collection[ActionKind] = (), *, came: bool = True
+) -> tuple[str, str] | None:
+    """Which right the rule's remediation, or what is planned, lacks to act on this target, and what to grant; None when it lacks none. Not
+    `came`: nobody sent an alert from there."""
     rights = services.rights.current
-    if rights is None or not any(step.applies for step in steps):
-        return steps
-    lacking = await rights.lacking(rule, target, {action.kind for step in steps for action in step.actions})
+    lacking = await rights.lacking(rule, target, planned, came=came) if rights is not None else ()
     if not lacking:
-        return steps
+        return None
     what = ", ".join(need.told for need in lacking)
     advice = (
         f"Grant {what} (remediator rbac prints the role); until then {rule.remediation} is disabled there."
     )
-    why = f"Disabled: the service may not {what}"
-    return tuple(replace(s, actions=(), why=why, advice=advice) if s.applies else s for s in steps)
+    return f"Disabled: the service may not {what}", advice
 
 
 def told_how(seen: Seen, how: str) -> Seen:

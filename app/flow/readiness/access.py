@@ -80,16 +80,17 @@ class AccessCheck:
         return 0
 
     async def lacking(
-        self, rule: Rule, target: Target, planned: Collection[ActionKind] = ()
+        self, rule: Rule, target: Target, planned: Collection[ActionKind] = (), *, came: bool = True
     ) -> Sequence[Need]:
         """What the rule's remediation needs to act on this target and is not granted, with what these `planned` kinds of actions
-        need besides; empty where it only observes. An API server that cannot be asked says nothing here: the dry run will."""
+        need besides; empty where it only observes. An API server that cannot be asked says nothing here: the dry run will. A namespace
+        that somebody only asks about (not `came`) is not reviewed from then on."""
         namespace = target.namespace
         services = self.services
         policy, handler = services.policy(), services.catalogue.get(rule.remediation)
         if handler is None or not may_act(rule, policy, services.ceiling):
             return ()
-        if namespace not in self._came and len(self._came) < _PATTERNED:
+        if came and namespace not in self._came and len(self._came) < _PATTERNED:
             self._came[namespace] = None
         kinds = handler.actions - (WHERE_THERE_IS - frozenset(planned))
         needed = writes(rule, handler, policy.scope, (target.kind,), kinds)

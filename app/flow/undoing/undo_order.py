@@ -1,14 +1,17 @@
 """A person's order to undo a run: whether it can be, what they have to know, and what follows in one transaction.
 
-Called by the API, the web page and buttons. Carries nothing out: `undo` does.
+Called by the API, the web page and buttons; the page's look at an undo asks what the order would ask (`against`). Carries nothing out:
+`undo` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.domain.copies import databases_of
 from app.domain.errors import Refused, TryLater
@@ -34,6 +37,45 @@ from app.store.tx import Tx
 _STAYS = "the undo is not done, and what it would have taken back stays"
 
 
+class KnowFirst(Refused):
+    """Something holds it, or rows would be lost: who knows that may order it all the same. `known` is what they have to know, without the
+    command that says so."""
+
+    def __init__(self, known: str, run_id: str, code: str) -> None:
+        text = f"{known}. Who knows that and wants it all the same: remediator undo {run_id} --despite"
+        super().__init__(text, code=code, where=run_id)
+        self.known = known
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was looked at before an order: what is in place, the marks on what it changes, and why it could never be taken back."""
+
+    there: Sequence[JournalEntry]
+    touched: holding.Touches = ()
+    never: str = ""
+
+
+async def _seen(services: Services, run_id: str) -> _Seen:
+    """Who orders it is not sent away by what cannot be looked at: the run looks itself, and begins nothing before it could."""
+    there, never = await services.store.read(lambda conn: journal.in_place(conn, run_id)), ""
+    with suppress(TryLater):
+        never = await foreseen.against_undo(services, there)
+    touched: holding.Touches = ()
+    if not never:
+        with suppress(TryLater):
+            touched = await holding.touched_by(services, journal.actions(there))
+    return _Seen(there, touched, never)
+
+
+async def against(services: Services, run_id: str) -> Refused | None:
+    """Why an order to undo it would be refused now; None when it would be taken. Raises StoreUnavailable."""
+    seen = await _seen(services, run_id)
+    return await services.store.read(
+        lambda conn: _against(conn, services, runs.get(conn, run_id), seen, knowing=False)
+    )
+
+
 async def request(
     services: Services, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
 ) -> dict[str, Any]:
@@ -47,25 +89,20 @@ async def request(
         # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
         approvals.take(tx, press.key)
         run = runs.hold(tx, run_id)
-        hold = None if despite else holding.held(tx.conn, services, run, touched)
-        if refusal := _against(tx, run, hold):
+        if databases_of(journal.actions(seen.there)):
+            work.lock_ledger(tx)  # of two orders on one database one is taken
+        if refusal := _against(tx.conn, services, run, seen, knowing=despite):
             return refusal
         try:
-            standing = holding.holds_on(tx.conn, services, run, (), touched) if despite else None
+            standing = holding.holds_on(tx.conn, services, run, (), seen.touched) if despite else None
             return _order(tx, services, run, by, press.reason, standing)
         except Refused as busy:
             return busy
 
-    there = await services.store.read(lambda conn: journal.in_place(conn, run_id))
-    with suppress(
-        TryLater
-    ):  # who orders it is not sent away: the run looks itself, and begins nothing before it could
-        if never := await foreseen.against_undo(services, there):
-            raise Refused(never, code="nothing_to_undo", where=run_id)
-    touched: holding.Touches = ()
-    with suppress(TryLater):
-        touched = await holding.touched_by(services, journal.actions(there))
-    lost = standing.loss(there)
+    seen = await _seen(services, run_id)
+    if seen.never:  # before the click is taken
+        raise _never(seen, run_id)
+    lost = standing.loss(seen.there)
     ordered = await services.store.write(write)
     if isinstance(ordered, Refused):
         raise ordered
@@ -102,26 +139,31 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Co
     return driving.start_again(tx, run)
 
 
-def _against(tx: Tx, run: Run, hold: str | None) -> Refused | None:
-    """Why it cannot be undone now; None when it can. `hold` is what holds it, in words; None when they want it in spite of everything."""
+def _never(seen: _Seen, run_id: str) -> Refused:
+    return Refused(seen.never, code="nothing_to_undo", where=run_id)
+
+
+def _against(conn: Connection, services: Services, run: Run, seen: _Seen, *, knowing: bool) -> Refused | None:
+    """Why it cannot be undone now; None when it can. `knowing`: they want it in spite of whatever holds it."""
+    if seen.never:
+        return _never(seen, run.id)
     if not run.state.ended and run.state is not RunState.UNDOING:
         text = f"the run is {run.state.value}; wait for its end or pause it"
         return Refused(text, code="run_live", where=run.id)
-    there = journal.in_place(tx.conn, run.id)
+    there = journal.in_place(conn, run.id)
     if run.state in (RunState.UNDONE, RunState.REVERTED) and not there:
         return Refused("the run was undone already", code="already_undone", where=run.id)
     if not there:
         return Refused("nothing of the run is in place", code="nothing_to_undo", where=run.id)
-    if run.state.ended and (busy := _busy(tx, run, there)):
+    if run.state.ended and (busy := _busy(conn, run, there)):
         return busy
-    if hold is None:
+    if knowing:
         return None
-    lost = standing.loss(there)
+    hold, lost = holding.held(conn, services, run, seen.touched), standing.loss(there)
     if hold or lost:
         people = _agreed(run) if lost else ""
         known = ". ".join(part for part in (hold, lost and f"It loses rows: {lost}{people}") if part)
-        text = f"{known}. Who knows that and wants it all the same: remediator undo {run.id} --despite"
-        return Refused(text, code="held" if hold else "loses_rows", where=run.id)
+        return KnowFirst(known, run.id, "held" if hold else "loses_rows")
     return None
 
 
@@ -162,13 +204,12 @@ async def withdraw(
     return {"run": run_id, "answer": "withdrawn", "by": by, "text": _STAYS}
 
 
-def _busy(tx: Tx, run: Run, there: Sequence[JournalEntry]) -> Refused | None:
-    """Another run is at work on a database that the undo would work on, through whatever target. Of two orders one is taken."""
+def _busy(conn: Connection, run: Run, there: Sequence[JournalEntry]) -> Refused | None:
+    """Another run is at work on a database that the undo would work on, through whatever target."""
     databases = databases_of(Action.from_json(entry.intent["action"]) for entry in there)
     if not databases:
         return None
-    work.lock_ledger(tx)
-    other = facts.busy_with_databases(tx.conn, databases, excluding=run.id)
+    other = facts.busy_with_databases(conn, databases, excluding=run.id)
     text = f"{other} is at work on the same database: wait for its end, then order it again"
     return TargetBusy(text, where=other) if other else None
 

@@ -77,37 +77,6 @@ true
 {{- $sum -}}
 {{- end }}
 
-{{/* Refuses what each value allows for itself and what cannot work together, with the key and what is allowed. */}}
-{{- define "alert-remediator.fitting" -}}
-{{- $v := .Values -}}
-{{- if and (has "IPv6" $v.service.ipFamilies) (eq (toString $v.settings.HOST) "0.0.0.0") -}}
-{{- fail "settings.HOST: 0.0.0.0 takes no IPv6, which service.ipFamilies asks for; leave it out, or set it to \"::\"" -}}
-{{- end -}}
-{{- if gt (include "alert-remediator.milliseconds" $v.serviceMonitor.scrapeTimeout | int) (include "alert-remediator.milliseconds" $v.serviceMonitor.interval | int) -}}
-{{- fail (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval (%s); Prometheus takes at most the interval" $v.serviceMonitor.scrapeTimeout $v.serviceMonitor.interval) -}}
-{{- end -}}
-{{- if $v.alertmanagerConfig.enabled -}}
-{{- range (include "alert-remediator.policy" . | fromJson).freshness -}}
-{{- if ge (include "alert-remediator.milliseconds" $v.alertmanagerConfig.repeatInterval | int) (include "alert-remediator.milliseconds" . | int) -}}
-{{- fail (printf "alertmanagerConfig.repeatInterval: an alert that is repeated after %s counts as stale after %s, the policy's freshness; set less than that" $v.alertmanagerConfig.repeatInterval .) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- $volumes := list "policy" "tmp" "token" "secrets" "state" "migrate" -}}
-{{- range $v.extraVolumes -}}
-{{- if has .name $volumes }}{{- fail (printf "extraVolumes: the volume %s is the chart's own, as are %s; give yours another name" .name (join ", " $volumes)) -}}{{- end -}}
-{{- end -}}
-{{- $containers := list "remediator" "migrate" "verify" -}}
-{{- range $v.extraContainers -}}
-{{- if has .name $containers }}{{- fail (printf "extraContainers: the container %s is the chart's own, as are %s; give yours another name" .name (join ", " $containers)) -}}{{- end -}}
-{{- end -}}
-{{- $places := list "/" "/state" "/policies" "/tmp" "/secrets" "/migrate" "/var/run/secrets/kubernetes.io/serviceaccount" -}}
-{{- range $v.extraVolumeMounts -}}
-{{- $place := default "/" (trimSuffix "/" (clean (toString .mountPath))) -}}
-{{- if has $place $places }}{{- fail (printf "extraVolumeMounts: %s is where the chart mounts its own, as are %s; mount yours elsewhere" $place (join ", " $places)) -}}{{- end -}}
-{{- end -}}
-{{- end }}
-
 {{/* Environment and volumes that are the same in the service and in its tests. */}}
 {{- define "alert-remediator.env" -}}
 - {name: REMEDIATOR_STATE_DIR, value: /state}
@@ -115,7 +84,7 @@ true
 - {name: REMEDIATOR_CLUSTER, value: in-cluster}
 - {name: REMEDIATOR_PORT, value: "8080"}
 {{- if not (hasKey .Values.settings "HOST") }}
-- {name: REMEDIATOR_HOST, value: {{ ternary "\"::\"" "0.0.0.0" (has "IPv6" .Values.service.ipFamilies) }}}
+- {name: REMEDIATOR_HOST, value: {{ ternary "\"::\"" "0.0.0.0" (eq (include "alert-remediator.takesIPv6" .) "true") }}}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 - name: REMEDIATOR_{{ $name }}

@@ -2,12 +2,16 @@
 {{- define "alert-remediator.policy" -}}
 {{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}{{- $freshness := list -}}{{- $usual := "15m" -}}
 {{- range $file, $text := .Values.policy.files -}}
+{{- if not (regexMatch "^[A-Za-z0-9._-]+[.]ya?ml$" $file) -}}
+{{- fail (printf "policy.files: %q is no name of a file that is read; let it be of letters, digits, dots and dashes and end with .yaml" $file) -}}
+{{- end -}}
 {{- if not (regexMatch "\\.test\\.ya?ml$" $file) -}}
 {{- $document := fromYaml $text -}}
 {{- if hasKey $document "Error" -}}
 {{- fail (printf "policy.files.%s is no YAML: %s" $file (get $document "Error")) -}}
 {{- end -}}
-{{- with $document.mode }}{{- $mode = . -}}{{- end -}}
+{{- include "alert-remediator.checkPolicy" (dict "place" (printf "policy.files.%s" $file) "text" $text "document" $document) -}}
+{{- with $document.mode }}{{- $mode = toString . -}}{{- end -}}
 {{- with $document.scope }}{{- $scope = . -}}{{- end -}}
 {{- with $document.freshness }}{{- $usual = . -}}{{- end -}}
 {{- with $document.rules }}{{- $rules = concat $rules . -}}{{- end -}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,11 +99,121 @@ _CONFIG = (
             "extraVolumeMounts[0].name=x,extraVolumeMounts[0].mountPath=/tmp/../policies/",
             "extraVolumeMounts: /policies is",
         ),
+        ("extraVolumes[0].name=a,extraVolumes[1].name=a", "extraVolumes: the volume a is there twice"),
+        (
+            "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/x",
+            "extraVolumeMounts: /x mounts the volume a, and extraVolumes has none",
+        ),
+        (
+            (
+                "extraVolumes[0].name=a,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/x,"
+                "extraVolumeMounts[1].name=a,extraVolumeMounts[1].mountPath=/x/"
+            ),
+            "extraVolumeMounts: two are mounted at /x",
+        ),
+        ("service.ipFamilies={IPv6,IPv4}", "service.ipFamilyPolicy: two of service.ipFamilies need"),
+        (
+            "service.ipFamilies={IPv6,IPv4},service.ipFamilyPolicy=SingleStack",
+            "need PreferDualStack or RequireDualStack",
+        ),
+        (
+            "service.ipFamilyPolicy=RequireDualStack,settings.HOST=0.0.0.0",
+            "settings.HOST: 0.0.0.0 takes no IPv6",
+        ),
+        (
+            "resources.requests.memory=1Gi",
+            "resources.requests.memory: 1Gi is more than resources.limits.memory (512Mi)",
+        ),
+        (
+            "resources.limits.cpu=0.05",
+            "resources.requests.cpu: 100m is more than resources.limits.cpu (0.05)",
+        ),
+        ("secret.keys.DATABASE_URL=u", "secret.keys.DATABASE_URL: store.kind is sqlite"),
+        ("secret.keys.TOKENS=null", "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER"),
+        (
+            "settings.PROMETHEUS_URL=http://u:geheim@prometheus:9090",
+            "settings.PROMETHEUS_URL: a user or a password in it would stand readable",
+        ),
     ],
     ids=lambda v: v[:50],
 )
 def test_what_cannot_work_together_is_refused_with_its_key(helm: Helm, given: str, told: str) -> None:
-    assert told in helm.refuses("--set", given)
+    refused = helm.refuses("--set", given)
+    assert told in refused
+    assert "geheim" not in refused
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "resources.limits.cpu=1,resources.requests.cpu=1000m",
+        "resources.limits.memory=1G,resources.requests.memory=953Mi",
+        "resources.requests.memory=1e3",  # what is written in another way is the API server's
+        (
+            "secret.keys.TOKENS=null,secret.keys.OIDC_CLIENT_SECRET=o,settings.OIDC_ISSUER=https://id.example.org,"
+            "settings.OIDC_CLIENT_ID=x,settings.OIDC_GROUPS=sre=read,settings.EXTERNAL_URL=https://r.example.org"
+        ),
+    ],
+    ids=lambda v: v[:50],
+)
+def test_what_works_together_is_taken(helm: Helm, given: str) -> None:
+    assert helm.template("--set", given).text
+
+
+POLICY = """version: 1
+scope: {namespaces: [rag7]}
+rules:
+  - name: slow
+    when: alertname="HighLatency"
+    target: {name: {label: deployment}}
+    remediation: high-latency
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[rag7]", "rag7", "policy.files.policy.yaml: scope.namespaces: expected a list, got rag7"),
+        ("[rag7]", "[7]", "policy.files.policy.yaml: scope.namespaces: expected names, got 7"),
+        ("{namespaces: [rag7]}", "rag7", "policy.files.policy.yaml: scope: expected keys with values"),
+        ("{name: {label: deployment}}", "web", 'policy.yaml: rule "slow": target: expected keys with values, got web'),
+        ("{label: deployment}", "web", 'policy.yaml: rule "slow": target.name: expected {label: ...}'),
+        ("high-latency\n", "high-latency\n    params: [a]\n", 'rule "slow": params: expected keys with values'),
+        ("high-latency\n", "high-latency\n    freshness: 900\n", 'rule "slow": freshness: expected a duration'),
+        (POLICY[POLICY.index("rules:") :], "rules: {}\n", "policy.files.policy.yaml: rules: expected a list of rules"),
+        ("rules:", "freshness: 900\nrules:", "policy.files.policy.yaml: freshness: expected a duration such as"),
+        ("high-latency\n", "high-latency\n---\nversion: 1\n", "policy.files.policy.yaml: there is a second document"),
+    ],
+    ids=lambda v: v[:40].strip(),
+)  # fmt: skip
+def test_a_fault_of_the_policy_is_told_with_its_place_and_no_trace_of_templates(
+    helm: Helm, tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    assert old in POLICY
+    refused = _refused(helm, tmp_path, {"policy.yaml": POLICY.replace(old, new)})
+    assert told in refused
+    assert "error calling" not in refused
+
+
+@pytest.mark.parametrize("text", [f"---\n{POLICY}", f"# ours\n---\n{POLICY}"])
+def test_one_document_behind_its_mark_is_one(helm: Helm, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "v.yaml"
+    path.write_text(yaml.safe_dump({"policy": {"files": {"policy.yaml": text}}}), "utf-8")
+    assert helm.template("--values", str(path)).all("Role")
+
+
+def test_a_file_of_the_policy_whose_name_nobody_reads_is_refused_with_it(helm: Helm, tmp_path: Path) -> None:
+    for name in ("a/b.yaml", "policy", "policy.yaml.bak"):
+        assert f'policy.files: "{name}" is no name of a file that is read' in _refused(
+            helm, tmp_path, {name: POLICY}
+        )
+
+
+def _refused(helm: Helm, folder: Path, files: dict[str, str]) -> str:
+    """Why a chart with these files of the policy does not render."""
+    path = folder / "v.yaml"
+    path.write_text(yaml.safe_dump({"policy": {"files": files}}), "utf-8")
+    return helm.refuses("--values", str(path))
 
 
 def test_a_rule_of_a_shorter_freshness_counts(helm: Helm) -> None:
@@ -117,7 +228,8 @@ def test_a_rule_of_a_shorter_freshness_counts(helm: Helm) -> None:
     ("given", "host"),
     [
         ("service.ipFamilies={IPv6}", "::"),
-        ("service.ipFamilies={IPv4,IPv6}", "::"),
+        ("service.ipFamilies={IPv4,IPv6},service.ipFamilyPolicy=PreferDualStack", "::"),
+        ("service.ipFamilyPolicy=RequireDualStack", "::"),
         ("replicas=1", "0.0.0.0"),
     ],
 )

@@ -121,12 +121,37 @@ def test_without_one_of_the_two_it_is_refused(missing: str) -> None:
         ({"settings__HOST": "127.0.0.1"}, '/settings/HOST: "127.0.0.1" is not one of "0.0.0.0" or "::"'),
         ({"settings__HOST": "localhost"}, "/settings/HOST"),
         ({"secret__keys__PASSWORD": "x"}, "PASSWORD"),
+        ({"settings__PROMETHEUS_URL": "http://p:99999"}, "/settings/PROMETHEUS_URL"),
+        ({"networkPolicy__apiServer__cidrs": ["10.0.0.1"]}, "/networkPolicy/apiServer/cidrs/0"),
+        ({"networkPolicy__apiServer__cidrs": ["10.0.0.1/33"]}, "/networkPolicy/apiServer/cidrs/0"),
+        ({"networkPolicy__apiServer__cidrs": ["fd00::1"]}, "/networkPolicy/apiServer/cidrs/0"),
+        ({"auditVerify__schedule": "every day at noon please"}, "/auditVerify/schedule"),
+        ({"auditVerify__schedule": "61 3 * * *"}, "/auditVerify/schedule"),
+        ({"auditVerify__schedule": "17 3 * * 7"}, "/auditVerify/schedule"),
+        ({"ingress__host": "Host_X"}, "/ingress/host"),
+        ({"ingress__host": "host..example.org"}, "/ingress/host"),
         ({"unknown": 1}, "unknown"),
     ],
     ids=lambda v: str(v)[:60],
 )
 def test_what_cannot_be_is_refused_with_its_key(over: dict[str, Any], told: str) -> None:
     assert told in faults(with_values(**over))
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"auditVerify__schedule": "*/15 0-6,22 1,15 jan-Mar MON-FRI"},
+        {"auditVerify__schedule": "@daily"},
+        {"networkPolicy__apiServer__cidrs": ["10.0.0.0/8", "fd00::/8", "::1/128", "0.0.0.0/0"]},
+        {"ingress__host": "*.example.org"},
+        {"settings__PROMETHEUS_URL": "https://[fd00::1]:65535/prom?x=1"},
+        {"settings__PROMETHEUS_URL": ""},
+    ],
+    ids=str,
+)
+def test_what_the_api_server_takes_is_taken(over: dict[str, Any]) -> None:
+    assert faults(with_values(**over)) == ""
 
 
 def _flip(value: object) -> Any:

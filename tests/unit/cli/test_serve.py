@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.domain.errors import BadInput
+from app.serving import bind
 from tests.unit.served import POLICIES, TIMELINES
 
 COMMAND = (sys.executable, "-c", "from app.cli import main; main()")
@@ -75,6 +77,23 @@ def test_an_address_on_the_command_line_opens_no_api_to_the_world(tmp_path: Path
     )
     assert ended.returncode == 2
     assert "REMEDIATOR_HOST: without REMEDIATOR_TOKENS only a loopback address" in ended.stderr
+
+
+def test_an_address_in_brackets_is_the_address(tmp_path: Path) -> None:
+    with _running(tmp_path, "--host", "[::1]", "--port", "0") as (_, url):
+        assert url.startswith("http://[::1]:")
+
+
+def test_an_address_that_this_machine_does_not_have_is_told_as_the_host_setting() -> None:
+    with pytest.raises(BadInput, match=r"cannot bind 192\.0\.2\.1:0: ") as refused:
+        bind("192.0.2.1", 0)
+    assert refused.value.where == "REMEDIATOR_HOST"
+
+
+def test_a_port_that_is_taken_is_told_as_the_port_setting() -> None:
+    with bind("127.0.0.1", 0) as first, pytest.raises(BadInput) as refused:
+        bind("127.0.0.1", first.getsockname()[1])
+    assert refused.value.where == "REMEDIATOR_PORT"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -95,7 +95,10 @@ def route() -> dict[str, Any]:
         "route": {
             "receiver": "pager",
             "group_interval": "1m",
-            "routes": [{"receiver": "fix", "repeat_interval": "5m", "matchers": ['namespace="rag7"']}],
+            "routes": [
+                {"receiver": "fix", "repeat_interval": "5m", "matchers": ['namespace="rag7"']},
+                {"receiver": "fix", "repeat_interval": "5m", "matchers": ['alertname="Watchdog"']},
+            ],
         },
         "receivers": [{"name": "pager"}, {"name": "fix", "webhook_configs": [hook]}],
     }

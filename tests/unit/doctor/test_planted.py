@@ -353,6 +353,7 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
     known = {c for s in sources for c in re.findall(r'\.(?:fail|warn)\(\s*"(\w+)"', s.read_text("utf-8"))}
     folder = Path(__file__).parent
     here = "".join(
-        (folder / f"test_{name}.py").read_text("utf-8") for name in ("planted", "sources", "command", "login")
+        (folder / f"test_{name}.py").read_text("utf-8")
+        for name in ("planted", "sources", "routes", "command", "login")
     )
     assert {code for code in known if f'"{code}"' not in here} == set()

@@ -17,6 +17,8 @@ OURS = "/webhooks/alertmanager"
 def routed(**changes: Any) -> Callable[[Clinic], None]:
     def spoil(c: Clinic) -> None:
         c.alertmanager["route"]["routes"][0].update(changes)
+        if "receiver" in changes:
+            c.alertmanager["route"]["routes"][1].update(receiver=changes["receiver"])  # the heartbeat's
 
     return spoil
 
@@ -105,7 +107,7 @@ FAULTS = [
     Planted("route_elsewhere", W, routed(matchers=None, match={"namespace": "other"}), "alerts of rag7"),
     Planted("route_elsewhere", W, routed(matchers=None, match_re={"namespace": "team-.*"}), "alerts of rag7"),
     Planted("route_elsewhere", W, sibling('namespace="rag7"'), "alerts of rag7 go to pager"),
-    Planted("route_elsewhere", W, sibling(), "alerts of rag7 go to pager"),
+    Planted("route_elsewhere", W, sibling('alertname!="Watchdog"'), "alerts of rag7 go to pager"),
     Planted("route_muted", W, muted([{}]), "always muted (always)"),
     Planted("route_muted", W, muted([{"weekdays": ["saturday"]}]), "silent at times"),
     Planted("receiver_no_credentials", W, receivers("fix", http_config=None), "refused with 401"),
@@ -127,7 +129,7 @@ async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path:
     assert await examined(hidden) == []  # not known, which is no fault: it is said as skipped
     named = Clinic(tmp_path)
     receivers("alert-remediator", url="<secret>", send_resolved=False)(named)
-    named.alertmanager["route"]["routes"][0]["receiver"] = "alert-remediator"
+    routed(receiver="alert-remediator")(named)
     assert [f.code for f in await examined(named)] == ["receiver_send_resolved"]
 
 

@@ -120,6 +120,8 @@ async def test_the_timeline_is_searched_also_in_what_is_folded(
     assert 0 < len(entries) < len(every)
     assert all("blast radius" in li.text.casefold() for li in entries)
     assert found.document.one(id="f-find").get("value") == "BLAST radius"
-    assert "entries have" in found.text
+    told = next(p.text for p in found.document.all("p", role="status") if "BLAST" in p.text)
+    assert ("1 entry has" in told) == (len(entries) == 1)
+    assert "1 entries" not in told
     nothing = await browser.get(f"{page.path}?find=no-such-word-anywhere")
     assert [li for li in nothing.document.one("ol").all("li") if li.get("id")] == []

@@ -145,7 +145,7 @@ async def test_the_overview_says_what_needs_a_person_and_how_the_service_stands(
     browser = Browser(app_of(rig, access(), {"cluster": "patch deployments is not granted"}))
     page = await browser.login()
     expect_sound(page)
-    assert page.document.one("title").text.startswith("1 need you")
+    assert page.document.one("title").text.startswith("1 needs you")
     text = page.text
     for wanted in (
         "WAITING FOR APPROVAL HighErrorRate on rag7/Deployment/langgraph",
@@ -162,6 +162,31 @@ async def test_the_overview_says_what_needs_a_person_and_how_the_service_stands(
     assert "nothing heard since" in (await browser.get("/")).text
     assert (await the_run(rig)).id == asked
     await browser.close()
+
+
+async def test_the_overview_begins_with_how_many_need_whom(rig: Rig, browser: Browser, asked: str) -> None:
+    page = await browser.login()
+    main = page.document.one("main")
+    counts = main.one(id="counts")
+    assert counts.text == "1 waits for an answer, 1 open"
+    (link,) = counts.all("a")
+    assert (await browser.get(link.get("href"))).text.count("HighErrorRate") > 0
+    boxes = [one for one in main.walk() if one.tag in ("section", "p")]
+    assert boxes[0] is counts, "before everything else"
+    await browser.press(page, f"/runs/{asked}/reject", reason="we roll forward")
+    rig.clock.advance(30)
+    await rig.run(30)
+    assert "waits for an answer" not in (await browser.get("/")).document.one(id="counts").text
+
+
+async def test_each_button_that_answers_a_plan_is_told_from_the_others_by_its_name(
+    browser: Browser, asked: str
+) -> None:
+    """Somebody who hears the page has several plans on it. What is read aloud begins with what is seen."""
+    page = await browser.login()
+    names = {b.text: b.get("aria-label") for b in page.form(f"/runs/{asked}/reject").all("button") if b.text}
+    which = "for HighErrorRate on rag7/Deployment/langgraph"
+    assert names == {"Reject": f"Reject {which}", "Approve this plan": f"Approve this plan {which}"}
 
 
 async def test_before_the_first_alert_it_says_what_to_do(rig: Rig, browser: Browser) -> None:

@@ -11,8 +11,11 @@ import pytest
 
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
+from app.domain.target import Kind
+from app.flow.readiness.access import AccessCheck
 from app.flow.upkeep.views import parameters
 from app.policy.decide import GATE_NAMES
+from app.policy.matchers import parse_when
 from app.policy.model import Window
 from app.store import incidents, people
 from tests.orders import orders_world
@@ -296,7 +299,54 @@ async def test_what_if_an_alert_came_during_a_pause_a_freeze_or_under_a_ceiling_
     assert word.startswith("Not acting: window: frozen: always")
 
 
+async def test_what_if_an_alert_came_tells_a_right_that_is_missing_in_the_words_of_the_real_decision(
+    orders: Rig, visitor: Browser
+) -> None:
+    orders.cluster.deny("patch", Kind.HPA)
+    orders.services.rights.current = check = AccessCheck(orders.services)
+    word, _, _ = await _judged(visitor, f"{ASKED}, namespace=rag7")
+    assert word.startswith("A person is needed: Grant patch horizontalpodautoscalers in namespace rag7")
+    await check.look()
+    reviewed = set(check.missing)
+    orders.policy = orders.policy.model_copy(
+        update={"scope": orders.policy.scope.model_copy(update={"namespaces": ("rag7", "team-*")})}
+    )
+    word, _, _ = await _judged(visitor, f"{ASKED}, namespace=team-x")
+    assert "in namespace team-x" in word
+    check._reviewed = None  # the next look reviews anew
+    await check.look()
+    assert set(check.missing) == reviewed, "what was only asked about is not reviewed from then on"
+
+
+class _Quiet:
+    """An Alertmanager in which nothing fires."""
+
+    async def firing_matching(self, _: object) -> list[object]:
+        return []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_what_if_an_alert_came_whose_blocking_alerts_nobody_can_ask_for_is_denied_as_it_really_is(
+    orders: Rig, visitor: Browser, asked: bool
+) -> None:
+    """Certain, and no matter of the moment: the same facts deny each time."""
+    blocked = parse_when('alertname="KubeAPIDown"')
+    rules = tuple(rule.model_copy(update={"blocked_by": (blocked,)}) for rule in orders.policy.rules)
+    orders.policy = orders.policy.model_copy(update={"rules": rules})
+    object.__setattr__(orders.services, "firing_alerts", _Quiet() if asked else None)
+    word, told, later = await _judged(visitor, f"{ASKED}, namespace=rag7")
+    assert "blocking alerts: " not in later
+    assert told["blocking alerts"] == ("ok" if asked else "NO")
+    assert word.startswith(
+        "Nothing known stands" if asked else "Not acting: blocking alerts: firing alerts unknown"
+    )
+
+
 async def test_labels_that_are_none_are_refused_with_the_reason(visitor: Browser) -> None:
+    """In place, beside what was typed."""
     await visitor.login("reader")
-    answer = await visitor.http.get("/policy", params={"labels": "alertname=~High.*"})
-    assert (answer.status_code, "bad_labels" in answer.text) == (422, True)
+    page = await visitor.get("/policy?" + urlencode({"labels": "alertname=~High.*"}))
+    expect_sound(page)
+    assert page.status == 422
+    assert page.document.one(role="alert").text.startswith("These are no labels: ")
+    assert page.document.one(id="labels").get("value") == "alertname=~High.*"

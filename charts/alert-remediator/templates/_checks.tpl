@@ -1,0 +1,125 @@
+{{/* Refuses what each value allows for itself and what cannot work together, with the key and what is allowed. */}}
+{{- define "alert-remediator.fitting" -}}
+{{- $v := .Values -}}
+{{- if and (include "alert-remediator.takesIPv6" .) (eq (toString $v.settings.HOST) "0.0.0.0") -}}
+{{- fail "settings.HOST: 0.0.0.0 takes no IPv6, which service.ipFamilies or service.ipFamilyPolicy asks for; leave it out, or set it to \"::\"" -}}
+{{- end -}}
+{{- if and (gt (len $v.service.ipFamilies) 1) (has $v.service.ipFamilyPolicy (list "" "SingleStack")) -}}
+{{- fail "service.ipFamilyPolicy: two of service.ipFamilies need PreferDualStack or RequireDualStack" -}}
+{{- end -}}
+{{- include "alert-remediator.fittingSecrets" . -}}
+{{- include "alert-remediator.fittingVolumes" . -}}
+{{- range $what := list "cpu" "memory" -}}
+{{- $asked := get (default (dict) $v.resources.requests) $what -}}{{- $most := get (default (dict) $v.resources.limits) $what -}}
+{{- if and $asked $most (gt (include "alert-remediator.quantity" $asked | float64) (include "alert-remediator.quantity" $most | float64)) -}}
+{{- fail (printf "resources.requests.%s: %s is more than resources.limits.%s (%s)" $what (toString $asked) $what (toString $most)) -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (include "alert-remediator.milliseconds" $v.serviceMonitor.scrapeTimeout | int) (include "alert-remediator.milliseconds" $v.serviceMonitor.interval | int) -}}
+{{- fail (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval (%s); Prometheus takes at most the interval" $v.serviceMonitor.scrapeTimeout $v.serviceMonitor.interval) -}}
+{{- end -}}
+{{- if $v.alertmanagerConfig.enabled -}}
+{{- range (include "alert-remediator.policy" . | fromJson).freshness -}}
+{{- if ge (include "alert-remediator.milliseconds" $v.alertmanagerConfig.repeatInterval | int) (include "alert-remediator.milliseconds" . | int) -}}
+{{- fail (printf "alertmanagerConfig.repeatInterval: an alert that is repeated after %s counts as stale after %s, the policy's freshness; set less than that" $v.alertmanagerConfig.repeatInterval .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $containers := list "remediator" "migrate" "verify" -}}
+{{- range $v.extraContainers -}}
+{{- if has .name $containers }}{{- fail (printf "extraContainers: the container %s is the chart's own, as are %s; give yours another name" .name (join ", " $containers)) -}}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Volumes and mounts of one's own: none is the chart's, each is there once, and each mount has its volume. */}}
+{{- define "alert-remediator.fittingVolumes" -}}
+{{- $v := .Values -}}
+{{- $volumes := list "policy" "tmp" "token" "secrets" "state" "migrate" -}}{{- $named := list -}}
+{{- range $v.extraVolumes -}}
+{{- if has .name $volumes }}{{- fail (printf "extraVolumes: the volume %s is the chart's own, as are %s; give yours another name" .name (join ", " $volumes)) -}}{{- end -}}
+{{- if has .name $named }}{{- fail (printf "extraVolumes: the volume %s is there twice" .name) -}}{{- end -}}
+{{- $named = append $named .name -}}
+{{- end -}}
+{{- $places := list "/" "/state" "/policies" "/tmp" "/secrets" "/migrate" "/var/run/secrets/kubernetes.io/serviceaccount" -}}{{- $taken := list -}}
+{{- range $v.extraVolumeMounts -}}
+{{- $place := default "/" (trimSuffix "/" (clean (toString .mountPath))) -}}
+{{- if has $place $places }}{{- fail (printf "extraVolumeMounts: %s is where the chart mounts its own, as are %s; mount yours elsewhere" $place (join ", " $places)) -}}{{- end -}}
+{{- if has $place $taken }}{{- fail (printf "extraVolumeMounts: two are mounted at %s" $place) -}}{{- end -}}
+{{- $taken = append $taken $place -}}
+{{- if not (has .name $named) }}{{- fail (printf "extraVolumeMounts: %s mounts the volume %s, and extraVolumes has none of that name" $place (toString .name)) -}}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What would be refused at the start, or stand where everybody who may see the pod reads it. */}}
+{{- define "alert-remediator.fittingSecrets" -}}
+{{- $v := .Values -}}
+{{- if and (eq $v.store.kind "sqlite") $v.secret.keys.DATABASE_URL -}}
+{{- fail "secret.keys.DATABASE_URL: store.kind is sqlite, whose file on the volume would stay unused; set store.kind to postgres, or leave the key out" -}}
+{{- end -}}
+{{- if not (or $v.secret.keys.TOKENS $v.settings.OIDC_ISSUER) -}}
+{{- fail "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER nobody could be told from anybody, and the service refuses to listen for more than its own machine; name the key of the Secret" -}}
+{{- end -}}
+{{- range $name, $value := $v.settings -}}
+{{- if regexMatch "^https?://[^/?#]*@" (toString $value) -}}
+{{- fail (printf "settings.%s: a user or a password in it would stand readable in the pod's environment; let it answer the service without a login, inside the cluster by a network policy" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where the Service has IPv6. */}}
+{{- define "alert-remediator.takesIPv6" -}}
+{{- if or (has "IPv6" .Values.service.ipFamilies) (eq .Values.service.ipFamilyPolicy "RequireDualStack") }}true{{ end -}}
+{{- end }}
+
+{{/* A quantity as Kubernetes writes it, as a number; what is written in another way is 0, and the API server says more. */}}
+{{- define "alert-remediator.quantity" -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- $text := toString . -}}
+{{- if regexMatch "^[0-9]+([.][0-9]+)?([mkMGT]|[KMGT]i)?$" $text -}}
+{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) -}}
+{{- else -}}
+0
+{{- end -}}
+{{- end }}
+
+{{/* Refuses what the chart itself reads of a policy's file and cannot, with its place. args: place, text, document */}}
+{{- define "alert-remediator.checkPolicy" -}}
+{{- $place := .place -}}{{- $document := .document -}}
+{{- if regexMatch "(?m)^---" (regexReplaceAll "^(\\s*(#[^\n]*)?\n)*---[^\n]*" .text "") -}}
+{{- fail (printf "%s: there is a second document; make it a file of its own" $place) -}}
+{{- end -}}
+{{- with $document.scope -}}
+{{- if not (kindIs "map" .) }}{{- fail (printf "%s: scope: expected keys with values, such as {namespaces: [rag7]}" $place) -}}{{- end -}}
+{{- range $key := list "namespaces" "exclude_namespaces" "protected_kinds" "secrets" -}}
+{{- include "alert-remediator.checkNames" (dict "place" (printf "%s: scope.%s" $place $key) "value" (index $document.scope $key)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "alert-remediator.checkSpan" (dict "place" (printf "%s: freshness" $place) "value" $document.freshness) -}}
+{{- $rules := index $document "rules" -}}
+{{- if not (or (kindIs "slice" $rules) (kindIs "invalid" $rules)) }}{{- fail (printf "%s: rules: expected a list of rules" $place) -}}{{- end -}}
+{{- range $number, $rule := $rules -}}
+{{- if not (kindIs "map" $rule) }}{{- fail (printf "%s: rules: number %d: expected keys with values" $place (add1 $number)) -}}{{- end -}}
+{{- $who := printf "%s: rule %q" $place (toString (default (add1 $number) $rule.name)) -}}
+{{- range $key := list "target" "params" -}}
+{{- if not (or (kindIs "map" (index $rule $key)) (kindIs "invalid" (index $rule $key))) }}{{- fail (printf "%s: %s: expected keys with values, got %s" $who $key (toString (index $rule $key))) -}}{{- end -}}
+{{- end -}}
+{{- $name := index (default (dict) $rule.target) "name" -}}
+{{- if not (or (kindIs "map" $name) (kindIs "invalid" $name)) }}{{- fail (printf "%s: target.name: expected {label: ...} or {default: ...}, got %s" $who (toString $name)) -}}{{- end -}}
+{{- include "alert-remediator.checkSpan" (dict "place" (printf "%s: freshness" $who) "value" $rule.freshness) -}}
+{{- end -}}
+{{- end }}
+
+{{/* args: place, value: nothing, or a list of texts */}}
+{{- define "alert-remediator.checkNames" -}}
+{{- if not (kindIs "invalid" .value) -}}
+{{- if not (kindIs "slice" .value) }}{{- fail (printf "%s: expected a list, got %s" .place (toString .value)) -}}{{- end -}}
+{{- range .value }}{{- if not (kindIs "string" .) }}{{- fail (printf "%s: expected names, got %s" $.place (toString .)) -}}{{- end -}}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* args: place, value: nothing, or a span such as 15m */}}
+{{- define "alert-remediator.checkSpan" -}}
+{{- if not (or (kindIs "invalid" .value) (and (kindIs "string" .value) (regexMatch "^([0-9]+(ms|[smhdw]))+$" (toString .value)))) -}}
+{{- fail (printf "%s: expected a duration such as 90s, 15m, 1h or 7d, got %s" .place (toString .value)) -}}
+{{- end -}}
+{{- end }}
