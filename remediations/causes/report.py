@@ -11,9 +11,10 @@ from app.domain.json import JsonValue
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
+from app.kube.manifest import differences
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CLEAN, Change, began_at_once, changes_of, differences, picked_up, told
-from remediations.causes.creation import missing_references
+from remediations.causes.changes import CLEAN, Change, began_at_once, changes_of, picked_up, told
+from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.suspects import SOON, below, brings_no_errors, in_untouched, named_in, slight_only
@@ -184,7 +185,6 @@ def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
 # a person may say), `instead` (the change that fits better), `rest` (why nothing is to be done now).
 
 CAUSE, CHANGES, REVISION = "cause.first", "changes.recent", "pods.revision"
-MISSING, CHANGED = "config.missing", "config.changed"
 _SHOWN = 6
 _WINDOW = timedelta(days=1)
 _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: "possibly: "}
@@ -194,7 +194,7 @@ def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
     made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
-    return (*made, _missing(found.seen), _changed(found.seen))
+    return (*made, missing_finding(found.seen), changed_finding(found.seen))
 
 
 def _cause(found: Investigation) -> Finding:
@@ -299,57 +299,6 @@ def _revision(found: Investigation) -> Finding | None:
     return Finding(REVISION, text, data=data)
 
 
-def _unread(seen: Snapshot) -> str:
-    return next((seen.unread[what] for what in ("ConfigMaps", "Secrets") if what in seen.unread), "")
-
-
-def _missing(seen: Snapshot) -> Finding:
-    if why := _unread(seen):
-        return Finding(MISSING, f"Whether configuration is missing is not known: {why}", Certainty.UNKNOWN)
-    found = missing_references(seen)
-    rows: list[JsonValue] = [{"kind": r.kind.value, "name": r.name, "key": r.key} for r, _ in found]
-    if not found:
-        return Finding(
-            MISSING, "All ConfigMaps, Secrets and keys that the pods need exist", data={"missing": rows}
-        )
-    texts = [f"container {who} needs {r.kind} {r.name}{f' key {r.key}' if r.key else ''}" for r, who in found]
-    return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
-
-
-def _changed(seen: Snapshot) -> Finding:
-    """The newest write to any ConfigMap or Secret that the pods use; data has `at`, and `last_end`, when a container of theirs
-    last ended in trouble."""
-    ends = [
-        t.finished_at
-        for p in seen.alive
-        for c in p.containers
-        for t in (c.terminated, c.last_terminated)
-        if t is not None and t.finished_at is not None and (t.exit_code or t.reason != "Completed")
-    ]
-    last_end = max(ends).isoformat() if ends else None
-    if why := _unread(seen):
-        return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
-    used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
-    if not used:
-        return Finding(
-            CHANGED, "The pods use no ConfigMap or Secret", data={"at": None, "last_end": last_end}
-        )
-    kept = [(k.changed_at, k) for place, k in seen.kept.items() if place in used and k.changed_at is not None]
-    if not kept:
-        text = "No write to the pods' configuration is recorded"
-        return Finding(CHANGED, text, data={"at": None, "last_end": last_end})
-    at, last = max(kept, key=lambda pair: pair[0])
-    by = f" by {last.by}" if last.by else ""
-    text = f"{last.kind} {last.name} was last changed {span((seen.now - at).total_seconds())} ago{by}"
-    data: dict[str, JsonValue] = {
-        "at": at.isoformat(),
-        "kind": last.kind.value,
-        "name": last.name,
-        "by": last.by,
-    }
-    return Finding(CHANGED, text, data={**data, "last_end": last_end})
-
-
 _OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})
 """Why there are not more pods, or why they cannot be moved."""
 
@@ -391,10 +340,3 @@ def time_of(diagnosis: Diagnosis, code: str, field: str) -> datetime | None:
     finding = diagnosis.finding(code)
     text = finding.data.get(field) if finding is not None else None
     return datetime.fromisoformat(text) if isinstance(text, str) else None
-
-
-def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:
-    """Is any configuration of these kinds missing?"""
-    finding = diagnosis.finding(MISSING)
-    rows: Any = finding.data.get("missing", ()) if finding is not None else ()
-    return any(r["kind"] in kinds for r in rows)
