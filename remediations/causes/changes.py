@@ -1,7 +1,7 @@
-"""What changed lately of all that the pods use, which parts of a template changed, and since when the logs have the errors of now.
+"""What changed lately of all that the pods use, since when the logs have the errors of now, and what was measured before a rollout.
 
 Whether something can come from a change is asked elsewhere. Only `with_beginning` reads the cluster, in two bounded looks at earlier
-parts of logs. Raw lines do not leave here."""
+parts of logs, and `measured_since` Prometheus. Raw lines do not leave here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from typing import Any
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
+from app.domain.onset import Onset, Since, onset
+from app.domain.ports import Sample
+from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.text import beside
 from app.domain.workload import Pod
@@ -26,7 +29,8 @@ from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.usage import span
+from remediations.evidence.usage import percent, short, span
+from remediations.shared import PRESENCE, aim
 
 # What changed lately, of everything the pods use, in one list: newest first. Pure; the times stand in the objects'
 # metadata.
@@ -241,6 +245,13 @@ def _up(pod: Pod) -> datetime:
     return ready.since if ready.since - pod.created_at < NEW else pod.created_at
 
 
+def served_from(pods: Sequence[Pod], deployed: datetime) -> datetime:
+    """When enough pods of that revision served that requests felt it: a fifth of them. Where all were replaced since, the rollout."""
+    if not pods or min(p.created_at for p in pods) > deployed + NEW:
+        return deployed
+    return max(deployed, sorted(map(_up, pods))[(len(pods) - 1) // 5])
+
+
 def _latest(a: datetime | None, b: datetime | None) -> datetime | None:
     return max((t for t in (a, b) if t is not None), default=None)
 
@@ -323,3 +334,61 @@ def _kept(rows: Sequence[str], read: list[str]) -> Iterator[str]:
 def _last_time(rows: Sequence[str]) -> datetime | None:
     """The time of the last of these lines that tells one."""
     return next((t for row in reversed(rows) if (t := first_time(row)) is not None), None)
+
+
+# What Prometheus has of the time before a rollout, which the logs of pods that were born with it cannot tell.
+
+_REACH = timedelta(minutes=15)
+_STEP, _MOST = 15.0, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Since when requests fail, as measured; `said` is that, or the reason why nobody knows, as one clause."""
+
+    since: Since = Since.UNKNOWN
+    said: str = "nothing was asked of what was measured"
+    began: datetime | None = None
+    """When errors that are older began, at the latest; None when before all that was asked for."""
+
+
+async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed: datetime) -> Measured:
+    """What the share of failing requests says. `pods` are those of the revision that was deployed then. Never raises."""
+    if scene.metrics is None or not query:
+        return Measured(
+            said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
+        )
+    start, known = deployed - _REACH, PRESENCE.get(query, "")
+    step = max(_STEP, (scene.now - start).total_seconds() / _MOST)
+    try:
+        shares, rates = [
+            await scene.metrics.window(aim(one, scene.workload.target), start, scene.now, step) if one else ()
+            for one in (query, known)
+        ]
+    except TryLater as e:
+        return Measured(said=short(e.message, 120))
+    rate = {s.at: s.value for _, samples in rates for s in samples}
+    # While nothing fails no series of failures is there; requests that were counted did not fail then.
+    share = {at: 0.0 for at, value in rate.items() if value > 0}
+    for _, samples in shares:
+        for s in samples:
+            share[s.at] = max(s.value, share.get(s.at, 0.0))
+    rows = [Sample(at, share[at]) for at in sorted(share)]
+    served = served_from(pods, deployed)
+    return _in_words(onset(rows, rate, deployed, served), deployed, served)
+
+
+def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
+    shares = f"{percent(found.level)} of the requests failed right before it, {percent(found.most)} since"
+    match found.since:
+        case Since.OLDER if found.at is not None:
+            ago = f"{span((deployed - found.at).total_seconds())}{' or more' if found.whole else ''}"
+            said = f"errors were there {ago} before the rollout ({shares})"
+            return Measured(Since.OLDER, said, None if found.whole else found.at)
+        case Since.LATER if found.at is not None:
+            after = span((found.at - served).total_seconds())
+            return Measured(Since.LATER, f"requests began to fail {after} after its pods served")
+        case Since.WITH:
+            return Measured(Since.WITH, shares.replace("right before it", "before the rollout"))
+        case _:
+            return Measured(said=found.why or shares)
