@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from math import ceil
 from typing import Any
 
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
@@ -358,8 +359,11 @@ async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed
         return Measured(
             said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
         )
-    start, known = deployed - _REACH, PRESENCE.get(query, "")
-    step = max(_STEP, (scene.now - start).total_seconds() / _MOST)
+    known, length = PRESENCE.get(query, ""), (scene.now - deployed + _REACH).total_seconds()
+    step = max(_STEP, length / _MOST)
+    start = scene.now - timedelta(
+        seconds=step * ceil(length / step)
+    )  # so that the last value is the one of now
     try:
         shares, rates = [
             await scene.metrics.window(aim(one, scene.workload.target), start, scene.now, step) if one else ()
