@@ -46,6 +46,8 @@ _AT_ONCE = timedelta(minutes=3)
 """What is seen so soon after pods began to serve came with them: requests have to come, and the share to climb."""
 _FAIL, _RISEN, _SAME, _QUIET = 0.01, 0.1, 0.8, 0.2
 """Shares of requests that count as failing at all; and of the highest one since: what shows a rise, is as bad, and is next to none."""
+_CLIMBS, _STAYS = 1.02, 0.95
+"""Parts of what it was half a minute before, and a minute."""
 _EXPECTED, _FEW = 5, 3
 """So many requests, and values, it takes to say anything."""
 
@@ -65,11 +67,15 @@ def onset(
     level, quiet = before[-1].value, min(r.value for r in before)
     high = max(quiet + _RISEN * (most - quiet), _FAIL / 2)
     began = _run(before, high)
-    older = level >= _SAME * most or (began is not None and deployed - began <= _CLIMB)
-    if older and _failed(before[-1], rate) >= _EXPECTED:
+    past = [r for r in before if before[-1].at - _CLEAN <= r.at][:-1]
+    last = [r.value for r in past if before[-1].at - _SKEW <= r.at]
+    # What ended minutes ago still stands in a rate over minutes, the same or ever less of it; what goes on stays as bad, or climbs.
+    climbs = began is not None and deployed - began <= _CLIMB and level >= _CLIMBS * min(last, default=level)
+    stays = level >= _SAME * most and level >= _STAYS * max((r.value for r in past), default=level)
+    if (climbs or stays) and _failed(before[-1], rate) >= _EXPECTED:
         at = began or rows[0].at
         return Onset(Since.OLDER, level, most, at, whole=at == rows[0].at)
-    if level > _QUIET * most:
+    if level > _QUIET * most or began is not None:
         return Onset(Since.UNKNOWN, level, most)
     if old[-1].value >= high:
         return Onset(Since.UNKNOWN, why="requests began to fail before its own pods served")

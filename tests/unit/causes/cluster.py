@@ -81,6 +81,8 @@ class Requests:
     rate: float = 5.0
     known: float = 10**6
     away: bool = False
+    once: tuple[float, float] = (0.0, 0.0)
+    """From when to when, seconds ago, the share failed before."""
 
     async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
         return [({}, self._at(0))] if "status" in query else []
@@ -99,5 +101,6 @@ class Requests:
         return [({}, samples)] if samples else []
 
     def _at(self, ago: float) -> float:
-        new = min(1.0, max(0.0, (self.since - ago) / 300))
+        again = min(self.once[0], ago + 300) - max(self.once[1], ago)
+        new = min(1.0, max(0.0, (self.since - ago) / 300) + max(0.0, again) / 300)
         return self.before + (self.share - self.before) * new

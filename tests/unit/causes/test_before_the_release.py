@@ -181,6 +181,21 @@ async def test_a_query_of_the_rule_without_values_before_a_release_tells_nothing
     assert step.asks == ""
 
 
+@pytest.mark.parametrize("once", [(1_500, 420), (480, 420), (1_500, 550), (560, 500)], ids=str)
+async def test_failures_that_ended_minutes_before_a_release_do_not_clear_it(
+    once: tuple[float, float],
+) -> None:
+    """A rate over minutes still has them."""
+    step, _ = await roll_back(released(once=once))
+    assert step.applies
+    assert "of the requests failed right before it, 30 % since" in step.asks
+
+
+async def test_failures_that_ended_long_before_a_release_are_no_question() -> None:
+    step, _ = await roll_back(released(once=(1_000, 750)))
+    assert (step.applies, step.asks) == (True, "")
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     error=st.sampled_from([*OWN, REFUSED, "internal server error"]),
