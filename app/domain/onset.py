@@ -38,7 +38,7 @@ class Onset:
 
 _SKEW = timedelta(seconds=30)
 """So much the clocks of the cluster and of Prometheus may differ."""
-_CLIMB = timedelta(minutes=5)
+_WINDOW = timedelta(minutes=5)
 """So long the share of something new grows: it is over so many minutes."""
 _CLEAN = timedelta(minutes=1)
 """So long without it, and no value may be missing for longer."""
@@ -46,9 +46,9 @@ _AT_ONCE = timedelta(minutes=3)
 """What is seen so soon after pods began to serve came with them: requests have to come, and the share to climb."""
 _FAIL, _RISEN, _SAME, _QUIET = 0.01, 0.1, 0.8, 0.2
 """Shares of requests that count as failing at all; and of the highest one since: what shows a rise, is as bad, and is next to none."""
-_CLIMBS, _STAYS = 1.02, 0.95
+_GROWTH, _STAYS = 1.02, 0.95
 """Parts of what it was half a minute before, and a minute."""
-_EXPECTED, _FEW = 5, 3
+_EXPECTED, _LEAST_VALUES = 5, 3
 """So many requests, and values, it takes to say anything."""
 
 
@@ -70,9 +70,9 @@ def onset(
     past = [r for r in before if before[-1].at - _CLEAN <= r.at][:-1]
     last = [r.value for r in past if before[-1].at - _SKEW <= r.at]
     # What ended minutes ago still stands in a rate over minutes, the same or ever less of it; what goes on stays as bad, or climbs.
-    climbs = began is not None and deployed - began <= _CLIMB and level >= _CLIMBS * min(last, default=level)
+    grows = began is not None and deployed - began <= _WINDOW and level >= _GROWTH * min(last, default=level)
     stays = level >= _SAME * most and level >= _STAYS * max((r.value for r in past), default=level)
-    if (climbs or stays) and _failed(before[-1], rate) >= _EXPECTED:
+    if (grows or stays) and _failed(before[-1], rate) >= _EXPECTED:
         at = began or rows[0].at
         return Onset(Since.OLDER, level, most, at, whole=at == rows[0].at)
     if level > _QUIET * most or began is not None:
@@ -88,7 +88,7 @@ def onset(
 
 def _failed(row: Sample, rate: Mapping[datetime, float]) -> float:
     """So many requests a share stands for; enough where nobody counts them."""
-    return row.value * rate.get(row.at, 0.0) * _CLIMB.total_seconds() if rate else float(_EXPECTED)
+    return row.value * rate.get(row.at, 0.0) * _WINDOW.total_seconds() if rate else float(_EXPECTED)
 
 
 def _run(rows: Sequence[Sample], high: float) -> datetime | None:
@@ -100,7 +100,7 @@ def _run(rows: Sequence[Sample], high: float) -> datetime | None:
 def _tells(old: Sequence[Sample], rate: Mapping[datetime, float], high: float, most: float) -> bool:
     """Would requests of the time before have failed, if they had failed as they do now?"""
     clean = list(takewhile(lambda r: r.value < high, reversed(old)))
-    if len(clean) < _FEW or clean[0].at - clean[-1].at < _CLEAN:
+    if len(clean) < _LEAST_VALUES or clean[0].at - clean[-1].at < _CLEAN:
         return False
     steps = ((earlier.at, min(later.at - earlier.at, _CLEAN)) for later, earlier in pairwise(clean))
     requests = sum(rate.get(at, 0.0) * step.total_seconds() for at, step in steps)

@@ -339,8 +339,8 @@ def _last_time(rows: Sequence[str]) -> datetime | None:
 
 # What Prometheus has of the time before a rollout, which the logs of pods that were born with it cannot tell.
 
-_REACH = timedelta(minutes=15)
-_STEP, _MOST = 15.0, 1_000
+_BEFORE = timedelta(minutes=15)
+_STEP, _MAX_STEPS = 15.0, 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,8 +359,8 @@ async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed
         return Measured(
             said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
         )
-    known, length = PRESENCE.get(query, ""), (scene.now - deployed + _REACH).total_seconds()
-    step = max(_STEP, length / _MOST)
+    known, length = PRESENCE.get(query, ""), (scene.now - deployed + _BEFORE).total_seconds()
+    step = max(_STEP, length / _MAX_STEPS)
     start = scene.now - timedelta(
         seconds=step * ceil(length / step)
     )  # so that the last value is the one of now
